@@ -1,0 +1,55 @@
+"""What a backend is given: some fits, laid out. The one contract between `fastgd` and every backend.
+
+1. A backend is `descend(chunk, cancel, progress)`: it reads the first part of the chunk, updates the second in place and fills
+   the third. It makes no checks; everything in a chunk is valid.
+2. The state is float64 whatever the dtype of the data: a float32 state is exact in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .update_rules import UpdateRule
+
+STREAM, MOMENTS, AUTOGRAD, MANUAL = range(4)
+ALGORITHMS = ("stream", "moments", "autograd", "manual")  # names of the codes above
+
+COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
+
+
+def n_rows(epochs: int, every: int) -> int:
+    """Rows of a history: epochs 0, every, 2·every, … and always the last; 0 rows when nothing is recorded (every = 0)."""
+    return 0 if every == 0 else epochs // every + 1 + (epochs % every != 0)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Fits to run. m = number of fits, n = n_samples, d = n_features, D = d or d + 1 (the intercept is the last parameter)."""
+
+    # the work; T is float32 or float64
+    X: np.ndarray  # (n_x, n, d) T, C-contiguous, read-only
+    y: np.ndarray  # (n_y, n) T, C-contiguous, read-only
+    x_index: np.ndarray  # (m,) int64: fit f has the data X[x_index[f]], y[y_index[f]]
+    y_index: np.ndarray  # (m,) int64
+    intercept: bool
+    rule: UpdateRule
+    lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
+    hyper: np.ndarray  # (m, n_hyperparameters) float64, in the order of rule.hyperparameters
+    epochs: int
+    reduction: str  # "mean" or "sum": what the gradient is of; the reported loss is always the mean
+    tol: float  # negative: no stopping
+    every: int  # history: every so many epochs; 0: none
+    # the state, read and updated
+    w: np.ndarray  # (m, D) float64
+    slots: np.ndarray  # (m, n_slots, D) float64
+    steps: np.ndarray  # (m,) int64: updates made since the slots were empty
+    algorithm: np.ndarray  # (m,) int8: which algorithm the fit is computed by
+    status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), INVALID_DATA or COMPLETED; out: what happened
+    # results, to be filled
+    w_out: np.ndarray  # (m, D) T
+    loss: np.ndarray  # (m,) T: the loss at w_out
+    epochs_run: np.ndarray  # (m,) int64: epochs until convergence or the first non-finite row; else `epochs`
+    history_w: np.ndarray  # (m, n_rows(epochs, every), D) T
+    history_loss: np.ndarray  # (m, n_rows(epochs, every)) T
