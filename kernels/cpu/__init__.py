@@ -1,1 +1,118 @@
+"""The CPU backend: Numba kernels. This module allocates, launches and returns; the arithmetic is in its neighbours.
 
+Importing it imports Numba: `fastgd` does so when the first fit runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..chunk import MOMENTS, Chunk
+from ..update_rules import UPDATE_RULES
+from .compress import RANGE, compress, join
+from .curvature import largest_eigenvalues
+from .descend import descend as _descend
+
+_prepared: set[np.dtype] = set()
+
+
+@dataclass(slots=True)
+class Moments:
+    """Second moments of fits. Packing and scaling: compress.py, docs/arithmetic.md sections 3 and 4."""
+
+    gram: np.ndarray  # (n_gram, planes, D(D+1)/2) float64; planes: 1 for float32 data, 2 (hi, lo) for float64 data
+    gram_exponents: np.ndarray  # (n_gram, D+1) int64; the last is not used
+    target: np.ndarray  # (n_target, planes, D+1) float64: XᵀY and yᵀy
+    exponents: np.ndarray  # (n_target, D+1) int64
+
+    @classmethod
+    def empty(cls, n_gram: int, n_target: int, n_parameters: int, dtype: np.dtype) -> Moments:
+        """Room for so many records."""
+        planes = 1 if dtype == np.float32 else 2
+        return cls(
+            np.empty((n_gram, planes, n_parameters * (n_parameters + 1) // 2)),
+            np.empty((n_gram, n_parameters + 1), np.int64),
+            np.empty((n_target, planes, n_parameters + 1)),
+            np.empty((n_target, n_parameters + 1), np.int64),
+        )
+
+    def finite_gram(self) -> np.ndarray:
+        """(n_gram,) bool: whether the features of each record are finite."""
+        size = self.exponents.shape[1] - 1
+        diagonal = [j * (j + 1) // 2 + j for j in range(size)]
+        return np.isfinite(self.gram[:, 0, diagonal]).all(axis=1)
+
+    def finite_target(self) -> np.ndarray:
+        """(n_target,) bool: whether y of each record is finite."""
+        return np.isfinite(self.target[:, 0, -1])
+
+    def largest_eigenvalues(self) -> np.ndarray:
+        """(n_gram,) float64: λ_max of XᵀX."""
+        result = np.empty(len(self.gram))
+        largest_eigenvalues(self.gram, self.gram_exponents, self.exponents.shape[1] - 1, result)
+        return result
+
+
+def read_only(array: np.ndarray) -> np.ndarray:
+    """A view that says so: the kernels are compiled once, for read-only inputs."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def compress_fits(X, y, x_index, y_index, intercept, moments: Moments, cancel) -> None:
+    """Moments of whole fits, each with its own X and y, into records 0, 1, …"""
+    n, count = X.shape[1], len(x_index)
+    if n <= RANGE:
+        zeros, ends = np.zeros(count, np.int64), np.full(count, n, np.int64)
+        compress(X, y, x_index, y_index, zeros, ends, intercept, moments.gram, moments.target, moments.exponents, cancel)
+    else:
+        starts = np.arange(0, n, RANGE, dtype=np.int64)
+        stops = np.minimum(starts + RANGE, n)
+        parts = Moments.empty(len(starts), len(starts), moments.exponents.shape[1] - 1, X.dtype)
+        for f in range(count):
+            x_items, y_items = np.full(len(starts), x_index[f]), np.full(len(starts), y_index[f])
+            compress(X, y, x_items, y_items, starts, stops, intercept, parts.gram, parts.target, parts.exponents, cancel)
+            join(parts.gram, parts.target, parts.exponents)
+            moments.gram[f], moments.target[f], moments.exponents[f] = parts.gram[0], parts.target[0], parts.exponents[0]
+    moments.gram_exponents[:] = moments.exponents
+
+
+def compress_range(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel) -> None:
+    """Moments of ranges of samples: see compress.py. Pass a `gram` or a `target` of length 0 to leave it out."""
+    compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel)
+
+
+def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
+    """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
+    _descend(
+        chunk.X, chunk.y, chunk.x_index, chunk.y_index, chunk.intercept, chunk.reduction == "sum", chunk.rule.code, chunk.lr, chunk.hyper,
+        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents,
+        chunk.w, chunk.slots, chunk.steps, chunk.algorithm, chunk.status,
+        chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss, cancel, progress,
+    )  # fmt: skip
+
+
+def prepare(dtype: np.dtype) -> None:
+    """Load the kernels for a dtype from the disk cache, or compile them: once per process, by running one sample."""
+    if dtype in _prepared:
+        return
+    one, m = np.zeros(1, np.int64), np.ones((1, 1))
+    X, y = read_only(np.ones((1, 1, 1), dtype)), read_only(np.ones((1, 1), dtype))
+    moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    compress_fits(X, y, one, one, False, moments, cancel)
+    join(moments.gram, moments.target, moments.exponents)
+    moments.largest_eigenvalues()
+    rule = UPDATE_RULES["sgd"]
+    chunk = Chunk(
+        X, y, one, one, False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
+        np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), one.copy(), np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
+        np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
+    )  # fmt: skip
+    descend(chunk, moments, one, one, cancel, counter)
+    _prepared.add(dtype)
+
+
+__all__ = ["RANGE", "Moments", "compress_fits", "compress_range", "descend", "join", "prepare", "read_only"]

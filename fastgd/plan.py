@@ -1,0 +1,143 @@
+"""plan: which algorithm, which backend, how large a chunk, how many threads; and why.
+
+1. The algorithm depends on n_samples and n_features alone, so that a fit keeps its bits in any company (docs/arithmetic.md, section 9).
+   Chunks, threads and memory never change a bit.
+2. The cost estimates below are rough, measured on AVX2 and AVX-512 machines; they only cut the work into pieces of a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from .problem import FitOrder, Problem
+
+MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
+BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
+PIECE_NS = 4_000_000  # aim for a task's length
+INLINE_NS = 2_000_000  # less work than this is done by the calling thread
+MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
+
+
+class BackendUnavailable(ImportError):
+    """A backend that was asked for by name cannot run here: its library or its device is missing."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was decided for a fit, and why."""
+
+    backend: str
+    algorithm: int  # of fits with finite data
+    explanation: str
+    threads: int
+    staged: bool  # compress all data of a group first (they are shared, or long), then descend
+    needs_moments: bool
+    inline: bool
+    fits_per_task: int
+    pairs_per_group: int
+
+
+def available_threads() -> int:
+    """CPUs that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_backend(backend: str) -> tuple[str, str]:
+    """(backend, reason); raises where the one asked for cannot run."""
+    if not isinstance(backend, str) or backend not in ("auto", *BACKENDS):
+        raise ValueError(f"backend {backend!r} is unknown; there are: auto, {', '.join(BACKENDS)}")
+    if backend == "auto":
+        return "cpu", "cpu: the data are NumPy arrays"
+    reason = why_unavailable(backend)
+    if reason:
+        raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
+    return backend, f"{backend}: asked for"
+
+
+def why_unavailable(backend: str) -> str | None:
+    """None if the backend can run here, else one sentence."""
+    if backend == "cuda":
+        from .kernels.cuda.device import why_no_device
+
+        return why_no_device() or "a GPU is here, but fastgd's CUDA kernels are not in this version yet; use backend='cpu'"
+    if backend.startswith("torch"):
+        if importlib.util.find_spec("torch") is None:
+            return "PyTorch is not installed: install fastgd[torch] (a CPU-only build is enough)"
+        if backend == "torch-cuda":
+            from .kernels.reference.torch_autograd import unavailable
+
+            return unavailable("cuda")
+    return None
+
+
+def choose_algorithm(algorithm: str, backend: str, n_samples: int, n_features: int) -> tuple[int, str]:
+    """(code, reason) for fits with finite data."""
+    choices = {"cpu": ("auto", "moments", "stream")}.get(backend, ("auto",))
+    if algorithm not in ("auto", "moments", "stream"):
+        raise ValueError(f"algorithm {algorithm!r} is unknown; there are: auto, moments, stream")
+    if algorithm not in choices:
+        raise ValueError(f"backend {backend!r} has one algorithm of its own; algorithm={algorithm!r} is for backend 'cpu'")
+    if backend.startswith("torch"):
+        return AUTOGRAD, "autograd: torch.autograd and torch.optim"
+    if backend == "numpy":
+        return MANUAL, "manual: the hand-written NumPy descent"
+    if algorithm != "auto":
+        return ALGORITHMS.index(algorithm), f"{algorithm}: asked for"
+    if n_samples <= 2 * n_features:
+        return STREAM, f"stream: n_samples {n_samples} ≤ 2 · n_features {n_features}, compression does not pay"
+    if n_features > MOST_FEATURES:
+        return STREAM, f"stream: n_features {n_features} > {MOST_FEATURES}"
+    return MOMENTS, f"moments: n_samples {n_samples} > 2 · n_features {n_features}; the data are read once, for any number of epochs"
+
+
+def _cost(problem: Problem, algorithm: int, needs_moments: bool, epochs: int) -> tuple[float, float]:
+    """Rough nanoseconds of compressing and of descending one fit."""
+    n, size = problem.n_samples, problem.n_parameters
+    double = problem.dtype == np.float64
+    pairs = (size + 1) * (size + 2) / 2
+    compress = (100 + n * (pairs * (0.35 if double else 0.08) + 0.8 * size)) * needs_moments
+    if algorithm == MOMENTS:
+        epoch = 10 + 1.5 * size + size * size * (4.0 if double else 1.0)
+    elif algorithm == STREAM:
+        epoch = 30 + n * size * (0.5 if double else 0.25)
+    else:
+        epoch = 50_000 if algorithm == AUTOGRAD else 10_000
+    return compress, 200 + (epochs + 1) * epoch
+
+
+def make_plan(
+    problem: Problem, order: FitOrder, *, epochs: int, algorithm: str, backend: str, threads: int | None, safe_rate: bool, chunk: int | None = None
+) -> Plan:
+    """Decide. `chunk` (fits per task) is for tests: it changes no bit."""
+    backend, why_backend = choose_backend(backend)
+    code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
+    if threads is not None and backend != "cpu":
+        raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} runs fits one after another")
+    needs_moments = backend == "cpu" and (code == MOMENTS or safe_rate)
+    shared = order.n_cells > 1 or problem.X.count < order.n_pairs or problem.y.count < order.n_pairs
+    compress, descend = _cost(problem, code, needs_moments, epochs)
+    per_fit = descend + (0 if shared else compress)
+    total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
+    inline = total < INLINE_NS
+    workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
+    fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
+    fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
+    bytes_per_pair = 16 * (problem.n_parameters + 1) * (problem.n_parameters + 4) / 2
+    return Plan(
+        backend=backend,
+        algorithm=code,
+        explanation=f"{why_backend}; {why_algorithm}",
+        threads=workers,
+        staged=needs_moments and (shared or problem.n_samples > 65_536),
+        needs_moments=needs_moments,
+        inline=inline,
+        fits_per_task=min(chunk or fits, order.n_fits),
+        pairs_per_group=max(1, int(MOMENTS_BYTES / bytes_per_pair)),
+    )

@@ -1,0 +1,46 @@
+"""How the CPU kernels are compiled: one decorator, one set of options.
+
+1. `nogil`, so that threads of our own run them side by side; never `parallel=True`, whose sums depend on the number of threads
+   and which aborts in forked children and under two Python threads. No fastmath: the order of arithmetic is specified.
+2. Numba's disk cache watches the one file that holds the function. A kernel here is made of several files, so every cache entry is
+   stamped with a digest of them all (through an attribute of Numba's that is not public; without it only the development of
+   this package would suffer, and tests/test_cache.py notices).
+3. Where no cache folder can be written the kernels are compiled in every process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+
+OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+_DIGEST = _digest_of_sources()
+
+
+def part(function: Callable) -> Callable:
+    """A function that kernels call: compiled into them, never cached on its own."""
+    return numba.njit(**OPTIONS)(function)
+
+
+def kernel(function: Callable) -> Callable:
+    """A function that Python calls: compiled at first use for each type of data, kept on disk."""
+    try:
+        dispatcher = numba.njit(cache=True, **OPTIONS)(function)
+    except RuntimeError:  # "no locator available": nowhere to write
+        return numba.njit(**OPTIONS)(function)
+    cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if cache_file is not None:
+        cache_file._source_stamp = _DIGEST
+    return dispatcher

@@ -1,0 +1,271 @@
+"""descend: all epochs of each fit, from its moments or its samples (docs/arithmetic.md, sections 6 to 8 and 10).
+
+1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the arithmetic, and few
+   specialisations keep the first call short. The rules are `_update`; their codes are those of kernels/update_rules.py.
+2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
+3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
+   inf and NaN appear as in torch. When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
+from .compiling import kernel, part
+from .compress import CHUNK
+from .doubled import scale
+from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile
+from .vectors import LANES, fma, raised
+
+POLL = 64
+LIMIT_FLOAT32 = 2.0**120
+LIMIT_FLOAT64 = 2.0**1000
+SGD = 0
+
+
+@part
+def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+    """torch.optim.SGD, one fit. Returns whether everything stayed within the limit."""
+    number = w.dtype.type
+    momentum, keep, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    nesterov, maximize = hyper[3] != 0.0, hyper[4] != 0.0
+    rate = number(-lr)
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[2] != 0.0:
+            direction = fma(decay, w[j], direction)
+        if hyper[0] != 0.0:
+            velocity = direction if step == 0 else fma(keep, direction, slots[0, j] * momentum)
+            new_slots[0, j] = velocity
+            within = within and abs(velocity) <= limit
+            direction = fma(momentum, velocity, direction) if nesterov else velocity
+        new_w[j] = fma(rate, direction, w[j])
+        within = within and abs(rate * direction) <= limit and abs(new_w[j]) <= limit
+    return within
+
+
+@part
+def _update(rule, w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+    """One step of the rule with this code: fills new_w and new_slots."""
+    if rule == SGD:
+        return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
+    return False
+
+
+@part
+def _unpack(packed, size, matrix):
+    """Columns of the upper triangle -> the symmetric matrix."""
+    for j in range(size):
+        for i in range(j + 1):
+            matrix[i, j] = packed[j * (j + 1) // 2 + i]
+            matrix[j, i] = matrix[i, j]
+
+
+@part
+def _limits(gram, exponents, size, n, limit):
+    """Largest |w| and loss for which no intermediate result of torch's arithmetic can overflow."""
+    largest = 0.0
+    for j in range(size):
+        largest = max(largest, scale(math.sqrt(gram[j, j]), exponents[j]))
+    ratio = limit / (2.0 * largest)
+    return limit / max(1.0, size * largest), min(limit, ratio * ratio) / n
+
+
+@part
+def _all_within(values, limit):
+    for value in values:
+        if not abs(value) <= limit:
+            return False
+    return True
+
+
+@part
+def _all_finite(values):
+    for value in values:
+        if not math.isfinite(value):
+            return False
+    return True
+
+
+@part
+def _all_nan(values):
+    for value in values:
+        if value == value:  # noqa: PLR0124 (not NaN)
+            return False
+    return True
+
+
+@part
+def _record(history_w, history_loss, row, w, loss):
+    for j in range(len(w)):
+        history_w[row, j] = w[j]
+    history_loss[row] = loss
+
+
+@part
+def _has_converged(epoch, previous, loss, tol):
+    """Whether the loss fell by no more than its share `tol` (and did not rise)."""
+    drop = previous - loss
+    return epoch >= 1 and tol >= 0.0 and math.isfinite(previous) and drop >= 0.0 and drop <= tol * previous
+
+
+@kernel
+def descend(
+    X, y, x_index, y_index, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    gram, gram_index, target, target_index, exponents,
+    w, slots, steps, algorithm, status,
+    w_out, loss_out, epochs_run, history_w, history_loss, cancel, progress,
+):  # fmt: skip
+    """Run every fit of a chunk. Shapes as in kernels/chunk.py; moments as `compress` writes them.
+
+    gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target.
+    """
+    n, d = X.shape[1], X.shape[2]
+    size = w.shape[1]
+    n_slots = slots.shape[1]
+    number = X.dtype.type
+    doubled = X.itemsize == 8
+    limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
+    # scratch of the moments: float64
+    matrix, low_matrix = np.empty((size, size)), np.empty((size, size))
+    zero_exponents = np.zeros(size + 1, np.int64)
+    gradient, scratch = np.empty(size), np.empty(size)
+    state, next_state = np.empty(size), np.empty(size)
+    slot, next_slot = np.empty((n_slots, size)), np.zeros((n_slots, size))
+    factor = 2.0 if reduction_sum else 2.0 / n
+    low_factor = 0.0 if reduction_sum else fma(-factor, float(n), 2.0) / n
+    # scratch of the stream: the data's dtype, allocated when first needed
+    tile = np.empty(0, X.dtype)
+    lanes = np.empty(size * LANES, X.dtype)
+    parts = np.empty(((n + CHUNK - 1) // CHUNK, size + 1), X.dtype)
+    stream_gradient = np.empty(size, X.dtype)
+    stream_state, next_stream_state = np.empty(size, X.dtype), np.empty(size, X.dtype)
+    stream_slot, next_stream_slot = np.empty((n_slots, size), X.dtype), np.zeros((n_slots, size), X.dtype)
+    stream_factor = number(2) if reduction_sum else number(2) / number(n)
+    unpacked = -1
+    for f in range(len(x_index)):
+        if raised(cancel):
+            return
+        last = 0 if status[f] == CONVERGED else epochs
+        outcome = status[f]
+        epoch, row, reported = 0, 0, 0
+        previous, loss, first_bad = math.nan, number(0), -1
+        finished = False
+        state[:] = w[f]
+        slot[:] = slots[f]
+        step = steps[f]
+        if algorithm[f] == MOMENTS:
+            record = target_index[f]
+            if gram_index[f] != unpacked:
+                unpacked = gram_index[f]
+                _unpack(gram[unpacked, 0], size, matrix)
+                if doubled:
+                    _unpack(gram[unpacked, 1], size, low_matrix)
+            powers = exponents[record] if doubled else zero_exponents
+            w_limit, loss_limit = _limits(matrix, powers, size, n, limit)
+            while not finished:
+                if epoch % POLL == POLL - 1:
+                    if raised(cancel):
+                        return
+                    progress[0] += epoch - reported
+                    reported = epoch
+                if doubled:
+                    exact_loss = evaluate_moments_doubled(
+                        matrix, low_matrix, target[record, 0], target[record, 1], powers, float(n), factor, low_factor, state, scratch,
+                        gradient,
+                    )  # fmt: skip
+                else:
+                    exact_loss = evaluate_moments(matrix, target[record, 0], float(n), factor, state, scratch, gradient)
+                if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
+                    break
+                loss = number(exact_loss)
+                recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
+                if _has_converged(epoch, previous, float(loss), tol):
+                    outcome = CONVERGED
+                    finished = True
+                elif epoch == last:
+                    finished = True
+                else:
+                    rate = lr[epoch if lr.shape[0] > 1 else 0, f]
+                    if not _update(rule, state, slot, gradient, rate, hyper[f], step, next_state, next_slot, limit):
+                        break
+                if recorded:
+                    _record(history_w[f], history_loss[f], row, state, loss)
+                    row += 1
+                if not finished:
+                    previous = float(loss)
+                    state, next_state = next_state, state
+                    slot, next_slot = next_slot, slot
+                    epoch += 1
+                    step += 1
+            if finished:
+                for j in range(size):
+                    w_out[f, j] = state[j]
+                w[f] = state
+                slots[f] = slot
+            else:
+                algorithm[f] = STREAM
+        if not finished:
+            if len(tile) == 0:
+                tile = np.empty((d + 1) * CHUNK, X.dtype)
+            for j in range(size):
+                stream_state[j] = state[j]
+                for k in range(n_slots):
+                    stream_slot[k, j] = slot[k, j]
+            one_chunk = n <= CHUNK
+            if one_chunk:
+                fill_stream_tile(tile, X, y, x_index[f], y_index[f], 0, n)
+            nan_epochs = 0
+            while not finished:
+                if raised(cancel):
+                    return
+                if epoch % POLL == POLL - 1:
+                    progress[0] += epoch - reported
+                    reported = epoch
+                loss = evaluate_stream(
+                    tile, one_chunk, X, y, x_index[f], y_index[f], intercept, stream_state, stream_factor, lanes, parts, stream_gradient
+                )
+                if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
+                    first_bad = epoch
+                nan_epochs = nan_epochs + 1 if _all_nan(stream_state) else 0
+                if every > 0 and (epoch % every == 0 or epoch == epochs):
+                    _record(history_w[f], history_loss[f], row, stream_state, loss)
+                    row += 1
+                if first_bad < 0 and _has_converged(epoch, previous, float(loss), tol):
+                    outcome = CONVERGED
+                    finished = True
+                elif epoch == last or nan_epochs >= 2:
+                    finished = True
+                else:
+                    rate = lr[epoch if lr.shape[0] > 1 else 0, f]
+                    _update(
+                        rule, stream_state, stream_slot, stream_gradient, rate, hyper[f], step, next_stream_state, next_stream_slot, math.inf
+                    )
+                    previous = float(loss)
+                    stream_state, next_stream_state = next_stream_state, stream_state
+                    stream_slot, next_stream_slot = next_stream_slot, stream_slot
+                    epoch += 1
+                    step += 1
+            w_out[f] = stream_state
+            for j in range(size):
+                w[f, j] = stream_state[j]
+                for k in range(n_slots):
+                    slots[f, k, j] = stream_slot[k, j]
+        loss_out[f] = loss
+        for later in range(row, history_loss.shape[1]):
+            for j in range(size):
+                history_w[f, later, j] = w_out[f, j]
+            history_loss[f, later] = loss
+        steps[f] = steps[f] + last if outcome != CONVERGED else step
+        epochs_run[f] = epoch if outcome == CONVERGED else epochs
+        if first_bad >= 0:
+            epochs_run[f] = first_bad
+            outcome = DIVERGED if outcome == COMPLETED else outcome
+        status[f] = outcome
+        progress[0] += epochs - reported

@@ -1,0 +1,188 @@
+"""The 32 lanes of docs/arithmetic.md as one value: LLVM vectors of 32 float32 or float64 inside Numba functions.
+
+1. One LLVM value of 32 lanes, whatever the machine: LLVM splits it into the registers that there are (4 AVX-512, 8 AVX or 16
+   SSE registers of float64). The operations are lane by lane, so the bits do not depend on that.
+2. No fast-math flag anywhere; `fma` is the rounded-once operation also on machines without the instruction (a slow call).
+3. A vector lives in local variables of an njit function. It cannot be returned to Python.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+LANES = 32
+_INDEX = ir.IntType(32)
+
+
+class LaneVector(types.Type):
+    """32 lanes of one float type."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        self.llvm = ir.VectorType(ir.FloatType() if element == types.float32 else ir.DoubleType(), LANES)
+        super().__init__(name=f"lanes({element})")
+
+
+@register_model(LaneVector)
+class _LaneVectorModel(models.PrimitiveModel):
+    def __init__(self, manager, numba_type):
+        super().__init__(manager, numba_type, numba_type.llvm)
+
+
+_LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
+
+
+def _fma_of(builder, llvm_type):
+    suffix = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}
+    name = f"v{LANES}{suffix[llvm_type.element]}" if isinstance(llvm_type, ir.VectorType) else suffix[llvm_type]
+    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(llvm_type, [llvm_type] * 3), f"llvm.fma.{name}")
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """a·b + c rounded once: scalars of one float type, or vectors."""
+    if not (a == b == c):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.call(_fma_of(builder, args[0].type), args)
+
+    return a(a, b, c), generate
+
+
+def _pointer(context, builder, array_type, array, index, llvm_type):
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.bitcast(builder.gep(data, [index]), ir.PointerType(llvm_type))
+
+
+@intrinsic
+def load(typing_context, array, index):
+    """Elements index … index+31 of a flat, contiguous array."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+        return None
+    result = _LANES_OF[array.dtype]
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, result.llvm))
+        value.align = array.dtype.bitwidth // 8
+        return value
+
+    return result(array, index), generate
+
+
+@intrinsic
+def store(typing_context, array, index, value):
+    """Write 32 lanes to elements index … index+31 of a flat, contiguous array."""
+    if not isinstance(array, types.Array) or not isinstance(value, LaneVector) or array.dtype != value.element:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        instruction = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], where, value.llvm))
+        instruction.align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def fill(typing_context, value):
+    """All 32 lanes equal to a scalar."""
+    if value not in _LANES_OF:
+        return None
+    result = _LANES_OF[value]
+
+    def generate(context, builder, signature, args):
+        nothing = ir.Constant(result.llvm, ir.Undefined)
+        first = builder.insert_element(nothing, args[0], ir.Constant(_INDEX, 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INDEX, LANES), [0] * LANES))
+
+    return result(value), generate
+
+
+def _lane_by_lane(operation, description):
+    @intrinsic
+    def function(typing_context, a, b):
+        if not isinstance(a, LaneVector) or a != b:
+            return None
+
+        def generate(context, builder, signature, args):
+            return getattr(builder, operation)(*args)
+
+        return a(a, b), generate
+
+    function.__doc__ = description
+    return function
+
+
+add = _lane_by_lane("fadd", "a + b, lane by lane.")
+subtract = _lane_by_lane("fsub", "a - b, lane by lane.")
+multiply = _lane_by_lane("fmul", "a · b, lane by lane.")
+
+
+@intrinsic
+def negate(typing_context, a):
+    """-a, lane by lane (also of zeros)."""
+    if not isinstance(a, LaneVector):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.fneg(args[0])
+
+    return a(a), generate
+
+
+@intrinsic
+def keep_first(typing_context, count, new, old):
+    """`new` in the lanes below `count`, `old` in the others: lanes without a sample must not change."""
+    if not isinstance(new, LaneVector) or new != old:
+        return None
+
+    def generate(context, builder, signature, args):
+        wide = ir.VectorType(_INDEX, LANES)
+        n = context.cast(builder, args[0], signature.args[0], types.int32)
+        nothing = ir.Constant(wide, ir.Undefined)
+        counts = builder.shuffle_vector(
+            builder.insert_element(nothing, n, ir.Constant(_INDEX, 0)), nothing, ir.Constant(wide, [0] * LANES)
+        )
+        return builder.select(builder.icmp_signed("<", ir.Constant(wide, list(range(LANES))), counts), args[1], args[2])
+
+    return new(count, new, old), generate
+
+
+@intrinsic
+def butterfly(typing_context, a):
+    """The sum of the lanes: for o = 16, 8, 4, 2, 1 lane l takes lane l + o."""
+    if not isinstance(a, LaneVector):
+        return None
+
+    def generate(context, builder, signature, args):
+        value, width = args[0], LANES // 2
+        while width:
+            nothing = ir.Constant(value.type, ir.Undefined)
+            halves = [
+                builder.shuffle_vector(value, nothing, ir.Constant(ir.VectorType(_INDEX, width), list(range(first, first + width))))
+                for first in (0, width)
+            ]
+            value, width = builder.fadd(*halves), width // 2
+        return builder.extract_element(value, ir.Constant(_INDEX, 0))
+
+    return a.element(a), generate
+
+
+@intrinsic
+def raised(typing_context, flag):
+    """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
+    if not isinstance(flag, types.Array) or flag.dtype != types.int32:
+        return None
+
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), 0), ir.IntType(32))
+        value = builder.load_atomic(pointer, "monotonic", 4)
+        return builder.icmp_signed("!=", value, ir.Constant(_INDEX, 0))
+
+    return types.boolean(flag), generate

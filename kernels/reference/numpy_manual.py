@@ -1,0 +1,95 @@
+"""The tutorial's gradient descent, written by hand in NumPy: to be read.
+
+    prediction = X w + intercept        residual = prediction - y
+    loss       = mean(residual²)        gradient = Xᵀ (2/n residual)
+
+1. Every number has the dtype of the data: Python's floats do not widen a NumPy float, NumPy's float64 would.
+2. The residual is multiplied by 2/n before Xᵀ, as autograd does, so that numbers overflow in the same epoch.
+3. The tutorial computed `np.dot(2 * x, residual).mean()`. The mean of one number is that number, so this is the gradient of
+   the SUM of squares, n times the gradient of the mean: reduction="sum" here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..chunk import MANUAL, Chunk
+from .record import Record
+
+
+def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray) -> None:
+    """Run the fits of the chunk one after the other. `cancel` (1,) int32: not 0 = return; `progress` (1,) int64: epochs done."""
+    with np.errstate(all="ignore"):  # a descent that diverges is a result, not a warning
+        for fit in range(len(chunk.x_index)):
+            record = Record(chunk, fit, MANUAL, cancel, progress)
+            descend_fit(chunk, fit, record)
+            if record.cancelled:
+                return
+
+
+def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
+    """Run one fit: `epochs` times residual, loss, gradient and step."""
+    X = chunk.X[chunk.x_index[fit]]  # (n, d)
+    y = chunk.y[chunk.y_index[fit]]  # (n,)
+    n, d = X.shape
+    number = X.dtype.type  # float32 or float64
+
+    w = chunk.w[fit, :d].astype(number)  # (d,)
+    intercept = number(chunk.w[fit, d]) if chunk.intercept else number(0)
+    w_slots = [slot[:d].astype(number) for slot in chunk.slots[fit]]
+    intercept_slots = [number(slot[d]) for slot in chunk.slots[fit]] if chunk.intercept else []
+
+    update = UPDATES[chunk.rule.name]
+    hyperparameters = dict(zip(chunk.rule.hyperparameters, chunk.hyper[fit].tolist(), strict=True))
+    lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
+    steps = int(chunk.steps[fit])
+    slope = 2 / n if chunk.reduction == "mean" else 2  # of the loss, per unit of residual
+
+    for epoch in range(chunk.epochs + 1):
+        prediction = X @ w + intercept
+        residual = prediction - y
+        loss = (residual * residual).mean()
+        if not record.goes_on(epoch, loss, w, intercept):
+            break
+        error = slope * residual
+        rate = lr[epoch % len(lr)]
+        w, w_slots = update(w, w_slots, X.T @ error, rate, steps, **hyperparameters)
+        if chunk.intercept:
+            intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters)
+        steps += 1
+
+    if not record.cancelled:
+        for slot, of_w in zip(chunk.slots[fit], w_slots, strict=True):
+            slot[:d] = of_w
+        if chunk.intercept:
+            chunk.slots[fit, :, d] = intercept_slots
+
+
+def sgd(
+    w: Any,
+    slots: list[Any],
+    gradient: Any,
+    lr: float,
+    steps: int,
+    *,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: float,
+    maximize: float,
+) -> tuple[Any, list[Any]]:
+    """Make one step of torch.optim.SGD. The velocity begins as the first gradient, undamped."""
+    (velocity,) = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    if momentum:
+        velocity = gradient if steps == 0 else momentum * velocity + (1 - dampening) * gradient
+        gradient = gradient + momentum * velocity if nesterov else velocity
+    return w - lr * gradient, [velocity]
+
+
+UPDATES = {"sgd": sgd}  # the update rules that are written by hand here, by their names in update_rules.py

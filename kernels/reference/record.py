@@ -1,0 +1,104 @@
+"""What a reference notes of a descent: the rows of its history, its status, and whether it goes on.
+
+1. The references differ in how they compute a row. What a row means and when a descent ends is said once, here.
+2. The finiteness of w needs no look of its own: whatever x is, x · inf is infinite or NaN, so a w that is not finite makes
+   every prediction, and with it the loss, not finite.
+3. A fit that is cancelled leaves its state as it was; its history may be half written.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..chunk import COMPLETED, CONVERGED, DIVERGED, Chunk
+
+
+class Record:
+    """The notes of one fit of a chunk. After each loss ask `goes_on`; when it says no, `cancelled` tells whether to save."""
+
+    __slots__ = (
+        "algorithm",
+        "cancel",
+        "cancelled",
+        "chunk",
+        "epochs_run",
+        "finite",
+        "fit",
+        "previous_loss",
+        "progress",
+        "status",
+        "tol",
+    )
+
+    def __init__(self, chunk: Chunk, fit: int, algorithm: int, cancel: np.ndarray, progress: np.ndarray) -> None:
+        self.chunk = chunk
+        self.fit = fit
+        self.algorithm = algorithm
+        self.cancel = cancel  # (1,) int32: not 0 = stop
+        self.progress = progress  # (1,) int64: epochs done
+        self.status = int(chunk.status[fit])
+        self.tol = float(chunk.tol)
+        self.epochs_run = chunk.epochs
+        self.finite = True
+        self.previous_loss = math.nan
+        self.cancelled = False
+
+    def goes_on(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:
+        """Note the row of this epoch, the loss AT w (d,) and intercept; tell whether an update is to follow."""
+        if self.cancel[0]:
+            self.cancelled = True
+            return False
+        chunk = self.chunk
+        loss = float(loss)
+        if self.status == CONVERGED:  # before this descent began
+            self.epochs_run = 0
+            return self._end(epoch, loss, w, intercept)
+        if not math.isfinite(loss):
+            if self.finite:
+                self.finite = False
+                self.epochs_run = epoch
+                if self.status == COMPLETED:
+                    self.status = DIVERGED  # and the descent goes on
+        elif self.status == COMPLETED and self._has_converged(loss):
+            self.status = CONVERGED
+            self.epochs_run = epoch
+            return self._end(epoch, loss, w, intercept)
+        if epoch == chunk.epochs:
+            return self._end(epoch, loss, w, intercept)
+        if chunk.every and epoch % chunk.every == 0:
+            row = epoch // chunk.every
+            self._put(chunk.history_w[self.fit, row], w, intercept)
+            chunk.history_loss[self.fit, row] = loss
+        self.previous_loss = loss
+        self.progress[0] += 1
+        return True
+
+    def _has_converged(self, loss: float) -> bool:
+        """docs/arithmetic.md, section 10. A negative tol never stops, not even at loss 0; the NaN before row 0 neither."""
+        return self.tol >= 0 and 0 <= self.previous_loss - loss <= self.tol * self.previous_loss
+
+    def _end(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:
+        """Write the results and the state; rows from this epoch on are this row."""
+        chunk, fit = self.chunk, self.fit
+        if chunk.every:
+            rest = -(-epoch // chunk.every)  # the first row at or after this epoch
+            self._put(chunk.history_w[fit, rest:], w, intercept)
+            chunk.history_loss[fit, rest:] = loss
+        self._put(chunk.w_out[fit], w, intercept)
+        self._put(chunk.w[fit], w, intercept)
+        chunk.loss[fit] = loss
+        chunk.status[fit] = self.status
+        chunk.epochs_run[fit] = self.epochs_run
+        chunk.steps[fit] += epoch
+        chunk.algorithm[fit] = self.algorithm
+        self.progress[0] += chunk.epochs - epoch
+        return False
+
+    def _put(self, target: np.ndarray, w: np.ndarray, intercept: np.ndarray | float) -> None:
+        if self.chunk.intercept:
+            target[..., :-1] = w
+            target[..., -1] = intercept
+        else:
+            target[...] = w

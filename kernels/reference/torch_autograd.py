@@ -1,0 +1,114 @@
+"""The reference: torch.autograd makes the gradient, torch.optim makes the step. There is no formula of ours in here.
+
+1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's `** 2` has other epochs.
+2. X and y are copied into torch's own memory: torch warns of read-only arrays, and its matrix products may depend on where
+   in memory the data begin, which in a batch is another place than alone.
+3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a NumPy view of it shows
+   every epoch's values without asking torch.
+4. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set aside for the call.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..chunk import AUTOGRAD, Chunk
+from ..update_rules import UpdateRule
+from .record import Record
+
+if TYPE_CHECKING:
+    import torch
+
+
+def unavailable(device: str = "cpu") -> str | None:
+    """Tell in one sentence why this backend cannot run on the device, and what would help; None if it can."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed: pip install 'fastgd[torch]' (a CPU-only build of torch is enough)"
+    if device != "cpu":
+        import torch
+
+        if not torch.cuda.is_available():
+            return f"torch {torch.__version__} finds no CUDA device for device={device!r}: device='cpu' works without one"
+    return None
+
+
+def optimizer_class(rule: UpdateRule) -> type[torch.optim.Optimizer]:
+    """Find the class of torch.optim that the rule is named after: its name in lower case."""
+    import torch
+
+    return next(kind for name, kind in vars(torch.optim).items() if isinstance(kind, type) and name.lower() == rule.name)
+
+
+def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:
+    """Return the keyword arguments of the fit's optimizer, by the names and with the types that the table has."""
+    values = chunk.hyper[fit].tolist()
+    return {name: type(default)(value) for (name, default), value in zip(chunk.rule.hyperparameters.items(), values, strict=True)}
+
+
+def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu") -> None:
+    """Run the fits of the chunk one after the other. `cancel` (1,) int32: not 0 = return; `progress` (1,) int64: epochs done."""
+    import torch
+
+    device_type = torch.device(device).type
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device_type, enabled=False):
+        X = y = None
+        x_index = y_index = None
+        for fit in range(len(chunk.x_index)):
+            if chunk.x_index[fit] != x_index:  # data that neighbours share are copied once
+                x_index = chunk.x_index[fit]
+                X = torch.tensor(chunk.X[x_index], device=device)
+            if chunk.y_index[fit] != y_index:
+                y_index = chunk.y_index[fit]
+                y = torch.tensor(chunk.y[y_index], device=device)
+            record = Record(chunk, fit, AUTOGRAD, cancel, progress)
+            descend_fit(chunk, fit, X, y, record)
+            if record.cancelled:
+                return
+
+
+def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, record: Record) -> None:
+    """Run one fit: X (n, d) and y (n,) on the device."""
+    import torch
+
+    d = X.shape[1]
+    parameters = torch.tensor(chunk.w[fit], dtype=X.dtype, device=X.device)  # (D,)
+    w = parameters[:d].requires_grad_()
+    b = parameters[d].requires_grad_() if chunk.intercept else None
+    leaves = [w] if b is None else [w, b]
+    places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
+    optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
+    if chunk.steps[fit] > 0:
+        for leaf, place in zip(leaves, places, strict=False):
+            for name, slot in zip(chunk.rule.slots, chunk.slots[fit], strict=True):
+                optimizer.state[leaf][name] = torch.tensor(slot[place], dtype=X.dtype, device=X.device)
+
+    group = optimizer.param_groups[0]
+    lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
+    of_the_sum = chunk.reduction == "sum"
+    on_cpu = parameters.device.type == "cpu"
+    seen = parameters.cpu()  # on the CPU the parameters themselves
+    seen_w = seen[:d].numpy()
+    seen_b = 0.0 if b is None else seen[d].numpy()
+    for epoch in range(chunk.epochs + 1):
+        prediction = X @ w if b is None else X @ w + b
+        residual = prediction - y
+        squares = residual * residual
+        loss = squares.mean()
+        if not on_cpu:
+            seen.copy_(parameters)
+        if not record.goes_on(epoch, loss.item(), seen_w, seen_b):
+            break
+        for leaf in leaves:
+            leaf.grad = None
+        (squares.sum() if of_the_sum else loss).backward()
+        group["lr"] = lr[epoch % len(lr)]
+        optimizer.step()
+
+    if not record.cancelled:
+        for leaf, place in zip(leaves, places, strict=False):
+            for name, slot in zip(chunk.rule.slots, chunk.slots[fit], strict=True):
+                if name in optimizer.state[leaf]:
+                    slot[place] = optimizer.state[leaf][name].cpu().numpy()
