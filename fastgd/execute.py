@@ -192,7 +192,7 @@ def _safe_rates(job: Job, eigenvalues: np.ndarray, chunk: Chunk, first: int) -> 
     s = 2.0 if job.reduction == "sum" else 2.0 / job.problem.n_samples
     with np.errstate(all="ignore"):
         curvature = s * eigenvalues + decay
-        rates = np.where(curvature == 0.0, 0.0, 1.0 / curvature)
+        rates = np.where(curvature == 0.0, 0.0, np.minimum(1.0 / curvature, np.finfo(job.problem.dtype).max))
     chunk.lr = rates[None, :]
     if job.outputs.rates is not None:
         job.outputs.rates[first : first + len(rates)] = rates

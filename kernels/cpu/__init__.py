@@ -11,16 +11,16 @@ import numpy as np
 
 from ..chunk import MOMENTS, Chunk
 from ..update_rules import UPDATE_RULES
-from .compress import RANGE, compress, join
+from .moments import RANGE, compress, join
 from .curvature import largest_eigenvalues
-from .descend import descend as _descend
+from .descent import descend as _descend
 
 _prepared: set[np.dtype] = set()
 
 
 @dataclass(slots=True)
 class Moments:
-    """Second moments of fits. Packing and scaling: compress.py, docs/arithmetic.md sections 3 and 4."""
+    """Second moments of fits. packing and scaling: moments.py, docs/arithmetic.md sections 3 and 4."""
 
     gram: np.ndarray  # (n_gram, planes, D(D+1)/2) float64; planes: 1 for float32 data, 2 (hi, lo) for float64 data
     gram_exponents: np.ndarray  # (n_gram, D+1) int64; the last is not used
@@ -81,7 +81,7 @@ def compress_fits(X, y, x_index, y_index, intercept, moments: Moments, cancel) -
 
 
 def compress_range(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel) -> None:
-    """Moments of ranges of samples: see compress.py. Pass a `gram` or a `target` of length 0 to leave it out."""
+    """Moments of ranges of samples: see moments.py. Pass a `gram` or a `target` of length 0 to leave it out."""
     compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from .compiling import part
+from .compiling import inlined
 from .vectors import add, subtract
 
 LOWEST_EXPONENT = -1022
 HIGHEST_EXPONENT = 1023
 
 
-@part
+@inlined
 def two_sum(a, b):
     """a + b and its rounding error (Knuth)."""
     s = a + b
@@ -19,14 +19,14 @@ def two_sum(a, b):
     return s, (a - (s - t)) + (b - t)
 
 
-@part
+@inlined
 def fast_two_sum(a, b):
     """The same for |a| ≥ |b| (Dekker)."""
     s = a + b
     return s, b - (s - a)
 
 
-@part
+@inlined
 def dd_add(a, a_low, b, b_low):
     """Sum of two double-doubles (Joldes, Muller, Popescu 2017, algorithm 6)."""
     s, e = two_sum(a, b)
@@ -37,7 +37,7 @@ def dd_add(a, a_low, b, b_low):
     return fast_two_sum(s, e)
 
 
-@part
+@inlined
 def two_sum_lanes(a, b):
     """`two_sum` of 32 lanes."""
     s = add(a, b)
@@ -45,7 +45,7 @@ def two_sum_lanes(a, b):
     return s, add(subtract(a, subtract(s, t)), subtract(b, t))
 
 
-@part
+@inlined
 def pow2(exponent):
     """2 to a whole number; 0 below the smallest float64."""
     if exponent < -1074:
@@ -53,14 +53,14 @@ def pow2(exponent):
     return math.ldexp(1.0, exponent)
 
 
-@part
+@inlined
 def scale(value, exponent):
     """Multiply by 2 to a whole number, in two steps so that no factor overflows."""
     half = exponent >> 1
     return (value * pow2(half)) * pow2(exponent - half)
 
 
-@part
+@inlined
 def exponent_of(largest):
     """The k with 2^k ≤ largest < 2^(k+1), within the range of normal numbers."""
     if largest == 0.0:

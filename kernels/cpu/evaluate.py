@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .compiling import part
-from .compress import CHUNK
+from .compiling import inlined, part
+from .moments import CHUNK
 from .doubled import dd_add, scale, two_sum
 from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multiply, negate, store
 
@@ -11,7 +11,7 @@ from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multipl
 #    are kept by keep_first: adding their zeros could turn a -0 into +0.
 
 
-@part
+@inlined
 def evaluate_moments(gram, target, n, factor, w, residual, gradient):
     """float32 data: gram (D, D), target (D+1,) = [c, yy], all float64. Fills the gradient, returns the loss."""
     size = len(w)
@@ -29,7 +29,7 @@ def evaluate_moments(gram, target, n, factor, w, residual, gradient):
     return loss / n
 
 
-@part
+@inlined
 def evaluate_moments_doubled(gram, low_gram, target, low_target, exponents, n, factor, low_factor, w, scaled, gradient):
     """float64 data: scaled moments in double-double. `scaled` (D,) is scratch. Fills the gradient, returns the loss."""
     size = len(w)

@@ -4,7 +4,8 @@
    specialisations keep the first call short. The rules are `_update`; their codes are those of kernels/update_rules.py.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
-   inf and NaN appear as in torch. When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
+   inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a fit
+   that ends there has the same row) and only its update comes from the samples. When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
-from .compiling import kernel, part
-from .compress import CHUNK
+from .compiling import copy, inlined, kernel, part
+from .moments import CHUNK
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile
 from .vectors import LANES, fma, raised
@@ -26,7 +27,7 @@ LIMIT_FLOAT64 = 2.0**1000
 SGD = 0
 
 
-@part
+@inlined
 def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """torch.optim.SGD, one fit. Returns whether everything stayed within the limit."""
     number = w.dtype.type
@@ -45,12 +46,14 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
             new_slots[0, j] = velocity
             within = within and abs(velocity) <= limit
             direction = fma(momentum, velocity, direction) if nesterov else velocity
+        else:
+            new_slots[0, j] = slots[0, j]
         new_w[j] = fma(rate, direction, w[j])
         within = within and abs(rate * direction) <= limit and abs(new_w[j]) <= limit
     return within
 
 
-@part
+@inlined
 def _update(rule, w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """One step of the rule with this code: fills new_w and new_slots."""
     if rule == SGD:
@@ -77,7 +80,7 @@ def _limits(gram, exponents, size, n, limit):
     return limit / max(1.0, size * largest), min(limit, ratio * ratio) / n
 
 
-@part
+@inlined
 def _all_within(values, limit):
     for value in values:
         if not abs(value) <= limit:
@@ -101,6 +104,14 @@ def _all_nan(values):
     return True
 
 
+@inlined
+def _take_over(w, slots, next_w, next_slots):
+    """Copy the next state: cheaper than exchanging array objects, whose reference counts are atomic."""
+    copy(next_w, w)
+    for k in range(slots.shape[0]):
+        copy(next_slots[k], slots[k])
+
+
 @part
 def _record(history_w, history_loss, row, w, loss):
     for j in range(len(w)):
@@ -108,7 +119,7 @@ def _record(history_w, history_loss, row, w, loss):
     history_loss[row] = loss
 
 
-@part
+@inlined
 def _has_converged(epoch, previous, loss, tol):
     """Whether the loss fell by no more than its share `tol` (and did not rise)."""
     drop = previous - loss
@@ -134,7 +145,7 @@ def descend(
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch of the moments: float64
     matrix, low_matrix = np.empty((size, size)), np.empty((size, size))
-    zero_exponents = np.zeros(size + 1, np.int64)
+    powers = np.zeros(size + 1, np.int64)  # stay 0 for float32 data
     gradient, scratch = np.empty(size), np.empty(size)
     state, next_state = np.empty(size), np.empty(size)
     slot, next_slot = np.empty((n_slots, size)), np.zeros((n_slots, size))
@@ -156,9 +167,10 @@ def descend(
         outcome = status[f]
         epoch, row, reported = 0, 0, 0
         previous, loss, first_bad = math.nan, number(0), -1
-        finished = False
-        state[:] = w[f]
-        slot[:] = slots[f]
+        finished, row_is_done = False, False
+        options = hyper[f]
+        rows_w, rows_loss = history_w[f], history_loss[f]
+        _take_over(state, slot, w[f], slots[f])
         step = steps[f]
         if algorithm[f] == MOMENTS:
             record = target_index[f]
@@ -167,7 +179,14 @@ def descend(
                 _unpack(gram[unpacked, 0], size, matrix)
                 if doubled:
                     _unpack(gram[unpacked, 1], size, low_matrix)
-            powers = exponents[record] if doubled else zero_exponents
+            if doubled:
+                copy(exponents[record], powers)
+                if target[record, 0, size] == 0.0:  # y = 0 has no scale of its own
+                    powers[size] = powers[0]
+                    for j in range(size):
+                        powers[size] = max(powers[size], powers[j])
+            targets = target[record, 0]
+            low_targets = target[record, target.shape[1] - 1]
             w_limit, loss_limit = _limits(matrix, powers, size, n, limit)
             while not finished:
                 if epoch % POLL == POLL - 1:
@@ -177,11 +196,10 @@ def descend(
                     reported = epoch
                 if doubled:
                     exact_loss = evaluate_moments_doubled(
-                        matrix, low_matrix, target[record, 0], target[record, 1], powers, float(n), factor, low_factor, state, scratch,
-                        gradient,
-                    )  # fmt: skip
+                        matrix, low_matrix, targets, low_targets, powers, float(n), factor, low_factor, state, scratch, gradient
+                    )
                 else:
-                    exact_loss = evaluate_moments(matrix, target[record, 0], float(n), factor, state, scratch, gradient)
+                    exact_loss = evaluate_moments(matrix, targets, float(n), factor, state, scratch, gradient)
                 if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
@@ -191,33 +209,27 @@ def descend(
                     finished = True
                 elif epoch == last:
                     finished = True
-                else:
-                    rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    if not _update(rule, state, slot, gradient, rate, hyper[f], step, next_state, next_slot, limit):
-                        break
                 if recorded:
-                    _record(history_w[f], history_loss[f], row, state, loss)
+                    _record(rows_w, rows_loss, row, state, loss)
                     row += 1
                 if not finished:
+                    rate = lr[epoch if lr.shape[0] > 1 else 0, f]
+                    if not _update(rule, state, slot, gradient, rate, options, step, next_state, next_slot, limit):
+                        row_is_done = True
+                        break
                     previous = float(loss)
-                    state, next_state = next_state, state
-                    slot, next_slot = next_slot, slot
+                    _take_over(state, slot, next_state, next_slot)
                     epoch += 1
                     step += 1
             if finished:
-                for j in range(size):
-                    w_out[f, j] = state[j]
-                w[f] = state
-                slots[f] = slot
+                copy(state, w_out[f])
+                _take_over(w[f], slots[f], state, slot)
             else:
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
                 tile = np.empty((d + 1) * CHUNK, X.dtype)
-            for j in range(size):
-                stream_state[j] = state[j]
-                for k in range(n_slots):
-                    stream_slot[k, j] = slot[k, j]
+            _take_over(stream_state, stream_slot, state, slot)
             one_chunk = n <= CHUNK
             if one_chunk:
                 fill_stream_tile(tile, X, y, x_index[f], y_index[f], 0, n)
@@ -228,16 +240,17 @@ def descend(
                 if epoch % POLL == POLL - 1:
                     progress[0] += epoch - reported
                     reported = epoch
-                loss = evaluate_stream(
+                stream_loss = evaluate_stream(
                     tile, one_chunk, X, y, x_index[f], y_index[f], intercept, stream_state, stream_factor, lanes, parts, stream_gradient
                 )
+                loss = loss if row_is_done else stream_loss
                 if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
                     first_bad = epoch
                 nan_epochs = nan_epochs + 1 if _all_nan(stream_state) else 0
-                if every > 0 and (epoch % every == 0 or epoch == epochs):
-                    _record(history_w[f], history_loss[f], row, stream_state, loss)
+                if not row_is_done and every > 0 and (epoch % every == 0 or epoch == epochs):
+                    _record(rows_w, rows_loss, row, stream_state, loss)
                     row += 1
-                if first_bad < 0 and _has_converged(epoch, previous, float(loss), tol):
+                if first_bad < 0 and not row_is_done and _has_converged(epoch, previous, float(loss), tol):
                     outcome = CONVERGED
                     finished = True
                 elif epoch == last or nan_epochs >= 2:
@@ -245,23 +258,18 @@ def descend(
                 else:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
                     _update(
-                        rule, stream_state, stream_slot, stream_gradient, rate, hyper[f], step, next_stream_state, next_stream_slot, math.inf
+                        rule, stream_state, stream_slot, stream_gradient, rate, options, step, next_stream_state, next_stream_slot, math.inf
                     )
                     previous = float(loss)
-                    stream_state, next_stream_state = next_stream_state, stream_state
-                    stream_slot, next_stream_slot = next_stream_slot, stream_slot
+                    row_is_done = False
+                    _take_over(stream_state, stream_slot, next_stream_state, next_stream_slot)
                     epoch += 1
                     step += 1
-            w_out[f] = stream_state
-            for j in range(size):
-                w[f, j] = stream_state[j]
-                for k in range(n_slots):
-                    slots[f, k, j] = stream_slot[k, j]
+            copy(stream_state, w_out[f])
+            _take_over(w[f], slots[f], stream_state, stream_slot)
         loss_out[f] = loss
         for later in range(row, history_loss.shape[1]):
-            for j in range(size):
-                history_w[f, later, j] = w_out[f, j]
-            history_loss[f, later] = loss
+            _record(rows_w, rows_loss, later, w_out[f], loss)
         steps[f] = steps[f] + last if outcome != CONVERGED else step
         epochs_run[f] = epoch if outcome == CONVERGED else epochs
         if first_bad >= 0:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import kernel, part
+from .compiling import copy, kernel, part
 from .doubled import dd_add, exponent_of, pow2, two_sum, two_sum_lanes
 from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, raised, store
 
@@ -116,10 +116,10 @@ def _join_in_place(parts, low_parts, exponents, count, n_columns, doubled):
                     )
                     entry += 1
         if count % 2:
-            parts[pairs] = parts[count - 1]
+            copy(parts[count - 1], parts[pairs])
             if doubled:
-                low_parts[pairs] = low_parts[count - 1]
-                exponents[pairs] = exponents[count - 1]
+                copy(low_parts[count - 1], low_parts[pairs])
+                copy(exponents[count - 1], exponents[pairs])
             pairs += 1
         count = pairs
 
@@ -153,14 +153,14 @@ def _exponents_of_chunk(X, y, item, target_item, start, stop, intercept, exponen
 def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, doubled):
     """Part 0 of the scratch becomes the item's record."""
     if gram.shape[0]:
-        gram[item, 0] = parts[0, :n_gram]
+        copy(parts[0, :n_gram], gram[item, 0])
         if doubled:
-            gram[item, 1] = low_parts[0, :n_gram]
+            copy(low_parts[0, :n_gram], gram[item, 1])
     if target.shape[0]:
-        target[item, 0] = parts[0, n_gram:]
+        copy(parts[0, n_gram:], target[item, 0])
         if doubled:
-            target[item, 1] = low_parts[0, n_gram:]
-    exponents[item] = part_exponents[0]
+            copy(low_parts[0, n_gram:], target[item, 1])
+    copy(part_exponents[0], exponents[item])
 
 
 @kernel
@@ -228,13 +228,13 @@ def join(gram, target, exponents):
     low_parts = np.zeros((items, n_gram + n_columns))
     for item in range(items):
         if gram.shape[0]:
-            parts[item, :n_gram] = gram[item, 0]
+            copy(gram[item, 0], parts[item, :n_gram])
             if doubled:
-                low_parts[item, :n_gram] = gram[item, 1]
+                copy(gram[item, 1], low_parts[item, :n_gram])
         if target.shape[0]:
-            parts[item, n_gram:] = target[item, 0]
+            copy(target[item, 0], parts[item, n_gram:])
             if doubled:
-                low_parts[item, n_gram:] = target[item, 1]
+                copy(target[item, 1], low_parts[item, n_gram:])
     part_exponents = exponents.copy()
     _join_in_place(parts, low_parts, part_exponents, items, n_columns, doubled)
     _write_item(parts, low_parts, part_exponents, 0, n_gram, gram, target, exponents, doubled)

@@ -1,0 +1,62 @@
+# `make demo` and `make test` work in a fresh clone with nothing installed but Python >= 3.11. `make check` only checks, `make format` only writes.
+
+PYTHON ?= python3
+OUT ?= out
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n > 8 ? 8 : n > 1 ? n : 0 )))
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
+TORCH := $(shell grep '^torch==' constraints.txt)
+EXTRAS := torch,demo,plot,test,dev
+CUDA_FILES = $(wildcard kernels/cuda/*.cu kernels/cuda/*.cuh)
+
+export PYTHONUNBUFFERED := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all check format bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(READY)  ## reproduce the tutorial, fit 142 countries and a million small fits; the picture goes to out/
+	$(BIN)/fastgd demo
+
+test: $(READY)  ## run the tests, with a share of the large grids
+	$(BIN)/python -P -m pytest -n $(JOBS)
+
+test-all: $(READY)  ## run the tests, with all of the large grids
+	$(BIN)/python -P -m pytest -n $(JOBS) --full
+
+check: $(READY)  ## lint, formatting, types, and the rules about structure and packaging
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -P -m pytest tests/test_architecture.py tests/test_packaging.py
+
+format: $(READY)  ## sort the imports and lay out the code
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+ifneq ($(CUDA_FILES),)
+	clang-format -i $(CUDA_FILES)
+endif
+
+bench: $(READY)  ## measure this machine and the kernels
+	@test -f benchmarks/run.py || { echo "make bench: benchmarks/run.py does not exist yet" >&2; exit 1; }
+	$(BIN)/python -P benchmarks/run.py
+
+clean:  ## remove the environment and everything that was built
+	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# once, and again whenever the dependencies change
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "fastgd needs Python >= 3.11, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@echo "Setting up $(VENV) with $$($(PYTHON) -V), $(TORCH) and the versions of constraints.txt: a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install --constraint constraints.txt $(TORCH) setuptools
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable ".[$(EXTRAS)]"
+	@touch $@

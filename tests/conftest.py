@@ -1,0 +1,98 @@
+"""Options, the backend fixture, and what the run says at its end: worst τ, the share of the large grids, skips.
+
+1. A backend that was asked for and cannot run fails. A skip that is not listed here fails the run.
+2. Under pytest-xdist the tests run in workers: what they measured travels to the controller in `workeroutput`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import grids
+
+EXPECTED_SKIPS: tuple[str, ...] = ()  # reasons, by their beginning
+
+_worst: dict[tuple[str, str], list] = {}  # (what, dtype) -> [worst τ_w, its case, worst τ_loss, its case, comparisons]
+_shares: dict[str, tuple[int, int]] = {}
+_unexpected: list[str] = []
+
+
+def pytest_addoption(parser):
+    """Our options."""
+    parser.addoption("--full", action="store_true", help="run the large grids whole")
+    parser.addoption("--backends", default="cpu,torch,numpy", help="backends that tests with the fixture `backend` run on")
+
+
+def pytest_configure(config):
+    """Tell the grids before test modules are imported."""
+    grids.full = config.getoption("--full")
+
+
+def pytest_generate_tests(metafunc):
+    """One test body, N backends."""
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", metafunc.config.getoption("--backends").split(","))
+
+
+@pytest.fixture
+def full(request):
+    """Whether the large grids are run whole."""
+    return request.config.getoption("--full")
+
+
+@pytest.fixture
+def record_tau():
+    """record_tau(what, dtype, case, tau_w, tau_loss): remember the worst share of the bound, for the summary."""
+
+    def record(what: str, dtype: str, case: str, tau_w: float, tau_loss: float) -> None:
+        _merge((what, dtype), [float(tau_w), case, float(tau_loss), case, 1])
+
+    return record
+
+
+def _merge(key: tuple[str, str], new: list) -> None:
+    old = _worst.setdefault(key, [-1.0, "", -1.0, "", 0])
+    if new[0] > old[0]:
+        old[0:2] = new[0:2]
+    if new[2] > old[2]:
+        old[2:4] = new[2:4]
+    old[4] += new[4]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """A worker hands over what it measured; unexpected skips fail the run."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["worst"] = [[list(key), value] for key, value in _worst.items()]
+        session.config.workeroutput["shares"] = [[name, list(share)] for name, share in grids.shares.items()]
+    elif _unexpected and exitstatus == 0:
+        session.exitstatus = 1
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """The controller takes it."""
+    for key, value in getattr(node, "workeroutput", {}).get("worst", []):
+        _merge(tuple(key), value)
+    for name, share in getattr(node, "workeroutput", {}).get("shares", []):
+        _shares[name] = tuple(share)
+
+
+def pytest_runtest_logreport(report):
+    """Collect skips."""
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if not reason.removeprefix("Skipped: ").startswith(EXPECTED_SKIPS or ("\0",)):
+            _unexpected.append(f"{report.nodeid}: {reason}")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Say it."""
+    tell = terminalreporter.write_line
+    for name, (run, of) in sorted({**_shares, **grids.shares}.items()):
+        tell(f"large grid {name}: {run} of {of} cases" + ("" if run == of else " (make test-all runs all)"))
+    if _worst:
+        tell("worst share of the rounding-error bound (fastgd: at most 2; others: at most 8):")
+        for (what, dtype), (tau_w, case_w, tau_loss, case_loss, count) in sorted(_worst.items()):
+            tell(f"  {what:28} {dtype:8} τ_w {tau_w:6.3f} ({case_w})   τ_loss {tau_loss:6.3f} ({case_loss})   {count} cases")
+    for skip in _unexpected:
+        tell(f"UNEXPECTED SKIP {skip}")

@@ -1,0 +1,67 @@
+"""Expected values as exact rationals, rounded once where a rounding belongs, and the random data they are made of."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+
+
+def nearest(value: Fraction, name: str) -> float:
+    """A rational to nearest even, by another way than the arbiter's: Python's own division of integers, then a look at the neighbours."""
+    try:
+        guess = float(value)
+    except OverflowError:
+        guess = math.inf if value > 0 else -math.inf
+    if name == "float64" or math.isinf(guess):
+        return guess
+    with np.errstate(all="ignore"):
+        guess = np.float32(guess)
+        candidates = [guess, np.nextafter(guess, np.float32(math.inf)), np.nextafter(guess, np.float32(-math.inf))]
+
+    def distance(candidate):  # inf stands where 2^128 would be
+        exact = Fraction(math.copysign(2.0**128, candidate)) if np.isinf(candidate) else Fraction(float(candidate))
+        return abs(exact - value), int(candidate.view(np.uint32)) & 1  # even: the last bit
+
+    return math.copysign(float(min(candidates, key=distance)), guess)
+
+
+def fma_by_fractions(a, b, c, name):
+    if not all(map(math.isfinite, (a, b, c))):
+        if math.isfinite(a) and math.isfinite(b):
+            return c
+        return a * b + c
+    value = Fraction(a) * Fraction(b) + Fraction(c)
+    if value:
+        return nearest(value, name)
+    return a * b + c if a * b == 0 and (a == 0 or b == 0) else 0.0
+
+
+def data(n, d, name, seed=0, spread=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d)) * 2.0 ** rng.integers(-spread, spread + 1, (n, d))
+    return X.astype(name), rng.standard_normal(n).astype(name)
+
+
+def exact_moments(X, y, intercept):
+    """The moments and Σ|z_i z_j|, as integers over a common power of two (faster than adding Fractions)."""
+    columns = [*X.T, *([np.ones(len(X))] if intercept else []), y]
+    ratios = [[float(v).as_integer_ratio() for v in column] for column in columns]
+    denominators = [max(q for _, q in column) for column in ratios]
+    integers = [[p * (q // own) for p, own in column] for column, q in zip(ratios, denominators, strict=True)]
+    for i in range(len(columns)):
+        for j in range(i, len(columns)):
+            products = [a * b for a, b in zip(integers[i], integers[j], strict=True)]
+            scale = denominators[i] * denominators[j]
+            yield i, j, Fraction(sum(products), scale), Fraction(sum(map(abs, products)), scale)
+
+
+def exact_epoch(X, y, w, reduction="mean"):
+    """Loss and gradient at w as rationals."""
+    rows = [[Fraction(float(v)) for v in row] for row in X]
+    targets = [Fraction(float(v)) for v in y]
+    w = [Fraction(float(v)) for v in w]
+    r = [sum(a * b for a, b in zip(row, w, strict=True)) - target for row, target in zip(rows, targets, strict=True)]
+    s = Fraction(2, len(rows)) if reduction == "mean" else 2
+    return sum(v * v for v in r) / len(r), [s * sum(row[j] * v for row, v in zip(rows, r, strict=True)) for j in range(len(w))]
