@@ -27,29 +27,59 @@ RATES = (0.5, 1.0, 1.9, 2.2)  # lr · λ_max
 
 @dataclass(frozen=True, eq=False)
 class NistExact:
-    """A NIST regression solved in exact rational arithmetic; 30 significant digits, parameters with the intercept last."""
+    """A NIST regression solved in exact rational arithmetic, to 30 significant digits.
+
+    Attributes
+    ----------
+    beta, std_error : tuple of D Decimals
+        The least-squares parameters and their standard errors, the intercept last.
+    residual_sd, r2 : Decimal
+        Residual standard deviation (n − D degrees of freedom) and coefficient of determination.
+    rss, mse : Decimal
+        Residual sum of squares, and rss / n_samples: the loss at the minimum.
+    beta_of_float64, mse_of_float64 : tuple of D Decimals, Decimal
+        The solution for X and y as they are in float64: the best that a float64 program can be asked for.
+    """
 
     beta: tuple[Decimal, ...]
     std_error: tuple[Decimal, ...]
     residual_sd: Decimal
     r2: Decimal
-    rss: Decimal  # residual sum of squares
-    mse: Decimal  # rss / n_samples: the loss at the minimum
-    beta_of_float64: tuple[Decimal, ...]  # of X and y as they are in float64: the best that a float64 program can be asked for
+    rss: Decimal
+    mse: Decimal
+    beta_of_float64: tuple[Decimal, ...]
     mse_of_float64: Decimal
 
 
 @dataclass(frozen=True, eq=False)
 class NistRegression:
-    """One NIST StRD linear regression with its certified values; parameters have the intercept last."""
+    """One NIST StRD linear regression with its certified values.
+
+    Attributes
+    ----------
+    name, level : str
+        The set's name, and its difficulty: "lower", "average" or "higher".
+    X : ndarray, shape (n_samples, n_features), float64
+        The features, without a column of ones.
+    y : ndarray, shape (n_samples,), float64
+        The targets.
+    intercept : bool
+        Whether the model has an intercept.
+    beta, std_error : ndarray, shape (D,), float64
+        The certified parameters and standard errors; D = n_features, or n_features + 1 with the intercept last.
+    residual_sd, r2 : float
+        The certified residual standard deviation and coefficient of determination.
+    exact : NistExact
+        The same to 30 digits.
+    """
 
     name: str
-    level: str  # "lower", "average" or "higher" difficulty
-    X: Array = field(repr=False)  # (n_samples, n_features) float64, without the column of ones
-    y: Array = field(repr=False)  # (n_samples,) float64
+    level: str
+    X: Array = field(repr=False)
+    y: Array = field(repr=False)
     intercept: bool
-    beta: Array = field(repr=False)  # (D,) float64, certified
-    std_error: Array = field(repr=False)  # (D,) float64, certified
+    beta: Array = field(repr=False)
+    std_error: Array = field(repr=False)
     residual_sd: float
     r2: float
     exact: NistExact = field(repr=False)
@@ -57,15 +87,31 @@ class NistRegression:
 
 @dataclass(frozen=True, eq=False)
 class NamedProblem:
-    """A least-squares problem and a start for the descent."""
+    """A least-squares problem and a start for the descent.
+
+    Attributes
+    ----------
+    name, description : str
+        What is hard about it, in a word and in a line.
+    X : ndarray, shape (n_samples, n_features)
+        The features, without a column of ones.
+    y : ndarray, shape (n_samples,)
+        The targets.
+    w0 : ndarray, shape (D,)
+        The start; D = n_features, or n_features + 1 with the intercept last.
+    intercept : bool, default False
+        Whether the model has an intercept.
+    dtypes : tuple of str, default ("float32", "float64")
+        The dtypes in which the problem is what its name says.
+    """
 
     name: str
     description: str
-    X: Array = field(repr=False)  # (n_samples, n_features)
-    y: Array = field(repr=False)  # (n_samples,)
-    w0: Array = field(repr=False)  # (D,), the intercept last
+    X: Array = field(repr=False)
+    y: Array = field(repr=False)
+    w0: Array = field(repr=False)
     intercept: bool = False
-    dtypes: tuple[str, ...] = ("float32", "float64")  # in which the problem is what its name says
+    dtypes: tuple[str, ...] = ("float32", "float64")
 
     @property
     def n_samples(self) -> int:
@@ -135,8 +181,8 @@ def nist(name: str) -> NistRegression: ...
 def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]:
     """Return the NIST StRD linear regressions with their certified values.
 
-    X holds the features without the column of ones. Polynomial sets have x, x², … as features; each power is that of the decimal x,
-    rounded once to float64.
+    X holds the features without the column of ones. Polynomial sets have x, x², … as features; each power is that of the float64 x,
+    rounded once.
 
     Parameters
     ----------
@@ -310,8 +356,8 @@ def _nist_regression(name: str, entry: dict[str, Any]) -> NistRegression:
         return tuple(numbers[1:] + numbers[:1] if intercept else numbers)
 
     if model["kind"] == "poly":
-        decimals = [Fraction(x) for x in entry["x"]]
-        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in decimals])  # each rounded once
+        rationals = [Fraction(float(x)) for x in entry["x"]]
+        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in rationals])  # each rounded once
     else:
         X = np.array([[float(x) for x in row] for row in entry["x"]])
     return NistRegression(

@@ -6,7 +6,7 @@
    (Figueroa 1995), also where the result is subnormal, since sums and products are then exact and quotients are not near a midpoint.
 3. `fma_exactly` is integer arithmetic. The C library's fma is 10 times as fast and is used only if it gives the same bits on
    `NASTY_FMA` when this file is imported.
-4. Where the page can be read in two ways, the reading taken here is marked READING.
+4. The last sentence of the page (all later rows are NaN) needs no code here: every row is computed, and comes out NaN.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Format:
     smallest: int  # the smallest subnormal is 2^smallest
     top: int  # the largest finite number is just below 2^top
     omega: float  # Ω, section 6
+    largest: float  # the largest finite number
     round: Callable[[float], float] = field(repr=False)  # a float64 to this format
     fma: Callable[[float, float, float], float] = field(repr=False)  # of numbers of this format
 
@@ -114,8 +115,8 @@ def round_to_float32(x: float) -> float:
 fma64 = library_fma("fma", ctypes.c_double, fma64_exactly, "float64")
 fma32 = library_fma("fmaf", ctypes.c_float, fma32_exactly, "float32")
 
-FLOAT64 = Format("float64", 53, -1074, 1024, 2.0**1000, float, fma64)
-FLOAT32 = Format("float32", 24, -149, 128, 2.0**120, round_to_float32, fma32)
+FLOAT64 = Format("float64", 53, -1074, 1024, 2.0**1000, (2 - 2.0**-52) * 2.0**1023, float, fma64)
+FLOAT32 = Format("float32", 24, -149, 128, 2.0**120, (2 - 2.0**-23) * 2.0**127, round_to_float32, fma32)
 FORMATS = {"float32": FLOAT32, "float64": FLOAT64}
 
 
@@ -178,8 +179,8 @@ def pairwise(chunks: Sequence, add: Callable):
 
 
 def chunks_of(n: int) -> list[tuple[int, int]]:
-    """The first sample of every chunk and the first one after it. READING: no samples are one empty chunk, so a sum of nothing is +0."""
-    return [(first, min(first + CHUNK, n)) for first in range(0, max(n, 1), CHUNK)]
+    """The first sample of every chunk and the first one after it."""
+    return [(first, min(first + CHUNK, n)) for first in range(0, n, CHUNK)]
 
 
 def chunk_sum(first: int, end: int, lane: Callable[[range], Any], add: Callable):
@@ -255,7 +256,7 @@ def compress_float32(z: list[list[float]]) -> Moments:
 
 
 def exponent_of_largest(values: Sequence[float]) -> int:
-    """k of section 4, step 1. READING: a column of NaN alone has m = 0 (it shows in no result: the fit is not finite)."""
+    """k of section 4, step 1; a NaN is passed over."""
     m = max((abs(v) for v in values if v == v), default=0.0)
     if m == 0:
         return -1022
@@ -346,7 +347,6 @@ def rotate(B: list[list[float]], p: int, q: int) -> None:
 def lambda_max(moments: Moments) -> float:
     D, k = moments.D, moments.exponents
     K = max(k[:D])
-    # READING: "in this order" is that of i ≤ j, and B_ji = B_ij (a product that underflows depends on the order).
     B = symmetric({(i, j): (moments.hi[i][j] * pow2(k[i] - K)) * pow2(k[j] - K) for i, j in upper_triangle(D)}, D)
     if not all(math.isfinite(B[j][j]) for j in range(D)):
         return math.nan
@@ -363,9 +363,12 @@ def lambda_max(moments: Moments) -> float:
 
 
 def safe_rate(moments: Moments, reduction: str = "mean", weight_decay: float = 0.0) -> float:
-    s = divide(2.0, float(moments.n)) if reduction == "mean" else 2.0
+    s = 2.0 / float(moments.n) if reduction == "mean" else 2.0
     denominator = s * lambda_max(moments) + weight_decay
-    return 0.0 if denominator == 0 else 1 / denominator
+    if denominator == 0:
+        return 0.0
+    rate = 1 / denominator
+    return moments.T.largest if rate > moments.T.largest else rate
 
 
 # ------------------------------------------------------------------------------------------------ sections 6 and 7: the two epochs
@@ -395,7 +398,7 @@ def moments_epoch_float32(moments: Moments, w: Sequence[float], reduction: str) 
 
 def moments_epoch_float64(moments: Moments, w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
     hi, lo, k, D, n, fma = moments.hi, moments.lo, moments.exponents, moments.D, float(moments.n), fma64
-    k_y = k[D]
+    k_y = max(k[:D]) if hi[D][D] == 0 else k[D]
     minus_c = [(-hi[j][D], -lo[j][D]) for j in range(D)]
     scaled_w = [scale(w[j], k[j] - k_y) for j in range(D)]
 
@@ -478,11 +481,11 @@ HYPER = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": Fal
 
 
 def sgd(S: Format, w, v, g, steps: int, lr: float, hyper: Mapping[str, float]) -> tuple[list[float], list[float], list[float]]:
-    """The new w, the new slot and the products of the overflow test."""
+    """The new w, the new slot, and what the overflow test looks at: slots that changed, products, the new w."""
     rounded, fma = S.round, S.fma
     momentum, weight_decay = rounded(hyper["momentum"]), rounded(hyper["weight_decay"])
     share, minus_lr = rounded(1.0 - hyper["dampening"]), rounded(-lr)
-    new_w, new_v, products = [], [], []
+    new_w, new_v, tested = [], [], []
     for w_j, v_j, g_j in zip(w, v, g, strict=True):
         if hyper["maximize"]:
             g_j = -g_j
@@ -490,14 +493,25 @@ def sgd(S: Format, w, v, g, steps: int, lr: float, hyper: Mapping[str, float]) -
             g_j = fma(weight_decay, w_j, g_j)
         if hyper["momentum"] != 0:
             v_j = g_j if steps == 0 else fma(share, g_j, rounded(v_j * momentum))
+            tested.append(v_j)
             g_j = fma(momentum, v_j, g_j) if hyper["nesterov"] else v_j
         new_w.append(fma(minus_lr, g_j, w_j))
         new_v.append(v_j)
-        products.append(rounded(minus_lr * g_j))
-    return new_w, new_v, products
+        tested += [rounded(minus_lr * g_j), new_w[-1]]
+    return new_w, new_v, tested
 
 
 # ------------------------------------------------------------------------- sections 9 and 10: which algorithm, stopping, and the run
+
+
+@dataclass
+class State:
+    """Where a descent stands; `run(..., state=s)` goes on from it."""
+
+    w: np.ndarray  # (D,) float64
+    slots: np.ndarray  # (1, D) float64
+    steps: int
+    algorithm: str
 
 
 @dataclass
@@ -506,35 +520,38 @@ class Run:
 
     w: np.ndarray  # (epochs + 1, D) T
     loss: np.ndarray  # (epochs + 1,) T
-    state_w: np.ndarray  # (D,) float64
-    slots: np.ndarray  # (1, D) float64
-    steps: int
-    algorithm: str  # in the end
+    state: State
     converged: int | None  # the epoch at which tol stopped the fit
-    stream_from: int | None  # the first row that stream made
+    first_bad: int | None  # the first row with a number that is not finite
+    handover: tuple[int, str] | None  # the epoch at which stream took over, and whether with its "row" or with its "update"
     lr: float | Sequence[float]
 
 
 def choose_algorithm(asked: str, n: int, d: int, moments: Callable[[], Moments]) -> str:
+    """Section 9."""
     if asked == "stream" or (asked == "auto" and (n <= 2 * d or d > 256)):
         return "stream"
     return "moments" if moments().finite else "stream"
 
 
 def has_converged(tol: float | None, before: float, now: float) -> bool:
-    return tol is not None and 0 <= before - now <= tol * before
+    """Section 10."""
+    return tol is not None and tol >= 0 and 0 <= before - now <= tol * before
 
 
-def run(X, y, *, w0=None, slots=None, steps=0, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None) -> Run:  # fmt: skip
-    """One fit by SGD. X (n, d), y (n,), w0 (D,), slots (1, D); lr: a number, one per epoch, or None for the safe rate."""
+def all_within(values: Sequence[float], limit: float) -> bool:
+    return all(abs(value) <= limit for value in values)
+
+
+def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
+        dtype=None, moments: Moments | None = None) -> Run:  # fmt: skip
+    """One fit by SGD. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None for the safe rate; moments: of these data, if at hand."""
     T = format_of(np.asarray(X), dtype)
     X, y = np.asarray(X, T.name), np.asarray(y, T.name)
     n, d = X.shape
     hyper = {**HYPER, **(hyper or {})}
     columns, y_list = columns_of(X, intercept), [float(v) for v in y]
     D = len(columns)
-    moments = None
 
     def the_moments():
         nonlocal moments
@@ -544,51 +561,48 @@ def run(X, y, *, w0=None, slots=None, steps=0, lr, hyper=None, epochs, reduction
     if lr is None:
         lr = safe_rate(the_moments(), reduction, hyper["weight_decay"])
     rates = [float(lr)] * epochs if np.ndim(lr) == 0 else [float(rate) for rate in lr]
-    w = [0.0] * D if w0 is None else [float(v) for v in w0]
-    v = [0.0] * D if slots is None else [float(x) for x in slots[0]]
-    algorithm = choose_algorithm(algorithm, n, d, the_moments)
-    w_limit, loss_limit = overflow_limits(the_moments()) if algorithm == "moments" else (None, None)
-    stream_from = None
-
-    def all_within(values, limit):
-        return all(abs(value) <= limit for value in values)
-
-    rows, losses, converged = [], [], None
+    if state is None:
+        w, v, steps = [0.0 if w0 is None else T.round(float(w0[j])) for j in range(D)], [0.0] * D, 0
+    else:
+        w, v, steps = [float(x) for x in state.w], [float(x) for x in state.slots[0]], state.steps
+    algorithm = choose_algorithm(algorithm if state is None else state.algorithm, n, d, the_moments)
+    if algorithm == "moments":
+        w_limit, loss_limit = overflow_limits(the_moments())
+    rows, losses, converged, first_bad, handover = [], [], None, None, None
     for t in range(epochs + 1):
-        new_state = None
         if algorithm == "moments":
             loss, g = moments_epoch(the_moments(), w, reduction)
-            stays = all_within(w, w_limit) and loss <= loss_limit  # READING: the loss before it is rounded to T
-            # READING: the update is asked only where one is made: not at the last row, not where tol stops the fit.
-            if stays and t < epochs and not (t > 0 and has_converged(tol, losses[-1], T.round(loss))):
-                new_w, new_v, products = sgd(FLOAT64, w, v, g, steps, rates[t], hyper)
-                new_state = new_w, new_v
-                stays = all_within(new_w + new_v + products, T.omega)
-            if not stays:
-                algorithm = "stream"
+            if not (all_within(w, w_limit) and loss <= loss_limit):
+                algorithm, handover = "stream", (t, "row")
         if algorithm == "stream":
-            if stream_from is None:
-                stream_from = t
-                w, v = [T.round(x) for x in w], [T.round(x) for x in v]
+            w, v = [T.round(x) for x in w], [T.round(x) for x in v]
             loss, g = stream_epoch(T, columns, y_list, w, reduction)
-            new_state = sgd(T, w, v, g, steps, rates[t], hyper)[:2] if t < epochs else None
         rows.append([T.round(x) for x in w])
         losses.append(T.round(loss))
-        if t > 0 and has_converged(tol, losses[t - 1], losses[t]):
+        if first_bad is None and not all(map(math.isfinite, [*rows[t], losses[t]])):
+            first_bad = t
+        if t > 0 and first_bad is None and has_converged(tol, losses[t - 1], losses[t]):
             converged = t
             break
-        if t < epochs:
-            w, v = new_state
-            steps += 1
+        if t == epochs:
+            break
+        if algorithm == "moments":
+            new_w, new_v, tested = sgd(FLOAT64, w, v, g, steps, rates[t], hyper)
+            if not all_within(tested, T.omega):
+                algorithm, handover = "stream", (t, "update")
+                w, v = [T.round(x) for x in w], [T.round(x) for x in v]
+                _, g = stream_epoch(T, columns, y_list, w, reduction)
+        if algorithm == "stream":
+            new_w, new_v, _ = sgd(T, w, v, g, steps, rates[t], hyper)
+        w, v = new_w, new_v
+        steps += 1
     repeats = epochs + 1 - len(rows)
     return Run(
         w=np.array(rows + rows[-1:] * repeats, T.name).reshape(epochs + 1, D),
         loss=np.array(losses + losses[-1:] * repeats, T.name),
-        state_w=np.array(w),
-        slots=np.array([v]),
-        steps=steps,
-        algorithm=algorithm,
+        state=State(np.array(w), np.array([v]), steps, algorithm),
         converged=converged,
-        stream_from=stream_from,
+        first_bad=first_bad,
+        handover=handover,
         lr=lr,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -12,7 +13,8 @@ shares: dict[str, tuple[int, int]] = {}  # name of the grid -> (cases run, cases
 
 
 def thin(name: str, cases: Sequence[Case], one_in: int) -> list[Case]:
-    """All cases, or every `one_in`-th of them in a fixed, scattered order; the share is printed at the end of the run."""
-    chosen = [case for k, case in enumerate(cases) if full or (k * 7919) % len(cases) % one_in == 0]
+    """All cases, or one in so many, drawn at random but always the same; the share is printed at the end of the run."""
+    kept = range(len(cases)) if full else sorted(random.Random(name).sample(range(len(cases)), -(-len(cases) // one_in)))
+    chosen = [cases[k] for k in kept]
     shares[name] = (len(chosen), len(cases))
     return chosen

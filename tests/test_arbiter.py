@@ -307,7 +307,7 @@ def test_non_finite_data_show_in_the_diagonal(name, bad, where, sample):
     moments = arbiter.compress(X, y)
     assert not moments.finite
     assert math.isnan(arbiter.lambda_max(moments)) == (where == "X")
-    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="moments").algorithm == "stream"
+    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="moments").state.algorithm == "stream"
 
 
 # ------------------------------------------------------------------------------------------------------------------------ λ_max

@@ -29,10 +29,10 @@ def test_an_epoch_on_small_integers_is_exact(algorithm, name, reduction, n, d):
     w = [0.5, -1.0, 1.5][:d]
     loss, g = exact_epoch(X, y, w, reduction)
     fit = arbiter.run(X, y, w0=w, lr=0.25, epochs=1, reduction=reduction, algorithm=algorithm)
-    assert fit.algorithm == algorithm
+    assert fit.state.algorithm == algorithm
     assert Fraction(float(fit.loss[0])) == loss
     assert fit.w[0].tolist() == w
-    assert [Fraction(v) for v in fit.state_w] == [Fraction(a) - b / 4 for a, b in zip(w, g, strict=True)]
+    assert [Fraction(v) for v in fit.state.w] == [Fraction(a) - b / 4 for a, b in zip(w, g, strict=True)]
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
@@ -57,7 +57,7 @@ def test_an_epoch_of_stream_by_hand(name):
         minus_lr = nearest(Fraction(-0.3), name)
         fit = arbiter.run(X, y, w0=[a, b], lr=0.3, epochs=1, intercept=True, algorithm="stream")
         assert fit.loss[0] == nearest(Fraction(total) / 3, name)
-        assert fit.state_w.tolist() == [fma(minus_lr, g, w) for g, w in zip(gradient, (a, b), strict=True)]
+        assert fit.state.w.tolist() == [fma(minus_lr, g, w) for g, w in zip(gradient, (a, b), strict=True)]
 
 
 def test_an_epoch_of_float32_moments_by_hand():
@@ -80,9 +80,9 @@ def test_an_epoch_of_float32_moments_by_hand():
         loss = max(0.0, fma(w, r - c, yy)) / 3
         assert arbiter.moments_epoch(arbiter.compress(X, y), [w], "mean") == (loss, [2 / 3 * r])
         new_w = fma(-0.3, 2 / 3 * r, w)
-        fit = arbiter.run(X, y, w0=[w], lr=0.3, epochs=1, algorithm="moments")
+        fit = arbiter.run(X, y, state=arbiter.State(np.array([w]), np.zeros((1, 1)), 0, "moments"), lr=0.3, epochs=1)
         assert fit.loss[0] == nearest(Fraction(loss), "float32")
-        assert fit.state_w[0] == new_w
+        assert fit.state.w[0] == new_w
         assert fit.w[:, 0].tolist() == [nearest(Fraction(w), "float32"), nearest(Fraction(new_w), "float32")]
 
 
@@ -134,7 +134,7 @@ def test_stream_within_the_bound_of_its_dtype():
     g = 2 / 5000 * A.T @ r
     delta = u * 4 * (abs(A) @ abs(v) + abs(b))
     bound = 2 / 5000 * abs(A).T @ (delta + depth * u * abs(r)) + 4 * u * abs(g) + u * (abs(v) + abs(g))
-    assert np.all(abs(fit.state_w - (v - g)) <= bound)
+    assert np.all(abs(fit.state.w - (v - g)) <= bound)
     assert abs(fit.loss[0] - np.mean(r * r)) <= np.mean(2 * abs(r) * delta + delta**2 + depth * u * r * r) + 2 * u * fit.loss[0]
 
 
@@ -159,18 +159,18 @@ def test_sgd_by_hand(hyper, want, algorithm, name):
     X, y = np.ones((4, 1), name), np.ones(4, name)
     fit = arbiter.run(X, y, lr=0.25, hyper=hyper, epochs=2, algorithm=algorithm)
     assert fit.w[:, 0].tolist() == [0, *want]
-    assert fit.steps == 2
+    assert fit.state.steps == 2
 
 
 def test_hyperparameters_are_rounded_where_they_meet_the_state():
     X, y = np.ones((4, 1), np.float32), np.ones(4, np.float32)
     single = float(np.float32(0.1))
-    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="stream").state_w[0] == float(np.float32(2 * single))
-    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="moments").state_w[0] == 0.2
+    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="stream").state.w[0] == float(np.float32(2 * single))
+    assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="moments").state.w[0] == 0.2
     # 1 − dampening is taken in float64: 1 − (1 − 1e-9) is about 1e-9; rounded to float32 first it would be 0
     fit = arbiter.run(X, y, lr=0.25, epochs=2, hyper={"momentum": 2.0**-40, "dampening": 1 - 1e-9}, algorithm="stream")
     share = nearest(Fraction(1 - (1 - 1e-9)), "float32")
-    assert fit.slots[0, 0] == nearest(Fraction(share) * -1 - Fraction(2.0**-39), "float32")  # v = −2, then g = −1
+    assert fit.state.slots[0, 0] == nearest(Fraction(share) * -1 - Fraction(2.0**-39), "float32")  # v = −2, then g = −1
 
 
 # -------------------------------------------------------------------------------------------------- the overflow tail, which, when
@@ -178,25 +178,48 @@ def test_hyperparameters_are_rounded_where_they_meet_the_state():
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 @pytest.mark.parametrize("hyper", [{}, {"momentum": 0.9}])
-def test_a_fit_that_overflows_goes_over_to_stream(name, hyper):
+@pytest.mark.parametrize(("lr", "hands_over"), [("giant", "update"), ("large", "row"), ("small", "row")])
+def test_a_fit_that_overflows_goes_over_to_stream(name, hyper, lr, hands_over):
     X, y = data(40, 2, name, 11)
-    settings = {"lr": 1e6, "hyper": hyper, "intercept": True}
-    fit = arbiter.run(X, y, epochs=60, algorithm="moments", **settings)
-    t = fit.stream_from
-    assert fit.algorithm == "stream"
-    assert 0 < t < 60
+    safe = arbiter.safe_rate(arbiter.compress(X, y, True))
+    lr = {"giant": FORMATS[name].omega * 8, "large": 1e6, "small": 6 * safe}[lr]  # the loss passes its limit before lr · g, but for a giant
+    settings = {"lr": lr, "hyper": hyper, "intercept": True}
+    epochs = {"float32": 80, "float64": 600}[name] if lr < 1e6 else 60
+    fit = arbiter.run(X, y, epochs=epochs, algorithm="moments", **settings)
+    t, how = fit.handover
+    assert how == hands_over
+    assert fit.state.algorithm == "stream"
+    assert 0 <= t < epochs - 2
     assert not np.isfinite(fit.w[-1]).any()
-    head = arbiter.run(X, y, epochs=t - 1, algorithm="moments", **settings)
-    assert head.algorithm == "moments"
-    step = arbiter.run(X, y, w0=head.state_w, slots=head.slots, steps=head.steps, epochs=60 - t + 1, algorithm="moments", **settings)
-    np.testing.assert_array_equal(step.w, fit.w[t - 1 :])  # from the state: the same bits
-    np.testing.assert_array_equal(step.loss, fit.loss[t - 1 :])
+    assert not np.isfinite(fit.loss[fit.first_bad]) or not np.isfinite(fit.w[fit.first_bad]).all()
+    assert np.isfinite(fit.loss[: fit.first_bad]).all()
+    for cut in {0, max(0, t - 1), t, t + 1}:  # from the state: the same bits
+        head = arbiter.run(X, y, epochs=cut, algorithm="moments", **settings)
+        assert head.state.algorithm == ("moments" if cut < t or (cut == t and how == "update") else "stream")
+        step = arbiter.run(X, y, state=head.state, epochs=epochs - cut, **settings)
+        np.testing.assert_array_equal(np.concatenate([head.w[:-1], step.w]), fit.w)
+        np.testing.assert_array_equal(np.concatenate([head.loss, step.loss[1:]]), fit.loss)
     omega = FORMATS[name].omega
     assert np.all(abs(fit.w[:t].astype(float)) <= omega)
     assert np.all(fit.loss[:t].astype(float) <= omega)
-    # row t is stream's: it is what stream makes of the state rounded to T
-    tail = arbiter.run(X, y, w0=fit.w[t], epochs=0, algorithm="stream", **settings)
-    assert same(float(tail.loss[0]), float(fit.loss[t]))
+    # what stream makes of row t and the slots, all rounded to T, is what follows
+    here = arbiter.run(X, y, epochs=t, algorithm="moments", **settings)
+    rounded = arbiter.State(here.state.w.astype(name), here.state.slots.astype(name), t, "stream")
+    tail = arbiter.run(X, y, state=rounded, epochs=epochs - t, **settings)
+    np.testing.assert_array_equal(tail.w, fit.w[t:])
+    np.testing.assert_array_equal(tail.loss[1:], fit.loss[t + 1 :])
+    assert same(float(tail.loss[0]), float(fit.loss[t])) or how == "update"
+    assert same(float(here.loss[t]), float(fit.loss[t]))  # the last row of a short fit is the same row of a longer one
+
+
+def test_the_row_of_an_update_that_overflows_is_that_of_the_moments():
+    X, y = data(1000, 1, "float32", 16)
+    settings = {"w0": [0.1], "lr": 1e38, "algorithm": "moments"}
+    fit = arbiter.run(X, y, epochs=3, **settings)
+    stream = arbiter.run(X, y, epochs=3, **settings | {"algorithm": "stream"})
+    assert fit.handover == (0, "update")
+    assert fit.loss[0] == arbiter.run(X, y, epochs=0, **settings).loss[0] != stream.loss[0]
+    np.testing.assert_array_equal(fit.w, stream.w)
 
 
 def test_overflow_limits_by_hand():
@@ -220,46 +243,60 @@ def test_float32_stays_float32_without_the_help_of_fmaf():
     w, v, hyper = [0.5, -0.25], [0.125, 0.75], {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.3, "nesterov": True}
     _, g = arbiter.stream_epoch(T, arbiter.columns_of(X, False), y.tolist(), w, "mean")
     new_w, new_v, _ = arbiter.sgd(T, w, v, g, 1, 0.1, arbiter.HYPER | hyper)
-    fit = arbiter.run(X, y, w0=w, slots=[v], steps=1, lr=0.1, hyper=hyper, epochs=1, algorithm="stream")
-    assert (fit.state_w.tolist(), fit.slots[0].tolist()) == (new_w, new_v)
+    state = arbiter.State(np.array(w), np.array([v]), 1, "stream")
+    fit = arbiter.run(X, y, state=state, lr=0.1, hyper=hyper, epochs=1)
+    assert (fit.state.w.tolist(), fit.state.slots[0].tolist()) == (new_w, new_v)
 
 
-def test_the_state_is_rounded_when_stream_takes_over():
-    fit = arbiter.run(
-        np.ones((1, 1), np.float32), np.ones(1, np.float32), w0=[2.0**121 / 3], slots=[[0.1]], lr=0.1, epochs=0, algorithm="moments"
-    )
-    assert fit.stream_from == 0
-    assert fit.state_w[0] == float(np.float32(2.0**121 / 3))
-    assert fit.slots[0, 0] == float(np.float32(0.1))
+def test_the_state_is_rounded_when_stream_takes_over_and_a_given_start_always():
+    X, y = np.ones((1, 1), np.float32), np.ones(1, np.float32)
+    state = arbiter.State(np.array([2.0**121 / 3]), np.array([[0.1]]), 1, "moments")
+    fit = arbiter.run(X, y, state=state, lr=0.1, epochs=0)
+    assert fit.handover == (0, "row")
+    assert fit.state.w[0] == float(np.float32(2.0**121 / 3))
+    assert fit.state.slots[0, 0] == float(np.float32(0.1))
+    assert arbiter.run(X, y, w0=[0.1], lr=0.1, epochs=0, algorithm="moments").state.w[0] == float(np.float32(0.1))
+    state = arbiter.State(np.array([0.1]), np.array([[0.1]]), 1, "moments")
+    assert arbiter.run(X, y, state=state, lr=0.1, epochs=0).state.w[0] == 0.1
 
 
 def test_what_hands_over_to_stream():
     """Each of the tests alone, with Ω = 2^120: w, the loss; then the update's slot, product and new w. The second column is zero."""
     X, y = np.array([[1, 0]], np.float32), np.ones(1, np.float32)
 
-    def stream_from(epochs=0, lr=0.0, y=y, w0=None, **hyper):
-        return arbiter.run(X, y, w0=w0, lr=lr, epochs=epochs, algorithm="moments", hyper=hyper).stream_from
+    def handover(epochs=0, lr=0.0, y=y, w=None, v=0.0, **hyper):
+        state = None if w is None else arbiter.State(np.array(w), np.full((1, 2), v), 1, "moments")
+        return arbiter.run(X, y, state=state, lr=lr, epochs=epochs, algorithm="moments", hyper=hyper).handover
 
     large = [0, 2.0**119]  # D · M · |w| = Ω
-    assert stream_from(w0=large) is None
-    assert stream_from(w0=[0, 2.0**119 * 1.5]) == 0
-    assert stream_from(y=y * np.float32(2.0**60)) is None  # n · loss = Ω, and (Ω / 2M)² is more
-    assert stream_from(y=y * np.float32(2.0**61)) == 0
-    assert stream_from(1, lr=1 / 8, w0=large, weight_decay=3.0) is None  # g = 3 · 2^119 is asked only as a slot
-    assert stream_from(1, lr=1 / 8, w0=large, weight_decay=3.0, momentum=0.5) == 0
-    assert stream_from(1, lr=3.0, w0=large, weight_decay=1.0) == 0  # lr·g = 3 · 2^119, w = −2^120
-    assert stream_from(1, lr=2.0, w0=large, weight_decay=-1.0) == 0  # lr·g = −2^120, w = 3 · 2^119
-    assert stream_from(1, lr=0.5, w0=large, weight_decay=-1.0) == 1  # w = 1.5 · 2^119 is below Ω, but not within w_limit
+    assert handover(w=large) is None
+    assert handover(w=[0, 2.0**119 * 1.5]) == (0, "row")
+    assert handover(y=y * np.float32(2.0**60)) is None  # n · loss = Ω, and (Ω / 2M)² is more
+    assert handover(y=y * np.float32(2.0**61)) == (0, "row")
+    assert handover(1, lr=1 / 8, w=large, weight_decay=3.0) is None  # g = 3 · 2^119 is asked only as a slot
+    assert handover(1, lr=1 / 8, w=large, weight_decay=3.0, momentum=0.5) == (0, "update")
+    assert handover(1, lr=1 / 8, w=large, v=2.0**121) is None  # a slot that the rule leaves alone is not asked
+    assert handover(1, lr=3.0, w=large, weight_decay=1.0) == (0, "update")  # lr·g = 3 · 2^119, w = −2^120
+    assert handover(0, lr=3.0, w=large, weight_decay=1.0) is None  # no update follows
+    assert handover(1, lr=2.0, w=large, weight_decay=-1.0) == (0, "update")  # lr·g = −2^120, w = 3 · 2^119
+    assert handover(1, lr=0.5, w=large, weight_decay=-1.0) == (1, "row")  # w = 1.5 · 2^119 is below Ω, but not within w_limit
+
+
+def test_no_target_no_scale():
+    """y = 0: k_y is the largest k_j; with −1022, that of a column of zeros, 2^-300 would be scaled by 2^1322."""
+    X, y = np.array([[2.0**300, 2.0**-300]]), np.zeros(1)
+    loss, g = arbiter.moments_epoch(arbiter.compress(X, y), [2.0**-300, 0.0], "mean")
+    assert (loss, g) == (1.0, [2.0**301, 2.0**-299])
 
 
 def test_auto():
     X, y = data(6, 3, "float64", 12)
-    assert arbiter.run(X, y, lr=0.1, epochs=0).algorithm == "stream"  # n = 2d
-    assert arbiter.run(X, y, lr=0.1, epochs=0, algorithm="moments").algorithm == "moments"
+    assert arbiter.run(X, y, lr=0.1, epochs=0).state.algorithm == "stream"  # n = 2d
+    assert arbiter.run(X, y, lr=0.1, epochs=0, algorithm="moments").state.algorithm == "moments"
     X, y = data(7, 3, "float64", 12)
-    assert arbiter.run(X, y, lr=0.1, epochs=0, intercept=True).algorithm == "moments"  # d is the features', without the intercept
+    assert arbiter.run(X, y, lr=0.1, epochs=0, intercept=True).state.algorithm == "moments"  # d is the features', without the intercept
     y[3] = math.nan
-    assert arbiter.run(X, y, lr=0.1, epochs=0).algorithm == "stream"
+    assert arbiter.run(X, y, lr=0.1, epochs=0).state.algorithm == "stream"
     assert arbiter.choose_algorithm("auto", 10_000, 257, lambda: pytest.fail("not needed")) == "stream"
 
 
@@ -271,14 +308,26 @@ def test_stopping_and_resuming(algorithm, name):
     loss = free.loss.astype(float)
     t = next(t for t in range(1, 41) if 0 <= loss[t - 1] - loss[t] <= 1e-3 * loss[t - 1])
     fit = arbiter.run(X, y, lr=0.2, epochs=40, algorithm=algorithm, tol=1e-3)
-    assert fit.converged == fit.steps == t
+    assert fit.converged == fit.state.steps == t
     assert 1 < t < 40
     np.testing.assert_array_equal(fit.w[:t], free.w[:t])
     np.testing.assert_array_equal(fit.w[t:], np.broadcast_to(free.w[t], fit.w[t:].shape))
     np.testing.assert_array_equal(fit.loss[t:], np.full(41 - t, free.loss[t]))
     first = arbiter.run(X, y, lr=0.2, epochs=4, algorithm=algorithm, hyper={"momentum": 0.9})
-    then = arbiter.run(X, y, w0=first.state_w, slots=first.slots, steps=4, lr=0.2, epochs=6, algorithm=algorithm, hyper={"momentum": 0.9})
+    then = arbiter.run(X, y, state=first.state, lr=0.2, epochs=6, hyper={"momentum": 0.9})
     whole = arbiter.run(X, y, lr=0.2, epochs=10, algorithm=algorithm, hyper={"momentum": 0.9})
     np.testing.assert_array_equal(np.concatenate([first.w, then.w[1:]]), whole.w)
-    np.testing.assert_array_equal(then.state_w, whole.state_w)
+    np.testing.assert_array_equal(then.state.w, whole.state.w)
     assert free.converged is None
+    np.testing.assert_array_equal(then.state.slots, whole.state.slots)
+    assert then.state.steps == 10
+    assert arbiter.run(X, y, lr=0.2, epochs=40, algorithm=algorithm, tol=-1.0).converged is None
+
+
+def test_no_convergence_after_a_row_that_is_not_finite():
+    """w0 = 2^600 squares to inf, then the fit comes home and stands still."""
+    X, y = np.ones((4, 1)), np.zeros(4)
+    fit = arbiter.run(X, y, w0=[2.0**600], lr=0.5, epochs=4, algorithm="stream", tol=0.5)
+    assert fit.loss.tolist() == [np.inf, 0, 0, 0, 0]
+    assert (fit.first_bad, fit.converged) == (0, None)
+    assert arbiter.run(X, y, w0=[1.0], lr=0.5, epochs=4, algorithm="stream", tol=0.5).converged == 2

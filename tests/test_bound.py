@@ -104,6 +104,39 @@ def test_the_bound_worked_out_by_hand():
     assert abs(higher.tau_w - 2 / 4) <= 2 * u
 
 
+def test_the_terms_for_underflow_by_hand():
+    # X = y = w = 0, n = 1, D = 2: δ = 4η. The intercept: |δg| = 2·4 + 2 (1 + 1) + 2 = 14, ℓ = 16;
+    # the feature: |δg| = 2 (0 + 1) + 2 = 4, ℓ = 6
+    tiny = 2.0**-1074
+    for w_next, share in (([0.0, tiny], 1 / 16), ([tiny, 0.0], 1 / 6)):
+        step = check_step([[0.0]], [0.0], [0.0, 0.0], w_next, 0.0, lr=1.0, dtype="float64", intercept=True)
+        assert abs(step.tau_w - share) <= 2.0**-53
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "w", "judged"),
+    [
+        (2.0**106, -(2.0**12), 0.0, True),  # the gradient is 2^119
+        (2.0**108, -(2.0**12), 0.0, False),  # 2^121 > Ω = 2^120
+        (2.0**21, 2.0**119, 2.0**98, True),  # X w = 2^119, the residual 0
+        (2.0**21, 2.0**121, 2.0**100, False),
+        (1.0, 2.0**59, 0.0, True),  # the loss is 2^118
+        (1.0, 2.0**61, 0.0, False),
+    ],
+)
+def test_every_limit_before_overflow(X, y, w, judged):
+    loss = (X * w - y) ** 2
+    step = check_step([X], [y], [w], [w], loss, lr=0.0, dtype="float32")
+    assert (step.tau_w, step.tau_loss) == (0.0, 0.0) if judged else np.isnan([step.tau_w, step.tau_loss]).all()
+
+
+@pytest.mark.parametrize(("lr", "judged"), [(2.0**119, True), (2.0**121, False)])
+def test_the_limit_of_an_update(lr, judged):
+    step = check_step([1.0], [-0.5], [0.0], [-lr], 0.25, lr=lr, dtype="float32")  # the gradient is 1
+    assert step.tau_loss == 0
+    assert step.tau_w == 0 if judged else np.isnan(step.tau_w)
+
+
 @pytest.mark.parametrize("name", ["tutorial", "noisy", "intercept", "offset_1e6", "mixed_rows", "d_33", "n_4097"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_the_classic_defects_are_found(name, dtype):
@@ -230,7 +263,7 @@ def test_history_step_and_blocks_give_the_same_shares(monkeypatch):
     data = NAMED["intercept"]
     lr = rates(data)[1.9]
     history = torch_history(data, lr, 25)
-    whole = judge(data, history, lr)
+    whole, varied = judge(data, history, lr), judge(data, history, lr * np.linspace(0.9, 1.1, 25))
     rows = zip(history.w, history.w[1:], history.loss, strict=False)
     steps = [check_step(data.X, data.y, *row, lr=lr, dtype="float64", intercept=True) for row in rows]
     assert len(steps) == 25
@@ -242,6 +275,7 @@ def test_history_step_and_blocks_give_the_same_shares(monkeypatch):
         assert parts == whole
         assert np.array_equal(parts.w_share, whole.w_share, equal_nan=True)
         assert np.array_equal(parts.loss_share, whole.loss_share)
+        assert np.array_equal(judge(data, history, lr * np.linspace(0.9, 1.1, 25)).w_share, varied.w_share, equal_nan=True)
         late = History(history.w.copy(), history.loss)
         late.w[20] = np.nan
         assert judge(data, late, lr).tau_w_epoch == 20
