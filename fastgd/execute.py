@@ -16,7 +16,7 @@ import numpy as np
 
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, COMPLETED, CONVERGED, INVALID_DATA, MOMENTS, STREAM, Chunk, n_rows
 from .kernels.update_rules import UpdateRule
-from .plan import PIECE_NS, Plan
+from .plan import MOMENTS_BYTES, PIECE_NS, Plan
 from .pool import Control, Progress, Task, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
@@ -282,10 +282,12 @@ def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Cont
     problem = job.problem
     n, size, count = problem.n_samples, problem.n_parameters, len(x_items)
     X, y = problem.X.take(0, problem.X.count), problem.y.take(0, problem.y.count)
-    starts = np.arange(0, n, cpu.RANGE, dtype=np.int64)
-    per_item = min(n, cpu.RANGE) * (size + 1) * (size + 2) / 2
-    items_per_task = max(1, int(PIECE_NS / per_item))
+    length = cpu.RANGE
+    while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
+        length *= 2
+    starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
+    items_per_task = max(1, int(PIECE_NS / (min(n, length) * (size + 1) * (size + 2) / 2)))
     records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
     part_gram, part_target = (gram, target) if parts == 1 else (records.gram, records.target)
     part_exponents = exponents if parts == 1 else np.empty((count * parts, size + 1), np.int64)
@@ -294,7 +296,7 @@ def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Cont
         item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
         here = slice(first, stop)
         begin = starts[part]
-        end = np.minimum(begin + cpu.RANGE, n)
+        end = np.minimum(begin + length, n)
         cpu.compress_range(
             X, y, x_items[item], y_items[item], begin, end, problem.intercept, part_gram[here], part_target[here], part_exponents[here], control.cancel
         )

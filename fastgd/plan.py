@@ -10,9 +10,11 @@ from __future__ import annotations
 import importlib.util
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from .arguments import counted, shown
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
 from .problem import FitOrder, Problem
 
@@ -20,6 +22,7 @@ MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than readin
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
+_SMALL_BYTES = 64 * 2**20  # below, memory is not looked at
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
 
 
@@ -52,7 +55,7 @@ def available_threads() -> int:
 def choose_backend(backend: str) -> tuple[str, str]:
     """(backend, reason); raises where the one asked for cannot run."""
     if not isinstance(backend, str) or backend not in ("auto", *BACKENDS):
-        raise ValueError(f"backend {backend!r} is unknown; there are: auto, {', '.join(BACKENDS)}")
+        raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
     if backend == "auto":
         return "cpu", "cpu: the data are NumPy arrays"
     reason = why_unavailable(backend)
@@ -73,15 +76,16 @@ def why_unavailable(backend: str) -> str | None:
         if backend == "torch-cuda":
             from .kernels.reference.torch_autograd import unavailable
 
-            return unavailable("cuda")
+            if unavailable("cuda"):
+                return "PyTorch finds no CUDA device; backend='torch' runs on the CPU"
     return None
 
 
 def choose_algorithm(algorithm: str, backend: str, n_samples: int, n_features: int) -> tuple[int, str]:
     """(code, reason) for fits with finite data."""
     choices = {"cpu": ("auto", "moments", "stream")}.get(backend, ("auto",))
-    if algorithm not in ("auto", "moments", "stream"):
-        raise ValueError(f"algorithm {algorithm!r} is unknown; there are: auto, moments, stream")
+    if not isinstance(algorithm, str) or algorithm not in ("auto", "moments", "stream"):
+        raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: auto, moments, stream")
     if algorithm not in choices:
         raise ValueError(f"backend {backend!r} has one algorithm of its own; algorithm={algorithm!r} is for backend 'cpu'")
     if backend.startswith("torch"):
@@ -113,7 +117,15 @@ def _cost(problem: Problem, algorithm: int, needs_moments: bool, epochs: int) ->
 
 
 def make_plan(
-    problem: Problem, order: FitOrder, *, epochs: int, algorithm: str, backend: str, threads: int | None, safe_rate: bool, chunk: int | None = None
+    problem: Problem,
+    order: FitOrder,
+    *,
+    epochs: int,
+    algorithm: str,
+    backend: str,
+    threads: int | None,
+    safe_rate: bool,
+    chunk: int | None = None,
 ) -> Plan:
     """Decide. `chunk` (fits per task) is for tests: it changes no bit."""
     backend, why_backend = choose_backend(backend)
@@ -129,7 +141,7 @@ def make_plan(
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
-    bytes_per_pair = 16 * (problem.n_parameters + 1) * (problem.n_parameters + 4) / 2
+    bytes_per_pair = 8 * (problem.n_parameters + 1) * (problem.n_parameters + 4) * -(-problem.n_samples // 65_536)
     return Plan(
         backend=backend,
         algorithm=code,
@@ -141,3 +153,42 @@ def make_plan(
         fits_per_task=min(chunk or fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / bytes_per_pair)),
     )
+
+
+def free_memory() -> int | None:
+    """Bytes that a process may still take at most; None where the system does not say."""
+    found = []
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # "max" where there is no limit
+        try:
+            found.append(int(Path(path).read_text()))
+        except (OSError, ValueError):
+            continue
+    try:
+        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024 * sum(int(words[1]) for words in lines if words[0] in ("MemAvailable:", "SwapFree:")))
+    except (OSError, ValueError):
+        pass
+    return min(found, default=None)
+
+
+def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slots: int) -> None:
+    """An error before any work where the results and the copies that the layout of the data asks for cannot fit into memory.
+
+    The system grants more than it has and ends the process later, so it is not asked.
+    """
+    size, itemsize = problem.n_parameters, problem.dtype.itemsize
+    per_fit = (rows + 1) * (size + 1) * itemsize + 8 * size * (1 + n_slots) + 8 * 4 + 2  # epochs, steps, lr, n_used; status, algorithm
+    results = order.n_fits * per_fit + 8 * rows
+    at_a_time = max(problem.X.count, problem.y.count) if plan.staged else plan.threads * plan.fits_per_task
+    copies = problem.X.bytes_to_copy(at_a_time) + problem.y.bytes_to_copy(at_a_time)
+    if results + copies < _SMALL_BYTES:
+        return
+    free = free_memory()
+    if free is None or results + copies <= free:
+        return
+    recorded = f" with {counted(rows, 'history row')} each" if rows else ""
+    told = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {results / 2**30:,.1f} GiB"
+    if copies:
+        told += f", a copy of the data as contiguous {problem.dtype} {copies / 2**30:,.1f} GiB"
+    advice = "record fewer rows (history=k keeps every k-th epoch)" if rows > 2 else "fit a part of the batch at a time"
+    raise MemoryError(f"{told}, and {free / 2**30:,.1f} GiB of memory are free: {advice}")

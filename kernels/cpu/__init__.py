@@ -64,24 +64,13 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 def compress_fits(X, y, x_index, y_index, intercept, moments: Moments, cancel) -> None:
     """Moments of whole fits, each with its own X and y, into records 0, 1, …"""
-    n, count = X.shape[1], len(x_index)
-    if n <= RANGE:
-        zeros, ends = np.zeros(count, np.int64), np.full(count, n, np.int64)
-        compress(X, y, x_index, y_index, zeros, ends, intercept, moments.gram, moments.target, moments.exponents, cancel)
-    else:
-        starts = np.arange(0, n, RANGE, dtype=np.int64)
-        stops = np.minimum(starts + RANGE, n)
-        parts = Moments.empty(len(starts), len(starts), moments.exponents.shape[1] - 1, X.dtype)
-        for f in range(count):
-            x_items, y_items = np.full(len(starts), x_index[f]), np.full(len(starts), y_index[f])
-            compress(X, y, x_items, y_items, starts, stops, intercept, parts.gram, parts.target, parts.exponents, cancel)
-            join(parts.gram, parts.target, parts.exponents)
-            moments.gram[f], moments.target[f], moments.exponents[f] = parts.gram[0], parts.target[0], parts.exponents[0]
+    starts, stops = np.zeros(len(x_index), np.int64), np.full(len(x_index), X.shape[1], np.int64)
+    compress(X, y, x_index, y_index, starts, stops, intercept, moments.gram, moments.target, moments.exponents, cancel)
     moments.gram_exponents[:] = moments.exponents
 
 
 def compress_range(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel) -> None:
-    """Moments of ranges of samples: see moments.py. Pass a `gram` or a `target` of length 0 to leave it out."""
+    """Moments of ranges of samples (start a multiple of the range's length, a power of two times RANGE): see moments.py. Pass a `gram` or a `target` of length 0 to leave it out."""
     compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel)
 
 

@@ -1,8 +1,7 @@
 """compress: the second moments of each item's data, in one read (docs/arithmetic.md, sections 2 to 4).
 
-1. An item is a range of samples of one fit that begins at a multiple of RANGE and holds at most RANGE of them: a whole fit, or one
-   of the parts of a long one. Parts are added by `join`: pairwise neighbours, so that any split at multiples of a power of two times
-   4,096 gives the same bits.
+1. An item is a range of samples of one fit: a whole fit, or one of the equal parts of a long one, each a power of two times 4,096 samples long.
+   Chunks, and then parts (`join`), are added pairwise, neighbour with neighbour, so every such split gives the same bits.
 2. The moments of columns z_0 … z_D (features, the intercept's ones, y) are packed by columns: entry (i, j), i ≤ j, is at j(j+1)/2 + i.
    So the Gram matrix comes first and [c, yy] are the last D + 1: each is computed alone when the other is shared.
 3. Blocks of 512 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
@@ -19,12 +18,13 @@ from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, r
 
 CHUNK = 4096  # samples; part of the specification
 BLOCK = 512  # samples; any multiple of 32 that divides CHUNK gives the same bits
+MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
 @part
-def _fill_tile(tile, rows, X, y, item, target_item, first, stop, intercept, factor):
-    """Copy samples first … stop-1 to tile (Z·BLOCK, feature-major), times a factor per column; pad to whole groups of lanes."""
+def _fill_tile(tile, rows, X, y, item, target_item, first, intercept, factor):
+    """Copy samples first … first+rows-1 to tile (Z·BLOCK, feature-major), times a factor per column; pad to whole groups of lanes."""
     d = X.shape[2]
     for i in range(rows):
         for j in range(d):
@@ -44,10 +44,11 @@ def _fill_tile(tile, rows, X, y, item, target_item, first, stop, intercept, fact
 
 @part
 def _multiply_block(tile, groups, first_column, last_column, lanes):
-    """Add one block to the lanes of every wanted pair of columns: float64 sums."""
+    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column: float64 sums."""
+    pair = -LANES
     for j in range(first_column, last_column):
         for i in range(j + 1):
-            pair = (j * (j + 1) // 2 + i) * LANES
+            pair += LANES
             total = load(lanes, pair)
             for g in range(groups):
                 total = fma(load(tile, i * BLOCK + g * LANES), load(tile, j * BLOCK + g * LANES), total)
@@ -57,9 +58,10 @@ def _multiply_block(tile, groups, first_column, last_column, lanes):
 @part
 def _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_lanes):
     """The same as compensated dot products (Ogita, Rump, Oishi 2005)."""
+    pair = -LANES
     for j in range(first_column, last_column):
         for i in range(j + 1):
-            pair = (j * (j + 1) // 2 + i) * LANES
+            pair += LANES
             total = load(lanes, pair)
             low = load(low_lanes, pair)
             for g in range(groups):
@@ -87,41 +89,28 @@ def _add_lanes_doubled(lanes, low_lanes, pair, high, low):
 
 
 @part
-def _join_in_place(parts, low_parts, exponents, count, n_columns, doubled):
-    """Add parts 0 … count-1 pairwise, neighbour with neighbour, into part 0."""
-    n_entries = parts.shape[1]
-    left_factor = np.empty(n_columns)
-    right_factor = np.empty(n_columns)
-    while count > 1:
-        pairs = count // 2
-        for p in range(pairs):
-            left, right = 2 * p, 2 * p + 1
-            if not doubled:
-                for entry in range(n_entries):
-                    parts[p, entry] = parts[left, entry] + parts[right, entry]
-                continue
-            for j in range(n_columns):
-                k = max(exponents[left, j], exponents[right, j])
-                left_factor[j] = pow2(exponents[left, j] - k)
-                right_factor[j] = pow2(exponents[right, j] - k)
-                exponents[p, j] = k
-            entry = 0
-            for j in range(n_columns):
-                for i in range(j + 1):
-                    parts[p, entry], low_parts[p, entry] = dd_add(
-                        (parts[left, entry] * left_factor[i]) * left_factor[j],
-                        (low_parts[left, entry] * left_factor[i]) * left_factor[j],
-                        (parts[right, entry] * right_factor[i]) * right_factor[j],
-                        (low_parts[right, entry] * right_factor[i]) * right_factor[j],
-                    )
-                    entry += 1
-        if count % 2:
-            copy(parts[count - 1], parts[pairs])
-            if doubled:
-                copy(low_parts[count - 1], low_parts[pairs])
-                copy(exponents[count - 1], exponents[pairs])
-            pairs += 1
-        count = pairs
+def _add_parts(parts, low_parts, exponents, left, right, result, n_columns, doubled):
+    """Part `result` = part `left` + part `right`; `result` may be `left`."""
+    if not doubled:
+        for entry in range(parts.shape[1]):
+            parts[result, entry] = parts[left, entry] + parts[right, entry]
+        return
+    left_factor, right_factor = np.empty(n_columns), np.empty(n_columns)
+    for j in range(n_columns):
+        k = max(exponents[left, j], exponents[right, j])
+        left_factor[j] = pow2(exponents[left, j] - k)
+        right_factor[j] = pow2(exponents[right, j] - k)
+        exponents[result, j] = k
+    entry = 0
+    for j in range(n_columns):
+        for i in range(j + 1):
+            parts[result, entry], low_parts[result, entry] = dd_add(
+                (parts[left, entry] * left_factor[i]) * left_factor[j],
+                (low_parts[left, entry] * left_factor[i]) * left_factor[j],
+                (parts[right, entry] * right_factor[i]) * right_factor[j],
+                (low_parts[right, entry] * right_factor[i]) * right_factor[j],
+            )
+            entry += 1
 
 
 @part
@@ -163,6 +152,37 @@ def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, ex
     copy(part_exponents[0], exponents[item])
 
 
+@part
+def _sum_columns(
+    X, y, item, target_item, start, stop, intercept, factor, first_column, last_column, parts, low_parts, level, scratch, cancel
+):
+    """One chunk's moments of some columns, into part `level`; False if cancelled. scratch: tile, lanes, low_lanes, high, low."""
+    tile, lanes, low_lanes, high, low = scratch
+    doubled = X.itemsize == 8
+    offset = first_column * (first_column + 1) // 2
+    count = last_column * (last_column + 1) // 2 - offset
+    for lane in range(count * LANES):
+        lanes[lane] = 0.0
+        if doubled:
+            low_lanes[lane] = 0.0
+    for first in range(start, stop, BLOCK):
+        if raised(cancel):
+            return False
+        rows = min(BLOCK, stop - first)
+        groups = (rows + LANES - 1) // LANES
+        _fill_tile(tile, rows, X, y, item, target_item, first, intercept, factor)
+        if doubled:
+            _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_lanes)
+        else:
+            _multiply_block(tile, groups, first_column, last_column, lanes)
+    for entry in range(count):
+        if doubled:
+            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(lanes, low_lanes, entry * LANES, high, low)
+        else:
+            parts[level, offset + entry] = butterfly(load(lanes, entry * LANES))
+    return True
+
+
 @kernel
 def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel):
     """Moments of items. An empty `gram` or `target` (length 0) is not computed.
@@ -170,63 +190,67 @@ def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, expon
     X (n_x, n, d), y (n_y, n); x_index, y_index, start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1)
     float64, planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data.
     """
-    d = X.shape[2]
-    n_parameters = d + 1 if intercept else d
+    n_parameters = X.shape[2] + 1 if intercept else X.shape[2]
     n_columns = n_parameters + 1
     n_gram = n_parameters * (n_parameters + 1) // 2
     n_entries = n_gram + n_columns
     doubled = X.itemsize == 8
-    first_column = 0 if gram.shape[0] else n_parameters
-    last_column = n_columns if target.shape[0] else n_parameters
-    most = 1
+    first_wanted = 0 if gram.shape[0] else n_parameters
+    last_wanted = n_columns if target.shape[0] else n_parameters
+    longest = 1
     for item in range(len(start)):
-        most = max(most, (stop[item] - start[item] + CHUNK - 1) // CHUNK)
-    parts = np.zeros((most, n_entries))
-    low_parts = np.zeros((most if doubled else 1, n_entries))
-    part_exponents = np.zeros((most, n_columns), np.int64)
-    tile = np.empty(n_columns * BLOCK)
-    lanes = np.empty(n_entries * LANES)
-    low_lanes = np.empty(n_entries * LANES if doubled else LANES)
+        longest = max(longest, (stop[item] - start[item] + CHUNK - 1) // CHUNK)
+    depth = 1  # of the stack of parts: part p holds the sum of a power of two of chunks
+    while (1 << (depth - 1)) < longest:
+        depth += 1
+    parts = np.zeros((depth, n_entries))
+    low_parts = np.zeros((depth if doubled else 1, n_entries))
+    part_exponents = np.zeros((depth, n_columns), np.int64)
+    n_lanes = min(n_entries, max(MOST_PAIRS, n_columns)) * LANES
+    low_lanes = np.empty(n_lanes if doubled else 1)
+    scratch = (np.empty(n_columns * BLOCK), np.empty(n_lanes), low_lanes, np.empty(LANES), np.empty(LANES))
     factor = np.ones(n_columns)
-    high, low = np.empty(LANES), np.empty(LANES)
     for item in range(len(start)):
-        count = 0
+        level = 0  # parts on the stack
+        done = 0  # chunks
         for chunk_start in range(start[item], stop[item], CHUNK):
             chunk_stop = min(chunk_start + CHUNK, stop[item])
-            lanes[:] = 0.0
             if doubled:
-                low_lanes[:] = 0.0
-                _exponents_of_chunk(X, y, x_index[item], y_index[item], chunk_start, chunk_stop, intercept, part_exponents[count], factor)
-            for first in range(chunk_start, chunk_stop, BLOCK):
-                if raised(cancel):
+                _exponents_of_chunk(X, y, x_index[item], y_index[item], chunk_start, chunk_stop, intercept, part_exponents[level], factor)
+            first = first_wanted
+            while first < last_wanted:
+                last = first + 1
+                while last < last_wanted and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
+                    last += 1
+                if not _sum_columns(
+                    X, y, x_index[item], y_index[item], chunk_start, chunk_stop, intercept, factor, first, last, parts, low_parts, level,
+                    scratch, cancel,
+                ):  # fmt: skip
                     return
-                rows = min(BLOCK, chunk_stop - first)
-                groups = (rows + LANES - 1) // LANES
-                _fill_tile(tile, rows, X, y, x_index[item], y_index[item], first, chunk_stop, intercept, factor)
-                if doubled:
-                    _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_lanes)
-                else:
-                    _multiply_block(tile, groups, first_column, last_column, lanes)
-            for entry in range(first_column * (first_column + 1) // 2, last_column * (last_column + 1) // 2):
-                if doubled:
-                    parts[count, entry], low_parts[count, entry] = _add_lanes_doubled(lanes, low_lanes, entry * LANES, high, low)
-                else:
-                    parts[count, entry] = butterfly(load(lanes, entry * LANES))
-            count += 1
-        if count > 1:
-            _join_in_place(parts, low_parts, part_exponents, count, n_columns, doubled)
+                first = last
+            level += 1
+            done += 1
+            equal = done  # two parts of as many chunks each become one
+            while equal % 2 == 0:
+                _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
+                level -= 1
+                equal //= 2
+        while level > 1:  # the odd ones, which passed up
+            _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
+            level -= 1
         _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, doubled)
 
 
 @kernel
 def join(gram, target, exponents):
     """Add the records of the parts of one long fit, in place, into record 0. `gram` or `target` may be empty."""
-    items, n_columns = exponents.shape
+    count, n_columns = exponents.shape
     n_gram = gram.shape[2]
     doubled = gram.shape[1] == 2
-    parts = np.zeros((items, n_gram + n_columns))
-    low_parts = np.zeros((items, n_gram + n_columns))
-    for item in range(items):
+    parts = np.zeros((count, n_gram + n_columns))
+    low_parts = np.zeros((count, n_gram + n_columns))
+    part_exponents = exponents.copy()
+    for item in range(count):
         if gram.shape[0]:
             copy(gram[item, 0], parts[item, :n_gram])
             if doubled:
@@ -235,6 +259,9 @@ def join(gram, target, exponents):
             copy(target[item, 0], parts[item, n_gram:])
             if doubled:
                 copy(target[item, 1], low_parts[item, n_gram:])
-    part_exponents = exponents.copy()
-    _join_in_place(parts, low_parts, part_exponents, items, n_columns, doubled)
+    step = 1
+    while step < count:
+        for left in range(0, count - step, 2 * step):
+            _add_parts(parts, low_parts, part_exponents, left, left + step, left, n_columns, doubled)
+        step *= 2
     _write_item(parts, low_parts, part_exponents, 0, n_gram, gram, target, exponents, doubled)

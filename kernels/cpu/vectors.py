@@ -146,9 +146,7 @@ def keep_first(typing_context, count, new, old):
         wide = ir.VectorType(_INDEX, LANES)
         n = context.cast(builder, args[0], signature.args[0], types.int32)
         nothing = ir.Constant(wide, ir.Undefined)
-        counts = builder.shuffle_vector(
-            builder.insert_element(nothing, n, ir.Constant(_INDEX, 0)), nothing, ir.Constant(wide, [0] * LANES)
-        )
+        counts = builder.shuffle_vector(builder.insert_element(nothing, n, ir.Constant(_INDEX, 0)), nothing, ir.Constant(wide, [0] * LANES))
         return builder.select(builder.icmp_signed("<", ir.Constant(wide, list(range(LANES))), counts), args[1], args[2])
 
     return new(count, new, old), generate

@@ -1,0 +1,118 @@
+"""Plant defects in a copy of the package, one at a time, and say which test finds each: `python -P tests/plant_mutants.py [name …]`.
+
+1. A mutant is one changed piece of source. The copy is laid out as it installs (kernels/ becomes fastgd/kernels/) and comes first on the
+   path; its kernels are compiled anew, so a mutant takes about a minute.
+2. Exit status 0: every mutant was found. A mutant whose source no longer stands in the file is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect: in `file`, the text `right` becomes `wrong`; `tests` should notice."""
+
+    name: str
+    file: str
+    right: str
+    wrong: str
+    tests: tuple[str, ...]
+
+
+AGREEMENT = ("tests/test_agreement.py",)
+BITS = ("tests/test_bits.py",)
+MUTANTS = (
+    Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
+    Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
+    Mutant("mean over n - 1", "kernels/cpu/evaluate.py", "return loss / n\n", "return loss / (n - 1.0)\n", AGREEMENT),
+    Mutant(
+        "loss after the update", "kernels/cpu/descent.py", "history_loss[row] = loss", "history_loss[max(row - 1, 0)] = loss", AGREEMENT
+    ),
+    Mutant(
+        "last sample dropped",
+        "kernels/cpu/__init__.py",
+        "np.full(len(x_index), X.shape[1], np.int64)",
+        "np.full(len(x_index), max(X.shape[1] - 1, 1), np.int64)",
+        AGREEMENT,
+    ),
+    Mutant(
+        "momentum damped on the first step",
+        "kernels/cpu/descent.py",
+        "velocity = direction if step == 0 else fma(",
+        "velocity = fma(",
+        AGREEMENT,
+    ),
+    Mutant(
+        "lanes added in another order",
+        "kernels/cpu/vectors.py",
+        "list(range(first, first + width))",
+        "list(range(first // width, 2 * width, 2))",
+        BITS,
+    ),
+    Mutant("gradient wrong by 1e-12", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 2.0 / n * (1.0 + 1e-12)\n", AGREEMENT),
+    Mutant("low part of 2/n dropped", "kernels/cpu/descent.py", "fma(-factor, float(n), 2.0) / n", "0.0", BITS),
+    Mutant("loss may be negative", "kernels/cpu/evaluate.py", "if result < 0.0:", "if result < -1.0:", BITS),
+    Mutant(
+        "slots lost at the hand-over",
+        "kernels/cpu/descent.py",
+        "_take_over(stream_state, stream_slot, state, slot)",
+        "copy(state, stream_state)",
+        BITS,
+    ),
+)
+
+
+def plant(mutant: Mutant, folder: Path) -> None:
+    """Lay the package out in `folder` as it installs, with the defect in it."""
+    shutil.copytree(ROOT / "fastgd", folder / "fastgd", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "kernels", folder / "fastgd" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    target = folder / (f"fastgd/{mutant.file}" if mutant.file.startswith("kernels/") else mutant.file)
+    source = target.read_text()
+    if source.count(mutant.right) != 1:
+        raise SystemExit(f"{mutant.name}: {mutant.right!r} stands {source.count(mutant.right)} times in {mutant.file}, not once")
+    target.write_text(source.replace(mutant.right, mutant.wrong))
+
+
+def find(mutant: Mutant) -> str | None:
+    """The first test that fails with the defect planted, or None."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        plant(mutant, folder)
+        environment = {**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / "cache")}
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=no", *mutant.tests],
+            cwd=folder, env=environment, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
+    if ran.returncode not in (0, 1) or (ran.returncode == 1 and failed is None):
+        raise SystemExit(f"{mutant.name}: the tests did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    return failed.group(1) if failed else None
+
+
+def main() -> int:
+    """Plant those that were named, or all."""
+    chosen = [mutant for mutant in MUTANTS if not sys.argv[1:] or mutant.name in sys.argv[1:]]
+    survivors = 0
+    for mutant in chosen:
+        found = find(mutant)
+        survivors += found is None
+        print(f"{mutant.name:36} {found or 'NOT FOUND'}", flush=True)
+    print(f"{len(chosen) - survivors} of {len(chosen)} found")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
