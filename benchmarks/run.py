@@ -113,8 +113,9 @@ def conditions(threads: int) -> dict[str, object]:
     """Where and with what this was measured."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
     return {
-        "commit": commit or None, "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": platform.processor() or platform.machine(),
-        "threads": threads, "python": platform.python_version(), **{name: version(name) for name in ("fastgd", "numpy", "numba", "llvmlite")},
+        "commit": commit or None, "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "machine": platform.machine(),
+        "threads": threads, "python": platform.python_version(),
+        **{name: version(name) for name in ("fastgd", "numpy", "numba", "llvmlite")},
     }  # fmt: skip
 
 

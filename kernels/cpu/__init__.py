@@ -11,9 +11,9 @@ import numpy as np
 
 from ..chunk import MOMENTS, Chunk
 from ..update_rules import UPDATE_RULES
-from .moments import RANGE, compress, join
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
+from .moments import RANGE, compress, join
 
 _prepared: set[np.dtype] = set()
 
@@ -63,14 +63,17 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 
 def compress_fits(X, y, x_index, y_index, intercept, moments: Moments, cancel) -> None:
-    """Moments of whole fits, each with its own X and y, into records 0, 1, …"""
+    """Moments of whole fits, each with its own X and y, into the first records."""
     starts, stops = np.zeros(len(x_index), np.int64), np.full(len(x_index), X.shape[1], np.int64)
     compress(X, y, x_index, y_index, starts, stops, intercept, moments.gram, moments.target, moments.exponents, cancel)
     moments.gram_exponents[:] = moments.exponents
 
 
 def compress_range(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel) -> None:
-    """Moments of ranges of samples (start a multiple of the range's length, a power of two times RANGE): see moments.py. Pass a `gram` or a `target` of length 0 to leave it out."""
+    """Moments of ranges of samples, each a power of two times RANGE long: see moments.py.
+
+    A range starts at a multiple of its length. Pass a `gram` or a `target` of length 0 to leave it out.
+    """
     compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel)
 
 

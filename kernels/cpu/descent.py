@@ -4,8 +4,9 @@
    specialisations keep the first call short. The rules are `_update`; their codes are those of kernels/update_rules.py.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
-   inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a fit
-   that ends there has the same row) and only its update comes from the samples. When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
+   inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a
+   fit that ends there has the same row) and only its update comes from the samples. When two epochs in a row began with every w
+   NaN, all that follows is NaN and is not computed.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
 from .compiling import copy, inlined, kernel, part
-from .moments import CHUNK
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile
+from .moments import CHUNK
 from .vectors import LANES, fma, raised
 
 POLL = 64
@@ -99,7 +100,7 @@ def _all_finite(values):
 @part
 def _all_nan(values):
     for value in values:
-        if value == value:  # noqa: PLR0124 (not NaN)
+        if value == value:  # it is not NaN
             return False
     return True
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .compiling import inlined, part
-from .moments import CHUNK
 from .doubled import dd_add, scale, two_sum
+from .moments import CHUNK
 from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multiply, negate, store
 
 # 1. A tile of `stream` is one chunk, feature-major, y last, padded with zeros to whole groups of 32 lanes. Lanes without a sample

@@ -1,7 +1,8 @@
 """compress: the second moments of each item's data, in one read (docs/arithmetic.md, sections 2 to 4).
 
-1. An item is a range of samples of one fit: a whole fit, or one of the equal parts of a long one, each a power of two times 4,096 samples long.
-   Chunks, and then parts (`join`), are added pairwise, neighbour with neighbour, so every such split gives the same bits.
+1. An item is a range of samples of one fit: a whole fit, or one of the equal parts of a long one, each a power of two times 4,096
+   samples long. Chunks, and then parts (`join`), are added pairwise, neighbour with neighbour, so every such split gives the same
+   bits.
 2. The moments of columns z_0 … z_D (features, the intercept's ones, y) are packed by columns: entry (i, j), i ≤ j, is at j(j+1)/2 + i.
    So the Gram matrix comes first and [c, yy] are the last D + 1: each is computed alone when the other is shared.
 3. Blocks of 512 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
@@ -14,7 +15,7 @@ import numpy as np
 
 from .compiling import copy, kernel, part
 from .doubled import dd_add, exponent_of, pow2, two_sum, two_sum_lanes
-from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, raised, store
+from .vectors import LANES, add, butterfly, fma, load, multiply, negate, raised, store
 
 CHUNK = 4096  # samples; part of the specification
 BLOCK = 512  # samples; any multiple of 32 that divides CHUNK gives the same bits
@@ -212,7 +213,6 @@ def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, expon
     factor = np.ones(n_columns)
     for item in range(len(start)):
         level = 0  # parts on the stack
-        done = 0  # chunks
         for chunk_start in range(start[item], stop[item], CHUNK):
             chunk_stop = min(chunk_start + CHUNK, stop[item])
             if doubled:
@@ -229,8 +229,7 @@ def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, expon
                     return
                 first = last
             level += 1
-            done += 1
-            equal = done  # two parts of as many chunks each become one
+            equal = (chunk_start - start[item]) // CHUNK + 1  # chunks so far; two parts of as many chunks each become one
             while equal % 2 == 0:
                 _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
                 level -= 1
