@@ -1,9 +1,10 @@
 """fastgd: fit linear models by gradient descent, millions at a time, with proof at every epoch that the result is right."""
 
+from .environment import info
 from .fitting import fit
 from .optimizers import SGD
 from .plan import BackendUnavailable
 from .result import FitResult, History, State, Status
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit"]
+__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info"]

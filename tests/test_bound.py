@@ -1,55 +1,24 @@
 """The error bound: correct arithmetic stays below it, every planted defect is above it."""
 
 from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgd.testing import NamedProblem, problems, rates
 from fastgd.verification import yardstick
 from fastgd.verification.bound import NonFinite, check_history, check_step, propagated_bound
-from fastgd.verification.oracle import exact_descent, extended_descent
+from fastgd.verification.oracle import exact_descent
+from tests.torch_histories import DTYPES, SOMEBODY_ELSES, History, judge, torch_history
 
-SOMEBODY_ELSES = 8.0  # the share of the bound that any correct implementation stays below (DESIGN.md, section 6)
 OURS = 2.0
-DTYPES = ("float32", "float64")
 NAMED = {problem.name: problem for problem in problems()}
 
 
-class History(NamedTuple):
-    w: np.ndarray  # (epochs + 1, D)
-    loss: np.ndarray  # (epochs + 1,)
-
-
-def torch_history(problem: NamedProblem, lr: float, epochs: int, reduction="mean", gradient_factor=1.0, loss_after=False) -> History:
-    """Descend with torch.autograd; the factor on the gradient and the late loss are planted defects."""
-    X, y, w = torch.tensor(problem.X), torch.tensor(problem.y), torch.tensor(problem.w0, requires_grad=True)
-    history = History([], [])
-    for _ in range(epochs + 1):
-        residual = X @ w[: problem.n_features] + (w[-1] if problem.intercept else 0) - y
-        squares = residual * residual
-        gradient = torch.autograd.grad(squares.mean() if reduction == "mean" else squares.sum(), w)[0]
-        history.w.append(w.detach().numpy().copy())
-        with torch.no_grad():
-            w -= lr * (gradient_factor * gradient)
-            if loss_after:
-                squares = (X @ w - y) ** 2
-        history.loss.append(squares.mean().item())
-    return History(np.array(history.w), np.array(history.loss))
-
-
-def judge(problem: NamedProblem, history: History, lr, **options):
-    dtype = problem.X.dtype
-    return check_history(problem.X, problem.y, history.w, history.loss, lr=lr, dtype=dtype, intercept=problem.intercept, **options)
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_torch_stays_below_the_bound_on_every_problem(dtype, full):
-    worst = []
+def test_torch_stays_below_the_bound_on_every_problem(dtype, full, record_tau):
     for problem in problems(full):
         if dtype not in problem.dtypes:
             continue
@@ -60,11 +29,10 @@ def test_torch_stays_below_the_bound_on_every_problem(dtype, full):
                     continue
                 agreement = judge(data, torch_history(data, lr, 100 if full else 30, reduction), lr, reduction=reduction)
                 assert agreement.steps_compared >= 10, (problem.name, multiple)
-                worst.append((agreement.tau_w, agreement.tau_loss, f"{problem.name}, {reduction}, lr·λ = {multiple}"))
-    of_w, of_loss = max(worst), max(worst, key=lambda row: row[1])
-    print(f"\ntorch {dtype}, {len(worst)} histories: worst τ_w {of_w[0]:.2f} ({of_w[2]}), worst τ_loss {of_loss[1]:.2f} ({of_loss[2]})")
-    assert of_w[0] <= SOMEBODY_ELSES, of_w
-    assert of_loss[1] <= SOMEBODY_ELSES, of_loss
+                case = f"{problem.name}, {reduction}, lr·λ = {multiple}"
+                record_tau("torch.autograd", dtype, case, agreement.tau_w, agreement.tau_loss)
+                assert agreement.tau_w <= SOMEBODY_ELSES, case
+                assert agreement.tau_loss <= SOMEBODY_ELSES, case
 
 
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
@@ -315,52 +283,6 @@ def test_a_state_held_in_higher_precision(name):
         worst = max(worst, agreement.tau_w, agreement.tau_loss)
     print(f"\n{name}: float64 state observed in float32: worst τ {worst:.2f}")
     assert worst <= OURS
-
-
-# --- two free-running trajectories -----------------------------------------------------------------------------------------
-
-
-FREE_RUNNING = ["tutorial", "noise_free", "n_2_d_1_intercept", "n_5_d_9", "condition_1e7", "constant_column_intercept", "nist_longley"]
-
-
-@pytest.mark.parametrize("name", FREE_RUNNING)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_a_free_running_history_stays_within_the_propagated_bound(name, dtype):
-    data = NAMED[name].astype(dtype)
-    used = 0.0
-    for reduction in ("mean", "sum"):
-        for lr in rates(data, reduction).values():
-            history = torch_history(data, lr, 40, reduction)
-            w_bound, loss_bound = propagated_bound(
-                data.X, data.y, history.w, lr=lr, reduction=reduction, dtype=dtype, intercept=data.intercept
-            )
-            truth = extended_descent(data.X, data.y, data.w0, lr=lr, epochs=40, reduction=reduction, intercept=data.intercept)
-            w_error = np.abs(np.array(truth.w) - history.w.astype(float)).astype(float)
-            loss_error = np.abs(np.array(truth.loss) - history.loss).astype(float)
-            assert np.isfinite(w_bound).all()
-            assert (w_bound[0] == 0).all()
-            used = max(used, (w_error[1:] / w_bound[1:]).max(), (loss_error / loss_bound).max())
-    print(f"\n{name} {dtype}: {used:.2f} of the propagated bound")
-    assert used <= 1
-
-
-def test_a_defect_leaves_the_propagated_bound():
-    data = NAMED["noisy"]
-    lr = rates(data)[0.5]
-    right, wrong = torch_history(data, lr, 20), torch_history(data, lr, 20, gradient_factor=1 + 1e-10)
-    w_bound, _ = propagated_bound(data.X, data.y, right.w, lr=lr, dtype="float64")
-    assert (np.abs(wrong.w - right.w) > 2 * w_bound).any()
-
-
-def test_the_propagated_bound_is_infinite_from_the_overflow_on():
-    data = NAMED["tutorial"].astype("float32")
-    lr = 40 * rates(data)[1.0]
-    history = torch_history(data, lr, 60)
-    first = judge(data, history, lr).first_excluded
-    w_bound, loss_bound = propagated_bound(data.X, data.y, history.w, lr=lr, dtype="float32")
-    assert np.isfinite(w_bound[:first]).all()
-    assert np.isinf(w_bound[first + 1 :]).all()
-    assert np.isinf(loss_bound[first + 1 :]).all()
 
 
 # --- what may be asked -----------------------------------------------------------------------------------------------------

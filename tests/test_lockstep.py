@@ -7,9 +7,8 @@ import torch
 from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import NamedProblem, problems, rates
 from fastgd.verification.bound import check_lockstep
+from tests.torch_histories import DTYPES, SOMEBODY_ELSES
 
-SOMEBODY_ELSES = 8.0  # the share of the bound that any correct implementation stays below (DESIGN.md, section 6)
-DTYPES = ("float32", "float64")
 SGD = UPDATE_RULES["sgd"]
 NAMED = {problem.name: problem for problem in problems()}
 
@@ -55,10 +54,9 @@ def lockstep(problem: NamedProblem, before, after, loss, lr, **options):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_torch_sgd_stays_below_the_bound_in_lockstep(dtype, full):
+def test_torch_sgd_stays_below_the_bound_in_lockstep(dtype, full, record_tau):
     chosen = ["tutorial", "noisy", "noise_free", "offset_1e6_intercept", "condition_1e7", "mixed_rows", "n_1_d_3", "d_33", "zero_y"]
     chosen += [f"subnormal_{dtype}_y", f"subnormal_{dtype}_x", "nist_longley", "nist_pontius"]
-    worst_w = worst_slots = worst_loss = (0.0, "", {})
     judged = steps = 0
     for problem in problems(full) if full else [NAMED[name] for name in chosen]:
         if dtype not in problem.dtypes:
@@ -68,15 +66,17 @@ def test_torch_sgd_stays_below_the_bound_in_lockstep(dtype, full):
         for options in OPTIONS:
             for before, after, loss in torch_sgd_steps(data, lr, 12, **options):
                 check = lockstep(data, before, after, loss, lr, **options)
-                judged, steps = judged + np.isfinite([check.tau_w, check.tau_slots, check.tau_loss]).all(), steps + 1
-                worst_w = max(worst_w, (check.tau_w, problem.name, options), key=lambda row: row[0])
-                worst_slots = max(worst_slots, (check.tau_slots, problem.name, options), key=lambda row: row[0])
-                worst_loss = max(worst_loss, (check.tau_loss, problem.name, options), key=lambda row: row[0])
-    print(f"\ntorch.optim.SGD {dtype} in lockstep: worst τ_w {worst_w}, τ_slots {worst_slots}, τ_loss {worst_loss}")
-    assert judged == steps or (full and judged > 0.95 * steps)  # some of the full set starts near overflow
-    assert worst_w[0] <= SOMEBODY_ELSES
-    assert worst_slots[0] <= SOMEBODY_ELSES
-    assert worst_loss[0] <= SOMEBODY_ELSES
+                steps += 1
+                if np.isnan([check.tau_w, check.tau_slots, check.tau_loss]).any():
+                    continue
+                judged += 1
+                record_tau(
+                    "torch.optim.SGD, lockstep", dtype, f"{problem.name}, {options}", max(check.tau_w, check.tau_slots), check.tau_loss
+                )
+                assert check.tau_w <= SOMEBODY_ELSES, (problem.name, options)
+                assert check.tau_slots <= SOMEBODY_ELSES, (problem.name, options)
+                assert check.tau_loss <= SOMEBODY_ELSES, (problem.name, options)
+    assert judged > 0.95 * steps  # some run into overflow: condition_1e7 with lr·weight_decay = 75
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,225 @@
+"""environment: what fastgd found on this machine, in one object that prints itself. `fastgd info` on the command line.
+
+1. Versions come from the installed metadata, so that asking does not import torch or CuPy. torch is imported only where its build
+   could have a GPU, because only torch knows.
+2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .plan import BACKENDS, available_threads, why_unavailable
+
+_LIBRARIES = {  # name: the distributions that bring it
+    "numpy": ("numpy",),
+    "numba": ("numba",),
+    "torch": ("torch",),
+    "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
+    "matplotlib": ("matplotlib",),
+}
+_DTYPES = 2  # the kernels are compiled for float32 and for float64
+
+
+@dataclass(frozen=True)
+class KernelCache:
+    """Where Numba keeps the compiled CPU kernels.
+
+    Attributes
+    ----------
+    folder : str or None
+        None: there is nowhere to write, and the kernels are compiled in every process.
+    writable : bool
+    n_bytes : int
+        Size of everything that Numba keeps there.
+    ready : bool
+        Whether the kernels of this version lie there, compiled for float32 and float64.
+    """
+
+    folder: str | None
+    writable: bool
+    n_bytes: int
+    ready: bool
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What fastgd found on this machine.
+
+    Attributes
+    ----------
+    fastgd, python, platform, cpu : str
+        Versions, and the processor's name.
+    threads : int
+        CPUs that this process may use.
+    simd_bits : int
+        Width of the widest vector registers: 512, 256 or 128.
+    fma : bool
+        Whether the processor has fused multiply-add. Without it results are the same, and much slower.
+    libraries : dict of str to (str or None)
+        Versions; None where a library is not installed.
+    backends : dict of str to (str or None)
+        None: the backend can run here; else why it cannot.
+    kernel_cache : KernelCache
+    gpu : str or None
+        Name and memory of the GPU.
+    why_no_gpu : str or None
+        Why there is none, if there is none.
+    """
+
+    fastgd: str
+    python: str
+    platform: str
+    cpu: str
+    threads: int
+    simd_bits: int
+    fma: bool
+    libraries: dict[str, str | None]
+    backends: dict[str, str | None]
+    kernel_cache: KernelCache
+    gpu: str | None
+    why_no_gpu: str | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain dicts, strings, numbers and None, ready for JSON."""
+        return asdict(self)
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Return (what, value) in words, in the order in which people ask."""
+        cache = self.kernel_cache
+        kept = f"{cache.folder} ({'writable' if cache.writable else 'NOT writable'}, {cache.n_bytes / 2**20:.1f} MiB)"
+        state = "compiled and kept" if cache.ready else "not compiled yet: the first fit takes 20 to 30 s"
+        return [
+            ("fastgd", self.fastgd),
+            ("Python", self.python),
+            ("platform", self.platform),
+            ("CPU", self.cpu),
+            ("threads", str(self.threads)),
+            ("SIMD", f"{self.simd_bits} bits, " + ("with FMA" if self.fma else "WITHOUT FMA: the same results, much slower")),
+            *((name, version or "not installed") for name, version in self.libraries.items()),
+            *((f"backend {name}", "not available: " + reason if reason else "available") for name, reason in self.backends.items()),
+            ("kernels", state if cache.folder else "compiled in every process: Numba finds no folder to write to (set NUMBA_CACHE_DIR)"),
+            ("kernel cache", kept if cache.folder else "none"),
+            ("GPU", self.gpu or f"none: {self.why_no_gpu}"),
+        ]
+
+    def __str__(self) -> str:
+        width = max(len(what) for what, _ in self.rows())
+        return "\n".join(f"{what:<{width}}  {value}" for what, value in self.rows())
+
+
+def info() -> Environment:
+    """Tell what fastgd found on this machine: versions, backends, threads, SIMD width, kernel cache, GPU.
+
+    Returns
+    -------
+    Environment
+        Prints itself readably; ``.to_dict()`` is ready for JSON.
+
+    Examples
+    --------
+    >>> from fastgd.environment import info
+    >>> found = info()
+    >>> found.backends["cpu"] is None  # nothing stands in the way of the cpu backend
+    True
+    >>> sorted(found.to_dict())[:4]
+    ['backends', 'cpu', 'fastgd', 'fma']
+    """
+    from . import __version__
+
+    bits, fma = _simd()
+    libraries = {name: _version(*distributions) for name, distributions in _LIBRARIES.items()}
+    backends = {name: _why_not(name, libraries["torch"]) for name in BACKENDS}
+    gpu, why_no_gpu = _gpu(torch_finds_one=backends["torch-cuda"] is None)
+    return Environment(
+        fastgd=__version__,
+        python=f"{platform.python_version()} ({platform.python_implementation()})",
+        platform=platform.platform(),
+        cpu=_cpu(),
+        threads=available_threads(),
+        simd_bits=bits,
+        fma=fma,
+        libraries=libraries,
+        backends=backends,
+        kernel_cache=kernel_cache(),
+        gpu=gpu,
+        why_no_gpu=why_no_gpu,
+    )
+
+
+def kernel_cache() -> KernelCache:
+    """Ask Numba where the compiled CPU kernels are kept, and whether those of this version are there."""
+    from .kernels import cpu
+    from .kernels.cpu import curvature, descent, moments
+
+    dispatchers = {moments.compress: _DTYPES, descent.descend: _DTYPES, cpu.join: 1, curvature.largest_eigenvalues: 1}
+    folder = getattr(descent.descend.stats, "cache_path", None)
+    if not folder:
+        return KernelCache(None, False, 0, False)
+    path = Path(folder)
+    there = next((parent for parent in (path, *path.parents) if parent.exists()), path)
+    files = [file for file in path.glob("*.nb[ic]") if file.is_file()] if path.is_dir() else []
+    ready = all(_kept_overloads(dispatcher) >= needed for dispatcher, needed in dispatchers.items())
+    return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready)
+
+
+def _kept_overloads(dispatcher: Any) -> int:
+    """How many compiled versions of a kernel are on disk and up to date (through attributes of Numba's that are not public)."""
+    try:
+        return len(dispatcher._cache._cache_file._load_index())
+    except Exception:  # another Numba, or a damaged file: then it says that it compiles, and perhaps does not
+        return 0
+
+
+def _version(*distributions: str) -> str | None:
+    for distribution in distributions:
+        try:
+            return importlib.metadata.version(distribution)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _simd() -> tuple[int, bool]:
+    """(bits, fma) of the host, as LLVM sees it."""
+    import llvmlite.binding
+
+    features = {name for name, present in dict(llvmlite.binding.get_host_cpu_features()).items() if present}
+    if platform.machine().lower() in ("aarch64", "arm64"):
+        return 128, True  # NEON; fma is a part of it
+    bits = 512 if "avx512f" in features else 256 if "avx" in features else 128
+    return bits, "fma" in features
+
+
+def _why_not(backend: str, torch_version: str | None) -> str | None:
+    if backend == "torch-cuda" and torch_version is not None and torch_version.endswith("+cpu"):
+        return f"torch {torch_version} is a build without CUDA"
+    return why_unavailable(backend)
+
+
+def _gpu(torch_finds_one: bool) -> tuple[str | None, str | None]:
+    """(name, None) or (None, why there is none)."""
+    from .kernels.cuda.device import device_name, why_no_device
+
+    reason = why_no_device()
+    if reason is None:
+        return device_name(), None
+    if torch_finds_one:
+        import torch
+
+        return f"{torch.cuda.get_device_name(0)} (for backend torch-cuda alone: {reason})", None
+    return None, reason
