@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import math
-import operator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from .arguments import (
+    MOST,
+    broadcast,
+    counted,
+    read_choice,
+    read_count,
+    read_history,
+    read_nan_policy,
+    read_numbers,
+    read_tol,
+    refuse_later_options,
+    shown,
+    without_repeats,
+)
 from .execute import Job, NonFiniteDataError, Outputs, algorithm_name, run
-from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
-from .optimizers import find_optimizer, read_hyperparameter, read_hyperparameters
-from .plan import choose_backend, make_plan
-from .problem import FitOrder, Items, Problem, read_array
+from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM, n_rows
+from .optimizers import find_optimizer, read_hyperparameters, read_rates
+from .plan import check_memory, choose_backend, make_plan
+from .problem import FitOrder, Problem
 from .result import FitResult, History, State, Status
 
-_MOST = 2**63 - 1
-_LATER = {  # options that are not available yet: their value that means "not used"
-    "schedule": None,
-    "sample_weight": None,
-    "batch_size": None,
-    "shuffle": True,
-    "seed": 0,
-    "min_samples": None,
-    "memory_limit": None,
-    "checkpoint": None,
-}
+_MOST_THREADS = 1024
 
 
-def fit(  # noqa: PLR0913 (the options of gradient descent)
-    X: Any,  # noqa: N803
+def fit(
+    X: Any,
     y: Any,
     *,
     lr: Any = None,
@@ -76,7 +80,8 @@ def fit(  # noqa: PLR0913 (the options of gradient descent)
     y : array (…, n_samples)
         Targets.
     lr : float or array, optional
-        Learning rate, ≥ 0. None: for SGD the safe rate 1/(λ_max + weight_decay) of each fit, λ_max of the Hessian of the (mean or sum) loss.
+        Learning rate, ≥ 0; here or in the optimizer object. None: for SGD the safe rate 1/(λ_max + weight_decay) of each fit, λ_max of
+        the Hessian of the (mean or sum) loss; 0 where the Hessian is 0.
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
@@ -133,7 +138,8 @@ def fit(  # noqa: PLR0913 (the options of gradient descent)
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong; the message names it, what was given and what is needed. Also for non-finite data under ``nan_policy="raise"``.
+        When an argument is wrong; the message names it, what was given and what is needed. Non-finite data are a ValueError under
+        ``nan_policy="raise"``.
     BackendUnavailable
         An ImportError, when the backend that was asked for cannot run here.
     MemoryError
@@ -155,31 +161,24 @@ def fit(  # noqa: PLR0913 (the options of gradient descent)
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
     """
-    given = locals()
-    for name, unused in _LATER.items():
-        if not (given[name] is unused or (unused == 0 and given[name] == 0 and not isinstance(given[name], bool))):
-            raise ValueError(f"{name} is not available yet in this version of fastgd; leave it out (it was given as {_shown(given[name])})")
+    refuse_later_options(locals())
     problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
     optimizer = find_optimizer(optimizer)
-    rates = _read_rates(lr, optimizer)
+    rates = read_rates(lr, optimizer)
     hyper = read_hyperparameters(optimizer)
-    epochs = _read_count(epochs, "epochs", 0)
-    every = _read_history(history)
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be 'mean' or 'sum', not {reduction!r}")
-    if nan_policy == "omit":
-        raise ValueError("nan_policy='omit' is not available yet in this version of fastgd; there are 'raise' and 'propagate'")
-    if nan_policy not in ("raise", "propagate"):
-        raise ValueError(f"nan_policy must be 'raise' or 'propagate', not {nan_policy!r}")
+    epochs = read_count(epochs, "epochs", 0)
+    every = read_history(history)
+    reduction = read_choice(reduction, "reduction", ("mean", "sum"))
+    propagate = read_nan_policy(nan_policy) == "propagate"
+    tol = read_tol(tol)
     if threads is not None:
-        threads = _read_count(threads, "threads", 1)
-    start = _read_start(problem, w0, intercept0)
-    named = {} if rates is None else {"lr": rates}
-    named |= hyper
+        threads = read_count(threads, "threads", 1, _MOST_THREADS)
+    starts = _read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend)
     if state is not None:
-        _check_state(state, problem, optimizer.rule.name, backend_name, algorithm, w0, intercept0)
-    order = _order_fits(problem, named, start, state)
+        state = _read_state(state, problem, optimizer.rule.name, backend_name, algorithm, w0, intercept0)
+    named = ({} if rates is None else {"lr": rates}) | hyper
+    order = _order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
     plan = make_plan(
         problem,
         order,
@@ -189,138 +188,106 @@ def fit(  # noqa: PLR0913 (the options of gradient descent)
         threads=threads,
         safe_rate=rates is None,
     )
+    check_memory(problem, order, plan, n_rows(epochs, every), len(optimizer.rule.slots))
+    named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     job = Job(
-        problem, order, plan, optimizer.rule, rates, tuple(hyper.values()), epochs, reduction, _read_tol(tol), every, nan_policy == "propagate", start,
-        state,
-    )  # fmt: skip
+        problem=problem,
+        order=order,
+        plan=plan,
+        rule=optimizer.rule,
+        rates=named.get("lr"),
+        hyper=tuple(named[name] for name in hyper),
+        epochs=epochs,
+        reduction=reduction,
+        tol=tol,
+        every=every,
+        propagate=propagate,
+        start=_start_of(problem, starts),
+        state=state,
+    )
     try:
         run(job, progress)
     except NonFiniteDataError:
-        raise ValueError(_where_not_finite(problem)) from None
+        raise ValueError(problem.where_not_finite()) from None
     return _result(job, job.outputs)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"a {type(value).__name__}"
-
-
-def _read_count(value: Any, name: str, least: int) -> int:
-    """A whole number that is at least `least`."""
-    try:
-        if isinstance(value, bool | np.bool_):
-            raise TypeError
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be a whole number, not {_shown(value)}") from None
-    if count < least:
-        raise ValueError(f"{name} must be at least {least}; it is {count}")
-    if count > _MOST:
-        raise ValueError(f"{name} must be less than 2^63; it is {count}")
-    return count
-
-
-def _read_history(history: Any) -> int:
-    if isinstance(history, bool | np.bool_):
-        return int(history)
-    return _read_count(history, "history", 1)
-
-
-def _read_tol(tol: Any) -> float:
-    """The tolerance; -1 for none."""
-    if tol is None:
-        return -1.0
-    try:
-        value = float(tol)
-    except (TypeError, ValueError):
-        raise TypeError(f"tol must be a number or None, not {_shown(tol)}") from None
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"tol must be finite and at least 0; it is {value:g}")
-    return value
-
-
-def _read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
-    """The learning rates, given to `fit` or to the optimizer; None for the safe rate."""
-    if lr is not None and optimizer.lr is not None:
-        raise ValueError(f"lr was given twice: fit(lr={_shown(lr)}) and {type(optimizer).__name__}(lr={_shown(optimizer.lr)}); give one of them")
-    chosen = optimizer.lr if lr is None else lr
-    return None if chosen is None else read_hyperparameter(chosen, "lr")
-
-
-def _read_start(problem: Problem, w0: Any, intercept0: Any) -> np.ndarray:
-    """(…, D) float64: w0 and intercept0 side by side, rounded to the data's dtype."""
+def _read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
+    """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
     if intercept0 is not None and not problem.intercept:
-        raise ValueError("intercept0 was given, but there is no intercept: give intercept=True too")
-    w = np.zeros(problem.n_features) if w0 is None else _read_finite(w0, "w0")
+        raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
+    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0")
     if w0 is not None and problem.one_feature:
         w = w[..., None]
     if w.ndim == 0 or w.shape[-1] != problem.n_features:
-        needed = "no feature axis, since X is 1-D" if problem.one_feature else f"shape (…, {problem.n_features}): X has {problem.n_features} features"
-        raise ValueError(f"w0 must have {needed}; it has shape {np.shape(w0)}")
+        raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
+    starts = {"w0": w}
     if problem.intercept:
-        first = np.zeros(()) if intercept0 is None else _read_finite(intercept0, "intercept0")
-        leading = _broadcast({"w0": w.shape[:-1], "intercept0": first.shape})
-        w = np.concatenate(
-            [np.broadcast_to(w, (*leading, problem.n_features)), np.broadcast_to(first, leading)[..., None]], axis=-1
-        )
-    with np.errstate(over="ignore"):
-        rounded = w.astype(problem.dtype).astype(np.float64)
-    if not np.isfinite(rounded).all():
-        raise ValueError(f"w0 is too large for {problem.dtype}: its largest value is {np.abs(w).max():g}")
-    return rounded
+        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0")
+    for name, values in starts.items():
+        given = without_repeats(values, 1 if name == "w0" else 0)
+        with np.errstate(over="ignore"):
+            rounded = given.astype(problem.dtype).astype(np.float64)
+        if not np.isfinite(rounded).all():
+            raise ValueError(f"{name} is too large for {problem.dtype}: its largest value is {np.abs(given).max():g}")
+        starts[name] = np.broadcast_to(rounded, values.shape)
+    return starts
 
 
-def _read_finite(value: Any, name: str) -> np.ndarray:
-    array = read_array(value, name).astype(np.float64)
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: it has shape {array.shape}")
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        place = f" at index {where[0] if len(where) == 1 else where}" if where else ""
-        raise ValueError(f"{name} must be finite; it is {array[where]:g}{place}")
-    return array
+def _start_of(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
+    """(…, D): w0 and intercept0 side by side; leading axes that only repeat have length 1."""
+    w = without_repeats(starts["w0"], 1)
+    if problem.intercept:
+        last = without_repeats(starts["intercept0"], 0)
+        leading = broadcast({"w0": w.shape[:-1], "intercept0": last.shape})
+        w = np.concatenate([np.broadcast_to(w, (*leading, problem.n_features)), np.broadcast_to(last, leading)[..., None]], axis=-1)
+    return np.asarray(w, order="C")
 
 
-def _broadcast(shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that all broadcast to; an error names the ones that do not fit together."""
-    try:
-        return np.broadcast_shapes(*shapes.values())
-    except ValueError:
-        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
-        raise ValueError(f"leading axes do not broadcast against each other: {told}") from None
-
-
-def _order_fits(problem: Problem, named: dict[str, np.ndarray], start: np.ndarray, state: State | None) -> FitOrder:
+def _order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
     """The shape of the results and the order of computation."""
-    shapes = {"X and y": problem.leading} | {name: values.shape for name, values in named.items()} | {"w0": start.shape[:-1]}
+    shapes = {"X and y": problem.leading} | shapes
+    shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
     if state is not None:
         shapes["state"] = state.epoch.shape
-    shape = _broadcast(shapes)
-    if math.prod(shape) * problem.n_parameters * 8 > _MOST:
-        raise ValueError(f"too many fits: {' × '.join(map(str, shape))} with {problem.n_parameters} parameters each is more than 2^63 bytes")
+    shape = broadcast(shapes)
+    if math.prod(shape) * problem.n_parameters * 8 > MOST:
+        fits = " × ".join(map(str, shape))
+        raise ValueError(f"too many fits: {fits}, with {counted(problem.n_parameters, 'parameter')} each, is more than 2^63 bytes")
     return FitOrder.of(shape, problem.X.leading, problem.y.leading)
 
 
-def _check_state(state: Any, problem: Problem, rule: str, backend: str, algorithm: str, w0: Any, intercept0: Any) -> None:
-    """Whether a state can be continued with these data and options."""
+def _read_state(state: Any, problem: Problem, rule: str, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
+    """The state, if it can be continued with these data and options."""
     if not isinstance(state, State):
-        raise TypeError(f"state must be the state of a FitResult, not {type(state).__name__}")
+        hint = ": give result.state" if isinstance(state, FitResult) else ""
+        raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
     if w0 is not None or intercept0 is not None:
-        raise ValueError("state holds where to start: leave w0 and intercept0 out")
-    if algorithm != "auto":
-        raise ValueError(f"state continues with its own algorithm: leave algorithm={algorithm!r} out")
+        raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
+    if not (isinstance(algorithm, str) and algorithm == "auto"):
+        raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
     for what, has, needs in (
         ("optimizer", state.optimizer, rule),
         ("intercept", state.intercept, problem.intercept),
         ("dtype", state.dtype, str(problem.dtype)),
-        ("number of parameters", state.w.shape[-1], problem.n_parameters),
+        ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
     ):
         if has != needs:
             raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
     known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
     if not np.isin(state.algorithm, known).all():
-        wrong = ALGORITHMS[int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])]
-        raise ValueError(f"state was made by algorithm {wrong!r}, which backend {backend!r} does not have")
+        wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])
+        hint = {AUTOGRAD: "torch", MANUAL: "numpy"}.get(wrong, "cpu")
+        made = f"state was made by algorithm {ALGORITHMS[wrong]!r}"
+        raise ValueError(f"{made}, which backend {backend!r} does not have: give backend={hint!r}")
+    return replace(
+        state,
+        w=np.asarray(state.w, order="C"),
+        slots=np.asarray(state.slots, order="C"),
+        epoch=np.asarray(state.epoch, order="C"),
+        algorithm=np.asarray(state.algorithm, order="C"),
+        status=np.asarray(state.status, order="C"),
+    )
 
 
 def _algorithm_of(state: State | None, algorithm: str) -> str:
@@ -328,32 +295,6 @@ def _algorithm_of(state: State | None, algorithm: str) -> str:
     if state is None or not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
         return algorithm
     return "moments" if (state.algorithm == MOMENTS).any() else "stream"
-
-
-def _where_not_finite(problem: Problem) -> str:
-    """A sentence that names the first non-finite datum."""
-    fits = math.prod(problem.leading)
-    for name, items in (("X", problem.X), ("y", problem.y)):
-        for item in range(items.count):
-            values = items.take(item, item + 1)[0]
-            wrong = ~np.isfinite(values)
-            if wrong.any():
-                row, *column = (int(i) for i in np.argwhere(wrong)[0])
-                feature = f", feature {column[0]}" if column and not problem.one_feature else ""
-                return (
-                    f"{name} is not finite: {values[(row, *column)]:g} in row {row}{feature}{_fit_named(problem, items, item, fits)}. "
-                    "Clean the data, or give nan_policy='propagate' to get NaN for such fits alone"
-                )
-    return f"the data are finite, but not in {problem.dtype}: give dtype='float64'"
-
-
-def _fit_named(problem: Problem, items: Items, item: int, fits: int) -> str:
-    """Which fit the item belongs to, in the user's indices."""
-    if fits == 1:
-        return ""
-    index = tuple(int(i) for i in np.unravel_index(item, items.leading))
-    padded = (0,) * (len(problem.leading) - len(index)) + index
-    return f" of fit {padded[0] if len(padded) == 1 else padded} of {fits:,}"
 
 
 def _result(job: Job, out: Outputs) -> FitResult:
@@ -372,7 +313,11 @@ def _result(job: Job, out: Outputs) -> FitResult:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
         history_w, history_intercept = split(out.history_w)
         recorded = History(epoch, history_w, order.restore(out.history_loss), history_intercept)
-    rates = np.broadcast_to(job.rates, order.shape).copy() if job.rates is not None else order.restore(out.rates)
+    if job.rates is not None:
+        rates = np.broadcast_to(job.rates, order.shape).copy()
+    else:
+        assert out.rates is not None
+        rates = order.restore(out.rates)
     status = order.restore(out.status)
     state = State(
         w=order.restore(out.state_w),
@@ -399,5 +344,3 @@ def _result(job: Job, out: Outputs) -> FitResult:
         history=recorded,
         _one_feature=problem.one_feature,
     )
-
-

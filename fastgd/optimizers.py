@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from .arguments import broadcast, check_all, place, read_numbers, shown, without_repeats
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
 
@@ -64,7 +65,7 @@ class SGD:
 
 _CLASSES = {cls.rule.name: cls for cls in (SGD,)}
 _NOT_NEGATIVE = {"lr", "momentum", "weight_decay"}
-_BOOLEAN = {"nesterov", "maximize"}
+_SWITCHES = {"nesterov", "maximize"}
 
 
 def find_optimizer(optimizer: Any) -> Any:
@@ -77,56 +78,52 @@ def find_optimizer(optimizer: Any) -> Any:
         return optimizer()
     if not isinstance(optimizer, tuple(_CLASSES.values())):
         raise TypeError(
-            f"optimizer must be one of the names {sorted(_CLASSES)} or an object such as fastgd.SGD(momentum=0.9), not {type(optimizer).__name__}"
+            f"optimizer must be one of the names ({', '.join(sorted(_CLASSES))}) or an object such as fastgd.SGD(momentum=0.9), "
+            f"not {shown(optimizer)}"
         )
     return optimizer
 
 
 def read_hyperparameter(value: Any, name: str) -> np.ndarray:
     """A hyperparameter as a float64 array, checked: real, finite, in range."""
-    try:
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number or an array of them, not {_shown(value)}") from None
-    if array.size == 0:
-        raise ValueError(f"{name} is empty: it has shape {array.shape}")
-    _check(array, np.isfinite(array), name, "finite")
+    if name in _SWITCHES:
+        array = read_numbers(value, name, "True or False or an array of them")
+        given = without_repeats(array, 0)
+        check_all(given, (given == 0) | (given == 1), name, "True or False")
+        return array
+    array = read_numbers(value, name)
+    if np.asarray(value).dtype == np.bool_:
+        raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
     if name in _NOT_NEGATIVE:
-        _check(array, array >= 0, name, "at least 0")
-    if name in _BOOLEAN:
-        _check(array, (array == 0) | (array == 1), name, "True or False")
+        given = without_repeats(array, 0)
+        check_all(given, given >= 0, name, "at least 0")
     return array
+
+
+def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
+    """The learning rates, given to `fit` or to the optimizer; None for the safe rate."""
+    if lr is not None and optimizer.lr is not None:
+        twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
+        raise ValueError(f"lr was given twice: {twice}; give one of them")
+    chosen = optimizer.lr if lr is None else lr
+    return None if chosen is None else read_hyperparameter(chosen, "lr")
 
 
 def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
     """All of them but lr, in the order of the kernels' table."""
-    names = [f.name for f in fields(optimizer) if f.name != "lr"]
-    values = {name: read_hyperparameter(getattr(optimizer, name), name) for name in names}
+    values = {name: read_hyperparameter(getattr(optimizer, name), name) for name in optimizer.rule.hyperparameters}
     if "nesterov" in values:
-        values_at = np.broadcast_arrays(*(values[name] for name in ("nesterov", "momentum", "dampening")))
-        wrong = (values_at[0] != 0) & ((values_at[1] <= 0) | (values_at[2] != 0))
+        broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
+        _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
+    return values
+
+
+def _check_nesterov(nesterov: np.ndarray, momentum: np.ndarray, dampening: np.ndarray) -> None:
+    if not nesterov.any():
+        return
+    for name, values, fine in (("momentum", momentum, momentum > 0), ("dampening", dampening, dampening == 0)):
+        wrong = (nesterov != 0) & ~fine
         if wrong.any():
-            where = tuple(int(i) for i in np.argwhere(wrong)[0])
-            raise ValueError(
-                "nesterov needs momentum > 0 and dampening = 0"
-                f"{_at(where)}: momentum = {values_at[1][where]:g}, dampening = {values_at[2][where]:g}"
-            )
-    return {name: values[name] for name in optimizer.rule.hyperparameters}
-
-
-def _check(array: np.ndarray, fine: np.ndarray, name: str, needed: str) -> None:
-    if not fine.all():
-        where = tuple(int(i) for i in np.argwhere(~fine)[0])
-        raise ValueError(f"{name} must be {needed}; it is {array[where]:g}{_at(where)}")
-
-
-def _at(index: tuple[int, ...]) -> str:
-    return f" at index {index[0] if len(index) == 1 else index}" if index else ""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text}" if len(text) <= 60 else type(value).__name__
+            where = tuple(np.argwhere(wrong)[0])
+            given = np.broadcast_to(values, wrong.shape)[where]
+            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0; {name} is {given:g}{place(where)}")

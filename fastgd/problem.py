@@ -8,54 +8,27 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-_MOST = 2**63 - 1
+from .arguments import MOST, broadcast, counted, read_array, shown, without_repeats
 
 
-def read_array(value: Any, name: str) -> np.ndarray:
-    """`value` as an array of real numbers, not copied where it is one; its errors name the argument."""
-    library = type(value).__module__.partition(".")[0]
-    if library in ("torch", "cupy", "jax", "jaxlib"):
-        raise TypeError(f"{name} is an array of {library}, which is not available yet; give a NumPy array")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
-        raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
-    try:
-        array = np.asarray(value)
-    except (ValueError, TypeError) as error:
-        raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from None
-    kind = array.dtype.kind
-    if kind == "c":
-        raise TypeError(f"{name} is complex ({array.dtype}); fastgd fits real data")
-    if kind not in "fiub":
-        raise TypeError(f"{name} has dtype {array.dtype}; numbers are needed (float32, float64, integers)")
-    if kind == "f" and array.dtype.itemsize > 8:
-        raise TypeError(f"{name} has dtype {array.dtype}; there are float32 and float64: use {name}.astype('float64')")
-    return array
-
-
-def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:  # noqa: N803
+def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
     """float32 or float64: the one asked for, or the one that NumPy's promotion gives (16-bit floats are computed as float32)."""
     if dtype is not None:
         try:
             asked = np.dtype(dtype)
-        except TypeError:
-            asked = None
+        except (TypeError, ValueError):
+            asked = np.dtype(object)
         if asked not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be 'float32' or 'float64', not {dtype!r}")
+            raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
         return asked
     kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]
     result = np.result_type(*kinds)
     return np.dtype(np.float32) if result.itemsize < 4 else np.dtype(result.type)
-
-
-def _without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
-    """Leading axes that only repeat are cut to length 1."""
-    leading = array.ndim - n_last
-    index = tuple(slice(0, 1) if array.strides[a] == 0 and array.shape[a] > 1 else slice(None) for a in range(leading))
-    return array[index] if index else array
 
 
 @dataclass(frozen=True)
@@ -78,10 +51,29 @@ class Items:
         if part is None:
             index = np.unravel_index(np.arange(first, stop), self.leading)
             part = self.array[index].reshape(stop - first, *self.item)
-        part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
+            part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
         part = part.view()
         part.flags.writeable = False
         return part
+
+    def bytes_to_copy(self, n_items: int) -> int:
+        """Memory that `take` needs for so many items: 0 where it hands out views."""
+        view = self._view(0, self.count)
+        if view is not None and view.dtype == self.dtype and view.flags.c_contiguous and view.flags.aligned:
+            return 0
+        return min(n_items, self.count) * math.prod(self.item) * self.dtype.itemsize
+
+    def first_not_finite(self) -> tuple[int, tuple[int, ...], Any] | None:
+        """(item, place in it, the value as it was given) of the first value that is not finite in `dtype`."""
+        step = max(1, 2**20 // math.prod(self.item))
+        for first in range(0, self.count, step):
+            wrong = ~np.isfinite(self.take(first, min(first + step, self.count)))
+            if wrong.any():
+                offset, *where = (int(i) for i in np.argwhere(wrong)[0])
+                index = (*(int(i) for i in np.unravel_index(first + offset, self.leading)), *where)
+                return first + offset, tuple(where), self.array[index[: self.array.ndim]]  # 1-D X has no feature axis
+        return None
 
     def ready(self) -> Items:
         """The same items in the form that `take` can hand out without copying: itself where it has it, else one copy."""
@@ -93,7 +85,7 @@ class Items:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
         strides = self.array.strides
         moving = [a for a in range(len(self.leading)) if self.leading[a] > 1]
-        if any(strides[a] != strides[b] * self.leading[b] for a, b in zip(moving, moving[1:], strict=False)):
+        if any(strides[a] != strides[b] * self.leading[b] for a, b in pairwise(moving)):
             return None
         step = strides[moving[-1]] if moving else 0
         item_strides = strides[len(self.leading) :]
@@ -120,11 +112,36 @@ class Problem:
         """Number of features, and one for an intercept."""
         return self.n_features + self.intercept
 
+    def where_not_finite(self) -> str:
+        """A sentence that names the first datum that is not finite."""
+        for name, items in (("X", self.X), ("y", self.y)):
+            found = items.first_not_finite()
+            if found is not None:
+                item, (row, *column), value = found
+                feature = f", feature {column[0]}" if column and not self.one_feature else ""
+                where = f"in row {row}{feature}{self._fit_named(items, item)}"
+                if np.isfinite(value):
+                    return f"{name} is too large for {self.dtype}: {value:g} {where}; give dtype='float64'"
+                return (
+                    f"{name} is not finite: {value:g} {where}. "
+                    "Clean the data, or give nan_policy='propagate' to get NaN for such fits alone"
+                )
+        raise AssertionError("the data are finite, but their moments are not: please report this")
+
+    def _fit_named(self, items: Items, item: int) -> str:
+        """Which fit the item belongs to, in the user's indices: the first one where many share it."""
+        n_fits = math.prod(self.leading)
+        if n_fits == 1:
+            return ""
+        index = tuple(int(i) for i in np.unravel_index(item, items.leading))
+        padded = (0,) * (len(self.leading) - len(index)) + index
+        return f" of fit {padded[0] if len(padded) == 1 else padded} of {n_fits:,}"
+
     @classmethod
-    def read(cls, X: Any, y: Any, *, intercept: bool, dtype: Any) -> Problem:  # noqa: N803
+    def read(cls, X: Any, y: Any, *, intercept: bool, dtype: Any) -> Problem:
         """Check the user's data and lay them out."""
         if not isinstance(intercept, bool | np.bool_):
-            raise TypeError(f"intercept must be True or False, not {intercept!r}; a starting value is given as intercept0")
+            raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
         X, y = read_array(X, "X"), read_array(y, "y")
         _check_shapes(X, y)
         one_feature = X.ndim == 1
@@ -133,16 +150,18 @@ class Problem:
         chosen = choose_dtype(X, y, dtype)
         x_leading = () if one_feature else X.shape[:-2]
         try:
-            leading = np.broadcast_shapes(x_leading, y.shape[:-1])
+            leading = broadcast({"X": x_leading, "y": y.shape[:-1]})
         except ValueError:
             raise ValueError(
-                f"the leading axes of X and y do not broadcast: X has shape {X.shape}, so {x_leading} fits, y has shape {y.shape}, so {y.shape[:-1]}"
+                "leading axes do not broadcast against each other: "
+                f"X has shape {X.shape}, so {x_leading} fits, y has shape {y.shape}, so {y.shape[:-1]}"
             ) from None
-        if n_samples * n_features * math.prod(leading) * chosen.itemsize > _MOST:
+        if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
+            fits = " × ".join(map(str, leading)) or 1
             raise ValueError(
-                f"too many numbers: {' × '.join(map(str, leading)) or 1} fits × {n_samples} samples × {n_features} features is more than 2^63 bytes"
+                f"X and y are too many numbers: {fits} fits × {n_samples} samples × {n_features} features is more than 2^63 bytes"
             )
-        X, y = _without_repeats(X, 1 if one_feature else 2), _without_repeats(y, 1)
+        X, y = without_repeats(X, 1 if one_feature else 2), without_repeats(y, 1)
         return cls(
             Items(X, X.shape[: X.ndim - (1 if one_feature else 2)], (n_samples, n_features), chosen),
             Items(y, y.shape[:-1], (n_samples,), chosen),
@@ -155,23 +174,25 @@ class Problem:
         )
 
 
-def _check_shapes(X: np.ndarray, y: np.ndarray) -> None:  # noqa: N803
-    if X.ndim == 0 or y.ndim == 0:
-        name, given = ("X", X) if X.ndim == 0 else ("y", y)
-        raise ValueError(f"{name} must have at least one axis, the samples; it is the single number {given[()]}")
-    if X.size == 0 or y.size == 0:
-        raise ValueError(f"there are no data: X has shape {X.shape}, y has shape {y.shape}")
+def _check_shapes(X: np.ndarray, y: np.ndarray) -> None:
+    for name, given in (("X", X), ("y", y)):
+        if given.ndim == 0:
+            raise ValueError(f"{name} must have at least one axis, the samples; it is the single number {given[()]}")
+        if given.size == 0:
+            raise ValueError(f"{name} is empty, it has shape {given.shape}; at least one sample, one feature and one fit are needed")
     n_samples = X.shape[0] if X.ndim == 1 else X.shape[-2]
-    if X.ndim == 2 and X.shape == y.shape and y.ndim == 2:
+    if X.ndim == 2 and X.shape == y.shape:
         raise ValueError(
-            f"X and y both have shape {X.shape}, and a 2-D X is always (n_samples, n_features). For {X.shape[0]} fits of one feature give "
-            "X[..., None]; for one X and many y give X[None]"
+            f"X and y both have shape {X.shape}, and a 2-D X is always (n_samples, n_features). "
+            f"For {counted(X.shape[0], 'fit')} of one feature give X[..., None]; for one X and many y give X[None]"
         )
     if y.shape[-1] != n_samples:
         hint = ""
-        if y.ndim == 2 and y.shape[0] == n_samples and (y.shape[1] == 1 or X.ndim == 2):
-            hint = "; the samples are the last axis of y" + (": give y[:, 0]" if y.shape[1] == 1 else ": give y.T for many targets")
-        raise ValueError(f"X has {n_samples} samples (shape {X.shape}) but y has {y.shape[-1]} (shape {y.shape}){hint}")
+        if y.ndim == 2 and y.shape[0] == n_samples:
+            hint = "; the samples are the last axis of y: give " + ("y[:, 0]" if y.shape[1] == 1 else "y.T for many targets")
+        elif X.ndim == 2 and y.shape[-1] == X.shape[1]:
+            hint = "; a 2-D X is always (n_samples, n_features): for many fits of one feature give X[..., None]"
+        raise ValueError(f"X has {counted(n_samples, 'sample')} (shape {X.shape}) but y has {y.shape[-1]:,} (shape {y.shape}){hint}")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import broadcast, read_array
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
@@ -21,7 +22,7 @@ class Status(IntEnum):
     TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer samples than ``min_samples`` stayed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """w and loss at recorded epochs.
 
@@ -42,7 +43,7 @@ class History:
     intercept: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """Everything that a descent remembers, in its own precision: ``fit(..., state=s)`` continues bit for bit.
 
@@ -78,7 +79,7 @@ class State:
     dtype: str
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class FitResult:
     """The fits, their losses and what became of each.
 
@@ -120,7 +121,7 @@ class FitResult:
     history: History | None = None
     _one_feature: bool = False
 
-    def predict(self, X) -> np.ndarray:  # noqa: N803
+    def predict(self, X: Any) -> np.ndarray:
         """X w + intercept of every fit.
 
         Parameters
@@ -135,7 +136,7 @@ class FitResult:
         Raises
         ------
         ValueError
-            If X has another number of features.
+            If X has another number of features, or leading axes that do not broadcast against those of the fits.
 
         Examples
         --------
@@ -144,14 +145,16 @@ class FitResult:
         >>> result.predict([5.0]).round(3)
         array([10.])
         """
-        X = np.asarray(X)
+        X = read_array(X, "X")
         w = np.asarray(self.w)
-        if self._one_feature:
-            prediction = X * w[..., None]
-        else:
-            if X.ndim < 2 or X.shape[-1] != w.shape[-1]:
-                raise ValueError(f"X must have shape (…, n_samples, {w.shape[-1]}): the fit has {w.shape[-1]} features, X has shape {X.shape}")
-            prediction = np.matmul(X, w[..., None])[..., 0]
+        n_last = 1 if self._one_feature else 2
+        if X.ndim < n_last:
+            needed = "(…, n_samples)" if self._one_feature else f"(…, n_samples, {w.shape[-1]})"
+            raise ValueError(f"X must have shape {needed}, as in the fit; it has shape {X.shape}")
+        if not self._one_feature and X.shape[-1] != w.shape[-1]:
+            raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
+        broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
+        prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
         return prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None]
 
     def __repr__(self) -> str:

@@ -39,7 +39,10 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
     """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
     D = X.shape[1] + intercept
     rates = [cell.get("lr") for cell in cells]
-    start = np.array([cell.get("w0", np.zeros(D)) for cell in cells], float)
+    start = np.zeros((len(cells), D))
+    for i, cell in enumerate(cells):
+        w0 = cell.get("w0", ())
+        start[i, : len(w0)] = w0
     result = fastgd.fit(
         X,
         y,
@@ -56,7 +59,7 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
         nan_policy="propagate",
     )
     finite = np.isfinite(X).all() and np.isfinite(y).all()
-    if moments is None and (rates[0] is None or algorithm != "stream"):
+    if moments is None and len(cells) > 1 and algorithm != "stream":  # else the arbiter makes them, if it needs them
         moments = arbiter.compress(X, y, intercept)
     runs = []
     for i, cell in enumerate(cells):

@@ -213,7 +213,7 @@ def test_a_fit_that_overflows_goes_over_to_stream(name, hyper, lr, hands_over):
 
 
 def test_the_row_of_an_update_that_overflows_is_that_of_the_moments():
-    X, y = data(1000, 1, "float32", 16)
+    X, y = data(1000, 1, "float32", 18)
     settings = {"w0": [0.1], "lr": 1e38, "algorithm": "moments"}
     fit = arbiter.run(X, y, epochs=3, **settings)
     stream = arbiter.run(X, y, epochs=3, **settings | {"algorithm": "stream"})

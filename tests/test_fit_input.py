@@ -1,0 +1,566 @@
+"""Bad input: every error names the argument, what was given and what is needed, and comes before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import re
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import fastgd
+from fastgd import SGD, BackendUnavailable
+
+x = np.array([1.0, 2.0, 3.0, 4.0])
+y = 2 * x
+X2 = np.arange(16.0).reshape(8, 2) % 5  # one fit of two features
+Y2 = X2.sum(1)
+X5 = np.stack([X2 + k for k in range(5)])  # five of them
+Y5 = X5.sum(-1)
+repeat = np.broadcast_to
+
+
+def message(caught) -> str:
+    """The text of an error; it was raised by fastgd itself, not by a kernel nor by NumPy."""
+    module = caught.traceback[-1].frame.f_globals["__name__"]
+    assert module.startswith("fastgd."), f"raised in {module}"
+    assert not module.startswith("fastgd.kernels")
+    text = str(caught.value)
+    assert len(text) < 300, text
+    assert "\n" not in text
+    return text
+
+
+def refused(error, pattern, *args, **options):
+    with pytest.raises(error) as caught:
+        fastgd.fit(*args, **options)
+    assert re.search(pattern, message(caught)), str(caught.value)
+
+
+@pytest.fixture
+def no_work(monkeypatch):
+    """Nothing is allocated for results and nothing runs."""
+
+    def began(*args, **options):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr("fastgd.fitting.Job", began)
+    monkeypatch.setattr("fastgd.fitting.run", began)
+
+
+def test_no_work_would_be_seen(no_work):
+    with pytest.raises(AssertionError, match="work began"):
+        fastgd.fit(x, y)
+
+
+# Data -----------------------------------------------------------------------------------------------------------------
+
+SHAPES = {
+    "samples differ": (X2, Y2[:7], r"X has 8 samples \(shape \(8, 2\)\) but y has 7 \(shape \(7,\)\)"),
+    "one sample": (x[:1], y, r"X has 1 sample \(shape \(1,\)\) but y has 4"),
+    "leading axes": (X5, np.zeros((4, 8)), r"broadcast.*X has shape \(5, 8, 2\), so \(5,\) fits, y has shape \(4, 8\), so \(4,\)"),
+    "2-D y, 2-D X": (
+        X2,
+        X2,
+        r"both have shape \(8, 2\), and a 2-D X is always \(n_samples, n_features\).*8 fits.*X\[\.\.\., None\].*X\[None\]",
+    ),
+    "X rows are fits": (np.ones((100, 8)), np.ones(8), r"100 samples.*y has 8.*always \(n_samples, n_features\).*X\[\.\.\., None\]"),
+    "y is a column": (X2, Y2[:, None], r"y has 1 \(shape \(8, 1\)\); the samples are the last axis of y: give y\[:, 0\]"),
+    "y is (n, k)": (X2, np.zeros((8, 5)), r"the samples are the last axis of y: give y\.T for many targets"),
+    "1-D X, y is (n, k)": (x, np.zeros((4, 3)), r"X has 4 samples.*give y\.T for many targets"),
+    "no samples": ([], [], r"X is empty, it has shape \(0,\); at least one sample"),
+    "no samples, 2-D": (np.zeros((0, 2)), np.zeros(0), r"X is empty, it has shape \(0, 2\)"),
+    "no features": (np.zeros((3, 0)), np.zeros(3), r"X is empty, it has shape \(3, 0\); .*one feature"),
+    "no fits": (np.zeros((0, 8, 2)), np.zeros((0, 8)), r"X is empty, it has shape \(0, 8, 2\); .*one fit"),
+    "no fits in y": (X2, np.zeros((0, 8)), r"y is empty, it has shape \(0, 8\)"),
+    "X is a number": (1.5, y, r"X must have at least one axis, the samples; it is the single number 1\.5"),
+    "y is a number": (x, 2.5, r"y must have at least one axis, the samples; it is the single number 2\.5"),
+    "frame as y": (pd.DataFrame(X2), pd.DataFrame(Y2), r"give y\[:, 0\]"),
+}
+
+
+@pytest.mark.parametrize(("X", "y", "pattern"), SHAPES.values(), ids=SHAPES)
+def test_shapes(no_work, X, y, pattern):
+    refused(ValueError, pattern, X, y)
+
+
+class NumpyRefuses:
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("no numbers in here")
+
+
+KINDS = {
+    "None": (None, "it is None"),
+    "dict": ({}, r"it is \{\}"),
+    "generator": ((v for v in x), "generator"),
+    "ragged": ([[1.0, 2.0], [3.0]], "inhomogeneous"),
+    "strings": (["1", "2", "3", "4"], "dtype <U1"),
+    "bytes": (np.array([b"1"] * 4), r"dtype \|S1"),
+    "string dtype": (np.array(["1"] * 4, np.dtypes.StringDType()), "StringDType"),
+    "dates": (np.array(["2020-01-01"] * 4, "M8[D]"), r"dtype datetime64\[D\]"),
+    "durations": (np.ones(4, "m8[s]"), r"dtype timedelta64\[s\]"),
+    "complex": (x + 0j, r"complex \(complex128\)"),
+    "long double": (x.astype(np.longdouble), r"dtype float128.*\.astype\('float64'\)"),
+    "records": (np.zeros(4, [("a", "f8")]), r"dtype \[\('a', '<f8'\)\]"),
+    "objects": (np.array([1.0, 2.0, "three", 4.0], object), r"dtype object, with 'three' \(str\) at index 2"),
+    "decimals": ([Decimal(1)] * 4, r"dtype object, with Decimal\('1'\) \(Decimal\) at index 0"),
+    "numbers as objects": (np.array([1, 2, 3, 4], object), r"dtype object: use \.astype\('float64'\)"),
+    "masked": (np.ma.array(x, mask=[0, 1, 0, 0]), r"is a masked array; masks are not available yet: give \w+\.filled\(numpy\.nan\)"),
+    "torch": (torch.ones(4), "is an array of torch, which is not available yet; give a NumPy array"),
+    "torch with a gradient": (torch.ones(4, requires_grad=True), "is an array of torch, which is not available yet"),
+    "torch parameter": (torch.nn.Parameter(torch.ones(4)), "is an array of torch, which is not available yet"),
+    "cupy": (type("ndarray", (), {"__module__": "cupy"})(), "is an array of cupy, which is not available yet"),
+    "jax": (type("ArrayImpl", (), {"__module__": "jaxlib._jax"})(), "is an array of jax, which is not available yet"),
+    "refuses": (NumpyRefuses(), "cannot be read as one: no numbers in here"),
+    "mixed frame": (pd.DataFrame({"a": [1, 2], "b": ["p", "q"]}), r"dtype object, with 'p' \(str\) at index \(0, 1\)"),
+}
+
+
+@pytest.mark.parametrize("name", ["X", "y", "w0", "intercept0", "lr", "momentum"])
+@pytest.mark.parametrize(("value", "pattern"), KINDS.values(), ids=KINDS)
+def test_kinds_of_arrays(no_work, value, pattern, name):
+    if name == "momentum":
+        options = {"X": x, "y": y, "optimizer": SGD(momentum=value)}
+    else:
+        options = {"X": x, "y": y, "intercept": True, "w0": None, "intercept0": 0.0, "lr": 0.1, name: value}
+    if value is None and name in ("w0", "intercept0", "lr"):  # the default
+        with pytest.raises(AssertionError, match="work began"):
+            fastgd.fit(**options)
+        return
+    refused(TypeError, rf"^{name} .*{pattern}", **options)
+
+
+@pytest.mark.parametrize(
+    ("X", "y"),
+    [
+        (range(1, 5), (2, 4, 6, 8)),
+        (pd.Series(x, index=list("dcba")), pd.Series(y)),
+        (pd.Series([1, 2, 3, 4], dtype="Int64"), pd.Series([2, 4, 6, 8], dtype="int8")),
+        (np.ma.array(x), y),
+        (x.astype(">f8"), y.astype(">i4")),
+        (np.flip(np.flip(x)), np.repeat(y, 2)[::2]),
+    ],
+    ids=["range", "series", "nullable", "masked, but nothing is", "other byte order", "strided"],
+)
+def test_what_is_an_array_works(X, y):
+    assert fastgd.fit(X, y, epochs=3, lr=0.01).w == fastgd.fit(x, 2 * x, epochs=3, lr=0.01).w
+
+
+def test_frames_work():
+    data = pd.DataFrame({"year": [0, 1, 2, 3, 4], "other": [1.5, 0.0, -1.0, 2.0, 0.5], "target": [1, 2, 2, 4, 7]})
+    result = fastgd.fit(data[["year", "other"]], data["target"], intercept=True, epochs=5)
+    plain = fastgd.fit(data[["year", "other"]].to_numpy(), data["target"].to_numpy(), intercept=True, epochs=5)
+    assert result.w.tolist() == plain.w.tolist()
+    data.loc[3, "other"] = np.nan
+    refused(ValueError, "X is not finite: nan in row 3, feature 1", data[["year", "other"]], data["target"])
+    missing = pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64")})
+    refused(ValueError, "X is not finite: nan in row 1, feature 0", missing, [1, 2, 3])
+
+
+@pytest.mark.parametrize("value", ["foo", 3, ["cpu"], "float16", int, complex, np.longdouble, np.array(["a", "b"]), torch.float32], ids=str)
+def test_dtype(no_work, value):
+    refused(ValueError, r"^dtype must be 'float32' or 'float64', not ", x, y, dtype=value)
+
+
+# Not finite -----------------------------------------------------------------------------------------------------------
+
+
+def poisoned(shape, index, value):
+    array = np.arange(np.prod(shape), dtype=float).reshape(shape) % 7
+    array[index] = value
+    return array
+
+
+NOT_FINITE = {
+    "1-D X": (poisoned((9,), 2, np.inf), np.ones(9), r"^X is not finite: inf in row 2\. "),
+    "1-D y": (np.ones(9), poisoned((9,), 1, np.nan), r"^y is not finite: nan in row 1\. "),
+    "X": (poisoned((9, 2), (3, 1), -np.inf), np.ones(9), r"^X is not finite: -inf in row 3, feature 1\. "),
+    "one of many": (poisoned((142, 9, 2), (3, 5, 0), np.nan), np.ones((142, 9)), r"nan in row 5, feature 0 of fit 3 of 142\. "),
+    "y of one of many": (np.ones((9, 2)), poisoned((142, 9), (141, 8), np.nan), r"^y is not finite: nan in row 8 of fit 141 of 142\. "),
+    "X, several axes": (poisoned((2, 3, 9, 2), (1, 2, 5, 1), np.inf), np.ones(9), r"row 5, feature 1 of fit \(1, 2\) of 6\. "),
+    "y, several axes": (np.ones((2, 1, 9, 2)), poisoned((3, 9), (2, 4), np.inf), r"^y .* row 4 of fit \(0, 2\) of 6\. "),
+    "X that is shared": (poisoned((9, 2), (0, 0), np.nan), np.ones((4, 9)), r"^X .* row 0, feature 0 of fit 0 of 4\. "),
+    "repeated": (repeat(poisoned((9, 2), (8, 1), np.nan), (7, 9, 2)), np.ones((7, 9)), r"row 8, feature 1 of fit 0 of 7\. "),
+    "integers and NaN": (np.arange(9), [1, 2, None, 4, 5, 6, 7, 8, 9], r"^y .*dtype object, with None"),
+    "not representable": (poisoned((9, 2), (4, 0), 1e39), np.ones(9), r"^X is too large for float32: 1e\+39 in row 4, feature 0; give "),
+    "y not representable": (np.ones(9), poisoned((2, 9), (1, 4), -1e39), r"^y is too large for float32: -1e\+39 in row 4 of fit 1 of 2; "),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("X", "y", "pattern"), NOT_FINITE.values(), ids=NOT_FINITE)
+def test_where_data_are_not_finite(backend, X, y, pattern):
+    error = TypeError if "object" in pattern else ValueError
+    dtype = "float32" if "too large" in pattern else None
+    refused(error, pattern, X, y, backend=backend, epochs=2, dtype=dtype)
+    refused(error, pattern, X, y, backend=backend, epochs=2, dtype=dtype, lr=0.0)
+    refused(error, pattern, X, y, backend=backend, epochs=2, dtype=dtype, lr=[[[0.0]], [[0.1]]], intercept=True)
+    if backend == "cpu":
+        refused(error, pattern, X, y, algorithm="stream", epochs=0, dtype=dtype, lr=0.0)
+    if error is ValueError and dtype is None:
+        refused(error, "give nan_policy='propagate' to get NaN for such fits alone", X, y, backend=backend)
+
+
+def test_the_place_is_found_among_many_fits():
+    X = np.ones((300_000, 7), np.float32)
+    X[299_999, 6] = np.inf
+    refused(ValueError, "inf in row 6, feature 0 of fit 299999 of 300,000", X[..., None], np.ones(7, np.float32), lr=0.1, epochs=1)
+
+
+# Hyperparameters ------------------------------------------------------------------------------------------------------
+
+HYPERPARAMETERS = {
+    "lr negative": ("lr", -0.5, ValueError, r"^lr must be at least 0; it is -0\.5$"),
+    "lr negative somewhere": ("lr", [0.1, -0.2], ValueError, r"^lr must be at least 0; it is -0\.2 at index 1$"),
+    "lr negative in a grid": ("lr", [[0.1], [-0.2]], ValueError, r"^lr must be at least 0; it is -0\.2 at index \(1, 0\)$"),
+    "lr nan": ("lr", np.nan, ValueError, "^lr must be finite; it is nan$"),
+    "lr inf": ("lr", [[1, np.inf]], ValueError, r"^lr must be finite; it is inf at index \(0, 1\)$"),
+    "lr bool": ("lr", True, TypeError, "^lr must be a real number or an array of them, not True$"),
+    "lr bools": ("lr", [True, False], TypeError, "^lr must be a real number .*, not "),
+    "lr NumPy bool": ("lr", np.True_, TypeError, "^lr must be a real number .*, not "),
+    "lr str": ("lr", "0.1", TypeError, "^lr must be a real number or an array of them; it is '0.1'$"),
+    "lr auto": ("lr", "auto", TypeError, "^lr must be a real number or an array of them; it is 'auto'$"),
+    "lr empty": ("lr", [], ValueError, r"^lr is empty: it has shape \(0,\)$"),
+    "momentum negative": ("momentum", -0.1, ValueError, r"^momentum must be at least 0; it is -0\.1$"),
+    "momentum nan": ("momentum", [0, np.nan], ValueError, "^momentum must be finite; it is nan at index 1$"),
+    "momentum bool": ("momentum", True, TypeError, "^momentum must be a real number"),
+    "momentum None": ("momentum", None, TypeError, "^momentum must be a real number or an array of them; it is None"),
+    "dampening inf": ("dampening", np.inf, ValueError, "^dampening must be finite; it is inf"),
+    "weight_decay negative": ("weight_decay", [[0.5, -2]], ValueError, r"^weight_decay must be at least 0; it is -2 at index \(0, 1\)$"),
+    "maximize 2": ("maximize", 2, ValueError, "^maximize must be True or False; it is 2$"),
+    "maximize str": ("maximize", "yes", TypeError, "^maximize must be True or False or an array of them; it is 'yes'$"),
+    "nesterov half": ("nesterov", [0, 0.5], ValueError, r"^nesterov must be True or False; it is 0\.5 at index 1$"),
+    "nesterov None": ("nesterov", None, TypeError, "^nesterov must be True or False"),
+    "nesterov alone": ("nesterov", True, ValueError, "^nesterov needs momentum > 0 and dampening = 0; momentum is 0$"),
+}
+
+
+@pytest.mark.parametrize(("name", "value", "error", "pattern"), HYPERPARAMETERS.values(), ids=HYPERPARAMETERS)
+def test_hyperparameters(no_work, name, value, error, pattern):
+    refused(error, pattern, X5, Y5, optimizer=SGD(**{"lr": 0.1, name: value}))
+    if name == "lr":
+        refused(error, pattern, X5, Y5, lr=value)
+
+
+def test_nesterov_says_where(no_work):
+    arrays = SGD(momentum=[0.5, 0.5, 0, 0.5, 0.5], nesterov=True)
+    refused(ValueError, "nesterov needs momentum > 0 and dampening = 0; momentum is 0 at index 2", X5, Y5, lr=0.1, optimizer=arrays)
+    grid = SGD(momentum=0.5, dampening=[0, 0.25], nesterov=[[False], [True]])
+    refused(ValueError, r"dampening = 0; dampening is 0\.25 at index \(1, 1\)", x, y, lr=0.1, optimizer=grid)
+    fine = SGD(momentum=[0.5, 0], nesterov=[True, False])
+    with pytest.raises(AssertionError, match="work began"):
+        fastgd.fit(x, y, lr=0.1, optimizer=fine)
+
+
+BROADCASTING = {
+    "lr": ({"lr": np.full(4, 0.1)}, r"X and y \(5,\), lr \(4,\)"),
+    "lr per sample": ({"lr": np.full((5, 8), 0.1)}, r"X and y \(5,\), lr \(5, 8\)"),
+    "momentum": ({"lr": 0.1, "optimizer": SGD(momentum=[0.5, 0.6])}, r"X and y \(5,\), momentum \(2,\)"),
+    "two of them": (
+        {"lr": np.full((4, 1), 0.1), "optimizer": SGD(weight_decay=np.ones((3, 1)))},
+        r"X and y \(5,\), lr \(4, 1\), weight_decay \(3, 1\)",
+    ),
+    "nesterov": ({"optimizer": SGD(lr=0.1, momentum=np.ones(3), nesterov=[True] * 4)}, r"nesterov \(4,\), momentum \(3,\)"),
+    "w0": ({"w0": np.zeros((4, 2))}, r"X and y \(5,\), w0 \(4,\)"),
+    "intercept0": ({"intercept": True, "intercept0": np.zeros(4)}, r"X and y \(5,\), intercept0 \(4,\)"),
+    "w0 and intercept0": ({"intercept": True, "w0": np.zeros((5, 2)), "intercept0": np.zeros((7, 4))}, r"w0 \(5,\), intercept0 \(7, 4\)"),
+}
+
+
+@pytest.mark.parametrize(("options", "pattern"), BROADCASTING.values(), ids=BROADCASTING)
+def test_what_does_not_broadcast_is_named(no_work, options, pattern):
+    refused(ValueError, f"do not broadcast against each other: .*{pattern}", X5, Y5, **options)
+
+
+def test_lr_twice(no_work):
+    refused(ValueError, r"lr was given twice: fit\(lr=0\.1\) and SGD\(lr=0\.2\); give one of them", x, y, lr=0.1, optimizer=SGD(lr=0.2))
+    many = np.full(1000, 0.1)
+    refused(ValueError, r"lr was given twice: fit\(lr=<ndarray>\) and SGD\(lr=<ndarray>\)", x, y, lr=many, optimizer=SGD(lr=many))
+
+
+# Names, numbers and switches --------------------------------------------------------------------------------------------
+
+NAMES = {
+    "optimizer": r"^optimizer .* unknown; there are: sgd$|^optimizer must be one of the names \(sgd\) or an object such as fastgd\.SGD\(",
+    "backend": "^backend .* is unknown; there are: auto, cpu, cuda, torch, torch-cuda, numpy$",
+    "algorithm": "^algorithm .* is unknown; there are: auto, moments, stream$",
+    "reduction": "^reduction must be 'mean' or 'sum', not ",
+    "nan_policy": "^nan_policy must be 'raise' or 'propagate', not ",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["adamm", "", None, 3, ["cpu"], {}, np.array(["a", "b"]), torch.optim.SGD], ids=str)
+def test_unknown_names(no_work, name, value):
+    error = TypeError if name == "optimizer" and not isinstance(value, str) else ValueError
+    refused(error, NAMES[name], x, y, **{name: value})
+
+
+OPTIONS = {
+    "epochs": [
+        (-1, ValueError, "at least 0; it is -1"),
+        (1.5, TypeError, "a whole number, not 1.5"),
+        (2.0, TypeError, "a whole number, not 2.0"),
+        (True, TypeError, "a whole number, not True"),
+        ("3", TypeError, "a whole number, not '3'"),
+        (None, TypeError, "a whole number, not None"),
+        (np.nan, TypeError, "a whole number, not nan"),
+        ([3], TypeError, r"a whole number, not \[3\]"),
+        (np.array([3]), TypeError, r"a whole number, not array\(\[3\]\)"),
+        (2**63, ValueError, r"at most 2\^63 - 1; it is 9223372036854775808"),
+        (-(10**30), ValueError, "at least 0; it is -1"),
+    ],
+    "threads": [
+        (0, ValueError, "at least 1; it is 0"),
+        (-1, ValueError, "at least 1; it is -1"),
+        (10**9, ValueError, "at most 1,024; it is 1000000000"),
+        (1.5, TypeError, "a whole number, not 1.5"),
+        (True, TypeError, "a whole number, not True"),
+        ("2", TypeError, "a whole number, not '2'"),
+    ],
+    "history": [
+        (-1, ValueError, "True, False or a whole number of epochs, at least 1; it is -1"),
+        (0, ValueError, "at least 1; it is 0"),
+        (1.5, TypeError, "True, False or a whole number of epochs, not 1.5"),
+        ("all", TypeError, "not 'all'"),
+        (None, TypeError, "not None"),
+        (10**30, ValueError, r"at most 2\^63 - 1"),
+    ],
+    "tol": [
+        (-1e-9, ValueError, "finite and at least 0; it is -1e-09"),
+        (np.nan, ValueError, "finite and at least 0; it is nan"),
+        (np.inf, ValueError, "finite and at least 0; it is inf"),
+        ("0.1", TypeError, "a number or None, not '0.1'"),
+        (True, TypeError, "a number or None, not True"),
+        ([0.1, 0.2], TypeError, r"a number or None, not \[0.1, 0.2\]"),
+        (1j, TypeError, "a number or None, not 1j"),
+    ],
+    "intercept": [
+        (1.5, TypeError, "True or False, not 1.5; a starting value is given as intercept0"),
+        (1, TypeError, "True or False, not 1"),
+        (None, TypeError, "True or False, not None"),
+        ("yes", TypeError, "True or False, not 'yes'"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "value", "error", "pattern"), [(name, *case) for name, cases in OPTIONS.items() for case in cases])
+def test_options(no_work, name, value, error, pattern):
+    refused(error, f"^{name} must be .*{pattern}", x, y, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["yes", 0, 1, 2.5])
+def test_progress(value):
+    refused(TypeError, r"^progress must be None, True, False or a function of \(done, total\), not ", x, y, progress=value)
+
+
+LATER = {
+    "schedule": ["cosine", 0, np.ones(3)],
+    "sample_weight": [np.ones(4), [1, 2, 3, 4], 1.0],
+    "batch_size": [2, 0, 4],
+    "shuffle": [False, 1, None],
+    "seed": [1, True, 0.0, None, np.array([0, 1])],
+    "min_samples": [1, 0],
+    "memory_limit": ["1GB", 2**30],
+    "checkpoint": ["folder", False],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in LATER.items() for value in values], ids=str)
+def test_options_of_later_versions(no_work, name, value):
+    refused(ValueError, rf"^{name} is not available yet in this version of fastgd; leave it out \(it was given as ", x, y, **{name: value})
+
+
+def test_omit_comes_later(no_work):
+    refused(ValueError, "^nan_policy='omit' is not available yet .*'raise' and 'propagate'", x, y, nan_policy="omit")
+
+
+def test_defaults_of_later_options_may_be_written_out():
+    options = dict.fromkeys(LATER) | {"shuffle": np.True_, "seed": np.int64(0)}
+    assert fastgd.fit(x, y, **options).w == fastgd.fit(x, y).w
+
+
+# Where to start -------------------------------------------------------------------------------------------------------
+
+STARTS = {
+    "w0 too long": ({"w0": np.zeros(3)}, r"^w0 must have shape \(…, 2\), since X has 2 features; it has shape \(3,\)$"),
+    "w0 too short": ({"w0": [1.0]}, r"^w0 must have shape \(…, 2\), .* it has shape \(1,\)$"),
+    "w0 a number": ({"w0": 0.0}, r"^w0 must have shape \(…, 2\), .* it has shape \(\)$"),
+    "w0 with the intercept": ({"w0": np.zeros(3), "intercept": True}, r"^w0 must have shape \(…, 2\)"),
+    "w0 nan": ({"w0": [0, np.nan]}, "^w0 must be finite; it is nan at index 1$"),
+    "w0 empty": ({"w0": np.zeros((0, 2))}, r"^w0 is empty: it has shape \(0, 2\)$"),
+    "w0 too large": ({"w0": [1.0, -1e300], "dtype": "float32"}, r"^w0 is too large for float32: its largest value is 1e\+300$"),
+    "intercept0 inf": ({"intercept": True, "intercept0": [0, np.inf]}, "^intercept0 must be finite; it is inf at index 1$"),
+    "intercept0 too large": ({"intercept": True, "intercept0": 1e300, "dtype": "float32"}, "^intercept0 is too large for float32"),
+    "intercept0 alone": ({"intercept0": 1.0}, r"^intercept0 was given \(1\.0\), but there is no intercept: give intercept=True too$"),
+}
+
+
+@pytest.mark.parametrize(("options", "pattern"), STARTS.values(), ids=STARTS)
+def test_start(no_work, options, pattern):
+    refused(ValueError, pattern, X2, Y2, **options)
+
+
+def test_w0_of_a_1d_X_has_no_feature_axis():
+    assert fastgd.fit(x, y, w0=1.0, epochs=0).w.shape == ()
+    assert fastgd.fit(x, y, w0=[1.0, 2.0, 3.0], epochs=0).w.tolist() == [1, 2, 3]
+    refused(ValueError, r"do not broadcast against each other: X and y \(2,\), w0 \(3,\)", x, np.stack([y, y]), w0=[1.0, 2.0, 3.0])
+
+
+STATES = {
+    "a result": ({"state": "result"}, TypeError, "^state must be the state of a FitResult, not a FitResult: give result.state$"),
+    "not a state": ({"state": {"w": 1}}, TypeError, "^state must be the state of a FitResult, not a dict$"),
+    "with w0": ({"w0": [0, 0]}, ValueError, "^state holds where to start: leave w0 out$"),
+    "with intercept0": ({"intercept": True, "intercept0": 0.0}, ValueError, "^state holds where to start: leave intercept0 out$"),
+    "with an algorithm": ({"algorithm": "stream"}, ValueError, "^state continues with its own algorithm: leave algorithm='stream' out$"),
+    "intercept": ({"intercept": True}, ValueError, "^state was made with intercept False, but this fit has True$"),
+    "dtype": ({"dtype": "float32"}, ValueError, "^state was made with dtype 'float64', but this fit has 'float32'$"),
+    "n_features": ({"X": X2[:, :1]}, ValueError, "^state was made with n_features 2, but this fit has 1$"),
+    "1-D X": ({"X": X2[:, 0]}, ValueError, "^state was made with n_features 2, but this fit has 1$"),
+    "backend torch": (
+        {"backend": "torch"},
+        ValueError,
+        "^state was made by algorithm 'moments', .*'torch' does not have: give backend='cpu'$",
+    ),
+    "backend numpy": (
+        {"backend": "numpy"},
+        ValueError,
+        "^state was made by algorithm 'moments', .*'numpy' does not have: give backend='cpu'$",
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "error", "pattern"), STATES.values(), ids=STATES)
+def test_state(options, error, pattern):
+    result = fastgd.fit(X2, Y2, epochs=1)
+    options = {"X": X2, "y": Y2, "state": result.state} | options
+    refused(error, pattern, **(options | {"state": result} if options["state"] == "result" else options))
+
+
+def test_state_of_another_optimizer_or_shape(no_work, monkeypatch):
+    monkeypatch.undo()
+    state = fastgd.fit(X5[:4], Y5[:4], epochs=1).state
+    refused(ValueError, r"do not broadcast against each other: X and y \(5,\), state \(4,\)$", X5, Y5, state=state)
+    adam = dataclasses.replace(state, optimizer="adam")
+    refused(ValueError, "^state was made with optimizer 'adam', but this fit has 'sgd'$", X5[:4], Y5[:4], state=adam)
+    torch_state = fastgd.fit(X2, Y2, epochs=1, backend="torch").state
+    refused(ValueError, "by algorithm 'autograd', which backend 'cpu' does not have: give backend='torch'", X2, Y2, state=torch_state)
+
+
+# Too much -------------------------------------------------------------------------------------------------------------
+
+TOO_MUCH = {
+    "history of 10^13 values": ({"epochs": 10**13, "history": True}, MemoryError, r"10,000,000,000,001 history rows each need [\d,.]+ GiB"),
+    "history of 2^62 rows": ({"epochs": 2**62, "history": True}, MemoryError, "record fewer rows"),
+    "2^40 rates": ({"lr": repeat(0.1, (2**40,))}, MemoryError, "1,099,511,627,776 fits of 1 parameter need .* GiB of memory are free"),
+    "2^50 momenta": ({"optimizer": SGD(lr=0.1, momentum=repeat(0.1, (2**50,)), nesterov=True)}, MemoryError, "fit a part of the batch"),
+    "2^50 starts": ({"w0": repeat(0.1, (2**50,))}, MemoryError, "results of 1,125,899,906,842,624 fits"),
+    "2^50 intercepts": ({"intercept": True, "intercept0": repeat(0.1, (2**50,))}, MemoryError, "fits of 2 parameters"),
+    "2^40 fits": ({"X": repeat(X2, (2**40, 8, 2)), "y": repeat(Y2, (2**40, 8))}, MemoryError, "1,099,511,627,776 fits of 2 parameters"),
+    "2^45 samples": ({"X": repeat(1.0, (2**45,)), "y": repeat(1.0, (2**45,)), "lr": 0.1}, MemoryError, "a copy of the data as contiguous"),
+    "2^80 fits": (
+        {"lr": repeat(0.1, (2**40, 1)), "optimizer": SGD(momentum=repeat(0.1, (2**40,)))}, ValueError,
+        r"^too many fits: 1099511627776 × 1099511627776, with 1 parameter each, is more than 2\^63 bytes$",
+    ),
+    "2^62 fits": ({"lr": repeat(0.1, (2**31, 1)), "w0": repeat(0.1, (2**31,))}, ValueError, r"more than 2\^63 bytes$"),
+    "2^64 numbers": (
+        {"X": repeat(x[:, None], (2**31, 1, 4, 1)), "y": repeat(y, (2**31, 4))}, ValueError,
+        r"^X and y are too many numbers: 2147483648 × 2147483648 fits × 4 samples × 1 features is more than 2\^63 bytes$",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("options", "error", "pattern"), TOO_MUCH.values(), ids=TOO_MUCH)
+def test_too_much(no_work, options, error, pattern):
+    refused(error, pattern, **({"X": x, "y": y} | options))
+
+
+def arrays_of(result):
+    held = [result.w, result.loss, result.epochs, result.status, result.n_used, result.lr, result.intercept]
+    held += [result.history.epoch, result.history.w, result.history.loss, result.history.intercept] if result.history else []
+    assert result.state.status is result.status
+    return [*held, result.state.w, result.state.slots, result.state.epoch, result.state.algorithm]
+
+
+MEMORY = [{}, {"history": True, "epochs": 7}, {"intercept": True, "dtype": "float32"}, {"lr": 0.1, "epochs": 5, "history": 2}]
+
+
+@pytest.mark.parametrize("options", MEMORY, ids=str)
+def test_memory_that_the_results_need_is_what_they_take(monkeypatch, options):
+    X = np.tile(X5, (40, 1, 1))
+    options = {"X": X, "y": X.sum(-1), "threads": 1} | options
+    taken = sum(np.asarray(array).nbytes for array in arrays_of(fastgd.fit(**options)) if array is not None)
+    monkeypatch.setattr("fastgd.plan._SMALL_BYTES", 0)
+    monkeypatch.setattr("fastgd.plan.free_memory", lambda: taken - 1)
+    refused(MemoryError, "need .* GiB, and 0.0 GiB of memory are free", **options)
+    copies = 4 * (X.size + X.shape[0] * X.shape[1]) if "dtype" in options else 0  # float64 data read as float32
+    monkeypatch.setattr("fastgd.plan.free_memory", lambda: 1.5 * taken + copies)
+    fastgd.fit(**options)
+
+
+def test_free_memory_is_something_a_machine_may_have():
+    from fastgd.plan import free_memory
+
+    free = free_memory()
+    assert free is None or 2**20 < free < 2**60
+
+
+def test_long_descents_and_large_numbers_are_refused_for_no_reason_of_their_own(no_work):
+    with pytest.raises(AssertionError, match="work began"):
+        fastgd.fit(x, y, epochs=2**63 - 1, history=2**62)
+
+
+# Backends -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", ["torch", "numpy"])
+def test_a_backend_refuses_by_name_what_it_cannot_express(no_work, reference):
+    pattern = f"^threads is an option of backend 'cpu'; backend '{reference}' runs fits one after another$"
+    refused(ValueError, pattern, x, y, backend=reference, threads=2)
+    for algorithm in ("moments", "stream"):
+        pattern = f"^backend '{reference}' has one algorithm of its own; algorithm='{algorithm}' is for backend 'cpu'$"
+        refused(ValueError, pattern, x, y, backend=reference, algorithm=algorithm)
+
+
+def test_unavailable_backends_say_what_to_install(no_work, monkeypatch):
+    assert issubclass(BackendUnavailable, ImportError)
+    refused(BackendUnavailable, "^backend 'cuda' is not available: .*(install fastgd\\[cuda|GPU|driver)", x, y, backend="cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    refused(
+        BackendUnavailable,
+        "^backend 'torch-cuda' is not available: PyTorch finds no CUDA device; backend='torch'",
+        x,
+        y,
+        backend="torch-cuda",
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for backend in ("torch", "torch-cuda"):
+        pattern = rf"^backend '{backend}' is not available: PyTorch is not installed: install fastgd\[torch\]"
+        refused(BackendUnavailable, pattern, x, y, backend=backend)
+
+
+# predict --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "pattern"),
+    [
+        (np.ones((3, 4)), ValueError, r"^X must have 2 features \(its last axis\), as in the fit; it has shape \(3, 4\)$"),
+        ([1.0, 2.0], ValueError, r"^X must have shape \(…, n_samples, 2\), as in the fit; it has shape \(2,\)$"),
+        (np.ones((4, 3, 2)), ValueError, r"do not broadcast against each other: X \(4,\), the fits \(5,\)$"),
+        ("a", TypeError, "^X must be an array of real numbers; it is 'a'$"),
+        (torch.ones(3, 2), TypeError, "^X is an array of torch"),
+    ],
+)
+def test_predict(X, error, pattern):
+    with pytest.raises(error) as caught:
+        fastgd.fit(X5, Y5, epochs=1).predict(X)
+    assert re.search(pattern, message(caught)), str(caught.value)
+
+
+def test_predict_of_one_number():
+    with pytest.raises(ValueError, match=r"^X must have shape \(…, n_samples\), as in the fit; it has shape \(\)$"):
+        fastgd.fit(x, y).predict(5.0)
