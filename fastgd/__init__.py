@@ -1,5 +1,6 @@
 """fastgd: fit linear models by gradient descent, millions at a time, with proof at every epoch that the result is right."""
 
+from .closed_form import solve
 from .environment import info
 from .fitting import fit
 from .optimizers import SGD
@@ -7,4 +8,4 @@ from .plan import BackendUnavailable
 from .result import FitResult, History, State, Status
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info"]
+__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info", "solve"]

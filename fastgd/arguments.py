@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 MOST = 2**63 - 1
+_MOST_THREADS = 1024
 _OTHER_LIBRARIES = {"torch", "cupy", "jax", "jaxlib"}
 _LATER = {  # options that are not available yet: their value that means "not used"
     "schedule": None,
@@ -140,6 +141,11 @@ def read_tol(tol: Any) -> float:
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"tol must be finite and at least 0; it is {value:g}")
     return value
+
+
+def read_threads(threads: Any) -> int | None:
+    """The number of threads; None for as many as there are."""
+    return None if threads is None else read_count(threads, "threads", 1, _MOST_THREADS)
 
 
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:

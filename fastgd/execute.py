@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,9 @@ from .plan import MOMENTS_BYTES, PIECE_NS, Plan
 from .pool import Control, Progress, Task, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
+
+
+Run = Callable[..., None]  # runs tasks to their end
 
 
 class NonFiniteDataError(Exception):
@@ -48,8 +53,7 @@ class Job:
     def __post_init__(self) -> None:
         self.outputs = Outputs.empty(self)
         if self.plan.staged:
-            X, y = self.problem.X.ready(), self.problem.y.ready()
-            self.problem = Problem(**{**vars(self.problem), "X": X, "y": y})
+            self.problem = self.problem.ready()
 
 
 @dataclass
@@ -98,17 +102,23 @@ class Outputs:
 def run(job: Job, progress: object) -> None:
     """Run all fits of a job into `job.outputs`."""
     plan = job.plan
-    control = Control(plan.threads)
-    watcher = Progress(progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits", control)
-    complete = False
-    if plan.backend == "cpu" or plan.needs_moments:
-        _compile(job)
-    go = partial(run_tasks, workers=plan.threads, inline=plan.inline, control=control, watch=watcher.watch)
-    try:
+    with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
+        if plan.backend == "cpu" or plan.needs_moments:
+            _compile(job)
         if plan.staged:
             _run_staged(job, control, go)
         else:
-            go(_tasks(job.order.n_fits, plan.fits_per_task, partial(_run_fits, job, control)))
+            go(cut(job.order.n_fits, plan.fits_per_task, partial(_run_fits, job, control)))
+
+
+@contextmanager
+def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
+    """A pool as planned: (control, a function that runs tasks). The progress is told while they run."""
+    control = Control(plan.threads)
+    watcher = Progress(progress, total, description, control)
+    complete = False
+    try:
+        yield control, partial(run_tasks, workers=plan.threads, inline=plan.inline, control=control, watch=watcher.watch)
         complete = True
     finally:
         watcher.close(complete)
@@ -121,7 +131,7 @@ def _compile(job: Job) -> None:
     cpu.prepare(job.problem.dtype)
 
 
-def _tasks(count: int, size: int, function) -> Iterator[Task]:
+def cut(count: int, size: int, function) -> Iterator[Task]:
     """function(first, stop, counter) over 0 … count-1 in pieces."""
     for first in range(0, count, size):
         yield partial(function, first, min(first + size, count))
@@ -239,11 +249,10 @@ def _descend(job: Job, chunk: Chunk, moments, gram_index, target_index, control:
         numpy_manual.descend(chunk, control.cancel, counter)
 
 
-def _run_staged(job: Job, control: Control, go) -> None:
-    """Groups of pairs: compress all their data, then descend all their fits."""
+def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[tuple[int, Any, np.ndarray]]:
+    """Groups of pairs, all their data compressed: (first pair, moments, (pairs,) int64: which Gram matrix each pair has)."""
     from .kernels import cpu
 
-    problem, order, plan = job.problem, job.order, job.plan
     for pair in range(0, order.n_pairs, plan.pairs_per_group):
         pairs = np.arange(pair, min(pair + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
         x_items = order.index(problem.X.leading, pairs * order.n_cells)
@@ -252,34 +261,40 @@ def _run_staged(job: Job, control: Control, go) -> None:
         moments = cpu.Moments.empty(x_stop - x_first, len(pairs), problem.n_parameters, problem.dtype)
         own = problem.X.count == order.n_pairs  # every pair has its own X: one read gives both
         if own:
-            _compress(job, x_items, y_items, moments.gram, moments.target, moments.exponents, control, go)
+            _compress(problem, x_items, y_items, moments.gram, moments.target, moments.exponents, control, go)
             moments.gram_exponents[:] = moments.exponents
         else:
             grams = np.arange(x_first, x_stop, dtype=np.int64)
-            _compress(job, grams, np.zeros_like(grams), moments.gram, moments.target[:0], moments.gram_exponents, control, go)
-            _compress(job, x_items, y_items, moments.gram[:0], moments.target, moments.exponents, control, go)
+            _compress(problem, grams, np.zeros_like(grams), moments.gram, moments.target[:0], moments.gram_exponents, control, go)
+            _compress(problem, x_items, y_items, moments.gram[:0], moments.target, moments.exponents, control, go)
+        yield pair, moments, x_items - x_first
+
+
+def _run_staged(job: Job, control: Control, go: Run) -> None:
+    """Groups of pairs: compress all their data, then descend all their fits."""
+    order, plan = job.order, job.plan
+    for pair, moments, grams in compress_groups(job.problem, order, plan, control, go):
         finite_gram, finite_target = moments.finite_gram(), moments.finite_target()
         eigenvalues = moments.largest_eigenvalues() if job.rates is None else None
 
-        def descend(first: int, stop: int, counter: np.ndarray, pair=pair, moments=moments, x_items=x_items, x_first=x_first,
+        def descend(first: int, stop: int, counter: np.ndarray, pair=pair, moments=moments, grams=grams,
                     finite_gram=finite_gram, finite_target=finite_target, eigenvalues=eigenvalues) -> None:  # fmt: skip
             offset = pair * order.n_cells
             chunk = _make_chunk(job, first + offset, stop + offset)
             target_index = np.arange(first, stop, dtype=np.int64) // order.n_cells
-            gram_index = x_items[target_index] - x_first
+            gram_index = grams[target_index]
             _mark_invalid(job, chunk, ~(finite_gram[gram_index] & finite_target[target_index]))
             if eigenvalues is not None:
                 _safe_rates(job, eigenvalues[gram_index], chunk, first + offset)
             _descend(job, chunk, moments, gram_index, target_index, control, counter)
 
-        go(_tasks(len(pairs) * order.n_cells, plan.fits_per_task, descend))
+        go(cut(len(grams) * order.n_cells, plan.fits_per_task, descend))
 
 
-def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Control, go) -> None:
+def _compress(problem: Problem, x_items, y_items, gram, target, exponents, control: Control, go: Run) -> None:
     """Records of fits (X item, y item), in parallel over fits and, for long ones, over ranges of samples."""
     from .kernels import cpu
 
-    problem = job.problem
     n, size, count = problem.n_samples, problem.n_parameters, len(x_items)
     X, y = problem.X.take(0, problem.X.count), problem.y.take(0, problem.y.count)
     length = cpu.RANGE
@@ -301,7 +316,7 @@ def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Cont
             X, y, x_items[item], y_items[item], begin, end, problem.intercept, part_gram[here], part_target[here], part_exponents[here], control.cancel
         )
 
-    go(_tasks(count * parts, items_per_task, compress))
+    go(cut(count * parts, items_per_task, compress))
     if parts == 1:
         return
     for item in range(count):
@@ -319,4 +334,4 @@ def algorithm_name(code: int) -> str:
     return ALGORITHMS[code]
 
 
-__all__ = ["MOMENTS", "Job", "NonFiniteDataError", "Outputs", "algorithm_name", "run"]
+__all__ = ["MOMENTS", "Job", "NonFiniteDataError", "Outputs", "algorithm_name", "compress_groups", "cut", "run", "watched"]

@@ -17,6 +17,7 @@ from .arguments import (
     read_history,
     read_nan_policy,
     read_numbers,
+    read_threads,
     read_tol,
     refuse_later_options,
     shown,
@@ -28,8 +29,6 @@ from .optimizers import find_optimizer, read_hyperparameters, read_rates
 from .plan import check_memory, choose_backend, make_plan
 from .problem import FitOrder, Problem
 from .result import FitResult, History, State, Status
-
-_MOST_THREADS = 1024
 
 
 def fit(
@@ -171,14 +170,13 @@ def fit(
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
     propagate = read_nan_policy(nan_policy) == "propagate"
     tol = read_tol(tol)
-    if threads is not None:
-        threads = read_count(threads, "threads", 1, _MOST_THREADS)
+    threads = read_threads(threads)
     starts = _read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend)
     if state is not None:
         state = _read_state(state, problem, optimizer.rule.name, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
-    order = _order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
     plan = make_plan(
         problem,
         order,
@@ -244,7 +242,7 @@ def _start_of(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(w, order="C")
 
 
-def _order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
+def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
     """The shape of the results and the order of computation."""
     shapes = {"X and y": problem.leading} | shapes
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
@@ -297,21 +295,21 @@ def _algorithm_of(state: State | None, algorithm: str) -> str:
     return "moments" if (state.algorithm == MOMENTS).any() else "stream"
 
 
+def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """(fits, …, D) in the order of computation -> w and intercept (or None) in the user's shapes."""
+    restored = order.restore(parameters)
+    w = restored[..., 0] if problem.one_feature else restored[..., : problem.n_features]
+    return w, restored[..., problem.n_features] if problem.intercept else None
+
+
 def _result(job: Job, out: Outputs) -> FitResult:
     """Arrays in the order of computation -> the user's shapes."""
     problem, order = job.problem, job.order
-    d = problem.n_features
-
-    def split(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        restored = order.restore(parameters)
-        w = restored[..., 0] if problem.one_feature else restored[..., :d]
-        return w, restored[..., d] if problem.intercept else None
-
-    w, intercept = split(out.w)
+    w, intercept = split_parameters(problem, order, out.w)
     recorded = None
     if job.every:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
-        history_w, history_intercept = split(out.history_w)
+        history_w, history_intercept = split_parameters(problem, order, out.history_w)
         recorded = History(epoch, history_w, order.restore(out.history_loss), history_intercept)
     if job.rates is not None:
         rates = np.broadcast_to(job.rates, order.shape).copy()

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -111,6 +111,10 @@ class Problem:
     def n_parameters(self) -> int:
         """Number of features, and one for an intercept."""
         return self.n_features + self.intercept
+
+    def ready(self) -> Problem:
+        """The same data in the form that can be handed out without copying: see `Items.ready`."""
+        return replace(self, X=self.X.ready(), y=self.y.ready())
 
     def where_not_finite(self) -> str:
         """A sentence that names the first datum that is not finite."""

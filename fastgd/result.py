@@ -98,13 +98,19 @@ class FitResult:
     n_used : ndarray (…) of int
         Samples used.
     lr : ndarray (…) of float64
-        The learning rate that was used.
+        The learning rate that was used; None from `solve`.
     backend, algorithm : str
         What computed it. Single fits may have been computed otherwise: see ``state.algorithm``.
     explanation : str
         Why this backend and this algorithm.
     state : State
     history : History or None
+    rank : ndarray (…) of int, or None
+        Only from `solve`: rank of the system that was solved; 0 where the data are invalid.
+    condition : ndarray (…) of float64, or None
+        Only from `solve`: how much a relative change of the data may be enlarged in w; see there.
+    ill_conditioned : ndarray (…) of bool, or None
+        Only from `solve`: whether the data determine fewer than half of their own digits of w; see there.
     """
 
     w: Any
@@ -119,6 +125,9 @@ class FitResult:
     state: State = field(repr=False)
     intercept: Any = None
     history: History | None = None
+    rank: Any = None
+    condition: Any = None
+    ill_conditioned: Any = None
     _one_feature: bool = False
 
     def predict(self, X: Any) -> np.ndarray:

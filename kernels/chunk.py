@@ -13,8 +13,8 @@ import numpy as np
 
 from .update_rules import UpdateRule
 
-STREAM, MOMENTS, AUTOGRAD, MANUAL = range(4)
-ALGORITHMS = ("stream", "moments", "autograd", "manual")  # names of the codes above
+STREAM, MOMENTS, AUTOGRAD, MANUAL, LSTSQ = range(5)
+ALGORITHMS = ("stream", "moments", "autograd", "manual", "lstsq")  # names of the codes above
 
 COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
 

@@ -14,8 +14,9 @@ from ..update_rules import UPDATE_RULES
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
 from .moments import RANGE, compress, join
+from .solving import solve
 
-_prepared: set[np.dtype] = set()
+_prepared: set[tuple[str, np.dtype]] = set()
 
 
 @dataclass(slots=True)
@@ -89,13 +90,10 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
 
 def prepare(dtype: np.dtype) -> None:
     """Load the kernels for a dtype from the disk cache, or compile them: once per process, by running one sample."""
-    if dtype in _prepared:
+    if ("descend", dtype) in _prepared:
         return
+    X, y, moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.ones((1, 1))
-    X, y = read_only(np.ones((1, 1, 1), dtype)), read_only(np.ones((1, 1), dtype))
-    moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
-    compress_fits(X, y, one, one, False, moments, cancel)
-    join(moments.gram, moments.target, moments.exponents)
     moments.largest_eigenvalues()
     rule = UPDATE_RULES["sgd"]
     chunk = Chunk(
@@ -104,7 +102,31 @@ def prepare(dtype: np.dtype) -> None:
         np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
     )  # fmt: skip
     descend(chunk, moments, one, one, cancel, counter)
-    _prepared.add(dtype)
+    _prepared.add(("descend", dtype))
 
 
-__all__ = ["RANGE", "Moments", "compress_fits", "compress_range", "descend", "join", "prepare", "read_only"]
+def prepare_solve(dtype: np.dtype) -> None:
+    """The same for `solve`."""
+    if ("solve", dtype) in _prepared:
+        return
+    _, _, moments, cancel, counter = _compress_one(dtype)
+    one, m = np.zeros(1, np.int64), np.zeros(1)
+    code = np.zeros(1, np.int8)
+    solve(
+        moments.gram, moments.gram_exponents, one, moments.target, moments.exponents, one, m, one, 1, False,
+        m[:, None], m, m, code, cancel, counter,
+    )  # fmt: skip
+    _prepared.add(("solve", dtype))
+
+
+def _compress_one(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, Moments, np.ndarray, np.ndarray]:
+    """The moments of one sample, X, y = 1: (X, y, moments, cancel, counter)."""
+    one = np.zeros(1, np.int64)
+    X, y = read_only(np.ones((1, 1, 1), dtype)), read_only(np.ones((1, 1), dtype))
+    moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    compress_fits(X, y, one, one, False, moments, cancel)
+    join(moments.gram, moments.target, moments.exponents)
+    return X, y, moments, cancel, counter
+
+
+__all__ = ["RANGE", "Moments", "compress_fits", "compress_range", "descend", "join", "prepare", "prepare_solve", "read_only", "solve"]

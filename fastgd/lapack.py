@@ -1,0 +1,85 @@
+"""lapack: least squares on the samples themselves, by the singular value decomposition; minimum norm where the rank is deficient.
+
+1. All in float64. Columns are scaled by powers of two (exact), so neither the rank nor the accuracy depends on units.
+2. The solution of minimum norm does depend on units: it belongs to the data as they are. There the rank is that of the scaled columns, and
+   the solution comes from the singular values of the unscaled ones (all divided by one power of two).
+3. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ² + λ), at no cost.
+4. One right side after another: a matrix product would give a y other bits in other company.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Factored:
+    """A design matrix made ready for any y: w = 2^(−exponents) · right · (left · y)."""
+
+    left: np.ndarray  # (r, n)
+    right: np.ndarray  # (D, r): right singular vectors, divided by the singular values
+    exponents: np.ndarray  # (D,) int
+    rank: int
+    condition: float
+
+    def solve(self, y: np.ndarray) -> np.ndarray:
+        """(n,) float64 -> (D,) float64."""
+        exponent = _exponents(y)
+        with np.errstate(all="ignore"):
+            return np.ldexp(self.right @ (self.left @ np.ldexp(y, -exponent)), exponent - self.exponents)
+
+
+def factor(X: np.ndarray, root: float) -> Factored:
+    """Factor X (n, D) float64 with the penalty root²·|w|².
+
+    The condition is Stewart's largest collinearity index, max_j ‖x_j‖·‖row j of the pseudo-inverse‖; where the columns are dependent (or
+    n < D) it is σ_1/σ_rank of X as it is.
+    """
+    n, size = X.shape
+    own = _exponents(X)
+    if n < size and root > 0.0:
+        return _factor_wide(X, root, max(int(own.max()), math.frexp(root)[1]))
+    if root > 0.0:
+        X = np.concatenate([X, np.diag(np.full(size, root))])
+        own = np.maximum(own, math.frexp(root)[1])
+    left, values, right = np.linalg.svd(np.ldexp(X, -own), full_matrices=False)
+    rank = int((values > _negligible(X, values)).sum())
+    if rank == size:
+        inverse = right.T / values
+        lengths = np.sqrt(((right.T * values) ** 2).sum(axis=1) * (inverse**2).sum(axis=1))
+        return Factored(np.ascontiguousarray(left[:n].T), inverse, own, rank, float(lengths.max()))
+    common = np.full(size, own.max())
+    if (own != own.max()).any():
+        left, values, right = np.linalg.svd(np.ldexp(X, -common), full_matrices=False)
+    kept = values[:rank]
+    with np.errstate(all="ignore"):
+        inverse = np.where(kept > 0.0, right[:rank].T / kept, 0.0)
+        condition = float(kept[0] / kept[-1]) if rank else 1.0
+    return Factored(np.ascontiguousarray(left[:n, :rank].T), inverse, common, rank, condition)
+
+
+def _factor_wide(X: np.ndarray, root: float, exponent: int) -> Factored:
+    """n < D with a penalty."""
+    size = X.shape[1]
+    left, values, right = np.linalg.svd(np.ldexp(X, -exponent), full_matrices=False)
+    root = math.ldexp(root, -exponent)
+    damped = np.hypot(values, root)
+    kept = damped > _negligible(X, damped)
+    with np.errstate(all="ignore"):
+        inverse = np.where(kept, right.T * (values / damped) / damped, 0.0)
+    rank = size if kept.all() else int(kept.sum())
+    condition = float(damped[0] / damped[kept].min())
+    return Factored(np.ascontiguousarray(left.T), inverse, np.full(size, exponent), rank, condition)
+
+
+def _negligible(X: np.ndarray, values: np.ndarray) -> float:
+    """The singular value that counts as zero: max(n, D) · 2^-52 of the largest, as NumPy and MATLAB have it."""
+    return max(X.shape) * 2.0**-52 * float(values[0])
+
+
+def _exponents(columns: np.ndarray) -> np.ndarray:
+    """The k with 2^(k−1) ≤ max|column| < 2^k; 0 for columns of zeros."""
+    return np.frexp(np.abs(columns).max(axis=0))[1].astype(np.int64)
