@@ -198,7 +198,8 @@ def _solve_fits(job: _Job, control: Control, first: int, stop: int, counter: np.
     if control.cancel[0]:
         return
     own = np.arange(len(fits), dtype=np.int64)
-    _solve_moments(job, control, fits, moments, own, own, moments.finite_gram() & moments.finite_target(), counter)
+    records = fits, own, own, moments.finite_gram() & moments.finite_target()
+    _solve_part(job, control, moments, records, 0, len(fits), counter)
 
 
 def _solve_groups(job: _Job, control: Control, go: Run) -> None:
@@ -212,20 +213,18 @@ def _solve_groups(job: _Job, control: Control, go: Run) -> None:
         index = grams[targets]
         finite = moments.finite_gram()[index] & moments.finite_target()[targets]
 
-        def work(first: int, stop: int, counter: np.ndarray, fits=fits, moments=moments, index=index, targets=targets, finite=finite) -> None:
-            part = slice(first, stop)
-            _solve_moments(job, control, fits[part], moments, index[part], targets[part], finite[part], counter)
-
-        go(cut(len(fits), plan.fits_per_task, work))
+        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, control, moments, (fits, index, targets, finite))))
 
 
-def _solve_moments(job: _Job, control: Control, fits, moments, gram_index, target_index, finite, counter) -> None:
-    """Solve some fits from their records."""
+def _solve_part(
+    job: _Job, control: Control, moments: Any, records: tuple[np.ndarray, ...], first: int, stop: int, counter: np.ndarray
+) -> None:
+    """Solve fits from their records: arrays of fits, the Gram matrix and the target of each, and whether these are finite."""
     from .kernels import cpu
 
+    fits, gram_index, target_index, finite = (values[first:stop] for values in records)
     job.invalidate(fits[~finite])
-    if not finite.all():
-        fits, gram_index, target_index = fits[finite], gram_index[finite], target_index[finite]
+    fits, gram_index, target_index = fits[finite], gram_index[finite], target_index[finite]
     cpu.solve(
         moments.gram, moments.gram_exponents, gram_index, moments.target, moments.exponents, target_index, job.order.pick(job.decay, fits),
         fits, job.problem.n_samples, job.reduction == "sum", job.w, job.loss, job.condition, job.algorithm, control.cancel, counter,

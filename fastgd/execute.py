@@ -23,7 +23,6 @@ from .pool import Control, Progress, Task, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
 
-
 Run = Callable[..., None]  # runs tasks to their end
 
 
