@@ -155,6 +155,13 @@ def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
     return value
 
 
+def read_progress(progress: Any) -> Any:
+    """None, True, False or a function."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
+    return progress
+
+
 def read_nan_policy(nan_policy: Any) -> str:
     """'raise' or 'propagate'."""
     if isinstance(nan_policy, str) and nan_policy == "omit":

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import read_choice, read_nan_policy, read_threads, without_repeats
+from .arguments import read_choice, read_nan_policy, read_progress, read_threads, without_repeats
 from .execute import NonFiniteDataError, Run, algorithm_name, compress_groups, cut, watched
 from .fitting import order_fits, split_parameters
 from .kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS
@@ -114,6 +114,7 @@ def solve(
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
     propagate = read_nan_policy(nan_policy) == "propagate"
     threads = read_threads(threads)
+    progress = read_progress(progress)
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
     plan = _plan(problem, order, threads)
     check_memory(problem, order, plan, 0, 0)

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +23,7 @@ from .pool import Control, Progress, Task, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
 
-Run = Callable[..., None]  # runs tasks to their end
+Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 
 
 class NonFiniteDataError(Exception):
@@ -130,7 +130,7 @@ def _compile(job: Job) -> None:
     cpu.prepare(job.problem.dtype)
 
 
-def cut(count: int, size: int, function) -> Iterator[Task]:
+def cut(count: int, size: int, function: Callable[[int, int, np.ndarray], None]) -> Iterator[Task]:
     """function(first, stop, counter) over 0 … count-1 in pieces."""
     for first in range(0, count, size):
         yield partial(function, first, min(first + size, count))
@@ -229,7 +229,9 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
     _descend(job, chunk, moments, indices, indices, control, counter)
 
 
-def _descend(job: Job, chunk: Chunk, moments, gram_index, target_index, control: Control, counter: np.ndarray) -> None:
+def _descend(
+    job: Job, chunk: Chunk, moments: Any, gram_index: np.ndarray, target_index: np.ndarray, control: Control, counter: np.ndarray
+) -> None:
     """Hand a chunk to the backend."""
     if job.plan.backend == "cpu":
         from .kernels import cpu
@@ -276,8 +278,17 @@ def _run_staged(job: Job, control: Control, go: Run) -> None:
         finite_gram, finite_target = moments.finite_gram(), moments.finite_target()
         eigenvalues = moments.largest_eigenvalues() if job.rates is None else None
 
-        def descend(first: int, stop: int, counter: np.ndarray, pair=pair, moments=moments, grams=grams,
-                    finite_gram=finite_gram, finite_target=finite_target, eigenvalues=eigenvalues) -> None:  # fmt: skip
+        def descend(
+            first: int,
+            stop: int,
+            counter: np.ndarray,
+            pair: int = pair,
+            moments: Any = moments,
+            grams: np.ndarray = grams,
+            finite_gram: np.ndarray = finite_gram,
+            finite_target: np.ndarray = finite_target,
+            eigenvalues: np.ndarray | None = eigenvalues,
+        ) -> None:
             offset = pair * order.n_cells
             chunk = _make_chunk(job, first + offset, stop + offset)
             target_index = np.arange(first, stop, dtype=np.int64) // order.n_cells
@@ -290,7 +301,16 @@ def _run_staged(job: Job, control: Control, go: Run) -> None:
         go(cut(len(grams) * order.n_cells, plan.fits_per_task, descend))
 
 
-def _compress(problem: Problem, x_items, y_items, gram, target, exponents, control: Control, go: Run) -> None:
+def _compress(
+    problem: Problem,
+    x_items: np.ndarray,
+    y_items: np.ndarray,
+    gram: np.ndarray,
+    target: np.ndarray,
+    exponents: np.ndarray,
+    control: Control,
+    go: Run,
+) -> None:
     """Records of fits (X item, y item), in parallel over fits and, for long ones, over ranges of samples."""
     from .kernels import cpu
 
@@ -312,7 +332,17 @@ def _compress(problem: Problem, x_items, y_items, gram, target, exponents, contr
         begin = starts[part]
         end = np.minimum(begin + length, n)
         cpu.compress_range(
-            X, y, x_items[item], y_items[item], begin, end, problem.intercept, part_gram[here], part_target[here], part_exponents[here], control.cancel
+            X,
+            y,
+            x_items[item],
+            y_items[item],
+            begin,
+            end,
+            problem.intercept,
+            part_gram[here],
+            part_target[here],
+            part_exponents[here],
+            control.cancel,
         )
 
     go(cut(count * parts, items_per_task, compress))

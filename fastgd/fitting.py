@@ -17,6 +17,7 @@ from .arguments import (
     read_history,
     read_nan_policy,
     read_numbers,
+    read_progress,
     read_threads,
     read_tol,
     refuse_later_options,
@@ -25,6 +26,7 @@ from .arguments import (
 )
 from .execute import Job, NonFiniteDataError, Outputs, algorithm_name, run
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM, n_rows
+from .kernels.update_rules import UpdateRule
 from .optimizers import find_optimizer, read_hyperparameters, read_rates
 from .plan import check_memory, choose_backend, make_plan
 from .problem import FitOrder, Problem
@@ -171,10 +173,11 @@ def fit(
     propagate = read_nan_policy(nan_policy) == "propagate"
     tol = read_tol(tol)
     threads = read_threads(threads)
+    progress = read_progress(progress)
     starts = _read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend)
     if state is not None:
-        state = _read_state(state, problem, optimizer.rule.name, backend_name, algorithm, w0, intercept0)
+        state = _read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
     plan = make_plan(
@@ -255,7 +258,7 @@ def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dic
     return FitOrder.of(shape, problem.X.leading, problem.y.leading)
 
 
-def _read_state(state: Any, problem: Problem, rule: str, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
+def _read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
     """The state, if it can be continued with these data and options."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
@@ -265,13 +268,18 @@ def _read_state(state: Any, problem: Problem, rule: str, backend: str, algorithm
     if not (isinstance(algorithm, str) and algorithm == "auto"):
         raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
     for what, has, needs in (
-        ("optimizer", state.optimizer, rule),
+        ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
         ("dtype", state.dtype, str(problem.dtype)),
         ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
     ):
         if has != needs:
             raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
+    leading, size = np.shape(state.epoch), problem.n_parameters
+    for name, needs in (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ())):
+        if np.shape(getattr(state, name)) != leading + needs:
+            has = np.shape(getattr(state, name))
+            raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
     known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
     if not np.isin(state.algorithm, known).all():
         wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])

@@ -53,7 +53,7 @@ class Items:
             part = self.array[index].reshape(stop - first, *self.item)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
             part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
-        part = part.view()
+        part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
         part.flags.writeable = False
         return part
 

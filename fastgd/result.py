@@ -94,7 +94,7 @@ class FitResult:
     epochs : ndarray (…) of int
         Epochs run by this call: until convergence, or the first row that is not finite.
     status : ndarray (…) of int8
-        Values of `Status`.
+        Values of `Status`; a `Status` itself for a single fit.
     n_used : ndarray (…) of int
         Samples used.
     lr : ndarray (…) of float64
@@ -163,8 +163,9 @@ class FitResult:
         if not self._one_feature and X.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
-        prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
-        return prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None]
+        with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
+            prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
+            return prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None]
 
     def __repr__(self) -> str:
         status = np.atleast_1d(self.status).ravel()
