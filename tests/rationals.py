@@ -65,3 +65,34 @@ def exact_epoch(X, y, w, reduction="mean"):
     r = [sum(a * b for a, b in zip(row, w, strict=True)) - target for row, target in zip(rows, targets, strict=True)]
     s = Fraction(2, len(rows)) if reduction == "mean" else 2
     return sum(v * v for v in r) / len(r), [s * sum(row[j] * v for row, v in zip(rows, r, strict=True)) for j in range(len(w))]
+
+
+def exact_solution(matrix, right):
+    """The solution of a regular square system of rationals, by elimination."""
+    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
+    for j in range(len(rows)):
+        pivot = next(i for i in range(j, len(rows)) if rows[i][j])
+        rows[j], rows[pivot] = rows[pivot], rows[j]
+        rows[j] = [value / rows[j][j] for value in rows[j]]
+        for i, row in enumerate(rows):
+            if i != j and row[j]:
+                rows[i] = [a - row[j] * b for a, b in zip(row, rows[j], strict=True)]
+    return [row[-1] for row in rows]
+
+
+def exact_minimiser(X, y, intercept=False, penalty=0):
+    """The w with (XᵀX + penalty·I) w = Xᵀy as rationals; of minimum norm where X has independent rows, fewer than columns."""
+    rows = [[*(Fraction(float(v)) for v in row), *([Fraction(1)] if intercept else [])] for row in X]
+    targets = [Fraction(float(v)) for v in y]
+    columns = list(zip(*rows, strict=True))
+    wide = len(rows) < len(columns)
+
+    def dot(a, b):
+        return sum(p * q for p, q in zip(a, b, strict=True))
+
+    vectors = rows if wide else columns
+    gram = [[dot(a, b) + (penalty if i == j else 0) for j, b in enumerate(vectors)] for i, a in enumerate(vectors)]
+    if wide:
+        dual = exact_solution(gram, targets)
+        return [dot(column, dual) for column in columns]
+    return exact_solution(gram, [dot(column, targets) for column in columns])
