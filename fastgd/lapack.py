@@ -50,7 +50,7 @@ def factor(X: np.ndarray, root: float) -> Factored:
     if rank == size:
         inverse = right.T / values
         lengths = np.sqrt(((right.T * values) ** 2).sum(axis=1) * (inverse**2).sum(axis=1))
-        return Factored(np.ascontiguousarray(left[:n].T), inverse, own, rank, float(lengths.max()))
+        return Factored(np.ascontiguousarray(left[:n].T), inverse, own, rank, max(1.0, float(lengths.max())))
     common = np.full(size, own.max())
     if (own != own.max()).any():
         left, values, right = np.linalg.svd(np.ldexp(X, -common), full_matrices=False)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import Status
 from fastgd.testing import nist
 from tests.rationals import exact_minimiser
 
@@ -35,12 +34,12 @@ def algorithm(result):
 def bound(X, y, w, name, algorithm):
     """|w − exact| at most, of each parameter.
 
-    Let columns have lengths l, κ = the largest l_j |x_j⁺| (x_j⁺: row j of the pseudo-inverse), S = Σ l_k |w_k| + |y|. Moments: entry (i, j) is
-    wrong by at most γ l_i l_j, γ = (n + 40)² u² for compensated sums (Ogita, Rump, Oishi 2005: γ_n², the butterfly and the pairwise sums
-    with 3 u² each being in the 40) and (n + 40) · 2^-53 for float64 sums of exact products. As (G⁻¹)_ij = x_i⁺·x_j⁺, and the last
-    residual of the refinement errs no more than moments of D + 40 samples, the parameter moves by 2 γ D κ² S / l_j. LAPACK: [X y] has a backward
-    error of ε = 30 max(n, D) · 2^-53 · √(D + 1) per column, which moves it by ε (κ S + D κ² |r|) / l_j (Wedin 1973).
-    First order; the factor 2 covers the higher ones where ε κ D < 1/4, which is asserted. At the end the result is rounded once.
+    Let columns have lengths l, κ = the largest l_j |x_j⁺| (x_j⁺: row j of the pseudo-inverse), S = Σ l_k |w_k| + |y|. Moments: entry
+    (i, j) is wrong by at most γ l_i l_j, γ = (n + 40)² u² for compensated sums (Ogita, Rump, Oishi 2005: γ_n², the butterfly and the
+    pairwise sums with 3 u² each being in the 40) and (n + 40) · 2^-53 for float64 sums of exact products. As (G⁻¹)_ij = x_i⁺·x_j⁺, and
+    the last residual of the refinement errs no more than moments of D + 40 samples, the parameter moves by 2 γ D κ² S / l_j. LAPACK:
+    [X y] has a backward error of ε = 30 max(n, D) · 2^-53 · √(D + 1) per column, which moves it by ε (κ S + D κ² |r|) / l_j
+    (Wedin 1973). First order; the factor 2 covers the higher ones where ε κ D < 1/4, which is asserted. Then the result is rounded once.
     """
     n, size = X.shape
     lengths = np.sqrt((X * X).sum(axis=0))

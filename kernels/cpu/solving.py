@@ -284,6 +284,6 @@ def solve(
             loss[place] = evaluate_moments_doubled(
                 plain, low_plain, target[record, 0], low_target, powers, float(n), 1.0, 0.0, w[place], x, low_x
             )  # fmt: skip
-        condition[place] = math.sqrt(square)
+        condition[place] = max(1.0, math.sqrt(square))
         algorithm[place] = MOMENTS
         progress[0] += 1
