@@ -32,6 +32,7 @@ class Mutant:
 
 AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py",)
+SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 MUTANTS = (
     Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
     Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
@@ -70,6 +71,23 @@ MUTANTS = (
         "copy(state, stream_state)",
         BITS,
     ),
+    Mutant("ridge of 1/n", "kernels/cpu/solving.py", "    power -= 1\n", "    power -= 2\n", SOLVE),
+    Mutant("ridge of 1/n by LAPACK", "fastgd/closed_form.py", "else 0.5 * problem.n_samples)", "else 1.0 * problem.n_samples)", SOLVE),
+    Mutant("low part of the Gram matrix dropped", "kernels/cpu/solving.py", "low_gram = zeros if single", "low_gram = zeros if n", SOLVE),
+    Mutant("no refinement", "kernels/cpu/solving.py", "MOST_STEPS = 40", "MOST_STEPS = 1", SOLVE),
+    Mutant(
+        "low part of the solution dropped",
+        "kernels/cpu/solving.py",
+        "matrix[j, k], low_matrix[j, k], z[k], low_z[k]",
+        "matrix[j, k], low_matrix[j, k], z[k], 0.0",
+        SOLVE,
+    ),  # fmt: skip
+    Mutant("factor kept for another penalty", "kernels/cpu/solving.py", " or decay[f] != decay[f - 1]", "", SOLVE),
+    Mutant("double-double root in float64", "kernels/cpu/solving.py", "(fma(-root, root, total) + low) / (2.0 * root)", "0.0", SOLVE),
+    Mutant("rank by another tolerance", "fastgd/lapack.py", "2.0**-52", "2.0**-30", SOLVE),
+    Mutant("minimum norm of scaled columns", "fastgd/lapack.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
+    Mutant("not said to be ill-conditioned", "fastgd/closed_form.py", "eps / 2.0))) | deficient", "eps / 2.0)))", SOLVE),
+    Mutant("condition in other units", "fastgd/lapack.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
 )
 
 

@@ -2,8 +2,8 @@
 
 1. Cholesky in float64 finds the leading digits, refinement finds the others: the residual of the normal equations is taken in
    double-double and so is the iterate. What is left is the error of the moments themselves, cond(G) · 2^-104 for float64 data.
-2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (Filip in raw powers: 9 digits, where LAPACK on the
-   data has 7 at best). Where it is too large for that, or float32 data need more than float64 moments hold, the fit is left to LAPACK.
+2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's Filip in raw powers: 13 digits, where QR of
+   the data has 8 and numpy.linalg.lstsq none). Where it is too large for that, or float32 data need more than float64 moments hold, the fit is left to LAPACK.
 3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both dtypes.
 """
 
@@ -27,16 +27,6 @@ MOST_STEPS = 40
 GOAL_SINGLE, GOAL_DOUBLED = 2.0**-50, 2.0**-80  # stop when the correction is so small beside the solution
 STALLED = 2.0**-50  # a refinement that stops gaining above this has failed
 UNSOLVED, REFINED, DOUBLED = range(3)  # how a Gram matrix was factored
-
-
-@inlined
-def _multiply(a, a_low, b, b_low):
-    """Product of two double-doubles."""
-    p = a * b
-    e = fma(a, b, -p)
-    e = fma(a, b_low, e)
-    e = fma(a_low, b, e)
-    return fast_two_sum(p, e)
 
 
 @inlined
