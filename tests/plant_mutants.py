@@ -81,12 +81,12 @@ MUTANTS = (
         "matrix[j, k], low_matrix[j, k], z[k], low_z[k]",
         "matrix[j, k], low_matrix[j, k], z[k], 0.0",
         SOLVE,
-    ),  # fmt: skip
+    ),
     Mutant("factor kept for another penalty", "kernels/cpu/solving.py", " or decay[f] != decay[f - 1]", "", SOLVE),
     Mutant("double-double root in float64", "kernels/cpu/solving.py", "(fma(-root, root, total) + low) / (2.0 * root)", "0.0", SOLVE),
     Mutant("rank by another tolerance", "fastgd/lapack.py", "2.0**-52", "2.0**-30", SOLVE),
     Mutant("minimum norm of scaled columns", "fastgd/lapack.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
-    Mutant("not said to be ill-conditioned", "fastgd/closed_form.py", "eps / 2.0))) | deficient", "eps / 2.0)))", SOLVE),
+    Mutant("not said to be ill-conditioned", "fastgd/closed_form.py", "/ 2.0)) | deficient", "/ 2.0))", SOLVE),
     Mutant("condition in other units", "fastgd/lapack.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
 )
 

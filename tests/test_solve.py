@@ -145,6 +145,17 @@ def test_float32_data_that_float64_moments_cannot_hold():
     assert not near.ill_conditioned
 
 
+def test_what_counts_as_dependent():
+    """Columns that differ in the last digit of float32 are told apart; sums that were rounded in float64 are not."""
+    X = np.ones((64, 2), np.float32)
+    X[::2, 1] = np.nextafter(np.float32(1), np.float32(2))
+    apart = check(X, np.arange(64), "float32", expect="lstsq")
+    assert (int(apart.rank), bool(apart.ill_conditioned)) == (2, True)
+    features = np.random.default_rng(2).standard_normal((64, 2))
+    rounded = fastgd.solve(np.column_stack([features, features @ [0.3, 0.7]]), np.arange(64.0))
+    assert (int(rounded.rank), bool(rounded.ill_conditioned)) == (2, True)
+
+
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("n", "d", "intercept"), [(8, 3, False), (8, 2, True), (3, 5, False), (2, 3, True)])
 def test_ridge(n, d, intercept, reduction):

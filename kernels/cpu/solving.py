@@ -2,8 +2,9 @@
 
 1. Cholesky in float64 finds the leading digits, refinement finds the others: the residual of the normal equations is taken in
    double-double and so is the iterate. What is left is the error of the moments themselves, cond(G) · 2^-104 for float64 data.
-2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's Filip in raw powers: 13 digits, where QR of
-   the data has 8 and numpy.linalg.lstsq none). Where it is too large for that, or float32 data need more than float64 moments hold, the fit is left to LAPACK.
+2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's Filip in raw powers: 13 digits, where
+   QR of the data has 8 and numpy.linalg.lstsq none). Where it is too large for that, or float32 data need more than float64 moments hold,
+   the fit is left to LAPACK.
 3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both dtypes.
 """
 
