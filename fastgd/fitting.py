@@ -77,7 +77,8 @@ def fit(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
+        Features: of NumPy, torch (CPU), JAX (CPU), or any library with DLPack and the array API; lists too. Results come back in the same
+        library. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
         feature axis.
     y : array (…, n_samples)
         Targets.
@@ -308,7 +309,7 @@ def _algorithm_of(state: State | None, algorithm: str) -> str:
 def _result(job: Job, out: Outputs) -> FitResult:
     """Arrays in the order of computation -> the user's shapes."""
     problem, order = job.problem, job.order
-    d = problem.n_features
+    d, wrap = problem.n_features, job.problem.library.wrap
 
     def split(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         restored = order.restore(parameters)
@@ -320,7 +321,8 @@ def _result(job: Job, out: Outputs) -> FitResult:
     if job.every:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
         history_w, history_intercept = split(out.history_w)
-        recorded = History(epoch, history_w, order.restore(out.history_loss), history_intercept)
+        history_intercept = None if history_intercept is None else wrap(history_intercept)
+        recorded = History(epoch, wrap(history_w), wrap(order.restore(out.history_loss)), history_intercept)
     if job.rates is not None:
         rates = np.broadcast_to(job.rates, order.shape).copy()
     else:
@@ -338,17 +340,17 @@ def _result(job: Job, out: Outputs) -> FitResult:
         dtype=str(problem.dtype),
     )
     return FitResult(
-        w=w[()],
-        loss=order.restore(out.loss)[()],
-        epochs=order.restore(out.epochs)[()],
-        status=status if order.shape else Status(int(status)),
-        n_used=np.full(order.shape, problem.n_samples)[()],
-        lr=rates[()],
+        w=wrap(w[()]),
+        loss=wrap(order.restore(out.loss)[()]),
+        epochs=wrap(order.restore(out.epochs)[()]),
+        status=wrap(status) if order.shape else Status(int(status)),
+        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
+        lr=wrap(rates[()]),
         backend=job.plan.backend,
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=job.plan.explanation,
         state=state,
-        intercept=None if intercept is None else intercept[()],
+        intercept=None if intercept is None else wrap(intercept[()]),
         history=recorded,
         _one_feature=problem.one_feature,
     )
