@@ -283,6 +283,7 @@ def _result(job: _Job) -> FitResult:
     explanation = job.plan.explanation
     if by_lapack and job.plan.algorithm == MOMENTS:
         explanation += f" ({by_lapack:,} of {order.n_fits:,})"
+    wrap = problem.library.wrap
     w, intercept = split_parameters(problem, order, parameters)
     status = order.restore(job.status)
     epochs = np.zeros(order.shape, np.int64)
@@ -297,19 +298,19 @@ def _result(job: _Job) -> FitResult:
         dtype=str(dtype),
     )
     return FitResult(
-        w=w[()],
-        loss=order.restore(loss)[()],
-        epochs=epochs[()],
-        status=status if order.shape else Status(int(status)),
-        n_used=np.full(order.shape, problem.n_samples)[()],
+        w=w,
+        loss=wrap(order.restore(loss)[()]),
+        epochs=wrap(epochs[()]),
+        status=wrap(status) if order.shape else Status(int(status)),
+        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
         lr=None,
         backend="cpu",
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=explanation,
         state=state,
-        intercept=None if intercept is None else intercept[()],
-        rank=order.restore(job.rank)[()],
-        condition=order.restore(job.condition)[()],
-        ill_conditioned=order.restore(ill)[()],
+        intercept=intercept,
+        rank=wrap(order.restore(job.rank)[()]),
+        condition=wrap(order.restore(job.condition)[()]),
+        ill_conditioned=wrap(order.restore(ill)[()]),
         _one_feature=problem.one_feature,
     )

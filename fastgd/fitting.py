@@ -76,7 +76,8 @@ def fit(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
+        Features: of NumPy, torch (CPU), JAX (CPU), or any library with DLPack and the array API; lists too. Results come back in the same
+        library. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
         feature axis.
     y : array (…, n_samples)
         Targets.
@@ -303,22 +304,23 @@ def _algorithm_of(state: State | None, algorithm: str) -> str:
     return "moments" if (state.algorithm == MOMENTS).any() else "stream"
 
 
-def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """(fits, …, D) in the order of computation -> w and intercept (or None) in the user's shapes."""
-    restored = order.restore(parameters)
+def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[Any, Any]:
+    """(fits, …, D) in the order of computation -> w and intercept (or None) in the user's shapes and library."""
+    restored, wrap = order.restore(parameters), problem.library.wrap
     w = restored[..., 0] if problem.one_feature else restored[..., : problem.n_features]
-    return w, restored[..., problem.n_features] if problem.intercept else None
+    return wrap(w[()]), wrap(restored[..., problem.n_features][()]) if problem.intercept else None
 
 
 def _result(job: Job, out: Outputs) -> FitResult:
     """Arrays in the order of computation -> the user's shapes."""
     problem, order = job.problem, job.order
+    wrap = problem.library.wrap
     w, intercept = split_parameters(problem, order, out.w)
     recorded = None
     if job.every:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
         history_w, history_intercept = split_parameters(problem, order, out.history_w)
-        recorded = History(epoch, history_w, order.restore(out.history_loss), history_intercept)
+        recorded = History(epoch, history_w, wrap(order.restore(out.history_loss)), history_intercept)
     if job.rates is not None:
         rates = np.broadcast_to(job.rates, order.shape).copy()
     else:
@@ -336,17 +338,17 @@ def _result(job: Job, out: Outputs) -> FitResult:
         dtype=str(problem.dtype),
     )
     return FitResult(
-        w=w[()],
-        loss=order.restore(out.loss)[()],
-        epochs=order.restore(out.epochs)[()],
-        status=status if order.shape else Status(int(status)),
-        n_used=np.full(order.shape, problem.n_samples)[()],
-        lr=rates[()],
+        w=w,
+        loss=wrap(order.restore(out.loss)[()]),
+        epochs=wrap(order.restore(out.epochs)[()]),
+        status=wrap(status) if order.shape else Status(int(status)),
+        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
+        lr=wrap(rates[()]),
         backend=job.plan.backend,
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=job.plan.explanation,
         state=state,
-        intercept=None if intercept is None else intercept[()],
+        intercept=intercept,
         history=recorded,
         _one_feature=problem.one_feature,
     )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import broadcast, read_array
+from .arrays import library_of
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
@@ -154,6 +155,7 @@ class FitResult:
         >>> result.predict([5.0]).round(3)
         array([10.])
         """
+        wrap = library_of(X=X, w=self.w).wrap
         X = read_array(X, "X")
         w = np.asarray(self.w)
         n_last = 1 if self._one_feature else 2
@@ -165,7 +167,7 @@ class FitResult:
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
         with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
             prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
-            return prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None]
+            return wrap(prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None])
 
     def __repr__(self) -> str:
         status = np.atleast_1d(self.status).ravel()

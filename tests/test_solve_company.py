@@ -174,6 +174,16 @@ def test_the_face_of_the_result():
         fastgd.fit([1, 2, 3, 4], [2, 4, 6, 8], state=result.state)
 
 
+def test_tensors_come_back_as_tensors(data):
+    import torch
+
+    expected = fastgd.solve(*data, intercept=True)
+    result = fastgd.solve(*(torch.from_numpy(a) for a in data), intercept=True)
+    for name in NAMES:
+        assert isinstance(getattr(result, name), torch.Tensor)
+        np.testing.assert_array_equal(getattr(result, name).numpy(), getattr(expected, name))
+
+
 def test_inputs_are_not_changed(data):
     X, y = data
     before = X.copy(), y.copy()
