@@ -4,7 +4,7 @@ from .environment import info
 from .fitting import fit
 from .optimizers import SGD
 from .plan import BackendUnavailable
-from .result import FitResult, History, State, Status
+from .result import FitResult, History, State, Status, load
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info"]
+__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info", "load"]

@@ -298,7 +298,17 @@ def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Cont
         begin = starts[part]
         end = np.minimum(begin + length, n)
         cpu.compress_range(
-            X, y, x_items[item], y_items[item], begin, end, problem.intercept, part_gram[here], part_target[here], part_exponents[here], control.cancel
+            X,
+            y,
+            x_items[item],
+            y_items[item],
+            begin,
+            end,
+            problem.intercept,
+            part_gram[here],
+            part_target[here],
+            part_exponents[here],
+            control.cancel,
         )
 
     go(_tasks(count * parts, items_per_task, compress))
