@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from typing import Any
@@ -20,12 +21,13 @@ _MOST_LINES = 100
 _MOST_FITS = 20_000  # of which quantiles are taken
 _MOST_ROWS = 1_000
 _MOST_POINTS = 10_000
+_REACH = 200  # powers of ten on a log scale; matplotlib's ticks overflow when they go up to 10³⁰⁸
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_FEW = ("#0b7a75", "#c8553d", "#7b3f9d", "#d39b1f", "#3b6fb6")
 _LINE, _POINT, _LOST, _SOFT, _DARK = "#0b7a75", "#4a5560", "#c8553d", "#666666", "#222222"
 _STYLE = {
     "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999", "xtick.color": _SOFT, "ytick.color": _SOFT,
-    "axes.labelcolor": _SOFT, "axes.titlelocation": "left", "axes.titlesize": 11.5, "axes.titleweight": "bold", "axes.titlepad": 10,
-    "axes.grid": True, "grid.color": "#eeeeee", "axes.axisbelow": True, "font.size": 10, "legend.frameon": False,
+    "axes.labelcolor": _SOFT, "axes.grid": True, "grid.color": "#eeeeee", "axes.axisbelow": True,
 }  # fmt: skip
 
 
@@ -47,6 +49,10 @@ def _axes(ax: Any) -> Any:
         return figure.add_subplot()
 
 
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=11.5, fontweight="bold", color=_DARK, pad=10)
+
+
 def _spaced(count: int, most: int) -> np.ndarray:
     """Indices 0 … count − 1, or at most `most` of them, evenly spaced, first and last among them."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.intp)
@@ -64,70 +70,85 @@ def plot_loss(result: Any, ax: Any) -> Any:
     shown_loss = loss.reshape(n_fits, n_rows)[fits[:, None], rows].astype(float)
     lost = ~np.isfinite(np.asarray(result.loss)).ravel()
     title = "Loss" if n_fits == 1 else f"Loss of {counted(n_fits, 'fit')}"
-    axes.set_title(f"{title}, {np.count_nonzero(lost):,} not finite at the end" if lost.any() else title)
-    axes.set_yscale("log")
+    _title(axes, f"{title}, {np.count_nonzero(lost):,} not finite at the end" if lost.any() else title)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (mean squared residual)")
-    axes.set_xlim(epoch[0], max(epoch[-1], epoch[0] + 1))
-    if n_fits > _MOST_LINES:
-        drawn = _draw_bands(axes, epoch[rows], shown_loss, n_fits)
+    if not n_fits:
+        return axes
+    edges = np.quantile(np.where(np.isfinite(shown_loss), shown_loss, np.inf), _QUANTILES, axis=0, method="nearest")
+    as_lines = n_fits <= _MOST_LINES
+    drawn, edges = _drawable(shown_loss if as_lines else edges), _drawable(edges)
+    _limit(axes, epoch, drawn, shown_loss)  # first: matplotlib's own limits overflow where a loss is 1e308
+    if as_lines:
+        _draw_losses(axes, epoch[rows], drawn, edges[2], lost, _line_names(result))
     else:
-        drawn = _draw_losses(axes, epoch[rows], shown_loss, lost)
-    _limit(axes, drawn, shown_loss)
+        _draw_bands(axes, epoch[rows], edges, f"drawn from {len(fits):,} of them, evenly spaced" if n_fits > len(fits) else None)
     return axes
 
 
-def _draw_losses(axes: Any, epoch: np.ndarray, loss: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """One line for each fit, and their median where there are enough of them; returns what was drawn."""
-    drawn = np.where(np.isfinite(loss) & (loss > 0), loss, np.nan)
-    few = len(loss) <= 5
-    for fit, values in enumerate(drawn):
-        colour = _LOST if lost[fit] else _LINE
-        marker = "o" if len(epoch) == 1 else None
-        axes.plot(
-            epoch, values, color=colour, linewidth=2 if few else 0.9, alpha=0.9 if few else max(0.25, 0.8 - len(loss) / 150), marker=marker
-        )
-    if len(loss) > 5:
-        median = _quantiles(loss)[2]
-        axes.plot(epoch, median, color=_DARK, linewidth=2, label="median")
-        axes.legend()
-    return drawn
+def _drawable(loss: np.ndarray) -> np.ndarray:
+    """NaN where a loss has no place on a log scale."""
+    return np.where(np.isfinite(loss) & (loss > 0), np.clip(loss, 10.0 ** (-1 - _REACH), 10.0 ** (1 + _REACH)), np.nan)
 
 
-def _draw_bands(axes: Any, epoch: np.ndarray, loss: np.ndarray, n_fits: int) -> np.ndarray:
-    """The median and the bands that hold half and nine tenths of the fits; returns what was drawn."""
-    low, lower, middle, upper, high = drawn = _quantiles(loss)
-    top = np.nanmax(drawn, initial=0.0) * 1e6 or 1.0  # a band whose upper edge is not finite runs out of the picture
-    for inner, outer, strength, label in ((low, high, 0.16, "90 % of the fits"), (lower, upper, 0.32, "50 % of the fits")):
-        edge = np.where(np.isnan(outer) & ~np.isnan(inner), top, outer)
-        axes.fill_between(epoch, inner, edge, color=_LINE, alpha=strength, linewidth=0, label=label)
-    axes.plot(epoch, middle, color=_LINE, linewidth=2, label="median")
-    title = f"{n_fits:,} fits, drawn from {len(loss):,} of them, evenly spaced" if n_fits > len(loss) else None
-    axes.legend(title=title, title_fontsize="small")
-    return drawn
-
-
-def _quantiles(loss: np.ndarray) -> np.ndarray:
-    """(5, m): quantiles of every row over the fits; a loss that is not finite is above all others; NaN where there is nothing to draw."""
-    ordered = np.where(np.isfinite(loss), loss, np.inf)
-    found = np.quantile(ordered, _QUANTILES, axis=0, method="nearest")
-    return np.where(np.isfinite(found) & (found > 0), found, np.nan)
-
-
-def _limit(axes: Any, drawn: np.ndarray, loss: np.ndarray) -> None:
-    """Limits of the loss axis: what is drawn, but fits that diverge must not press the others into a line."""
-    seen = drawn[np.isfinite(drawn)]
-    if not seen.size:
-        axes.text(0.5, 0.5, "no loss is positive and finite", transform=axes.transAxes, ha="center", color=_SOFT)
-        return
+def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) -> None:
+    """Scale and limits: what is drawn, but fits that go up must not press the others into a line. What is there already stays in sight."""
+    low, high = epoch[0], max(epoch[-1], epoch[0] + 1)
     ends = loss[np.isfinite(loss[:, -1]) & (loss[:, -1] <= loss[:, 0])]  # the fits that came down
     came_down = ends[np.isfinite(ends)].max(initial=0.0)
-    top = min(seen.max(), came_down * 1e3) if came_down > 0 else seen.max()
-    span = max(math.log10(top) - math.log10(seen.min()), 1.0)
-    room = 0.05 * span
-    if axes.get_lines() or axes.collections:
-        low, high = math.log10(seen.min()) - room, math.log10(top) + room
-        axes.set_ylim(10.0 ** max(low, -320), 10.0 ** min(high, 308))
+    seen = np.log10(drawn[~np.isnan(drawn)])
+    bottom, top = (seen.min(), seen.max()) if seen.size else (-1.0, 1.0)
+    if came_down > 0 and 20 * len(ends) >= len(loss):
+        top = min(top, max(math.log10(came_down) + 3, bottom))
+    room = max(0.05 * (top - bottom), 0.1)
+    limits = [10.0 ** max(bottom - room, -_REACH), 10.0 ** min(top + room, _REACH)]
+    if axes.has_data():
+        (left, right), (below, above) = axes.get_xlim(), axes.get_ylim()
+        low, high = min(low, left), max(high, right)
+        limits = [min(limits[0], below) if below > 0 else limits[0], max(limits[1], above)]
+    axes.set_autoscale_on(False)
+    axes.set_yscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(*limits)
+    if not seen.size:
+        axes.text(0.5, 0.5, "no loss is positive and finite", transform=axes.transAxes, ha="center", color=_SOFT)
+
+
+def _draw_losses(axes: Any, epoch: np.ndarray, drawn: np.ndarray, median: np.ndarray, lost: np.ndarray, names: list[str]) -> None:
+    """One line for each fit, and their median where there are enough of them."""
+    few = len(drawn) <= len(_FEW)
+    style: dict[str, Any] = {"linewidth": 2, "alpha": 0.9} if few else {"linewidth": 0.9, "alpha": max(0.25, 0.7 - len(drawn) / 150)}
+    if len(epoch) == 1:
+        style["marker"] = "o"
+    for values, is_lost, name, colour in zip(drawn, lost, names, _FEW if few else itertools.repeat(_LINE), strict=False):
+        axes.plot(epoch, values, color=_LOST if is_lost and not few else colour, label=name if few else None, **style)
+    if len(drawn) > 1 and few:
+        axes.legend(frameon=False)
+    if not few:
+        axes.plot(epoch, median, color=_DARK, linewidth=2, label="median")
+        axes.legend(frameon=False)
+
+
+def _line_names(result: Any) -> list[str]:
+    """'fit 3, lr 0.1': the rate where the fits have several."""
+    rates = np.ravel(result.lr)
+    places = [index[0] if len(index) == 1 else index for index in np.ndindex(np.shape(result.lr))]
+    several = np.unique(rates).size > 1
+    return [f"fit {place}, lr {rate:.4g}" if several else f"fit {place}" for place, rate in zip(places, rates, strict=True)]
+
+
+def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | None) -> None:
+    """The median and the bands that hold half and nine tenths of the fits. An edge that has no place runs out of the picture."""
+    below, above = axes.get_ylim()
+    low, lower, median, upper, high = edges
+    for inner, outer, strength, label in ((low, high, 0.16, "90 % of the fits"), (lower, upper, 0.32, "50 % of the fits")):
+        inner, outer = (
+            np.where(np.isnan(inner) & ~np.isnan(outer), below, inner),
+            np.where(np.isnan(outer) & ~np.isnan(inner), above, outer),
+        )
+        axes.fill_between(epoch, inner, outer, color=_LINE, alpha=strength, linewidth=0, label=label)
+    axes.plot(epoch, median, color=_LINE, linewidth=2, label="median")
+    axes.legend(title=sampled, title_fontsize="small", alignment="left", frameon=False)
 
 
 def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
@@ -144,15 +165,15 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
         raise ValueError(f"X has {counted(len(X), 'sample')}, but y has {len(y):,}")
     axes = _axes(ax)
     chosen = _spaced(len(y), _MOST_POINTS)
+    label = "data" if len(chosen) == len(y) else f"{len(chosen):,} of {len(y):,} samples, evenly spaced"
     X, y = X.reshape(len(y), d)[chosen].astype(float), y[chosen].astype(float)
     w = np.atleast_1d(w).astype(float)
     with np.errstate(all="ignore"):
         prediction = X @ w + intercept
     finite = bool(np.isfinite(w).all() and np.isfinite(intercept))
     name = "Fit" if not place else f"Fit {place[0] if len(place) == 1 else place}"
-    axes.set_title(f"{name}: {_line_text(w, intercept, result.intercept is not None)}" if finite else f"{name}: w is not finite")
+    _title(axes, f"{name}: {_line_text(w, intercept, result.intercept is not None)}" if finite else f"{name}: w is not finite")
     dots = {"color": _POINT, "markersize": 5 if len(y) <= 200 else 2.5, "alpha": 0.85 if len(y) <= 200 else 0.35, "markeredgewidth": 0}
-    label = "data" if len(chosen) == len(y) and len(y) < _MOST_POINTS else f"every k-th of the data, {len(y):,} points"
     if d == 1:
         _draw_line(axes, X[:, 0], y, w[0], intercept, finite, dots | {"label": label})
     else:
@@ -179,7 +200,7 @@ def _draw_line(axes: Any, x: np.ndarray, y: np.ndarray, w: Any, intercept: Any, 
         axes.plot(ends, w * ends + intercept, color=_LINE, linewidth=2, label="fit")
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    axes.legend()
+    axes.legend(frameon=False)
 
 
 def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bool, dots: dict[str, Any]) -> None:
@@ -193,7 +214,7 @@ def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bo
         axes.plot(ends, ends, color=_LINE, linewidth=1.6, label="observed = predicted")
     axes.set_xlabel("predicted")
     axes.set_ylabel("observed")
-    axes.legend()
+    axes.legend(frameon=False)
 
 
 def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:

@@ -158,7 +158,7 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
     except ImportError:
         raise ImportError("to_frame needs narwhals: pip install 'fastgd[frames]'") from None
     try:
-        return narwhals.from_dict(columns, backend=library).to_native()  # type: ignore[arg-type]
+        return narwhals.from_dict(columns, backend=library).to_native()
     except ImportError:
         raise ImportError(f"to_frame(library={library!r}) needs {library}: pip install {library}") from None
     except (TypeError, ValueError) as error:

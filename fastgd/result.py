@@ -1,4 +1,4 @@
-"""What a fit gives back: FitResult, History, State, Status; and `load`, which reads a saved one."""
+"""What a fit gives back: FitResult, History, State, Status."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import platform
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -182,9 +182,9 @@ class FitResult:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.
 
-        The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``, ``state.w``, ``history.loss``, …). It holds no
-        pickles, and a checksum of every byte. It appears whole or not at all: when the process is killed, an older file of that name stays
-        as it was.
+        The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``, ``state.w``, ``history.loss``, …). It holds
+        no pickles, and a checksum of every byte. It appears whole or not at all: when the process is killed, an older file of that name
+        stays as it was.
 
         Parameters
         ----------
@@ -257,8 +257,8 @@ class FitResult:
         Returns
         -------
         data frame of that library
-            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none for a single fit), ``w_0`` … (``w`` when X
-            was 1-D), ``intercept``, and ``loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
+            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none for a single fit), ``w_0`` … (``w``
+            when X was 1-D), ``intercept``, and ``loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
 
         Raises
         ------
@@ -348,60 +348,3 @@ class FitResult:
 
 
 _STATUS_NAMES = tuple(status.name for status in Status)
-
-
-def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
-    """Read a result that `FitResult.save` wrote, bit for bit. Needs neither the backend that computed it nor a GPU.
-
-    Parameters
-    ----------
-    path : str or path
-    max_bytes : int, optional
-        The most memory that its contents may take. None: 64 MiB or four times the length of the file, whichever is more. Results are
-        saved uncompressed, so theirs is always less than that; only a file that somebody compressed, or crafted, asks for more.
-
-    Returns
-    -------
-    FitResult
-        With NumPy arrays. ``fit(..., state=result.state)`` continues it.
-
-    Raises
-    ------
-    FileNotFoundError
-        When there is no such file.
-    ValueError
-        When it is not a saved result, is damaged (the checksum of every byte is compared before anything is read), was saved by a newer
-        version of fastgd, holds Python objects, or declares more than ``max_bytes``.
-
-    Examples
-    --------
-    >>> import fastgd, os, tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = os.path.join(folder, "line.npz")
-    ...     fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20).save(path)
-    ...     fastgd.load(path)
-    FitResult(COMPLETED: w = 2, loss = 4.09273e-11, 20 epochs; cpu, moments)
-    """
-    result = storage.read_file(path, (FitResult, History, State, Status), max_bytes)
-    if wrong := _misfit(result):
-        raise ValueError(f"{os.fspath(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
-    return result
-
-
-def _misfit(result: FitResult) -> str:
-    """Which array of a loaded result does not fit the others; '' where all do."""
-    leading = np.shape(result.loss)
-    if not isinstance(result.state, State) or not isinstance(result.history, History | None):
-        return "its state or history is something else"
-    for part, owner in (("", result), ("state.", result.state), ("history.", result.history)):
-        for each in fields(owner) if owner is not None else ():
-            value = getattr(owner, each.name)
-            if isinstance(value, np.ndarray | np.generic) and (part, each.name) != ("history.", "epoch"):
-                if np.shape(value)[: len(leading)] != leading:
-                    return f"{part}{each.name} has shape {np.shape(value)}, but there are {leading} fits"
-    w, slots = result.state.w, result.state.slots
-    if np.ndim(w) != len(leading) + 1 or np.ndim(slots) != len(leading) + 2 or np.shape(slots)[-1] != np.shape(w)[-1]:
-        return f"state.w has shape {np.shape(w)}, state.slots {np.shape(slots)}"
-    if result.history is not None and np.shape(result.history.loss) != (*leading, *np.shape(result.history.epoch)):
-        return f"history.loss has shape {np.shape(result.history.loss)}, history.epoch {np.shape(result.history.epoch)}"
-    return ""

@@ -46,8 +46,8 @@ _MARK_PATTERN = re.compile(rb"fastgd result, format (\d{1,9}), sha256 ([0-9a-f]{
 _DIGEST = 64
 _BLOCK = 2**20
 _UNREADABLE = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, OverflowError, RuntimeError, SyntaxError, TypeError,
-    ValueError,
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, OverflowError, RuntimeError, SyntaxError,
+    TypeError, ValueError,
 )  # fmt: skip
 
 
@@ -252,8 +252,8 @@ def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[st
         return arrays[node["array"]]
     if kind == "scalar":
         return arrays[node["scalar"]].reshape(())[()]
-    if kind == "enum" and issubclass(classes[node["enum"]], Enum):
-        return classes[node["enum"]][node["member"]]
+    if kind == "enum" and issubclass(enum := classes[node["enum"]], Enum):
+        return enum[node["member"]]
     if kind == "table":
         return {key: _build(each, _join(name, key), arrays, classes) for key, each in node["table"].items()}
     if kind == "class" and is_dataclass(classes[node["class"]]):

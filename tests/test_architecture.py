@@ -29,7 +29,7 @@ HOUSE = {
     "doors": ("frames", "xarray", "dask", "estimator", "cli", "demo", "demo_picture", "environment"),
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
-    "parts": ("arguments", "problem", "optimizers", "schedules", "plan", "execute", "pool", "result", "storage", "reading", "plotting"),
+    "parts": tuple("arguments problem optimizers schedules plan execute pool result loading storage reading plotting".split()),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
 }
 
