@@ -61,8 +61,8 @@ def _misfit(result: FitResult) -> str:
         if owner is result.history:
             if shapes.get("loss") != (*leading, *shapes.pop("epoch", ())):
                 return "history.loss and history.epoch have other numbers of rows"
-        elif owner is result.state and shapes["slots"][len(leading) + 1 :] != shapes["w"][len(leading) :]:
-            return f"state.w has shape {shapes['w']}, state.slots {shapes['slots']}"
+        elif owner is result.state and shapes.get("slots", ())[len(leading) + 1 :] != shapes.get("w", (None,))[len(leading) :]:
+            return f"state.w has shape {shapes.get('w')}, state.slots {shapes.get('slots')}"
         for name, shape in shapes.items():
             if shape[: len(leading)] != leading:
                 return f"{part}{name} has shape {shape}, but the fits have shape {leading}"

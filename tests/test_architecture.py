@@ -29,9 +29,10 @@ HOUSE = {
     "doors": ("frames", "xarray", "dask", "estimator", "cli", "demo", "demo_picture", "environment"),
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
-    "parts": tuple("arguments problem optimizers schedules plan execute pool result loading storage reading plotting".split()),
+    "parts": ("arguments", "problem", "optimizers", "schedules", "plan", "execute", "pool", "result", "loading", "storage", "reading",
+              "plotting"),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
-}
+}  # fmt: skip
 
 # Everybody may read the table of update rules. The other kernels are for those who run fits, and for these, with the reason:
 READS_KERNELS = {
