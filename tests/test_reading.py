@@ -1,0 +1,376 @@
+"""A result in words, as a table, as a data frame and as pictures: every number that is shown is checked against the arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import fastgd
+from fastgd import FitResult, Status
+
+x = np.array([1.0, 2, 3, 4])
+rng = np.random.default_rng(11)
+X, Y = rng.normal(size=(6, 20, 3)), rng.normal(size=(6, 20))
+
+
+def grid() -> FitResult:
+    return fastgd.fit(X, Y, lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
+
+
+def facts(text: str) -> dict[str, str]:
+    """{what: text} of a summary's rows."""
+    return dict(re.fullmatch(r"  (.*?)\s{1,}(\S.*)", line).groups() for line in text.splitlines()[1:])
+
+
+# -- summary, repr, HTML -----------------------------------------------------------------------------------------------------------
+
+
+def test_summary_of_a_single_fit():
+    result = fastgd.fit(X[0], Y[0], lr=0.1, epochs=5, intercept=True)
+    text = result.summary(["age", "height", "a weight"])
+    assert text.splitlines()[0] == "1 fit of 3 features + intercept by sgd"
+    rows = [line[2:13].rstrip() for line in text.splitlines()[1:]]
+    assert rows == ["status", "age", "height", "a weight", "intercept", "loss", "epochs", "lr", "samples", "computed"]
+    told = facts(text)
+    assert told["status"] == "COMPLETED"
+    assert [told["age"], told["height"]] == [f"{w:.6g}" for w in result.w[:2]]
+    assert told["intercept"] == f"{result.intercept:.6g}"
+    assert told["loss"] == f"{result.loss:.6g}"
+    assert (told["epochs"], told["lr"], told["samples"]) == ("5", "0.1", "20")
+    assert told["computed"] == result.explanation
+    assert "w_1 " in result.summary()
+    assert facts(fastgd.fit(x, 2 * x, lr=0.1, epochs=1).summary())["w"] == "3"
+    assert all(len(line) < 100 or "computed" in line for line in text.splitlines())
+
+
+def test_summary_of_many_fits():
+    result = fastgd.fit(x, 2 * x, lr=[0.01, 0.02, 0.05, 50.0, 60.0], epochs=400, tol=1e-9)
+    told = facts(result.summary())
+    assert result.summary().startswith("5 fits of 1 feature by sgd\n")
+    assert told["status"] == "3 CONVERGED, 2 DIVERGED"
+    kept = result.loss[:3]
+    best, worst = int(np.argmin(kept)), int(np.argmax(kept))
+    assert told["loss"] == (
+        f"median {np.median(kept):.6g}, best {kept[best]:.6g} (fit {best}), worst {kept[worst]:.6g} (fit {worst}); 2 not finite"
+    )
+    assert told["lr"] == "0.01 to 60, median 0.05"
+    assert told["epochs"] == f"{result.epochs.min()} to {result.epochs.max()}, median {np.median(result.epochs):.6g}"
+    assert "w" not in told
+
+
+def test_summary_names_fits_on_a_grid():
+    result = grid()
+    text = result.summary()
+    assert text.startswith("12 fits (2 × 6) of 3 features + intercept by sgd")
+    best = tuple(int(i) for i in np.unravel_index(np.argmin(result.loss), (2, 6)))
+    assert f"best {result.loss[best]:.6g} (fit {best})" in text
+
+
+def test_summary_tells_of_mixed_algorithms_and_of_no_finite_loss():
+    with_nan = Y.copy()
+    with_nan[2, 3] = np.nan
+    mixed = fastgd.fit(X, with_nan, lr=0.1, epochs=3, nan_policy="propagate")
+    assert facts(mixed.summary())["algorithms"] == "1 stream, 5 moments"
+    assert "algorithms" not in facts(grid().summary())
+    assert facts(fastgd.fit(x, 2 * x, lr=[1e9, 1e9], epochs=400).summary())["loss"] == "none is finite"
+
+
+def test_a_long_w_is_cut():
+    wide = fastgd.fit(rng.normal(size=(60, 25)), rng.normal(size=60), epochs=1)
+    assert facts(wide.summary())["…"] == "5 more in .w"
+    assert "25 features" in repr(wide)
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        (["a", "b"], "the fit has 3 features, but features has 2 names"),
+        (["a", "b", "a"], "features holds a name twice"),
+        ("abc", "features must be a sequence of names, not 'abc'"),
+        ([1, 2, 3], "features must be a sequence of names"),
+    ],
+)
+def test_wrong_names_of_features(features, said):
+    for call in (FitResult.summary, lambda result, names: result.to_frame("pandas", names)):
+        with pytest.raises((TypeError, ValueError), match=said):
+            call(grid(), features)
+
+
+def test_repr_is_one_short_line():
+    assert repr(grid()).startswith("FitResult(12 fits (2 × 6): 12 COMPLETED; median loss ")
+    one = fastgd.fit(X[0], Y[0], lr=0.1, epochs=1, intercept=True)
+    w = ", ".join(f"{value:.6g}" for value in one.w)
+    assert repr(one) == f"FitResult(COMPLETED: w = [{w}], intercept = {one.intercept:.6g}, loss {one.loss:.6g}, 1 epoch; cpu, moments)"
+    assert repr(fastgd.fit(X[:1], Y[:1], epochs=1)).startswith("FitResult(1 fit: 1 COMPLETED; median loss ")
+
+
+class Table(HTMLParser):
+    """Cells of a table; fails where a tag is left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        assert tag in {"table", "caption", "tbody", "tr", "th", "td"}
+        self.open.append(tag)
+        self.cells += [""] * (tag in {"th", "td", "caption"})
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.cells[-1] += data
+
+
+def test_html_says_what_the_summary_says_and_escapes():
+    result = dataclasses.replace(grid(), explanation="<script>alert('x')</script> & more")
+    text = result._repr_html_()
+    assert "<script" not in text
+    cells = Table(text).cells
+    assert cells[0] == result.summary().splitlines()[0]
+    assert dict(zip(cells[1::2], cells[2::2], strict=True)) == facts(result.summary())
+    assert len(text) < 4000
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frame_has_one_row_per_fit(library):
+    result = grid()
+    frame = result.to_frame(library, features=["a", "b", "c"])
+    assert type(frame).__module__.split(".")[0] == library
+    columns = ["axis_0", "axis_1", "w_a", "w_b", "w_c", "intercept", "loss", "epochs", "status", "n_used", "lr"]
+    assert list(frame.columns) == columns
+    assert frame.shape == (12, 11)
+    for row, index in enumerate(np.ndindex(2, 6)):
+        values = {name: frame[name][row] for name in columns}
+        assert (values["axis_0"], values["axis_1"]) == index
+        assert [values["w_a"], values["w_b"], values["w_c"]] == result.w[index].tolist()
+        assert [values["intercept"], values["loss"], values["lr"]] == [result.intercept[index], result.loss[index], result.lr[index]]
+        assert (values["status"], values["epochs"], values["n_used"]) == ("COMPLETED", 7, 20)
+
+
+def test_frames_of_every_shape():
+    assert list(grid().to_frame().columns)[2:5] == ["w_0", "w_1", "w_2"]
+    one = fastgd.fit(x, 2 * x, lr=0.1, epochs=1)
+    assert one.to_frame("polars").to_dicts() == [
+        {"w": 3.0, "loss": 7.5, "epochs": 1, "status": "COMPLETED", "n_used": 4, "lr": 0.1},
+    ]
+    many = fastgd.fit(x, 2 * x, lr=[0.1, 1e9], epochs=400)
+    assert list(many.to_frame().columns) == ["fit", "w", "loss", "epochs", "status", "n_used", "lr"]
+    assert many.to_frame("polars")["status"].to_list() == ["COMPLETED", "DIVERGED"]
+    single = fastgd.fit(X.astype("f"), Y.astype("f"), epochs=1)
+    assert single.to_frame()["w_0"].dtype == np.float32
+
+
+def test_a_field_that_comes_later_is_a_column():
+    @dataclasses.dataclass(frozen=True, repr=False, eq=False)
+    class Later(FitResult):
+        rank: object = None
+
+    result = grid()
+    later = Later(**{each.name: getattr(result, each.name) for each in dataclasses.fields(result)}, rank=np.arange(12).reshape(2, 6))
+    assert list(later.to_frame()["rank"]) == list(range(12))
+
+
+def test_what_a_frame_needs(monkeypatch):
+    result = grid()
+    with pytest.raises(ValueError, match=r"narwhals makes no frame of library='excel': give 'pandas', 'polars' or 'pyarrow'"):
+        result.to_frame("excel")
+    with pytest.raises(TypeError, match="library must be a name such as 'pandas'"):
+        result.to_frame(3)
+
+    def missing(columns, backend):
+        raise ModuleNotFoundError(f"No module named {backend!r}")
+
+    monkeypatch.setattr(importlib.import_module("narwhals"), "from_dict", missing)
+    with pytest.raises(ImportError, match=r"to_frame\(library='polars'\) needs polars: pip install polars"):
+        result.to_frame("polars")
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    with pytest.raises(ImportError, match=r"to_frame needs narwhals: pip install 'fastgd\[frames\]'"):
+        result.to_frame()
+
+
+# -- pictures ----------------------------------------------------------------------------------------------------------------------
+
+
+def drawn(ax):
+    """The picture is drawn, with warnings as errors; the lines' data."""
+    ax.figure.canvas.draw()
+    return [(line.get_label(), *(np.asarray(data, float) for data in line.get_data())) for line in ax.lines]
+
+
+def test_losses_of_few_fits_are_lines():
+    result = fastgd.fit(x, 2 * x, lr=[0.01, 0.1], epochs=9, history=3)
+    ax = result.plot_loss()
+    lines = drawn(ax)
+    assert [label for label, _, _ in lines] == ["fit 0, lr 0.01", "fit 1, lr 0.1"]
+    for k, (_, epoch, loss) in enumerate(lines):
+        assert epoch.tolist() == [0, 3, 6, 9]
+        assert loss.tolist() == result.history.loss[k].tolist()
+    assert ax.get_yscale() == "log"
+    low, high = ax.get_ylim()
+    assert low < result.history.loss.min() < result.history.loss.max() < high
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_title("left")) == ("epoch", "loss (mean squared residual)", "Loss of 2 fits")
+
+
+def test_losses_of_some_fits_have_a_median():
+    result = fastgd.fit(X, Y, lr=np.linspace(0.01, 0.1, 11)[:, None], epochs=9, history=True)
+    *fits, (label, _, median) = drawn(result.plot_loss())
+    assert len(fits) == 66
+    assert label == "median"
+    middle = np.sort(result.history.loss.reshape(66, -1), axis=0)
+    assert all(value in (middle[32, k], middle[33, k]) for k, value in enumerate(median))
+
+
+def test_losses_of_many_fits_are_bands():
+    x_many, y_many = rng.normal(size=(25_000, 10, 1)), rng.normal(size=(25_000, 10))
+    result = fastgd.fit(x_many, y_many, lr=0.05, epochs=20, history=True)
+    ax = result.plot_loss()
+    (line,) = drawn(ax)
+    assert np.allclose(line[2], np.median(result.history.loss, axis=0), rtol=0.02)  # of a sample: a picture, not a proof
+    assert len(ax.collections) == 2
+    assert ax.get_legend().get_title().get_text() == "drawn from 20,000 of them, evenly spaced"
+    for band, (low, high) in zip(ax.collections, ((0.05, 0.95), (0.25, 0.75)), strict=True):
+        at_end = band.get_paths()[0].vertices
+        at_end = at_end[at_end[:, 0] == 20, 1]
+        assert np.allclose([at_end.min(), at_end.max()], np.quantile(result.history.loss[:, -1], [low, high]), rtol=0.05)
+
+
+def test_a_long_history_is_thinned():
+    result = fastgd.fit(x, 2.1 * x, lr=1e-4, epochs=30_000, history=True)
+    ((_, epoch, loss),) = drawn(result.plot_loss())
+    assert len(epoch) == 1000
+    assert (epoch[0], epoch[-1]) == (0, 30_000)
+    assert loss[-1] == result.history.loss[-1]
+
+
+def test_losses_without_a_place_on_a_log_scale():
+    exact = fastgd.fit(x, 2 * x, w0=2.0, epochs=3, history=True)  # zero from the start
+    ax = exact.plot_loss()
+    drawn(ax)
+    assert [text.get_text() for text in ax.texts] == ["no loss is positive and finite"]
+    lost = fastgd.fit(x, 2 * x, lr=[0.01, 100.0], epochs=400, history=True)
+    ax = lost.plot_loss()
+    lines = drawn(ax)
+    assert ax.get_title("left") == "Loss of 2 fits, 1 not finite at the end"
+    assert ax.get_ylim()[1] < 1e7, "a fit that diverges must not press the other into a line"
+    assert np.isnan(lines[1][2][-1])
+    drawn(fastgd.fit(x, 2 * x, lr=100.0, epochs=400, history=True).plot_loss())  # 1e308 is not too much
+    drawn(fastgd.fit(x, 2 * x, lr=np.full(200, 100.0), epochs=400, history=True).plot_loss())
+    drawn(fastgd.fit(x, 2 * x, lr=np.linspace(0.01, 0.2, 300), epochs=400, history=True).plot_loss())
+    drawn(fastgd.fit(x, 2 * x, lr=[0.1, 0.2], epochs=0, history=True).plot_loss())
+
+
+def test_two_results_on_the_same_axes():
+    ax = Figure().subplots()
+    slow = fastgd.fit(x, 2 * x, lr=0.001, epochs=50, history=True)
+    fast = fastgd.fit(x, 2 * x, lr=0.05, epochs=10, history=True)
+    assert slow.plot_loss(ax) is ax
+    fast.plot_loss(ax)
+    assert len(drawn(ax)) == 2
+    assert ax.get_xlim()[1] == 50
+    assert ax.get_ylim()[0] < fast.loss < slow.history.loss[0] < ax.get_ylim()[1]
+
+
+def test_a_fit_of_one_feature_is_a_line_beside_its_data():
+    noisy = np.array([[2.1, 3.9, 6.2, 7.8], [1.0, 0.5, 0.3, -1.0]])
+    result = fastgd.fit(x, noisy, intercept=True, epochs=300)
+    for k, given in ((0, noisy), (1, noisy), (-1, noisy), (1, noisy[1]), ((1,), noisy)):
+        which = k[0] if isinstance(k, tuple) else k
+        (_, at, values), (_, ends, line) = drawn(ax := result.plot_fit(x, given, k))
+        assert at.tolist() == x.tolist()
+        assert values.tolist() == noisy[which].tolist()
+        assert ends.tolist() == [1, 4]
+        assert line.tolist() == pytest.approx(result.w[which] * ends + result.intercept[which])
+        assert ax.get_title("left").startswith(f"Fit {which % 2}: y = ")
+    assert ax.get_title("left") == f"Fit 1: y = {result.w[1]:.4g} x + {result.intercept[1]:.4g}".replace("-", "−")
+
+
+def test_a_fit_of_several_features_is_predicted_against_observed():
+    result = grid()
+    for index in ((1, 4), 10):
+        (_, predicted, observed), (_, *diagonal) = drawn(ax := result.plot_fit(X, Y, index))
+        assert observed.tolist() == Y[4].tolist()
+        assert predicted.tolist() == pytest.approx(X[4] @ result.w[1, 4] + result.intercept[1, 4])
+        assert diagonal[0].tolist() == diagonal[1].tolist()
+        assert ax.get_title("left") == "Fit (1, 4): 3 features"
+    one_column = fastgd.fit(x[:, None], 2 * x, epochs=50)
+    assert len(drawn(one_column.plot_fit(x[:, None], 2 * x))) == 2
+    assert result.plot_fit(X, Y, ax=ax) is ax
+
+
+def test_many_samples_are_thinned_and_said_to_be():
+    at = rng.uniform(size=30_000)
+    (label, shown_x, _), _ = drawn(fastgd.fit(at, 2 * at, epochs=5).plot_fit(at, 2 * at))
+    assert label == "10,000 of 30,000 samples, evenly spaced"
+    assert len(shown_x) == 10_000
+
+
+def test_a_fit_that_is_not_finite_is_drawn_as_data_alone():
+    lost = fastgd.fit(x, 2 * x, lr=1e9, epochs=400)
+    assert lost.status == Status.DIVERGED
+    ax = lost.plot_fit(x, 2 * x)
+    assert len(drawn(ax)) == 1
+    assert ax.get_title("left") == "Fit: w is not finite"
+
+
+def test_what_a_picture_needs(monkeypatch):
+    result = grid()
+    for arguments, kind, said in (
+        ((X, Y, 12), IndexError, r"there is no fit 12: the result has 12 fits, of shape \(2, 6\)"),
+        ((X, Y, (0, 6)), IndexError, r"there is no fit \(0, 6\)"),
+        ((X, Y, (0,)), IndexError, "there is no fit"),
+        ((X, Y, 1.0), TypeError, "fit must be a whole number or a tuple of them, not 1.0"),
+        ((X, Y, True), TypeError, "fit must be a whole number"),
+        ((X[..., :2], Y), ValueError, r"X must have 3 features \(its last axis\)"),
+        ((X[:, :5], Y), ValueError, "X has 5 samples, but y has 20"),
+        ((X[:5], Y), ValueError, r"X has shape \(5, 20, 3\); its leading axes do not broadcast to those of the fits, \(2, 6\)"),
+        ((X, Y[None, None]), ValueError, "y has shape"),
+        ((x, Y), ValueError, r"X must have at least 2 axes; it has shape \(4,\)"),
+        ((X, Y, 0, "here"), TypeError, "ax must be matplotlib axes or None, not 'here'"),
+    ):
+        with pytest.raises(kind, match=said):
+            result.plot_fit(*arguments)
+    with pytest.raises(ValueError, match=r"kept no history of its losses: fit\(..., history=True\)"):
+        fastgd.fit(x, 2 * x).plot_loss()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for call in (result.plot_loss, lambda: result.plot_fit(X, Y)):
+        with pytest.raises(ImportError, match=r"pictures need matplotlib: pip install 'fastgd\[plot\]'"):
+            call()
+
+
+def test_pictures_use_no_pyplot_and_words_no_libraries():
+    code = """if True:
+        import sys, fastgd
+        result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], history=True)
+        result.summary(), repr(result), result._repr_html_()
+        assert not {"matplotlib", "narwhals", "pandas", "polars", "torch"} & sys.modules.keys()
+        result.plot_loss().figure.canvas.draw(), result.plot_fit([1.0, 2], [2.0, 4])
+        assert "matplotlib.pyplot" not in sys.modules
+        result.to_frame("polars")
+        assert "pandas" not in sys.modules"""
+    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_callers_settings_are_left_alone():
+    settings = importlib.import_module("matplotlib").rcParams
+    before = dict(settings)
+    result = grid()
+    result.plot_loss()
+    result.plot_fit(X, Y)
+    assert dict(settings) == before
