@@ -105,7 +105,9 @@ def _told(shown: str) -> Iterator[None]:
         yield
     except _Refusal as error:
         raise ValueError(str(error)) from None
-    except _UNREADABLE as error:
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a place before the file's beginning
+            raise
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise ValueError(f"{shown} is not damaged, but it is not a result as fastgd writes them: {what}") from None
 

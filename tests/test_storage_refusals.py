@@ -211,3 +211,21 @@ def test_a_broken_zip_with_a_right_checksum_is_refused(saved: Path) -> None:
         except ValueError:
             refused += 1
     assert refused > 150
+
+
+def test_a_zip_that_points_before_its_beginning_is_refused(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    at = data.rindex(b"PK\x05\x06") + 16  # where the zip's directory is said to begin
+    data[at : at + 4] = (int.from_bytes(data[at : at + 4], "little") + 10).to_bytes(4, "little")
+    saved.write_bytes(sign(bytes(data)))
+    with pytest.raises(ValueError, match="not a result as fastgd writes them"):
+        fastgd.load(saved)
+
+
+def test_errors_of_the_disk_stay_what_they_are(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        fastgd.load(saved)
