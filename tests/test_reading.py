@@ -250,6 +250,19 @@ def test_losses_of_many_fits_are_bands():
         assert np.allclose([at_end.min(), at_end.max()], np.quantile(result.history.loss[:, -1], [low, high]), rtol=0.05)
 
 
+def test_a_fit_that_is_lost_counts_as_above_all_others():
+    rates = np.linspace(0.01, 0.1, 200)
+    rates[::4] = 1e9
+    result = fastgd.fit(x, 2 * x, lr=rates, epochs=60, history=True)
+    assert np.isnan(result.loss[::4]).all()
+    ax = result.plot_loss()
+    ((_, _, median),) = drawn(ax)
+    ordered = np.sort(np.nan_to_num(result.history.loss[:, -1], nan=np.inf))
+    assert median[-1] in ordered[98:102]
+    assert ax.get_title("left") == "Loss of 200 fits, 50 not finite at the end"
+    assert ax.get_ylim()[1] < 1e6
+
+
 def test_a_long_history_is_thinned():
     result = fastgd.fit(x, 2.1 * x, lr=1e-4, epochs=30_000, history=True)
     ((_, epoch, loss),) = drawn(result.plot_loss())
