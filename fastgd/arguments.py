@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import to_numpy
+
 MOST = 2**63 - 1
-_OTHER_LIBRARIES = {"torch", "cupy", "jax", "jaxlib"}
 _LATER = {  # options that are not available yet: their value that means "not used"
     "schedule": None,
     "sample_weight": None,
@@ -56,10 +57,8 @@ def counted(count: int, noun: str) -> str:
 
 
 def read_array(value: Any, name: str, needed: str = "an array of real numbers") -> np.ndarray:
-    """`value` as an array of real numbers, not copied where it is one."""
-    library = next((root for base in type(value).__mro__ if (root := base.__module__.partition(".")[0]) in _OTHER_LIBRARIES), None)
-    if library is not None:
-        raise TypeError(f"{name} is an array of {library.removesuffix('lib')}, which is not available yet; give a NumPy array")
+    """`value` as a NumPy array of real numbers, not copied where it is an array."""
+    value = to_numpy(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
     try:
@@ -147,6 +146,13 @@ def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
     if not (isinstance(value, str) and value in names):
         raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, not {shown(value)}")
     return value
+
+
+def read_progress(progress: Any) -> Any:
+    """None, True, False or a function."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
+    return progress
 
 
 def read_nan_policy(nan_policy: Any) -> str:

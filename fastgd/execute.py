@@ -8,9 +8,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -121,7 +122,7 @@ def _compile(job: Job) -> None:
     cpu.prepare(job.problem.dtype)
 
 
-def _tasks(count: int, size: int, function) -> Iterator[Task]:
+def _tasks(count: int, size: int, function: Callable[[int, int, np.ndarray], None]) -> Iterator[Task]:
     """function(first, stop, counter) over 0 … count-1 in pieces."""
     for first in range(0, count, size):
         yield partial(function, first, min(first + size, count))
@@ -220,7 +221,9 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
     _descend(job, chunk, moments, indices, indices, control, counter)
 
 
-def _descend(job: Job, chunk: Chunk, moments, gram_index, target_index, control: Control, counter: np.ndarray) -> None:
+def _descend(
+    job: Job, chunk: Chunk, moments: Any, gram_index: np.ndarray, target_index: np.ndarray, control: Control, counter: np.ndarray
+) -> None:
     """Hand a chunk to the backend."""
     if job.plan.backend == "cpu":
         from .kernels import cpu
@@ -239,7 +242,7 @@ def _descend(job: Job, chunk: Chunk, moments, gram_index, target_index, control:
         numpy_manual.descend(chunk, control.cancel, counter)
 
 
-def _run_staged(job: Job, control: Control, go) -> None:
+def _run_staged(job: Job, control: Control, go: Callable[[Iterable[Task]], None]) -> None:
     """Groups of pairs: compress all their data, then descend all their fits."""
     from .kernels import cpu
 
@@ -261,8 +264,18 @@ def _run_staged(job: Job, control: Control, go) -> None:
         finite_gram, finite_target = moments.finite_gram(), moments.finite_target()
         eigenvalues = moments.largest_eigenvalues() if job.rates is None else None
 
-        def descend(first: int, stop: int, counter: np.ndarray, pair=pair, moments=moments, x_items=x_items, x_first=x_first,
-                    finite_gram=finite_gram, finite_target=finite_target, eigenvalues=eigenvalues) -> None:  # fmt: skip
+        def descend(
+            first: int,
+            stop: int,
+            counter: np.ndarray,
+            pair: int = pair,
+            moments: Any = moments,
+            x_items: np.ndarray = x_items,
+            x_first: int = x_first,
+            finite_gram: np.ndarray = finite_gram,
+            finite_target: np.ndarray = finite_target,
+            eigenvalues: np.ndarray | None = eigenvalues,
+        ) -> None:
             offset = pair * order.n_cells
             chunk = _make_chunk(job, first + offset, stop + offset)
             target_index = np.arange(first, stop, dtype=np.int64) // order.n_cells
@@ -275,7 +288,16 @@ def _run_staged(job: Job, control: Control, go) -> None:
         go(_tasks(len(pairs) * order.n_cells, plan.fits_per_task, descend))
 
 
-def _compress(job: Job, x_items, y_items, gram, target, exponents, control: Control, go) -> None:
+def _compress(
+    job: Job,
+    x_items: np.ndarray,
+    y_items: np.ndarray,
+    gram: np.ndarray,
+    target: np.ndarray,
+    exponents: np.ndarray,
+    control: Control,
+    go: Callable[[Iterable[Task]], None],
+) -> None:
     """Records of fits (X item, y item), in parallel over fits and, for long ones, over ranges of samples."""
     from .kernels import cpu
 

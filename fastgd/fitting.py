@@ -17,6 +17,7 @@ from .arguments import (
     read_history,
     read_nan_policy,
     read_numbers,
+    read_progress,
     read_tol,
     refuse_later_options,
     shown,
@@ -24,6 +25,7 @@ from .arguments import (
 )
 from .execute import Job, NonFiniteDataError, Outputs, algorithm_name, run
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM, n_rows
+from .kernels.update_rules import UpdateRule
 from .optimizers import find_optimizer, read_hyperparameters, read_rates
 from .plan import check_memory, choose_backend, make_plan
 from .problem import FitOrder, Problem
@@ -75,7 +77,8 @@ def fit(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
+        Features: of NumPy, torch (CPU), JAX (CPU), or any library with DLPack and the array API; lists too. Results come back in the same
+        library. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
         feature axis.
     y : array (…, n_samples)
         Targets.
@@ -171,12 +174,13 @@ def fit(
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
     propagate = read_nan_policy(nan_policy) == "propagate"
     tol = read_tol(tol)
+    progress = read_progress(progress)
     if threads is not None:
         threads = read_count(threads, "threads", 1, _MOST_THREADS)
     starts = _read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend)
     if state is not None:
-        state = _read_state(state, problem, optimizer.rule.name, backend_name, algorithm, w0, intercept0)
+        state = _read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = _order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
     plan = make_plan(
@@ -257,7 +261,7 @@ def _order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: di
     return FitOrder.of(shape, problem.X.leading, problem.y.leading)
 
 
-def _read_state(state: Any, problem: Problem, rule: str, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
+def _read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
     """The state, if it can be continued with these data and options."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
@@ -267,13 +271,18 @@ def _read_state(state: Any, problem: Problem, rule: str, backend: str, algorithm
     if not (isinstance(algorithm, str) and algorithm == "auto"):
         raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
     for what, has, needs in (
-        ("optimizer", state.optimizer, rule),
+        ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
         ("dtype", state.dtype, str(problem.dtype)),
         ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
     ):
         if has != needs:
             raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
+    leading, size = np.shape(state.epoch), problem.n_parameters
+    for name, needs in (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ())):
+        if np.shape(getattr(state, name)) != leading + needs:
+            has = np.shape(getattr(state, name))
+            raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
     known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
     if not np.isin(state.algorithm, known).all():
         wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])
@@ -300,7 +309,7 @@ def _algorithm_of(state: State | None, algorithm: str) -> str:
 def _result(job: Job, out: Outputs) -> FitResult:
     """Arrays in the order of computation -> the user's shapes."""
     problem, order = job.problem, job.order
-    d = problem.n_features
+    d, wrap = problem.n_features, job.problem.library.wrap
 
     def split(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         restored = order.restore(parameters)
@@ -312,7 +321,8 @@ def _result(job: Job, out: Outputs) -> FitResult:
     if job.every:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
         history_w, history_intercept = split(out.history_w)
-        recorded = History(epoch, history_w, order.restore(out.history_loss), history_intercept)
+        history_intercept = None if history_intercept is None else wrap(history_intercept)
+        recorded = History(epoch, wrap(history_w), wrap(order.restore(out.history_loss)), history_intercept)
     if job.rates is not None:
         rates = np.broadcast_to(job.rates, order.shape).copy()
     else:
@@ -330,17 +340,17 @@ def _result(job: Job, out: Outputs) -> FitResult:
         dtype=str(problem.dtype),
     )
     return FitResult(
-        w=w[()],
-        loss=order.restore(out.loss)[()],
-        epochs=order.restore(out.epochs)[()],
-        status=status if order.shape else Status(int(status)),
-        n_used=np.full(order.shape, problem.n_samples)[()],
-        lr=rates[()],
+        w=wrap(w[()]),
+        loss=wrap(order.restore(out.loss)[()]),
+        epochs=wrap(order.restore(out.epochs)[()]),
+        status=wrap(status) if order.shape else Status(int(status)),
+        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
+        lr=wrap(rates[()]),
         backend=job.plan.backend,
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=job.plan.explanation,
         state=state,
-        intercept=None if intercept is None else intercept[()],
+        intercept=None if intercept is None else wrap(intercept[()]),
         history=recorded,
         _one_feature=problem.one_feature,
     )

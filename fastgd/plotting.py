@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import counted, read_array, shown
+from .arrays import with_numpy_arrays
 
 _MOST_LINES = 100
 _MOST_FITS = 20_000  # of which quantiles are taken
@@ -63,6 +64,7 @@ def plot_loss(result: Any, ax: Any) -> Any:
     if result.history is None:
         raise ValueError("the fit kept no history of its losses: fit(..., history=True) keeps every epoch, history=k every k-th")
     axes = _axes(ax)
+    result = with_numpy_arrays(result)
     epoch = np.asarray(result.history.epoch)
     loss = np.asarray(result.history.loss)
     n_fits, n_rows = math.prod(loss.shape[:-1]), loss.shape[-1]
@@ -153,6 +155,7 @@ def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | 
 
 def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
     """The picture of `FitResult.plot_fit`."""
+    result = with_numpy_arrays(result)
     place = _read_fit(fit, np.shape(result.loss))
     w = np.asarray(result.w)[place]
     intercept = 0.0 if result.intercept is None else np.asarray(result.intercept)[place]

@@ -88,8 +88,6 @@ class Progress:
     """Shows how far a call has come: a callback, a bar of rich's, or nothing."""
 
     def __init__(self, option: Any, total: int, description: str, control: Control) -> None:
-        if option is not None and not isinstance(option, bool) and not callable(option):
-            raise TypeError(f"progress must be None, True, False or a function of (done, total), not {option!r}")
         self._callback = option if callable(option) else None
         self._wanted = option if isinstance(option, bool) else None
         self._total = max(total, 1)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import MOST, broadcast, counted, read_array, shown, without_repeats
+from .arrays import Library, library_of
 
 
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
@@ -53,7 +54,7 @@ class Items:
             part = self.array[index].reshape(stop - first, *self.item)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
             part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
-        part = part.view()
+        part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
         part.flags.writeable = False
         return part
 
@@ -106,6 +107,7 @@ class Problem:
     one_feature: bool  # X was 1-D: results have no feature axis
     intercept: bool
     dtype: np.dtype
+    library: Library  # that the data came in, and the results go back in
 
     @property
     def n_parameters(self) -> int:
@@ -142,6 +144,7 @@ class Problem:
         """Check the user's data and lay them out."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
+        library = library_of(X=X, y=y)
         X, y = read_array(X, "X"), read_array(y, "y")
         _check_shapes(X, y)
         one_feature = X.ndim == 1
@@ -171,6 +174,7 @@ class Problem:
             one_feature,
             bool(intercept),
             chosen,
+            library,
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import counted, shown
+from .arrays import with_numpy_arrays
 
 _MOST_COEFFICIENTS = 20  # of a single fit, in a summary
 _MOST_IN_REPR = 4
@@ -85,6 +86,7 @@ def _n_fits(shape: tuple[int, ...]) -> str:
 
 def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
     """A heading, and rows of (what, text)."""
+    result = with_numpy_arrays(result)
     told = feature_names(result, features)
     loss = np.asarray(result.loss)
     single = loss.ndim == 0
@@ -127,6 +129,7 @@ def html_table(result: Any, names: Sequence[str]) -> str:
 
 def short(result: Any, names: Sequence[str]) -> str:
     """The text of `repr(result)`: one line."""
+    result = with_numpy_arrays(result)
     loss = np.asarray(result.loss)
     computed = f"{result.backend}, {result.algorithm}"
     if loss.ndim:
@@ -151,6 +154,7 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
     """The frame of `FitResult.to_frame`."""
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
+    result = with_numpy_arrays(result)
     told = feature_names(result, features)
     columns = _frame_columns(result, names, told if features is None else [f"w_{name}" for name in told])
     try:

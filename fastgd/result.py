@@ -16,6 +16,7 @@ import numpy as np
 
 from . import plotting, reading, storage
 from .arguments import broadcast, read_array
+from .arrays import library_of
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
@@ -113,7 +114,7 @@ class FitResult:
     epochs : ndarray (…) of int
         Epochs run by this call: until convergence, or the first row that is not finite.
     status : ndarray (…) of int8
-        Values of `Status`.
+        Values of `Status`; a `Status` itself for a single fit.
     n_used : ndarray (…) of int
         Samples used.
     lr : ndarray (…) of float64
@@ -167,6 +168,7 @@ class FitResult:
         >>> result.predict([5.0]).round(3)
         array([10.])
         """
+        wrap = library_of(X=X, w=self.w).wrap
         X = read_array(X, "X")
         w = np.asarray(self.w)
         n_last = 1 if self._one_feature else 2
@@ -176,15 +178,16 @@ class FitResult:
         if not self._one_feature and X.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
-        prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
-        return prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None]
+        with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
+            prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
+            return wrap(prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.
 
         The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``, ``state.w``, ``history.loss``, …). It holds
         no pickles, and a checksum of every byte. It appears whole or not at all: when the process is killed, an older file of that name
-        stays as it was.
+        stays as it was. Arrays of another library are saved, and loaded, as NumPy's.
 
         Parameters
         ----------

@@ -35,6 +35,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from .arguments import read_count
+from .arrays import with_numpy_arrays
 
 FORMAT = 1
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that a file may unpack to, however small it is
@@ -54,7 +55,7 @@ _UNREADABLE = (
 def write_file(path: str | os.PathLike[str], value: Any) -> None:
     """Write a dataclass of arrays, numbers, strings and further dataclasses; the file at `path` is replaced whole or not at all."""
     arrays: dict[str, np.ndarray] = {}
-    described = {"format": FORMAT, "content": _describe(value, "", arrays)}
+    described = {"format": FORMAT, "content": _describe(with_numpy_arrays(value), "", arrays)}
     text = json.dumps(described, indent=1).encode()
     if len(text) > _MOST_DESCRIPTION:
         raise ValueError(f"the text of the result takes {len(text):,} bytes; a file can hold {_MOST_DESCRIPTION:,}")

@@ -32,7 +32,9 @@ def first_difference(a: np.ndarray, b: np.ndarray) -> str:
 
 def optimizer(cells: list[dict]) -> fastgd.SGD:
     """One SGD for many cells: an array per hyperparameter."""
-    return fastgd.SGD(**{name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in arbiter.HYPER.items()})
+    return fastgd.SGD(
+        **{name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in arbiter.HYPER.items()}
+    )
 
 
 def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None) -> list:
@@ -85,7 +87,9 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
         assert same_bits(result.loss[i], run.loss[-1]), told
         assert same_bits(result.w[i], run.w[-1, : X.shape[1]]), told
         assert same_bits(result.state.w[i], run.state.w), f"state, {told}: {first_difference(result.state.w[i], run.state.w)}"
-        assert same_bits(result.state.slots[i], run.state.slots), f"slots, {told}: {first_difference(result.state.slots[i], run.state.slots)}"
+        assert same_bits(result.state.slots[i], run.state.slots), (
+            f"slots, {told}: {first_difference(result.state.slots[i], run.state.slots)}"
+        )
         assert result.state.epoch[i] == run.state.steps, told
         assert fastgd.State.algorithm_names[result.state.algorithm[i]] == run.state.algorithm, told
         assert same_bits(result.lr[i], np.float64(run.lr)), f"lr, {told}: {result.lr[i]!r} and {run.lr!r}"

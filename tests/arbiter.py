@@ -545,7 +545,7 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
         dtype=None, moments: Moments | None = None) -> Run:  # fmt: skip
-    """One fit by SGD. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None for the safe rate; moments: of these data, if at hand."""
+    """One fit by SGD. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand."""
     T = format_of(np.asarray(X), dtype)
     X, y = np.asarray(X, T.name), np.asarray(y, T.name)
     n, d = X.shape

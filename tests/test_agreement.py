@@ -164,8 +164,9 @@ def _first(values):
 def _assert_same_overflow(got, expected, what):
     """The first non-finite row is torch's; the first NaN is torch's or a neighbour.
 
-    inf turns into NaN where +inf meets -inf inside a sum. In the epoch where products overflow it depends on the order in which torch's BLAS
-    adds, and on its use of fma, whether they meet (of 732 histories the first NaN was one epoch off in 24 for the loss and in 9 for w).
+    inf turns into NaN where +inf meets -inf inside a sum. In the epoch where products overflow it depends on the order in which
+    torch's BLAS adds, and on its use of fma, whether they meet (of 732 histories the first NaN was one epoch off in 24 for the loss
+    and in 9 for w).
     """
     assert got[0] == expected[0], what
     assert (got[1] is None) == (expected[1] is None), what

@@ -115,7 +115,9 @@ def test_safe_rate(name, d, intercept):
     X, y = make_data(d + 70, d, name, KINDS[k % len(KINDS)])
     hyper = {"weight_decay": (0.0, 0.25)[k // 2 % 2], "momentum": 0.5 * (k % 2)}
     for algorithm in ("moments", "stream") if d <= 8 else ("auto",):
-        compare(X, y, [{"hyper": hyper}], epochs=4 if d <= 8 else 1, intercept=intercept, reduction=("mean", "sum")[d % 2], algorithm=algorithm)
+        compare(
+            X, y, [{"hyper": hyper}], epochs=4 if d <= 8 else 1, intercept=intercept, reduction=("mean", "sum")[d % 2], algorithm=algorithm
+        )
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])

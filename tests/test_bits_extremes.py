@@ -139,7 +139,10 @@ def test_float64_across_the_range(exponent_x, exponent_y):
 @pytest.mark.parametrize("exponent_y", [-44, -20, 0, 19, 38])
 def test_float32_across_the_range(exponent_x, exponent_y):
     rng = np.random.default_rng(25)
-    X, y = (rng.uniform(-2, 2, (70, 2)) * 10.0**exponent_x).astype(np.float32), (rng.uniform(-2, 2, 70) * 10.0**exponent_y).astype(np.float32)
+    X, y = (
+        (rng.uniform(-2, 2, (70, 2)) * 10.0**exponent_x).astype(np.float32),
+        (rng.uniform(-2, 2, 70) * 10.0**exponent_y).astype(np.float32),
+    )
     rate = arbiter.safe_rate(arbiter.compress(X, y))
     in_both(X, y, [{"lr": rate}, {"lr": 1.5 * rate, "w0": [1e-3, 1.0], "hyper": {"momentum": 0.5}}], epochs=4)
     compare(X, y, [{}], epochs=3)
@@ -177,7 +180,14 @@ def test_nothing_in_a_column_or_in_y(name, n):
     zero_column = X.copy()
     zero_column[:, 0] = 0
     cells = [{"lr": 0.3, "w0": [0.5, -2]}, {"lr": 0.1, "w0": [0, 0], "hyper": {"momentum": 0.9}}][: 1 + (n < 4096)]
-    for features, target in ((X, 0 * y), (zero_column, y), (zero_column, 0 * y), (0 * X, y), (0 * X, 0 * y), (-0.0 * abs(X), -0.0 * abs(y))):
+    for features, target in (
+        (X, 0 * y),
+        (zero_column, y),
+        (zero_column, 0 * y),
+        (0 * X, y),
+        (0 * X, 0 * y),
+        (-0.0 * abs(X), -0.0 * abs(y)),
+    ):
         in_both(features, target, cells, epochs=4)
     big = X * {"float32": 1e15, "float64": 1e120}[name]
     in_both(big, 0 * y, [{"lr": 0.3 / abs(big).max() ** 2, "w0": [1 / abs(big).max(), 0]}], epochs=4)

@@ -50,8 +50,18 @@ def clean_and_poisoned(name, poison, **settings):
     return clean, fastgd.fit(X, y, **settings)
 
 
-WAYS = [{}, {"algorithm": "moments"}, {"algorithm": "stream"}, {"lr": None}, {"lr": None, "algorithm": "stream"}, {"intercept": True}, {"threads": 3},
-        {"lr": np.array([0.05, 0.1, 0.2])[:, None]}, {"tol": 1e-3}, {"optimizer": fastgd.SGD(momentum=0.9)}]  # fmt: skip
+WAYS = [
+    {},
+    {"algorithm": "moments"},
+    {"algorithm": "stream"},
+    {"lr": None},
+    {"lr": None, "algorithm": "stream"},
+    {"intercept": True},
+    {"threads": 3},
+    {"lr": np.array([0.05, 0.1, 0.2])[:, None]},
+    {"tol": 1e-3},
+    {"optimizer": fastgd.SGD(momentum=0.9)},
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,7 +136,10 @@ def test_rates_that_diverge_harm_nobody_else(name):
     diverged = result.status == Status.DIVERGED
     assert 5 < diverged.sum() < 36
     assert (np.diff(diverged.astype(int)) >= 0).all()
-    first = [int(np.argmin(np.isfinite(loss) & np.isfinite(w).all(axis=1))) for loss, w in zip(result.history.loss, result.history.w, strict=True)]
+    first = [
+        int(np.argmin(np.isfinite(loss) & np.isfinite(w).all(axis=1)))
+        for loss, w in zip(result.history.loss, result.history.w, strict=True)
+    ]
     assert result.epochs.tolist() == [f if d else 40 for f, d in zip(first, diverged, strict=True)]
     for i in range(0, 41, 5):
         assert_same(fastgd.fit(X, y, lr=lr[i], epochs=40, history=True), result, lambda values, i=i: values[i])

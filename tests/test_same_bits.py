@@ -1,4 +1,4 @@
-"""One fit has the same bits in any company, layout, chunk, number of threads; ten epochs are four and six more."""
+"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of threads."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ from fastgd.kernels import cpu
 from tests.against_arbiter import bits, same_bits
 
 NAMES = ["float32", "float64"]
-OPTIONS = (
-    {},
-    {"momentum": 0.9},
-    {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
-    {"momentum": 0.5, "nesterov": True},
-    {"maximize": True, "weight_decay": 0.01},
-)
 
 
 def make(m, n, d, name, seed=0):
@@ -34,7 +27,14 @@ def make(m, n, d, name, seed=0):
 def parts_of(result) -> dict[str, np.ndarray]:
     """All numbers of a result, leading axes first."""
     state, history = result.state, result.history
-    parts = {"w": result.w, "loss": result.loss, "epochs": result.epochs, "status": np.asarray(result.status, np.int8), "lr": result.lr, "intercept": result.intercept}
+    parts = {
+        "w": result.w,
+        "loss": result.loss,
+        "epochs": result.epochs,
+        "status": np.asarray(result.status, np.int8),
+        "lr": result.lr,
+        "intercept": result.intercept,
+    }
     parts |= {f"state.{name}": getattr(state, name) for name in ("w", "slots", "epoch", "algorithm", "status")}
     if history is not None:
         parts |= {"history.w": history.w, "history.loss": history.loss, "history.intercept": history.intercept}
@@ -53,7 +53,9 @@ def digest(result) -> str:
     """One hash of all numbers."""
     sha = hashlib.sha256()
     for name, value in sorted(parts_of(result).items()):
-        sha.update(name.encode() + str(value.shape).encode() + (bits(value) if value.dtype.kind == "f" else np.ascontiguousarray(value)).tobytes())
+        sha.update(
+            name.encode() + str(value.shape).encode() + (bits(value) if value.dtype.kind == "f" else np.ascontiguousarray(value)).tobytes()
+        )
     return sha.hexdigest()
 
 
@@ -307,96 +309,3 @@ def test_a_cell_of_a_sweep_is_the_same_fit_alone(name, algorithm, data, lr, mome
     for index in np.ndindex(shape):
         alone = fastgd.fit(X[index], y[index], lr=rates[index], w0=start[index], optimizer=fastgd.SGD(momentum=momenta[index]), **settings)
         assert_same(alone, together, lambda values, index=index: values[index])
-
-
-# ----------------------------------------------------------------------------------------------------------- history and resuming
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("case", CASES)
-def test_history_changes_nothing(case, name):
-    settings, _ = CASES[case]
-    whole = fit_case(case, name)
-    without = fit_case(case, name, history=False)
-    assert without.history is None
-    recorded = {"history.w", "history.loss", "history.intercept"}
-    assert_same(without, whole)
-    for every in (1, 2, 3, settings["epochs"], settings["epochs"] + 5, 7):
-        some = fit_case(case, name, history=every)
-        assert_same(some, whole, leave_out=recorded)
-        rows = [*range(0, settings["epochs"], every), settings["epochs"]]
-        assert some.history.epoch.tolist() == rows
-        for field in ("w", "loss", "intercept"):
-            at = getattr(whole.history, field)[:, rows]
-            assert same_bits(getattr(some.history, field), at)
-
-
-def continued(X, y, cuts, *, algorithm, **settings):
-    """The fit in pieces, and the joined histories."""
-    result, losses, ws = None, [], []
-    for k, epochs in enumerate(cuts):
-        how = {"algorithm": algorithm} if k == 0 else {"state": result.state}
-        result = fastgd.fit(X, y, epochs=epochs, history=True, **how, **settings)
-        losses.append(result.history.loss[..., (k > 0) :])
-        ws.append(result.history.w[..., (k > 0) :, :])
-    return result, np.concatenate(losses, axis=-1), np.concatenate(ws, axis=-2)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("algorithm", ["auto", "moments", "stream"])
-@pytest.mark.parametrize("hyper", OPTIONS, ids=str)
-@pytest.mark.parametrize("lr", [None, 1e-2, 1e3], ids=str)
-def test_ten_epochs_are_four_and_six(name, algorithm, hyper, lr):
-    X, y = make(5, 40, 3, name, 13)
-    settings = {"lr": lr, "optimizer": fastgd.SGD(**hyper), "intercept": True, "algorithm": algorithm}
-    whole = fastgd.fit(X, y, epochs=10, history=True, **settings)
-    for cuts in ((4, 6), (0, 10), (10, 0), (1, 1, 8), (3, 3, 4)):
-        result, losses, ws = continued(X, y, cuts, **settings)
-        assert same_bits(losses, whole.history.loss)
-        assert same_bits(ws, whole.history.w)
-        assert_same(result, whole, leave_out={"epochs", "status", "state.status", "history.w", "history.loss", "history.intercept"})
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("factor", [1e2, 1e6, "omega"])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-def test_cut_anywhere_around_the_overflow(name, factor, momentum):
-    X, y = make(3, 40, 2, name, 14)
-    omega = {"float32": 2.0**120, "float64": 2.0**1000}[name]
-    epochs = {1e2: 24 if name == "float32" else 160, 1e6: 60, "omega": 6}[factor]
-    settings = {"lr": omega * 4 if factor == "omega" else factor, "optimizer": fastgd.SGD(momentum=momentum), "algorithm": "moments"}
-    whole = fastgd.fit(X, y, epochs=epochs, history=True, **settings)
-    assert (whole.status == fastgd.Status.DIVERGED).all()
-    cuts = range(0, epochs + 1, 1 if epochs <= 60 else 7)
-    for cut in cuts:
-        result, losses, ws = continued(X, y, (cut, epochs - cut), **settings)
-        assert same_bits(losses, whole.history.loss), cut
-        assert same_bits(ws, whole.history.w), cut
-        assert_same(result, whole, leave_out={"epochs", "history.w", "history.loss"})
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("algorithm", ["moments", "stream"])
-@pytest.mark.parametrize("momentum", [0.0, 0.5])
-def test_cut_anywhere_with_tol(name, algorithm, momentum):
-    """A fit that has converged stays where it is when it is continued."""
-    X, y = make(9, 30, 2, name, 15)
-    settings = {"lr": None, "tol": 1e-2, "optimizer": fastgd.SGD(momentum=momentum), "algorithm": algorithm}
-    whole = fastgd.fit(X, y, epochs=25, history=True, **settings)
-    assert len(set(whole.epochs.tolist())) > 2
-    for cut in range(26):
-        result, losses, ws = continued(X, y, (cut, 25 - cut), **settings)
-        assert same_bits(losses, whole.history.loss), cut
-        assert same_bits(ws, whole.history.w), cut
-        assert_same(result, whole, leave_out={"epochs", "history.w", "history.loss"})
-
-
-def test_a_converged_fit_goes_on_when_tol_is_left_out():
-    X, y = make(4, 30, 2, "float64", 16)
-    first = fastgd.fit(X, y, lr=1e-3, epochs=50, tol=0.3)
-    assert (first.status == fastgd.Status.CONVERGED).any()
-    then = fastgd.fit(X, y, lr=1e-3, epochs=5, state=first.state, history=True)
-    assert (then.status == fastgd.Status.COMPLETED).all()
-    free = fastgd.fit(X, y, lr=1e-3, epochs=60, history=True)
-    for i in range(4):
-        assert same_bits(then.history.loss[i], free.history.loss[i, first.epochs[i] : first.epochs[i] + 6])

@@ -138,8 +138,17 @@ def test_fma_rounds_once(name):
 def test_fma_keeps_subnormals_and_non_finite_numbers(name):
     smallest = float(np.finfo(name).smallest_subnormal)
     largest = float(np.finfo(name).max)
-    cases = [(smallest, 1.0, 0.0), (smallest, 0.5, smallest), (largest, 2.0, -largest), (np.inf, 1.0, -np.inf), (0.0, np.inf, 1.0), (-0.0, 1.0, -0.0),
-             (-0.0, 1.0, 0.0), (largest, largest, -np.inf), (np.nan, 0.0, 1.0)]  # fmt: skip
+    cases = [
+        (smallest, 1.0, 0.0),
+        (smallest, 0.5, smallest),
+        (largest, 2.0, -largest),
+        (largest, largest, -np.inf),
+        (np.inf, 1.0, -np.inf),
+        (0.0, np.inf, 1.0),
+        (-0.0, 1.0, -0.0),
+        (-0.0, 1.0, 0.0),
+        (np.nan, 0.0, 1.0),
+    ]
     for a, b, c in cases:
         out = np.empty(LANES, name)
         fused(*(np.full(LANES, value, name) for value in (a, b, c)), out)
