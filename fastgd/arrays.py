@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,21 @@ def to_numpy(value: Any, name: str) -> Any:
             library = type(value).__module__.partition(".")[0]
             raise TypeError(f"{name}, an array of {library}, cannot be shared with NumPy: {error}") from None
     return value
+
+
+def with_numpy_arrays(value: Any) -> Any:
+    """A dataclass whose arrays, and those of the dataclasses in it, are NumPy's; the same object where they are already."""
+    changed = {}
+    for field in fields(value):
+        old = getattr(value, field.name)
+        new = old
+        if is_dataclass(old):
+            new = with_numpy_arrays(old)
+        elif hasattr(old, "__dlpack__") and not isinstance(old, np.ndarray | np.generic):
+            new = np.asarray(to_numpy(old, field.name))
+        if new is not old:
+            changed[field.name] = new
+    return replace(value, **changed) if changed else value
 
 
 def _from_torch(value: Any, name: str) -> np.ndarray:

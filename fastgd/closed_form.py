@@ -74,7 +74,7 @@ def solve(
     Returns
     -------
     FitResult
-        As from `fit`, with epochs 0, lr None, and for every fit
+        As from `fit`, with epochs 0, lr NaN, and for every fit
 
         * ``rank``: of [X 1], with rows √λ·I below it where there is a weight_decay; 0 where the data are invalid.
         * ``condition``: Stewart's largest collinearity index: 1/condition is the smallest relative change of one column that makes the
@@ -303,7 +303,7 @@ def _result(job: _Job) -> FitResult:
         epochs=wrap(epochs[()]),
         status=wrap(status) if order.shape else Status(int(status)),
         n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
-        lr=None,
+        lr=wrap(np.full(order.shape, math.nan)[()]),
         backend="cpu",
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=explanation,

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from . import testing
+from .demo_picture import Countries, draw_countries
 from .environment import kernel_cache
 from .fitting import fit
 from .plan import BACKENDS, available_threads, why_unavailable
-from .plotting import Countries, draw_countries
 from .result import FitResult
 from .verification.bound import Agreement, check_history, propagated_bound
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .kernels.chunk import ALGORITHMS, AUTOGRAD, COMPLETED, CONVERGED, INVALID_DATA, MOMENTS, STREAM, Chunk, n_rows
+from .kernels.chunk import ALGORITHMS, AUTOGRAD, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, Chunk, n_rows
 from .kernels.update_rules import UpdateRule
 from .plan import MOMENTS_BYTES, PIECE_NS, Plan
 from .pool import Control, Progress, Task, run_tasks
@@ -154,8 +154,9 @@ def _make_chunk(job: Job, first: int, stop: int) -> Chunk:
         out.slots[part] = order.pick(job.state.slots, fits, 2)
         out.steps[part] = order.pick(job.state.epoch, fits)
         out.algorithm[part] = order.pick(job.state.algorithm, fits)
-        stays = (order.pick(job.state.status, fits) == CONVERGED) & (job.tol >= 0)
-        out.status[part] = np.where(stays, CONVERGED, COMPLETED)
+        status = order.pick(job.state.status, fits)
+        goes_on = (status != DIVERGED) & ((status != CONVERGED) | (job.tol < 0))
+        out.status[part] = np.where(goes_on, COMPLETED, status)
     rates = np.empty(len(fits)) if job.rates is None else order.pick(job.rates, fits)
     return Chunk(
         X=problem.X.take(x_first, int(x_index.max()) + 1),
@@ -225,7 +226,7 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
         invalid = ~(finite_x[chunk.x_index] & finite_y[chunk.y_index])
     _mark_invalid(job, chunk, invalid)
     if job.rates is None and moments is not None:
-        _safe_rates(job, moments.largest_eigenvalues(), chunk, first)
+        _safe_rates(job, moments.largest_eigenvalues(0, stop - first, control.cancel), chunk, first)
     _descend(job, chunk, moments, indices, indices, control, counter)
 
 
@@ -276,7 +277,7 @@ def _run_staged(job: Job, control: Control, go: Run) -> None:
     order, plan = job.order, job.plan
     for pair, moments, grams in compress_groups(job.problem, order, plan, control, go):
         finite_gram, finite_target = moments.finite_gram(), moments.finite_target()
-        eigenvalues = moments.largest_eigenvalues() if job.rates is None else None
+        eigenvalues = _largest_eigenvalues(moments, job.problem.n_parameters, control, go) if job.rates is None else None
 
         def descend(
             first: int,
@@ -299,6 +300,17 @@ def _run_staged(job: Job, control: Control, go: Run) -> None:
             _descend(job, chunk, moments, gram_index, target_index, control, counter)
 
         go(cut(len(grams) * order.n_cells, plan.fits_per_task, descend))
+
+
+def _largest_eigenvalues(moments: Any, size: int, control: Control, go: Callable) -> np.ndarray:
+    """λ_max of every Gram record, in parallel."""
+    result = np.empty(len(moments.gram))
+
+    def find(first: int, stop: int, counter: np.ndarray) -> None:
+        result[first:stop] = moments.largest_eigenvalues(first, stop, control.cancel)
+
+    go(cut(len(result), max(1, int(PIECE_NS / (20 * size**3))), find))
+    return result
 
 
 def _compress(

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -66,18 +67,19 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         finally:
             finished[worker].set()
 
-    started = 0
+    threads = [threading.Thread(target=work, args=(worker,), name=f"fastgd-{worker}", daemon=True) for worker in range(workers)]
     try:
-        for worker in range(workers):
-            threading.Thread(target=work, args=(worker,), name=f"fastgd-{worker}", daemon=True).start()
-            started += 1
+        for thread in threads:
+            thread.start()
         for event in finished:
             while not event.wait(WAIT):
                 watch()
     except BaseException:
         control.cancel[0] = 1
-        for event in finished[:started]:
-            event.wait()
+        for thread, event in zip(threads, finished, strict=True):
+            while thread.ident is not None and not event.is_set():
+                with suppress(KeyboardInterrupt):  # pressed again: the workers are stopping
+                    event.wait()
         raise
     if errors:
         raise errors[0]

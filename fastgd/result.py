@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from . import plotting, reading, storage
 from .arguments import broadcast, read_array
 from .arrays import library_of
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
@@ -80,6 +87,18 @@ class State:
     dtype: str
 
 
+@functools.cache
+def _own_version() -> str:
+    return importlib.metadata.version("fastgd")
+
+
+def _versions() -> dict[str, str]:
+    """Versions of fastgd, Python, and the libraries that are loaded."""
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "numba", "torch", "cupy")}
+    loaded = {name: str(version) for name, version in found.items() if version is not None}
+    return {"fastgd": _own_version(), "python": platform.python_version(), **loaded}
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class FitResult:
     """The fits, their losses and what became of each.
@@ -99,7 +118,7 @@ class FitResult:
     n_used : ndarray (…) of int
         Samples used.
     lr : ndarray (…) of float64
-        The learning rate that was used; None from `solve`.
+        The learning rate that was used; NaN from `solve`.
     backend, algorithm : str
         What computed it. Single fits may have been computed otherwise: see ``state.algorithm``.
     explanation : str
@@ -112,6 +131,8 @@ class FitResult:
         Only from `solve`: how much a relative change of the data may be enlarged in w; see there.
     ill_conditioned : ndarray (…) of bool, or None
         Only from `solve`: whether the data determine fewer than half of their own digits of w; see there.
+    versions : dict
+        Versions of fastgd, Python and the libraries that were loaded when the fit was made.
     """
 
     w: Any
@@ -129,6 +150,7 @@ class FitResult:
     rank: Any = None
     condition: Any = None
     ill_conditioned: Any = None
+    versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
 
     def predict(self, X: Any) -> np.ndarray:
@@ -169,11 +191,172 @@ class FitResult:
             prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
             return wrap(prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None])
 
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.
+
+        The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``, ``state.w``, ``history.loss``, …). It holds
+        no pickles, and a checksum of every byte. It appears whole or not at all: when the process is killed, an older file of that name
+        stays as it was. Arrays of another library are saved, and loaded, as NumPy's.
+
+        Parameters
+        ----------
+        path : str or path
+            Where to, exactly: no ending is added. ``.npz`` is a good one.
+
+        Raises
+        ------
+        OSError
+            When the file cannot be written; an older one of that name stays.
+        ValueError
+            When there is something of that name that is not an ordinary file.
+
+        Examples
+        --------
+        >>> import fastgd, numpy, os, tempfile
+        >>> folder = tempfile.TemporaryDirectory()
+        >>> path = os.path.join(folder.name, "line.npz")
+        >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
+        >>> result.save(path)
+        >>> again = fastgd.load(path)
+        >>> bool(again.w == result.w)
+        True
+        >>> further = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20, state=again.state)
+        >>> with numpy.load(path) as arrays:
+        ...     round(float(arrays["w"]), 3)
+        2.0
+        >>> folder.cleanup()
+        """
+        storage.write_file(path, self)
+
+    def summary(self, features: Sequence[str] | None = None) -> str:
+        """What became of the fits, in a few lines.
+
+        Parameters
+        ----------
+        features : sequence of str, optional
+            Names of the features; default w_0, w_1, …
+
+        Returns
+        -------
+        str
+            Number of fits, statuses, losses, epochs, learning rates, and what computed it and why; w and the intercept of a single fit.
+
+        Examples
+        --------
+        >>> import fastgd
+        >>> print(fastgd.fit([[1.0], [2], [3], [4]], [2.0, 4, 6, 8], lr=0.1, epochs=5).summary(["dose"]))  # doctest: +ELLIPSIS
+        1 fit of 1 feature by sgd
+          status     COMPLETED
+          dose       2.0625
+          loss       0.0292969
+          epochs     5
+          lr         0.1
+          samples    4
+          computed   cpu: the data are NumPy arrays; moments: n_samples 4 > 2 · n_features 1; ...
+        """
+        return reading.summarize(self, _STATUS_NAMES, features)
+
+    def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
+        """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
+
+        Parameters
+        ----------
+        library : str, default "pandas"
+            Which kind: "pandas", "polars", "pyarrow", or another one that narwhals makes from columns.
+        features : sequence of str, optional
+            Names of the features, for the columns ``w_<name>``; default w_0, w_1, …
+
+        Returns
+        -------
+        data frame of that library
+            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none for a single fit), ``w_0`` … (``w``
+            when X was 1-D), ``intercept``, and ``loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
+
+        Raises
+        ------
+        ImportError
+            When narwhals or the library is not installed.
+
+        Examples
+        --------
+        >>> import fastgd
+        >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=[0.1, 0.5], epochs=100)
+        >>> result.to_frame("polars").columns
+        ['fit', 'w', 'loss', 'epochs', 'status', 'n_used', 'lr']
+        >>> list(result.to_frame()["status"])
+        ['COMPLETED', 'COMPLETED']
+        """
+        return reading.make_frame(self, _STATUS_NAMES, library, features)
+
+    def plot_loss(self, ax: Any = None) -> Any:
+        """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
+
+        Up to 100 fits are drawn as lines; of more, the median and the bands that hold 50 % and 90 % of them. A loss of zero or that is not
+        finite has no place on a log scale: its line ends there, and it counts as above all others in the bands.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError
+            When the fit kept no history.
+        ImportError
+            When matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import fastgd
+        >>> axes = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=[0.01, 0.1], epochs=20, history=True).plot_loss()
+        >>> axes.get_ylabel()
+        'loss (mean squared residual)'
+        """
+        return plotting.plot_loss(self, ax)
+
+    def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
+        """Draw one fit beside its data: data and line for one feature, predicted against observed values for several.
+
+        Parameters
+        ----------
+        X, y : array
+            The data, as they were given to `fit`, or those of this one fit alone.
+        fit : int or tuple of int, default 0
+            Which fit: its place in the flattened leading axes, or its index along each.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        ValueError, IndexError
+            When X or y are not of the fit's shape, or there is no such fit.
+        ImportError
+            When matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import fastgd
+        >>> X, y = [1.0, 2, 3, 4], [2.1, 3.9, 6.2, 7.8]
+        >>> axes = fastgd.fit(X, y, intercept=True, epochs=500).plot_fit(X, y)
+        >>> len(axes.lines)
+        2
+        """
+        return plotting.plot_fit(self, X, y, fit, ax)
+
     def __repr__(self) -> str:
-        status = np.atleast_1d(self.status).ravel()
-        counts = np.bincount(status, minlength=len(Status))
-        told = ", ".join(f"{count:,} {Status(code).name}" for code, count in enumerate(counts) if count)
-        loss = np.asarray(self.loss, dtype=float)
-        finite = loss[np.isfinite(loss)]
-        losses = f"median loss {np.median(finite):.6g}" if finite.size else "no finite loss"
-        return f"FitResult({status.size:,} fit{'s' * (status.size != 1)}: {told}; {losses}; {self.backend}, {self.algorithm})"
+        return reading.short(self, _STATUS_NAMES)
+
+    def _repr_html_(self) -> str:
+        return reading.html_table(self, _STATUS_NAMES)
+
+
+_STATUS_NAMES = tuple(status.name for status in Status)

@@ -46,7 +46,7 @@ class Chunk:
     slots: np.ndarray  # (m, n_slots, D) float64
     steps: np.ndarray  # (m,) int64: updates made since the slots were empty
     algorithm: np.ndarray  # (m,) int8: which algorithm the fit is computed by
-    status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), INVALID_DATA or COMPLETED; out: what happened
+    status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), DIVERGED (before), INVALID_DATA or COMPLETED
     # results, to be filled
     w_out: np.ndarray  # (m, D) T
     loss: np.ndarray  # (m,) T: the loss at w_out

@@ -398,7 +398,7 @@ def moments_epoch_float32(moments: Moments, w: Sequence[float], reduction: str) 
 
 def moments_epoch_float64(moments: Moments, w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
     hi, lo, k, D, n, fma = moments.hi, moments.lo, moments.exponents, moments.D, float(moments.n), fma64
-    k_y = max(k[:D]) if hi[D][D] == 0 else k[D]
+    k_y = 0 if hi[D][D] == 0 else k[D]
     minus_c = [(-hi[j][D], -lo[j][D]) for j in range(D)]
     scaled_w = [scale(w[j], k[j] - k_y) for j in range(D)]
 

@@ -31,7 +31,7 @@ class Mutant:
 
 
 AGREEMENT = ("tests/test_agreement.py",)
-BITS = ("tests/test_bits.py",)
+BITS = ("tests/test_bits.py", "tests/test_bits_extremes.py")
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 MUTANTS = (
     Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),

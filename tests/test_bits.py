@@ -121,6 +121,16 @@ def test_safe_rate(name, d, intercept):
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
+def test_safe_rate_of_columns_of_one_length_that_are_all_but_orthogonal(name):
+    """XᵀX = I + 2^-k off the diagonal: what is still rotated shows, λ = 1 + 2^-k, until 2^-56 of the largest is left as it is."""
+    rates = []
+    for k in range(30, 60):
+        X = np.array([[1, 2.0**-k], [0, 1]], name)
+        rates.append(compare(X, np.ones(2, name), [{}], epochs=1, reduction="sum", algorithm="moments")[0].lr)
+    assert len(set(rates)) > 20
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
 def test_more_features_than_moments_are_made_for(name):
     X, y = make_data(520, 257, name, "normal")
     (run,) = compare(X, y, [{"lr": 1e-3}], epochs=1)

@@ -209,6 +209,29 @@ def test_chunks_whose_columns_differ_wildly(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n", [70, 4200])
+def test_where_nothing_is_left_but_rounding(name, n):
+    """y = X w exactly, w0 = w or next to it: the loss is what cancellation leaves, and every low part shows. Below zero it becomes 0."""
+    short, long = {"float32": (11, 11), "float64": (25, 25)}[name]  # bits of X and w: their products are exact, and so is y
+    u, zeros, others = float(np.finfo(name).eps), 0, 0
+    for seed in range(12 if n < 4096 else 2):
+        rng = np.random.default_rng(seed)
+        w = rng.integers(2**long // 2, 2**long, 3).astype(float)
+        rows = 2.0 ** rng.integers(-9, 10, (n, 1))
+        X = rng.integers(2**short // 2, 2**short, (n, 3)) * rows
+        y = X @ w
+        assert (y.astype(name) == y).all()
+        X, y = X.astype(name), y.astype(name)
+        moments = arbiter.compress(X, y)
+        rate = arbiter.safe_rate(moments)
+        runs = compare(X, y, [{"lr": rate, "w0": w * (1 + k * u)} for k in (0, 1, -3)], epochs=3, algorithm="moments", moments=moments)
+        zeros += runs[0].loss[0] == 0
+        others += 0 < runs[0].loss[0] < 1e-10 * np.mean(y.astype(float) ** 2)
+    print(f"{name}, n = {n}: at the solution {zeros} losses are 0 and {others} are not")
+    assert n > 4096 or (zeros >= 2 and others >= 2)
+
+
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("where", ["X", "y", "both"])
 @pytest.mark.parametrize(("bad", "n"), [(math.nan, 5), (math.inf, 5), (-math.inf, 5), (math.inf, 4100)])
 def test_data_that_are_not_finite(name, where, bad, n):

@@ -19,7 +19,7 @@ import numpy as np
 import fastgd.kernels.cpu.curvature as curvature
 assert curvature.__file__.startswith({root!r}), curvature.__file__
 result = np.empty(1)
-curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result)
+curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
 assert result[0] == 3.0
 stats = curvature.largest_eigenvalues.stats
 print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fastgd import demo, plotting
+from fastgd import demo, demo_picture
 from fastgd.demo import Findings, run_demo
 from fastgd.environment import KernelCache
 from fastgd.kernels.reference import numpy_manual
@@ -152,7 +152,7 @@ def test_the_picture(whole):
     pixels = imread(path)[..., :3]
     assert min(pixels.shape[:2]) >= 1500
     assert 0.02 < np.mean(pixels.min(axis=2) < 0.95) < 0.5  # ink, but mostly paper
-    for colour in (plotting.FAST, plotting.SLOW, plotting.POOR):
+    for colour in (demo_picture.FAST, demo_picture.SLOW, demo_picture.POOR):
         wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])
         assert np.sum(np.all(np.rint(pixels * 255) == wanted, axis=2)) > 1000
 
@@ -184,13 +184,13 @@ def test_no_two_texts_of_the_picture_overlap(tmp_path, monkeypatch):
 
 
 def test_labels_are_pushed_apart():
-    assert plotting.spread([1.0, 5.0, 9.0], 2.0) == [1.0, 5.0, 9.0]
-    assert plotting.spread([4.0, 4.0, 4.0], 2.0) == [2.0, 4.0, 6.0]
-    assert plotting.spread([0.0, 3.9, 4.0, 4.1], 2.0) == pytest.approx([0.0, 2.0, 4.0, 6.0])
+    assert demo_picture.spread([1.0, 5.0, 9.0], 2.0) == [1.0, 5.0, 9.0]
+    assert demo_picture.spread([4.0, 4.0, 4.0], 2.0) == [2.0, 4.0, 6.0]
+    assert demo_picture.spread([0.0, 3.9, 4.0, 4.1], 2.0) == pytest.approx([0.0, 2.0, 4.0, 6.0])
     rng = np.random.default_rng(0)
     for _ in range(50):
         heights = sorted(rng.uniform(0, 30, 10))
-        assert np.diff(plotting.spread(heights, 2.0)).min() > 2.0 - 1e-9
+        assert np.diff(demo_picture.spread(heights, 2.0)).min() > 2.0 - 1e-9
 
 
 def test_the_many_are_those_asked_for(whole):

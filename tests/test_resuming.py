@@ -108,7 +108,6 @@ def test_a_converged_fit_goes_on_when_tol_is_left_out():
         assert same_bits(then.history.loss[i], free.history.loss[i, first.epochs[i] : first.epochs[i] + 6])
 
 
-@pytest.mark.xfail(reason="a state that has DIVERGED is continued as if it had not: it may converge, and its status is lost", strict=True)
 def test_a_row_that_was_not_finite_is_remembered():
     """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the state's own words, status is so far."""
     X, y = np.ones((4, 1)), np.zeros(4)

@@ -160,18 +160,29 @@ def test_few_samples_that_are_not_finite(X, y):
 
 def test_the_face_of_the_result():
     result = fastgd.solve([1, 2, 3, 4], [2, 4, 6, 8])
-    assert (float(result.w), float(result.loss), int(result.epochs), result.lr, result.history) == (2.0, 0.0, 0, None, None)
+    assert (float(result.w), float(result.loss), int(result.epochs), result.history) == (2.0, 0.0, 0, None)
+    assert np.isnan(result.lr)
     assert result.status is Status.COMPLETED
     assert (int(result.rank), float(result.condition), bool(result.ill_conditioned), int(result.n_used)) == (1, 1.0, False, 4)
     assert (result.backend, result.algorithm, result.w.dtype) == ("cpu", "moments", np.float64)
     assert result.predict([5.0]).tolist() == [10.0]
-    assert repr(result) == "FitResult(1 fit: 1 COMPLETED; median loss 0; cpu, moments)"
+    assert repr(result) == "FitResult(COMPLETED: w = 2, loss 0, 0 epochs; cpu, moments)"
     assert fastgd.fit([1, 2, 3, 4], [2, 4, 6, 8]).rank is None
     deficient = fastgd.solve(np.ones((3, 5, 2)), np.ones((3, 5)))
     assert "(3 of 3)" in deficient.explanation
     assert fastgd.solve(np.float16([1, 2, 3]), np.float16([1, 2, 3])).w.dtype == np.float32
     with pytest.raises(ValueError, match="state was made with optimizer 'solve', but this fit has 'sgd'"):
         fastgd.fit([1, 2, 3, 4], [2, 4, 6, 8], state=result.state)
+
+
+def test_a_summary_says_what_is_ill_conditioned(data, tmp_path):
+    result = fastgd.solve(*data)
+    told = result.summary()
+    assert told.startswith("40 fits of 4 features by solve\n")
+    assert "rank       3 to 4, median 4" in told
+    assert "warning    8 of 40 ill-conditioned" in told
+    result.save(tmp_path / "solved.npz")
+    same(result, fastgd.load(tmp_path / "solved.npz"))
 
 
 def test_tensors_come_back_as_tensors(data):

@@ -49,10 +49,11 @@ class Moments:
         """(n_target,) bool: whether y of each record is finite."""
         return np.isfinite(self.target[:, 0, -1])
 
-    def largest_eigenvalues(self) -> np.ndarray:
-        """(n_gram,) float64: λ_max of XᵀX."""
-        result = np.empty(len(self.gram))
-        largest_eigenvalues(self.gram, self.gram_exponents, self.exponents.shape[1] - 1, result)
+    def largest_eigenvalues(self, first: int, stop: int, cancel: np.ndarray) -> np.ndarray:
+        """(stop - first,) float64: λ_max of XᵀX of Gram records first … stop-1."""
+        result = np.empty(stop - first)
+        records = slice(first, stop)
+        largest_eigenvalues(self.gram[records], self.gram_exponents[records], self.exponents.shape[1] - 1, result, cancel)
         return result
 
 
@@ -94,7 +95,7 @@ def prepare(dtype: np.dtype) -> None:
         return
     X, y, moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.ones((1, 1))
-    moments.largest_eigenvalues()
+    moments.largest_eigenvalues(0, 1, cancel)
     rule = UPDATE_RULES["sgd"]
     chunk = Chunk(
         X, y, one, one, False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,

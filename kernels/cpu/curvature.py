@@ -8,6 +8,7 @@ import numpy as np
 
 from .compiling import kernel, part
 from .doubled import pow2
+from .vectors import raised
 
 MOST_FEATURES = 64  # of the Jacobi method; above, the largest row sum bounds λ_max
 MOST_SWEEPS = 30
@@ -71,10 +72,12 @@ def _largest_eigenvalue(matrix):
 
 
 @kernel
-def largest_eigenvalues(gram, exponents, n_parameters, result):
+def largest_eigenvalues(gram, exponents, n_parameters, result, cancel):
     """λ_max of every XᵀX. gram (items, planes, D(D+1)/2), exponents (items, ≥ D), result (items,)."""
     matrix = np.empty((n_parameters, n_parameters))
     for item in range(gram.shape[0]):
+        if raised(cancel):
+            return
         common = exponents[item, 0]
         for j in range(n_parameters):
             common = max(common, exponents[item, j])

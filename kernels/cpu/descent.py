@@ -167,7 +167,8 @@ def descend(
         last = 0 if status[f] == CONVERGED else epochs
         outcome = status[f]
         epoch, row, reported = 0, 0, 0
-        previous, loss, first_bad = math.nan, number(0), -1
+        previous, loss = math.nan, number(0)
+        first_bad = 0 if outcome == DIVERGED else -1  # a state remembers that it had a row that was not finite
         finished, row_is_done = False, False
         options = hyper[f]
         rows_w, rows_loss = history_w[f], history_loss[f]
@@ -182,10 +183,8 @@ def descend(
                     _unpack(gram[unpacked, 1], size, low_matrix)
             if doubled:
                 copy(exponents[record], powers)
-                if target[record, 0, size] == 0.0:  # y = 0 has no scale of its own
-                    powers[size] = powers[0]
-                    for j in range(size):
-                        powers[size] = max(powers[size], powers[j])
+                if target[record, 0, size] == 0.0:
+                    powers[size] = 0  # y = 0 has no scale of its own
             targets = target[record, 0]
             low_targets = target[record, target.shape[1] - 1]
             w_limit, loss_limit = _limits(matrix, powers, size, n, limit)
@@ -205,7 +204,7 @@ def descend(
                     break
                 loss = number(exact_loss)
                 recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
-                if _has_converged(epoch, previous, float(loss), tol):
+                if first_bad < 0 and _has_converged(epoch, previous, float(loss), tol):
                     outcome = CONVERGED
                     finished = True
                 elif epoch == last:

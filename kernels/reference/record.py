@@ -40,8 +40,8 @@ class Record:
         self.progress = progress  # (1,) int64: epochs done
         self.status = int(chunk.status[fit])
         self.tol = float(chunk.tol)
-        self.epochs_run = chunk.epochs
-        self.finite = True
+        self.finite = self.status != DIVERGED  # a state remembers that it had a row that was not finite
+        self.epochs_run = chunk.epochs if self.finite else 0
         self.previous_loss = math.nan
         self.cancelled = False
 

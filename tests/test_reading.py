@@ -1,0 +1,238 @@
+"""A result in words, as a table, and as a data frame: every number that is shown is checked against the arrays."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import torch
+
+import fastgd
+from fastgd import FitResult
+
+x = np.array([1.0, 2, 3, 4])
+rng = np.random.default_rng(11)
+X, Y = rng.normal(size=(6, 20, 3)), rng.normal(size=(6, 20))
+
+
+def grid() -> FitResult:
+    return fastgd.fit(X, Y, lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
+
+
+def facts(text: str) -> dict[str, str]:
+    """{what: text} of a summary's rows."""
+    return dict(re.fullmatch(r"  (.*?)\s{1,}(\S.*)", line).groups() for line in text.splitlines()[1:])
+
+
+# -- summary, repr, HTML -----------------------------------------------------------------------------------------------------------
+
+
+def test_summary_of_a_single_fit():
+    result = fastgd.fit(X[0], Y[0], lr=0.1, epochs=5, intercept=True)
+    text = result.summary(["age", "height", "a weight"])
+    assert text.splitlines()[0] == "1 fit of 3 features + intercept by sgd"
+    rows = [line[2:13].rstrip() for line in text.splitlines()[1:]]
+    assert rows == ["status", "age", "height", "a weight", "intercept", "loss", "epochs", "lr", "samples", "computed"]
+    told = facts(text)
+    assert told["status"] == "COMPLETED"
+    assert [told["age"], told["height"]] == [f"{w:.6g}" for w in result.w[:2]]
+    assert told["intercept"] == f"{result.intercept:.6g}"
+    assert told["loss"] == f"{result.loss:.6g}"
+    assert (told["epochs"], told["lr"], told["samples"]) == ("5", "0.1", "20")
+    assert told["computed"] == result.explanation
+    assert "w_1 " in result.summary()
+    assert facts(fastgd.fit(x, 2 * x, lr=0.1, epochs=1).summary())["w"] == "3"
+    assert all(len(line) < 100 or "computed" in line for line in text.splitlines())
+
+
+def test_summary_of_many_fits():
+    result = fastgd.fit(x, 2 * x, lr=[0.01, 0.02, 0.05, 50.0, 60.0], epochs=400, tol=1e-9)
+    told = facts(result.summary())
+    assert result.summary().startswith("5 fits of 1 feature by sgd\n")
+    assert told["status"] == "3 CONVERGED, 2 DIVERGED"
+    kept = result.loss[:3]
+    best, worst = int(np.argmin(kept)), int(np.argmax(kept))
+    assert told["loss"] == (
+        f"median {np.median(kept):.6g}, best {kept[best]:.6g} (fit {best}), worst {kept[worst]:.6g} (fit {worst}); 2 not finite"
+    )
+    assert told["lr"] == "0.01 to 60, median 0.05"
+    assert told["epochs"] == f"{result.epochs.min()} to {result.epochs.max()}, median {np.median(result.epochs):.6g}"
+    assert "w" not in told
+
+
+def test_summary_names_fits_on_a_grid():
+    result = grid()
+    text = result.summary()
+    assert text.startswith("12 fits (2 × 6) of 3 features + intercept by sgd")
+    best = tuple(int(i) for i in np.unravel_index(np.argmin(result.loss), (2, 6)))
+    assert f"best {result.loss[best]:.6g} (fit {best})" in text
+
+
+def test_summary_tells_of_mixed_algorithms_and_of_no_finite_loss():
+    with_nan = Y.copy()
+    with_nan[2, 3] = np.nan
+    mixed = fastgd.fit(X, with_nan, lr=0.1, epochs=3, nan_policy="propagate")
+    assert facts(mixed.summary())["algorithms"] == "1 stream, 5 moments"
+    assert "algorithms" not in facts(grid().summary())
+    assert facts(fastgd.fit(x, 2 * x, lr=[1e9, 1e9], epochs=400).summary())["loss"] == "none is finite"
+
+
+def test_a_long_w_is_cut():
+    wide = fastgd.fit(rng.normal(size=(60, 25)), rng.normal(size=60), epochs=1)
+    assert facts(wide.summary())["…"] == "5 more in .w"
+    assert "25 features" in repr(wide)
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        (["a", "b"], "the fit has 3 features, but features has 2 names"),
+        (["a", "b", "a"], "features holds a name twice"),
+        ("abc", "features must be a sequence of names, not 'abc'"),
+        ([1, 2, 3], "features must be a sequence of names"),
+    ],
+)
+def test_wrong_names_of_features(features, said):
+    for call in (FitResult.summary, lambda result, names: result.to_frame("pandas", names)):
+        with pytest.raises((TypeError, ValueError), match=said):
+            call(grid(), features)
+
+
+def test_repr_is_one_short_line():
+    assert repr(grid()).startswith("FitResult(12 fits (2 × 6): 12 COMPLETED; median loss ")
+    one = fastgd.fit(X[0], Y[0], lr=0.1, epochs=1, intercept=True)
+    w = ", ".join(f"{value:.6g}" for value in one.w)
+    assert repr(one) == f"FitResult(COMPLETED: w = [{w}], intercept = {one.intercept:.6g}, loss {one.loss:.6g}, 1 epoch; cpu, moments)"
+    assert repr(fastgd.fit(X[:1], Y[:1], epochs=1)).startswith("FitResult(1 fit: 1 COMPLETED; median loss ")
+
+
+class Table(HTMLParser):
+    """Cells of a table; fails where a tag is left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        assert tag in {"table", "caption", "tbody", "tr", "th", "td"}
+        self.open.append(tag)
+        self.cells += [""] * (tag in {"th", "td", "caption"})
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.cells[-1] += data
+
+
+def test_html_says_what_the_summary_says_and_escapes():
+    result = dataclasses.replace(grid(), explanation="<script>alert('x')</script> & more")
+    text = result._repr_html_()
+    assert "<script" not in text
+    cells = Table(text).cells
+    assert cells[0] == result.summary().splitlines()[0]
+    assert dict(zip(cells[1::2], cells[2::2], strict=True)) == facts(result.summary())
+    assert len(text) < 4000
+
+
+# -- frames ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_frame_has_one_row_per_fit(library):
+    result = grid()
+    frame = result.to_frame(library, features=["a", "b", "c"])
+    assert type(frame).__module__.split(".")[0] == library
+    columns = ["axis_0", "axis_1", "w_a", "w_b", "w_c", "intercept", "loss", "epochs", "status", "n_used", "lr"]
+    assert list(frame.columns) == columns
+    assert frame.shape == (12, 11)
+    for row, index in enumerate(np.ndindex(2, 6)):
+        values = {name: frame[name][row] for name in columns}
+        assert (values["axis_0"], values["axis_1"]) == index
+        assert [values["w_a"], values["w_b"], values["w_c"]] == result.w[index].tolist()
+        assert [values["intercept"], values["loss"], values["lr"]] == [result.intercept[index], result.loss[index], result.lr[index]]
+        assert (values["status"], values["epochs"], values["n_used"]) == ("COMPLETED", 7, 20)
+
+
+def test_frames_of_every_shape():
+    assert list(grid().to_frame().columns)[2:5] == ["w_0", "w_1", "w_2"]
+    one = fastgd.fit(x, 2 * x, lr=0.1, epochs=1)
+    assert one.to_frame("polars").to_dicts() == [
+        {"w": 3.0, "loss": 7.5, "epochs": 1, "status": "COMPLETED", "n_used": 4, "lr": 0.1},
+    ]
+    many = fastgd.fit(x, 2 * x, lr=[0.1, 1e9], epochs=400)
+    assert list(many.to_frame().columns) == ["fit", "w", "loss", "epochs", "status", "n_used", "lr"]
+    assert many.to_frame("polars")["status"].to_list() == ["COMPLETED", "DIVERGED"]
+    single = fastgd.fit(X.astype("f"), Y.astype("f"), epochs=1)
+    assert single.to_frame()["w_0"].dtype == np.float32
+
+
+def test_a_field_that_comes_later_is_a_column():
+    @dataclasses.dataclass(frozen=True, repr=False, eq=False)
+    class Later(FitResult):
+        leverage: object = None
+
+    result = grid()
+    later = Later(**{each.name: getattr(result, each.name) for each in dataclasses.fields(result)}, leverage=np.arange(12).reshape(2, 6))
+    assert list(later.to_frame()["leverage"]) == list(range(12))
+
+
+def test_what_a_frame_needs(monkeypatch):
+    result = grid()
+    with pytest.raises(ValueError, match=r"narwhals makes no frame of library='excel': give 'pandas', 'polars' or 'pyarrow'"):
+        result.to_frame("excel")
+    with pytest.raises(TypeError, match="library must be a name such as 'pandas'"):
+        result.to_frame(3)
+
+    def missing(columns, backend):
+        raise ModuleNotFoundError(f"No module named {backend!r}")
+
+    monkeypatch.setattr(importlib.import_module("narwhals"), "from_dict", missing)
+    with pytest.raises(ImportError, match=r"to_frame\(library='polars'\) needs polars: pip install polars"):
+        result.to_frame("polars")
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    with pytest.raises(ImportError, match=r"to_frame needs narwhals: pip install 'fastgd\[frames\]'"):
+        result.to_frame()
+
+
+# -- arrays of other libraries ----------------------------------------------------------------------------------------------------
+
+
+def test_a_result_in_tensors_reads_the_same(tmp_path):
+    ours = fastgd.fit(X, Y, lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
+    theirs = fastgd.fit(torch.tensor(X), torch.tensor(Y), lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
+    assert isinstance(theirs.w, torch.Tensor)
+    assert facts(theirs.summary()) | {"computed": ""} == facts(ours.summary()) | {"computed": ""}
+    assert repr(theirs) == repr(ours)
+    assert theirs.to_frame("polars").equals(ours.to_frame("polars"))
+    theirs.save(tmp_path / "result.npz")
+    again = fastgd.load(tmp_path / "result.npz")
+    assert again.w.tobytes() == ours.w.tobytes()
+    assert again.history.loss.tobytes() == ours.history.loss.tobytes()
+    alone = fastgd.fit(torch.tensor(x), torch.tensor(2 * x), lr=0.1, epochs=1)
+    assert repr(alone) == "FitResult(COMPLETED: w = 3, loss 7.5, 1 epoch; cpu, moments)"
+    assert facts(alone.summary())["w"] == "3"
+    assert alone.to_frame("polars")["w"].to_list() == [3.0]
+    alone.save(tmp_path / "alone.npz")
+    assert fastgd.load(tmp_path / "alone.npz").w == 3
+
+
+def test_words_need_no_libraries():
+    code = """if True:
+        import sys, fastgd
+        result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], history=True)
+        result.summary(), repr(result), result._repr_html_()
+        assert not {"matplotlib", "narwhals", "pandas", "polars", "torch"} & sys.modules.keys()
+        result.to_frame("polars")
+        assert "pandas" not in sys.modules"""
+    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
