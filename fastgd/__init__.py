@@ -2,9 +2,11 @@
 
 from .environment import info
 from .fitting import fit
-from .optimizers import SGD
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .plan import BackendUnavailable
 from .result import FitResult, History, State, Status
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info"]
+__all__ = [
+    "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "FitResult", "History", "NAdam", "RMSprop", "State", "Status", "fit", "info"
+]  # fmt: skip

@@ -29,7 +29,7 @@ HOUSE = {
     "doors": ("frames", "xarray", "dask", "estimator", "plotting", "cli", "demo", "environment"),
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
-    "parts": ("arguments", "problem", "optimizers", "schedules", "plan", "execute", "pool", "result"),
+    "parts": ("arguments", "problem", "optimizers", "hyperparameters", "schedules", "plan", "execute", "pool", "result"),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
 }
 
