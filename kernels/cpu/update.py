@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined, part
-from .vectors import fma
+from .vectors import fma, keep_apart
 
 SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
 CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do
@@ -54,6 +54,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
 @part
 def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_slots, new_products, limit):
     """torch.optim.Adam and AdamW. hyper: beta1, beta2, eps, weight_decay, amsgrad, maximize."""
+    keep_apart()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2 = hyper[0], hyper[1]
@@ -86,14 +87,15 @@ def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_
         product = rate * average
         move = product / (math.sqrt(square) / correction + eps)
         new_w[j] = start + move
-        within = within and abs(average) <= limit and abs(new_slots[1, j]) <= limit and abs(square) <= limit
-        within = within and abs(product) <= limit and abs(move) <= limit and abs(new_w[j]) <= limit
+        within &= (abs(average) <= limit) & (abs(new_slots[1, j]) <= limit) & (abs(square) <= limit)
+        within &= (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
     return within
 
 
 @part
 def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     """torch.optim.RMSprop. hyper: alpha, eps, weight_decay, momentum, centered, maximize."""
+    keep_apart()
     number = w.dtype.type
     one = number(1.0)
     keep, share, eps = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1])
@@ -112,26 +114,27 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
         if centered:
             average = _lerp(average, direction, share, one)
             variance = fma(-average, average, square)
-            within = within and abs(average) <= limit and abs(variance) <= limit
+            within &= (abs(average) <= limit) & (abs(variance) <= limit)
         root = math.sqrt(variance) + eps
         if hyper[3] > 0.0:
             buffer = buffer * momentum + direction / root
             product = rate * buffer
             move = product
             new_w[j] = fma(rate, buffer, w[j])
-            within = within and abs(buffer) <= limit
+            within &= abs(buffer) <= limit
         else:
             product = rate * direction
             move = product / root
             new_w[j] = w[j] + move
         new_slots[0, j], new_slots[1, j], new_slots[2, j] = square, average, buffer
-        within = within and abs(square) <= limit and abs(product) <= limit and abs(move) <= limit and abs(new_w[j]) <= limit
+        within &= (abs(square) <= limit) & (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
     return within
 
 
 @part
 def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """torch.optim.Adagrad. hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
+    keep_apart()
     number = w.dtype.type
     decay, start, eps = number(hyper[1]), number(hyper[2]), number(hyper[3])
     maximize = hyper[4] != 0.0
@@ -148,13 +151,14 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
         product = rate * direction
         move = product / (math.sqrt(total) + eps)
         new_w[j] = w[j] + move
-        within = within and abs(total) <= limit and abs(product) <= limit and abs(move) <= limit and abs(new_w[j]) <= limit
+        within &= (abs(total) <= limit) & (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
     return within
 
 
 @part
 def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
     """torch.optim.NAdam. hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize; derived: decay."""
+    keep_apart()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2, decay = hyper[0], hyper[1], hyper[7]
@@ -187,9 +191,9 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
         product, other_product = of_gradient * direction, of_average * average
         move, other_move = product / root, other_product / root
         new_w[j] = (start + move) + other_move
-        within = within and abs(average) <= limit and abs(square) <= limit and abs(corrected) <= limit
-        within = within and abs(product) <= limit and abs(other_product) <= limit
-        within = within and abs(move) <= limit and abs(other_move) <= limit and abs(new_w[j]) <= limit
+        within &= (abs(average) <= limit) & (abs(square) <= limit) & (abs(corrected) <= limit)
+        within &= (abs(product) <= limit) & (abs(other_product) <= limit)
+        within &= (abs(move) <= limit) & (abs(other_move) <= limit) & (abs(new_w[j]) <= limit)
     return within
 
 
