@@ -236,6 +236,9 @@ def descend(
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
+            if _all_nan(stream_state):  # the products of epochs that were not computed are not known; nor do they matter
+                for k in range(len(product)):
+                    product[k] = math.nan
             _take_over(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         for later in range(row, history_loss.shape[1]):
