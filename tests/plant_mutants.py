@@ -32,6 +32,8 @@ class Mutant:
 
 AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py",)
+RULES = ("tests/test_rules.py",)
+UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
     Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
     Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
@@ -48,7 +50,7 @@ MUTANTS = (
     ),
     Mutant(
         "momentum damped on the first step",
-        "kernels/cpu/descent.py",
+        UPDATE,
         "velocity = direction if step == 0 else fma(",
         "velocity = fma(",
         AGREEMENT,
@@ -66,9 +68,28 @@ MUTANTS = (
     Mutant(
         "slots lost at the hand-over",
         "kernels/cpu/descent.py",
-        "_take_over(stream_state, stream_slot, state, slot)",
+        "_take_over(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
+    ),
+    Mutant(
+        "Nesterov in Sutskever's form",  # the step is the new velocity: w is not the look-ahead
+        UPDATE,
+        "fma(momentum, velocity, direction) if nesterov",
+        "fma(momentum, slots[0, j], direction) if nesterov",
+        AGREEMENT,
+    ),
+    Mutant(
+        "ε inside the root", UPDATE, "math.sqrt(square) / correction + eps", "math.sqrt(square / (correction * correction) + eps)", RULES
+    ),
+    Mutant("bias correction missing", UPDATE, "rate = number(-(lr / (1.0 - new_products[0])))", "rate = number(-lr)", RULES),
+    Mutant("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
+    Mutant(
+        "products lost between fits",
+        "fastgd/execute.py",
+        "order.pick(job.state.products, fits, 1)",
+        "1.0",
+        RULES,
     ),
 )
 

@@ -57,9 +57,9 @@ OPTIONS: dict[str, dict[str, dict]] = {
 }  # fmt: skip
 PROBLEMS = {problem.name: problem for problem in problems()}
 CHOSEN = (
-    "tutorial", "noisy", "noise_free", "offset_1e6_intercept", "condition_1e7", "mixed_rows", "mixed_columns", "intercept", "far_start", "n_1_d_1",
-    "n_1_d_3", "n_5_d_9", "zero_column", "zero_X", "zero_y", "equal_columns", "d_17", "n_4097", "subnormal_float32_y", "subnormal_float64_x",
-    "x_1e+150_y_1e-150", "nist_longley", "nist_filip",
+    "tutorial", "noisy", "noise_free", "offset_1e6_intercept", "condition_1e7", "mixed_rows", "mixed_columns", "intercept", "far_start",
+    "n_1_d_1", "n_1_d_3", "n_5_d_9", "zero_column", "zero_X", "zero_y", "equal_columns", "d_17", "n_4097", "subnormal_float32_y",
+    "subnormal_float64_x", "x_1e+150_y_1e-150", "nist_longley", "nist_filip",
 )  # fmt: skip
 
 
@@ -133,7 +133,8 @@ class Lockstep:
         given = [before.products[k] if name == "mu_product" else self.torch_products[name] for k, name in enumerate(self.rule.products)]
         products_dtype = "float32" if "mu_product" in self.rule.products else "float64"
         theirs = self.judge(
-            start, torchs.state, torchs.history.loss[0], self.dtype, np.array(given, np.longdouble), self.torch_values, products_dtype=products_dtype
+            start, torchs.state, torchs.history.loss[0], self.dtype, np.array(given, np.longdouble), self.torch_values,
+            products_dtype=products_dtype,
         )  # fmt: skip
         self.advance()
         return (ours.tau_w, ours.tau_slots, of_loss.tau_loss, ours.tau_products), (theirs.tau_w, theirs.tau_slots, theirs.tau_loss)
@@ -204,7 +205,8 @@ def test_the_references_step_as_the_rule_does(reference, dtype, record_tau):
                 result = fastgd.fit(problem.X, problem.y, epochs=1, state=before, history=True, **values)
                 after = result.state
                 check = check_lockstep(
-                    problem.X, problem.y, (before.w, before.slots, int(before.epoch), before.products), (after.w, after.slots, after.products),
+                    problem.X, problem.y, (before.w, before.slots, int(before.epoch), before.products),
+                    (after.w, after.slots, after.products),
                     result.history.loss[0], rule=UPDATE_RULES[rule], lr=0.03125, hyper=hyper, dtype=dtype, intercept=True,
                     products_dtype="float32" if rule == "nadam" and reference == "torch" else "float64",
                 )  # fmt: skip
@@ -221,7 +223,8 @@ def test_many_digits(rule):
         exact = extended_descent(problem.X, problem.y, problem.w0, lr=0.03125, epochs=20, intercept=True, rule=rule, hyper=hyper, digits=40)
         for algorithm in ("moments", "stream"):
             result = fastgd.fit(
-                problem.X, problem.y, lr=0.03125, epochs=20, intercept=True, optimizer=optimizer(rule, hyper), algorithm=algorithm, history=True
+                problem.X, problem.y, lr=0.03125, epochs=20, intercept=True, optimizer=optimizer(rule, hyper), algorithm=algorithm,
+                history=True,
             )  # fmt: skip
             w = np.concatenate([result.history.w, result.history.intercept[:, None]], axis=1)
             assert np.abs(w - np.array(exact.w, float)).max() < 1e-12, option
@@ -283,11 +286,13 @@ def test_each_hand_takes_the_state_where_it_was_left(rule):
 
 
 PER_FIT = {
-    "adam": {"betas": ([0.9, 0.5, 0.0], [[0.999], [0.9]]), "eps": [[1e-8], [1e-2]], "weight_decay": [0.0, 0.1, 0.0], "amsgrad": [True, False, True]},
+    "adam": {"betas": ([0.9, 0.5, 0.0], [[0.999], [0.9]]), "eps": [[1e-8], [1e-2]], "weight_decay": [0.0, 0.1, 0.0],
+             "amsgrad": [True, False, True]},
     "adamw": {"betas": (0.8, [0.9, 0.99, 0.999]), "weight_decay": [[0.0], [0.3]], "maximize": [[False], [True]]},
     "rmsprop": {"alpha": [0.9, 0.99, 0.5], "momentum": [[0.0], [0.9]], "centered": [True, False, True], "eps": 1e-4},
     "adagrad": {"lr_decay": [0.0, 0.1, 0.5], "initial_accumulator_value": [[0.0], [0.5]], "eps": [1e-10, 1e-3, 1e-2]},
-    "nadam": {"betas": ([[0.9], [0.5]], 0.99), "momentum_decay": [0.004, 0.0, 0.5], "weight_decay": 0.1, "decoupled_weight_decay": [[True], [False]]},
+    "nadam": {"betas": ([[0.9], [0.5]], 0.99), "momentum_decay": [0.004, 0.0, 0.5], "weight_decay": 0.1,
+              "decoupled_weight_decay": [[True], [False]]},
 }  # fmt: skip
 
 

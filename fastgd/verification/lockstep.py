@@ -5,7 +5,8 @@
    by k(u|slot| + η). (|w| + |Δw| alone says nothing about the slots, nor about w where the terms of Δw cancel.)
 2. The running products of a rule are one more input, with 4 roundings in their own precision: of the power or the multiplication that
    made them. 1 − βᵗ multiplies such an error by up to 1/(1 − β), in any arithmetic, so this cannot be left to the k of the rule.
-3. Where an input that is moved by its roundings makes the rule NaN (the root of v − a² in a centered rule, near 0), the output may be
+3. A quotient such as g/√g² hardly moves when g does, and has its roundings all the same: hence k u|Δw| and k u|Δslot| (RMSprop's buffer).
+4. Where an input that is moved by its roundings makes the rule NaN (the root of v − a² in a centered rule, near 0), the output may be
    anything: it is not judged.
 """
 
@@ -60,7 +61,7 @@ def check_lockstep(
     per component::
 
         ℓ_w    = D_g + Σ D_slot + Σ D_p + max(D_w, k u|w|) + k u|Δw| + u|ŵ| + 2η     (+ u|w| if held_higher, and k + 1 for k)
-        ℓ_slot = D_g + Σ D_slot + Σ D_p + D_w + u|slot^| + 2η
+        ℓ_slot = D_g + Σ D_slot + Σ D_p + D_w + k u|Δslot| + u|slot^| + 2η
         ℓ_p    = 4u′p
 
     D_g is the half spread of the rule over g − δg and g + δg; the other terms are the rule's own roundings (each is a relative change of
@@ -164,7 +165,8 @@ def check_lockstep(
             by_products += moved(*((w, slots, gradient, {**products, name: value * factor}) for factor in factors))
 
         bound = by_gradient + by_slots + by_products + by_w + u * np.abs(expected) + 2 * eta
-        bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + k * u * np.abs(expected[0] - w) + held_higher * u * np.abs(w)
+        bound += k * u * np.abs(expected - np.stack([w, *slots]))
+        bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + held_higher * u * np.abs(w)
         bound = np.where(np.isnan(bound), np.inf, bound)
         share = share_of(np.stack([w_next, *slots_next]) - expected, bound)
         inside = rows.inside[0] and bool((np.abs([*expected, rate * gradient]) <= yardstick.limit).all())

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -249,5 +250,12 @@ def nadam_products(
 
 
 # the update rules that are written by hand here, by their names in update_rules.py
-UPDATES = {"sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop, "adagrad": adagrad, "nadam": nadam}
-PRODUCTS = {"adam": adam_products, "adamw": adam_products, "nadam": nadam_products}
+UPDATES: dict[str, Callable[..., tuple[Any, list[Any]]]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "adamw": adamw,
+    "rmsprop": rmsprop,
+    "adagrad": adagrad,
+    "nadam": nadam,
+}
+PRODUCTS: dict[str, Callable[..., dict[str, float]]] = {"adam": adam_products, "adamw": adam_products, "nadam": nadam_products}
