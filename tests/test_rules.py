@@ -367,9 +367,8 @@ def test_torch_as_its_users_write_it():
         for option, hyper in OPTIONS[rule].items():
             chunk = run("autograd", chunk_of(*(a[None] for a in make_data(20, 2, "float64", "normal")), rule=rule, epochs=6, **hyper))
             X, y = (torch.from_numpy(a) for a in make_data(20, 2, "float64", "normal"))
-            values = {k: v for k, v in torch_autograd.hyperparameters(chunk, 0).items()}
             w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-            optimizer = kind([w], lr=0.05, **values)
+            optimizer = kind([w], lr=0.05, **torch_autograd.hyperparameters(chunk, 0))
             for _ in range(6):
                 optimizer.zero_grad()
                 residual = X @ w - y
