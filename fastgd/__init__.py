@@ -4,9 +4,12 @@ from .closed_form import solve
 from .environment import info
 from .fitting import fit
 from .loading import load
-from .optimizers import SGD
+from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .plan import BackendUnavailable
 from .result import FitResult, History, State, Status
 
 __version__ = "0.1.0"
-__all__ = ["SGD", "BackendUnavailable", "FitResult", "History", "State", "Status", "fit", "info", "load", "solve"]
+__all__ = [
+    "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "FitResult", "History", "NAdam", "RMSprop", "State", "Status",
+    "fit", "info", "load", "solve",
+]  # fmt: skip

@@ -18,9 +18,9 @@ import numpy as np
 from .arguments import read_choice, read_nan_policy, read_progress, read_threads, without_repeats
 from .execute import NonFiniteDataError, Run, algorithm_name, compress_groups, cut, watched
 from .fitting import order_fits, split_parameters
+from .hyperparameters import read_hyperparameter
 from .kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS
 from .lapack import factor
-from .optimizers import read_hyperparameter
 from .plan import MOST_FEATURES, Plan, check_memory, make_plan
 from .pool import Control, Task
 from .problem import FitOrder, Problem
@@ -290,6 +290,7 @@ def _result(job: _Job) -> FitResult:
     state = State(
         w=order.restore(job.w),
         slots=np.zeros((*order.shape, 0, problem.n_parameters)),
+        products=np.zeros((*order.shape, 0)),
         epoch=epochs.copy(),
         algorithm=order.restore(job.algorithm),
         status=status,

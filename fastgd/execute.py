@@ -39,7 +39,7 @@ class Job:
     plan: Plan
     rule: UpdateRule
     rates: np.ndarray | None  # learning rates, leading axes broadcast; None: the safe rate of each fit
-    hyper: tuple[np.ndarray, ...]
+    hyper: tuple[np.ndarray, ...]  # and derived values, in the order of the kernels' table
     epochs: int
     reduction: str
     tol: float
@@ -68,6 +68,7 @@ class Outputs:
     rates: np.ndarray | None  # (m,) float64 when they were not given
     state_w: np.ndarray
     slots: np.ndarray
+    products: np.ndarray
     steps: np.ndarray
     algorithm: np.ndarray
 
@@ -76,7 +77,8 @@ class Outputs:
         """Room for the results of a job."""
         m, size, dtype = job.order.n_fits, job.problem.n_parameters, job.problem.dtype
         rows = n_rows(job.epochs, job.every)
-        needed = m * (rows * (size + 1) * dtype.itemsize + size * (8 + 8 * len(job.rule.slots) + dtype.itemsize) + 32)
+        state = 8 * size * (1 + len(job.rule.slots)) + 8 * len(job.rule.products)
+        needed = m * (rows * (size + 1) * dtype.itemsize + size * dtype.itemsize + state + 32)
         try:
             return cls(
                 w=np.empty((m, size), dtype),
@@ -88,6 +90,7 @@ class Outputs:
                 rates=np.empty(m) if job.rates is None else None,
                 state_w=np.empty((m, size)),
                 slots=np.empty((m, len(job.rule.slots), size)),
+                products=np.empty((m, len(job.rule.products))),
                 steps=np.empty(m, np.int64),
                 algorithm=np.empty(m, np.int8),
             )
@@ -146,12 +149,14 @@ def _make_chunk(job: Job, first: int, stop: int) -> Chunk:
     if job.state is None:
         out.state_w[part] = order.pick(job.start, fits, 1)
         out.slots[part] = 0.0
+        out.products[part] = 1.0
         out.steps[part] = 0
         out.algorithm[part] = job.plan.algorithm
         out.status[part] = COMPLETED
     else:
         out.state_w[part] = order.pick(job.state.w, fits, 1)
         out.slots[part] = order.pick(job.state.slots, fits, 2)
+        out.products[part] = order.pick(job.state.products, fits, 1)
         out.steps[part] = order.pick(job.state.epoch, fits)
         out.algorithm[part] = order.pick(job.state.algorithm, fits)
         status = order.pick(job.state.status, fits)
@@ -173,6 +178,7 @@ def _make_chunk(job: Job, first: int, stop: int) -> Chunk:
         every=job.every,
         w=out.state_w[part],
         slots=out.slots[part],
+        products=out.products[part],
         steps=out.steps[part],
         algorithm=out.algorithm[part],
         status=out.status[part],

@@ -25,9 +25,10 @@ from .arguments import (
     without_repeats,
 )
 from .execute import Job, NonFiniteDataError, Outputs, algorithm_name, run
+from .hyperparameters import kernel_values, read_hyperparameters, read_rates
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM, n_rows
 from .kernels.update_rules import UpdateRule
-from .optimizers import find_optimizer, read_hyperparameters, read_rates
+from .optimizers import find_optimizer
 from .plan import check_memory, choose_backend, make_plan
 from .problem import FitOrder, Problem
 from .result import FitResult, History, State, Status
@@ -83,11 +84,11 @@ def fit(
         Targets.
     lr : float or array, optional
         Learning rate, ≥ 0; here or in the optimizer object. None: for SGD the safe rate 1/(λ_max + weight_decay) of each fit, λ_max of
-        the Hessian of the (mean or sum) loss; 0 where the Hessian is 0.
+        the Hessian of the (mean or sum) loss; 0 where the Hessian is 0. For the other rules torch's default.
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: a name, or for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule: "sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", or for example ``fastgd.SGD(momentum=0.9)``.
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
@@ -190,7 +191,7 @@ def fit(
         threads=threads,
         safe_rate=rates is None,
     )
-    check_memory(problem, order, plan, n_rows(epochs, every), len(optimizer.rule.slots))
+    check_memory(problem, order, plan, n_rows(epochs, every), len(optimizer.rule.slots), len(optimizer.rule.products))
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     job = Job(
         problem=problem,
@@ -198,7 +199,7 @@ def fit(
         plan=plan,
         rule=optimizer.rule,
         rates=named.get("lr"),
-        hyper=tuple(named[name] for name in hyper),
+        hyper=kernel_values(optimizer.rule, [named[name] for name in hyper]),
         epochs=epochs,
         reduction=reduction,
         tol=tol,
@@ -291,6 +292,7 @@ def _read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, al
         state,
         w=np.asarray(state.w, order="C"),
         slots=np.asarray(state.slots, order="C"),
+        products=np.asarray(state.products, order="C"),
         epoch=np.asarray(state.epoch, order="C"),
         algorithm=np.asarray(state.algorithm, order="C"),
         status=np.asarray(state.status, order="C"),
@@ -330,6 +332,7 @@ def _result(job: Job, out: Outputs) -> FitResult:
     state = State(
         w=order.restore(out.state_w),
         slots=order.restore(out.slots),
+        products=order.restore(out.products),
         epoch=order.restore(out.steps),
         algorithm=order.restore(out.algorithm),
         status=status,

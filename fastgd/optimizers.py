@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
-from .arguments import broadcast, check_all, place, read_numbers, shown, without_repeats
+from .arguments import shown
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
 
@@ -63,9 +61,277 @@ class SGD:
     maximize: Any = False
 
 
-_CLASSES = {cls.rule.name: cls for cls in (SGD,)}
-_NOT_NEGATIVE = {"lr", "momentum", "weight_decay"}
-_SWITCHES = {"nesterov", "maximize"}
+@dataclass(frozen=True)
+class Adam:
+    """Adam, with torch.optim.Adam's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        m ← β₁ m + (1 − β₁) g;      v ← β₂ v + (1 − β₂) g²
+        w ← w − lr/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)          t = 1, 2, … counts the updates
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.001.
+    betas : pair of float or array, default (0.9, 0.999)
+        Decay rates of the averages of the gradient and of its square, each ≥ 0 and < 1.
+    eps : float or array, default 1e-8
+        Added to the root in the denominator, outside of the root; ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    amsgrad : bool or array, default False
+        Divide by the largest v so far instead of v.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adam(lr=0.1), epochs=500)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.Adam; Kingma & Ba 2015; amsgrad: Reddi, Kale & Kumar 2018.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adam"]
+
+    lr: Any = None
+    betas: Any = (0.9, 0.999)
+    eps: Any = 1e-8
+    weight_decay: Any = 0.0
+    amsgrad: Any = False
+    maximize: Any = False
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay, with torch.optim.AdamW's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);      w ← w − lr · weight_decay · w
+        m ← β₁ m + (1 − β₁) g;      v ← β₂ v + (1 − β₂) g²
+        w ← w − lr/(1 − β₁ᵗ) · m / (√v / √(1 − β₂ᵗ) + eps)          t = 1, 2, … counts the updates
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.001.
+    betas : pair of float or array, default (0.9, 0.999)
+        Decay rates of the averages of the gradient and of its square, each ≥ 0 and < 1.
+    eps : float or array, default 1e-8
+        Added to the root in the denominator, outside of the root; ≥ 0.
+    weight_decay : float or array, default 0.01
+        Decoupled decay, ≥ 0: w shrinks by the factor 1 − lr · weight_decay before the step, the intercept too.
+    amsgrad : bool or array, default False
+        Divide by the largest v so far instead of v.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.AdamW(lr=0.1, weight_decay=0.0), epochs=500)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.AdamW; Loshchilov & Hutter 2019.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adamw"]
+
+    lr: Any = None
+    betas: Any = (0.9, 0.999)
+    eps: Any = 1e-8
+    weight_decay: Any = 0.01
+    amsgrad: Any = False
+    maximize: Any = False
+
+
+@dataclass(frozen=True)
+class RMSprop:
+    """RMSprop, with torch.optim.RMSprop's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        v ← α v + (1 − α) g²;       if centered: a ← α a + (1 − α) g
+        q ← g / (√v + eps),         if centered: g / (√(v − a²) + eps)
+        w ← w − lr · q,             if momentum > 0: b ← momentum · b + q;  w ← w − lr · b
+
+    Where a centered v − a² comes out negative by rounding, the result is NaN, as in torch.
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.01.
+    alpha : float or array, default 0.99
+        Decay rate of the averages, ≥ 0.
+    eps : float or array, default 1e-8
+        Added to the root in the denominator, outside of the root; ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    momentum : float or array, default 0
+        Momentum factor, ≥ 0.
+    centered : bool or array, default False
+        Divide by the root of an estimate of the gradient's variance.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.RMSprop(lr=0.001), epochs=3000)
+    >>> abs(float(result.w) - 2) < 0.001
+    True
+
+    References
+    ----------
+    torch.optim.RMSprop; Tieleman & Hinton 2012; centered: Graves 2013.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["rmsprop"]
+
+    lr: Any = None
+    alpha: Any = 0.99
+    eps: Any = 1e-8
+    weight_decay: Any = 0.0
+    momentum: Any = 0.0
+    centered: Any = False
+    maximize: Any = False
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Adagrad, with torch.optim.Adagrad's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        s ← s + g²                           s = initial_accumulator_value before the first update
+        w ← w − lr/(1 + (t − 1) · lr_decay) · g / (√s + eps)        t = 1, 2, … counts the updates
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.01.
+    lr_decay : float or array, default 0
+        Decay of the learning rate, ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    initial_accumulator_value : float or array, default 0
+        What the sum of squares starts from, ≥ 0.
+    eps : float or array, default 1e-10
+        Added to the root in the denominator, outside of the root; ≥ 0.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adagrad(lr=1.0), epochs=100)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.Adagrad; Duchi, Hazan & Singer 2011.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adagrad"]
+
+    lr: Any = None
+    lr_decay: Any = 0.0
+    weight_decay: Any = 0.0
+    initial_accumulator_value: Any = 0.0
+    eps: Any = 1e-10
+    maximize: Any = False
+
+
+@dataclass(frozen=True)
+class NAdam:
+    """Adam with Nesterov momentum, with torch.optim.NAdam's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w,  or w ← w − lr · weight_decay · w  if decoupled_weight_decay
+        μₜ = β₁ (1 − ½ · 0.96^(t · momentum_decay));  Πₜ = μ₁ ⋯ μₜ       t = 1, 2, … counts the updates
+        m ← β₁ m + (1 − β₁) g;      v ← β₂ v + (1 − β₂) g²;      d = √(v / (1 − β₂ᵗ)) + eps
+        w ← w − lr (1 − μₜ)/(1 − Πₜ) · g / d − lr μₜ₊₁/(1 − Πₜ₊₁) · m / d
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.002.
+    betas : pair of float or array, default (0.9, 0.999)
+        Decay rates of the averages of the gradient and of its square, each ≥ 0 and < 1.
+    eps : float or array, default 1e-8
+        Added to the root in the denominator, outside of the root; ≥ 0.
+    weight_decay : float or array, default 0
+        Decay, ≥ 0, of the kind that decoupled_weight_decay says; on the intercept too.
+    momentum_decay : float or array, default 0.004
+        How fast the momentum approaches β₁, ≥ 0.
+    decoupled_weight_decay : bool or array, default False
+        Whether weight_decay shrinks w, as in AdamW, instead of adding to the gradient.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.NAdam(lr=0.1), epochs=500)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.NAdam; Dozat 2016.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["nadam"]
+
+    lr: Any = None
+    betas: Any = (0.9, 0.999)
+    eps: Any = 1e-8
+    weight_decay: Any = 0.0
+    momentum_decay: Any = 0.004
+    decoupled_weight_decay: Any = False
+    maximize: Any = False
+
+
+_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam)}
 
 
 def find_optimizer(optimizer: Any) -> Any:
@@ -82,48 +348,3 @@ def find_optimizer(optimizer: Any) -> Any:
             f"not {shown(optimizer)}"
         )
     return optimizer
-
-
-def read_hyperparameter(value: Any, name: str) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in range."""
-    if name in _SWITCHES:
-        array = read_numbers(value, name, "True or False or an array of them")
-        given = without_repeats(array, 0)
-        check_all(given, (given == 0) | (given == 1), name, "True or False")
-        return array
-    array = read_numbers(value, name)
-    if np.asarray(value).dtype == np.bool_:
-        raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
-    if name in _NOT_NEGATIVE:
-        given = without_repeats(array, 0)
-        check_all(given, given >= 0, name, "at least 0")
-    return array
-
-
-def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
-    """The learning rates, given to `fit` or to the optimizer; None for the safe rate."""
-    if lr is not None and optimizer.lr is not None:
-        twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
-        raise ValueError(f"lr was given twice: {twice}; give one of them")
-    chosen = optimizer.lr if lr is None else lr
-    return None if chosen is None else read_hyperparameter(chosen, "lr")
-
-
-def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
-    """All of them but lr, in the order of the kernels' table."""
-    values = {name: read_hyperparameter(getattr(optimizer, name), name) for name in optimizer.rule.hyperparameters}
-    if "nesterov" in values:
-        broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
-        _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
-    return values
-
-
-def _check_nesterov(nesterov: np.ndarray, momentum: np.ndarray, dampening: np.ndarray) -> None:
-    if not nesterov.any():
-        return
-    for name, values, fine in (("momentum", momentum, momentum > 0), ("dampening", dampening, dampening == 0)):
-        wrong = (nesterov != 0) & ~fine
-        if wrong.any():
-            where = tuple(np.argwhere(wrong)[0])
-            given = np.broadcast_to(values, wrong.shape)[where]
-            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0; {name} is {given:g}{place(where)}")

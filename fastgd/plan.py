@@ -171,13 +171,14 @@ def free_memory() -> int | None:
     return min(found, default=None)
 
 
-def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slots: int) -> None:
+def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slots: int, n_products: int = 0) -> None:
     """An error before any work where the results and the copies that the layout of the data asks for cannot fit into memory.
 
     The system grants more than it has and ends the process later, so it is not asked.
     """
     size, itemsize = problem.n_parameters, problem.dtype.itemsize
-    per_fit = (rows + 1) * (size + 1) * itemsize + 8 * size * (1 + n_slots) + 8 * 4 + 2  # epochs, steps, lr, n_used; status, algorithm
+    state = 8 * size * (1 + n_slots) + 8 * n_products
+    per_fit = (rows + 1) * (size + 1) * itemsize + state + 8 * 4 + 2  # epochs, steps, lr, n_used; status, algorithm
     results = order.n_fits * per_fit + 8 * rows
     at_a_time = max(problem.X.count, problem.y.count) if plan.staged else plan.threads * plan.fits_per_task
     copies = problem.X.bytes_to_copy(at_a_time) + problem.y.bytes_to_copy(at_a_time)

@@ -259,7 +259,7 @@ class FitOrder:
     def pick(self, values: np.ndarray, fits: np.ndarray, n_last: int = 0) -> np.ndarray:
         """The values (leading axes broadcast against `shape`, then n_last axes of their own) of some fits: (m, …)."""
         leading = values.shape[: values.ndim - n_last]
-        return values.reshape(-1, *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
+        return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
 
     def restore(self, values: np.ndarray) -> np.ndarray:
         """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""

@@ -60,7 +60,9 @@ class State:
     w : ndarray (…, n_parameters) of float64
         The parameters, the intercept last. A float32 state is exact in float64.
     slots : ndarray (…, n_slots, n_parameters) of float64
-        What the update rule remembers, for example the momentum buffer.
+        What the update rule remembers of each parameter, for example the momentum buffer.
+    products : ndarray (…, n_products) of float64
+        The update rule's running products, for example beta1 to the number of updates. NaN where torch made the state and has none.
     epoch : ndarray (…) of int64
         Updates made so far.
     algorithm : ndarray (…) of int8
@@ -79,6 +81,7 @@ class State:
 
     w: np.ndarray
     slots: np.ndarray
+    products: np.ndarray
     epoch: np.ndarray
     algorithm: np.ndarray
     status: np.ndarray

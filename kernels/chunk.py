@@ -36,7 +36,7 @@ class Chunk:
     intercept: bool
     rule: UpdateRule
     lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
-    hyper: np.ndarray  # (m, n_hyperparameters) float64, in the order of rule.hyperparameters
+    hyper: np.ndarray  # (m, n_values) float64, in the order of rule.hyperparameters, then rule.derived
     epochs: int
     reduction: str  # "mean" or "sum": what the gradient is of; the reported loss is always the mean
     tol: float  # negative: no stopping
@@ -44,6 +44,7 @@ class Chunk:
     # the state, read and updated
     w: np.ndarray  # (m, D) float64
     slots: np.ndarray  # (m, n_slots, D) float64
+    products: np.ndarray  # (m, n_products) float64: the rule's running products, 1 before the first step
     steps: np.ndarray  # (m,) int64: updates made since the slots were empty
     algorithm: np.ndarray  # (m,) int8: which algorithm the fit is computed by
     status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), DIVERGED (before), INVALID_DATA or COMPLETED

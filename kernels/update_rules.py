@@ -1,15 +1,27 @@
 """THE table of update rules. Appending a row is the only way to add one; every backend, test, help text and page reads it.
 
-1. `step` is the rule on any kind of number (float, NumPy array of any float type, Fraction): the error bounds and the
-   exact oracles apply it. The kernels have their own hands, written for bits (docs/arithmetic.md, section 8).
-2. `roundings` is k of the bound in fastgd/verification/bound.py: how many roundings the rule itself makes.
+1. `step` is the rule on any kind of number that NumPy's sqrt takes (float, NumPy array of any float type, mpmath; Fraction for sgd): the
+   error bounds and the oracles apply it. The kernels have their own hands, written for bits (docs/arithmetic.md, section 8).
+2. `roundings` is k of the bound in fastgd/verification/lockstep.py: all the roundings that section 8 writes for the rule are counted, those
+   of its hyperparameters included and the last one, which gives w, left out; where two options exclude each other, the longer one.
+   They were not tuned: the sums stand beside the rows.
+3. There is no pow in kernels. What depends on the step count is a running product in float64, one multiplication per step, carried in
+   the state beside the slots. Products begin at 1. `advance` makes the next ones; `step` is given the products after that, by name.
+4. A derived value is one per fit, computed once on the host, and follows the hyperparameters in the kernels' table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from typing import Any
+
+import numpy as np
+
+
+def _no_products(**values: Any) -> tuple[Any, ...]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,16 @@ class UpdateRule:
     formula: str
     source: str
     roundings: int
-    step: Callable[..., tuple[Any, tuple[Any, ...]]] = field(repr=False)  # (w, slots, gradient, lr, steps, **hyperparameters)
+    step: Callable[..., tuple[Any, tuple[Any, ...]]] = field(repr=False)  # (w, slots, gradient, lr, steps, **all values, **products)
+    default_lr: float | None = None  # torch's; None: the safe rate
+    products: tuple[str, ...] = ()  # what the rule remembers between steps, one float64 per fit each
+    advance: Callable[..., tuple[Any, ...]] = field(default=_no_products, repr=False)  # (**all values, **products): the next products
+    derived: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict, repr=False)  # name: (of which, function)
+
+    def all_values(self, hyper: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return hyperparameters (those not given: the defaults) and derived values (unless given) by name."""
+        values = {**self.hyperparameters, **(hyper or {})}
+        return {name: function(values[of]) for name, (of, function) in self.derived.items() if name not in values} | values
 
 
 def _sgd(w, slots, gradient, lr, steps, *, momentum, dampening, weight_decay, nesterov, maximize):
@@ -38,6 +59,88 @@ def _sgd(w, slots, gradient, lr, steps, *, momentum, dampening, weight_decay, ne
     return w - lr * gradient, (velocity,)
 
 
+def _adam(
+    w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, amsgrad, maximize, beta1_product, beta2_product, decoupled=False
+):  # fmt: skip
+    average, square, largest = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        if decoupled:
+            w = w * (1 - lr * weight_decay)
+        else:
+            gradient = gradient + weight_decay * w
+    average = beta1 * average + (1 - beta1) * gradient
+    square = beta2 * square + (1 - beta2) * gradient * gradient
+    largest = np.maximum(largest, square) if amsgrad else largest
+    root = np.sqrt(largest if amsgrad else square) / np.sqrt(1 - beta2_product)
+    return w - lr / (1 - beta1_product) * average / (root + eps), (average, square, largest)
+
+
+def _adamw(w, slots, gradient, lr, steps, **values):
+    return _adam(w, slots, gradient, lr, steps, decoupled=True, **values)
+
+
+def _advance_adam(*, beta1, beta2, beta1_product, beta2_product, **others):
+    return beta1_product * beta1, beta2_product * beta2
+
+
+def _rmsprop(w, slots, gradient, lr, steps, *, alpha, eps, weight_decay, momentum, centered, maximize):
+    square, average, buffer = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    square = alpha * square + (1 - alpha) * gradient * gradient
+    average = alpha * average + (1 - alpha) * gradient if centered else average
+    root = np.sqrt(square - average * average if centered else square) + eps
+    if momentum > 0:
+        buffer = momentum * buffer + gradient / root
+        return w - lr * buffer, (square, average, buffer)
+    return w - lr * gradient / root, (square, average, buffer)
+
+
+def _adagrad(w, slots, gradient, lr, steps, *, lr_decay, weight_decay, initial_accumulator_value, eps, maximize):
+    (total,) = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    total = (total if steps else initial_accumulator_value) + gradient * gradient
+    return w - lr / (1 + steps * lr_decay) * gradient / (np.sqrt(total) + eps), (total,)
+
+
+def _nadam(
+    w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize, decay,
+    beta2_product, mu_product, decay_product,
+):  # fmt: skip
+    average, square = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        if decoupled_weight_decay:
+            w = w * (1 - lr * weight_decay)
+        else:
+            gradient = gradient + weight_decay * w
+    mu, next_mu = beta1 * (1 - decay_product / 2), beta1 * (1 - decay_product * decay / 2)
+    average = beta1 * average + (1 - beta1) * gradient
+    square = beta2 * square + (1 - beta2) * gradient * gradient
+    root = np.sqrt(square / (1 - beta2_product)) + eps
+    w = w - lr * (1 - mu) / (1 - mu_product) * gradient / root
+    return w - lr * next_mu / (1 - mu_product * next_mu) * average / root, (average, square)
+
+
+def _advance_nadam(*, beta1, beta2, decay, beta2_product, mu_product, decay_product, **others):
+    decay_product = decay_product * decay
+    return beta2_product * beta2, mu_product * (beta1 * (1 - decay_product / 2)), decay_product
+
+
+def _decay_of_nadam(momentum_decay: float) -> float:
+    """0.96^momentum_decay, the float64 nearest to it: 50 decimal digits do not depend on a machine's pow."""
+    with localcontext(prec=50):
+        return float(Decimal.from_float(0.96) ** Decimal(float(momentum_decay)))
+
+
 UPDATE_RULES: Mapping[str, UpdateRule] = {
     rule.name: rule
     for rule in (
@@ -50,6 +153,77 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             source="torch.optim.SGD; Polyak 1964; Sutskever et al. 2013 in torch's form",
             roundings=8,
             step=_sgd,
+        ),
+        UpdateRule(
+            name="adam",
+            code=1,
+            slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+            hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False},
+            formula="g ← g + λ w;  m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)",
+            source="Kingma & Ba 2015, algorithm 1; amsgrad: Reddi et al. 2018; torch.optim.Adam",
+            roundings=24,  # decay 2, m 4, v 6, denominator 7, step size 3, product and quotient 2
+            step=_adam,
+            default_lr=1e-3,
+            products=("beta1_product", "beta2_product"),
+            advance=_advance_adam,
+        ),
+        UpdateRule(
+            name="adamw",
+            code=2,
+            slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
+            hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "amsgrad": False, "maximize": False},
+            formula="w ← w − lr λ w;  m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)",
+            source="Loshchilov & Hutter 2019; torch.optim.AdamW",
+            roundings=26,  # as adam, but the decay is 4
+            step=_adamw,
+            default_lr=1e-3,
+            products=("beta1_product", "beta2_product"),
+            advance=_advance_adam,
+        ),
+        UpdateRule(
+            name="rmsprop",
+            code=3,
+            slots=("square_avg", "grad_avg", "momentum_buffer"),
+            hyperparameters={"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False, "maximize": False},
+            formula="g ← g + λ w;  v ← α v + (1−α) g²;  a ← α a + (1−α) g;  b ← μ b + g / (√(v − a²) + ε), or without a²;  w ← w − lr b",
+            source="Tieleman & Hinton 2012; centered: Graves 2013; torch.optim.RMSprop",
+            roundings=22,  # decay 2, v 6, average 4, difference 1, root 1, ε 2, quotient 1, buffer 3, lr and its product 2
+            step=_rmsprop,
+            default_lr=1e-2,
+        ),
+        UpdateRule(
+            name="adagrad",
+            code=4,
+            slots=("sum",),
+            hyperparameters={"lr_decay": 0.0, "weight_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False},
+            formula="g ← g + λ w;  s ← s + g²;  w ← w − lr/(1 + (t−1) η) · g / (√s + ε)",
+            source="Duchi, Hazan & Singer 2011; torch.optim.Adagrad",
+            roundings=13,  # decay 2, sum 2, root 1, ε 2, step size 4, product and quotient 2
+            step=_adagrad,
+            default_lr=1e-2,
+        ),
+        UpdateRule(
+            name="nadam",
+            code=5,
+            slots=("exp_avg", "exp_avg_sq"),
+            hyperparameters={
+                "beta1": 0.9,
+                "beta2": 0.999,
+                "eps": 1e-8,
+                "weight_decay": 0.0,
+                "momentum_decay": 4e-3,
+                "decoupled_weight_decay": False,
+                "maximize": False,
+            },
+            formula="μₜ = β₁(1 − ½ 0.96^(t ψ));  m, v as in adam;  d = √(v/(1−β₂ᵗ)) + ε;  "
+            "w ← w − lr (1−μₜ)/(1−Πμ) · g/d − lr μₜ₊₁/(1 − μₜ₊₁ Πμ) · m/d",
+            source="Dozat 2016; torch.optim.NAdam",
+            roundings=43,  # decay 4, m 4, v 6, denominator 7; of the gradient 7 + 3, of the average 9 + 2, μ once more 1
+            step=_nadam,
+            default_lr=2e-3,
+            products=("beta2_product", "mu_product", "decay_product"),
+            advance=_advance_nadam,
+            derived={"decay": ("momentum_decay", _decay_of_nadam)},
         ),
     )
 }

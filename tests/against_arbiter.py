@@ -30,14 +30,21 @@ def first_difference(a: np.ndarray, b: np.ndarray) -> str:
     return f"{len(where)} of {a.size} differ, first at {tuple(int(i) for i in here)}: {a[here]!r} and {b[here]!r}"
 
 
-def optimizer(cells: list[dict]) -> fastgd.SGD:
-    """One SGD for many cells: an array per hyperparameter."""
-    return fastgd.SGD(
-        **{name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in arbiter.HYPER.items()}
-    )
+OPTIMIZERS = {cls.__name__.lower(): cls for cls in (fastgd.SGD, fastgd.Adam, fastgd.AdamW, fastgd.RMSprop, fastgd.Adagrad, fastgd.NAdam)}
 
 
-def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None) -> list:
+def optimizer(cells: list[dict], rule: str = "sgd") -> Any:
+    """One optimizer for many cells: an array per hyperparameter."""
+    defaults = arbiter.HYPERS[rule]
+    values = {name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in defaults.items()}
+    if "beta1" in values:
+        values["betas"] = (values.pop("beta1"), values.pop("beta2"))
+    return OPTIMIZERS[rule](**values)
+
+
+def compare(
+    X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None, rule="sgd"
+) -> list:
     """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
     D = X.shape[1] + intercept
     rates = [cell.get("lr") for cell in cells]
@@ -49,7 +56,7 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
         X,
         y,
         lr=None if rates[0] is None else np.array(rates),
-        optimizer=optimizer(cells),
+        optimizer=optimizer(cells, rule),
         w0=start[:, : X.shape[1]],
         intercept0=start[:, -1] if intercept else None,
         epochs=epochs,
@@ -77,6 +84,7 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
             algorithm=algorithm,
             tol=tol,
             moments=moments,
+            rule=rule,
         )
         told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, handover {run.handover}"
         history_w = result.history.w[i]
@@ -90,6 +98,7 @@ def compare(X, y, cells: list[dict], *, epochs: int, intercept=False, reduction=
         assert same_bits(result.state.slots[i], run.state.slots), (
             f"slots, {told}: {first_difference(result.state.slots[i], run.state.slots)}"
         )
+        assert same_bits(result.state.products[i], np.array(run.state.products, float)), f"products, {told}"
         assert result.state.epoch[i] == run.state.steps, told
         assert fastgd.State.algorithm_names[result.state.algorithm[i]] == run.state.algorithm, told
         assert same_bits(result.lr[i], np.float64(run.lr)), f"lr, {told}: {result.lr[i]!r} and {run.lr!r}"

@@ -15,6 +15,7 @@ import ctypes
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from itertools import product
 from typing import Any
 
@@ -501,6 +502,149 @@ def sgd(S: Format, w, v, g, steps: int, lr: float, hyper: Mapping[str, float]) -
     return new_w, new_v, tested
 
 
+# The other rules: the new w, the new slots, the new products, and what the overflow test looks at.
+
+ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
+HYPERS: dict[str, dict[str, float]] = {
+    "sgd": HYPER,
+    "adam": ADAM,
+    "adamw": {**ADAM, "weight_decay": 0.01},
+    "rmsprop": {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False, "maximize": False},
+    "adagrad": {"lr_decay": 0.0, "weight_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False},
+    "nadam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "momentum_decay": 4e-3, "decoupled_weight_decay": False,
+              "maximize": False},
+}  # fmt: skip
+SIZES = {"sgd": (1, 0), "adam": (3, 2), "adamw": (3, 2), "rmsprop": (3, 0), "adagrad": (1, 0), "nadam": (2, 3)}  # slots and products
+
+
+def root(S: Format, x: float) -> float:
+    return math.nan if x < 0 or x != x else S.round(math.sqrt(x))
+
+
+def quotient(S: Format, a: float, b: float) -> float:
+    return S.round(divide(a, b))
+
+
+def lerp(S: Format, a: float, b: float, weight: float) -> float:
+    difference = S.round(b - a)
+    return S.fma(weight, difference, a) if weight < 0.5 else S.fma(S.round(weight - 1.0), difference, b)
+
+
+def direction_of(S: Format, w_j: float, g_j: float, hyper: Mapping[str, float]) -> float:
+    """±g, and the penalty unless it is decoupled."""
+    g_j = -g_j if hyper["maximize"] else g_j
+    return S.fma(S.round(hyper["weight_decay"]), w_j, g_j) if hyper["weight_decay"] != 0 else g_j
+
+
+def decayed(S: Format, w_j: float, g_j: float, lr: float, hyper: Mapping[str, float], decoupled: bool) -> tuple[float, float]:
+    """w and g after the weight decay."""
+    if decoupled and hyper["weight_decay"] != 0:
+        return S.round(w_j * S.round(1.0 - lr * hyper["weight_decay"])), -g_j if hyper["maximize"] else g_j
+    return w_j, direction_of(S, w_j, g_j, hyper)
+
+
+def square_average(S: Format, v_j: float, g_j: float, beta: float) -> float:
+    return S.fma(S.round(S.round(1.0 - beta) * g_j), g_j, S.round(v_j * S.round(beta)))
+
+
+def sgd_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    new_w, new_v, tested = sgd(S, w, slots[0], g, steps, lr, hyper)
+    return new_w, [new_v], [], tested
+
+
+def adam_step(S: Format, w, slots, products, g, steps, lr, hyper, decoupled=False):
+    beta1, beta2 = hyper["beta1"], hyper["beta2"]
+    p1, p2 = products[0] * beta1, products[1] * beta2
+    rate, correction, eps = S.round(-(lr / (1.0 - p1))), S.round(math.sqrt(1.0 - p2)), S.round(hyper["eps"])
+    new_w, new_slots, tested = [], [], []
+    for w_j, m, v, x, g_j in zip(w, *slots, g, strict=True):
+        w_j, g_j = decayed(S, w_j, g_j, lr, hyper, decoupled)
+        m = lerp(S, m, g_j, S.round(1.0 - beta1))
+        v = square_average(S, v, g_j, beta2)
+        if hyper["amsgrad"]:
+            x = v if v > x or v != v else x
+        d = S.round(quotient(S, root(S, x if hyper["amsgrad"] else v), correction) + eps)
+        a = S.round(rate * m)
+        q = quotient(S, a, d)
+        new_w.append(S.round(w_j + q))
+        new_slots.append((m, v, x))
+        tested += [m, v, x if hyper["amsgrad"] else 0.0, a, q, new_w[-1]]
+    return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [p1, p2], tested
+
+
+def adamw_step(*arguments):
+    return adam_step(*arguments, decoupled=True)
+
+
+def rmsprop_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    minus_lr, eps, momentum = S.round(-lr), S.round(hyper["eps"]), S.round(hyper["momentum"])
+    new_w, new_slots, tested = [], [], []
+    for w_j, v, a, b, g_j in zip(w, *slots, g, strict=True):
+        g_j = direction_of(S, w_j, g_j, hyper)
+        v = u = square_average(S, v, g_j, hyper["alpha"])
+        if hyper["centered"]:
+            a = lerp(S, a, g_j, S.round(1.0 - hyper["alpha"]))
+            u = S.fma(-a, a, v)
+            tested += [a, u]
+        d = S.round(root(S, u) + eps)
+        if hyper["momentum"] > 0:
+            b = S.round(S.round(b * momentum) + quotient(S, g_j, d))
+            new_w.append(S.fma(minus_lr, b, w_j))
+            tested += [b, S.round(minus_lr * b)]
+        else:
+            product = S.round(minus_lr * g_j)
+            q = quotient(S, product, d)
+            new_w.append(S.round(w_j + q))
+            tested += [product, q]
+        new_slots.append((v, a, b))
+        tested += [v, new_w[-1]]
+    return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [], tested
+
+
+def adagrad_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    rate, eps, start = (
+        S.round(-(lr / (1.0 + float(steps) * hyper["lr_decay"]))),
+        S.round(hyper["eps"]),
+        S.round(hyper["initial_accumulator_value"]),
+    )
+    new_w, new_sum, tested = [], [], []
+    for w_j, s, g_j in zip(w, slots[0], g, strict=True):
+        g_j = direction_of(S, w_j, g_j, hyper)
+        new_sum.append(S.fma(g_j, g_j, start if steps == 0 else s))
+        a = S.round(rate * g_j)
+        q = quotient(S, a, S.round(root(S, new_sum[-1]) + eps))
+        new_w.append(S.round(w_j + q))
+        tested += [new_sum[-1], a, q, new_w[-1]]
+    return new_w, [new_sum], [], tested
+
+
+def nadam_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    beta1, beta2 = hyper["beta1"], hyper["beta2"]
+    with localcontext(prec=60):
+        decay = float(Decimal.from_float(0.96) ** Decimal(hyper["momentum_decay"]))
+    p2, pd = products[0] * beta2, products[2] * decay
+    mu, next_mu = beta1 * (1.0 - 0.5 * pd), beta1 * (1.0 - 0.5 * (pd * decay))
+    p_mu = products[1] * mu
+    correction, eps = S.round(1.0 - p2), S.round(hyper["eps"])
+    of_g, of_m = S.round(divide(-lr * (1.0 - mu), 1.0 - p_mu)), S.round(divide(-lr * next_mu, 1.0 - p_mu * next_mu))
+    new_w, new_slots, tested = [], [], []
+    for w_j, m, v, g_j in zip(w, *slots, g, strict=True):
+        w_j, g_j = decayed(S, w_j, g_j, lr, hyper, bool(hyper["decoupled_weight_decay"]))
+        m = lerp(S, m, g_j, S.round(1.0 - beta1))
+        v = square_average(S, v, g_j, beta2)
+        c = quotient(S, v, correction)
+        d = S.round(root(S, c) + eps)
+        a, b = S.round(of_g * g_j), S.round(of_m * m)
+        q, r = quotient(S, a, d), quotient(S, b, d)
+        new_w.append(S.round(S.round(w_j + q) + r))
+        new_slots.append((m, v))
+        tested += [m, v, c, a, b, q, r, new_w[-1]]
+    return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [p2, p_mu, pd], tested
+
+
+RULES = {"sgd": sgd_step, "adam": adam_step, "adamw": adamw_step, "rmsprop": rmsprop_step, "adagrad": adagrad_step, "nadam": nadam_step}
+
+
 # ------------------------------------------------------------------------- sections 9 and 10: which algorithm, stopping, and the run
 
 
@@ -509,9 +653,10 @@ class State:
     """Where a descent stands; `run(..., state=s)` goes on from it."""
 
     w: np.ndarray  # (D,) float64
-    slots: np.ndarray  # (1, D) float64
+    slots: np.ndarray  # (n_slots, D) float64
     steps: int
     algorithm: str
+    products: tuple[float, ...] = ()
 
 
 @dataclass
@@ -544,12 +689,13 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None, moments: Moments | None = None) -> Run:  # fmt: skip
-    """One fit by SGD. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand."""
+        dtype=None, moments: Moments | None = None, rule="sgd") -> Run:  # fmt: skip
+    """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand."""
     T = format_of(np.asarray(X), dtype)
     X, y = np.asarray(X, T.name), np.asarray(y, T.name)
     n, d = X.shape
-    hyper = {**HYPER, **(hyper or {})}
+    hyper = {**HYPERS[rule], **(hyper or {})}
+    update, (n_slots, n_products) = RULES[rule], SIZES[rule]
     columns, y_list = columns_of(X, intercept), [float(v) for v in y]
     D = len(columns)
 
@@ -562,9 +708,11 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
         lr = safe_rate(the_moments(), reduction, hyper["weight_decay"])
     rates = [float(lr)] * epochs if np.ndim(lr) == 0 else [float(rate) for rate in lr]
     if state is None:
-        w, v, steps = [0.0 if w0 is None else T.round(float(w0[j])) for j in range(D)], [0.0] * D, 0
+        w, steps = [0.0 if w0 is None else T.round(float(w0[j])) for j in range(D)], 0
+        slots, products = [[0.0] * D for _ in range(n_slots)], [1.0] * n_products
     else:
-        w, v, steps = [float(x) for x in state.w], [float(x) for x in state.slots[0]], state.steps
+        w, slots, steps = [float(x) for x in state.w], [[float(x) for x in slot] for slot in state.slots], state.steps
+        products = [float(p) for p in state.products]
     algorithm = choose_algorithm(algorithm if state is None else state.algorithm, n, d, the_moments)
     if algorithm == "moments":
         w_limit, loss_limit = overflow_limits(the_moments())
@@ -575,7 +723,7 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
             if not (all_within(w, w_limit) and loss <= loss_limit):
                 algorithm, handover = "stream", (t, "row")
         if algorithm == "stream":
-            w, v = [T.round(x) for x in w], [T.round(x) for x in v]
+            w, slots = [T.round(x) for x in w], [[T.round(x) for x in slot] for slot in slots]
             loss, g = stream_epoch(T, columns, y_list, w, reduction)
         rows.append([T.round(x) for x in w])
         losses.append(T.round(loss))
@@ -587,20 +735,22 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
         if t == epochs:
             break
         if algorithm == "moments":
-            new_w, new_v, tested = sgd(FLOAT64, w, v, g, steps, rates[t], hyper)
+            new_w, new_slots, new_products, tested = update(FLOAT64, w, slots, products, g, steps, rates[t], hyper)
             if not all_within(tested, T.omega):
                 algorithm, handover = "stream", (t, "update")
-                w, v = [T.round(x) for x in w], [T.round(x) for x in v]
+                w, slots = [T.round(x) for x in w], [[T.round(x) for x in slot] for slot in slots]
                 _, g = stream_epoch(T, columns, y_list, w, reduction)
         if algorithm == "stream":
-            new_w, new_v, _ = sgd(T, w, v, g, steps, rates[t], hyper)
-        w, v = new_w, new_v
+            new_w, new_slots, new_products, _ = update(T, w, slots, products, g, steps, rates[t], hyper)
+        w, slots, products = new_w, new_slots, new_products
         steps += 1
+    if all(x != x for x in w):
+        products = [math.nan] * n_products
     repeats = epochs + 1 - len(rows)
     return Run(
         w=np.array(rows + rows[-1:] * repeats, T.name).reshape(epochs + 1, D),
         loss=np.array(losses + losses[-1:] * repeats, T.name),
-        state=State(np.array(w), np.array([v]), steps, algorithm),
+        state=State(np.array(w), np.array(slots), steps, algorithm, tuple(products)),
         converged=converged,
         first_bad=first_bad,
         handover=handover,

@@ -33,6 +33,8 @@ class Mutant:
 AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py", "tests/test_bits_extremes.py")
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
+RULES = ("tests/test_rules.py",)
+UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
     Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
     Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
@@ -49,7 +51,7 @@ MUTANTS = (
     ),
     Mutant(
         "momentum damped on the first step",
-        "kernels/cpu/descent.py",
+        UPDATE,
         "velocity = direction if step == 0 else fma(",
         "velocity = fma(",
         AGREEMENT,
@@ -67,7 +69,7 @@ MUTANTS = (
     Mutant(
         "slots lost at the hand-over",
         "kernels/cpu/descent.py",
-        "_take_over(stream_state, stream_slot, state, slot)",
+        "_take_over(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
     ),
@@ -88,6 +90,25 @@ MUTANTS = (
     Mutant("minimum norm of scaled columns", "fastgd/lapack.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
     Mutant("not said to be ill-conditioned", "fastgd/closed_form.py", "/ 2.0)) | deficient", "/ 2.0))", SOLVE),
     Mutant("condition in other units", "fastgd/lapack.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
+    Mutant(
+        "Nesterov in Sutskever's form",  # the step is the new velocity: w is not the look-ahead
+        UPDATE,
+        "fma(momentum, velocity, direction) if nesterov",
+        "fma(momentum, slots[0, j], direction) if nesterov",
+        AGREEMENT,
+    ),
+    Mutant(
+        "ε inside the root", UPDATE, "math.sqrt(square) / correction + eps", "math.sqrt(square / (correction * correction) + eps)", RULES
+    ),
+    Mutant("bias correction missing", UPDATE, "rate = number(-(lr / (1.0 - new_products[0])))", "rate = number(-lr)", RULES),
+    Mutant("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
+    Mutant(
+        "products lost between fits",
+        "fastgd/execute.py",
+        "order.pick(job.state.products, fits, 1)",
+        "1.0",
+        RULES,
+    ),
 )
 
 

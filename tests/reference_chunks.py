@@ -36,6 +36,7 @@ def chunk_of(
     tol=-1.0,
     reduction="mean",
     intercept=False,
+    rule="sgd",
     w0=None,
     x_index=None,
     y_index=None,
@@ -47,9 +48,10 @@ def chunk_of(
     x_index = np.arange(len(X)) if x_index is None else np.array(x_index)
     y_index = np.arange(len(y)) if y_index is None else np.array(y_index)
     m, D, rows = len(x_index), X.shape[2] + intercept, n_rows(epochs, every)
-    rule = UPDATE_RULES["sgd"]
+    rule = UPDATE_RULES[rule]
     assert set(options) <= set(rule.hyperparameters)
-    hyper = [float(options.get(name, default)) for name, default in rule.hyperparameters.items()]
+    hyper = rule.all_values(options)
+    hyper = [float(hyper[name]) for name in (*rule.hyperparameters, *rule.derived)]
     lr = np.asarray(lr, float)
     return Chunk(
         X=X,
@@ -66,6 +68,7 @@ def chunk_of(
         every=every,
         w=np.zeros((m, D)) if w0 is None else np.broadcast_to(np.asarray(w0, dtype), (m, D)).astype(float),
         slots=np.zeros((m, len(rule.slots), D)),
+        products=np.ones((m, len(rule.products))),
         steps=np.zeros(m, np.int64),
         algorithm=np.full(m, -1, np.int8),
         status=np.full(m, COMPLETED, np.int8),
@@ -96,7 +99,7 @@ def same(a, b):
 
 def assert_same_results(a, b, fits=slice(None)):
     """Every number that descend writes is the same, bit for bit."""
-    for name in ("w", "slots", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss"):
+    for name in ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss"):
         assert same(getattr(a, name)[fits], getattr(b, name)), name
 
 

@@ -199,8 +199,10 @@ def test_every_step_of_every_option_is_within_the_bound(reference, options, dtyp
 def test_the_tables_names_and_defaults_are_torchs(rule):
     kind = torch_autograd.optimizer_class(rule)
     assert kind.__module__ == f"torch.optim.{rule.name}"
-    parameters = inspect.signature(kind).parameters
-    assert {name: parameters[name].default for name in rule.hyperparameters} == dict(rule.hyperparameters)
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+    defaults |= dict(zip(("beta1", "beta2"), defaults.get("betas", ()), strict=False))
+    assert {name: defaults[name] for name in rule.hyperparameters} == dict(rule.hyperparameters)
+    assert rule.default_lr in (None, defaults["lr"])
 
 
 def test_the_manual_rules_are_rules_of_the_table():

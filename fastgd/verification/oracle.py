@@ -193,9 +193,10 @@ def _descend(
     G, c, yy = _exact_moments(rows, targets)
     G, c, yy = [[number(value) for value in row] for row in G], [number(value) for value in c], number(yy)
     rate, scale = number(_rational(lr)), number(Fraction(2, n) if reduction == "mean" else Fraction(2))
-    values = {**rule.hyperparameters, **(hyper or {})}
+    values = rule.all_values(hyper)
     values = {name: value if isinstance(value, (bool, np.bool_)) else number(_rational(value)) for name, value in values.items()}
     slots = [tuple(number(Fraction(0)) for _ in rule.slots) for _ in parameters]
+    products = {name: number(Fraction(1)) for name in rule.products}
 
     history = Descent([], [])
     for t in range(epochs + 1):
@@ -203,7 +204,8 @@ def _descend(
         history.w.append(w)
         history.loss.append(sum((w[j] * (reduced[j] - c[j]) for j in parameters), yy) / n)
         if t < epochs:
-            moves = [rule.step(w[j], slots[j], scale * reduced[j], rate, t, **values) for j in parameters]
+            products = dict(zip(products, rule.advance(**values, **products), strict=True))
+            moves = [rule.step(w[j], slots[j], scale * reduced[j], rate, t, **values, **products) for j in parameters]
             w, slots = [new_w for new_w, _ in moves], [new_slots for _, new_slots in moves]
     return history
 

@@ -84,7 +84,7 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
     _descend(
         chunk.X, chunk.y, chunk.x_index, chunk.y_index, chunk.intercept, chunk.reduction == "sum", chunk.rule.code, chunk.lr, chunk.hyper,
         chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents,
-        chunk.w, chunk.slots, chunk.steps, chunk.algorithm, chunk.status,
+        chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status,
         chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss, cancel, progress,
     )  # fmt: skip
 
@@ -99,7 +99,8 @@ def prepare(dtype: np.dtype) -> None:
     rule = UPDATE_RULES["sgd"]
     chunk = Chunk(
         X, y, one, one, False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
-        np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), one.copy(), np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
+        np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
+        np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
         np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
     )  # fmt: skip
     descend(chunk, moments, one, one, cancel, counter)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numba
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # wrappers take a good part of the time to compile
 
 
 def _digest_of_sources() -> str:
@@ -30,13 +31,16 @@ _DIGEST = _digest_of_sources()
 
 
 def part(function: Callable) -> Callable:
-    """A function that kernels call: compiled with them, never cached on its own."""
-    return numba.njit(**OPTIONS)(function)
+    """A function that kernels call: compiled with them, never cached on its own.
+
+    Numba hands `forceinline` down to whatever an inlined function calls: here it stops.
+    """
+    return numba.njit(forceinline=False, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
 
 
 def inlined(function: Callable) -> Callable:
     """A part that is called in an inner loop: a call that passes arrays costs 20 to 50 ns, inlining it costs time to compile."""
-    return numba.njit(forceinline=True, **OPTIONS)(function)
+    return numba.njit(forceinline=True, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
 
 
 def kernel(function: Callable) -> Callable:

@@ -1,7 +1,7 @@
 """descend: all epochs of each fit, from its moments or its samples (docs/arithmetic.md, sections 6 to 8 and 10).
 
 1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the arithmetic, and few
-   specialisations keep the first call short. The rules are `_update`; their codes are those of kernels/update_rules.py.
+   specialisations keep the first call short. The rules are in update.py; their codes are those of kernels/update_rules.py.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
    inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a
@@ -20,46 +20,12 @@ from .compiling import copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile
 from .moments import CHUNK
+from .update import update
 from .vectors import LANES, fma, raised
 
 POLL = 64
 LIMIT_FLOAT32 = 2.0**120
 LIMIT_FLOAT64 = 2.0**1000
-SGD = 0
-
-
-@inlined
-def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
-    """torch.optim.SGD, one fit. Returns whether everything stayed within the limit."""
-    number = w.dtype.type
-    momentum, keep, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
-    nesterov, maximize = hyper[3] != 0.0, hyper[4] != 0.0
-    rate = number(-lr)
-    within = True
-    for j in range(len(w)):
-        direction = gradient[j]
-        if maximize:
-            direction = -direction
-        if hyper[2] != 0.0:
-            direction = fma(decay, w[j], direction)
-        if hyper[0] != 0.0:
-            velocity = direction if step == 0 else fma(keep, direction, slots[0, j] * momentum)
-            new_slots[0, j] = velocity
-            within = within and abs(velocity) <= limit
-            direction = fma(momentum, velocity, direction) if nesterov else velocity
-        else:
-            new_slots[0, j] = slots[0, j]
-        new_w[j] = fma(rate, direction, w[j])
-        within = within and abs(rate * direction) <= limit and abs(new_w[j]) <= limit
-    return within
-
-
-@inlined
-def _update(rule, w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
-    """One step of the rule with this code: fills new_w and new_slots."""
-    if rule == SGD:
-        return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
-    return False
 
 
 @part
@@ -106,11 +72,12 @@ def _all_nan(values):
 
 
 @inlined
-def _take_over(w, slots, next_w, next_slots):
+def _take_over(w, slots, products, next_w, next_slots, next_products):
     """Copy the next state: cheaper than exchanging array objects, whose reference counts are atomic."""
     copy(next_w, w)
     for k in range(slots.shape[0]):
         copy(next_slots[k], slots[k])
+    copy(next_products, products)
 
 
 @part
@@ -131,7 +98,7 @@ def _has_converged(epoch, previous, loss, tol):
 def descend(
     X, y, x_index, y_index, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents,
-    w, slots, steps, algorithm, status,
+    w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, cancel, progress,
 ):  # fmt: skip
     """Run every fit of a chunk. Shapes as in kernels/chunk.py; moments as `compress` writes them.
@@ -150,6 +117,7 @@ def descend(
     gradient, scratch = np.empty(size), np.empty(size)
     state, next_state = np.empty(size), np.empty(size)
     slot, next_slot = np.empty((n_slots, size)), np.zeros((n_slots, size))
+    product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])  # of the fit at hand, for both algorithms
     factor = 2.0 if reduction_sum else 2.0 / n
     low_factor = 0.0 if reduction_sum else fma(-factor, float(n), 2.0) / n
     # scratch of the stream: the data's dtype, allocated when first needed
@@ -172,7 +140,7 @@ def descend(
         finished, row_is_done = False, False
         options = hyper[f]
         rows_w, rows_loss = history_w[f], history_loss[f]
-        _take_over(state, slot, w[f], slots[f])
+        _take_over(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
         if algorithm[f] == MOMENTS:
             record = target_index[f]
@@ -214,22 +182,22 @@ def descend(
                     row += 1
                 if not finished:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    if not _update(rule, state, slot, gradient, rate, options, step, next_state, next_slot, limit):
+                    if not update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit):
                         row_is_done = True
                         break
                     previous = float(loss)
-                    _take_over(state, slot, next_state, next_slot)
+                    _take_over(state, slot, product, next_state, next_slot, next_product)
                     epoch += 1
                     step += 1
             if finished:
                 copy(state, w_out[f])
-                _take_over(w[f], slots[f], state, slot)
+                _take_over(w[f], slots[f], products[f], state, slot, product)
             else:
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
                 tile = np.empty((d + 1) * CHUNK, X.dtype)
-            _take_over(stream_state, stream_slot, state, slot)
+            _take_over(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             if one_chunk:
                 fill_stream_tile(tile, X, y, x_index[f], y_index[f], 0, n)
@@ -257,16 +225,20 @@ def descend(
                     finished = True
                 else:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    _update(
-                        rule, stream_state, stream_slot, stream_gradient, rate, options, step, next_stream_state, next_stream_slot, math.inf
-                    )
+                    update(
+                        rule, stream_state, stream_slot, product, stream_gradient, rate, options, step,
+                        next_stream_state, next_stream_slot, next_product, math.inf,
+                    )  # fmt: skip
                     previous = float(loss)
                     row_is_done = False
-                    _take_over(stream_state, stream_slot, next_stream_state, next_stream_slot)
+                    _take_over(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
-            _take_over(w[f], slots[f], stream_state, stream_slot)
+            if _all_nan(stream_state):  # the products of epochs that were not computed are not known; nor do they matter
+                for k in range(len(product)):
+                    product[k] = math.nan
+            _take_over(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         for later in range(row, history_loss.shape[1]):
             _record(rows_w, rows_loss, later, w_out[f], loss)

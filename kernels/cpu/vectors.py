@@ -173,6 +173,17 @@ def butterfly(typing_context, a):
 
 
 @intrinsic
+def keep_apart(typing_context):
+    """The function that calls this is not inlined: where it is long and called from several places, that would be most of its cost."""
+
+    def generate(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
 def raised(typing_context, flag):
     """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
     if not isinstance(flag, types.Array) or flag.dtype != types.int32:

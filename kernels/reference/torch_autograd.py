@@ -5,12 +5,16 @@
    in memory the data begin, which in a batch is another place than alone.
 3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a NumPy view of it shows
    every epoch's values without asking torch.
-4. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set aside for the call.
+4. A rule's state enters and leaves through `optimizer.state`: the slots, the step count, and those products that torch carries under the
+   same name (NAdam's mu_product, in torch's default dtype). The other products torch makes anew from the step count: NaN in our state.
+   Where a state has no slot in torch (an option is off) our slot stays as it was.
+5. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set aside for the call.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +25,9 @@ from .record import Record
 
 if TYPE_CHECKING:
     import torch
+
+
+TORCHS_PRODUCTS = frozenset({"mu_product"})  # those of the table's products that optimizer.state has
 
 
 def unavailable(device: str = "cpu") -> str | None:
@@ -43,9 +50,13 @@ def optimizer_class(rule: UpdateRule) -> type[torch.optim.Optimizer]:
 
 
 def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:
-    """Return the keyword arguments of the fit's optimizer, by the names and with the types that the table has."""
-    values = chunk.hyper[fit].tolist()
-    return {name: type(default)(value) for (name, default), value in zip(chunk.rule.hyperparameters.items(), values, strict=True)}
+    """Return the keyword arguments of the fit's optimizer, by torch's names and with the types that the table has."""
+    defaults = chunk.rule.hyperparameters
+    given = chunk.hyper[fit, : len(defaults)].tolist()  # torch derives for itself what follows in the table
+    values: dict[str, Any] = {name: type(default)(value) for (name, default), value in zip(defaults.items(), given, strict=True)}
+    if "beta1" in values:
+        values["betas"] = (values.pop("beta1"), values.pop("beta2"))
+    return values
 
 
 def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu") -> None:
@@ -82,8 +93,13 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, record
     optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
     if chunk.steps[fit] > 0:
         for leaf, place in zip(leaves, places, strict=False):
+            state = optimizer.state[leaf]
             for name, slot in zip(chunk.rule.slots, chunk.slots[fit], strict=True):
-                optimizer.state[leaf][name] = torch.tensor(slot[place], dtype=X.dtype, device=X.device)
+                state[name] = torch.tensor(slot[place], dtype=X.dtype, device=X.device)
+            state["step"] = torch.tensor(float(chunk.steps[fit]))  # SGD does not look at it
+            for name, product in zip(chunk.rule.products, chunk.products[fit].tolist(), strict=True):
+                if name in TORCHS_PRODUCTS:
+                    state[name] = torch.tensor(product)
 
     group = optimizer.param_groups[0]
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
@@ -109,6 +125,10 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, record
 
     if not record.cancelled:
         for leaf, place in zip(leaves, places, strict=False):
+            state = optimizer.state[leaf]
             for name, slot in zip(chunk.rule.slots, chunk.slots[fit], strict=True):
-                if name in optimizer.state[leaf]:
-                    slot[place] = optimizer.state[leaf][name].cpu().numpy()
+                if name in state:
+                    slot[place] = state[name].cpu().numpy()
+        if chunk.steps[fit] > 0:
+            for index, name in enumerate(chunk.rule.products):
+                chunk.products[fit, index] = optimizer.state[leaves[0]][name].item() if name in TORCHS_PRODUCTS else math.nan
