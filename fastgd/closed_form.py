@@ -168,7 +168,7 @@ def _plan(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
         code, why = MOMENTS, "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
     name = "moments" if code == MOMENTS else "stream"  # costs of a fit: so many epochs, or reading the data so often
     plan = make_plan(problem, order, epochs=4 * size, algorithm=name, backend="cpu", threads=threads, safe_rate=False)
-    return replace(plan, algorithm=code, explanation=f"cpu: the data are NumPy arrays; {why}")
+    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
 
 
 def _run(job: _Job, progress: object) -> None:

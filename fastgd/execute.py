@@ -105,7 +105,7 @@ def run(job: Job, progress: object) -> None:
     """Run all fits of a job into `job.outputs`."""
     plan = job.plan
     with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
-        if plan.backend == "cpu" or plan.needs_moments:
+        if plan.backend == "cpu" or job.rates is None:
             _compile(job)
         if plan.staged:
             _run_staged(job, control, go)
@@ -261,20 +261,26 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
     """Groups of pairs, all their data compressed: (first pair, moments, (pairs,) int64: which Gram matrix each pair has)."""
     from .kernels import cpu
 
+    before: tuple[int, int, Any] | None = None  # the X items and the moments of the group before
     for pair in range(0, order.n_pairs, plan.pairs_per_group):
         pairs = np.arange(pair, min(pair + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
         x_items = order.index(problem.X.leading, pairs * order.n_cells)
         y_items = order.index(problem.y.leading, pairs * order.n_cells)
         x_first, x_stop = int(x_items.min()), int(x_items.max()) + 1
-        moments = cpu.Moments.empty(x_stop - x_first, len(pairs), problem.n_parameters, problem.dtype)
         own = problem.X.count == order.n_pairs  # every pair has its own X: one read gives both
+        known = before is not None and before[:2] == (x_first, x_stop)  # the same X as in the group before
+        moments = cpu.Moments.empty(0 if known else x_stop - x_first, len(pairs), problem.n_parameters, problem.dtype)
         if own:
             _compress(problem, x_items, y_items, moments.gram, moments.target, moments.exponents, control, go)
             moments.gram_exponents[:] = moments.exponents
+        elif before is not None and known:
+            moments.gram, moments.gram_exponents = before[2].gram, before[2].gram_exponents
+            _compress(problem, x_items, y_items, moments.gram[:0], moments.target, moments.exponents, control, go)
         else:
             grams = np.arange(x_first, x_stop, dtype=np.int64)
             _compress(problem, grams, np.zeros_like(grams), moments.gram, moments.target[:0], moments.gram_exponents, control, go)
             _compress(problem, x_items, y_items, moments.gram[:0], moments.target, moments.exponents, control, go)
+        before = x_first, x_stop, moments
         yield pair, moments, x_items - x_first
 
 
@@ -340,8 +346,10 @@ def _compress(
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
     items_per_task = max(1, int(PIECE_NS / (min(n, length) * (size + 1) * (size + 2) / 2)))
-    records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
-    part_gram, part_target = (gram, target) if parts == 1 else (records.gram, records.target)
+    part_gram, part_target = gram, target
+    if parts > 1:
+        records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
+        part_gram, part_target = records.gram, records.target
     part_exponents = exponents if parts == 1 else np.empty((count * parts, size + 1), np.int64)
 
     def compress(first: int, stop: int, counter: np.ndarray) -> None:

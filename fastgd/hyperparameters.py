@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcast, check_all, place, read_numbers, shown, without_repeats
+from .arguments import broadcast, check_all, place, read_array, read_numbers, shown, without_repeats
 from .kernels.update_rules import UpdateRule
 
 _NOT_NEGATIVE = {
@@ -25,7 +25,7 @@ def read_hyperparameter(value: Any, name: str) -> np.ndarray:
         check_all(given, (given == 0) | (given == 1), name, "True or False")
         return array
     array = read_numbers(value, name)
-    if np.asarray(value).dtype == np.bool_:
+    if read_array(value, name).dtype == np.bool_:
         raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
     if name in _NOT_NEGATIVE:
         given = without_repeats(array, 0)

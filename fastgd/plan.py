@@ -22,7 +22,9 @@ MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than readin
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
+_CGROUP = Path("/sys/fs/cgroup")
 _SMALL_BYTES = 64 * 2**20  # below, memory is not looked at
+LONG = 65_536  # samples; a fit with more is compressed in parts
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
 
 
@@ -57,7 +59,7 @@ def choose_backend(backend: str) -> tuple[str, str]:
     if not isinstance(backend, str) or backend not in ("auto", *BACKENDS):
         raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
     if backend == "auto":
-        return "cpu", "cpu: the data are NumPy arrays"
+        return "cpu", "cpu: the data are in the computer's memory"
     reason = why_unavailable(backend)
     if reason:
         raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
@@ -67,9 +69,7 @@ def choose_backend(backend: str) -> tuple[str, str]:
 def why_unavailable(backend: str) -> str | None:
     """None if the backend can run here, else one sentence."""
     if backend == "cuda":
-        from .kernels.cuda.device import why_no_device
-
-        return why_no_device() or "a GPU is here, but fastgd's CUDA kernels are not in this version yet; use backend='cpu'"
+        return "this version of fastgd has no CUDA kernels yet; use backend='cpu'"
     if backend.startswith("torch"):
         if importlib.util.find_spec("torch") is None:
             return "PyTorch is not installed: install fastgd[torch] (a CPU-only build is enough)"
@@ -106,7 +106,7 @@ def _cost(problem: Problem, algorithm: int, needs_moments: bool, epochs: int) ->
     n, size = problem.n_samples, problem.n_parameters
     double = problem.dtype == np.float64
     pairs = (size + 1) * (size + 2) / 2
-    compress = (100 + n * (pairs * (0.35 if double else 0.08) + 0.8 * size)) * needs_moments
+    compress = (100 + 5 * size**3 + n * (pairs * (0.35 if double else 0.08) + 0.8 * size)) * needs_moments  # size³: λ_max
     if algorithm == MOMENTS:
         epoch = 10 + 1.5 * size + size * size * (4.0 if double else 1.0)
     elif algorithm == STREAM:
@@ -137,17 +137,20 @@ def make_plan(
     compress, descend = _cost(problem, code, needs_moments, epochs)
     per_fit = descend + (0 if shared else compress)
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
-    inline = total < INLINE_NS
+    at_worst = order.n_fits * _cost(problem, STREAM, False, epochs)[1]  # every fit overflows at once, and goes on from its samples
+    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
-    bytes_per_pair = 8 * (problem.n_parameters + 1) * (problem.n_parameters + 4) * -(-problem.n_samples // 65_536)
+    size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
+    bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
+    bytes_per_pair = (bytes_per_target + bytes_per_gram * problem.X.count / order.n_pairs) * parts
     return Plan(
         backend=backend,
         algorithm=code,
         explanation=f"{why_backend}; {why_algorithm}",
         threads=workers,
-        staged=needs_moments and (shared or problem.n_samples > 65_536),
+        staged=needs_moments and (shared or problem.n_samples > LONG),
         needs_moments=needs_moments,
         inline=inline,
         fits_per_task=min(chunk or fits, order.n_fits),
@@ -158,9 +161,9 @@ def make_plan(
 def free_memory() -> int | None:
     """Bytes that a process may still take at most; None where the system does not say."""
     found = []
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):  # "max" where there is no limit
-        try:
-            found.append(int(Path(path).read_text()))
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:  # the limit is "max" where there is none
+            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
         except (OSError, ValueError):
             continue
     try:

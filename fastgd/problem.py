@@ -213,12 +213,14 @@ class FitOrder:
 
     shape: tuple[int, ...]
     pairs: tuple[int, ...]  # as many axes as shape; 1 where the data are shared
+    own_x: tuple[bool, ...]  # as many: the axes along which X differs
 
     @classmethod
     def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:
         """Order the fits of `shape` whose data have these (reduced) leading shapes."""
         pairs = np.broadcast_shapes(*data_leading)
-        return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs)
+        x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
+        return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))
 
     @property
     def n_fits(self) -> int:
@@ -237,9 +239,9 @@ class FitOrder:
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Axes of `shape` in the order of computation: those of the pairs, then the others."""
-        every = range(len(self.shape))
-        return tuple(a for a in every if self.pairs[a] > 1) + tuple(a for a in every if self.pairs[a] == 1)
+        """Axes of `shape` in the order of computation: those along which X differs, those along which only y does, then the others."""
+        rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
+        return tuple(sorted(range(len(self.shape)), key=lambda a: (rank[a], a)))
 
     def index(self, leading: tuple[int, ...], fits: np.ndarray) -> np.ndarray:
         """(m,) int64: the places of some fits in an array with these leading axes, flattened."""

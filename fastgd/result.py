@@ -255,7 +255,7 @@ class FitResult:
           epochs     5
           lr         0.1
           samples    4
-          computed   cpu: the data are NumPy arrays; moments: n_samples 4 > 2 · n_features 1; ...
+          computed   cpu: the data are in the computer's memory; moments: n_samples 4 > 2 · n_features 1; ...
         """
         return reading.summarize(self, _STATUS_NAMES, features)
 

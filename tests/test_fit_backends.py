@@ -156,3 +156,20 @@ def test_a_part_of_a_state_continues_its_part_of_the_fits(backend):
     arrays = {name: getattr(state, name)[1::2] for name in ("w", "slots", "epoch", "algorithm", "status")}
     part = fastgd.fit(X[1::2], target[1::2], epochs=3, state=dataclasses.replace(state, **arrays), **options)
     assert same(part.w, fastgd.fit(X, target, epochs=6, **options).w[1::2])
+
+
+def test_features_without_number_need_no_matrix_of_their_square():
+    """`stream` allocates nothing of size d², nor 4,096 rows for 10 samples: 8 MB of data, not 80 GB of scratch."""
+    X = np.ones((10, 100_000))
+    result = fastgd.fit(X, np.ones(10), lr=1e-6, epochs=2, history=True)
+    assert result.algorithm == "stream"
+    assert result.history.loss[0] == 1.0
+
+
+def test_hyperparameters_may_be_tensors_of_any_kind():
+    x, y = [1.0, 2, 3, 4], [2.0, 4, 6, 8]
+    want = fastgd.fit(x, y, optimizer=fastgd.SGD(lr=0.125, momentum=0.5), epochs=5)
+    given = {"lr": torch.tensor(0.125, requires_grad=True), "momentum": torch.tensor(0.5, dtype=torch.bfloat16)}
+    assert fastgd.fit(x, y, optimizer=fastgd.SGD(**given), epochs=5).w == want.w
+    with pytest.raises(TypeError, match="momentum must be a real number"):
+        fastgd.fit(x, y, optimizer=fastgd.SGD(momentum=torch.tensor(True)))

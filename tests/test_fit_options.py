@@ -101,7 +101,7 @@ def test_lr_twice(no_work):
 # Names, numbers and switches --------------------------------------------------------------------------------------------
 
 NAMES = {
-    "optimizer": r"unknown; there are: adagrad, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
+    "optimizer": r"there are: adagrad, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
     "backend": "^backend .* is unknown; there are: auto, cpu, cuda, torch, torch-cuda, numpy$",
     "algorithm": "^algorithm .* is unknown; there are: auto, moments, stream$",
     "reduction": "^reduction must be 'mean' or 'sum', not ",

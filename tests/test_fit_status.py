@@ -229,7 +229,7 @@ def test_auto_and_its_explanation(n, d, intercept, algorithm):
     for options in ({}, {"lr": [1e-9, 1e-8]}, {"epochs": 0, "lr": 0.0}, {"history": True, "epochs": 2, "threads": 1}):
         result = fastgd.fit(X, X[:, 0], **({"epochs": 1, "intercept": intercept} | options))
         assert (result.backend, result.algorithm) == ("cpu", algorithm)
-        assert result.explanation.startswith("cpu: the data are NumPy arrays; " + algorithm + ": n_")
+        assert result.explanation.startswith("cpu: the data are in the computer's memory; " + algorithm + ": n_")
         assert {result.state.algorithm_names[code] for code in np.ravel(result.state.algorithm)} == {algorithm}
         assert f" {d}" in result.explanation
 

@@ -41,6 +41,8 @@ from fastgd.kernels import cpu
 find = cpu.Moments.largest_eigenvalues
 cpu.Moments.largest_eigenvalues = lambda *given: (begun.set(), find(*given))[1]
 begins_later = True""",
+    "overflows": """X, y = rng.standard_normal((200_000, 1), np.float32) * np.float32(1e18), np.full(200_000, 1e18, np.float32)
+options = dict(lr=1e-38, epochs=10**6)""",
     "overflowed": """X, y = rng.standard_normal((50, 2)), rng.standard_normal(50)
 options = dict(w0=[1e200, 0], lr=0.0, epochs=10**10, algorithm='stream')""",
 }
@@ -58,7 +60,8 @@ sent = []
 begun.clear()
 
 def press():
-    begun.wait(10)
+    if not begun.wait(60):
+        print("never began")
     time.sleep(0.3)
     sent.append(time.monotonic())
     os.kill(os.getpid(), signal.SIGINT)

@@ -120,6 +120,29 @@ def test_groups_of_a_sweep(name, one, monkeypatch):
         assert digest(grid_fit(name, threads=threads)) == want
 
 
+@pytest.mark.parametrize(("x_shape", "y_shape"), [((), (40,)), ((1, 23), (4, 1)), ((7,), (3, 7)), ((2, 1, 9), (5, 1))])
+def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
+    """However small the groups are: each X's Gram matrix is computed once, but for those that two groups share at their border."""
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
+    want = fastgd.fit(X, y, lr=0.1, epochs=4)
+    computed, groups = [], []
+    compress, groups_of = cpu.compress_range, execute.compress_groups
+
+    def counting(X, y, x_index, y_index, start, stop, intercept, gram, *rest):
+        computed.append(len(gram))
+        compress(X, y, x_index, y_index, start, stop, intercept, gram, *rest)
+
+    monkeypatch.setattr(cpu, "compress_range", counting)
+    monkeypatch.setattr(execute, "compress_groups", lambda *given: (groups.append(group[0]) or group for group in groups_of(*given)))
+    monkeypatch.setattr(plan, "MOMENTS_BYTES", 2_000)
+    result = fastgd.fit(X, y, lr=0.1, epochs=4)
+    assert_same(result, want)
+    n_x = int(np.prod(x_shape))
+    assert len(groups) > 1
+    assert n_x <= sum(computed) <= n_x + len(groups) - 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2])
 def test_ranges_of_a_long_fit(name, d, monkeypatch):

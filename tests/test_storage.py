@@ -81,18 +81,18 @@ def test_a_loaded_state_continues_bit_for_bit(name: str, path: Path) -> None:
 def test_what_a_class_gains_later_is_saved_and_what_a_file_lacks_gets_its_default(path: Path) -> None:
     @dataclasses.dataclass(frozen=True, eq=False)
     class NewState(State):
-        products: np.ndarray = dataclasses.field(default_factory=lambda: np.ones(2))
+        later: np.ndarray = dataclasses.field(default_factory=lambda: np.ones(2))
 
     NewState.__name__ = "State"
     result = CASES["one fit"]
     inside = {each.name: getattr(result.state, each.name) for each in dataclasses.fields(State)}
-    storage.write_file(path, dataclasses.replace(result, state=NewState(**inside, products=np.array([0.9, 0.99]))))
+    storage.write_file(path, dataclasses.replace(result, state=NewState(**inside, later=np.array([0.9, 0.99]))))
     again = storage.read_file(path, (FitResult, History, NewState, Status))
-    assert again.state.products.tolist() == [0.9, 0.99]
-    with pytest.raises(ValueError, match=r"holds State\.products, which this version of fastgd does not know: it was saved by a newer one"):
+    assert again.state.later.tolist() == [0.9, 0.99]
+    with pytest.raises(ValueError, match=r"holds State\.later, which this version of fastgd does not know: it was saved by a newer one"):
         fastgd.load(path)
     result.save(path)
-    assert storage.read_file(path, (FitResult, History, NewState, Status)).state.products.tolist() == [1, 1]
+    assert storage.read_file(path, (FitResult, History, NewState, Status)).state.later.tolist() == [1, 1]
 
 
 def test_a_field_that_an_old_file_lacks_is_named(saved: Path) -> None:
@@ -267,9 +267,10 @@ def test_a_file_made_by_hand_is_read(path: Path) -> None:
         "epochs.npy": array([20], "<i8", ()), "n_used.npy": array([4], "<i8", ()), "state.w.npy": array([2.0], "<f8", (1,)),
         "state.slots.npy": array([0.0], "<f8", (1, 1)), "state.epoch.npy": array([20], "<i8", ()),
         "state.algorithm.npy": array([1], "|i1", ()), "state.status.npy": array([0], "|i1", ()),
+        "state.products.npy": array([], "<f8", (0,)),
     }  # fmt: skip
     scalars = {name: {"scalar": name} for name in ("w", "loss", "lr", "epochs", "n_used")}
-    state = {name: {"array": f"state.{name}"} for name in ("w", "slots", "epoch", "algorithm", "status")}
+    state = {name: {"array": f"state.{name}"} for name in ("w", "slots", "products", "epoch", "algorithm", "status")}
     content = {
         "class": "FitResult",
         "fields": scalars

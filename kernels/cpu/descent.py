@@ -112,7 +112,11 @@ def descend(
     doubled = X.itemsize == 8
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch of the moments: float64
-    matrix, low_matrix = np.empty((size, size)), np.empty((size, size))
+    any_moments = False
+    for f in range(len(x_index)):
+        any_moments = any_moments or algorithm[f] == MOMENTS
+    side = size if any_moments else 0
+    matrix, low_matrix = np.empty((side, side)), np.empty((side, side))
     powers = np.zeros(size + 1, np.int64)  # stay 0 for float32 data
     gradient, scratch = np.empty(size), np.empty(size)
     state, next_state = np.empty(size), np.empty(size)
@@ -121,7 +125,7 @@ def descend(
     factor = 2.0 if reduction_sum else 2.0 / n
     low_factor = 0.0 if reduction_sum else fma(-factor, float(n), 2.0) / n
     # scratch of the stream: the data's dtype, allocated when first needed
-    tile = np.empty(0, X.dtype)
+    tile, stride = np.empty(0, X.dtype), min(CHUNK, (n + LANES - 1) // LANES * LANES)
     lanes = np.empty(size * LANES, X.dtype)
     parts = np.empty(((n + CHUNK - 1) // CHUNK, size + 1), X.dtype)
     stream_gradient = np.empty(size, X.dtype)
@@ -196,11 +200,11 @@ def descend(
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
-                tile = np.empty((d + 1) * CHUNK, X.dtype)
+                tile = np.empty((d + 1) * stride, X.dtype)
             _take_over(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             if one_chunk:
-                fill_stream_tile(tile, X, y, x_index[f], y_index[f], 0, n)
+                fill_stream_tile(tile, stride, X, y, x_index[f], y_index[f], 0, n)
             nan_epochs = 0
             while not finished:
                 if raised(cancel):
@@ -209,7 +213,19 @@ def descend(
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
-                    tile, one_chunk, X, y, x_index[f], y_index[f], intercept, stream_state, stream_factor, lanes, parts, stream_gradient
+                    tile,
+                    stride,
+                    one_chunk,
+                    X,
+                    y,
+                    x_index[f],
+                    y_index[f],
+                    intercept,
+                    stream_state,
+                    stream_factor,
+                    lanes,
+                    parts,
+                    stream_gradient,
                 )
                 loss = loss if row_is_done else stream_loss
                 if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):

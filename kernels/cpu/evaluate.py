@@ -7,8 +7,8 @@ from .doubled import dd_add, scale, two_sum
 from .moments import CHUNK
 from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multiply, negate, store
 
-# 1. A tile of `stream` is one chunk, feature-major, y last, padded with zeros to whole groups of 32 lanes. Lanes without a sample
-#    are kept by keep_first: adding their zeros could turn a -0 into +0.
+# 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), y last, padded with zeros to whole groups of 32
+#    lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
 
 
 @inlined
@@ -64,37 +64,37 @@ def evaluate_moments_doubled(gram, low_gram, target, low_target, exponents, n, f
 
 
 @part
-def fill_stream_tile(tile, X, y, item, target_item, first, rows):
+def fill_stream_tile(tile, stride, X, y, item, target_item, first, rows):
     """Samples first … first+rows-1, feature-major; see 1."""
     d = X.shape[2]
     zero = X.dtype.type(0)
     for i in range(rows):
         for k in range(d):
-            tile[k * CHUNK + i] = X[item, first + i, k]
-        tile[d * CHUNK + i] = y[target_item, first + i]
+            tile[k * stride + i] = X[item, first + i, k]
+        tile[d * stride + i] = y[target_item, first + i]
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(d + 1):
-            tile[k * CHUNK + i] = zero
+            tile[k * stride + i] = zero
 
 
 @part
-def _evaluate_chunk(tile, rows, d, intercept, w, factor, lanes, sums):
+def _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, sums):
     """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · r, Σ r²]. lanes ((D)·32,) is scratch."""
     size = len(w)
     lanes[:] = w.dtype.type(0)
     squares = fill(w.dtype.type(0))
     for first in range(0, rows, LANES):
         count = min(LANES, rows - first)
-        residual = negate(load(tile, d * CHUNK + first))
+        residual = negate(load(tile, d * stride + first))
         for k in range(d):
-            residual = fma(load(tile, k * CHUNK + first), fill(w[k]), residual)
+            residual = fma(load(tile, k * stride + first), fill(w[k]), residual)
         if intercept:
             residual = add(residual, fill(w[d]))
         squares = keep_first(count, fma(residual, residual, squares), squares)
         scaled = multiply(fill(factor), residual)
         for j in range(d):
             before = load(lanes, j * LANES)
-            store(lanes, j * LANES, keep_first(count, fma(load(tile, j * CHUNK + first), scaled, before), before))
+            store(lanes, j * LANES, keep_first(count, fma(load(tile, j * stride + first), scaled, before), before))
         if intercept:
             before = load(lanes, d * LANES)
             store(lanes, d * LANES, keep_first(count, add(before, scaled), before))
@@ -104,7 +104,7 @@ def _evaluate_chunk(tile, rows, d, intercept, w, factor, lanes, sums):
 
 
 @part
-def evaluate_stream(tile, tile_is_filled, X, y, item, target_item, intercept, w, factor, lanes, parts, gradient):
+def evaluate_stream(tile, stride, tile_is_filled, X, y, item, target_item, intercept, w, factor, lanes, parts, gradient):
     """Loss and gradient in one pass over the samples, in their dtype. parts (chunks, D+1) is scratch."""
     n, d = X.shape[1], X.shape[2]
     size = len(w)
@@ -112,8 +112,8 @@ def evaluate_stream(tile, tile_is_filled, X, y, item, target_item, intercept, w,
     for chunk in range(count):
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, X, y, item, target_item, chunk * CHUNK, rows)
-        _evaluate_chunk(tile, rows, d, intercept, w, factor, lanes, parts[chunk])
+            fill_stream_tile(tile, stride, X, y, item, target_item, chunk * CHUNK, rows)
+        _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, parts[chunk])
     while count > 1:
         pairs = count // 2
         for p in range(pairs):
