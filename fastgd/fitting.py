@@ -84,7 +84,8 @@ def fit(
         Targets.
     lr : float or array, optional
         Learning rate, ≥ 0; here or in the optimizer object. None: for SGD the safe rate 1/(λ_max + weight_decay) of each fit, λ_max of
-        the Hessian of the (mean or sum) loss; 0 where the Hessian is 0. For the other rules torch's default.
+        the Hessian of the (mean or sum) loss (above 64 parameters the largest row sum of the Hessian, a bound of it); 0 where the
+        Hessian is 0. It needs the parameters' second moments: with many features give an lr. For the other rules torch's default.
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"

@@ -174,8 +174,18 @@ def free_memory() -> int | None:
     return min(found, default=None)
 
 
+def _bytes_of_moments(problem: Problem, plan: Plan) -> int:
+    """Records and scratch of the second moments of the tasks that run side by side; D² dominates it where there are many features."""
+    if not plan.needs_moments:
+        return 0
+    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
+    levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
+    records = 1 if plan.staged else plan.fits_per_task
+    return 8 * plan.threads * ((size + 1) * (size + 2) // 2 * planes * (levels + records) + size * size * (planes + 1))
+
+
 def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slots: int, n_products: int = 0) -> None:
-    """An error before any work where the results and the copies that the layout of the data asks for cannot fit into memory.
+    """An error before any work where the results, the moments and the copies that the layout of the data asks for cannot fit into memory.
 
     The system grants more than it has and ends the process later, so it is not asked.
     """
@@ -185,14 +195,20 @@ def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slo
     results = order.n_fits * per_fit + 8 * rows
     at_a_time = max(problem.X.count, problem.y.count) if plan.staged else plan.threads * plan.fits_per_task
     copies = problem.X.bytes_to_copy(at_a_time) + problem.y.bytes_to_copy(at_a_time)
-    if results + copies < _SMALL_BYTES:
+    moments = _bytes_of_moments(problem, plan)
+    needed = results + copies + moments
+    if needed < _SMALL_BYTES:
         return
     free = free_memory()
-    if free is None or results + copies <= free:
+    if free is None or needed <= free:
         return
     recorded = f" with {counted(rows, 'history row')} each" if rows else ""
     told = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {results / 2**30:,.1f} GiB"
-    if copies:
+    if copies >= _SMALL_BYTES:
         told += f", a copy of the data as contiguous {problem.dtype} {copies / 2**30:,.1f} GiB"
+    if moments >= _SMALL_BYTES:
+        told += f", the second moments of {counted(size, 'parameter')} {moments / 2**30:,.1f} GiB"
     advice = "record fewer rows (history=k keeps every k-th epoch)" if rows > 2 else "fit a part of the batch at a time"
+    if moments > results + copies:
+        advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
     raise MemoryError(f"{told}, and {free / 2**30:,.1f} GiB of memory are free: {advice}")

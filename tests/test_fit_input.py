@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import fastgd
-from fastgd import SGD
+from fastgd import SGD, plan
 from tests.refusals import forbid_work, message, refused
 
 repeat = np.broadcast_to
@@ -227,6 +227,7 @@ def test_memory_that_the_results_need_is_what_they_take(monkeypatch, options):
     options = {"X": X, "y": X.sum(-1), "threads": 1} | options
     taken = sum(np.asarray(array).nbytes for array in arrays_of(fastgd.fit(**options)) if array is not None)
     monkeypatch.setattr("fastgd.plan._SMALL_BYTES", 0)
+    monkeypatch.setattr("fastgd.plan._bytes_of_moments", lambda *given: 0)  # the test below asks for them
     monkeypatch.setattr("fastgd.plan.free_memory", lambda: taken - 1)
     refused(MemoryError, "need .* GiB, and 0.0 GiB of memory are free", **options)
     copies = 4 * (X.size + X.shape[0] * X.shape[1]) if "dtype" in options else 0  # float64 data read as float32
@@ -268,3 +269,12 @@ def test_predict(X, error, pattern):
 def test_predict_of_one_number():
     with pytest.raises(ValueError, match=r"^X must have shape \(…, n_samples\), as in the fit; it has shape \(\)$"):
         fastgd.fit(x, y).predict(5.0)
+
+
+def test_moments_of_too_many_features_are_refused_with_the_way_out(monkeypatch):
+    """The safe rate needs d² numbers; 10 samples of 60,000 features are 5 MB."""
+    monkeypatch.setattr(plan, "free_memory", lambda: 2**30)
+    X = np.ones((10, 60_000))
+    pattern = r"the second moments of 60,000 parameters [\d.,]+ GiB, and 1\.0 GiB of memory are free: give an lr$"
+    refused(MemoryError, pattern, X, np.ones(10))
+    assert fastgd.fit(X, np.ones(10), lr=1e-6, epochs=1).status == fastgd.Status.COMPLETED
