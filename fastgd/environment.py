@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 from dataclasses import asdict, dataclass
@@ -177,6 +176,8 @@ def _kept_overloads(dispatcher: Any) -> int:
 
 
 def _version(*distributions: str) -> str | None:
+    import importlib.metadata
+
     for distribution in distributions:
         try:
             return importlib.metadata.version(distribution)

@@ -8,7 +8,6 @@ from dataclasses import fields
 import numpy as np
 
 from .result import FitResult, History, State, Status
-from .storage import read_file
 
 
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
@@ -43,6 +42,8 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     ...     fastgd.load(path)
     FitResult(COMPLETED: w = 2.0625, loss 0.0292969, 5 epochs; cpu, moments)
     """
+    from .storage import read_file
+
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
         raise ValueError(f"{os.fspath(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.metadata
 import os
 import platform
 import sys
@@ -14,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from . import plotting, reading, storage
 from .arguments import broadcast, read_array
 from .arrays import library_of
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
@@ -90,16 +87,11 @@ class State:
     dtype: str
 
 
-@functools.cache
-def _own_version() -> str:
-    return importlib.metadata.version("fastgd")
-
-
 def _versions() -> dict[str, str]:
     """Versions of fastgd, Python, and the libraries that are loaded."""
-    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("numpy", "numba", "torch", "cupy")}
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
     loaded = {name: str(version) for name, version in found.items() if version is not None}
-    return {"fastgd": _own_version(), "python": platform.python_version(), **loaded}
+    return {"python": platform.python_version(), **loaded}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -229,6 +221,8 @@ class FitResult:
         2.0
         >>> folder.cleanup()
         """
+        from . import storage
+
         storage.write_file(path, self)
 
     def summary(self, features: Sequence[str] | None = None) -> str:
@@ -257,6 +251,8 @@ class FitResult:
           samples    4
           computed   cpu: the data are in the computer's memory; moments: n_samples 4 > 2 · n_features 1; ...
         """
+        from . import reading
+
         return reading.summarize(self, _STATUS_NAMES, features)
 
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
@@ -289,6 +285,8 @@ class FitResult:
         >>> list(result.to_frame()["status"])
         ['COMPLETED', 'COMPLETED']
         """
+        from . import reading
+
         return reading.make_frame(self, _STATUS_NAMES, library, features)
 
     def plot_loss(self, ax: Any = None) -> Any:
@@ -320,6 +318,8 @@ class FitResult:
         >>> axes.get_ylabel()
         'loss (mean squared residual)'
         """
+        from . import plotting
+
         return plotting.plot_loss(self, ax)
 
     def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
@@ -353,12 +353,18 @@ class FitResult:
         >>> len(axes.lines)
         2
         """
+        from . import plotting
+
         return plotting.plot_fit(self, X, y, fit, ax)
 
     def __repr__(self) -> str:
+        from . import reading
+
         return reading.short(self, _STATUS_NAMES)
 
     def _repr_html_(self) -> str:
+        from . import reading
+
         return reading.html_table(self, _STATUS_NAMES)
 
 

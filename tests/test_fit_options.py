@@ -285,7 +285,13 @@ def test_a_backend_refuses_by_name_what_it_cannot_express(no_work, reference):
 
 def test_unavailable_backends_say_what_to_install(no_work, monkeypatch):
     assert issubclass(BackendUnavailable, ImportError)
-    refused(BackendUnavailable, "^backend 'cuda' is not available: this version of fastgd has no CUDA kernels yet; use backend='cpu'$", x, y, backend="cuda")
+    refused(
+        BackendUnavailable,
+        "^backend 'cuda' is not available: this version of fastgd has no CUDA kernels yet; use backend='cpu'$",
+        x,
+        y,
+        backend="cuda",
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused(
         BackendUnavailable,

@@ -1,6 +1,7 @@
 """The README keeps its word: no placeholder, and its quick example runs as it stands."""
 
 import re
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -26,3 +27,8 @@ def test_the_quick_example_runs(tmp_path, monkeypatch, capsys):
 def test_testing_and_verification_need_no_import_of_their_own():
     assert fastgd.testing.nist("norris").name == "norris"
     assert fastgd.verification.__name__ == "fastgd.verification"
+
+
+def test_the_version_is_typed_twice_and_the_same():
+    project = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text("utf-8"))
+    assert project["project"]["version"] == fastgd.__version__
