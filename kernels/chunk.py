@@ -3,6 +3,8 @@
 1. A backend is `descend(chunk, cancel, progress)`: it reads the first part of the chunk, updates the second in place and fills
    the third. It makes no checks; everything in a chunk is valid.
 2. The state is float64 whatever the dtype of the data: a float32 state is exact in it.
+3. Dense data are never copied to leave samples out: a fit that lost some has a row of `kept`, the places of those that stay.
+4. A fit of status TOO_FEW_SAMPLES is passed over: nothing of it is read or written.
 """
 
 from __future__ import annotations
@@ -33,6 +35,11 @@ class Chunk:
     y: np.ndarray  # (n_y, n) T, C-contiguous, read-only
     x_index: np.ndarray  # (m,) int64: fit f has the data X[x_index[f]], y[y_index[f]]
     y_index: np.ndarray  # (m,) int64
+    weights: np.ndarray  # (n_w, n) T, C-contiguous, read-only; finite and ≥ 0 where they are read. n_w = 0: there are none
+    weight_index: np.ndarray  # (m,) int64: the weights of fit f; not read where there are none
+    kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that stay, in order
+    kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: all its samples stay
+    n_used: np.ndarray  # (m,) int64: how many samples stay
     intercept: bool
     rule: UpdateRule
     lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
@@ -47,10 +54,19 @@ class Chunk:
     products: np.ndarray  # (m, n_products) float64: the rule's running products, 1 before the first step
     steps: np.ndarray  # (m,) int64: updates made since the slots were empty
     algorithm: np.ndarray  # (m,) int8: which algorithm the fit is computed by
-    status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), DIVERGED (before), INVALID_DATA or COMPLETED
+    status: np.ndarray  # (m,) int8: in: CONVERGED (stay where you are), DIVERGED (before), INVALID_DATA, TOO_FEW_SAMPLES or COMPLETED
     # results, to be filled
     w_out: np.ndarray  # (m, D) T
     loss: np.ndarray  # (m,) T: the loss at w_out
     epochs_run: np.ndarray  # (m,) int64: epochs until convergence or the first non-finite row; else `epochs`
     history_w: np.ndarray  # (m, n_rows(epochs, every), D) T
     history_loss: np.ndarray  # (m, n_rows(epochs, every)) T
+
+    def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """X (n_used, d), y (n_used,) and the weights (n_used,) of one fit, None without weights: views where all samples stay."""
+        X, y = self.X[self.x_index[fit]], self.y[self.y_index[fit]]
+        weights = self.weights[self.weight_index[fit]] if len(self.weights) else None
+        if self.kept_index[fit] < 0:
+            return X, y, weights
+        rows = self.kept[self.kept_index[fit], : self.n_used[fit]]
+        return X[rows], y[rows], None if weights is None else weights[rows]
