@@ -19,12 +19,9 @@ MOST = 2**63 - 1
 _MOST_THREADS = 1024
 _LATER = {  # options that are not available yet: their value that means "not used"
     "schedule": None,
-    "sample_weight": None,
     "batch_size": None,
     "shuffle": True,
     "seed": 0,
-    "min_samples": None,
-    "memory_limit": None,
     "checkpoint": None,
 }
 
@@ -159,13 +156,6 @@ def read_progress(progress: Any) -> Any:
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
     return progress
-
-
-def read_nan_policy(nan_policy: Any) -> str:
-    """'raise' or 'propagate'."""
-    if isinstance(nan_policy, str) and nan_policy == "omit":
-        raise ValueError("nan_policy='omit' is not available yet in this version of fastgd; there are 'raise' and 'propagate'")
-    return read_choice(nan_policy, "nan_policy", ("raise", "propagate"))
 
 
 def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
