@@ -147,7 +147,8 @@ def read_threads(threads: Any) -> int | None:
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
     """One of the names."""
     if not (isinstance(value, str) and value in names):
-        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, not {shown(value)}")
+        listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, not {shown(value)}")
     return value
 
 

@@ -124,7 +124,8 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     """Scratch of a kernel in one thread; D² dominates it where there are many features."""
     size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
     if not plan.needs_moments:
-        return 4096 * (problem.n_features + 2) * problem.dtype.itemsize
+        rows = min(4096, -(-problem.n_samples // 32) * 32)
+        return (rows * (problem.n_features + 2) + 32 * size) * problem.dtype.itemsize
     levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
     pairs = (size + 1) * (size + 2) // 2
     tiles = 512 * (size + 2) * (1 + planes)

@@ -177,7 +177,7 @@ class Problem:
             return f"{name} is too large for {self.dtype}: {value:g} {where}; give dtype='float64'"
         return (
             f"{name} is not finite: {value:g} {where}. Clean the data, or give nan_policy='omit' to leave such samples out, "
-            "or nan_policy='propagate' to get NaN for such fits alone"
+            "or 'propagate' to get NaN for such fits alone"
         )
 
     def where_negative(self) -> str:
