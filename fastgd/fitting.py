@@ -252,7 +252,7 @@ def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dic
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
         fits = " × ".join(map(str, shape))
         raise ValueError(f"too many fits: {fits}, with {counted(problem.n_parameters, 'parameter')} each, is more than 2^63 bytes")
-    return FitOrder.of(shape, problem.X.leading, problem.y.leading)
+    return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
 
 
 def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[Any, Any]:
