@@ -141,6 +141,18 @@ def test_weighted_float32_moments_within_the_bound_of_summation(n):
     assert moments.hi[2][2] == moments.total.W  # the intercept's moment: Σ ω·1·1 in the same order
 
 
+def test_a_weighted_float32_lane_step_by_step():
+    """y is 0 but for two samples of lane 5: the product of the three and the sum are rounded together, once."""
+    for seed in range(50):
+        X, y = data(64, 1, "float32", seed)
+        weights = mixed_weights(64, "float32", seed)
+        acc = 0.0
+        for i in (5, 37):
+            acc = nearest(Fraction(float(weights[i])) * Fraction(float(X[i, 0])) * Fraction(float(y[i])) + Fraction(acc), "float64")
+        y[[i for i in range(64) if i % 32 != 5]] = 0
+        assert arbiter.compress(X, y, weights=weights).hi[0][1] == acc
+
+
 @pytest.mark.parametrize("factor", [1.0, 2.0**900, 2.0**-900])
 @pytest.mark.parametrize("n", [1, 33, 1000, 4096 + 65])
 def test_weighted_float64_moments_within_the_bound_of_the_compensated_dot_product(n, factor):
