@@ -19,7 +19,7 @@ from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAM
 from .compiling import copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
-from .moments import CHUNK, W_EXPONENT, W_HIGH, W_LARGEST, W_LEAST, W_LOW
+from .moments import CHUNK, W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from .samples import where_of
 from .update import update
 from .vectors import LANES, fma, raised
@@ -42,7 +42,7 @@ def _unpack(packed, size, matrix):
 def _limits(gram, exponents, size, weighing, limit):
     """Largest |w| and loss for which no intermediate result of torch's arithmetic can overflow."""
     power = np.int64(weighing[W_EXPONENT])
-    least, most = min(1.0, weighing[W_LEAST]), max(1.0, weighing[W_LARGEST])
+    least = min(1.0, weighing[W_LEAST])
     total = scale(weighing[W_HIGH], power)
     if not total <= limit:
         return -1.0, -1.0
@@ -50,7 +50,7 @@ def _limits(gram, exponents, size, weighing, limit):
     for j in range(size):
         largest = max(largest, scale(math.sqrt(scale(gram[j, j], power)), exponents[j]))
     ratio = (limit * least) / (2.0 * largest)
-    return limit / max(1.0, (size * largest) / math.sqrt(least)), min((limit * least) / most, ratio * ratio) / total
+    return limit / max(1.0, (size * largest) / math.sqrt(least)), min(limit * least, ratio * ratio) / total
 
 
 @inlined

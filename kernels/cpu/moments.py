@@ -9,7 +9,7 @@
    for a block. Padding with zeros is exact here: no lane can hold -0.
 4. With weights a second tile holds the columns times the weights (for float64 data a third one the errors of these products): of a pair of
    columns the first is taken from there. A tile is (columns, BLOCK), flat; the weights are the column after y.
-5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least and the largest weight. k_ω is given.
+5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least weight. The last two are given.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): wi
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
-W_HIGH, W_LOW, W_EXPONENT, W_LEAST, W_LARGEST = range(5)  # columns of `weighing`
+W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`
 
 
 @part
@@ -253,7 +253,7 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     """Moments of items, each a range of the samples that stay. An empty `gram` or `target` (length 0) is not computed.
 
     data, index: samples.py, 1 and 2; start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1) float64,
-    planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 5).
+    planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 4).
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1
