@@ -102,7 +102,9 @@ CAUSES = {
         Cause("loss_n_minus_1", "loss", "the loss is divided by n - 1 = {n_minus_1} instead of n = {n}", _LOSS),
         Cause("loss_includes_penalty", "loss", "the loss includes a penalty: {value:.6g} · {variant}", _LOSS),
         Cause("loss_absolute", "loss", "the loss is the mean of the absolute residuals", _LOSS),
+        Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
         Cause("loss_not_finite", "loss", "the loss is not finite from epoch {epoch} on, where nothing can overflow"),
+        Cause("inputs_modified", "nothing", "the candidate changes the X or y that it is given", "work on a copy: X = X.copy()"),
         Cause("unknown", "nothing", "no known cause explains it: {variant}"),
     )
 }  # fmt: skip

@@ -20,6 +20,9 @@ from .yardstick import Array
 __all__ = ["Question", "diagnose", "examine", "read_question"]
 
 
+_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}  # a first step that does not belong is one of them as well
+
+
 class Question(NamedTuple):
     """One fit's data, and what is said to have been done with them."""
 
@@ -35,6 +38,14 @@ class Question(NamedTuple):
     def n_parameters(self) -> int:
         """Parameters, the intercept counted."""
         return self.X.shape[1] + self.intercept
+
+    def with_rate(self, lr: float) -> Question:
+        """Return the question with another learning rate."""
+        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(np.ravel(self.lr)[0]):g}", f"lr {lr:g}"))
+
+    def start_is_wrong(self, recorded: Recorded) -> bool:
+        """Whether row 0 is not the start that was meant."""
+        return _start_of(self, recorded) is not None
 
     def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False) -> Observation:
         """Return the recorded history beside the truth."""
@@ -168,12 +179,10 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     seen = question.observe(recorded)
     notes = list(recorded.notes)
     start = _start_of(question, recorded)
-    update, after = None, False
-    if start is not None:
-        update = _recorded_late(question, recorded)
-        after = update is not None
-    if update is None:
-        update = explain_update(seen, question.asked) if seen.n_steps else Finding((), {}, 0.0, 0.0, None, (), {}, None)
+    update = explain_update(seen, question.asked) if seen.n_steps else Finding((), {}, 0.0, 0.0, None, (), {}, None)
+    late = _recorded_late(question, recorded, update) if start is not None else None
+    after = late is not None
+    update = late or update
     if seen.too_early is not None:
         notes.append(f"judged up to epoch {seen.too_early - 1}: w is not finite from epoch {seen.too_early} on, though nothing can overflow there")
         if not update.codes:
@@ -205,20 +214,18 @@ def _told(w: Array) -> str:
     return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', …' if len(w) > 4 else ''}]"
 
 
-def _recorded_late(question: Question, recorded: Recorded) -> Finding | None:
+def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:
     """What explains the history with the start that was meant before it; None if nothing does."""
     assert question.w0 is not None
     with np.errstate(over="ignore"):
         w = np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
     whole = question.observe(recorded._replace(w=w, loss=None))
-    found = explain_update(whole, question.asked) if whole.n_steps else None
-    named = found is not None and (not found.codes or (found.codes[0] not in ("unknown", "lr_schedule") and _first_counts(whole, found)))
-    return found if named else None
-
-
-def _first_counts(whole: Observation, found: Finding) -> bool:
-    """Whether the step to the first recorded row is evidence: a constant of its own would explain any single step."""
-    return whole.n_steps > 1 or not found.codes
+    if not whole.n_steps:
+        return None
+    found = explain_update(whole, question.asked)
+    if found.codes and (found.codes[0] in _EXPLAINS_ANY_STEP or whole.n_steps == 1) and found.codes != without.codes:
+        return None
+    return found
 
 
 def _explain_loss(
@@ -230,13 +237,23 @@ def _explain_loss(
     found = explain_loss(seen, rows)
     if found.codes and (recorded.start_added or after):
         other = _other_alignment(question, recorded, after)
-        if other is not None and not explain_loss(other, rows).codes:
+        better = explain_loss(other, rows)
+        if not better.codes:
             notes.append("each loss is that of the w recorded with it" if recorded.start_added else "each loss is that of w before the update")
-            return explain_loss(other, rows)
+            return better
+    if found.codes == ("unknown",) and recorded.dtype == np.float64:
+        narrow = np.asarray(recorded.loss, np.float64)
+        in_float32 = "float32_arithmetic" in update.codes or "float32_storage" in update.codes
+        with np.errstate(over="ignore"):
+            fits = bool((narrow == narrow.astype(np.float32)).all())
+        if in_float32 or fits:
+            coarse = explain_loss(question.observe(recorded._replace(dtype=np.dtype(np.float32))), rows)
+            if coarse.codes != ("unknown",):
+                return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
     return found
 
 
-def _other_alignment(question: Question, recorded: Recorded, after: bool) -> Observation | None:
+def _other_alignment(question: Question, recorded: Recorded, after: bool) -> Observation:
     """The same rows with losses that belong one row earlier or later: where the start is not recorded, both are in use."""
     assert recorded.loss is not None
     if recorded.start_added:  # loss[t] with the t-th recorded w, which is row t + 1

@@ -19,7 +19,7 @@ import numpy as np
 from .causes import CAUSES
 from .hypotheses import Hypothesis, Scene, about_gradient
 from .loss_hypotheses import LossHypothesis, about_loss
-from .observation import LIMIT, Observation
+from .observation import LIMIT, Observation, Term
 from .recipes import Recipe
 from .rule_hypotheses import about_rule
 from .sample_hypotheses import about_samples
@@ -104,7 +104,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
     scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
-    passing = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
+    passing = sorted((pair for pair in scored if pair[1] <= LIMIT and _is_evidence(seen, step, pair[0])), key=_rank)
     if passing:
         (best, best_tau), *others = passing
         rivals = (h for h, _ in others if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
@@ -121,6 +121,13 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     with np.errstate(all="ignore"):
         yield from chain(about_gradient(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
+
+
+def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
+    """Whether there are more equations that tell it from what was asked for than constants that were made to fit."""
+    if not hypothesis.free:
+        return True
+    return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.free
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:

@@ -33,6 +33,7 @@ class Hypothesis:
     complexity: float
     step: Term = field(repr=False)
     words: Mapping[str, Any] = field(default_factory=dict)  # for the sentence: value, variant, …
+    free: int = 0  # constants that no short decimal gives: as many equations say nothing for the hypothesis
     rows: Array | None = field(default=None, repr=False)  # the samples that the gradient uses, where it is not all of them
 
 
@@ -208,15 +209,15 @@ def _of_another_size(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
         with np.errstate(all="ignore"):
             walked = np.sqrt((seen.moved * seen.moved).sum(1, keepdims=True)) / np.abs(seen.lr)
             shorter = np.isfinite(walked) & (walked < length * (1 - 1e-3))
-        if 0 < shorter.sum() < seen.n_steps:  # where every step is shortened, the direction alone explains it
+        if shorter.any():
 
             def clipped(limit: Any) -> Term:
                 factor = np.where(length > limit, limit / np.where(length > 0, length, 1), 1)
                 bent = gradient.times(factor, u)
                 return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * relative))
 
-            value, step, more = shortest(seen, np.median(walked[shorter]), clipped)
-            yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)})
+            value, step, more = shortest(seen, walked[np.argmax(np.where(shorter, length, 0)), 0], clipped)
+            yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, free=bool(more))
     yield from _of_absolute_residuals(scene)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from .observation import LIMIT, Observation
 from .yardstick import BLOCK, Array, Yardstick, share_of
 
-__all__ = ["LossHypothesis", "about_loss"]
+__all__ = ["LossHypothesis", "about_loss", "right_loss"]
 
 _DIGITS = (1, 2, 3, 4)
 
@@ -43,10 +43,15 @@ class LossHypothesis:
         return float(np.nanmax(share)) if not np.isnan(share).all() else np.inf
 
 
+def right_loss(seen: Observation) -> LossHypothesis:
+    """Return the loss that was asked for: the mean of the squares at each row."""
+    return LossHypothesis((), 0, seen.true_loss, seen.loss_error)
+
+
 def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHypothesis]:
     """Yield hypotheses about the loss, the right one first; `rows`: the samples that the gradient was found to use."""
     true, error = seen.true_loss, seen.loss_error
-    yield LossHypothesis((), 0, true, error)
+    yield right_loss(seen)
     yield from _of_named_sizes(seen, true, error)
     if rows is not None:
         w = seen.yardstick.extended(seen.w[: len(true)])

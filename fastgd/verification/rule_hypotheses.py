@@ -35,6 +35,11 @@ def about_rule(scene: Scene) -> Iterator[Hypothesis]:
     yield from _adaptive(scene)
 
 
+def _unusual(momentum: Any) -> float:
+    """Complexity of a momentum that nobody would write down: below 0, near it, or above 1."""
+    return 0.0 if 0.05 <= momentum <= 1 else 2.0
+
+
 def _options(scene: Scene) -> Momentum:
     """SGD's options that were asked for; none for another rule."""
     return scene.asked.options or Momentum()
@@ -54,7 +59,7 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
     rate = float(rates[0]) if len(rates) == 1 else 1.0
     value, step, more = shortest(seen, found[0], predict, unit=rate)
     if abs(float(value) - 1) > _NEAR:
-        yield Hypothesis(("lr_scaled",), 2 + more, step, {"value": float(value), "rate": float(value) * rate})
+        yield Hypothesis(("lr_scaled",), 2 + more, step, {"value": float(value), "rate": float(value) * rate}, free=bool(more))
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:
@@ -70,7 +75,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
             seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), also=(*_USUAL_MOMENTA, _options(scene).momentum)
         )
         if abs(value) > _NEAR:
-            yield Hypothesis(("momentum",), 2 + more, step, {"value": float(value)})
+            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
     found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
     if found is None:
         return
@@ -83,7 +88,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
                 seen, mu, lambda mu, scaled=scaled: replace(options, momentum=mu).step(seen, scaled), also=_USUAL_MOMENTA
             )
             if abs(value) > _NEAR:
-                yield Hypothesis((*codes, "momentum"), 2.5 + 0.5 * len(codes) + more, step, {"value": float(value)})
+                yield Hypothesis((*codes, "momentum"), 2.5 + 0.5 * len(codes) + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
     yield from _dampened(scene, options, mu, factor)
 
 
@@ -97,9 +102,11 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
                 seen, 1 - factor, lambda damping, damped=damped: replace(damped, dampening=damping).step(seen, gradient), also
             )
             if abs(value) > _NEAR and seen.tau(step) <= 100:
+                average = first_damped and value == momentum  # one constant, not two
                 yield Hypothesis(
-                    ("dampening",), 3 + more + (momentum is mu), step, {"value": float(momentum), "damping": float(value), "variant": variant}
-                )
+                    ("dampening",), 3 - 0.5 * average + more + (momentum is mu) + _unusual(momentum), step,
+                    {"value": float(momentum), "damping": float(value), "variant": variant}, free=bool(more) + (momentum is mu),
+                )  # fmt: skip
                 break
 
 
@@ -120,7 +127,7 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
             also=_USUAL_MOMENTA,
         )
         if abs(value) > _NEAR:
-            yield Hypothesis((code,), 2 + more, step, {"value": float(value)})
+            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
 
 
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
@@ -162,10 +169,10 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
                 added = value * column
                 return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
 
-            value, step, more_digits = shortest(seen, found[0], predict)
+            value, step, more = shortest(seen, found[0], predict)
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
-            if value != 0 and (variant or value != declared):
-                yield Hypothesis((code,), 2 + more_digits + 0.5 * bool(variant), step, {"value": float(value), "variant": variant})
+            if (variant or value != declared) and seen.informative(value * column, step):
+                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant), step, {"value": float(value), "variant": variant}, free=bool(more))
     if asked.plain:
         yield from _factor_and_decay(scene)
 
@@ -186,8 +193,8 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
                 return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
 
             value, step, more = shortest(seen, found[1], predict)
-            if value != 0:
-                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""})
+            if seen.informative(value * column, step):
+                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""}, free=bool(more))
 
 
 def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
@@ -210,7 +217,7 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
             lambda q, mu=mu, decoupled=decoupled: Momentum(momentum=mu, weight_decay=q, decoupled=decoupled).step(seen, gradient),
         )
         if value != 0 and abs(mu) > _NEAR:
-            yield Hypothesis(("momentum", code), 4 + more, step, {"value": float(mu), "decay": float(value), "variant": ""})
+            yield Hypothesis(("momentum", code), 4 + more, step, {"value": float(mu), "decay": float(value), "variant": ""}, free=bool(more))
 
 
 def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
@@ -267,5 +274,5 @@ def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
     found = estimate(seen, seen.moved - base.value, [column])
     if found is not None:
         value, step, more = shortest(seen, found[0], lambda value: predict(base, value), also=(0.01,))
-        if value != 0:
-            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""})
+        if seen.informative(value * column, step):
+            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""}, free=bool(more))

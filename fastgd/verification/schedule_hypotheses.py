@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     if seen.n_steps < 3:
         return
     factor, doubt = factors_of_steps(scene)
-    known = np.isfinite(doubt) & (LIMIT * doubt < 1e-2 * np.abs(factor))  # two digits of it
+    known = np.isfinite(doubt) & (LIMIT * doubt < 0.5 * np.abs(factor))  # its sign and size, at least
+    well = known & (LIMIT * doubt < 1e-2 * np.abs(factor))
     if known.sum() < 3 or _constant(factor[known], doubt[known]):
         return
     still, column = scene.fixed_and_column()
@@ -51,13 +52,14 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         return Term(still.value + factors * column.value, still.error + np.abs(factors) * (column.error + 2 * seen.u * np.abs(column.value)))
 
     t = np.arange(seen.n_steps)
-    for kind, constants, factors in _kinds(t, factor, doubt, known):
+    for kind, constants, factors in chain(_kinds(t, factor, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
         n_known = int(known.sum())
         if n_known - constants >= 1 and np.isfinite(factors).all():
             yield Hypothesis(("lr_schedule",), 2.5 + 0.5 * constants, predict(factors), {"variant": kind, "value": float(factors[-1])})
     fixed = still.value + factor[:, None] * column.value
     equations = seen.informative(np.broadcast_to(column.value, fixed.shape), Term(fixed, still.error + np.abs(factor)[:, None] * column.error))
-    if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS:
+    away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)
+    if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS and away.sum() >= _SURPLUS:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
         yield Hypothesis(("lr_schedule",), 6, predict(factor), {"variant": f"times {told}, … in the first epochs", "value": float(factor[-1])})
 
@@ -67,7 +69,7 @@ def _constant(factor: Array, doubt: Array) -> bool:
     return bool((np.abs(factor - middle) <= LIMIT * doubt).all())
 
 
-def _kinds(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
+def _kinds(t: Array, factor: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
     """Yield (what it is, constants, factors (T,)) for the kinds of schedule; constants are read from the rows that show them best."""
     rows = np.flatnonzero(known)
     first, last = rows[0], rows[-1]
@@ -88,7 +90,6 @@ def _kinds(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
             period = np.pi * best / np.arccos(inner[best])
             whole = np.round(period) if np.abs(period - np.round(period)) < 1e-3 * period else period
             yield f"a cosine over {float(whole):.4g} epochs", 1, (1 + np.cos(factor.dtype.type(np.pi) * t / whole)) / 2
-    yield from _steps(t, factor, doubt, known)
 
 
 def _line(t: Array, start: Any, slope: Any, one: Any) -> Array:
@@ -136,16 +137,17 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
             begins.append(int(row))
             pieces.append([])
         pieces[-1].append(int(row))
-    if not 1 < len(pieces) <= max(2, len(t) // 4):
-        return
+    if not 1 < len(pieces) <= max(2, len(t) // 4) or min(map(len, pieces)) < 2:
+        return  # a single step that differs is no schedule
     factors = np.empty_like(factor)
     values = []
     for begin, piece in zip(begins, pieces, strict=True):
-        best = piece[int(np.argmin(doubt[piece]))]
-        values.append(factor[best])
-        near = [v for v in _short(factor[best]) if abs(v - factor[best]) <= LIMIT * doubt[best]]
-        factors[begin:] = near[0] if near else factor[best]
+        weight = 1 / doubt[piece] ** 2
+        mean = (weight * factor[piece]).sum() / weight.sum()
+        near = [value for value in _short(mean) if abs(value - mean) <= LIMIT * doubt[piece].min()]
+        values.append(near[0])
+        factors[begin:] = near[0]
     told = ", ".join(f"{float(v):.4g} from epoch {b}" for v, b in zip(values[:4], begins[:4], strict=True))
-    lengths, ratios = np.diff(begins), np.array([float(b / a) for a, b in itertools.pairwise(values)])
+    lengths, ratios = np.diff(begins), np.array([float(b / a) for a, b in pairwise(values)])
     regular = len(pieces) > 2 and (lengths == lengths[0]).all() and np.allclose(ratios, ratios[0], rtol=1e-5)  # StepLR: two constants
     yield f"times {told}" + (", …" if len(values) > 4 else ""), 2 if regular else len(pieces), factors
