@@ -78,11 +78,12 @@ def main() -> None:
             if found != "right":
                 instead[code][diagnosis.code] += 1
                 if options.show:
-                    print(code, k, found, case.name, case.dtype, f"D={len(case.w0)} T={case.epochs} {case.intercept=}", diagnosis, sep=" | ")
+                    print(code, k, found, case.name, case.dtype, f"D={len(case.w0)} T={case.epochs}", diagnosis, sep=" | ")
     columns = ("right", "same", "unseen", "unknown", "WRONG")
     print(f"{'planted':26}", *(f"{name:>8}" for name in columns), "  named instead")
     for code, counts in table.items():
-        print(f"{code:26}", *(f"{counts[name]:8}" for name in columns), "  " + ", ".join(f"{n}× {c}" for c, n in instead[code].most_common(4)))
+        others = ", ".join(f"{count}× {name}" for name, count in instead[code].most_common(4))
+        print(f"{code:26}", *(f"{counts[name]:8}" for name in columns), f"  {others}")
     total = sum(table.values(), Counter())
     count = sum(total.values())
     print(f"{'all':26}", *(f"{total[name]:8}" for name in columns))

@@ -307,7 +307,8 @@ def adamw(case: Case, rng: Rng) -> Planted:
 
 def float32_storage(case: Case, rng: Rng) -> Planted:
     wide = replace(case, dtype="float64")
-    planted = run(wide, rule=lambda w, g, lr, t, memory: (w - lr * g).astype(np.float32).astype(np.float64), start=case.w0.astype(np.float32))
+    start = case.w0.astype(np.float32)
+    planted = run(wide, rule=lambda w, g, lr, t, memory: (w - lr * g).astype(np.float32).astype(np.float64), start=start)
     return replace(planted, asked={"dtype": "float64"})
 
 

@@ -2,8 +2,7 @@
 
 1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning rate that was given, and whatever a
    hypothesis adds. The documentation's list and the tests read this table.
-2. `rank` orders causes that explain the history equally well with equally many constants; the table's order is the last word. So a
-   named constant goes before "the learning rate was another one".
+2. Of causes that explain a history with equally much to assume, the first one in the table is the code.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ class Cause:
     fix: str = ""
 
 
-_GRADIENT = "gradient = 2 / len(y) * X.T @ (X @ w - y)"
-_LOSS = "loss = np.mean((X @ w - y) ** 2)"
+_GRADIENT = "gradient = 2 / len(y) * X.T @ residual"
+_LOSS = "loss = np.mean(residual**2)"
 
 CAUSES = {
     cause.code: cause
@@ -39,10 +38,11 @@ CAUSES = {
             _GRADIENT,
         ),
         Cause("gradient_mean", "update", "the gradient is that of the mean of the squares, not of their sum: {n} times too small",
-              "gradient = 2 * X.T @ (X @ w - y)"),
+              "gradient = 2 * X.T @ residual"),
         Cause("gradient_missing_two", "update", "the factor 2 of the derivative of a square is missing", _GRADIENT),
         Cause("gradient_sum_missing_two", "update",
-              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 ({value:g} times ours)", _GRADIENT),
+              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 ({value:g} times ours)",
+              _GRADIENT),
         Cause("gradient_double_two", "update", "the gradient has the factor 2 twice", _GRADIENT),
         Cause("gradient_divided_twice", "update", "the gradient is divided by the {n} samples twice", _GRADIENT),
         Cause("gradient_n_minus_1", "update", "the gradient is divided by n - 1 = {n_minus_1} instead of n = {n}", _GRADIENT),
@@ -58,22 +58,25 @@ CAUSES = {
         Cause("normalized_gradient", "update", "the gradient is divided by its length", "w = w - lr * gradient"),
         Cause("gradient_absolute_loss", "update", "the gradient is that of the mean absolute residual", _GRADIENT),
         # -- the rule
-        Cause("lr_scaled", "update", "every step is {value:.6g} times the right one, as if the learning rate were {rate:.6g} instead of {lr:.6g}",
+        Cause("lr_scaled", "update",
+              "every step is {value:.6g} times the right one, as if the learning rate were {rate:.6g} instead of {lr:.6g}",
               "lr = {lr:.6g}"),
-        Cause("momentum", "update", "there is momentum {value:.6g}{and_factor}", "momentum = {declared_momentum:g}"),
-        Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form{and_factor}", "momentum = {declared_momentum:g}"),
+        Cause("momentum", "update", "there is momentum {value:.6g}", "momentum = {declared_momentum:g}"),
+        Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form", "momentum = {declared_momentum:g}"),
         Cause("nesterov_sutskever", "update",
               "there is Nesterov momentum {value:.6g} in Sutskever's form: the gradient is taken ahead, at w + momentum · (last step)",
               "optimizer=fastgd.SGD(momentum={value:.6g}, nesterov=True) differs in the first step only"),
         Cause("dampening", "update", "there is momentum {value:.6g} with the gradient damped by {damping:.6g}{variant}",
               "dampening = {declared_dampening:g}"),
-        Cause("weight_decay_coupled", "update", "there is weight decay {value:.6g}, added to the gradient{variant}", "weight_decay = {declared_decay:g}"),
-        Cause("weight_decay_decoupled", "update", "there is weight decay {value:.6g}, beside the step (as in AdamW){variant}",
+        Cause("weight_decay_coupled", "update", "there is weight decay {decay:.6g}, added to the gradient{variant}",
+              "weight_decay = {declared_decay:g}"),
+        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, beside the step (as in AdamW){variant}",
               "weight_decay = {declared_decay:g}"),
         Cause("l1", "update", "there is an L1 penalty: {value:.6g} · sign(w) is added to the gradient{variant}"),
         Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
         Cause("adam", "update", "the steps are those of Adam", 'optimizer="adam"'),
-        Cause("adamw", "update", "the steps are those of AdamW, weight decay {value:.6g}", "optimizer=fastgd.AdamW(weight_decay={value:.6g})"),
+        Cause("adamw", "update", "the steps are those of AdamW, weight decay {value:.6g}",
+              "optimizer=fastgd.AdamW(weight_decay={value:.6g})"),
         Cause("adam_no_bias_correction", "update", "the steps are those of Adam without its bias correction",
               "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, …"),
         Cause("adam_eps_inside", "update", "the steps are those of Adam with eps inside the square root", "m / (np.sqrt(v) + eps)"),

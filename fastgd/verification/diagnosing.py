@@ -135,7 +135,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     """Check the data of one fit and what was meant to be done."""
     problem = Problem.read(X, y, intercept=intercept, dtype=None)
     if problem.leading:
-        raise ValueError(f"diagnose looks at one fit: X must have shape (n_samples, n_features); X and y have leading axes {problem.leading}")
+        raise ValueError(f"diagnose looks at one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[:, None] if data.ndim == 1 else data
     if not (np.isfinite(data).all() and np.isfinite(target).all()):
@@ -184,7 +184,8 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     after = late is not None
     update = late or update
     if seen.too_early is not None:
-        notes.append(f"judged up to epoch {seen.too_early - 1}: w is not finite from epoch {seen.too_early} on, though nothing can overflow there")
+        early = seen.too_early
+        notes.append(f"judged up to epoch {early - 1}: w is not finite from epoch {early} on, though nothing can overflow there")
         if not update.codes:
             update = update._replace(codes=("not_finite",), words={"epoch": seen.too_early}, tau=np.inf, first=seen.too_early)
     elif seen.n_steps < seen.n_rows - 1:
@@ -239,7 +240,7 @@ def _explain_loss(
         other = _other_alignment(question, recorded, after)
         better = explain_loss(other, rows)
         if not better.codes:
-            notes.append("each loss is that of the w recorded with it" if recorded.start_added else "each loss is that of w before the update")
+            notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
             return better
     if found.codes == ("unknown",) and recorded.dtype == np.float64:
         narrow = np.asarray(recorded.loss, np.float64)

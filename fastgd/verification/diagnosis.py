@@ -149,8 +149,8 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     """All that a sentence may ask for."""
     values = scene.asked.values
     return {
-        "and_factor": "",
         "variant": "",
+        "decay": words.get("value", 0.0),
         "declared_momentum": float(values.get("momentum", 0)),
         "declared_dampening": float(values.get("dampening", 0)),
         "declared_decay": float(values.get("weight_decay", 0)),
@@ -212,7 +212,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     else:
         told.append("every step is wrong")
     if seen.n_parameters > 1:
-        factor, doubt = factors_of_steps(scene)
+        factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         told.append("along the gradient" if seen.tau(along) <= LIMIT else "not along the gradient")
     return ", ".join(told)

@@ -58,11 +58,11 @@ def read_recorded(
         with np.errstate(over="ignore"):
             start = w0.astype(judged).astype(w.dtype if w.dtype.kind == "f" else np.float64)
         w, start_added = np.concatenate([start[None], w]), True
-        notes.append(f"w has {counted(epochs, 'row')} for {counted(epochs, 'epoch')}: read as w after each update; the start was put before it")
+        short = f"w has {counted(epochs, 'row')} for {counted(epochs, 'epoch')}"
+        notes.append(f"{short}: read as w after each update; the start was put before it")
     elif epochs is not None and len(w) != epochs + 1:
-        raise ValueError(
-            f"w_history has {counted(len(w), 'row')}; {counted(epochs, 'epoch')} need {epochs + 1:,}, the start first, or {epochs:,} without it"
-        )
+        needed = f"{counted(epochs, 'epoch')} need {epochs + 1:,}, the start first, or {epochs:,} without it"
+        raise ValueError(f"w_history has {counted(len(w), 'row')}; {needed}")
     if len(w) == 0:
         raise ValueError("w_history has no rows: it needs the start and w after every update")
     return Recorded(w, _read_loss(loss_history, len(w), notes), judged, tuple(notes), start_added)
@@ -80,5 +80,7 @@ def _read_loss(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
         notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: read as loss[t] at w[t]; the last value is left out")
         loss = loss[:rows]
     elif len(loss) != rows:
-        raise ValueError(f"loss_history has {counted(len(loss), 'value')}, but w_history has {counted(rows, 'row')}: give one loss for each")
+        raise ValueError(
+            f"loss_history has {counted(len(loss), 'value')}, but w_history has {counted(rows, 'row')}: one for each is needed"
+        )
     return loss

@@ -78,9 +78,9 @@ class Observation:
         with np.errstate(all="ignore"):
             parts = [yardstick.measure(rows[i : i + yardstick.block]) for i in range(0, len(rows), yardstick.block)]
             truth = Truth(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-            finite = np.isfinite(rows).all(1)
+            finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
-            small = (np.abs(move) <= yardstick.limit).all(1) & (np.abs(rows[:-1] - move) <= yardstick.limit).all(1)
+            small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
         self.n_inside = _until(truth.inside & finite)  # rows whose loss can be judged
         n_steps = min(_until(small), self.n_inside)  # steps that cannot overflow
         n_finite = _until(finite[1 : n_steps + 1])
@@ -149,6 +149,6 @@ class Observation:
         return memory.but_first(Term(np.zeros_like(moved), np.zeros_like(moved)))
 
 
-def _until(good: Array) -> int:
+def _until(good: Any) -> int:
     """How many entries are true before the first that is not."""
     return len(good) if good.all() else int(np.argmin(good))

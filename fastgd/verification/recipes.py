@@ -117,8 +117,10 @@ def replay(
 ) -> Term:
     """Return the steps that a rule with slots takes from the observed rows (note 2)."""
     u, eta, k = seen.u, seen.eta, rule.roundings + seen.held
-    all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
-    running = dict.fromkeys(rule.products, np.longdouble(1))
+    all_values: dict[str, Any] = {
+        name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()
+    }
+    running: dict[str, Any] = dict.fromkeys(rule.products, np.longdouble(1))
     slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     radius = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     taken, error = np.zeros_like(seen.moved), np.zeros_like(seen.moved)

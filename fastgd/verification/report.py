@@ -112,12 +112,14 @@ class Verdict:
         cause = self.diagnosis
         return {
             "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "limit": self.limit,
-            "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch, "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
+            "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
+            "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
             "first_epoch": self.first and self.first.epoch, "quantity": self.first and self.first.quantity,
             "epochs": self.epochs, "epochs_judged": self.epochs_judged,
             "w_share": _plain(self.w_share.tolist()), "loss_share": _plain(self.loss_share.tolist()),
-            "code": cause.code if cause else None, "codes": list(cause.codes) if cause else [], "sentence": cause.sentence if cause else None,
-            "fix": cause.fix if cause else None, "also_possible": list(cause.also_possible) if cause else [],
+            "code": cause.code if cause else None, "codes": list(cause.codes) if cause else [],
+            "sentence": cause.sentence if cause else None, "fix": cause.fix if cause else None,
+            "also_possible": list(cause.also_possible) if cause else [],
             "evidence": _plain(cause.evidence) if cause else {}, "notes": list(self.notes), "failure": self.failure,
         }  # fmt: skip
 
@@ -191,9 +193,8 @@ class Report:
         shown = (*self.failed, *(verdict for verdict in self.verdicts if verdict.ok))[:_MOST_SHOWN]
         lines = [str(verdict) for verdict in shown]
         if len(self.verdicts) > len(shown):
-            left = self.verdicts if not self.failed else self.failed
             more = len(self.verdicts) - len(shown)
-            lines.append(f"… and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok" + ("" if left else ""))
+            lines.append(f"… and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok")
         return "\n".join(lines)
 
     def __repr__(self) -> str:

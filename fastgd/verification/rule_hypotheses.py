@@ -59,7 +59,7 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
     rate = float(rates[0]) if len(rates) == 1 else 1.0
     value, step, more = shortest(seen, found[0], predict, unit=rate)
     if abs(float(value) - 1) > _NEAR:
-        yield Hypothesis(("lr_scaled",), 2 + more, step, {"value": float(value), "rate": float(value) * rate}, free=bool(more))
+        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * rate}, free=bool(more))
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:
@@ -75,7 +75,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
             seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), also=(*_USUAL_MOMENTA, _options(scene).momentum)
         )
         if abs(value) > _NEAR:
-            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
+            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more + _unusual(value)))
     found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
     if found is None:
         return
@@ -84,11 +84,14 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
         relative = of_mean / asked.factor
         if abs(relative - factor) <= 1e-3 * abs(relative):
             scaled = seen.at.times(of_mean, seen.u)
-            value, step, more = shortest(
-                seen, mu, lambda mu, scaled=scaled: replace(options, momentum=mu).step(seen, scaled), also=_USUAL_MOMENTA
-            )
+
+            def with_factor(mu: Any, scaled: Term = scaled) -> Term:
+                return replace(options, momentum=mu).step(seen, scaled)
+
+            value, step, more = shortest(seen, mu, with_factor, also=_USUAL_MOMENTA)
             if abs(value) > _NEAR:
-                yield Hypothesis((*codes, "momentum"), 2.5 + 0.5 * len(codes) + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
+                length = 2.5 + 0.5 * len(codes) + more + _unusual(value)
+                yield Hypothesis((*codes, "momentum"), length, step, {"value": float(value)}, free=bool(more))
     yield from _dampened(scene, options, mu, factor)
 
 
@@ -98,9 +101,11 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
         for momentum in dict.fromkeys((*(m for m in _USUAL_MOMENTA if abs(m - mu) < 1e-2 * abs(mu)), float(f"{float(mu):.4g}"), mu)):
             damped = replace(options, momentum=momentum, first_damped=first_damped)
             also = (float(_options(scene).dampening), float(momentum))
-            value, step, more = shortest(
-                seen, 1 - factor, lambda damping, damped=damped: replace(damped, dampening=damping).step(seen, gradient), also
-            )
+
+            def with_damping(damping: Any, damped: Momentum = damped) -> Term:
+                return replace(damped, dampening=damping).step(seen, gradient)
+
+            value, step, more = shortest(seen, 1 - factor, with_damping, also)
             if abs(value) > _NEAR and seen.tau(step) <= 100:
                 average = first_damped and value == momentum  # one constant, not two
                 yield Hypothesis(
@@ -120,14 +125,13 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
     if found is None:
         return
     for code, first_plain in (("nesterov_torch", False), ("nesterov_sutskever", True)):
-        value, step, more = shortest(
-            seen,
-            found[0],
-            lambda mu, first=first_plain: replace(options, momentum=mu, nesterov=True, first_plain=first).step(seen, gradient),
-            also=_USUAL_MOMENTA,
-        )
+
+        def ahead(mu: Any, first_plain: bool = first_plain) -> Term:
+            return replace(options, momentum=mu, nesterov=True, first_plain=first_plain).step(seen, gradient)
+
+        value, step, more = shortest(seen, found[0], ahead, also=_USUAL_MOMENTA)
         if abs(value) > _NEAR:
-            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more))
+            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more + _unusual(value)))
 
 
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
@@ -149,11 +153,11 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
     columns = [("weight_decay_coupled", seen.lr * w), ("weight_decay_decoupled", seen.lr * w), ("l1", seen.lr * np.sign(w))]
     if options is not None and options.momentum:
         bare = replace(options, weight_decay=0.0)
-        more = replace(bare, weight_decay=1.0).step(seen, asked.gradient(seen))
+        inside = replace(bare, weight_decay=1.0).step(seen, asked.gradient(seen))
         apart = replace(bare, weight_decay=1.0, decoupled=True).step(seen, asked.gradient(seen))
         signs = Term(asked.gradient(seen).value + np.sign(w), asked.gradient(seen).error)
         columns = [
-            ("weight_decay_coupled", more.value - base.value),
+            ("weight_decay_coupled", inside.value - base.value),
             ("weight_decay_decoupled", apart.value - base.value),
             ("l1", bare.step(seen, signs).value - base.value),
         ]
@@ -172,7 +176,8 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
             value, step, more = shortest(seen, found[0], predict)
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if (variant or value != declared) and seen.informative(value * column, step):
-                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant), step, {"value": float(value), "variant": variant}, free=bool(more))
+                words = {"value": float(value), "variant": variant}
+                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant), step, words, free=bool(more))
     if asked.plain:
         yield from _factor_and_decay(scene)
 
@@ -205,19 +210,21 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
     gradient, w = scene.asked.gradient(seen), seen.w[:-1]
     pull, decay = scene.pull(), seen.lr * w
     late = np.concatenate([np.zeros_like(decay[:1]), decay[:-1]])
-    for code, columns in (("weight_decay_coupled", [seen.memory.value, decay]), ("weight_decay_decoupled", [seen.memory.value, decay, -late])):
+    by_code = {"weight_decay_coupled": [seen.memory.value, decay], "weight_decay_decoupled": [seen.memory.value, decay, -late]}
+    for code, columns in by_code.items():
         found = estimate(seen, seen.moved - pull.value, columns, skip=1)
         if found is None:
             continue
         mu = next((m for m in _USUAL_MOMENTA if abs(m - found[0]) < 1e-2), float(f"{float(found[0]):.4g}"))
-        decoupled = code == "weight_decay_decoupled"
-        value, step, more = shortest(
-            seen,
-            found[1],
-            lambda q, mu=mu, decoupled=decoupled: Momentum(momentum=mu, weight_decay=q, decoupled=decoupled).step(seen, gradient),
-        )
+        known = Momentum(momentum=mu, decoupled=code == "weight_decay_decoupled")
+
+        def with_decay(decay: Any, known: Momentum = known) -> Term:
+            return replace(known, weight_decay=decay).step(seen, gradient)
+
+        value, step, more = shortest(seen, found[1], with_decay)
         if value != 0 and abs(mu) > _NEAR:
-            yield Hypothesis(("momentum", code), 4 + more, step, {"value": float(mu), "decay": float(value), "variant": ""}, free=bool(more))
+            words = {"value": float(mu), "decay": float(value), "variant": ""}
+            yield Hypothesis(("momentum", code), 4 + more, step, words, free=bool(more))
 
 
 def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
@@ -238,9 +245,7 @@ def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
     values = {name: asked.values[name] for name in adam.hyperparameters if name in asked.values} if asked.rule.name == "adam" else {}
     values = {**values, "weight_decay": 0.0} if asked.rule.name != "adam" else values
     no_correction = {"beta1_product": 0.0, "beta2_product": 0.0}
-    yield Hypothesis(
-        ("adam_no_bias_correction",), 1, replay(seen, adam.step, gradient, adam, values, products=no_correction, give_up=True)
-    )
+    yield Hypothesis(("adam_no_bias_correction",), 1, replay(seen, adam.step, gradient, adam, values, products=no_correction, give_up=True))
     for name in ("adam", "adamw", "rmsprop", "adagrad", "nadam"):
         if name == asked.rule.name:
             continue

@@ -49,19 +49,20 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
 
     def predict(factors: Array) -> Term:
         factors = factors[:, None]
-        return Term(still.value + factors * column.value, still.error + np.abs(factors) * (column.error + 2 * seen.u * np.abs(column.value)))
+        doubt = column.error + 2 * seen.u * np.abs(column.value)
+        return Term(still.value + factors * column.value, still.error + np.abs(factors) * doubt)
 
     t = np.arange(seen.n_steps)
     for kind, constants, factors in chain(_kinds(t, factor, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
         n_known = int(known.sum())
         if n_known - constants >= 1 and np.isfinite(factors).all():
             yield Hypothesis(("lr_schedule",), 2.5 + 0.5 * constants, predict(factors), {"variant": kind, "value": float(factors[-1])})
-    fixed = still.value + factor[:, None] * column.value
-    equations = seen.informative(np.broadcast_to(column.value, fixed.shape), Term(fixed, still.error + np.abs(factor)[:, None] * column.error))
+    free = predict(factor)
+    equations = seen.informative(column.value, free)
     away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)
     if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS and away.sum() >= _SURPLUS:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
-        yield Hypothesis(("lr_schedule",), 6, predict(factor), {"variant": f"times {told}, … in the first epochs", "value": float(factor[-1])})
+        yield Hypothesis(("lr_schedule",), 6, free, {"variant": f"times {told}, … in the first epochs", "value": float(factor[-1])})
 
 
 def _constant(factor: Array, doubt: Array) -> bool:

@@ -18,7 +18,7 @@ from ..arguments import broadcast, read_array, read_choice, read_count, read_num
 from ..hyperparameters import read_rates
 from ..optimizers import find_optimizer
 from ..problem import Problem
-from .candidates import Candidate, Task, Trial, read_candidates
+from .candidates import read_candidates
 from .causes import CAUSES
 from .diagnosing import Question, examine, read_question
 from .diagnosis import Diagnosis
@@ -26,6 +26,7 @@ from .histories import Recorded, read_recorded
 from .loss_hypotheses import right_loss
 from .observation import LIMIT, Observation
 from .report import Beyond, Report, Verdict
+from .tasks import Candidate, Task, Trial
 from .yardstick import Array
 
 __all__ = ["verify"]
@@ -208,7 +209,8 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
             loss_share = np.full_like(loss_share, np.nan)
             notes.append("each loss is that of the w recorded with it")
     if trial.altered and diagnosis is None:
-        diagnosis = Diagnosis("inputs_modified", ("inputs_modified",), CAUSES["inputs_modified"].sentence, fix=CAUSES["inputs_modified"].fix)
+        cause = CAUSES["inputs_modified"]
+        diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
     if seen.n_steps < len(recorded.w) - 1 and seen.too_early is None:
         notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
     return Verdict(

@@ -1,0 +1,212 @@
+"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what cannot be told apart is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd.testing import problems, rates
+from fastgd.verification.causes import CAUSES
+from tests import grids
+from tests import planted_descents as plants
+from tests.planted_verdicts import ask, draw, judge
+from tests.torch_histories import torch_history
+
+SEED = 20260  # not one that was used while the hypotheses were written
+DTYPES = ("float64", "float32")
+EACH = 40
+PLANTED = grids.thin("planted defects", [(code, k) for code in plants.PLANTS for k in range(EACH)], 8)
+X4 = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("code", plants.PLANTS)
+def test_planted_defects_are_named(code):
+    """Never a wrong sure answer, nearly always the name."""
+    found = Counter()
+    for k in (k for name, k in PLANTED if name == code):
+        rng = np.random.default_rng([SEED, list(plants.PLANTS).index(code), k])
+        case = draw(rng, code, DTYPES[k % 2])
+        diagnosis = ask(case, plants.PLANTS[code](case, rng))
+        found[judge(code, diagnosis)] += 1
+        assert judge(code, diagnosis) != "WRONG", (k, case.name, str(diagnosis))
+        assert all(CAUSES[one].sentence for one in diagnosis.codes)
+    assert found["right"] + found["same"] >= 0.9 * sum(found.values()), found
+
+
+@pytest.mark.parametrize("name", plants.NAMELESS)
+def test_a_defect_without_a_name_is_unknown(name):
+    """With one parameter and no noise some are a scaled step, exactly: so two parameters at least."""
+    for k in range(40 if grids.full else 10):
+        rng = np.random.default_rng([SEED, 1000 + list(plants.NAMELESS).index(name), k])
+        case = plants.make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)
+        diagnosis = ask(case, plants.NAMELESS[name](case, rng))
+        assert diagnosis.code in ("unknown", "ok"), (k, case.name, str(diagnosis))
+        assert diagnosis.code == "unknown" or diagnosis.evidence["tau_asked"] <= 8
+
+
+def test_two_defects_at_once():
+    """One of the update and one of the loss are found independently of each other."""
+    gradients = ("gradient_sum", "gradient_missing_two", "momentum", "gradient_sign", "l1")
+    sizes = {"loss_sum": lambda n: n, "loss_half": lambda n: 0.5, "loss_n_minus_1": lambda n: n / (n - 1)}
+    for k, (gradient, loss) in enumerate((g, size) for g in gradients for size in sizes):
+        rng = np.random.default_rng([SEED, 2000, k])
+        case = plants.make_case(rng, DTYPES[k % 2], kind="normal", least_d=2)
+        planted = plants.PLANTS[gradient](case, rng)
+        n = len(case.y)
+        both = replace(planted, loss=planted.loss * planted.loss.dtype.type(sizes[loss](n)))
+        assert ask(case, both).codes == (gradient, loss), (k, str(ask(case, both)))
+
+
+# -- no false alarms -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_false_alarm_on_correct_loops():
+    worst = 0.0
+    for k in range(500 if grids.full else 120):
+        rng = np.random.default_rng([SEED, 3000, k])
+        case = plants.make_case(rng, DTYPES[k % 2], kind=str(rng.choice(plants.KINDS)))
+        diagnosis = ask(case, plants.correct(case))
+        assert diagnosis.codes == ("ok",), (k, str(diagnosis))
+        worst = max(worst, diagnosis.evidence["tau_asked"], diagnosis.evidence["tau_loss_asked"])
+    print(f"\ncorrect NumPy loops: worst τ {worst:.2f}")
+
+
+CORRECT = grids.thin(
+    "correct torch histories",
+    [(p.name, dtype, multiple) for p in problems() for dtype in p.dtypes for multiple in (0.5, 1.0, 1.9, 2.2)],
+    4,
+)
+
+
+def test_no_false_alarm_on_torch():
+    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right everywhere."""
+    named = {problem.name: problem for problem in problems()}
+    for name, dtype, multiple in CORRECT:
+        problem = named[name].astype(dtype)
+        lr = rates(problem)[multiple]
+        history = torch_history(problem, lr, 30)
+        diagnosis = fastgd.diagnose(
+            problem.X, problem.y, history.w, history.loss, lr=lr, intercept=problem.intercept, w0=problem.w0, dtype=dtype
+        )
+        assert diagnosis.codes == ("ok",), (name, dtype, multiple, str(diagnosis))
+
+
+# -- the names -------------------------------------------------------------------------------------------------------------------
+
+
+def _tutorial(gradient, lr=0.01, epochs=20):
+    w, losses = [0.0], []
+    for _ in range(epochs):
+        residual = w[-1] * X4 - 2 * X4
+        losses.append(float((residual * residual).mean()))
+        w.append(w[-1] - lr * gradient(residual))
+    return np.array(w), np.array(losses)
+
+
+def test_the_tutorial():
+    w, losses = _tutorial(lambda residual: np.dot(2 * X4, residual).mean())
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, losses, lr=0.01, w0=[0.0])
+    assert (diagnosis.code, diagnosis.codes) == ("gradient_sum", ("gradient_sum",))
+    assert "np.dot(...) is already the sum over the samples, so .mean() of it does nothing" in diagnosis.sentence
+    assert "4 times too large" in diagnosis.sentence
+    assert "lr_scaled" in diagnosis.also_possible
+    assert diagnosis.evidence["first_epoch"] == 1
+    assert diagnosis.evidence["tau"] <= 8 < diagnosis.evidence["tau_asked"]
+    assert diagnosis.evidence["epochs_used"] == 20
+    mended = diagnosis.fix
+    assert mended == "gradient = 2 / len(y) * X.T @ residual"
+    names = {"X": X4, "y": 2 * X4, "len": len}
+
+    def fixed(residual):
+        exec(mended, {}, names | {"residual": residual} | (scope := {}))
+        return eval(mended.partition("=")[2], {"X": X4, "y": 2 * X4, "residual": residual, "scope": scope})
+
+    again = fastgd.diagnose(X4, 2 * X4, _tutorial(fixed)[0], lr=0.01)
+    assert again.ok
+
+
+def test_what_is_equal_on_these_data_is_said():
+    w, _ = _tutorial(lambda residual: np.dot(X4, residual))  # n = 4: the sum without the factor 2 is twice the mean's gradient
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "gradient_sum_missing_two"
+    assert {"gradient_double_two", "lr_scaled"} <= set(diagnosis.also_possible)
+    w, _ = _tutorial(lambda residual: np.sign(np.dot(X4, residual)))
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "sign_gradient"
+    assert "normalized_gradient" in diagnosis.also_possible
+
+
+def test_constants_are_estimated_and_told():
+    rng = np.random.default_rng(1)
+    case = plants.make_case(rng, "float64", kind="normal", least_d=3)
+    planted = plants.run(replace(case, epochs=40), rule=plants.heavy_ball(0.87))
+    diagnosis = ask(case, planted)
+    assert (diagnosis.code, diagnosis.evidence["value"]) == ("momentum", 0.87)
+    planted = plants.run(replace(case, lr=case.lr * 0.3))
+    diagnosis = ask(case, planted)
+    assert (diagnosis.code, diagnosis.evidence["value"]) == ("lr_scaled", pytest.approx(0.3, rel=1e-12))
+
+
+def test_what_was_asked_for_may_be_momentum_decay_or_adam():
+    rng = np.random.default_rng(2)
+    case = replace(plants.make_case(rng, "float64", kind="normal", least_d=2), epochs=40)
+    decayed = plants.run(case, rule=lambda w, g, lr, t, memory: plants.heavy_ball(0.9)(w, g + 0.1 * w, lr, t, memory))
+    ball = fastgd.SGD(momentum=0.9, weight_decay=0.1)
+    asked = {"lr": case.lr, "intercept": case.intercept, "w0": case.w0}
+    assert fastgd.diagnose(case.X, case.y, decayed.w, decayed.loss, optimizer=ball, **asked).ok
+    adam = plants.run(case, rule=plants.adam_like())
+    assert fastgd.diagnose(case.X, case.y, adam.w, adam.loss, optimizer="adam", **asked).ok
+    plain = plants.run(case)
+    assert fastgd.diagnose(case.X, case.y, plain.w, plain.loss, optimizer=ball, **asked).code == "plain_descent"
+    uncorrected = plants.run(case, rule=plants.adam_like(bias=False))
+    assert fastgd.diagnose(case.X, case.y, uncorrected.w, optimizer="adam", **asked).code == "adam_no_bias_correction"
+    summed = plants.run(case, gradient=lambda X, y, w, t: 2 * (X.T @ (X @ w - y)), rule=plants.heavy_ball(0.9))
+    diagnosis = fastgd.diagnose(case.X, case.y, summed.w, optimizer=fastgd.SGD(momentum=0.9), **asked)
+    assert diagnosis.code == "gradient_sum"
+    assert fastgd.diagnose(case.X, case.y, plants.run(replace(case, lr=case.lr)).w, reduction="sum", **asked).code == "gradient_mean"
+
+
+def test_a_schedule_that_was_meant():
+    rng = np.random.default_rng(3)
+    case = plants.make_case(rng, "float64", kind="normal", least_d=2)
+    planted = plants.run(case, rate=lambda t: 0.9**t)
+    schedule = case.lr * 0.9 ** np.arange(case.epochs)
+    given = {"intercept": case.intercept}
+    assert fastgd.diagnose(case.X, case.y, planted.w, planted.loss, lr=schedule, **given).ok
+    diagnosis = fastgd.diagnose(case.X, case.y, planted.w, planted.loss, lr=case.lr, **given)
+    assert diagnosis.code == "lr_schedule"
+    assert "times 0.9 per epoch" in diagnosis.sentence
+
+
+def test_an_unknown_cause_is_described():
+    rng = np.random.default_rng(4)
+    case = replace(plants.make_case(rng, "float64", kind="normal", least_d=3), epochs=30)
+    planted = plants.run(case)
+    bent = planted.w.copy()
+    bent[17:] += 0.01  # a jump of the record; the descent does not go on from it
+    diagnosis = fastgd.diagnose(case.X, case.y, bent, lr=case.lr, intercept=case.intercept)
+    assert diagnosis.code == "unknown"
+    assert diagnosis.evidence["first_epoch"] == 17
+    assert "the first wrong w is that of epoch 17" in diagnosis.sentence
+    assert "not along the gradient" in diagnosis.sentence
+    assert diagnosis.evidence["rivals"]
+
+
+# -- power -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "smallest"), [("float64", 1e-13), ("float32", 3e-5)])
+def test_a_small_error_of_the_gradient_is_found(dtype, smallest):
+    """A relative error of the gradient: found, and not taken for anything but a step of another length."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((20, 2))
+    y = X @ [1.0, -2.0] + rng.standard_normal(20)
+    case = plants.Case("power", X, y, np.zeros(2), 0.3, 20, dtype, False)
+    wrong = plants.run(case, gradient=lambda X, y, w, t: plants.mean_gradient(X, y, w, t) * X.dtype.type(1 + smallest))
+    diagnosis = ask(case, wrong)
+    assert diagnosis.code in ("lr_scaled", "unknown"), str(diagnosis)
+    assert ask(case, plants.correct(case)).ok
