@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 import fastgd
-from tests.planted_descents import KINDS, Case, Planted, make_case
+from tests.planted_cases import KINDS, Case, make_case
+from tests.planted_descents import Planted
 
 NEEDS_TWO_PARAMETERS = {"intercept_not_updated", "gauss_seidel"}  # without, there is nothing to see
 

@@ -13,6 +13,7 @@ from fastgd.testing import problems, rates
 from fastgd.verification.causes import CAUSES
 from tests import grids
 from tests import planted_descents as plants
+from tests.planted_cases import KINDS, Case, make_case
 from tests.planted_verdicts import ask, draw, judge
 from tests.torch_histories import torch_history
 
@@ -42,7 +43,7 @@ def test_a_defect_without_a_name_is_unknown(name):
     """With one parameter and no noise some are a scaled step, exactly: so two parameters at least."""
     for k in range(40 if grids.full else 10):
         rng = np.random.default_rng([SEED, 1000 + list(plants.NAMELESS).index(name), k])
-        case = plants.make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)
+        case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)
         diagnosis = ask(case, plants.NAMELESS[name](case, rng))
         assert diagnosis.code in ("unknown", "ok"), (k, case.name, str(diagnosis))
         assert diagnosis.code == "unknown" or diagnosis.evidence["tau_asked"] <= 8
@@ -54,7 +55,7 @@ def test_two_defects_at_once():
     sizes = {"loss_sum": lambda n: n, "loss_half": lambda n: 0.5, "loss_n_minus_1": lambda n: n / (n - 1)}
     for k, (gradient, loss) in enumerate((g, size) for g in gradients for size in sizes):
         rng = np.random.default_rng([SEED, 2000, k])
-        case = plants.make_case(rng, DTYPES[k % 2], kind="normal", least_d=2)
+        case = make_case(rng, DTYPES[k % 2], kind="normal", least_d=2)
         planted = plants.PLANTS[gradient](case, rng)
         n = len(case.y)
         both = replace(planted, loss=planted.loss * planted.loss.dtype.type(sizes[loss](n)))
@@ -68,7 +69,7 @@ def test_no_false_alarm_on_correct_loops():
     worst = 0.0
     for k in range(500 if grids.full else 120):
         rng = np.random.default_rng([SEED, 3000, k])
-        case = plants.make_case(rng, DTYPES[k % 2], kind=str(rng.choice(plants.KINDS)))
+        case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(KINDS)))
         diagnosis = ask(case, plants.correct(case))
         assert diagnosis.codes == ("ok",), (k, str(diagnosis))
         worst = max(worst, diagnosis.evidence["tau_asked"], diagnosis.evidence["tau_loss_asked"])
@@ -142,7 +143,7 @@ def test_what_is_equal_on_these_data_is_said():
 
 def test_constants_are_estimated_and_told():
     rng = np.random.default_rng(1)
-    case = plants.make_case(rng, "float64", kind="normal", least_d=3)
+    case = make_case(rng, "float64", kind="normal", least_d=3)
     planted = plants.run(replace(case, epochs=40), rule=plants.heavy_ball(0.87))
     diagnosis = ask(case, planted)
     assert (diagnosis.code, diagnosis.evidence["value"]) == ("momentum", 0.87)
@@ -153,7 +154,7 @@ def test_constants_are_estimated_and_told():
 
 def test_what_was_asked_for_may_be_momentum_decay_or_adam():
     rng = np.random.default_rng(2)
-    case = replace(plants.make_case(rng, "float64", kind="normal", least_d=2), epochs=40)
+    case = replace(make_case(rng, "float64", kind="normal", least_d=2), epochs=40)
     decayed = plants.run(case, rule=lambda w, g, lr, t, memory: plants.heavy_ball(0.9)(w, g + 0.1 * w, lr, t, memory))
     ball = fastgd.SGD(momentum=0.9, weight_decay=0.1)
     asked = {"lr": case.lr, "intercept": case.intercept, "w0": case.w0}
@@ -172,7 +173,7 @@ def test_what_was_asked_for_may_be_momentum_decay_or_adam():
 
 def test_a_schedule_that_was_meant():
     rng = np.random.default_rng(3)
-    case = plants.make_case(rng, "float64", kind="normal", least_d=2)
+    case = make_case(rng, "float64", kind="normal", least_d=2)
     planted = plants.run(case, rate=lambda t: 0.9**t)
     schedule = case.lr * 0.9 ** np.arange(case.epochs)
     given = {"intercept": case.intercept}
@@ -184,7 +185,7 @@ def test_a_schedule_that_was_meant():
 
 def test_an_unknown_cause_is_described():
     rng = np.random.default_rng(4)
-    case = replace(plants.make_case(rng, "float64", kind="normal", least_d=3), epochs=30)
+    case = replace(make_case(rng, "float64", kind="normal", least_d=3), epochs=30)
     planted = plants.run(case)
     bent = planted.w.copy()
     bent[17:] += 0.01  # a jump of the record; the descent does not go on from it
@@ -205,7 +206,7 @@ def test_a_small_error_of_the_gradient_is_found(dtype, smallest):
     rng = np.random.default_rng(5)
     X = rng.standard_normal((20, 2))
     y = X @ [1.0, -2.0] + rng.standard_normal(20)
-    case = plants.Case("power", X, y, np.zeros(2), 0.3, 20, dtype, False)
+    case = Case("power", X, y, np.zeros(2), 0.3, 20, dtype, False)
     wrong = plants.run(case, gradient=lambda X, y, w, t: plants.mean_gradient(X, y, w, t) * X.dtype.type(1 + smallest))
     diagnosis = ask(case, wrong)
     assert diagnosis.code in ("lr_scaled", "unknown"), str(diagnosis)

@@ -108,6 +108,6 @@ CAUSES = {
         Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
         Cause("loss_not_finite", "loss", "the loss is not finite from epoch {epoch} on, where nothing can overflow"),
         Cause("inputs_modified", "nothing", "the candidate changes the X or y that it is given", "work on a copy: X = X.copy()"),
-        Cause("unknown", "nothing", "no known cause explains it: {variant}"),
+        Cause("unknown", "nothing", "{variant}"),
     )
 }  # fmt: skip

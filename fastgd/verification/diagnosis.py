@@ -74,7 +74,7 @@ class Diagnosis:
         if self.fix:
             lines.append(f"  fix: {self.fix}")
         if self.also_possible:
-            lines.append(f"  on these data the same as: {', '.join(self.also_possible)}")
+            lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and "tau" in self.evidence:
             tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
             lines.append(f"  evidence: τ = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs")
@@ -104,10 +104,11 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
     scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
-    passing = sorted((pair for pair in scored if pair[1] <= LIMIT and _is_evidence(seen, step, pair[0])), key=_rank)
+    possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
+    passing = [pair for pair in possible if _is_evidence(seen, step, pair[0])]
     if passing:
-        (best, best_tau), *others = passing
-        rivals = (h for h, _ in others if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
+        best, best_tau = passing[0]
+        rivals = (h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
         also = tuple(dict.fromkeys(" + ".join(h.codes) for h in rivals))
         words = _worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
@@ -115,7 +116,10 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     if found is not None:
         return found
     text = _what_is_known(scene, shares, first)
-    return Finding(("unknown",), {"variant": text}, tau, tau, first, (), _rivals(scored, ()), None)
+    if possible:
+        text = text.replace("no known cause explains it", "these epochs tell too little to name one cause")
+    also = tuple(dict.fromkeys(" + ".join(hypothesis.codes) for hypothesis, _ in possible))
+    return Finding(("unknown",), {"variant": text}, tau, tau, first, also, _rivals(scored, ()), None)
 
 
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
@@ -125,9 +129,9 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
 
 def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
     """Whether there are more equations that tell it from what was asked for than constants that were made to fit."""
-    if not hypothesis.free:
+    if not hypothesis.constants:
         return True
-    return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.free
+    return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
@@ -204,7 +208,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     off = seen.moved - step.value
     t = first - 1
     size = float(np.abs(off[t]).max() / max(float(np.abs(step.value[t]).max()), float(np.finfo(np.float64).tiny)))
-    told = [f"the first wrong w is that of epoch {first}, by {size:.2g} of a step"]
+    told = [f"no known cause explains it: the first wrong w is that of epoch {first}, by {size:.2g} of a step"]
     if len(wrong) == 1:
         told.append("all other steps agree")
     elif len(wrong) < seen.n_steps:
@@ -240,8 +244,8 @@ def explain_loss(seen: Observation, rows: Array | None) -> Finding:
 def _unknown_loss(seen: Observation, first: int | None) -> dict[str, Any]:
     assert seen.loss is not None
     if first is None:
-        return {"variant": "the loss has no row that can be judged"}
+        return {"variant": "no known cause explains it: the loss has no row that can be judged"}
     true, found = float(seen.true_loss[first]), float(seen.loss[first])
     if not np.isfinite(found):
-        return {"variant": f"the loss of epoch {first} is {found}, where nothing can overflow"}
-    return {"variant": f"the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}
+        return {"variant": f"no known cause explains it: the loss of epoch {first} is {found}, where nothing can overflow"}
+    return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}

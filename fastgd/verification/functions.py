@@ -50,13 +50,13 @@ class FunctionCandidate:
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         X, y = self._data(task, index)
         kept = X.copy(), y.copy()
-        w = task.start(index)
+        w, rate = task.start(index), task.rate(index)
         scalar = task.one_feature and not task.intercept
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
             given = w.copy()
             try:
-                answer = self.function(given[0] if scalar else given, X, y, task.rate(index))
+                answer = self.function(given[0] if scalar else given, X, y, rate)
                 w_next, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
                 w_next = np.array(w_next).reshape(w.shape)  # a copy: the function may reuse its array
             except Exception:  # whatever the candidate does wrong is a finding
@@ -76,10 +76,11 @@ class FunctionCandidate:
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
         X, y = self._data(task, index)
         kept, w0 = (X.copy(), y.copy()), task.start(index)
+        rate, epochs = task.rate(index), task.counted_epochs()
         trial = Trial(w0[None], None, dtype=task.X.dtype)
         try:
             given = w0.copy()
-            answer = self.function(X, y, task.rate(index), task.counted_epochs(), given)
+            answer = self.function(X, y, rate, epochs, given)
         except Exception:
             trial.failure = f"raised:\n{own_traceback()}"
             _notice_changes(trial, self.name, (X, y), kept)

@@ -33,7 +33,7 @@ class Hypothesis:
     complexity: float
     step: Term = field(repr=False)
     words: Mapping[str, Any] = field(default_factory=dict)  # for the sentence: value, variant, …
-    free: int = 0  # constants that no short decimal gives: as many equations say nothing for the hypothesis
+    constants: int = 0  # estimated from the history: as many equations say nothing for the hypothesis
     rows: Array | None = field(default=None, repr=False)  # the samples that the gradient uses, where it is not all of them
 
 
@@ -217,7 +217,7 @@ def _of_another_size(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
                 return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * relative))
 
             value, step, more = shortest(seen, walked[np.argmax(np.where(shorter, length, 0)), 0], clipped)
-            yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, free=bool(more))
+            yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, constants=1)
     yield from _of_absolute_residuals(scene)
 
 

@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .share_picture import LOWEST, curves
 from .yardstick import Array
-
-if TYPE_CHECKING:
-    from .report import Report
 
 __all__ = ["write_page"]
 
@@ -35,7 +32,7 @@ class _Line(NamedTuple):
     dashes: str
 
 
-def write_page(report: Report, path: Path) -> Path:
+def write_page(report: Any, path: Path) -> Path:
     """Write the page."""
     try:
         from jinja2 import Environment, StrictUndefined
@@ -70,7 +67,7 @@ def write_page(report: Report, path: Path) -> Path:
     return path
 
 
-def _headline(report: Report) -> str:
+def _headline(report: Any) -> str:
     if len(report.verdicts) == 1:
         (verdict,) = report.verdicts
         return f"{verdict.name} {'agrees at every epoch' if verdict.ok else 'disagrees'}"
@@ -89,7 +86,7 @@ def _colour(names: list[str], name: str) -> str:
     return _COLOURS[names.index(name) % len(_COLOURS)]
 
 
-def _draw(report: Report, lines: list[tuple[str, str, Array, Array]], names: list[str]) -> str:
+def _draw(report: Any, lines: list[tuple[str, str, Array, Array]], names: list[str]) -> str:
     """The picture as SVG: the share over the epochs, log scale, and the bounds."""
     last = max([1, *(int(epochs[-1]) for _, _, epochs, _ in lines)])
     finite = [float(s[np.isfinite(s)].max()) for *_, s in lines if np.isfinite(s).any()]

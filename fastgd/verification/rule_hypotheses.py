@@ -59,7 +59,7 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
     rate = float(rates[0]) if len(rates) == 1 else 1.0
     value, step, more = shortest(seen, found[0], predict, unit=rate)
     if abs(float(value) - 1) > _NEAR:
-        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * rate}, free=bool(more))
+        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * rate}, constants=1)
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:
@@ -75,7 +75,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
             seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), also=(*_USUAL_MOMENTA, _options(scene).momentum)
         )
         if abs(value) > _NEAR:
-            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more + _unusual(value)))
+            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
     found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
     if found is None:
         return
@@ -91,7 +91,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
             value, step, more = shortest(seen, mu, with_factor, also=_USUAL_MOMENTA)
             if abs(value) > _NEAR:
                 length = 2.5 + 0.5 * len(codes) + more + _unusual(value)
-                yield Hypothesis((*codes, "momentum"), length, step, {"value": float(value)}, free=bool(more))
+                yield Hypothesis((*codes, "momentum"), length, step, {"value": float(value)}, constants=2)
     yield from _dampened(scene, options, mu, factor)
 
 
@@ -110,7 +110,7 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
                 average = first_damped and value == momentum  # one constant, not two
                 yield Hypothesis(
                     ("dampening",), 3 - 0.5 * average + more + (momentum is mu) + _unusual(momentum), step,
-                    {"value": float(momentum), "damping": float(value), "variant": variant}, free=bool(more) + (momentum is mu),
+                    {"value": float(momentum), "damping": float(value), "variant": variant}, constants=2 - average,
                 )  # fmt: skip
                 break
 
@@ -131,7 +131,7 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
 
         value, step, more = shortest(seen, found[0], ahead, also=_USUAL_MOMENTA)
         if abs(value) > _NEAR:
-            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, free=bool(more + _unusual(value)))
+            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
 
 
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
@@ -177,7 +177,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if (variant or value != declared) and seen.informative(value * column, step):
                 words = {"value": float(value), "variant": variant}
-                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant), step, words, free=bool(more))
+                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant) + 2 * (value < 0), step, words, constants=1)
     if asked.plain:
         yield from _factor_and_decay(scene)
 
@@ -199,7 +199,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
 
             value, step, more = shortest(seen, found[1], predict)
             if seen.informative(value * column, step):
-                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""}, free=bool(more))
+                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""}, constants=1)
 
 
 def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
@@ -224,7 +224,7 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
         value, step, more = shortest(seen, found[1], with_decay)
         if value != 0 and abs(mu) > _NEAR:
             words = {"value": float(mu), "decay": float(value), "variant": ""}
-            yield Hypothesis(("momentum", code), 4 + more, step, words, free=bool(more))
+            yield Hypothesis(("momentum", code), 4 + more, step, words, constants=2)
 
 
 def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
@@ -280,4 +280,4 @@ def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
     if found is not None:
         value, step, more = shortest(seen, found[0], lambda value: predict(base, value), also=(0.01,))
         if seen.informative(value * column, step):
-            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""}, free=bool(more))
+            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""}, constants=1)

@@ -58,7 +58,7 @@ def about_samples(scene: Scene) -> Iterator[Hypothesis]:
         n_kept = int(found.kept.sum())
         divided = "" if found.divisor == n_kept else f", divided by all {seen.n}"
         words = {"kept": n_kept, "variant": f"{found.variant} ({n_kept / seen.n:.3g} of them{divided})", "value": n_kept / seen.n}
-        yield Hypothesis(("rows_dropped",), 3, step, words, rows=found.kept)
+        yield Hypothesis(("rows_dropped",), 3, step, words, constants=1, rows=found.kept)
 
 
 def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:

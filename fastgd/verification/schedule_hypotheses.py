@@ -56,7 +56,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     for kind, constants, factors in chain(_kinds(t, factor, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
         n_known = int(known.sum())
         if n_known - constants >= 1 and np.isfinite(factors).all():
-            yield Hypothesis(("lr_schedule",), 2.5 + 0.5 * constants, predict(factors), {"variant": kind, "value": float(factors[-1])})
+            words = {"variant": kind, "value": float(factors[-1])}
+            yield Hypothesis(("lr_schedule",), 2.5 + 0.5 * constants, predict(factors), words, constants)
     free = predict(factor)
     equations = seen.informative(column.value, free)
     away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)

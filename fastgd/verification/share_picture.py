@@ -6,14 +6,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .yardstick import Array
-
-if TYPE_CHECKING:
-    from .report import Report
 
 __all__ = ["LOWEST", "curves", "plot_shares"]
 
@@ -22,7 +19,7 @@ _MOST_LINES = 12
 _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#d39b1f", "#4a5560", "#c8553d")
 
 
-def curves(report: Report) -> list[tuple[str, str, Array, Array]]:
+def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
     """Return (name, "w" or "loss", epochs, shares) of what is drawn: candidates that fail first, at most twelve lines."""
     found: list[tuple[str, str, Array, Array]] = []
     for verdict in (*report.failed, *(verdict for verdict in report.verdicts if verdict.ok)):
@@ -33,7 +30,7 @@ def curves(report: Report) -> list[tuple[str, str, Array, Array]]:
     return found
 
 
-def plot_shares(report: Report, ax: Any) -> Any:
+def plot_shares(report: Any, ax: Any) -> Any:
     """The picture of `Report.plot`."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
