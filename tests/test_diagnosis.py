@@ -13,6 +13,7 @@ from fastgd.testing import problems, rates
 from fastgd.verification.causes import CAUSES
 from tests import grids
 from tests import planted_descents as plants
+from tests.nameless_defects import NAMELESS
 from tests.planted_cases import KINDS, Case, make_case
 from tests.planted_verdicts import ask, draw, judge
 from tests.torch_histories import torch_history
@@ -38,13 +39,13 @@ def test_planted_defects_are_named(code):
     assert found["right"] + found["same"] >= 0.9 * sum(found.values()), found
 
 
-@pytest.mark.parametrize("name", plants.NAMELESS)
+@pytest.mark.parametrize("name", NAMELESS)
 def test_a_defect_without_a_name_is_unknown(name):
     """With one parameter and no noise some are a scaled step, exactly: so two parameters at least."""
     for k in range(40 if grids.full else 10):
-        rng = np.random.default_rng([SEED, 1000 + list(plants.NAMELESS).index(name), k])
+        rng = np.random.default_rng([SEED, 1000 + list(NAMELESS).index(name), k])
         case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)
-        diagnosis = ask(case, plants.NAMELESS[name](case, rng))
+        diagnosis = ask(case, NAMELESS[name](case, rng))
         assert diagnosis.code in ("unknown", "ok"), (k, case.name, str(diagnosis))
         assert diagnosis.code == "unknown" or diagnosis.evidence["tau_asked"] <= 8
 
