@@ -97,10 +97,15 @@ def false_alarms(count: int, seed: int) -> None:
             history = torch_history(data, lr, 30)
             asked = {"lr": lr, "intercept": data.intercept, "w0": data.w0, "dtype": dtype}
             look(f"torch, {data.name} {multiple}", fastgd.diagnose(data.X, data.y, history.w, history.loss, **asked))
-            report = fastgd.verify("cpu", data.X, data.y, lr=lr, epochs=30, intercept=data.intercept, w0=data.w0, dtype=dtype)
-            if not report.ok:
-                alarms.append(f"cpu, {data.name} {multiple}: {report}")
-            looked += 2
+            start = {"intercept": True, "intercept0": data.w0[-1]} if data.intercept else {}
+            for algorithm in ("moments", "stream"):
+                result = fastgd.fit(
+                    data.X, data.y, lr=lr, epochs=30, w0=data.w0[: data.n_features], algorithm=algorithm, history=True, **start
+                )
+                report = fastgd.verify(result, data.X, data.y, lr=lr, intercept=data.intercept, w0=data.w0)
+                if not report.ok:
+                    alarms.append(f"{algorithm}, {data.name} {multiple}: {report}")
+            looked += 3
     print(f"correct histories: {len(alarms)} false alarms in {looked:,}; worst τ_w {worst[0]:.2f}, τ_loss {worst[1]:.2f} (NumPy and torch)")
     print(*alarms, sep="\n", end="\n" if alarms else "")
 

@@ -97,6 +97,21 @@ def test_no_false_alarm_on_torch():
         assert diagnosis.codes == ("ok",), (name, dtype, multiple, str(diagnosis))
 
 
+@pytest.mark.parametrize("algorithm", ["moments", "stream"])
+def test_no_false_alarm_on_our_algorithms(algorithm):
+    named = {problem.name: problem for problem in problems()}
+    for name, dtype, multiple in CORRECT:
+        problem = named[name].astype(dtype)
+        lr = rates(problem)[multiple]
+        start = {"intercept": True, "intercept0": problem.w0[-1]} if problem.intercept else {}
+        result = fastgd.fit(
+            problem.X, problem.y, lr=lr, epochs=30, w0=problem.w0[: problem.n_features], algorithm=algorithm, history=True, **start
+        )
+        report = fastgd.verify(result, problem.X, problem.y, lr=lr, intercept=problem.intercept, w0=problem.w0)
+        assert report.ok, (name, dtype, multiple, str(report))
+        assert report.verdicts[0].limit == 2
+
+
 # -- the names -------------------------------------------------------------------------------------------------------------------
 
 

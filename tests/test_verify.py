@@ -261,6 +261,17 @@ def test_nan_from_some_epoch_on():
     json.loads(report.to_json())
 
 
+def test_a_loss_that_is_nan_while_w_is_right():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    loss[4:] = np.nan
+    report = fastgd.verify((w, loss), X, y, lr=0.1)
+    assert report.diagnosis.codes == ("loss_not_finite",)
+    assert (report.first.epoch, report.first.quantity) == (4, "loss")
+    assert fastgd.diagnose(X, y, w, loss / 2, lr=0.1).codes == ("loss_half", "loss_not_finite")
+    assert fastgd.diagnose(X, y, w, np.full(11, np.inf), lr=0.1).codes == ("loss_not_finite",)
+
+
 def test_overflow_is_no_disagreement():
     X, y = data()
     with np.errstate(all="ignore"):

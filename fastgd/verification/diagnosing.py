@@ -33,6 +33,7 @@ class Question(NamedTuple):
     intercept: bool
     w0: Array | None  # (D,)
     words: str  # what was asked for, for sentences
+    data_dtype: np.dtype[Any]  # the precision that fit would take
 
     @property
     def n_parameters(self) -> int:
@@ -98,7 +99,7 @@ def diagnose(
     w0 : array_like, shape (D,), optional
         The start that was meant. None: row 0 is not judged.
     dtype : {"float32", "float64"}, optional
-        The precision that was meant. None: that of w_history.
+        The precision that was meant. None: float32 where w_history is, or where the data are and w is representable in it; else float64.
 
     Returns
     -------
@@ -126,8 +127,9 @@ def diagnose(
     """
     question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0)
     recorded = read_recorded(
-        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype
-    )
+        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype,
+        of_data=question.data_dtype,
+    )  # fmt: skip
     return examine(question, recorded)
 
 
@@ -159,7 +161,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
     changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
     words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.ravel()[0]):g}, {reduction}"
-    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words)
+    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype)
 
 
 def _like(default: float | bool, number: Array) -> float | bool:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -223,16 +224,24 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
 
 
 def explain_loss(seen: Observation, rows: Array | None) -> Finding:
-    """Find what explains the losses of a history."""
+    """Find what explains the losses of a history, up to the first that is not finite."""
     assert seen.loss is not None
+    finite = np.isfinite(seen.loss)
+    if not finite.all():
+        until = int(np.argmin(finite))
+        before = copy.copy(seen)
+        before.loss = seen.loss[:until]
+        found = explain_loss(before, rows)
+        return found._replace(
+            codes=(*found.codes, "loss_not_finite"), words={**found.words, "epoch": until}, tau_asked=np.inf, first=found.first or until
+        )
     scored: list[tuple[LossHypothesis, float]] = []
     for hypothesis in about_loss(seen, rows):
         scored.append((hypothesis, hypothesis.tau(seen.loss)))
-        if len(scored) == 1 and scored[0][1] <= LIMIT:
+        if len(scored) == 1 and (scored[0][1] <= LIMIT or not len(seen.loss)):
             return Finding((), {}, scored[0][1], scored[0][1], None, (), {}, hypothesis)
     right, tau = scored[0]
-    shares = right.shares(seen.loss)
-    first = int(np.nanargmax(shares > LIMIT)) if not np.isnan(shares).all() else None
+    first = int(np.argmax(right.shares(seen.loss) > LIMIT))
     passing = sorted((pair for pair in scored if pair[1] <= LIMIT), key=lambda pair: pair[0].complexity)
     if not passing:
         return Finding(("unknown",), _unknown_loss(seen, first), tau, tau, first, (), _rivals(scored[1:], ()), None)
@@ -241,11 +250,7 @@ def explain_loss(seen: Observation, rows: Array | None) -> Finding:
     return Finding(best.codes, best.words, best_tau, tau, first, also, _rivals(scored[1:], best.codes), best)
 
 
-def _unknown_loss(seen: Observation, first: int | None) -> dict[str, Any]:
+def _unknown_loss(seen: Observation, first: int) -> dict[str, Any]:
     assert seen.loss is not None
-    if first is None:
-        return {"variant": "no known cause explains it: the loss has no row that can be judged"}
-    true, found = float(seen.true_loss[first]), float(seen.loss[first])
-    if not np.isfinite(found):
-        return {"variant": f"no known cause explains it: the loss of epoch {first} is {found}, where nothing can overflow"}
+    found, true = float(seen.loss[first]), float(seen.true_loss[first])
     return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}

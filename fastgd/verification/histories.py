@@ -2,7 +2,8 @@
 
 1. A history has epochs + 1 rows, the start first, and each loss is that of its row. What deviates by one row is read by the convention that
    fits, and a note says which; what deviates by more is an error.
-2. The precision that is judged is `dtype`; without it that of w_history, because who records float32 computes in float32.
+2. The precision that is judged is `dtype`; without it float32 where w_history is float32, because who records float32 computes in it, and
+   where the data are and w holds nothing that float32 could not: `w.item()` and lists of such numbers are float64 in name only.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ class Recorded(NamedTuple):
     start_added: bool  # w came without its start
 
 
-def judged_dtype(dtype: Any, w: Array) -> np.dtype[Any]:
-    """The precision of the arithmetic that is judged."""
+def judged_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the precision of the arithmetic that is judged (note 2)."""
     if dtype is not None:
         try:
             found = np.dtype(dtype)
@@ -39,20 +40,30 @@ def judged_dtype(dtype: Any, w: Array) -> np.dtype[Any]:
         return found
     if w.dtype.kind == "f" and w.dtype.itemsize < 4:
         raise ValueError(f"w_history has dtype {w.dtype}, which holds too few digits to be judged: record w in float32 or float64")
-    return np.dtype(np.float32 if w.dtype == np.float32 else np.float64)
+    with np.errstate(over="ignore"):
+        narrow = w.dtype == np.float32 or (of_data == np.float32 and np.array_equal(w, w.astype(np.float32), equal_nan=w.dtype.kind == "f"))
+    return np.dtype(np.float32 if narrow else np.float64)
 
 
 def read_recorded(
-    w_history: Any, loss_history: Any, *, n_parameters: int, intercept: bool, epochs: int | None, w0: Array | None, dtype: Any
+    w_history: Any,
+    loss_history: Any,
+    *,
+    n_parameters: int,
+    intercept: bool,
+    epochs: int | None,
+    w0: Array | None,
+    dtype: Any,
+    of_data: np.dtype[Any],
 ) -> Recorded:
-    """Read w_history and loss_history of one fit."""
+    """Return w_history and loss_history of one fit as they are judged; `of_data` is the precision of the data."""
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:
         w = w[:, None]
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
-    judged = judged_dtype(dtype, w)
+    judged = judged_dtype(dtype, w, of_data)
     notes, start_added = [], False
     if epochs is not None and len(w) == epochs and w0 is not None:
         with np.errstate(over="ignore"):

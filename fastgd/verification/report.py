@@ -40,6 +40,8 @@ class Verdict:
         Its place among the leading axes; empty for a single fit.
     ok : bool
         Whether w and loss are within the bound at every epoch, and nothing else is wrong.
+    dtype : str
+        The precision that was judged.
     limit : float
         The share of the bound that is allowed: 2 for fastgd's own kernels, 8 for others.
     tau_w, tau_loss : float
@@ -65,6 +67,7 @@ class Verdict:
     candidate: str
     fit: tuple[int, ...]
     ok: bool
+    dtype: str
     limit: float
     tau_w: float
     tau_loss: float
@@ -111,7 +114,7 @@ class Verdict:
         """Return everything, ready for JSON: NaN becomes null, infinity a string."""
         cause = self.diagnosis
         return {
-            "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "limit": self.limit,
+            "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "dtype": self.dtype, "limit": self.limit,
             "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
             "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
             "first_epoch": self.first and self.first.epoch, "quantity": self.first and self.first.quantity,

@@ -78,7 +78,8 @@ def verify(
     w0 : array_like, shape (…, D), optional
         The start, the intercept last; D = n_features, or n_features + 1. None: zeros, and for arrays and torch modules their own.
     dtype : {"float32", "float64"}, optional
-        The precision that is judged. None: that of the data; for arrays that of w.
+        The precision that is judged. None: that of the data; for arrays float32 where w is, or where the data are and w is
+        representable in it.
 
     Returns
     -------
@@ -117,7 +118,7 @@ def verify(
         "intercept": task.intercept,
         "n_fits": math.prod(task.shape),
         "epochs": max(verdict.epochs for verdict in verdicts),
-        "dtype": str(task.X.dtype),
+        "dtype": ", ".join(dict.fromkeys(verdict.dtype for verdict in verdicts)),
     }
     return Report(tuple(verdicts), asked, _environment())
 
@@ -196,8 +197,9 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
     epochs = None if trial.failure else task.epochs
     start = question.w0 if question.w0 is not None else np.zeros(question.n_parameters)
     recorded = read_recorded(
-        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, w0=start, dtype=dtype
-    )
+        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, w0=start, dtype=dtype,
+        of_data=task.X.dtype,
+    )  # fmt: skip
     seen = question.observe(recorded, held_higher=trial.held_higher)
     w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit)
     diagnosis = examine(question, recorded) if beyond is not None else None
@@ -213,8 +215,9 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
         diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
     if seen.n_steps < len(recorded.w) - 1 and seen.too_early is None:
         notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    ok = beyond is None and not trial.failure and not trial.altered
     return Verdict(
-        candidate=one.name, fit=index, ok=beyond is None and not trial.failure and not trial.altered, limit=one.limit,
+        candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
         tau_w=_worst(w_share)[0], tau_loss=_worst(loss_share)[0], tau_w_epoch=_worst(w_share)[1], tau_loss_epoch=_worst(loss_share)[1],
         first=beyond, epochs=len(recorded.w) - 1, epochs_judged=seen.n_steps, w_share=w_share, loss_share=loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
