@@ -57,7 +57,8 @@ def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., C
     total = sum(table.values(), Counter())
     count = sum(total.values())
     print(f"{'all':26}", *(f"{total[name]:8}" for name in COLUMNS))
-    print(f"{count:,} planted: {(total['right'] + total['same']) / count:.2%} named, {total['right'] / count:.2%} by code alone")
+    named, visible = total["right"] + total["same"], count - total["unseen"]
+    print(f"{count:,} planted, {visible:,} of them beyond the bound: {named / visible:.2%} of these named, {total['right'] / visible:.2%} by code")
 
 
 def two_defects(each: int, seed: int) -> None:
