@@ -58,7 +58,8 @@ def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., C
     count = sum(total.values())
     print(f"{'all':26}", *(f"{total[name]:8}" for name in COLUMNS))
     named, visible = total["right"] + total["same"], count - total["unseen"]
-    print(f"{count:,} planted, {visible:,} of them beyond the bound: {named / visible:.2%} of these named, {total['right'] / visible:.2%} by code")
+    shares = f"{named / visible:.2%} of these named, {total['right'] / visible:.2%} by code"
+    print(f"{count:,} planted, {visible:,} of them beyond the bound: {shares}")
 
 
 def two_defects(each: int, seed: int) -> None:

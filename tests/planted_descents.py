@@ -148,7 +148,7 @@ def normalized_gradient(case: Case, rng: Rng) -> Planted:
 
 
 def gradient_clipped(case: Case, rng: Rng) -> Planted:
-    first = np.linalg.norm(mean_gradient(case.design, case.y.astype(case.dtype), case.w0.astype(case.dtype), 0))
+    first = np.linalg.norm(mean_gradient(case.design, case.y.astype(case.dtype), case.w0.astype(case.dtype), 0).astype(np.float64))
     limit = float(f"{first * rng.uniform(0.2, 0.6):.2g}")
 
     def gradient(X, y, w, t):

@@ -176,6 +176,7 @@ def _read_start(w0: Any, D: int, intercept: bool) -> Array:
     return start
 
 
+@np.errstate(all="ignore")  # histories that overflow are findings, not warnings
 def examine(question: Question, recorded: Recorded) -> Diagnosis:
     """Diagnose a history that has been read."""
     seen = question.observe(recorded)

@@ -130,8 +130,6 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
 
 def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
     """Whether there are more equations that tell it from what was asked for than constants that were made to fit."""
-    if not hypothesis.constants:
-        return True
     return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
 
 
@@ -177,6 +175,8 @@ def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Fin
         yardstick.X.astype(np.float64), yardstick.y.astype(np.float64), w, None,
         lr=_whole_rate(seen), dtype="float32", intercept=seen.intercept, factor=asked.factor, held_higher=not kept,
     )  # fmt: skip
+    if coarse.n_steps < seen.n_steps:
+        return None  # float32 would have overflowed
     found = explain_update(coarse, asked)
     if found.codes == ("unknown",) or not (kept or _gradient_is_float32(seen)):
         return None

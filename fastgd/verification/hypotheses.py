@@ -180,6 +180,9 @@ def _one_after_the_other(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
 def _frozen(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
     seen = scene.seen
     still = (seen.moved == 0).all(0)
+    if still.all():
+        yield Hypothesis(("parameter_not_updated",), 0.5, Term(np.zeros_like(seen.moved), np.zeros_like(seen.moved)), {"variant": "w is"})
+        return
     should = (seen.shares_by_parameter(scene.asked.step(seen)) > LIMIT).any(0)
     frozen = still & should
     if not frozen.any() or frozen.all():

@@ -112,11 +112,13 @@ def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[Loss
                 added = value * penalty
                 found = LossHypothesis(
                     ("loss_includes_penalty", *size),
-                    (4 if value is weight else 2) + len(size),
+                    (4 if value is weight else 2) + 2 * (value < 0) + len(size),
                     factor * true + added,
                     factor * error + (seen.n_parameters + 4) * seen.u * np.abs(added) + seen.u * np.abs(factor * true + added),
                     {"value": float(value), "variant": variant},
                 )
                 if value != 0 and found.tau(seen.loss) <= LIMIT:
-                    yield found
+                    varies = np.abs(value) * np.ptp(penalty[:m]) > 2 * LIMIT * found.error[:m].max()
+                    if varies:  # else it is a constant that is added, and as good as any other
+                        yield found
                     break

@@ -88,6 +88,7 @@ class Observation:
         self.n_inside = min(self.n_inside, n_finite + 1)
         self.w = rows[: n_finite + 1]
         self.moved = self.w[:-1] - self.w[1:]
+        self._first_seen = np.unique(np.asarray(self.w[:-1], np.float64), axis=0, return_index=True)[1] if n_finite else np.zeros(0, int)
         self.lr = rate[:n_finite]
         self.at = Term(truth.gradient[:n_finite], truth.gradient_error[:n_finite])
         self.true_loss, self.loss_error = truth.loss[: self.n_inside], truth.loss_error[: self.n_inside]
@@ -134,9 +135,12 @@ class Observation:
         return np.maximum((plain + around).astype(np.float64), np.finfo(np.float64).tiny)
 
     def informative(self, difference: Array, step: Term) -> int:
-        """Return in how many entries a difference (T, D) of two predictions is beyond the bound: equations that can tell them apart."""
+        """Return in how many entries a difference (T, D) of two predictions is beyond the bound: equations that can tell them apart.
+
+        Where w stands still the same equations come again, and count once.
+        """
         bound = step.error + self.u * np.abs(self.w[:-1] - step.value) + 2 * self.eta
-        return int(np.count_nonzero(np.abs(difference) > LIMIT * bound))
+        return int(np.count_nonzero((np.abs(difference) > LIMIT * bound)[self._first_seen]))
 
     def _memory(self) -> Term:
         """The step before, as far as w shows it: w was rounded after it."""

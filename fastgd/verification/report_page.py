@@ -107,13 +107,16 @@ def _draw(report: Any, lines: list[tuple[str, str, Array, Array]], names: list[s
         parts.append(f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#eceff1"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{at + 5:.1f}" text-anchor="end">{_power(level)}</text>')
     for epoch in sorted({round(last * k / 4) for k in range(5)}):
-        parts.append(f'<text x="{x(epoch):.1f}" y="{_HEIGHT - 22}" text-anchor="middle">{epoch}</text>')
+        anchor = "end" if epoch == last else "middle"
+        parts.append(f'<text x="{x(epoch):.1f}" y="{_HEIGHT - 22}" text-anchor="{anchor}">{epoch}</text>')
     parts.append(f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">epoch</text>')
-    for limit in sorted({verdict.limit for verdict in report.verdicts}):
+    limits = sorted({verdict.limit for verdict in report.verdicts})
+    for limit in limits:
         at = y(limit)
+        label = at - 6 if limit == limits[-1] else at + 16  # two labels do not meet: one is above its line, the other below
         parts.append(
             f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#b4412a" stroke-dasharray="7 5"/>'
-            f'<text x="{_WIDTH - _RIGHT - 4}" y="{at - 6:.1f}" text-anchor="end" style="fill:#b4412a">bound {limit:g}</text>'
+            f'<text x="{_WIDTH - _RIGHT - 4}" y="{label:.1f}" text-anchor="end" style="fill:#b4412a">bound {limit:g}</text>'
         )
     for name, what, epochs, share in lines:
         kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_POINTS)).round().astype(int))

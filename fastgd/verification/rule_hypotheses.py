@@ -175,7 +175,9 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
 
             value, step, more = shortest(seen, found[0], predict)
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
-            if (variant or value != declared) and seen.informative(value * column, step):
+            if value < 0 and more:
+                continue  # nobody writes such a decay down
+            if variant or value != declared:
                 words = {"value": float(value), "variant": variant}
                 yield Hypothesis((code,), 2 + more + 0.5 * bool(variant) + 2 * (value < 0), step, words, constants=1)
     if asked.plain:

@@ -79,7 +79,7 @@ class Candidate(Protocol):
 
 def own_traceback() -> str:
     """Return the candidate's own part of the traceback."""
-    lines = traceback.format_exc().splitlines()
+    lines = [line for line in traceback.format_exc().splitlines() if line.strip(" ^~")]
     ours = next((k for k, line in enumerate(lines) if "verification" in line and ("functions.py" in line or "models.py" in line)), None)
     return "\n".join(lines if ours is None else [lines[0], *_without_frame(lines, ours)])
 

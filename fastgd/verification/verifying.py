@@ -192,6 +192,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
         yield _judge(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
 
 
+@np.errstate(all="ignore")  # a descent that diverges is a result, not a warning
 def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Judge one history."""
     epochs = None if trial.failure else task.epochs
