@@ -34,8 +34,40 @@ AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py", "tests/test_bits_extremes.py")
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
+VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
+HYPOTHESES = "fastgd/verification"
 UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
+    Mutant(
+        "verifier: the last explanation wins",
+        f"{HYPOTHESES}/diagnosis.py",
+        "best, best_tau = passing[0]\n        rivals",
+        "best, best_tau = passing[-1]\n        rivals",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: no rounding of w",
+        f"{HYPOTHESES}/observation.py",
+        "bound = step.error + self.u * np.abs(w - step.value)",
+        "bound = step.error",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: the first step has momentum",
+        f"{HYPOTHESES}/recipes.py",
+        ".but_first(damped if self.first_damped else pull)",
+        "",
+        VERIFIER,
+    ),
+    Mutant("verifier: the bound is ten times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
+    Mutant(
+        "verifier: a constant needs no evidence",
+        f"{HYPOTHESES}/diagnosis.py",
+        "hypothesis.step) > hypothesis.constants",
+        "hypothesis.step) >= 0",
+        VERIFIER,
+    ),
+    Mutant("verifier: changed inputs pass", f"{HYPOTHESES}/functions.py", "trial.altered = True", "trial.altered = False", VERIFIER),
     Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
     Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
     Mutant("mean over n - 1", "kernels/cpu/evaluate.py", "return loss / n\n", "return loss / (n - 1.0)\n", AGREEMENT),

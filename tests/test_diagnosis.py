@@ -213,6 +213,48 @@ def test_an_unknown_cause_is_described():
     assert diagnosis.evidence["rivals"]
 
 
+def _strange(rng):
+    """Data and a record that have nothing to do with each other, anywhere in the range of the dtype."""
+    n, d, rows, intercept = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 12)), bool(rng.random() < 0.4)
+    unit = 10.0 ** rng.choice([0, 3, -3, 37, -40, 150, -150, 300, -300])
+    X, y = (rng.standard_normal(shape) * rng.choice([0, 1, 1e5, 1e-100, 1e100]) for shape in ((n, d), n))
+    shape = (rows, d + intercept)
+    kind = rng.integers(5)
+    w = [
+        rng.standard_normal(shape) * unit,
+        np.zeros(shape),
+        np.full(shape, unit),
+        np.round(rng.standard_normal(shape)),
+        rng.standard_normal(shape),
+    ][kind]
+    if kind == 4:
+        w[rng.integers(rows) :] = rng.choice([np.nan, np.inf])
+    loss = [None, rng.random(rows), np.zeros(rows), np.full(rows, np.nan)][rng.integers(4)]
+    rules = ["sgd", "adam", fastgd.SGD(momentum=0.9), fastgd.SGD(momentum=0.9, nesterov=True, weight_decay=0.1), "rmsprop", "nadam"]
+    asked = {
+        "lr": float(rng.choice([0, 1e-3, 0.1, 1e5, 1e-30])), "optimizer": rules[rng.integers(len(rules))], "intercept": intercept,
+        "reduction": str(rng.choice(["mean", "sum"])), "w0": [None, np.zeros(shape[1]), rng.standard_normal(shape[1])][rng.integers(3)],
+    }  # fmt: skip
+    with np.errstate(over="ignore"):
+        return X, y, w.astype(rng.choice(["float32", "float64"])), loss, asked
+
+
+def test_no_record_is_too_strange():
+    """No error, no warning, and almost never a cause for what has none."""
+    named = Counter()
+    for k in range(500 if grids.full else 80):
+        X, y, w, loss, asked = _strange(np.random.default_rng([SEED, 4000, k]))
+        dtype = str(w.dtype)
+        diagnosis = fastgd.diagnose(X, y, w, loss, dtype=dtype, **asked)
+        report = fastgd.verify(w if loss is None else (w, loss), X, y, dtype=dtype, **asked)
+        assert str(diagnosis)
+        assert str(report)
+        report.to_json()
+        named[diagnosis.code] += 1
+    honest = {"ok", "unknown", "initial_w", "not_finite", "loss_not_finite", "parameter_not_updated"}
+    assert sum(named[code] for code in named.keys() - honest) <= 0.03 * sum(named.values()), named
+
+
 # -- power -----------------------------------------------------------------------------------------------------------------------
 
 

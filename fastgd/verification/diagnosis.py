@@ -55,6 +55,15 @@ class Diagnosis:
         Causes that explain these data as well; two at once are joined by " + ".
     notes : tuple of str
         What was assumed or left out.
+
+    Examples
+    --------
+    Half the gradient, for two epochs:
+
+    >>> import fastgd
+    >>> diagnosis = fastgd.diagnose([1.0, 2.0], [2.0, 4.0], [0.0, 0.5, 0.875], lr=0.1)
+    >>> diagnosis.code, diagnosis.evidence["first_epoch"], diagnosis.fix
+    ('gradient_missing_two', 1, 'gradient = 2 / len(y) * X.T @ residual')
     """
 
     code: str

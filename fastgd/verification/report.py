@@ -139,6 +139,15 @@ class Report:
         What was asked: n_samples, n_features, n_fits, lr, epochs, recipe, dtype.
     environment : dict of str to str
         Versions of Python and the libraries, and the machine.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> report = fastgd.verify("numpy", [1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
+    >>> print(report)
+    numpy: agrees at all 20 epochs judged: τ_w ..., τ_loss ... (bound 8)
+    >>> report.ok, report.first, report.diagnosis
+    (True, None, None)
     """
 
     verdicts: tuple[Verdict, ...]

@@ -24,7 +24,7 @@ from .diagnosing import Question, examine, read_question
 from .diagnosis import Diagnosis
 from .histories import Recorded, read_recorded
 from .loss_hypotheses import right_loss
-from .observation import LIMIT, Observation
+from .observation import Observation
 from .report import Beyond, Report, Verdict
 from .tasks import Candidate, Task, Trial
 from .yardstick import Array
@@ -202,15 +202,9 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
         of_data=task.X.dtype,
     )  # fmt: skip
     seen = question.observe(recorded, held_higher=trial.held_higher)
-    w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit)
-    diagnosis = examine(question, recorded) if beyond is not None else None
     notes = [*recorded.notes, *trial.notes]
-    if diagnosis is not None and diagnosis.ok:  # two conventions are in use where the start is not recorded
-        right = recorded.start_added or not _within(beyond, one.limit)
-        beyond, diagnosis = (None, None) if recorded.start_added else (beyond, diagnosis)
-        if recorded.start_added and right:
-            loss_share = np.full_like(loss_share, np.nan)
-            notes.append("each loss is that of the w recorded with it")
+    w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit, notes)
+    diagnosis = examine(question, recorded) if beyond is not None else None
     if trial.altered and diagnosis is None:
         cause = CAUSES["inputs_modified"]
         diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
@@ -225,11 +219,9 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
     )  # fmt: skip
 
 
-def _within(beyond: Beyond | None, limit: float) -> bool:
-    return beyond is not None and beyond.share <= max(limit, LIMIT)
-
-
-def _shares(question: Question, recorded: Recorded, seen: Observation, limit: float) -> tuple[Array, Array, Beyond | None]:
+def _shares(
+    question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]
+) -> tuple[Array, Array, Beyond | None]:
     """The share of the bound at every row, of w and of the loss, and the first value beyond it."""
     rows = len(recorded.w)
     w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
@@ -254,6 +246,13 @@ def _shares(question: Question, recorded: Recorded, seen: Observation, limit: fl
         found.append(Beyond(seen.too_early, names[j], math.inf))
     if seen.loss is not None:
         of_loss = right_loss(seen).shares(seen.loss)
+        if recorded.start_added and (of_loss > limit).any():  # each loss may be that of the w recorded with it: both are in use
+            later = question.observe(recorded._replace(w=recorded.w[1:]))
+            assert later.loss is not None
+            of_later = right_loss(later).shares(later.loss)
+            if (of_later <= limit).all():
+                of_loss = np.concatenate([[np.nan], of_later])
+                notes.append("each loss is that of the w recorded with it")
         loss_share[: len(of_loss)] = of_loss
         if (of_loss > limit).any():
             t = int(np.argmax(of_loss > limit))
