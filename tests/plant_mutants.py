@@ -59,7 +59,7 @@ MUTANTS = (
         "",
         VERIFIER,
     ),
-    Mutant("verifier: the bound is ten times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
+    Mutant("verifier: the bound is a hundred times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
     Mutant(
         "verifier: a constant needs no evidence",
         f"{HYPOTHESES}/diagnosis.py",

@@ -11,7 +11,7 @@ import numpy as np
 from fastgd.kernels.update_rules import UPDATE_RULES
 
 from .hypotheses import Hypothesis, Scene, estimate, named_factors, shortest
-from .observation import Term
+from .observation import LIMIT, Term
 from .recipes import Momentum, replay
 from .yardstick import Array
 
@@ -71,9 +71,8 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
 
     found = estimate(seen, seen.moved - pull.value, [memory.value], skip=1)
     if found is not None:
-        value, step, more = shortest(
-            seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), also=(*_USUAL_MOMENTA, _options(scene).momentum)
-        )
+        usual = (*_USUAL_MOMENTA, _options(scene).momentum)
+        value, step, more = shortest(seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), usual)
         if abs(value) > _NEAR:
             yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
     found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
@@ -106,7 +105,7 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
                 return replace(damped, dampening=damping).step(seen, gradient)
 
             value, step, more = shortest(seen, 1 - factor, with_damping, also)
-            if abs(value) > _NEAR and seen.tau(step) <= 100:
+            if abs(value) > _NEAR and seen.tau(step) <= LIMIT:
                 average = first_damped and value == momentum  # one constant, not two
                 yield Hypothesis(
                     ("dampening",), 3 - 0.5 * average + more + (momentum is mu) + _unusual(momentum), step,
@@ -275,7 +274,7 @@ def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
         added = value * column
         return Term(base.value + added, base.error + 4 * seen.u * np.abs(added) + seen.u * np.abs(seen.w[:-1]))
 
-    if seen.shares(predict(base, found[0]))[:few].max() > 100:
+    if seen.shares(predict(base, found[0]))[:few].max() > LIMIT:
         return
     base = replay(seen, adam.step, gradient, adam, {})
     found = estimate(seen, seen.moved - base.value, [column])
