@@ -227,7 +227,8 @@ def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> 
     if not whole.n_steps:
         return None
     found = explain_update(whole, question.asked)
-    if found.codes and (found.codes[0] in _EXPLAINS_ANY_STEP or whole.n_steps == 1) and found.codes != without.codes:
+    stands_still = bool((recorded.w == recorded.w[0]).all())  # then there is one step to explain, from w0
+    if found.codes and (found.codes[0] in _EXPLAINS_ANY_STEP or stands_still) and found.codes != without.codes:
         return None
     return found
 
@@ -251,8 +252,9 @@ def _explain_loss(
         with np.errstate(over="ignore"):
             fits = bool((narrow == narrow.astype(np.float32)).all())
         if in_float32 or fits:
-            coarse = explain_loss(question.observe(recorded._replace(dtype=np.dtype(np.float32))), rows)
-            if coarse.codes != ("unknown",):
+            in_range = question.observe(recorded._replace(dtype=np.dtype(np.float32)))
+            coarse = explain_loss(in_range, rows)
+            if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:  # else float32 would have overflowed
                 return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
     return found
 
