@@ -74,7 +74,7 @@ def _judge_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
         for multiple, lr in rates(problem).items():
             if multiple != 1.0:
                 found = verify(name, problem.X, problem.y, lr=lr, epochs=30, intercept=problem.intercept, w0=problem.w0, dtype=dtype)
-                verdicts.append((f"{problem.name} at {multiple}/λ", found.verdicts[0]))
+                verdicts.append((f"{problem.name} in {dtype} at {multiple}/λ", found.verdicts[0]))
     return _Row(name, dtype, len(fitting), verdicts)
 
 

@@ -44,6 +44,7 @@ def write_page(report: Any, path: Path) -> Path:
     lines = curves(report)
     names = list(dict.fromkeys(name for name, *_ in lines))
     key = [_Line(f"{name}, {what}", _colour(names, name), "" if what == "w" else "3 4") for name, what, *_ in lines]
+    drawn = len({name for name, *_ in lines})
     notes = list(dict.fromkeys(f"{verdict.name}: {note}" for verdict in ordered[:_MOST_CAUSES] for note in verdict.notes))
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         files("fastgd").joinpath("verification", "report.html").read_text("utf-8")
@@ -57,6 +58,7 @@ def write_page(report: Any, path: Path) -> Path:
         picture=Markup(_draw(report, lines, names)),  # only numbers and colours of ours
         key=key,
         lowest=LOWEST,
+        drawn="" if drawn >= len(ordered) else f"Drawn are the {drawn} that come nearest to their bound. ",
         shown=ordered[:_MOST_VERDICTS],
         left_out=max(0, len(ordered) - _MOST_VERDICTS),
         notes=notes,

@@ -20,9 +20,12 @@ _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#d39b1f", "#4a5560", "#c8553d")
 
 
 def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
-    """Return (name, "w" or "loss", epochs, shares) of what is drawn: candidates that fail first, at most twelve lines."""
+    """Return (name, "w" or "loss", epochs, shares) of what is drawn: at most twelve lines, of those that fail and those that are worst."""
     found: list[tuple[str, str, Array, Array]] = []
-    for verdict in (*report.failed, *(verdict for verdict in report.verdicts if verdict.ok)):
+    ordered = list(report.verdicts)
+    if 2 * len(ordered) > _MOST_LINES:
+        ordered.sort(key=lambda verdict: (verdict.ok, -max(np.nan_to_num([verdict.tau_w, verdict.tau_loss], nan=0.0))))
+    for verdict in ordered:
         for what, share in (("w", verdict.w_share), ("loss", verdict.loss_share)):
             known = ~np.isnan(share)
             if known.any() and len(found) < _MOST_LINES:
