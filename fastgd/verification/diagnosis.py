@@ -116,10 +116,15 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
     passing = [pair for pair in possible if _is_evidence(seen, step, pair[0])]
+    stored = _is_kept_in_float32(seen) and _explained_by_storage(seen, step)
+    if stored and not (passing and passing[0][0].complexity <= 1):  # as simple as a named defect
+        others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
+        also = ("float32_arithmetic", *dict.fromkeys(others))
+        return Finding(("float32_storage",), {}, 0.0, tau, first, also, _rivals(scored, ()), None)
     if passing:
         best, best_tau = passing[0]
         rivals = (h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
-        also = tuple(dict.fromkeys(" + ".join(h.codes) for h in rivals))
+        also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
         words = _worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
     found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 else None
@@ -170,15 +175,21 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     }
 
 
-def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Finding | None:
-    """Explain a float64 history by float32: kept in it, or computed in it."""
+def _is_kept_in_float32(seen: Observation) -> bool:
+    """Whether a float64 history holds nothing that float32 could not."""
     w = seen.w.astype(np.float64)
-    kept = bool((w == w.astype(np.float32)).all())
-    if kept:
-        step = asked.step(seen)
-        stored = np.abs(seen.w[1:]) * (2.0**-24 * (1 + 2.0**-20)) + 2.0**-150  # rounding to nearest: at most half a unit, not 8 times
-        if (np.abs(seen.moved - step.value) <= LIMIT * (step.error + seen.u * np.abs(seen.w[1:])) + stored).all():
-            return Finding(("float32_storage",), {}, 0.0, tau, first, ("float32_arithmetic",), {}, None)
+    return seen.dtype == np.float64 and bool((w == w.astype(np.float32)).all())
+
+
+def _explained_by_storage(seen: Observation, step: Term) -> bool:
+    """Whether rounding every w to float32 explains it: to nearest, so by half a unit at most, not by 8 times that."""
+    stored = np.abs(seen.w[1:]) * (2.0**-24 * (1 + 2.0**-20)) + 2.0**-150
+    return bool((np.abs(seen.moved - step.value) <= LIMIT * (step.error + seen.u * np.abs(seen.w[1:])) + stored).all())
+
+
+def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Finding | None:
+    """Explain a float64 history by arithmetic in float32."""
+    w, kept = seen.w.astype(np.float64), _is_kept_in_float32(seen)
     yardstick = seen.yardstick
     coarse = Observation(
         yardstick.X.astype(np.float64), yardstick.y.astype(np.float64), w, None,

@@ -120,10 +120,11 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
     options = replace(_options(scene), momentum=0.0, dampening=0.0, nesterov=False)
     pull = options.step(seen, gradient)
     column = seen.memory.value + pull.value - pull.one_later().value
-    found = estimate(seen, seen.moved - pull.value, [column], skip=1)
-    if found is None:
-        return
     for code, first_plain in (("nesterov_torch", False), ("nesterov_sutskever", True)):
+        column[0] = 0 if first_plain else pull.value[0]
+        found = estimate(seen, seen.moved - pull.value, [column])
+        if found is None:
+            continue
 
         def ahead(mu: Any, first_plain: bool = first_plain) -> Term:
             return replace(options, momentum=mu, nesterov=True, first_plain=first_plain).step(seen, gradient)

@@ -53,7 +53,7 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         return Term(still.value + factors * column.value, still.error + np.abs(factors) * doubt)
 
     t = np.arange(seen.n_steps)
-    for kind, constants, factors in chain(_kinds(t, factor, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
+    for kind, constants, factors in chain(_kinds(t, factor, doubt, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
         n_known = int(known.sum())
         if n_known - constants >= 1 and np.isfinite(factors).all():
             words = {"variant": kind, "value": float(factors[-1])}
@@ -71,10 +71,11 @@ def _constant(factor: Array, doubt: Array) -> bool:
     return bool((np.abs(factor - middle) <= LIMIT * doubt).all())
 
 
-def _kinds(t: Array, factor: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
+def _kinds(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
     """Yield (what it is, constants, factors (T,)) for the kinds of schedule; constants are read from the rows that show them best."""
     rows = np.flatnonzero(known)
-    first, last = rows[0], rows[-1]
+    first, later = rows[0], rows[1:]
+    last = later[np.argmin((doubt[later] + doubt[first]) / (later - first))]  # whose line through the first row is the surest
     k0, k1, span = factor[first], factor[last], last - first
     with np.errstate(all="ignore"):
         if k0 * k1 > 0:

@@ -24,7 +24,7 @@ def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
     found: list[tuple[str, str, Array, Array]] = []
     ordered = list(report.verdicts)
     if 2 * len(ordered) > _MOST_LINES:
-        ordered.sort(key=lambda verdict: (verdict.ok, -max(np.nan_to_num([verdict.tau_w, verdict.tau_loss], nan=0.0))))
+        ordered.sort(key=lambda verdict: (verdict.ok, -max(np.nan_to_num([verdict.tau_w, verdict.tau_loss], nan=0.0)) / verdict.limit))
     for verdict in ordered:
         for what, share in (("w", verdict.w_share), ("loss", verdict.loss_share)):
             known = ~np.isnan(share)
