@@ -36,8 +36,40 @@ WEIGHTS = ("tests/test_weights.py",)
 OMIT = ("tests/test_omit.py",)
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
+VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
+HYPOTHESES = "fastgd/verification"
 UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
+    Mutant(
+        "verifier: the last explanation wins",
+        f"{HYPOTHESES}/diagnosis.py",
+        "best, best_tau = passing[0]\n        rivals",
+        "best, best_tau = passing[-1]\n        rivals",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: no rounding of w",
+        f"{HYPOTHESES}/observation.py",
+        "bound = step.error + self.u * np.abs(w - step.value)",
+        "bound = step.error",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: the first step has momentum",
+        f"{HYPOTHESES}/recipes.py",
+        ".but_first(damped if self.first_damped else pull)",
+        "",
+        VERIFIER,
+    ),
+    Mutant("verifier: the bound is a hundred times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
+    Mutant(
+        "verifier: a constant needs no evidence",
+        f"{HYPOTHESES}/diagnosis.py",
+        "hypothesis.step) > hypothesis.constants",
+        "hypothesis.step) >= 0",
+        VERIFIER,
+    ),
+    Mutant("verifier: changed inputs pass", f"{HYPOTHESES}/functions.py", "trial.altered = True", "trial.altered = False", VERIFIER),
     Mutant(
         "weights not normalised",
         "kernels/cpu/batch.py",
