@@ -200,6 +200,7 @@ def fit(
         backend=backend,
         threads=threads,
         safe_rate=rates is None,
+        side_by_side=optimizer.rule.name == "sgd",
     )
     layout = Layout(problem, order, optimizer.rule, epochs, every)
     outputs = Outputs(layout, read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)}))

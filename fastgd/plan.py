@@ -100,16 +100,19 @@ def choose_algorithm(algorithm: str, backend: str, n_samples: int, n_features: i
     return MOMENTS, f"moments: n_samples {n_samples} > 2 · n_features {n_features}; the data are read once, for any number of epochs"
 
 
-def _cost(problem: Problem, algorithm: int, needs_moments: bool, epochs: int) -> tuple[float, float]:
+def _cost(problem: Problem, algorithm: int, needs_moments: bool, safe_rate: bool, side_by_side: bool, epochs: int) -> tuple[float, float]:
     """Rough nanoseconds of compressing and of descending one fit."""
     n, size = problem.n_samples, problem.n_parameters
     double = problem.dtype == np.float64
     pairs = (size + 1) * (size + 2) / 2
-    compress = (100 + 5 * size**3 + n * (pairs * (0.35 if double else 0.08) + 0.8 * size)) * needs_moments  # size³: λ_max
-    if algorithm == MOMENTS:
-        epoch = 10 + 1.5 * size + size * size * (4.0 if double else 1.0)
+    compress = (100 + n * (pairs * (0.5 if double else 0.05) + 0.6 * size)) * needs_moments
+    compress += 5 * size**3 * safe_rate  # λ_max
+    if algorithm == MOMENTS and side_by_side:
+        epoch = 1.5 + size * size * (0.6 if double else 0.15)
+    elif algorithm == MOMENTS:
+        epoch = 10 + 30 * size + size * size * (4.0 if double else 1.0)
     elif algorithm == STREAM:
-        epoch = 30 + n * size * (0.5 if double else 0.25)
+        epoch = 30 + n * (1 + size) * (0.2 if double else 0.1)
     else:
         epoch = 50_000 if algorithm == AUTOGRAD else 10_000
     return compress, 200 + (epochs + 1) * epoch
@@ -124,9 +127,10 @@ def make_plan(
     backend: str,
     threads: int | None,
     safe_rate: bool,
+    side_by_side: bool = False,
     chunk: int | None = None,
 ) -> Plan:
-    """Decide. `chunk` (fits per task) is for tests: it changes no bit."""
+    """Decide. `side_by_side`: the update rule is one that the CPU kernels run in vectors. `chunk` (fits per task) is for tests."""
     backend, why_backend = choose_backend(backend)
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and backend != "cpu":
@@ -134,10 +138,11 @@ def make_plan(
     needs_moments = backend == "cpu" and (code == MOMENTS or safe_rate)
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
-    compress, descend = _cost(problem, code, needs_moments, epochs)
+    compress, descend = _cost(problem, code, needs_moments, safe_rate, side_by_side, epochs)
     per_fit = descend + (0 if shared else compress)
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
-    at_worst = order.n_fits * _cost(problem, STREAM, False, epochs)[1]  # every fit overflows at once, and goes on from its samples
+    # at worst every fit overflows at once, and goes on from its samples
+    at_worst = order.n_fits * _cost(problem, STREAM, False, False, False, epochs)[1]
     inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))

@@ -117,8 +117,8 @@ MUTANTS = (
     Mutant(
         "loss after the update",
         "kernels/cpu/side_by_side.py",
-        "history_loss[f, first_row + e] =",
-        "history_loss[f, max(first_row + e - 1, 0)] =",
+        "all_losses, to + e)",
+        "all_losses, max(to + e - 1, 0))",
         AGREEMENT,
     ),
     Mutant(

@@ -33,7 +33,23 @@ from .batch import (
 from .compiling import inlined, part
 from .doubled import dd_add_lanes, two_sum_lanes
 from .masks import as_bits, at_most, below, both, choose, from_bits
-from .vectors import LANES, absolute, add, fill, fma, is_double, keep_apart, load, multiply, negate, raised, store, store_rounded, subtract
+from .vectors import (
+    LANES,
+    absolute,
+    add,
+    fill,
+    fma,
+    is_double,
+    keep_apart,
+    load,
+    move,
+    multiply,
+    negate,
+    raised,
+    store,
+    store_rounded,
+    subtract,
+)
 
 POLL = 64  # epochs between two looks at the cancel flag
 ALL = (1 << LANES) - 1
@@ -141,13 +157,15 @@ def _write_rows(fits, count, size, rows, first_row, stored, history_w, history_l
     """Rows first_row … first_row+stored-1 of every fit, from their vectors; see 4."""
     keep_apart()
     step = (size + 1) * LANES
+    n_rows = history_loss.shape[1]
+    all_w, all_losses = history_w.reshape(-1), history_loss.reshape(-1)
     for lane in range(count):
-        f = fits[lane]
+        to = fits[lane] * n_rows + first_row
         for e in range(stored):
             for j in range(size):
-                history_w[f, first_row + e, j] = rows[e * step + j * LANES + lane]
+                move(rows, e * step + j * LANES + lane, all_w, (to + e) * size + j)
         for e in range(stored):
-            history_loss[f, first_row + e] = rows[e * step + size * LANES + lane]
+            move(rows, e * step + size * LANES + lane, all_losses, to + e)
 
 
 @part
