@@ -19,12 +19,9 @@ MOST = 2**63 - 1
 _MOST_THREADS = 1024
 _LATER = {  # options that are not available yet: their value that means "not used"
     "schedule": None,
-    "sample_weight": None,
     "batch_size": None,
     "shuffle": True,
     "seed": 0,
-    "min_samples": None,
-    "memory_limit": None,
     "checkpoint": None,
 }
 
@@ -150,7 +147,8 @@ def read_threads(threads: Any) -> int | None:
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
     """One of the names."""
     if not (isinstance(value, str) and value in names):
-        raise ValueError(f"{name} must be {' or '.join(map(repr, names))}, not {shown(value)}")
+        listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, not {shown(value)}")
     return value
 
 
@@ -159,13 +157,6 @@ def read_progress(progress: Any) -> Any:
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
     return progress
-
-
-def read_nan_policy(nan_policy: Any) -> str:
-    """'raise' or 'propagate'."""
-    if isinstance(nan_policy, str) and nan_policy == "omit":
-        raise ValueError("nan_policy='omit' is not available yet in this version of fastgd; there are 'raise' and 'propagate'")
-    return read_choice(nan_policy, "nan_policy", ("raise", "propagate"))
 
 
 def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:

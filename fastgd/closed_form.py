@@ -15,13 +15,15 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import read_choice, read_nan_policy, read_progress, read_threads, without_repeats
-from .execute import NonFiniteDataError, Run, algorithm_name, compress_groups, cut, watched
+from .arguments import read_choice, read_progress, read_threads, without_repeats
+from .compressing import Group, NegativeWeightError, NonFiniteDataError, Run, compress_groups, cut, read_group
+from .execute import algorithm_name, watched
 from .fitting import order_fits, split_parameters
 from .hyperparameters import read_hyperparameter
-from .kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS
-from .lapack import factor
-from .plan import MOST_FEATURES, Plan, check_memory, make_plan
+from .kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES
+from .lapack import Factored, factor
+from .memory import fit_into_memory, read_memory_limit
+from .plan import MOST_FEATURES, Plan, make_plan
 from .pool import Control, Task
 from .problem import FitOrder, Problem
 from .result import FitResult, State, Status
@@ -35,8 +37,11 @@ def solve(
     weight_decay: Any = 0.0,
     reduction: str = "mean",
     dtype: Any = None,
+    sample_weight: Any = None,
     nan_policy: str = "raise",
+    min_samples: int | None = None,
     threads: int | None = None,
+    memory_limit: Any = None,
     progress: Any = None,
 ) -> FitResult:
     """Fit linear models by least squares in closed form: what `fit` converges to, one or millions at a time.
@@ -45,6 +50,7 @@ def solve(
 
         s Xᵀ(X w − y) + weight_decay · w = 0        s = 2/n_samples (mean) or 2 (sum)
 
+    With sample weights ω: s Xᵀ diag(ω)(X w − y), s = 2/Σω or 2.
     The w with this gradient; where there are many, the one of minimum norm, which descent from zero converges to. Axes broadcast as in
     `fit`; fits that share X and weight_decay share its factors. A fit from moments has the same bits alone or in a batch, for any number of
     threads; one by LAPACK has those that LAPACK gives it.
@@ -64,10 +70,16 @@ def solve(
         What the gradient is of. Without weight_decay it changes nothing.
     dtype : {"float32", "float64"}, optional
         Convert the data, as in `fit`.
-    nan_policy : {"raise", "propagate"}, default "raise"
-        What happens when X or y is not finite: an error that says where, or NaN for that fit alone.
+    sample_weight : array (…, n_samples), optional
+        Weights ≥ 0, as in `fit`.
+    nan_policy : {"raise", "omit", "propagate"}, default "raise"
+        What happens when a number of X, y or the weights is not finite, as in `fit`.
+    min_samples : int, optional
+        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
     threads : int, optional
         Threads. None: as many as this process may use.
+    memory_limit : int or str, optional
+        As in `fit`.
     progress : bool or callable, optional
         As in `fit`.
 
@@ -90,7 +102,7 @@ def solve(
     ValueError, TypeError
         As `fit`.
     MemoryError
-        When the results do not fit in memory.
+        As `fit`.
 
     References
     ----------
@@ -109,21 +121,26 @@ def solve(
     >>> twice.w.round(12).tolist(), int(twice.rank), bool(twice.ill_conditioned)
     ([1.0, 1.0], 1, True)
     """
-    problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
+    problem = Problem.read(
+        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
+    )
     decay = read_hyperparameter(weight_decay, "weight_decay")
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
-    propagate = read_nan_policy(nan_policy) == "propagate"
     threads = read_threads(threads)
+    limit = read_memory_limit(memory_limit)
     progress = read_progress(progress)
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
-    plan = _plan(problem, order, threads)
-    check_memory(problem, order, plan, 0, 0)
+    size = problem.n_parameters
+    results = order.n_fits * (8 * (size + 5) + 2 + (size + 1) * problem.dtype.itemsize)
+    plan = fit_into_memory(problem, order, _plan(problem, order, threads), results=results, of_a_fit=8 * 12, rows=0, limit=limit)
     given = np.asarray(without_repeats(decay, 0), order="C")
-    job = _Job(problem.ready() if plan.staged else problem, order, plan, given, reduction, propagate)
+    job = _Job(problem, order, plan, given, reduction)
     try:
         _run(job, progress)
     except NonFiniteDataError:
         raise ValueError(problem.where_not_finite()) from None
+    except NegativeWeightError:
+        raise ValueError(problem.where_negative()) from None
     return _result(job)
 
 
@@ -136,26 +153,27 @@ class _Job:
     plan: Plan
     decay: np.ndarray  # weight_decay, leading axes broadcast
     reduction: str
-    propagate: bool
     w: np.ndarray = field(init=False)  # (fits, D)
     loss: np.ndarray = field(init=False)
     condition: np.ndarray = field(init=False)
     rank: np.ndarray = field(init=False)
     algorithm: np.ndarray = field(init=False)
     status: np.ndarray = field(init=False)
+    n_used: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         m, size = self.order.n_fits, self.problem.n_parameters
         self.w, self.loss, self.condition = np.empty((m, size)), np.empty(m), np.empty(m)
         self.rank, self.status = np.full(m, size), np.full(m, COMPLETED, np.int8)
-        self.algorithm = np.full(m, self.plan.algorithm, np.int8)
+        self.algorithm, self.n_used = np.full(m, self.plan.algorithm, np.int8), np.full(m, self.problem.n_samples)
 
-    def invalidate(self, fits: np.ndarray) -> None:
-        """Fits whose data are not finite: an error, or NaN."""
-        if len(fits) and not self.propagate:
-            raise NonFiniteDataError
-        self.w[fits], self.loss[fits], self.condition[fits] = math.nan, math.nan, math.nan
-        self.rank[fits], self.status[fits] = 0, INVALID_DATA
+    def sort_out(self, fits: np.ndarray, group: Group, pairs: np.ndarray) -> np.ndarray:
+        """Note what became of the samples of these fits, of these pairs of the group; (fits,) bool: which of them can be solved."""
+        n_used = self.n_used[fits] = group.samples.n_used[pairs]
+        for fate, hit in ((INVALID_DATA, group.invalid[pairs]), (TOO_FEW_SAMPLES, n_used < self.problem.min_samples)):
+            self.w[fits[hit]], self.loss[fits[hit]], self.condition[fits[hit]] = math.nan, math.nan, math.nan
+            self.rank[fits[hit]], self.status[fits[hit]] = 0, fate
+        return self.status[fits] == COMPLETED
 
 
 def _plan(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
@@ -182,87 +200,87 @@ def _run(job: _Job, progress: object) -> None:
             _solve_groups(job, control, go)
         elif plan.algorithm == MOMENTS:
             go(cut(order.n_fits, plan.fits_per_task, partial(_solve_fits, job, control)))
-        go(_left_to_lapack(job))
+        go(_left_to_lapack(job, control))
 
 
 def _solve_fits(job: _Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """Compress and solve fits that have their data to themselves."""
-    from .kernels import cpu
-
-    problem = job.problem
-    fits = np.arange(first, stop, dtype=np.int64)
-    x_index, y_index = job.order.index(problem.X.leading, fits), job.order.index(problem.y.leading, fits)
-    x_first, y_first = int(x_index.min()), int(y_index.min())
-    X, y = problem.X.take(x_first, int(x_index.max()) + 1), problem.y.take(y_first, int(y_index.max()) + 1)
-    moments = cpu.Moments.empty(len(fits), len(fits), problem.n_parameters, problem.dtype)
-    cpu.compress_fits(X, y, x_index - x_first, y_index - y_first, problem.intercept, moments, control.cancel)
+    group = read_group(job.problem, job.order, first, stop, control, compress=True)
     if control.cancel[0]:
         return
-    own = np.arange(len(fits), dtype=np.int64)
-    records = fits, own, own, moments.finite_gram() & moments.finite_target()
-    _solve_part(job, control, moments, records, 0, len(fits), counter)
+    fits = np.arange(first, stop, dtype=np.int64)
+    _solve_part(job, control, group, (fits, fits - first), 0, len(fits), counter)
 
 
 def _solve_groups(job: _Job, control: Control, go: Run) -> None:
     """Fits that share data, or are long: compress a group, then solve its fits, those of one Gram matrix together."""
     order, plan = job.order, job.plan
-    for pair, moments, grams in compress_groups(job.problem, order, plan, control, go):
-        targets = np.arange(len(grams) * order.n_cells, dtype=np.int64) // order.n_cells
-        fits = np.arange(len(targets), dtype=np.int64) + pair * order.n_cells
-        sequence = np.lexsort((order.pick(job.decay, fits), grams[targets]))
-        fits, targets = fits[sequence], targets[sequence]
-        index = grams[targets]
-        finite = moments.finite_gram()[index] & moments.finite_target()[targets]
-
-        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, control, moments, (fits, index, targets, finite))))
+    for group in compress_groups(job.problem, order, plan, control, go):
+        pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
+        fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
+        sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
+        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, control, group, (fits[sequence], pairs[sequence]))))
 
 
 def _solve_part(
-    job: _Job, control: Control, moments: Any, records: tuple[np.ndarray, ...], first: int, stop: int, counter: np.ndarray
+    job: _Job, control: Control, group: Group, places: tuple[np.ndarray, np.ndarray], first: int, stop: int, counter: np.ndarray
 ) -> None:
-    """Solve fits from their records: arrays of fits, the Gram matrix and the target of each, and whether these are finite."""
+    """Solve fits of a group: (fits, their pairs in the group)."""
     from .kernels import cpu
 
-    fits, gram_index, target_index, finite = (values[first:stop] for values in records)
-    job.invalidate(fits[~finite])
-    fits, gram_index, target_index = fits[finite], gram_index[finite], target_index[finite]
+    fits, pairs = (values[first:stop] for values in places)
+    solvable = job.sort_out(fits, group, pairs)
+    solvable &= job.n_used[fits] >= job.problem.n_parameters  # the others keep LSTSQ
+    job.algorithm[fits[~solvable]] = LSTSQ
+    fits, pairs = fits[solvable], pairs[solvable]
     cpu.solve(
-        moments.gram, moments.gram_exponents, gram_index, moments.target, moments.exponents, target_index, job.order.pick(job.decay, fits),
-        fits, job.problem.n_samples, job.reduction == "sum", job.w, job.loss, job.condition, job.algorithm, control.cancel, counter,
+        group.moments, group.gram_index[pairs], pairs, job.order.pick(job.decay, fits), fits, job.reduction == "sum",
+        job.w, job.loss, job.condition, job.algorithm, control.cancel, counter,
     )  # fmt: skip
 
 
-def _left_to_lapack(job: _Job) -> Iterator[Task]:
-    """One task for the fits of one X and one weight_decay."""
+def _left_to_lapack(job: _Job, control: Control) -> Iterator[Task]:
+    """One task for the fits of one Gram matrix and one weight_decay; where samples may be missing, of one pair."""
     problem, order = job.problem, job.order
-    fits = np.flatnonzero((job.algorithm == LSTSQ) & (job.status != INVALID_DATA))
-    x_items, y_items, decay = order.index(problem.X.leading, fits), order.index(problem.y.leading, fits), order.pick(job.decay, fits)
-    sequence = np.lexsort((decay, x_items))
-    fits, x_items, y_items, decay = fits[sequence], x_items[sequence], y_items[sequence], decay[sequence]
-    changes = np.flatnonzero((np.diff(x_items) != 0) | (np.diff(decay) != 0)) + 1
+    fits = np.flatnonzero((job.algorithm == LSTSQ) & (job.status == COMPLETED))
+    items = fits // order.n_cells if problem.may_lose_samples else order.index(problem.gram_leading, fits)
+    decay = order.pick(job.decay, fits)
+    sequence = np.lexsort((decay, items))
+    fits, items, decay = fits[sequence], items[sequence], decay[sequence]
+    changes = np.flatnonzero((np.diff(items) != 0) | (np.diff(decay) != 0)) + 1
     for here in np.split(np.arange(len(fits)), changes) if len(fits) else ():
-        yield partial(_solve_by_lapack, job, fits[here], int(x_items[here[0]]), y_items[here], float(decay[here[0]]))
+        yield partial(_solve_by_lapack, job, control, fits[here], float(decay[here[0]]))
 
 
-def _solve_by_lapack(job: _Job, fits: np.ndarray, x_item: int, y_items: np.ndarray, decay: float, counter: np.ndarray) -> None:
-    problem = job.problem
-    X = problem.X.take(x_item, x_item + 1)[0].astype(np.float64)
-    if not np.isfinite(X).all():
-        job.invalidate(fits)
-        return
-    if problem.intercept:
-        X = np.concatenate([X, np.ones((problem.n_samples, 1))], axis=1)
-    root = math.sqrt(decay) * math.sqrt(0.5 if job.reduction == "sum" else 0.5 * problem.n_samples)
-    factored = factor(X, root)
-    for fit, y_item in zip(fits.tolist(), y_items.tolist(), strict=True):
-        y = problem.y.take(y_item, y_item + 1)[0].astype(np.float64)
-        if not np.isfinite(y).all():
-            job.invalidate(np.array([fit]))
+def _solve_by_lapack(job: _Job, control: Control, fits: np.ndarray, decay: float, counter: np.ndarray) -> None:
+    """Fits of one X, with the same samples and weights."""
+    problem, order = job.problem, job.order
+    factored: Factored | None = None
+    design = np.empty((0, 0))
+    for fit in fits.tolist():
+        pair = fit // order.n_cells
+        group = read_group(problem, order, pair, pair + 1, control, compress=False)
+        if control.cancel[0]:
+            return
+        if not job.sort_out(np.array([fit]), group, np.zeros(1, np.int64))[0]:
             continue
-        w = factored.solve(y)
+        X, y, weights = group.samples.samples(0)
+        y = y.astype(np.float64)
+        total, root, power = float(len(y)), np.ones(()), 0
+        if weights is not None:
+            power = 2 * (math.frexp(weights.max())[1] // 2)  # an exact scale: only proportions count
+            weights = np.ldexp(weights.astype(np.float64), -power)
+            total, root = float(weights.sum()), np.sqrt(weights)
+        if factored is None:
+            design = X.astype(np.float64, order="C")
+            if problem.intercept:
+                design = np.concatenate([design, np.ones((len(y), 1))], axis=1)
+            penalty = math.sqrt(0.5 * decay) * (math.sqrt(total) if job.reduction == "mean" else math.ldexp(1.0, -power // 2))
+            factored = factor(design * root[..., None], penalty)
+        w = factored.solve(y * root)
         with np.errstate(all="ignore"):
-            residual = X @ w - y
-            job.w[fit], job.loss[fit] = w, residual @ residual / problem.n_samples
+            residual = design @ w - y
+            job.w[fit], job.loss[fit] = w, (residual if weights is None else weights * residual) @ residual / total
         job.rank[fit], job.condition[fit] = factored.rank, factored.condition
         counter[0] += 1
 
@@ -274,12 +292,12 @@ def _result(job: _Job) -> FitResult:
         parameters, loss = job.w.astype(dtype), job.loss.astype(dtype)
     finite = np.isfinite(parameters).all(axis=1) & np.isfinite(loss)
     job.status[~finite & (job.status == COMPLETED)] = DIVERGED
-    few = min(problem.n_samples, problem.n_parameters)
-    deficient = (job.rank < np.where(order.pick(job.decay, np.arange(order.n_fits)) > 0.0, problem.n_parameters, few)) & (
-        job.status != INVALID_DATA
-    )
+    few = np.minimum(job.n_used, problem.n_parameters)
+    solved = (job.status != INVALID_DATA) & (job.status != TOO_FEW_SAMPLES)
+    penalised = order.pick(job.decay, np.arange(order.n_fits)) > 0.0
+    deficient = (job.rank < np.where(penalised, problem.n_parameters, few)) & solved
     ill = (job.condition > 1.0 / math.sqrt(np.finfo(dtype).eps / 2.0)) | deficient
-    by_lapack = int(((job.algorithm == LSTSQ) & (job.status != INVALID_DATA)).sum())
+    by_lapack = int(((job.algorithm == LSTSQ) & solved).sum())
     explanation = job.plan.explanation
     if by_lapack and job.plan.algorithm == MOMENTS:
         explanation += f" ({by_lapack:,} of {order.n_fits:,})"
@@ -303,7 +321,7 @@ def _result(job: _Job) -> FitResult:
         loss=wrap(order.restore(loss)[()]),
         epochs=wrap(epochs[()]),
         status=wrap(status) if order.shape else Status(int(status)),
-        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
+        n_used=wrap(order.restore(job.n_used)[()]),
         lr=wrap(np.full(order.shape, math.nan)[()]),
         backend="cpu",
         algorithm=algorithm_name(job.plan.algorithm),

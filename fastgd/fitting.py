@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,23 +14,22 @@ from .arguments import (
     read_choice,
     read_count,
     read_history,
-    read_nan_policy,
-    read_numbers,
     read_progress,
     read_threads,
     read_tol,
     refuse_later_options,
-    shown,
     without_repeats,
 )
-from .execute import Job, NonFiniteDataError, Outputs, algorithm_name, run
+from .execute import Job, NegativeWeightError, NonFiniteDataError, algorithm_name, run
 from .hyperparameters import kernel_values, read_hyperparameters, read_rates
-from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM, n_rows
-from .kernels.update_rules import UpdateRule
+from .kernels.chunk import n_rows
+from .memory import fit_into_memory, read_memory_limit
 from .optimizers import find_optimizer
-from .plan import check_memory, choose_backend, make_plan
+from .outputs import Layout, Outputs, read_out
+from .plan import choose_backend, make_plan
 from .problem import FitOrder, Problem
 from .result import FitResult, History, State, Status
+from .starting import algorithm_of, read_start, read_state, start_of
 
 
 def fit(
@@ -62,6 +60,7 @@ def fit(
     memory_limit: Any = None,
     progress: Any = None,
     checkpoint: Any = None,
+    out: Any = None,
 ) -> FitResult:
     """Fit linear models by full-batch gradient descent on the mean squared error, one or millions at a time.
 
@@ -71,8 +70,9 @@ def fit(
         loss = mean(residual²)              gradient = (2/n_samples) Xᵀ residual
         w ← w − lr · gradient               (or another update rule)
 
-    The leading axes of X, y and of every hyperparameter broadcast as in NumPy: each point of the broadcast shape is a fit of its own. Data
-    that are shared are read and compressed once. A fit has the same bits alone or in a batch, for any number of threads.
+    With sample weights ω the loss is Σ ω residual² / Σ ω. The leading axes of X, y and of every hyperparameter broadcast as in NumPy: each
+    point of the broadcast shape is a fit of its own. Data that are shared are read and compressed once. A fit has the same bits alone or in
+    a batch, for any number of threads.
 
     Parameters
     ----------
@@ -100,8 +100,9 @@ def fit(
         Start of the intercept, default 0.
     state : State, optional
         ``FitResult.state`` of an earlier fit: continues it bit for bit. Instead of w0 and intercept0.
-    sample_weight : None
-        Not available yet.
+    sample_weight : array (…, n_samples), optional
+        Weights ≥ 0, rounded to the data's dtype; for ``reduction="mean"`` only their proportions count: frequencies and precisions (1/σ²)
+        give the same fit. A sample of weight 0 is not there, even if it is NaN.
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of. "sum" is n_samples times as large. The reported loss is always the mean.
     batch_size : None
@@ -112,27 +113,33 @@ def fit(
         Not available yet (mini-batches).
     tol : float, optional
         Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]. None: run all epochs.
-    nan_policy : {"raise", "propagate"}, default "raise"
-        What happens when X or y is not finite: an error that says where, or NaN for that fit alone.
-    min_samples : None
-        Not available yet.
+    nan_policy : {"raise", "omit", "propagate"}, default "raise"
+        What happens when a number of X, y or the weights is not finite: an error that says where; the sample is left out of its fit, as if
+        the row had been deleted (without a copy of the data); or NaN for that fit alone.
+    min_samples : int, optional
+        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
     history : bool or int, default False
         True: keep w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional
         Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats are computed as float32.
     algorithm : {"auto", "moments", "stream"}, default "auto"
         "moments" reads the data once and descends on their second moments; "stream" goes through the samples at every epoch. "auto" takes
-        "stream" where n_samples ≤ 2 · n_features or n_features > 256.
+        "stream" where a fit has n_samples ≤ 2 · n_features, or n_features > 256.
     backend : {"auto", "cpu", "torch", "torch-cuda", "numpy", "cuda"}, default "auto"
         "torch" is torch.autograd and torch.optim, "numpy" a readable hand-written descent: both to compare with, one fit after another.
     threads : int, optional
         Threads of the cpu backend. None: as many as this process may use.
-    memory_limit : None
-        Not available yet.
+    memory_limit : int or str, optional
+        Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB". The work is cut into pieces that keep
+        within it. None: 80 % of what is free.
     progress : bool or callable, optional
         None: a bar on a terminal when the work is long. True, False: always, never. A function is called with (done, total).
     checkpoint : None
         Not available yet.
+    out : array or mapping of str to array, optional
+        Where to write results, for example arrays on disk (``numpy.memmap``); one array is for w. Names: "w", "intercept", "loss",
+        "epochs", "status", "history.w", "history.intercept", "history.loss", "state.w", "state.slots", of the shape and dtype that the
+        result has. The result then holds these arrays. When `fit` raises, they may be half written.
 
     Returns
     -------
@@ -147,7 +154,7 @@ def fit(
     BackendUnavailable
         An ImportError, when the backend that was asked for cannot run here.
     MemoryError
-        When the results do not fit in memory.
+        When the results and one piece of work do not fit into the memory limit; the message has the numbers.
 
     Examples
     --------
@@ -166,33 +173,46 @@ def fit(
     (64, 1000, 3)
     """
     refuse_later_options(locals())
-    problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
+    problem = Problem.read(
+        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
+    )
     optimizer = find_optimizer(optimizer)
     rates = read_rates(lr, optimizer)
     hyper = read_hyperparameters(optimizer)
     epochs = read_count(epochs, "epochs", 0)
     every = read_history(history)
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
-    propagate = read_nan_policy(nan_policy) == "propagate"
     tol = read_tol(tol)
     threads = read_threads(threads)
+    limit = read_memory_limit(memory_limit)
     progress = read_progress(progress)
-    starts = _read_start(problem, w0, intercept0)
+    starts = read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend)
     if state is not None:
-        state = _read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
+        state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
     plan = make_plan(
         problem,
         order,
         epochs=epochs,
-        algorithm=_algorithm_of(state, algorithm),
+        algorithm=algorithm_of(state, algorithm),
         backend=backend,
         threads=threads,
         safe_rate=rates is None,
     )
-    check_memory(problem, order, plan, n_rows(epochs, every), len(optimizer.rule.slots), len(optimizer.rule.products))
+    layout = Layout(problem, order, optimizer.rule, epochs, every)
+    outputs = Outputs(layout, read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)}))
+    plan = fit_into_memory(
+        problem,
+        order,
+        plan,
+        results=order.n_fits * layout.bytes_of_a_fit(outputs.made()),
+        of_a_fit=layout.bytes_of_a_fit() - layout.bytes_of_a_fit(outputs.made()) + 8 * (len(hyper) + 12),
+        rows=n_rows(epochs, every),
+        limit=limit,
+    )
+    outputs.allocate()
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     job = Job(
         problem=problem,
@@ -205,47 +225,21 @@ def fit(
         reduction=reduction,
         tol=tol,
         every=every,
-        propagate=propagate,
-        start=_start_of(problem, starts),
+        start=start_of(problem, starts),
         state=state,
+        outputs=outputs,
     )
     try:
         run(job, progress)
     except NonFiniteDataError:
         raise ValueError(problem.where_not_finite()) from None
-    return _result(job, job.outputs)
+    except NegativeWeightError:
+        raise ValueError(problem.where_negative()) from None
+    return _result(job)
 
 
-def _read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
-    """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
-    if intercept0 is not None and not problem.intercept:
-        raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
-    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0")
-    if w0 is not None and problem.one_feature:
-        w = w[..., None]
-    if w.ndim == 0 or w.shape[-1] != problem.n_features:
-        raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
-    starts = {"w0": w}
-    if problem.intercept:
-        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0")
-    for name, values in starts.items():
-        given = without_repeats(values, 1 if name == "w0" else 0)
-        with np.errstate(over="ignore"):
-            rounded = given.astype(problem.dtype).astype(np.float64)
-        if not np.isfinite(rounded).all():
-            raise ValueError(f"{name} is too large for {problem.dtype}: its largest value is {np.abs(given).max():g}")
-        starts[name] = np.broadcast_to(rounded, values.shape)
-    return starts
-
-
-def _start_of(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
-    """(…, D): w0 and intercept0 side by side; leading axes that only repeat have length 1."""
-    w = without_repeats(starts["w0"], 1)
-    if problem.intercept:
-        last = without_repeats(starts["intercept0"], 0)
-        leading = broadcast({"w0": w.shape[:-1], "intercept0": last.shape})
-        w = np.concatenate([np.broadcast_to(w, (*leading, problem.n_features)), np.broadcast_to(last, leading)[..., None]], axis=-1)
-    return np.asarray(w, order="C")
+def _weights_of(problem: Problem) -> dict[str, np.ndarray]:
+    return {} if problem.weights is None else {"sample_weight": problem.weights.array}
 
 
 def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
@@ -258,53 +252,7 @@ def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dic
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
         fits = " × ".join(map(str, shape))
         raise ValueError(f"too many fits: {fits}, with {counted(problem.n_parameters, 'parameter')} each, is more than 2^63 bytes")
-    return FitOrder.of(shape, problem.X.leading, problem.y.leading)
-
-
-def _read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
-    """The state, if it can be continued with these data and options."""
-    if not isinstance(state, State):
-        hint = ": give result.state" if isinstance(state, FitResult) else ""
-        raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
-    if w0 is not None or intercept0 is not None:
-        raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
-    if not (isinstance(algorithm, str) and algorithm == "auto"):
-        raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
-    for what, has, needs in (
-        ("optimizer", state.optimizer, rule.name),
-        ("intercept", state.intercept, problem.intercept),
-        ("dtype", state.dtype, str(problem.dtype)),
-        ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
-    ):
-        if has != needs:
-            raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
-    leading, size = np.shape(state.epoch), problem.n_parameters
-    for name, needs in (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ())):
-        if np.shape(getattr(state, name)) != leading + needs:
-            has = np.shape(getattr(state, name))
-            raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
-    known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
-    if not np.isin(state.algorithm, known).all():
-        wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])
-        hint = {AUTOGRAD: "torch", MANUAL: "numpy"}.get(wrong, "cpu")
-        made = f"state was made by algorithm {ALGORITHMS[wrong]!r}"
-        raise ValueError(f"{made}, which backend {backend!r} does not have: give backend={hint!r}")
-    return replace(
-        state,
-        w=np.asarray(state.w, order="C"),
-        slots=np.asarray(state.slots, order="C"),
-        products=np.asarray(state.products, order="C"),
-        epoch=np.asarray(state.epoch, order="C"),
-        algorithm=np.asarray(state.algorithm, order="C"),
-        status=np.asarray(state.status, order="C"),
-    )
-
-
-def _algorithm_of(state: State | None, algorithm: str) -> str:
-    """The algorithm to plan for: that of the state, if there is one."""
-    if state is None or not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
-        return algorithm
-    return "moments" if (state.algorithm == MOMENTS).any() else "stream"
+    return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
 
 
 def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[Any, Any]:
@@ -314,28 +262,42 @@ def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) 
     return wrap(w[()]), wrap(restored[..., problem.n_features][()]) if problem.intercept else None
 
 
-def _result(job: Job, out: Outputs) -> FitResult:
-    """Arrays in the order of computation -> the user's shapes."""
-    problem, order = job.problem, job.order
+def _result(job: Job) -> FitResult:
+    """Arrays in the order of computation -> the user's shapes; arrays of the user's as they are."""
+    problem, order, out = job.problem, job.order, job.outputs
     wrap = problem.library.wrap
-    w, intercept = split_parameters(problem, order, out.w)
+
+    def own(name: str) -> Any:
+        return out.given[name][1] if name in out.given else None
+
+    def restored(source: str, name: str = "") -> Any:
+        values = out.of(source)
+        return own(name) if name in out.given else None if values is None else order.restore(values)
+
+    def parameters(source: str, prefix: str = "") -> tuple[Any, Any]:
+        values = out.of(source)
+        w, intercept = (None, None) if values is None else split_parameters(problem, order, values)
+        return (w if own(prefix + "w") is None else own(prefix + "w")), (
+            intercept if own(prefix + "intercept") is None else own(prefix + "intercept")
+        )
+
+    def shown_as(source: str, name: str = "") -> Any:
+        return own(name) if name in out.given else wrap(restored(source)[()])
+
+    w, intercept = parameters("w_out")
     recorded = None
     if job.every:
         epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
-        history_w, history_intercept = split_parameters(problem, order, out.history_w)
-        recorded = History(epoch, history_w, wrap(order.restore(out.history_loss)), history_intercept)
-    if job.rates is not None:
-        rates = np.broadcast_to(job.rates, order.shape).copy()
-    else:
-        assert out.rates is not None
-        rates = order.restore(out.rates)
-    status = order.restore(out.status)
+        history_w, history_intercept = parameters("history_w", "history.")
+        loss = own("history.loss") if "history.loss" in out.given else wrap(restored("history_loss"))
+        recorded = History(epoch, history_w, loss, history_intercept)
+    status = restored("status", "status")
     state = State(
-        w=order.restore(out.state_w),
-        slots=order.restore(out.slots),
-        products=order.restore(out.products),
-        epoch=order.restore(out.steps),
-        algorithm=order.restore(out.algorithm),
+        w=restored("w", "state.w"),
+        slots=restored("slots", "state.slots"),
+        products=restored("products"),
+        epoch=restored("steps"),
+        algorithm=restored("algorithm"),
         status=status,
         optimizer=job.rule.name,
         intercept=problem.intercept,
@@ -343,11 +305,11 @@ def _result(job: Job, out: Outputs) -> FitResult:
     )
     return FitResult(
         w=w,
-        loss=wrap(order.restore(out.loss)[()]),
-        epochs=wrap(order.restore(out.epochs)[()]),
-        status=wrap(status) if order.shape else Status(int(status)),
-        n_used=wrap(np.full(order.shape, problem.n_samples)[()]),
-        lr=wrap(rates[()]),
+        loss=shown_as("loss", "loss"),
+        epochs=shown_as("epochs_run", "epochs"),
+        status=(own("status") if "status" in out.given else wrap(status)) if order.shape else Status(int(np.asarray(status))),
+        n_used=shown_as("n_used"),
+        lr=shown_as("lr"),
         backend=job.plan.backend,
         algorithm=algorithm_name(job.plan.algorithm),
         explanation=job.plan.explanation,

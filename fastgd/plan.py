@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from .arguments import counted, shown
+from .arguments import shown
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
 from .problem import FitOrder, Problem
 
@@ -22,8 +22,6 @@ MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than readin
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
-_CGROUP = Path("/sys/fs/cgroup")
-_SMALL_BYTES = 64 * 2**20  # below, memory is not looked at
 LONG = 65_536  # samples; a fit with more is compressed in parts
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
 
@@ -38,6 +36,7 @@ class Plan:
 
     backend: str
     algorithm: int  # of fits with finite data
+    auto: bool  # whether the algorithm of a fit that loses samples may be another one
     explanation: str
     threads: int
     staged: bool  # compress all data of a group first (they are shared, or long), then descend
@@ -133,7 +132,8 @@ def make_plan(
     if threads is not None and backend != "cpu":
         raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} runs fits one after another")
     needs_moments = backend == "cpu" and (code == MOMENTS or safe_rate)
-    shared = order.n_cells > 1 or problem.X.count < order.n_pairs or problem.y.count < order.n_pairs
+    n_grams = math.prod(problem.gram_leading)
+    shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
     compress, descend = _cost(problem, code, needs_moments, epochs)
     per_fit = descend + (0 if shared else compress)
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
@@ -144,10 +144,14 @@ def make_plan(
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
-    bytes_per_pair = (bytes_per_target + bytes_per_gram * problem.X.count / order.n_pairs) * parts
+    grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs
+    bytes_per_pair = (bytes_per_target + bytes_per_gram * grams_per_pair) * parts
+    bytes_per_pair += 8 * problem.n_samples if problem.may_lose_samples else 0
+    bytes_per_pair += sum(items.bytes_to_copy(items.count, tiles=False) / order.n_pairs for items in (problem.X, problem.y))
     return Plan(
         backend=backend,
         algorithm=code,
+        auto=algorithm == "auto",
         explanation=f"{why_backend}; {why_algorithm}",
         threads=workers,
         staged=needs_moments and (shared or problem.n_samples > LONG),
@@ -156,59 +160,3 @@ def make_plan(
         fits_per_task=min(chunk or fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / bytes_per_pair)),
     )
-
-
-def free_memory() -> int | None:
-    """Bytes that a process may still take at most; None where the system does not say."""
-    found = []
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:  # the limit is "max" where there is none
-            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
-        except (OSError, ValueError):
-            continue
-    try:
-        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(1024 * sum(int(words[1]) for words in lines if words[0] in ("MemAvailable:", "SwapFree:")))
-    except (OSError, ValueError):
-        pass
-    return min(found, default=None)
-
-
-def _bytes_of_moments(problem: Problem, plan: Plan) -> int:
-    """Records and scratch of the second moments of the tasks that run side by side; D² dominates it where there are many features."""
-    if not plan.needs_moments:
-        return 0
-    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
-    levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
-    records = 1 if plan.staged else plan.fits_per_task
-    return 8 * plan.threads * ((size + 1) * (size + 2) // 2 * planes * (levels + records) + size * size * (planes + 1))
-
-
-def check_memory(problem: Problem, order: FitOrder, plan: Plan, rows: int, n_slots: int, n_products: int = 0) -> None:
-    """An error before any work where the results, the moments and the copies that the layout of the data asks for cannot fit into memory.
-
-    The system grants more than it has and ends the process later, so it is not asked.
-    """
-    size, itemsize = problem.n_parameters, problem.dtype.itemsize
-    state = 8 * size * (1 + n_slots) + 8 * n_products
-    per_fit = (rows + 1) * (size + 1) * itemsize + state + 8 * 4 + 2  # epochs, steps, lr, n_used; status, algorithm
-    results = order.n_fits * per_fit + 8 * rows
-    at_a_time = max(problem.X.count, problem.y.count) if plan.staged else plan.threads * plan.fits_per_task
-    copies = problem.X.bytes_to_copy(at_a_time) + problem.y.bytes_to_copy(at_a_time)
-    moments = _bytes_of_moments(problem, plan)
-    needed = results + copies + moments
-    if needed < _SMALL_BYTES:
-        return
-    free = free_memory()
-    if free is None or needed <= free:
-        return
-    recorded = f" with {counted(rows, 'history row')} each" if rows else ""
-    told = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {results / 2**30:,.1f} GiB"
-    if copies >= _SMALL_BYTES:
-        told += f", a copy of the data as contiguous {problem.dtype} {copies / 2**30:,.1f} GiB"
-    if moments >= _SMALL_BYTES:
-        told += f", the second moments of {counted(size, 'parameter')} {moments / 2**30:,.1f} GiB"
-    advice = "record fewer rows (history=k keeps every k-th epoch)" if rows > 2 else "fit a part of the batch at a time"
-    if moments > results + copies:
-        advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
-    raise MemoryError(f"{told}, and {free / 2**30:,.1f} GiB of memory are free: {advice}")

@@ -1,19 +1,21 @@
-"""Problem: X and y, checked once and never copied whole; FitOrder: which fit stands where.
+"""Problem: X, y and weights, checked once and never copied whole; FitOrder: which fit stands where.
 
 1. Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) count as shared: such data are read once.
-2. Data in another layout or dtype are converted chunk by chunk, when a chunk is run.
+2. The kernels read any layout. Data of another dtype, or whose leading axes no single stride runs through, are converted range by range;
+   so are data in which neighbouring fits lie closer together than neighbouring samples (rasters, time first): read fit by fit they would
+   use one number of every cache line.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from .arguments import MOST, broadcast, counted, read_array, shown, without_repeats
+from .arguments import MOST, broadcast, counted, read_array, read_choice, read_count, shown, without_repeats
 from .arrays import Library, library_of
 
 
@@ -46,24 +48,37 @@ class Items:
         """Number of different items."""
         return math.prod(self.leading)
 
-    def take(self, first: int, stop: int) -> np.ndarray:
-        """Items first … stop-1 as one C-contiguous, aligned, read-only array of `dtype`: a view where that is possible."""
+    def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
+        """Items first … stop-1 as an aligned, read-only array of `dtype`: a view where that serves, else a C-contiguous copy; see 2."""
         part = self._view(first, stop)
         if part is None:
             index = np.unravel_index(np.arange(first, stop), self.leading)
             part = self.array[index].reshape(stop - first, *self.item)
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
-            part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
-        part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
+        if contiguous or not self._serves(part) or _items_interleave(part):
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
+                part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
+            part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
         part.flags.writeable = False
         return part
 
-    def bytes_to_copy(self, n_items: int) -> int:
-        """Memory that `take` needs for so many items: 0 where it hands out views."""
+    def view(self, first: int, stop: int) -> np.ndarray | None:
+        """The same range in whatever layout it has; None where that needs a copy."""
+        part = self._view(first, stop)
+        if part is None or not self._serves(part):
+            return None
+        part.flags.writeable = False
+        return part
+
+    def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
+        """Memory that `take` (`view`, without tiles) needs for so many items: 0 where there is a view."""
         view = self._view(0, self.count)
-        if view is not None and view.dtype == self.dtype and view.flags.c_contiguous and view.flags.aligned:
+        if view is not None and self._serves(view) and not (tiles and _items_interleave(view)):
             return 0
         return min(n_items, self.count) * math.prod(self.item) * self.dtype.itemsize
+
+    def _serves(self, part: np.ndarray) -> bool:
+        """Whether the kernels can read it as it is."""
+        return part.dtype == self.dtype and part.flags.aligned and all(stride % part.itemsize == 0 for stride in part.strides)
 
     def first_not_finite(self) -> tuple[int, tuple[int, ...], Any] | None:
         """(item, place in it, the value as it was given) of the first value that is not finite in `dtype`."""
@@ -75,12 +90,6 @@ class Items:
                 index = (*(int(i) for i in np.unravel_index(first + offset, self.leading)), *where)
                 return first + offset, tuple(where), self.array[index[: self.array.ndim]]  # 1-D X has no feature axis
         return None
-
-    def ready(self) -> Items:
-        """The same items in the form that `take` can hand out without copying: itself where it has it, else one copy."""
-        if self.array.dtype == self.dtype and self.array.flags.c_contiguous and self.array.flags.aligned:
-            return self
-        return Items(self.take(0, self.count).reshape(*self.leading, *self.item), self.leading, self.item, self.dtype)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
@@ -95,12 +104,27 @@ class Items:
         return flat[first:stop]
 
 
+def _items_interleave(part: np.ndarray) -> bool:
+    """Whether neighbouring items lie closer together than an item's samples."""
+    return len(part) > 1 and part.shape[1] > 1 and 0 < abs(part.strides[0]) < abs(part.strides[1])
+
+
+def tile(array: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """Items first … stop-1 of an array that `Items.view` gave, as `Items.take` would give them."""
+    part = array[first:stop]
+    if _items_interleave(part):
+        part = np.ascontiguousarray(part)
+        part.flags.writeable = False
+    return part
+
+
 @dataclass(frozen=True)
 class Problem:
     """The data of many fits."""
 
     X: Items
     y: Items
+    weights: Items | None
     leading: tuple[int, ...]
     n_samples: int
     n_features: int
@@ -108,31 +132,87 @@ class Problem:
     intercept: bool
     dtype: np.dtype
     library: Library  # that the data came in, and the results go back in
+    nan_policy: str  # "raise", "omit" or "propagate"
+    min_samples: int
 
     @property
     def n_parameters(self) -> int:
         """Number of features, and one for an intercept."""
         return self.n_features + self.intercept
 
-    def ready(self) -> Problem:
-        """The same data in the form that can be handed out without copying: see `Items.ready`."""
-        return replace(self, X=self.X.ready(), y=self.y.ready())
+    @property
+    def gram_leading(self) -> tuple[int, ...]:
+        """Leading axes of the different Gram matrices: of pairs of an X and weights."""
+        return self.X.leading if self.weights is None else np.broadcast_shapes(self.X.leading, self.weights.leading)
+
+    def item_of_gram(self, items: Items, numbers: np.ndarray) -> np.ndarray:
+        """Which item (of X or the weights) each of these Gram matrices has; their numbers are those of the flattened `gram_leading`."""
+        shape = self.gram_leading
+        padded = (1,) * (len(shape) - len(items.leading)) + items.leading
+        result = np.zeros(len(numbers), np.int64)
+        for axis, place in enumerate(np.unravel_index(numbers, shape) if shape else ()):
+            if padded[axis] > 1:
+                result += place * math.prod(padded[axis + 1 :])
+        return result
+
+    @property
+    def may_lose_samples(self) -> bool:
+        """Whether some fits may have fewer samples than others."""
+        return self.weights is not None or self.nan_policy == "omit"
 
     def where_not_finite(self) -> str:
-        """A sentence that names the first datum that is not finite."""
-        for name, items in (("X", self.X), ("y", self.y)):
-            found = items.first_not_finite()
-            if found is not None:
-                item, (row, *column), value = found
-                feature = f", feature {column[0]}" if column and not self.one_feature else ""
-                where = f"in row {row}{feature}{self._fit_named(items, item)}"
-                if np.isfinite(value):
-                    return f"{name} is too large for {self.dtype}: {value:g} {where}; give dtype='float64'"
-                return (
-                    f"{name} is not finite: {value:g} {where}. "
-                    "Clean the data, or give nan_policy='propagate' to get NaN for such fits alone"
-                )
-        raise AssertionError("the data are finite, but their moments are not: please report this")
+        """A sentence that names the first datum that is not finite and counts."""
+        if self.weights is not None:
+            found = self._first_not_finite_that_counts()
+        else:
+            found = next(((name, *hit) for name, items in (("X", self.X), ("y", self.y)) if (hit := items.first_not_finite())), None)
+        if found is None:
+            raise AssertionError("the data are finite, but their moments are not: please report this")
+        name, item, (row, *column), value = found
+        feature = f", feature {column[0]}" if column and not self.one_feature else ""
+        items = {"X": self.X, "y": self.y, "sample_weight": self.weights}[name]
+        assert items is not None
+        where = f"in row {row}{feature}{self._fit_named(items, item)}"
+        if np.isfinite(value):
+            return f"{name} is too large for {self.dtype}: {value:g} {where}; give dtype='float64'"
+        return (
+            f"{name} is not finite: {value:g} {where}. Clean the data, or give nan_policy='omit' to leave such samples out, "
+            "or 'propagate' to get NaN for such fits alone"
+        )
+
+    def where_negative(self) -> str:
+        """A sentence that names the first negative weight."""
+        assert self.weights is not None
+        for item in range(self.weights.count):
+            weights = self.weights.take(item, item + 1)[0]
+            if (weights < 0).any():
+                row = int(np.argmax(weights < 0))
+                return f"sample_weight must be at least 0; it is {weights[row]:g} in row {row}{self._fit_named(self.weights, item)}"
+        raise AssertionError("no weight is negative: please report this")
+
+    def _first_not_finite_that_counts(self) -> tuple[str, int, tuple[int, ...], Any] | None:
+        """(name, item, place in it, value) of the first such datum whose sample has a weight that is not 0."""
+        assert self.weights is not None
+        order = FitOrder.of(self.leading, self.gram_leading, self.y.leading)
+        step = max(1, 2**20 // (self.n_samples * self.n_features))
+        for first in range(0, order.n_pairs, step):
+            pairs = np.arange(first, min(first + step, order.n_pairs)) * order.n_cells
+            index = {name: order.index(items.leading, pairs) for name, items in self._named()}
+            weights = np.concatenate([self.weights.take(int(i), int(i) + 1) for i in index["sample_weight"]])
+            for name, items in self._named():
+                data = np.concatenate([items.take(int(i), int(i) + 1) for i in index[name]])
+                counts = (weights != 0).reshape(*weights.shape, *(1,) * (data.ndim - 2))
+                wrong = np.argwhere(~np.isfinite(data) & counts)
+                if len(wrong):
+                    place, *where = (int(i) for i in wrong[0])
+                    item = int(index[name][place])
+                    given = (*(int(i) for i in np.unravel_index(item, items.leading)), *where)
+                    return name, item, tuple(where), items.array[given[: items.array.ndim]]
+        return None
+
+    def _named(self) -> list[tuple[str, Items]]:
+        weights = [] if self.weights is None else [("sample_weight", self.weights)]
+        return [*weights, ("X", self.X), ("y", self.y)]
 
     def _fit_named(self, items: Items, item: int) -> str:
         """Which fit the item belongs to, in the user's indices: the first one where many share it."""
@@ -144,13 +224,26 @@ class Problem:
         return f" of fit {padded[0] if len(padded) == 1 else padded} of {n_fits:,}"
 
     @classmethod
-    def read(cls, X: Any, y: Any, *, intercept: bool, dtype: Any) -> Problem:
+    def read(
+        cls,
+        X: Any,
+        y: Any,
+        *,
+        intercept: bool,
+        dtype: Any,
+        sample_weight: Any = None,
+        nan_policy: Any = "raise",
+        min_samples: Any = None,
+    ) -> Problem:
         """Check the user's data and lay them out."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
-        library = library_of(X=X, y=y)
+        library = library_of(X=X, y=y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
         X, y = read_array(X, "X"), read_array(y, "y")
         _check_shapes(X, y)
+        weights = None if sample_weight is None else read_array(sample_weight, "sample_weight")
+        nan_policy = read_choice(nan_policy, "nan_policy", ("raise", "omit", "propagate"))
+        least = 1 if min_samples is None else read_count(min_samples, "min_samples", 1)
         one_feature = X.ndim == 1
         n_samples = X.shape[0] if one_feature else X.shape[-2]
         n_features = 1 if one_feature else X.shape[-1]
@@ -163,15 +256,19 @@ class Problem:
                 "leading axes do not broadcast against each other: "
                 f"X has shape {X.shape}, so {x_leading} fits, y has shape {y.shape}, so {y.shape[:-1]}"
             ) from None
+        if weights is not None:
+            leading = _check_weights(weights, X, y, n_samples, leading)
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
             fits = " × ".join(map(str, leading)) or 1
             raise ValueError(
                 f"X and y are too many numbers: {fits} fits × {n_samples} samples × {n_features} features is more than 2^63 bytes"
             )
         X, y = without_repeats(X, 1 if one_feature else 2), without_repeats(y, 1)
+        weights = None if weights is None else without_repeats(weights, 1)
         return cls(
             Items(X, X.shape[: X.ndim - (1 if one_feature else 2)], (n_samples, n_features), chosen),
             Items(y, y.shape[:-1], (n_samples,), chosen),
+            None if weights is None else Items(weights, weights.shape[:-1], (n_samples,), chosen),
             leading,
             n_samples,
             n_features,
@@ -179,7 +276,25 @@ class Problem:
             bool(intercept),
             chosen,
             library,
+            nan_policy,
+            least,
         )
+
+
+def _check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: int, leading: tuple[int, ...]) -> tuple[int, ...]:
+    """The leading axes, with those of the weights."""
+    if weights.ndim == 0 or weights.shape[-1] != n_samples:
+        told = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
+        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {told}")
+    if weights.size == 0:
+        raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
+    try:
+        return broadcast({"": leading, "sample_weight": weights.shape[:-1]})
+    except ValueError:
+        raise ValueError(
+            f"leading axes do not broadcast against each other: sample_weight has shape {weights.shape}, so {weights.shape[:-1]} fits, "
+            f"X has shape {X.shape}, y has shape {y.shape}: {leading} fits"
+        ) from None
 
 
 def _check_shapes(X: np.ndarray, y: np.ndarray) -> None:
@@ -213,7 +328,7 @@ class FitOrder:
 
     shape: tuple[int, ...]
     pairs: tuple[int, ...]  # as many axes as shape; 1 where the data are shared
-    own_x: tuple[bool, ...]  # as many: the axes along which X differs
+    own_x: tuple[bool, ...]  # as many: the axes along which X (or its weights) differs
 
     @classmethod
     def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:

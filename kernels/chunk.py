@@ -27,19 +27,34 @@ def n_rows(epochs: int, every: int) -> int:
 
 
 @dataclass(slots=True)
-class Chunk:
-    """Fits to run. m = number of fits, n = n_samples, d = n_features, D = d or d + 1 (the intercept is the last parameter)."""
+class Samples:
+    """The data of some fits. m = number of fits, n = n_samples, d = n_features; T is float32 or float64."""
 
-    # the work; T is float32 or float64
-    X: np.ndarray  # (n_x, n, d) T, C-contiguous, read-only
-    y: np.ndarray  # (n_y, n) T, C-contiguous, read-only
+    X: np.ndarray  # (n_x, n, d) T, read-only; of any layout whose strides are multiples of the item size
+    y: np.ndarray  # (n_y, n) T, the same
     x_index: np.ndarray  # (m,) int64: fit f has the data X[x_index[f]], y[y_index[f]]
     y_index: np.ndarray  # (m,) int64
-    weights: np.ndarray  # (n_w, n) T, C-contiguous, read-only; finite and ≥ 0 where they are read. n_w = 0: there are none
+    weights: np.ndarray  # (n_w, n) T, the same; finite and ≥ 0 where they are read. n_w = 0: there are none
     weight_index: np.ndarray  # (m,) int64: the weights of fit f; not read where there are none
     kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that stay, in order
     kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: all its samples stay
     n_used: np.ndarray  # (m,) int64: how many samples stay
+
+    def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """X (n_used, d), y (n_used,) and the weights (n_used,) of one fit, None without weights: views where all samples stay."""
+        X, y = self.X[self.x_index[fit]], self.y[self.y_index[fit]]
+        weights = self.weights[self.weight_index[fit]] if len(self.weights) else None
+        if self.kept_index[fit] < 0:
+            return X, y, weights
+        rows = self.kept[self.kept_index[fit], : self.n_used[fit]]
+        return X[rows], y[rows], None if weights is None else weights[rows]
+
+
+@dataclass(slots=True)
+class Chunk(Samples):
+    """Fits to run. D = d or d + 1 (the intercept is the last parameter)."""
+
+    # the work
     intercept: bool
     rule: UpdateRule
     lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
@@ -61,12 +76,3 @@ class Chunk:
     epochs_run: np.ndarray  # (m,) int64: epochs until convergence or the first non-finite row; else `epochs`
     history_w: np.ndarray  # (m, n_rows(epochs, every), D) T
     history_loss: np.ndarray  # (m, n_rows(epochs, every)) T
-
-    def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """X (n_used, d), y (n_used,) and the weights (n_used,) of one fit, None without weights: views where all samples stay."""
-        X, y = self.X[self.x_index[fit]], self.y[self.y_index[fit]]
-        weights = self.weights[self.weight_index[fit]] if len(self.weights) else None
-        if self.kept_index[fit] < 0:
-            return X, y, weights
-        rows = self.kept[self.kept_index[fit], : self.n_used[fit]]
-        return X[rows], y[rows], None if weights is None else weights[rows]

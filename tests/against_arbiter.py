@@ -43,8 +43,9 @@ def optimizer(cells: list[dict], rule: str = "sgd") -> Any:
 
 
 def compare(
-    X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None, rule="sgd"
-) -> list:
+    X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None, rule="sgd",
+    sample_weight=None, nan_policy="propagate",
+) -> list:  # fmt: skip
     """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
     D = X.shape[1] + intercept
     rates = [cell.get("lr") for cell in cells]
@@ -64,12 +65,15 @@ def compare(
         reduction=reduction,
         algorithm=algorithm,
         tol=tol,
+        sample_weight=sample_weight,
         history=True,
-        nan_policy="propagate",
+        nan_policy=nan_policy,
     )
-    finite = np.isfinite(X).all() and np.isfinite(y).all()
+    omit = nan_policy == "omit"
+    there = arbiter.samples_that_stay(X, y, None if sample_weight is None else np.asarray(sample_weight, X.dtype), omit)
+    finite = np.isfinite(X[there]).all() and np.isfinite(y[there]).all()
     if moments is None and len(cells) > 1 and algorithm != "stream":  # else the arbiter makes them, if it needs them
-        moments = arbiter.compress(X, y, intercept)
+        moments = arbiter.compress(X, y, intercept, weights=sample_weight, omit=omit)
     runs = []
     for i, cell in enumerate(cells):
         run = arbiter.run(
@@ -85,8 +89,10 @@ def compare(
             tol=tol,
             moments=moments,
             rule=rule,
+            weights=sample_weight,
+            omit=omit,
         )
-        told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, handover {run.handover}"
+        told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, {nan_policy=}, handover {run.handover}"
         history_w = result.history.w[i]
         if intercept:
             history_w = np.concatenate([history_w, result.history.intercept[i][:, None]], axis=1)
@@ -109,5 +115,6 @@ def compare(
             status, ran = fastgd.Status.DIVERGED, run.first_bad
         assert result.status[i] == (status if finite else fastgd.Status.INVALID_DATA), told
         assert result.epochs[i] == ran, told
+        assert result.n_used[i] == len(there), told
         runs.append(run)
     return runs

@@ -6,7 +6,7 @@
    (Figueroa 1995), also where the result is subnormal, since sums and products are then exact and quotients are not near a midpoint.
 3. `fma_exactly` is integer arithmetic. The C library's fma is 10 times as fast and is used only if it gives the same bits on
    `NASTY_FMA` when this file is imported.
-4. The last sentence of the page (all later rows are NaN) needs no code here: every row is computed, and comes out NaN.
+4. That all later rows are NaN where two epochs began with NaN (section 10) needs no code here: every row is computed, and comes out NaN.
 """
 
 from __future__ import annotations
@@ -129,6 +129,8 @@ def divide(a: float, b: float) -> float:
 
 
 def pow2(e: int) -> float:
+    if e > 1023:  # only with weights near the top of the range, where `stream` does everything but the safe rate
+        return math.inf
     return 0.0 if e < -1074 else math.ldexp(1.0, e)
 
 
@@ -161,6 +163,16 @@ def dd_add(left: tuple[float, float], right: tuple[float, float]) -> tuple[float
 
 CHUNK = 4096
 LANES = 32
+
+
+def samples_that_stay(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, omit: bool) -> list[int]:
+    """The places of the samples that are there; X, y and the weights are numbers of T already."""
+    there = np.ones(len(y), bool) if weights is None else weights != 0
+    if omit:
+        there &= np.isfinite(X).all(1) & np.isfinite(y)
+        if weights is not None:
+            there &= np.isfinite(weights)
+    return [int(i) for i in np.flatnonzero(there)]
 
 
 def butterfly(lanes: Sequence, add: Callable):
@@ -196,15 +208,36 @@ def sum_over_samples(n: int, lane: Callable[[range], Any], add: Callable):
 # ----------------------------------------------------------------------------------------------------- sections 3 and 4: compress
 
 
+@dataclass(frozen=True)
+class Weights:
+    """The sum of the weights is (W + W_low) · 2^k; without weights these are n, 0 and 0."""
+
+    W: float
+    W_low: float = 0.0
+    k: int = 0
+    smallest: float = 1.0
+    largest: float = 1.0
+
+    @property
+    def sigma(self) -> float:
+        return scale(self.W, self.k)
+
+
 @dataclass
 class Moments:
-    """A_ij = (hi_ij + lo_ij) · 2^(k_i + k_j), symmetric, of the D columns of X and, last, y; float32 data: A = hi and k = 0."""
+    """A_ij = (hi_ij + lo_ij) · 2^(k_i + k_j + k_ω), symmetric, of the D columns of X and, last, y; float32 data: A = hi, all k = 0."""
 
     T: Format
     n: int
     hi: list[list[float]]
     lo: list[list[float]] | None
     exponents: list[int]
+    weights: Weights | None = None
+
+    @property
+    def total(self) -> Weights:
+        """W and what else the page takes from the weights."""
+        return self.weights or Weights(float(self.n))
 
     @property
     def D(self) -> int:
@@ -225,10 +258,23 @@ def columns_of(X: np.ndarray, intercept: bool) -> list[list[float]]:
     return [*columns, [1.0] * len(X)] if intercept else columns
 
 
-def compress(X: np.ndarray, y: np.ndarray, intercept: bool = False, dtype: Any = None) -> Moments:
+def floats(values: np.ndarray) -> list[float]:
+    return [float(v) for v in values]
+
+
+def data_of(X, y, weights, omit: bool, T: Format) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """X (n, d), y (n,) and the weights (n,) of the samples that stay, rounded to T."""
+    X, y = np.asarray(X, T.name), np.asarray(y, T.name)
+    weights = None if weights is None else np.asarray(weights, T.name)
+    stay = samples_that_stay(X, y, weights, omit)
+    return X[stay], y[stay], None if weights is None else weights[stay]
+
+
+def compress(X: np.ndarray, y: np.ndarray, intercept: bool = False, dtype: Any = None, weights=None, omit: bool = False) -> Moments:
     T = format_of(X, dtype)
-    z = [*columns_of(np.asarray(X, T.name), intercept), [float(v) for v in np.asarray(y, T.name)]]
-    return compress_float32(z) if T is FLOAT32 else compress_float64(z)
+    X, y, weights = data_of(X, y, weights, omit, T)
+    z = [*columns_of(X, intercept), floats(y)]
+    return (compress_float32 if T is FLOAT32 else compress_float64)(z, None if weights is None else floats(weights))
 
 
 def symmetric(upper: Mapping[tuple[int, int], float], size: int) -> list[list[float]]:
@@ -239,7 +285,19 @@ def upper_triangle(size: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(size) for j in range(i, size)]
 
 
-def compress_float32(z: list[list[float]]) -> Moments:
+def plain_sum(values: Sequence[float], rounded: Callable[[float], float] = float) -> float:
+    """Σ of the values, lanes doing acc ← acc + v, every addition rounded."""
+
+    def lane(samples):
+        acc = 0.0
+        for i in samples:
+            acc = rounded(acc + values[i])
+        return acc
+
+    return sum_over_samples(len(values), lane, lambda a, b: rounded(a + b))
+
+
+def compress_float32(z: list[list[float]], omega: list[float] | None = None) -> Moments:
     """Section 3."""
     n, size = len(z[-1]), len(z)
 
@@ -250,10 +308,17 @@ def compress_float32(z: list[list[float]]) -> Moments:
                 acc = zi[i] * zj[i] + acc  # fma: the product of two float32 is exact in float64
             return acc
 
-        return sum_over_samples(n, lane, lambda a, b: a + b)
+        def weighted_lane(samples):
+            acc = 0.0
+            for i in samples:
+                acc = fma64(omega[i] * zi[i], zj[i], acc)  # here the product of all three is not exact
+            return acc
+
+        return sum_over_samples(n, lane if omega is None else weighted_lane, lambda a, b: a + b)
 
     upper = {(i, j): moment(z[i], z[j]) for i, j in upper_triangle(size)}
-    return Moments(FLOAT32, n, symmetric(upper, size), None, [0] * size)
+    weights = None if omega is None else Weights(plain_sum(omega), 0.0, 0, min(omega), max(omega))
+    return Moments(FLOAT32, n, symmetric(upper, size), None, [0] * size, weights)
 
 
 def exponent_of_largest(values: Sequence[float]) -> int:
@@ -279,18 +344,46 @@ def dot_of_lane(a: list[float], b: list[float], samples: range) -> tuple[float, 
     return two_sum(s, c)
 
 
-def compress_float64(z: list[list[float]]) -> Moments:
+def weighted_dot_of_lane(omega: list[float], a: list[float], b: list[float], samples: range) -> tuple[float, float]:
+    """Section 4, with weights: ω̂·a is f + f′ exactly, and (f + f′)·b is p + e but for the rounding of e."""
+    s = c = 0.0
+    for i in samples:
+        f = omega[i] * a[i]
+        f_low = fma64(omega[i], a[i], -f)
+        p = f * b[i]
+        e = fma64(f, b[i], -p)
+        e = fma64(f_low, b[i], e)
+        s, q = two_sum(s, p)
+        c = c + (q + e)
+    return two_sum(s, c)
+
+
+def sum_of_lane(omega: list[float], samples: range) -> tuple[float, float]:
+    """Section 4: one lane of (W, W′)."""
+    s = c = 0.0
+    for i in samples:
+        s, q = two_sum(s, omega[i])
+        c = c + q
+    return two_sum(s, c)
+
+
+def compress_float64(z: list[list[float]], omega: list[float] | None = None) -> Moments:
     """Section 4."""
     n, size = len(z[-1]), len(z)
     pairs = upper_triangle(size)
+    k_omega = 0 if omega is None else exponent_of_largest(omega)
+    scaled_omega = None if omega is None else [v * pow2(-k_omega) for v in omega]
+
+    def dot(a, b, first, end):
+        if scaled_omega is None:
+            return chunk_sum(0, end - first, lambda samples: dot_of_lane(a, b, samples), dd_add)
+        here = scaled_omega[first:end]
+        return chunk_sum(0, end - first, lambda samples: weighted_dot_of_lane(here, a, b, samples), dd_add)
 
     def compress_chunk(first, end):
         k = [exponent_of_largest(column[first:end]) for column in z]
         scaled = [[v * pow2(-k_j) for v in column[first:end]] for column, k_j in zip(z, k, strict=True)]
-        entries = {}
-        for i, j in pairs:
-            entries[i, j] = chunk_sum(0, end - first, lambda samples, a=scaled[i], b=scaled[j]: dot_of_lane(a, b, samples), dd_add)
-        return entries, k
+        return {(i, j): dot(scaled[i], scaled[j], first, end) for i, j in pairs}, k
 
     def add_chunks(left, right):
         K = [max(pair) for pair in zip(left[1], right[1], strict=True)]
@@ -303,7 +396,11 @@ def compress_float64(z: list[list[float]]) -> Moments:
 
     entries, k = pairwise([compress_chunk(first, end) for first, end in chunks_of(n)], add_chunks)
     hi, lo = ({ij: entry[part] for ij, entry in entries.items()} for part in (0, 1))
-    return Moments(FLOAT64, n, symmetric(hi, size), symmetric(lo, size), k)
+    weights = None
+    if omega is not None:
+        W, W_low = sum_over_samples(n, lambda samples: sum_of_lane(scaled_omega, samples), dd_add)
+        weights = Weights(W, W_low, k_omega, min(omega), max(omega))
+    return Moments(FLOAT64, n, symmetric(hi, size), symmetric(lo, size), k, weights)
 
 
 # ------------------------------------------------------------------------------------------------- section 5: λ_max and lr=None
@@ -364,7 +461,8 @@ def lambda_max(moments: Moments) -> float:
 
 
 def safe_rate(moments: Moments, reduction: str = "mean", weight_decay: float = 0.0) -> float:
-    s = 2.0 / float(moments.n) if reduction == "mean" else 2.0
+    total = moments.total
+    s = divide(2.0, total.W) if reduction == "mean" else pow2(total.k + 1)
     denominator = s * lambda_max(moments) + weight_decay
     if denominator == 0:
         return 0.0
@@ -381,7 +479,7 @@ def moments_epoch(moments: Moments, w: Sequence[float], reduction: str) -> tuple
 
 
 def moments_epoch_float32(moments: Moments, w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
-    A, D, n, fma = moments.hi, moments.D, float(moments.n), fma64
+    A, D, W, fma = moments.hi, moments.D, moments.total.W, fma64
     c = [A[j][D] for j in range(D)]
     r = []
     for j in range(D):
@@ -393,12 +491,13 @@ def moments_epoch_float32(moments: Moments, w: Sequence[float], reduction: str) 
     for j in range(D):
         L = fma(w[j], r[j] - c[j], L)
     L = 0.0 if L < 0 else L
-    s = divide(2.0, n) if reduction == "mean" else 2.0
-    return divide(L, n), [s * r_j for r_j in r]
+    s = divide(2.0, W) if reduction == "mean" else 2.0
+    return divide(L, W), [s * r_j for r_j in r]
 
 
 def moments_epoch_float64(moments: Moments, w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
-    hi, lo, k, D, n, fma = moments.hi, moments.lo, moments.exponents, moments.D, float(moments.n), fma64
+    hi, lo, k, D, fma = moments.hi, moments.lo, moments.exponents, moments.D, fma64
+    W, W_low, k_omega = moments.total.W, moments.total.W_low, moments.total.k
     k_y = 0 if hi[D][D] == 0 else k[D]
     minus_c = [(-hi[j][D], -lo[j][D]) for j in range(D)]
     scaled_w = [scale(w[j], k[j] - k_y) for j in range(D)]
@@ -422,12 +521,12 @@ def moments_epoch_float64(moments: Moments, w: Sequence[float], reduction: str) 
         total = add_product(total, *dd_add(r[j], minus_c[j]), scaled_w[j])
     L = total[0] + total[1]
     L = 0.0 if L < 0 else L
-    loss = scale(divide(L, n), 2 * k_y)
+    loss = scale(divide(L, W), 2 * k_y)
 
-    s, s_low = 2.0, 0.0
+    s, s_low, kappa = 2.0, 0.0, k_omega
     if reduction == "mean":
-        s = divide(2.0, n)
-        s_low = divide(fma(-s, n, 2.0), n)
+        s, kappa = divide(2.0, W), 0
+        s_low = divide(fma(-s, W_low, fma(-s, W, 2.0)), W)
     g = []
     for j in range(D):
         high, low = r[j]
@@ -435,19 +534,20 @@ def moments_epoch_float64(moments: Moments, w: Sequence[float], reduction: str) 
         q = fma(high, s, -p)
         q = fma(low, s, q)
         q = fma(high, s_low, q)
-        g.append(scale(p + q, k[j] + k_y))
+        g.append(scale(p + q, k[j] + k_y + kappa))
     return loss, g
 
 
 def overflow_limits(moments: Moments) -> tuple[float, float]:
     """w_limit and loss_limit of section 6."""
-    omega, D = moments.T.omega, moments.D
-    M = max(scale(math.sqrt(moments.hi[j][j]), moments.exponents[j]) for j in range(D))  # float32 data: scale by 2^0
-    ratio = divide(omega, 2 * M)
-    return divide(omega, max(1.0, D * M)), divide(min(omega, ratio * ratio), float(moments.n))
+    omega, D, k, total = moments.T.omega, moments.D, moments.exponents, moments.total
+    M = max(scale(math.sqrt(scale(moments.hi[j][j], total.k)), k[j]) for j in range(D))  # float32 data: scale by 2^0
+    lo, hi = min(1.0, total.smallest), max(1.0, total.largest)
+    ratio = divide(omega * lo, 2 * M)
+    return divide(omega, max(1.0, D * M / math.sqrt(lo))), divide(min(omega * lo / hi, ratio * ratio), total.sigma)
 
 
-def stream_epoch(T: Format, columns: list[list[float]], y: list[float], w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
+def stream_epoch(T: Format, columns: list[list[float]], y: list[float], w: Sequence[float], reduction: str, weights=None):
     """Section 7: loss and gradient at w, in T."""
     n, fma, rounded = len(y), T.fma, T.round
 
@@ -463,17 +563,18 @@ def stream_epoch(T: Format, columns: list[list[float]], y: list[float], w: Seque
 
         return sum_over_samples(n, lane, add)
 
-    T_n = rounded(float(n))
-    s = rounded(divide(2.0, T_n)) if reduction == "mean" else 2.0
+    W_T = rounded(float(n)) if weights is None else plain_sum(weights, rounded)
+    s = rounded(divide(2.0, W_T)) if reduction == "mean" else 2.0
     r = []
     for i in range(n):
         r_i = -y[i]
         for column, w_k in zip(columns, w, strict=True):
             r_i = fma(column[i], w_k, r_i)
         r.append(r_i)
-    loss = rounded(divide(fma_sum(r, r), T_n))
-    scaled_r = [rounded(s * r_i) for r_i in r]
-    return loss, [fma_sum(column, scaled_r) for column in columns]
+    v = r if weights is None else [rounded(omega * r_i) for omega, r_i in zip(weights, r, strict=True)]
+    loss = rounded(divide(fma_sum(v, r), W_T))
+    scaled_v = [rounded(s * v_i) for v_i in v]
+    return loss, [fma_sum(column, scaled_v) for column in columns]
 
 
 # -------------------------------------------------------------------------------------------------------- section 8: update rules
@@ -673,10 +774,10 @@ class Run:
 
 
 def choose_algorithm(asked: str, n: int, d: int, moments: Callable[[], Moments]) -> str:
-    """Section 9."""
+    """Section 9, and where section 6 has `stream` do everything."""
     if asked == "stream" or (asked == "auto" and (n <= 2 * d or d > 256)):
         return "stream"
-    return "moments" if moments().finite else "stream"
+    return "moments" if moments().finite and moments().total.sigma <= moments().T.omega else "stream"
 
 
 def has_converged(tol: float | None, before: float, now: float) -> bool:
@@ -689,19 +790,22 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None, moments: Moments | None = None, rule="sgd") -> Run:  # fmt: skip
-    """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand."""
+        dtype=None, moments: Moments | None = None, rule="sgd", weights=None, omit=False) -> Run:  # fmt: skip
+    """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand; weights (n,).
+
+    omit: samples with a number that is not finite are not there.
+    """
     T = format_of(np.asarray(X), dtype)
-    X, y = np.asarray(X, T.name), np.asarray(y, T.name)
+    X, y, weights = data_of(X, y, weights, omit, T)
     n, d = X.shape
     hyper = {**HYPERS[rule], **(hyper or {})}
     update, (n_slots, n_products) = RULES[rule], SIZES[rule]
-    columns, y_list = columns_of(X, intercept), [float(v) for v in y]
-    D = len(columns)
+    columns, y_list = columns_of(X, intercept), floats(y)
+    D, weight_list = len(columns), None if weights is None else floats(weights)
 
     def the_moments():
         nonlocal moments
-        moments = moments or compress(X, y, intercept)
+        moments = moments or compress(X, y, intercept, weights=weights)
         return moments
 
     if lr is None:
@@ -724,7 +828,7 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
                 algorithm, handover = "stream", (t, "row")
         if algorithm == "stream":
             w, slots = [T.round(x) for x in w], [[T.round(x) for x in slot] for slot in slots]
-            loss, g = stream_epoch(T, columns, y_list, w, reduction)
+            loss, g = stream_epoch(T, columns, y_list, w, reduction, weight_list)
         rows.append([T.round(x) for x in w])
         losses.append(T.round(loss))
         if first_bad is None and not all(map(math.isfinite, [*rows[t], losses[t]])):
@@ -739,7 +843,7 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
             if not all_within(tested, T.omega):
                 algorithm, handover = "stream", (t, "update")
                 w, slots = [T.round(x) for x in w], [[T.round(x) for x in slot] for slot in slots]
-                _, g = stream_epoch(T, columns, y_list, w, reduction)
+                _, g = stream_epoch(T, columns, y_list, w, reduction, weight_list)
         if algorithm == "stream":
             new_w, new_slots, new_products, _ = update(T, w, slots, products, g, steps, rates[t], hyper)
         w, slots, products = new_w, new_slots, new_products

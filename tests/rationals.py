@@ -44,27 +44,33 @@ def data(n, d, name, seed=0, spread=0):
     return X.astype(name), rng.standard_normal(n).astype(name)
 
 
-def exact_moments(X, y, intercept):
-    """The moments and Σ|z_i z_j|, as integers over a common power of two (faster than adding Fractions)."""
+def exact_moments(X, y, intercept, weights=None):
+    """The moments Σ ω z_i z_j and Σ ω |z_i z_j|, as integers over a common power of two (faster than adding Fractions)."""
     columns = [*X.T, *([np.ones(len(X))] if intercept else []), y]
     ratios = [[float(v).as_integer_ratio() for v in column] for column in columns]
     denominators = [max(q for _, q in column) for column in ratios]
     integers = [[p * (q // own) for p, own in column] for column, q in zip(ratios, denominators, strict=True)]
+    weights = [float(v).as_integer_ratio() for v in (np.ones(len(X)) if weights is None else weights)]
+    denominator = max(q for _, q in weights)
+    weights = [p * (denominator // own) for p, own in weights]
     for i in range(len(columns)):
         for j in range(i, len(columns)):
-            products = [a * b for a, b in zip(integers[i], integers[j], strict=True)]
-            scale = denominators[i] * denominators[j]
+            products = [a * b * weight for a, b, weight in zip(integers[i], integers[j], weights, strict=True)]
+            scale = denominators[i] * denominators[j] * denominator
             yield i, j, Fraction(sum(products), scale), Fraction(sum(map(abs, products)), scale)
 
 
-def exact_epoch(X, y, w, reduction="mean"):
+def exact_epoch(X, y, w, reduction="mean", weights=None):
     """Loss and gradient at w as rationals."""
     rows = [[Fraction(float(v)) for v in row] for row in X]
     targets = [Fraction(float(v)) for v in y]
     w = [Fraction(float(v)) for v in w]
     r = [sum(a * b for a, b in zip(row, w, strict=True)) - target for row, target in zip(rows, targets, strict=True)]
-    s = Fraction(2, len(rows)) if reduction == "mean" else 2
-    return sum(v * v for v in r) / len(r), [s * sum(row[j] * v for row, v in zip(rows, r, strict=True)) for j in range(len(w))]
+    omega = [Fraction(1 if weights is None else float(weights[i])) for i in range(len(r))]
+    s = 2 / sum(omega) if reduction == "mean" else 2
+    v = [a * b for a, b in zip(omega, r, strict=True)]
+    loss = sum(a * b for a, b in zip(v, r, strict=True)) / sum(omega)
+    return loss, [s * sum(row[j] * a for row, a in zip(rows, v, strict=True)) for j in range(len(w))]
 
 
 def exact_solution(matrix, right):

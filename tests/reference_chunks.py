@@ -40,14 +40,29 @@ def chunk_of(
     w0=None,
     x_index=None,
     y_index=None,
+    weights=None,
+    weight_index=None,
+    kept=None,
     **options,
 ):
-    """A chunk of fits with one X (n_x, n, d) and one y (n_y, n) each, or as the indices say; lr a number, (m,) or (epochs, m)."""
+    """A chunk of fits with one X (n_x, n, d) and one y (n_y, n) each, or as the indices say; lr a number, (m,) or (epochs, m).
+
+    weights (n_w, n): one row each, or as the index says. kept: for each fit the places of its samples, or None for all; equal
+    ones share a row.
+    """
     X, y = np.array(X, dtype, order="C"), np.array(y, dtype, order="C")
-    X.flags.writeable = y.flags.writeable = False
+    n = X.shape[1]
+    weights = np.zeros((0, n), dtype) if weights is None else np.array(weights, dtype, order="C")
+    X.flags.writeable = y.flags.writeable = weights.flags.writeable = False
     x_index = np.arange(len(X)) if x_index is None else np.array(x_index)
     y_index = np.arange(len(y)) if y_index is None else np.array(y_index)
     m, D, rows = len(x_index), X.shape[2] + intercept, n_rows(epochs, every)
+    weight_index = (np.arange(m) if len(weights) else np.full(m, -77)) if weight_index is None else np.array(weight_index)
+    kept = [None] * m if kept is None else [None if places is None else tuple(places) for places in kept]
+    lists = [places for places in dict.fromkeys(kept) if places is not None]
+    kept_rows = np.full((len(lists), n), -77, np.int32)  # what is behind the places must not be read
+    for row, places in zip(kept_rows, lists, strict=True):
+        row[: len(places)] = places
     rule = UPDATE_RULES[rule]
     assert set(options) <= set(rule.hyperparameters)
     hyper = rule.all_values(options)
@@ -58,6 +73,11 @@ def chunk_of(
         y=y,
         x_index=x_index,
         y_index=y_index,
+        weights=weights,
+        weight_index=weight_index,
+        kept=kept_rows,
+        kept_index=np.array([-1 if places is None else lists.index(places) for places in kept]),
+        n_used=np.array([n if places is None else len(places) for places in kept]),
         intercept=intercept,
         rule=rule,
         lr=lr if lr.ndim == 2 else np.broadcast_to(lr, (1, m)),
@@ -103,9 +123,10 @@ def assert_same_results(a, b, fits=slice(None)):
         assert same(getattr(a, name)[fits], getattr(b, name)), name
 
 
-def torch_loop(X, y, *, dtype, epochs, lr, reduction="mean", intercept=False, **options):
+def torch_loop(X, y, *, dtype, epochs, lr, reduction="mean", intercept=False, weights=None, **options):
     """The loop that a user of torch writes: (epochs + 1, D) parameters and (epochs + 1,) losses."""
     X, y = torch.tensor(X, dtype=dtype), torch.tensor(y, dtype=dtype)
+    weights = None if weights is None else torch.tensor(weights, dtype=dtype)
     w = torch.nn.Parameter(torch.zeros(X.shape[1], dtype=dtype))
     b = torch.nn.Parameter(torch.zeros(1, dtype=dtype))
     optimizer = torch.optim.SGD([w, b] if intercept else [w], lr=1.0, **options)
@@ -113,11 +134,12 @@ def torch_loop(X, y, *, dtype, epochs, lr, reduction="mean", intercept=False, **
     for epoch in range(epochs + 1):
         optimizer.zero_grad()
         residual = X @ w + b - y if intercept else X @ w - y
-        loss = (residual * residual).mean()
+        squares = residual * residual if weights is None else weights * residual * residual
+        loss = squares.mean() if weights is None else squares.sum() / weights.sum()
         ws.append(torch.cat([w, b] if intercept else [w]).detach().numpy().copy())
         losses.append(loss.item())
         if epoch < epochs:
-            ((residual * residual).sum() if reduction == "sum" else loss).backward()
+            (squares.sum() if reduction == "sum" else loss).backward()
             optimizer.param_groups[0]["lr"] = lr[epoch] if isinstance(lr, list) else lr
             optimizer.step()
     return np.array(ws), np.array(losses, ws[0].dtype)

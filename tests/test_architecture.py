@@ -29,8 +29,8 @@ HOUSE = {
     "doors": ("frames", "xarray", "dask", "estimator", "cli", "demo", "demo_picture", "environment"),
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
-    "parts": ("arguments", "arrays", "problem", "optimizers", "hyperparameters", "schedules", "plan", "execute", "lapack", "pool", "result",
-              "loading", "storage", "reading", "plotting"),
+    "parts": ("arguments", "arrays", "problem", "optimizers", "hyperparameters", "schedules", "plan", "memory", "compressing",
+              "outputs", "starting", "execute", "lapack", "pool", "result", "loading", "storage", "reading", "plotting"),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
 }  # fmt: skip
 

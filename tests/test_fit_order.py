@@ -90,7 +90,7 @@ def test_items_are_handed_out_in_order(drawn, repeated, data):
     fits = np.arange(order.n_fits)
     for items, whole in ((problem.X, X), (problem.y, y)):
         assert items.count <= max(1, math.prod(whole.shape[: whole.ndim - len(items.item)]))
-        taken = items.take(0, items.count)
+        taken = items.take(0, items.count, contiguous=True)
         assert taken.flags.c_contiguous
         assert not taken.flags.writeable
         every = order.restore(taken[order.index(items.leading, fits)])
@@ -98,3 +98,4 @@ def test_items_are_handed_out_in_order(drawn, repeated, data):
         first = data.draw(st.integers(0, items.count - 1))
         stop = data.draw(st.integers(first + 1, items.count))
         np.testing.assert_array_equal(items.take(first, stop), taken[first:stop])
+        assert not items.take(first, stop).flags.writeable

@@ -63,6 +63,31 @@ def test_momentum_by_hand():
     assert exact_descent([1], [1], [0], lr="1/4", epochs=1, hyper={"maximize": True}).w[1] == [Fraction(-1, 2)]
 
 
+def test_weights_by_hand():
+    # weights 1, 3 on (x, y) = (1, 1), (2, 0): Σωx² = 13, Σωxy = 1, Σωy² = 1, Σω = 4. From w = 1: the loss is (0 + 3·4)/4 = 3,
+    # g = (2/4)(13 − 1) = 6; lr = 1/12: w = 1/2, where the loss is (1·1/4 + 3·1)/4
+    moved = exact_descent([1, 2], [1, 0], [1], lr=Fraction(1, 12), epochs=1, sample_weight=[1, 3])
+    assert (moved.w, moved.loss) == ([[1], [Fraction(1, 2)]], [3, Fraction(13, 16)])
+    # the sum: four times the gradient; the loss stays the mean
+    of_sum = exact_descent([1, 2], [1, 0], [1], lr=Fraction(1, 48), epochs=1, sample_weight=[1, 3], reduction="sum")
+    assert of_sum == moved
+    # with an intercept, from (0, 0): r = (−1, 0), g = (2/4)(−1, −1)
+    moved = exact_descent([1, 2], [1, 0], [0, 0], lr=1, epochs=1, sample_weight=["1", "3"], intercept=True)
+    assert moved.w[1] == [Fraction(1, 2), Fraction(1, 2)]
+
+
+@pytest.mark.parametrize("descent", [exact_descent, extended_descent])
+def test_weights_that_are_all_one_or_zero(descent):
+    given = {"w0": [0, 0], "lr": 0.05, "epochs": 4, "intercept": True}
+    plain = descent(X, Y, **given)
+    assert descent(X, Y, sample_weight=np.ones(4), **given) == plain
+    assert descent(X, Y, sample_weight=[Fraction(1, 3)] * 4, **given) == plain or descent is extended_descent
+    holed = descent([1, float("nan"), 2, 3, 4], [2, 1, 4, 6, 8], sample_weight=[1, 0, 1, 1, 1], **given)
+    assert holed == plain
+    twice = descent([1, 1, 2, 3, 4], [2, 2, 4, 6, 8], **given)  # a weight of 2 is a sample that is there twice
+    assert descent(X, Y, sample_weight=[2, 1, 1, 1], **given) == twice
+
+
 OPTIONS = [{}, {"momentum": 0.9, "dampening": 0.1}, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.01}]
 
 
@@ -115,6 +140,10 @@ def test_mpmath_is_asked_for_by_name(monkeypatch):
         ({"X": [1, 2, float("nan"), 4]}, "finite numbers, not nan"),
         ({"y": np.float32([1, 2, np.inf, 4])}, "finite numbers, not inf"),
         ({"X": [], "y": []}, "X has 0 samples"),
+        ({"sample_weight": [1, 2, 3]}, "X has 4 samples, y has 4, sample_weight has 3"),
+        ({"sample_weight": [1, 2, 3, -1]}, "not be negative"),
+        ({"sample_weight": [0, 0, 0, 0]}, "not 0 everywhere"),
+        ({"sample_weight": [1, 2, 3, float("inf")]}, "finite numbers, not inf"),
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import execute, fitting, plan
+from fastgd import compressing, execute, fitting, plan
 from fastgd.kernels import cpu
 from tests.against_arbiter import bits, same_bits
 
@@ -114,7 +114,7 @@ def test_groups_of_a_sweep(name, one, monkeypatch):
     """One pair of data at a time, one item per task of compress, one fit per task of descend."""
     want = digest(grid_fit(name))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    for module in (plan, execute):
+    for module in (plan, compressing) if one == "pair" else (plan, compressing, execute):
         monkeypatch.setattr(module, "MOMENTS_BYTES" if one == "pair" else "PIECE_NS", 1)
     for threads in (1, 2, 8):
         assert digest(grid_fit(name, threads=threads)) == want
@@ -127,14 +127,14 @@ def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
     X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
     want = fastgd.fit(X, y, lr=0.1, epochs=4)
     computed, groups = [], []
-    compress, groups_of = cpu.compress_range, execute.compress_groups
+    compress, groups_of = cpu.compress_items, execute.compress_groups
 
-    def counting(X, y, x_index, y_index, start, stop, intercept, gram, *rest):
+    def counting(samples, start, stop, intercept, gram, *rest):
         computed.append(len(gram))
-        compress(X, y, x_index, y_index, start, stop, intercept, gram, *rest)
+        compress(samples, start, stop, intercept, gram, *rest)
 
-    monkeypatch.setattr(cpu, "compress_range", counting)
-    monkeypatch.setattr(execute, "compress_groups", lambda *given: (groups.append(group[0]) or group for group in groups_of(*given)))
+    monkeypatch.setattr(cpu, "compress_items", counting)
+    monkeypatch.setattr(execute, "compress_groups", lambda *given: (groups.append(group.first) or group for group in groups_of(*given)))
     monkeypatch.setattr(plan, "MOMENTS_BYTES", 2_000)
     result = fastgd.fit(X, y, lr=0.1, epochs=4)
     assert_same(result, want)
@@ -160,7 +160,7 @@ def test_ranges_of_a_long_fit(name, d, monkeypatch):
             assert_same(fastgd.fit(X, y, threads=threads, **settings), want)
         assert_same(fastgd.fit(X[1], y[1], **settings), want, lambda values: values[1])
     monkeypatch.setattr(cpu, "RANGE", 4096)
-    monkeypatch.setattr(execute, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
+    monkeypatch.setattr(compressing, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
     assert_same(fastgd.fit(X, y, **settings), want)
 
 

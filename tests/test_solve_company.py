@@ -222,7 +222,7 @@ def test_progress(data):
             r"leading axes do not broadcast against each other: X and y \(40,\), weight_decay \(3,\)",
         ),
         ({"reduction": "none"}, ValueError, "reduction must be 'mean' or 'sum', not 'none'"),
-        ({"nan_policy": "drop"}, ValueError, "nan_policy must be 'raise' or 'propagate', not 'drop'"),
+        ({"nan_policy": "drop"}, ValueError, "nan_policy must be 'raise', 'omit' or 'propagate', not 'drop'"),
         ({"threads": 0}, ValueError, "threads must be a whole number, at least 1; it is 0"),
         ({"dtype": "int32"}, ValueError, "dtype must be 'float32' or 'float64', not 'int32'"),
         ({"intercept": 1.0}, TypeError, "intercept must be True or False, not 1.0"),

@@ -61,6 +61,7 @@ def check_step(
     *,
     lr: float,
     reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
     dtype: DTypeLike,
     intercept: bool = False,
     held_higher: bool = False,
@@ -75,7 +76,12 @@ def check_step(
         Λ      = (2|r|ᵀδ + δᵀδ + (a_n+2)u rᵀr)/n + 2u·loss + 2η
         τ_w    = max |w_next − ŵ| / ℓ                          τ_loss = |loss − loss(w)| / Λ
 
-    everything on the right evaluated in extended precision at the observed w.
+    everything on the right evaluated in extended precision at the observed w. With weights ω and their sum W, s = 2/W (2 for the sum)::
+
+        |δg|_j = s |X|ᵀω(δ + a_{n+2} u|r|) + (Σ_i |x_ij|(s + 2 + ω_i) + max(1, s) n)η + (3 + b)u|g_j| + 2η
+        Λ      = (2(ω|r|)ᵀδ + δᵀωδ + (a_{n+2}+2)u Σωr² + (Σ|r| + n)η)/W + (2 + a_n − 2)u·loss + 2η
+
+    where (a_n − 2)u is the relative error of W; b = a_n − 2 for the mean, 0 for the sum. The notes of yardstick.py say why.
 
     Parameters
     ----------
@@ -88,11 +94,13 @@ def check_step(
     w_next : array_like, shape (D,)
         The observed parameters after it.
     loss : float
-        The observed loss at `w`: the mean of the squared residuals.
+        The observed loss at `w`: the (weighted) mean of the squared residuals.
     lr : float
         The learning rate, at its value in the arithmetic's precision (``float(np.float32(lr))`` for float32 torch).
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0 is not there, whatever its numbers are.
     dtype : {float32, float64}
         The precision of the arithmetic that is judged.
     intercept : bool, default False
@@ -109,7 +117,7 @@ def check_step(
     Raises
     ------
     ValueError
-        Shapes that do not fit, another dtype, another reduction.
+        Shapes that do not fit, another dtype, another reduction, a negative weight, no weight above 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of significand.
 
@@ -124,7 +132,7 @@ def check_step(
     >>> check_step(x, 2 * x, [0.0], [1.5], 30.0, lr=0.1, dtype=np.float32).tau_w > 1000  # half the gradient
     True
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     before, after = yardstick.parameters(w, "w"), yardstick.parameters(w_next, "w_next")
     share_w, share_loss = yardstick.shares(before, after, np.asarray([loss]), np.asarray([lr]), held_higher)
     return StepCheck(float(share_w[0]), float(share_loss[0]))
@@ -138,6 +146,7 @@ def check_history(
     *,
     lr: ArrayLike,
     reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
     dtype: DTypeLike,
     intercept: bool = False,
     held_higher: bool = False,
@@ -152,7 +161,12 @@ def check_history(
 
     does not hold ends the comparison: that step and everything after it is not judged (nor the loss of row t, if one of the first two
     fails). Ω = 2^120 for float32 and 2^1000 for float64, M is the largest Euclidean norm of a column of X (and of the ones, with
-    an intercept), and loss(w_t) is the true one. Below these limits no sum, product or partial sum of a step exceeds Ω
+    an intercept), and loss(w_t) is the true one. With weights the first two are, with lo = min(1, smallest ω), hi = max(1, largest ω),
+    W = Σω ≤ Ω and M that of the columns √ω x,
+
+        max|w_t| ≤ Ω / max(1, D·M/√lo),    W·loss(w_t) ≤ min(Ω·lo/hi, (Ω·lo / 2M)²),    s·max(1, max|r_i|) ≤ Ω
+
+    Below these limits no sum, product or partial sum of a step exceeds Ω
     in any order of evaluation; a non-finite value that appears there counts as τ = inf. Non-finite data are never judged.
 
     Parameters
@@ -164,11 +178,13 @@ def check_history(
     w_history : array_like, shape (m, D)
         The observed parameters, the intercept last.
     loss_history : array_like, shape (m,)
-        The observed loss *at* each row's parameters: the mean of the squared residuals.
+        The observed loss *at* each row's parameters: the (weighted) mean of the squared residuals.
     lr : array_like, shape () or (m − 1,)
         The learning rate, or that of each step, at its value in the arithmetic's precision.
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0 is not there, whatever its numbers are.
     dtype : {float32, float64}
         The precision of the arithmetic that is judged.
     intercept : bool, default False
@@ -187,7 +203,7 @@ def check_history(
     Raises
     ------
     ValueError
-        Shapes that do not fit, another dtype, another reduction.
+        Shapes that do not fit, another dtype, another reduction, a negative weight, no weight above 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of significand.
 
@@ -198,7 +214,7 @@ def check_history(
     >>> check_history([1.0], [1.0], [[0.0], [0.5], [0.75]], [1.0, 0.25, 0.0625], lr=0.25, dtype="float64").steps_compared
     2
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     w = yardstick.parameters(w_history, "w_history", rows=True)
     m = len(w)
     loss = of_shape(loss_history, (m,), "loss_history")
@@ -248,6 +264,7 @@ def propagated_bound(
     *,
     lr: ArrayLike,
     reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
     dtype: DTypeLike,
     intercept: bool = False,
     held_higher: bool = False,
@@ -261,8 +278,8 @@ def propagated_bound(
         |w_t − exact|    ≤ |V| e_t
         |loss_t − exact| ≤ |Vᵀ∇loss| e_t + e_tᵀ|VᵀGV|e_t / n + Λ_t
 
-    with ℓ_t and Λ_t of `check_step` at the observed rows (their change along the difference is of second order). It holds for unstable
-    rates. Two free-running trajectories may differ by the sum of their two bounds.
+    with ℓ_t and Λ_t of `check_step` at the observed rows (their change along the difference is of second order). With weights G = Σωxxᵀ,
+    and W = Σω stands for n. It holds for unstable rates. Two free-running trajectories may differ by the sum of their two bounds.
 
     Parameters
     ----------
@@ -276,6 +293,8 @@ def propagated_bound(
         The learning rate, or that of each step, at its value in the arithmetic's precision.
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0 is not there, whatever its numbers are.
     dtype : {float32, float64}
         The precision of the arithmetic.
     intercept : bool, default False
@@ -293,7 +312,7 @@ def propagated_bound(
     Raises
     ------
     ValueError
-        Shapes that do not fit, another dtype, another reduction.
+        Shapes that do not fit, another dtype, another reduction, a negative weight, no weight above 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of significand.
 
@@ -303,7 +322,7 @@ def propagated_bound(
     >>> w_bound.shape, loss_bound.shape, bool(w_bound[-1, 0] < 1e-14)
     ((3, 1), (3,), True)
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     w = yardstick.parameters(w_history, "w_history", rows=True)
     m, D = w.shape
     rates = yardstick.extended(np.broadcast_to(np.asarray(lr), (max(m - 1, 0),)))
@@ -320,8 +339,8 @@ def propagated_bound(
             if not rows.inside[0]:
                 break
             w_bound[t] = size @ e
-            slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.n * yardstick.scale))
-            loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.n + rows.loss_error[0]
+            slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.total * yardstick.scale))
+            loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.total + rows.loss_error[0]
             if t < m - 1:
                 expected, bound = rows.step(rates[t : t + 1], yardstick, held_higher)
                 if not rows.step_inside(rates[t : t + 1], expected, yardstick)[0]:

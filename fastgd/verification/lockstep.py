@@ -48,6 +48,7 @@ def check_lockstep(
     lr: float,
     hyper: Mapping[str, float | bool] | None = None,
     reduction: str = "mean",
+    sample_weight: ArrayLike | None = None,
     dtype: DTypeLike,
     intercept: bool = False,
     held_higher: bool = False,
@@ -79,7 +80,7 @@ def check_lockstep(
     state_after : tuple of w (D,), slots (n_slots, D) and, optionally, products (n_products,)
         The state after it. Products that are NaN or not given are not judged.
     loss : float
-        The observed loss at the state before: the mean of the squared residuals.
+        The observed loss at the state before: the (weighted) mean of the squared residuals.
     rule : UpdateRule
         A row of `fastgd.kernels.update_rules.UPDATE_RULES`.
     lr : float
@@ -88,6 +89,8 @@ def check_lockstep(
         The rule's hyperparameters by name; those not given have the table's defaults. A derived value that is given is not derived.
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0 is not there, whatever its numbers are.
     dtype : {float32, float64}
         The precision of the arithmetic that is judged.
     intercept : bool, default False
@@ -105,7 +108,8 @@ def check_lockstep(
     Raises
     ------
     ValueError
-        Shapes that do not fit, a hyperparameter that the rule does not have, another dtype, another reduction.
+        Shapes that do not fit, a hyperparameter that the rule does not have, another dtype, another reduction, a negative weight, no
+        weight above 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of significand.
 
@@ -120,7 +124,7 @@ def check_lockstep(
     ... )
     LockstepCheck(tau_w=0.0, tau_slots=0.0, tau_loss=0.0, tau_products=0.0)
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     unknown = set(hyper or {}) - set(rule.hyperparameters) - set(rule.derived)
     if unknown:
         raise ValueError(f"the update rule {rule.name!r} has no {sorted(unknown)}: it has {sorted(rule.hyperparameters)}")

@@ -1,7 +1,7 @@
 """The truth: gradient descent in exact rationals for small problems, and with as many digits as asked for in larger ones.
 
 1. Both run on the second moments G = XᵀX, c = Xᵀy and yᵀy, which are exact here, so that the moments are the definition again:
-   gradient = s(Gw − c), loss = (yᵀy + wᵀ(Gw − 2c)) / n.
+   gradient = s(Gw − c), loss = (yᵀy + wᵀ(Gw − 2c)) / n. With weights ω they are G = XᵀωX and so on, and Σω stands for n.
 2. The rule is the table's own `step`, one parameter at a time. What it multiplies is exact; `1 - dampening` is exact as well, whereas
    torch takes it in float64 first.
 3. Rationals grow by a fixed number of bits per epoch: 100 epochs of a float64 problem with 3 features take about 0.1 s, 1,000 take minutes.
@@ -39,6 +39,7 @@ def exact_descent(
     lr: Any,
     epochs: int,
     reduction: str = "mean",
+    sample_weight: ArrayLike | Sequence[Any] | None = None,
     intercept: bool = False,
     rule: UpdateRule | str = "sgd",
     hyper: Mapping[str, Any] | None = None,
@@ -61,7 +62,9 @@ def exact_descent(
     epochs : int
         The number of updates.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of; the loss is always the mean.
+        What the gradient is of; the loss is always the (weighted) mean.
+    sample_weight : array_like or sequence, shape (n_samples,), optional
+        The weights of the samples, not negative. A sample of weight 0 is not there, whatever its numbers are.
     intercept : bool, default False
         Whether the last parameter is an intercept.
     rule : UpdateRule or str, default "sgd"
@@ -77,7 +80,7 @@ def exact_descent(
     Raises
     ------
     ValueError
-        Shapes that do not fit, non-finite values, an unknown rule or reduction.
+        Shapes that do not fit, non-finite values, an unknown rule or reduction, weights that are negative or all 0.
 
     Examples
     --------
@@ -87,7 +90,7 @@ def exact_descent(
     >>> [str(w) for w, in history.w], [str(loss) for loss in history.loss]
     (['0', '3', '3/2', '9/4'], ['30', '15/2', '15/8', '15/32'])
     """
-    return _descend(_rational, X, y, w0, lr, epochs, reduction, intercept, rule, hyper)
+    return _descend(_rational, X, y, w0, lr, epochs, reduction, sample_weight, intercept, rule, hyper)
 
 
 def extended_descent(
@@ -98,6 +101,7 @@ def extended_descent(
     lr: Any,
     epochs: int,
     reduction: str = "mean",
+    sample_weight: ArrayLike | Sequence[Any] | None = None,
     intercept: bool = False,
     rule: UpdateRule | str = "sgd",
     hyper: Mapping[str, Any] | None = None,
@@ -121,7 +125,9 @@ def extended_descent(
     epochs : int
         The number of updates.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of; the loss is always the mean.
+        What the gradient is of; the loss is always the (weighted) mean.
+    sample_weight : array_like or sequence, shape (n_samples,), optional
+        The weights of the samples, not negative. A sample of weight 0 is not there, whatever its numbers are.
     intercept : bool, default False
         Whether the last parameter is an intercept.
     rule : UpdateRule or str, default "sgd"
@@ -141,7 +147,7 @@ def extended_descent(
     ImportError
         mpmath is not installed.
     ValueError
-        Shapes that do not fit, non-finite values, an unknown rule or reduction.
+        Shapes that do not fit, non-finite values, an unknown rule or reduction, weights that are negative or all 0.
 
     Examples
     --------
@@ -160,7 +166,7 @@ def extended_descent(
         exact = _rational(value)
         return context.mpf(exact.numerator) / exact.denominator
 
-    return _descend(rounded, X, y, w0, lr, epochs, reduction, intercept, rule, hyper)
+    return _descend(rounded, X, y, w0, lr, epochs, reduction, sample_weight, intercept, rule, hyper)
 
 
 def _descend(
@@ -171,6 +177,7 @@ def _descend(
     lr: Any,
     epochs: int,
     reduction: str,
+    sample_weight: Any,
     intercept: bool,
     rule: UpdateRule | str,
     hyper: Mapping[str, Any] | None,
@@ -182,6 +189,9 @@ def _descend(
         if rule not in UPDATE_RULES:
             raise ValueError(f"there is no update rule {rule!r}: choose one of {', '.join(UPDATE_RULES)}")
         rule = UPDATE_RULES[rule]
+    weights = None if sample_weight is None else [_rational(value) for value in sample_weight]
+    if weights is not None:
+        X, y, weights = _of_positive_weight(X, y, weights)
     rows = [_row(x) + [Fraction(1)] * intercept for x in X]
     targets = [_rational(value) for value in y]
     w = [number(_rational(value)) for value in w0]
@@ -190,9 +200,11 @@ def _descend(
         width = sorted({len(row) for row in rows})
         raise ValueError(f"X has {n} samples of {width} parameters (the intercept counted); y has {len(targets)}, w0 has {len(w)} entries")
 
-    G, c, yy = _exact_moments(rows, targets)
+    G, c, yy = _exact_moments(rows, targets, weights)
     G, c, yy = [[number(value) for value in row] for row in G], [number(value) for value in c], number(yy)
-    rate, scale = number(_rational(lr)), number(Fraction(2, n) if reduction == "mean" else Fraction(2))
+    total = Fraction(n) if weights is None else sum(weights, Fraction(0))
+    rate, scale = number(_rational(lr)), number(2 / total if reduction == "mean" else Fraction(2))
+    total = number(total)
     values = rule.all_values(hyper)
     values = {name: value if isinstance(value, (bool, np.bool_)) else number(_rational(value)) for name, value in values.items()}
     slots = [tuple(number(Fraction(0)) for _ in rule.slots) for _ in parameters]
@@ -202,7 +214,7 @@ def _descend(
     for t in range(epochs + 1):
         reduced = [sum((G[j][k] * w[k] for k in parameters), -c[j]) for j in parameters]  # Xᵀ(Xw − y)
         history.w.append(w)
-        history.loss.append(sum((w[j] * (reduced[j] - c[j]) for j in parameters), yy) / n)
+        history.loss.append(sum((w[j] * (reduced[j] - c[j]) for j in parameters), yy) / total)
         if t < epochs:
             products = dict(zip(products, rule.advance(**values, **products), strict=True))
             moves = [rule.step(w[j], slots[j], scale * reduced[j], rate, t, **values, **products) for j in parameters]
@@ -210,19 +222,34 @@ def _descend(
     return history
 
 
-def _exact_moments(rows: list[list[Fraction]], targets: list[Fraction]) -> tuple[list[list[Fraction]], list[Fraction], Fraction]:
-    """Return XᵀX, Xᵀy and yᵀy; the sums run over integers, because adding fractions looks for common divisors every time."""
-    columns = [*zip(*rows, strict=True), targets]
+def _of_positive_weight(X: Any, y: Any, weights: list[Fraction]) -> tuple[list[Any], list[Any], list[Fraction]]:
+    """Return the samples that are there."""
+    X, y = list(X), list(y)
+    if not len(X) == len(y) == len(weights):
+        raise ValueError(f"X has {len(X)} samples, y has {len(y)}, sample_weight has {len(weights)}")
+    if any(weight < 0 for weight in weights) or not any(weights):
+        raise ValueError("sample_weight must not be negative, and not 0 everywhere")
+    there = [i for i, weight in enumerate(weights) if weight]
+    return [X[i] for i in there], [y[i] for i in there], [weights[i] for i in there]
+
+
+def _exact_moments(
+    rows: list[list[Fraction]], targets: list[Fraction], weights: list[Fraction] | None
+) -> tuple[list[list[Fraction]], list[Fraction], Fraction]:
+    """Return XᵀωX, Xᵀωy and yᵀωy; the sums run over integers, because adding fractions looks for common divisors every time."""
+    columns = [*zip(*rows, strict=True), targets, *([] if weights is None else [weights])]
     shared = []  # per column: its values as integers over one denominator
     for column in columns:
         denominator = int(np.lcm.reduce(np.array([value.denominator for value in column], object)))
         shared.append(([int(value * denominator) for value in column], denominator))
-    D = len(columns) - 1
+    D = len(columns) - 1 - (weights is not None)
+    omega, over_omega = ([1] * len(rows), 1) if weights is None else shared[-1]
     A = [[Fraction(0)] * (D + 1) for _ in range(D + 1)]
     for i in range(D + 1):
         for j in range(i, D + 1):
             (a, over_a), (b, over_b) = shared[i], shared[j]
-            A[i][j] = A[j][i] = Fraction(sum(p * q for p, q in zip(a, b, strict=True)), over_a * over_b)
+            total = sum(p * q * weight for p, q, weight in zip(a, b, omega, strict=True))
+            A[i][j] = A[j][i] = Fraction(total, over_a * over_b * over_omega)
     return [row[:D] for row in A[:D]], A[D][:D], A[D][D]
 
 

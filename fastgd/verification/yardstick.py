@@ -10,6 +10,14 @@
 3. Overflow: the limits of docs/arithmetic.md, section 6. Every intermediate of a step that stays below them is below Ω in any
    order of summation, hence 2⁸ (float32) or 2²⁴ (float64) away from overflow, so that torch itself is judged until there, and a
    non-finite value that appears earlier is an error: τ = inf.
+4. Weights. v = ω r takes the place of r in Xᵀr and rᵀr. A sample is rounded at most twice more on its way into the gradient (torch's
+   autograd adds (ω r)/W and (r/W) ω, we multiply s (ω r)), once more into the loss: a_{n+2} for a_n. W = Σω is itself a rounded sum of n
+   numbers of one sign: a relative error of (a_n − 2)u in the loss and, for the mean, in the gradient, which without weights, W = n, is not
+   there. Underflow in the gradient, η for each rounded product, scaled as it is scaled afterwards: torch has η/W + η + ω_i η + η per
+   sample, times |x_ij| (ω r, then ÷ W; r/W, then · ω), we have s η + η: (s + 2 + ω_i)|x_ij|η covers both. In the loss: η|r_i| + η per
+   sample, over W.
+5. Overflow with weights: the page's limits bound every residual by √Ω, every ω r and every sum by Ω. torch's r/W is bounded by neither
+   where W is tiny: s·max(1, |r_i|) ≤ Ω is asked for here.
 """
 
 from __future__ import annotations
@@ -54,7 +62,9 @@ class Truth(NamedTuple):
 class Yardstick:
     """The data of one fit in extended precision, and the constants of the arithmetic that is judged."""
 
-    def __init__(self, X: ArrayLike, y: ArrayLike, reduction: str, dtype: DTypeLike, intercept: bool) -> None:
+    def __init__(
+        self, X: ArrayLike, y: ArrayLike, reduction: str, dtype: DTypeLike, intercept: bool, sample_weight: ArrayLike | None = None
+    ) -> None:
         judged = np.dtype(dtype)
         if judged.name not in _OVERFLOW_LIMIT:
             raise ValueError(f"dtype must be float32 or float64, the precision of the arithmetic, not {judged.name}")
@@ -66,27 +76,52 @@ class Yardstick:
             data = data[:, None]
         if data.ndim != 2 or data.shape[0] == 0:
             raise ValueError(f"X must have shape (n_samples, n_features) with at least one sample, not {np.shape(X)}")
+        target = of_shape(target, data.shape[:1], "y")
+        weights = None
+        if sample_weight is not None:
+            weights = _weights(sample_weight, data.shape[0], judged)
+            data, target, weights = data[weights != 0], target[weights != 0], weights[weights != 0]
         self.n, self.d = data.shape
-        target = of_shape(target, (self.n,), "y")
         self.intercept = intercept
         self.n_parameters = self.d + intercept
         self.type = _extended_type(judged)
         self.u = self.extended(np.finfo(judged).eps)[()] / 2
         self.eta = self.extended(np.finfo(judged).smallest_subnormal)[()]
-        self.scale = self.extended(2)[()] / (self.n if reduction == "mean" else 1)
         self.limit = self.extended(_OVERFLOW_LIMIT[judged.name])[()]
         self.block = max(1, BLOCK // self.n)
+        self.weights = None if weights is None else self.extended(weights)
+        self.total = self.extended(self.n)[()] if self.weights is None else self.weights.sum()  # W
+        self.scale = self.extended(2)[()] / (self.total if reduction == "mean" else 1)
 
         # every product below runs along contiguous memory: (b, d) @ (n, d)ᵀ and (b, n) @ (d, n)ᵀ
         self.X, self.y = self.extended(data), self.extended(target)
         self.columns = np.ascontiguousarray(self.X.T)
         self.size, self.column_sizes, self.y_size = np.abs(self.X), np.abs(self.columns), np.abs(self.y)
-        self.column_sums = self._with_intercept(self.column_sizes.sum(1), self.n)
         with np.errstate(all="ignore"):
-            norms = np.sqrt(self._with_intercept((self.columns * self.columns).sum(1), self.n))
-            M = norms.max(initial=0) if np.isfinite(norms).all() and np.isfinite(self.y).all() else self.extended(np.nan)
-            self.w_limit = self.limit / np.maximum(1, self.n_parameters * M)
-            self.loss_limit = np.minimum(self.limit, (self.limit / (2 * M)) ** 2) / self.n
+            self._set_underflow()
+            self._set_limits()
+        self.sum_growth = growth(self.n if self.weights is None else self.n + 2)
+        self.total_error = 0 if self.weights is None else (growth(self.n) - 2) * self.u  # relative, of W (note 4)
+        self.scale_error = self.total_error if reduction == "mean" else 0
+
+    def _set_underflow(self) -> None:
+        """Set what multiplies η in |δg|, (D,), but for the 2η of the sum: notes 2 and 4."""
+        if self.weights is None:
+            self.underflow = max(1, self.scale) * (self._with_intercept(self.column_sizes.sum(1), self.n) + self.n)
+        else:
+            per_sample = self.scale + 2 + self.weights
+            self.underflow = self._with_intercept(self.column_sizes @ per_sample, per_sample.sum()) + max(1, self.scale) * self.n
+
+    def _set_limits(self) -> None:
+        """Set the limits of docs/arithmetic.md, section 6."""
+        weights = np.ones(1, self.type) if self.weights is None else self.weights
+        lowest, highest = np.minimum(1, weights.min()), np.maximum(1, weights.max())
+        squares = self.columns * self.columns
+        norms = np.sqrt(self._with_intercept(squares.sum(1) if self.weights is None else squares @ weights, self.total))
+        known = np.isfinite(norms).all() and np.isfinite(self.y).all() and self.total <= self.limit
+        M = norms.max(initial=0) if known else self.extended(np.nan)
+        self.w_limit = self.limit / np.maximum(1, self.n_parameters * M / np.sqrt(lowest))
+        self.loss_limit = np.minimum(self.limit * lowest / highest, (self.limit * lowest / (2 * M)) ** 2) / self.total
 
     def extended(self, values: ArrayLike) -> Array:
         """Return the values in extended precision (a copy)."""
@@ -103,25 +138,30 @@ class Yardstick:
 
     def measure(self, w: Array) -> Truth:
         """Evaluate residual, loss and gradient, and their bounds, at w (b, D)."""
-        n, u, eta, s = self.n, self.u, self.eta, self.scale
-        a_n, a_d = growth(n), growth(self.n_parameters)
+        u, eta, s = self.u, self.eta, self.scale
+        a_n, a_d = self.sum_growth, growth(self.n_parameters)
         slopes, size = w[:, : self.d], np.abs(w)
         constant = w[:, self.d :] if self.intercept else 0
         r = slopes @ self.X.T + constant - self.y  # (b, n)
         r_size = np.abs(r)
         reach = size[:, : self.d] @ self.size.T + (np.abs(constant) if self.intercept else 0)  # |x_i||w|
         delta = u * (a_d * reach + self.y_size + r_size) + (self.n_parameters + 2) * eta
-        gradient = s * self._transposed(r, self.columns)
+        v, v_size, v_delta = (part if self.weights is None else self.weights * part for part in (r, r_size, delta))
+        gradient = s * self._transposed(v, self.columns)
         gradient_error = (
-            s * self._transposed(delta + a_n * u * r_size, self.column_sizes)
-            + max(1, s) * (self.column_sums + n) * eta
-            + 3 * u * np.abs(gradient)
+            s * self._transposed(v_delta + a_n * u * v_size, self.column_sizes)
+            + self.underflow * eta
+            + (3 * u + self.scale_error) * np.abs(gradient)
             + 2 * eta
         )
-        rr = _dot(r, r)
-        loss = rr / n
-        loss_error = (2 * _dot(r_size, delta) + _dot(delta, delta) + (a_n + 2) * u * rr) / n + 2 * u * loss + 2 * eta
+        rr = _dot(v, r)
+        loss = rr / self.total
+        loss_error = (2 * _dot(v_size, delta) + _dot(v_delta, delta) + (a_n + 2) * u * rr) / self.total
+        loss_error = loss_error + (2 * u + self.total_error) * loss + 2 * eta
         inside = (size <= self.w_limit).all(1) & (loss <= self.loss_limit)
+        if self.weights is not None:
+            loss_error += (r_size.sum(1) + self.n) * eta / self.total
+            inside &= s * np.maximum(1, r_size.max(1)) <= self.limit
         return Truth(w, gradient, gradient_error, loss, loss_error, inside)
 
     def shares(self, w: Array, w_next: Array, loss: Array, lr: Array, held_higher: bool) -> tuple[Array, Array]:
@@ -143,15 +183,16 @@ class Yardstick:
                 yield start + i, Truth(*(part[i : i + 1] for part in rows))
 
     def second_moments(self) -> Array:
-        """Return G = XᵀX (D, D), the ones of an intercept included."""
+        """Return G = Σ ω_i x_i x_iᵀ (D, D), the ones of an intercept included."""
         G = np.empty((self.n_parameters,) * 2, self.type)
-        G[: self.d, : self.d] = self.columns @ self.columns.T
+        columns = self.columns if self.weights is None else self.columns * self.weights
+        G[: self.d, : self.d] = columns @ self.columns.T
         if self.intercept:
-            G[self.d, : self.d] = G[: self.d, self.d] = self.columns.sum(1)
-            G[self.d, self.d] = self.n
+            G[self.d, : self.d] = G[: self.d, self.d] = columns.sum(1)
+            G[self.d, self.d] = self.total
         return G
 
-    def _with_intercept(self, of_features: Array, of_ones: float) -> Array:
+    def _with_intercept(self, of_features: Array, of_ones: Any) -> Array:
         return np.append(of_features, self.extended(of_ones)) if self.intercept else of_features
 
     def _transposed(self, r: Array, columns: Array) -> Array:  # (b, n) times (n, D)
@@ -170,6 +211,17 @@ def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
             "Judge float32 arithmetic, or run the verification on x86-64 Linux"
         )
     return np.longdouble
+
+
+def _weights(sample_weight: ArrayLike, n: int, judged: np.dtype[Any]) -> Array:
+    """Return the weights (n,) as the arithmetic saw them."""
+    with np.errstate(over="ignore"):
+        weights = of_shape(np.asarray(sample_weight).astype(judged), (n,), "sample_weight")
+    if (weights < 0).any():
+        raise ValueError(f"sample_weight must not be negative: sample {int(np.argmax(weights < 0))} has {weights.min()}")
+    if not (weights != 0).any():
+        raise ValueError(f"sample_weight must leave at least one sample: all {n} weights are 0 in {judged.name}")
+    return weights
 
 
 def growth(n: int) -> float:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..chunk import MOMENTS, Chunk
+from ..chunk import MOMENTS, Chunk, Samples
 from ..update_rules import UPDATE_RULES
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
-from .moments import RANGE, compress, join
-from .solving import solve
+from .doubled import LOWEST_EXPONENT
+from .moments import RANGE, W_EXPONENT, W_HIGH, W_LARGEST, W_LEAST, compress, join
+from .samples import FINE, NEGATIVE, NOT_FINITE, keep
+from .solving import solve as _solve
 
 _prepared: set[tuple[str, np.dtype]] = set()
 
@@ -25,29 +27,38 @@ class Moments:
 
     gram: np.ndarray  # (n_gram, planes, D(D+1)/2) float64; planes: 1 for float32 data, 2 (hi, lo) for float64 data
     gram_exponents: np.ndarray  # (n_gram, D+1) int64; the last is not used
+    weighing: np.ndarray  # (n_gram, 5) float64: W, W′, k_ω, the least and the largest weight
     target: np.ndarray  # (n_target, planes, D+1) float64: XᵀY and yᵀy
     exponents: np.ndarray  # (n_target, D+1) int64
 
     @classmethod
     def empty(cls, n_gram: int, n_target: int, n_parameters: int, dtype: np.dtype) -> Moments:
-        """Room for so many records."""
+        """Room for so many records; the weights are those of no weights."""
         planes = 1 if dtype == np.float32 else 2
         return cls(
             np.empty((n_gram, planes, n_parameters * (n_parameters + 1) // 2)),
             np.empty((n_gram, n_parameters + 1), np.int64),
+            no_weighing(n_gram),
             np.empty((n_target, planes, n_parameters + 1)),
             np.empty((n_target, n_parameters + 1), np.int64),
         )
 
     def finite_gram(self) -> np.ndarray:
         """(n_gram,) bool: whether the features of each record are finite."""
-        size = self.exponents.shape[1] - 1
+        size = self.gram_exponents.shape[1] - 1
         diagonal = [j * (j + 1) // 2 + j for j in range(size)]
         return np.isfinite(self.gram[:, 0, diagonal]).all(axis=1)
 
     def finite_target(self) -> np.ndarray:
         """(n_target,) bool: whether y of each record is finite."""
         return np.isfinite(self.target[:, 0, -1])
+
+    def curvature(self, gram_index: np.ndarray, eigenvalues: np.ndarray, of_the_sum: bool) -> np.ndarray:
+        """s·λ_max of fits with these records: the largest eigenvalue of the Hessian of the loss (docs/arithmetic.md, section 5)."""
+        weighing = self.weighing[gram_index]
+        with np.errstate(all="ignore"):  # no sample may have stayed
+            scales = np.ldexp(2.0, weighing[:, W_EXPONENT].astype(np.int64)) if of_the_sum else 2.0 / weighing[:, W_HIGH]
+            return scales * eigenvalues[gram_index]
 
     def largest_eigenvalues(self, first: int, stop: int, cancel: np.ndarray) -> np.ndarray:
         """(stop - first,) float64: λ_max of XᵀX of Gram records first … stop-1."""
@@ -64,28 +75,92 @@ def read_only(array: np.ndarray) -> np.ndarray:
     return view
 
 
-def compress_fits(X, y, x_index, y_index, intercept, moments: Moments, cancel) -> None:
+def no_weighing(count: int) -> np.ndarray:
+    """Rows of `Moments.weighing` before the moments are known, without weights."""
+    weighing = np.zeros((count, 5))
+    weighing[:, [W_LEAST, W_LARGEST]] = 1.0
+    return weighing
+
+
+def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(flat, steps): the memory that an array spans, from its lowest address, and its steps in numbers; see samples.py."""
+    steps = np.zeros(1 + array.ndim, np.int64)
+    if array.flags.c_contiguous:
+        size = 1
+        for axis in range(array.ndim, 0, -1):
+            steps[axis] = size
+            size *= array.shape[axis - 1]
+        return array.reshape(-1), steps
+    steps[1:] = np.array(array.strides) // array.itemsize
+    reach = steps[1:] * (np.array(array.shape) - 1)
+    first = tuple(n - 1 if step < 0 else 0 for n, step in zip(array.shape, steps[1:], strict=True))  # of the lowest address
+    lowest = array[tuple(slice(i, i + 1) for i in first)]
+    steps[0] = -reach[reach < 0].sum()
+    span = int(np.abs(reach).sum()) + 1
+    return read_only(np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))), steps
+
+
+def _data(samples: Samples) -> tuple[np.ndarray, ...]:
+    """The data as the kernels take them."""
+    return (*_flat(samples.X), *_flat(samples.y), *_flat(samples.weights))
+
+
+def find_kept(samples: Samples, omit: bool, look: bool, cancel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out the samples of weight 0, with `look` those that are not finite: (faults, spread) of the fits; see samples.py.
+
+    Fills `kept`, `kept_index` and `n_used` of the samples.
+    """
+    m, n = len(samples.n_used), samples.X.shape[1]
+    kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
+    index = (samples.x_index, samples.y_index, samples.weight_index)
+    keep(_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
+    lost = samples.n_used < n
+    if lost.any():
+        samples.kept, samples.kept_index = kept, np.where(lost, np.arange(m), -1)
+    return faults, spread
+
+
+def weigh(moments: Moments, spread: np.ndarray) -> None:
+    """Enter the least and the largest weight of each Gram record, before its moments are made."""
+    moments.weighing[:, W_LEAST], moments.weighing[:, W_LARGEST] = spread[:, 0], spread[:, 1]
+    if moments.gram.shape[1] == 2:  # float64 data
+        moments.weighing[:, W_EXPONENT] = np.maximum(np.frexp(spread[:, 1])[1] - 1, LOWEST_EXPONENT)
+
+
+def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> None:
     """Moments of whole fits, each with its own X and y, into the first records."""
-    starts, stops = np.zeros(len(x_index), np.int64), np.full(len(x_index), X.shape[1], np.int64)
-    compress(X, y, x_index, y_index, starts, stops, intercept, moments.gram, moments.target, moments.exponents, cancel)
+    starts = np.zeros(len(samples.n_used), np.int64)
+    compress_items(samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel)
     moments.gram_exponents[:] = moments.exponents
 
 
-def compress_range(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel) -> None:
-    """Moments of ranges of samples, each a power of two times RANGE long: see moments.py.
+def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> None:
+    """Moments of ranges of the samples that stay, each a power of two times RANGE long, starting at a multiple of that: see moments.py.
 
-    A range starts at a multiple of its length. Pass a `gram` or a `target` of length 0 to leave it out.
+    Pass a `gram` or a `target` of length 0 to leave it out.
     """
-    compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel)
+    index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
+    compress(_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
 
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
+    index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
     _descend(
-        chunk.X, chunk.y, chunk.x_index, chunk.y_index, chunk.intercept, chunk.reduction == "sum", chunk.rule.code, chunk.lr, chunk.hyper,
-        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents,
-        chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status,
+        _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, chunk.lr,
+        chunk.hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents,
+        moments.weighing, chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status,
         chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss, cancel, progress,
+    )  # fmt: skip
+
+
+def solve(
+    moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, algorithm, cancel, progress
+) -> None:
+    """Minimisers from moments: see solving.py."""
+    _solve(
+        moments.gram, moments.gram_exponents, gram_index, moments.target, moments.exponents, target_index, decay, places, moments.weighing,
+        of_the_sum, w, loss, condition, algorithm, cancel, progress,
     )  # fmt: skip
 
 
@@ -93,12 +168,13 @@ def prepare(dtype: np.dtype) -> None:
     """Load the kernels for a dtype from the disk cache, or compile them: once per process, by running one sample."""
     if ("descend", dtype) in _prepared:
         return
-    X, y, moments, cancel, counter = _compress_one(dtype)
+    samples, moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.ones((1, 1))
     moments.largest_eigenvalues(0, 1, cancel)
     rule = UPDATE_RULES["sgd"]
     chunk = Chunk(
-        X, y, one, one, False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
+        samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
+        False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
         np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
         np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
         np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
@@ -111,24 +187,38 @@ def prepare_solve(dtype: np.dtype) -> None:
     """The same for `solve`."""
     if ("solve", dtype) in _prepared:
         return
-    _, _, moments, cancel, counter = _compress_one(dtype)
+    _, moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.zeros(1)
-    code = np.zeros(1, np.int8)
-    solve(
-        moments.gram, moments.gram_exponents, one, moments.target, moments.exponents, one, m, one, 1, False,
-        m[:, None], m, m, code, cancel, counter,
-    )  # fmt: skip
+    solve(moments, one, one, m, one, False, m[:, None], m, m, np.zeros(1, np.int8), cancel, counter)
     _prepared.add(("solve", dtype))
 
 
-def _compress_one(dtype: np.dtype) -> tuple[np.ndarray, np.ndarray, Moments, np.ndarray, np.ndarray]:
-    """The moments of one sample, X, y = 1: (X, y, moments, cancel, counter)."""
+def _compress_one(dtype: np.dtype) -> tuple[Samples, Moments, np.ndarray, np.ndarray]:
+    """The moments of one sample, X, y = 1: (samples, moments, cancel, counter)."""
     one = np.zeros(1, np.int64)
-    X, y = read_only(np.ones((1, 1, 1), dtype)), read_only(np.ones((1, 1), dtype))
+    X, y, weights = (read_only(np.ones(shape, dtype)) for shape in ((1, 1, 1), (1, 1), (0, 1)))
+    samples = Samples(X, y, one, one, weights, one, np.empty((0, 1), np.int32), one - 1, one + 1)
     moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
-    compress_fits(X, y, one, one, False, moments, cancel)
-    join(moments.gram, moments.target, moments.exponents)
-    return X, y, moments, cancel, counter
+    compress_fits(samples, False, moments, cancel)
+    join(moments.gram, moments.target, moments.exponents, moments.weighing, 1)
+    return samples, moments, cancel, counter
 
 
-__all__ = ["RANGE", "Moments", "compress_fits", "compress_range", "descend", "join", "prepare", "prepare_solve", "read_only", "solve"]
+__all__ = [
+    "FINE",
+    "NEGATIVE",
+    "NOT_FINITE",
+    "RANGE",
+    "Moments",
+    "compress_fits",
+    "compress_items",
+    "descend",
+    "find_kept",
+    "join",
+    "no_weighing",
+    "prepare",
+    "prepare_solve",
+    "read_only",
+    "solve",
+    "weigh",
+]

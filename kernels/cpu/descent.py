@@ -15,11 +15,12 @@ import math
 
 import numpy as np
 
-from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
+from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
 from .compiling import copy, inlined, kernel, part
 from .doubled import scale
-from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile
-from .moments import CHUNK
+from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from .moments import CHUNK, W_EXPONENT, W_HIGH, W_LARGEST, W_LEAST, W_LOW
+from .samples import where_of
 from .update import update
 from .vectors import LANES, fma, raised
 
@@ -38,13 +39,18 @@ def _unpack(packed, size, matrix):
 
 
 @part
-def _limits(gram, exponents, size, n, limit):
+def _limits(gram, exponents, size, weighing, limit):
     """Largest |w| and loss for which no intermediate result of torch's arithmetic can overflow."""
+    power = np.int64(weighing[W_EXPONENT])
+    least, most = min(1.0, weighing[W_LEAST]), max(1.0, weighing[W_LARGEST])
+    total = scale(weighing[W_HIGH], power)
+    if not total <= limit:
+        return -1.0, -1.0
     largest = 0.0
     for j in range(size):
-        largest = max(largest, scale(math.sqrt(gram[j, j]), exponents[j]))
-    ratio = limit / (2.0 * largest)
-    return limit / max(1.0, size * largest), min(limit, ratio * ratio) / n
+        largest = max(largest, scale(math.sqrt(scale(gram[j, j], power)), exponents[j]))
+    ratio = (limit * least) / (2.0 * largest)
+    return limit / max(1.0, (size * largest) / math.sqrt(least)), min((limit * least) / most, ratio * ratio) / total
 
 
 @inlined
@@ -96,25 +102,27 @@ def _has_converged(epoch, previous, loss, tol):
 
 @kernel
 def descend(
-    X, y, x_index, y_index, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
-    gram, gram_index, target, target_index, exponents,
+    data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, cancel, progress,
 ):  # fmt: skip
-    """Run every fit of a chunk. Shapes as in kernels/chunk.py; moments as `compress` writes them.
+    """Run every fit of a chunk. data, index: samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress` writes them.
 
-    gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target.
+    gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target, weighing to
+    gram.
     """
-    n, d = X.shape[1], X.shape[2]
     size = w.shape[1]
     n_slots = slots.shape[1]
-    number = X.dtype.type
-    doubled = X.itemsize == 8
+    dtype = data[0].dtype
+    number = dtype.type
+    doubled = data[0].itemsize == 8
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch of the moments: float64
-    any_moments = False
-    for f in range(len(x_index)):
+    any_moments, most_used = False, 1
+    for f in range(len(n_used)):
         any_moments = any_moments or algorithm[f] == MOMENTS
+        most_used = max(most_used, n_used[f])
     side = size if any_moments else 0
     matrix, low_matrix = np.empty((side, side)), np.empty((side, side))
     powers = np.zeros(size + 1, np.int64)  # stay 0 for float32 data
@@ -122,20 +130,22 @@ def descend(
     state, next_state = np.empty(size), np.empty(size)
     slot, next_slot = np.empty((n_slots, size)), np.zeros((n_slots, size))
     product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])  # of the fit at hand, for both algorithms
-    factor = 2.0 if reduction_sum else 2.0 / n
-    low_factor = 0.0 if reduction_sum else fma(-factor, float(n), 2.0) / n
+    factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
     # scratch of the stream: the data's dtype, allocated when first needed
-    tile, stride = np.empty(0, X.dtype), min(CHUNK, (n + LANES - 1) // LANES * LANES)
-    lanes = np.empty(size * LANES, X.dtype)
-    parts = np.empty(((n + CHUNK - 1) // CHUNK, size + 1), X.dtype)
-    stream_gradient = np.empty(size, X.dtype)
-    stream_state, next_stream_state = np.empty(size, X.dtype), np.empty(size, X.dtype)
-    stream_slot, next_stream_slot = np.empty((n_slots, size), X.dtype), np.zeros((n_slots, size), X.dtype)
-    stream_factor = number(2) if reduction_sum else number(2) / number(n)
+    tile, stride = np.empty(0, dtype), min(CHUNK, (most_used + LANES - 1) // LANES * LANES)
+    lanes = np.empty(size * LANES, dtype)
+    parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
+    stream_gradient = np.empty(size, dtype)
+    stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
+    stream_slot, next_stream_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
     unpacked = -1
-    for f in range(len(x_index)):
+    for f in range(len(n_used)):
         if raised(cancel):
             return
+        if status[f] == TOO_FEW_SAMPLES:
+            progress[0] += epochs
+            continue
+        n = n_used[f]
         last = 0 if status[f] == CONVERGED else epochs
         outcome = status[f]
         epoch, row, reported = 0, 0, 0
@@ -153,13 +163,19 @@ def descend(
                 _unpack(gram[unpacked, 0], size, matrix)
                 if doubled:
                     _unpack(gram[unpacked, 1], size, low_matrix)
+                total_weight = weighing[unpacked, W_HIGH]
+                if reduction_sum:
+                    shift = np.int64(weighing[unpacked, W_EXPONENT])
+                else:
+                    factor = 2.0 / total_weight
+                    low_factor = fma(-factor, weighing[unpacked, W_LOW], fma(-factor, total_weight, 2.0)) / total_weight
             if doubled:
                 copy(exponents[record], powers)
                 if target[record, 0, size] == 0.0:
                     powers[size] = 0  # y = 0 has no scale of its own
             targets = target[record, 0]
             low_targets = target[record, target.shape[1] - 1]
-            w_limit, loss_limit = _limits(matrix, powers, size, n, limit)
+            w_limit, loss_limit = _limits(matrix, powers, size, weighing[unpacked], limit)
             while not finished:
                 if epoch % POLL == POLL - 1:
                     if raised(cancel):
@@ -168,10 +184,10 @@ def descend(
                     reported = epoch
                 if doubled:
                     exact_loss = evaluate_moments_doubled(
-                        matrix, low_matrix, targets, low_targets, powers, float(n), factor, low_factor, state, scratch, gradient
+                        matrix, low_matrix, targets, low_targets, powers, total_weight, factor, low_factor, shift, state, scratch, gradient
                     )
                 else:
-                    exact_loss = evaluate_moments(matrix, targets, float(n), factor, state, scratch, gradient)
+                    exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient)
                 if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
@@ -200,11 +216,14 @@ def descend(
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
-                tile = np.empty((d + 1) * stride, X.dtype)
+                tile = np.empty((d + 2) * stride, dtype)
             _take_over(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
+            where = where_of(data, index, f)
             if one_chunk:
-                fill_stream_tile(tile, stride, X, y, x_index[f], y_index[f], 0, n)
+                fill_stream_tile(tile, stride, data, where, d, 0, n)
+            stream_weight = sum_weights(data, where, n, lanes, parts)
+            stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
             while not finished:
                 if raised(cancel):
@@ -213,20 +232,9 @@ def descend(
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
-                    tile,
-                    stride,
-                    one_chunk,
-                    X,
-                    y,
-                    x_index[f],
-                    y_index[f],
-                    intercept,
-                    stream_state,
-                    stream_factor,
-                    lanes,
-                    parts,
+                    tile, stride, one_chunk, data, where, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
                     stream_gradient,
-                )
+                )  # fmt: skip
                 loss = loss if row_is_done else stream_loss
                 if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
                     first_bad = epoch

@@ -5,14 +5,15 @@ from __future__ import annotations
 from .compiling import inlined, part
 from .doubled import dd_add, scale, two_sum
 from .moments import CHUNK
+from .samples import place_of
 from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multiply, negate, store
 
-# 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), y last, padded with zeros to whole groups of 32
-#    lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
+# 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
+#    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
 
 
 @inlined
-def evaluate_moments(gram, target, n, factor, w, residual, gradient):
+def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
     """float32 data: gram (D, D), target (D+1,) = [c, yy], all float64. Fills the gradient, returns the loss."""
     size = len(w)
     for j in range(size):
@@ -26,12 +27,17 @@ def evaluate_moments(gram, target, n, factor, w, residual, gradient):
         loss = fma(w[j], residual[j] - target[j], loss)
     if loss < 0.0:
         loss = 0.0
-    return loss / n
+    return loss / total_weight
 
 
 @inlined
-def evaluate_moments_doubled(gram, low_gram, target, low_target, exponents, n, factor, low_factor, w, scaled, gradient):
-    """float64 data: scaled moments in double-double. `scaled` (D,) is scratch. Fills the gradient, returns the loss."""
+def evaluate_moments_doubled(
+    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient
+):  # fmt: skip
+    """float64 data: scaled moments in double-double; 2^shift belongs to the factor. Fills the gradient, returns the loss.
+
+    `scaled` (D,) is scratch.
+    """
     size = len(w)
     exponent_y = exponents[size]
     for k in range(size):
@@ -50,7 +56,7 @@ def evaluate_moments_doubled(gram, low_gram, target, low_target, exponents, n, f
         q = fma(total, factor, -p)
         q = fma(low, factor, q)
         q = fma(total, low_factor, q)
-        gradient[j] = scale(p + q, exponents[j] + exponent_y)
+        gradient[j] = scale(p + q, exponents[j] + exponent_y + shift)
         total, low = dd_add(total, low, -target[j], -low_target[j])
         p = total * scaled[j]
         q = fma(total, scaled[j], -p)
@@ -60,26 +66,33 @@ def evaluate_moments_doubled(gram, low_gram, target, low_target, exponents, n, f
     result = loss + low_loss
     if result < 0.0:
         result = 0.0
-    return scale(result / n, 2 * exponent_y)
+    return scale(result / total_weight, 2 * exponent_y)
 
 
 @part
-def fill_stream_tile(tile, stride, X, y, item, target_item, first, rows):
-    """Samples first … first+rows-1, feature-major; see 1."""
-    d = X.shape[2]
+def fill_stream_tile(tile, stride, data, where, d, first, rows):
+    """Samples first … first+rows-1 of those that stay, feature-major; see 1. where: samples.where_of."""
+    X, x_steps, y, y_steps, weights, w_steps = data
+    x_base, y_base, w_base, row, masked = where
     zero = X.dtype.type(0)
+    count = d + 1
     for i in range(rows):
+        place = place_of(first + i, row, masked)
         for k in range(d):
-            tile[k * stride + i] = X[item, first + i, k]
-        tile[d * stride + i] = y[target_item, first + i]
+            tile[k * stride + i] = X[x_base + place * x_steps[2] + k * x_steps[3]]
+        tile[d * stride + i] = y[y_base + place * y_steps[2]]
+    if len(weights):
+        count = d + 2
+        for i in range(rows):
+            tile[(d + 1) * stride + i] = weights[w_base + place_of(first + i, row, masked) * w_steps[2]]
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
-        for k in range(d + 1):
+        for k in range(count):
             tile[k * stride + i] = zero
 
 
 @part
-def _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, sums):
-    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · r, Σ r²]. lanes ((D)·32,) is scratch."""
+def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, lanes, sums):
+    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v r], v = r or weight · r. lanes ((D)·32,) is scratch."""
     size = len(w)
     lanes[:] = w.dtype.type(0)
     squares = fill(w.dtype.type(0))
@@ -90,8 +103,11 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, sums):
             residual = fma(load(tile, k * stride + first), fill(w[k]), residual)
         if intercept:
             residual = add(residual, fill(w[d]))
-        squares = keep_first(count, fma(residual, residual, squares), squares)
-        scaled = multiply(fill(factor), residual)
+        weighed = residual
+        if weighted:
+            weighed = multiply(load(tile, (d + 1) * stride + first), residual)
+        squares = keep_first(count, fma(weighed, residual, squares), squares)
+        scaled = multiply(fill(factor), weighed)
         for j in range(d):
             before = load(lanes, j * LANES)
             store(lanes, j * LANES, keep_first(count, fma(load(tile, j * stride + first), scaled, before), before))
@@ -104,25 +120,52 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, sums):
 
 
 @part
-def evaluate_stream(tile, stride, tile_is_filled, X, y, item, target_item, intercept, w, factor, lanes, parts, gradient):
+def add_pairwise(parts, count, size):
+    """The sum of rows 0 … count-1 of the first `size` columns, neighbour with neighbour, into row 0."""
+    while count > 1:
+        pairs = count // 2
+        for p in range(pairs):
+            for j in range(size):
+                parts[p, j] = parts[2 * p, j] + parts[2 * p + 1, j]
+        if count % 2:
+            for j in range(size):
+                parts[pairs, j] = parts[count - 1, j]
+            pairs += 1
+        count = pairs
+
+
+@part
+def sum_weights(data, where, n, lanes, parts):
+    """Σ weight in the data's dtype; n as a number of it where there are no weights. lanes (≥ 32,) and parts (chunks, …) are scratch."""
+    weights, w_steps = data[4], data[5]
+    w_base, row, masked = where[2], where[3], where[4]
+    number = lanes.dtype.type
+    if len(weights) == 0:
+        return number(n)
+    count = (n + CHUNK - 1) // CHUNK
+    for chunk in range(count):
+        for lane in range(LANES):
+            lanes[lane] = number(0)
+        for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+            lanes[i % LANES] += weights[w_base + place_of(i, row, masked) * w_steps[2]]
+        parts[chunk, 0] = butterfly(load(lanes, 0))
+    add_pairwise(parts, count, 1)
+    return parts[0, 0]
+
+
+@part
+def evaluate_stream(
+    tile, stride, tile_is_filled, data, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+):  # fmt: skip
     """Loss and gradient in one pass over the samples, in their dtype. parts (chunks, D+1) is scratch."""
-    n, d = X.shape[1], X.shape[2]
     size = len(w)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, stride, X, y, item, target_item, chunk * CHUNK, rows)
-        _evaluate_chunk(tile, stride, rows, d, intercept, w, factor, lanes, parts[chunk])
-    while count > 1:
-        pairs = count // 2
-        for p in range(pairs):
-            for j in range(size + 1):
-                parts[p, j] = parts[2 * p, j] + parts[2 * p + 1, j]
-        if count % 2:
-            parts[pairs] = parts[count - 1]
-            pairs += 1
-        count = pairs
+            fill_stream_tile(tile, stride, data, where, d, chunk * CHUNK, rows)
+        _evaluate_chunk(tile, stride, rows, d, intercept, len(data[4]) > 0, w, factor, lanes, parts[chunk])
+    add_pairwise(parts, count, size + 1)
     for j in range(size):
         gradient[j] = parts[0, j]
-    return parts[0, size] / w.dtype.type(n)
+    return parts[0, size] / total_weight

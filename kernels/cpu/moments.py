@@ -7,6 +7,9 @@
    So the Gram matrix comes first and [c, yy] are the last D + 1: each is computed alone when the other is shared.
 3. Blocks of 512 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
    for a block. Padding with zeros is exact here: no lane can hold -0.
+4. With weights a second tile holds the columns times the weights (for float64 data a third one the errors of these products): of a pair of
+   columns the first is taken from there. A tile is (columns, BLOCK), flat; the weights are the column after y.
+5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least and the largest weight. k_ω is given.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 
 from .compiling import copy, kernel, part
 from .doubled import dd_add, exponent_of, pow2, two_sum, two_sum_lanes
+from .samples import place_of, where_of
 from .vectors import LANES, add, butterfly, fma, load, multiply, negate, raised, store
 
 CHUNK = 4096  # samples; part of the specification
@@ -23,28 +27,49 @@ MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): wi
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
+W_HIGH, W_LOW, W_EXPONENT, W_LEAST, W_LARGEST = range(5)  # columns of `weighing`
+
+
 @part
-def _fill_tile(tile, rows, X, y, item, target_item, first, intercept, factor):
-    """Copy samples first … first+rows-1 to tile (Z·BLOCK, feature-major), times a factor per column; pad to whole groups of lanes."""
-    d = X.shape[2]
+def _fill_tile(tile, rows, data, where, first, d, intercept, factor):
+    """Copy samples first … first+rows-1 to the tile, times a factor per column; pad to whole groups of lanes."""
+    X, x_steps, y, y_steps, weights, w_steps = data
+    x_base, y_base, w_base, row, masked = where
+    last = d + 1 if intercept else d
     for i in range(rows):
+        place = place_of(first + i, row, masked)
+        start = x_base + place * x_steps[2]
         for j in range(d):
-            tile[j * BLOCK + i] = np.float64(X[item, first + i, j]) * factor[j]
-    last = d
+            tile[j * BLOCK + i] = np.float64(X[start + j * x_steps[3]]) * factor[j]
+        tile[last * BLOCK + i] = np.float64(y[y_base + place * y_steps[2]]) * factor[last]
     if intercept:
         for i in range(rows):
             tile[d * BLOCK + i] = 1.0
-        last = d + 1
-    for i in range(rows):
-        tile[last * BLOCK + i] = np.float64(y[target_item, first + i]) * factor[last]
-    padded = (rows + LANES - 1) // LANES * LANES
-    for i in range(rows, padded):
-        for j in range(last + 1):
+    count = last + 1
+    if len(weights):
+        for i in range(rows):
+            tile[count * BLOCK + i] = np.float64(weights[w_base + place_of(first + i, row, masked) * w_steps[2]]) * factor[count]
+        count += 1
+    for i in range(rows, (rows + LANES - 1) // LANES * LANES):
+        for j in range(count):
             tile[j * BLOCK + i] = 0.0
 
 
 @part
-def _multiply_block(tile, groups, first_column, last_column, lanes):
+def _weigh_tile(tile, groups, n_columns, weighted, low_weighted, doubled):
+    """The columns times the weights, and for float64 data the errors of the products."""
+    for j in range(n_columns):
+        for g in range(groups):
+            weight = load(tile, n_columns * BLOCK + g * LANES)
+            value = load(tile, j * BLOCK + g * LANES)
+            product = multiply(weight, value)
+            store(weighted, j * BLOCK + g * LANES, product)
+            if doubled:
+                store(low_weighted, j * BLOCK + g * LANES, fma(weight, value, negate(product)))
+
+
+@part
+def _multiply_block(left, tile, groups, first_column, last_column, lanes):
     """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column: float64 sums."""
     pair = -LANES
     for j in range(first_column, last_column):
@@ -52,13 +77,13 @@ def _multiply_block(tile, groups, first_column, last_column, lanes):
             pair += LANES
             total = load(lanes, pair)
             for g in range(groups):
-                total = fma(load(tile, i * BLOCK + g * LANES), load(tile, j * BLOCK + g * LANES), total)
+                total = fma(load(left, i * BLOCK + g * LANES), load(tile, j * BLOCK + g * LANES), total)
             store(lanes, pair, total)
 
 
 @part
-def _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_lanes):
-    """The same as compensated dot products (Ogita, Rump, Oishi 2005)."""
+def _multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes):
+    """The same as compensated dot products (Ogita, Rump, Oishi 2005); the left columns have low parts where they are weighted."""
     pair = -LANES
     for j in range(first_column, last_column):
         for i in range(j + 1):
@@ -66,14 +91,30 @@ def _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_
             total = load(lanes, pair)
             low = load(low_lanes, pair)
             for g in range(groups):
-                a = load(tile, i * BLOCK + g * LANES)
+                a = load(left, i * BLOCK + g * LANES)
                 b = load(tile, j * BLOCK + g * LANES)
                 product = multiply(a, b)
                 error = fma(a, b, negate(product))
+                if weighted:
+                    error = fma(load(low_left, i * BLOCK + g * LANES), b, error)
                 total, lost = two_sum_lanes(total, product)
                 low = add(low, add(lost, error))
             store(lanes, pair, total)
             store(low_lanes, pair, low)
+
+
+@part
+def _sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled):
+    """Add one block of weights to their lanes, which stand before those of the pairs."""
+    total = load(lanes, 0)
+    for g in range(groups):
+        weight = load(tile, n_columns * BLOCK + g * LANES)
+        if doubled:
+            total, lost = two_sum_lanes(total, weight)
+            store(low_lanes, 0, add(load(low_lanes, 0), lost))
+        else:
+            total = add(total, weight)
+    store(lanes, 0, total)
 
 
 @part
@@ -112,21 +153,26 @@ def _add_parts(parts, low_parts, exponents, left, right, result, n_columns, doub
                 (low_parts[right, entry] * right_factor[i]) * right_factor[j],
             )
             entry += 1
+    parts[result, entry], low_parts[result, entry] = dd_add(
+        parts[left, entry], low_parts[left, entry], parts[right, entry], low_parts[right, entry]
+    )  # the sum of the weights
 
 
 @part
-def _exponents_of_chunk(X, y, item, target_item, start, stop, intercept, exponents, factor):
+def _exponents_of_chunk(data, where, start, stop, d, intercept, exponents, factor):
     """Each column's exponent over the samples start … stop-1, and the factor that scales it into [1, 2)."""
-    d = X.shape[2]
+    X, x_steps, y, y_steps = data[:4]
+    x_base, y_base, row, masked = where[0], where[1], where[3], where[4]
     for j in range(d):
         factor[j] = 0.0
     largest = 0.0
     for i in range(start, stop):
+        place = place_of(i, row, masked)
         for j in range(d):
-            size = abs(np.float64(X[item, i, j]))
+            size = abs(np.float64(X[x_base + place * x_steps[2] + j * x_steps[3]]))
             if size > factor[j]:
                 factor[j] = size
-        size = abs(np.float64(y[target_item, i]))
+        size = abs(np.float64(y[y_base + place * y_steps[2]]))
         if size > largest:
             largest = size
     last = d
@@ -140,62 +186,82 @@ def _exponents_of_chunk(X, y, item, target_item, start, stop, intercept, exponen
 
 
 @part
-def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, doubled):
+def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, weighing, doubled):
     """Part 0 of the scratch becomes the item's record."""
+    n_entries = n_gram + exponents.shape[1]
+    weighing[item, W_HIGH] = parts[0, n_entries]
+    weighing[item, W_LOW] = low_parts[0, n_entries] if doubled else 0.0
     if gram.shape[0]:
         copy(parts[0, :n_gram], gram[item, 0])
         if doubled:
             copy(low_parts[0, :n_gram], gram[item, 1])
     if target.shape[0]:
-        copy(parts[0, n_gram:], target[item, 0])
+        copy(parts[0, n_gram:n_entries], target[item, 0])
         if doubled:
-            copy(low_parts[0, n_gram:], target[item, 1])
+            copy(low_parts[0, n_gram:n_entries], target[item, 1])
     copy(part_exponents[0], exponents[item])
 
 
 @part
-def _sum_columns(
-    X, y, item, target_item, start, stop, intercept, factor, first_column, last_column, parts, low_parts, level, scratch, cancel
-):
-    """One chunk's moments of some columns, into part `level`; False if cancelled. scratch: tile, lanes, low_lanes, high, low."""
-    tile, lanes, low_lanes, high, low = scratch
-    doubled = X.itemsize == 8
+def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts, low_parts, level, scratch, doubled, cancel):
+    """One chunk's moments of the columns columns[0] … columns[1]-1, into part `level`; False if cancelled."""
+    tile, weighted_tile, low_weighted_tile, lanes, low_lanes, high, low = scratch
+    first_column, last_column = columns
+    n_columns = d + 2 if intercept else d + 1
+    weighted = len(data[4]) > 0
+    n_entries = n_columns * (n_columns + 1) // 2
     offset = first_column * (first_column + 1) // 2
     count = last_column * (last_column + 1) // 2 - offset
-    for lane in range(count * LANES):
+    for lane in range((count + 1) * LANES):
         lanes[lane] = 0.0
         if doubled:
             low_lanes[lane] = 0.0
+    pair_lanes, low_pair_lanes = lanes[LANES:], low_lanes[LANES:]
     for first in range(start, stop, BLOCK):
         if raised(cancel):
             return False
         rows = min(BLOCK, stop - first)
         groups = (rows + LANES - 1) // LANES
-        _fill_tile(tile, rows, X, y, item, target_item, first, intercept, factor)
+        _fill_tile(tile, rows, data, where, first, d, intercept, factor)
+        left = tile
+        if weighted:
+            _weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
+            _sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled)
+            left = weighted_tile
         if doubled:
-            _multiply_block_doubled(tile, groups, first_column, last_column, lanes, low_lanes)
+            _multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, pair_lanes, low_pair_lanes)
         else:
-            _multiply_block(tile, groups, first_column, last_column, lanes)
+            _multiply_block(left, tile, groups, first_column, last_column, pair_lanes)
     for entry in range(count):
         if doubled:
-            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(lanes, low_lanes, entry * LANES, high, low)
+            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(
+                pair_lanes, low_pair_lanes, entry * LANES, high, low
+            )
         else:
-            parts[level, offset + entry] = butterfly(load(lanes, entry * LANES))
+            parts[level, offset + entry] = butterfly(load(pair_lanes, entry * LANES))
+    if not weighted:
+        parts[level, n_entries] = float(stop - start)
+    elif doubled:
+        parts[level, n_entries], low_parts[level, n_entries] = _add_lanes_doubled(lanes, low_lanes, 0, high, low)
+    else:
+        parts[level, n_entries] = butterfly(load(lanes, 0))
     return True
 
 
 @kernel
-def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, exponents, cancel):
-    """Moments of items. An empty `gram` or `target` (length 0) is not computed.
+def compress(data, index, start, stop, intercept, gram, target, exponents, weighing, cancel):
+    """Moments of items, each a range of the samples that stay. An empty `gram` or `target` (length 0) is not computed.
 
-    X (n_x, n, d), y (n_y, n); x_index, y_index, start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1)
-    float64, planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data.
+    data, index: samples.py, 1 and 2; start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1) float64,
+    planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 5).
     """
-    n_parameters = X.shape[2] + 1 if intercept else X.shape[2]
-    n_columns = n_parameters + 1
-    n_gram = n_parameters * (n_parameters + 1) // 2
+    n_columns = exponents.shape[1]
+    n_parameters = n_columns - 1
+    d = n_parameters - 1 if intercept else n_parameters
+    n_gram = n_parameters * n_columns // 2
     n_entries = n_gram + n_columns
-    doubled = X.itemsize == 8
+    doubled = data[0].itemsize == 8
+    weighted = len(data[4]) > 0
     first_wanted = 0 if gram.shape[0] else n_parameters
     last_wanted = n_columns if target.shape[0] else n_parameters
     longest = 1
@@ -204,27 +270,33 @@ def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, expon
     depth = 1  # of the stack of parts: part p holds the sum of a power of two of chunks
     while (1 << (depth - 1)) < longest:
         depth += 1
-    parts = np.zeros((depth, n_entries))
-    low_parts = np.zeros((depth if doubled else 1, n_entries))
+    parts = np.zeros((depth, n_entries + 1))  # the last entry is the sum of the weights
+    low_parts = np.zeros((depth if doubled else 1, n_entries + 1))
     part_exponents = np.zeros((depth, n_columns), np.int64)
-    n_lanes = min(n_entries, max(MOST_PAIRS, n_columns)) * LANES
-    low_lanes = np.empty(n_lanes if doubled else 1)
-    scratch = (np.empty(n_columns * BLOCK), np.empty(n_lanes), low_lanes, np.empty(LANES), np.empty(LANES))
-    factor = np.ones(n_columns)
+    n_lanes = (min(n_entries, max(MOST_PAIRS, n_columns)) + 1) * LANES
+    low_lanes = np.empty(n_lanes if doubled else LANES)
+    n_weighted = n_columns * BLOCK if weighted else 0
+    scratch = (
+        np.empty((n_columns + 1) * BLOCK), np.empty(n_weighted), np.empty(n_weighted if doubled else 0),
+        np.empty(n_lanes), low_lanes, np.empty(LANES), np.empty(LANES),
+    )  # fmt: skip
+    factor = np.ones(n_columns + 1)
     for item in range(len(start)):
+        where = where_of(data, index, item)
+        factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))
         level = 0  # parts on the stack
         for chunk_start in range(start[item], stop[item], CHUNK):
             chunk_stop = min(chunk_start + CHUNK, stop[item])
             if doubled:
-                _exponents_of_chunk(X, y, x_index[item], y_index[item], chunk_start, chunk_stop, intercept, part_exponents[level], factor)
+                _exponents_of_chunk(data, where, chunk_start, chunk_stop, d, intercept, part_exponents[level], factor)
             first = first_wanted
             while first < last_wanted:
                 last = first + 1
                 while last < last_wanted and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
                     last += 1
                 if not _sum_columns(
-                    X, y, x_index[item], y_index[item], chunk_start, chunk_stop, intercept, factor, first, last, parts, low_parts, level,
-                    scratch, cancel,
+                    data, where, chunk_start, chunk_stop, d, intercept, factor, (first, last), parts, low_parts, level, scratch, doubled,
+                    cancel,
                 ):  # fmt: skip
                     return
                 first = last
@@ -234,33 +306,37 @@ def compress(X, y, x_index, y_index, start, stop, intercept, gram, target, expon
                 _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
                 level -= 1
                 equal //= 2
+        if level == 0:  # no sample stayed
+            parts[0], low_parts[0], part_exponents[0] = 0.0, 0.0, 0
         while level > 1:  # the odd ones, which passed up
             _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
             level -= 1
-        _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, doubled)
+        _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, weighing, doubled)
 
 
 @kernel
-def join(gram, target, exponents):
-    """Add the records of the parts of one long fit, in place, into record 0. `gram` or `target` may be empty."""
-    count, n_columns = exponents.shape
-    n_gram = gram.shape[2]
-    doubled = gram.shape[1] == 2
-    parts = np.zeros((count, n_gram + n_columns))
-    low_parts = np.zeros((count, n_gram + n_columns))
+def join(gram, target, exponents, weighing, used):
+    """Add the records of the first `used` parts of one long fit, in place, into record 0. `gram` or `target` may be empty."""
+    n_columns = exponents.shape[1]
+    n_gram = n_columns * (n_columns - 1) // 2
+    n_entries = n_gram + n_columns
+    doubled = (gram.shape[1] if gram.shape[0] else target.shape[1]) == 2
+    parts = np.zeros((used, n_entries + 1))
+    low_parts = np.zeros((used, n_entries + 1))
     part_exponents = exponents.copy()
-    for item in range(count):
+    for item in range(used):
         if gram.shape[0]:
             copy(gram[item, 0], parts[item, :n_gram])
             if doubled:
                 copy(gram[item, 1], low_parts[item, :n_gram])
         if target.shape[0]:
-            copy(target[item, 0], parts[item, n_gram:])
+            copy(target[item, 0], parts[item, n_gram:n_entries])
             if doubled:
-                copy(target[item, 1], low_parts[item, n_gram:])
+                copy(target[item, 1], low_parts[item, n_gram:n_entries])
+        parts[item, n_entries], low_parts[item, n_entries] = weighing[item, W_HIGH], weighing[item, W_LOW]
     step = 1
-    while step < count:
-        for left in range(0, count - step, 2 * step):
+    while step < used:
+        for left in range(0, used - step, 2 * step):
             _add_parts(parts, low_parts, part_exponents, left, left + step, left, n_columns, doubled)
         step *= 2
-    _write_item(parts, low_parts, part_exponents, 0, n_gram, gram, target, exponents, doubled)
+    _write_item(parts, low_parts, part_exponents, 0, n_gram, gram, target, exponents, weighing, doubled)

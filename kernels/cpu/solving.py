@@ -18,6 +18,7 @@ from ..chunk import LSTSQ, MOMENTS
 from .compiling import inlined, kernel, part
 from .doubled import dd_add, fast_two_sum, pow2, scale, two_sum
 from .evaluate import evaluate_moments, evaluate_moments_doubled
+from .moments import W_EXPONENT, W_HIGH, W_LOW
 from .vectors import fma, raised
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
@@ -52,12 +53,12 @@ def _minus_product(total, low, a, a_low, b, b_low):
 
 
 @part
-def _scale_gram(gram, low_gram, powers, decay, count, matrix, low_matrix, exponents):
-    """matrix = 2^-e (G + λI) 2^-e, its diagonal in [1/2, 4); λ = decay · count / 2. False where the diagonal has a zero."""
+def _scale_gram(gram, low_gram, powers, decay, count, low_count, matrix, low_matrix, exponents):
+    """matrix = 2^-e (G + λI) 2^-e, its diagonal in [1/2, 4); λ = decay · (count + low_count) / 2. False where the diagonal has a zero."""
     size = len(exponents)
     mantissa, power = math.frexp(decay)
     penalty = mantissa * count
-    low_penalty = fma(mantissa, count, -penalty)
+    low_penalty = fma(mantissa, low_count, fma(mantissa, count, -penalty))
     power -= 1
     for j in range(size):
         entry = j * (j + 1) // 2 + j
@@ -216,7 +217,7 @@ def _refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right,
 
 @kernel
 def solve(
-    gram, gram_exponents, gram_index, target, exponents, target_index, decay, places, n, reduction_sum,
+    gram, gram_exponents, gram_index, target, exponents, target_index, decay, places, weighing, reduction_sum,
     w, loss, condition, algorithm, cancel, progress,
 ):  # fmt: skip
     """Minimisers of fits whose moments are finite. Fits of one Gram matrix and one decay are to stand together: it is factored once.
@@ -227,7 +228,6 @@ def solve(
     """
     size = w.shape[1]
     single = gram.shape[1] == 1
-    count = 1.0 if reduction_sum else float(n)
     zeros = np.zeros(gram.shape[2])  # the low parts of float32 data; D(D+1)/2 ≥ D, but the target has D + 1
     low_target = np.zeros(size + 1)
     plain, low_plain = np.empty((size, size)), np.empty((size, size))  # G, for the loss
@@ -245,7 +245,10 @@ def solve(
         if f == 0 or g != gram_index[f - 1] or decay[f] != decay[f - 1]:
             how = UNSOLVED
             low_gram = zeros if single else gram[g, 1]
-            if _scale_gram(gram[g, 0], low_gram, gram_exponents[g], decay[f], count, matrix, low_matrix, shifts):
+            count, low_count = weighing[g, W_HIGH], weighing[g, W_LOW]
+            if reduction_sum:
+                count, low_count = pow2(-np.int64(weighing[g, W_EXPONENT])), 0.0
+            if _scale_gram(gram[g, 0], low_gram, gram_exponents[g], decay[f], count, low_count, matrix, low_matrix, shifts):
                 how, square = _choose(matrix, low_matrix, factor, low_factor, x, single)
             for j in range(size):
                 for i in range(j + 1):
@@ -270,10 +273,10 @@ def solve(
         if target[record, 0, size] == 0.0:
             loss[place] = 0.0
         elif single:
-            loss[place] = evaluate_moments(plain, target[record, 0], float(n), 1.0, w[place], x, low_x)
+            loss[place] = evaluate_moments(plain, target[record, 0], weighing[g, W_HIGH], 1.0, w[place], x, low_x)
         else:
             loss[place] = evaluate_moments_doubled(
-                plain, low_plain, target[record, 0], low_target, powers, float(n), 1.0, 0.0, w[place], x, low_x
+                plain, low_plain, target[record, 0], low_target, powers, weighing[g, W_HIGH], 1.0, 0.0, 0, w[place], x, low_x
             )  # fmt: skip
         condition[place] = max(1.0, math.sqrt(square))
         algorithm[place] = MOMENTS

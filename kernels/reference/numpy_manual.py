@@ -3,8 +3,12 @@
     prediction = X w + intercept        residual = prediction - y
     loss       = mean(residual²)        gradient = Xᵀ (2/n residual)
 
+and with weights
+
+    loss = sum(weights residual²) / sum(weights)        gradient = Xᵀ (2/sum(weights) (weights residual))
+
 1. Every number has the dtype of the data: Python's floats do not widen a NumPy float, NumPy's float64 would.
-2. The residual is multiplied by 2/n before Xᵀ, as autograd does, so that numbers overflow in the same epoch.
+2. The (weighted) residual is multiplied by 2/n before Xᵀ, as autograd does, so that numbers overflow in the same epoch.
 3. The tutorial computed `np.dot(2 * x, residual).mean()`. The mean of one number is that number, so this is the gradient of
    the SUM of squares, n times the gradient of the mean: reduction="sum" here.
 """
@@ -17,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MANUAL, Chunk
+from ..chunk import MANUAL, TOO_FEW_SAMPLES, Chunk
 from .record import Record
 
 
@@ -25,6 +29,9 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray) -> None:
     """Run the fits of the chunk one after the other. `cancel` (1,) int32: not 0 = return; `progress` (1,) int64: epochs done."""
     with np.errstate(all="ignore"):  # a descent that diverges is a result, not a warning
         for fit in range(len(chunk.x_index)):
+            if chunk.status[fit] == TOO_FEW_SAMPLES:
+                progress[0] += chunk.epochs
+                continue
             record = Record(chunk, fit, MANUAL, cancel, progress)
             descend_fit(chunk, fit, record)
             if record.cancelled:
@@ -33,8 +40,7 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray) -> None:
 
 def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     """Run one fit: `epochs` times residual, loss, gradient and step."""
-    X = chunk.X[chunk.x_index[fit]]  # (n, d)
-    y = chunk.y[chunk.y_index[fit]]  # (n,)
+    X, y, weights = chunk.samples(fit)  # (n, d), (n,) and (n,) or None
     n, d = X.shape
     number = X.dtype.type  # float32 or float64
 
@@ -49,15 +55,18 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     products = dict(zip(chunk.rule.products, chunk.products[fit].tolist(), strict=True))  # one number per fit each, in double precision
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
     steps = int(chunk.steps[fit])
-    slope = 2 / n if chunk.reduction == "mean" else 2  # of the loss, per unit of residual
+    total = n if weights is None else weights.sum()
+    slope = 2 / total if chunk.reduction == "mean" else 2  # of the loss, per unit of (weighted) residual
 
     for epoch in range(chunk.epochs + 1):
         prediction = X @ w + intercept
         residual = prediction - y
-        loss = (residual * residual).mean()
+        weighted = residual if weights is None else weights * residual
+        squares = weighted * residual
+        loss = squares.mean() if weights is None else squares.sum() / total
         if not record.goes_on(epoch, loss, w, intercept):
             break
-        error = slope * residual
+        error = slope * weighted
         rate = lr[epoch % len(lr)]
         if multiply is not None:
             products = multiply(**hyperparameters, **products)

@@ -1,7 +1,8 @@
 """The reference: torch.autograd makes the gradient, torch.optim makes the step. There is no formula of ours in here.
 
-1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's `** 2` has other epochs.
-2. X and y are copied into torch's own memory: torch warns of read-only arrays, and its matrix products may depend on where
+1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's `** 2` has other epochs. With weights it
+   is `(weights * residual * residual).sum() / weights.sum()`.
+2. X, y and the weights are copied into torch's own memory: torch warns of read-only arrays, and its matrix products may depend on where
    in memory the data begin, which in a batch is another place than alone.
 3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a NumPy view of it shows
    every epoch's values without asking torch.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..chunk import AUTOGRAD, Chunk
+from ..chunk import AUTOGRAD, TOO_FEW_SAMPLES, Chunk
 from ..update_rules import UpdateRule
 from .record import Record
 
@@ -65,23 +66,28 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str 
 
     device_type = torch.device(device).type
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device_type, enabled=False):
-        X = y = None
-        x_index = y_index = None
+        copies: list[Any] = [None, None, None]  # of X, y and the weights of the fit before this one
+        sources: list[Any] = [None, None, None]  # what they are copies of
         for fit in range(len(chunk.x_index)):
-            if chunk.x_index[fit] != x_index:  # data that neighbours share are copied once
-                x_index = chunk.x_index[fit]
-                X = torch.tensor(chunk.X[x_index], device=device)
-            if chunk.y_index[fit] != y_index:
-                y_index = chunk.y_index[fit]
-                y = torch.tensor(chunk.y[y_index], device=device)
+            if chunk.status[fit] == TOO_FEW_SAMPLES:
+                progress[0] += chunk.epochs
+                continue
+            weight_index = chunk.weight_index[fit] if len(chunk.weights) else None
+            places = [(index, chunk.kept_index[fit]) for index in (chunk.x_index[fit], chunk.y_index[fit], weight_index)]
+            if places != sources:
+                for i, part in enumerate(chunk.samples(fit)):
+                    if places[i] != sources[i]:  # data that neighbours share are copied once
+                        copies[i] = None if part is None else torch.tensor(part, device=device)
+                sources = places
             record = Record(chunk, fit, AUTOGRAD, cancel, progress)
-            descend_fit(chunk, fit, X, y, record)
+            X, y, weights = copies
+            descend_fit(chunk, fit, X, y, weights, record)
             if record.cancelled:
                 return
 
 
-def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, record: Record) -> None:
-    """Run one fit: X (n, d) and y (n,) on the device."""
+def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, record: Record) -> None:
+    """Run one fit: X (n, d), y (n,) and the weights (n,), if there are any, on the device."""
     import torch
 
     d = X.shape[1]
@@ -108,11 +114,16 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, record
     seen = parameters.cpu()  # on the CPU the parameters themselves
     seen_w = seen[:d].numpy()
     seen_b = 0.0 if b is None else seen[d].numpy()
+    total = None if weights is None else weights.sum()
     for epoch in range(chunk.epochs + 1):
         prediction = X @ w if b is None else X @ w + b
         residual = prediction - y
-        squares = residual * residual
-        loss = squares.mean()
+        if weights is None:
+            squares = residual * residual
+            loss = squares.mean()
+        else:
+            squares = weights * residual * residual
+            loss = squares.sum() / total
         if not on_cpu:
             seen.copy_(parameters)
         if not record.goes_on(epoch, loss.item(), seen_w, seen_b):
