@@ -114,11 +114,14 @@ class Found:
         part.find_eigenvalues()
         return part.read("eigenvalues", (part.n_items,), np.float64)[part.item_of_fit]
 
-    def weight_sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """W, W′ and k_ω of each fit: (m,) float64, float64, int64."""
+    def curvature(self, of_the_sum: bool) -> np.ndarray:
+        """(m,) float64: s·λ_max of each fit, the largest eigenvalue of the Hessian of the loss (docs/arithmetic.md, section 5)."""
         part = self._part
-        sums = part.read("weight_sum", (part.n_items, 2), np.float64)[part.item_of_fit]
-        return sums[:, 0], sums[:, 1], part.read("weight_exponent", (part.n_items,), np.int64)[part.item_of_fit]
+        sums = part.read("weight_sum", (part.n_items, 2), np.float64)[:, 0]
+        exponents = part.read("weight_exponent", (part.n_items,), np.int64)
+        with np.errstate(all="ignore"):
+            scales = np.ldexp(2.0, exponents) if of_the_sum else 2.0 / sums
+        return scales[part.item_of_fit] * self.largest_eigenvalues()
 
 
 class Part:

@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #if defined(__SANITIZE_THREAD__)
 extern "C" {
@@ -46,21 +45,15 @@ void __sanitizer_finish_switch_fiber(void*, const void**, size_t*);
 }
 #endif
 
-struct uint3 {
-    unsigned x, y, z;
-};
-typedef uint3 dim3;
-struct alignas(16) float4 {
-    float x, y, z, w;
-};
-struct alignas(16) double2 {
-    double x, y;
-};
+struct uint3 { unsigned x, y, z; };
+struct alignas(16) float4 { float x, y, z, w; };
+struct alignas(16) double2 { double x, y; };
 
 namespace shim {
 
 constexpr size_t STACK = 512 * 1024;
-constexpr int MOST_THREADS = 1024, MOST_MASKS = 64;
+constexpr int MOST_THREADS = 1024, MOST_MASKS = 64, MOST_SHARED = 16;
+constexpr size_t ARENA = size_t(1) << 32;  // addresses; memory is taken as it is used
 enum State { READY, AT_BARRIER, AT_MEETING, DONE };
 typedef const void* Site;  // which barrier or shuffle in the source
 
@@ -74,7 +67,7 @@ struct Meeting {  // of the lanes that a mask names
 struct Fiber {
     void* stack_pointer;
     char* stack;
-    uint3 thread;
+    uint3 thread, block;
     int number, lane, warp;
     State state;
     Site site;
@@ -87,8 +80,11 @@ struct Fiber {
 struct Block {
     Fiber fibers[MOST_THREADS];
     Meeting meetings[MOST_THREADS / 32][MOST_MASKS];
-    std::vector<std::pair<Site, void*>> shared;  // arrays of this block
-    std::vector<void*> to_free;                  // of all blocks of the launch
+    Site shared_sites[MOST_SHARED];  // arrays of this block
+    unsigned char* shared_arrays[MOST_SHARED];
+    int n_shared;
+    unsigned char* arena;  // of the shared arrays of all blocks of a launch
+    size_t arena_used;
     int n_threads, n_live, n_arrived, votes_against, order;
     unsigned random;
     bool last_vote;
@@ -104,7 +100,7 @@ struct Block {
 
 inline Block* block = nullptr;
 inline Fiber* current = nullptr;
-inline uint3 block_index, block_size, grid_size;
+inline uint3 block_index, block_size;
 
 extern "C" void shim_switch(void** save, void* load);
 
@@ -229,6 +225,11 @@ SHIM_QUIET inline bool can_run(Fiber& fiber) {
 SHIM_QUIET inline void make_fiber(Fiber& fiber, int number) {
     fiber.number = number, fiber.lane = number % 32, fiber.warp = number / 32, fiber.state = READY;
     fiber.thread = {number % block_size.x, number / block_size.x % block_size.y, number / (block_size.x * block_size.y)};
+    fiber.block = block_index;
+#if defined(__SANITIZE_THREAD__)  // no order between blocks: a used stack would look like a race
+    if (fiber.stack) munmap(fiber.stack, STACK);
+    fiber.stack = nullptr;
+#endif
     if (!fiber.stack) {
         const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
         fiber.stack = (char*)mmap(nullptr, STACK, PROT_READ | PROT_WRITE, flags, -1, 0);
@@ -254,10 +255,10 @@ SHIM_QUIET inline void tell_deadlock() {
         arrived);
 }
 
-SHIM_QUIET inline void run_block() {
+SHIM_QUIET inline void run_block(uint3 index) {
     Block& b = *block;
-    b.n_arrived = 0, b.votes_against = 0, b.n_live = b.n_threads;
-    b.shared.clear();
+    block_index = index;
+    b.n_arrived = 0, b.votes_against = 0, b.n_shared = 0, b.n_live = b.n_threads;
     memset(b.meetings, 0, sizeof b.meetings[0] * ((b.n_threads + 31) / 32));
     for (int i = 0; i < b.n_threads; ++i) make_fiber(b.fibers[i], i);
     while (b.n_live > 0 && !b.failed) {
@@ -282,6 +283,9 @@ SHIM_QUIET inline void run_block() {
 #if defined(__SANITIZE_THREAD__)
     for (int i = 0; i < b.n_threads; ++i) __tsan_destroy_fiber(b.fibers[i].of_thread_sanitizer);
 #endif
+#if defined(__SANITIZE_ADDRESS__)
+    for (int k = 0; k < b.n_shared; ++k) free(b.shared_arrays[k]);
+#endif
 }
 
 template <typename... A, size_t... I>
@@ -302,9 +306,14 @@ struct Call {
 // order: in which fibers take turns; 0 forwards, 1 backwards, 2 at random
 template <typename... A>
 inline int launch(void (*kernel)(A...), const unsigned* grid, unsigned threads, void** arguments, int order, unsigned seed) {
-    if (!block) block = new Block();
+    if (!block) {
+        block = new Block();
+        const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+        block->arena = (unsigned char*)mmap(nullptr, ARENA, PROT_READ | PROT_WRITE, flags, -1, 0);
+    }
+    block->arena_used = 0;
     block->failed = false, block->error[0] = 0, block->order = order, block->random = seed * 2654435761u + 1;
-    block->n_threads = int(threads), block_size = {threads, 1, 1}, grid_size = {grid[0], grid[1], 1};
+    block->n_threads = int(threads), block_size = {threads, 1, 1};
     if (threads < 1 || threads > MOST_THREADS) {
         report("a block of %u threads", threads);
         return 1;
@@ -317,26 +326,37 @@ inline int launch(void (*kernel)(A...), const unsigned* grid, unsigned threads, 
     SHIM_RELEASE(&block->start);
     for (unsigned y = 0; y < grid[1] && !block->failed; ++y) {
         for (unsigned x = 0; x < grid[0] && !block->failed; ++x) {
-            block_index = {x, y, 0};
-            run_block();
+            run_block({x, y, 0});
         }
     }
     SHIM_ACQUIRE(&block->end);
-    for (void* memory : block->to_free) free(memory);
-    block->to_free.clear();
     return block->failed;
+}
+
+// Fresh for every block also to the thread sanitizer, which must not see who asked first; red zones from malloc for the other one.
+SHIM_QUIET inline unsigned char* shared_array(Site site, size_t size) {
+    for (int k = 0; k < block->n_shared; ++k) {
+        if (block->shared_sites[k] == site) return block->shared_arrays[k];
+    }
+#if defined(__SANITIZE_ADDRESS__)
+    unsigned char* memory = (unsigned char*)malloc(size);
+#else
+    unsigned char* memory = block->arena + block->arena_used;
+    block->arena_used += (size + 255) / 256 * 256;
+#endif
+    if (block->n_shared == MOST_SHARED || block->arena_used > ARENA) {
+        fputs("shim.h: too much shared memory\n", stderr);
+        abort();
+    }
+    for (size_t k = 0; k < size; ++k) ((volatile unsigned char*)memory)[k] = 0xFF;
+    block->shared_sites[block->n_shared] = site;
+    block->shared_arrays[block->n_shared++] = memory;
+    return memory;
 }
 
 template <typename T>
 SHIM_QUIET inline T& shared_memory(Site site) {
-    for (auto& each : block->shared) {
-        if (each.first == site) return *static_cast<T*>(each.second);
-    }
-    void* memory = malloc(sizeof(T));
-    memset(memory, 0xFF, sizeof(T));
-    block->shared.push_back({site, memory});
-    block->to_free.push_back(memory);
-    return *static_cast<T*>(memory);
+    return *(T*)shared_array(site, sizeof(T));
 }
 
 template <typename T>

@@ -6,9 +6,8 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define threadIdx (shim::current->thread)
-#define blockIdx shim::block_index
+#define blockIdx (shim::current->block)
 #define blockDim shim::block_size
-#define gridDim shim::grid_size
 
 // The address of a static: one per call in the source. A template has one per instantiation.
 #define SHIM_SITE ([]() -> shim::Site { static char site; return &site; }())
