@@ -93,9 +93,7 @@ def check(n, d, name, algorithm, intercept, kind, k, backend="auto"):
         for i in range(1 + k % 3)
     ]
     epochs = min(13, max(2, 40_000 // (n * (2 * size + 1))))
-    compare(
-        X, y, cells, epochs=epochs, intercept=intercept, reduction=reduction, algorithm=algorithm, moments=moments, backend=backend
-    )
+    compare(X, y, cells, epochs=epochs, intercept=intercept, reduction=reduction, algorithm=algorithm, moments=moments, backend=backend)
 
 
 @pytest.mark.parametrize("case", thin("bits", number_cases(SIZES), 9), ids=lambda case: "-".join(map(str, case)))

@@ -64,7 +64,8 @@ def results(result) -> dict[str, np.ndarray]:
 def assert_same(ours, theirs, told="") -> None:
     for (name, a), b in zip(results(ours).items(), results(theirs).values(), strict=True):
         same = np.array_equal(bits(a), bits(b)) if a.dtype.kind == "f" else np.array_equal(a, b)
-        assert same and a.dtype == b.dtype, f"{name} {told}:\n{a}\n{b}"
+        assert a.dtype == b.dtype, name
+        assert same, f"{name} {told}:\n{a}\n{b}"
 
 
 def on_both(X, y, **options):

@@ -102,8 +102,8 @@ class Gpu:
 
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[Any, ...]) -> None:
         """Launch a kernel on the current stream."""
-        with self._device:
-            _kernel(file, name, self._architecture, self._device.id)(grid, (threads,), arguments, stream=self._stream)
+        with self._device, self._stream:
+            _kernel(file, name, self._architecture, self._device.id)(grid, (threads,), arguments)
 
     def wait(self) -> None:
         """Wait for everything that was launched."""

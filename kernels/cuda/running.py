@@ -268,7 +268,8 @@ class Part:
         """False if cancelled."""
         epochs = self.chunk.epochs
         file, name = descend_name(self.real, self.chunk.rule, self.n_parameters)
-        threads, last_argument = self.n_fits, ()
+        threads = self.n_fits
+        last_argument: tuple[np.generic, ...] = ()
         if file == "descend_any.cu":
             self._room("scratch", (self.n_fits, n_slots + 5, self.n_parameters), np.float64)
             group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))

@@ -106,5 +106,6 @@ def launch(kernel: tuple[Path, int], grid: tuple[int, int], threads: int, argume
     library = _load(path)
     values = [np.array(a.ctypes.data, np.uint64) if isinstance(a, np.ndarray) and a.ndim else np.array(a) for a in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-    if getattr(library, f"shim_launch_{number}")((ctypes.c_uint * 2)(*grid), ctypes.c_uint(threads), pointers, ORDERS[order], ctypes.c_uint(seed)):
+    start = getattr(library, f"shim_launch_{number}")
+    if start((ctypes.c_uint * 2)(*grid), ctypes.c_uint(threads), pointers, ORDERS[order], ctypes.c_uint(seed)):
         raise KernelError(library.shim_error().decode())

@@ -44,7 +44,8 @@ def chunk(m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="
         intercept=intercept, rule=table, lr=np.full((1, m), lr),
         hyper=np.tile([float(values[key]) for key in (*table.hyperparameters, *table.derived)], (m, 1)),
         epochs=epochs, reduction="mean", tol=-1.0, every=1,
-        w=np.zeros((m, D)), slots=np.zeros((m, len(table.slots), D)), products=np.ones((m, len(table.products))), steps=np.zeros(m, np.int64),
+        w=np.zeros((m, D)), slots=np.zeros((m, len(table.slots), D)), products=np.ones((m, len(table.products))),
+        steps=np.zeros(m, np.int64),
         algorithm=np.full(m, algorithm, np.int8), status=np.zeros(m, np.int8),
         w_out=np.zeros((m, D), name), loss=np.zeros(m, name), epochs_run=np.zeros(m, np.int64),
         history_w=np.zeros((m, rows, D), name), history_loss=np.zeros((m, rows), name),
@@ -59,7 +60,7 @@ def cases() -> list[tuple[str, Chunk]]:
         ("chunks", chunk(1, 4100, 1, "float64", MOMENTS, weighted=True, epochs=1)),
         ("many features", chunk(2, 40, 18, "float64", MOMENTS, epochs=1)),
         ("hand-over", chunk(2, 40, 1, "float64", MOMENTS, lr=1e200, epochs=6)),
-        ("samples in chunks", chunk(1, 8200, 1, "float64", STREAM, epochs=2)),
+        ("samples in chunks", chunk(3, 8200, 1, "float64", STREAM, epochs=3)),
     ]
 
 
@@ -88,9 +89,9 @@ def run(sanitizer: str, expected: Path, sources: Path = SOURCES, order: str = "f
     environment = {**os.environ, **OPTIONS, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONMALLOC": "malloc"}
     command = [sys.executable, "-P", "-m", "tests.cuda_on_host.sanitized", sanitizer or "none", str(sources), order, str(expected)]
     if sanitizer:
-        library = subprocess.run(["g++", f"-print-file-name={LIBRARIES[sanitizer]}"], capture_output=True, text=True, check=True).stdout.strip()
-        standard = subprocess.run(["g++", "-print-file-name=libstdc++.so"], capture_output=True, text=True, check=True).stdout.strip()
-        environment["LD_PRELOAD"] = f"{library} {standard}"
+        first = (LIBRARIES[sanitizer], "libstdc++.so")
+        asked = [subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True) for name in first]
+        environment["LD_PRELOAD"] = " ".join(answer.stdout.strip() for answer in asked)
         command = ["setarch", "-R", *command]  # the thread sanitizer knows only some layouts of the address space
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 

@@ -62,6 +62,7 @@ struct Meeting {  // of the lanes that a mask names
     Site site;
     uint64_t values[2][32];  // of this meeting and of the one before: a lane may still have to read
     unsigned votes[2];
+    char tokens[2];  // of the thread sanitizer: who wakes late must not see what came after
 };
 
 struct Fiber {
@@ -95,7 +96,8 @@ struct Block {
     void* argument;
     bool failed;
     char error[512];
-    char start, end, barrier;  // tokens of the thread sanitizer
+    unsigned barriers;  // met so far
+    char start, end, barrier[2];  // tokens of the thread sanitizer
 };
 
 inline Block* block = nullptr;
@@ -167,13 +169,12 @@ SHIM_QUIET inline bool meet_block(Site site, bool vote) {
             break;
         }
     }
-    fiber->site = site;
-    fiber->state = AT_BARRIER;
-    block->n_arrived++;
+    fiber->site = site, fiber->state = AT_BARRIER, block->n_arrived++;
     block->votes_against += !vote;
-    SHIM_RELEASE(&block->barrier);
+    [[maybe_unused]] char* token = &block->barrier[block->barriers & 1];
+    SHIM_RELEASE(token);
     to_main();
-    SHIM_ACQUIRE(&block->barrier);
+    SHIM_ACQUIRE(token);
     return block->last_vote;
 }
 
@@ -203,17 +204,15 @@ SHIM_QUIET inline Meeting* meet_warp(unsigned mask, Site site, uint64_t value, b
     meeting->values[which][fiber->lane] = value;
     if (vote) meeting->votes[which] |= 1u << fiber->lane;
     meeting->arrived |= 1u << fiber->lane;
-    SHIM_RELEASE(meeting);
+    SHIM_RELEASE(&meeting->tokens[which]);
     if (meeting->arrived == mask) {
         meeting->arrived = 0;
         meeting->generation++;
     } else {
-        fiber->meeting = meeting;
-        fiber->generation = meeting->generation;
-        fiber->state = AT_MEETING;
+        fiber->meeting = meeting, fiber->generation = meeting->generation, fiber->state = AT_MEETING;
         to_main();
     }
-    SHIM_ACQUIRE(meeting);
+    SHIM_ACQUIRE(&meeting->tokens[which]);
     return meeting;
 }
 
@@ -271,7 +270,7 @@ SHIM_QUIET inline void run_block(uint3 index) {
         if (b.n_arrived > 0 && b.n_arrived == b.n_live) {
             if (b.n_live < b.n_threads) report("divergent barrier: %d threads wait, %d have left the kernel", b.n_live, b.n_threads - b.n_live);
             b.last_vote = b.votes_against == 0;
-            b.n_arrived = b.votes_against = 0;
+            b.n_arrived = b.votes_against = 0, b.barriers++;
             for (int i = 0; i < b.n_threads; ++i) {
                 if (b.fibers[i].state == AT_BARRIER) b.fibers[i].state = READY;
             }
