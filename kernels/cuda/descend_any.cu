@@ -6,7 +6,8 @@
 #include "rules.cuh"
 
 // r and g of row j; of the loss, what does not depend on the rows before: for float32 data r_j − c_j, for float64 data its product with ŵ_j
-__device__ __forceinline__ void evaluate_row(const Moments<float>& m, const double* w, long long j, double* gradient, double* high, double*) {
+__device__ __forceinline__ void evaluate_row(const Moments<float>& m, const double* w, long long j, double* gradient, double* high,
+                                             double*) {
     const double c = m.target(j);
     double r = -c;
     for (long long k = 0; k < m.D; ++k) r = fused(m.gram(j, k), w[k], r);
@@ -14,8 +15,8 @@ __device__ __forceinline__ void evaluate_row(const Moments<float>& m, const doub
     high[j] = r - c;
 }
 
-__device__ __forceinline__ void evaluate_row(
-    const Moments<double>& m, const double* scaled, long long j, double* gradient, double* high, double* low) {
+__device__ __forceinline__ void evaluate_row(const Moments<double>& m, const double* scaled, long long j, double* gradient, double* high,
+                                             double* low) {
     const Pair c = m.target_pair(j), minus_c = {-c.hi, -c.lo};
     Pair r = minus_c;
     for (long long k = 0; k < m.D; ++k) r = add_product(r, m.gram_pair(j, k), scaled[k]);

@@ -15,7 +15,9 @@ __device__ __forceinline__ S lerp(S a, S b, S share) {
 }
 
 template <typename S>
-__device__ __forceinline__ bool within(S value, S limit) { return size_of(value) <= limit; }
+__device__ __forceinline__ bool within(S value, S limit) {
+    return size_of(value) <= limit;
+}
 
 // sgd. hyper: momentum, dampening, weight_decay, nesterov, maximize
 template <typename S>

@@ -11,8 +11,8 @@
 
 // the sums of one chunk; one warp
 template <typename T>
-__device__ __forceinline__ void sum_chunk(
-    const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums, int lane) {
+__device__ __forceinline__ void sum_chunk(const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums,
+                                          int lane) {
     const long long n = work.n_samples, d = work.n_features, D = work.n_parameters;
     const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
     const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * d;
