@@ -60,7 +60,8 @@ def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
     rule = RULES[case["rule"]] if case["rule"] != "sgd" or case["lr"] is not None else {}
     return fastgd.fit(
         X, y, lr=case["lr"], optimizer=OPTIMIZERS[case["rule"]](**rule), epochs=case["epochs"], intercept=case["seed"] % 2 == 1,
-        sample_weight=weights, nan_policy="omit", tol=case.get("tol"), algorithm=case.get("algorithm", "auto"), history=True, backend=backend,
+        sample_weight=weights, nan_policy="omit", tol=case.get("tol"), algorithm=case.get("algorithm", "auto"), history=True,
+        backend=backend,
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ def test_the_sanitizers_are_silent(sanitizer, expected):
     assert "Sanitizer" not in ran.stderr
 
 
-@pytest.mark.parametrize("defect", grids.thin("planted CUDA defects", DEFECTS, 3), ids=lambda defect: defect.name)
+@pytest.mark.parametrize("defect", grids.thin("planted CUDA defects", DEFECTS, 5), ids=lambda defect: defect.name)
 def test_a_planted_defect_is_found(defect, expected):
     assert find(defect, expected) is not None
 

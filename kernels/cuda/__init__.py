@@ -13,8 +13,8 @@ import numpy as np
 
 from ..chunk import Chunk
 from .device import why_no_device
+from .dividing import descend as _descend
 from .running import Device, Found, Prepare
-from .running import descend as _descend
 from .specialised import instantiations
 
 
@@ -41,7 +41,7 @@ def why_unavailable() -> str | None:
 
 
 def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, prepare: Prepare | None = None, backend: str = "cuda") -> None:
-    """All epochs of a chunk; the moments are made on the device. `prepare`: see running.descend."""
+    """All epochs of a chunk; the moments are made on the device. `prepare`: see dividing.descend."""
     _descend(chunk, cancel, progress, DEVICES[backend](), prepare)
 
 

@@ -36,7 +36,7 @@ class Gpu:
         self._stream = cupy.cuda.get_current_stream()
         self._copies = cupy.cuda.Stream(non_blocking=True)
         self._architecture = f"sm_{self._device.compute_capability}"
-        self._buffers: list[tuple[np.ndarray, Any]] = []
+        self._buffers: dict[str, list[tuple[np.ndarray, Any]]] = {"up": [], "down": []}  # one part goes up while another comes down
 
     def upload(self, array: Any) -> Any:
         """A copy on the device; an array that is there already, itself."""
@@ -56,7 +56,7 @@ class Gpu:
             self._copies.wait_event(self._stream.record())  # the memory may still be read by what was launched before
             source = array.reshape(-1).view(np.uint8)
             for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
-                buffer, event = self._pinned(k)
+                buffer, event = self._pinned("up", k)
                 event.synchronize()
                 buffer[: stop - begin] = source[begin:stop]
                 cupy.cuda.runtime.memcpyAsync(
@@ -89,7 +89,7 @@ class Gpu:
                 for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
                     if len(waiting) == 2:
                         self._empty_buffer(target, *waiting.pop(0))
-                    buffer, event = self._pinned(k)
+                    buffer, event = self._pinned("down", k)
                     event.synchronize()
                     cupy.cuda.runtime.memcpyAsync(
                         buffer.ctypes.data, array.data.ptr + begin, stop - begin, cupy.cuda.runtime.memcpyDeviceToHost, self._stream.ptr
@@ -115,15 +115,16 @@ class Gpu:
             free, _ = self._cupy.cuda.runtime.memGetInfo()
             return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
 
-    def _pinned(self, k: int) -> tuple[np.ndarray, Any]:
+    def _pinned(self, direction: str, k: int) -> tuple[np.ndarray, Any]:
         """One of two pinned buffers, and the event after which it may be used again."""
-        while len(self._buffers) < 2:
+        buffers = self._buffers[direction]
+        while len(buffers) < 2:
             memory = self._cupy.cuda.alloc_pinned_memory(STAGED_BYTES)
-            self._buffers.append((np.frombuffer(memory, np.uint8, STAGED_BYTES), self._cupy.cuda.Event(disable_timing=True)))
-        return self._buffers[k % 2]
+            buffers.append((np.frombuffer(memory, np.uint8, STAGED_BYTES), self._cupy.cuda.Event(disable_timing=True)))
+        return buffers[k % 2]
 
     def _empty_buffer(self, target: np.ndarray, k: int, begin: int, stop: int) -> None:
-        buffer, event = self._pinned(k)
+        buffer, event = self._pinned("down", k)
         event.synchronize()
         target[begin:stop] = buffer[: stop - begin]
 

@@ -1,18 +1,14 @@
-"""Runs chunks of fits on a device: what is uploaded, which kernels are launched with what geometry, what comes back.
+"""Runs a part of a chunk on a device: what is uploaded, which kernels are launched with what geometry, what comes back.
 
 1. The device is given: launching.py has the GPU's, tests/cuda_on_host one that executes the kernels on the host. Everything here, and
    every kernel, is the same for both.
-2. A chunk is cut into parts that fit the device's free memory. Where the device runs out of memory all the same, the part is halved, and
-   that is logged. Parts change no bit.
-3. No launch should take more than about 100 ms: longer ones are cut at an epoch, with the state kept on the device, so that the cancel
+2. No launch should take more than about 100 ms: longer ones are cut at an epoch, with the state kept on the device, so that the cancel
    flag is looked at and the progress told in between.
-4. Data that several fits share are compressed once per part: an item is a distinct set of X, y, weights and kept samples.
+3. Data that several fits share are compressed once per part: an item is a distinct set of X, y, weights and kept samples.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import re
 import time
 from collections.abc import Callable
@@ -21,7 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..chunk import CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
+from ..chunk import DIVERGED, MOMENTS, TOO_FEW_SAMPLES, Chunk
 from .specialised import TYPES, compress_name, descend_name, struct_of
 
 CHUNK = 4096  # samples; arithmetic.cuh
@@ -31,7 +27,6 @@ LAUNCH_SECONDS = 0.1
 SCRATCH_BYTES = 256 * 2**20  # of `stream`, at a time
 MOST_BLOCKS = 2**31 - 1
 
-_log = logging.getLogger("fastgd")
 _FIELD = re.compile(r"^ {4}(?:const )?([\w ]+?)(\*?) (\w+);", re.MULTILINE)
 
 
@@ -232,10 +227,10 @@ class Part:
 
     # -- the fits
 
-    def descend(self, cancel: np.ndarray, progress: np.ndarray) -> None:
-        """All epochs of all fits."""
+    def begin(self) -> None:
+        """Upload where every fit starts, and make room for the results."""
         chunk, m = self.chunk, self.n_fits
-        rows, n_slots = chunk.history_w.shape[1], chunk.slots.shape[1]
+        rows = chunk.history_w.shape[1]
         self._set(
             sums=int(chunk.reduction == "sum"), epochs=chunk.epochs, every=chunk.every, n_rows=rows, n_rates=len(chunk.lr),
             n_hyper=chunk.hyper.shape[1], tol=float(chunk.tol),
@@ -249,29 +244,29 @@ class Part:
         self._room("history_w", (m, rows, self.n_parameters), self.dtype)
         self._room("history_loss", (m, rows), self.dtype)
         too_few = chunk.status == TOO_FEW_SAMPLES
-        phase = np.where(too_few, FINISHED, np.where(chunk.algorithm == MOMENTS, ON_MOMENTS, ON_SAMPLES)).astype(np.int8)
-        self._put("phase", phase)
+        self.began_on = np.where(too_few, FINISHED, np.where(chunk.algorithm == MOMENTS, ON_MOMENTS, ON_SAMPLES)).astype(np.int8)
+        self._put("phase", self.began_on)
         self._put("row_is_done", np.zeros(m, np.int8))
         self._put("nan_epochs", np.zeros(m, np.int8))
         self._put("epoch", np.zeros(m, np.int64))
         self._put("first_bad", np.where(chunk.status == DIVERGED, 0, -1))
         self._put("previous", np.full(m, np.nan))
-        from_moments, from_samples = int((phase == ON_MOMENTS).sum()), phase == ON_SAMPLES
-        if from_moments and not self._descend_on_moments(from_moments, n_slots, cancel, progress):
-            return
-        if not self._descend_on_samples(from_samples, cancel, progress):
-            return
-        progress[0] += int(too_few.sum()) * chunk.epochs
-        self._write_back(too_few)
 
-    def _descend_on_moments(self, count: int, n_slots: int, cancel: np.ndarray, progress: np.ndarray) -> bool:
-        """False if cancelled."""
-        epochs = self.chunk.epochs
+    def descend(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
+        """All epochs of all fits; False if cancelled."""
+        done = self._descend_on_moments(cancel, progress) and self._descend_on_samples(cancel, progress)
+        progress[0] += int((self.began_on == FINISHED).sum()) * self.chunk.epochs if done else 0
+        return done
+
+    def _descend_on_moments(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
+        epochs, count = self.chunk.epochs, int((self.began_on == ON_MOMENTS).sum())
+        if count == 0:
+            return True
         file, name = descend_name(self.real, self.chunk.rule, self.n_parameters)
         threads = self.n_fits
         last_argument: tuple[np.generic, ...] = ()
         if file == "descend_any.cu":
-            self._room("scratch", (self.n_fits, n_slots + 5, self.n_parameters), np.float64)
+            self._room("scratch", (self.n_fits, self.chunk.slots.shape[1] + 5, self.n_parameters), np.float64)
             group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))
             threads, last_argument = self.n_fits * int(group), (group,)
         operations = self.n_parameters**2 * (16 if self.planes == 2 else 2) + 60
@@ -287,8 +282,7 @@ class Part:
             first = stop
         return True
 
-    def _descend_on_samples(self, from_samples: np.ndarray, cancel: np.ndarray, progress: np.ndarray) -> bool:
-        """False if cancelled."""
+    def _descend_on_samples(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
         fits = np.flatnonzero(self.read("phase", (self.n_fits,), np.int8) == ON_SAMPLES)
         warps = min(8, self.n_chunks)
         bytes_per_fit = ((self.n_parameters + 1) * self.n_chunks + warps * self.n_parameters * LANES) * self.dtype.itemsize
@@ -306,11 +300,12 @@ class Part:
                     self._launch("stream.cu", f"stream<{self.real}, {struct_of(self.chunk.rule)}>", len(left), LANES * warps,
                                  np.int64(pace.epochs))  # fmt: skip
                 left = left[self.read("phase", (self.n_fits,), np.int8)[left] == ON_SAMPLES]
-            progress[0] += int(from_samples[batch].sum()) * self.chunk.epochs
+            progress[0] += int((self.began_on[batch] == ON_SAMPLES).sum()) * self.chunk.epochs
         return True
 
-    def _write_back(self, too_few: np.ndarray) -> None:
+    def write_back(self) -> None:
         """What the chunk is to hold; a fit of too few samples is not touched."""
+        too_few = self.chunk.status == TOO_FEW_SAMPLES
         for name in ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss"):
             into = getattr(self.chunk, name)
             if into.size == 0:
@@ -339,61 +334,3 @@ class Pace:
         if self._device.epochs_per_launch is None:
             rate = self.epochs / max(time.perf_counter() - self._began, 1e-6)
             self.epochs = max(1, min(self._most, 4 * self.epochs, int(0.8 * LAUNCH_SECONDS * rate)))
-
-
-def bytes_per_fit(chunk: Chunk) -> float:
-    """Device memory that a fit takes, its share of the data included."""
-    size, itemsize, m = chunk.w.shape[1], chunk.X.dtype.itemsize, len(chunk.w)
-    n, d = chunk.X.shape[1:]
-    chunks, planes = -(-n // CHUNK), itemsize // 4
-    data = itemsize * n * (len(chunk.X) * d + len(chunk.y) + len(chunk.weights)) + 4 * n * len(chunk.kept)
-    records = 8 * chunks * (planes * (size + 1) * (size + 2) // 2 + size + 1) + 8 * size * size + 100
-    state = 8 * size * (2 * chunk.slots.shape[1] + 8) + 8 * (chunk.products.shape[1] + chunk.hyper.shape[1] + len(chunk.lr) + 10)
-    return data / m + records + state + itemsize * (size + 1) * (chunk.history_w.shape[1] + 1)
-
-
-def cut_chunk(chunk: Chunk, first: int, stop: int) -> Chunk:
-    """Fits first … stop-1, with the data that they need."""
-    here = slice(first, stop)
-    changed: dict[str, Any] = {"lr": chunk.lr[:, here]}
-    for data, index in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index"), ("kept", "kept_index")):
-        places, array = getattr(chunk, index)[here], getattr(chunk, data)
-        low = max(0, int(places.min(initial=0 if data == "kept" else places[0] if len(places) else 0)))
-        high = int(places.max(initial=-1)) + 1
-        if len(array) == 0 or high <= low:
-            changed |= {index: places}
-        else:
-            changed |= {data: array[low:high], index: np.where(places < 0, -1, places - low)}
-    for name in ("n_used", "hyper", "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run",
-                 "history_w", "history_loss"):  # fmt: skip
-        changed[name] = getattr(chunk, name)[here]
-    return dataclasses.replace(chunk, **changed)
-
-
-def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: Device, prepare: Prepare | None = None) -> None:
-    """All epochs of a chunk. `prepare` is told what the moments of a part say, and may set its lr, status and algorithm."""
-    m = len(chunk.w)
-    count = max(1, min(m, int(0.8 * device.free_bytes() / bytes_per_fit(chunk))))
-    first = 0
-    while first < m and not cancel[0]:
-        stop = min(m, first + count)
-        part_chunk = cut_chunk(chunk, first, stop)
-        try:
-            part = Part(device, part_chunk)
-            part.weigh()
-            if prepare is not None or (part_chunk.algorithm == MOMENTS).any():
-                part.compress()
-            if prepare is not None:
-                prepare(part_chunk, Found(part))
-                part.chunk = part_chunk
-            part.descend(cancel, progress)
-        except device.out_of_memory:
-            if stop - first == 1:
-                raise MemoryError(f"one fit of {chunk.X.shape[1]:,} samples does not fit into the device's memory") from None
-            count = (stop - first + 1) // 2
-            _log.warning("the device is out of memory with %d fits at a time; going on with %d", stop - first, count)
-            continue
-        first = stop
-
-
-__all__ = ["CONVERGED", "STREAM", "Device", "Found", "Part", "descend", "find_items", "work_fields"]

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
-from fastgd.kernels.cuda import running
+from fastgd.kernels.cuda.dividing import descend
+from fastgd.kernels.cuda.running import Found
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES, KernelError
 from tests.cuda_on_host.device import HostDevice
@@ -70,10 +71,10 @@ def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
     for name, work in cases():
         eigenvalues: list[np.ndarray] = []
 
-        def prepare(part: Chunk, known: running.Found, into: list = eigenvalues) -> None:
+        def prepare(part: Chunk, known: Found, into: list = eigenvalues) -> None:
             into.append(known.largest_eigenvalues())
 
-        running.descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, prepare)
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, prepare)
         found[name] = {result: getattr(work, result) for result in RESULTS} | {"eigenvalues": np.concatenate(eigenvalues)}
     return found
 
