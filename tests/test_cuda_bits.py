@@ -195,7 +195,7 @@ def test_a_device_that_runs_out_of_memory(monkeypatch, caplog):
     """The part is halved until it fits, and the log says so; one fit that does not fit is an error with its size."""
     X, y, _ = data_of((64, 1), "float64", "all", 3, m=40)
     theirs = fastgd.fit(X, y, epochs=3, history=True, backend="cpu")
-    for sizes, parts in (({"memory": 1500, "free": 10**9}, 2), ({"free": 100_000}, 2), ({"free": 40_000}, 3)):
+    for sizes, parts in (({"memory": 1500, "free": 10**9}, 2), ({"free": 50_000}, 2), ({"free": 20_000}, 4)):
         machine = HostDevice(**sizes)
         monkeypatch.setitem(DEVICES, "cuda-host", lambda machine=machine: machine)
         assert_same(fastgd.fit(X, y, epochs=3, history=True, backend="cuda-host"), theirs)

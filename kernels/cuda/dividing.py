@@ -76,6 +76,7 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: Devi
                 _run(part, cancel, progress, prepare)
                 first = stop
             except device.out_of_memory:
+                device.wait()  # what was launched still reads the memory that is given back
                 if stop - first == 1:
                     raise MemoryError(f"one fit of {chunk.X.shape[1]:,} samples does not fit into the device's memory") from None
                 count, ahead, progress[0] = (stop - first + 1) // 2, None, before

@@ -48,12 +48,13 @@ class Gpu:
                     there = cupy.ascontiguousarray(there)
                     return there if there.data.ptr % 16 == 0 else there.copy()
             array = np.ascontiguousarray(array)
-            with self._stream:
-                result = cupy.empty(array.shape, array.dtype)
-                if array.nbytes < STAGED_BYTES // 8:
+            if array.nbytes < STAGED_BYTES // 8:
+                with self._stream:
+                    result = cupy.empty(array.shape, array.dtype)
                     result.set(array)
                     return result
-            self._copies.wait_event(self._stream.record())  # the memory may still be read by what was launched before
+            with self._copies:  # its memory is its own: no kernel that still runs reads it, so nothing need be waited for
+                result = cupy.empty(array.shape, array.dtype)
             source = array.reshape(-1).view(np.uint8)
             for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
                 buffer, event = self._pinned("up", k)

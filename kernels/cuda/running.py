@@ -159,10 +159,12 @@ class Part:
     # -- the struct of the kernels
 
     def _put(self, name: str, array: Any) -> None:
+        self.arrays.pop(name, None)  # first, so that both are never there
         self.arrays[name] = self.device.upload(array)
         self._work = None
 
     def _room(self, name: str, shape: tuple[int, ...], dtype: Any) -> None:
+        self.arrays.pop(name, None)
         self.arrays[name] = self.device.empty(shape, dtype)
         self._work = None
 
