@@ -103,7 +103,8 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
     Moments<T> moments;
     Update rule;
     double previous = not_a_number();
-    long long first_bad = -1, last = 0, step = 0;
+    bool may_converge = true, holds = false;  // no row was bad before; it had converged before
+    long long first_step = 0;
     T loss = records && !running ? static_cast<const T*>(work.loss)[fit] : T(0);
 #pragma unroll
     for (int j = 0; j < D; ++j) w[j] = records && !running ? double(static_cast<const T*>(work.w_out)[fit * D + j]) : 0.0;
@@ -121,13 +122,18 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
 #pragma unroll
         for (int p = 0; p < N_PRODUCTS; ++p) products[p] = work.products[fit * N_PRODUCTS + p];
         rule.read(work.hyper + fit * work.n_hyper);
-        previous = work.previous[fit], first_bad = work.first_bad[fit], step = work.steps[fit] + first_epoch;
-        last = work.status[fit] == CONVERGED ? 0 : work.epochs;
+        previous = work.previous[fit], may_converge = work.first_bad[fit] < 0, first_step = work.steps[fit];
+        holds = work.status[fit] == CONVERGED;
     }
     rows.until[lane] = records ? work.n_rows : 0;
     __syncwarp();
-    long long row = 0;  // the first one collected
+    RowClock clock(work, first_epoch);
+    long long row = rows_before(work, first_epoch);  // the first one collected
     int collected = 0;
+    const double tol = work.tol;
+    const double* rates = work.lr + fit;
+    const long long to_next_rate = work.n_rates > 1 ? work.n_fits : 0;
+    double rate = running && to_next_rate == 0 ? rates[0] : 0.0;
     for (long long t = first_epoch; t < stop_epoch; ++t) {
         bool stays = true, updates = false, good = true;  // stays: on the moments
         if (running) {
@@ -137,19 +143,18 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
             for (int j = 0; j < D; ++j) stays = stays && size_of(w[j]) <= moments.w_limit;
             if (stays) {
                 loss = T(exact_loss);
-                const bool converged = first_bad < 0 && has_converged(t, previous, double(loss), work.tol);
-                updates = !converged && t != last;
+                const bool converged = may_converge && has_converged(t, previous, double(loss), tol);
+                updates = !converged && t != (holds ? 0 : clock.last);
                 if (!updates) {
                     running = false;
                     static_cast<T*>(work.loss)[fit] = loss;
 #pragma unroll
                     for (int j = 0; j < D; ++j) static_cast<T*>(work.w_out)[fit * D + j] = T(w[j]);
-                    write_outcome(work, fit, converged, t, first_bad);
+                    write_outcome(work, fit, converged, t, work.first_bad[fit]);
                 }
             }
         }
-        if (has_row(work, t)) {
-            if (collected == 0) row = row_of(work, t);
+        if (clock.strikes(t)) {
             rows.loss[lane][collected] = loss;
 #pragma unroll
             for (int j = 0; j < D; ++j) rows.w[lane][collected * D + j] = T(w[j]);
@@ -157,7 +162,8 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
         }
         if (updates) {
             double new_w[D], new_slots[D][N_SLOTS], new_products[N_PRODUCTS + 1];
-            rule.begin(work.lr[(work.n_rates > 1 ? t : 0) * work.n_fits + fit], step, products, new_products);
+            if (to_next_rate) rate = rates[t * to_next_rate];
+            rule.begin(rate, first_step + t, products, new_products);
 #pragma unroll
             for (int j = 0; j < D; ++j) good = rule.step(w[j], slots[j], gradient[j], limit, new_w[j], new_slots[j]) && good;
             if (good) {
@@ -170,7 +176,6 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
 #pragma unroll
                 for (int p = 0; p < N_PRODUCTS; ++p) products[p] = new_products[p];
                 previous = double(loss);
-                ++step;
             }
         }
         if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
@@ -187,10 +192,10 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
             }
         }
         if (collected == ROWS) {
-            flush<T, D>(work, rows, first_fit, row, collected, lane);
-            collected = 0;
+            flush<T, D>(work, rows, first_fit, row, ROWS, lane);  // a number known at compile time: no divisions
+            row += ROWS, collected = 0;
         }
-        if (work.every == 0 && !__any_sync(ALL_LANES, running)) break;
+        if (clock.every == 0 && !__any_sync(ALL_LANES, running)) break;
     }
     if (collected > 0) flush<T, D>(work, rows, first_fit, row, collected, lane);
     if (!began) return;

@@ -46,7 +46,7 @@ __device__ __forceinline__ double loss_of(const Moments<double>& m, const double
 // descend_any: grid = ceil(m · group / 128), block = 128, group = a power of two up to 32.
 // scratch (m, N_SLOTS + 5, D): next slots, next w, gradient, ŵ, and two of the loss
 template <typename T, template <typename> class Rule>
-__global__ void __launch_bounds__(128) descend_any(const Work* work_, long long first_epoch, long long stop_epoch, int group) {
+__global__ void __launch_bounds__(128, 1) descend_any(const Work* work_, long long first_epoch, long long stop_epoch, int group) {
     typedef Rule<double> Update;
     constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
     const Work& work = *work_;
@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(128) descend_any(const Work* work_, long long 
     double previous = work.previous[fit];
     const double limit = Format<T>::OMEGA;
     const long long first_bad = work.first_bad[fit], first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
+    RowClock clock(work, first_epoch);
     __syncwarp(mask);  // all have read the status
     for (long long t = first_epoch; t < stop_epoch; ++t) {
         bool stays = moments.usable;
@@ -90,7 +91,8 @@ __global__ void __launch_bounds__(128) descend_any(const Work* work_, long long 
             const T loss = T(exact_loss);
             const bool converged = first_bad < 0 && has_converged(t, previous, double(loss), work.tol);
             const bool ends = converged || t == last;
-            if (has_row(work, t) || (ends && work.every > 0)) {
+            const bool has_row = clock.strikes(t);
+            if (has_row || (ends && work.every > 0)) {
                 const long long row = rows_before(work, t);  // a fit that ends fills the rows that follow
                 const long long stop = ends ? work.n_rows : row + 1;
                 for (long long k = lane; k < (stop - row) * D; k += group) history_w[row * D + k] = T(w[k % D]);

@@ -14,6 +14,7 @@ from ..update_rules import UPDATE_RULES, UpdateRule
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 MOST_COLUMNS = {"float": 9, "double": 6}  # of `compress`: parameters and y
+MOST_PARAMETERS = {("float", "sgd"): 8, ("float", "adagrad"): 7}  # of `descend`; the others: 4
 
 
 def struct_of(rule: UpdateRule) -> str:
@@ -23,7 +24,7 @@ def struct_of(rule: UpdateRule) -> str:
 
 def most_parameters(real: str, rule: UpdateRule) -> int:
     """Up to how many parameters `descend` keeps moments and state in registers."""
-    return 8 if real == "float" and len(rule.slots) == 1 else 4
+    return MOST_PARAMETERS.get((real, rule.name), 4)
 
 
 def compress_name(real: str, n_features: int, intercept: bool) -> str | None:

@@ -68,6 +68,7 @@ __global__ void __launch_bounds__(256) stream(const Work* work_, long long most_
     long long t = work.epoch[fit], first_bad = work.first_bad[fit], nan_epochs = work.nan_epochs[fit];
     const long long first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
     bool row_is_done = work.row_is_done[fit], ends = false, converged = false;
+    RowClock clock(work, t);
     __syncthreads();  // all have read where the fit stands
     for (long long count = 0; count < most_epochs; ++count) {
         for (long long chunk = warp; chunk < chunks; chunk += n_warps) {
@@ -93,7 +94,8 @@ __global__ void __launch_bounds__(256) stream(const Work* work_, long long most_
         nan_epochs = all_nan ? nan_epochs + 1 : 0;
         converged = first_bad < 0 && !row_is_done && has_converged(t, previous, double(loss), work.tol);
         ends = converged || t == last || nan_epochs >= 2;
-        if (work.every > 0 && ((has_row(work, t) && !row_is_done) || ends)) {
+        const bool has_row = clock.strikes(t);
+        if (work.every > 0 && ((has_row && !row_is_done) || ends)) {
             const long long row = rows_before(work, t);  // a fit that ends fills the rows that follow
             const long long stop = ends ? work.n_rows : row + 1;
             for (long long k = threadIdx.x; k < (stop - row) * D; k += blockDim.x) history_w[row * D + k] = T(w[k % D]);

@@ -98,16 +98,25 @@ __device__ __forceinline__ const int* kept_row_of(const Work& work, long long it
     return row < 0 ? nullptr : work.kept + row * work.n_samples;
 }
 
-// whether epoch t has a row in the history, and which
-__device__ __forceinline__ bool has_row(const Work& work, long long t) {
-    return work.every > 0 && (t % work.every == 0 || t == work.epochs);
-}
-__device__ __forceinline__ long long row_of(const Work& work, long long t) {
-    return t % work.every == 0 ? t / work.every : work.n_rows - 1;
-}
+// Which epochs have a row in the history: 0, every, 2·every, … and the last. Asked for one epoch after the other: a division costs more than an
+// epoch of a small fit.
+struct RowClock {
+    long long every, last, next;
+
+    __device__ __forceinline__ RowClock(const Work& work, long long first_epoch) : every(work.every), last(work.epochs) {
+        next = every > 0 ? (first_epoch + every - 1) / every * every : -1;
+    }
+    __device__ __forceinline__ bool strikes(long long t) {
+        const bool now = every > 0 && (t == next || t == last);
+        if (t == next) next += every;
+        return now;
+    }
+};
 
 // how many rows the epochs before t have, t ≤ epochs
-__device__ __forceinline__ long long rows_before(const Work& work, long long t) { return (t + work.every - 1) / work.every; }
+__device__ __forceinline__ long long rows_before(const Work& work, long long t) {
+    return work.every > 0 ? (t + work.every - 1) / work.every : 0;
+}
 
 // section 10, but for what a fit has been through
 __device__ __forceinline__ bool has_converged(long long t, double previous, double loss, double tol) {
