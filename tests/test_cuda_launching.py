@@ -9,9 +9,10 @@ import pytest
 
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
-from fastgd.kernels.cuda import device, launching
+from fastgd.kernels.cuda import compiling, device, launching
 from fastgd.kernels.cuda.dividing import descend
 from tests.cuda_on_host import stand_in
+from tests.cuda_on_host.building import LIBRARIES
 from tests.reference_chunks import chunk_of, noisy
 from tests.test_cuda_bits import assert_same
 
@@ -21,6 +22,7 @@ def cupy(monkeypatch, tmp_path):
     """Here `import cupy` gives the stand-in, and there is a GPU."""
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
     monkeypatch.setattr(device.importlib.util, "find_spec", lambda name, real=device.importlib.util.find_spec: name == "cupy" or real(name))
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(LIBRARIES / "cubins"))  # not the user's
     monkeypatch.setattr(launching, "STAGED_BYTES", 4096)  # so that small arrays go in pieces
     stand_in.calls.clear()
     for cached in (device.why_no_device, launching._kernel):

@@ -55,7 +55,7 @@ def report() -> dict[str, Any]:
         nvrtc: str | None = "{}.{}".format(*compiler().version)
     except CompilerUnavailable:
         nvrtc = None
-    return {"nvrtc": nvrtc, "folder": str(folder), "kernels": len(kept), "n_bytes": sum(path.stat().st_size for path in kept)}
+    return {"version": nvrtc, "folder": str(folder), "kernels": len(kept), "n_bytes": sum(path.stat().st_size for path in kept)}
 
 
 __all__ = ["DEVICES", "Found", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]
