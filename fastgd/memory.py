@@ -104,7 +104,8 @@ def _bytes_of_pair(problem: Problem, tiles: bool) -> int:
     if tiles or problem.X.count > 1:
         data.append(problem.X)
     lists = 8 * problem.n_samples if problem.may_lose_samples else 0  # one for the weights and one for the data
-    return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + 9 * 8
+    indices = 2 * (9 + 5) * 8  # of two groups: one is let go when the next is there
+    return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + indices
 
 
 def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
@@ -117,7 +118,7 @@ def _bytes_of_record(problem: Problem, plan: Plan) -> int:
         return 0
     size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
     gram = 0 if plan.staged and problem.X.count == 1 and not problem.may_lose_samples else size * (size + 1) // 2
-    return 8 * (planes * (gram + size + 1) + 2 * (size + 1) + 5)
+    return 8 * (planes * (gram + size + 1) + 2 * (size + 1) + 4)
 
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:

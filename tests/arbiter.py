@@ -216,7 +216,6 @@ class Weights:
     W_low: float = 0.0
     k: int = 0
     smallest: float = 1.0
-    largest: float = 1.0
 
     @property
     def sigma(self) -> float:
@@ -317,7 +316,7 @@ def compress_float32(z: list[list[float]], omega: list[float] | None = None) -> 
         return sum_over_samples(n, lane if omega is None else weighted_lane, lambda a, b: a + b)
 
     upper = {(i, j): moment(z[i], z[j]) for i, j in upper_triangle(size)}
-    weights = None if omega is None else Weights(plain_sum(omega), 0.0, 0, min(omega), max(omega))
+    weights = None if omega is None else Weights(plain_sum(omega), 0.0, 0, min(omega))
     return Moments(FLOAT32, n, symmetric(upper, size), None, [0] * size, weights)
 
 
@@ -399,7 +398,7 @@ def compress_float64(z: list[list[float]], omega: list[float] | None = None) -> 
     weights = None
     if omega is not None:
         W, W_low = sum_over_samples(n, lambda samples: sum_of_lane(scaled_omega, samples), dd_add)
-        weights = Weights(W, W_low, k_omega, min(omega), max(omega))
+        weights = Weights(W, W_low, k_omega, min(omega))
     return Moments(FLOAT64, n, symmetric(hi, size), symmetric(lo, size), k, weights)
 
 
@@ -542,9 +541,9 @@ def overflow_limits(moments: Moments) -> tuple[float, float]:
     """w_limit and loss_limit of section 6."""
     omega, D, k, total = moments.T.omega, moments.D, moments.exponents, moments.total
     M = max(scale(math.sqrt(scale(moments.hi[j][j], total.k)), k[j]) for j in range(D))  # float32 data: scale by 2^0
-    lo, hi = min(1.0, total.smallest), max(1.0, total.largest)
+    lo = min(1.0, total.smallest)
     ratio = divide(omega * lo, 2 * M)
-    return divide(omega, max(1.0, D * M / math.sqrt(lo))), divide(min(omega * lo / hi, ratio * ratio), total.sigma)
+    return divide(omega, max(1.0, D * M / math.sqrt(lo))), divide(min(omega * lo, ratio * ratio), total.sigma)
 
 
 def stream_epoch(T: Format, columns: list[list[float]], y: list[float], w: Sequence[float], reduction: str, weights=None):

@@ -32,21 +32,58 @@ class Mutant:
 
 AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py", "tests/test_bits_extremes.py")
+WEIGHTS = ("tests/test_weights.py",)
+OMIT = ("tests/test_omit.py",)
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
 UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
-    Mutant("gradient halved", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 1.0 / n\n", AGREEMENT),
-    Mutant("gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / number(n)", "else number(1) / number(n)", AGREEMENT),
-    Mutant("mean over n - 1", "kernels/cpu/evaluate.py", "return loss / n\n", "return loss / (n - 1.0)\n", AGREEMENT),
+    Mutant(
+        "weights not normalised",
+        "kernels/cpu/descent.py",
+        "total_weight = weighing[unpacked, W_HIGH]",
+        "total_weight = float(n)",
+        WEIGHTS,
+    ),
+    Mutant("weights not normalised, stream", "kernels/cpu/evaluate.py", "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
+    Mutant(
+        "weights squared",
+        "kernels/cpu/moments.py",
+        "product = multiply(weight, value)",
+        "product = multiply(multiply(weight, weight), value)",
+        WEIGHTS,
+    ),
+    Mutant(
+        "gradient without weights",
+        "kernels/cpu/evaluate.py",
+        "multiply(fill(factor), weighed)",
+        "multiply(fill(factor), residual)",
+        WEIGHTS,
+    ),
+    Mutant(
+        "error of the weighted product dropped",
+        "kernels/cpu/moments.py",
+        "fma(weight, value, negate(product)))",
+        "multiply(value, fma(weight, value, negate(product))))",
+        WEIGHTS,
+    ),
+    Mutant("a NaN of weight zero counted", "kernels/cpu/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
+    Mutant("infinite y counted", "kernels/cpu/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
+    Mutant("auto by all samples", "fastgd/execute.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT),
+    Mutant("gaps of another fit", "fastgd/compressing.py", "some.kept_index + n_rows)", "some.kept_index)", OMIT),
+    Mutant("gradient halved", "kernels/cpu/descent.py", "factor = 2.0 / total_weight", "factor = 1.0 / total_weight", AGREEMENT),
+    Mutant(
+        "gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / stream_weight", "else number(1) / stream_weight", AGREEMENT
+    ),
+    Mutant("mean over n - 1", "kernels/cpu/evaluate.py", "return loss / total_weight\n", "return loss / (total_weight - 1.0)\n", AGREEMENT),
     Mutant(
         "loss after the update", "kernels/cpu/descent.py", "history_loss[row] = loss", "history_loss[max(row - 1, 0)] = loss", AGREEMENT
     ),
     Mutant(
         "last sample dropped",
         "kernels/cpu/__init__.py",
-        "np.full(len(x_index), X.shape[1], np.int64)",
-        "np.full(len(x_index), max(X.shape[1] - 1, 1), np.int64)",
+        "compress_items(samples, starts, samples.n_used,",
+        "compress_items(samples, starts, np.maximum(samples.n_used - 1, 1),",
         AGREEMENT,
     ),
     Mutant(
@@ -63,8 +100,20 @@ MUTANTS = (
         "list(range(first // width, 2 * width, 2))",
         BITS,
     ),
-    Mutant("gradient wrong by 1e-12", "kernels/cpu/descent.py", "else 2.0 / n\n", "else 2.0 / n * (1.0 + 1e-12)\n", AGREEMENT),
-    Mutant("low part of 2/n dropped", "kernels/cpu/descent.py", "fma(-factor, float(n), 2.0) / n", "0.0", BITS),
+    Mutant(
+        "gradient wrong by 1e-12",
+        "kernels/cpu/descent.py",
+        "factor = 2.0 / total_weight",
+        "factor = 2.0 / total_weight * (1.0 + 1e-12)",
+        AGREEMENT,
+    ),
+    Mutant(
+        "low part of 2/n dropped",
+        "kernels/cpu/descent.py",
+        "low_factor = fma(-factor, weighing[unpacked, W_LOW], fma(-factor, total_weight, 2.0)) / total_weight",
+        "low_factor = 0.0",
+        BITS,
+    ),
     Mutant("loss may be negative", "kernels/cpu/evaluate.py", "if result < 0.0:", "if result < -1.0:", BITS),
     Mutant(
         "slots lost at the hand-over",
@@ -74,8 +123,12 @@ MUTANTS = (
         BITS,
     ),
     Mutant("ridge of 1/n", "kernels/cpu/solving.py", "    power -= 1\n", "    power -= 2\n", SOLVE),
-    Mutant("ridge of 1/n by LAPACK", "fastgd/closed_form.py", "else 0.5 * problem.n_samples)", "else 1.0 * problem.n_samples)", SOLVE),
-    Mutant("low part of the Gram matrix dropped", "kernels/cpu/solving.py", "low_gram = zeros if single", "low_gram = zeros if n", SOLVE),
+    Mutant(
+        "ridge of 1/n by LAPACK", "fastgd/closed_form.py", "penalty = math.sqrt(0.5 * decay)", "penalty = math.sqrt(1.0 * decay)", SOLVE
+    ),
+    Mutant(
+        "low part of the Gram matrix dropped", "kernels/cpu/solving.py", "low_gram = zeros if single", "low_gram = zeros if size", SOLVE
+    ),
     Mutant("no refinement", "kernels/cpu/solving.py", "MOST_STEPS = 40", "MOST_STEPS = 1", SOLVE),
     Mutant(
         "low part of the solution dropped",

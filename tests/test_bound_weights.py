@@ -138,6 +138,13 @@ def test_the_bound_worked_out_by_hand(weight):
     assert abs(step.tau_w - 2 / 13) <= 2 * u
 
 
+@pytest.mark.parametrize("weight", [1.0, 4.0, 0.25])
+def test_the_bound_of_a_loss_of_zero_by_hand(weight):
+    # X = y = w = 1: r = 0, δ = u (3 + 1), so that Λ = δ²ω/ω = 16u²
+    step = check_step([1.0], [1.0], [1.0], [1.0], 8 * 2.0**-106, lr=0.25, dtype="float64", sample_weight=[weight])
+    assert abs(step.tau_loss - 1 / 2) <= 2.0**-53
+
+
 def test_the_terms_for_underflow_by_hand():
     # X = y = w = 0, n = 1, D = 2, ω = 4: s = 1/2, δ = 4η. The intercept: |δg| = 1/2·4·4 + (1/2 + 2 + 4) + 1 + 2 = 35/2, ℓ = 39/2;
     # the feature: |δg| = 1 + 2, ℓ = 5. The loss: Λ = η/4 + 2η
@@ -153,9 +160,9 @@ def test_the_terms_for_underflow_by_hand():
     [
         (1.0, 2.0**59, 1.0, True),  # Σωr² = 2^118
         (1.0, 2.0**61, 1.0, False),  # 2^122 > Ω = 2^120
-        (1.0, 2.0**51, 2.0**8, True),  # Σωr² = 2^110, Ω·lo/hi = 2^112
-        (1.0, 2.0**53, 2.0**8, False),
-        (1.0, 2.0**59, 2.0**-8, True),  # Σωr² = 2^110, Ω·lo/hi = 2^112
+        (1.0, 2.0**55, 2.0**8, True),  # Σωr² = 2^118
+        (1.0, 2.0**57, 2.0**8, False),
+        (1.0, 2.0**59, 2.0**-8, True),  # Σωr² = 2^110, Ω·lo = 2^112
         (1.0, 2.0**61, 2.0**-8, False),
         (2.0**72, 2.0**37, 2.0**10, True),  # M = 2^77, (Ω·lo/2M)² = 2^84 = Σωr²
         (2.0**72, 2.0**38, 2.0**10, False),
@@ -332,6 +339,21 @@ def test_a_free_running_history_stays_within_the_propagated_bound(name, dtype):
             used = max(used, (w_error[1:] / w_bound[1:]).max(), (loss_error / loss_bound).max())
     print(f"\n{name} {dtype}: {used:.2f} of the propagated bound")
     assert used <= 1
+
+
+def test_the_size_of_the_weights_is_nothing_to_the_mean():
+    """2^20 times the weights: the same bits, since the terms of underflow are too small to show."""
+    data = NAMED["intercept"]
+    weights = mixed(data.n_samples, "float64")
+    lr = stable_rate(data, weights)
+    history = weighted_history(data, weights, lr, 10)
+    bounds = [
+        propagated_bound(data.X, data.y, history.w, lr=lr, dtype="float64", intercept=True, sample_weight=factor * weights)
+        for factor in (1, 2.0**20)
+    ]
+    assert np.array_equal(bounds[0][0], bounds[1][0])
+    assert np.array_equal(bounds[0][1], bounds[1][1])
+    assert judge(data, weights, history, lr) == judge(data, 2.0**20 * weights, history, lr)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -86,9 +86,9 @@ def test_every_file_of_the_kernels_is_in_the_stamp(package):
 
 def test_the_stamp_is_in_every_kernel():
     """Through an attribute of Numba's that is not public: were it gone, an old kernel could be loaded after a change."""
-    from fastgd.kernels.cpu import compiling, curvature, descent, moments
+    from fastgd.kernels.cpu import compiling, curvature, descent, moments, samples, solving
 
-    for kernel in (moments.compress, moments.join, descent.descend, curvature.largest_eigenvalues):
+    for kernel in (samples.keep, moments.compress, moments.join, descent.descend, curvature.largest_eigenvalues, solving.solve):
         assert kernel._cache._cache_file._source_stamp == compiling._DIGEST
 
 

@@ -173,6 +173,6 @@ def test_raise_names_the_fit_and_the_row(way, bad):
 def test_raise_is_the_default_and_leaves_nothing_behind():
     X, y = np.ones((2, 5, 1)), np.ones((2, 5))
     y[1, 0] = np.nan
-    with pytest.raises(ValueError, match="nan_policy='propagate'"):
+    with pytest.raises(ValueError, match="or 'propagate' to get NaN"):
         fastgd.fit(X, y, lr=0.1)
     assert fastgd.fit(X[0], y[0], lr=0.1).status is Status.COMPLETED

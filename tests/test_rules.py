@@ -338,7 +338,7 @@ def test_a_code_that_no_rule_has_does_not_stand_still(algorithm):
     chunk.rule = dataclasses.replace(UPDATE_RULES["sgd"], code=99)
     chunk.algorithm[:] = ALGORITHMS.index(algorithm)
     moments, indices, cancel = cpu.Moments.empty(1, 1, 1, np.dtype(float)), np.zeros(1, np.int64), np.zeros(1, np.int32)
-    cpu.compress_fits(chunk.X, chunk.y, indices, indices, False, moments, cancel)
+    cpu.compress_fits(chunk, False, moments, cancel)
     cpu.descend(chunk, moments, indices, indices, cancel, np.zeros(1, np.int64))
     assert np.isnan(chunk.w).all()
 

@@ -161,10 +161,10 @@ def check_history(
 
     does not hold ends the comparison: that step and everything after it is not judged (nor the loss of row t, if one of the first two
     fails). Ω = 2^120 for float32 and 2^1000 for float64, M is the largest Euclidean norm of a column of X (and of the ones, with
-    an intercept), and loss(w_t) is the true one. With weights the first two are, with lo = min(1, smallest ω), hi = max(1, largest ω),
+    an intercept), and loss(w_t) is the true one. With weights the first two are, with lo = min(1, smallest ω),
     W = Σω ≤ Ω and M that of the columns √ω x,
 
-        max|w_t| ≤ Ω / max(1, D·M/√lo),    W·loss(w_t) ≤ min(Ω·lo/hi, (Ω·lo / 2M)²),    s·max(1, max|r_i|) ≤ Ω
+        max|w_t| ≤ Ω / max(1, D·M/√lo),    W·loss(w_t) ≤ min(Ω·lo, (Ω·lo / 2M)²),    s·max(1, max|r_i|) ≤ Ω
 
     Below these limits no sum, product or partial sum of a step exceeds Ω
     in any order of evaluation; a non-finite value that appears there counts as τ = inf. Non-finite data are never judged.

@@ -115,13 +115,13 @@ class Yardstick:
     def _set_limits(self) -> None:
         """Set the limits of docs/arithmetic.md, section 6."""
         weights = np.ones(1, self.type) if self.weights is None else self.weights
-        lowest, highest = np.minimum(1, weights.min()), np.maximum(1, weights.max())
+        lowest = np.minimum(1, weights.min())
         squares = self.columns * self.columns
         norms = np.sqrt(self._with_intercept(squares.sum(1) if self.weights is None else squares @ weights, self.total))
         known = np.isfinite(norms).all() and np.isfinite(self.y).all() and self.total <= self.limit
         M = norms.max(initial=0) if known else self.extended(np.nan)
         self.w_limit = self.limit / np.maximum(1, self.n_parameters * M / np.sqrt(lowest))
-        self.loss_limit = np.minimum(self.limit * lowest / highest, (self.limit * lowest / (2 * M)) ** 2) / self.total
+        self.loss_limit = np.minimum(self.limit * lowest, (self.limit * lowest / (2 * M)) ** 2) / self.total
 
     def extended(self, values: ArrayLike) -> Array:
         """Return the values in extended precision (a copy)."""

@@ -14,7 +14,7 @@ from ..update_rules import UPDATE_RULES
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
 from .doubled import LOWEST_EXPONENT
-from .moments import RANGE, W_EXPONENT, W_HIGH, W_LARGEST, W_LEAST, compress, join
+from .moments import RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
 from .samples import FINE, NEGATIVE, NOT_FINITE, keep
 from .solving import solve as _solve
 
@@ -27,7 +27,7 @@ class Moments:
 
     gram: np.ndarray  # (n_gram, planes, D(D+1)/2) float64; planes: 1 for float32 data, 2 (hi, lo) for float64 data
     gram_exponents: np.ndarray  # (n_gram, D+1) int64; the last is not used
-    weighing: np.ndarray  # (n_gram, 5) float64: W, W′, k_ω, the least and the largest weight
+    weighing: np.ndarray  # (n_gram, 4) float64: W, W′, k_ω, the least weight
     target: np.ndarray  # (n_target, planes, D+1) float64: XᵀY and yᵀy
     exponents: np.ndarray  # (n_target, D+1) int64
 
@@ -77,8 +77,8 @@ def read_only(array: np.ndarray) -> np.ndarray:
 
 def no_weighing(count: int) -> np.ndarray:
     """Rows of `Moments.weighing` before the moments are known, without weights."""
-    weighing = np.zeros((count, 5))
-    weighing[:, [W_LEAST, W_LARGEST]] = 1.0
+    weighing = np.zeros((count, 4))
+    weighing[:, W_LEAST] = 1.0
     return weighing
 
 
@@ -122,7 +122,7 @@ def find_kept(samples: Samples, omit: bool, look: bool, cancel: np.ndarray) -> t
 
 def weigh(moments: Moments, spread: np.ndarray) -> None:
     """Enter the least and the largest weight of each Gram record, before its moments are made."""
-    moments.weighing[:, W_LEAST], moments.weighing[:, W_LARGEST] = spread[:, 0], spread[:, 1]
+    moments.weighing[:, W_LEAST] = spread[:, 0]
     if moments.gram.shape[1] == 2:  # float64 data
         moments.weighing[:, W_EXPONENT] = np.maximum(np.frexp(spread[:, 1])[1] - 1, LOWEST_EXPONENT)
 

@@ -19,10 +19,11 @@ from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAM
 from .compiling import copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
-from .moments import CHUNK, W_EXPONENT, W_HIGH, W_LARGEST, W_LEAST, W_LOW
+from .moments import CHUNK, W_EXPONENT, W_HIGH
 from .samples import where_of
+from .side_by_side import FEWEST, FINISHED, MOST_PARAMETERS, NOT_RUN, factors_of, fits_a_batch, limits_of, make_room, run_batch
 from .update import update
-from .vectors import LANES, fma, raised
+from .vectors import LANES, is_double, raised
 
 POLL = 64
 LIMIT_FLOAT32 = 2.0**120
@@ -39,18 +40,12 @@ def _unpack(packed, size, matrix):
 
 
 @part
-def _limits(gram, exponents, size, weighing, limit):
-    """Largest |w| and loss for which no intermediate result of torch's arithmetic can overflow."""
-    power = np.int64(weighing[W_EXPONENT])
-    least, most = min(1.0, weighing[W_LEAST]), max(1.0, weighing[W_LARGEST])
-    total = scale(weighing[W_HIGH], power)
-    if not total <= limit:
-        return -1.0, -1.0
+def _largest_column(gram, exponents, size, power):
+    """max_j √G_jj."""
     largest = 0.0
     for j in range(size):
         largest = max(largest, scale(math.sqrt(scale(gram[j, j], power)), exponents[j]))
-    ratio = (limit * least) / (2.0 * largest)
-    return limit / max(1.0, (size * largest) / math.sqrt(least)), min((limit * least) / most, ratio * ratio) / total
+    return largest
 
 
 @inlined
@@ -116,7 +111,7 @@ def descend(
     n_slots = slots.shape[1]
     dtype = data[0].dtype
     number = dtype.type
-    doubled = data[0].itemsize == 8
+    doubled = is_double(data[0])
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch of the moments: float64
     any_moments, most_used = False, 1
@@ -138,10 +133,28 @@ def descend(
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
     stream_slot, next_stream_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
+    # fits that can run side by side do so first; those that pass a limit go on below
+    resume, resume_loss = np.full((len(n_used), 2), NOT_RUN), np.empty((len(n_used), 2))
+    room = make_room(size if size <= MOST_PARAMETERS else 0, doubled, dtype)
+    batch, count = np.zeros(LANES, np.int64), 0
+    for f in range(len(n_used)):
+        if fits_a_batch(rule, size, algorithm[f], status[f]):
+            batch[count] = f
+            count += 1
+        if count == LANES or (f == len(n_used) - 1 and count >= FEWEST[min(size, len(FEWEST) - 1)]):
+            if not run_batch(
+                batch, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, epochs, tol, every, reduction_sum,
+                limit, w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss, room,
+                cancel, progress,
+            ):  # fmt: skip
+                return
+            count = 0
     unpacked = -1
     for f in range(len(n_used)):
         if raised(cancel):
             return
+        if resume[f, 0] == FINISHED:
+            continue
         if status[f] == TOO_FEW_SAMPLES:
             progress[0] += epochs
             continue
@@ -156,6 +169,13 @@ def descend(
         rows_w, rows_loss = history_w[f], history_loss[f]
         _take_over(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
+        if resume[f, 0] >= 0:
+            epoch = reported = resume[f, 0]
+            row_is_done = resume[f, 1] != 0
+            step += epoch
+            loss, previous = number(resume_loss[f, 0]), resume_loss[f, 1]
+            if every > 0:
+                row = epoch // every + 1 if row_is_done else (epoch + every - 1) // every
         if algorithm[f] == MOMENTS:
             record = target_index[f]
             if gram_index[f] != unpacked:
@@ -164,18 +184,17 @@ def descend(
                 if doubled:
                     _unpack(gram[unpacked, 1], size, low_matrix)
                 total_weight = weighing[unpacked, W_HIGH]
+                factor, low_factor = factors_of(weighing[unpacked], reduction_sum)
                 if reduction_sum:
                     shift = np.int64(weighing[unpacked, W_EXPONENT])
-                else:
-                    factor = 2.0 / total_weight
-                    low_factor = fma(-factor, weighing[unpacked, W_LOW], fma(-factor, total_weight, 2.0)) / total_weight
             if doubled:
                 copy(exponents[record], powers)
                 if target[record, 0, size] == 0.0:
                     powers[size] = 0  # y = 0 has no scale of its own
             targets = target[record, 0]
             low_targets = target[record, target.shape[1] - 1]
-            w_limit, loss_limit = _limits(matrix, powers, size, weighing[unpacked], limit)
+            largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
+            w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
             while not finished:
                 if epoch % POLL == POLL - 1:
                     if raised(cancel):

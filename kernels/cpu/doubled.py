@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined
-from .vectors import add, subtract
+from .vectors import add, first_half, second_half, subtract
 
 LOWEST_EXPONENT = -1022
 HIGHEST_EXPONENT = 1023
@@ -43,6 +43,28 @@ def two_sum_lanes(a, b):
     s = add(a, b)
     t = subtract(s, a)
     return s, add(subtract(a, subtract(s, t)), subtract(b, t))
+
+
+@inlined
+def dd_butterfly(high, low):
+    """The sum of PART lanes of double-doubles: for o = 8, 4, 2, 1 lane l takes lane l + o; 16 is done."""
+    h8, l8 = dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))
+    h4, l4 = dd_add_lanes(first_half(h8), first_half(l8), second_half(h8), second_half(l8))
+    h2, l2 = dd_add_lanes(first_half(h4), first_half(l4), second_half(h4), second_half(l4))
+    return dd_add(first_half(h2), first_half(l2), second_half(h2), second_half(l2))
+
+
+@inlined
+def dd_add_lanes(a, a_low, b, b_low):
+    """`dd_add` of 32 lanes."""
+    s, e = two_sum_lanes(a, b)
+    t, f = two_sum_lanes(a_low, b_low)
+    e = add(e, t)
+    high = add(s, e)
+    e = subtract(e, subtract(high, s))
+    e = add(e, f)
+    s = add(high, e)
+    return s, subtract(e, subtract(s, high))
 
 
 @inlined

@@ -5,54 +5,99 @@
    bits.
 2. The moments of columns z_0 … z_D (features, the intercept's ones, y) are packed by columns: entry (i, j), i ≤ j, is at j(j+1)/2 + i.
    So the Gram matrix comes first and [c, yy] are the last D + 1: each is computed alone when the other is shared.
-3. Blocks of 512 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
+3. Blocks of 256 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
    for a block. Padding with zeros is exact here: no lane can hold -0.
 4. With weights a second tile holds the columns times the weights (for float64 data a third one the errors of these products): of a pair of
    columns the first is taken from there. A tile is (columns, BLOCK), flat; the weights are the column after y.
-5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least and the largest weight. k_ω is given.
+5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least weight. The last two are given.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .compiling import copy, kernel, part
-from .doubled import dd_add, exponent_of, pow2, two_sum, two_sum_lanes
-from .samples import place_of, where_of
-from .vectors import LANES, add, butterfly, fma, load, multiply, negate, raised, store
+from .compiling import copy, inlined, kernel, part
+from .doubled import dd_add, dd_add_lanes, dd_butterfly, exponent_of, pow2, two_sum_lanes
+from .samples import where_of
+from .vectors import (
+    LANES,
+    PART,
+    absolute,
+    add,
+    below,
+    butterfly,
+    choose,
+    fill,
+    fma,
+    get,
+    is_double,
+    load,
+    load_part,
+    multiply,
+    negate,
+    put,
+    raised,
+    store,
+)
 
 CHUNK = 4096  # samples; part of the specification
-BLOCK = 512  # samples; any multiple of 32 that divides CHUNK gives the same bits
+BLOCK = 256  # samples; any multiple of 32 that divides CHUNK gives the same bits
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
-W_HIGH, W_LOW, W_EXPONENT, W_LEAST, W_LARGEST = range(5)  # columns of `weighing`
+W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`
+
+
+@inlined
+def _fill_column(tile, column, rows, array, base, step, first, row, masked):
+    """One column of the tile: numbers base + step · (the places of samples first … first+rows-1)."""
+    to = column * BLOCK
+    if masked:
+        for i in range(rows):
+            put(tile, to + i, get(array, base + np.int64(row[first + i]) * step))
+        return
+    start = base + first * step
+    i = 0
+    if step == 1:
+        while i + PART <= rows:
+            store(tile, to + i, load_part(array, start + i))
+            i += PART
+    while i < rows:
+        put(tile, to + i, get(array, start + i * step))
+        i += 1
 
 
 @part
-def _fill_tile(tile, rows, data, where, first, d, intercept, factor):
-    """Copy samples first … first+rows-1 to the tile, times a factor per column; pad to whole groups of lanes."""
+def _fill_tile(tile, rows, data, where, first, d, intercept):
+    """Copy samples first … first+rows-1 to the tile; pad to whole groups of lanes."""
     X, x_steps, y, y_steps, weights, w_steps = data
     x_base, y_base, w_base, row, masked = where
-    last = d + 1 if intercept else d
-    for i in range(rows):
-        place = place_of(first + i, row, masked)
-        start = x_base + place * x_steps[2]
-        for j in range(d):
-            tile[j * BLOCK + i] = np.float64(X[start + j * x_steps[3]]) * factor[j]
-        tile[last * BLOCK + i] = np.float64(y[y_base + place * y_steps[2]]) * factor[last]
+    padded = (rows + LANES - 1) // LANES * LANES
+    for j in range(d):
+        _fill_column(tile, j, rows, X, x_base + j * x_steps[3], x_steps[2], first, row, masked)
+    count = d
     if intercept:
         for i in range(rows):
-            tile[d * BLOCK + i] = 1.0
-    count = last + 1
-    if len(weights):
-        for i in range(rows):
-            tile[count * BLOCK + i] = np.float64(weights[w_base + place_of(first + i, row, masked) * w_steps[2]]) * factor[count]
+            put(tile, count * BLOCK + i, 1.0)
         count += 1
-    for i in range(rows, (rows + LANES - 1) // LANES * LANES):
-        for j in range(count):
-            tile[j * BLOCK + i] = 0.0
+    _fill_column(tile, count, rows, y, y_base, y_steps[2], first, row, masked)
+    count += 1
+    if len(weights):
+        _fill_column(tile, count, rows, weights, w_base, w_steps[2], first, row, masked)
+        count += 1
+    for j in range(count):
+        for i in range(rows, padded):
+            put(tile, j * BLOCK + i, 0.0)
+
+
+@part
+def _scale_tile(tile, groups, count, factor):
+    """The columns of the tile times a factor each."""
+    for j in range(count):
+        by = fill(factor[j])
+        for g in range(groups):
+            store(tile, j * BLOCK + g * LANES, multiply(load(tile, j * BLOCK + g * LANES), by))
 
 
 @part
@@ -68,39 +113,79 @@ def _weigh_tile(tile, groups, n_columns, weighted, low_weighted, doubled):
                 store(low_weighted, j * BLOCK + g * LANES, fma(weight, value, negate(product)))
 
 
-@part
+@inlined
 def _multiply_block(left, tile, groups, first_column, last_column, lanes):
-    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column: float64 sums."""
-    pair = -LANES
+    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column: float64 sums.
+
+    Four pairs of a column at a time: their sums stay in registers, PART lanes of each.
+    """
+    pair = 0
     for j in range(first_column, last_column):
-        for i in range(j + 1):
-            pair += LANES
+        i = 0
+        while i + 4 <= j + 1:
+            for begin in range(0, LANES, PART):
+                at, right = i * BLOCK + begin, j * BLOCK + begin
+                sum_0, sum_1 = load_part(lanes, pair + begin), load_part(lanes, pair + LANES + begin)
+                sum_2, sum_3 = load_part(lanes, pair + 2 * LANES + begin), load_part(lanes, pair + 3 * LANES + begin)
+                for g in range(groups):
+                    value = load_part(tile, right + g * LANES)
+                    sum_0 = fma(load_part(left, at + g * LANES), value, sum_0)
+                    sum_1 = fma(load_part(left, at + BLOCK + g * LANES), value, sum_1)
+                    sum_2 = fma(load_part(left, at + 2 * BLOCK + g * LANES), value, sum_2)
+                    sum_3 = fma(load_part(left, at + 3 * BLOCK + g * LANES), value, sum_3)
+                store(lanes, pair + begin, sum_0)
+                store(lanes, pair + LANES + begin, sum_1)
+                store(lanes, pair + 2 * LANES + begin, sum_2)
+                store(lanes, pair + 3 * LANES + begin, sum_3)
+            i += 4
+            pair += 4 * LANES
+        if i + 2 <= j + 1:
+            for begin in range(0, LANES, PART):
+                at, right = i * BLOCK + begin, j * BLOCK + begin
+                sum_0, sum_1 = load_part(lanes, pair + begin), load_part(lanes, pair + LANES + begin)
+                for g in range(groups):
+                    value = load_part(tile, right + g * LANES)
+                    sum_0 = fma(load_part(left, at + g * LANES), value, sum_0)
+                    sum_1 = fma(load_part(left, at + BLOCK + g * LANES), value, sum_1)
+                store(lanes, pair + begin, sum_0)
+                store(lanes, pair + LANES + begin, sum_1)
+            i += 2
+            pair += 2 * LANES
+        if i <= j:
             total = load(lanes, pair)
             for g in range(groups):
                 total = fma(load(left, i * BLOCK + g * LANES), load(tile, j * BLOCK + g * LANES), total)
             store(lanes, pair, total)
+            pair += LANES
 
 
 @part
 def _multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes):
     """The same as compensated dot products (Ogita, Rump, Oishi 2005); the left columns have low parts where they are weighted."""
-    pair = -LANES
+    pair = 0
     for j in range(first_column, last_column):
         for i in range(j + 1):
-            pair += LANES
-            total = load(lanes, pair)
-            low = load(low_lanes, pair)
-            for g in range(groups):
-                a = load(left, i * BLOCK + g * LANES)
-                b = load(tile, j * BLOCK + g * LANES)
-                product = multiply(a, b)
-                error = fma(a, b, negate(product))
+            for begin in range(0, LANES, PART):
+                at, right = i * BLOCK + begin, j * BLOCK + begin
+                total, low = load_part(lanes, pair + begin), load_part(low_lanes, pair + begin)
                 if weighted:
-                    error = fma(load(low_left, i * BLOCK + g * LANES), b, error)
-                total, lost = two_sum_lanes(total, product)
-                low = add(low, add(lost, error))
-            store(lanes, pair, total)
-            store(low_lanes, pair, low)
+                    for g in range(groups):
+                        a, b = load_part(left, at + g * LANES), load_part(tile, right + g * LANES)
+                        product = multiply(a, b)
+                        error = fma(a, b, negate(product))
+                        error = fma(load_part(low_left, at + g * LANES), b, error)
+                        total, lost = two_sum_lanes(total, product)
+                        low = add(low, add(lost, error))
+                else:
+                    for g in range(groups):
+                        a, b = load_part(left, at + g * LANES), load_part(tile, right + g * LANES)
+                        product = multiply(a, b)
+                        error = fma(a, b, negate(product))
+                        total, lost = two_sum_lanes(total, product)
+                        low = add(low, add(lost, error))
+                store(lanes, pair + begin, total)
+                store(low_lanes, pair + begin, low)
+            pair += LANES
 
 
 @part
@@ -117,17 +202,13 @@ def _sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled):
     store(lanes, 0, total)
 
 
-@part
-def _add_lanes_doubled(lanes, low_lanes, pair, high, low):
-    """The butterfly in double-double; `high` and `low` are scratch of 32."""
-    for lane in range(LANES):
-        high[lane], low[lane] = two_sum(lanes[pair + lane], low_lanes[pair + lane])
-    width = LANES // 2
-    while width:
-        for lane in range(width):
-            high[lane], low[lane] = dd_add(high[lane], low[lane], high[lane + width], low[lane + width])
-        width //= 2
-    return high[0], low[0]
+@inlined
+def _add_lanes_doubled(lanes, low_lanes, pair):
+    """The butterfly in double-double."""
+    high, low = two_sum_lanes(load_part(lanes, pair), load_part(low_lanes, pair))
+    other, low_other = two_sum_lanes(load_part(lanes, pair + PART), load_part(low_lanes, pair + PART))
+    high, low = dd_add_lanes(high, low, other, low_other)
+    return dd_butterfly(high, low)
 
 
 @part
@@ -159,33 +240,36 @@ def _add_parts(parts, low_parts, exponents, left, right, result, n_columns, doub
 
 
 @part
-def _exponents_of_chunk(data, where, start, stop, d, intercept, exponents, factor):
-    """Each column's exponent over the samples start … stop-1, and the factor that scales it into [1, 2)."""
-    X, x_steps, y, y_steps = data[:4]
-    x_base, y_base, row, masked = where[0], where[1], where[3], where[4]
-    for j in range(d):
+def _largest_of_tile(tile, groups, count, largest):
+    """Raise largest[j] to the largest size in column j of the tile; a NaN is passed over."""
+    lanes = np.empty(LANES)
+    for j in range(count):
+        most = fill(largest[j])
+        for g in range(groups):
+            size = absolute(load(tile, j * BLOCK + g * LANES))
+            most = choose(below(most, size), size, most)
+        store(lanes, 0, most)
+        for lane in range(LANES):
+            if lanes[lane] > largest[j]:
+                largest[j] = lanes[lane]
+
+
+@part
+def _exponents_of_chunk(tile, data, where, start, stop, d, intercept, exponents, factor):
+    """Each column's exponent over the samples start … stop-1, and the factor that scales it into [1, 2); one block stays in the tile."""
+    count = len(exponents)
+    for j in range(count):
         factor[j] = 0.0
-    largest = 0.0
-    for i in range(start, stop):
-        place = place_of(i, row, masked)
-        for j in range(d):
-            size = abs(np.float64(X[x_base + place * x_steps[2] + j * x_steps[3]]))
-            if size > factor[j]:
-                factor[j] = size
-        size = abs(np.float64(y[y_base + place * y_steps[2]]))
-        if size > largest:
-            largest = size
-    last = d
-    if intercept:
-        factor[d] = 1.0
-        last = d + 1
-    factor[last] = largest
-    for j in range(last + 1):
+    for first in range(start, stop, BLOCK):
+        rows = min(BLOCK, stop - first)
+        _fill_tile(tile, rows, data, where, first, d, intercept)
+        _largest_of_tile(tile, (rows + LANES - 1) // LANES, count, factor)
+    for j in range(count):
         exponents[j] = exponent_of(factor[j])
         factor[j] = pow2(-exponents[j])
 
 
-@part
+@inlined
 def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, weighing, doubled):
     """Part 0 of the scratch becomes the item's record."""
     n_entries = n_gram + exponents.shape[1]
@@ -202,10 +286,10 @@ def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, ex
     copy(part_exponents[0], exponents[item])
 
 
-@part
-def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts, low_parts, level, scratch, doubled, cancel):
+@inlined
+def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts, low_parts, level, scratch, doubled, filled, cancel):
     """One chunk's moments of the columns columns[0] … columns[1]-1, into part `level`; False if cancelled."""
-    tile, weighted_tile, low_weighted_tile, lanes, low_lanes, high, low = scratch
+    tile, weighted_tile, low_weighted_tile, lanes, low_lanes = scratch
     first_column, last_column = columns
     n_columns = d + 2 if intercept else d + 1
     weighted = len(data[4]) > 0
@@ -222,7 +306,10 @@ def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts,
             return False
         rows = min(BLOCK, stop - first)
         groups = (rows + LANES - 1) // LANES
-        _fill_tile(tile, rows, data, where, first, d, intercept, factor)
+        if not filled:
+            _fill_tile(tile, rows, data, where, first, d, intercept)
+        if doubled:
+            _scale_tile(tile, groups, n_columns + weighted, factor)
         left = tile
         if weighted:
             _weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
@@ -234,15 +321,13 @@ def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts,
             _multiply_block(left, tile, groups, first_column, last_column, pair_lanes)
     for entry in range(count):
         if doubled:
-            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(
-                pair_lanes, low_pair_lanes, entry * LANES, high, low
-            )
+            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(pair_lanes, low_pair_lanes, entry * LANES)
         else:
             parts[level, offset + entry] = butterfly(load(pair_lanes, entry * LANES))
     if not weighted:
         parts[level, n_entries] = float(stop - start)
     elif doubled:
-        parts[level, n_entries], low_parts[level, n_entries] = _add_lanes_doubled(lanes, low_lanes, 0, high, low)
+        parts[level, n_entries], low_parts[level, n_entries] = _add_lanes_doubled(lanes, low_lanes, 0)
     else:
         parts[level, n_entries] = butterfly(load(lanes, 0))
     return True
@@ -253,14 +338,14 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     """Moments of items, each a range of the samples that stay. An empty `gram` or `target` (length 0) is not computed.
 
     data, index: samples.py, 1 and 2; start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1) float64,
-    planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 5).
+    planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 4).
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1
     d = n_parameters - 1 if intercept else n_parameters
     n_gram = n_parameters * n_columns // 2
     n_entries = n_gram + n_columns
-    doubled = data[0].itemsize == 8
+    doubled = is_double(data[0])
     weighted = len(data[4]) > 0
     first_wanted = 0 if gram.shape[0] else n_parameters
     last_wanted = n_columns if target.shape[0] else n_parameters
@@ -278,7 +363,7 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     n_weighted = n_columns * BLOCK if weighted else 0
     scratch = (
         np.empty((n_columns + 1) * BLOCK), np.empty(n_weighted), np.empty(n_weighted if doubled else 0),
-        np.empty(n_lanes), low_lanes, np.empty(LANES), np.empty(LANES),
+        np.empty(n_lanes), low_lanes,
     )  # fmt: skip
     factor = np.ones(n_columns + 1)
     for item in range(len(start)):
@@ -288,15 +373,16 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
         for chunk_start in range(start[item], stop[item], CHUNK):
             chunk_stop = min(chunk_start + CHUNK, stop[item])
             if doubled:
-                _exponents_of_chunk(data, where, chunk_start, chunk_stop, d, intercept, part_exponents[level], factor)
+                _exponents_of_chunk(scratch[0], data, where, chunk_start, chunk_stop, d, intercept, part_exponents[level], factor)
             first = first_wanted
             while first < last_wanted:
                 last = first + 1
                 while last < last_wanted and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
                     last += 1
+                filled = doubled and first == first_wanted and chunk_stop - chunk_start <= BLOCK
                 if not _sum_columns(
                     data, where, chunk_start, chunk_stop, d, intercept, factor, (first, last), parts, low_parts, level, scratch, doubled,
-                    cancel,
+                    filled, cancel,
                 ):  # fmt: skip
                     return
                 first = last

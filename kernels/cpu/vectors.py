@@ -18,12 +18,13 @@ _INDEX = ir.IntType(32)
 
 
 class LaneVector(types.Type):
-    """32 lanes of one float type."""
+    """32 lanes of one float type, or some of them."""
 
-    def __init__(self, element: types.Float) -> None:
+    def __init__(self, element: types.Float, count: int = LANES) -> None:
         self.element = element
-        self.llvm = ir.VectorType(ir.FloatType() if element == types.float32 else ir.DoubleType(), LANES)
-        super().__init__(name=f"lanes({element})")
+        self.count = count
+        self.llvm = ir.VectorType(ir.FloatType() if element == types.float32 else ir.DoubleType(), count)
+        super().__init__(name=f"lanes({element}, {count})")
 
 
 @register_model(LaneVector)
@@ -32,12 +33,13 @@ class _LaneVectorModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, numba_type.llvm)
 
 
+PART = 16  # lanes of a part: as many sums as are kept in registers fit side by side
 _LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
 
 
 def _fma_of(builder, llvm_type):
     suffix = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}
-    name = f"v{LANES}{suffix[llvm_type.element]}" if isinstance(llvm_type, ir.VectorType) else suffix[llvm_type]
+    name = f"v{llvm_type.count}{suffix[llvm_type.element]}" if isinstance(llvm_type, ir.VectorType) else suffix[llvm_type]
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(llvm_type, [llvm_type] * 3), f"llvm.fma.{name}")
 
 
@@ -75,8 +77,78 @@ def load(typing_context, array, index):
 
 
 @intrinsic
+def load_part(typing_context, array, index):
+    """PART elements, from index on, of a flat, contiguous array, as float64 (exact)."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+        return None
+    source, result = LaneVector(array.dtype, PART), LaneVector(types.float64, PART)
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, source.llvm))
+        value.align = array.dtype.bitwidth // 8
+        return value if array.dtype == types.float64 else builder.fpext(value, result.llvm)
+
+    return result(array, index), generate
+
+
+@intrinsic
+def get(typing_context, array, index):
+    """One number of a flat, contiguous array, as float64; the index is not negative (a plain index asks at every access)."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        element = _LANES_OF[array.dtype].llvm.element
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, element))
+        return value if array.dtype == types.float64 else builder.fpext(value, ir.DoubleType())
+
+    return types.float64(array, index), generate
+
+
+@intrinsic
+def put(typing_context, array, index, value):
+    """Write one number into a flat, contiguous array; the index is not negative."""
+    if not isinstance(array, types.Array) or array.dtype != value:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], where, args[2].type))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+def _half(start_of, description):
+    @intrinsic
+    def function(typing_context, a):
+        if not isinstance(a, LaneVector) or a.count < 2:
+            return None
+        count = a.count // 2
+        result = LaneVector(a.element, count) if count > 1 else a.element
+
+        def generate(context, builder, signature, args):
+            first = start_of(count)
+            if count == 1:
+                return builder.extract_element(args[0], ir.Constant(_INDEX, first))
+            places = ir.Constant(ir.VectorType(_INDEX, count), list(range(first, first + count)))
+            return builder.shuffle_vector(args[0], ir.Constant(args[0].type, ir.Undefined), places)
+
+        return result(a), generate
+
+    function.__doc__ = description
+    return function
+
+
+first_half = _half(lambda count: 0, "The first half of the lanes; of two lanes the number in the first.")
+second_half = _half(lambda count: count, "The second half of the lanes; of two lanes the number in the second.")
+
+
+@intrinsic
 def store(typing_context, array, index, value):
-    """Write 32 lanes to elements index … index+31 of a flat, contiguous array."""
+    """Write lanes to the elements of a flat, contiguous array, from index on."""
     if not isinstance(array, types.Array) or not isinstance(value, LaneVector) or array.dtype != value.element:
         return None
 
@@ -134,6 +206,157 @@ def negate(typing_context, a):
         return builder.fneg(args[0])
 
     return a(a), generate
+
+
+divide = _lane_by_lane("fdiv", "a / b, lane by lane.")
+
+
+@intrinsic
+def absolute(typing_context, a):
+    """|a|, lane by lane."""
+    if not isinstance(a, LaneVector):
+        return None
+
+    def generate(context, builder, signature, args):
+        suffix = "f32" if a.element == types.float32 else "f64"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.llvm, [a.llvm]), f"llvm.fabs.v{a.count}{suffix}")
+        return builder.call(function, args)
+
+    return a(a), generate
+
+
+class LaneMask(types.Type):
+    """A yes or no for each lane."""
+
+    def __init__(self, count: int = LANES) -> None:
+        self.llvm = ir.VectorType(ir.IntType(1), count)
+        super().__init__(name=f"lanes(yes or no, {count})")
+
+
+@register_model(LaneMask)
+class _LaneMaskModel(models.PrimitiveModel):
+    def __init__(self, manager, numba_type):
+        super().__init__(manager, numba_type, numba_type.llvm)
+
+
+_MASK = LaneMask()
+
+
+@intrinsic
+def at_most(typing_context, a, b):
+    """a ≤ b, lane by lane; no where one is NaN."""
+    if not isinstance(a, LaneVector) or a != b:
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.fcmp_ordered("<=", *args)
+
+    return LaneMask(a.count)(a, b), generate
+
+
+@intrinsic
+def below(typing_context, a, b):
+    """a < b, lane by lane; no where one is NaN."""
+    if not isinstance(a, LaneVector) or a != b:
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.fcmp_ordered("<", *args)
+
+    return LaneMask(a.count)(a, b), generate
+
+
+@intrinsic
+def both(typing_context, a, b):
+    """Yes where both say yes."""
+    if not isinstance(a, LaneMask) or a != b:
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.and_(*args)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def choose(typing_context, mask, a, b):
+    """a where the mask says yes, else b."""
+    if not isinstance(mask, LaneMask) or not isinstance(a, LaneVector) or a != b:
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.select(*args)
+
+    return a(mask, a, b), generate
+
+
+@intrinsic
+def as_bits(typing_context, mask):
+    """The mask as an integer: bit l is lane l."""
+    if not isinstance(mask, LaneMask):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.zext(builder.bitcast(args[0], _INDEX), ir.IntType(64))
+
+    return types.int64(mask), generate
+
+
+@intrinsic
+def from_bits(typing_context, bits):
+    """The mask whose lane l is bit l of an integer."""
+    if not isinstance(bits, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.bitcast(context.cast(builder, args[0], signature.args[0], types.int32), _MASK.llvm)
+
+    return _MASK(bits), generate
+
+
+@intrinsic
+def load_doubled(typing_context, array, index):
+    """`load`, as float64 (exact)."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+        return None
+    source, result = _LANES_OF[array.dtype], _LANES_OF[types.float64]
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, source.llvm))
+        value.align = array.dtype.bitwidth // 8
+        return value if source is result else builder.fpext(value, result.llvm)
+
+    return result(array, index), generate
+
+
+@intrinsic
+def store_rounded(typing_context, array, index, value):
+    """`store` float64 lanes in an array of either type, each rounded to nearest."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF or value != _LANES_OF[types.float64]:
+        return None
+    target = _LANES_OF[array.dtype]
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        rounded = args[2] if array.dtype == types.float64 else builder.fptrunc(args[2], target.llvm)
+        instruction = builder.store(rounded, _pointer(context, builder, signature.args[0], args[0], where, target.llvm))
+        instruction.align = array.dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def is_double(typing_context, array):
+    """Whether an array is of float64: known when the kernel is compiled, so that the other branch is left out."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def generate(context, builder, signature, args):
+        return ir.Constant(ir.IntType(1), int(array.dtype == types.float64))
+
+    return types.boolean(array), generate
 
 
 @intrinsic

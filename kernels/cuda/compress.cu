@@ -12,7 +12,7 @@
 
 // ---- the weights
 
-// weigh: W, W′, W_T, ω_min, ω_max and k_ω of every item. One warp owns one item.
+// weigh: W, W′, W_T, ω_min and k_ω of every item. One warp owns one item.
 // grid = ceil(n_items / 4), block = 128; shared: a stack of sums per warp, as many as there are powers of two of chunks
 template <typename T>
 __global__ void __launch_bounds__(128) weigh(const Work* work_) {
@@ -27,7 +27,7 @@ __global__ void __launch_bounds__(128) weigh(const Work* work_) {
         if (lane == 0) {
             work.weight_sum[2 * item] = double(used), work.weight_sum[2 * item + 1] = 0.0;
             work.weight_total[item] = double(T(used));
-            work.weight_least[item] = work.weight_most[item] = 1.0;
+            work.weight_least[item] = 1.0;
             work.weight_exponent[item] = 0;
         }
         return;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(128) weigh(const Work* work_) {
     if (lane == 0) {
         work.weight_sum[2 * item] = stack[warp][0][0], work.weight_sum[2 * item + 1] = stack[warp][0][1];
         work.weight_total[item] = stack[warp][0][2];
-        work.weight_least[item] = least, work.weight_most[item] = most;
+        work.weight_least[item] = least;
         work.weight_exponent[item] = exponent;
     }
 }

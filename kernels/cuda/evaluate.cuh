@@ -39,8 +39,8 @@ struct Moments {
         double most = 0.0;  // M
         for (long long j = 0; j < D; ++j) most = larger(most, scale(root(scale(gram(j, j), exponent_weights)), exponents[j]));
         const double omega = Format<T>::OMEGA, low = work.weight_least[item] < 1.0 ? work.weight_least[item] : 1.0;
-        const double high = larger(1.0, work.weight_most[item]), sum = scale(W, exponent_weights);
-        const double spread = (double(D) * most) / root(low), ratio = (omega * low) / (2.0 * most), level = (omega * low) / high;
+        const double sum = scale(W, exponent_weights);
+        const double spread = (double(D) * most) / root(low), ratio = (omega * low) / (2.0 * most), level = omega * low;
         w_limit = omega / larger(1.0, spread);
         loss_limit = (level < ratio * ratio ? level : ratio * ratio) / sum;
         usable = sum <= omega;

@@ -150,7 +150,7 @@ class Part:
         self._put("item_kept", chunk.kept_index[representatives] if keeps else np.full(self.n_items, -1, np.int64))
         self._put("used", self.used)
         self._room("weight_sum", (self.n_items, 2), np.float64)
-        for name in ("weight_total", "weight_least", "weight_most"):
+        for name in ("weight_total", "weight_least"):
             self._room(name, (self.n_items,), np.float64)
         self._room("weight_exponent", (self.n_items,), np.int64)
         self._set(n_items=self.n_items, n_samples=self.n_samples, n_features=self.n_features, n_parameters=self.n_parameters)

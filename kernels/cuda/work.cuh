@@ -36,7 +36,6 @@ struct Work {
     double* weight_sum;               // (n_items, 2): W, W′
     double* weight_total;             // (n_items,): W_T, a number of T
     double* weight_least;             // (n_items,): ω_min
-    double* weight_most;              // (n_items,): ω_max
     long long* weight_exponent;       // (n_items,): k_ω
     // the moments: chunk 0 of an item holds those of the whole item after `join`
     double* moments;                  // (n_items, n_chunks, planes, E)
