@@ -53,11 +53,16 @@ class Job:
     start: np.ndarray  # (…, D) float64: w0 and intercept0, leading axes broadcast
     state: State | None
     outputs: Outputs
+    device: Any = None  # of the CUDA kernels: the one that is current where `fit` was called
 
 
 def run(job: Job, progress: object) -> None:
     """Run all fits of a job into `job.outputs`."""
     plan = job.plan
+    if on_device(plan.backend):
+        from .kernels import cuda
+
+        job.device = cuda.DEVICES[plan.backend]()
     with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
         if plan.backend == "cpu" or job.rates is None:
             _compile(job)
@@ -188,7 +193,7 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
         def prepare(part: Chunk, found: cuda.Found) -> None:
             _safe_rates(job, part, found.curvature(job.reduction == "sum"))
 
-        cuda.descend(chunk, control.cancel, counter, prepare if job.rates is None else None, job.plan.backend)
+        cuda.descend(chunk, control.cancel, counter, prepare if job.rates is None else None, job.device)
     elif job.plan.algorithm == AUTOGRAD:
         from .kernels.reference import torch_autograd
 

@@ -40,9 +40,9 @@ def why_unavailable() -> str | None:
     return reason
 
 
-def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, prepare: Prepare | None = None, backend: str = "cuda") -> None:
-    """All epochs of a chunk; the moments are made on the device. `prepare`: see dividing.descend."""
-    _descend(chunk, cancel, progress, DEVICES[backend](), prepare)
+def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, prepare: Prepare | None = None, device: Device | None = None) -> None:
+    """All epochs of a chunk; the moments are made on the device, the current one by default. `prepare`: see dividing.descend."""
+    _descend(chunk, cancel, progress, device or DEVICES["cuda"](), prepare)
 
 
 def report() -> dict[str, Any]:
