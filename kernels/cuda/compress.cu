@@ -47,6 +47,7 @@ __global__ void __launch_bounds__(128) weigh(const Work* work_) {
     const long long exponent = doubled ? exponent_of(most) : 0;
     const double factor = pow2(-exponent);
     int level = 0;  // sums on the stack
+    if (lane == 0) stack[warp][0][0] = stack[warp][0][1] = stack[warp][0][2] = 0.0;  // where no sample stays
     for (long long first = 0; first < used; first += CHUNK) {
         const long long stop = first + CHUNK < used ? first + CHUNK : used;
         Pair sum = {0.0, 0.0};
@@ -159,7 +160,7 @@ __global__ void __launch_bounds__(128) compress(const Work* work_, int group) {
     const int lane = threadIdx.x & (group - 1);
     const long long unit = (blockIdx.x * 128LL + threadIdx.x) / group;
     const long long item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
-    if (item >= work.n_items || first >= work.used[item]) return;  // the whole group
+    if (item >= work.n_items || (first > 0 && first >= work.used[item])) return;  // the whole group; an item may have no sample at all
     const long long rest = work.used[item] - first, count = rest < CHUNK ? rest : CHUNK;
     const long long n = work.n_samples;
     const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * FEATURES;
@@ -245,7 +246,7 @@ __global__ void __launch_bounds__(128) find_exponents(const Work* work_) {
     const Work& work = *work_;
     const long long unit = blockIdx.x, item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
     const long long n_columns = work.n_parameters + 1, column = blockIdx.y * 128LL + threadIdx.x;
-    if (column >= n_columns || first >= work.used[item]) return;
+    if (column >= n_columns || (first > 0 && first >= work.used[item])) return;
     const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
     const T* X = static_cast<const T*>(work.X) + work.item_x[item] * work.n_samples * work.n_features;
     const T* y = static_cast<const T*>(work.y) + work.item_y[item] * work.n_samples;
@@ -271,7 +272,7 @@ __global__ void __launch_bounds__(256) compress_any(const Work* work_) {
     SHARED_MEMORY(Weights, weight);
     const Work& work = *work_;
     const long long unit = blockIdx.x, item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
-    if (first >= work.used[item]) return;  // the whole block
+    if (first > 0 && first >= work.used[item]) return;  // the whole block
     const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
     const long long n = work.n_samples, n_columns = work.n_parameters + 1, n_entries = n_columns * (n_columns + 1) / 2;
     int right = 0;  // tile number blockIdx.y of the upper triangle: columns of tile `left` with those of tile `right` ≥ left

@@ -69,25 +69,17 @@ def work_fields() -> list[tuple[str, str]]:
 
 
 def find_items(chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-    """The fits that stand for each distinct set of data, and the item of every fit. Fits of too few samples have item 0."""
-    counted = chunk.status != TOO_FEW_SAMPLES
+    """The fits that stand for each distinct set of data, and the item of every fit."""
     key = chunk.x_index * len(chunk.y) + chunk.y_index
     if len(chunk.weights):
         key = key * len(chunk.weights) + chunk.weight_index
     if len(chunk.kept):
         key = key * (len(chunk.kept) + 1) + chunk.kept_index + 1
-    fits = np.flatnonzero(counted)
-    items = np.zeros(len(key), np.int64)
-    if len(fits) == 0:
-        return fits, items
-    key = key[fits]
     if (key[1:] >= key[:-1]).all():  # fits that share their data stand together
         starts = np.concatenate([[True], key[1:] != key[:-1]])
-        items[fits] = np.cumsum(starts) - 1
-        return fits[starts], items
+        return np.flatnonzero(starts), np.cumsum(starts) - 1
     _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-    items[fits] = inverse
-    return fits[first], items
+    return first, inverse
 
 
 class Found:
@@ -198,19 +190,16 @@ class Part:
 
     def weigh(self) -> None:
         """What does not change from epoch to epoch: the sums of the weights."""
-        if self.n_items:
-            self._launch("compress.cu", f"weigh<{self.real}>", -(-self.n_items // 4), THREADS)
+        self._launch("compress.cu", f"weigh<{self.real}>", -(-self.n_items // 4), THREADS)
 
     def compress(self) -> None:
         """The moments of every item."""
-        if not self.n_items:
-            return
         self._room("moments", (self.n_items, self.n_chunks, self.planes, self.n_entries), np.float64)
         self._room("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
         units, columns = self.n_items * self.n_chunks, self.n_parameters + 1
         name = compress_name(self.real, self.n_features, self.chunk.intercept)
         if name:
-            group = np.int32(min(LANES, 1 << (int(self.used.max()) - 1).bit_length()))
+            group = np.int32(min(LANES, 1 << max(0, int(self.used.max()) - 1).bit_length()))
             self._launch("compress.cu", name, -(-units * int(group) // THREADS), THREADS, group)
         else:
             tiles = -(-columns // 16)

@@ -54,6 +54,7 @@ class HostDevice:
 
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple) -> None:
         """Run it."""
+        assert min(*grid, threads) > 0, "a GPU refuses an empty grid"
         self.launches.append((name, grid, threads))
         launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed)
 
