@@ -16,6 +16,8 @@ from pathlib import Path
 
 import numba
 
+from .vectors import to_next_line
+
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # wrappers take a good part of the time to compile
 
@@ -54,6 +56,13 @@ def kernel(function: Callable) -> Callable:
     if cache_file is not None:
         cache_file._source_stamp = _DIGEST
     return dispatcher
+
+
+@inlined
+def aligned(array):
+    """The part of a flat array, made 64 bytes longer than needed, that begins with a cache line: a vector never lies across two lines."""
+    skipped = to_next_line(array)
+    return array[skipped : len(array) - 64 // array.itemsize + skipped]
 
 
 @inlined

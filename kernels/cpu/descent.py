@@ -16,10 +16,10 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from .compiling import copy, inlined, kernel, part
+from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
-from .moments import CHUNK, W_EXPONENT, W_HIGH
+from .moments import BLOCK, CHUNK, W_EXPONENT, W_HIGH
 from .samples import where_of
 from .side_by_side import FEWEST, FINISHED, MOST_PARAMETERS, NOT_RUN, factors_of, fits_a_batch, limits_of, make_room, run_batch
 from .update import update
@@ -128,7 +128,7 @@ def descend(
     factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
     # scratch of the stream: the data's dtype, allocated when first needed
     tile, stride = np.empty(0, dtype), min(CHUNK, (most_used + LANES - 1) // LANES * LANES)
-    lanes = np.empty(size * LANES, dtype)
+    lanes = aligned(np.empty(BLOCK + (size + 2) * LANES + 16, dtype))
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
@@ -235,7 +235,7 @@ def descend(
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
-                tile = np.empty((d + 2) * stride, dtype)
+                tile = aligned(np.empty((d + 2) * stride + 16, dtype))
             _take_over(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             where = where_of(data, index, f)

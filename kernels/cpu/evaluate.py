@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from .compiling import inlined, part
 from .doubled import dd_add, scale, two_sum
-from .moments import CHUNK
+from .moments import BLOCK, CHUNK
 from .samples import place_of
-from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, multiply, negate, store
+from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, move, multiply, negate, store
 
 # 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
 #    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
@@ -69,6 +71,24 @@ def evaluate_moments_doubled(
     return scale(result / total_weight, 2 * exponent_y)
 
 
+@inlined
+def _fill_stream_column(tile, start, rows, array, base, step, first, row, masked):
+    """One column of a tile of `stream`."""
+    if masked:
+        for i in range(rows):
+            move(array, base + np.int64(row[first + i]) * step, tile, start + i)
+        return
+    begin = base + first * step
+    i = 0
+    if step == 1:
+        while i + LANES <= rows:
+            store(tile, start + i, load(array, begin + i))
+            i += LANES
+    while i < rows:
+        move(array, begin + i * step, tile, start + i)
+        i += 1
+
+
 @part
 def fill_stream_tile(tile, stride, data, where, d, first, rows):
     """Samples first … first+rows-1 of those that stay, feature-major; see 1. where: samples.where_of."""
@@ -76,46 +96,107 @@ def fill_stream_tile(tile, stride, data, where, d, first, rows):
     x_base, y_base, w_base, row, masked = where
     zero = X.dtype.type(0)
     count = d + 1
-    for i in range(rows):
-        place = place_of(first + i, row, masked)
-        for k in range(d):
-            tile[k * stride + i] = X[x_base + place * x_steps[2] + k * x_steps[3]]
-        tile[d * stride + i] = y[y_base + place * y_steps[2]]
+    for k in range(d):
+        _fill_stream_column(tile, k * stride, rows, X, x_base + k * x_steps[3], x_steps[2], first, row, masked)
+    _fill_stream_column(tile, d * stride, rows, y, y_base, y_steps[2], first, row, masked)
     if len(weights):
         count = d + 2
-        for i in range(rows):
-            tile[(d + 1) * stride + i] = weights[w_base + place_of(first + i, row, masked) * w_steps[2]]
+        _fill_stream_column(tile, (d + 1) * stride, rows, weights, w_base, w_steps[2], first, row, masked)
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(count):
             tile[k * stride + i] = zero
 
 
 @part
-def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, lanes, sums):
-    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v r], v = r or weight · r. lanes ((D)·32,) is scratch."""
-    size = len(w)
-    lanes[:] = w.dtype.type(0)
-    squares = fill(w.dtype.type(0))
+def _evaluate_line(tile, stride, rows, w, factor, sums):
+    """`_evaluate_chunk` for one feature alone, in one go."""
+    zero, by, slope = fill(w.dtype.type(0)), fill(factor), fill(w[0])
+    squares, gradient = zero, zero
     for first in range(0, rows, LANES):
-        count = min(LANES, rows - first)
-        residual = negate(load(tile, d * stride + first))
-        for k in range(d):
-            residual = fma(load(tile, k * stride + first), fill(w[k]), residual)
+        x = load(tile, first)
+        residual = fma(x, slope, negate(load(tile, stride + first)))
+        new_squares, new_gradient = fma(residual, residual, squares), fma(x, multiply(by, residual), gradient)
+        if first + LANES > rows:
+            new_squares = keep_first(rows - first, new_squares, squares)
+            new_gradient = keep_first(rows - first, new_gradient, gradient)
+        squares, gradient = new_squares, new_gradient
+    sums[0], sums[1] = butterfly(gradient), butterfly(squares)
+
+
+@part
+def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums):
+    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v r], v = r or weight · r. Lanes without a sample keep what they have.
+
+    BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time, whose sums are in registers.
+    scratch: BLOCK numbers factor · v, then the lanes of every column and of the squares.
+    """
+    if d == 1 and not intercept and not weighted:
+        _evaluate_line(tile, stride, rows, w, factor, sums)
+        return
+    zero, by = fill(w.dtype.type(0)), fill(factor)
+    size = len(w)
+    for j in range(size + 1):
+        store(scratch, BLOCK + j * LANES, zero)
+    squares = zero
+    for begin in range(0, rows, BLOCK):
+        count = min(BLOCK, rows - begin)
+        for first in range(0, count, LANES):
+            residual = negate(load(tile, d * stride + begin + first))
+            for k in range(d):
+                residual = fma(load(tile, k * stride + begin + first), fill(w[k]), residual)
+            if intercept:
+                residual = add(residual, fill(w[d]))
+            weighed = residual
+            if weighted:
+                weighed = multiply(load(tile, (d + 1) * stride + begin + first), residual)
+            new = fma(weighed, residual, squares)
+            if first + LANES > count:
+                new = keep_first(count - first, new, squares)
+            squares = new
+            store(scratch, first, multiply(by, weighed))
+        whole = count // LANES * LANES
+        rest = count - whole
+        j = 0
+        while j + 4 <= d:
+            at, lane = j * stride + begin, BLOCK + j * LANES
+            sum_0, sum_1 = load(scratch, lane), load(scratch, lane + LANES)
+            sum_2, sum_3 = load(scratch, lane + 2 * LANES), load(scratch, lane + 3 * LANES)
+            for first in range(0, whole, LANES):
+                value = load(scratch, first)
+                sum_0 = fma(load(tile, at + first), value, sum_0)
+                sum_1 = fma(load(tile, at + stride + first), value, sum_1)
+                sum_2 = fma(load(tile, at + 2 * stride + first), value, sum_2)
+                sum_3 = fma(load(tile, at + 3 * stride + first), value, sum_3)
+            if rest:
+                value = load(scratch, whole)
+                sum_0 = keep_first(rest, fma(load(tile, at + whole), value, sum_0), sum_0)
+                sum_1 = keep_first(rest, fma(load(tile, at + stride + whole), value, sum_1), sum_1)
+                sum_2 = keep_first(rest, fma(load(tile, at + 2 * stride + whole), value, sum_2), sum_2)
+                sum_3 = keep_first(rest, fma(load(tile, at + 3 * stride + whole), value, sum_3), sum_3)
+            store(scratch, lane, sum_0)
+            store(scratch, lane + LANES, sum_1)
+            store(scratch, lane + 2 * LANES, sum_2)
+            store(scratch, lane + 3 * LANES, sum_3)
+            j += 4
+        while j < d:
+            at, lane = j * stride + begin, BLOCK + j * LANES
+            total = load(scratch, lane)
+            for first in range(0, whole, LANES):
+                total = fma(load(tile, at + first), load(scratch, first), total)
+            if rest:
+                total = keep_first(rest, fma(load(tile, at + whole), load(scratch, whole), total), total)
+            store(scratch, lane, total)
+            j += 1
         if intercept:
-            residual = add(residual, fill(w[d]))
-        weighed = residual
-        if weighted:
-            weighed = multiply(load(tile, (d + 1) * stride + first), residual)
-        squares = keep_first(count, fma(weighed, residual, squares), squares)
-        scaled = multiply(fill(factor), weighed)
-        for j in range(d):
-            before = load(lanes, j * LANES)
-            store(lanes, j * LANES, keep_first(count, fma(load(tile, j * stride + first), scaled, before), before))
-        if intercept:
-            before = load(lanes, d * LANES)
-            store(lanes, d * LANES, keep_first(count, add(before, scaled), before))
+            lane = BLOCK + d * LANES
+            total = load(scratch, lane)
+            for first in range(0, whole, LANES):
+                total = add(total, load(scratch, first))
+            if rest:
+                total = keep_first(rest, add(total, load(scratch, whole)), total)
+            store(scratch, lane, total)
     for j in range(size):
-        sums[j] = butterfly(load(lanes, j * LANES))
+        sums[j] = butterfly(load(scratch, BLOCK + j * LANES))
     sums[size] = butterfly(squares)
 
 

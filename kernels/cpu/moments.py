@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .compiling import copy, inlined, kernel, part
+from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import dd_add, dd_add_lanes, dd_butterfly, exponent_of, pow2, two_sum_lanes
 from .samples import where_of
 from .vectors import (
@@ -359,11 +359,11 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     low_parts = np.zeros((depth if doubled else 1, n_entries + 1))
     part_exponents = np.zeros((depth, n_columns), np.int64)
     n_lanes = (min(n_entries, max(MOST_PAIRS, n_columns)) + 1) * LANES
-    low_lanes = np.empty(n_lanes if doubled else LANES)
+    low_lanes = np.empty((n_lanes if doubled else LANES) + 8)
     n_weighted = n_columns * BLOCK if weighted else 0
     scratch = (
-        np.empty((n_columns + 1) * BLOCK), np.empty(n_weighted), np.empty(n_weighted if doubled else 0),
-        np.empty(n_lanes), low_lanes,
+        aligned(np.empty((n_columns + 1) * BLOCK + 8)), aligned(np.empty(n_weighted + 8)),
+        aligned(np.empty((n_weighted if doubled else 0) + 8)), aligned(np.empty(n_lanes + 8)), aligned(low_lanes),
     )  # fmt: skip
     factor = np.ones(n_columns + 1)
     for item in range(len(start)):

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, MOMENTS, STREAM
-from .compiling import inlined, part
+from .compiling import aligned, inlined, part
 from .doubled import dd_add_lanes, pow2, scale, two_sum_lanes
 from .vectors import (
     LANES,
@@ -59,9 +59,10 @@ def make_room(size, doubled, number):
     wide = size * LANES
     more = 1 if doubled else 0
     return (
-        np.zeros(entries), np.zeros(entries * more), np.zeros(wide + LANES), np.zeros((wide + LANES) * more),
-        np.zeros(wide), np.zeros(wide), np.zeros(wide), np.zeros(wide), np.zeros(wide), np.zeros(5 * wide * more),
-        np.zeros(N_CONSTANTS * LANES), np.zeros(EPOCHS * (wide + LANES), number),
+        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * more + 8)), aligned(np.zeros(wide + LANES + 8)),
+        aligned(np.zeros((wide + LANES) * more + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
+        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide * more + 8)),
+        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * (wide + LANES) + 16, number)),
     )  # fmt: skip
 
 

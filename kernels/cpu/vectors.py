@@ -121,6 +121,37 @@ def put(typing_context, array, index, value):
     return types.void(array, index, value), generate
 
 
+@intrinsic
+def to_next_line(typing_context, array):
+    """How many numbers of a flat array lie before the next cache line (64 bytes) begins."""
+    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(64)
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
+        before = builder.and_(builder.neg(builder.ptrtoint(data, word)), ir.Constant(word, 63))
+        return builder.udiv(before, ir.Constant(word, array.dtype.bitwidth // 8))
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def move(typing_context, source, place, target, to):
+    """Copy one number between flat, contiguous arrays of one type; the indices are not negative."""
+    if not isinstance(source, types.Array) or source.dtype != target.dtype:
+        return None
+
+    def generate(context, builder, signature, args):
+        element = _LANES_OF[source.dtype].llvm.element
+        at = [context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 3)]
+        pointers = [_pointer(context, builder, signature.args[i], args[i], at[i // 2], element) for i in (0, 2)]
+        builder.store(builder.load(pointers[0]), pointers[1])
+        return context.get_dummy_value()
+
+    return types.void(source, place, target, to), generate
+
+
 def _half(start_of, description):
     @intrinsic
     def function(typing_context, a):
