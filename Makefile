@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 TORCH := $(shell grep '^torch==' constraints.txt)
-EXTRAS := torch,demo,plot,test,dev
+EXTRAS := torch,demo,plot,report,test,dev
 CUDA_FILES = $(wildcard kernels/cuda/*.cu kernels/cuda/*.cuh)
 
 export PYTHONUNBUFFERED := 1

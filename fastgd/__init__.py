@@ -14,16 +14,23 @@ from .result import FitResult, History, State, Status
 if TYPE_CHECKING:
     from . import testing as testing
     from . import verification as verification
+    from .verification.diagnosing import diagnose as diagnose
+    from .verification.diagnosis import Diagnosis as Diagnosis
+    from .verification.report import Report as Report
+    from .verification.verifying import verify as verify
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "FitResult", "History", "NAdam", "RMSprop", "State", "Status",
-    "fit", "info", "load", "solve",
+    "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam", "RMSprop", "Report", "State",
+    "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
+_LATE = {"Diagnosis": "diagnosis", "Report": "report", "diagnose": "diagnosing", "verify": "verifying"}  # names of the verifier: modules
 
 
 def __getattr__(name: str) -> Any:
-    """`fastgd.testing` and `fastgd.verification`, imported when they are first asked for."""
+    """`fastgd.testing`, `fastgd.verification` and the verifier's names, imported when they are first asked for."""
     if name in ("testing", "verification"):
         return import_module(f".{name}", __name__)
+    if name in _LATE:
+        return getattr(import_module(f".verification.{_LATE[name]}", __name__), name)
     raise AttributeError(f"module 'fastgd' has no attribute {name!r}")

@@ -71,6 +71,58 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
 
 
+@app.command(epilog="Example: fastgd verify --quick --backends cpu,numpy")
+def verify(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="FILE.py:FUNCTION (a step or a training), FILE.npz (arrays w, loss, X, y, lr), or a backend.", show_default=False
+        ),
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="The data: .csv with a header, or .npz with X and y.", show_default=False)] = None,
+    y: Annotated[str | None, typer.Option("--y", help="The column of a .csv with the targets.", show_default=False)] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", help="The columns with the features, by commas; all others by default.", show_default=False)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="How many updates.", show_default=False)] = None,
+    momentum: Annotated[float, typer.Option(help="SGD's momentum that is meant to be there.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="SGD's weight decay that is meant to be there.")] = 0.0,
+    optimizer: Annotated[str, typer.Option(help="Another update rule, with torch's defaults.")] = "sgd",
+    reduction: Annotated[str, typer.Option(help="What the gradient is meant to be of: mean or sum.")] = "mean",
+    intercept: Annotated[bool, typer.Option("--intercept", help="There is an intercept, the last entry of w.")] = False,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
+    backends: Annotated[str, typer.Option(help="Without a candidate: backends, by commas; all that are here by default.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Without a candidate: a fifth of the problems.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)] = None,
+) -> None:
+    """Judge an implementation of gradient descent at every epoch, and name the cause where it is wrong.
+
+    Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
+    """
+    from . import SGD
+    from .plan import BackendUnavailable
+    from .verify_command import CommandError, verify_backends, verify_one
+
+    rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
+    asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
+    try:
+        if candidate:
+            report = verify_one(candidate, data, y, x, **asked)
+            typer.echo(str(report))
+        else:
+            report = verify_backends([name for name in backends.split(",") if name], quick, typer.echo)
+        if html is not None:
+            typer.echo(f"report: {report.to_html(html)}")
+        if as_json is not None:
+            report.to_json(as_json)
+    except (CommandError, BackendUnavailable, ValueError, TypeError, OSError, ImportError) as error:
+        raise typer.BadParameter(str(error)) from None
+    if not report.ok:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command line: the entry point of the script `fastgd`."""
     for stream in (sys.stdout, sys.stderr):

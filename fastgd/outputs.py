@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ class Layout:
     epochs: int
     every: int
 
+    @cached_property
     def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
         """{array of a chunk: (shape of one fit, dtype)}."""
         size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
@@ -66,16 +69,12 @@ class Layout:
 
     def bytes_of_a_fit(self, names: set[str] | None = None) -> int:
         """Bytes of some of these arrays, or of all, per fit."""
-        return sum(
-            dtype.itemsize * int(np.prod(shape, dtype=object))
-            for name, (shape, dtype) in self.shapes().items()
-            if names is None or name in names
-        )
+        return sum(dtype.itemsize * math.prod(shape) for name, (shape, dtype) in self.shapes.items() if names is None or name in names)
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by the user's name; None where this fit has no such result."""
         source, part = _NAMES[name]
-        shape, dtype = self.shapes()[source]
+        shape, dtype = self.shapes[source]
         if name.startswith("history") and not self.every:
             return None
         if part == "intercept":
@@ -131,7 +130,7 @@ class Outputs:
         in_order = order.axes == tuple(range(len(order.shape)))
         for name, (array, _) in self.given.items():
             source, part = _NAMES[name]
-            shape, _ = self.layout.shapes()[source]
+            shape, _ = self.layout.shapes[source]
             whole = part == "" or (part == "features" and not self.layout.problem.intercept)
             if in_order and whole and array.flags.c_contiguous and array.flags.aligned:
                 self.direct[source] = array.reshape(order.n_fits, *shape)
@@ -144,7 +143,7 @@ class Outputs:
         """Make what the user did not give."""
         order, names = self.layout.order, self.made()
         try:
-            for name, (shape, dtype) in self.layout.shapes().items():
+            for name, (shape, dtype) in self.layout.shapes.items():
                 if name in names:
                     self.arrays[name] = np.empty((order.n_fits, *shape), dtype)
         except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
@@ -162,12 +161,12 @@ class Outputs:
             both = {"features", "intercept"} if self.layout.problem.intercept else {"features"}
             if "" in parts or parts >= both:
                 replaced.add(source)
-        return set(self.layout.shapes()) - replaced
+        return set(self.layout.shapes) - replaced
 
     def room(self, first: int, stop: int) -> dict[str, np.ndarray]:
         """Arrays for fits first … stop-1, by their names in a chunk."""
         found = {}
-        for name, (shape, dtype) in self.layout.shapes().items():
+        for name, (shape, dtype) in self.layout.shapes.items():
             whole = self.arrays.get(name, self.direct.get(name))
             found[name] = np.empty((stop - first, *shape), dtype) if whole is None else whole[first:stop]
         return found

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -337,22 +338,22 @@ class FitOrder:
         x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
         return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))
 
-    @property
+    @cached_property
     def n_fits(self) -> int:
         """Number of fits."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def n_pairs(self) -> int:
         """Number of different pairs of an X and a y."""
         return math.prod(self.pairs)
 
-    @property
+    @cached_property
     def n_cells(self) -> int:
         """Fits per pair."""
         return self.n_fits // self.n_pairs
 
-    @property
+    @cached_property
     def axes(self) -> tuple[int, ...]:
         """Axes of `shape` in the order of computation: those along which X differs, those along which only y does, then the others."""
         rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
@@ -381,6 +382,8 @@ class FitOrder:
     def restore(self, values: np.ndarray) -> np.ndarray:
         """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""
         tail = values.shape[1:]
+        if self.axes == tuple(range(len(self.shape))):
+            return values.reshape((*self.shape, *tail))
         ordered = values.reshape((*(self.shape[a] for a in self.axes), *tail))
         back = np.argsort(self.axes) if self.axes else np.zeros(0, int)
         return ordered.transpose((*(int(a) for a in back), *range(len(self.shape), ordered.ndim)))

@@ -13,16 +13,29 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from importlib.resources import files
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-__all__ = ["NamedProblem", "NistExact", "NistRegression", "nist", "problems", "rates"]
+if TYPE_CHECKING:
+    from .verification.asserting import Disagreement as Disagreement
+    from .verification.asserting import assert_agrees as assert_agrees
+
+__all__ = ["Disagreement", "NamedProblem", "NistExact", "NistRegression", "assert_agrees", "nist", "problems", "rates"]
 
 Array = NDArray[Any]
 
 RATES = (0.5, 1.0, 1.9, 2.2)  # lr · λ_max
+
+
+def __getattr__(name: str) -> Any:
+    """`assert_agrees` and `Disagreement`: the verifier is loaded when it is asked for."""
+    if name in ("assert_agrees", "Disagreement"):
+        from .verification import asserting
+
+        return getattr(asserting, name)
+    raise AttributeError(f"module 'fastgd.testing' has no attribute {name!r}")
 
 
 @dataclass(frozen=True, eq=False)

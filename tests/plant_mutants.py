@@ -36,19 +36,51 @@ WEIGHTS = ("tests/test_weights.py",)
 OMIT = ("tests/test_omit.py",)
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
+VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
+HYPOTHESES = "fastgd/verification"
 UPDATE = "kernels/cpu/update.py"
 MUTANTS = (
     Mutant(
+        "verifier: the last explanation wins",
+        f"{HYPOTHESES}/diagnosis.py",
+        "best, best_tau = passing[0]\n        rivals",
+        "best, best_tau = passing[-1]\n        rivals",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: no rounding of w",
+        f"{HYPOTHESES}/observation.py",
+        "bound = step.error + self.u * np.abs(w - step.value)",
+        "bound = step.error",
+        VERIFIER,
+    ),
+    Mutant(
+        "verifier: the first step has momentum",
+        f"{HYPOTHESES}/recipes.py",
+        ".but_first(damped if self.first_damped else pull)",
+        "",
+        VERIFIER,
+    ),
+    Mutant("verifier: the bound is a hundred times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
+    Mutant(
+        "verifier: a constant needs no evidence",
+        f"{HYPOTHESES}/diagnosis.py",
+        "hypothesis.step) > hypothesis.constants",
+        "hypothesis.step) >= 0",
+        VERIFIER,
+    ),
+    Mutant("verifier: changed inputs pass", f"{HYPOTHESES}/functions.py", "trial.altered = True", "trial.altered = False", VERIFIER),
+    Mutant(
         "weights not normalised",
-        "kernels/cpu/descent.py",
-        "total_weight = weighing[unpacked, W_HIGH]",
-        "total_weight = float(n)",
+        "kernels/cpu/batch.py",
+        "        total = weighing[g, 0]\n",
+        "        total = float(size + 1)\n",
         WEIGHTS,
     ),
     Mutant("weights not normalised, stream", "kernels/cpu/evaluate.py", "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
     Mutant(
         "weights squared",
-        "kernels/cpu/moments.py",
+        "kernels/cpu/tiles.py",
         "product = multiply(weight, value)",
         "product = multiply(multiply(weight, weight), value)",
         WEIGHTS,
@@ -62,7 +94,7 @@ MUTANTS = (
     ),
     Mutant(
         "error of the weighted product dropped",
-        "kernels/cpu/moments.py",
+        "kernels/cpu/tiles.py",
         "fma(weight, value, negate(product)))",
         "multiply(value, fma(weight, value, negate(product))))",
         WEIGHTS,
@@ -71,13 +103,23 @@ MUTANTS = (
     Mutant("infinite y counted", "kernels/cpu/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
     Mutant("auto by all samples", "fastgd/execute.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT),
     Mutant("gaps of another fit", "fastgd/compressing.py", "some.kept_index + n_rows)", "some.kept_index)", OMIT),
-    Mutant("gradient halved", "kernels/cpu/descent.py", "factor = 2.0 / total_weight", "factor = 1.0 / total_weight", AGREEMENT),
+    Mutant("gradient halved", "kernels/cpu/batch.py", "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
     Mutant(
         "gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / stream_weight", "else number(1) / stream_weight", AGREEMENT
     ),
-    Mutant("mean over n - 1", "kernels/cpu/evaluate.py", "return loss / total_weight\n", "return loss / (total_weight - 1.0)\n", AGREEMENT),
     Mutant(
-        "loss after the update", "kernels/cpu/descent.py", "history_loss[row] = loss", "history_loss[max(row - 1, 0)] = loss", AGREEMENT
+        "mean over n - 1",
+        "kernels/cpu/batch.py",
+        "constants[TOTAL * LANES + lane] = total\n",
+        "constants[TOTAL * LANES + lane] = total - 1.0\n",
+        AGREEMENT,
+    ),
+    Mutant(
+        "loss after the update",
+        "kernels/cpu/side_by_side.py",
+        "history_loss[f, first_row + e] =",
+        "history_loss[f, max(first_row + e - 1, 0)] =",
+        AGREEMENT,
     ),
     Mutant(
         "last sample dropped",
@@ -88,9 +130,9 @@ MUTANTS = (
     ),
     Mutant(
         "momentum damped on the first step",
-        UPDATE,
-        "velocity = direction if step == 0 else fma(",
-        "velocity = fma(",
+        "kernels/cpu/side_by_side.py",
+        "choose(from_bits(first), direction, velocity)",
+        "choose(from_bits(0), direction, velocity)",
         AGREEMENT,
     ),
     Mutant(
@@ -102,16 +144,16 @@ MUTANTS = (
     ),
     Mutant(
         "gradient wrong by 1e-12",
-        "kernels/cpu/descent.py",
-        "factor = 2.0 / total_weight",
-        "factor = 2.0 / total_weight * (1.0 + 1e-12)",
+        "kernels/cpu/batch.py",
+        "factor = 2.0 / total\n",
+        "factor = 2.0 / total * (1.0 + 1e-12)\n",
         AGREEMENT,
     ),
     Mutant(
         "low part of 2/n dropped",
-        "kernels/cpu/descent.py",
-        "low_factor = fma(-factor, weighing[unpacked, W_LOW], fma(-factor, total_weight, 2.0)) / total_weight",
-        "low_factor = 0.0",
+        "kernels/cpu/batch.py",
+        "return factor, fma(-factor, weighing[1], fma(-factor, total, 2.0)) / total",
+        "return factor, 0.0",
         BITS,
     ),
     Mutant("loss may be negative", "kernels/cpu/evaluate.py", "if result < 0.0:", "if result < -1.0:", BITS),

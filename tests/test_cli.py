@@ -25,7 +25,7 @@ from fastgd import environment
 from fastgd.cli import app, main
 from fastgd.kernels.reference import numpy_manual
 
-COMMANDS = ("demo", "info")
+COMMANDS = ("demo", "info", "verify")
 
 
 def run(*arguments: str):

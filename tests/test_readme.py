@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import fastgd
+from fastgd.verification.causes import CAUSES
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
@@ -32,3 +33,21 @@ def test_testing_and_verification_need_no_import_of_their_own():
 def test_the_version_is_typed_twice_and_the_same():
     project = tomllib.loads((Path(__file__).resolve().parent.parent / "pyproject.toml").read_text("utf-8"))
     assert project["project"]["version"] == fastgd.__version__
+
+
+def test_the_tutorials_two_cells_print_what_is_written(capsys):
+    """As a user runs them, one after the other."""
+    cells = re.findall(r"```py\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert len(cells) == 2
+    names: dict = {}
+    for cell, printed in cells:
+        exec(compile(cell, "README.md", "exec"), names)
+        assert capsys.readouterr().out == printed
+    assert "gradient_sum" in cells[0][1]
+    assert "agrees" in cells[1][1]
+
+
+def test_the_documentation_has_every_cause():
+    page = (Path(__file__).resolve().parent.parent / "docs" / "verify.md").read_text("utf-8")
+    table = page.partition("## The causes")[2].partition("## How often")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(CAUSES)

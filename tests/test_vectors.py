@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import vectors
+from fastgd.kernels.cpu import masks, vectors
 from fastgd.kernels.cpu.vectors import LANES
 from tests.against_arbiter import same_bits
 from tests.arbiter import FORMATS
@@ -62,7 +62,7 @@ def filled(value, out):
 
 @numba.njit
 def kept(count, new, old, out):
-    vectors.store(out, 0, vectors.keep_first(count, vectors.load(new, 0), vectors.load(old, 0)))
+    vectors.store(out, 0, masks.keep_first(count, vectors.load(new, 0), vectors.load(old, 0)))
 
 
 @numba.njit

@@ -16,12 +16,14 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
+from .batch import FEWEST, MOST_PARAMETERS, factors_of, fits_a_batch, limits_of, make_room
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
-from .moments import BLOCK, CHUNK, W_EXPONENT, W_HIGH
+from .moments import CHUNK, W_EXPONENT, W_HIGH
 from .samples import where_of
-from .side_by_side import FEWEST, FINISHED, MOST_PARAMETERS, NOT_RUN, factors_of, fits_a_batch, limits_of, make_room, run_batch
+from .side_by_side import FINISHED, NOT_RUN, run_batch
+from .tiles import BLOCK
 from .update import update
 from .vectors import LANES, is_double, raised
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from .compiling import inlined, part
 from .doubled import dd_add, scale, two_sum
-from .moments import BLOCK, CHUNK
+from .masks import keep_first
+from .moments import CHUNK
 from .samples import place_of
-from .vectors import LANES, add, butterfly, fill, fma, keep_first, load, move, multiply, negate, store
+from .tiles import BLOCK
+from .vectors import LANES, add, butterfly, fill, fma, load, move, multiply, negate, store
 
 # 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
 #    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.

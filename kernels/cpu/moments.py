@@ -17,198 +17,27 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import aligned, copy, inlined, kernel, part
-from .doubled import dd_add, dd_add_lanes, dd_butterfly, exponent_of, pow2, two_sum_lanes
+from .doubled import dd_add, exponent_of, pow2
 from .samples import where_of
-from .vectors import (
-    LANES,
-    PART,
-    absolute,
-    add,
-    below,
-    butterfly,
-    choose,
-    fill,
-    fma,
-    get,
-    is_double,
-    load,
-    load_part,
-    multiply,
-    negate,
-    put,
-    raised,
-    store,
+from .tiles import (
+    BLOCK,
+    add_lanes_doubled,
+    fill_tile,
+    largest_of_tile,
+    multiply_block,
+    multiply_block_doubled,
+    scale_tile,
+    sum_weights,
+    weigh_tile,
 )
+from .vectors import LANES, butterfly, is_double, load, raised
 
 CHUNK = 4096  # samples; part of the specification
-BLOCK = 256  # samples; any multiple of 32 that divides CHUNK gives the same bits
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
 W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`
-
-
-@inlined
-def _fill_column(tile, column, rows, array, base, step, first, row, masked):
-    """One column of the tile: numbers base + step · (the places of samples first … first+rows-1)."""
-    to = column * BLOCK
-    if masked:
-        for i in range(rows):
-            put(tile, to + i, get(array, base + np.int64(row[first + i]) * step))
-        return
-    start = base + first * step
-    i = 0
-    if step == 1:
-        while i + PART <= rows:
-            store(tile, to + i, load_part(array, start + i))
-            i += PART
-    while i < rows:
-        put(tile, to + i, get(array, start + i * step))
-        i += 1
-
-
-@part
-def _fill_tile(tile, rows, data, where, first, d, intercept):
-    """Copy samples first … first+rows-1 to the tile; pad to whole groups of lanes."""
-    X, x_steps, y, y_steps, weights, w_steps = data
-    x_base, y_base, w_base, row, masked = where
-    padded = (rows + LANES - 1) // LANES * LANES
-    for j in range(d):
-        _fill_column(tile, j, rows, X, x_base + j * x_steps[3], x_steps[2], first, row, masked)
-    count = d
-    if intercept:
-        for i in range(rows):
-            put(tile, count * BLOCK + i, 1.0)
-        count += 1
-    _fill_column(tile, count, rows, y, y_base, y_steps[2], first, row, masked)
-    count += 1
-    if len(weights):
-        _fill_column(tile, count, rows, weights, w_base, w_steps[2], first, row, masked)
-        count += 1
-    for j in range(count):
-        for i in range(rows, padded):
-            put(tile, j * BLOCK + i, 0.0)
-
-
-@part
-def _scale_tile(tile, groups, count, factor):
-    """The columns of the tile times a factor each."""
-    for j in range(count):
-        by = fill(factor[j])
-        for g in range(groups):
-            store(tile, j * BLOCK + g * LANES, multiply(load(tile, j * BLOCK + g * LANES), by))
-
-
-@part
-def _weigh_tile(tile, groups, n_columns, weighted, low_weighted, doubled):
-    """The columns times the weights, and for float64 data the errors of the products."""
-    for j in range(n_columns):
-        for g in range(groups):
-            weight = load(tile, n_columns * BLOCK + g * LANES)
-            value = load(tile, j * BLOCK + g * LANES)
-            product = multiply(weight, value)
-            store(weighted, j * BLOCK + g * LANES, product)
-            if doubled:
-                store(low_weighted, j * BLOCK + g * LANES, fma(weight, value, negate(product)))
-
-
-@inlined
-def _multiply_block(left, tile, groups, first_column, last_column, lanes):
-    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column: float64 sums.
-
-    Four pairs of a column at a time: their sums stay in registers, PART lanes of each.
-    """
-    pair = 0
-    for j in range(first_column, last_column):
-        i = 0
-        while i + 4 <= j + 1:
-            for begin in range(0, LANES, PART):
-                at, right = i * BLOCK + begin, j * BLOCK + begin
-                sum_0, sum_1 = load_part(lanes, pair + begin), load_part(lanes, pair + LANES + begin)
-                sum_2, sum_3 = load_part(lanes, pair + 2 * LANES + begin), load_part(lanes, pair + 3 * LANES + begin)
-                for g in range(groups):
-                    value = load_part(tile, right + g * LANES)
-                    sum_0 = fma(load_part(left, at + g * LANES), value, sum_0)
-                    sum_1 = fma(load_part(left, at + BLOCK + g * LANES), value, sum_1)
-                    sum_2 = fma(load_part(left, at + 2 * BLOCK + g * LANES), value, sum_2)
-                    sum_3 = fma(load_part(left, at + 3 * BLOCK + g * LANES), value, sum_3)
-                store(lanes, pair + begin, sum_0)
-                store(lanes, pair + LANES + begin, sum_1)
-                store(lanes, pair + 2 * LANES + begin, sum_2)
-                store(lanes, pair + 3 * LANES + begin, sum_3)
-            i += 4
-            pair += 4 * LANES
-        if i + 2 <= j + 1:
-            for begin in range(0, LANES, PART):
-                at, right = i * BLOCK + begin, j * BLOCK + begin
-                sum_0, sum_1 = load_part(lanes, pair + begin), load_part(lanes, pair + LANES + begin)
-                for g in range(groups):
-                    value = load_part(tile, right + g * LANES)
-                    sum_0 = fma(load_part(left, at + g * LANES), value, sum_0)
-                    sum_1 = fma(load_part(left, at + BLOCK + g * LANES), value, sum_1)
-                store(lanes, pair + begin, sum_0)
-                store(lanes, pair + LANES + begin, sum_1)
-            i += 2
-            pair += 2 * LANES
-        if i <= j:
-            total = load(lanes, pair)
-            for g in range(groups):
-                total = fma(load(left, i * BLOCK + g * LANES), load(tile, j * BLOCK + g * LANES), total)
-            store(lanes, pair, total)
-            pair += LANES
-
-
-@part
-def _multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes):
-    """The same as compensated dot products (Ogita, Rump, Oishi 2005); the left columns have low parts where they are weighted."""
-    pair = 0
-    for j in range(first_column, last_column):
-        for i in range(j + 1):
-            for begin in range(0, LANES, PART):
-                at, right = i * BLOCK + begin, j * BLOCK + begin
-                total, low = load_part(lanes, pair + begin), load_part(low_lanes, pair + begin)
-                if weighted:
-                    for g in range(groups):
-                        a, b = load_part(left, at + g * LANES), load_part(tile, right + g * LANES)
-                        product = multiply(a, b)
-                        error = fma(a, b, negate(product))
-                        error = fma(load_part(low_left, at + g * LANES), b, error)
-                        total, lost = two_sum_lanes(total, product)
-                        low = add(low, add(lost, error))
-                else:
-                    for g in range(groups):
-                        a, b = load_part(left, at + g * LANES), load_part(tile, right + g * LANES)
-                        product = multiply(a, b)
-                        error = fma(a, b, negate(product))
-                        total, lost = two_sum_lanes(total, product)
-                        low = add(low, add(lost, error))
-                store(lanes, pair + begin, total)
-                store(low_lanes, pair + begin, low)
-            pair += LANES
-
-
-@part
-def _sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled):
-    """Add one block of weights to their lanes, which stand before those of the pairs."""
-    total = load(lanes, 0)
-    for g in range(groups):
-        weight = load(tile, n_columns * BLOCK + g * LANES)
-        if doubled:
-            total, lost = two_sum_lanes(total, weight)
-            store(low_lanes, 0, add(load(low_lanes, 0), lost))
-        else:
-            total = add(total, weight)
-    store(lanes, 0, total)
-
-
-@inlined
-def _add_lanes_doubled(lanes, low_lanes, pair):
-    """The butterfly in double-double."""
-    high, low = two_sum_lanes(load_part(lanes, pair), load_part(low_lanes, pair))
-    other, low_other = two_sum_lanes(load_part(lanes, pair + PART), load_part(low_lanes, pair + PART))
-    high, low = dd_add_lanes(high, low, other, low_other)
-    return dd_butterfly(high, low)
 
 
 @part
@@ -240,21 +69,6 @@ def _add_parts(parts, low_parts, exponents, left, right, result, n_columns, doub
 
 
 @part
-def _largest_of_tile(tile, groups, count, largest):
-    """Raise largest[j] to the largest size in column j of the tile; a NaN is passed over."""
-    lanes = np.empty(LANES)
-    for j in range(count):
-        most = fill(largest[j])
-        for g in range(groups):
-            size = absolute(load(tile, j * BLOCK + g * LANES))
-            most = choose(below(most, size), size, most)
-        store(lanes, 0, most)
-        for lane in range(LANES):
-            if lanes[lane] > largest[j]:
-                largest[j] = lanes[lane]
-
-
-@part
 def _exponents_of_chunk(tile, data, where, start, stop, d, intercept, exponents, factor):
     """Each column's exponent over the samples start … stop-1, and the factor that scales it into [1, 2); one block stays in the tile."""
     count = len(exponents)
@@ -262,8 +76,8 @@ def _exponents_of_chunk(tile, data, where, start, stop, d, intercept, exponents,
         factor[j] = 0.0
     for first in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - first)
-        _fill_tile(tile, rows, data, where, first, d, intercept)
-        _largest_of_tile(tile, (rows + LANES - 1) // LANES, count, factor)
+        fill_tile(tile, rows, data, where, first, d, intercept)
+        largest_of_tile(tile, (rows + LANES - 1) // LANES, count, factor)
     for j in range(count):
         exponents[j] = exponent_of(factor[j])
         factor[j] = pow2(-exponents[j])
@@ -307,27 +121,27 @@ def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts,
         rows = min(BLOCK, stop - first)
         groups = (rows + LANES - 1) // LANES
         if not filled:
-            _fill_tile(tile, rows, data, where, first, d, intercept)
+            fill_tile(tile, rows, data, where, first, d, intercept)
         if doubled:
-            _scale_tile(tile, groups, n_columns + weighted, factor)
+            scale_tile(tile, groups, n_columns + weighted, factor)
         left = tile
         if weighted:
-            _weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
-            _sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled)
+            weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
+            sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled)
             left = weighted_tile
         if doubled:
-            _multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, pair_lanes, low_pair_lanes)
+            multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, pair_lanes, low_pair_lanes)
         else:
-            _multiply_block(left, tile, groups, first_column, last_column, pair_lanes)
+            multiply_block(left, tile, groups, first_column, last_column, pair_lanes)
     for entry in range(count):
         if doubled:
-            parts[level, offset + entry], low_parts[level, offset + entry] = _add_lanes_doubled(pair_lanes, low_pair_lanes, entry * LANES)
+            parts[level, offset + entry], low_parts[level, offset + entry] = add_lanes_doubled(pair_lanes, low_pair_lanes, entry * LANES)
         else:
             parts[level, offset + entry] = butterfly(load(pair_lanes, entry * LANES))
     if not weighted:
         parts[level, n_entries] = float(stop - start)
     elif doubled:
-        parts[level, n_entries], low_parts[level, n_entries] = _add_lanes_doubled(lanes, low_lanes, 0)
+        parts[level, n_entries], low_parts[level, n_entries] = add_lanes_doubled(lanes, low_lanes, 0)
     else:
         parts[level, n_entries] = butterfly(load(lanes, 0))
     return True

@@ -106,9 +106,9 @@ class Found:
         part = self._part
         sums = part.read("weight_sum", (part.n_items, 2), np.float64)[:, 0]
         exponents = part.read("weight_exponent", (part.n_items,), np.int64)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # no sample may have stayed
             scales = np.ldexp(2.0, exponents) if of_the_sum else 2.0 / sums
-        return scales[part.item_of_fit] * self.largest_eigenvalues()
+            return scales[part.item_of_fit] * self.largest_eigenvalues()
 
 
 class Part:

@@ -1,0 +1,274 @@
+"""verify(): a candidate, the data, and what was asked for; out comes a Report.
+
+1. The numbers are judged by the bound of bound.py, at every epoch, from the observed rows. The cause is looked for only where they fail.
+2. A batch is judged fit by fit.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ..arguments import broadcast, read_array, read_choice, read_count, read_numbers, shown
+from ..hyperparameters import read_rates
+from ..optimizers import find_optimizer
+from ..problem import Problem
+from .candidates import read_candidates
+from .causes import CAUSES
+from .diagnosing import Question, examine, read_question
+from .diagnosis import Diagnosis
+from .histories import Recorded, read_recorded
+from .loss_hypotheses import right_loss
+from .observation import Observation
+from .report import Beyond, Report, Verdict
+from .tasks import Candidate, Task, Trial
+from .yardstick import Array
+
+__all__ = ["verify"]
+
+
+def verify(
+    candidate: Any,
+    X: Any,
+    y: Any,
+    *,
+    lr: Any = None,
+    epochs: int | None = None,
+    optimizer: Any = "sgd",
+    reduction: str = "mean",
+    intercept: bool = False,
+    w0: Any = None,
+    dtype: Any = None,
+) -> Report:
+    """Judge an implementation of gradient descent at every epoch, and name the cause where it is wrong.
+
+    From the OBSERVED w of each epoch one step is taken in extended precision. The observed next w may differ from it by the rounding-error
+    bound ℓ of `fastgd.verification.bound.check_step`, the loss by Λ::
+
+        τ_w = max |w_{t+1} − ŵ| / ℓ          τ_loss = max |loss_t − loss(w_t)| / Λ
+
+    fastgd's own kernels stay below 2, anybody's correct implementation below 8. Where a candidate does not, `diagnose` finds out why.
+
+    Parameters
+    ----------
+    candidate : str, list of str, FitResult, History, arrays, function or pair
+        What is judged: the name of a backend, or a list of names; a result with history=True; an array w (…, epochs + 1, D), or a pair
+        (w, loss (…, epochs + 1)); a function ``step(w, X, y, lr)`` that returns w or (w, loss at the w it was given), or
+        ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); a pair (torch module, torch optimizer); an object whose
+        ``partial_fit(X, y)`` is one full-batch step. The intercept is the last entry of w, and X has no column of ones.
+    X : array_like, shape (…, n_samples, n_features) or (n_samples,)
+        Features. Functions are given one fit at a time: (n_samples, n_features), or (n_samples,) and a plain number w where X is 1-D.
+    y : array_like, shape (…, n_samples)
+        Targets.
+    lr : float or array_like, shape (…), optional
+        The learning rate, here or in the optimizer. None: for a backend the safe rate of `fit`.
+    epochs : int, optional
+        How many updates. May be left out for arrays and results.
+    optimizer : str or optimizer object, default "sgd"
+        What is to be done, for example ``fastgd.SGD(momentum=0.9)``; one value per hyperparameter.
+    reduction : {"mean", "sum"}, default "mean"
+        What the gradient is to be of. The loss is always the mean.
+    intercept : bool, default False
+        Whether there is an intercept.
+    w0 : array_like, shape (…, D), optional
+        The start, the intercept last; D = n_features, or n_features + 1. None: zeros, and for arrays and torch modules their own.
+    dtype : {"float32", "float64"}, optional
+        The precision that is judged. None: that of the data; for arrays float32 where w is, or where the data are and w is
+        representable in it.
+
+    Returns
+    -------
+    Report
+        `ok`, `tau_w`, `tau_loss`, `first` (epoch and quantity), `diagnosis`, `verdicts`; prints itself; `plot()`, `to_html()`, `to_json()`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an argument is wrong, or a history has another length than the epochs need. What a candidate raises is in the report.
+    BackendUnavailable
+        An ImportError, when a backend that was named cannot run here.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> def step(w, x, y, lr):
+    ...     gradient = np.dot(2 * x, w * x - y).mean()
+    ...     return w - lr * gradient
+    >>> report = fastgd.verify(step, x, 2 * x, lr=0.01, epochs=20)
+    >>> report.ok, report.first.epoch, report.diagnosis.code
+    (False, 1, 'gradient_sum')
+    >>> fastgd.verify(["cpu", "numpy"], x, 2 * x, lr=0.01, epochs=20).ok
+    True
+    """
+    candidates = read_candidates(candidate)
+    task, questions = _read_task(X, y, lr, epochs, optimizer, reduction, intercept, w0, dtype)
+    verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
+    first = questions[()] if not task.shape else next(iter(questions.values()))
+    asked = {
+        "candidates": ", ".join(one.name for one in candidates),
+        "recipe": first.words,
+        "n_samples": task.X.shape[-2],
+        "n_features": task.X.shape[-1],
+        "intercept": task.intercept,
+        "n_fits": math.prod(task.shape),
+        "epochs": max(verdict.epochs for verdict in verdicts),
+        "dtype": ", ".join(dict.fromkeys(verdict.dtype for verdict in verdicts)),
+    }
+    return Report(tuple(verdicts), asked, _environment())
+
+
+def _read_task(
+    X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, reduction: str, intercept: bool, w0: Any, dtype: Any
+) -> tuple[Task, dict[tuple[int, ...], Question]]:
+    """Check the arguments; the question of every fit."""
+    if dtype is not None and np.dtype(dtype).name not in ("float32", "float64"):
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
+    problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
+    data, target = read_array(X, "X"), read_array(y, "y")
+    data = data[..., None] if data.ndim == 1 else data
+    found = find_optimizer(optimizer)
+    rates = read_rates(lr, found)
+    read_choice(reduction, "reduction", ("mean", "sum"))
+    D = data.shape[-1] + bool(intercept)
+    start = None if w0 is None else np.asarray(read_numbers(w0, "w0"))
+    if start is not None and start.ndim == 0 and D == 1:
+        start = start[None]
+    if start is not None and start.shape[-1] != D:
+        last = ", the intercept last" if intercept else ""
+        raise ValueError(f"w0 must have shape (…, {D}){last}; it has shape {start.shape}")
+    shapes = {"X": data.shape[:-2], "y": target.shape[:-1]}
+    shapes |= {} if rates is None else {"lr": rates.shape}
+    shapes |= {} if start is None else {"w0": start.shape[:-1]}
+    shape = broadcast(shapes)
+    if not math.prod(shape):
+        raise ValueError("there is no fit to verify: X and y have an empty leading axis")
+    narrow = problem.dtype
+    with np.errstate(over="ignore"):
+        task = Task(
+            X=np.broadcast_to(data.astype(narrow), (*shape, *data.shape[-2:])),
+            y=np.broadcast_to(target.astype(narrow), (*shape, target.shape[-1])),
+            lr=None if rates is None else np.broadcast_to(rates, shape),
+            epochs=None if epochs is None else read_count(epochs, "epochs", 0),
+            optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else _without_rate(optimizer),
+            reduction=reduction,
+            intercept=bool(intercept),
+            w0=None if start is None else np.broadcast_to(start, (*shape, D)),
+            shape=shape,
+            one_feature=problem.one_feature,
+        )
+    questions = {}
+    for index in np.ndindex(shape):
+        questions[index] = read_question(
+            np.broadcast_to(data, (*shape, *data.shape[-2:]))[index],
+            np.broadcast_to(target, (*shape, target.shape[-1]))[index],
+            lr=1.0 if rates is None else float(np.broadcast_to(rates, shape)[index]),
+            optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
+        )  # fmt: skip
+    return task, questions
+
+
+def _without_rate(optimizer: Any) -> Any:
+    """The optimizer without its lr, which has been read."""
+    from dataclasses import replace
+
+    return replace(optimizer, lr=None)
+
+
+def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Question], dtype: Any) -> Iterator[Verdict]:
+    for index, trial in one.trials(task):
+        question = questions[index]
+        if trial.lr is not None:
+            question = question.with_rate(trial.lr)
+        elif task.lr is None:
+            raise ValueError("lr is needed: the learning rate that was meant")
+        if task.w0 is None and trial.start_known:
+            question = question._replace(w0=np.zeros(task.n_parameters))
+        yield _judge(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
+
+
+@np.errstate(all="ignore")  # a descent that diverges is a result, not a warning
+def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
+    """Judge one history."""
+    epochs = None if trial.failure else task.epochs
+    start = question.w0 if question.w0 is not None else np.zeros(question.n_parameters)
+    recorded = read_recorded(
+        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, w0=start, dtype=dtype,
+        of_data=task.X.dtype,
+    )  # fmt: skip
+    seen = question.observe(recorded, held_higher=trial.held_higher)
+    notes = [*recorded.notes, *trial.notes]
+    w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit, notes)
+    diagnosis = examine(question, recorded) if beyond is not None else None
+    if trial.altered and diagnosis is None:
+        cause = CAUSES["inputs_modified"]
+        diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
+    if seen.n_steps < len(recorded.w) - 1 and seen.too_early is None:
+        notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    ok = beyond is None and not trial.failure and not trial.altered
+    return Verdict(
+        candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
+        tau_w=_worst(w_share)[0], tau_loss=_worst(loss_share)[0], tau_w_epoch=_worst(w_share)[1], tau_loss_epoch=_worst(loss_share)[1],
+        first=beyond, epochs=len(recorded.w) - 1, epochs_judged=seen.n_steps, w_share=w_share, loss_share=loss_share,
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
+    )  # fmt: skip
+
+
+def _shares(
+    question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]
+) -> tuple[Array, Array, Beyond | None]:
+    """The share of the bound at every row, of w and of the loss, and the first value beyond it."""
+    rows = len(recorded.w)
+    w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
+    found: list[Beyond] = []
+    names = [f"w[{j}]" for j in range(seen.n_parameters)]
+    if question.intercept:
+        names[-1] = "intercept"
+    if question.start_is_wrong(recorded):
+        off = np.abs(recorded.w[0] - question.w0)
+        found.append(Beyond(0, names[int(np.argmax(off))], math.inf))
+    if seen.n_steps:
+        shares = seen.shares_by_parameter(question.asked.step(seen))
+        w_share[1 : seen.n_steps + 1] = shares.max(1)
+        bad = shares > limit
+        if bad.any():
+            t = int(np.argmax(bad.any(1)))
+            j = int(np.argmax(shares[t]))
+            found.append(Beyond(t + 1, names[j], float(shares[t, j])))
+    if seen.too_early is not None:
+        w_share[seen.too_early] = np.inf
+        j = int(np.argmin(np.isfinite(recorded.w[seen.too_early])))
+        found.append(Beyond(seen.too_early, names[j], math.inf))
+    if seen.loss is not None:
+        of_loss = right_loss(seen).shares(seen.loss)
+        if recorded.start_added and (of_loss > limit).any():  # each loss may be that of the w recorded with it: both are in use
+            later = question.observe(recorded._replace(w=recorded.w[1:]))
+            assert later.loss is not None
+            of_later = right_loss(later).shares(later.loss)
+            if (of_later <= limit).all():
+                of_loss = np.concatenate([[np.nan], of_later])
+                notes.append("each loss is that of the w recorded with it")
+        loss_share[: len(of_loss)] = of_loss
+        if (of_loss > limit).any():
+            t = int(np.argmax(of_loss > limit))
+            found.append(Beyond(t, "loss", float(of_loss[t])))
+    return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
+
+
+def _worst(share: Array) -> tuple[float, int | None]:
+    """The largest share and its row; NaN where none was judged."""
+    if np.isnan(share).all():
+        return math.nan, None
+    row = int(np.nanargmax(share))
+    return float(share[row]), row
+
+
+def _environment() -> dict[str, str]:
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
+    versions = {name: str(version) for name, version in found.items() if version is not None}
+    return {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}", **versions}

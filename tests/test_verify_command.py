@@ -1,0 +1,133 @@
+"""`fastgd verify` in its three forms, and what it says about files that it cannot use."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import fastgd
+from fastgd.cli import app
+
+MINE = """
+import numpy as np
+
+def train(X, y, lr, epochs, w0):
+    w, rows, losses = np.array(w0), [np.array(w0)], []
+    for _ in range(epochs):
+        residual = X @ w - y
+        losses.append((residual ** 2).mean())
+        w = w - lr * FACTOR * X.T @ residual
+        rows.append(w)
+    return np.array(rows), np.array(losses)
+"""
+
+
+def run(*arguments):
+    return CliRunner().invoke(
+        app, ["verify", *map(str, arguments)], prog_name="fastgd", env={"COLUMNS": "300", "NO_COLOR": "1", "TERM": "dumb"}
+    )
+
+
+@pytest.fixture
+def table(tmp_path):
+    rng = np.random.default_rng(0)
+    numbers = rng.standard_normal((30, 4))
+    np.savetxt(tmp_path / "data.csv", numbers, delimiter=",", header="a,b,c,price", comments="", fmt="%.17g")
+    return tmp_path / "data.csv", numbers
+
+
+def written(folder, factor):
+    (folder / "mine.py").write_text(MINE.replace("FACTOR", factor), encoding="utf-8")
+    return f"{folder / 'mine.py'}:train"
+
+
+def test_a_function_in_a_file(table, tmp_path):
+    path, _ = table
+    options = ("--data", path, "--y", "price", "--lr", 0.1, "--epochs", 20)
+    done = run(written(tmp_path, "2 / len(y)"), *options)
+    assert done.exit_code == 0, done.output
+    assert "train: agrees at all 20 epochs judged" in done.output
+    done = run(written(tmp_path, "2 / (len(y) - 1)"), *options, "--html", tmp_path / "r.html", "--json", tmp_path / "r.json")
+    assert done.exit_code == 1
+    assert "gradient_n_minus_1: the gradient is divided by n - 1 = 29 instead of n = 30" in done.output
+    assert "gradient_n_minus_1" in (tmp_path / "r.html").read_text("utf-8")
+    assert json.loads((tmp_path / "r.json").read_text("utf-8"))["verdicts"][0]["code"] == "gradient_n_minus_1"
+    done = run(written(tmp_path, "2 / len(y)"), *options, "--x", "c,a")
+    assert done.exit_code == 0
+    assert run("numpy", *options, "--momentum", 0.9, "--intercept", "--dtype", "float32").exit_code == 0
+
+
+def test_a_file_of_histories(table, tmp_path):
+    path, numbers = table
+    X, y = numbers[:, :3], numbers[:, 3]
+    result = fastgd.fit(X, y, lr=0.1, epochs=12, history=True)
+    np.savez(tmp_path / "histories.npz", w=result.history.w, loss=result.history.loss * 2, X=X, y=y, lr=0.1)
+    done = run(tmp_path / "histories.npz")
+    assert done.exit_code == 1
+    assert "history: DISAGREES from epoch 0 on: loss" in done.output
+    done = run(tmp_path / "histories.npz", "--data", path, "--y", "price", "--lr", 0.2)
+    assert "lr_scaled" in done.output
+    np.savez(tmp_path / "plain.npz", w=result.history.w)
+    assert run(tmp_path / "plain.npz", "--data", path, "--y", "price", "--lr", 0.1).exit_code == 0
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    assert run(tmp_path / "plain.npz", "--data", tmp_path / "data.npz", "--lr", 0.1).exit_code == 0
+    for arguments, message in (
+        ((tmp_path / "plain.npz",), "has no arrays X and y"),
+        ((tmp_path / "data.npz",), "has no array w"),
+        ((tmp_path / "plain.npz", "--data", tmp_path / "data.npz"), "--lr is needed"),
+        ((tmp_path / "nothing.npz",), "cannot read"),
+    ):
+        done = run(*arguments)
+        assert done.exit_code == 2
+        assert message in done.output
+
+
+def test_all_backends_on_the_problems(tmp_path):
+    done = run("--quick", "--backends", "numpy", "--html", tmp_path / "r.html")
+    assert done.exit_code == 0, done.output
+    assert done.output.count("agrees") == 2
+    assert "numpy, noisy" in (page := (tmp_path / "r.html").read_text("utf-8")) or "numpy, tutorial" in page
+
+
+def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
+    from fastgd.kernels.reference import numpy_manual
+
+    right = numpy_manual.UPDATES["sgd"]
+    monkeypatch.setitem(numpy_manual.UPDATES, "sgd", lambda w, slots, g, lr, *rest, **more: right(w, slots, g, lr * 2, *rest, **more))
+    done = run("--quick", "--backends", "numpy")
+    assert done.exit_code == 1
+    assert "DISAGREE" in done.output
+    assert "gradient_double_two" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("mine.py:train",), "--data is needed"),
+        (("mine.py:train", "--data", "data.csv"), "--y is needed: the column with the targets, one of a, b, c, price"),
+        (("mine.py:train", "--data", "data.csv", "--y", "cost"), "has no column 'cost'; it has a, b, c, price"),
+        (("mine.py:train", "--data", "data.csv", "--y", "price"), "--lr is needed"),
+        (("mine.py:train", "--data", "data.csv", "--y", "price", "--lr", "0.1"), "--epochs is needed"),
+        (("mine.py:other", "--data", "data.csv", "--y", "price"), "has no function 'other'; it has train"),
+        (("mine.py", "--data", "data.csv", "--y", "price"), "which function? Give mine.py:NAME"),
+        (("broken.py:f", "--data", "data.csv", "--y", "price"), "broken.py cannot be loaded: SyntaxError"),
+        (("gone.py:f", "--data", "data.csv", "--y", "price"), "there is no file gone.py"),
+        (("mine.py:train", "--data", "gone.csv", "--y", "price"), "cannot read gone.csv"),
+        (("mine.py:train", "--data", "words.csv", "--y", "b"), "line 3, column 'a': 'x' is not a number"),
+        (("mine.py:train", "--data", "empty.csv", "--y", "b"), "needs a header and at least one row"),
+        (("cuda", "--data", "data.csv", "--y", "price", "--lr", "0.1", "--epochs", "3"), "cuda"),
+        (("--backends", "nonsense"), "nonsense"),
+    ],
+)
+def test_wrong_words(arguments, message, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, "2 / len(y)")
+    (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
+    (tmp_path / "words.csv").write_text("a;b\n1;2\nx;3\n", encoding="utf-8")
+    (tmp_path / "empty.csv").write_text("a,b\n", encoding="utf-8")
+    done = run(*arguments)
+    assert done.exit_code == 2, done.output
+    assert message in " ".join(done.output.replace("│", " ").split()), done.output
