@@ -33,6 +33,7 @@ test-all: $(READY)  ## run the tests, with all of the large grids
 check: $(READY)  ## lint, formatting, types, and the rules about structure and packaging
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CUDA_FILES)
 	$(BIN)/mypy
 	$(BIN)/python -P -m pytest tests/test_architecture.py tests/test_packaging.py
 
@@ -40,7 +41,7 @@ format: $(READY)  ## sort the imports and lay out the code
 	$(BIN)/ruff check --select I --fix .
 	$(BIN)/ruff format .
 ifneq ($(CUDA_FILES),)
-	clang-format -i $(CUDA_FILES)
+	$(BIN)/clang-format -i $(CUDA_FILES)
 endif
 
 bench: $(READY)  ## measure this machine and the kernels

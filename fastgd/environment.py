@@ -65,6 +65,9 @@ class Environment:
     backends : dict of str to (str or None)
         None: the backend can run here; else why it cannot.
     kernel_cache : KernelCache
+    cuda_compiler : dict
+        NVRTC, which compiles the CUDA kernels (``version``, None where it is not installed), the ``folder`` of those that are kept, how
+        many ``kernels`` lie there, and ``n_bytes``.
     gpu : str or None
         Name and memory of the GPU.
     why_no_gpu : str or None
@@ -81,6 +84,7 @@ class Environment:
     libraries: dict[str, str | None]
     backends: dict[str, str | None]
     kernel_cache: KernelCache
+    cuda_compiler: dict[str, Any]
     gpu: str | None
     why_no_gpu: str | None
 
@@ -92,6 +96,7 @@ class Environment:
         """Return (what, value) in words, in the order in which people ask."""
         cache = self.kernel_cache
         kept = f"{cache.folder} ({'writable' if cache.writable else 'NOT writable'}, {cache.n_bytes / 2**20:.1f} MiB)"
+        cuda = self.cuda_compiler
         state = "compiled and kept" if cache.ready else "not compiled yet: the first fit takes 20 to 30 s"
         return [
             ("fastgd", self.fastgd),
@@ -104,6 +109,8 @@ class Environment:
             *((f"backend {name}", "not available: " + reason if reason else "available") for name, reason in self.backends.items()),
             ("kernels", state if cache.folder else "compiled in every process: Numba finds no folder to write to (set NUMBA_CACHE_DIR)"),
             ("kernel cache", kept if cache.folder else "none"),
+            ("NVRTC", cuda["version"] or "not installed"),
+            ("CUDA kernels", f"{cuda['folder']} ({cuda['kernels']} kept, {cuda['n_bytes'] / 2**20:.1f} MiB)"),
             ("GPU", self.gpu or f"none: {self.why_no_gpu}"),
         ]
 
@@ -127,9 +134,10 @@ def info() -> Environment:
     >>> found.backends["cpu"] is None  # nothing stands in the way of the cpu backend
     True
     >>> sorted(found.to_dict())[:4]
-    ['backends', 'cpu', 'fastgd', 'fma']
+    ['backends', 'cpu', 'cuda_compiler', 'fastgd']
     """
     from . import __version__
+    from .kernels import cuda
 
     bits, fma = _simd()
     libraries = {name: _version(*distributions) for name, distributions in _LIBRARIES.items()}
@@ -146,6 +154,7 @@ def info() -> Environment:
         libraries=libraries,
         backends=backends,
         kernel_cache=kernel_cache(),
+        cuda_compiler=cuda.report(),
         gpu=gpu,
         why_no_gpu=why_no_gpu,
     )

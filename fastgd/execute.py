@@ -30,7 +30,7 @@ from .kernels.chunk import (
 )
 from .kernels.update_rules import UpdateRule
 from .outputs import Outputs
-from .plan import PIECE_NS, Plan
+from .plan import PIECE_NS, Plan, on_device
 from .pool import Control, Progress, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
@@ -53,11 +53,16 @@ class Job:
     start: np.ndarray  # (…, D) float64: w0 and intercept0, leading axes broadcast
     state: State | None
     outputs: Outputs
+    device: Any = None  # of the CUDA kernels: the one that is current where `fit` was called
 
 
 def run(job: Job, progress: object) -> None:
     """Run all fits of a job into `job.outputs`."""
     plan = job.plan
+    if on_device(plan.backend):
+        from .kernels import cuda
+
+        job.device = cuda.DEVICES[plan.backend]()
     with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
         if plan.backend == "cpu" or job.rates is None:
             _compile(job)
@@ -116,7 +121,7 @@ def _make_chunk(job: Job, group: Group, first: int, stop: int) -> tuple[Chunk, n
     invalid = group.invalid[pairs]
     if invalid.any():
         status[invalid] = INVALID_DATA
-        if job.plan.backend == "cpu":
+        if job.plan.backend == "cpu" or on_device(job.plan.backend):
             algorithm[invalid] = STREAM
     status[samples.n_used < problem.min_samples] = TOO_FEW_SAMPLES
     if job.rates is not None:
@@ -159,14 +164,14 @@ def _safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
 def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or of a backend without moments."""
     n_cells, plan = job.order.n_cells, job.plan
-    compress = plan.needs_moments or job.rates is None
+    compress = plan.needs_moments or (job.rates is None and not on_device(plan.backend))
     group = read_group(
         job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=compress, contiguous=plan.backend != "cpu"
     )
     if control.cancel[0]:
         return
     eigenvalues = None
-    if job.rates is None:
+    if job.rates is None and group.moments is not None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
     _descend(job, group, eigenvalues, first, stop, control, counter)
 
@@ -182,6 +187,13 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
 
         moments = group.moments or cpu.Moments.empty(0, 0, job.problem.n_parameters, job.problem.dtype)
         cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter)
+    elif on_device(job.plan.backend):
+        from .kernels import cuda
+
+        def prepare(part: Chunk, found: cuda.Found) -> None:
+            _safe_rates(job, part, found.curvature(job.reduction == "sum"))
+
+        cuda.descend(chunk, control.cancel, counter, prepare if job.rates is None else None, job.device)
     elif job.plan.algorithm == AUTOGRAD:
         from .kernels.reference import torch_autograd
 

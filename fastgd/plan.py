@@ -21,6 +21,7 @@ from .problem import FitOrder, Problem
 MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
+DEVICE_BYTES = 2**32  # of data that are handed to a GPU at a time
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
 LONG = 65_536  # samples; a fit with more is compressed in parts
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
@@ -55,7 +56,7 @@ def available_threads() -> int:
 
 def choose_backend(backend: str) -> tuple[str, str]:
     """(backend, reason); raises where the one asked for cannot run."""
-    if not isinstance(backend, str) or backend not in ("auto", *BACKENDS):
+    if not isinstance(backend, str) or (backend not in ("auto", *BACKENDS) and not on_device(backend)):
         raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
     if backend == "auto":
         return "cpu", "cpu: the data are in the computer's memory"
@@ -65,10 +66,19 @@ def choose_backend(backend: str) -> tuple[str, str]:
     return backend, f"{backend}: asked for"
 
 
+def on_device(backend: str) -> bool:
+    """Whether the backend is the CUDA kernels, on whatever device."""
+    from .kernels import cuda
+
+    return backend in cuda.DEVICES
+
+
 def why_unavailable(backend: str) -> str | None:
     """None if the backend can run here, else one sentence."""
     if backend == "cuda":
-        return "this version of fastgd has no CUDA kernels yet; use backend='cpu'"
+        from .kernels import cuda
+
+        return cuda.why_unavailable()
     if backend.startswith("torch"):
         if importlib.util.find_spec("torch") is None:
             return "PyTorch is not installed: install fastgd[torch] (a CPU-only build is enough)"
@@ -82,11 +92,11 @@ def why_unavailable(backend: str) -> str | None:
 
 def choose_algorithm(algorithm: str, backend: str, n_samples: int, n_features: int) -> tuple[int, str]:
     """(code, reason) for fits with finite data."""
-    choices = {"cpu": ("auto", "moments", "stream")}.get(backend, ("auto",))
+    choices = ("auto", "moments", "stream") if backend == "cpu" or on_device(backend) else ("auto",)
     if not isinstance(algorithm, str) or algorithm not in ("auto", "moments", "stream"):
         raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: auto, moments, stream")
     if algorithm not in choices:
-        raise ValueError(f"backend {backend!r} has one algorithm of its own; algorithm={algorithm!r} is for backend 'cpu'")
+        raise ValueError(f"backend {backend!r} has one algorithm of its own; algorithm={algorithm!r} is for backends 'cpu' and 'cuda'")
     if backend.startswith("torch"):
         return AUTOGRAD, "autograd: torch.autograd and torch.optim"
     if backend == "numpy":
@@ -146,6 +156,8 @@ def make_plan(
     inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
+    if on_device(backend):
+        fits = max(1, int(DEVICE_BYTES / (problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize)))
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)

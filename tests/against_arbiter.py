@@ -1,4 +1,4 @@
-"""Fits by fastgd's CPU kernels beside fits by the arbiter: every bit of every row, the state, the status."""
+"""Fits by fastgd's kernels beside fits by the arbiter: every bit of every row, the state, the status."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def optimizer(cells: list[dict], rule: str = "sgd") -> Any:
 
 def compare(
     X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None, rule="sgd",
-    sample_weight=None, nan_policy="propagate",
+    sample_weight=None, nan_policy="propagate", backend="auto",
 ) -> list:  # fmt: skip
     """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
     D = X.shape[1] + intercept
@@ -68,6 +68,7 @@ def compare(
         sample_weight=sample_weight,
         history=True,
         nan_policy=nan_policy,
+        backend=backend,
     )
     omit = nan_policy == "omit"
     there = arbiter.samples_that_stay(X, y, None if sample_weight is None else np.asarray(sample_weight, X.dtype), omit)

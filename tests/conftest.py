@@ -26,12 +26,17 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Tell the grids before test modules are imported."""
     grids.full = config.getoption("--full")
+    if "cuda-host" in config.getoption("--backends").split(","):
+        import tests.cuda_on_host  # noqa: F401  registers it
 
 
 def pytest_generate_tests(metafunc):
     """One test body, N backends."""
+    asked = metafunc.config.getoption("--backends").split(",")
     if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", metafunc.config.getoption("--backends").split(","))
+        metafunc.parametrize("backend", asked)
+    if "cuda_backend" in metafunc.fixturenames:  # the CUDA kernels: on the GPU where that was asked for, else on the host
+        metafunc.parametrize("cuda_backend", ["cuda" if "cuda" in asked else "cuda-host"])
 
 
 @pytest.fixture

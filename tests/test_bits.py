@@ -73,7 +73,7 @@ def number_cases(sizes):
     return [(*case, KINDS[(k // 12 + k) % len(KINDS)], k) for k, case in enumerate(grid)]
 
 
-def check(n, d, name, algorithm, intercept, kind, k):
+def check(n, d, name, algorithm, intercept, kind, k, backend="auto"):
     X, y = make_data(n, d, name, kind)
     rng = np.random.default_rng(k)
     reduction = ("mean", "sum")[k // 3 % 2]
@@ -93,7 +93,7 @@ def check(n, d, name, algorithm, intercept, kind, k):
         for i in range(1 + k % 3)
     ]
     epochs = min(13, max(2, 40_000 // (n * (2 * size + 1))))
-    compare(X, y, cells, epochs=epochs, intercept=intercept, reduction=reduction, algorithm=algorithm, moments=moments)
+    compare(X, y, cells, epochs=epochs, intercept=intercept, reduction=reduction, algorithm=algorithm, moments=moments, backend=backend)
 
 
 @pytest.mark.parametrize("case", thin("bits", number_cases(SIZES), 9), ids=lambda case: "-".join(map(str, case)))

@@ -11,6 +11,7 @@ import torch
 
 import fastgd
 from fastgd import SGD, BackendUnavailable
+from fastgd.kernels import cuda
 from tests.refusals import forbid_work, refused
 
 x = np.array([1.0, 2.0, 3.0, 4.0])
@@ -272,19 +273,14 @@ def test_a_backend_refuses_by_name_what_it_cannot_express(no_work, reference):
     pattern = f"^threads is an option of backend 'cpu'; backend '{reference}' runs fits one after another$"
     refused(ValueError, pattern, x, y, backend=reference, threads=2)
     for algorithm in ("moments", "stream"):
-        pattern = f"^backend '{reference}' has one algorithm of its own; algorithm='{algorithm}' is for backend 'cpu'$"
+        pattern = f"^backend '{reference}' has one algorithm of its own; algorithm='{algorithm}' is for backends 'cpu' and 'cuda'$"
         refused(ValueError, pattern, x, y, backend=reference, algorithm=algorithm)
 
 
 def test_unavailable_backends_say_what_to_install(no_work, monkeypatch):
     assert issubclass(BackendUnavailable, ImportError)
-    refused(
-        BackendUnavailable,
-        "^backend 'cuda' is not available: this version of fastgd has no CUDA kernels yet; use backend='cpu'$",
-        x,
-        y,
-        backend="cuda",
-    )
+    monkeypatch.setattr(cuda, "why_unavailable", lambda: "there is no GPU")  # what it says itself: tests/test_cuda_defects.py
+    refused(BackendUnavailable, "^backend 'cuda' is not available: there is no GPU$", x, y, backend="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused(
         BackendUnavailable,

@@ -140,7 +140,9 @@ def required() -> list[tuple[str, Requirement]]:
         asker, line = todo.pop()
         requirement = Requirement(line)
         name = canonicalize_name(requirement.name)
-        if name.startswith(OF_CUDA_BUILDS) or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        if (asker != "fastgd" and name.startswith(OF_CUDA_BUILDS)) or (
+            requirement.marker and not requirement.marker.evaluate({"extra": ""})
+        ):
             continue
         found.append((asker, requirement))
         if name not in seen:

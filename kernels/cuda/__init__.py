@@ -1,1 +1,61 @@
-"""The CUDA backend. So far it only knows whether there is a GPU (device.py); the kernels are to come."""
+"""The CUDA backend: CUDA C++ kernels (*.cu, *.cuh), compiled by NVRTC when they are first used, launched through CuPy.
+
+`descend(chunk, cancel, progress)` is the contract of kernels/chunk.py. Importing this imports neither CuPy nor NVRTC.
+NOT RUN ON A GPU YET: the kernels and running.py are executed on the host by the tests, launching.py is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..chunk import Chunk
+from .device import why_no_device
+from .dividing import descend as _descend
+from .running import Device, Found, Prepare
+from .specialised import instantiations
+
+
+def _gpu() -> Device:
+    from .launching import Gpu
+
+    return Gpu()
+
+
+DEVICES: dict[str, Callable[[], Device]] = {"cuda": _gpu}  # {backend: what opens its device}; the tests add the host
+
+
+def why_unavailable() -> str | None:
+    """None if the kernels can be compiled and run here, else one sentence that says what is missing and how to get it."""
+    from .compiling import CompilerUnavailable, compiler
+
+    reason = why_no_device()
+    if reason is None:
+        try:
+            compiler()
+        except CompilerUnavailable as error:
+            reason = str(error)
+    return reason
+
+
+def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, prepare: Prepare | None = None, device: Device | None = None) -> None:
+    """All epochs of a chunk; the moments are made on the device, the current one by default. `prepare`: see dividing.descend."""
+    _descend(chunk, cancel, progress, device or DEVICES["cuda"](), prepare)
+
+
+def report() -> dict[str, Any]:
+    """What `fastgd info` tells of the compiler: its version and file, the folder of compiled kernels, how many lie there."""
+    from .compiling import CompilerUnavailable, cache_folder, compiler
+
+    folder = cache_folder()
+    kept = sorted(folder.glob("*.cubin")) if folder.is_dir() else []
+    try:
+        nvrtc: str | None = "{}.{}".format(*compiler().version)
+    except CompilerUnavailable:
+        nvrtc = None
+    return {"version": nvrtc, "folder": str(folder), "kernels": len(kept), "n_bytes": sum(path.stat().st_size for path in kept)}
+
+
+__all__ = ["DEVICES", "Found", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]

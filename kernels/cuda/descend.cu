@@ -1,0 +1,211 @@
+// descend.cu: all epochs of a fit from its moments (docs/arithmetic.md, sections 6, 8 and 10).
+//
+//     residual r = G w − c      loss = (yy + wᵀ(r − c)) / W      gradient = s r      w, slots ← rule(w, slots, gradient)
+//
+// 1. `descend` has the parameters at compile time: a thread owns a fit, its moments and its state stand in registers for the whole launch.
+//    `descend_any` takes any number: a group of lanes owns a fit, a lane has rows of G.
+// 2. A launch runs the epochs first … stop − 1 of all fits that are still ON_MOMENTS; all of them stand at the same epoch, so that a launch
+//    may be cut anywhere. A fit that passes a limit becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`.
+// 3. Rows of the history are collected in shared memory and written some at a time, so that a fit's rows leave in whole sectors.
+#include "evaluate.cuh"
+#include "rules.cuh"
+
+// rows of the history that a warp collects: shared memory holds 32 fits × ROWS × (D + 1) numbers per warp
+template <typename T, int D>
+struct Rows {
+    static constexpr int ROWS = D <= 2 ? 16 / (int(sizeof(T)) / 4) : D <= 4 ? 8 : 32 / int(sizeof(T));
+    T w[LANES][ROWS * D + 1];  // one more than needed, so that lanes fall into different banks
+    T loss[LANES][ROWS + 1];
+    long long until[LANES];  // rows from here on are not for this warp to write
+};
+
+// writes rows row … row + count − 1 of the 32 fits from fit `first` on
+template <typename T, int D>
+__device__ __forceinline__ void flush(const Work& work, Rows<T, D>& rows, long long first, long long row, int count, int lane) {
+    __syncwarp();
+    for (int k = lane; k < LANES * count * D; k += LANES) {
+        const int q = k / (count * D), place = k % (count * D);
+        if (row + place / D >= rows.until[q]) continue;
+        static_cast<T*>(work.history_w)[((first + q) * work.n_rows + row) * D + place] = rows.w[q][place];
+    }
+    for (int k = lane; k < LANES * count; k += LANES) {
+        const int q = k / count, place = k % count;
+        if (row + place >= rows.until[q]) continue;
+        static_cast<T*>(work.history_loss)[(first + q) * work.n_rows + row + place] = rows.loss[q][place];
+    }
+    __syncwarp();
+}
+
+// the gradient and the loss at w, float32 data: all in float64
+template <int D>
+__device__ __forceinline__ double evaluate(const double* G, const Moments<float>& moments, const double* w, double* gradient) {
+    const double* c = G + D * (D + 1) / 2;
+    double loss = c[D];
+#pragma unroll
+    for (int j = 0; j < D; ++j) {
+        double r = -c[j];
+#pragma unroll
+        for (int k = 0; k < D; ++k) r = fused(j <= k ? G[k * (k + 1) / 2 + j] : G[j * (j + 1) / 2 + k], w[k], r);
+        gradient[j] = moments.factor * r;
+        loss = fused(w[j], r - c[j], loss);
+    }
+    return (loss < 0.0 ? 0.0 : loss) / moments.W;
+}
+
+// the same of float64 data: in double-double, scaled
+template <int D>
+__device__ __forceinline__ double evaluate(const Pair* G, const Moments<double>& moments, const double* w, double* gradient) {
+    const Pair* c = G + D * (D + 1) / 2;
+    double scaled[D];
+#pragma unroll
+    for (int k = 0; k < D; ++k) scaled[k] = scale(w[k], moments.exponents[k] - moments.exponent_y);
+    Pair loss = c[D];
+#pragma unroll
+    for (int j = 0; j < D; ++j) {
+        Pair r = {-c[j].hi, -c[j].lo};
+#pragma unroll
+        for (int k = 0; k < D; ++k) r = add_product(r, j <= k ? G[k * (k + 1) / 2 + j] : G[j * (j + 1) / 2 + k], scaled[k]);
+        r = two_sum(r.hi, r.lo);
+        const double p = r.hi * moments.factor;
+        double q = fused(r.hi, moments.factor, -p);
+        q = fused(r.lo, moments.factor, q);
+        q = fused(r.hi, moments.low_factor, q);
+        gradient[j] = scale(p + q, moments.exponents[j] + moments.exponent_y + moments.exponent_g);
+        loss = add_product(loss, dd_add(r, {-c[j].hi, -c[j].lo}), scaled[j]);
+    }
+    const double sum = loss.hi + loss.lo;
+    return scale((sum < 0.0 ? 0.0 : sum) / moments.W, 2 * moments.exponent_y);
+}
+
+__device__ __forceinline__ void take(const double* record, long long, long long entry, double& to) { to = record[entry]; }
+__device__ __forceinline__ void take(const double* record, long long E, long long entry, Pair& to) {
+    to = {record[entry], record[E + entry]};
+}
+
+// descend: a thread owns a fit. grid = ceil(m / 128), block = 128
+template <typename T, int D, template <typename> class Rule>
+__global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long first_epoch, long long stop_epoch) {
+    typedef Rule<double> Update;
+    constexpr int ENTRIES = (D + 1) * (D + 2) / 2, N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS, ROWS = Rows<T, D>::ROWS;
+    typedef Rows<T, D> Shared[4];
+    SHARED_MEMORY(Shared, shared);
+    const Work& work = *work_;
+    const int lane = threadIdx.x % LANES;
+    const long long fit = blockIdx.x * 128LL + threadIdx.x, first_fit = fit - lane;
+    if (first_fit >= work.n_fits) return;  // the whole warp
+    Rows<T, D>& rows = shared[threadIdx.x / LANES];
+    const double limit = Format<T>::OMEGA;
+    const bool exists = fit < work.n_fits && work.status[fit] != TOO_FEW_SAMPLES;
+    bool running = exists && work.phase[fit] == ON_MOMENTS;
+    const bool records = exists && work.phase[fit] != ON_SAMPLES && work.algorithm[fit] != STREAM;  // a finished fit repeats its last row
+    double w[D], slots[D][N_SLOTS], products[N_PRODUCTS + 1], gradient[D];
+    typename Format<T>::Sum G[ENTRIES];
+    Moments<T> moments;
+    Update rule;
+    double previous = not_a_number();
+    bool may_converge = true, holds = false;  // no row was bad before; it had converged before
+    long long first_step = 0;
+    T loss = records && !running ? static_cast<const T*>(work.loss)[fit] : T(0);
+#pragma unroll
+    for (int j = 0; j < D; ++j) w[j] = records && !running ? double(static_cast<const T*>(work.w_out)[fit * D + j]) : 0.0;
+    const bool began = running;
+    if (running) {
+        moments.read(work, work.item[fit]);
+#pragma unroll
+        for (int e = 0; e < ENTRIES; ++e) take(moments.record, moments.E, e, G[e]);
+#pragma unroll
+        for (int j = 0; j < D; ++j) {
+            w[j] = work.w[fit * D + j];
+#pragma unroll
+            for (int s = 0; s < N_SLOTS; ++s) slots[j][s] = work.slots[(fit * N_SLOTS + s) * D + j];
+        }
+#pragma unroll
+        for (int p = 0; p < N_PRODUCTS; ++p) products[p] = work.products[fit * N_PRODUCTS + p];
+        rule.read(work.hyper + fit * work.n_hyper);
+        previous = work.previous[fit], may_converge = work.first_bad[fit] < 0, first_step = work.steps[fit];
+        holds = work.status[fit] == CONVERGED;
+    }
+    rows.until[lane] = records ? work.n_rows : 0;
+    __syncwarp();
+    RowClock clock(work, first_epoch);
+    long long row = rows_before(work, first_epoch);  // the first one collected
+    int collected = 0;
+    const double tol = work.tol;
+    const double* rates = work.lr + fit;
+    const long long to_next_rate = work.n_rates > 1 ? work.n_fits : 0;
+    double rate = running && to_next_rate == 0 ? rates[0] : 0.0;
+    for (long long t = first_epoch; t < stop_epoch; ++t) {
+        bool stays = true, updates = false, good = true;  // stays: on the moments
+        if (running) {
+            const double exact_loss = evaluate<D>(G, moments, w, gradient);
+            stays = moments.usable && exact_loss <= moments.loss_limit;
+#pragma unroll
+            for (int j = 0; j < D; ++j) stays = stays && size_of(w[j]) <= moments.w_limit;
+            if (stays) {
+                loss = T(exact_loss);
+                const bool converged = may_converge && has_converged(t, previous, double(loss), tol);
+                updates = !converged && t != (holds ? 0 : clock.last);
+                if (!updates) {
+                    running = false;
+                    static_cast<T*>(work.loss)[fit] = loss;
+#pragma unroll
+                    for (int j = 0; j < D; ++j) static_cast<T*>(work.w_out)[fit * D + j] = T(w[j]);
+                    write_outcome(work, fit, converged, t, work.first_bad[fit]);
+                }
+            }
+        }
+        if (clock.strikes(t)) {
+            rows.loss[lane][collected] = loss;
+#pragma unroll
+            for (int j = 0; j < D; ++j) rows.w[lane][collected * D + j] = T(w[j]);
+            ++collected;
+        }
+        if (updates) {
+            double new_w[D], new_slots[D][N_SLOTS], new_products[N_PRODUCTS + 1];
+            if (to_next_rate) rate = rates[t * to_next_rate];
+            rule.begin(rate, first_step + t, products, new_products);
+#pragma unroll
+            for (int j = 0; j < D; ++j) good = rule.step(w[j], slots[j], gradient[j], limit, new_w[j], new_slots[j]) && good;
+            if (good) {
+#pragma unroll
+                for (int j = 0; j < D; ++j) {
+                    w[j] = new_w[j];
+#pragma unroll
+                    for (int s = 0; s < N_SLOTS; ++s) slots[j][s] = new_slots[j][s];
+                }
+#pragma unroll
+                for (int p = 0; p < N_PRODUCTS; ++p) products[p] = new_products[p];
+                previous = double(loss);
+            }
+        }
+        if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
+            running = false;
+            if (work.every > 0) rows.until[lane] = rows_before(work, stays ? t + 1 : t);
+            work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
+            work.epoch[fit] = t, work.row_is_done[fit] = stays;
+            static_cast<T*>(work.loss)[fit] = loss;
+#pragma unroll
+            for (int j = 0; j < D; ++j) {
+                w[j] = double(T(w[j]));
+#pragma unroll
+                for (int s = 0; s < N_SLOTS; ++s) slots[j][s] = double(T(slots[j][s]));
+            }
+        }
+        if (collected == ROWS) {
+            flush<T, D>(work, rows, first_fit, row, ROWS, lane);  // a number known at compile time: no divisions
+            row += ROWS, collected = 0;
+        }
+        if (clock.every == 0 && !__any_sync(ALL_LANES, running)) break;
+    }
+    if (collected > 0) flush<T, D>(work, rows, first_fit, row, collected, lane);
+    if (!began) return;
+    work.previous[fit] = previous;
+#pragma unroll
+    for (int j = 0; j < D; ++j) {
+        work.w[fit * D + j] = w[j];
+#pragma unroll
+        for (int s = 0; s < N_SLOTS; ++s) work.slots[(fit * N_SLOTS + s) * D + j] = slots[j][s];
+    }
+#pragma unroll
+    for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = products[p];
+}

@@ -1,0 +1,158 @@
+"""The GPU as a device for running.py: memory, copies and launches through CuPy. NOT RUN ON A GPU YET.
+
+1. Everything happens on the stream that is current in the calling thread; copies of large NumPy arrays go through two pinned buffers on a
+   stream of their own, one buffer being filled while the other is sent. Memory comes from CuPy's pools as they are set.
+2. Data that are on the device already stay there: a CuPy array, or anything that lends its memory by DLPack, is used as it is where it
+   is C-contiguous and lies at a multiple of 16 bytes, as the kernels' widest loads need; else it is copied on the device.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .compiling import compiled
+
+STAGED_BYTES = 64 * 2**20  # of one pinned buffer
+_log = logging.getLogger("fastgd")
+
+
+class Gpu:
+    """The current CUDA device, as running.Device describes."""
+
+    epochs_per_launch: int | None = None
+
+    def __init__(self) -> None:
+        import cupy
+
+        self._cupy = cupy
+        self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
+        self._device = cupy.cuda.Device()
+        self._stream = cupy.cuda.get_current_stream()
+        self._copies = cupy.cuda.Stream(non_blocking=True)
+        self._architecture = f"sm_{self._device.compute_capability}"
+        self._buffers: dict[str, list[tuple[np.ndarray, Any]]] = {"up": [], "down": []}  # one part goes up while another comes down
+
+    def upload(self, array: Any) -> Any:
+        """A copy on the device; an array that is there already, itself."""
+        cupy = self._cupy
+        with self._device:
+            if not isinstance(array, np.ndarray):
+                there = array if isinstance(array, cupy.ndarray) else cupy.from_dlpack(array)
+                with self._stream:
+                    there = cupy.ascontiguousarray(there)
+                    return there if there.data.ptr % 16 == 0 else there.copy()
+            array = np.ascontiguousarray(array)
+            if array.nbytes < STAGED_BYTES // 8:
+                with self._stream:
+                    result = cupy.empty(array.shape, array.dtype)
+                    result.set(array)
+                    return result
+            with self._copies:  # its memory is its own: no kernel that still runs reads it, so nothing need be waited for
+                result = cupy.empty(array.shape, array.dtype)
+            source = array.reshape(-1).view(np.uint8)
+            for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
+                buffer, event = self._pinned("up", k)
+                event.synchronize()
+                buffer[: stop - begin] = source[begin:stop]
+                cupy.cuda.runtime.memcpyAsync(
+                    result.data.ptr + begin, buffer.ctypes.data, stop - begin, cupy.cuda.runtime.memcpyHostToDevice, self._copies.ptr
+                )
+                event.record(self._copies)
+            self._stream.wait_event(self._copies.record())
+            return result
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Room on the device."""
+        with self._device, self._stream:
+            return self._cupy.empty(shape, dtype)
+
+    def address(self, array: Any) -> int:
+        """Where it lies."""
+        return int(array.data.ptr)
+
+    def download(self, array: Any, into: Any) -> None:
+        """Copy back, and wait for it; `into` is of NumPy or on the device."""
+        cupy = self._cupy
+        with self._device, self._stream:
+            if not isinstance(into, np.ndarray):
+                cupy.from_dlpack(into)[...] = array
+            elif array.nbytes < STAGED_BYTES // 8 or not into.flags.c_contiguous:
+                into[...] = array.get(blocking=True)
+            else:
+                target = into.reshape(-1).view(np.uint8)
+                waiting: list[tuple[int, int, int]] = []
+                for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
+                    if len(waiting) == 2:
+                        self._empty_buffer(target, *waiting.pop(0))
+                    buffer, event = self._pinned("down", k)
+                    event.synchronize()
+                    cupy.cuda.runtime.memcpyAsync(
+                        buffer.ctypes.data, array.data.ptr + begin, stop - begin, cupy.cuda.runtime.memcpyDeviceToHost, self._stream.ptr
+                    )
+                    event.record(self._stream)
+                    waiting.append((k, begin, stop))
+                for piece in waiting:
+                    self._empty_buffer(target, *piece)
+            self._stream.synchronize()
+
+    def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[Any, ...]) -> None:
+        """Launch a kernel on the current stream."""
+        with self._device, self._stream:
+            _kernel(file, name, self._architecture, self._device.id)(grid, (threads,), arguments)
+
+    def wait(self) -> None:
+        """Wait for everything that was launched."""
+        self._stream.synchronize()
+
+    def free_bytes(self) -> int:
+        """Memory that the device and CuPy's pool can still give."""
+        with self._device:
+            free, _ = self._cupy.cuda.runtime.memGetInfo()
+            return int(free) + int(self._cupy.get_default_memory_pool().free_bytes())
+
+    def _pinned(self, direction: str, k: int) -> tuple[np.ndarray, Any]:
+        """One of two pinned buffers, and the event after which it may be used again."""
+        buffers = self._buffers[direction]
+        while len(buffers) < 2:
+            memory = self._cupy.cuda.alloc_pinned_memory(STAGED_BYTES)
+            buffers.append((np.frombuffer(memory, np.uint8, STAGED_BYTES), self._cupy.cuda.Event(disable_timing=True)))
+        return buffers[k % 2]
+
+    def _empty_buffer(self, target: np.ndarray, k: int, begin: int, stop: int) -> None:
+        buffer, event = self._pinned("down", k)
+        event.synchronize()
+        target[begin:stop] = buffer[: stop - begin]
+
+
+def _pieces(n_bytes: int) -> Iterator[tuple[int, int]]:
+    for begin in range(0, n_bytes, STAGED_BYTES):
+        yield begin, min(begin + STAGED_BYTES, n_bytes)
+
+
+@functools.cache
+def _kernel(file: str, name: str, architecture: str, device: int) -> Any:
+    """A kernel, compiled and loaded; once per process and device."""
+    import cupy
+
+    _log.info("compiling or loading the CUDA kernel %s for %s", name, architecture)
+    found = compiled(file, name, architecture)
+    return cupy.RawModule(path=str(found.path)).get_function(found.symbol)
+
+
+@contextmanager
+def measured(milliseconds: list[float]) -> Iterator[None]:
+    """Device time of what is launched inside, by events; for the benchmarks."""
+    import cupy
+
+    begin, end = cupy.cuda.Event(), cupy.cuda.Event()
+    begin.record()
+    yield
+    end.record()
+    end.synchronize()
+    milliseconds.append(cupy.cuda.get_elapsed_time(begin, end))

@@ -1,0 +1,58 @@
+"""Which kernels there are: every instantiation of every template, and which of them a fit takes.
+
+1. float32 sums are one float64 per entry, float64 sums are two, so float64 runs out of registers with half as many columns. The limits
+   below are the largest at which NVRTC (13.0, compute capability 9.0) spills no register; the tests compile every line of
+   `instantiations`. Above them a generic kernel takes any number.
+2. What is instantiated is a rule's struct in rules.cuh: its name in the table, capitalised.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..update_rules import UPDATE_RULES, UpdateRule
+
+TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+MOST_COLUMNS = {"float": 9, "double": 6}  # of `compress`: parameters and y
+MOST_PARAMETERS = {("float", "sgd"): 8, ("float", "adagrad"): 7}  # of `descend`; the others: 4
+
+
+def struct_of(rule: UpdateRule) -> str:
+    """The rule's struct in rules.cuh."""
+    return rule.name.capitalize()
+
+
+def most_parameters(real: str, rule: UpdateRule) -> int:
+    """Up to how many parameters `descend` keeps moments and state in registers."""
+    return MOST_PARAMETERS.get((real, rule.name), 4)
+
+
+def compress_name(real: str, n_features: int, intercept: bool) -> str | None:
+    """The specialised `compress`; None where only the generic one is."""
+    if n_features + intercept + 1 > MOST_COLUMNS[real]:
+        return None
+    return f"compress<{real}, {n_features}, {str(bool(intercept)).lower()}>"
+
+
+def descend_name(real: str, rule: UpdateRule, n_parameters: int) -> tuple[str, str]:
+    """(file, name) of the kernel that descends on the moments."""
+    if n_parameters <= most_parameters(real, rule):
+        return "descend.cu", f"descend<{real}, {n_parameters}, {struct_of(rule)}>"
+    return "descend_any.cu", f"descend_any<{real}, {struct_of(rule)}>"
+
+
+def instantiations() -> dict[str, list[str]]:
+    """Everything that can be compiled: {file: [name expressions]}."""
+    reals, rules = list(TYPES.values()), list(UPDATE_RULES.values())
+    generic = [f"{name}<{real}>" for name in ("weigh", "find_exponents", "compress_any", "join") for real in reals]
+    specialised = [compress_name(real, d, i) for real in reals for d in range(1, MOST_COLUMNS[real]) for i in (False, True)]
+    return {
+        "compress.cu": generic + [name for name in specialised if name],
+        "curvature.cu": [f"largest_eigenvalues<{real}>" for real in reals],
+        "descend.cu": [
+            f"descend<{real}, {D}, {struct_of(rule)}>"
+            for real in reals for rule in rules for D in range(1, most_parameters(real, rule) + 1)
+        ],
+        "descend_any.cu": [f"descend_any<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
+        "stream.cu": [f"stream<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
+    }  # fmt: skip

@@ -1,0 +1,136 @@
+// stream.cu: epochs of a fit from its samples, all in T (docs/arithmetic.md, sections 7, 8 and 10).
+//
+//     r_i = x_i · w − y_i      loss = Σ ω_i r_i² / W      gradient_j = Σ x_ij (s ω_i r_i)      w, slots ← rule(w, slots, gradient)
+//
+// 1. A block owns a fit, its warps take the chunks in turn; residual, loss and gradient come from one pass over the rows. The sums of a
+//    lane lie in `lanes`, in the order of parameters; the sums of a chunk in `parts`, added pairwise as `join` does.
+// 2. A fit goes on from its own epoch for at most so many epochs per launch. Where its moments made the row of that epoch, only the update
+//    comes from the samples. When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
+#include "rules.cuh"
+#include "work.cuh"
+
+// the sums of one chunk; one warp
+template <typename T>
+__device__ __forceinline__ void sum_chunk(const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums,
+                                          int lane) {
+    const long long n = work.n_samples, d = work.n_features, D = work.n_parameters;
+    const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
+    const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * d;
+    const T* y = static_cast<const T*>(work.y) + work.item_y[item] * n;
+    const T* weights = work.weights ? static_cast<const T*>(work.weights) + work.item_weights[item] * n : nullptr;
+    const int* kept = kept_row_of(work, item);
+    T squares = T(0);
+    for (long long j = 0; j < D; ++j) lanes[j * LANES + lane] = T(0);
+    for (long long i = first + lane; i < stop; i += LANES) {
+        const long long place = place_of(kept, i);
+        const T* x = X + place * d;
+        T r = -y[place];
+        for (long long k = 0; k < d; ++k) r = fused(x[k], T(w[k]), r);
+        if (work.intercept) r = r + T(w[d]);
+        const T v = weights ? weights[place] * r : r;
+        squares = fused(v, r, squares);
+        const T share = factor * v;
+        for (long long j = 0; j < d; ++j) lanes[j * LANES + lane] = fused(x[j], share, lanes[j * LANES + lane]);
+        if (work.intercept) lanes[d * LANES + lane] = lanes[d * LANES + lane] + share;
+    }
+    __syncwarp();
+    for (long long j = 0; j < D; ++j) {
+        const T sum = sum_of_lanes(lanes[j * LANES + lane], ALL_LANES, LANES);
+        if (lane == 0) sums[j] = sum;
+    }
+    squares = sum_of_lanes(squares, ALL_LANES, LANES);
+    if (lane == 0) sums[D] = squares;
+}
+
+// stream: grid = fits at hand, block = 32 · warps, warps ≤ 8
+template <typename T, template <typename> class Rule>
+__global__ void __launch_bounds__(256) stream(const Work* work_, long long most_epochs) {
+    typedef Rule<T> Update;
+    constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
+    const Work& work = *work_;
+    const long long fit = work.at_hand[blockIdx.x], item = work.item[fit], D = work.n_parameters;
+    const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES, n_warps = blockDim.x / LANES;
+    const long long chunks = (work.used[item] + CHUNK - 1) / CHUNK;
+    T* lanes = static_cast<T*>(work.lanes) + (blockIdx.x * (long long)n_warps + warp) * D * LANES;
+    T* parts = static_cast<T*>(work.parts) + blockIdx.x * work.n_chunks * (D + 1);
+    double* w = work.w + fit * D;  // numbers of T
+    double* slots = work.slots + fit * N_SLOTS * D;
+    T* history_w = static_cast<T*>(work.history_w) + fit * work.n_rows * D;
+    T* history_loss = static_cast<T*>(work.history_loss) + fit * work.n_rows;
+    const T total = T(work.weight_total[item]), factor = work.sums ? T(2) : T(2) / total;
+    double products[N_PRODUCTS + 1], next_products[N_PRODUCTS + 1];
+#pragma unroll
+    for (int p = 0; p < N_PRODUCTS; ++p) products[p] = work.products[fit * N_PRODUCTS + p];
+    Update rule;
+    rule.read(work.hyper + fit * work.n_hyper);
+    T loss = static_cast<T*>(work.loss)[fit];  // read where the row of this epoch is done
+    double previous = work.previous[fit];
+    long long t = work.epoch[fit], first_bad = work.first_bad[fit], nan_epochs = work.nan_epochs[fit];
+    const long long first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
+    bool row_is_done = work.row_is_done[fit], ends = false, converged = false;
+    RowClock clock(work, t);
+    __syncthreads();  // all have read where the fit stands
+    for (long long count = 0; count < most_epochs; ++count) {
+        for (long long chunk = warp; chunk < chunks; chunk += n_warps) {
+            sum_chunk<T>(work, item, chunk * CHUNK, w, factor, lanes, parts + chunk * (D + 1), lane);
+        }
+        bool all_finite = true, all_nan = true;
+        for (long long j = threadIdx.x; j < D; j += blockDim.x) {
+            all_finite = all_finite && is_finite(w[j]);
+            all_nan = all_nan && w[j] != w[j];
+        }
+        all_finite = __syncthreads_and(all_finite);
+        all_nan = __syncthreads_and(all_nan);
+        for (long long j = threadIdx.x; j <= D; j += blockDim.x) {
+            for (long long step = 1; step < chunks; step *= 2) {
+                for (long long left = 0; left + step < chunks; left += 2 * step) {
+                    parts[left * (D + 1) + j] = parts[left * (D + 1) + j] + parts[(left + step) * (D + 1) + j];
+                }
+            }
+        }
+        __syncthreads();
+        if (!row_is_done) loss = parts[D] / total;
+        if (first_bad < 0 && !(is_finite(double(loss)) && all_finite)) first_bad = t;
+        nan_epochs = all_nan ? nan_epochs + 1 : 0;
+        converged = first_bad < 0 && !row_is_done && has_converged(t, previous, double(loss), work.tol);
+        ends = converged || t == last || nan_epochs >= 2;
+        const bool has_row = clock.strikes(t);
+        if (work.every > 0 && ((has_row && !row_is_done) || ends)) {
+            const long long row = rows_before(work, t);  // a fit that ends fills the rows that follow
+            const long long stop = ends ? work.n_rows : row + 1;
+            for (long long k = threadIdx.x; k < (stop - row) * D; k += blockDim.x) history_w[row * D + k] = T(w[k % D]);
+            for (long long k = row + threadIdx.x; k < stop; k += blockDim.x) history_loss[k] = loss;
+        }
+        if (ends) break;
+        rule.begin(work.lr[(work.n_rates > 1 ? t : 0) * work.n_fits + fit], first_step + t, products, next_products);
+        __syncthreads();  // the history has been written from w
+        for (long long j = threadIdx.x; j < D; j += blockDim.x) {
+            T slot[N_SLOTS], new_slot[N_SLOTS], new_w;
+#pragma unroll
+            for (int s = 0; s < N_SLOTS; ++s) slot[s] = T(slots[s * D + j]);
+            rule.step(T(w[j]), slot, parts[j], T(infinity()), new_w, new_slot);
+            w[j] = double(new_w);
+#pragma unroll
+            for (int s = 0; s < N_SLOTS; ++s) slots[s * D + j] = double(new_slot[s]);
+        }
+#pragma unroll
+        for (int p = 0; p < N_PRODUCTS; ++p) products[p] = next_products[p];
+        previous = double(loss);
+        row_is_done = false;
+        ++t;
+        __syncthreads();  // the new w stands, and `parts` has been read
+    }
+    if (ends) {
+        for (long long j = threadIdx.x; j < D; j += blockDim.x) static_cast<T*>(work.w_out)[fit * D + j] = T(w[j]);
+    }
+    if (threadIdx.x != 0) return;
+#pragma unroll
+    for (int p = 0; p < N_PRODUCTS; ++p) {  // the products of epochs that were not computed are not known; nor do they matter
+        work.products[fit * N_PRODUCTS + p] = ends && nan_epochs > 0 ? not_a_number() : products[p];
+    }
+    static_cast<T*>(work.loss)[fit] = loss;
+    work.previous[fit] = previous, work.epoch[fit] = t, work.row_is_done[fit] = row_is_done;
+    work.nan_epochs[fit] = (signed char)(nan_epochs);
+    work.first_bad[fit] = first_bad;
+    if (ends) write_outcome(work, fit, converged, t, first_bad);
+}

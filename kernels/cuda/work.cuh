@@ -1,0 +1,139 @@
+// work.cuh: what the kernels are given. One struct in device memory, filled by kernels/cuda/running.py, which reads its fields here.
+//
+// 1. Every field has 8 bytes, in the order of this file; T is float or double. A pointer that is not needed is null.
+// 2. m = n_fits, D = n_parameters, Z = D + 1 columns (the features, the intercept's ones, y), E = Z(Z+1)/2 entries of the moments: (i, j)
+//    with i ≤ j is at j(j+1)/2 + i. planes = 1 for float32 data, 2 (hi, lo) for float64 data.
+// 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their moments.
+// 4. All numbers of samples, fits and places are 64-bit.
+#pragma once
+
+struct Work {
+    long long n_fits;
+    long long n_items;
+    long long n_samples;   // n of the arrays; what is used of them is `used`
+    long long n_features;
+    long long n_parameters;
+    long long intercept;   // 0 or 1
+    long long n_chunks;    // of the longest item
+    long long sums;        // 1: the gradient is of the sum, 0: of the mean
+    long long epochs;
+    long long every;       // history: every so many epochs; 0: none
+    long long n_rows;      // of the history
+    long long n_rates;     // 1 or epochs
+    long long n_hyper;     // hyperparameters and derived values of the rule
+    double tol;            // negative: no stopping
+    // the data
+    const void* X;                    // (n_x, n_samples, n_features) T
+    const void* y;                    // (n_y, n_samples) T
+    const void* weights;              // (n_w, n_samples) T; null: there are none
+    const int* kept;                  // (n_k, n_samples): a row begins with the places of the samples that stay
+    const long long* item_x;          // (n_items,): item i has the data X[item_x[i]], y[item_y[i]], …
+    const long long* item_y;          // (n_items,)
+    const long long* item_weights;    // (n_items,)
+    const long long* item_kept;       // (n_items,): −1: all samples stay
+    const long long* used;            // (n_items,): how many samples stay
+    // of the weights, made by `weigh`; without weights W = n
+    double* weight_sum;               // (n_items, 2): W, W′
+    double* weight_total;             // (n_items,): W_T, a number of T
+    double* weight_least;             // (n_items,): ω_min
+    long long* weight_exponent;       // (n_items,): k_ω
+    // the moments: chunk 0 of an item holds those of the whole item after `join`
+    double* moments;                  // (n_items, n_chunks, planes, E)
+    long long* exponents;             // (n_items, n_chunks, Z)
+    double* matrix;                   // (n_items, D, D): scratch of `largest_eigenvalues`
+    double* eigenvalues;              // (n_items,): λ_max of XᵀX
+    // the fits
+    const long long* item;            // (m,)
+    const double* lr;                 // (n_rates, m)
+    const double* hyper;              // (m, n_hyper)
+    double* w;                        // (m, D)
+    double* slots;                    // (m, n_slots, D)
+    double* products;                 // (m, n_products)
+    long long* steps;                 // (m,)
+    signed char* algorithm;           // (m,)
+    signed char* status;              // (m,)
+    void* w_out;                      // (m, D) T
+    void* loss;                       // (m,) T
+    long long* epochs_run;            // (m,)
+    void* history_w;                  // (m, n_rows, D) T
+    void* history_loss;               // (m, n_rows) T
+    // where a fit stands between two launches
+    signed char* phase;               // (m,): ON_MOMENTS, ON_SAMPLES or FINISHED
+    signed char* row_is_done;         // (m,): the row of this epoch was made from the moments
+    signed char* nan_epochs;          // (m,): epochs in a row that began with every w NaN, 2 at most
+    long long* epoch;                 // (m,): of a fit ON_SAMPLES: the epoch that comes next
+    long long* first_bad;             // (m,): the first row that is not finite; −1: none yet
+    double* previous;                 // (m,): the loss of the row before
+    // scratch
+    double* scratch;                  // (m, n_slots + 5, D): of `descend_any`; see there
+    void* parts;                      // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
+    void* lanes;                      // (fits at hand, warps, D, 32) T: of `stream`
+    const long long* at_hand;         // (fits at hand,): which fits `stream` runs
+};
+
+constexpr signed char COMPLETED = 0, CONVERGED = 1, DIVERGED = 2, TOO_FEW_SAMPLES = 4;  // kernels/chunk.py
+constexpr signed char STREAM = 0;
+constexpr signed char ON_MOMENTS = 0, ON_SAMPLES = 1, FINISHED = 2;
+
+template <typename T>
+struct Format;
+template <>
+struct Format<float> {
+    static constexpr int PLANES = 1;
+    static constexpr double OMEGA = 0x1p120;  // Ω of section 6
+    typedef double Sum;  // of products of two numbers
+};
+template <>
+struct Format<double> {
+    static constexpr int PLANES = 2;
+    static constexpr double OMEGA = 0x1p1000;
+    typedef Pair Sum;
+};
+
+// the place of sample number i of an item
+__device__ __forceinline__ long long place_of(const int* kept_row, long long i) { return kept_row ? kept_row[i] : i; }
+__device__ __forceinline__ const int* kept_row_of(const Work& work, long long item) {
+    const long long row = work.item_kept[item];
+    return row < 0 ? nullptr : work.kept + row * work.n_samples;
+}
+
+// Which epochs have a row in the history: 0, every, 2·every, … and the last. Asked for one epoch after the other: a division costs more than an
+// epoch of a small fit.
+struct RowClock {
+    long long every, last, next;
+
+    __device__ __forceinline__ RowClock(const Work& work, long long first_epoch) : every(work.every), last(work.epochs) {
+        next = every > 0 ? (first_epoch + every - 1) / every * every : -1;
+    }
+    __device__ __forceinline__ bool strikes(long long t) {
+        const bool now = every > 0 && (t == next || t == last);
+        if (t == next) next += every;
+        return now;
+    }
+};
+
+// how many rows the epochs before t have, t ≤ epochs
+__device__ __forceinline__ long long rows_before(const Work& work, long long t) {
+    return work.every > 0 ? (t + work.every - 1) / work.every : 0;
+}
+
+// section 10, but for what a fit has been through
+__device__ __forceinline__ bool has_converged(long long t, double previous, double loss, double tol) {
+    const double drop = previous - loss;
+    return t >= 1 && tol >= 0.0 && is_finite(previous) && drop >= 0.0 && drop <= tol * previous;
+}
+
+// what the end of a fit leaves in its status, steps and epochs; `converged` in this call
+__device__ __forceinline__ void write_outcome(const Work& work, long long fit, bool converged, long long t, long long first_bad) {
+    const bool stayed = work.status[fit] == CONVERGED;  // it had converged before
+    signed char outcome = converged ? CONVERGED : work.status[fit];
+    work.steps[fit] += converged ? t : stayed ? 0 : work.epochs;
+    long long ran = outcome == CONVERGED ? t : work.epochs;
+    if (first_bad >= 0) {
+        ran = first_bad;
+        outcome = outcome == COMPLETED ? DIVERGED : outcome;
+    }
+    work.epochs_run[fit] = ran;
+    work.status[fit] = outcome;
+    work.phase[fit] = FINISHED;
+}

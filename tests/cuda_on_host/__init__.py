@@ -1,0 +1,13 @@
+"""The CUDA backend without a GPU: the unmodified kernels, executed on the host. Importing this registers the backend `cuda-host`.
+
+shim.h runs them, building.py compiles them with g++, device.py is the device that kernels/cuda/running.py is given.
+"""
+
+from __future__ import annotations
+
+from fastgd.kernels.cuda import DEVICES
+from tests.cuda_on_host.device import HostDevice
+
+DEVICES["cuda-host"] = HostDevice
+
+__all__ = ["DEVICES", "HostDevice"]

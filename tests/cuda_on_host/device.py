@@ -1,0 +1,71 @@
+"""The host as a device: arrays are NumPy's, kernels run one after another under the shim."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.cuda_on_host.building import SOURCES, build, launch
+
+
+class OutOfMemory(Exception):
+    """More than `memory` bytes were asked for."""
+
+
+class HostDevice:
+    """What kernels/cuda/running.py asks of a device.
+
+    epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which order threads take turns.
+    memory: bytes that may be taken by arrays that live at one time.
+    """
+
+    out_of_memory = OutOfMemory
+
+    def __init__(
+        self, *, epochs_per_launch: int | None = None, order: str = "forwards", seed: int = 0, sanitizer: str = "",
+        sources: Path = SOURCES, memory: int = 2**40, free: int | None = None,
+    ) -> None:  # fmt: skip
+        self.epochs_per_launch = epochs_per_launch
+        self.order, self.seed, self.sanitizer, self.sources = order, seed, sanitizer, sources
+        self.memory, self.free = memory, free
+        self.launches: list[tuple[str, tuple[int, int], int]] = []
+
+    def upload(self, array: Any) -> np.ndarray:
+        """A copy, so that a kernel that writes to its input is seen."""
+        return np.array(array, order="C")
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Filled with 0xFF: what is not written shows."""
+        result = np.empty(shape, dtype)
+        if result.nbytes > self.memory:
+            raise OutOfMemory
+        result.reshape(-1).view(np.uint8)[:] = 0xFF
+        return result
+
+    def address(self, array: np.ndarray) -> int:
+        """Where it lies."""
+        return array.ctypes.data
+
+    def download(self, array: np.ndarray, into: np.ndarray) -> None:
+        """Copy back."""
+        into[...] = array
+
+    def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple) -> None:
+        """Run it."""
+        assert min(*grid, threads) > 0, "a GPU refuses an empty grid"
+        self.launches.append((name, grid, threads))
+        launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed)
+
+    def _sources_of(self, file: str) -> Path:
+        """The folder of our own where it has the same file: what was built need not be built again."""
+        same = all((self.sources / path.name).read_bytes() == path.read_bytes() for path in (*SOURCES.glob("*.cuh"), SOURCES / file))
+        return SOURCES if same else self.sources
+
+    def wait(self) -> None:
+        """Nothing is under way."""
+
+    def free_bytes(self) -> int:
+        """As much as was said."""
+        return self.memory if self.free is None else self.free

@@ -1,0 +1,114 @@
+"""Runs every kind of kernel once on small chunks; as a program, under a sanitizer: `python -m tests.cuda_on_host.sanitized thread`.
+
+1. A sanitizer must be in the process from its start, so `run` starts one with the sanitizer's library loaded first. What it reports goes to
+   standard error; the program ends with 1 where a kernel did what it must not, and with 3 where its numbers are not the ones expected.
+2. Numba is not loaded in there. The numbers expected are in the file named by the last argument.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
+from fastgd.kernels.cuda.dividing import descend
+from fastgd.kernels.cuda.running import Found
+from fastgd.kernels.update_rules import UPDATE_RULES
+from tests.cuda_on_host.building import SOURCES, KernelError
+from tests.cuda_on_host.device import HostDevice
+
+RESULTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
+LIBRARIES = {"thread": "libtsan.so", "address": "libasan.so"}
+OPTIONS = {
+    "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:report_signal_unsafe=0",
+    "ASAN_OPTIONS": "detect_leaks=0:exitcode=66:abort_on_error=0",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+
+def chunk(m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="sgd", weighted=False, intercept=False, lr=1e-3) -> Chunk:
+    """m fits of their own data."""
+    rng = np.random.default_rng([m, n, d])
+    table, D, rows = UPDATE_RULES[rule], d + intercept, epochs + 1
+    values = table.all_values({"momentum": 0.5} if rule == "sgd" else {})
+    own = np.arange(m)
+    return Chunk(
+        rng.standard_normal((m, n, d)).astype(name), rng.standard_normal((m, n)).astype(name), own, own,
+        rng.uniform(0.5, 2, (m if weighted else 0, n)).astype(name), own if weighted else np.zeros(m, np.int64),
+        np.empty((0, n), np.int32), np.full(m, -1), np.full(m, n),
+        intercept=intercept, rule=table, lr=np.full((1, m), lr),
+        hyper=np.tile([float(values[key]) for key in (*table.hyperparameters, *table.derived)], (m, 1)),
+        epochs=epochs, reduction="mean", tol=-1.0, every=1,
+        w=np.zeros((m, D)), slots=np.zeros((m, len(table.slots), D)), products=np.ones((m, len(table.products))),
+        steps=np.zeros(m, np.int64),
+        algorithm=np.full(m, algorithm, np.int8), status=np.zeros(m, np.int8),
+        w_out=np.zeros((m, D), name), loss=np.zeros(m, name), epochs_run=np.zeros(m, np.int64),
+        history_w=np.zeros((m, rows, D), name), history_loss=np.zeros((m, rows), name),
+    )  # fmt: skip
+
+
+def cases() -> list[tuple[str, Chunk]]:
+    """Every kernel: short and long fits, few and many features, both algorithms, the hand-over, weights."""
+    return [
+        ("few features", chunk(5, 40, 2, "float32", MOMENTS, weighted=True, epochs=18)),
+        ("small fits", chunk(11, 5, 1, "float64", MOMENTS)),
+        ("chunks", chunk(1, 4100, 1, "float64", MOMENTS, weighted=True, epochs=1)),
+        ("many features", chunk(2, 40, 18, "float64", MOMENTS, epochs=1)),
+        ("hand-over", chunk(2, 40, 1, "float64", MOMENTS, lr=1e200, epochs=6)),
+        ("samples in chunks", chunk(3, 8200, 1, "float64", STREAM, epochs=3)),
+    ]
+
+
+def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
+    """The results of every case; and λ_max."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for name, work in cases():
+        eigenvalues: list[np.ndarray] = []
+
+        def prepare(part: Chunk, known: Found, into: list = eigenvalues) -> None:
+            into.append(known.largest_eigenvalues())
+
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, prepare)
+        found[name] = {result: getattr(work, result) for result in RESULTS} | {"eigenvalues": np.concatenate(eigenvalues)}
+    return found
+
+
+def equal(ours: dict, theirs: dict) -> bool:
+    """Whether all results of all cases are the same."""
+    return all(np.array_equal(ours[case][key], theirs[case][key], equal_nan=theirs[case][key].dtype.kind == "f")
+               for case in theirs for key in theirs[case])  # fmt: skip
+
+
+def run(sanitizer: str, expected: Path, sources: Path = SOURCES, order: str = "forwards") -> subprocess.CompletedProcess[str]:
+    """This program in a process of its own; `sanitizer` may be empty."""
+    environment = {**os.environ, **OPTIONS, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PYTHONMALLOC": "malloc"}
+    command = [sys.executable, "-P", "-m", "tests.cuda_on_host.sanitized", sanitizer or "none", str(sources), order, str(expected)]
+    if sanitizer:
+        first = (LIBRARIES[sanitizer], "libstdc++.so")
+        asked = [subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True) for name in first]
+        environment["LD_PRELOAD"] = " ".join(answer.stdout.strip() for answer in asked)
+        command = ["setarch", "-R", *command]  # the thread sanitizer knows only some layouts of the address space
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+def main(arguments: list[str]) -> int:
+    """Run, compare, tell."""
+    sanitizer, sources, order, expected = arguments
+    os.environ.pop("LD_PRELOAD", None)  # not for the compiler
+    device: Any = HostDevice(sanitizer="" if sanitizer == "none" else sanitizer, sources=Path(sources), order=order)
+    try:
+        found = run_cases(device)
+    except KernelError as error:
+        print(f"KernelError: {error}", file=sys.stderr)
+        return 1
+    return 0 if equal(found, pickle.loads(Path(expected).read_bytes())) else 3
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
