@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import batch, doubled, masks, side_by_side, vectors
+from fastgd.kernels.cpu import batch, doubled, masks, side_by_side, transposing, vectors
 from fastgd.kernels.cpu.compiling import aligned
 from fastgd.kernels.cpu.vectors import LANES, PART
 from tests.against_arbiter import same_bits
@@ -186,3 +186,26 @@ def test_the_largest_number_that_passes_a_limit():
         assert most / total <= limit < np.nextafter(most, np.inf) / total
     assert most_below(3.0, -1.0) == -1.0
     assert most_below(3.0, np.inf) == np.inf
+
+
+@numba.njit
+def transposed(source, start, row_step, count, target, to, column_step):
+    transposing.transpose(source, start, row_step, count, target, to, column_step)
+
+
+@pytest.mark.parametrize("target_name", NAMES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", range(1, 9))
+def test_eight_rows_become_columns(name, target_name, count):
+    if (name, target_name) == ("float64", "float32"):
+        target_name = "float64"
+    rng = np.random.default_rng(count)
+    row_step, column_step = int(rng.integers(8, 20)), int(rng.integers(8, 30))
+    source = rng.standard_normal(7 * row_step + 11).astype(name)
+    target = np.full(8 * column_step + 5, -1.0, target_name)
+    transposed(source, 3, row_step, count, target, 2, column_step)
+    want = np.full_like(target, -1)
+    for i in range(8):
+        for j in range(count):
+            want[2 + j * column_step + i] = source[3 + i * row_step + j]
+    assert same_bits(target, want)

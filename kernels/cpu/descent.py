@@ -58,7 +58,7 @@ def _all_within(values, limit):
     return True
 
 
-@part
+@inlined
 def _all_finite(values):
     for value in values:
         if not math.isfinite(value):
@@ -66,7 +66,7 @@ def _all_finite(values):
     return True
 
 
-@part
+@inlined
 def _all_nan(values):
     for value in values:
         if value == value:  # it is not NaN

@@ -10,6 +10,7 @@ from .masks import keep_first
 from .moments import CHUNK
 from .samples import place_of
 from .tiles import BLOCK
+from .transposing import SIDE, transpose
 from .vectors import LANES, add, butterfly, fill, fma, load, move, multiply, negate, store
 
 # 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
@@ -74,14 +75,14 @@ def evaluate_moments_doubled(
 
 
 @inlined
-def _fill_stream_column(tile, start, rows, array, base, step, first, row, masked):
-    """One column of a tile of `stream`."""
+def _fill_stream_column(tile, start, done, rows, array, base, step, first, row, masked):
+    """One column of a tile of `stream`, from row `done` on."""
     if masked:
-        for i in range(rows):
+        for i in range(done, rows):
             move(array, base + np.int64(row[first + i]) * step, tile, start + i)
         return
     begin = base + first * step
-    i = 0
+    i = done
     if step == 1:
         while i + LANES <= rows:
             store(tile, start + i, load(array, begin + i))
@@ -98,12 +99,20 @@ def fill_stream_tile(tile, stride, data, where, d, first, rows):
     x_base, y_base, w_base, row, masked = where
     zero = X.dtype.type(0)
     count = d + 1
+    done = 0  # rows whose features are there: see tiles.fill_tile
+    if d > 1 and x_steps[3] == 1 and not masked:
+        start, step = x_base + first * x_steps[2], x_steps[2]
+        last = (d - 1) // SIDE * SIDE
+        while done + SIDE <= rows and step >= 0 and start + (done + SIDE - 1) * step + last + SIDE <= len(X):
+            for k in range(0, d, SIDE):
+                transpose(X, start + done * step + k, step, min(SIDE, d - k), tile, k * stride + done, stride)
+            done += SIDE
     for k in range(d):
-        _fill_stream_column(tile, k * stride, rows, X, x_base + k * x_steps[3], x_steps[2], first, row, masked)
-    _fill_stream_column(tile, d * stride, rows, y, y_base, y_steps[2], first, row, masked)
+        _fill_stream_column(tile, k * stride, done, rows, X, x_base + k * x_steps[3], x_steps[2], first, row, masked)
+    _fill_stream_column(tile, d * stride, 0, rows, y, y_base, y_steps[2], first, row, masked)
     if len(weights):
         count = d + 2
-        _fill_stream_column(tile, (d + 1) * stride, rows, weights, w_base, w_steps[2], first, row, masked)
+        _fill_stream_column(tile, (d + 1) * stride, 0, rows, weights, w_base, w_steps[2], first, row, masked)
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(count):
             tile[k * stride + i] = zero
@@ -236,7 +245,7 @@ def sum_weights(data, where, n, lanes, parts):
     return parts[0, 0]
 
 
-@part
+@inlined
 def evaluate_stream(
     tile, stride, tile_is_filled, data, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
 ):  # fmt: skip
@@ -248,7 +257,8 @@ def evaluate_stream(
         if not tile_is_filled:
             fill_stream_tile(tile, stride, data, where, d, chunk * CHUNK, rows)
         _evaluate_chunk(tile, stride, rows, d, intercept, len(data[4]) > 0, w, factor, lanes, parts[chunk])
-    add_pairwise(parts, count, size + 1)
+    if count > 1:
+        add_pairwise(parts, count, size + 1)
     for j in range(size):
         gradient[j] = parts[0, j]
     return parts[0, size] / total_weight

@@ -70,15 +70,31 @@ def _evaluate(size, room):
     grams, _, targets, _, state, _, _, _, gradient, _, constants, _ = room
     factor = load(constants, FACTOR * LANES)
     loss = load(targets, size * LANES)
-    for j in range(size):
+    j = 0
+    while j < size:
         towards = load(targets, j * LANES)
         total = negate(towards)
         row = j * (j + 1) // 2
-        for k in range(size):
-            entry = row + k if k <= j else k * (k + 1) // 2 + j
-            total = fma(load(grams, entry * LANES), load(state, k * LANES), total)
+        if j + 1 < size:  # two rows at a time, which share what they load of w
+            below_towards = load(targets, (j + 1) * LANES)
+            below_total = negate(below_towards)
+            for k in range(size):
+                entry = row + k if k <= j else k * (k + 1) // 2 + j
+                below_entry = row + j + 1 + k if k <= j + 1 else k * (k + 1) // 2 + j + 1
+                w = load(state, k * LANES)
+                total = fma(load(grams, entry * LANES), w, total)
+                below_total = fma(load(grams, below_entry * LANES), w, below_total)
+            store(gradient, j * LANES, multiply(factor, total))
+            loss = fma(load(state, j * LANES), subtract(total, towards), loss)
+            j += 1
+            total, towards = below_total, below_towards
+        else:
+            for k in range(size):
+                entry = row + k if k <= j else k * (k + 1) // 2 + j
+                total = fma(load(grams, entry * LANES), load(state, k * LANES), total)
         store(gradient, j * LANES, multiply(factor, total))
         loss = fma(load(state, j * LANES), subtract(total, towards), loss)
+        j += 1
     zero = fill(0.0)
     return choose(below(loss, zero), zero, loss)
 

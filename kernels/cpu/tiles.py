@@ -12,21 +12,22 @@ import numpy as np
 from .compiling import inlined, part
 from .doubled import dd_add_lanes, dd_butterfly, two_sum_lanes
 from .masks import below, choose
+from .transposing import SIDE, transpose
 from .vectors import LANES, PART, absolute, add, fill, fma, get, load, load_part, multiply, negate, put, store
 
 BLOCK = 256  # samples; any multiple of 32 that divides CHUNK gives the same bits
 
 
 @inlined
-def fill_column(tile, column, rows, array, base, step, first, row, masked):
-    """One column of the tile: numbers base + step · (the places of samples first … first+rows-1)."""
+def _fill_column(tile, column, done, rows, array, base, step, first, row, masked):
+    """One column of the tile from row `done` on: numbers base + step · (the places of samples first … first+rows-1)."""
     to = column * BLOCK
     if masked:
-        for i in range(rows):
+        for i in range(done, rows):
             put(tile, to + i, get(array, base + np.int64(row[first + i]) * step))
         return
     start = base + first * step
-    i = 0
+    i = done
     if step == 1:
         while i + PART <= rows:
             store(tile, to + i, load_part(array, start + i))
@@ -42,17 +43,25 @@ def fill_tile(tile, rows, data, where, first, d, intercept):
     X, x_steps, y, y_steps, weights, w_steps = data
     x_base, y_base, w_base, row, masked = where
     padded = (rows + LANES - 1) // LANES * LANES
+    done = 0  # rows whose features are there
+    if d > 1 and x_steps[3] == 1 and not masked:
+        start, step = x_base + first * x_steps[2], x_steps[2]
+        last = (d - 1) // SIDE * SIDE  # where the last block of features begins; it is read as if it were whole
+        while done + SIDE <= rows and step >= 0 and start + (done + SIDE - 1) * step + last + SIDE <= len(X):
+            for j in range(0, d, SIDE):
+                transpose(X, start + done * step + j, step, min(SIDE, d - j), tile, j * BLOCK + done, BLOCK)
+            done += SIDE
     for j in range(d):
-        fill_column(tile, j, rows, X, x_base + j * x_steps[3], x_steps[2], first, row, masked)
+        _fill_column(tile, j, done, rows, X, x_base + j * x_steps[3], x_steps[2], first, row, masked)
     count = d
     if intercept:
         for i in range(rows):
             put(tile, count * BLOCK + i, 1.0)
         count += 1
-    fill_column(tile, count, rows, y, y_base, y_steps[2], first, row, masked)
+    _fill_column(tile, count, 0, rows, y, y_base, y_steps[2], first, row, masked)
     count += 1
     if len(weights):
-        fill_column(tile, count, rows, weights, w_base, w_steps[2], first, row, masked)
+        _fill_column(tile, count, 0, rows, weights, w_base, w_steps[2], first, row, masked)
         count += 1
     for j in range(count):
         for i in range(rows, padded):
