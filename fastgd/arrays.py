@@ -64,7 +64,7 @@ def to_numpy(value: Any, name: str) -> Any:
     if root == "jax":
         return _from_jax(value, name)
     if root == "cupy":
-        raise ValueError(f"{name} is on a GPU, where fastgd has no kernels yet: give {name}.get(), a copy in the computer's memory")
+        raise ValueError(f"{name} is on a GPU, from where fit does not take arrays yet: give {name}.get(), a copy in the computer's memory")
     if root == "array API":
         try:
             return np.from_dlpack(value)
@@ -92,7 +92,7 @@ def with_numpy_arrays(value: Any) -> Any:
 def _from_torch(value: Any, name: str) -> np.ndarray:
     torch = sys.modules["torch"]
     if value.device.type != "cpu":
-        raise ValueError(f"{name} is on {value.device}, where fastgd has no kernels yet: give {name}.cpu()")
+        raise ValueError(f"{name} is on {value.device}, from where fit does not take arrays yet: give {name}.cpu()")
     try:
         value = value.detach().resolve_neg().resolve_conj()
         return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
@@ -107,7 +107,7 @@ def _from_jax(value: Any, name: str) -> np.ndarray:
     platforms = {device.platform for device in value.devices()}
     if platforms != {"cpu"}:
         place = " and ".join(sorted(platforms))
-        raise ValueError(f"{name} is on {place}, where fastgd has no kernels yet: give numpy.asarray({name})")
+        raise ValueError(f"{name} is on {place}, from where fit does not take arrays yet: give numpy.asarray({name})")
     array = np.asarray(value)
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 

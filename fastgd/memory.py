@@ -134,7 +134,9 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
 
 
 def _amount(size: int) -> str:
-    return f"{size / 2**30:,.2f} GiB" if size >= 2**28 else f"{size / 2**20:,.1f} MiB"
+    if size >= 2**28:
+        return f"{size / 2**30:,.2f} GiB"
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:

@@ -87,7 +87,7 @@ def test_what_torch_cannot_share_is_an_error():
     import torch
 
     y = torch.ones(3)
-    with pytest.raises(ValueError, match=r"X is on meta, where fastgd has no kernels yet: give X\.cpu\(\)"):
+    with pytest.raises(ValueError, match=r"X is on meta, from where fit does not take arrays yet: give X\.cpu\(\)"):
         fastgd.fit(torch.ones(3, 2, device="meta"), y)
     with pytest.raises(TypeError, match="X, a torch tensor, cannot be read as an array of numbers"):
         fastgd.fit(torch.eye(3).to_sparse(), y)
@@ -159,7 +159,7 @@ def _fake(module, **attributes):
 
 
 def test_cupy_arrays_are_told_how_to_come_home():
-    with pytest.raises(ValueError, match=r"X is on a GPU, where fastgd has no kernels yet: give X\.get\(\)"):
+    with pytest.raises(ValueError, match=r"X is on a GPU, from where fit does not take arrays yet: give X\.get\(\)"):
         fastgd.fit(_fake("cupy"), [1.0, 2.0])
 
 
@@ -167,7 +167,7 @@ def test_jax_on_a_gpu_and_traced(monkeypatch):
     tracer = type("Tracer", (), {})
     monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(core=types.SimpleNamespace(Tracer=tracer)))
     gpu = _fake("jaxlib", devices=lambda self: {Device("gpu")})
-    with pytest.raises(ValueError, match=r"y is on gpu, where fastgd has no kernels yet: give numpy\.asarray\(y\)"):
+    with pytest.raises(ValueError, match=r"y is on gpu, from where fit does not take arrays yet: give numpy\.asarray\(y\)"):
         fastgd.fit([1.0, 2.0], gpu)
     traced = type("DynamicTracer", (tracer,), {"__module__": "jax._src"})()
     with pytest.raises(TypeError, match=r"X is traced by jax\.jit"):

@@ -225,7 +225,7 @@ def test_memory_that_the_results_need_is_what_they_take(monkeypatch, options):
     X = np.tile(X5, (40, 1, 1))
     options = {"X": X, "y": X.sum(-1), "threads": 1} | options
     taken = sum(np.asarray(array).nbytes for array in arrays_of(fastgd.fit(**options)) if array is not None)
-    refused(MemoryError, "need .* MiB, computing one fit at a time .* MiB, and memory_limit is ", memory_limit=taken, **options)
+    refused(MemoryError, "need .* KiB, computing one fit at a time .* KiB, and memory_limit is ", memory_limit=taken, **options)
     monkeypatch.setattr("fastgd.memory._bytes_of_scratch", lambda *given: 0)
     fastgd.fit(**options, memory_limit=taken + 4000)  # one fit and its data
 

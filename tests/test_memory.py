@@ -95,10 +95,10 @@ def test_smaller_pieces_change_no_bit(case, monkeypatch):
 @pytest.mark.parametrize("case", CASES)
 def test_what_cannot_hold_one_fit_is_refused_with_the_numbers(case):
     X, y, options = data_of(case)
-    pattern = r"^the results of [\d,]+ fits of 3 parameters with 6 history rows each need [\d.]+ MiB, computing one fit at a time "
-    pattern += r"[\d.]+ MiB, and memory_limit is 0\.0 MiB: (record fewer rows|give a larger memory_limit)"
+    pattern = r"^the results of [\d,]+ fits of 3 parameters with 6 history rows each need [\d.,]+ [KM]iB, computing one fit at a time "
+    pattern += r"[\d.]+ [KM]iB, and memory_limit is 19\.5 KiB: (record fewer rows|give a larger memory_limit)"
     refused(MemoryError, pattern, X, y, memory_limit=20_000, **options)
-    with pytest.raises(MemoryError, match=r"^the results of [\d,]+ fits? of 3 parameters need .* memory_limit is 0.0 MiB: "):
+    with pytest.raises(MemoryError, match=r"^the results of [\d,]+ fits? of 3 parameters need .* memory_limit is 1.0 KiB: "):
         fastgd.solve(X, y, memory_limit=1000, **{name: options[name] for name in ("sample_weight", "nan_policy") if name in options})
 
 
