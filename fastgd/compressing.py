@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 
 from .kernels.chunk import Samples
-from .plan import MOMENTS_BYTES, PIECE_NS, Plan
+from .plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
 from .pool import Control, Task
-from .problem import FitOrder, Items, Problem, tile
+from .problem import FitOrder, Items, Problem, items_interleave, tile
 
 Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 Range = Callable[[int, int, np.ndarray], None]
-CONVERTED_BYTES = 2**22  # of data that one task converts
+CONVERTED_BYTES = 2**19  # of data that one task converts
 
 
 class NonFiniteDataError(Exception):
@@ -134,15 +134,24 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
 
 
 def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of the items with these numbers."""
-    first = int(index.min())
-    return items.take(first, int(index.max()) + 1, contiguous), index - first
+    """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
+    first, stop = int(index.min()), int(index.max()) + 1
+    if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
+        numbers, places = np.unique(index, return_inverse=True)
+        found = np.empty((len(numbers), *items.item), items.dtype)
+        for place, number in enumerate(numbers.tolist()):
+            found[place] = items.take(number, number + 1, contiguous)[0]
+        found.flags.writeable = False
+        return found, places.astype(np.int64)
+    return items.take(first, stop, contiguous), index - first
 
 
 def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
     """The same in any layout; where that needs a conversion it is made by tasks, into one array."""
     first, stop = int(index.min()), int(index.max()) + 1
     whole = items.view(first, stop)
+    if whole is None and stop - first > len(index):
+        return _take(items, index, False)
     if whole is None:
         whole = np.empty((stop - first, *items.item), items.dtype)
         target = whole
@@ -223,6 +232,8 @@ def _judge(problem: Problem, group: Group, control: Control) -> None:
         samples.kept, samples.kept_index[wrong], samples.n_used[wrong],
     )  # fmt: skip
     _, spread = cpu.find_kept(some, True, True, control.cancel)
+    if control.cancel[0]:
+        return
     anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
     if problem.weights is not None:
         cpu.weigh(anew, spread)
@@ -277,6 +288,8 @@ def _compress(
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
     items_per_task = max(1, int(PIECE_NS / (min(n, length) * (size + 1) * (size + 2) / 2)))
+    if any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)):
+        items_per_task = 1 if parts > 1 else min(items_per_task, max(1, TILED_BYTES // (n * (size + 2) * samples.X.itemsize)))
     part_gram, part_target, part_exponents, part_weighing = gram, target, exponents, weighing
     if parts > 1:
         records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
@@ -286,10 +299,13 @@ def _compress(
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
         item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
         here = slice(first, stop)
+        begin, end = np.minimum(starts[part], samples.n_used[item]), np.minimum(starts[part] + length, samples.n_used[item])
+        whole = len(item) > 1 or samples.kept_index[item[0]] >= 0
+        tiled = _tiled(samples, item, slice(None) if whole else slice(int(begin[0]), int(end[0])))
         cpu.compress_items(
-            _tiled(samples, item),
-            np.minimum(starts[part], samples.n_used[item]),
-            np.minimum(starts[part] + length, samples.n_used[item]),
+            tiled,
+            begin if whole else np.zeros_like(begin),
+            end if whole else end - begin,
             problem.intercept,
             part_gram[here],
             part_target[here],
@@ -312,13 +328,13 @@ def _compress(
         exponents[item], weighing[item] = part_exponents[item * parts], part_weighing[item * parts]
 
 
-def _tiled(samples: Samples, item: np.ndarray) -> Samples:
-    """The samples of some items; data whose items interleave are transposed, these items only."""
+def _tiled(samples: Samples, item: np.ndarray, rows: slice) -> Samples:
+    """These rows of some items; data whose items interleave are transposed, these only."""
     data = {}
     for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
         array, index = getattr(samples, name), getattr(samples, index_name)[item]
         if len(array):
             first = int(index.min())
-            array, index = tile(array, first, int(index.max()) + 1), index - first
+            array, index = tile(array[:, rows], first, int(index.max()) + 1), index - first
         data[name], data[index_name] = array, index
     return replace(samples, **data, kept_index=samples.kept_index[item], n_used=samples.n_used[item])

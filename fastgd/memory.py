@@ -18,7 +18,7 @@ import numpy as np
 
 from .arguments import counted, shown
 from .kernels.chunk import STREAM
-from .plan import Plan
+from .plan import LONG, TILED_BYTES, Plan
 from .problem import FitOrder, Problem
 
 SHARE = 0.8  # of the free memory, where no limit is given
@@ -103,7 +103,7 @@ def _bytes_of_pair(problem: Problem, tiles: bool) -> int:
     data = [problem.y] if problem.weights is None else [problem.y, problem.weights]
     if tiles or problem.X.count > 1:
         data.append(problem.X)
-    lists = 8 * problem.n_samples if problem.may_lose_samples else 0  # one for the weights and one for the data
+    lists = 16 * problem.n_samples if problem.may_lose_samples else 0  # one for the weights, one for the data, and both in one
     indices = 2 * (9 + 5) * 8  # of two groups: one is let go when the next is there
     return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + indices
 
@@ -127,10 +127,15 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     if not plan.needs_moments:
         rows = min(4096, -(-problem.n_samples // 32) * 32)
         return (rows * (problem.n_features + 2) + 32 * size) * problem.dtype.itemsize
+    tiled = 0
+    if plan.staged:  # data whose fits interleave are transposed, a piece at a time
+        item = min(problem.n_samples, LONG) * (problem.n_features + 2) * problem.dtype.itemsize
+        copied = [items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in (problem.X, problem.y)]
+        tiled = max(item, TILED_BYTES) if any(copied) else 0
     levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
     pairs = (size + 1) * (size + 2) // 2
     tiles = 512 * (size + 2) * (1 + planes)
-    return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + 32 * planes * min(pairs + 1, 4097))
+    return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + 32 * planes * min(pairs + 1, 4097))
 
 
 def _amount(size: int) -> str:

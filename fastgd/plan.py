@@ -24,6 +24,7 @@ PIECE_NS = 4_000_000  # aim for a task's length
 DEVICE_BYTES = 2**32  # of data that are handed to a GPU at a time
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
 LONG = 65_536  # samples; a fit with more is compressed in parts
+TILED_BYTES = 2**19  # of data whose fits interleave, transposed by one task
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
 
 
@@ -163,7 +164,7 @@ def make_plan(
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
     grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs
     bytes_per_pair = (bytes_per_target + bytes_per_gram * grams_per_pair) * parts
-    bytes_per_pair += 8 * problem.n_samples if problem.may_lose_samples else 0
+    bytes_per_pair += 16 * problem.n_samples if problem.may_lose_samples else 0
     bytes_per_pair += sum(items.bytes_to_copy(items.count, tiles=False) / order.n_pairs for items in (problem.X, problem.y))
     return Plan(
         backend=backend,

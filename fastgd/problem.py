@@ -55,7 +55,7 @@ class Items:
         if part is None:
             index = np.unravel_index(np.arange(first, stop), self.leading)
             part = self.array[index].reshape(stop - first, *self.item)
-        if contiguous or not self._serves(part) or _items_interleave(part):
+        if contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
             part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
@@ -73,7 +73,7 @@ class Items:
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
         """Memory that `take` (`view`, without tiles) needs for so many items: 0 where there is a view."""
         view = self._view(0, self.count)
-        if view is not None and self._serves(view) and not (tiles and _items_interleave(view)):
+        if view is not None and self._serves(view) and not (tiles and items_interleave(view)):
             return 0
         return min(n_items, self.count) * math.prod(self.item) * self.dtype.itemsize
 
@@ -105,7 +105,7 @@ class Items:
         return flat[first:stop]
 
 
-def _items_interleave(part: np.ndarray) -> bool:
+def items_interleave(part: np.ndarray) -> bool:
     """Whether neighbouring items lie closer together than an item's samples."""
     return len(part) > 1 and part.shape[1] > 1 and 0 < abs(part.strides[0]) < abs(part.strides[1])
 
@@ -113,7 +113,7 @@ def _items_interleave(part: np.ndarray) -> bool:
 def tile(array: np.ndarray, first: int, stop: int) -> np.ndarray:
     """Items first … stop-1 of an array that `Items.view` gave, as `Items.take` would give them."""
     part = array[first:stop]
-    if _items_interleave(part):
+    if items_interleave(part):
         part = np.ascontiguousarray(part)
         part.flags.writeable = False
     return part
@@ -257,6 +257,8 @@ class Problem:
                 "leading axes do not broadcast against each other: "
                 f"X has shape {X.shape}, so {x_leading} fits, y has shape {y.shape}, so {y.shape[:-1]}"
             ) from None
+        if n_samples >= 2**31 and (weights is not None or nan_policy == "omit"):
+            raise ValueError(f"fits of 2^31 samples or more cannot leave samples out; X has {n_samples:,}")
         if weights is not None:
             leading = _check_weights(weights, X, y, n_samples, leading)
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:

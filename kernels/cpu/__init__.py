@@ -115,7 +115,7 @@ def find_kept(samples: Samples, omit: bool, look: bool, cancel: np.ndarray) -> t
     index = (samples.x_index, samples.y_index, samples.weight_index)
     keep(_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
     lost = samples.n_used < n
-    if lost.any():
+    if lost.any() and not cancel[0]:  # a search that was cancelled has found nothing
         samples.kept, samples.kept_index = kept, np.where(lost, np.arange(m), -1)
     return faults, spread
 

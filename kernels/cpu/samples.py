@@ -67,10 +67,10 @@ def keep(data, index, n, d, omit, look, kept, n_used, spread, faults, cancel):
                 weight = np.float64(weights[w_base + i * w_steps[2]])
                 if weight == 0.0:
                     continue
-                if weight < 0.0:
+                if weight < 0.0 and weight > -math.inf:
                     faults[f] = NEGATIVE
                     break
-                if not weight < math.inf:
+                if not math.isfinite(weight):
                     if omit:
                         continue
                     faults[f] = NOT_FINITE

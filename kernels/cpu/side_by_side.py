@@ -4,8 +4,9 @@
    order, so the bits are the same. What differs between fits (options, limits, who has stopped) is a mask, not a branch.
 2. A batch runs until all its epochs are done. A lane that has converged is frozen: computed again its row is the same row. A lane that
    passes a limit leaves: its state and place are noted (`resume`), and descent.py goes on with its samples, over what is written here.
-3. L / W is rounded once without a division: with the reciprocal y of W rounded to nearest, q = L·y, twice q ← fma(fma(−q, W, L), y, q)
-   (Markstein, 1990). Whether it passes the limit is asked of L: L / W ≤ limit where L ≤ the largest number for which that holds.
+3. Of float32 data L / W is rounded once without a division: with the reciprocal y of W rounded to nearest, q = L·y, twice
+   q ← fma(fma(−q, W, L), y, q) (Markstein, 1990); near 2^-969 that is not so, but such a float32 loss is 0. Whether it passes the limit is
+   asked of L: L / W ≤ limit where L ≤ the largest number for which that holds.
 4. Rows are collected for EPOCHS epochs and written fit by fit, so that every line of memory is written once.
 """
 
@@ -37,6 +38,7 @@ from .vectors import (
     LANES,
     absolute,
     add,
+    divide,
     fill,
     fma,
     is_double,
@@ -242,7 +244,7 @@ def run_batch(
         loss = value
         exact = recorded or tol >= 0.0 or epoch == epochs or doubled
         if exact:
-            loss = _divided(value, total, reciprocal)
+            loss = divide(value, total) if doubled else _divided(value, total, reciprocal)
             if doubled:
                 up = load(constants, UP_LOSS * LANES)
                 loss = multiply(multiply(loss, up), up)

@@ -239,6 +239,9 @@ def negate(typing_context, a):
     return a(a), generate
 
 
+divide = _lane_by_lane("fdiv", "a / b, lane by lane.")
+
+
 @intrinsic
 def absolute(typing_context, a):
     """|a|, lane by lane."""
