@@ -107,10 +107,21 @@ def test_a_fit_after_an_interrupted_one_is_as_ever(monkeypatch):
     X, y = make(50, 40, 3, "float64")
     want = digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
+    over = threading.Event()
+
+    def press_until_heard():  # a KeyboardInterrupt that Python raises inside a finalizer is lost
+        while not over.wait(0.5):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def fit_until_pressed():
+        threading.Thread(target=press_until_heard, daemon=True).start()
+        try:
+            fastgd.fit(X, y, lr=1e-2, epochs=10**9, threads=2)
+        finally:
+            over.set()
+
     with pytest.raises(KeyboardInterrupt):
-        fastgd.fit(X, y, lr=1e-2, epochs=10**9, threads=2)
+        fit_until_pressed()
     assert digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True, threads=2)) == want
 
 
