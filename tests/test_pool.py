@@ -52,6 +52,7 @@ import os, signal, threading, time
 import numpy as np
 import fastgd
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where a shell started pytest in the background
 rng = np.random.default_rng(0)
 begun, begins_later = threading.Event(), False
 {data}
@@ -103,25 +104,22 @@ def test_ctrl_c_stops_everything_within_a_second(work, threads):
     assert busy < 0.1
 
 
-def test_a_fit_after_an_interrupted_one_is_as_ever(monkeypatch):
+@pytest.fixture
+def heard():
+    """Ctrl-C raises KeyboardInterrupt here, also where a shell started pytest in the background, with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_fit_after_an_interrupted_one_is_as_ever(monkeypatch, heard):
     X, y = make(50, 40, 3, "float64")
     want = digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    over = threading.Event()
-
-    def press_until_heard():  # a KeyboardInterrupt that Python raises inside a finalizer is lost
-        while not over.wait(0.5):
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def fit_until_pressed():
-        threading.Thread(target=press_until_heard, daemon=True).start()
-        try:
-            fastgd.fit(X, y, lr=1e-2, epochs=10**9, threads=2)
-        finally:
-            over.set()
-
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
     with pytest.raises(KeyboardInterrupt):
-        fit_until_pressed()
+        fastgd.fit(X, y, lr=1e-2, epochs=10**9, threads=2)
     assert digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True, threads=2)) == want
 
 
