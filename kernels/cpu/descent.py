@@ -16,14 +16,14 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
+from .addresses import hold
 from .batch import FEWEST, MOST_PARAMETERS, factors_of, fits_a_batch, limits_of, make_room
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
-from .evaluate import evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .moments import CHUNK, W_EXPONENT, W_HIGH
-from .samples import where_of
+from .samples import sources_of, where_of
 from .side_by_side import FINISHED, NOT_RUN, run_batch
-from .tiles import BLOCK
 from .update import update
 from .vectors import LANES, is_double, raised
 
@@ -152,6 +152,7 @@ def descend(
                 return
             count = 0
     unpacked = -1
+    sources = sources_of(data, index)
     for f in range(len(n_used)):
         if raised(cancel):
             return
@@ -240,10 +241,10 @@ def descend(
                 tile = aligned(np.empty((d + 2) * stride + 16, dtype))
             _take_over(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
-            where = where_of(data, index, f)
+            where = where_of(sources, f)
             if one_chunk:
-                fill_stream_tile(tile, stride, data, where, d, 0, n)
-            stream_weight = sum_weights(data, where, n, lanes, parts)
+                fill_stream_tile(tile, stride, sources, where, d, 0, n)
+            stream_weight = sum_weights(sources, where, n, lanes, parts)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
             while not finished:
@@ -253,7 +254,7 @@ def descend(
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
-                    tile, stride, one_chunk, data, where, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
+                    tile, stride, one_chunk, sources, where, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
                     stream_gradient,
                 )  # fmt: skip
                 loss = loss if row_is_done else stream_loss
@@ -294,3 +295,4 @@ def descend(
             outcome = DIVERGED if outcome == COMPLETED else outcome
         status[f] = outcome
         progress[0] += epochs - reported
+    hold((data, index))

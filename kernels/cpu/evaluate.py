@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from .addresses import count_at
 from .compiling import inlined, part
 from .doubled import dd_add, scale, two_sum
 from .masks import keep_first
 from .moments import CHUNK
-from .samples import place_of
-from .tiles import BLOCK
+from .samples import is_weighted
 from .transposing import SIDE, transpose
-from .vectors import LANES, add, butterfly, fill, fma, load, move, multiply, negate, store
+from .vectors import LANES, add, butterfly, fill, fma, get, load, move, multiply, negate, store
+
+BLOCK = 256  # samples that are worked on at a time
 
 # 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
 #    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
@@ -75,11 +77,11 @@ def evaluate_moments_doubled(
 
 
 @inlined
-def _fill_stream_column(tile, start, done, rows, array, base, step, first, row, masked):
+def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept, row, masked):
     """One column of a tile of `stream`, from row `done` on."""
     if masked:
         for i in range(done, rows):
-            move(array, base + np.int64(row[first + i]) * step, tile, start + i)
+            move(array, base + count_at(kept, row + first + i) * step, tile, start + i)
         return
     begin = base + first * step
     i = done
@@ -93,29 +95,28 @@ def _fill_stream_column(tile, start, done, rows, array, base, step, first, row, 
 
 
 @part
-def fill_stream_tile(tile, stride, data, where, d, first, rows):
-    """Samples first … first+rows-1 of those that stay, feature-major; see 1. where: samples.where_of."""
-    X, x_steps, y, y_steps, weights, w_steps = data
+def fill_stream_tile(tile, stride, sources, where, d, first, rows):
+    """Samples first … first+rows-1 of those that stay, feature-major; see 1. sources, where: samples.py."""
+    (X, n_numbers, _, _, x_step, feature_step), (y, _, _, y_step), (weights, _, _, w_step, weighted), (kept, _), _ = sources
     x_base, y_base, w_base, row, masked = where
-    zero = X.dtype.type(0)
     count = d + 1
     done = 0  # rows whose features are there: see tiles.fill_tile
-    if d > 1 and x_steps[3] == 1 and not masked:
-        start, step = x_base + first * x_steps[2], x_steps[2]
+    if d > 1 and feature_step == 1 and not masked:
+        start = x_base + first * x_step
         last = (d - 1) // SIDE * SIDE
-        while done + SIDE <= rows and step >= 0 and start + (done + SIDE - 1) * step + last + SIDE <= len(X):
+        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= n_numbers:
             for k in range(0, d, SIDE):
-                transpose(X, start + done * step + k, step, min(SIDE, d - k), tile, k * stride + done, stride)
+                transpose(X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
             done += SIDE
     for k in range(d):
-        _fill_stream_column(tile, k * stride, done, rows, X, x_base + k * x_steps[3], x_steps[2], first, row, masked)
-    _fill_stream_column(tile, d * stride, 0, rows, y, y_base, y_steps[2], first, row, masked)
-    if len(weights):
+        _fill_stream_column(tile, k * stride, done, rows, X, x_base + k * feature_step, x_step, first, kept, row, masked)
+    _fill_stream_column(tile, d * stride, 0, rows, y, y_base, y_step, first, kept, row, masked)
+    if weighted:
         count = d + 2
-        _fill_stream_column(tile, (d + 1) * stride, 0, rows, weights, w_base, w_steps[2], first, row, masked)
+        _fill_stream_column(tile, (d + 1) * stride, 0, rows, weights, w_base, w_step, first, kept, row, masked)
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(count):
-            tile[k * stride + i] = zero
+            tile[k * stride + i] = tile.dtype.type(0)
 
 
 @part
@@ -227,19 +228,21 @@ def add_pairwise(parts, count, size):
 
 
 @part
-def sum_weights(data, where, n, lanes, parts):
+def sum_weights(sources, where, n, lanes, parts):
     """Σ weight in the data's dtype; n as a number of it where there are no weights. lanes (≥ 32,) and parts (chunks, …) are scratch."""
-    weights, w_steps = data[4], data[5]
-    w_base, row, masked = where[2], where[3], where[4]
+    weights, _, _, step, weighted = sources[2]
+    kept = sources[3][0]
+    base, row, masked = where[2], where[3], where[4]
     number = lanes.dtype.type
-    if len(weights) == 0:
+    if not weighted:
         return number(n)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
         for lane in range(LANES):
             lanes[lane] = number(0)
         for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
-            lanes[i % LANES] += weights[w_base + place_of(i, row, masked) * w_steps[2]]
+            place = count_at(kept, row + i) if masked else np.int64(i)
+            lanes[i % LANES] += number(get(weights, base + place * step))
         parts[chunk, 0] = butterfly(load(lanes, 0))
     add_pairwise(parts, count, 1)
     return parts[0, 0]
@@ -247,7 +250,7 @@ def sum_weights(data, where, n, lanes, parts):
 
 @inlined
 def evaluate_stream(
-    tile, stride, tile_is_filled, data, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+    tile, stride, tile_is_filled, sources, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
 ):  # fmt: skip
     """Loss and gradient in one pass over the samples, in their dtype. parts (chunks, D+1) is scratch."""
     size = len(w)
@@ -255,8 +258,8 @@ def evaluate_stream(
     for chunk in range(count):
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, stride, data, where, d, chunk * CHUNK, rows)
-        _evaluate_chunk(tile, stride, rows, d, intercept, len(data[4]) > 0, w, factor, lanes, parts[chunk])
+            fill_stream_tile(tile, stride, sources, where, d, chunk * CHUNK, rows)
+        _evaluate_chunk(tile, stride, rows, d, intercept, is_weighted(sources), w, factor, lanes, parts[chunk])
     if count > 1:
         add_pairwise(parts, count, size + 1)
     for j in range(size):

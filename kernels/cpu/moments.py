@@ -8,7 +8,7 @@
 3. Blocks of 256 samples are transposed to feature-major float64 in the L1/L2 cache; a pair of columns keeps its 32 lanes in registers
    for a block. Padding with zeros is exact here: no lane can hold -0.
 4. With weights a second tile holds the columns times the weights (for float64 data a third one the errors of these products): of a pair of
-   columns the first is taken from there. A tile is (columns, BLOCK), flat; the weights are the column after y.
+   columns the first is taken from there. A tile is (columns, STRIDE), flat; the weights are the column after y.
 5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω, and the least weight. The last two are given.
 """
 
@@ -16,21 +16,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from .addresses import address, count_at, further, hold
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import dd_add, exponent_of, pow2
-from .samples import where_of
-from .tiles import (
-    BLOCK,
-    add_lanes_doubled,
-    fill_tile,
-    largest_of_tile,
-    multiply_block,
-    multiply_block_doubled,
-    scale_tile,
-    sum_weights,
-    weigh_tile,
-)
-from .vectors import LANES, butterfly, is_double, load, raised
+from .lane_sums import add_lanes, add_lanes_doubled
+from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
+from .samples import is_weighted, sources_of, where_of
+from .tiles import fill_tile, largest_of_tile, multiply_line, scale_tile, sum_weights, weigh_tile
+from .transposing import SIDE
+from .vectors import LANES, fill, get, is_double, move, put, raised, store
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times
@@ -41,109 +35,171 @@ W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`
 
 
 @part
-def _add_parts(parts, low_parts, exponents, left, right, result, n_columns, doubled):
-    """Part `result` = part `left` + part `right`; `result` may be `left`."""
+def _add_parts(left, right, result, n_columns, entries, pieces, doubled):
+    """Part `result` = part `left` + part `right`; `result` may be `left`. entries: of a part, the last one is the sum of the weights."""
+    parts, low_parts, exponents, factors = pieces
+    size = n_columns * (n_columns + 1) // 2 + 1
+    a, b, c = left * entries, right * entries, result * entries
     if not doubled:
-        for entry in range(parts.shape[1]):
-            parts[result, entry] = parts[left, entry] + parts[right, entry]
+        for entry in range(size):
+            put(parts, c + entry, get(parts, a + entry) + get(parts, b + entry))
         return
-    left_factor, right_factor = np.empty(n_columns), np.empty(n_columns)
     for j in range(n_columns):
-        k = max(exponents[left, j], exponents[right, j])
-        left_factor[j] = pow2(exponents[left, j] - k)
-        right_factor[j] = pow2(exponents[right, j] - k)
-        exponents[result, j] = k
+        k_left, k_right = count_at(exponents, left * n_columns + j), count_at(exponents, right * n_columns + j)
+        k = max(k_left, k_right)
+        put(factors, j, pow2(k_left - k))
+        put(factors, n_columns + j, pow2(k_right - k))
+        put(exponents, result * n_columns + j, k)
     entry = 0
     for j in range(n_columns):
+        of_left, of_right = get(factors, j), get(factors, n_columns + j)
         for i in range(j + 1):
-            parts[result, entry], low_parts[result, entry] = dd_add(
-                (parts[left, entry] * left_factor[i]) * left_factor[j],
-                (low_parts[left, entry] * left_factor[i]) * left_factor[j],
-                (parts[right, entry] * right_factor[i]) * right_factor[j],
-                (low_parts[right, entry] * right_factor[i]) * right_factor[j],
+            with_left, with_right = get(factors, i), get(factors, n_columns + i)
+            high, low = dd_add(
+                (get(parts, a + entry) * with_left) * of_left,
+                (get(low_parts, a + entry) * with_left) * of_left,
+                (get(parts, b + entry) * with_right) * of_right,
+                (get(low_parts, b + entry) * with_right) * of_right,
             )
+            put(parts, c + entry, high)
+            put(low_parts, c + entry, low)
             entry += 1
-    parts[result, entry], low_parts[result, entry] = dd_add(
-        parts[left, entry], low_parts[left, entry], parts[right, entry], low_parts[right, entry]
-    )  # the sum of the weights
+    high, low = dd_add(get(parts, a + entry), get(low_parts, a + entry), get(parts, b + entry), get(low_parts, b + entry))
+    put(parts, c + entry, high)
+    put(low_parts, c + entry, low)
 
 
 @part
-def _exponents_of_chunk(tile, data, where, start, stop, d, intercept, exponents, factor):
+def _exponents_of_chunk(tile, sources, where, start, stop, d, intercept, exponents, factor, count):
     """Each column's exponent over the samples start … stop-1, and the factor that scales it into [1, 2); one block stays in the tile."""
-    count = len(exponents)
     for j in range(count):
-        factor[j] = 0.0
+        put(factor, j, 0.0)
     for first in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - first)
-        fill_tile(tile, rows, data, where, first, d, intercept)
+        fill_tile(tile, rows, sources, where, first, d, intercept)
         largest_of_tile(tile, (rows + LANES - 1) // LANES, count, factor)
     for j in range(count):
-        exponents[j] = exponent_of(factor[j])
-        factor[j] = pow2(-exponents[j])
+        k = exponent_of(get(factor, j))
+        put(exponents, j, np.int64(k))
+        put(factor, j, pow2(-k))
 
 
 @inlined
-def _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, weighing, doubled):
+def _copy(source, at, target, to, count):
+    for i in range(count):
+        move(source, at + i, target, to + i)
+
+
+@part
+def _write_item(pieces, item, n_gram, n_target, gram, has_gram, target, has_target, exponents, weighing, doubled):
     """Part 0 of the scratch becomes the item's record."""
-    n_entries = n_gram + exponents.shape[1]
-    weighing[item, W_HIGH] = parts[0, n_entries]
-    weighing[item, W_LOW] = low_parts[0, n_entries] if doubled else 0.0
-    if gram.shape[0]:
-        copy(parts[0, :n_gram], gram[item, 0])
+    parts, low_parts, part_exponents, _ = pieces
+    n_entries = n_gram + n_target
+    put(weighing, item * 4 + W_HIGH, get(parts, n_entries))
+    put(weighing, item * 4 + W_LOW, get(low_parts, n_entries) if doubled else 0.0)
+    planes = 2 if doubled else 1
+    if has_gram:
+        _copy(parts, 0, gram, item * planes * n_gram, n_gram)
         if doubled:
-            copy(low_parts[0, :n_gram], gram[item, 1])
-    if target.shape[0]:
-        copy(parts[0, n_gram:n_entries], target[item, 0])
+            _copy(low_parts, 0, gram, (item * planes + 1) * n_gram, n_gram)
+    if has_target:
+        _copy(parts, n_gram, target, item * planes * n_target, n_target)
         if doubled:
-            copy(low_parts[0, n_gram:n_entries], target[item, 1])
-    copy(part_exponents[0], exponents[item])
+            _copy(low_parts, n_gram, target, (item * planes + 1) * n_target, n_target)
+    for j in range(n_target):
+        put(exponents, item * n_target + j, count_at(part_exponents, j))
 
 
-@inlined
-def _sum_columns(data, where, start, stop, d, intercept, factor, columns, parts, low_parts, level, scratch, doubled, filled, cancel):
+@part
+def _sum_columns(sources, where, start, stop, d, intercept, columns, scratch, pieces, entries, level, filled, cancel):
     """One chunk's moments of the columns columns[0] … columns[1]-1, into part `level`; False if cancelled."""
-    tile, weighted_tile, low_weighted_tile, lanes, low_lanes = scratch
+    tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor = scratch
     first_column, last_column = columns
+    (X, _, _, _, x_step, _), (y, _, _, y_step), _, _, _ = sources
     n_columns = d + 2 if intercept else d + 1
-    weighted = len(data[4]) > 0
-    n_entries = n_columns * (n_columns + 1) // 2
+    weighted, doubled = is_weighted(sources), is_double(X)
     offset = first_column * (first_column + 1) // 2
     count = last_column * (last_column + 1) // 2 - offset
-    for lane in range((count + 1) * LANES):
-        lanes[lane] = 0.0
-        if doubled:
-            low_lanes[lane] = 0.0
-    pair_lanes, low_pair_lanes = lanes[LANES:], low_lanes[LANES:]
-    for first in range(start, stop, BLOCK):
-        if raised(cancel):
-            return False
-        rows = min(BLOCK, stop - first)
-        groups = (rows + LANES - 1) // LANES
-        if not filled:
-            fill_tile(tile, rows, data, where, first, d, intercept)
-        if doubled:
-            scale_tile(tile, groups, n_columns + weighted, factor)
-        left = tile
-        if weighted:
-            weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
-            sum_weights(tile, groups, n_columns, lanes, low_lanes, doubled)
-            left = weighted_tile
-        if doubled:
-            multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, pair_lanes, low_pair_lanes)
-        else:
-            multiply_block(left, tile, groups, first_column, last_column, pair_lanes)
-    for entry in range(count):
-        if doubled:
-            parts[level, offset + entry], low_parts[level, offset + entry] = add_lanes_doubled(pair_lanes, low_pair_lanes, entry * LANES)
-        else:
-            parts[level, offset + entry] = butterfly(load(pair_lanes, entry * LANES))
-    if not weighted:
-        parts[level, n_entries] = float(stop - start)
-    elif doubled:
-        parts[level, n_entries], low_parts[level, n_entries] = add_lanes_doubled(lanes, low_lanes, 0)
+    to = level * entries + offset
+    lonely = d == 1 and not (doubled or weighted or intercept or where[4]) and x_step == 1 and y_step == 1
+    if lonely and last_column - first_column == 2:
+        multiply_line(lanes, X, where[0] + start, y, where[1] + start, stop - start)
     else:
-        parts[level, n_entries] = butterfly(load(lanes, 0))
+        if weighted:
+            store(lanes, count * LANES, fill(0.0))
+            if doubled:
+                store(low_lanes, count * LANES, fill(0.0))
+        for first in range(start, stop, BLOCK):
+            if raised(cancel):
+                return False
+            rows = min(BLOCK, stop - first)
+            groups = (rows + LANES - 1) // LANES
+            if not filled:
+                fill_tile(tile, rows, sources, where, first, d, intercept)
+            if doubled:
+                scale_tile(tile, groups, n_columns + weighted, factor)
+            left = tile
+            if weighted:
+                weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
+                sum_weights(tile, groups, n_columns, lanes, low_lanes, count * LANES, doubled)
+                left = weighted_tile
+            fresh = first == start
+            if doubled:
+                multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh)
+            else:
+                multiply_block(left, tile, groups, first_column, last_column, lanes, fresh)
+    parts, low_parts = pieces[0], pieces[1]
+    n_entries = n_columns * (n_columns + 1) // 2
+    if doubled:  # what is written beyond the last column is either written anew or not read
+        add_lanes_doubled(lanes, low_lanes, count + 1, further(parts, to), further(low_parts, to))
+    else:
+        add_lanes(lanes, count + 1, further(parts, to))
+    if not weighted:
+        put(parts, level * entries + n_entries, float(stop - start))
+        if doubled:
+            put(low_parts, level * entries + n_entries, 0.0)
+    return True
+
+
+@part
+def _compress_item(sources, where, start, stop, d, intercept, wanted, scratch, pieces, entries, cancel):
+    """The moments of one item into part 0; False if cancelled."""
+    n_columns = d + 2 if intercept else d + 1
+    parts, low_parts, part_exponents, _ = pieces
+    doubled = is_double(sources[0][0])
+    level = 0  # parts on the stack
+    for chunk_start in range(start, stop, CHUNK):
+        chunk_stop = min(chunk_start + CHUNK, stop)
+        if doubled:
+            exponents = further(part_exponents, level * n_columns)
+            _exponents_of_chunk(scratch[0], sources, where, chunk_start, chunk_stop, d, intercept, exponents, scratch[5], n_columns)
+        first = wanted[0]
+        while first < wanted[1]:
+            last = first + 1
+            while last < wanted[1] and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
+                last += 1
+            filled = doubled and first == wanted[0] and chunk_stop - chunk_start <= BLOCK
+            if not _sum_columns(
+                sources, where, chunk_start, chunk_stop, d, intercept, (first, last), scratch, pieces, entries, level, filled, cancel
+            ):
+                return False
+            first = last
+        level += 1
+        equal = (chunk_start - start) // CHUNK + 1  # chunks so far; two parts of as many chunks each become one
+        while equal % 2 == 0:
+            _add_parts(level - 2, level - 1, level - 2, n_columns, entries, pieces, doubled)
+            level -= 1
+            equal //= 2
+    if level == 0:  # no sample stayed
+        for entry in range(n_columns * (n_columns + 1) // 2 + 1):
+            put(parts, entry, 0.0)
+            if doubled:
+                put(low_parts, entry, 0.0)
+        for j in range(n_columns):
+            put(part_exponents, j, np.int64(0))
+    while level > 1:  # the odd ones, which passed up
+        _add_parts(level - 2, level - 1, level - 2, n_columns, entries, pieces, doubled)
+        level -= 1
     return True
 
 
@@ -153,6 +209,7 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
 
     data, index: samples.py, 1 and 2; start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1) float64,
     planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 4).
+    All are C-contiguous.
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1
@@ -161,57 +218,35 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     n_entries = n_gram + n_columns
     doubled = is_double(data[0])
     weighted = len(data[4]) > 0
-    first_wanted = 0 if gram.shape[0] else n_parameters
-    last_wanted = n_columns if target.shape[0] else n_parameters
+    has_gram, has_target = gram.shape[0] > 0, target.shape[0] > 0
+    wanted = 0 if has_gram else n_parameters, n_columns if has_target else n_parameters
     longest = 1
     for item in range(len(start)):
         longest = max(longest, (stop[item] - start[item] + CHUNK - 1) // CHUNK)
     depth = 1  # of the stack of parts: part p holds the sum of a power of two of chunks
     while (1 << (depth - 1)) < longest:
         depth += 1
-    parts = np.zeros((depth, n_entries + 1))  # the last entry is the sum of the weights
-    low_parts = np.zeros((depth if doubled else 1, n_entries + 1))
-    part_exponents = np.zeros((depth, n_columns), np.int64)
-    n_lanes = (min(n_entries, max(MOST_PAIRS, n_columns)) + 1) * LANES
-    low_lanes = np.empty((n_lanes if doubled else LANES) + 8)
-    n_weighted = n_columns * BLOCK if weighted else 0
-    scratch = (
-        aligned(np.empty((n_columns + 1) * BLOCK + 8)), aligned(np.empty(n_weighted + 8)),
-        aligned(np.empty((n_weighted if doubled else 0) + 8)), aligned(np.empty(n_lanes + 8)), aligned(low_lanes),
-    )  # fmt: skip
-    factor = np.ones(n_columns + 1)
+    entries = (n_entries + 1 + 2 * SIDE - 1) // SIDE * SIDE  # of a part; eight at a time are written
+    n_sums = (min(n_entries, max(MOST_PAIRS, n_columns)) + 1 + SIDE - 1) // SIDE * SIDE
+    n_weighted = n_columns * STRIDE if weighted else 0
+    tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
+    low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
+    lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
+    factor, factors = np.ones(n_columns + 1), np.empty(2 * n_columns)
+    parts, low_parts = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
+    part_exponents = np.zeros(depth * n_columns, np.int64)
+    sources, flag = sources_of(data, index), address(cancel)
+    scratch = address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor)
+    pieces = address(parts), address(low_parts), address(part_exponents), address(factors)
+    to_gram, to_target, to_exponents, to_weighing = address(gram), address(target), address(exponents), address(weighing)
     for item in range(len(start)):
-        where = where_of(data, index, item)
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))
-        level = 0  # parts on the stack
-        for chunk_start in range(start[item], stop[item], CHUNK):
-            chunk_stop = min(chunk_start + CHUNK, stop[item])
-            if doubled:
-                _exponents_of_chunk(scratch[0], data, where, chunk_start, chunk_stop, d, intercept, part_exponents[level], factor)
-            first = first_wanted
-            while first < last_wanted:
-                last = first + 1
-                while last < last_wanted and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
-                    last += 1
-                filled = doubled and first == first_wanted and chunk_stop - chunk_start <= BLOCK
-                if not _sum_columns(
-                    data, where, chunk_start, chunk_stop, d, intercept, factor, (first, last), parts, low_parts, level, scratch, doubled,
-                    filled, cancel,
-                ):  # fmt: skip
-                    return
-                first = last
-            level += 1
-            equal = (chunk_start - start[item]) // CHUNK + 1  # chunks so far; two parts of as many chunks each become one
-            while equal % 2 == 0:
-                _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
-                level -= 1
-                equal //= 2
-        if level == 0:  # no sample stayed
-            parts[0], low_parts[0], part_exponents[0] = 0.0, 0.0, 0
-        while level > 1:  # the odd ones, which passed up
-            _add_parts(parts, low_parts, part_exponents, level - 2, level - 1, level - 2, n_columns, doubled)
-            level -= 1
-        _write_item(parts, low_parts, part_exponents, item, n_gram, gram, target, exponents, weighing, doubled)
+        where = where_of(sources, item)
+        if not _compress_item(sources, where, start[item], stop[item], d, intercept, wanted, scratch, pieces, entries, flag):
+            break
+        _write_item(pieces, item, n_gram, n_columns, to_gram, has_gram, to_target, has_target, to_exponents, to_weighing, doubled)
+    hold((data, index, gram, target, exponents, weighing, cancel))
+    hold((tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor, factors, parts, low_parts, part_exponents))
 
 
 @kernel
@@ -220,23 +255,29 @@ def join(gram, target, exponents, weighing, used):
     n_columns = exponents.shape[1]
     n_gram = n_columns * (n_columns - 1) // 2
     n_entries = n_gram + n_columns
+    entries = n_entries + 1
     doubled = (gram.shape[1] if gram.shape[0] else target.shape[1]) == 2
-    parts = np.zeros((used, n_entries + 1))
-    low_parts = np.zeros((used, n_entries + 1))
-    part_exponents = exponents.copy()
+    parts, low_parts = np.zeros(used * entries), np.zeros(used * entries)
+    part_exponents, factors = exponents.copy(), np.empty(2 * n_columns)
     for item in range(used):
+        begin = item * entries
         if gram.shape[0]:
-            copy(gram[item, 0], parts[item, :n_gram])
+            copy(gram[item, 0], parts[begin : begin + n_gram])
             if doubled:
-                copy(gram[item, 1], low_parts[item, :n_gram])
+                copy(gram[item, 1], low_parts[begin : begin + n_gram])
         if target.shape[0]:
-            copy(target[item, 0], parts[item, n_gram:n_entries])
+            copy(target[item, 0], parts[begin + n_gram : begin + n_entries])
             if doubled:
-                copy(target[item, 1], low_parts[item, n_gram:n_entries])
-        parts[item, n_entries], low_parts[item, n_entries] = weighing[item, W_HIGH], weighing[item, W_LOW]
+                copy(target[item, 1], low_parts[begin + n_gram : begin + n_entries])
+        parts[begin + n_entries], low_parts[begin + n_entries] = weighing[item, W_HIGH], weighing[item, W_LOW]
+    pieces = address(parts), address(low_parts), address(part_exponents), address(factors)
     step = 1
     while step < used:
         for left in range(0, used - step, 2 * step):
-            _add_parts(parts, low_parts, part_exponents, left, left + step, left, n_columns, doubled)
+            _add_parts(left, left + step, left, n_columns, entries, pieces, doubled)
         step *= 2
-    _write_item(parts, low_parts, part_exponents, 0, n_gram, gram, target, exponents, weighing, doubled)
+    _write_item(
+        pieces, 0, n_gram, n_columns, address(gram), gram.shape[0] > 0, address(target), target.shape[0] > 0, address(exponents),
+        address(weighing), doubled,
+    )  # fmt: skip
+    hold((parts, low_parts, part_exponents, factors, gram, target, exponents, weighing))

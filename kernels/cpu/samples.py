@@ -4,6 +4,8 @@
    steps (place of the first number, from item to item, from sample to sample[, from feature to feature]) in numbers, so that one
    compiled kernel serves every layout. No weights: an array of length 0.
 2. `index` is (x_index, y_index, weight_index, kept, kept_index) of the fits: see kernels/chunk.py.
+3. Inside, both are bare numbers (addresses.py): `sources`, tuples of an address and steps, as `sources_of` makes them. `where` is where the
+   samples of one item lie: the places of its first numbers in X, y and the weights, of its row of `kept`, and whether that row counts.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import math
 
 import numpy as np
 
+from .addresses import address, count_at
 from .compiling import inlined, kernel
 from .vectors import raised
 
@@ -25,22 +28,34 @@ def base_of(steps, item):
 
 
 @inlined
-def place_of(sample, row, masked):
-    """Where sample number `sample` of those that stay lies among all."""
-    if masked:
-        return np.int64(row[sample])
-    return np.int64(sample)
+def sources_of(data, index):
+    """((X, its length and steps), (y, steps), (weights, steps, whether there are any), (kept, its row length), the four indices)."""
+    X, x_steps, y, y_steps, weights, w_steps = data
+    x_index, y_index, weight_index, kept, kept_index = index
+    return (
+        (address(X), len(X), x_steps[0], x_steps[1], x_steps[2], x_steps[3]),
+        (address(y), y_steps[0], y_steps[1], y_steps[2]),
+        (address(weights), w_steps[0], w_steps[1], w_steps[2], len(weights) > 0),
+        (address(kept), kept.shape[1]),
+        (address(x_index), address(y_index), address(weight_index), address(kept_index)),
+    )
 
 
 @inlined
-def where_of(data, index, item):
-    """Of an item: the places of its first numbers in X, y and the weights, its row of kept samples, and whether that counts."""
-    x_index, y_index, weight_index, kept, kept_index = index
-    weighted = len(data[4]) > 0
-    masked = kept_index[item] >= 0
-    w_base = base_of(data[5], weight_index[item]) if weighted else np.int64(0)
-    row = kept[kept_index[item] if masked else 0]
-    return base_of(data[1], x_index[item]), base_of(data[3], y_index[item]), w_base, row, masked
+def is_weighted(sources):
+    """Whether there are weights."""
+    return sources[2][4]
+
+
+@inlined
+def where_of(sources, item):
+    """Where the samples of an item lie: see 3."""
+    (_, _, x_start, x_item, _, _), (_, y_start, y_item, _), (_, w_start, w_item, _, weighted), (_, n), numbers = sources
+    x_index, y_index, weight_index, kept_index = numbers
+    row = count_at(kept_index, item)
+    w_base = w_start + count_at(weight_index, item) * w_item if weighted else np.int64(0)
+    x_base, y_base = x_start + count_at(x_index, item) * x_item, y_start + count_at(y_index, item) * y_item
+    return x_base, y_base, w_base, max(row, 0) * n, row >= 0
 
 
 @kernel

@@ -1,11 +1,13 @@
-"""Eight samples of eight features at a time, from rows to columns: three rounds of shuffles in registers."""
+"""Eight rows of eight numbers at a time, from rows to columns: three rounds of shuffles in registers."""
 
 from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
+
+from .addresses import of_floats, pointer_to
+from .vectors import LaneVector
 
 SIDE = 8
 _ROUNDS = (  # of two vectors, which numbers go where: pairs, then pairs of pairs, then halves
@@ -37,7 +39,7 @@ def transpose(typing_context, source, start, row_step, count, target, to, column
 
     Flat, contiguous arrays; 1 ≤ count ≤ 8. Eight numbers of every row are read, whatever the count: they must be there.
     """
-    if not isinstance(source, types.Array) or not isinstance(target, types.Array):
+    if not of_floats(source) or not of_floats(target):
         return None
 
     def generate(context, builder, signature, args):
@@ -48,8 +50,7 @@ def transpose(typing_context, source, start, row_step, count, target, to, column
         )  # fmt: skip
 
         def at(which, index, kind):
-            data = cgutils.create_struct_proxy(signature.args[which])(context, builder, value=args[which]).data
-            return builder.bitcast(builder.gep(data, [index]), ir.PointerType(ir.VectorType(kind, SIDE)))
+            return pointer_to(context, builder, signature.args[which], args[which], index, ir.VectorType(kind, SIDE))
 
         rows = []
         for _ in range(SIDE):
@@ -68,3 +69,16 @@ def transpose(typing_context, source, start, row_step, count, target, to, column
         return context.get_dummy_value()
 
     return types.void(source, start, row_step, count, target, to, column_step), generate
+
+
+@intrinsic
+def columns_of(typing_context, rows):
+    """The eight columns, a tuple, of a tuple of eight rows: vectors of eight lanes."""
+    if not isinstance(rows, types.UniTuple) or rows.count != SIDE or not isinstance(rows.dtype, LaneVector):
+        return None
+
+    def generate(context, builder, signature, args):
+        found = _columns(builder, [builder.extract_value(args[0], i) for i in range(SIDE)])
+        return context.make_tuple(builder, signature.return_type, found)
+
+    return rows(rows), generate

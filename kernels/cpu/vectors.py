@@ -10,11 +10,19 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, registry
 from numba.extending import intrinsic, models, register_model
+
+from .addresses import of_floats, of_numbers, pointer_to
 
 LANES = 32
 _INDEX = ir.IntType(32)
+
+
+def _numbers_of_a_register() -> int:
+    """How many float64 one register holds of the machine that Numba compiles for: 8, 4 or 2."""
+    features = registry.cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    return 8 if "+avx512f" in features else 4 if "+avx" in features else 2
 
 
 class LaneVector(types.Type):
@@ -33,11 +41,13 @@ class _LaneVectorModel(models.PrimitiveModel):
         super().__init__(manager, numba_type, numba_type.llvm)
 
 
+REGISTER = _numbers_of_a_register()  # float64 numbers
 PART = 16  # lanes of a part: as many sums as are kept in registers fit side by side
 _LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
 
 
-def _fma_of(builder, llvm_type):
+def fma_of(builder, llvm_type):
+    """The LLVM function of a fused multiply-add of this type."""
     suffix = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}
     name = f"v{llvm_type.count}{suffix[llvm_type.element]}" if isinstance(llvm_type, ir.VectorType) else suffix[llvm_type]
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(llvm_type, [llvm_type] * 3), f"llvm.fma.{name}")
@@ -50,26 +60,21 @@ def fma(typing_context, a, b, c):
         return None
 
     def generate(context, builder, signature, args):
-        return builder.call(_fma_of(builder, args[0].type), args)
+        return builder.call(fma_of(builder, args[0].type), args)
 
     return a(a, b, c), generate
-
-
-def _pointer(context, builder, array_type, array, index, llvm_type):
-    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
-    return builder.bitcast(builder.gep(data, [index]), ir.PointerType(llvm_type))
 
 
 @intrinsic
 def load(typing_context, array, index):
     """Elements index … index+31 of a flat, contiguous array."""
-    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+    if not of_floats(array):
         return None
     result = _LANES_OF[array.dtype]
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, result.llvm))
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, result.llvm))
         value.align = array.dtype.bitwidth // 8
         return value
 
@@ -79,13 +84,13 @@ def load(typing_context, array, index):
 @intrinsic
 def load_part(typing_context, array, index):
     """PART elements, from index on, of a flat, contiguous array, as float64 (exact)."""
-    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+    if not of_floats(array):
         return None
     source, result = LaneVector(array.dtype, PART), LaneVector(types.float64, PART)
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, source.llvm))
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, source.llvm))
         value.align = array.dtype.bitwidth // 8
         return value if array.dtype == types.float64 else builder.fpext(value, result.llvm)
 
@@ -93,15 +98,42 @@ def load_part(typing_context, array, index):
 
 
 @intrinsic
+def load_first(typing_context, array, index, count):
+    """The same, and 0 in the lanes from `count` on: what lies there is not read."""
+    if not of_floats(array):
+        return None
+    source, result = LaneVector(array.dtype, PART), LaneVector(types.float64, PART)
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        number = context.cast(builder, args[2], signature.args[2], types.int32)
+        wide = ir.VectorType(_INDEX, PART)
+        nothing = ir.Constant(wide, ir.Undefined)
+        counts = builder.shuffle_vector(
+            builder.insert_element(nothing, number, ir.Constant(_INDEX, 0)), nothing, ir.Constant(wide, [0] * PART)
+        )
+        there = builder.icmp_signed("<", ir.Constant(wide, list(range(PART))), counts)
+        pointer = pointer_to(context, builder, signature.args[0], args[0], where, source.llvm)
+        kind = ir.FunctionType(source.llvm, [pointer.type, _INDEX, there.type, source.llvm])
+        name = f"llvm.masked.load.v{PART}f{array.dtype.bitwidth}.p0"
+        load_masked = cgutils.get_or_insert_function(builder.module, kind, name)
+        zero = ir.Constant(source.llvm, [0.0] * PART)
+        value = builder.call(load_masked, [pointer, ir.Constant(_INDEX, array.dtype.bitwidth // 8), there, zero])
+        return value if array.dtype == types.float64 else builder.fpext(value, result.llvm)
+
+    return result(array, index, count), generate
+
+
+@intrinsic
 def get(typing_context, array, index):
     """One number of a flat, contiguous array, as float64; the index is not negative (a plain index asks at every access)."""
-    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+    if not of_floats(array):
         return None
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
         element = _LANES_OF[array.dtype].llvm.element
-        value = builder.load(_pointer(context, builder, signature.args[0], args[0], where, element))
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, element))
         return value if array.dtype == types.float64 else builder.fpext(value, ir.DoubleType())
 
     return types.float64(array, index), generate
@@ -110,12 +142,12 @@ def get(typing_context, array, index):
 @intrinsic
 def put(typing_context, array, index, value):
     """Write one number into a flat, contiguous array; the index is not negative."""
-    if not isinstance(array, types.Array) or array.dtype != value:
+    if not of_numbers(array) or array.dtype != value:
         return None
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], where, args[2].type))
+        builder.store(args[2], pointer_to(context, builder, signature.args[0], args[0], where, args[2].type))
         return context.get_dummy_value()
 
     return types.void(array, index, value), generate
@@ -124,7 +156,7 @@ def put(typing_context, array, index, value):
 @intrinsic
 def to_next_line(typing_context, array):
     """How many numbers of a flat array lie before the next cache line (64 bytes) begins."""
-    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF:
+    if not of_floats(array):
         return None
 
     def generate(context, builder, signature, args):
@@ -139,13 +171,13 @@ def to_next_line(typing_context, array):
 @intrinsic
 def move(typing_context, source, place, target, to):
     """Copy one number between flat, contiguous arrays of one type; the indices are not negative."""
-    if not isinstance(source, types.Array) or source.dtype != target.dtype:
+    if not of_floats(source) or source.dtype != target.dtype:
         return None
 
     def generate(context, builder, signature, args):
         element = _LANES_OF[source.dtype].llvm.element
         at = [context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 3)]
-        pointers = [_pointer(context, builder, signature.args[i], args[i], at[i // 2], element) for i in (0, 2)]
+        pointers = [pointer_to(context, builder, signature.args[i], args[i], at[i // 2], element) for i in (0, 2)]
         builder.store(builder.load(pointers[0]), pointers[1])
         return context.get_dummy_value()
 
@@ -180,12 +212,12 @@ second_half = _half(lambda count: count, "The second half of the lanes; of two l
 @intrinsic
 def store(typing_context, array, index, value):
     """Write lanes to the elements of a flat, contiguous array, from index on."""
-    if not isinstance(array, types.Array) or not isinstance(value, LaneVector) or array.dtype != value.element:
+    if not of_floats(array) or not isinstance(value, LaneVector) or array.dtype != value.element:
         return None
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        instruction = builder.store(args[2], _pointer(context, builder, signature.args[0], args[0], where, value.llvm))
+        instruction = builder.store(args[2], pointer_to(context, builder, signature.args[0], args[0], where, value.llvm))
         instruction.align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
@@ -259,14 +291,14 @@ def absolute(typing_context, a):
 @intrinsic
 def store_rounded(typing_context, array, index, value):
     """`store` float64 lanes in an array of either type, each rounded to nearest."""
-    if not isinstance(array, types.Array) or array.dtype not in _LANES_OF or value != _LANES_OF[types.float64]:
+    if not of_floats(array) or value != _LANES_OF[types.float64]:
         return None
     target = _LANES_OF[array.dtype]
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
         rounded = args[2] if array.dtype == types.float64 else builder.fptrunc(args[2], target.llvm)
-        instruction = builder.store(rounded, _pointer(context, builder, signature.args[0], args[0], where, target.llvm))
+        instruction = builder.store(rounded, pointer_to(context, builder, signature.args[0], args[0], where, target.llvm))
         instruction.align = array.dtype.bitwidth // 8
         return context.get_dummy_value()
 
@@ -276,7 +308,7 @@ def store_rounded(typing_context, array, index, value):
 @intrinsic
 def is_double(typing_context, array):
     """Whether an array is of float64: known when the kernel is compiled, so that the other branch is left out."""
-    if not isinstance(array, types.Array):
+    if not of_numbers(array):
         return None
 
     def generate(context, builder, signature, args):
@@ -319,11 +351,11 @@ def keep_apart(typing_context):
 @intrinsic
 def raised(typing_context, flag):
     """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
-    if not isinstance(flag, types.Array) or flag.dtype != types.int32:
+    if not of_numbers(flag) or flag.dtype != types.int32:
         return None
 
     def generate(context, builder, signature, args):
-        pointer = _pointer(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), 0), ir.IntType(32))
+        pointer = pointer_to(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), 0), ir.IntType(32))
         value = builder.load_atomic(pointer, "monotonic", 4)
         return builder.icmp_signed("!=", value, ir.Constant(_INDEX, 0))
 
