@@ -7,21 +7,28 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, MOMENTS
+from .addresses import address
 from .compiling import aligned, inlined, part
 from .doubled import pow2, scale
-from .vectors import LANES, fma
+from .masks import at_most, below, choose
+from .vectors import LANES, divide, fill, fma, get, load, move, multiply, negate, put, root, store, subtract
 
 EPOCHS = 16  # rows that are collected before they are written
 MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache
 FEWEST = (1, 1, 2, 4)  # fits of so many parameters, or of more, for which a batch is as fast as one after the other
-# rows of `constants`, LANES numbers each
-TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, L_LIMIT, RATE, MOMENTUM, KEEP, DECAY, UP_LOSS, PREVIOUS = range(12)
-N_CONSTANTS = 12
+# rows of `constants`, LANES numbers each; SAFE: see `_safe_size`; LARGEST: the largest |w| since a block of epochs began
+TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECAY, UP_LOSS, PREVIOUS, SAFE, LARGEST = range(13)
+N_CONSTANTS = 13
+LARGEST_EXPONENT = 100  # of a column of float64 data, in size; see `_safe_size`
+LARGEST_SCALED = 2.0**400
 
 
 @inlined
 def make_room(size, doubled, number):
-    """Scratch of a batch: (gram, low gram, target, low target, w, slot, next w, next slot, gradient, ups, constants, rows)."""
+    """Scratch of a batch: (gram, low gram, target, low target, w, slot, next w, next slot, gradient, ups, constants, rates, before, rows).
+
+    `rows` holds w of EPOCHS epochs, then their losses; `before` the w and slot with which a block of epochs began.
+    """
     entries = size * (size + 1) // 2 * LANES
     wide = size * LANES
     more = 1 if doubled else 0
@@ -29,80 +36,144 @@ def make_room(size, doubled, number):
         aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * more + 8)), aligned(np.zeros(wide + LANES + 8)),
         aligned(np.zeros((wide + LANES) * more + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
         aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide * more + 8)),
-        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * (wide + LANES) + 16, number)),
+        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)), aligned(np.zeros(2 * wide + 8)),
+        aligned(np.zeros(EPOCHS * (wide + LANES) + 16, number)),
+    )  # fmt: skip
+
+
+@inlined
+def addresses_of(room):
+    """The same as addresses."""
+    grams, low_grams, targets, low_targets, w, slot, next_w, next_slot, gradient, ups, constants, rates, before, rows = room
+    return (
+        address(grams), address(low_grams), address(targets), address(low_targets), address(w), address(slot), address(next_w),
+        address(next_slot), address(gradient), address(ups), address(constants), address(rates), address(before), address(rows),
     )  # fmt: skip
 
 
 @part
-def most_below(total, limit):
-    """The largest L with L / total ≤ limit, rounded to nearest; total > 0, limit ≥ 0."""
-    if not limit >= 0.0:
-        return -1.0
-    most = total * limit
-    if most == math.inf:
-        return most
-    while most / total <= limit:
-        most = np.nextafter(most, math.inf)
-    while not most / total <= limit:
-        most = np.nextafter(most, -1.0)
-    return most
-
-
-@part
-def load_batch(fits, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, reduction_sum, limit, w, slots, room):
+def load_batch(fits, count, gram, gram_index, target, target_index, exponents, weighing, hyper, reduction_sum, limit, w, slots, room):
     """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD."""
-    grams, low_grams, targets, low_targets, state, slot, _, _, _, ups, constants, _ = room
+    grams, _, targets, _, state, slot, _, _, _, _, constants, _, _, _ = room
     size = w.shape[1]
     doubled = gram.shape[1] == 2
+    planes = 2 if doubled else 1
     entries = size * (size + 1) // 2
-    wide = size * LANES
+    all_grams, all_targets, all_weighing, all_w, all_slots = address(gram), address(target), address(weighing), address(w), address(slots)
     plain = True
     for lane in range(LANES):
         f = fits[lane] if lane < count else fits[0]
         g, record = gram_index[f], target_index[f]
+        from_gram, from_target = g * planes * entries, record * planes * (size + 1)
         for entry in range(entries):
-            grams[entry * LANES + lane] = gram[g, 0, entry]
+            move(all_grams, from_gram + entry, grams, entry * LANES + lane)
         for entry in range(size + 1):
-            targets[entry * LANES + lane] = target[record, 0, entry]
-        total = weighing[g, 0]
-        power = np.int64(weighing[g, 2])
-        exponent_y = 0
-        if doubled:
-            for entry in range(entries):
-                low_grams[entry * LANES + lane] = gram[g, 1, entry]
-            for entry in range(size + 1):
-                low_targets[entry * LANES + lane] = target[record, 1, entry]
-            exponent_y = exponents[record, size] if target[record, 0, size] != 0.0 else 0
-        largest = 0.0
+            move(all_targets, from_target + entry, targets, entry * LANES + lane)
         for j in range(size):
-            exponent = exponents[record, j] if doubled else 0
-            diagonal = gram[g, 0, j * (j + 1) // 2 + j]
-            largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
-            state[j * LANES + lane] = w[f, j]
-            slot[j * LANES + lane] = slots[f, 0, j]
-            if doubled:
-                of_w = exponent - exponent_y
-                of_gradient = exponent + exponent_y + (power if reduction_sum else 0)
-                ups[j * LANES + lane] = pow2(of_w >> 1)
-                ups[wide + j * LANES + lane] = pow2(of_w - (of_w >> 1))
-                ups[2 * wide + j * LANES + lane] = pow2(of_gradient >> 1)
-                ups[3 * wide + j * LANES + lane] = pow2(of_gradient - (of_gradient >> 1))
-        w_limit, loss_limit = limits_of(largest, size, weighing[g], limit)
-        factor, low_factor = factors_of(weighing[g], reduction_sum)
-        constants[TOTAL * LANES + lane] = total
-        constants[RECIPROCAL * LANES + lane] = 1.0 / total
-        constants[FACTOR * LANES + lane] = factor
-        constants[LOW_FACTOR * LANES + lane] = low_factor
-        constants[W_LIMIT * LANES + lane] = w_limit
-        constants[UP_LOSS * LANES + lane] = pow2(exponent_y)  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
-        constants[L_LIMIT * LANES + lane] = loss_limit if doubled else most_below(total, loss_limit)
-        constants[RATE * LANES + lane] = -lr[0, f]
-        constants[MOMENTUM * LANES + lane] = hyper[f, 0]
-        constants[KEEP * LANES + lane] = 1.0 - hyper[f, 1]
-        constants[DECAY * LANES + lane] = hyper[f, 2]
-        constants[PREVIOUS * LANES + lane] = math.nan
+            move(all_w, f * size + j, state, j * LANES + lane)
+            move(all_slots, f * size + j, slot, j * LANES + lane)
+        total = get(all_weighing, g * 4)
+        put(constants, TOTAL * LANES + lane, total)
+        put(constants, SAFE * LANES + lane, get(all_weighing, g * 4 + 3))  # ω_min, for `_set_limits`
+        if doubled:
+            _load_low_parts(lane, gram, g, target, record, exponents, weighing, reduction_sum, room)
+        put(constants, MOMENTUM * LANES + lane, hyper[f, 0])
+        put(constants, KEEP * LANES + lane, 1.0 - hyper[f, 1])
+        put(constants, DECAY * LANES + lane, hyper[f, 2])
+        put(constants, PREVIOUS * LANES + lane, math.nan)
         plain = plain and hyper[f, 0] == 0.0 and hyper[f, 2] == 0.0 and hyper[f, 4] == 0.0
+    totals = load(constants, TOTAL * LANES)
+    if not doubled:
+        largest = fill(0.0)
+        for j in range(size):
+            length = root(load(grams, (j * (j + 1) // 2 + j) * LANES))
+            largest = choose(below(largest, length), length, largest)
+        store(constants, LARGEST * LANES, largest)
+        store(constants, LOSS_LIMIT * LANES, totals)
+        store(constants, UP_LOSS * LANES, fill(1.0))
+    two = fill(2.0)
+    if reduction_sum:
+        store(constants, FACTOR * LANES, two)
+        store(constants, LOW_FACTOR * LANES, fill(0.0))
+    else:
+        factor = divide(two, totals)
+        store(constants, FACTOR * LANES, factor)
+        if doubled:
+            low_totals, minus = load(constants, LOW_FACTOR * LANES), negate(factor)
+            store(constants, LOW_FACTOR * LANES, divide(fma(minus, low_totals, fma(minus, totals, two)), totals))
+    store(constants, RECIPROCAL * LANES, divide(fill(1.0), totals))
+    _set_limits(size, doubled, limit, room)
     return plain
+
+
+@part
+def _load_low_parts(lane, gram, g, target, record, exponents, weighing, reduction_sum, room):
+    """What only float64 data have, of one lane; and what `_set_limits` wants to know of them."""
+    _, low_grams, targets, low_targets, _, _, _, _, _, ups, constants, _, _, _ = room
+    size = gram.shape[2] * 2 // target.shape[2]  # D(D+1)/2 and D+1
+    wide = size * LANES
+    all_grams, all_targets = address(gram), address(target)
+    for entry in range(gram.shape[2]):
+        move(all_grams, (2 * g + 1) * gram.shape[2] + entry, low_grams, entry * LANES + lane)
+    for entry in range(size + 1):
+        move(all_targets, (2 * record + 1) * (size + 1) + entry, low_targets, entry * LANES + lane)
+    power = np.int64(weighing[g, 2])
+    exponent_y = exponents[record, size] if get(targets, wide + lane) != 0.0 else 0
+    largest, far = 0.0, abs(exponent_y)
+    for j in range(size):
+        exponent = exponents[record, j]
+        diagonal = gram[g, 0, j * (j + 1) // 2 + j]
+        if diagonal != 0.0:
+            far = max(far, abs(exponent))
+        largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
+        of_w = exponent - exponent_y
+        of_gradient = exponent + exponent_y + (power if reduction_sum else 0)
+        at = j * LANES + lane
+        put(ups, at, pow2(of_w >> 1))
+        put(ups, wide + at, pow2(of_w - (of_w >> 1)))
+        put(ups, 2 * wide + at, pow2(of_gradient >> 1))
+        put(ups, 3 * wide + at, pow2(of_gradient - (of_gradient >> 1)))
+    put(constants, LOW_FACTOR * LANES + lane, weighing[g, 1])
+    put(constants, LARGEST * LANES + lane, largest)
+    put(constants, LOSS_LIMIT * LANES + lane, scale(weighing[g, 0], power))
+    put(constants, W_LIMIT * LANES + lane, LARGEST_SCALED if far <= LARGEST_EXPONENT else -1.0)
+    put(constants, UP_LOSS * LANES + lane, pow2(exponent_y))  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
+
+
+@inlined
+def _set_limits(size, doubled, limit, room):
+    """`limits_of` of every lane, and the row SAFE: while no |w| is larger, the next epoch passes no limit.
+
+    In: LARGEST = max_j √G_jj = M, LOSS_LIMIT = Σω, SAFE = ω_min; for float64 data also W_LIMIT = LARGEST_SCALED, or -1 for no safe size.
+    With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s; a tenth is left for all rounding errors. If lr·gradient or the new w passed Ω, the new w
+    would be far above Ω/4. Of float64 data the scaled numbers must not overflow either: products of w and the data stay below
+    LARGEST_SCALED, and no column is scaled by more than 2^±LARGEST_EXPONENT.
+    """
+    targets, constants = room[2], room[10]
+    one, zero, top = fill(1.0), fill(0.0), fill(limit)
+    largest, whole, least = load(constants, LARGEST * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, SAFE * LANES)
+    least = choose(below(least, one), least, one)
+    bound = multiply(top, least)
+    ratio = divide(bound, multiply(fill(2.0), largest))
+    ratio = multiply(ratio, ratio)
+    loss_limit = divide(choose(below(ratio, bound), ratio, bound), whole)
+    reach = multiply(fill(float(size)), largest)
+    share = divide(reach, root(least))
+    w_limit = divide(top, choose(below(one, share), share, one))
+    fine = at_most(whole, top)
+    none = fill(-1.0)
+    w_limit, loss_limit = choose(fine, w_limit, none), choose(fine, loss_limit, none)
+    safe = choose(below(w_limit, fill(limit / 4.0)), w_limit, fill(limit / 4.0))
+    length = multiply(root(load(targets, size * LANES)), load(constants, UP_LOSS * LANES))
+    by_loss = multiply(fill(0.9), multiply(root(choose(fine, loss_limit, zero)), root(whole)))
+    by_loss = divide(subtract(by_loss, length), reach)
+    safe = choose(at_most(safe, by_loss), safe, by_loss)  # a NaN stays: then nothing is safe
+    if doubled:
+        by_scale = divide(load(constants, W_LIMIT * LANES), choose(below(one, reach), reach, one))
+        safe = choose(at_most(safe, by_scale), safe, by_scale)
+    store(constants, W_LIMIT * LANES, w_limit)
+    store(constants, LOSS_LIMIT * LANES, loss_limit)
+    store(constants, SAFE * LANES, safe)
 
 
 @part

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined
-from .vectors import add, first_half, second_half, subtract
+from .vectors import add, normal_power, subtract
 
 LOWEST_EXPONENT = -1022
 HIGHEST_EXPONENT = 1023
@@ -46,15 +46,6 @@ def two_sum_lanes(a, b):
 
 
 @inlined
-def dd_butterfly(high, low):
-    """The sum of PART lanes of double-doubles: for o = 8, 4, 2, 1 lane l takes lane l + o; 16 is done."""
-    h8, l8 = dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))
-    h4, l4 = dd_add_lanes(first_half(h8), first_half(l8), second_half(h8), second_half(l8))
-    h2, l2 = dd_add_lanes(first_half(h4), first_half(l4), second_half(h4), second_half(l4))
-    return dd_add(first_half(h2), first_half(l2), second_half(h2), second_half(l2))
-
-
-@inlined
 def dd_add_lanes(a, a_low, b, b_low):
     """`dd_add` of 32 lanes."""
     s, e = two_sum_lanes(a, b)
@@ -70,9 +61,9 @@ def dd_add_lanes(a, a_low, b, b_low):
 @inlined
 def pow2(exponent):
     """2 to a whole number; 0 below the smallest float64."""
-    if exponent < -1074:
-        return 0.0
-    return math.ldexp(1.0, exponent)
+    if exponent < LOWEST_EXPONENT or exponent > HIGHEST_EXPONENT:
+        return 0.0 if exponent < -1074 else math.ldexp(1.0, exponent)
+    return normal_power(exponent)
 
 
 @inlined

@@ -149,15 +149,13 @@ def _sum_columns(sources, where, start, stop, d, intercept, columns, scratch, pi
             else:
                 multiply_block(left, tile, groups, first_column, last_column, lanes, fresh)
     parts, low_parts = pieces[0], pieces[1]
-    n_entries = n_columns * (n_columns + 1) // 2
+    last = level * entries + n_columns * (n_columns + 1) // 2  # where the sum of the weights belongs
     if doubled:  # what is written beyond the last column is either written anew or not read
         add_lanes_doubled(lanes, low_lanes, count + 1, further(parts, to), further(low_parts, to))
+        put(low_parts, last, get(low_parts, to + count) if weighted else 0.0)
     else:
         add_lanes(lanes, count + 1, further(parts, to))
-    if not weighted:
-        put(parts, level * entries + n_entries, float(stop - start))
-        if doubled:
-            put(low_parts, level * entries + n_entries, 0.0)
+    put(parts, last, get(parts, to + count) if weighted else float(stop - start))
     return True
 
 

@@ -15,25 +15,30 @@ from __future__ import annotations
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, STREAM
+from .addresses import address, further, hold
 from .batch import (
     DECAY,
     EPOCHS,
     FACTOR,
     KEEP,
-    L_LIMIT,
+    LARGEST,
+    LOSS_LIMIT,
     LOW_FACTOR,
     MOMENTUM,
     PREVIOUS,
-    RATE,
     RECIPROCAL,
+    SAFE,
     TOTAL,
     UP_LOSS,
     W_LIMIT,
+    addresses_of,
     load_batch,
 )
 from .compiling import inlined, part
 from .doubled import dd_add_lanes, two_sum_lanes
 from .masks import as_bits, at_most, below, both, choose, from_bits
+from .plain_epochs import MOST_UNROLLED, plain_epochs
+from .transposing import SIDE, transpose
 from .vectors import (
     LANES,
     absolute,
@@ -41,12 +46,14 @@ from .vectors import (
     divide,
     fill,
     fma,
+    get,
     is_double,
     keep_apart,
     load,
     move,
     multiply,
     negate,
+    put,
     raised,
     store,
     store_rounded,
@@ -69,7 +76,7 @@ def _divided(value, total, reciprocal):
 @inlined
 def _evaluate(size, room):
     """L of every lane, and the gradient: float32 data."""
-    grams, _, targets, _, state, _, _, _, gradient, _, constants, _ = room
+    grams, _, targets, _, state, _, _, _, gradient, _, constants, _, _, _ = room
     factor = load(constants, FACTOR * LANES)
     loss = load(targets, size * LANES)
     j = 0
@@ -104,7 +111,7 @@ def _evaluate(size, room):
 @inlined
 def _evaluate_doubled(size, room):
     """The same of float64 data: L in the units of the scaled moments."""
-    grams, low_grams, targets, low_targets, state, _, _, _, gradient, ups, constants, _ = room
+    grams, low_grams, targets, low_targets, state, _, _, _, gradient, ups, constants, _, _, _ = room
     wide = size * LANES
     factor, low_factor = load(constants, FACTOR * LANES), load(constants, LOW_FACTOR * LANES)
     for k in range(size):
@@ -142,13 +149,13 @@ def _evaluate_doubled(size, room):
 
 
 @inlined
-def _update(size, plain, first, velocities, nesterovs, maximized, limit, room):
+def _update(size, plain, rate_row, first, velocities, nesterovs, maximized, limit, room):
     """One step of SGD in every lane, into the next state; the lanes in which all stayed within the limit.
 
     Masks as bits: which lanes make their first step, have momentum, look ahead, ascend.
     """
-    _, _, _, _, state, slot, next_state, next_slot, gradient, _, constants, _ = room
-    rate, most = load(constants, RATE * LANES), fill(limit)
+    _, _, _, _, state, slot, next_state, next_slot, gradient, _, constants, rates, _, _ = room
+    rate, most = load(rates, rate_row * LANES), fill(limit)
     within = from_bits(ALL)
     for j in range(size):
         direction, w = load(gradient, j * LANES), load(state, j * LANES)
@@ -171,19 +178,29 @@ def _update(size, plain, first, velocities, nesterovs, maximized, limit, room):
 
 
 @part
-def _write_rows(fits, count, size, rows, first_row, stored, history_w, history_loss):
-    """Rows first_row … first_row+stored-1 of every fit, from their vectors; see 4."""
+def _write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, history_loss):
+    """Rows first_row … first_row+stored-1 of every fit, from their vectors; see 4. History: flat arrays, or their addresses."""
     keep_apart()
-    step = (size + 1) * LANES
-    n_rows = history_loss.shape[1]
-    all_w, all_losses = history_w.reshape(-1), history_loss.reshape(-1)
-    for lane in range(count):
+    losses = further(rows, EPOCHS * size * LANES)
+    lane = 0
+    while lane < count:
+        together = lane + SIDE <= count and fits[lane + SIDE - 1] - fits[lane] == SIDE - 1
         to = fits[lane] * n_rows + first_row
-        for e in range(stored):
-            for j in range(size):
-                move(rows, e * step + j * LANES + lane, all_w, (to + e) * size + j)
-        for e in range(stored):
-            move(rows, e * step + size * LANES + lane, all_losses, to + e)
+        done, done_losses, wide = 0, 0, 1
+        if together:
+            wide = SIDE
+            while done + SIDE <= stored * size:
+                transpose(rows, done * LANES + lane, LANES, SIDE, history_w, to * size + done, n_rows * size)
+                done += SIDE
+            while done_losses + SIDE <= stored:
+                transpose(losses, done_losses * LANES + lane, LANES, SIDE, history_loss, to + done_losses, n_rows)
+                done_losses += SIDE
+        for k in range(wide):
+            for i in range(done, stored * size):
+                move(rows, i * LANES + lane + k, history_w, (to + k * n_rows) * size + i)
+            for i in range(done_losses, stored):
+                move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + i)
+        lane += wide
 
 
 @part
@@ -195,26 +212,89 @@ def _leave(fits, left, epoch, row_is_done, size, room, reported, w, slots, algor
         if left >> lane & 1:
             f = fits[lane]
             for j in range(size):
-                w[f, j] = state[j * LANES + lane]
-                slots[f, 0, j] = slot[j * LANES + lane]
+                w[f, j] = get(state, j * LANES + lane)
+                slots[f, 0, j] = get(slot, j * LANES + lane)
             algorithm[f] = STREAM
             resume[f, 0], resume[f, 1] = epoch, row_is_done
-            resume_loss[f, 0], resume_loss[f, 1] = reported[lane], constants[PREVIOUS * LANES + lane]
+            resume_loss[f, 0], resume_loss[f, 1] = reported[lane], get(constants, PREVIOUS * LANES + lane)
+
+
+@inlined
+def _report(losses, at, reported):
+    for lane in range(LANES):
+        reported[lane] = get(losses, at + lane)
+
+
+@inlined
+def _set_rates(fits, count, lr, epoch, number, rates):
+    """-lr of `number` epochs; 0 or 1: how many rows further the next epoch's are."""
+    varies = lr.shape[0] > 1
+    for e in range(number if varies else 1):
+        for lane in range(LANES):
+            put(rates, e * LANES + lane, -lr[epoch + e if varies else 0, fits[lane if lane < count else 0]])
+    return 1 if varies else 0
+
+
+@inlined
+def _all_safe(size, there, room):
+    """Whether no lane of those that are there passed its safe size in the last block of epochs, nor became NaN."""
+    state, constants = room[4], room[10]
+    safe = load(constants, SAFE * LANES)
+    fine = at_most(load(constants, LARGEST * LANES), safe)
+    for j in range(size):
+        fine = both(fine, at_most(absolute(load(state, j * LANES)), safe))
+    return (there & ~as_bits(fine)) == 0
+
+
+@inlined
+def _begin_block(size, room):
+    """Remember w, and note its largest size."""
+    state, constants, before = room[4], room[10], room[12]
+    largest = fill(0.0)
+    for j in range(size):
+        w = load(state, j * LANES)
+        store(before, j * LANES, w)
+        length = absolute(w)
+        largest = choose(at_most(length, largest), largest, length)  # a NaN is the largest
+    store(constants, LARGEST * LANES, largest)
+
+
+@inlined
+def _end_epoch(size, plain, going, room):
+    """The next state becomes the state, in the lanes that go on."""
+    _, _, _, _, state, slot, next_state, next_slot, _, _, _, _, _, _ = room
+    for j in range(size):
+        store(state, j * LANES, choose(going, load(next_state, j * LANES), load(state, j * LANES)))
+        if not plain:
+            store(slot, j * LANES, choose(going, load(next_slot, j * LANES), load(slot, j * LANES)))
+
+
+@inlined
+def _loss_of(value, doubled, constants):
+    """The loss of L: float64, not yet rounded to the data's type."""
+    total = load(constants, TOTAL * LANES)
+    if not doubled:
+        return _divided(value, total, load(constants, RECIPROCAL * LANES))
+    up = load(constants, UP_LOSS * LANES)
+    return multiply(multiply(divide(value, total), up), up)
 
 
 @part
 def run_batch(
     fits, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, epochs, tol, every, reduction_sum, limit,
-    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss, room, cancel, progress,
+    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss, arrays, cancel, progress,
 ):  # fmt: skip
     """All epochs of the fits[:count]; arrays as in descent.py. False if cancelled. resume[f, 0] ≥ 0: fit f is to go on from there."""
     size = w.shape[1]
+    room = addresses_of(arrays)
     doubled = is_double(loss_out)
     plain = load_batch(
-        fits, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, reduction_sum, limit, w, slots, room
+        fits, count, gram, gram_index, target, target_index, exponents, weighing, hyper, reduction_sum, limit, w, slots, room
     )
-    state, slot, next_state, next_slot, constants, rows = room[4], room[5], room[6], room[7], room[10], room[11]
-    number = loss_out.dtype.type
+    state, slot, constants, rates, before, rows = room[4], room[5], room[10], room[11], room[12], room[13]
+    losses = further(rows, EPOCHS * size * LANES)
+    all_w, all_losses = address(history_w), address(history_loss)
+    n_rows = history_loss.shape[1]
     reported = np.zeros(LANES)
     there = (1 << count) - 1  # lanes of fits that have not left
     frozen, first_steps, velocities, nesterovs, maximized = 0, 0, 0, 0, 0
@@ -228,84 +308,88 @@ def run_batch(
         velocities |= (1 if hyper[f, 0] != 0.0 else 0) << lane
         nesterovs |= (1 if hyper[f, 3] != 0.0 else 0) << lane
         maximized |= (1 if hyper[f, 4] != 0.0 else 0) << lane
-    stored, row, told, epoch = 0, 0, 0, 0
+    lean = plain and not doubled and size <= MOST_UNROLLED and tol < 0.0 and frozen == 0
+    careful_until = 0  # epochs before this one are run one by one
+    stored, row, told, epoch, polled = 0, 0, 0, 0, 0
+    _set_rates(fits, count, lr, 0, 1, rates)
     while True:
-        if epoch % POLL == POLL - 1:
+        if epoch >= polled:
+            polled = epoch + POLL
             if raised(cancel):
                 return False
             progress[0] += (epoch - told) * count
             told = epoch
         recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
+        if lean and epoch < epochs and epoch >= careful_until:
+            number = min(EPOCHS - stored if recorded else EPOCHS if lr.shape[0] > 1 else POLL, epochs - epoch)
+            if every > 1:
+                number = 1 if recorded else min(number, every - epoch % every)
+            _begin_block(size, room)
+            rate_step = _set_rates(fits, count, lr, epoch, number, rates) if lr.shape[0] > 1 else 0
+            plain_epochs(
+                room[0], room[2], state, constants, rates, rate_step, further(rows, stored * size * LANES),
+                further(losses, stored * LANES), size, number, recorded,
+            )  # fmt: skip
+            if _all_safe(size, there, room):
+                epoch += number
+                stored += number if recorded else 0
+                if stored == EPOCHS:
+                    _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
+                    row += stored
+                    stored = 0
+                continue
+            careful_until = epoch + number
+            for j in range(size):
+                store(state, j * LANES, load(before, j * LANES))
         value = _evaluate_doubled(size, room) if doubled else _evaluate(size, room)
-        total, reciprocal = load(constants, TOTAL * LANES), load(constants, RECIPROCAL * LANES)
-        within = from_bits(ALL)
+        loss = _loss_of(value, doubled, constants)
+        within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
         for j in range(size):
             within = both(within, at_most(absolute(load(state, j * LANES)), load(constants, W_LIMIT * LANES)))
-        loss = value
-        exact = recorded or tol >= 0.0 or epoch == epochs or doubled
-        if exact:
-            loss = divide(value, total) if doubled else _divided(value, total, reciprocal)
-            if doubled:
-                up = load(constants, UP_LOSS * LANES)
-                loss = multiply(multiply(loss, up), up)
-        within = both(within, at_most(loss if doubled else value, load(constants, L_LIMIT * LANES)))
         left = there & ~as_bits(within)
         if left:
             _leave(fits, left, epoch, 0, size, room, reported, w, slots, algorithm, resume, resume_loss)
             there &= ~left
             if there == 0:
                 break
-        if exact:
-            store_rounded(rows, stored * (size + 1) * LANES + size * LANES, loss)
+        store_rounded(losses, stored * LANES, loss)
         if tol >= 0.0:
             for lane in range(count):
-                now = float(rows[(stored * (size + 1) + size) * LANES + lane])
-                before = constants[PREVIOUS * LANES + lane]
-                if epoch >= 1 and not frozen >> lane & 1 and 0.0 <= before - now <= tol * before:
+                now, previous = get(losses, stored * LANES + lane), get(constants, PREVIOUS * LANES + lane)
+                if epoch >= 1 and not frozen >> lane & 1 and 0.0 <= previous - now <= tol * previous:
                     frozen |= 1 << lane
                     stopped[lane] = epoch
-                constants[PREVIOUS * LANES + lane] = now
+                put(constants, PREVIOUS * LANES + lane, now)
+        of_epoch = stored * LANES
         ended = epoch == epochs or (there & ~frozen) == 0
-        if ended and not exact:
-            store_rounded(rows, stored * (size + 1) * LANES + size * LANES, _divided(value, total, reciprocal))
-        if ended:
-            for lane in range(count):
-                reported[lane] = float(rows[(stored * (size + 1) + size) * LANES + lane])
         if recorded:
             for j in range(size):
-                store_rounded(rows, stored * (size + 1) * LANES + j * LANES, load(state, j * LANES))
+                store_rounded(rows, (stored * size + j) * LANES, load(state, j * LANES))
             stored += 1
             if stored == EPOCHS:
-                _write_rows(fits, count, size, rows, row, stored, history_w, history_loss)
+                _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
                 row += stored
                 stored = 0
         if ended:
+            _report(losses, of_epoch, reported)
             break
         if lr.shape[0] > 1:
-            for lane in range(count):
-                constants[RATE * LANES + lane] = -lr[epoch, fits[lane]]
-        kept = _update(size, plain, first_steps if epoch == 0 else 0, velocities, nesterovs, maximized, limit, room)
+            _set_rates(fits, count, lr, epoch, 1, rates)
+        kept = _update(size, plain, 0, first_steps if epoch == 0 else 0, velocities, nesterovs, maximized, limit, room)
         left = there & ~frozen & ~kept
         if left:
-            if not exact:
-                store_rounded(rows, stored * (size + 1) * LANES + size * LANES, _divided(value, total, reciprocal))
-            last = (stored if not recorded else (stored - 1 if stored else EPOCHS - 1)) * (size + 1) * LANES + size * LANES
-            for lane in range(count):
-                reported[lane] = float(rows[last + lane])
+            _report(losses, of_epoch, reported)
             _leave(fits, left, epoch, 1, size, room, reported, w, slots, algorithm, resume, resume_loss)
             there &= ~left
-        going = from_bits(there & ~frozen)
-        for j in range(size):
-            store(state, j * LANES, choose(going, load(next_state, j * LANES), load(state, j * LANES)))
-            if not plain:
-                store(slot, j * LANES, choose(going, load(next_slot, j * LANES), load(slot, j * LANES)))
+        _end_epoch(size, plain, from_bits(there & ~frozen), room)
         epoch += 1
         if there == 0:
             break
     if stored:
-        _write_rows(fits, count, size, rows, row, stored, history_w, history_loss)
+        _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
         row += stored
     done = 0
+    number_of = loss_out.dtype.type
     for lane in range(count):
         f = fits[lane]
         if not there >> lane & 1:
@@ -313,11 +397,11 @@ def run_batch(
             continue
         done += epochs
         for j in range(size):
-            w[f, j] = state[j * LANES + lane]
-            slots[f, 0, j] = slot[j * LANES + lane]
+            w[f, j] = get(state, j * LANES + lane)
+            slots[f, 0, j] = get(slot, j * LANES + lane)
             w_out[f, j] = w[f, j]
-        loss_out[f] = number(reported[lane])
-        for later in range(row, history_loss.shape[1]):
+        loss_out[f] = number_of(reported[lane])
+        for later in range(row, n_rows):
             for j in range(size):
                 history_w[f, later, j] = w_out[f, j]
             history_loss[f, later] = loss_out[f]
@@ -327,4 +411,5 @@ def run_batch(
             status[f] = CONVERGED
         resume[f, 0] = FINISHED
     progress[0] += done - told * count
+    hold(arrays)
     return True

@@ -349,6 +349,34 @@ def keep_apart(typing_context):
 
 
 @intrinsic
+def normal_power(typing_context, exponent):
+    """2 to a whole number from -1022 to 1023: its bits."""
+    if not isinstance(exponent, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(64)
+        moved = builder.add(context.cast(builder, args[0], signature.args[0], types.int64), ir.Constant(word, 1023))
+        return builder.bitcast(builder.shl(moved, ir.Constant(word, 52)), ir.DoubleType())
+
+    return types.float64(exponent), generate
+
+
+@intrinsic
+def root(typing_context, a):
+    """The square root, lane by lane."""
+    if not isinstance(a, LaneVector):
+        return None
+
+    def generate(context, builder, signature, args):
+        suffix = "f32" if a.element == types.float32 else "f64"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(a.llvm, [a.llvm]), f"llvm.sqrt.v{a.count}{suffix}")
+        return builder.call(function, args)
+
+    return a(a), generate
+
+
+@intrinsic
 def raised(typing_context, flag):
     """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
     if not of_numbers(flag) or flag.dtype != types.int32:
