@@ -254,7 +254,14 @@ def test_a_weight_that_is_not_finite(name, bad, backend):
 
 def test_a_negative_weight_is_named_though_one_before_it_is_not_finite():
     weights = np.array([1, -np.inf, 1, -2.0])
-    refused(ValueError, "^sample_weight must be at least 0; it is -2 in row 3$", np.ones(4), np.ones(4), sample_weight=weights, nan_policy="omit")
+    refused(
+        ValueError,
+        "^sample_weight must be at least 0; it is -2 in row 3$",
+        np.ones(4),
+        np.ones(4),
+        sample_weight=weights,
+        nan_policy="omit",
+    )
 
 
 def test_the_first_datum_that_counts_is_named():
