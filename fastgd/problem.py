@@ -196,9 +196,7 @@ class Problem:
         assert self.weights is not None
         for item in range(self.weights.count):
             weights = self.weights.take(item, item + 1)[0]
-            negative = (weights < 0) & np.isfinite(weights)
-            if negative.any():
-                row = int(np.argmax(negative))
+            for row in np.flatnonzero((weights < 0) & np.isfinite(weights)):
                 return f"sample_weight must be at least 0; it is {weights[row]:g} in row {row}{self._fit_named(self.weights, item)}"
         raise AssertionError("no weight is negative: please report this")
 
