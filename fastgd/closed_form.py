@@ -220,6 +220,7 @@ def _solve_groups(job: _Job, control: Control, go: Run) -> None:
         fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
         sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
         go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, control, group, (fits[sequence], pairs[sequence]))))
+        del group  # before the next one is made
 
 
 def _solve_part(

@@ -123,27 +123,36 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             moments.gram_exponents[:] = moments.exponents
         else:
             if known is moments:
-                lone = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))
-                _compress(problem, lone, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
+                some_y = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))  # it is not read
+                _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
+                del some_y
             weighing = moments.weighing[gram_index]  # a copy
             _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
             _judge(problem, group, control)
         yield group
+        del group, samples, moments, y  # what is converted for the next group takes their place
 
 
 def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
     """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
     first, stop = int(index.min()), int(index.max()) + 1
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
-        numbers, places = np.unique(index, return_inverse=True)
-        found = np.empty((len(numbers), *items.item), items.dtype)
-        for place, number in enumerate(numbers.tolist()):
-            found[place] = items.take(number, number + 1, contiguous)[0]
-        found.flags.writeable = False
-        return found, places.astype(np.int64)
+        return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
     return items.take(first, stop, contiguous), index - first
+
+
+def _one_by_one(
+    index: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, item: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(a contiguous copy of the items with these numbers, places in it)."""
+    numbers, places = np.unique(index, return_inverse=True)
+    found = np.empty((len(numbers), *shape), dtype)
+    for place, number in enumerate(numbers.tolist()):
+        found[place] = item(number)
+    found.flags.writeable = False
+    return found, places.astype(np.int64)
 
 
 def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -157,7 +166,7 @@ def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.nd
         target = whole
 
         def convert(start: int, end: int, counter: np.ndarray) -> None:
-            target[start:end] = items.take(first + start, first + end)
+            items.convert(first + start, first + end, target[start:end])
 
         go(cut(stop - first, max(1, CONVERTED_BYTES // (items.item[0] * items.dtype.itemsize)), convert))
         whole.flags.writeable = False
@@ -299,13 +308,10 @@ def _compress(
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
         item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
         here = slice(first, stop)
-        begin, end = np.minimum(starts[part], samples.n_used[item]), np.minimum(starts[part] + length, samples.n_used[item])
-        whole = len(item) > 1 or samples.kept_index[item[0]] >= 0
-        tiled = _tiled(samples, item, slice(None) if whole else slice(int(begin[0]), int(end[0])))
         cpu.compress_items(
-            tiled,
-            begin if whole else np.zeros_like(begin),
-            end if whole else end - begin,
+            _tiled(samples, item),
+            np.minimum(starts[part], samples.n_used[item]),
+            np.minimum(starts[part] + length, samples.n_used[item]),
             problem.intercept,
             part_gram[here],
             part_target[here],
@@ -328,13 +334,16 @@ def _compress(
         exponents[item], weighing[item] = part_exponents[item * parts], part_weighing[item * parts]
 
 
-def _tiled(samples: Samples, item: np.ndarray, rows: slice) -> Samples:
-    """These rows of some items; data whose items interleave are transposed, these only."""
+def _tiled(samples: Samples, item: np.ndarray) -> Samples:
+    """The samples of some items; data whose items interleave are transposed, these items only, and never a single one."""
     data = {}
     for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
         array, index = getattr(samples, name), getattr(samples, index_name)[item]
         if len(array):
-            first = int(index.min())
-            array, index = tile(array[:, rows], first, int(index.max()) + 1), index - first
+            first, stop = int(index.min()), int(index.max()) + 1
+            if stop - first > len(index) and items_interleave(array):
+                array, index = _one_by_one(index, array.shape[1:], array.dtype, array.__getitem__)
+            else:
+                array, index = tile(array, first, stop), index - first
         data[name], data[index_name] = array, index
     return replace(samples, **data, kept_index=samples.kept_index[item], n_used=samples.n_used[item])

@@ -228,6 +228,7 @@ def _run_staged(job: Job, control: Control, go: Run) -> None:
             _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter)
 
         go(cut(len(group.invalid) * n_cells, job.plan.fits_per_task, descend))
+        del group, descend  # before the next one is made
 
 
 def _largest_eigenvalues(moments: Any, size: int, control: Control, go: Run) -> np.ndarray:

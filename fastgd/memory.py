@@ -18,7 +18,7 @@ import numpy as np
 
 from .arguments import counted, shown
 from .kernels.chunk import STREAM
-from .plan import LONG, TILED_BYTES, Plan
+from .plan import TILED_BYTES, Plan
 from .problem import FitOrder, Problem
 
 SHARE = 0.8  # of the free memory, where no limit is given
@@ -71,8 +71,8 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
     `results` are the bytes of what is handed out and kept for all fits, `of_a_fit` those of one fit while it is computed.
     """
     of_thread = _bytes_of_scratch(problem, plan)
-    of_fit = of_a_fit + (0 if plan.staged else _bytes_of_pair(problem, tiles=True) + _bytes_of_record(problem, plan))
-    of_pair = _bytes_of_pair(problem, tiles=False) + _bytes_of_record(problem, plan) if plan.staged else 0
+    of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
+    of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
     shared = _bytes_of_shared(problem, plan) + of_thread  # one thread and one piece there must be
     least = results + shared + of_fit + of_pair
     wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair
@@ -98,12 +98,17 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
     return replace(plan, threads=int(threads), fits_per_task=int(fits), pairs_per_group=int(groups))
 
 
-def _bytes_of_pair(problem: Problem, tiles: bool) -> int:
-    """Data of one pair that are converted, and the list of the samples that stay."""
+def _bytes_of_pair(problem: Problem, plan: Plan) -> int:
+    """Data of one pair that are converted, and the lists of the samples that stay."""
+    tiles = not plan.staged
     data = [problem.y] if problem.weights is None else [problem.y, problem.weights]
     if tiles or problem.X.count > 1:
         data.append(problem.X)
-    lists = 16 * problem.n_samples if problem.may_lose_samples else 0  # one for the weights, one for the data, and both in one
+    lists = 0
+    if problem.may_lose_samples:
+        lists = 16 * problem.n_samples  # one for the weights, one for the data, and both in one
+    elif not plan.needs_moments:
+        lists = 4 * problem.n_samples  # the numbers themselves are looked at
     indices = 2 * (9 + 5) * 8  # of two groups: one is let go when the next is there
     return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + indices
 
@@ -127,15 +132,13 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     if not plan.needs_moments:
         rows = min(4096, -(-problem.n_samples // 32) * 32)
         return (rows * (problem.n_features + 2) + 32 * size) * problem.dtype.itemsize
-    tiled = 0
-    if plan.staged:  # data whose fits interleave are transposed, a piece at a time
-        item = min(problem.n_samples, LONG) * (problem.n_features + 2) * problem.dtype.itemsize
-        copied = [items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in (problem.X, problem.y)]
-        tiled = max(item, TILED_BYTES) if any(copied) else 0
+    data = [items for items in (problem.X, problem.y, problem.weights) if items is not None]
+    tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
+    tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed, a piece at a time
     levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
     pairs = (size + 1) * (size + 2) // 2
-    tiles = 512 * (size + 2) * (1 + planes)
-    return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + 32 * planes * min(pairs + 1, 4097))
+    block = 512 * (size + 2) * (1 + planes)
+    return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + block + 32 * planes * min(pairs + 1, 4097))
 
 
 def _amount(size: int) -> str:

@@ -51,10 +51,7 @@ class Items:
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1 as an aligned, read-only array of `dtype`: a view where that serves, else a C-contiguous copy; see 2."""
-        part = self._view(first, stop)
-        if part is None:
-            index = np.unravel_index(np.arange(first, stop), self.leading)
-            part = self.array[index].reshape(stop - first, *self.item)
+        part = self._given(first, stop)
         if contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
@@ -71,11 +68,17 @@ class Items:
         return part
 
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
-        """Memory that `take` (`view`, without tiles) needs for so many items: 0 where there is a view."""
+        """Memory that `take` (`convert`, without tiles) needs for so many items: 0 where there is a view."""
         view = self._view(0, self.count)
         if view is not None and self._serves(view) and not (tiles and items_interleave(view)):
             return 0
-        return min(n_items, self.count) * math.prod(self.item) * self.dtype.itemsize
+        size = self.dtype.itemsize + (self.array.itemsize if view is None else 0)  # picked out, then converted
+        return min(n_items, self.count) * math.prod(self.item) * size
+
+    def convert(self, first: int, stop: int, target: np.ndarray) -> None:
+        """Write items first … stop-1 into an array of `dtype`, without another copy where they can be run through with one stride."""
+        with np.errstate(over="ignore"):
+            np.copyto(target, self._given(first, stop), casting="unsafe")
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read it as it is."""
@@ -91,6 +94,13 @@ class Items:
                 index = (*(int(i) for i in np.unravel_index(first + offset, self.leading)), *where)
                 return first + offset, tuple(where), self.array[index[: self.array.ndim]]  # 1-D X has no feature axis
         return None
+
+    def _given(self, first: int, stop: int) -> np.ndarray:
+        """The range as it was given: a view, or else a copy."""
+        part = self._view(first, stop)
+        if part is not None:
+            return part
+        return self.array[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
@@ -186,8 +196,7 @@ class Problem:
         assert self.weights is not None
         for item in range(self.weights.count):
             weights = self.weights.take(item, item + 1)[0]
-            if (weights < 0).any():
-                row = int(np.argmax(weights < 0))
+            for row in np.flatnonzero((weights < 0) & np.isfinite(weights)):
                 return f"sample_weight must be at least 0; it is {weights[row]:g} in row {row}{self._fit_named(self.weights, item)}"
         raise AssertionError("no weight is negative: please report this")
 

@@ -34,6 +34,7 @@ AGREEMENT = ("tests/test_agreement.py",)
 BITS = ("tests/test_bits.py", "tests/test_bits_extremes.py")
 WEIGHTS = ("tests/test_weights.py",)
 OMIT = ("tests/test_omit.py",)
+MEMORY = ("tests/test_memory.py",)
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
 VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
@@ -102,6 +103,17 @@ MUTANTS = (
     Mutant("a NaN of weight zero counted", "kernels/cpu/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
     Mutant("infinite y counted", "kernels/cpu/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
     Mutant("auto by all samples", "fastgd/execute.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT),
+    Mutant("a weight of -inf is negative", "kernels/cpu/samples.py", "weight < 0.0 and weight > -math.inf", "weight < 0.0", OMIT),
+    Mutant("a cancelled search is used", "kernels/cpu/__init__.py", "if lost.any() and not cancel[0]:", "if lost.any():", OMIT),
+    Mutant("a group kept while the next is made", "fastgd/execute.py", "        del group, descend  #", "        #", MEMORY),
+    Mutant("lists of samples not counted", "fastgd/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
+    Mutant(
+        "a quotient that a reciprocal does not give",
+        "kernels/cpu/side_by_side.py",
+        "loss = divide(value, total) if doubled else _divided(",
+        "loss = _divided(",
+        BITS,
+    ),
     Mutant("gaps of another fit", "fastgd/compressing.py", "some.kept_index + n_rows)", "some.kept_index)", OMIT),
     Mutant("gradient halved", "kernels/cpu/batch.py", "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
     Mutant(

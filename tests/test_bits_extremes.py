@@ -173,6 +173,19 @@ def test_subnormals(name):
         in_both(features, y, cells, epochs=5, intercept=True)
 
 
+def test_losses_that_a_reciprocal_does_not_give():
+    """Weighted sums of squares near 2^-1022, divided by any W: the error of a quotient is subnormal there, so it cannot be corrected.
+
+    Two batches of 32, 8 fits more, and some alone.
+    """
+    rng = np.random.default_rng(28)
+    X, weights = rng.integers(-3, 4, (40, 3)).astype(float), rng.uniform(0.5, 2, 40)
+    cells = [{"lr": 0.01, "w0": rng.standard_normal(3) * 10.0**exponent} for exponent in np.linspace(-155, -154, 72)]
+    for some in (cells, *([cell] for cell in cells[::8])):
+        runs = compare(X, np.zeros(40), some, epochs=20, algorithm="moments", sample_weight=weights)
+        assert all(run.handover is None for run in runs)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [1, 33, 4100])
 def test_nothing_in_a_column_or_in_y(name, n):

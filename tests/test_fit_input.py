@@ -210,6 +210,18 @@ def test_too_much(no_work, options, error, pattern):
     refused(error, pattern, **({"X": x, "y": y} | options))
 
 
+@pytest.mark.parametrize("options", [{"sample_weight": repeat(1.0, 2**31)}, {"nan_policy": "omit"}], ids=["weights", "omit"])
+def test_samples_whose_numbers_are_not_int32(no_work, options):
+    """The lists of samples that stay are int32; where nobody is left out there are none."""
+    X = repeat(1.0, 2**31)
+    refused(ValueError, r"^fits of 2\^31 samples or more cannot leave samples out; X has 2,147,483,648$", X, X, **options)
+    refused(ValueError, "cannot leave samples out", X[:, None], X, **options)
+    last = {name: value[1:] if name == "sample_weight" else value for name, value in options.items()}
+    for n, allowed in ((2**31, {}), (2**31 - 1, last)):
+        with pytest.raises(AssertionError, match="work began"):
+            fastgd.fit(X[:n], X[:n], memory_limit="1 TB", **allowed)
+
+
 def arrays_of(result):
     held = [result.w, result.loss, result.epochs, result.status, result.n_used, result.lr, result.intercept]
     held += [result.history.epoch, result.history.w, result.history.loss, result.history.intercept] if result.history else []

@@ -77,7 +77,7 @@ def test_fits_of_one_pair_stand_together(drawn):
 @same_every_time
 @given(mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3), st.booleans(), st.data())
 def test_items_are_handed_out_in_order(drawn, repeated, data):
-    """Problem.read and Items.take: item i is the i-th X (or y) that is different, as a contiguous read-only array."""
+    """Problem.read, Items.take and Items.convert: item i is the i-th X (or y) that is different, as a contiguous read-only array."""
     x_shape, y_shape = drawn.input_shapes
     X, y = numbers(x_shape, 5, 2).astype(float), -numbers(y_shape, 5).astype(float)
     if repeated:
@@ -99,3 +99,6 @@ def test_items_are_handed_out_in_order(drawn, repeated, data):
         stop = data.draw(st.integers(first + 1, items.count))
         np.testing.assert_array_equal(items.take(first, stop), taken[first:stop])
         assert not items.take(first, stop).flags.writeable
+        converted = np.empty((stop - first, *items.item))
+        items.convert(first, stop, converted)
+        np.testing.assert_array_equal(converted, taken[first:stop])

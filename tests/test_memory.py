@@ -11,6 +11,7 @@ import pytest
 
 import fastgd
 from fastgd import memory, plan
+from fastgd.outputs import _overlap
 from tests import grids
 from tests.fit_results import batch, same, same_result, x, y
 from tests.refusals import forbid_work, refused
@@ -156,6 +157,55 @@ def test_a_raster_with_time_first_is_never_copied_whole(dtype, gaps, monkeypatch
     assert peak < held + cube.size * (8 if dtype == "float64" else 4), (peak, held)
 
 
+def interleaved(a):
+    """The same numbers, sample after sample of all items."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, -1, 0)), 0, -1)
+
+
+def noise(*shape):
+    return np.random.default_rng(shape).standard_normal(shape)
+
+
+def whole(*shape):
+    return (100 * noise(*shape)).astype(np.int16)
+
+
+def gaps(*shape):
+    return np.where(abs(noise(*shape)) < 0.1, np.nan, noise(*shape))
+
+
+COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits that share an X are computed together: their y lie far apart
+    "converted, far apart": lambda: (noise(40, 1000, 2), whole(30, 40, 1000), {}, "300 KiB"),
+    "converted, far apart, stream": lambda: (noise(40, 1000, 2), whole(30, 40, 1000), {"algorithm": "stream"}, "300 KiB"),
+    "interleaved": lambda: (noise(1000, 2), interleaved(noise(1200, 1000)), {}, "800 KiB"),
+    "interleaved, far apart": lambda: (noise(40, 1000, 2), interleaved(noise(30, 40, 1000)), {}, "800 KiB"),
+    "interleaved, threads": lambda: (
+        np.swapaxes(interleaved(noise(1200, 2, 1000)), 1, 2), interleaved(noise(1200, 1000)),
+        {"lr": [[0.01], [0.02]], "threads": 4}, "1.5 MiB",
+    ),
+    "one X, converted": lambda: (whole(60_000, 6), noise(2, 60_000), {}, "3.2 MiB"),
+    "y converted, one at a time": lambda: (noise(60_000, 1), whole(6, 60_000), {}, "600 KiB"),
+    "lists": lambda: (noise(40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit"}, "300 KiB"),
+    "lists, weights": lambda: (
+        noise(30, 40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit", "sample_weight": whole(30, 40, 1000) & 3}, "300 KiB",
+    ),
+    "lists, stream": lambda: (noise(30, 40, 1000, 1), noise(30, 40, 1000), {"algorithm": "stream"}, "300 KiB"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COSTLY)
+def test_the_limit_is_kept(case):
+    X, y, options, limit = COSTLY[case]()
+    options = {"lr": 0.01, "epochs": 2, "threads": 1, **options}
+    want = fastgd.fit(X, y, **options)  # what the first call loads is not counted
+    tracemalloc.start()
+    result = fastgd.fit(X, y, memory_limit=limit, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert same_result(result, want)
+    assert peak <= memory.read_memory_limit(limit)
+
+
 LAYOUTS = {
     "Fortran order": np.asfortranarray,
     "samples backwards": lambda a: np.ascontiguousarray(a[:, ::-1])[:, ::-1],
@@ -271,6 +321,41 @@ def test_what_is_written_to_is_not_allocated():
         assert same(w, fastgd.fit(X, y, **options).history.w)
 
 
+RECORD = np.dtype([("x", np.float64, (9, 3)), ("w", np.float64, 3), ("used", np.int8), ("intercept", np.float64), ("loss", np.float64)])
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (3, 4)], ids=str)
+def test_places_that_lie_between_each_other(shape):
+    """Columns of one array; fields of records that hold the data too: no byte is in two of them."""
+    X, y = batch(*shape, n=9, d=3)
+    want = fastgd.fit(X, y, intercept=True, epochs=7)
+    table = np.full((*shape, 5), np.nan)
+    result = fastgd.fit(X, y, intercept=True, epochs=7, out={"w": table[..., :3], "intercept": table[..., 3]})
+    assert same_result(result, want)
+    assert same(table[..., :3], want.w)
+    assert same(table[..., 3], want.intercept)
+    assert np.isnan(table[..., 4]).all()
+    records = np.zeros(shape, RECORD)
+    records["x"] = X
+    result = fastgd.fit(records["x"], y, intercept=True, epochs=7, out={name: records[name] for name in ("loss", "w", "intercept")})
+    assert same_result(result, want)
+    assert all(same(records[name], getattr(want, name)) for name in ("w", "intercept", "loss"))
+    assert same(records["x"], X)
+    assert not records["used"].any()
+
+
+def test_whether_arrays_overlap():
+    """Exactly; where that is too hard to tell, as NumPy's own hard case is, they count as if they did."""
+    room = np.zeros(2**28, np.int8)  # never touched
+    assert not _overlap(room[::2], room[1::2])
+    assert _overlap(room[::2], room[1::3])
+    one = np.lib.stride_tricks.as_strided(room, (1049, 1049, 1049), (36674, 61119, 85569))
+    other = np.lib.stride_tricks.as_strided(room[64023025:], (1049, 1049, 1), (12223, 12224, 1))
+    with pytest.raises(np.exceptions.TooHardError):
+        np.shares_memory(one, other, max_work=10_000)
+    assert _overlap(one, other)
+
+
 REFUSED = {
     "shape": (np.empty((3, 2)), ValueError, r"^out must have shape \(2,\) and dtype float64; it has shape \(3, 2\) and dtype float64$"),
     "dtype": (np.empty(2, "f4"), ValueError, r"^out must have shape \(2,\) and dtype float64; it has shape \(2,\) and dtype float32$"),
@@ -298,5 +383,11 @@ def test_results_never_overwrite_the_data_or_each_other():
     room = np.empty((2, 3))
     told = re.escape("out['loss'] shares memory with out['w'], which would be overwritten")
     refused(ValueError, f"^{told}$", X, y, out={"w": room[:, :2], "loss": room[:, 1]})
+    table = np.empty((2, 4))
+    told = re.escape("out['intercept'] shares memory with out['w'], which would be overwritten")
+    refused(ValueError, f"^{told}$", X, y, intercept=True, out={"w": table[:, 1:3], "intercept": table[:, 2]})
+    fields = np.zeros(2, np.dtype({"names": ["w", "loss"], "formats": [(np.float64, 2), np.float64], "offsets": [0, 12]}))
+    told = re.escape("out['loss'] shares memory with out['w'], which would be overwritten")
+    refused(ValueError, f"^{told}$", X, y, out={"w": fields["w"], "loss": fields["loss"]})
     weights = np.ones((2, 2))
     refused(ValueError, "^out shares memory with sample_weight", X, y, sample_weight=weights, out=weights)

@@ -9,6 +9,12 @@ import pytest
 
 import fastgd
 from fastgd import plan
+from fastgd.compressing import compress_groups, read_group
+from fastgd.kernels import cpu
+from fastgd.kernels.chunk import Samples
+from fastgd.kernels.cpu import read_only
+from fastgd.pool import Control
+from fastgd.problem import FitOrder, Problem
 from tests import grids
 from tests.fit_results import same
 from tests.refusals import refused
@@ -228,6 +234,36 @@ def test_what_is_missing_without_omit(policy):
     assert np.isnan(result.w[1]).all()
 
 
+@pytest.mark.parametrize("bad", BAD)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_weight_that_is_not_finite(name, bad, backend):
+    """−inf too is not finite rather than negative: left out, refused or NaN for its fit alone, as the policy says."""
+    X, y, weights, _ = holes(2, 20, 2, name, seed=5, weighted=True, share=0)
+    weights[1, 3] = bad
+    options = {"lr": 0.01, "epochs": 5, "history": True, "backend": backend}
+    stays = np.arange(20) != 3
+    alone = fastgd.fit(X[1, stays], y[1, stays], sample_weight=weights[1, stays], **options)
+    same_fit(fastgd.fit(X, y, sample_weight=weights, nan_policy="omit", **options), 1, alone)
+    result = fastgd.fit(X, y, sample_weight=weights, nan_policy="propagate", **options)
+    assert result.status.tolist() == [fastgd.Status.COMPLETED, fastgd.Status.INVALID_DATA]
+    assert np.isnan(result.w[1]).all()
+    same_fit(result, 0, fastgd.fit(X[0], y[0], sample_weight=weights[0], **options))
+    refused(ValueError, rf"^sample_weight is not finite: {bad:g} in row 3 of fit 1 of 2\. ", X, y, sample_weight=weights, **options)
+    assert fastgd.solve(X, y, sample_weight=weights, nan_policy="omit").n_used.tolist() == [20, 19]
+
+
+def test_a_negative_weight_is_named_though_one_before_it_is_not_finite():
+    weights = np.array([1, -np.inf, 1, -2.0])
+    refused(
+        ValueError,
+        "^sample_weight must be at least 0; it is -2 in row 3$",
+        np.ones(4),
+        np.ones(4),
+        sample_weight=weights,
+        nan_policy="omit",
+    )
+
+
 def test_the_first_datum_that_counts_is_named():
     X, y = np.ones((3, 5, 2)), np.ones((3, 5))
     X[0, 1, 1], X[2, 3, 0], y[1, 4] = np.nan, np.inf, np.nan
@@ -236,6 +272,46 @@ def test_the_first_datum_that_counts_is_named():
     refused(ValueError, "^X is not finite: inf in row 3, feature 0 of fit 2 of 3", X, y, sample_weight=weights)
     weights[2, 3] = 0
     refused(ValueError, "^y is not finite: nan in row 4 of fit 1 of 3", X, y, sample_weight=weights)
+
+
+def test_a_cancelled_search_has_found_nothing():
+    """The lists of samples are not filled then, and what weights left out before does not make them so."""
+    X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=True)
+    one = np.arange(3)
+    samples = Samples(*map(read_only, (X, y)), one, one, read_only(weights), one, np.empty((0, 50), np.int32), one * 0 - 1, one * 0 + 50)
+    cpu.find_kept(samples, True, False, np.zeros(1, np.int32))
+    assert (samples.n_used < 50).all()
+    kept, places = samples.kept, samples.kept_index
+    cpu.find_kept(samples, True, True, np.ones(1, np.int32))
+    assert samples.kept is kept
+    assert samples.kept_index is places
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shared", [False, True])
+def test_nothing_is_compressed_after_a_cancelled_search(weighted, shared, monkeypatch):
+    """Another task fails, or Ctrl-C is pressed, while the missing samples of a fit are looked for."""
+    X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=weighted)
+    X, y = (X[0], y) if shared else (X, y)
+    problem = Problem.read(X, y, intercept=False, dtype=None, sample_weight=weights, nan_policy="omit")
+    order = FitOrder.of(problem.leading, problem.gram_leading, problem.y.leading)
+    control, calls = Control(1), []
+    find_kept, compress_items = cpu.find_kept, cpu.compress_items
+
+    def cancelled(samples, omit, look, cancel):
+        cancel[0] = look
+        calls.append("search" if look else "weights")
+        return find_kept(samples, omit, look, cancel)
+
+    monkeypatch.setattr(cpu, "find_kept", cancelled)
+    monkeypatch.setattr(cpu, "compress_items", lambda *given: calls.append("compress") or compress_items(*given))
+    if shared:
+        made = plan.make_plan(problem, order, epochs=1, algorithm="auto", backend="cpu", threads=1, safe_rate=True)
+        list(compress_groups(problem, order, made, control, lambda tasks: [task(control.counter(0)) for task in tasks]))
+    else:
+        read_group(problem, order, 0, 3, control, compress=True)
+    assert calls[0] == ("weights" if weighted else "compress")
+    assert calls[-1] == "search"
 
 
 def test_data_that_nothing_is_missing_from_are_not_looked_at_again(monkeypatch):
