@@ -47,8 +47,10 @@ class Group:
 
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
         """(samples, pairs) of fits first … stop-1: `pairs` are the numbers within the group."""
-        pairs = np.arange(first, stop, dtype=np.int64) // order.n_cells - self.first
         s = self.samples
+        if order.n_cells == 1 and stop - first == len(s.n_used):  # all of them
+            return s, np.arange(stop - first, dtype=np.int64)
+        pairs = np.arange(first, stop, dtype=np.int64) // order.n_cells - self.first
         return Samples(
             s.X, s.y, s.x_index[pairs], s.y_index[pairs], s.weights, s.weight_index[pairs], s.kept, s.kept_index[pairs], s.n_used[pairs]
         ), pairs
@@ -81,8 +83,8 @@ def read_group(
     group.gram_index = np.arange(len(pairs), dtype=np.int64)
     if spread is not None:
         cpu.weigh(moments, spread)
-    cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
-    if not control.cancel[0]:
+    finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
+    if not finite and not control.cancel[0]:
         _judge(problem, group, control)
     return group
 

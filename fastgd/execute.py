@@ -27,6 +27,7 @@ from .kernels.chunk import (
     STREAM,
     TOO_FEW_SAMPLES,
     Chunk,
+    Samples,
 )
 from .kernels.update_rules import UpdateRule
 from .outputs import Outputs
@@ -34,6 +35,11 @@ from .plan import PIECE_NS, Plan, on_device
 from .pool import Control, Progress, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
+
+# what the kernels fill, by its name in a chunk
+WRITTEN = (
+    "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss",
+)  # fmt: skip
 
 
 @dataclass
@@ -94,65 +100,71 @@ def _compile(job: Job) -> None:
 
 def _make_chunk(job: Job, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
     """Fits first … stop-1 of a group, with their start written into the state; and which pair of the group each belongs to."""
-    problem, order = job.problem, job.order
-    fits = np.arange(first, stop, dtype=np.int64)
-    samples, pairs = group.of_fits(order, first, stop)
-    room = job.outputs.room(first, stop)
-    room["n_used"][:] = samples.n_used
-    algorithm, status = room["algorithm"], room["status"]
-    if job.state is None:
-        room["w"][:] = order.pick(job.start, fits, 1)
-        room["slots"][:] = 0.0
-        room["products"][:] = 1.0
-        room["steps"][:] = 0
-        algorithm[:] = job.plan.algorithm
-        status[:] = COMPLETED
-        if job.plan.auto and problem.may_lose_samples and job.plan.algorithm == MOMENTS:
-            algorithm[samples.n_used <= 2 * problem.n_features] = STREAM
-    else:
-        room["w"][:] = order.pick(job.state.w, fits, 1)
-        room["slots"][:] = order.pick(job.state.slots, fits, 2)
-        room["products"][:] = order.pick(job.state.products, fits, 1)
-        room["steps"][:] = order.pick(job.state.epoch, fits)
-        algorithm[:] = order.pick(job.state.algorithm, fits)
-        before = order.pick(job.state.status, fits)
-        goes_on = (before != DIVERGED) & ((before != CONVERGED) | (job.tol < 0))
-        status[:] = np.where(goes_on, COMPLETED, before)
-    invalid = group.invalid[pairs]
-    if invalid.any():
-        status[invalid] = INVALID_DATA
+    problem = job.problem
+    samples, pairs = group.of_fits(job.order, first, stop)
+    chunk = prepared_chunk(job, samples, first, stop)
+    if job.state is None and job.plan.auto and problem.may_lose_samples and job.plan.algorithm == MOMENTS:
+        chunk.algorithm[samples.n_used <= 2 * problem.n_features] = STREAM
+    if group.invalid.any():
+        invalid = group.invalid[pairs]
+        chunk.status[invalid] = INVALID_DATA
         if job.plan.backend == "cpu" or on_device(job.plan.backend):
-            algorithm[invalid] = STREAM
-    status[samples.n_used < problem.min_samples] = TOO_FEW_SAMPLES
+            chunk.algorithm[invalid] = STREAM
+    chunk.status[samples.n_used < problem.min_samples] = TOO_FEW_SAMPLES
+    return chunk, pairs
+
+
+def prepared_chunk(job: Job, samples: Samples, first: int, stop: int) -> Chunk:
+    """Fits first … stop-1, whose samples these are, as if all data were finite; the start is written into the state."""
+    order = job.order
+    room = job.outputs.room(first, stop)
+
+    def pick(values: np.ndarray, n_last: int = 0) -> np.ndarray:
+        return order.pick_range(values, first, stop, n_last)
+
+    room["n_used"][:] = samples.n_used
+    if job.state is None:
+        room["w"][:] = pick(job.start, 1)
+        room["slots"].fill(0.0)
+        room["products"].fill(1.0)
+        room["steps"].fill(0)
+        room["algorithm"].fill(job.plan.algorithm)
+        room["status"].fill(COMPLETED)
+    else:
+        room["w"][:] = pick(job.state.w, 1)
+        room["slots"][:] = pick(job.state.slots, 2)
+        room["products"][:] = pick(job.state.products, 1)
+        room["steps"][:] = pick(job.state.epoch)
+        room["algorithm"][:] = pick(job.state.algorithm)
+        before = pick(job.state.status)
+        goes_on = (before != DIVERGED) & ((before != CONVERGED) | (job.tol < 0))
+        room["status"][:] = np.where(goes_on, COMPLETED, before)
     if job.rates is not None:
-        room["lr"][:] = order.pick(job.rates, fits)
-    chunk = Chunk(
+        room["lr"][:] = pick(job.rates)
+    return Chunk(
         samples.X, samples.y, samples.x_index, samples.y_index, samples.weights, samples.weight_index, samples.kept, samples.kept_index,
         samples.n_used,
-        intercept=problem.intercept,
+        intercept=job.problem.intercept,
         rule=job.rule,
         lr=room["lr"][None, :],
-        hyper=np.stack([order.pick(values, fits) for values in job.hyper], axis=1),
+        hyper=_side_by_side([pick(values) for values in job.hyper], stop - first),
         epochs=job.epochs,
         reduction=job.reduction,
         tol=job.tol,
         every=job.every,
-        w=room["w"],
-        slots=room["slots"],
-        products=room["products"],
-        steps=room["steps"],
-        algorithm=algorithm,
-        status=status,
-        w_out=room["w_out"],
-        loss=room["loss"],
-        epochs_run=room["epochs_run"],
-        history_w=room["history_w"],
-        history_loss=room["history_loss"],
+        **{name: room[name] for name in WRITTEN},
     )  # fmt: skip
-    return chunk, pairs
 
 
-def _safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
+def _side_by_side(columns: list[np.ndarray], count: int) -> np.ndarray:
+    """(count, columns); one row, repeated, where all fits have the same values."""
+    if all(len(column) == 1 for column in columns):
+        row = np.array([[column[0] for column in columns]])
+        return row if count == 1 else np.broadcast_to(row, (count, len(columns)))
+    return np.stack(np.broadcast_arrays(*columns), axis=1)
+
+
+def safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
     """1/(λ_max + weight_decay) of the Hessian of the reduced loss (docs/arithmetic.md, section 5)."""
     names = list(job.rule.hyperparameters)
     decay = chunk.hyper[:, names.index("weight_decay")] if "weight_decay" in names else 0.0
@@ -181,7 +193,7 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
     chunk, pairs = _make_chunk(job, group, first, stop)
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
-        _safe_rates(job, chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
+        safe_rates(job, chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
     if job.plan.backend == "cpu":
         from .kernels import cpu
 
@@ -191,7 +203,7 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
         from .kernels import cuda
 
         def prepare(part: Chunk, found: cuda.Found) -> None:
-            _safe_rates(job, part, found.curvature(job.reduction == "sum"))
+            safe_rates(job, part, found.curvature(job.reduction == "sum"))
 
         cuda.descend(chunk, control.cancel, counter, prepare if job.rates is None else None, job.device)
     elif job.plan.algorithm == AUTOGRAD:
@@ -247,4 +259,6 @@ def algorithm_name(code: int) -> str:
     return ALGORITHMS[code]
 
 
-__all__ = ["MOMENTS", "Job", "NegativeWeightError", "NonFiniteDataError", "algorithm_name", "run", "watched"]
+__all__ = [
+    "MOMENTS", "Job", "NegativeWeightError", "NonFiniteDataError", "algorithm_name", "prepared_chunk", "run", "safe_rates", "watched",
+]  # fmt: skip

@@ -135,7 +135,7 @@ class Outputs:
     def __post_init__(self) -> None:
         order = self.layout.order
         self.direct, self.scattered = {}, {}
-        in_order = order.axes == tuple(range(len(order.shape)))
+        in_order = order.natural
         for name, (array, _) in self.given.items():
             source, part = _NAMES[name]
             shape, _ = self.layout.shapes[source]

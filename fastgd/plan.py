@@ -116,17 +116,17 @@ def _cost(problem: Problem, algorithm: int, needs_moments: bool, safe_rate: bool
     n, size = problem.n_samples, problem.n_parameters
     double = problem.dtype == np.float64
     pairs = (size + 1) * (size + 2) / 2
-    compress = (100 + n * (pairs * (0.5 if double else 0.05) + 0.6 * size)) * needs_moments
+    compress = (60 + n * (pairs * (0.31 if double else 0.04) + (0.5 if double else 0.2) * size)) * needs_moments
     compress += 5 * size**3 * safe_rate  # λ_max
     if algorithm == MOMENTS and side_by_side:
-        epoch = 1.5 + size * size * (0.6 if double else 0.15)
+        epoch = 3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08
     elif algorithm == MOMENTS:
         epoch = 10 + 30 * size + size * size * (4.0 if double else 1.0)
     elif algorithm == STREAM:
         epoch = 30 + n * (1 + size) * (0.2 if double else 0.1)
     else:
         epoch = 50_000 if algorithm == AUTOGRAD else 10_000
-    return compress, 200 + (epochs + 1) * epoch
+    return compress, 60 + (epochs + 1) * epoch
 
 
 def make_plan(

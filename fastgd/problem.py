@@ -370,12 +370,17 @@ class FitOrder:
         rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
         return tuple(sorted(range(len(self.shape)), key=lambda a: (rank[a], a)))
 
+    @cached_property
+    def natural(self) -> bool:
+        """Whether the fits are computed in the order of their shape."""
+        return self.axes == tuple(range(len(self.shape)))
+
     def index(self, leading: tuple[int, ...], fits: np.ndarray) -> np.ndarray:
         """(m,) int64: the places of some fits in an array with these leading axes, flattened."""
         padded = (1,) * (len(self.shape) - len(leading)) + tuple(leading)
         if math.prod(padded) == 1:
             return np.zeros(len(fits), np.int64)
-        if padded == self.shape and self.axes == tuple(range(len(self.shape))):
+        if padded == self.shape and self.natural:
             return fits
         steps = [math.prod(padded[a + 1 :]) if padded[a] > 1 else 0 for a in range(len(padded))]
         result = np.zeros(len(fits), np.int64)
@@ -390,11 +395,20 @@ class FitOrder:
         leading = values.shape[: values.ndim - n_last]
         return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
 
+    def pick_range(self, values: np.ndarray, first: int, stop: int, n_last: int = 0) -> np.ndarray:
+        """The same of fits first … stop-1; of length 1 where all have the same."""
+        leading, tail = values.shape[: values.ndim - n_last], values.shape[values.ndim - n_last :]
+        if values.size == math.prod(tail):
+            return values.reshape(1, *tail)
+        if leading == self.shape and self.natural:
+            return values.reshape(-1, *tail)[first:stop]
+        return self.pick(values, np.arange(first, stop, dtype=np.int64), n_last)
+
     def restore(self, values: np.ndarray) -> np.ndarray:
         """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""
         tail = values.shape[1:]
-        if self.axes == tuple(range(len(self.shape))):
-            return values.reshape((*self.shape, *tail))
+        if self.natural:
+            return values.reshape(self.shape + tail)
         ordered = values.reshape((*(self.shape[a] for a in self.axes), *tail))
         back = np.argsort(self.axes) if self.axes else np.zeros(0, int)
         return ordered.transpose((*(int(a) for a in back), *range(len(self.shape), ordered.ndim)))

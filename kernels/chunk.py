@@ -58,7 +58,7 @@ class Chunk(Samples):
     intercept: bool
     rule: UpdateRule
     lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
-    hyper: np.ndarray  # (m, n_values) float64, in the order of rule.hyperparameters, then rule.derived
+    hyper: np.ndarray  # (m, n_values) float64, in the order of rule.hyperparameters, then rule.derived; may repeat one row
     epochs: int
     reduction: str  # "mean" or "sum": what the gradient is of; the reported loss is always the mean
     tol: float  # negative: no stopping

@@ -31,7 +31,7 @@ HOUSE = {
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
     "parts": ("arguments", "arrays", "problem", "optimizers", "hyperparameters", "schedules", "plan", "memory", "compressing",
-              "outputs", "starting", "execute", "lapack", "pool", "result", "loading", "storage", "reading", "plotting"),
+              "outputs", "starting", "execute", "repeating", "lapack", "pool", "result", "loading", "storage", "reading", "plotting"),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
 }  # fmt: skip
 

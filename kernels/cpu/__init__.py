@@ -127,30 +127,36 @@ def weigh(moments: Moments, spread: np.ndarray) -> None:
         moments.weighing[:, W_EXPONENT] = np.maximum(np.frexp(spread[:, 1])[1] - 1, LOWEST_EXPONENT)
 
 
-def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> None:
-    """Moments of whole fits, each with its own X and y, into the first records."""
+def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> bool:
+    """Moments of whole fits, each with its own X and y, into the first records; whether all are finite."""
     starts = np.zeros(len(samples.n_used), np.int64)
-    compress_items(samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel)
+    finite = compress_items(
+        samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel
+    )
     moments.gram_exponents[:] = moments.exponents
+    return finite
 
 
-def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> None:
+def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
     """Moments of ranges of the samples that stay, each a power of two times RANGE long, starting at a multiple of that: see moments.py.
 
     Pass a `gram` or a `target` of length 0 to leave it out.
     """
     index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
-    compress(_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
+    return compress(_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
 
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
     index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
+    one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
+    hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)
+    lr = np.ascontiguousarray(chunk.lr)
     _descend(
-        _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, chunk.lr,
-        chunk.hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents,
-        moments.weighing, chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status,
-        chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss, cancel, progress,
+        _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
+        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
+        chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status, chunk.w_out, chunk.loss, chunk.epochs_run,
+        chunk.history_w, chunk.history_loss, cancel, progress,
     )  # fmt: skip
 
 

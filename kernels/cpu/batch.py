@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, MOMENTS
-from .addresses import address
+from .addresses import address, count_at, further
 from .compiling import aligned, inlined, part
 from .doubled import pow2, scale
 from .masks import at_most, below, choose
@@ -52,36 +52,39 @@ def addresses_of(room):
 
 
 @part
-def load_batch(fits, count, gram, gram_index, target, target_index, exponents, weighing, hyper, reduction_sum, limit, w, slots, room):
-    """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD."""
+def load_batch(fits, count, size, records, options, w, slots, room):
+    """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD.
+
+    Addresses: records (gram, gram_index, target, target_index, exponents, weighing); options: as in side_by_side.run_batch.
+    """
+    gram, gram_index, target, target_index, exponents, weighing = records
+    _, _, _, hyper, n_hyper, own_hyper, reduction_sum, limit, doubled = options
     grams, _, targets, _, state, slot, _, _, _, _, constants, _, _, _ = room
-    size = w.shape[1]
-    doubled = gram.shape[1] == 2
     planes = 2 if doubled else 1
     entries = size * (size + 1) // 2
-    all_grams, all_targets, all_weighing, all_w, all_slots = address(gram), address(target), address(weighing), address(w), address(slots)
     plain = True
     for lane in range(LANES):
-        f = fits[lane] if lane < count else fits[0]
-        g, record = gram_index[f], target_index[f]
+        f = count_at(fits, lane if lane < count else 0)
+        g, record = count_at(gram_index, f), count_at(target_index, f)
         from_gram, from_target = g * planes * entries, record * planes * (size + 1)
         for entry in range(entries):
-            move(all_grams, from_gram + entry, grams, entry * LANES + lane)
+            move(gram, from_gram + entry, grams, entry * LANES + lane)
         for entry in range(size + 1):
-            move(all_targets, from_target + entry, targets, entry * LANES + lane)
+            move(target, from_target + entry, targets, entry * LANES + lane)
         for j in range(size):
-            move(all_w, f * size + j, state, j * LANES + lane)
-            move(all_slots, f * size + j, slot, j * LANES + lane)
-        total = get(all_weighing, g * 4)
-        put(constants, TOTAL * LANES + lane, total)
-        put(constants, SAFE * LANES + lane, get(all_weighing, g * 4 + 3))  # ω_min, for `_set_limits`
+            move(w, f * size + j, state, j * LANES + lane)
+            move(slots, f * size + j, slot, j * LANES + lane)
+        move(weighing, g * 4, constants, TOTAL * LANES + lane)
+        move(weighing, g * 4 + 3, constants, SAFE * LANES + lane)  # ω_min, for `_set_limits`
         if doubled:
-            _load_low_parts(lane, gram, g, target, record, exponents, weighing, reduction_sum, room)
-        put(constants, MOMENTUM * LANES + lane, hyper[f, 0])
-        put(constants, KEEP * LANES + lane, 1.0 - hyper[f, 1])
-        put(constants, DECAY * LANES + lane, hyper[f, 2])
-        put(constants, PREVIOUS * LANES + lane, math.nan)
-        plain = plain and hyper[f, 0] == 0.0 and hyper[f, 2] == 0.0 and hyper[f, 4] == 0.0
+            _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room)
+        h = f * n_hyper if own_hyper else 0
+        momentum, decay = get(hyper, h), get(hyper, h + 2)
+        put(constants, MOMENTUM * LANES + lane, momentum)
+        put(constants, KEEP * LANES + lane, 1.0 - get(hyper, h + 1))
+        put(constants, DECAY * LANES + lane, decay)
+        plain = plain and momentum == 0.0 and decay == 0.0 and get(hyper, h + 4) == 0.0
+    store(constants, PREVIOUS * LANES, fill(math.nan))
     totals = load(constants, TOTAL * LANES)
     if not doubled:
         largest = fill(0.0)
@@ -107,22 +110,21 @@ def load_batch(fits, count, gram, gram_index, target, target_index, exponents, w
 
 
 @part
-def _load_low_parts(lane, gram, g, target, record, exponents, weighing, reduction_sum, room):
+def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room):
     """What only float64 data have, of one lane; and what `_set_limits` wants to know of them."""
     _, low_grams, targets, low_targets, _, _, _, _, _, ups, constants, _, _, _ = room
-    size = gram.shape[2] * 2 // target.shape[2]  # D(D+1)/2 and D+1
-    wide = size * LANES
-    all_grams, all_targets = address(gram), address(target)
-    for entry in range(gram.shape[2]):
-        move(all_grams, (2 * g + 1) * gram.shape[2] + entry, low_grams, entry * LANES + lane)
+    wide, entries = size * LANES, size * (size + 1) // 2
+    for entry in range(entries):
+        move(gram, (2 * g + 1) * entries + entry, low_grams, entry * LANES + lane)
     for entry in range(size + 1):
-        move(all_targets, (2 * record + 1) * (size + 1) + entry, low_targets, entry * LANES + lane)
-    power = np.int64(weighing[g, 2])
-    exponent_y = exponents[record, size] if get(targets, wide + lane) != 0.0 else 0
+        move(target, (2 * record + 1) * (size + 1) + entry, low_targets, entry * LANES + lane)
+    power = np.int64(get(weighing, g * 4 + 2))
+    exponents = further(exponents, record * (size + 1))
+    exponent_y = count_at(exponents, size) if get(targets, wide + lane) != 0.0 else 0
     largest, far = 0.0, abs(exponent_y)
     for j in range(size):
-        exponent = exponents[record, j]
-        diagonal = gram[g, 0, j * (j + 1) // 2 + j]
+        exponent = count_at(exponents, j)
+        diagonal = get(gram, 2 * g * entries + j * (j + 1) // 2 + j)
         if diagonal != 0.0:
             far = max(far, abs(exponent))
         largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
@@ -133,9 +135,9 @@ def _load_low_parts(lane, gram, g, target, record, exponents, weighing, reductio
         put(ups, wide + at, pow2(of_w - (of_w >> 1)))
         put(ups, 2 * wide + at, pow2(of_gradient >> 1))
         put(ups, 3 * wide + at, pow2(of_gradient - (of_gradient >> 1)))
-    put(constants, LOW_FACTOR * LANES + lane, weighing[g, 1])
+    put(constants, LOW_FACTOR * LANES + lane, get(weighing, g * 4 + 1))
     put(constants, LARGEST * LANES + lane, largest)
-    put(constants, LOSS_LIMIT * LANES + lane, scale(weighing[g, 0], power))
+    put(constants, LOSS_LIMIT * LANES + lane, scale(get(weighing, g * 4), power))
     put(constants, W_LIMIT * LANES + lane, LARGEST_SCALED if far <= LARGEST_EXPONENT else -1.0)
     put(constants, UP_LOSS * LANES + lane, pow2(exponent_y))  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
 

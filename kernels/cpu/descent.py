@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from .addresses import hold
-from .batch import FEWEST, MOST_PARAMETERS, factors_of, fits_a_batch, limits_of, make_room
+from .addresses import address, hold
+from .batch import FEWEST, MOST_PARAMETERS, addresses_of, factors_of, fits_a_batch, limits_of, make_room
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
@@ -139,18 +139,30 @@ def descend(
     resume, resume_loss = np.full((len(n_used), 2), NOT_RUN), np.empty((len(n_used), 2))
     room = make_room(size if size <= MOST_PARAMETERS else 0, doubled, dtype)
     batch, count = np.zeros(LANES, np.int64), 0
+    records = (
+        address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),
+    )  # fmt: skip
+    own_hyper = len(hyper) > 1
+    side_options = address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], own_hyper, reduction_sum, limit, doubled
+    results = (
+        address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
+        address(epochs_run), address(history_w), address(history_loss), address(resume), address(resume_loss),
+    )  # fmt: skip
+    to_batch, to_room, flag, told, rows = address(batch), addresses_of(room), address(cancel), address(progress), history_loss.shape[1]
+    cancelled = False
     for f in range(len(n_used)):
         if fits_a_batch(rule, size, algorithm[f], status[f]):
             batch[count] = f
             count += 1
         if count == LANES or (f == len(n_used) - 1 and count >= FEWEST[min(size, len(FEWEST) - 1)]):
-            if not run_batch(
-                batch, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, epochs, tol, every, reduction_sum,
-                limit, w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss, room,
-                cancel, progress,
-            ):  # fmt: skip
-                return
+            if not run_batch(to_batch, count, size, records, side_options, epochs, tol, every, rows, results, to_room, flag, told):
+                cancelled = True
+                break
             count = 0
+    hold((lr, hyper, gram, gram_index, target, target_index, exponents, weighing, w, slots, steps, algorithm, status, w_out, loss_out))
+    hold((epochs_run, history_w, history_loss, resume, resume_loss, batch, room, cancel, progress))
+    if cancelled:
+        return
     unpacked = -1
     sources = sources_of(data, index)
     for f in range(len(n_used)):
@@ -168,7 +180,7 @@ def descend(
         previous, loss = math.nan, number(0)
         first_bad = 0 if outcome == DIVERGED else -1  # a state remembers that it had a row that was not finite
         finished, row_is_done = False, False
-        options = hyper[f]
+        options = hyper[f if own_hyper else 0]
         rows_w, rows_loss = history_w[f], history_loss[f]
         _take_over(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from .compiling import inlined, part
 from .doubled import dd_add_lanes, two_sum_lanes
 from .transposing import SIDE, columns_of
-from .vectors import LANES, PART, add, first_half, load_part, second_half, store
+from .vectors import LANES, PART, add, fill, first_half, fma, load_eight, load_first, load_part, second_half, store
 
 
 @inlined
@@ -16,6 +16,14 @@ def _eight_lanes(lanes, at):
     """Distances 16 and 8."""
     sixteen = add(load_part(lanes, at), load_part(lanes, at + PART))
     return add(first_half(sixteen), second_half(sixteen))
+
+
+@inlined
+def _add_eight(rows):
+    """Distances 4, 2 and 1, of eight rows."""
+    v = columns_of(rows)
+    v0, v1, v2, v3 = add(v[0], v[4]), add(v[1], v[5]), add(v[2], v[6]), add(v[3], v[7])
+    return add(add(v0, v2), add(v1, v3))
 
 
 @part
@@ -27,9 +35,44 @@ def add_lanes(lanes, count, sums):
         r2, r3 = _eight_lanes(lanes, at + 2 * LANES), _eight_lanes(lanes, at + 3 * LANES)
         r4, r5 = _eight_lanes(lanes, at + 4 * LANES), _eight_lanes(lanes, at + 5 * LANES)
         r6, r7 = _eight_lanes(lanes, at + 6 * LANES), _eight_lanes(lanes, at + 7 * LANES)
-        v = columns_of((r0, r1, r2, r3, r4, r5, r6, r7))
-        v0, v1, v2, v3 = add(v[0], v[4]), add(v[1], v[5]), add(v[2], v[6]), add(v[3], v[7])
-        store(sums, first, add(add(v0, v2), add(v1, v3)))
+        store(sums, first, _add_eight((r0, r1, r2, r3, r4, r5, r6, r7)))
+
+
+@inlined
+def _line_part(X, x_at, y, y_at, begin, rows):
+    """Σx², Σxy and Σy² in PART lanes from lane `begin` on."""
+    zero = first_half(fill(0.0))
+    xx, xy, yy = zero, zero, zero
+    i = begin
+    while i + PART <= rows:
+        x, value = load_part(X, x_at + i), load_part(y, y_at + i)
+        xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
+        i += LANES
+    if i < rows:
+        x, value = load_first(X, x_at + i, rows - i), load_first(y, y_at + i, rows - i)
+        xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
+    return xx, xy, yy
+
+
+@inlined
+def add_line(X, x_at, y, y_at, rows, eights, at):
+    """Of one feature and y, whose samples lie side by side: three rows of eight lanes, distances 16 and 8 done, from eights[at] on."""
+    xx, xy, yy = _line_part(X, x_at, y, y_at, 0, rows)
+    more_xx, more_xy, more_yy = _line_part(X, x_at, y, y_at, PART, rows)
+    xx, xy, yy = add(xx, more_xx), add(xy, more_xy), add(yy, more_yy)
+    store(eights, at, add(first_half(xx), second_half(xx)))
+    store(eights, at + SIDE, add(first_half(xy), second_half(xy)))
+    store(eights, at + 2 * SIDE, add(first_half(yy), second_half(yy)))
+
+
+@inlined
+def add_eights(eights, count, sums):
+    """sums[r] = the sum of row r of eights, r < count, a multiple of eight."""
+    for first in range(0, count, SIDE):
+        at = first * SIDE
+        r0, r1, r2, r3 = load_eight(eights, at), load_eight(eights, at + 8), load_eight(eights, at + 16), load_eight(eights, at + 24)
+        r4, r5, r6, r7 = load_eight(eights, at + 32), load_eight(eights, at + 40), load_eight(eights, at + 48), load_eight(eights, at + 56)
+        store(sums, first, _add_eight((r0, r1, r2, r3, r4, r5, r6, r7)))
 
 
 @inlined

@@ -14,20 +14,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from .addresses import address, count_at, further, hold
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import dd_add, exponent_of, pow2
-from .lane_sums import add_lanes, add_lanes_doubled
+from .lane_sums import add_eights, add_lanes, add_lanes_doubled, add_line
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import is_weighted, sources_of, where_of
-from .tiles import fill_tile, largest_of_tile, multiply_line, scale_tile, sum_weights, weigh_tile
+from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
 from .transposing import SIDE
 from .vectors import LANES, fill, get, is_double, move, put, raised, store
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times
+LINES = 1024  # items between two looks at the cancel flag
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
 
@@ -115,39 +118,37 @@ def _sum_columns(sources, where, start, stop, d, intercept, columns, scratch, pi
     """One chunk's moments of the columns columns[0] … columns[1]-1, into part `level`; False if cancelled."""
     tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor = scratch
     first_column, last_column = columns
-    (X, _, _, _, x_step, _), (y, _, _, y_step), _, _, _ = sources
     n_columns = d + 2 if intercept else d + 1
-    weighted, doubled = is_weighted(sources), is_double(X)
+    weighted, doubled = is_weighted(sources), is_double(sources[0][0])
     offset = first_column * (first_column + 1) // 2
     count = last_column * (last_column + 1) // 2 - offset
     to = level * entries + offset
-    lonely = d == 1 and not (doubled or weighted or intercept or where[4]) and x_step == 1 and y_step == 1
-    if lonely and last_column - first_column == 2:
-        multiply_line(lanes, X, where[0] + start, y, where[1] + start, stop - start)
-    else:
+    if weighted:
+        store(lanes, count * LANES, fill(0.0))
+        if doubled:
+            store(low_lanes, count * LANES, fill(0.0))
+    for first in range(start, stop, BLOCK):
+        if raised(cancel):
+            return False
+        rows = min(BLOCK, stop - first)
+        groups = (rows + LANES - 1) // LANES
+        if not filled:
+            fill_tile(tile, rows, sources, where, first, d, intercept)
+        if doubled:
+            scale_tile(tile, groups, n_columns + weighted, factor)
+        left = tile
         if weighted:
-            store(lanes, count * LANES, fill(0.0))
-            if doubled:
-                store(low_lanes, count * LANES, fill(0.0))
-        for first in range(start, stop, BLOCK):
-            if raised(cancel):
-                return False
-            rows = min(BLOCK, stop - first)
-            groups = (rows + LANES - 1) // LANES
-            if not filled:
-                fill_tile(tile, rows, sources, where, first, d, intercept)
-            if doubled:
-                scale_tile(tile, groups, n_columns + weighted, factor)
-            left = tile
-            if weighted:
-                weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
-                sum_weights(tile, groups, n_columns, lanes, low_lanes, count * LANES, doubled)
-                left = weighted_tile
-            fresh = first == start
-            if doubled:
-                multiply_block_doubled(left, low_weighted_tile, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh)
-            else:
-                multiply_block(left, tile, groups, first_column, last_column, lanes, fresh)
+            weigh_tile(tile, groups, n_columns, weighted_tile, low_weighted_tile, doubled)
+            sum_weights(tile, groups, n_columns, lanes, low_lanes, count * LANES, doubled)
+            left = weighted_tile
+        fresh = first == start
+        ahead = further(sources[0][0], where[0] + (first + rows) * sources[0][4])  # the next block's samples, or the next fit's
+        if doubled:
+            multiply_block_doubled(
+                left, low_weighted_tile, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead
+            )
+        else:
+            multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, ahead)
     parts, low_parts = pieces[0], pieces[1]
     last = level * entries + n_columns * (n_columns + 1) // 2  # where the sum of the weights belongs
     if doubled:  # what is written beyond the last column is either written anew or not read
@@ -201,13 +202,47 @@ def _compress_item(sources, where, start, stop, d, intercept, wanted, scratch, p
     return True
 
 
+@inlined
+def _are_lines(sources, d, intercept, longest, n_kept, wanted):
+    """Whether `_compress_lines` may be asked: one feature of float32 data, and samples that lie side by side, of one chunk."""
+    (X, _, _, _, x_step, _), (_, _, _, y_step), _, _, _ = sources
+    plain = not (is_double(X) or is_weighted(sources) or intercept) and wanted[0] == 0 and wanted[1] == 2
+    return plain and d == 1 and x_step == 1 and y_step == 1 and n_kept == 0 and longest == 1
+
+
+@part
+def _compress_lines(sources, start, stop, first, last, eights, sums, records):
+    """The moments of items first … last-1, eight at a time; whether all are finite."""
+    gram, target, exponents, weighing = records
+    finite = True
+    for begin in range(first, last, SIDE):
+        count = min(SIDE, last - begin)
+        for k in range(count):
+            x_at, y_at, _, _, _ = where_of(sources, begin + k)
+            at = count_at(start, begin + k)
+            add_line(sources[0][0], x_at + at, sources[1][0], y_at + at, count_at(stop, begin + k) - at, eights, 3 * SIDE * k)
+        add_eights(eights, 3 * SIDE, sums)
+        for k in range(count):
+            item = begin + k
+            xx, xy, yy = get(sums, 3 * k), get(sums, 3 * k + 1), get(sums, 3 * k + 2)
+            finite = finite and math.isfinite(xx) and math.isfinite(yy)
+            put(gram, item, xx)
+            put(target, 2 * item, xy)
+            put(target, 2 * item + 1, yy)
+            put(exponents, 2 * item, np.int64(0))
+            put(exponents, 2 * item + 1, np.int64(0))
+            put(weighing, 4 * item + W_HIGH, float(count_at(stop, item) - count_at(start, item)))
+            put(weighing, 4 * item + W_LOW, 0.0)
+    return finite
+
+
 @kernel
 def compress(data, index, start, stop, intercept, gram, target, exponents, weighing, cancel):
     """Moments of items, each a range of the samples that stay. An empty `gram` or `target` (length 0) is not computed.
 
     data, index: samples.py, 1 and 2; start, stop (items,) int64; gram (items, planes, D(D+1)/2) and target (items, planes, D+1) float64,
     planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 4).
-    All are C-contiguous.
+    All are C-contiguous. Returns whether all moments are finite.
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1
@@ -230,21 +265,35 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
     low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
     lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
-    factor, factors = np.ones(n_columns + 1), np.empty(2 * n_columns)
+    factor, factors = np.ones(n_columns + 1), np.empty(max(2 * n_columns, 3 * SIDE))
     parts, low_parts = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
     part_exponents = np.zeros(depth * n_columns, np.int64)
     sources, flag = sources_of(data, index), address(cancel)
     scratch = address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor)
     pieces = address(parts), address(low_parts), address(part_exponents), address(factors)
     to_gram, to_target, to_exponents, to_weighing = address(gram), address(target), address(exponents), address(weighing)
-    for item in range(len(start)):
+    finite = True
+    done = 0
+    if _are_lines(sources, d, intercept, longest, len(index[3]), wanted):
+        records = to_gram, to_target, to_exponents, to_weighing
+        for first in range(0, len(start), LINES):
+            if raised(flag):
+                break
+            last = min(first + LINES, len(start))
+            eights = address(lanes)
+            finite = _compress_lines(sources, address(start), address(stop), first, last, eights, address(factors), records) and finite
+        done = len(start)
+    for item in range(done, len(start)):
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))
         where = where_of(sources, item)
         if not _compress_item(sources, where, start[item], stop[item], d, intercept, wanted, scratch, pieces, entries, flag):
             break
+        for j in range(wanted[0], wanted[1]):
+            finite = finite and math.isfinite(parts[j * (j + 1) // 2 + j])
         _write_item(pieces, item, n_gram, n_columns, to_gram, has_gram, to_target, has_target, to_exponents, to_weighing, doubled)
-    hold((data, index, gram, target, exponents, weighing, cancel))
+    hold((data, index, start, stop, gram, target, exponents, weighing, cancel))
     hold((tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor, factors, parts, low_parts, part_exponents))
+    return finite
 
 
 @kernel

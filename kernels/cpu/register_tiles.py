@@ -63,6 +63,16 @@ class _Arrays:
     def store(self, which, index, value):
         self._builder.store(value, self._at(which, index)).align = 8
 
+    def fetch(self, line):
+        """Ask for a line of what is to be read next: the data lie in memory, and while sums are made nobody reads there."""
+        lines = ir.LiteralStructType([ir.IntType(8)] * 64)
+        pointer = pointer_to(self._context, self._builder, self._kinds[AHEAD], self._values[AHEAD], ir.Constant(_INT, 0), lines)
+        where = self._builder.bitcast(self._builder.gep(pointer, [line]), ir.PointerType(ir.IntType(8)))
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [where.type, number, number, number])
+        function = cgutils.get_or_insert_function(self._builder.module, kind, "llvm.prefetch.p0")
+        self._builder.call(function, [where, number(0), number(2), number(1)])  # to read, for the second cache, data
+
 
 # what fits in the registers: sums, and the numbers at hand; a sum in double-double is two
 ROWS, COLUMNS = (4 if WIDE else 2), 4
@@ -70,9 +80,9 @@ ROWS_DOUBLED, COLUMNS_DOUBLED = 2, (4 if WIDE else 2)
 
 
 def _sum(builder, arrays, where, shape, doubled, weighted):
-    """Add one block of samples to the lanes of one tile's pairs; where: (i, j, offset, groups, begin, fresh) as `_summing` says."""
+    """Add one block of samples to the lanes of one tile's pairs; where: (i, j, offset, groups, begin, fresh, done) as `_summing` says."""
     pairs = shape.pairs()
-    i, j, offset, groups, begin, fresh = where
+    i, j, offset, groups, begin, fresh, done = where
 
     def number(value):
         return ir.Constant(_INT, value)
@@ -100,6 +110,7 @@ def _sum(builder, arrays, where, shape, doubled, weighted):
                     builder.store(arrays.load(LOW_SUMS, place), lows[pair])
     above, right = builder.add(times(i, STRIDE), begin), builder.add(times(j, STRIDE), begin)
     with cgutils.for_range(builder, groups, intp=_INT) as loop:
+        arrays.fetch(builder.add(done, loop.index))
         moved = times(loop.index, LANES)
         at, to = builder.add(above, moved), builder.add(right, moved)
         a = [arrays.load(LEFT, builder.add(at, number(r * STRIDE))) for r in range(shape.rows)]
@@ -125,31 +136,33 @@ def _sum(builder, arrays, where, shape, doubled, weighted):
             arrays.store(LOW_SUMS, place, builder.load(lows[pair]))
 
 
-LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, FRESH, N_COLUMNS = range(
-    12
-)  # the arguments of what `_summing` makes
+# the arguments of what `_summing` makes
+LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, FRESH, N_COLUMNS, AHEAD, DONE = range(14)
 
 
 def _summing(shapes: list[Shape], doubled: bool = False, weighted: bool = False):
-    """function(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns): add one block to a tile's lanes.
+    """A function that adds one block to a tile's lanes.
 
-    The left columns are i …, the right ones j …, as many as `columns` says (there is one shape for each number, 1 …); the lanes of
-    pair (i, j) begin at (j(j+1)/2 + i - offset)·LANES. `fresh`: they begin with this block.
+    Called with (left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done). The left columns are
+    i …, the right ones j …, as many as `columns` says (there is one shape for each number, 1 …); the lanes of pair (i, j) begin at
+    (j(j+1)/2 + i - offset)·LANES. `fresh`: they begin with this block. `ahead`: an address from where lines are fetched that will be read
+    next, from line `done` on, one for every group of lanes.
     """
 
     @intrinsic
-    def add_block(typing_context, left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns):
+    def add_block(typing_context, left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done):
         def generate(context, builder, signature, args):
             arrays = _Arrays(context, builder, signature, args)
             where = [context.cast(builder, args[k], signature.args[k], types.int64) for k in (ROW, COLUMN, OFFSET, GROUPS, BEGIN)]
             where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))
+            where.append(context.cast(builder, args[DONE], signature.args[DONE], types.int64))
             count = context.cast(builder, args[N_COLUMNS], signature.args[N_COLUMNS], types.int64)
             for shape in shapes:
                 with builder.if_then(builder.icmp_signed("==", count, ir.Constant(_INT, shape.columns))):
                     _sum(builder, arrays, where, shape, doubled, weighted)
             return context.get_dummy_value()
 
-        return types.void(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns), generate
+        return types.void(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done), generate
 
     return add_block
 
@@ -170,28 +183,33 @@ _add_rows_weighted, _add_row_weighted, _add_diagonal_weighted = _weighted
 
 
 @part
-def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh):
-    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column. `fresh`: the first block."""
+def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
+    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column; for `ahead` see `_summing`."""
     offset = first_column * (first_column + 1) // 2
+    done = 0
     for begin in range(0, LANES, REGISTER):
         j = first_column
         while j < last_column:
             columns = min(COLUMNS, last_column - j)
             i = 0
             while i + ROWS <= j:
-                _add_rows(left, left, tile, lanes, lanes, i, j, offset, groups, begin, fresh, columns)
+                _add_rows(left, left, tile, lanes, lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                done += groups
                 i += ROWS
             while i < j:
-                _add_row(left, left, tile, lanes, lanes, i, j, offset, groups, begin, fresh, columns)
+                _add_row(left, left, tile, lanes, lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                done += groups
                 i += 1
-            _add_diagonal(left, left, tile, lanes, lanes, j, j, offset, groups, begin, fresh, columns)
+            _add_diagonal(left, left, tile, lanes, lanes, j, j, offset, groups, begin, fresh, columns, ahead, done)
+            done += groups
             j += columns
 
 
 @part
-def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh):
+def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead):
     """The same as compensated dot products (Ogita, Rump, Oishi 2005); the left columns have low parts where they are weighted."""
     offset = first_column * (first_column + 1) // 2
+    done = 0
     for begin in range(0, LANES, REGISTER):
         j = first_column
         while j < last_column:
@@ -199,18 +217,24 @@ def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column,
             i = 0
             if weighted:
                 while i + ROWS_DOUBLED <= j:
-                    _add_rows_weighted(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns)
+                    _add_rows_weighted(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                    done += groups
                     i += ROWS_DOUBLED
                 while i < j:
-                    _add_row_weighted(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns)
+                    _add_row_weighted(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                    done += groups
                     i += 1
-                _add_diagonal_weighted(left, low_left, tile, lanes, low_lanes, j, j, offset, groups, begin, fresh, columns)
+                _add_diagonal_weighted(left, low_left, tile, lanes, low_lanes, j, j, offset, groups, begin, fresh, columns, ahead, done)
+                done += groups
             else:
                 while i + ROWS_DOUBLED <= j:
-                    _add_rows_doubled(left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns)
+                    _add_rows_doubled(left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                    done += groups
                     i += ROWS_DOUBLED
                 while i < j:
-                    _add_row_doubled(left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns)
+                    _add_row_doubled(left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
+                    done += groups
                     i += 1
-                _add_diagonal_doubled(left, left, tile, lanes, low_lanes, j, j, offset, groups, begin, fresh, columns)
+                _add_diagonal_doubled(left, left, tile, lanes, low_lanes, j, j, offset, groups, begin, fresh, columns, ahead, done)
+                done += groups
             j += columns

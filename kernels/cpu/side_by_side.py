@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, STREAM
-from .addresses import address, further, hold
+from .addresses import count_at, further
 from .batch import (
     DECAY,
     EPOCHS,
@@ -31,7 +31,6 @@ from .batch import (
     TOTAL,
     UP_LOSS,
     W_LIMIT,
-    addresses_of,
     load_batch,
 )
 from .compiling import inlined, part
@@ -54,6 +53,7 @@ from .vectors import (
     multiply,
     negate,
     put,
+    put_rounded,
     raised,
     store,
     store_rounded,
@@ -179,13 +179,13 @@ def _update(size, plain, rate_row, first, velocities, nesterovs, maximized, limi
 
 @part
 def _write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, history_loss):
-    """Rows first_row … first_row+stored-1 of every fit, from their vectors; see 4. History: flat arrays, or their addresses."""
+    """Rows first_row … first_row+stored-1 of every fit, from their vectors; see 4. Addresses."""
     keep_apart()
     losses = further(rows, EPOCHS * size * LANES)
     lane = 0
     while lane < count:
-        together = lane + SIDE <= count and fits[lane + SIDE - 1] - fits[lane] == SIDE - 1
-        to = fits[lane] * n_rows + first_row
+        together = lane + SIDE <= count and count_at(fits, lane + SIDE - 1) - count_at(fits, lane) == SIDE - 1
+        to = count_at(fits, lane) * n_rows + first_row
         done, done_losses, wide = 0, 0, 1
         if together:
             wide = SIDE
@@ -204,19 +204,22 @@ def _write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, h
 
 
 @part
-def _leave(fits, left, epoch, row_is_done, size, room, reported, w, slots, algorithm, resume, resume_loss):
+def _leave(fits, left, epoch, row_is_done, size, room, reported, results):
     """The lanes of `left` pass a limit: their state, before the update, is noted; see 2."""
     keep_apart()
+    w, slots, _, algorithm, _, _, _, _, _, _, resume, resume_loss = results
     state, slot, constants = room[4], room[5], room[10]
     for lane in range(LANES):
         if left >> lane & 1:
-            f = fits[lane]
+            f = count_at(fits, lane)
             for j in range(size):
-                w[f, j] = get(state, j * LANES + lane)
-                slots[f, 0, j] = get(slot, j * LANES + lane)
-            algorithm[f] = STREAM
-            resume[f, 0], resume[f, 1] = epoch, row_is_done
-            resume_loss[f, 0], resume_loss[f, 1] = reported[lane], get(constants, PREVIOUS * LANES + lane)
+                move(state, j * LANES + lane, w, f * size + j)
+                move(slot, j * LANES + lane, slots, f * size + j)
+            put(algorithm, f, np.int8(STREAM))
+            put(resume, 2 * f, np.int64(epoch))
+            put(resume, 2 * f + 1, np.int64(row_is_done))
+            put(resume_loss, 2 * f, reported[lane])
+            move(constants, PREVIOUS * LANES + lane, resume_loss, 2 * f + 1)
 
 
 @inlined
@@ -226,12 +229,14 @@ def _report(losses, at, reported):
 
 
 @inlined
-def _set_rates(fits, count, lr, epoch, number, rates):
+def _set_rates(fits, count, options, epoch, number, rates):
     """-lr of `number` epochs; 0 or 1: how many rows further the next epoch's are."""
-    varies = lr.shape[0] > 1
+    lr, n_rates, n_fits = options[0], options[1], options[2]
+    varies = n_rates > 1
     for e in range(number if varies else 1):
+        begin = (epoch + e if varies else 0) * n_fits
         for lane in range(LANES):
-            put(rates, e * LANES + lane, -lr[epoch + e if varies else 0, fits[lane if lane < count else 0]])
+            put(rates, e * LANES + lane, -get(lr, begin + count_at(fits, lane if lane < count else 0)))
     return 1 if varies else 0
 
 
@@ -280,52 +285,53 @@ def _loss_of(value, doubled, constants):
 
 
 @part
-def run_batch(
-    fits, count, gram, gram_index, target, target_index, exponents, weighing, lr, hyper, epochs, tol, every, reduction_sum, limit,
-    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss, arrays, cancel, progress,
-):  # fmt: skip
-    """All epochs of the fits[:count]; arrays as in descent.py. False if cancelled. resume[f, 0] ≥ 0: fit f is to go on from there."""
-    size = w.shape[1]
-    room = addresses_of(arrays)
+def run_batch(fits, count, size, records, options, epochs, tol, every, n_rows, results, room, cancel, progress):
+    """All epochs of the fits[:count]. False if cancelled. resume[f, 0] ≥ 0: fit f is to go on from there.
+
+    Addresses, as in descent.py: records (gram, gram_index, target, target_index, exponents, weighing); options (lr, its rows, fits of a
+    row, hyper, values of a fit, whether fits have their own, reduction_sum, limit, whether the data are float64); results (w, slots,
+    steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss).
+    """
+    lr_varies, hyper, n_hyper, own_hyper, limit = options[1] > 1, options[3], options[4], options[5], options[7]
+    w, slots, steps, _, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, _ = results
     doubled = is_double(loss_out)
-    plain = load_batch(
-        fits, count, gram, gram_index, target, target_index, exponents, weighing, hyper, reduction_sum, limit, w, slots, room
-    )
+    plain = load_batch(fits, count, size, records, options, w, slots, room)
     state, slot, constants, rates, before, rows = room[4], room[5], room[10], room[11], room[12], room[13]
     losses = further(rows, EPOCHS * size * LANES)
-    all_w, all_losses = address(history_w), address(history_loss)
-    n_rows = history_loss.shape[1]
     reported = np.zeros(LANES)
     there = (1 << count) - 1  # lanes of fits that have not left
     frozen, first_steps, velocities, nesterovs, maximized = 0, 0, 0, 0, 0
     stopped = np.full(LANES, epochs)  # the epoch at which a lane was frozen
     for lane in range(LANES):
-        f = fits[lane] if lane < count else fits[0]
-        if status[f] == CONVERGED:
+        f = count_at(fits, lane if lane < count else 0)
+        if count_at(status, f) == CONVERGED:
             frozen |= 1 << lane
             stopped[lane] = 0
-        first_steps |= (1 if steps[f] == 0 else 0) << lane
-        velocities |= (1 if hyper[f, 0] != 0.0 else 0) << lane
-        nesterovs |= (1 if hyper[f, 3] != 0.0 else 0) << lane
-        maximized |= (1 if hyper[f, 4] != 0.0 else 0) << lane
+        if plain:
+            continue
+        first_steps |= (1 if count_at(steps, f) == 0 else 0) << lane
+        h = f * n_hyper if own_hyper else 0
+        velocities |= (1 if get(hyper, h) != 0.0 else 0) << lane
+        nesterovs |= (1 if get(hyper, h + 3) != 0.0 else 0) << lane
+        maximized |= (1 if get(hyper, h + 4) != 0.0 else 0) << lane
     lean = plain and not doubled and size <= MOST_UNROLLED and tol < 0.0 and frozen == 0
     careful_until = 0  # epochs before this one are run one by one
     stored, row, told, epoch, polled = 0, 0, 0, 0, 0
-    _set_rates(fits, count, lr, 0, 1, rates)
+    _set_rates(fits, count, options, 0, 1, rates)
     while True:
         if epoch >= polled:
             polled = epoch + POLL
             if raised(cancel):
                 return False
-            progress[0] += (epoch - told) * count
+            put(progress, 0, count_at(progress, 0) + (epoch - told) * count)
             told = epoch
         recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
         if lean and epoch < epochs and epoch >= careful_until:
-            number = min(EPOCHS - stored if recorded else EPOCHS if lr.shape[0] > 1 else POLL, epochs - epoch)
+            number = min(EPOCHS - stored if recorded else EPOCHS if lr_varies else POLL, epochs - epoch)
             if every > 1:
                 number = 1 if recorded else min(number, every - epoch % every)
             _begin_block(size, room)
-            rate_step = _set_rates(fits, count, lr, epoch, number, rates) if lr.shape[0] > 1 else 0
+            rate_step = _set_rates(fits, count, options, epoch, number, rates) if lr_varies else 0
             plain_epochs(
                 room[0], room[2], state, constants, rates, rate_step, further(rows, stored * size * LANES),
                 further(losses, stored * LANES), size, number, recorded,
@@ -334,7 +340,7 @@ def run_batch(
                 epoch += number
                 stored += number if recorded else 0
                 if stored == EPOCHS:
-                    _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
+                    _write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
                     row += stored
                     stored = 0
                 continue
@@ -348,7 +354,7 @@ def run_batch(
             within = both(within, at_most(absolute(load(state, j * LANES)), load(constants, W_LIMIT * LANES)))
         left = there & ~as_bits(within)
         if left:
-            _leave(fits, left, epoch, 0, size, room, reported, w, slots, algorithm, resume, resume_loss)
+            _leave(fits, left, epoch, 0, size, room, reported, results)
             there &= ~left
             if there == 0:
                 break
@@ -367,49 +373,47 @@ def run_batch(
                 store_rounded(rows, (stored * size + j) * LANES, load(state, j * LANES))
             stored += 1
             if stored == EPOCHS:
-                _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
+                _write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
                 row += stored
                 stored = 0
         if ended:
             _report(losses, of_epoch, reported)
             break
-        if lr.shape[0] > 1:
-            _set_rates(fits, count, lr, epoch, 1, rates)
+        if lr_varies:
+            _set_rates(fits, count, options, epoch, 1, rates)
         kept = _update(size, plain, 0, first_steps if epoch == 0 else 0, velocities, nesterovs, maximized, limit, room)
         left = there & ~frozen & ~kept
         if left:
             _report(losses, of_epoch, reported)
-            _leave(fits, left, epoch, 1, size, room, reported, w, slots, algorithm, resume, resume_loss)
+            _leave(fits, left, epoch, 1, size, room, reported, results)
             there &= ~left
         _end_epoch(size, plain, from_bits(there & ~frozen), room)
         epoch += 1
         if there == 0:
             break
     if stored:
-        _write_rows(fits, count, size, rows, row, stored, n_rows, all_w, all_losses)
+        _write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
         row += stored
     done = 0
-    number_of = loss_out.dtype.type
     for lane in range(count):
-        f = fits[lane]
+        f = count_at(fits, lane)
         if not there >> lane & 1:
-            done += resume[f, 0]
+            done += count_at(resume, 2 * f)
             continue
         done += epochs
         for j in range(size):
-            w[f, j] = get(state, j * LANES + lane)
-            slots[f, 0, j] = get(slot, j * LANES + lane)
-            w_out[f, j] = w[f, j]
-        loss_out[f] = number_of(reported[lane])
+            move(state, j * LANES + lane, w, f * size + j)
+            move(slot, j * LANES + lane, slots, f * size + j)
+            put_rounded(w_out, f * size + j, get(state, j * LANES + lane))
+        put_rounded(loss_out, f, reported[lane])
         for later in range(row, n_rows):
             for j in range(size):
-                history_w[f, later, j] = w_out[f, j]
-            history_loss[f, later] = loss_out[f]
-        steps[f] += stopped[lane]
-        epochs_run[f] = stopped[lane]
-        if status[f] == COMPLETED and frozen >> lane & 1:
-            status[f] = CONVERGED
-        resume[f, 0] = FINISHED
-    progress[0] += done - told * count
-    hold(arrays)
+                move(w_out, f * size + j, history_w, (f * n_rows + later) * size + j)
+            move(loss_out, f, history_loss, f * n_rows + later)
+        put(steps, f, count_at(steps, f) + stopped[lane])
+        put(epochs_run, f, stopped[lane])
+        if count_at(status, f) == COMPLETED and frozen >> lane & 1:
+            put(status, f, np.int8(CONVERGED))
+        put(resume, 2 * f, np.int64(FINISHED))
+    put(progress, 0, count_at(progress, 0) + done - told * count)
     return True

@@ -87,25 +87,6 @@ def fill_tile(tile, rows, sources, where, first, d, intercept):
 
 
 @part
-def multiply_line(lanes, X, x_at, y, y_at, rows):
-    """The lanes of a fit of one feature, no intercept and no weights, whose samples lie side by side: the tile's sums without the tile."""
-    for begin in range(0, LANES, PART):
-        zero = first_half(fill(0.0))
-        xx, xy, yy = zero, zero, zero
-        i = begin
-        while i + PART <= rows:
-            x, value = load_part(X, x_at + i), load_part(y, y_at + i)
-            xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
-            i += LANES
-        if i < rows:
-            x, value = load_first(X, x_at + i, rows - i), load_first(y, y_at + i, rows - i)
-            xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
-        store(lanes, begin, xx)
-        store(lanes, LANES + begin, xy)
-        store(lanes, 2 * LANES + begin, yy)
-
-
-@part
 def scale_tile(tile, groups, count, factor):
     """The columns of the tile times a factor each."""
     for j in range(count):

@@ -98,6 +98,22 @@ def load_part(typing_context, array, index):
 
 
 @intrinsic
+def load_eight(typing_context, array, index):
+    """Eight float64."""
+    if not of_floats(array) or array.dtype != types.float64:
+        return None
+    result = LaneVector(types.float64, 8)
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, result.llvm))
+        value.align = 8
+        return value
+
+    return result(array, index), generate
+
+
+@intrinsic
 def load_first(typing_context, array, index, count):
     """The same, and 0 in the lanes from `count` on: what lies there is not read."""
     if not of_floats(array):
@@ -148,6 +164,22 @@ def put(typing_context, array, index, value):
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
         builder.store(args[2], pointer_to(context, builder, signature.args[0], args[0], where, args[2].type))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def put_rounded(typing_context, array, index, value):
+    """Write a float64 into an array of either type, rounded to nearest."""
+    if not of_floats(array) or value != types.float64:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        element = _LANES_OF[array.dtype].llvm.element
+        rounded = args[2] if array.dtype == types.float64 else builder.fptrunc(args[2], element)
+        builder.store(rounded, pointer_to(context, builder, signature.args[0], args[0], where, element))
         return context.get_dummy_value()
 
     return types.void(array, index, value), generate
