@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from .addresses import address, hold
+from .addresses import address, further, hold
 from .batch import FEWEST, MOST_PARAMETERS, addresses_of, factors_of, fits_a_batch, limits_of, make_room
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
@@ -24,7 +24,10 @@ from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluat
 from .moments import CHUNK, W_EXPONENT, W_HIGH
 from .samples import sources_of, where_of
 from .side_by_side import FINISHED, NOT_RUN, run_batch
-from .update import update
+from .stream_epochs import ODD, STOPPED, stream_epochs
+from .stream_pass import MOST_UNROLLED
+from .transposing import SIDE
+from .update import SGD, update
 from .vectors import LANES, is_double, raised
 
 POLL = 64
@@ -130,7 +133,7 @@ def descend(
     factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
     # scratch of the stream: the data's dtype, allocated when first needed
     tile, stride = np.empty(0, dtype), min(CHUNK, (most_used + LANES - 1) // LANES * LANES)
-    lanes = aligned(np.empty(BLOCK + (size + 2) * LANES + 16, dtype))
+    lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))  # eight at a time are added
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
@@ -148,14 +151,14 @@ def descend(
         address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
         address(epochs_run), address(history_w), address(history_loss), address(resume), address(resume_loss),
     )  # fmt: skip
-    to_batch, to_room, flag, told, rows = address(batch), addresses_of(room), address(cancel), address(progress), history_loss.shape[1]
+    to_batch, to_room, flag, told, n_rows = address(batch), addresses_of(room), address(cancel), address(progress), history_loss.shape[1]
     cancelled = False
     for f in range(len(n_used)):
         if fits_a_batch(rule, size, algorithm[f], status[f]):
             batch[count] = f
             count += 1
         if count == LANES or (f == len(n_used) - 1 and count >= FEWEST[min(size, len(FEWEST) - 1)]):
-            if not run_batch(to_batch, count, size, records, side_options, epochs, tol, every, rows, results, to_room, flag, told):
+            if not run_batch(to_batch, count, size, records, side_options, epochs, tol, every, n_rows, results, to_room, flag, told):
                 cancelled = True
                 break
             count = 0
@@ -259,6 +262,26 @@ def descend(
             stream_weight = sum_weights(sources, where, n, lanes, parts)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
+            plain = rule == SGD and options[0] == 0.0 and options[2] == 0.0 and options[4] == 0.0
+            simple = one_chunk and plain and d <= MOST_UNROLLED and len(data[4]) == 0 and not row_is_done and first_bad < 0
+            if simple and outcome == COMPLETED:
+                rates = further(address(lr), f)
+                recording = (
+                    every,
+                    tol,
+                    epochs,
+                    row,
+                    further(address(history_w), f * n_rows * size),
+                    further(address(history_loss), f * n_rows),
+                )
+                epoch, row, loss, previous, ended = stream_epochs(
+                    address(tile), stride, n, d, intercept, address(stream_state), stream_weight, stream_factor, rates,
+                    lr.shape[1] if lr.shape[0] > 1 else 0, (epoch, last, previous), recording, further(address(lanes), BLOCK),
+                    address(lanes), flag, told,
+                )  # fmt: skip
+                reported, step = epoch, steps[f] + epoch
+                outcome = CONVERGED if ended == STOPPED else outcome
+                finished = ended != ODD
             while not finished:
                 if raised(cancel):
                     return
@@ -307,4 +330,4 @@ def descend(
             outcome = DIVERGED if outcome == COMPLETED else outcome
         status[f] = outcome
         progress[0] += epochs - reported
-    hold((data, index))
+    hold((data, index, lr, history_w, history_loss, tile, lanes, stream_state, cancel, progress))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .addresses import count_at
+from .addresses import address, count_at, further
 from .compiling import inlined, part
 from .doubled import dd_add, scale, two_sum
+from .lane_sums import add_lanes
 from .masks import keep_first
 from .moments import CHUNK
 from .samples import is_weighted
+from .stream_pass import MOST_UNROLLED, pass_over
 from .transposing import SIDE, transpose
 from .vectors import LANES, add, butterfly, fill, fma, get, load, move, multiply, negate, store
 
@@ -119,20 +121,11 @@ def fill_stream_tile(tile, stride, sources, where, d, first, rows):
             tile[k * stride + i] = tile.dtype.type(0)
 
 
-@part
-def _evaluate_line(tile, stride, rows, w, factor, sums):
-    """`_evaluate_chunk` for one feature alone, in one go."""
-    zero, by, slope = fill(w.dtype.type(0)), fill(factor), fill(w[0])
-    squares, gradient = zero, zero
-    for first in range(0, rows, LANES):
-        x = load(tile, first)
-        residual = fma(x, slope, negate(load(tile, stride + first)))
-        new_squares, new_gradient = fma(residual, residual, squares), fma(x, multiply(by, residual), gradient)
-        if first + LANES > rows:
-            new_squares = keep_first(rows - first, new_squares, squares)
-            new_gradient = keep_first(rows - first, new_gradient, gradient)
-        squares, gradient = new_squares, new_gradient
-    sums[0], sums[1] = butterfly(gradient), butterfly(squares)
+@inlined
+def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
+    """The sums of one chunk, d ≤ MOST_UNROLLED and no weights, into sums (a multiple of eight); lanes: scratch of as many times LANES."""
+    pass_over(tile, stride, rows, d, intercept, w, factor, lanes)
+    add_lanes(lanes, d + intercept + 1, sums)
 
 
 @part
@@ -142,8 +135,11 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
     BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time, whose sums are in registers.
     scratch: BLOCK numbers factor · v, then the lanes of every column and of the squares.
     """
-    if d == 1 and not intercept and not weighted:
-        _evaluate_line(tile, stride, rows, w, factor, sums)
+    if d <= MOST_UNROLLED and not weighted:
+        found = address(scratch)
+        add_stream(address(tile), stride, rows, d, intercept, address(w), factor, further(found, BLOCK), found)
+        for j in range(len(w) + 1):
+            sums[j] = scratch[j]
         return
     zero, by = fill(w.dtype.type(0)), fill(factor)
     size = len(w)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from .compiling import inlined, part
 from .doubled import dd_add_lanes, two_sum_lanes
 from .transposing import SIDE, columns_of
-from .vectors import LANES, PART, add, fill, first_half, fma, load_eight, load_first, load_part, second_half, store
+from .vectors import LANES, PART, add, fill, first_half, fma, load, load_eight, load_first, load_part, second_half, store
 
 
 @inlined
 def _eight_lanes(lanes, at):
     """Distances 16 and 8."""
-    sixteen = add(load_part(lanes, at), load_part(lanes, at + PART))
+    all_lanes = load(lanes, at)
+    sixteen = add(first_half(all_lanes), second_half(all_lanes))
     return add(first_half(sixteen), second_half(sixteen))
 
 
@@ -28,7 +29,7 @@ def _add_eight(rows):
 
 @part
 def add_lanes(lanes, count, sums):
-    """sums[p] = the sum of the lanes of pair p, p < count; sums is at least as long as the next multiple of eight."""
+    """sums[p] = the sum of the lanes of pair p, p < count; sums is at least as long as the next multiple of eight. Of either type."""
     for first in range(0, count, SIDE):
         at = first * LANES
         r0, r1 = _eight_lanes(lanes, at), _eight_lanes(lanes, at + LANES)

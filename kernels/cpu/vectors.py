@@ -156,6 +156,19 @@ def get(typing_context, array, index):
 
 
 @intrinsic
+def get_own(typing_context, array, index):
+    """The same in its own type."""
+    if not of_floats(array):
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        return builder.load(pointer_to(context, builder, signature.args[0], args[0], where, _LANES_OF[array.dtype].llvm.element))
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
 def put(typing_context, array, index, value):
     """Write one number into a flat, contiguous array; the index is not negative."""
     if not of_numbers(array) or array.dtype != value:
@@ -183,6 +196,18 @@ def put_rounded(typing_context, array, index, value):
         return context.get_dummy_value()
 
     return types.void(array, index, value), generate
+
+
+@intrinsic
+def rounded(typing_context, array, value):
+    """A float64 as a number of the type of an array."""
+    if not of_floats(array) or value != types.float64:
+        return None
+
+    def generate(context, builder, signature, args):
+        return args[1] if array.dtype == types.float64 else builder.fptrunc(args[1], ir.FloatType())
+
+    return array.dtype(array, value), generate
 
 
 @intrinsic
