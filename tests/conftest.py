@@ -46,6 +46,17 @@ def full(request):
 
 
 @pytest.fixture
+def no_work(monkeypatch):
+    """From here on nothing is allocated for results and nothing runs: errors come before any work."""
+
+    def began(*args, **options):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr("fastgd.fitting.Job", began)
+    monkeypatch.setattr("fastgd.fitting.run", began)
+
+
+@pytest.fixture
 def record_tau():
     """record_tau(what, dtype, case, tau_w, tau_loss): remember the worst share of the bound, for the summary."""
 
