@@ -94,11 +94,14 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_runtest_logreport(report):
-    """Collect skips."""
+    """Collect skips of tests."""
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not reason.removeprefix("Skipped: ").startswith(EXPECTED_SKIPS or ("\0",)):
             _unexpected.append(f"{report.nodeid}: {reason}")
+
+
+pytest_collectreport = pytest_runtest_logreport  # and of whole files
 
 
 def pytest_terminal_summary(terminalreporter):
