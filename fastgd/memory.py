@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import counted, shown
+from .arguments import counted, read_count, shown
 from .kernels.chunk import STREAM
 from .plan import TILED_BYTES, Plan
 from .problem import FitOrder, Problem
@@ -36,17 +35,8 @@ def read_memory_limit(value: Any) -> int | None:
         unit = next((size for name, size in _UNITS.items() if found and name.lower() == found[2].lower()), None)
         if found is None or unit is None:
             raise ValueError(f"memory_limit must be a number of bytes, or a text such as '2 GiB' or '500 MB'; it is {shown(value)}")
-        limit = int(float(found[1]) * unit)
-    else:
-        try:
-            if isinstance(value, bool | np.bool_):
-                raise TypeError
-            limit = operator.index(value)
-        except TypeError:
-            raise TypeError(f"memory_limit must be a whole number of bytes, or a text such as '2 GiB', not {shown(value)}") from None
-    if limit < 1:
-        raise ValueError(f"memory_limit must be at least 1 byte; it is {shown(value)}")
-    return limit
+        value = int(float(found[1]) * unit)
+    return read_count(value, "memory_limit", 1, needed="a whole number of bytes, or a text such as '2 GiB'")
 
 
 def free_memory() -> int | None:

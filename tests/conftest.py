@@ -46,6 +46,17 @@ def full(request):
 
 
 @pytest.fixture
+def no_work(monkeypatch):
+    """From here on nothing is allocated for results and nothing runs: errors come before any work."""
+
+    def began(*args, **options):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr("fastgd.fitting.Job", began)
+    monkeypatch.setattr("fastgd.fitting.run", began)
+
+
+@pytest.fixture
 def record_tau():
     """record_tau(what, dtype, case, tau_w, tau_loss): remember the worst share of the bound, for the summary."""
 
@@ -83,11 +94,14 @@ def pytest_testnodedown(node, error):
 
 
 def pytest_runtest_logreport(report):
-    """Collect skips."""
+    """Collect skips of tests."""
     if report.skipped and not hasattr(report, "wasxfail"):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         if not reason.removeprefix("Skipped: ").startswith(EXPECTED_SKIPS or ("\0",)):
             _unexpected.append(f"{report.nodeid}: {reason}")
+
+
+pytest_collectreport = pytest_runtest_logreport  # and of whole files
 
 
 def pytest_terminal_summary(terminalreporter):

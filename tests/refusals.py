@@ -1,12 +1,20 @@
-"""Refusals: what the tests of bad input share."""
+"""Refusals: what the tests of bad input share; the fixture `no_work` is in conftest.py."""
 
 from __future__ import annotations
 
 import re
 
+import numpy as np
 import pytest
 
 import fastgd
+
+x = np.array([1.0, 2.0, 3.0, 4.0])
+y = 2 * x
+X2 = np.arange(16.0).reshape(8, 2) % 5  # one fit of two features
+Y2 = X2.sum(1)
+X5 = np.stack([X2 + k for k in range(5)])  # five of them
+Y5 = X5.sum(-1)
 
 
 def message(caught) -> str:
@@ -24,13 +32,3 @@ def refused(error, pattern, *args, **options):
     with pytest.raises(error) as caught:
         fastgd.fit(*args, **options)
     assert re.search(pattern, message(caught)), str(caught.value)
-
-
-def forbid_work(monkeypatch):
-    """From here on nothing is allocated for results and nothing runs."""
-
-    def began(*args, **options):
-        raise AssertionError("work began")
-
-    monkeypatch.setattr("fastgd.fitting.Job", began)
-    monkeypatch.setattr("fastgd.fitting.run", began)

@@ -10,6 +10,7 @@ from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import NamedProblem, problems
 from fastgd.verification.bound import NonFinite, check_history, check_lockstep, check_step, propagated_bound
 from fastgd.verification.oracle import extended_descent
+from tests.drawn_problems import draw_problem, draw_rate
 from tests.torch_histories import DTYPES, SOMEBODY_ELSES, History
 
 NAMED = {problem.name: problem for problem in problems()}
@@ -82,27 +83,11 @@ def test_torch_stays_below_the_bound_on_every_problem(dtype, full, record_tau):
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
 @given(st.data())
 def test_torch_stays_below_the_bound_on_any_numbers(data):
-    width = data.draw(st.sampled_from([32, 64]))
-    n, d, intercept = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3)), data.draw(st.booleans())
-    reduction = data.draw(st.sampled_from(["mean", "sum"]))
-    dtype = np.dtype(f"float{width}")
-    lowest, highest = (-149, 127) if width == 32 else (-1074, 1023)
-
-    def array(*shape):  # of one magnitude, more or less, anywhere in the range of the dtype
-        size, centre = int(np.prod(shape)), data.draw(st.integers(lowest, highest))
-        significands = data.draw(st.lists(st.floats(-1, 1, width=32), min_size=size, max_size=size))
-        exponents = centre + np.array(data.draw(st.lists(st.integers(-12, 12), min_size=size, max_size=size)))
-        return np.ldexp(significands, np.clip(exponents, lowest, highest)).astype(dtype).reshape(shape)
-
-    problem = NamedProblem("any", "", array(n, d), array(n), array(d + intercept), intercept)
-    weights = np.abs(array(n))
+    problem, array, reduction = draw_problem(data)
+    weights = np.abs(array(problem.n_samples))
     if not weights.any():
         weights[0] = 1
-    largest = max(np.abs(problem.X).max(), np.finfo(dtype).smallest_normal)
-    exponent = data.draw(st.integers(-8, 8)) - 2 * int(np.log2(largest))
-    if reduction == "sum":
-        exponent -= int(np.log2(max(weights.max(), np.finfo(dtype).smallest_normal)))
-    lr = float(np.ldexp(1.0, np.clip(exponent, lowest, highest)))
+    lr = draw_rate(data, problem, weights.max() if reduction == "sum" else 1.0)
     agreement = judge(problem, weights, weighted_history(problem, weights, lr, 1, reduction), lr, reduction=reduction)
     assert agreement.tau_w <= SOMEBODY_ELSES
     assert agreement.tau_loss <= SOMEBODY_ELSES

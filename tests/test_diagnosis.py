@@ -11,6 +11,7 @@ import pytest
 import fastgd
 from fastgd.testing import problems, rates
 from fastgd.verification.causes import CAUSES
+from fastgd.verification.schedule_hypotheses import _geometric
 from tests import grids
 from tests import planted_descents as plants
 from tests.nameless_defects import NAMELESS
@@ -165,7 +166,7 @@ def test_constants_are_estimated_and_told():
     assert (diagnosis.code, diagnosis.evidence["value"]) == ("momentum", 0.87)
     planted = plants.run(replace(case, lr=case.lr * 0.3))
     diagnosis = ask(case, planted)
-    assert (diagnosis.code, diagnosis.evidence["value"]) == ("lr_scaled", pytest.approx(0.3, rel=1e-12))
+    assert (diagnosis.code, diagnosis.evidence["value"]) == ("lr_scaled", 0.3)
 
 
 def test_what_was_asked_for_may_be_momentum_decay_or_adam():
@@ -185,6 +186,24 @@ def test_what_was_asked_for_may_be_momentum_decay_or_adam():
     diagnosis = fastgd.diagnose(case.X, case.y, summed.w, optimizer=fastgd.SGD(momentum=0.9), **asked)
     assert diagnosis.code == "gradient_sum"
     assert fastgd.diagnose(case.X, case.y, plants.run(replace(case, lr=case.lr)).w, reduction="sum", **asked).code == "gradient_mean"
+
+
+@pytest.mark.parametrize("ratio", [0.9, -2.0])
+def test_a_geometric_row_is_told_from_its_errors(ratio):
+    """Moved by all of the errors, one way or the other, there still is one ratio; beyond them there is none."""
+    rng = np.random.default_rng(4)
+    true = 3 * ratio ** np.arange(7.0)
+    errors = 1e-3 * rng.uniform(0.1, 1, 7) * abs(true)
+    for signs in rng.choice([-1, 1], (100, 7)):
+        assert _geometric(true + 0.999 * signs * errors, errors)
+    for i in range(1, 6):
+        for side in (-1, 1):  # 3 e_i: beyond its own error by more than what those of its neighbours allow
+            moved = true.copy()
+            moved[i] += side * 3 * abs(true[i]) * (errors / abs(true)).max()
+            assert not _geometric(moved, errors)
+    assert _geometric(true, 0 * errors) == (ratio == -2.0)  # without errors only what is exact
+    assert not _geometric(abs(true) * [1, 1, 1, 1, 1, 1, -1], errors)
+    assert _geometric([1.0, 5.0, 30.0], [2.0, 1.0, 1.0])  # hardly anything is known of the first
 
 
 def test_a_schedule_that_was_meant():

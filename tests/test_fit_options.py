@@ -12,21 +12,7 @@ import torch
 import fastgd
 from fastgd import SGD, BackendUnavailable
 from fastgd.kernels import cuda
-from tests.refusals import forbid_work, refused
-
-x = np.array([1.0, 2.0, 3.0, 4.0])
-y = 2 * x
-X2 = np.arange(16.0).reshape(8, 2) % 5  # one fit of two features
-Y2 = X2.sum(1)
-X5 = np.stack([X2 + k for k in range(5)])  # five of them
-Y5 = X5.sum(-1)
-
-
-@pytest.fixture
-def no_work(monkeypatch):
-    """Errors come before any work."""
-    forbid_work(monkeypatch)
-
+from tests.refusals import X2, X5, Y2, Y5, refused, x, y
 
 # Hyperparameters ------------------------------------------------------------------------------------------------------
 

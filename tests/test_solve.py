@@ -92,7 +92,8 @@ def test_nist_sets(regression):
     room = 30 * len(X) * 2.0**-53 * X.shape[1] * indices.max()
     ours = X.shape[1] ** 3 * 2.0**-53 * min(indices.max() ** 2, 2.0**46 if regression.name != "filip" else indices.max())
     assert abs(float(result.condition) / indices.max() - 1) <= room + ours
-    # the loss is that of moments: |Σr² − exact| ≤ γ (|y| + Σ l|w|)² of section 6, then what w's own rounding adds, and one rounding
+    # the loss is that of moments: |Σr² − exact| ≤ γ (|y| + Σ l|w|)² of section 6, then what w's own rounding adds; L, L/W and the true
+    # one are rounded
     lengths = np.sqrt((X * X).sum(axis=0))
     total = (lengths * abs(exact.astype(float))).sum() + np.linalg.norm(regression.y)
     rounding = (((len(X) + 40) * 2.0**-53) ** 2 * total**2 * 2 + ((lengths * limit).sum()) ** 2) / len(X)

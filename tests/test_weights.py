@@ -14,7 +14,7 @@ from fastgd.verification.bound import check_history, check_lockstep
 from tests import grids
 from tests.against_arbiter import compare, same_bits
 from tests.fit_results import same
-from tests.refusals import forbid_work, refused
+from tests.refusals import refused
 from tests.test_agreement import _assert_same_overflow, _first, _rows
 from tests.test_bits import make_data
 
@@ -270,8 +270,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("weights", "error", "pattern"), BAD)
-def test_weights_of_the_wrong_shape(monkeypatch, weights, error, pattern):
-    forbid_work(monkeypatch)
+def test_weights_of_the_wrong_shape(no_work, weights, error, pattern):
     refused(error, pattern, np.ones((2, 4, 1)), np.ones((2, 4)), sample_weight=weights)
 
 

@@ -7,8 +7,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import chain, pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -143,14 +143,28 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
     if not 1 < len(pieces) <= max(2, len(t) // 4) or min(map(len, pieces)) < 2:
         return  # a single step that differs is no schedule
     factors = np.empty_like(factor)
-    values = []
+    values, errors = [], []
     for begin, piece in zip(begins, pieces, strict=True):
         weight = 1 / doubt[piece] ** 2
         mean = (weight * factor[piece]).sum() / weight.sum()
         near = [value for value in _short(mean) if abs(value - mean) <= LIMIT * doubt[piece].min()]
         values.append(near[0])
+        errors.append(LIMIT * ((weight * doubt[piece]).sum() / weight.sum() + doubt[piece].min()))  # of the mean, and to the short value
         factors[begin:] = near[0]
     told = ", ".join(f"{float(v):.4g} from epoch {b}" for v, b in zip(values[:4], begins[:4], strict=True))
-    lengths, ratios = np.diff(begins), np.array([float(b / a) for a, b in pairwise(values)])
-    regular = len(pieces) > 2 and (lengths == lengths[0]).all() and np.allclose(ratios, ratios[0], rtol=1e-5)  # StepLR: two constants
+    lengths = np.diff(begins)
+    regular = len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors)  # StepLR: two constants
     yield f"times {told}" + (", …" if len(values) > 4 else ""), 2 if regular else len(pieces), factors
+
+
+def _geometric(values: Sequence[Any], errors: Sequence[Any]) -> bool:
+    """Whether there may be one γ with v_i+1 = γ v_i for some v_i within these errors: |v_i+1 − γ v_i| ≤ e_i+1 + |γ| e_i for every i.
+
+    The factors are known beyond their errors (`known`), so γ has the sign of any two neighbours.
+    """
+    sizes, wrong = np.abs(np.array(values)), np.array(errors)
+    with np.errstate(divide="ignore"):
+        least = (sizes[1:] - wrong[1:]) / (sizes[:-1] + wrong[:-1])
+        most = np.where(wrong[:-1] < sizes[:-1], (sizes[1:] + wrong[1:]) / (sizes[:-1] - wrong[:-1]), np.inf)
+    signs = np.sign(np.array(values))
+    return bool((signs[1:] * signs[:-1] == signs[1] * signs[0]).all() and least.max() <= most.min())
