@@ -55,16 +55,22 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def choose_backend(backend: str) -> tuple[str, str]:
-    """(backend, reason); raises where the one asked for cannot run."""
+def choose_backend(backend: str, device: int | None = None) -> tuple[str, str]:
+    """(backend, reason); raises where the one asked for cannot run. device: the GPU that the data are on."""
     if not isinstance(backend, str) or (backend not in ("auto", *BACKENDS) and not on_device(backend)):
         raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
-    if backend == "auto":
+    if backend == "auto" and device is None:
         return "cpu", "cpu: the data are in the computer's memory"
+    if device is not None and backend not in ("auto", "cuda"):
+        raise ValueError(
+            f"backend {backend!r} takes data in the computer's memory, and X and y are on cuda:{device}: give copies of them there"
+        )
+    chosen_for = f"cuda: the data are on cuda:{device}" if backend == "auto" else f"{backend}: asked for"
+    backend = "cuda" if backend == "auto" else backend
     reason = why_unavailable(backend)
     if reason:
         raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
-    return backend, f"{backend}: asked for"
+    return backend, chosen_for
 
 
 def on_device(backend: str) -> bool:
@@ -142,7 +148,7 @@ def make_plan(
     chunk: int | None = None,
 ) -> Plan:
     """Decide. `side_by_side`: the update rule is one that the CPU kernels run in vectors. `chunk` (fits per task) is for tests."""
-    backend, why_backend = choose_backend(backend)
+    backend, why_backend = choose_backend(backend, problem.device)
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and backend != "cpu":
         raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} runs fits one after another")
@@ -158,7 +164,8 @@ def make_plan(
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     if on_device(backend):
-        fits = max(1, int(DEVICE_BYTES / (problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize)))
+        of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
+        fits = max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells  # the fits of one pair of an X and a y stay together
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import pytest
 
 from tests import grids
@@ -43,6 +46,24 @@ def pytest_generate_tests(metafunc):
 def full(request):
     """Whether the large grids are run whole."""
     return request.config.getoption("--full")
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """Here `import cupy` gives the stand-in (tests/cuda_on_host/stand_in.py), and there is a GPU."""
+    from fastgd.kernels.cuda import compiling, device, launching
+    from tests.cuda_on_host import building, stand_in
+
+    found = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: name == "cupy" or found(name))
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(building.LIBRARIES / "cubins"))  # not the user's
+    for cached in (device.why_no_device, launching._kernel):
+        cached.cache_clear()
+    stand_in.reset()
+    yield stand_in
+    for cached in (device.why_no_device, launching._kernel):
+        cached.cache_clear()
 
 
 @pytest.fixture

@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
     for (int j = 0; j < D; ++j) w[j] = records && !running ? double(static_cast<const T*>(work.w_out)[fit * D + j]) : 0.0;
     const bool began = running;
     if (running) {
-        moments.read(work, work.item[fit]);
+        moments.read(work, listed(work.item, fit));
 #pragma unroll
         for (int e = 0; e < ENTRIES; ++e) take(moments.record, moments.E, e, G[e]);
 #pragma unroll

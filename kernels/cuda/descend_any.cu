@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(128, 1) descend_any(const Work* work_, long lo
     const long long fit = (blockIdx.x * 128LL + threadIdx.x) / group, D = work.n_parameters;
     if (fit >= work.n_fits || work.phase[fit] != ON_MOMENTS) return;  // the whole group; a finished fit's rows are filled when it ends
     Moments<T> moments;
-    moments.read(work, work.item[fit]);
+    moments.read(work, listed(work.item, fit));
     double* w = work.w + fit * D;
     double* slots = work.slots + fit * N_SLOTS * D;
     double* next_slots = work.scratch + fit * (N_SLOTS + 5) * D;
