@@ -133,7 +133,7 @@ def fit(
         "auto" is "cuda" where the data are on a GPU, else "cpu"; "cuda" takes NumPy's data too, which are copied to the GPU and back.
         "torch" is torch.autograd and torch.optim, "numpy" a readable hand-written descent: both to compare with, one fit after another.
     threads : int, optional
-        Threads of the cpu backend. None: as many as this process may use.
+        Threads of the cpu backend, of no other. None: as many as this process may use.
     memory_limit : int or str, optional
         Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB". The work is cut into pieces that keep
         within it. None: 80 % of what is free. Of the GPU's memory where the data are on one.

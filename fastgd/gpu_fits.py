@@ -18,6 +18,7 @@ from .execute import Job, finish_chunk, make_chunk, watched
 from .gpu_outputs import GpuOutputs
 from .kernels import cuda
 from .kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
+from .kernels.cuda.dividing import Handling
 from .pool import Control
 
 
@@ -26,14 +27,15 @@ def run_on_gpu(job: Job, progress: object) -> None:
     plan, order, outputs = job.plan, job.order, job.outputs
     device = outputs.device if isinstance(outputs, GpuOutputs) else cuda.DEVICES[plan.backend]()
     with watched(plan, progress, order.n_fits * max(job.epochs, 1), f"{order.n_fits:,} fits") as (control, go):
+        device.tell = partial(setattr, control, "note")  # kernels are compiled when they are first used
         if isinstance(outputs, GpuOutputs):
             go([partial(_run_resident, job, outputs, control)])
         else:
             go(cut(order.n_fits, plan.fits_per_task, partial(_run_task, job, device, control)))
 
 
-def _handling(job: Job) -> cuda.Handling:
-    return cuda.Handling(partial(_judge, job), job.problem.nan_policy == "omit", job.rates is None)
+def _handling(job: Job) -> Handling:
+    return Handling(partial(_judge, job), job.problem.nan_policy == "omit", job.rates is None)
 
 
 def _judge(job: Job, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:

@@ -151,7 +151,8 @@ def make_plan(
     backend, why_backend = choose_backend(backend, problem.device)
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and backend != "cpu":
-        raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} runs fits one after another")
+        does = "runs on the whole GPU" if on_device(backend) else "runs fits one after another"
+        raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} {does}")
     needs_moments = backend == "cpu" and (code == MOMENTS or safe_rate)
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
@@ -160,7 +161,8 @@ def make_plan(
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
     # at worst every fit overflows at once, and goes on from its samples
     at_worst = order.n_fits * _cost(problem, STREAM, False, False, False, epochs)[1]
-    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS
+    # the calling thread tells the progress and hears Ctrl-C while another one compiles kernels for a GPU and waits for them
+    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS and not on_device(backend)
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     if on_device(backend):

@@ -58,12 +58,11 @@ def cupy(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", stand_in)
     monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: name == "cupy" or found(name))
     monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(building.LIBRARIES / "cubins"))  # not the user's
-    for cached in (device.why_no_device, launching._kernel):
-        cached.cache_clear()
+    monkeypatch.setattr(launching, "_kernels", {})
+    device.why_no_device.cache_clear()
     stand_in.reset()
     yield stand_in
-    for cached in (device.why_no_device, launching._kernel):
-        cached.cache_clear()
+    device.why_no_device.cache_clear()
 
 
 @pytest.fixture

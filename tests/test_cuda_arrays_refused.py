@@ -13,7 +13,7 @@ import fastgd
 from fastgd.kernels.cuda import device
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import Lender, Tensor, home, there
-from tests.cuda_on_host.stand_in_streams import EXTERNAL
+from tests.cuda_on_host.stand_in_streams import EXTERNAL, launched_on
 from tests.test_cuda_bits import assert_same, data_of, results
 
 pytestmark = pytest.mark.usefixtures("cupy")
@@ -63,6 +63,12 @@ def test_data_that_are_not_finite_are_named():
                 said.append(str(error.value))
             assert said[0] == said[1]
             assert "sample_weight" in said[0] or name in said[0]
+
+
+def test_threads_are_for_the_cpu():
+    X, y, _ = data_of((20, 2), "float32", "all", 3)
+    with pytest.raises(ValueError, match=r"^threads is an option of backend 'cpu'; backend 'cuda' runs on the whole GPU$"):
+        fastgd.fit(there(X), there(y), threads=2)
 
 
 def test_a_memory_limit_is_of_the_gpus_memory():
@@ -119,6 +125,7 @@ def test_torch_tensors_on_a_gpu(monkeypatch):
     with stream:
         target[:] = there(y)  # put on torch's stream, and on no other
     result = fastgd.fit(Tensor(data), Tensor(target), epochs=3, history=True)
+    assert launched_on == {stream.ptr}
     theirs = fastgd.fit(X, y, epochs=3, history=True)
     for name in ("w", "loss", "status", "lr", "n_used", "epochs"):
         assert isinstance(getattr(result, name), Tensor), name

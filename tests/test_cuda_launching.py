@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels.cuda import dividing, launching
+from fastgd import pool
+from fastgd.kernels.cuda import compiling, dividing, launching
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import there
 from tests.reference_chunks import noisy
@@ -75,3 +76,26 @@ def test_large_data_are_streamed_in_parts(monkeypatch):
     assert_same(ours, fastgd.fit(X, y, epochs=3, history=True))
     assert len([name for name in stand_in.calls if name.startswith("compress<")]) >= 7
     assert stand_in.transfers["up"] > X.nbytes + y.nbytes
+
+
+def test_the_first_call_says_that_it_compiles(tmp_path, monkeypatch):
+    """In the progress bar, kernel by kernel; the second call compiles nothing and says nothing."""
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path))
+    said = []
+    monkeypatch.setattr(pool.Progress, "_open", lambda self: setattr(self, "_bar", said) or said.append(self._said()))
+    monkeypatch.setattr(pool.Progress, "watch", lambda self: self._open())
+    monkeypatch.setattr(pool.Progress, "close", lambda self, complete: None)
+    X, y = noisy(60, 2, m=3)
+    fastgd.fit(X, y, epochs=3, lr=0.1, backend="cuda", progress=True)
+    assert "3 fits, compiling compress<double, 2, false> (once)" in said
+    said.clear()
+    fastgd.fit(X, y, epochs=3, lr=0.1, backend="cuda", progress=True)
+    assert set(said) == {"3 fits"}
+
+
+def test_info_tells_of_the_gpu():
+    rows = dict(fastgd.info().rows())
+    assert rows["GPU"] == "a stand-in, 2 GiB, compute capability 9.0"
+    assert rows["backend cuda"] == "available"
+    assert rows["NVRTC"].startswith("13.")
+    assert "kept" in rows["CUDA kernels"]

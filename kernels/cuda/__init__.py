@@ -7,16 +7,17 @@ NOT RUN ON A GPU YET: the kernels and running.py are executed on the host by the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..chunk import Chunk
-from .data import Device
 from .device import why_no_device
-from .dividing import Handling
-from .dividing import descend as _descend
 from .specialised import instantiations
+
+if TYPE_CHECKING:  # a fit on the CPU asks no more than the names of the backends
+    from .data import Device
+    from .dividing import Handling
 
 
 def _gpu(number: int | None = None, stream: Any = None) -> Device:
@@ -50,7 +51,9 @@ def descend(
     limit: int | None = None,
 ) -> None:
     """All epochs of a chunk; the moments are made on the device, the current one by default. See dividing.descend."""
-    _descend(chunk, cancel, progress, device or DEVICES["cuda"](), handling, limit)
+    from .dividing import descend as run
+
+    run(chunk, cancel, progress, device or DEVICES["cuda"](), handling, limit)
 
 
 def report() -> dict[str, Any]:
@@ -66,4 +69,4 @@ def report() -> dict[str, Any]:
     return {"version": nvrtc, "folder": str(folder), "kernels": len(kept), "n_bytes": sum(path.stat().st_size for path in kept)}
 
 
-__all__ = ["DEVICES", "Device", "Handling", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]
+__all__ = ["DEVICES", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]

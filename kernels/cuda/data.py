@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ class Device(Protocol):
 
     out_of_memory: type[BaseException]
     epochs_per_launch: int | None  # None: as many as 100 ms allow
+    tell: Callable[[str], object]  # is told what is being compiled, and "" when that is done
 
     def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:
         """A C-contiguous array of that dtype on the device, at a multiple of `alignment` bytes: itself where it is one, else a copy."""

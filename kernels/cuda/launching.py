@@ -8,9 +8,8 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +25,7 @@ class Gpu:
     """A CUDA device and a stream, as data.Device describes; by default those that are current in the calling thread."""
 
     epochs_per_launch: int | None = None
+    tell: Callable[[str], object] = staticmethod(len)  # is told what is being compiled, and "" when that is done
 
     def __init__(self, number: int | None = None, stream: Any = None) -> None:
         import cupy
@@ -122,7 +122,14 @@ class Gpu:
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[Any, ...]) -> None:
         """Launch a kernel on the stream."""
         with self.here():
-            _kernel(file, name, self._architecture, self._device.id)(grid, (threads,), arguments)
+            key = file, name, self._architecture, self._device.id
+            if key not in _kernels:
+                self.tell(f"compiling {name} (once)")
+                try:
+                    _load(*key)
+                finally:
+                    self.tell("")
+            _kernels[key](grid, (threads,), arguments)
 
     def wait(self) -> None:
         """Wait for everything that was launched."""
@@ -153,14 +160,16 @@ def _pieces(n_bytes: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + STAGED_BYTES, n_bytes)
 
 
-@functools.cache
-def _kernel(file: str, name: str, architecture: str, device: int) -> Any:
-    """A kernel, compiled and loaded; once per process and device."""
+_kernels: dict[tuple[str, str, str, int], Any] = {}  # loaded: once per process and device
+
+
+def _load(file: str, name: str, architecture: str, device: int) -> None:
+    """Compile a kernel, or find it on the disk, and load it."""
     import cupy
 
     _log.info("compiling or loading the CUDA kernel %s for %s", name, architecture)
     found = compiled(file, name, architecture)
-    return cupy.RawModule(path=str(found.path)).get_function(found.symbol)
+    _kernels[file, name, architecture, device] = cupy.RawModule(path=str(found.path)).get_function(found.symbol)
 
 
 @contextmanager

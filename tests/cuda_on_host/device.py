@@ -22,6 +22,7 @@ class HostDevice:
     """
 
     out_of_memory = OutOfMemory
+    tell = staticmethod(len)
 
     def __init__(
         self, *, epochs_per_launch: int | None = None, order: str = "forwards", seed: int = 0, sanitizer: str = "",

@@ -30,6 +30,7 @@ from tests.cuda_on_host.stand_in_streams import (
     calls,
     device_at,
     get_current_stream,
+    launched_on,
     memory,
     reset,
     stream_at,
@@ -248,6 +249,7 @@ class RawModule:
         def call(grid: tuple[int, int], block: tuple[int], arguments: tuple) -> None:
             assert self._device == Device().id, "a kernel that was loaded for another device"
             calls.append(self._notes["name"])
+            launched_on.add(get_current_stream().ptr)
             for one in arguments:
                 assert isinstance(one, np.generic) or one.device.id == self._device
             kernel = build(self._notes["file"], self._notes["name"])
@@ -268,7 +270,7 @@ cuda = types.SimpleNamespace(
         memcpyAsync=_memcpy, memsetAsync=_memset, memcpyHostToDevice=1, memcpyDeviceToHost=2, getDeviceCount=lambda: N_DEVICES,
         memGetInfo=lambda: (memory["free"], 2 * 10**9),
         pointerGetAttributes=lambda address: types.SimpleNamespace(device=device_at(address)),
-        getDeviceProperties=lambda number: {"name": b"a stand-in", "totalGlobalMem": 2 * 10**9},
+        getDeviceProperties=lambda number: {"name": b"a stand-in", "totalGlobalMem": 2**31, "major": 9, "minor": 0},
     ),
 )  # fmt: skip
 

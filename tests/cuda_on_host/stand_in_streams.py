@@ -14,6 +14,7 @@ import numpy as np
 
 calls: list[str] = []  # what was asked for, by name
 transfers = {"up": 0, "down": 0}  # bytes
+launched_on: set[int] = set()  # streams
 memory = {"taken": 0, "most": 2**40, "free": 10**9}
 N_DEVICES = 2
 _lock = threading.RLock()
@@ -24,6 +25,7 @@ _blocks: dict[int, tuple[int, int, weakref.ref]] = {}  # {address: (bytes, devic
 def reset() -> None:
     """As in a fresh process."""
     calls.clear()
+    launched_on.clear()
     transfers.update(up=0, down=0)
     memory.update(taken=0, most=2**40, free=10**9)
 
