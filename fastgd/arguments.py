@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import to_numpy
+from .gpu_arrays import device_of, fetch, to_cupy
 
 MOST = 2**63 - 1
 _MOST_THREADS = 1024
@@ -54,8 +55,10 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def read_array(value: Any, name: str, needed: str = "an array of real numbers") -> np.ndarray:
-    """`value` as a NumPy array of real numbers, not copied where it is an array."""
+def read_array(value: Any, name: str, needed: str = "an array of real numbers", device: int | None = None) -> np.ndarray:
+    """`value` as a NumPy array of real numbers, not copied where it is an array. What lies on `device` stays there, as a CuPy array."""
+    if device is not None and device_of(value) == device:
+        return _check_kind(value, to_cupy(value, name), name, needed)
     value = to_numpy(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
@@ -63,6 +66,11 @@ def read_array(value: Any, name: str, needed: str = "an array of real numbers") 
         array = np.asarray(value)
     except Exception as error:  # whatever an __array__ may raise
         raise TypeError(f"{name} must be {needed}; it cannot be read as one: {error}") from None
+    return _check_kind(value, array, name, needed)
+
+
+def _check_kind(value: Any, array: Any, name: str, needed: str) -> Any:
+    """The array, if its dtype is one of real numbers that there are kernels for."""
     kind = array.dtype.kind
     if kind == "c":
         raise TypeError(f"{name} is complex ({array.dtype}); it must be {needed}")
@@ -85,9 +93,9 @@ def _what_it_is(value: Any, array: np.ndarray) -> str:
     return "it has dtype object: use .astype('float64')"
 
 
-def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them") -> np.ndarray:
-    """A number or an array of them as float64, finite and not empty; axes that only repeat stay views."""
-    array = read_array(value, name, needed)
+def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them", device: int | None = None) -> np.ndarray:
+    """A number or an array of them as float64, finite and not empty; axes that only repeat stay views. What lies on `device` is fetched."""
+    array = fetch(read_array(value, name, needed, device), name)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     numbers = without_repeats(array, 0).astype(np.float64)

@@ -1,6 +1,7 @@
 """arrays: from the caller's array library to NumPy and back, on its device, without a copy.
 
-1. Nothing moves between devices silently: an array on a device without kernels is an error that says how to move it.
+1. Nothing moves between devices silently: an array on a device without kernels is an error that says how to move it. Those on a CUDA device
+   are the matter of gpu_arrays.py.
 2. A library is never imported for its own sake: an array of it can only be there if it has been imported.
 """
 
@@ -13,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from .gpu_arrays import device_of, fetch, place_of, way_home, wrapper
+
 _FOREIGN = ("torch", "cupy", "jax", "jaxlib")
 
 
 @dataclass(frozen=True)
 class Library:
-    """An array library: its name, and how a NumPy array becomes one of its arrays."""
+    """An array library: its name, and how an array of NumPy (of CuPy, on a GPU) becomes one of its arrays."""
 
     name: str
     wrap: Callable[[Any], Any]
@@ -45,6 +48,9 @@ def _root(value: Any) -> str:
 def library_of(**values: Any) -> Library:
     """The library that results come back in: the one that is not NumPy, if there is one."""
     roots = {name: _root(value) for name, value in values.items()}
+    lent = next((value for value in values.values() if device_of(value) is not None), None)
+    if lent is not None and len({root for root in roots.values() if root != "numpy"}) < 2:
+        return Library(_root(lent), wrapper(lent))
     foreign = {root for root in roots.values() if root != "numpy"}
     if len(foreign) > 1:
         told = ", ".join(f"{name} of {root}" for name, root in roots.items())
@@ -58,13 +64,14 @@ def library_of(**values: Any) -> Library:
 
 def to_numpy(value: Any, name: str) -> Any:
     """An array of another library as a NumPy array that shares its memory; anything else as it is."""
+    device = device_of(value)
+    if device is not None:
+        raise ValueError(f"{name} is {place_of(device)}, and is needed in the computer's memory here: give {way_home(value, name)}")
     root = _root(value)
     if root == "torch":
         return _from_torch(value, name)
     if root == "jax":
         return _from_jax(value, name)
-    if root == "cupy":
-        raise ValueError(f"{name} is on a GPU, from where fit does not take arrays yet: give {name}.get(), a copy in the computer's memory")
     if root == "array API":
         try:
             return np.from_dlpack(value)
@@ -82,6 +89,8 @@ def with_numpy_arrays(value: Any) -> Any:
         new = old
         if is_dataclass(old):
             new = with_numpy_arrays(old)
+        elif device_of(old) is not None:
+            new = fetch(old, field.name)
         elif hasattr(old, "__dlpack__") and not isinstance(old, np.ndarray | np.generic):
             new = np.asarray(to_numpy(old, field.name))
         if new is not old:

@@ -62,25 +62,30 @@ def cut(count: int, size: int, function: Range) -> Iterator[Task]:
         yield partial(function, first, min(first + size, count))
 
 
+def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
+    """Pairs first … stop-1, each with its own data, as if all samples stayed."""
+    pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
+    data = [
+        _take(items, order.index(items.leading, pairs), contiguous)
+        for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
+    ]
+    return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
+
+
 def read_group(
     problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
 ) -> Group:
     """A group for one task: pairs first … stop-1, each with its own data, compressed if asked."""
     from .kernels import cpu
 
-    pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
-    data = [
-        _take(items, order.index(items.leading, pairs), contiguous)
-        for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
-    ]
-    samples = _all_samples(problem, data, len(pairs))
-    group = Group(first, samples, np.zeros(len(pairs), bool))
+    group = gather_group(problem, order, first, stop, contiguous)
+    samples, count = group.samples, stop - first
     spread = _leave_out_weightless(problem, group, control)
     if not compress:
         _look(problem, group, control)
         return group
-    group.moments = moments = cpu.Moments.empty(len(pairs), len(pairs), problem.n_parameters, problem.dtype)
-    group.gram_index = np.arange(len(pairs), dtype=np.int64)
+    group.moments = moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype)
+    group.gram_index = np.arange(count, dtype=np.int64)
     if spread is not None:
         cpu.weigh(moments, spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)

@@ -59,16 +59,12 @@ class Job:
     start: np.ndarray  # (…, D) float64: w0 and intercept0, leading axes broadcast
     state: State | None
     outputs: Outputs
-    device: Any = None  # of the CUDA kernels: the one that is current where `fit` was called
+    memory_limit: int | None = None  # bytes
 
 
 def run(job: Job, progress: object) -> None:
     """Run all fits of a job into `job.outputs`."""
     plan = job.plan
-    if on_device(plan.backend):
-        from .kernels import cuda
-
-        job.device = cuda.DEVICES[plan.backend]()
     with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
         if plan.backend == "cpu" or job.rates is None:
             _compile(job)
@@ -98,7 +94,7 @@ def _compile(job: Job) -> None:
     cpu.prepare(job.problem.dtype)
 
 
-def _make_chunk(job: Job, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
+def make_chunk(job: Job, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
     """Fits first … stop-1 of a group, with their start written into the state; and which pair of the group each belongs to."""
     problem = job.problem
     samples, pairs = group.of_fits(job.order, first, stop)
@@ -176,7 +172,7 @@ def safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
 def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or of a backend without moments."""
     n_cells, plan = job.order.n_cells, job.plan
-    compress = plan.needs_moments or (job.rates is None and not on_device(plan.backend))
+    compress = plan.needs_moments or job.rates is None
     group = read_group(
         job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=compress, contiguous=plan.backend != "cpu"
     )
@@ -190,7 +186,7 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
 
 def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int, stop: int, control: Control, counter: np.ndarray) -> None:
     """Hand fits of a group to the backend."""
-    chunk, pairs = _make_chunk(job, group, first, stop)
+    chunk, pairs = make_chunk(job, group, first, stop)
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
         safe_rates(job, chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
@@ -199,13 +195,6 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
 
         moments = group.moments or cpu.Moments.empty(0, 0, job.problem.n_parameters, job.problem.dtype)
         cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter)
-    elif on_device(job.plan.backend):
-        from .kernels import cuda
-
-        def prepare(part: Chunk, found: cuda.Found) -> None:
-            safe_rates(job, part, found.curvature(job.reduction == "sum"))
-
-        cuda.descend(chunk, control.cancel, counter, prepare if job.rates is None else None, job.device)
     elif job.plan.algorithm == AUTOGRAD:
         from .kernels.reference import torch_autograd
 
@@ -215,6 +204,11 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
         from .kernels.reference import numpy_manual
 
         numpy_manual.descend(chunk, control.cancel, counter)
+    finish_chunk(job, first, stop, chunk)
+
+
+def finish_chunk(job: Job, first: int, stop: int, chunk: Chunk) -> None:
+    """What fits of too few samples have, and what the kernels did not write into the user's arrays themselves."""
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
         for values in (chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products):
@@ -260,5 +254,6 @@ def algorithm_name(code: int) -> str:
 
 
 __all__ = [
-    "MOMENTS", "Job", "NegativeWeightError", "NonFiniteDataError", "algorithm_name", "prepared_chunk", "run", "safe_rates", "watched",
+    "MOMENTS", "Job", "NegativeWeightError", "NonFiniteDataError", "algorithm_name", "finish_chunk", "make_chunk", "prepared_chunk", "run",
+    "safe_rates", "watched",
 ]  # fmt: skip

@@ -21,12 +21,14 @@ from .arguments import (
     without_repeats,
 )
 from .execute import Job, NegativeWeightError, NonFiniteDataError, algorithm_name, run
+from .gpu_arrays import common_device
+from .gpu_outputs import open_outputs
 from .hyperparameters import kernel_values, read_hyperparameters, read_rates
 from .kernels.chunk import n_rows
 from .memory import fit_into_memory, read_memory_limit
 from .optimizers import find_optimizer
 from .outputs import Layout, Outputs, read_out
-from .plan import choose_backend, make_plan
+from .plan import choose_backend, make_plan, on_device
 from .problem import FitOrder, Problem
 from .repeating import key_of, remember, repeat
 from .result import FitResult, History, State, Status
@@ -78,9 +80,9 @@ def fit(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features: of NumPy, torch (CPU), JAX (CPU), or any library with DLPack and the array API; lists too. Results come back in the same
-        library. 2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no
-        feature axis.
+        Features: of NumPy, torch, JAX, CuPy, or any library with DLPack; lists too. Results come back in the same library, on the device
+        that the data are on: the computer's memory or a CUDA GPU, the same for X, y and sample_weight. 2-D X is always
+        (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no feature axis.
     y : array (…, n_samples)
         Targets.
     lr : float or array, optional
@@ -100,7 +102,8 @@ def fit(
     intercept0 : float or array, optional
         Start of the intercept, default 0.
     state : State, optional
-        ``FitResult.state`` of an earlier fit: continues it bit for bit. Instead of w0 and intercept0.
+        ``FitResult.state`` of an earlier fit: continues it bit for bit. Instead of w0 and intercept0. Of data on a GPU its arrays are
+        CuPy's.
     sample_weight : array (…, n_samples), optional
         Weights ≥ 0, rounded to the data's dtype; for ``reduction="mean"`` only their proportions count: frequencies and precisions (1/σ²)
         give the same fit. A sample of weight 0 is not there, even if it is NaN.
@@ -127,12 +130,13 @@ def fit(
         "moments" reads the data once and descends on their second moments; "stream" goes through the samples at every epoch. "auto" takes
         "stream" where a fit has n_samples ≤ 2 · n_features, or n_features > 256.
     backend : {"auto", "cpu", "torch", "torch-cuda", "numpy", "cuda"}, default "auto"
+        "auto" is "cuda" where the data are on a GPU, else "cpu"; "cuda" takes NumPy's data too, which are copied to the GPU and back.
         "torch" is torch.autograd and torch.optim, "numpy" a readable hand-written descent: both to compare with, one fit after another.
     threads : int, optional
-        Threads of the cpu backend. None: as many as this process may use.
+        Threads of the cpu backend, of no other. None: as many as this process may use.
     memory_limit : int or str, optional
         Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB". The work is cut into pieces that keep
-        within it. None: 80 % of what is free.
+        within it. None: 80 % of what is free. Of the GPU's memory where the data are on one.
     progress : bool or callable, optional
         None: a bar on a terminal when the work is long. True, False: always, never. A function is called with (done, total).
     checkpoint : None
@@ -179,12 +183,15 @@ def fit(
     known = repeat(key, X, y, lr, _result)
     if known is not None:
         return known
+    device = common_device({"X": X, "y": y} if sample_weight is None else {"X": X, "y": y, "sample_weight": sample_weight})
+    if device is not None:
+        choose_backend(backend, device)  # before the data are looked at: without CuPy they cannot be
     problem = Problem.read(
-        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
+        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples, device=device
     )
     optimizer = find_optimizer(optimizer)
-    rates = read_rates(lr, optimizer)
-    hyper = read_hyperparameters(optimizer)
+    rates = read_rates(lr, optimizer, device)
+    hyper = read_hyperparameters(optimizer, device)
     epochs = read_count(epochs, "epochs", 0)
     every = read_history(history)
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
@@ -193,7 +200,7 @@ def fit(
     limit = read_memory_limit(memory_limit)
     progress = read_progress(progress)
     starts = read_start(problem, w0, intercept0)
-    backend_name, _ = choose_backend(backend)
+    backend_name, _ = choose_backend(backend, device)
     if state is not None:
         state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
@@ -209,7 +216,8 @@ def fit(
         side_by_side=optimizer.rule.name == "sgd",
     )
     layout = Layout(problem, order, optimizer.rule, epochs, every)
-    outputs = Outputs(layout, read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)}))
+    given = read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)})
+    outputs = Outputs(layout, given) if device is None else open_outputs(layout, given, limit)
     plan = fit_into_memory(
         problem,
         order,
@@ -235,9 +243,13 @@ def fit(
         start=start_of(problem, starts),
         state=state,
         outputs=outputs,
+        memory_limit=limit,
     )
+    run_job = run
+    if on_device(plan.backend):
+        from .gpu_fits import run_on_gpu as run_job
     try:
-        run(job, progress)
+        run_job(job, progress)
     except NonFiniteDataError:
         raise ValueError(problem.where_not_finite()) from None
     except NegativeWeightError:
@@ -315,7 +327,7 @@ def _result(job: Job) -> FitResult:
         w=w,
         loss=shown_as("loss", "loss"),
         epochs=shown_as("epochs_run", "epochs"),
-        status=(own("status") if "status" in out.given else wrap(status)) if order.shape else Status(int(np.asarray(status))),
+        status=(own("status") if "status" in out.given else wrap(status)) if order.shape else Status(int(status)),
         n_used=shown_as("n_used"),
         lr=shown_as("lr"),
         backend=job.plan.backend,

@@ -17,15 +17,15 @@ _BELOW_ONE = {"betas[0]", "betas[1]"}
 _SWITCHES = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
 
 
-def read_hyperparameter(value: Any, name: str) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in range."""
+def read_hyperparameter(value: Any, name: str, device: int | None = None) -> np.ndarray:
+    """A hyperparameter as a float64 array, checked: real, finite, in range. One that lies on `device` is fetched."""
     if name in _SWITCHES:
-        array = read_numbers(value, name, "True or False or an array of them")
+        array = read_numbers(value, name, "True or False or an array of them", device)
         given = without_repeats(array, 0)
         check_all(given, (given == 0) | (given == 1), name, "True or False")
         return array
-    array = read_numbers(value, name)
-    if read_array(value, name).dtype == np.bool_:
+    array = read_numbers(value, name, device=device)
+    if read_array(value, name, device=device).dtype == np.bool_:
         raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
     if name in _NOT_NEGATIVE:
         given = without_repeats(array, 0)
@@ -44,22 +44,22 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
+def read_rates(lr: Any, optimizer: Any, device: int | None = None) -> np.ndarray | None:
     """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
     chosen = optimizer.lr if lr is None else lr
     chosen = optimizer.rule.default_lr if chosen is None else chosen
-    return None if chosen is None else read_hyperparameter(chosen, "lr")
+    return None if chosen is None else read_hyperparameter(chosen, "lr", device)
 
 
-def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
+def read_hyperparameters(optimizer: Any, device: int | None = None) -> dict[str, np.ndarray]:
     """All of them but lr, in the order of the kernels' table, by the user's names."""
     given = {name: getattr(optimizer, name) for name in optimizer.rule.hyperparameters if name not in ("beta1", "beta2")}
     if "beta1" in optimizer.rule.hyperparameters:  # where there are betas, they come first in the table
         given = dict(zip(("betas[0]", "betas[1]"), _read_betas(optimizer.betas), strict=True)) | given
-    values = {name: read_hyperparameter(value, name) for name, value in given.items()}
+    values = {name: read_hyperparameter(value, name, device) for name, value in given.items()}
     if "nesterov" in values:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))

@@ -60,6 +60,8 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
 
     `results` are the bytes of what is handed out and kept for all fits, `of_a_fit` those of one fit while it is computed.
     """
+    if problem.device is not None:  # the GPU's memory is looked after where it is taken: gpu_outputs.py, kernels/cuda/dividing.py
+        return plan
     of_thread = _bytes_of_scratch(problem, plan)
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
@@ -75,7 +77,7 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
         limit = int(SHARE * free)
         told = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
     else:
-        told = f"memory_limit is {_amount(limit)}"
+        told = f"memory_limit is {amount(limit)}"
     if wanted <= limit:
         return plan
     if least > limit:
@@ -131,7 +133,8 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + block + 32 * planes * min(pairs + 1, 4097))
 
 
-def _amount(size: int) -> str:
+def amount(size: int) -> str:
+    """A number of bytes in words."""
     if size >= 2**28:
         return f"{size / 2**30:,.2f} GiB"
     return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
@@ -140,8 +143,8 @@ def _amount(size: int) -> str:
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:
     size = problem.n_parameters
     recorded = f" with {counted(rows, 'history row')} each" if rows else ""
-    needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {_amount(results)}"
-    needed += f", computing one fit at a time {_amount(work)}"
+    needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {amount(results)}"
+    needed += f", computing one fit at a time {amount(work)}"
     if rows > 2:
         advice = "record fewer rows (history=k keeps every k-th epoch), or give out=, arrays on disk for example"
     else:

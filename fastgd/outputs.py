@@ -17,12 +17,13 @@ import numpy as np
 
 from .arguments import shown
 from .arrays import to_numpy
+from .gpu_arrays import device_of, place_of, share_memory, to_cupy
 from .kernels.chunk import Chunk, n_rows
 from .kernels.update_rules import UpdateRule
 from .problem import FitOrder, Problem
 
 # the user's name: (the array of a chunk, which part of its parameters)
-_NAMES = {
+NAMES = {
     "w": ("w_out", "features"),
     "intercept": ("w_out", "intercept"),
     "loss": ("loss", ""),
@@ -73,7 +74,7 @@ class Layout:
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by the user's name; None where this fit has no such result."""
-        source, part = _NAMES[name]
+        source, part = NAMES[name]
         shape, dtype = self.shapes[source]
         if name.startswith("history") and not self.every:
             return None
@@ -91,11 +92,14 @@ def read_out(out: Any, layout: Layout, inputs: Mapping[str, Any]) -> dict[str, t
     given = out if isinstance(out, Mapping) else {"w": out}
     result: dict[str, tuple[np.ndarray, Any]] = {}
     for name, value in given.items():
-        if name not in _NAMES:
-            raise ValueError(f"out has no {shown(name)}: it may have {', '.join(_NAMES)}")
+        if name not in NAMES:
+            raise ValueError(f"out has no {shown(name)}: it may have {', '.join(NAMES)}")
         called = "out" if not isinstance(out, Mapping) else f"out[{name!r}]"
-        array = to_numpy(value, called)
-        if not isinstance(array, np.ndarray):
+        device = layout.problem.device
+        if device is not None and device_of(value) != device:
+            raise ValueError(f"{called} is {place_of(device_of(value))} but X and y are {place_of(device)}: give an array there")
+        array = to_numpy(value, called) if device is None else to_cupy(value, called)
+        if device is None and not isinstance(array, np.ndarray):
             raise TypeError(f"{called} must be an array to write into, not {shown(value)}")
         needed = layout.user_shape(name)
         if needed is None:
@@ -104,11 +108,11 @@ def read_out(out: Any, layout: Layout, inputs: Mapping[str, Any]) -> dict[str, t
         shape, dtype = needed
         if array.shape != shape or array.dtype != dtype:
             raise ValueError(f"{called} must have shape {shape} and dtype {dtype}; it has shape {array.shape} and dtype {array.dtype}")
-        if not array.flags.writeable:
+        if not getattr(array.flags, "writeable", True):  # CuPy's have no such flag
             raise ValueError(f"{called} is read-only")
         others = {**inputs, **{f"out[{other!r}]": taken for other, (taken, _) in result.items()}}
         for other, taken in others.items():
-            if taken is not None and _overlap(array, taken):
+            if taken is not None and (_overlap if device is None else share_memory)(array, taken):
                 raise ValueError(f"{called} shares memory with {other}, which would be overwritten")
         result[name] = array, value
     return result
@@ -137,10 +141,10 @@ class Outputs:
         self.direct, self.scattered = {}, {}
         in_order = order.natural
         for name, (array, _) in self.given.items():
-            source, part = _NAMES[name]
+            source, part = NAMES[name]
             shape, _ = self.layout.shapes[source]
             whole = part == "" or (part == "features" and not self.layout.problem.intercept)
-            if in_order and whole and array.flags.c_contiguous and array.flags.aligned:
+            if in_order and whole and array.flags.c_contiguous and getattr(array.flags, "aligned", True):
                 self.direct[source] = array.reshape(order.n_fits, *shape)
             else:
                 n_tail = array.ndim - len(order.shape)
@@ -164,8 +168,8 @@ class Outputs:
     def made(self) -> set[str]:
         """The arrays that are made for all fits: those that the user's do not replace."""
         replaced = set()
-        for source in {_NAMES[name][0] for name in self.given}:
-            parts = {part for name, (of, part) in _NAMES.items() if of == source and name in self.given}
+        for source in {NAMES[name][0] for name in self.given}:
+            parts = {part for name, (of, part) in NAMES.items() if of == source and name in self.given}
             both = {"features", "intercept"} if self.layout.problem.intercept else {"features"}
             if "" in parts or parts >= both:
                 replaced.add(source)
@@ -186,7 +190,7 @@ class Outputs:
         order, problem = self.layout.order, self.layout.problem
         places = np.unravel_index(np.arange(first, stop), tuple(order.shape[axis] for axis in order.axes)) if order.shape else None
         for name, array in self.scattered.items():
-            source, part = _NAMES[name]
+            source, part = NAMES[name]
             values = getattr(chunk, source)
             if part == "intercept":
                 values = values[..., problem.n_features]

@@ -55,16 +55,22 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
-def choose_backend(backend: str) -> tuple[str, str]:
-    """(backend, reason); raises where the one asked for cannot run."""
+def choose_backend(backend: str, device: int | None = None) -> tuple[str, str]:
+    """(backend, reason); raises where the one asked for cannot run. device: the GPU that the data are on."""
     if not isinstance(backend, str) or (backend not in ("auto", *BACKENDS) and not on_device(backend)):
         raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
-    if backend == "auto":
+    if backend == "auto" and device is None:
         return "cpu", "cpu: the data are in the computer's memory"
+    if device is not None and backend not in ("auto", "cuda"):
+        raise ValueError(
+            f"backend {backend!r} takes data in the computer's memory, and X and y are on cuda:{device}: give copies of them there"
+        )
+    chosen_for = f"cuda: the data are on cuda:{device}" if backend == "auto" else f"{backend}: asked for"
+    backend = "cuda" if backend == "auto" else backend
     reason = why_unavailable(backend)
     if reason:
         raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
-    return backend, f"{backend}: asked for"
+    return backend, chosen_for
 
 
 def on_device(backend: str) -> bool:
@@ -142,10 +148,11 @@ def make_plan(
     chunk: int | None = None,
 ) -> Plan:
     """Decide. `side_by_side`: the update rule is one that the CPU kernels run in vectors. `chunk` (fits per task) is for tests."""
-    backend, why_backend = choose_backend(backend)
+    backend, why_backend = choose_backend(backend, problem.device)
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and backend != "cpu":
-        raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} runs fits one after another")
+        does = "runs on the whole GPU" if on_device(backend) else "runs fits one after another"
+        raise ValueError(f"threads is an option of backend 'cpu'; backend {backend!r} {does}")
     needs_moments = backend == "cpu" and (code == MOMENTS or safe_rate)
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
@@ -154,11 +161,13 @@ def make_plan(
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
     # at worst every fit overflows at once, and goes on from its samples
     at_worst = order.n_fits * _cost(problem, STREAM, False, False, False, epochs)[1]
-    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS
+    # the calling thread tells the progress and hears Ctrl-C while another one compiles kernels for a GPU and waits for them
+    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS and not on_device(backend)
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     if on_device(backend):
-        fits = max(1, int(DEVICE_BYTES / (problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize)))
+        of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
+        fits = max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells  # the fits of one pair of an X and a y stay together
     fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)

@@ -28,6 +28,7 @@ class Control:
 
     def __init__(self, workers: int) -> None:
         self.cancel = np.zeros(1, np.int32)
+        self.note = ""  # what is being done instead of fits, for the progress bar
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each
 
     def counter(self, worker: int) -> np.ndarray:
@@ -108,7 +109,7 @@ class Progress:
                 self._told = done
                 self._callback(done, self._total)
         elif self._bar is not None:
-            self._bar.update(self._row, completed=min(self._control.done(), self._total))
+            self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said())
         elif self._wanted or (self._wanted is None and sys.stderr.isatty() and time.monotonic() - self._began > BAR_AFTER):
             self._open()
 
@@ -118,8 +119,11 @@ class Progress:
 
         columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True))
-        self._row = self._bar.add_task(self._description, total=self._total, completed=min(self._control.done(), self._total))
+        self._row = self._bar.add_task(self._said(), total=self._total, completed=min(self._control.done(), self._total))
         self._bar.start()
+
+    def _said(self) -> str:
+        return f"{self._description}, {self._control.note}" if self._control.note else self._description
 
     def close(self, complete: bool) -> None:
         """Take the bar down; a callback hears of the end."""

@@ -16,23 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import MOST, broadcast, counted, read_array, read_choice, read_count, shown, without_repeats
+from .arguments import MOST, broadcast, read_array, read_choice, read_count, shown, without_repeats
 from .arrays import Library, library_of
-
-
-def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
-    """float32 or float64: the one asked for, or the one that NumPy's promotion gives (16-bit floats are computed as float32)."""
-    if dtype is not None:
-        try:
-            asked = np.dtype(dtype)
-        except (TypeError, ValueError):
-            asked = np.dtype(object)
-        if asked not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
-        return asked
-    kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]
-    result = np.result_type(*kinds)
-    return np.dtype(np.float32) if result.itemsize < 4 else np.dtype(result.type)
+from .gpu_arrays import fetch, strided
+from .shapes import check_shapes, check_weights, choose_dtype
 
 
 @dataclass(frozen=True)
@@ -51,7 +38,7 @@ class Items:
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1 as an aligned, read-only array of `dtype`: a view where that serves, else a C-contiguous copy; see 2."""
-        part = self._given(first, stop)
+        part = self._given(first, stop)  # on a GPU only for a message: there the kernels take `flat`
         if contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
@@ -66,6 +53,11 @@ class Items:
             return None
         part.flags.writeable = False
         return part
+
+    def flat(self) -> Any:
+        """All items, (count, …): a view where one stride runs through them."""
+        view = self._view(0, self.count)
+        return self.array.reshape(self.count, *self.item) if view is None else view
 
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
         """Memory that `take` (`convert`, without tiles) needs for so many items: 0 where there is a view."""
@@ -82,7 +74,11 @@ class Items:
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read it as it is."""
-        return part.dtype == self.dtype and part.flags.aligned and all(stride % part.itemsize == 0 for stride in part.strides)
+        return (
+            part.dtype == self.dtype
+            and getattr(part.flags, "aligned", True)
+            and all(stride % part.itemsize == 0 for stride in part.strides)
+        )
 
     def first_not_finite(self) -> tuple[int, tuple[int, ...], Any] | None:
         """(item, place in it, the value as it was given) of the first value that is not finite in `dtype`."""
@@ -92,15 +88,15 @@ class Items:
             if wrong.any():
                 offset, *where = (int(i) for i in np.argwhere(wrong)[0])
                 index = (*(int(i) for i in np.unravel_index(first + offset, self.leading)), *where)
-                return first + offset, tuple(where), self.array[index[: self.array.ndim]]  # 1-D X has no feature axis
+                return first + offset, tuple(where), fetch(self.array[index[: self.array.ndim]])[()]  # 1-D X has no feature axis
         return None
 
     def _given(self, first: int, stop: int) -> np.ndarray:
         """The range as it was given: a view, or else a copy."""
         part = self._view(first, stop)
         if part is not None:
-            return part
-        return self.array[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
+            return fetch(part)
+        return fetch(self.array)[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
@@ -111,8 +107,7 @@ class Items:
         step = strides[moving[-1]] if moving else 0
         item_strides = strides[len(self.leading) :]
         item_strides += (0,) * (len(self.item) - len(item_strides))  # 1-D X: its feature axis has length 1
-        flat = np.lib.stride_tricks.as_strided(self.array, (self.count, *self.item), (step, *item_strides), writeable=False)
-        return flat[first:stop]
+        return strided(self.array, (self.count, *self.item), (step, *item_strides))[first:stop]
 
 
 def items_interleave(part: np.ndarray) -> bool:
@@ -145,6 +140,7 @@ class Problem:
     library: Library  # that the data came in, and the results go back in
     nan_policy: str  # "raise", "omit" or "propagate"
     min_samples: int
+    device: int | None = None  # the GPU that the data are on
 
     @property
     def n_parameters(self) -> int:
@@ -217,7 +213,7 @@ class Problem:
                     place, *where = (int(i) for i in wrong[0])
                     item = int(index[name][place])
                     given = (*(int(i) for i in np.unravel_index(item, items.leading)), *where)
-                    return name, item, tuple(where), items.array[given[: items.array.ndim]]
+                    return name, item, tuple(where), fetch(items.array[given[: items.array.ndim]])[()]
         return None
 
     def _named(self) -> list[tuple[str, Items]]:
@@ -244,14 +240,15 @@ class Problem:
         sample_weight: Any = None,
         nan_policy: Any = "raise",
         min_samples: Any = None,
+        device: int | None = None,
     ) -> Problem:
-        """Check the user's data and lay them out."""
+        """Check the user's data and lay them out. Those on the GPU `device` stay there."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
         library = library_of(X=X, y=y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
-        X, y = read_array(X, "X"), read_array(y, "y")
-        _check_shapes(X, y)
-        weights = None if sample_weight is None else read_array(sample_weight, "sample_weight")
+        X, y = read_array(X, "X", device=device), read_array(y, "y", device=device)
+        check_shapes(X, y)
+        weights = None if sample_weight is None else read_array(sample_weight, "sample_weight", device=device)
         nan_policy = read_choice(nan_policy, "nan_policy", ("raise", "omit", "propagate"))
         least = 1 if min_samples is None else read_count(min_samples, "min_samples", 1)
         one_feature = X.ndim == 1
@@ -269,7 +266,7 @@ class Problem:
         if n_samples >= 2**31 and (weights is not None or nan_policy == "omit"):
             raise ValueError(f"fits of 2^31 samples or more cannot leave samples out; X has {n_samples:,}")
         if weights is not None:
-            leading = _check_weights(weights, X, y, n_samples, leading)
+            leading = check_weights(weights, X, y, n_samples, leading)
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
             fits = " × ".join(map(str, leading)) or 1
             raise ValueError(
@@ -281,53 +278,8 @@ class Problem:
             Items(X, X.shape[: X.ndim - (1 if one_feature else 2)], (n_samples, n_features), chosen),
             Items(y, y.shape[:-1], (n_samples,), chosen),
             None if weights is None else Items(weights, weights.shape[:-1], (n_samples,), chosen),
-            leading,
-            n_samples,
-            n_features,
-            one_feature,
-            bool(intercept),
-            chosen,
-            library,
-            nan_policy,
-            least,
-        )
-
-
-def _check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: int, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """The leading axes, with those of the weights."""
-    if weights.ndim == 0 or weights.shape[-1] != n_samples:
-        told = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {told}")
-    if weights.size == 0:
-        raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
-    try:
-        return broadcast({"": leading, "sample_weight": weights.shape[:-1]})
-    except ValueError:
-        raise ValueError(
-            f"leading axes do not broadcast against each other: sample_weight has shape {weights.shape}, so {weights.shape[:-1]} fits, "
-            f"X has shape {X.shape}, y has shape {y.shape}: {leading} fits"
-        ) from None
-
-
-def _check_shapes(X: np.ndarray, y: np.ndarray) -> None:
-    for name, given in (("X", X), ("y", y)):
-        if given.ndim == 0:
-            raise ValueError(f"{name} must have at least one axis, the samples; it is the single number {given[()]}")
-        if given.size == 0:
-            raise ValueError(f"{name} is empty, it has shape {given.shape}; at least one sample, one feature and one fit are needed")
-    n_samples = X.shape[0] if X.ndim == 1 else X.shape[-2]
-    if X.ndim == 2 and X.shape == y.shape:
-        raise ValueError(
-            f"X and y both have shape {X.shape}, and a 2-D X is always (n_samples, n_features). "
-            f"For {counted(X.shape[0], 'fit')} of one feature give X[..., None]; for one X and many y give X[None]"
-        )
-    if y.shape[-1] != n_samples:
-        hint = ""
-        if y.ndim == 2 and y.shape[0] == n_samples:
-            hint = "; the samples are the last axis of y: give " + ("y[:, 0]" if y.shape[1] == 1 else "y.T for many targets")
-        elif X.ndim == 2 and y.shape[-1] == X.shape[1]:
-            hint = "; a 2-D X is always (n_samples, n_features): for many fits of one feature give X[..., None]"
-        raise ValueError(f"X has {counted(n_samples, 'sample')} (shape {X.shape}) but y has {y.shape[-1]:,} (shape {y.shape}){hint}")
+            leading, n_samples, n_features, one_feature, bool(intercept), chosen, library, nan_policy, least, device,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from .arguments import broadcast, read_array
 from .arrays import library_of
+from .gpu_arrays import common_device, device_of, to_cupy
 from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
@@ -173,8 +174,12 @@ class FitResult:
         array([10.])
         """
         wrap = library_of(X=X, w=self.w).wrap
-        X = read_array(X, "X")
-        w = np.asarray(self.w)
+        device = None if device_of(X) is None and device_of(self.w) is None else common_device({"X": X, "w": self.w})
+        X, w, intercept = read_array(X, "X", device=device), self.w, self.intercept
+        if device is None:
+            w, intercept = np.asarray(w), None if intercept is None else np.asarray(intercept)
+        else:
+            w, intercept = to_cupy(w, "w"), None if intercept is None else to_cupy(intercept, "intercept")
         n_last = 1 if self._one_feature else 2
         if X.ndim < n_last:
             needed = "(…, n_samples)" if self._one_feature else f"(…, n_samples, {w.shape[-1]})"
@@ -183,8 +188,8 @@ class FitResult:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
         with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
-            prediction = X * w[..., None] if self._one_feature else np.matmul(X, w[..., None])[..., 0]
-            return wrap(prediction if self.intercept is None else prediction + np.asarray(self.intercept)[..., None])
+            prediction = X * w[..., None] if self._one_feature else (X @ w[..., None])[..., 0]
+            return wrap(prediction if intercept is None else prediction + intercept[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.

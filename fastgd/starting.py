@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arguments import broadcast, read_numbers, shown, without_repeats
+from .gpu_arrays import device_of, fetch, place_of
 from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
 from .kernels.update_rules import UpdateRule
 from .problem import Problem
@@ -18,14 +19,14 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
     """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
     if intercept0 is not None and not problem.intercept:
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
-    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0")
+    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0", device=problem.device)
     if w0 is not None and problem.one_feature:
         w = w[..., None]
     if w.ndim == 0 or w.shape[-1] != problem.n_features:
         raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
     starts = {"w0": w}
     if problem.intercept:
-        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0")
+        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0", device=problem.device)
     for name, values in starts.items():
         given = without_repeats(values, 1 if name == "w0" else 0)
         with np.errstate(over="ignore"):
@@ -55,6 +56,10 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, alg
         raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
     if not (isinstance(algorithm, str) and algorithm == "auto"):
         raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
+    device = device_of(state.w)
+    if device is not None and device != problem.device:
+        raise ValueError(f"state is {place_of(device)} but X and y are {place_of(problem.device)}: nothing is moved silently")
+    state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status))
     for what, has, needs in (
         ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
@@ -76,13 +81,14 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, alg
         raise ValueError(f"{made}, which backend {backend!r} does not have: give backend={hint!r}")
     return replace(
         state,
-        w=np.asarray(state.w, order="C"),
-        slots=np.asarray(state.slots, order="C"),
-        products=np.asarray(state.products, order="C"),
-        epoch=np.asarray(state.epoch, order="C"),
+        **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch")},
         algorithm=np.asarray(state.algorithm, order="C"),
         status=np.asarray(state.status, order="C"),
     )
+
+
+def _in_order(array: Any) -> Any:
+    return array if device_of(array) is not None else np.asarray(array, order="C")
 
 
 def algorithm_of(state: State | None, algorithm: str) -> str:

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+
 import pytest
 
 from tests import grids
@@ -54,6 +57,23 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr("fastgd.fitting.Job", began)
     monkeypatch.setattr("fastgd.fitting.run", began)
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    """Here `import cupy` gives the stand-in (tests/cuda_on_host/stand_in.py), and there is a GPU."""
+    from fastgd.kernels.cuda import compiling, device, launching
+    from tests.cuda_on_host import building, stand_in
+
+    found = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "cupy", stand_in)
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: name == "cupy" or found(name))
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(building.LIBRARIES / "cubins"))  # not the user's
+    monkeypatch.setattr(launching, "_kernels", {})
+    device.why_no_device.cache_clear()
+    stand_in.reset()
+    yield stand_in
+    device.why_no_device.cache_clear()
 
 
 @pytest.fixture
@@ -115,3 +135,10 @@ def pytest_terminal_summary(terminalreporter):
             tell(f"  {what:28} {dtype:8} τ_w {tau_w:6.3f} ({case_w})   τ_loss {tau_loss:6.3f} ({case_loss})   {count} cases")
     for skip in _unexpected:
         tell(f"UNEXPECTED SKIP {skip}")
+
+
+@pytest.fixture(autouse=True)
+def nothing_known():
+    """Small calls like an earlier one go straight to the kernels (fastgd/repeating.py): each test begins with the long way."""
+    if "fastgd.repeating" in sys.modules:
+        sys.modules["fastgd.repeating"]._known.clear()

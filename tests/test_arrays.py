@@ -159,8 +159,10 @@ def _fake(module, **attributes):
 
 
 def test_cupy_arrays_are_told_how_to_come_home():
-    with pytest.raises(ValueError, match=r"X is on a GPU, from where fit does not take arrays yet: give X\.get\(\)"):
-        fastgd.fit(_fake("cupy"), [1.0, 2.0])
+    """What fit does with them: tests/test_cuda_arrays.py."""
+    array = _fake("cupy", device=types.SimpleNamespace(id=3))
+    with pytest.raises(ValueError, match=r"X is on cuda:3, and is needed in the computer's memory here: give X\.get\(\)"):
+        fastgd.solve(array, [1.0, 2.0])
 
 
 def test_jax_on_a_gpu_and_traced(monkeypatch):

@@ -14,22 +14,29 @@ from pathlib import Path
 
 import pytest
 
-from fastgd.kernels.cuda import compiling, instantiations, running, specialised
+from fastgd.kernels.cuda import compiling, data, instantiations, specialised
 from fastgd.kernels.cuda.resources import read_resources
 from fastgd.kernels.update_rules import UPDATE_RULES
-from tests import grids
 from tests.cuda_on_host.building import SOURCES
 
 ARCHITECTURE = "sm_90"
 ALL = [(file, name) for file, names in instantiations().items() for name in names]
-CHOSEN = [one for one in ALL if one[0] != "descend.cu"] + grids.thin("NVRTC, descend.cu", [one for one in ALL if one[0] == "descend.cu"], 2)
-FAMILIES = sorted({(file, "<".join(re.split(r"[<,>]", name)[:2])) for file, name in CHOSEN})
+GROUPS: dict[tuple[str, str], list[str]] = {}  # {(file, kernel, type and rule): names}: small enough for the workers to share them evenly
+for _file, _name in ALL:
+    _parts = re.split(r"<|, |>", _name)
+    GROUPS.setdefault((_file, f"{_parts[0]}-{_parts[1]}-{_parts[-2]}" if _file.startswith("descend") else "-".join(_parts[:2])), []).append(
+        _name
+    )
 
 
-@pytest.mark.parametrize(("file", "family"), FAMILIES)
-def test_every_instantiation_compiles_without_spills(file, family, record_property):
+def test_the_groups_hold_every_instantiation():
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(name for _, name in ALL)
+
+
+@pytest.mark.parametrize(("file", "group"), GROUPS)
+def test_every_instantiation_compiles_without_spills(file, group, record_property):
     """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with its block."""
-    names = [name for one, name in CHOSEN if one == file and re.match(rf"{re.escape(family)}[,>]", name)]
+    names = GROUPS[file, group]
     cubin, symbols, log = compiling.compiler().compile(file, names, ARCHITECTURE, compiling.NO_SPILLS)
     assert "warning" not in log, log
     resources = read_resources(cubin)
@@ -78,7 +85,7 @@ def test_the_struct_of_the_kernels_has_eight_byte_fields():
     """Python fills it field by field, from the source itself."""
     source = (SOURCES / "work.cuh").read_text(encoding="utf-8")
     body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
-    fields = running.work_fields()
+    fields = data.work_fields()
     assert {kind for kind, _ in fields} == {"pointer", "long long", "double"}
     declared = [line for line in body.splitlines()[1:] if line.strip() and not line.strip().startswith("//")]
     assert len(declared) == len(fields)

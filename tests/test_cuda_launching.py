@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels.chunk import ALGORITHMS
-from fastgd.kernels.cuda import compiling, device, launching
-from fastgd.kernels.cuda.dividing import descend
+from fastgd import pool
+from fastgd.kernels.cuda import compiling, dividing, launching
 from tests.cuda_on_host import stand_in
-from tests.cuda_on_host.building import LIBRARIES
-from tests.reference_chunks import chunk_of, noisy
+from tests.cuda_on_host.lent import there
+from tests.reference_chunks import noisy
 from tests.test_cuda_bits import assert_same
 
 
 @pytest.fixture(autouse=True)
-def cupy(monkeypatch, tmp_path):
-    """Here `import cupy` gives the stand-in, and there is a GPU."""
-    monkeypatch.setitem(sys.modules, "cupy", stand_in)
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name, real=device.importlib.util.find_spec: name == "cupy" or real(name))
-    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(LIBRARIES / "cubins"))  # not the user's
-    monkeypatch.setattr(launching, "STAGED_BYTES", 4096)  # so that small arrays go in pieces
-    stand_in.calls.clear()
-    for cached in (device.why_no_device, launching._kernel):
-        cached.cache_clear()
-    yield stand_in
-    for cached in (device.why_no_device, launching._kernel):
-        cached.cache_clear()
+def pieces(cupy, monkeypatch):
+    """Small arrays go in pieces."""
+    monkeypatch.setattr(launching, "STAGED_BYTES", 4096)
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
@@ -54,40 +42,60 @@ def test_copies_in_pieces():
 
 
 def test_arrays_that_are_on_the_device_stay_there():
-    """They are used as they are; only one that lies askew is copied."""
+    """They are used as they are; only one that lies askew, is not contiguous or of another dtype is copied."""
     gpu = launching.Gpu()
-    there = stand_in.empty((4, 8), np.float32)
-    assert gpu.upload(there) is there
-    askew = stand_in.ndarray(stand_in.aligned(np.zeros(9, np.float32))[1:])
-    assert gpu.upload(askew).data.ptr % 16 == 0
-    lent = stand_in.aligned(np.arange(6.0))
-
-    class Lender:
-        def __dlpack__(self, **options):
-            return lent.__dlpack__(**options)
-
-        def __dlpack_device__(self):
-            return lent.__dlpack_device__()
-
-    assert gpu.upload(Lender()).data.ptr == lent.ctypes.data
+    array = there(np.arange(32, dtype=np.float32).reshape(4, 8))
+    assert gpu.upload(array) is array
+    askew = array.reshape(32)[1:]
+    assert gpu.upload(askew, alignment=4) is askew
+    assert gpu.upload(askew, alignment=16).data.ptr % 16 == 0
+    assert gpu.upload(array.transpose(1, 0)).flags.c_contiguous
+    assert gpu.upload(array, np.float64).dtype == np.float64
+    assert gpu.upload(Other(array)).data.ptr == array.data.ptr
 
 
-def test_a_chunk_whose_data_are_on_the_device():
-    work, theirs = (chunk_of(*noisy(40, 3, m=6), epochs=5) for _ in range(2))
-    for each in (work, theirs):
-        each.algorithm[:] = ALGORITHMS.index("moments")
-    from tests.cuda_on_host import HostDevice
+class Other:
+    """An array that lends its memory by DLPack."""
 
-    descend(theirs, np.zeros(1, np.int32), np.zeros(1, np.int64), HostDevice())
+    def __init__(self, array):
+        self._array = array
 
-    class OnDevice(stand_in.ndarray):
-        def __len__(self):
-            return self.shape[0]
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
 
-        def __getitem__(self, part):
-            return OnDevice(self.host[part])
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
 
-    work.X, work.y = OnDevice(stand_in.aligned(work.X)), OnDevice(stand_in.aligned(work.y))
-    descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), launching.Gpu())
-    assert np.array_equal(work.w, theirs.w)
-    assert np.array_equal(work.history_loss, theirs.history_loss)
+
+def test_large_data_are_streamed_in_parts(monkeypatch):
+    """NumPy's data: the next part goes up while one runs; the copies go through two pinned buffers, and are all waited for."""
+    monkeypatch.setattr(dividing, "STREAMED_BYTES", 50_000)
+    X, y = noisy(300, 2, m=100)
+    X, y = X.astype(np.float32), y.astype(np.float32)
+    ours = fastgd.fit(X, y, epochs=3, history=True, backend="cuda")
+    assert_same(ours, fastgd.fit(X, y, epochs=3, history=True))
+    assert len([name for name in stand_in.calls if name.startswith("compress<")]) >= 7
+    assert stand_in.transfers["up"] > X.nbytes + y.nbytes
+
+
+def test_the_first_call_says_that_it_compiles(tmp_path, monkeypatch):
+    """In the progress bar, kernel by kernel; the second call compiles nothing and says nothing."""
+    monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path))
+    said = []
+    monkeypatch.setattr(pool.Progress, "_open", lambda self: setattr(self, "_bar", said) or said.append(self._said()))
+    monkeypatch.setattr(pool.Progress, "watch", lambda self: self._open())
+    monkeypatch.setattr(pool.Progress, "close", lambda self, complete: None)
+    X, y = noisy(60, 2, m=3)
+    fastgd.fit(X, y, epochs=3, lr=0.1, backend="cuda", progress=True)
+    assert "3 fits, compiling compress<double, 2, false> (once)" in said
+    said.clear()
+    fastgd.fit(X, y, epochs=3, lr=0.1, backend="cuda", progress=True)
+    assert set(said) == {"3 fits"}
+
+
+def test_info_tells_of_the_gpu():
+    rows = dict(fastgd.info().rows())
+    assert rows["GPU"] == "a stand-in, 2 GiB, compute capability 9.0"
+    assert rows["backend cuda"] == "available"
+    assert rows["NVRTC"].startswith("13.")
+    assert "kept" in rows["CUDA kernels"]

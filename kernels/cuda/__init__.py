@@ -7,24 +7,26 @@ NOT RUN ON A GPU YET: the kernels and running.py are executed on the host by the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..chunk import Chunk
 from .device import why_no_device
-from .dividing import descend as _descend
-from .running import Device, Found, Prepare
 from .specialised import instantiations
 
+if TYPE_CHECKING:  # a fit on the CPU asks no more than the names of the backends
+    from .data import Device
+    from .dividing import Handling
 
-def _gpu() -> Device:
+
+def _gpu(number: int | None = None, stream: Any = None) -> Device:
     from .launching import Gpu
 
-    return Gpu()
+    return Gpu(number, stream)
 
 
-DEVICES: dict[str, Callable[[], Device]] = {"cuda": _gpu}  # {backend: what opens its device}; the tests add the host
+DEVICES: dict[str, Callable[..., Device]] = {"cuda": _gpu}  # {backend: what opens its device}; the tests add the host
 
 
 def why_unavailable() -> str | None:
@@ -40,9 +42,18 @@ def why_unavailable() -> str | None:
     return reason
 
 
-def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, prepare: Prepare | None = None, device: Device | None = None) -> None:
-    """All epochs of a chunk; the moments are made on the device, the current one by default. `prepare`: see dividing.descend."""
-    _descend(chunk, cancel, progress, device or DEVICES["cuda"](), prepare)
+def descend(
+    chunk: Chunk,
+    cancel: np.ndarray,
+    progress: np.ndarray,
+    device: Device | None = None,
+    handling: Handling | None = None,
+    limit: int | None = None,
+) -> None:
+    """All epochs of a chunk; the moments are made on the device, the current one by default. See dividing.descend."""
+    from .dividing import descend as run
+
+    run(chunk, cancel, progress, device or DEVICES["cuda"](), handling, limit)
 
 
 def report() -> dict[str, Any]:
@@ -58,4 +69,4 @@ def report() -> dict[str, Any]:
     return {"version": nvrtc, "folder": str(folder), "kernels": len(kept), "n_bytes": sum(path.stat().st_size for path in kept)}
 
 
-__all__ = ["DEVICES", "Found", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]
+__all__ = ["DEVICES", "descend", "instantiations", "report", "why_no_device", "why_unavailable"]

@@ -43,6 +43,14 @@ __device__ __forceinline__ long long exponent_of(double m) {
     return field == 0 ? -1022 : field == 2047 ? 1023 : field - 1023;
 }
 
+// a / b, a ≥ 0 or −0, b > 0, rounded once, without a division: `reciprocal` is 1/b rounded to nearest (Markstein, 1990). Not so for an
+// infinite a, which gives a NaN, nor for quotients near 2^−969, where the products lose bits.
+__device__ __forceinline__ double quotient(double a, double b, double reciprocal) {
+    double q = a * reciprocal;
+    q = fused(fused(-q, b, a), reciprocal, q);
+    return copysign(fused(fused(-q, b, a), reciprocal, q), a);
+}
+
 struct Pair {  // a double-double, or any sum and its error
     double hi, lo;
 };

@@ -13,16 +13,16 @@
 // ---- the weights
 
 // weigh: W, W′, W_T, ω_min and k_ω of every item. One warp owns one item.
-// grid = ceil(n_items / 4), block = 128; shared: a stack of sums per warp, as many as there are powers of two of chunks
+// grid = ceil(n_chosen / 4), block = 128; shared: a stack of sums per warp, as many as there are powers of two of chunks
 template <typename T>
 __global__ void __launch_bounds__(128) weigh(const Work* work_) {
     typedef double Stack[4][52][3];  // hi and lo of Σ ω̂; Σ ω in T
     SHARED_MEMORY(Stack, stack);
     const Work& work = *work_;
     const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    const long long item = blockIdx.x * 4LL + warp;
-    if (item >= work.n_items) return;  // the whole warp
-    const long long used = work.used[item];
+    const long long place = blockIdx.x * 4LL + warp;
+    if (place >= work.n_chosen) return;  // the whole warp
+    const long long item = listed(work.chosen, place), used = used_of(work, item);
     if (!work.weights) {
         if (lane == 0) {
             work.weight_sum[2 * item] = double(used), work.weight_sum[2 * item + 1] = 0.0;
@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(128) weigh(const Work* work_) {
         }
         return;
     }
-    const T* weights = static_cast<const T*>(work.weights) + work.item_weights[item] * work.n_samples;
+    const T* weights = weights_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
     double least = infinity(), most = 0.0;
     for (long long i = lane; i < used; i += LANES) {
@@ -92,7 +92,7 @@ __global__ void __launch_bounds__(128) weigh(const Work* work_) {
 
 // one row of X; 16 bytes at a time where rows are whole multiples of that (the launch sees to the alignment of X)
 template <typename T, int COUNT>
-__device__ __forceinline__ void load_row(const T* row, double* z) {
+__device__ __forceinline__ void load_row(const T* row, T* z) {
     if constexpr (COUNT % 4 == 0 && sizeof(T) == 4) {
 #pragma unroll
         for (int q = 0; q < COUNT / 4; ++q) {
@@ -107,7 +107,7 @@ __device__ __forceinline__ void load_row(const T* row, double* z) {
         }
     } else {
 #pragma unroll
-        for (int j = 0; j < COUNT; ++j) z[j] = double(row[j]);
+        for (int j = 0; j < COUNT; ++j) z[j] = row[j];
     }
 }
 
@@ -151,33 +151,34 @@ __device__ __forceinline__ void write_sum(double* record, int entries, int entry
 }
 
 // compress: one group of lanes owns one unit. group = 32, or the power of two that holds all samples of the longest item.
-// grid = ceil(n_items · n_chunks · group / 128), block = 128
+// grid = ceil(n_chosen · n_chunks · group / 128), block = 128
 template <typename T, int FEATURES, bool INTERCEPT>
 __global__ void __launch_bounds__(128) compress(const Work* work_, int group) {
     constexpr int D = FEATURES + INTERCEPT, Z = D + 1, E = Z * (Z + 1) / 2;
+    constexpr int AT_ONCE = FEATURES <= 2 ? 16 / int(sizeof(T)) : sizeof(T) == 4 ? 2 : 1;
     const Work& work = *work_;
     const unsigned mask = mask_of_group(group);
     const int lane = threadIdx.x & (group - 1);
-    const long long unit = (blockIdx.x * 128LL + threadIdx.x) / group;
-    const long long item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
-    if (item >= work.n_items || (first > 0 && first >= work.used[item])) return;  // the whole group; an item may have no sample at all
-    const long long rest = work.used[item] - first, count = rest < CHUNK ? rest : CHUNK;
-    const long long n = work.n_samples;
-    const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * FEATURES;
-    const T* y = static_cast<const T*>(work.y) + work.item_y[item] * n;
-    const T* weights = work.weights ? static_cast<const T*>(work.weights) + work.item_weights[item] * n : nullptr;
+    const long long number = (blockIdx.x * 128LL + threadIdx.x) / group, place_of_item = number / work.n_chunks;
+    if (place_of_item >= work.n_chosen) return;  // the whole group
+    const long long item = listed(work.chosen, place_of_item), chunk = number % work.n_chunks, unit = item * work.n_chunks + chunk;
+    const long long first = chunk * CHUNK, used = used_of(work, item);
+    if (first > 0 && first >= used) return;  // the whole group; an item may have no sample at all
+    const int count = used - first < CHUNK ? int(used - first) : int(CHUNK);
+    const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
-    double z[Z], factor[Z];
+    double factor[Z];
     if constexpr (Format<T>::PLANES == 2) {
 #pragma unroll
         for (int j = 0; j < Z; ++j) factor[j] = 0.0;
-        for (long long i = lane; i < count; i += group) {
+        for (int i = lane; i < count; i += group) {
             const long long place = place_of(kept, first + i);
-            load_row<T, FEATURES>(X + place * FEATURES, z);
-            if (INTERCEPT) z[FEATURES] = 1.0;
-            z[D] = double(y[place]);
+            T x[FEATURES];
+            load_row<T, FEATURES>(X + place * FEATURES, x);
 #pragma unroll
-            for (int j = 0; j < Z; ++j) factor[j] = larger(factor[j], size_of(z[j]));
+            for (int j = 0; j < FEATURES; ++j) factor[j] = larger(factor[j], size_of(double(x[j])));
+            if (INTERCEPT) factor[FEATURES] = 1.0;
+            factor[D] = larger(factor[D], size_of(double(y[place])));
         }
 #pragma unroll
         for (int j = 0; j < Z; ++j) {
@@ -196,20 +197,33 @@ __global__ void __launch_bounds__(128) compress(const Work* work_, int group) {
     typename Format<T>::Sum total[E];
 #pragma unroll
     for (int e = 0; e < E; ++e) total[e] = {};
-#pragma unroll 2
-    for (long long i = lane; i < count; i += group) {
-        const long long place = place_of(kept, first + i);
-        load_row<T, FEATURES>(X + place * FEATURES, z);
-        if (INTERCEPT) z[FEATURES] = 1.0;
-        z[D] = double(y[place]);
-        if constexpr (Format<T>::PLANES == 2) {
+    for (int begin = lane; begin < count; begin += AT_ONCE * group) {
+        T x[AT_ONCE][FEATURES], target[AT_ONCE];
 #pragma unroll
-            for (int j = 0; j < Z; ++j) z[j] = z[j] * factor[j];
+        for (int u = 0; u < AT_ONCE; ++u) {  // asked for together, so that a lane waits once for all of them
+            if (begin + u * group >= count) continue;
+            const long long place = place_of(kept, first + begin + u * group);
+            load_row<T, FEATURES>(X + place * FEATURES, x[u]);
+            target[u] = y[place];
         }
-        if (weights) {
-            accumulate<Z, true>(z, double(weights[place]) * weight_factor, total);
-        } else {
-            accumulate<Z, false>(z, 1.0, total);
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; ++u) {
+            if (begin + u * group >= count) continue;
+            double z[Z];
+#pragma unroll
+            for (int j = 0; j < FEATURES; ++j) z[j] = double(x[u][j]);
+            if (INTERCEPT) z[FEATURES] = 1.0;
+            z[D] = double(target[u]);
+            if constexpr (Format<T>::PLANES == 2) {
+#pragma unroll
+                for (int j = 0; j < Z; ++j) z[j] = z[j] * factor[j];
+            }
+            if (weights) {
+                const long long place = place_of(kept, first + begin + u * group);
+                accumulate<Z, true>(z, double(weights[place]) * weight_factor, total);
+            } else {
+                accumulate<Z, false>(z, 1.0, total);
+            }
         }
     }
 #pragma unroll
@@ -240,16 +254,16 @@ __device__ __forceinline__ double element(const Work& work, const T* X, const T*
     return column == work.n_features && work.intercept ? 1.0 : double(y[place]);
 }
 
-// find_exponents: k_j of every chunk. A thread owns a column of a unit; grid = (n_items · n_chunks, ceil(Z / 128)), block = 128
+// find_exponents: k_j of every chunk. A thread owns a column of a unit; grid = (n_chosen · n_chunks, ceil(Z / 128)), block = 128
 template <typename T>
 __global__ void __launch_bounds__(128) find_exponents(const Work* work_) {
     const Work& work = *work_;
-    const long long unit = blockIdx.x, item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
+    const long long item = listed(work.chosen, blockIdx.x / work.n_chunks), chunk = blockIdx.x % work.n_chunks;
+    const long long unit = item * work.n_chunks + chunk, first = chunk * CHUNK, used = used_of(work, item);
     const long long n_columns = work.n_parameters + 1, column = blockIdx.y * 128LL + threadIdx.x;
-    if (column >= n_columns || (first > 0 && first >= work.used[item])) return;
-    const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
-    const T* X = static_cast<const T*>(work.X) + work.item_x[item] * work.n_samples * work.n_features;
-    const T* y = static_cast<const T*>(work.y) + work.item_y[item] * work.n_samples;
+    if (column >= n_columns || (first > 0 && first >= used)) return;
+    const long long stop = first + CHUNK < used ? first + CHUNK : used;
+    const T *X = X_of<T>(work, item), *y = y_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
     long long exponent = 0;
     if (Format<T>::PLANES == 2) {
@@ -261,7 +275,7 @@ __global__ void __launch_bounds__(128) find_exponents(const Work* work_) {
 }
 
 // compress_any: a block owns 16 × 16 pairs of columns of a unit; warp v has rows 2v and 2v + 1 of them, each lane all 32 sums of its samples.
-// grid = (n_items · n_chunks, tiles (tiles + 1) / 2), tiles = ceil(Z / 16); block = 256.
+// grid = (n_chosen · n_chunks, tiles (tiles + 1) / 2), tiles = ceil(Z / 16); block = 256.
 // shared: 32 samples of the 2 · 16 columns, and their weights; a row is padded by one number so that lanes fall into different banks
 template <typename T>
 __global__ void __launch_bounds__(256) compress_any(const Work* work_) {
@@ -271,17 +285,16 @@ __global__ void __launch_bounds__(256) compress_any(const Work* work_) {
     SHARED_MEMORY(Tile, tile);
     SHARED_MEMORY(Weights, weight);
     const Work& work = *work_;
-    const long long unit = blockIdx.x, item = unit / work.n_chunks, first = unit % work.n_chunks * CHUNK;
-    if (first > 0 && first >= work.used[item]) return;  // the whole block
-    const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
-    const long long n = work.n_samples, n_columns = work.n_parameters + 1, n_entries = n_columns * (n_columns + 1) / 2;
+    const long long item = listed(work.chosen, blockIdx.x / work.n_chunks), chunk = blockIdx.x % work.n_chunks;
+    const long long unit = item * work.n_chunks + chunk, first = chunk * CHUNK, used = used_of(work, item);
+    if (first > 0 && first >= used) return;  // the whole block
+    const long long stop = first + CHUNK < used ? first + CHUNK : used;
+    const long long n_columns = work.n_parameters + 1, n_entries = n_columns * (n_columns + 1) / 2;
     int right = 0;  // tile number blockIdx.y of the upper triangle: columns of tile `left` with those of tile `right` ≥ left
     while ((right + 1) * (right + 2) / 2 <= int(blockIdx.y)) ++right;
     const int left = int(blockIdx.y) - right * (right + 1) / 2;
     const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * work.n_features;
-    const T* y = static_cast<const T*>(work.y) + work.item_y[item] * n;
-    const T* weights = work.weights ? static_cast<const T*>(work.weights) + work.item_weights[item] * n : nullptr;
+    const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
     const double weight_factor = pow2(-work.weight_exponent[item]);
     typename Format<T>::Sum total[2 * TILE];  // [row][column]
@@ -334,11 +347,11 @@ __global__ void __launch_bounds__(256) compress_any(const Work* work_) {
     }
 }
 
-// join: chunk 0 of an item becomes the sum of its chunks. One block owns one item; grid = n_items, block = 256
+// join: chunk 0 of an item becomes the sum of its chunks. One block owns one item; grid = n_chosen, block = 256
 template <typename T>
 __global__ void __launch_bounds__(256) join(const Work* work_) {
     const Work& work = *work_;
-    const long long item = blockIdx.x, count = (work.used[item] + CHUNK - 1) / CHUNK;
+    const long long item = listed(work.chosen, blockIdx.x), count = (used_of(work, item) + CHUNK - 1) / CHUNK;
     const long long n_columns = work.n_parameters + 1, n_entries = n_columns * (n_columns + 1) / 2;
     const long long stride = Format<T>::PLANES * n_entries;
     double* records = work.moments + item * work.n_chunks * stride;

@@ -49,7 +49,7 @@ __device__ __forceinline__ double evaluate(const double* G, const Moments<float>
         gradient[j] = moments.factor * r;
         loss = fused(w[j], r - c[j], loss);
     }
-    return (loss < 0.0 ? 0.0 : loss) / moments.W;
+    return moments.mean(loss);
 }
 
 // the same of float64 data: in double-double, scaled
@@ -73,8 +73,7 @@ __device__ __forceinline__ double evaluate(const Pair* G, const Moments<double>&
         gradient[j] = scale(p + q, moments.exponents[j] + moments.exponent_y + moments.exponent_g);
         loss = add_product(loss, dd_add(r, {-c[j].hi, -c[j].lo}), scaled[j]);
     }
-    const double sum = loss.hi + loss.lo;
-    return scale((sum < 0.0 ? 0.0 : sum) / moments.W, 2 * moments.exponent_y);
+    return scale(moments.mean(loss.hi + loss.lo), 2 * moments.exponent_y);
 }
 
 __device__ __forceinline__ void take(const double* record, long long, long long entry, double& to) { to = record[entry]; }
@@ -110,7 +109,7 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
     for (int j = 0; j < D; ++j) w[j] = records && !running ? double(static_cast<const T*>(work.w_out)[fit * D + j]) : 0.0;
     const bool began = running;
     if (running) {
-        moments.read(work, work.item[fit]);
+        moments.read(work, listed(work.item, fit));
 #pragma unroll
         for (int e = 0; e < ENTRIES; ++e) take(moments.record, moments.E, e, G[e]);
 #pragma unroll

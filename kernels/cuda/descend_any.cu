@@ -33,14 +33,13 @@ __device__ __forceinline__ void evaluate_row(const Moments<double>& m, const dou
 __device__ __forceinline__ double loss_of(const Moments<float>& m, const double* w, const double* high, const double*) {
     double loss = m.target(m.D);
     for (long long j = 0; j < m.D; ++j) loss = fused(w[j], high[j], loss);
-    return (loss < 0.0 ? 0.0 : loss) / m.W;
+    return m.mean(loss);
 }
 
 __device__ __forceinline__ double loss_of(const Moments<double>& m, const double* scaled, const double* high, const double* low) {
     Pair loss = m.target_pair(m.D);
     for (long long j = 0; j < m.D; ++j) loss = add_product(loss, {high[j], low[j]}, scaled[j]);
-    const double sum = loss.hi + loss.lo;
-    return scale((sum < 0.0 ? 0.0 : sum) / m.W, 2 * m.exponent_y);
+    return scale(m.mean(loss.hi + loss.lo), 2 * m.exponent_y);
 }
 
 // descend_any: grid = ceil(m · group / 128), block = 128, group = a power of two up to 32.
@@ -55,7 +54,7 @@ __global__ void __launch_bounds__(128, 1) descend_any(const Work* work_, long lo
     const long long fit = (blockIdx.x * 128LL + threadIdx.x) / group, D = work.n_parameters;
     if (fit >= work.n_fits || work.phase[fit] != ON_MOMENTS) return;  // the whole group; a finished fit's rows are filled when it ends
     Moments<T> moments;
-    moments.read(work, work.item[fit]);
+    moments.read(work, listed(work.item, fit));
     double* w = work.w + fit * D;
     double* slots = work.slots + fit * N_SLOTS * D;
     double* next_slots = work.scratch + fit * (N_SLOTS + 5) * D;

@@ -21,8 +21,9 @@ def why_no_device() -> str | None:
 
 
 def device_name() -> str:
-    """Name and memory of GPU 0; call it only where there is one."""
+    """Name, memory and compute capability of GPU 0; call it only where there is one."""
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(0)
-    return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB"
+    capability = f"{properties['major']}.{properties['minor']}"
+    return f"{properties['name'].decode()}, {properties['totalGlobalMem'] / 2**30:.0f} GiB, compute capability {capability}"

@@ -10,7 +10,7 @@ struct Moments {
     const double* record;        // (planes, E)
     const long long* exponents;  // (Z,)
     long long D, E, exponent_y, exponent_g;  // exponent_g: κ
-    double W, factor, low_factor;            // factor, low_factor: s, s′
+    double W, reciprocal, factor, low_factor;  // 1/W, s, s′
     double w_limit, loss_limit;
     bool usable;  // not: `stream` does everything
 
@@ -33,7 +33,7 @@ struct Moments {
         exponent_y = DOUBLED && target(D) != 0.0 ? exponents[D] : 0;  // y = 0 has no scale of its own
         const long long exponent_weights = work.weight_exponent[item];
         exponent_g = work.sums ? exponent_weights : 0;
-        W = work.weight_sum[2 * item];
+        W = work.weight_sum[2 * item], reciprocal = 1.0 / W;
         factor = work.sums ? 2.0 : 2.0 / W;
         low_factor = work.sums ? 0.0 : fused(-factor, work.weight_sum[2 * item + 1], fused(-factor, W, 2.0)) / W;
         double most = 0.0;  // M
@@ -44,5 +44,11 @@ struct Moments {
         w_limit = omega / larger(1.0, spread);
         loss_limit = (level < ratio * ratio ? level : ratio * ratio) / sum;
         usable = sum <= omega;
+    }
+    // L / W. Of float32 data it is rounded to float32, so that it does not matter how one below 2^−900 is rounded here; an L that is not
+    // finite passes no limit, and neither does a NaN.
+    __device__ __forceinline__ double mean(double L) const {
+        const double positive = L < 0.0 ? 0.0 : L;
+        return DOUBLED ? positive / W : quotient(positive, W, reciprocal);
     }
 };

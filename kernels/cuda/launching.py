@@ -1,16 +1,15 @@
 """The GPU as a device for running.py: memory, copies and launches through CuPy. NOT RUN ON A GPU YET.
 
-1. Everything happens on the stream that is current in the calling thread; copies of large NumPy arrays go through two pinned buffers on a
-   stream of their own, one buffer being filled while the other is sent. Memory comes from CuPy's pools as they are set.
+1. Everything happens on one stream, the caller's; copies of large NumPy arrays go through two pinned buffers on a stream of their own, one
+   buffer being filled while the other is sent. Memory comes from CuPy's pools as they are set.
 2. Data that are on the device already stay there: a CuPy array, or anything that lends its memory by DLPack, is used as it is where it
-   is C-contiguous and lies at a multiple of 16 bytes, as the kernels' widest loads need; else it is copied on the device.
+   is C-contiguous, of the right dtype, and lies where the kernels' widest loads need it; else it is copied on the device.
 """
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,38 +22,45 @@ _log = logging.getLogger("fastgd")
 
 
 class Gpu:
-    """The current CUDA device, as running.Device describes."""
+    """A CUDA device and a stream, as data.Device describes; by default those that are current in the calling thread."""
 
     epochs_per_launch: int | None = None
+    tell: Callable[[str], object] = staticmethod(len)  # is told what is being compiled, and "" when that is done
 
-    def __init__(self) -> None:
+    def __init__(self, number: int | None = None, stream: Any = None) -> None:
         import cupy
 
         self._cupy = cupy
         self.out_of_memory = cupy.cuda.memory.OutOfMemoryError
-        self._device = cupy.cuda.Device()
-        self._stream = cupy.cuda.get_current_stream()
-        self._copies = cupy.cuda.Stream(non_blocking=True)
+        self._device = cupy.cuda.Device(number)
+        with self._device:
+            self._stream = cupy.cuda.get_current_stream() if stream is None else stream
+            self._copies = cupy.cuda.Stream(non_blocking=True)
         self._architecture = f"sm_{self._device.compute_capability}"
         self._buffers: dict[str, list[tuple[np.ndarray, Any]]] = {"up": [], "down": []}  # one part goes up while another comes down
 
-    def upload(self, array: Any) -> Any:
-        """A copy on the device; an array that is there already, itself."""
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """What CuPy does inside it does on this device and this stream, in whatever thread."""
+        with self._device, self._stream:
+            yield
+
+    def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:
+        """A contiguous array on the device: what lies there already as it is needed, itself, else a copy."""
         cupy = self._cupy
-        with self._device:
-            if not isinstance(array, np.ndarray):
+        if not isinstance(array, np.ndarray):
+            with self.here():
                 there = array if isinstance(array, cupy.ndarray) else cupy.from_dlpack(array)
-                with self._stream:
-                    there = cupy.ascontiguousarray(there)
-                    return there if there.data.ptr % 16 == 0 else there.copy()
-            array = np.ascontiguousarray(array)
-            if array.nbytes < STAGED_BYTES // 8:
-                with self._stream:
-                    result = cupy.empty(array.shape, array.dtype)
-                    result.set(array)
-                    return result
-            with self._copies:  # its memory is its own: no kernel that still runs reads it, so nothing need be waited for
+                there = cupy.ascontiguousarray(there, dtype)
+                return there if there.data.ptr % alignment == 0 else there.copy()
+        array = np.ascontiguousarray(array, dtype)
+        if array.nbytes < STAGED_BYTES // 8:
+            with self.here():
                 result = cupy.empty(array.shape, array.dtype)
+                result.set(array)
+                return result
+        with self._device, self._copies:  # its memory is its own: no kernel that still runs reads it, so nothing need be waited for
+            result = cupy.empty(array.shape, array.dtype)
             source = array.reshape(-1).view(np.uint8)
             for k, (begin, stop) in enumerate(_pieces(array.nbytes)):
                 buffer, event = self._pinned("up", k)
@@ -67,9 +73,20 @@ class Gpu:
             self._stream.wait_event(self._copies.record())
             return result
 
+    def copy(self, array: Any) -> Any:
+        """A copy of an array that is on the device."""
+        with self.here():
+            return array.copy()
+
+    def fill(self, array: Any, byte: int) -> None:
+        """Every byte the same."""
+        if array.nbytes:
+            with self.here():
+                self._cupy.cuda.runtime.memsetAsync(array.data.ptr, byte, array.nbytes, self._stream.ptr)
+
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
         """Room on the device."""
-        with self._device, self._stream:
+        with self.here():
             return self._cupy.empty(shape, dtype)
 
     def address(self, array: Any) -> int:
@@ -79,10 +96,11 @@ class Gpu:
     def download(self, array: Any, into: Any) -> None:
         """Copy back, and wait for it; `into` is of NumPy or on the device."""
         cupy = self._cupy
-        with self._device, self._stream:
+        with self.here():
             if not isinstance(into, np.ndarray):
-                cupy.from_dlpack(into)[...] = array
-            elif array.nbytes < STAGED_BYTES // 8 or not into.flags.c_contiguous:
+                into[...] = array
+                return
+            if array.nbytes < STAGED_BYTES // 8 or not into.flags.c_contiguous:
                 into[...] = array.get(blocking=True)
             else:
                 target = into.reshape(-1).view(np.uint8)
@@ -102,9 +120,16 @@ class Gpu:
             self._stream.synchronize()
 
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[Any, ...]) -> None:
-        """Launch a kernel on the current stream."""
-        with self._device, self._stream:
-            _kernel(file, name, self._architecture, self._device.id)(grid, (threads,), arguments)
+        """Launch a kernel on the stream."""
+        with self.here():
+            key = file, name, self._architecture, self._device.id
+            if key not in _kernels:
+                self.tell(f"compiling {name} (once)")
+                try:
+                    _load(*key)
+                finally:
+                    self.tell("")
+            _kernels[key](grid, (threads,), arguments)
 
     def wait(self) -> None:
         """Wait for everything that was launched."""
@@ -135,14 +160,16 @@ def _pieces(n_bytes: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + STAGED_BYTES, n_bytes)
 
 
-@functools.cache
-def _kernel(file: str, name: str, architecture: str, device: int) -> Any:
-    """A kernel, compiled and loaded; once per process and device."""
+_kernels: dict[tuple[str, str, str, int], Any] = {}  # loaded: once per process and device
+
+
+def _load(file: str, name: str, architecture: str, device: int) -> None:
+    """Compile a kernel, or find it on the disk, and load it."""
     import cupy
 
     _log.info("compiling or loading the CUDA kernel %s for %s", name, architecture)
     found = compiled(file, name, architecture)
-    return cupy.RawModule(path=str(found.path)).get_function(found.symbol)
+    _kernels[file, name, architecture, device] = cupy.RawModule(path=str(found.path)).get_function(found.symbol)
 
 
 @contextmanager

@@ -49,10 +49,12 @@ def instantiations() -> dict[str, list[str]]:
     return {
         "compress.cu": generic + [name for name in specialised if name],
         "curvature.cu": [f"largest_eigenvalues<{real}>" for real in reals],
+        "rates.cu": [f"safe_rates<{real}>" for real in reals],
         "descend.cu": [
             f"descend<{real}, {D}, {struct_of(rule)}>"
             for real in reals for rule in rules for D in range(1, most_parameters(real, rule) + 1)
         ],
+        "keeping.cu": [f"{name}<{real}>" for name in ("find_kept", "judge") for real in reals],
         "descend_any.cu": [f"descend_any<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
         "stream.cu": [f"stream<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
     }  # fmt: skip

@@ -13,11 +13,9 @@
 template <typename T>
 __device__ __forceinline__ void sum_chunk(const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums,
                                           int lane) {
-    const long long n = work.n_samples, d = work.n_features, D = work.n_parameters;
-    const long long stop = first + CHUNK < work.used[item] ? first + CHUNK : work.used[item];
-    const T* X = static_cast<const T*>(work.X) + work.item_x[item] * n * d;
-    const T* y = static_cast<const T*>(work.y) + work.item_y[item] * n;
-    const T* weights = work.weights ? static_cast<const T*>(work.weights) + work.item_weights[item] * n : nullptr;
+    const long long d = work.n_features, D = work.n_parameters, used = used_of(work, item);
+    const long long stop = first + CHUNK < used ? first + CHUNK : used;
+    const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
     T squares = T(0);
     for (long long j = 0; j < D; ++j) lanes[j * LANES + lane] = T(0);
@@ -48,9 +46,9 @@ __global__ void __launch_bounds__(256) stream(const Work* work_, long long most_
     typedef Rule<T> Update;
     constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
     const Work& work = *work_;
-    const long long fit = work.at_hand[blockIdx.x], item = work.item[fit], D = work.n_parameters;
+    const long long fit = work.at_hand[blockIdx.x], item = listed(work.item, fit), D = work.n_parameters;
     const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES, n_warps = blockDim.x / LANES;
-    const long long chunks = (work.used[item] + CHUNK - 1) / CHUNK;
+    const long long chunks = (used_of(work, item) + CHUNK - 1) / CHUNK;
     T* lanes = static_cast<T*>(work.lanes) + (blockIdx.x * (long long)n_warps + warp) * D * LANES;
     T* parts = static_cast<T*>(work.parts) + blockIdx.x * work.n_chunks * (D + 1);
     double* w = work.w + fit * D;  // numbers of T

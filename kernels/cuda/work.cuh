@@ -3,77 +3,85 @@
 // 1. Every field has 8 bytes, in the order of this file; T is float or double. A pointer that is not needed is null.
 // 2. m = n_fits, D = n_parameters, Z = D + 1 columns (the features, the intercept's ones, y), E = Z(Z+1)/2 entries of the moments: (i, j)
 //    with i ≤ j is at j(j+1)/2 + i. planes = 1 for float32 data, 2 (hi, lo) for float64 data.
-// 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their moments.
+// 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their moments. Places that count up, 0, 1, 2, …,
+//    are not stored: the pointer is null.
 // 4. All numbers of samples, fits and places are 64-bit.
 #pragma once
 
 struct Work {
     long long n_fits;
     long long n_items;
-    long long n_samples;   // n of the arrays; what is used of them is `used`
+    long long n_samples;  // n of the arrays; what is used of them is `used`
     long long n_features;
     long long n_parameters;
-    long long intercept;   // 0 or 1
-    long long n_chunks;    // of the longest item
-    long long sums;        // 1: the gradient is of the sum, 0: of the mean
+    long long intercept;  // 0 or 1
+    long long n_chunks;  // of the longest item, as it was when the moments got their room
+    long long n_chosen;  // of `chosen`
+    long long n_spans;  // ceil(n_samples / 4096)
+    long long sums;  // 1: the gradient is of the sum, 0: of the mean
     long long epochs;
-    long long every;       // history: every so many epochs; 0: none
-    long long n_rows;      // of the history
-    long long n_rates;     // 1 or epochs
-    long long n_hyper;     // hyperparameters and derived values of the rule
-    double tol;            // negative: no stopping
+    long long every;  // history: every so many epochs; 0: none
+    long long n_rows;  // of the history
+    long long n_rates;  // 1 or epochs
+    long long n_hyper;  // hyperparameters and derived values of the rule; 0: all fits have those of the first
+    double tol;  // negative: no stopping
     // the data
-    const void* X;                    // (n_x, n_samples, n_features) T
-    const void* y;                    // (n_y, n_samples) T
-    const void* weights;              // (n_w, n_samples) T; null: there are none
-    const int* kept;                  // (n_k, n_samples): a row begins with the places of the samples that stay
-    const long long* item_x;          // (n_items,): item i has the data X[item_x[i]], y[item_y[i]], …
-    const long long* item_y;          // (n_items,)
-    const long long* item_weights;    // (n_items,)
-    const long long* item_kept;       // (n_items,): −1: all samples stay
-    const long long* used;            // (n_items,): how many samples stay
+    const void* X;  // (n_x, n_samples, n_features) T
+    const void* y;  // (n_y, n_samples) T
+    const void* weights;  // (n_w, n_samples) T; null: there are none
+    int* kept;  // (n_k, n_samples): a row begins with the places of the samples that stay
+    const long long* item_x;  // (n_items,): item i has the data X[item_x[i]], y[item_y[i]], …; null: i
+    const long long* item_y;  // (n_items,)
+    const long long* item_weights;  // (n_items,)
+    const long long* item_kept;  // (n_items,): −1: all samples stay; null: they do of every item
+    const long long* used;  // (n_items,): how many samples stay; null: all
+    const long long* chosen;  // (n_chosen,): the items that a launch is about; null: i
+    const signed char* looks;  // (n_items,): whether X and y of an item are looked at by `find_kept`; null: they are not
+    int* counts;  // (n_chosen, n_spans): how many samples of a span stay
+    signed char* faults;  // (n_chosen, n_spans), or (n_items,): FINE, NEGATIVE or NOT_FINITE
     // of the weights, made by `weigh`; without weights W = n
-    double* weight_sum;               // (n_items, 2): W, W′
-    double* weight_total;             // (n_items,): W_T, a number of T
-    double* weight_least;             // (n_items,): ω_min
-    long long* weight_exponent;       // (n_items,): k_ω
+    double* weight_sum;  // (n_items, 2): W, W′
+    double* weight_total;  // (n_items,): W_T, a number of T
+    double* weight_least;  // (n_items,): ω_min
+    long long* weight_exponent;  // (n_items,): k_ω
     // the moments: chunk 0 of an item holds those of the whole item after `join`
-    double* moments;                  // (n_items, n_chunks, planes, E)
-    long long* exponents;             // (n_items, n_chunks, Z)
-    double* matrix;                   // (n_items, D, D): scratch of `largest_eigenvalues`
-    double* eigenvalues;              // (n_items,): λ_max of XᵀX
+    double* moments;  // (n_items, n_chunks, planes, E)
+    long long* exponents;  // (n_items, n_chunks, Z)
+    double* matrix;  // (n_items, D, D): scratch of `largest_eigenvalues`
+    double* eigenvalues;  // (n_items,): λ_max of XᵀX
     // the fits
-    const long long* item;            // (m,)
-    const double* lr;                 // (n_rates, m)
-    const double* hyper;              // (m, n_hyper)
-    double* w;                        // (m, D)
-    double* slots;                    // (m, n_slots, D)
-    double* products;                 // (m, n_products)
-    long long* steps;                 // (m,)
-    signed char* algorithm;           // (m,)
-    signed char* status;              // (m,)
-    void* w_out;                      // (m, D) T
-    void* loss;                       // (m,) T
-    long long* epochs_run;            // (m,)
-    void* history_w;                  // (m, n_rows, D) T
-    void* history_loss;               // (m, n_rows) T
+    const long long* item;  // (m,); null: f
+    double* lr;  // (n_rates, m); of one row where `safe_rates` makes it
+    const double* hyper;  // (m, n_hyper), or one row
+    double* w;  // (m, D)
+    double* slots;  // (m, n_slots, D)
+    double* products;  // (m, n_products)
+    long long* steps;  // (m,)
+    signed char* algorithm;  // (m,)
+    signed char* status;  // (m,)
+    void* w_out;  // (m, D) T
+    void* loss;  // (m,) T
+    long long* epochs_run;  // (m,)
+    void* history_w;  // (m, n_rows, D) T
+    void* history_loss;  // (m, n_rows) T
     // where a fit stands between two launches
-    signed char* phase;               // (m,): ON_MOMENTS, ON_SAMPLES or FINISHED
-    signed char* row_is_done;         // (m,): the row of this epoch was made from the moments
-    signed char* nan_epochs;          // (m,): epochs in a row that began with every w NaN, 2 at most
-    long long* epoch;                 // (m,): of a fit ON_SAMPLES: the epoch that comes next
-    long long* first_bad;             // (m,): the first row that is not finite; −1: none yet
-    double* previous;                 // (m,): the loss of the row before
+    signed char* phase;  // (m,): ON_MOMENTS, ON_SAMPLES or FINISHED
+    signed char* row_is_done;  // (m,): the row of this epoch was made from the moments
+    signed char* nan_epochs;  // (m,): epochs in a row that began with every w NaN, 2 at most
+    long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next
+    long long* first_bad;  // (m,): the first row that is not finite; −1: none yet
+    double* previous;  // (m,): the loss of the row before
     // scratch
-    double* scratch;                  // (m, n_slots + 5, D): of `descend_any`; see there
-    void* parts;                      // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
-    void* lanes;                      // (fits at hand, warps, D, 32) T: of `stream`
-    const long long* at_hand;         // (fits at hand,): which fits `stream` runs
+    double* scratch;  // (m, n_slots + 5, D): of `descend_any`; see there
+    void* parts;  // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
+    void* lanes;  // (fits at hand, warps, D, 32) T: of `stream`
+    const long long* at_hand;  // (fits at hand,): which fits `stream` runs
 };
 
 constexpr signed char COMPLETED = 0, CONVERGED = 1, DIVERGED = 2, TOO_FEW_SAMPLES = 4;  // kernels/chunk.py
 constexpr signed char STREAM = 0;
 constexpr signed char ON_MOMENTS = 0, ON_SAMPLES = 1, FINISHED = 2;
+constexpr signed char FINE = 0, NEGATIVE = 1, NOT_FINITE = 2;
 
 template <typename T>
 struct Format;
@@ -90,10 +98,27 @@ struct Format<double> {
     typedef Pair Sum;
 };
 
+// what `places` says of number k; k itself where nothing is stored
+__device__ __forceinline__ long long listed(const long long* places, long long k) { return places ? places[k] : k; }
+__device__ __forceinline__ long long used_of(const Work& work, long long item) { return work.used ? work.used[item] : work.n_samples; }
+
+template <typename T>
+__device__ __forceinline__ const T* X_of(const Work& work, long long item) {
+    return static_cast<const T*>(work.X) + listed(work.item_x, item) * work.n_samples * work.n_features;
+}
+template <typename T>
+__device__ __forceinline__ const T* y_of(const Work& work, long long item) {
+    return static_cast<const T*>(work.y) + listed(work.item_y, item) * work.n_samples;
+}
+template <typename T>
+__device__ __forceinline__ const T* weights_of(const Work& work, long long item) {  // null: there are none
+    return work.weights ? static_cast<const T*>(work.weights) + listed(work.item_weights, item) * work.n_samples : nullptr;
+}
+
 // the place of sample number i of an item
 __device__ __forceinline__ long long place_of(const int* kept_row, long long i) { return kept_row ? kept_row[i] : i; }
 __device__ __forceinline__ const int* kept_row_of(const Work& work, long long item) {
-    const long long row = work.item_kept[item];
+    const long long row = work.item_kept ? work.item_kept[item] : -1;
     return row < 0 ? nullptr : work.kept + row * work.n_samples;
 }
 

@@ -22,6 +22,7 @@ class HostDevice:
     """
 
     out_of_memory = OutOfMemory
+    tell = staticmethod(len)
 
     def __init__(
         self, *, epochs_per_launch: int | None = None, order: str = "forwards", seed: int = 0, sanitizer: str = "",
@@ -32,9 +33,11 @@ class HostDevice:
         self.memory, self.free = memory, free
         self.launches: list[tuple[str, tuple[int, int], int]] = []
 
-    def upload(self, array: Any) -> np.ndarray:
+    def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> np.ndarray:
         """A copy, so that a kernel that writes to its input is seen."""
-        return np.array(array, order="C")
+        return np.array(array, dtype, order="C")
+
+    copy = upload
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """Filled with 0xFF: what is not written shows."""
@@ -43,6 +46,10 @@ class HostDevice:
             raise OutOfMemory
         result.reshape(-1).view(np.uint8)[:] = 0xFF
         return result
+
+    def fill(self, array: np.ndarray, byte: int) -> None:
+        """Every byte the same."""
+        array.reshape(-1).view(np.uint8)[:] = byte
 
     def address(self, array: np.ndarray) -> int:
         """Where it lies."""

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
-from fastgd.kernels.cuda.dividing import descend
-from fastgd.kernels.cuda.running import Found
+from fastgd.kernels.cuda.data import Data, find_items
+from fastgd.kernels.cuda.dividing import Handling, descend
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES, KernelError
 from tests.cuda_on_host.device import HostDevice
@@ -66,16 +66,35 @@ def cases() -> list[tuple[str, Chunk]]:
 
 
 def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
-    """The results of every case; and λ_max."""
+    """The results of every case; λ_max; and of data with gaps, which samples stay and the rates."""
     found: dict[str, dict[str, np.ndarray]] = {}
     for name, work in cases():
-        eigenvalues: list[np.ndarray] = []
+        data = Data(device, work, find_items(work)[0])
+        data.weigh()
+        data.compress()
+        data.find_eigenvalues()
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device)
+        found[name] = {result: getattr(work, result) for result in RESULTS}
+        found[name]["eigenvalues"] = data.read("eigenvalues", (data.n_items,), np.float64)
+    for name, work in gaps():
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, Handling(take_note, omit=True, safe_rates=True))
+        found[name] = {result: getattr(work, result) for result in (*RESULTS, "n_used", "lr")}
+    return found
 
-        def prepare(part: Chunk, known: Found, into: list = eigenvalues) -> None:
-            into.append(known.largest_eigenvalues())
 
-        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, prepare)
-        found[name] = {result: getattr(work, result) for result in RESULTS} | {"eigenvalues": np.concatenate(eigenvalues)}
+def take_note(part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
+    """What a caller does with what was found."""
+    part.n_used[:] = n_used
+
+
+def gaps() -> list[tuple[str, Chunk]]:
+    """Samples of weight 0, and missing numbers: lists of those that stay, in two spans."""
+    found = []
+    for name, m, n, dtype in (("gaps", 3, 40, "float32"), ("gaps in spans", 1, 4130, "float64")):
+        work = chunk(m, n, 2 if dtype == "float32" else 1, dtype, MOMENTS, weighted=True, epochs=1)
+        work.weights[:, ::7] = 0
+        work.y[0, 3], work.X[-1, n - 1, 0] = np.nan, np.inf
+        found.append((name, work))
     return found
 
 

@@ -17,6 +17,8 @@
 #define __syncthreads_and(vote) shim::meet_block(SHIM_SITE, (vote) != 0)
 #define __syncwarp(...) ((void)shim::ballot(shim::mask_or_all(__VA_ARGS__), false, SHIM_SITE))
 #define __any_sync(mask, vote) (shim::ballot(mask, (vote) != 0, SHIM_SITE) != 0)
+#define __ballot_sync(mask, vote) shim::ballot(mask, (vote) != 0, SHIM_SITE)
+#define __popc(bits) __builtin_popcount(bits)
 #define __all_sync(mask, vote) (shim::ballot(mask, (vote) != 0, SHIM_SITE) == (unsigned)(mask))
 #define __shfl_sync(...) shim::shuffle(shim::FROM, SHIM_SITE, __VA_ARGS__)
 #define __shfl_down_sync(...) shim::shuffle(shim::DOWN, SHIM_SITE, __VA_ARGS__)

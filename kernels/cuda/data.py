@@ -1,0 +1,293 @@
+"""The data of some fits on a device: what is uploaded, which samples stay, the moments; and the arrays that kernels are given by name.
+
+1. An item is a distinct set of X, y, weights and kept samples. Data that several fits share are uploaded and compressed once per item.
+2. What would only count up (0, 1, 2, …) is neither made nor uploaded: see work.cuh.
+3. No second read of good data: all items are compressed as if nothing were missing; where their moments are not finite, those items alone
+   are looked at, and compressed anew.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..chunk import Chunk
+from .specialised import TYPES, compress_name
+
+CHUNK = 4096  # samples; arithmetic.cuh
+LANES, THREADS = 32, 128
+MOST_BLOCKS = 2**31 - 1
+FINE, NEGATIVE, NOT_FINITE = range(3)  # work.cuh
+
+_FIELD = re.compile(r"^ {4}(?:const )?([\w ]+?)(\*?) (\w+);", re.MULTILINE)
+
+
+class Device(Protocol):
+    """What the backend asks of a machine."""
+
+    out_of_memory: type[BaseException]
+    epochs_per_launch: int | None  # None: as many as 100 ms allow
+    tell: Callable[[str], object]  # is told what is being compiled, and "" when that is done
+
+    def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:
+        """A C-contiguous array of that dtype on the device, at a multiple of `alignment` bytes: itself where it is one, else a copy."""
+
+    def copy(self, array: Any) -> Any:
+        """A copy of an array that is on the device."""
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """Room on the device, not initialised."""
+
+    def fill(self, array: Any, byte: int) -> None:
+        """Every byte becomes this one: 0, or 0xFF, which is −1 in whole numbers and a NaN in others."""
+
+    def address(self, array: Any) -> int:
+        """Where it lies."""
+
+    def download(self, array: Any, into: Any) -> None:
+        """Copy back, and wait for it; into an array of NumPy, or another one on the device."""
+
+    def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[np.generic | Any, ...]) -> None:
+        """Launch a kernel; an argument is a device array or a NumPy scalar."""
+
+    def wait(self) -> None:
+        """Wait for all launches."""
+
+    def free_bytes(self) -> int:
+        """Memory that can still be taken."""
+
+
+def work_fields() -> list[tuple[str, str]]:
+    """(kind, name) of the fields of struct Work, in order; kind is "long long", "double" or "pointer". Each has 8 bytes."""
+    source = (Path(__file__).parent / "work.cuh").read_text(encoding="utf-8")
+    body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
+    return [("pointer" if star else kind, name) for kind, star, name in _FIELD.findall(body)]
+
+
+def find_items(chunk: Chunk) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The fits that stand for each distinct set of data, and the item of every fit; None and None where every fit has its own."""
+    if len(chunk.y_index) < 2 or (chunk.y_index[1:] > chunk.y_index[:-1]).all():
+        return None, None
+    key = chunk.x_index * len(chunk.y) + chunk.y_index
+    if len(chunk.weights):
+        key = key * len(chunk.weights) + chunk.weight_index
+    if len(chunk.kept):
+        key = key * (len(chunk.kept) + 1) + chunk.kept_index + 1
+    if (key[1:] >= key[:-1]).all():  # fits that share their data stand together
+        starts = np.concatenate([[True], key[1:] != key[:-1]])
+        if starts.all():
+            return None, None
+        return np.flatnonzero(starts), np.cumsum(starts) - 1
+    _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    return first, inverse
+
+
+def counts_up(places: np.ndarray) -> bool:
+    """Whether these are 0, 1, 2, …."""
+    return bool(places[0] == 0 and places[-1] == len(places) - 1 and (np.diff(places) == 1).all())
+
+
+class Arrays:
+    """Arrays on a device and numbers, by their names in struct Work; what is not here is looked for in those `below`."""
+
+    def __init__(self, device: Device, below: Arrays | None = None) -> None:
+        self.device, self.below = device, below
+        self.arrays: dict[str, Any] = {}
+        self.values: dict[str, Any] = {}  # numbers
+        self._packed: bytes = b""
+        self._work: Any = None
+
+    def put(self, name: str, array: Any, dtype: Any = None, alignment: int = 8) -> None:
+        """Upload an array under this name; one that is on the device already is taken as it is."""
+        self.arrays.pop(name, None)  # first, so that both are never there
+        self.arrays[name] = self.device.upload(array, dtype, alignment)
+
+    def room(self, name: str, shape: tuple[int, ...], dtype: Any, byte: int | None = None) -> None:
+        """Make room under this name, filled with a byte where one is given."""
+        self.arrays.pop(name, None)
+        self.arrays[name] = self.device.empty(shape, dtype)
+        if byte is not None:
+            self.device.fill(self.arrays[name], byte)
+
+    def launch(self, file: str, name: str, grid: tuple[int, int] | int, threads: int, *arguments: np.generic) -> None:
+        """Launch a kernel on all that is here."""
+        grid = grid if isinstance(grid, tuple) else (grid, 1)
+        if max(grid) > MOST_BLOCKS or grid[1] > 65535:
+            raise ValueError(f"{name} would need {grid} blocks: fit a part of the batch at a time")
+        packed = self._pack()
+        if packed.tobytes() != self._packed:
+            self._packed, self._work = packed.tobytes(), self.device.upload(packed)
+        self.device.launch(file, name, grid, threads, (self._work, *arguments))
+
+    def read(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """A copy of an array of the device."""
+        result = np.empty(shape, dtype)
+        self.device.download(self.arrays[name], result)
+        return result
+
+    def _layers(self) -> Iterator[Arrays]:
+        if self.below is not None:
+            yield from self.below._layers()
+        yield self
+
+    def _pack(self) -> np.ndarray:
+        arrays = {name: array for layer in self._layers() for name, array in layer.arrays.items()}
+        values = {name: value for layer in self._layers() for name, value in layer.values.items()}
+        fields = work_fields()
+        packed = np.zeros(len(fields), np.int64)
+        for place, (kind, field) in enumerate(fields):
+            if kind == "pointer":
+                packed[place] = self.device.address(arrays[field]) if field in arrays else 0
+            elif kind == "double":
+                packed[place : place + 1].view(np.float64)[0] = values.get(field, 0.0)
+            else:
+                packed[place] = values.get(field, 0)
+        return packed
+
+
+class Data(Arrays):
+    """The items of a chunk on a device: their data, the sums of their weights, their moments."""
+
+    def __init__(self, device: Device, chunk: Chunk, representatives: np.ndarray | None) -> None:
+        super().__init__(device)
+        chosen = slice(None) if representatives is None else representatives
+        self.dtype = chunk.w_out.dtype
+        self.real = TYPES[np.dtype(self.dtype)]
+        self.planes = 1 if self.real == "float" else 2
+        self.n_items = len(chunk.n_used[chosen])
+        self.n_samples, self.n_features = chunk.X.shape[1:]
+        self.n_parameters, self.intercept = chunk.w.shape[1], bool(chunk.intercept)
+        self.n_entries = (self.n_parameters + 1) * (self.n_parameters + 2) // 2
+        self.used = chunk.n_used[chosen]
+        self.weighted, self.n_chunks = len(chunk.weights) > 0, 0
+        self.invalid = self.negative = np.zeros(self.n_items, bool)  # what was found: data that are not finite, weights below 0
+        row = self.n_features * self.dtype.itemsize
+        self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
+        self.put("y", chunk.y, self.dtype, self.dtype.itemsize)
+        self._put_places("item_x", chunk.x_index[chosen], len(chunk.X))
+        self._put_places("item_y", chunk.y_index[chosen], len(chunk.y))
+        if self.weighted:
+            self.put("weights", chunk.weights, self.dtype, self.dtype.itemsize)
+            self._put_places("item_weights", chunk.weight_index[chosen], len(chunk.weights))
+        self._kept_rows = chunk.kept_index[chosen] if len(chunk.kept) else None
+        if self._kept_rows is not None:
+            self.put("kept", chunk.kept, np.int32, 4)
+            self.put("item_kept", self._kept_rows)
+        self.values = {
+            "n_items": self.n_items, "n_chosen": self.n_items, "n_samples": self.n_samples, "n_features": self.n_features,
+            "n_parameters": self.n_parameters, "intercept": int(self.intercept), "n_spans": -(-self.n_samples // CHUNK),
+        }  # fmt: skip
+        self._put_used()
+
+    def _put_places(self, name: str, places: np.ndarray, count: int) -> None:
+        if count == 1:
+            self.room(name, (self.n_items,), np.int64, 0)
+        elif not counts_up(places):
+            self.put(name, places)
+
+    def _put_used(self) -> None:
+        if (self.used == self.n_samples).all():
+            self.arrays.pop("used", None)
+        else:
+            self.put("used", self.used)
+
+    def _choose(self, items: np.ndarray | None) -> None:
+        """What the next launches are about: these items, or all."""
+        self.arrays.pop("chosen", None)
+        if items is not None:
+            self.put("chosen", items)
+        self.values["n_chosen"] = self.n_items if items is None else len(items)
+
+    def leave_out(self, omit: bool, items: np.ndarray | None = None, look: bool = False) -> np.ndarray:
+        """Leave out samples of these items, or of all: (items,) int8: FINE, NEGATIVE or NOT_FINITE, of their weights.
+
+        Those of weight 0, with `omit` also those of a weight that is not finite, with `look` also those of an X or y that is not.
+        """
+        counts, faults = self._count(omit, items, look)
+        self.used = np.array(self.used)
+        self.used[slice(None) if items is None else items] = counts
+        lost = np.flatnonzero(self.used < self.n_samples)
+        self._put_used()
+        if len(lost):
+            rows = np.full(self.n_items, -1, np.int64)
+            rows[lost] = np.arange(len(lost))
+            self.room("kept", (len(lost), self.n_samples), np.int32)
+            self.put("item_kept", rows)
+            self._count(omit, lost, None)
+            self._choose(lost)
+            self.launch("keeping.cu", f"find_kept<{self.real}>", self._spans_of(len(lost)), THREADS, np.int32(omit), np.int32(1))
+        for name in ("counts", "faults", "chosen"):
+            self.arrays.pop(name, None)
+        return faults
+
+    def not_finite(self, omit: bool) -> np.ndarray:
+        """(n_items,) bool: whether a sample that stays has an X or y that is not finite; for data without moments."""
+        counts, _ = self._count(omit, None, True)
+        return counts < self.used
+
+    def _spans_of(self, count: int) -> int:
+        return -(-count * int(self.values["n_spans"]) // 4)
+
+    def _count(self, omit: bool, items: np.ndarray | None, look: bool | None) -> tuple[np.ndarray, np.ndarray]:
+        """(how many samples of each item stay, faults). look None: as was said of each item before."""
+        self._choose(items)
+        shape = self.values["n_chosen"], self.values["n_spans"]
+        if look or (look is not None and "looks" in self.arrays):
+            looks = np.zeros(self.n_items, np.int8)
+            looks[slice(None) if items is None else items] = look
+            self.put("looks", looks)
+        self.room("counts", shape, np.int32)
+        self.room("faults", shape, np.int8)
+        self.launch("keeping.cu", f"find_kept<{self.real}>", self._spans_of(shape[0]), THREADS, np.int32(omit), np.int32(0))
+        counts, faults = self.read("counts", shape, np.int32), self.read("faults", shape, np.int8)
+        negative, bad = (faults == NEGATIVE).any(axis=1), (faults == NOT_FINITE).any(axis=1)
+        return counts.sum(axis=1, dtype=np.int64), np.where(negative, NEGATIVE, np.where(bad, NOT_FINITE, FINE))
+
+    def weigh(self, items: np.ndarray | None = None) -> None:
+        """What does not change from epoch to epoch: the sums of the weights of these items, or of all."""
+        if items is None:
+            self.room("weight_sum", (self.n_items, 2), np.float64)
+            for name in ("weight_total", "weight_least"):
+                self.room(name, (self.n_items,), np.float64)
+            self.room("weight_exponent", (self.n_items,), np.int64)
+        self._choose(items)
+        self.launch("compress.cu", f"weigh<{self.real}>", -(-self.values["n_chosen"] // 4), THREADS)
+
+    def compress(self, items: np.ndarray | None = None) -> None:
+        """The moments of these items, or of all."""
+        if items is None:
+            self.n_chunks = max(1, -(-int(self.used.max(initial=1)) // CHUNK))
+            self.room("moments", (self.n_items, self.n_chunks, self.planes, self.n_entries), np.float64)
+            self.room("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
+            self.values["n_chunks"] = self.n_chunks
+        self._choose(items)
+        chosen, columns = self.values["n_chosen"], self.n_parameters + 1
+        units = chosen * self.n_chunks
+        name = compress_name(self.real, self.n_features, self.intercept)
+        if name:
+            group = np.int32(min(LANES, 1 << max(0, int(self.used.max()) - 1).bit_length()))
+            self.launch("compress.cu", name, -(-units * int(group) // THREADS), THREADS, group)
+        else:
+            tiles = -(-columns // 16)
+            self.launch("compress.cu", f"find_exponents<{self.real}>", (units, -(-columns // THREADS)), THREADS)
+            self.launch("compress.cu", f"compress_any<{self.real}>", (units, tiles * (tiles + 1) // 2), 256)
+        if self.n_chunks > 1:
+            self.launch("compress.cu", f"join<{self.real}>", chosen, 256)
+
+    def moments_not_finite(self) -> np.ndarray:
+        """(n_items,) bool: whether the moments of each item are not finite, and with them its data."""
+        self.room("faults", (self.n_items,), np.int8)
+        self.launch("keeping.cu", f"judge<{self.real}>", -(-self.n_items // THREADS), THREADS)
+        return self.read("faults", (self.n_items,), np.int8) == NOT_FINITE
+
+    def find_eigenvalues(self) -> None:
+        """λ_max of every item."""
+        self.room("eigenvalues", (self.n_items,), np.float64)
+        self.room("matrix", (self.n_items, self.n_parameters, self.n_parameters), np.float64)
+        group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))
+        self.launch("curvature.cu", f"largest_eigenvalues<{self.real}>", -(-self.n_items * int(group) // THREADS), THREADS, group)
+        del self.arrays["matrix"]
