@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import batch, doubled, masks, side_by_side, transposing, vectors
+from fastgd.kernels.cpu import batch, doubled, masks, scalars, side_by_side, transposing, vectors
 from fastgd.kernels.cpu.compiling import aligned
 from fastgd.kernels.cpu.vectors import LANES, PART
 from tests.against_arbiter import same_bits
@@ -73,12 +73,12 @@ def rounded(source, out):
 
 @numba.njit
 def numbers(source, at, out):
-    vectors.put(out, 0, vectors.get(source, at))
+    scalars.put(out, 0, scalars.get(source, at))
 
 
 @numba.njit
 def moved(source, at, out):
-    vectors.move(source, at, out, 1)
+    scalars.move(source, at, out, 1)
 
 
 @numba.njit

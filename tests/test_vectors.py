@@ -8,7 +8,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import masks, vectors
+from fastgd.kernels.cpu import masks, scalars, vectors
 from fastgd.kernels.cpu.vectors import LANES
 from tests.against_arbiter import same_bits
 from tests.arbiter import FORMATS
@@ -72,7 +72,7 @@ def summed(a):
 
 @numba.njit
 def is_raised(flag):
-    return vectors.raised(flag)
+    return scalars.raised(flag)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -202,7 +202,7 @@ def test_raised():
 @numba.njit(nogil=True)
 def wait_until_raised(flag, most):
     turns = 0
-    while not vectors.raised(flag) and turns < most:
+    while not scalars.raised(flag) and turns < most:
         turns += 1
     return turns
 

@@ -11,7 +11,8 @@ from .addresses import address, count_at, further
 from .compiling import aligned, inlined, part
 from .doubled import pow2, scale
 from .masks import at_most, below, choose
-from .vectors import LANES, divide, fill, fma, get, load, move, multiply, negate, put, root, store, subtract
+from .scalars import get, move, put
+from .vectors import LANES, divide, fill, fma, load, multiply, negate, root, store, subtract
 
 EPOCHS = 16  # rows that are collected before they are written
 MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numba
 
-from .vectors import to_next_line
+from .scalars import to_next_line
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
 NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  # wrappers take a good part of the time to compile

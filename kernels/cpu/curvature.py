@@ -8,7 +8,7 @@ import numpy as np
 
 from .compiling import kernel, part
 from .doubled import pow2
-from .vectors import raised
+from .scalars import raised
 
 MOST_FEATURES = 64  # of the Jacobi method; above, the largest row sum bounds λ_max
 MOST_SWEEPS = 30

@@ -23,12 +23,13 @@ from .doubled import scale
 from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .moments import CHUNK, W_EXPONENT, W_HIGH
 from .samples import sources_of, where_of
+from .scalars import is_double, raised
 from .side_by_side import FINISHED, NOT_RUN, run_batch
 from .stream_epochs import ODD, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
 from .transposing import SIDE
 from .update import SGD, update
-from .vectors import LANES, is_double, raised
+from .vectors import LANES
 
 POLL = 64
 LIMIT_FLOAT32 = 2.0**120

@@ -11,9 +11,10 @@ from .lane_sums import add_lanes
 from .masks import keep_first
 from .moments import CHUNK
 from .samples import is_weighted
+from .scalars import get, move
 from .stream_pass import MOST_UNROLLED, pass_over
 from .transposing import SIDE, transpose
-from .vectors import LANES, add, butterfly, fill, fma, get, load, move, multiply, negate, store
+from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, store
 
 BLOCK = 256  # samples that are worked on at a time
 

@@ -24,9 +24,10 @@ from .doubled import dd_add, exponent_of, pow2
 from .lane_sums import add_eights, add_lanes, add_lanes_doubled, add_line
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import is_weighted, sources_of, where_of
+from .scalars import get, is_double, move, put, raised
 from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
 from .transposing import SIDE
-from .vectors import LANES, fill, get, is_double, move, put, raised, store
+from .vectors import LANES, fill, store
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times

@@ -16,7 +16,7 @@ import numpy as np
 
 from .addresses import address, count_at
 from .compiling import inlined, kernel
-from .vectors import raised
+from .scalars import raised
 
 FINE, NEGATIVE, NOT_FINITE = range(3)  # what `keep` may find of a fit's weights
 

@@ -19,11 +19,9 @@ from .addresses import count_at, further
 from .batch import (
     DECAY,
     EPOCHS,
-    FACTOR,
     KEEP,
     LARGEST,
     LOSS_LIMIT,
-    LOW_FACTOR,
     MOMENTUM,
     PREVIOUS,
     RECIPROCAL,
@@ -34,118 +32,16 @@ from .batch import (
     load_batch,
 )
 from .compiling import inlined, part
-from .doubled import dd_add_lanes, two_sum_lanes
-from .masks import as_bits, at_most, below, both, choose, from_bits
+from .evaluate_batch import divided, evaluate, evaluate_doubled
+from .masks import as_bits, at_most, both, choose, from_bits
 from .plain_epochs import MOST_UNROLLED, plain_epochs
+from .scalars import get, is_double, keep_apart, move, put, put_rounded, raised
 from .transposing import SIDE, transpose
-from .vectors import (
-    LANES,
-    absolute,
-    add,
-    divide,
-    fill,
-    fma,
-    get,
-    is_double,
-    keep_apart,
-    load,
-    move,
-    multiply,
-    negate,
-    put,
-    put_rounded,
-    raised,
-    store,
-    store_rounded,
-    subtract,
-)
+from .vectors import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 
 POLL = 64  # epochs between two looks at the cancel flag
 ALL = (1 << LANES) - 1
 NOT_RUN, FINISHED = -1, -2  # what `resume` says of a fit that is not to be resumed
-
-
-@inlined
-def _divided(value, total, reciprocal):
-    """value / total, see 3."""
-    q = multiply(value, reciprocal)
-    q = fma(fma(negate(q), total, value), reciprocal, q)
-    return fma(fma(negate(q), total, value), reciprocal, q)
-
-
-@inlined
-def _evaluate(size, room):
-    """L of every lane, and the gradient: float32 data."""
-    grams, _, targets, _, state, _, _, _, gradient, _, constants, _, _, _ = room
-    factor = load(constants, FACTOR * LANES)
-    loss = load(targets, size * LANES)
-    j = 0
-    while j < size:
-        towards = load(targets, j * LANES)
-        total = negate(towards)
-        row = j * (j + 1) // 2
-        if j + 1 < size:  # two rows at a time, which share what they load of w
-            below_towards = load(targets, (j + 1) * LANES)
-            below_total = negate(below_towards)
-            for k in range(size):
-                entry = row + k if k <= j else k * (k + 1) // 2 + j
-                below_entry = row + j + 1 + k if k <= j + 1 else k * (k + 1) // 2 + j + 1
-                w = load(state, k * LANES)
-                total = fma(load(grams, entry * LANES), w, total)
-                below_total = fma(load(grams, below_entry * LANES), w, below_total)
-            store(gradient, j * LANES, multiply(factor, total))
-            loss = fma(load(state, j * LANES), subtract(total, towards), loss)
-            j += 1
-            total, towards = below_total, below_towards
-        else:
-            for k in range(size):
-                entry = row + k if k <= j else k * (k + 1) // 2 + j
-                total = fma(load(grams, entry * LANES), load(state, k * LANES), total)
-        store(gradient, j * LANES, multiply(factor, total))
-        loss = fma(load(state, j * LANES), subtract(total, towards), loss)
-        j += 1
-    zero = fill(0.0)
-    return choose(below(loss, zero), zero, loss)
-
-
-@inlined
-def _evaluate_doubled(size, room):
-    """The same of float64 data: L in the units of the scaled moments."""
-    grams, low_grams, targets, low_targets, state, _, _, _, gradient, ups, constants, _, _, _ = room
-    wide = size * LANES
-    factor, low_factor = load(constants, FACTOR * LANES), load(constants, LOW_FACTOR * LANES)
-    for k in range(size):
-        store(ups, 4 * wide + k * LANES, multiply(multiply(load(state, k * LANES), load(ups, k * LANES)), load(ups, wide + k * LANES)))
-    loss, low_loss = load(targets, size * LANES), load(low_targets, size * LANES)
-    for j in range(size):
-        towards, low_towards = negate(load(targets, j * LANES)), negate(load(low_targets, j * LANES))
-        total, low = towards, low_towards
-        row = j * (j + 1) // 2
-        for k in range(size):
-            entry = row + k if k <= j else k * (k + 1) // 2 + j
-            g, scaled = load(grams, entry * LANES), load(ups, 4 * wide + k * LANES)
-            p = multiply(g, scaled)
-            q = fma(g, scaled, negate(p))
-            q = fma(load(low_grams, entry * LANES), scaled, q)
-            total, lost = two_sum_lanes(total, p)
-            low = add(low, add(lost, q))
-        total, low = two_sum_lanes(total, low)
-        p = multiply(total, factor)
-        q = fma(total, factor, negate(p))
-        q = fma(low, factor, q)
-        q = fma(total, low_factor, q)
-        raise_1, raise_2 = load(ups, 2 * wide + j * LANES), load(ups, 3 * wide + j * LANES)
-        store(gradient, j * LANES, multiply(multiply(add(p, q), raise_1), raise_2))
-        total, low = dd_add_lanes(total, low, towards, low_towards)
-        scaled = load(ups, 4 * wide + j * LANES)
-        p = multiply(total, scaled)
-        q = fma(total, scaled, negate(p))
-        q = fma(low, scaled, q)
-        loss, lost = two_sum_lanes(loss, p)
-        low_loss = add(low_loss, add(lost, q))
-    zero = fill(0.0)
-    loss = add(loss, low_loss)
-    return choose(below(loss, zero), zero, loss)
 
 
 @inlined
@@ -279,7 +175,7 @@ def _loss_of(value, doubled, constants):
     """The loss of L: float64, not yet rounded to the data's type."""
     total = load(constants, TOTAL * LANES)
     if not doubled:
-        return _divided(value, total, load(constants, RECIPROCAL * LANES))
+        return divided(value, total, load(constants, RECIPROCAL * LANES))
     up = load(constants, UP_LOSS * LANES)
     return multiply(multiply(divide(value, total), up), up)
 
@@ -347,7 +243,7 @@ def run_batch(fits, count, size, records, options, epochs, tol, every, n_rows, r
             careful_until = epoch + number
             for j in range(size):
                 store(state, j * LANES, load(before, j * LANES))
-        value = _evaluate_doubled(size, room) if doubled else _evaluate(size, room)
+        value = evaluate_doubled(size, room) if doubled else evaluate(size, room)
         loss = _loss_of(value, doubled, constants)
         within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
         for j in range(size):

@@ -19,7 +19,8 @@ from .compiling import inlined, kernel, part
 from .doubled import dd_add, fast_two_sum, pow2, scale, two_sum
 from .evaluate import evaluate_moments, evaluate_moments_doubled
 from .moments import W_EXPONENT, W_HIGH, W_LOW
-from .vectors import fma, raised
+from .scalars import raised
+from .vectors import fma
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
 MOST_SINGLE = 2.0**24  # moments in float64 (float32 data): the solution keeps 2^-53+24

@@ -7,7 +7,8 @@ import math
 from .addresses import count_at
 from .compiling import part
 from .evaluate import add_stream
-from .vectors import fma, get, get_own, put, raised, rounded
+from .scalars import get, get_own, put, raised, rounded
+from .vectors import fma
 
 POLL = 64
 ODD, LAST, STOPPED = range(3)  # why the epochs ended: what comes is for descent.py, all are run, converged

@@ -13,25 +13,9 @@ from .compiling import inlined, part
 from .doubled import two_sum_lanes
 from .masks import below, choose
 from .register_tiles import STRIDE
+from .scalars import get, put
 from .transposing import SIDE, transpose
-from .vectors import (
-    LANES,
-    PART,
-    absolute,
-    add,
-    fill,
-    first_half,
-    fma,
-    get,
-    load,
-    load_first,
-    load_part,
-    multiply,
-    negate,
-    put,
-    second_half,
-    store,
-)
+from .vectors import LANES, PART, absolute, add, fill, first_half, fma, load, load_first, load_part, multiply, negate, second_half, store
 
 
 @inlined

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined, part
-from .vectors import fma, keep_apart
+from .scalars import keep_apart
+from .vectors import fma
 
 SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
 CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do

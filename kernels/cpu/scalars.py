@@ -1,0 +1,169 @@
+"""One number at a time, of flat arrays and addresses, without the questions that a plain index asks; and words to the compiler."""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .addresses import of_floats, of_numbers, pointer_to
+
+_INDEX = ir.IntType(32)
+
+
+def element_of(kind: types.Type):
+    """LLVM's type of the numbers of an array of floats."""
+    return ir.DoubleType() if kind.dtype == types.float64 else ir.FloatType()
+
+
+@intrinsic
+def get(typing_context, array, index):
+    """One number of a flat, contiguous array, as float64; the index is not negative (a plain index asks at every access)."""
+    if not of_floats(array):
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        element = element_of(array)
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, element))
+        return value if array.dtype == types.float64 else builder.fpext(value, ir.DoubleType())
+
+    return types.float64(array, index), generate
+
+
+@intrinsic
+def get_own(typing_context, array, index):
+    """The same in its own type."""
+    if not of_floats(array):
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        return builder.load(pointer_to(context, builder, signature.args[0], args[0], where, element_of(array)))
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def put(typing_context, array, index, value):
+    """Write one number into a flat, contiguous array; the index is not negative."""
+    if not of_numbers(array) or array.dtype != value:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        builder.store(args[2], pointer_to(context, builder, signature.args[0], args[0], where, args[2].type))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def put_rounded(typing_context, array, index, value):
+    """Write a float64 into an array of either type, rounded to nearest."""
+    if not of_floats(array) or value != types.float64:
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        element = element_of(array)
+        rounded = args[2] if array.dtype == types.float64 else builder.fptrunc(args[2], element)
+        builder.store(rounded, pointer_to(context, builder, signature.args[0], args[0], where, element))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def rounded(typing_context, array, value):
+    """A float64 as a number of the type of an array."""
+    if not of_floats(array) or value != types.float64:
+        return None
+
+    def generate(context, builder, signature, args):
+        return args[1] if array.dtype == types.float64 else builder.fptrunc(args[1], ir.FloatType())
+
+    return array.dtype(array, value), generate
+
+
+@intrinsic
+def to_next_line(typing_context, array):
+    """How many numbers of a flat array lie before the next cache line (64 bytes) begins."""
+    if not of_floats(array):
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(64)
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
+        before = builder.and_(builder.neg(builder.ptrtoint(data, word)), ir.Constant(word, 63))
+        return builder.udiv(before, ir.Constant(word, array.dtype.bitwidth // 8))
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def move(typing_context, source, place, target, to):
+    """Copy one number between flat, contiguous arrays of one type; the indices are not negative."""
+    if not of_floats(source) or source.dtype != target.dtype:
+        return None
+
+    def generate(context, builder, signature, args):
+        element = element_of(source)
+        at = [context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 3)]
+        pointers = [pointer_to(context, builder, signature.args[i], args[i], at[i // 2], element) for i in (0, 2)]
+        builder.store(builder.load(pointers[0]), pointers[1])
+        return context.get_dummy_value()
+
+    return types.void(source, place, target, to), generate
+
+
+@intrinsic
+def is_double(typing_context, array):
+    """Whether an array is of float64: known when the kernel is compiled, so that the other branch is left out."""
+    if not of_numbers(array):
+        return None
+
+    def generate(context, builder, signature, args):
+        return ir.Constant(ir.IntType(1), int(array.dtype == types.float64))
+
+    return types.boolean(array), generate
+
+
+@intrinsic
+def keep_apart(typing_context):
+    """The function that calls this is not inlined: where it is long and called from several places, that would be most of its cost."""
+
+    def generate(context, builder, signature, args):
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@intrinsic
+def normal_power(typing_context, exponent):
+    """2 to a whole number from -1022 to 1023: its bits."""
+    if not isinstance(exponent, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(64)
+        moved = builder.add(context.cast(builder, args[0], signature.args[0], types.int64), ir.Constant(word, 1023))
+        return builder.bitcast(builder.shl(moved, ir.Constant(word, 52)), ir.DoubleType())
+
+    return types.float64(exponent), generate
+
+
+@intrinsic
+def raised(typing_context, flag):
+    """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
+    if not of_numbers(flag) or flag.dtype != types.int32:
+        return None
+
+    def generate(context, builder, signature, args):
+        pointer = pointer_to(context, builder, signature.args[0], args[0], ir.Constant(ir.IntType(64), 0), ir.IntType(32))
+        value = builder.load_atomic(pointer, "monotonic", 4)
+        return builder.icmp_signed("!=", value, ir.Constant(_INDEX, 0))
+
+    return types.boolean(flag), generate
