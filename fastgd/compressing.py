@@ -90,8 +90,14 @@ def read_group(
         cpu.weigh(moments, spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
-        _judge(problem, group, control)
+        _judge(problem, group, control, _at_once)
     return group
+
+
+def _at_once(tasks: Iterable[Task]) -> None:
+    """Run tasks within a task."""
+    for task in tasks:
+        task(np.zeros(1, np.int64))
 
 
 def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
@@ -137,7 +143,7 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
-            _judge(problem, group, control)
+            _judge(problem, group, control, go)
         yield group
         del group, samples, moments, y  # what is converted for the next group takes their place
 
@@ -231,7 +237,7 @@ def _look(problem: Problem, group: Group, control: Control) -> None:
         _refuse(problem, group.invalid)
 
 
-def _judge(problem: Problem, group: Group, control: Control) -> None:
+def _judge(problem: Problem, group: Group, control: Control, go: Run) -> None:
     """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
     from .kernels import cpu
 
@@ -243,17 +249,26 @@ def _judge(problem: Problem, group: Group, control: Control) -> None:
     if problem.nan_policy == "propagate":
         return
     wrong = np.flatnonzero(group.invalid)
-    some = Samples(
-        samples.X, samples.y, samples.x_index[wrong], samples.y_index[wrong], samples.weights, samples.weight_index[wrong],
-        samples.kept, samples.kept_index[wrong], samples.n_used[wrong],
-    )  # fmt: skip
-    _, spread = cpu.find_kept(some, True, True, control.cancel)
-    if control.cancel[0]:
-        return
     anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
-    if problem.weights is not None:
-        cpu.weigh(anew, spread)
-    cpu.compress_fits(some, problem.intercept, anew, control.cancel)
+    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # {first: kept, kept_index, n_used} of each task
+
+    def compress(first: int, stop: int, counter: np.ndarray) -> None:
+        these = wrong[first:stop]
+        some = Samples(
+            samples.X, samples.y, samples.x_index[these], samples.y_index[these], samples.weights, samples.weight_index[these],
+            samples.kept, samples.kept_index[these], samples.n_used[these],
+        )  # fmt: skip
+        _, spread = cpu.find_kept(some, True, True, control.cancel)
+        if control.cancel[0]:
+            return
+        here = slice(first, stop)
+        part = cpu.Moments(anew.gram[here], anew.gram_exponents[here], anew.weighing[here], anew.target[here], anew.exponents[here])
+        if problem.weights is not None:
+            cpu.weigh(part, spread)
+        cpu.compress_fits(some, problem.intercept, part, control.cancel)
+        found[first] = some.kept, some.kept_index, some.n_used
+
+    go(cut(len(wrong), _fits_per_task(problem.n_samples, problem.n_parameters), compress))
     if control.cancel[0]:
         return
     n_grams = len(moments.gram)
@@ -267,15 +282,17 @@ def _judge(problem: Problem, group: Group, control: Control) -> None:
     moments.target[wrong], moments.exponents[wrong] = anew.target, anew.exponents
     group.gram_index = group.gram_index.copy()
     group.gram_index[wrong] = n_grams + np.arange(len(wrong))
+    lists, kept_index, n_used = [samples.kept], samples.kept_index.copy(), samples.n_used.copy()
     n_rows = len(samples.kept)
-    group.samples = replace(
-        samples,
-        kept=np.concatenate([samples.kept, some.kept]),
-        kept_index=samples.kept_index.copy(),
-        n_used=samples.n_used.copy(),
-    )
-    group.samples.kept_index[wrong] = np.where(some.kept_index < 0, -1, some.kept_index + n_rows)
-    group.samples.n_used[wrong] = some.n_used
+    for first in sorted(found):
+        kept, places, counts = found.pop(first)
+        here = wrong[first : first + len(counts)]
+        n_used[here] = counts
+        if kept is not samples.kept:  # else all its samples stay
+            kept_index[here] = np.where(places < 0, -1, places + n_rows)
+            lists.append(kept)
+            n_rows += len(kept)
+    group.samples = replace(samples, kept=np.concatenate(lists), kept_index=kept_index, n_used=n_used)
     group.invalid = np.zeros_like(group.invalid)
 
 
@@ -303,7 +320,7 @@ def _compress(
         length *= 2
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
-    items_per_task = max(1, int(PIECE_NS / (min(n, length) * (size + 1) * (size + 2) / 2)))
+    items_per_task = _fits_per_task(min(n, length), size)
     if any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)):
         items_per_task = 1 if parts > 1 else min(items_per_task, max(1, TILED_BYTES // (n * (size + 2) * samples.X.itemsize)))
     part_gram, part_target, part_exponents, part_weighing = gram, target, exponents, weighing
@@ -339,6 +356,11 @@ def _compress(
         if len(target):
             target[item] = part_target[item * parts]
         exponents[item], weighing[item] = part_exponents[item * parts], part_weighing[item * parts]
+
+
+def _fits_per_task(length: int, size: int) -> int:
+    """How many fits, or ranges of fits, of so many samples and parameters one task compresses."""
+    return max(1, int(PIECE_NS / (length * (size + 1) * (size + 2) / 2)))
 
 
 def _tiled(samples: Samples, item: np.ndarray) -> Samples:

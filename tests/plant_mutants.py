@@ -114,7 +114,7 @@ MUTANTS = (
         "loss = _divided(",
         BITS,
     ),
-    Mutant("gaps of another fit", "fastgd/compressing.py", "some.kept_index + n_rows)", "some.kept_index)", OMIT),
+    Mutant("gaps of another fit", "fastgd/compressing.py", "places + n_rows)", "places)", OMIT),
     Mutant("gradient halved", "kernels/cpu/batch.py", "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
     Mutant(
         "gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / stream_weight", "else number(1) / stream_weight", AGREEMENT

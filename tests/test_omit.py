@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import plan
+from fastgd import compressing, plan
 from fastgd.compressing import compress_groups, read_group
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
@@ -112,12 +112,22 @@ def test_shared_features_with_gaps_of_their_own(name, weighted, spoil, n):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_group_at_a_time_and_in_threads(name, monkeypatch):
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("one", ["group", "fit"])
+def test_a_group_at_a_time_a_fit_at_a_time_and_in_threads(name, shared, one, monkeypatch):
     X, y, weights, _ = holes(40, 60, 2, name, seed=8, weighted=True)
-    options = {"sample_weight": weights, "nan_policy": "omit", "epochs": 5, "lr": [[0.01], [0.1]], "history": True}
+    if shared:
+        X, weights = np.nan_to_num(X[0], posinf=1, neginf=1), weights[0]
+        y[1] = 1  # it loses what has no weight, and nothing else
+    overflows = {"float32": 1e30, "float64": 1e200}[name]  # such a fit goes on from its samples
+    options = {"sample_weight": weights, "nan_policy": "omit", "epochs": 5, "lr": [[0.01], [overflows]], "history": True}
     want = fastgd.fit(X, y, **options)
+    assert (want.state.algorithm == np.array([[1], [0]])).all()
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    monkeypatch.setattr(plan, "MOMENTS_BYTES", 3000)
+    if one == "group":
+        monkeypatch.setattr(plan, "MOMENTS_BYTES", 3000)
+    else:
+        monkeypatch.setattr(compressing, "PIECE_NS", 1)
     for threads in (1, 3):
         result = fastgd.fit(X, y, threads=threads, **options)
         assert same(result.history.w, want.history.w)

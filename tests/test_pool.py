@@ -41,6 +41,14 @@ from fastgd.kernels import cpu
 find = cpu.Moments.largest_eigenvalues
 cpu.Moments.largest_eigenvalues = lambda *given: (begun.set(), find(*given))[1]
 begins_later = True""",
+    "gaps": """X = rng.standard_normal((20_000, 240))
+y = np.repeat(X[None, :, 0], 60, axis=0)
+y[:, 5] = np.nan
+options = dict(lr=1e-3, epochs=10**5, nan_policy='omit')
+from fastgd.kernels import cpu
+find = cpu.find_kept
+cpu.find_kept = lambda *given: (begun.set(), find(*given))[1]
+begins_later = True""",
     "overflows": """X, y = rng.standard_normal((200_000, 1), np.float32) * np.float32(1e18), np.full(200_000, 1e18, np.float32)
 options = dict(lr=1e-38, epochs=10**6)""",
     "overflowed": """X, y = rng.standard_normal((50, 2)), rng.standard_normal(50)
