@@ -1,4 +1,4 @@
-"""Plants ten defects in the CUDA kernels, one at a time, and names what finds each: `python -P -m tests.plant_cuda_defects [name …]`.
+"""Plants defects in the CUDA kernels, one at a time, and names what finds each: `python -m tests.plant_cuda_defects [name …]`.
 
 A copy of kernels/cuda gets the defect, and tests/cuda_on_host/sanitized.py runs it: plainly or under a sanitizer.
 The test tests/test_cuda_defects.py does the same with a share of them.
@@ -42,6 +42,8 @@ DEFECTS = [
     Defect("y read one sample too far", "stream.cu", "T r = -y[place];", "T r = -y[place + 1];", "address", "heap-buffer-overflow"),
     Defect("shared tile one column too small", "compress.cu", "typedef double Tile[2 * TILE][LANES + 1];",
            "typedef double Tile[2 * TILE - 1][LANES + 1];", "address", "heap-buffer-overflow"),
+    Defect("list of kept samples in the wrong place", "keeping.cu", "row[before + count + __popc(",
+           "row[n - used_of(work, item) + count + __popc(", "", NUMBERS),
     Defect("mask of the wrong group", "arithmetic.cuh", "((1u << group) - 1u) << first", "((1u << group) - 1u) << (first & 16)",
            "", "not in its own mask"),
     Defect("barrier in a divergent branch", "stream.cu", "        __syncthreads();  // the history has been written from w",
