@@ -6,11 +6,10 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import batch, doubled, masks, scalars, side_by_side, transposing, vectors
+from fastgd.kernels.cpu import evaluate_batch, masks, scalars, transposing, vectors
 from fastgd.kernels.cpu.compiling import aligned
 from fastgd.kernels.cpu.vectors import LANES, PART
 from tests.against_arbiter import same_bits
-from tests.arbiter import dd_add
 
 NAMES = ["float32", "float64"]
 NASTY = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf, 1e-320, -1e-320, 2.0, 3.5, -7.25]
@@ -129,28 +128,8 @@ def test_aligned_arrays_begin_with_a_cache_line(name):
 
 
 @numba.njit
-def double_sums(high, low, out):
-    out[0], out[1] = doubled.dd_butterfly(vectors.load_part(high, 0), vectors.load_part(low, 0))
-
-
-def test_the_butterfly_of_double_doubles():
-    rng = np.random.default_rng(3)
-    for _ in range(50):
-        high = rng.standard_normal(PART) * 10.0 ** rng.integers(-9, 9, PART)
-        low = high * 2.0**-54 * rng.uniform(-1, 1, PART)
-        lanes = list(zip(high.tolist(), low.tolist(), strict=True))
-        width = PART
-        while width > 1:
-            width //= 2
-            lanes = [dd_add(lanes[lane], lanes[lane + width]) for lane in range(width)]
-        out = np.empty(2)
-        double_sums(high, low, out)
-        assert tuple(out) == lanes[0]
-
-
-@numba.njit
 def quotients(values, totals, reciprocals, out):
-    vectors.store(out, 0, side_by_side._divided(vectors.load(values, 0), vectors.load(totals, 0), vectors.load(reciprocals, 0)))
+    vectors.store(out, 0, evaluate_batch.divided(vectors.load(values, 0), vectors.load(totals, 0), vectors.load(reciprocals, 0)))
 
 
 @pytest.mark.parametrize("kind", ["counts", "any", "close"])
@@ -171,21 +150,6 @@ def test_dividing_by_a_reciprocal_is_dividing(kind):
         assert same_bits(out, values / totals)
     quotients(np.zeros(LANES), totals, 1 / totals, out)
     assert same_bits(out, np.zeros(LANES))
-
-
-@numba.njit
-def most_below(total, limit):
-    return batch.most_below(total, limit)
-
-
-def test_the_largest_number_that_passes_a_limit():
-    rng = np.random.default_rng(5)
-    for _ in range(2000):
-        total, limit = float(rng.integers(1, 10**6)), float(2.0 ** rng.uniform(-200, 900))
-        most = most_below(total, limit)
-        assert most / total <= limit < np.nextafter(most, np.inf) / total
-    assert most_below(3.0, -1.0) == -1.0
-    assert most_below(3.0, np.inf) == np.inf
 
 
 @numba.njit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numba
@@ -36,8 +37,38 @@ def binary(which, a, b, out):
         vectors.store(out, 0, vectors.subtract(x, y))
     elif which == 2:
         vectors.store(out, 0, vectors.multiply(x, y))
-    else:
+    elif which == 3:
+        vectors.store(out, 0, vectors.divide(x, y))
+    elif which == 4:
         vectors.store(out, 0, vectors.negate(x))
+    elif which == 5:
+        vectors.store(out, 0, vectors.absolute(x))
+    else:
+        vectors.store(out, 0, vectors.root(x))
+
+
+@numba.njit
+def binary_of_eight(which, a, b, out):
+    """Some lanes only: the halves of halves."""
+    x, y = vectors.first_half(vectors.second_half(vectors.load(a, 0))), vectors.first_half(vectors.second_half(vectors.load(b, 0)))
+    if which == 0:
+        vectors.store(out, 0, vectors.add(x, y))
+    elif which == 1:
+        vectors.store(out, 0, vectors.subtract(x, y))
+    elif which == 2:
+        vectors.store(out, 0, vectors.multiply(x, y))
+    elif which == 3:
+        vectors.store(out, 0, vectors.divide(x, y))
+    elif which == 4:
+        vectors.store(out, 0, vectors.negate(x))
+    elif which == 5:
+        vectors.store(out, 0, vectors.absolute(x))
+    elif which == 6:
+        vectors.store(out, 0, vectors.root(x))
+    elif which == 7:
+        vectors.store(out, 0, vectors.fma(x, x, y))
+    else:
+        vectors.store(out, 0, masks.choose(masks.both(masks.below(x, y), masks.at_most(y, y)), x, y))
 
 
 @numba.njit
@@ -75,15 +106,56 @@ def is_raised(flag):
     return scalars.raised(flag)
 
 
+def by_numpy(a, b):
+    """What `binary` and `binary_of_eight` give."""
+    with np.errstate(all="ignore"):
+        squares = np.array([FORMATS[a.dtype.name].fma(float(x), float(x), float(y)) for x, y in zip(a, b, strict=True)], a.dtype)
+        return [a + b, a - b, a * b, a / b, -a, np.abs(a), np.sqrt(a), squares, np.where(a < b, a, b)]
+
+
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("which", [0, 1, 2, 3])
+@pytest.mark.parametrize("which", range(7))
 def test_lane_by_lane(name, which):
     for seed in range(50):
         a, b, out = lanes_of(name, seed), lanes_of(name, seed + 1000), np.empty(LANES, name)
         binary(which, a, b, out)
-        with np.errstate(all="ignore"):
-            want = [a + b, a - b, a * b, -a][which]
-        assert same_bits(out, want)
+        assert same_bits(out, by_numpy(a, b)[which])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("which", range(9))
+def test_some_lanes_only(name, which):
+    for seed in range(50):
+        a, b, out = lanes_of(name, seed), lanes_of(name, seed + 1000), np.full(9, 77, name)
+        binary_of_eight(which, a, b, out)
+        assert same_bits(out, np.append(by_numpy(a[16:24], b[16:24])[which], out[8]))
+        assert out[8] == 77
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_root_rounds_once(name):
+    """Squares of numbers and their neighbours, and subnormals: the exact root lies within half a unit."""
+    rng = np.random.default_rng(6)
+    tiny = np.finfo(name).smallest_subnormal
+    for _ in range(20):
+        roots = rng.uniform(1, 2, LANES // 2).astype(name)
+        values = np.concatenate([np.nextafter(roots * roots, np.inf, dtype=name), rng.integers(1, 999, LANES // 2).astype(name) * tiny])
+        out = np.empty(LANES, name)
+        binary(6, values, values, out)
+        for value, found in zip(values, out, strict=True):
+            low, high = (Fraction(float(np.nextafter(found, end, dtype=name))) for end in (-np.inf, np.inf))
+            middle = Fraction(float(found))
+            assert ((low + middle) / 2) ** 2 <= Fraction(float(value)) <= ((middle + high) / 2) ** 2
+
+
+@numba.njit
+def power(exponent):
+    return scalars.normal_power(exponent)
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_normal_powers_of_two(kind):
+    assert [power(kind(e)) for e in range(-1022, 1024)] == [math.ldexp(1.0, e) for e in range(-1022, 1024)]
 
 
 @pytest.mark.parametrize("name", NAMES)
