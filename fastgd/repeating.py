@@ -110,7 +110,7 @@ def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None, resu
     problem, m = job.problem, job.order.n_fits
     outputs = Outputs(job.outputs.layout, {})
     outputs.allocate()
-    job = replace(job, outputs=outputs, rates=None if lr is None else np.array(lr))
+    job = replace(job, outputs=outputs, rates=job.rates if lr is None else np.array(lr))
     X, y = X.reshape(m, problem.n_samples, problem.n_features), y.reshape(m, problem.n_samples)
     X.flags.writeable = y.flags.writeable = False
     index = known.index
@@ -120,7 +120,7 @@ def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None, resu
     if not cpu.compress_fits(samples, problem.intercept, moments, cancel):
         return None
     chunk = prepared_chunk(job, samples, 0, m)
-    if lr is None:
+    if job.rates is None:
         safe_rates(job, chunk, moments.curvature(index, moments.largest_eigenvalues(0, m, cancel), job.reduction == "sum"))
     cpu.descend(chunk, moments, index, index, cancel, counter)
     return result_of(job)

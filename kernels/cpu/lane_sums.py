@@ -41,29 +41,43 @@ def add_lanes(lanes, count, sums):
 
 @inlined
 def _line_part(X, x_at, y, y_at, begin, rows):
-    """Σx², Σxy and Σy² in PART lanes from lane `begin` on."""
+    """Σx², Σxy, Σy², Σx and Σy in PART lanes from lane `begin` on."""
     zero = first_half(fill(0.0))
-    xx, xy, yy = zero, zero, zero
+    xx, xy, yy, sx, sy = zero, zero, zero, zero, zero
     i = begin
     while i + PART <= rows:
         x, value = load_part(X, x_at + i), load_part(y, y_at + i)
         xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
+        sx, sy = add(sx, x), add(sy, value)
         i += LANES
     if i < rows:
         x, value = load_first(X, x_at + i, rows - i), load_first(y, y_at + i, rows - i)
         xx, xy, yy = fma(x, x, xx), fma(x, value, xy), fma(value, value, yy)
-    return xx, xy, yy
+        sx, sy = add(sx, x), add(sy, value)
+    return xx, xy, yy, sx, sy
 
 
 @inlined
-def add_line(X, x_at, y, y_at, rows, eights, at):
-    """Of one feature and y, whose samples lie side by side: three rows of eight lanes, distances 16 and 8 done, from eights[at] on."""
-    xx, xy, yy = _line_part(X, x_at, y, y_at, 0, rows)
-    more_xx, more_xy, more_yy = _line_part(X, x_at, y, y_at, PART, rows)
-    xx, xy, yy = add(xx, more_xx), add(xy, more_xy), add(yy, more_yy)
-    store(eights, at, add(first_half(xx), second_half(xx)))
-    store(eights, at + SIDE, add(first_half(xy), second_half(xy)))
-    store(eights, at + 2 * SIDE, add(first_half(yy), second_half(yy)))
+def _store_eight(sixteen, more, eights, at):
+    """Distances 16 and 8."""
+    total = add(sixteen, more)
+    store(eights, at, add(first_half(total), second_half(total)))
+
+
+@inlined
+def add_line(X, x_at, y, y_at, rows, intercept, eights, at):
+    """Of one feature and y, whose samples lie side by side: rows of eight lanes, distances 16 and 8 done, from eights[at] on.
+
+    Σx², Σxy, Σy²; with an intercept Σx and Σy too.
+    """
+    xx, xy, yy, sx, sy = _line_part(X, x_at, y, y_at, 0, rows)
+    more_xx, more_xy, more_yy, more_sx, more_sy = _line_part(X, x_at, y, y_at, PART, rows)
+    _store_eight(xx, more_xx, eights, at)
+    _store_eight(xy, more_xy, eights, at + SIDE)
+    _store_eight(yy, more_yy, eights, at + 2 * SIDE)
+    if intercept:
+        _store_eight(sx, more_sx, eights, at + 3 * SIDE)
+        _store_eight(sy, more_sy, eights, at + 4 * SIDE)
 
 
 @inlined

@@ -205,34 +205,41 @@ def _compress_item(sources, where, start, stop, d, intercept, wanted, scratch, p
 
 @inlined
 def _are_lines(sources, d, intercept, longest, n_kept, wanted):
-    """Whether `_compress_lines` may be asked: one feature of float32 data, and samples that lie side by side, of one chunk."""
+    """Whether `_compress_lines` may be asked: one feature of float32 data, perhaps an intercept, samples side by side, one chunk."""
     (X, _, _, _, x_step, _), (_, _, _, y_step), _, _, _ = sources
-    plain = not (is_double(X) or is_weighted(sources) or intercept) and wanted[0] == 0 and wanted[1] == 2
+    plain = not (is_double(X) or is_weighted(sources)) and wanted[0] == 0 and wanted[1] == (3 if intercept else 2)
     return plain and d == 1 and x_step == 1 and y_step == 1 and n_kept == 0 and longest == 1
 
 
 @part
-def _compress_lines(sources, start, stop, first, last, eights, sums, records):
+def _compress_lines(sources, start, stop, first, last, intercept, eights, sums, records):
     """The moments of items first … last-1, eight at a time; whether all are finite."""
     gram, target, exponents, weighing = records
     finite = True
+    rows, n_gram, n_target = (5, 3, 3) if intercept else (3, 1, 2)
     for begin in range(first, last, SIDE):
         count = min(SIDE, last - begin)
         for k in range(count):
             x_at, y_at, _, _, _ = where_of(sources, begin + k)
             at = count_at(start, begin + k)
-            add_line(sources[0][0], x_at + at, sources[1][0], y_at + at, count_at(stop, begin + k) - at, eights, 3 * SIDE * k)
-        add_eights(eights, 3 * SIDE, sums)
+            n = count_at(stop, begin + k) - at
+            add_line(sources[0][0], x_at + at, sources[1][0], y_at + at, n, intercept, eights, rows * SIDE * k)
+        add_eights(eights, rows * SIDE, sums)
         for k in range(count):
             item = begin + k
-            xx, xy, yy = get(sums, 3 * k), get(sums, 3 * k + 1), get(sums, 3 * k + 2)
+            n = float(count_at(stop, item) - count_at(start, item))
+            xx, yy = get(sums, rows * k), get(sums, rows * k + 2)
             finite = finite and math.isfinite(xx) and math.isfinite(yy)
-            put(gram, item, xx)
-            put(target, 2 * item, xy)
-            put(target, 2 * item + 1, yy)
-            put(exponents, 2 * item, np.int64(0))
-            put(exponents, 2 * item + 1, np.int64(0))
-            put(weighing, 4 * item + W_HIGH, float(count_at(stop, item) - count_at(start, item)))
+            put(gram, n_gram * item, xx)
+            move(sums, rows * k + 1, target, n_target * item)
+            put(target, n_target * item + n_target - 1, yy)
+            if intercept:
+                move(sums, rows * k + 3, gram, n_gram * item + 1)
+                put(gram, n_gram * item + 2, n)
+                move(sums, rows * k + 4, target, n_target * item + 1)
+            for j in range(n_target):
+                put(exponents, n_target * item + j, np.int64(0))
+            put(weighing, 4 * item + W_HIGH, n)
             put(weighing, 4 * item + W_LOW, 0.0)
     return finite
 
@@ -261,12 +268,12 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     while (1 << (depth - 1)) < longest:
         depth += 1
     entries = (n_entries + 1 + 2 * SIDE - 1) // SIDE * SIDE  # of a part; eight at a time are written
-    n_sums = (min(n_entries, max(MOST_PAIRS, n_columns)) + 1 + SIDE - 1) // SIDE * SIDE
+    n_sums = max((min(n_entries, max(MOST_PAIRS, n_columns)) + SIDE) // SIDE * SIDE, 2 * SIDE)  # `eights` of lines find room there too
     n_weighted = n_columns * STRIDE if weighted else 0
     tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
     low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
     lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
-    factor, factors = np.ones(n_columns + 1), np.empty(max(2 * n_columns, 3 * SIDE))
+    factor, factors = np.ones(n_columns + 1), np.empty(max(2 * n_columns, 5 * SIDE))
     parts, low_parts = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
     part_exponents = np.zeros(depth * n_columns, np.int64)
     sources, flag = sources_of(data, index), address(cancel)
@@ -282,7 +289,10 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
                 break
             last = min(first + LINES, len(start))
             eights = address(lanes)
-            finite = _compress_lines(sources, address(start), address(stop), first, last, eights, address(factors), records) and finite
+            finite = (
+                _compress_lines(sources, address(start), address(stop), first, last, intercept, eights, address(factors), records)
+                and finite
+            )
         done = len(start)
     for item in range(done, len(start)):
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))
