@@ -9,7 +9,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,8 +81,6 @@ def _judge_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
 
 
 def _named(verdict: Verdict, problem: str) -> Verdict:
-    from dataclasses import replace
-
     return replace(verdict, candidate=f"{verdict.candidate}, {problem}")
 
 
@@ -102,7 +102,7 @@ def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, 
 
 
 def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
-    arrays = dict(_read_npz(path))
+    arrays = _read_npz(path)
     w = arrays.get("w", arrays.get("w_history"))
     loss = arrays.get("loss", arrays.get("loss_history"))
     if w is None:
@@ -120,19 +120,21 @@ def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None,
     return verify((w, loss) if loss is not None else w, X, target, **asked)
 
 
-def _read_npz(path: Path) -> Iterator[tuple[str, Any]]:
+def _read_npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            for name in archive.files:
-                yield name, archive[name]
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array without a name; numpy.savez writes named ones")
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CommandError(f"cannot read {path}: {error}") from None
 
 
 def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
     """X (n, d) and y (n,)."""
     if path.suffix == ".npz":
-        arrays = dict(_read_npz(path))
+        arrays = _read_npz(path)
         if not {"X", "y"} <= arrays.keys():
             raise CommandError(f"{path} must have the arrays X and y; it has {', '.join(arrays) or 'nothing'}")
         return arrays["X"], arrays["y"]
@@ -140,12 +142,13 @@ def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             first = file.readline()
             file.seek(0)
-            table = list(csv.reader(file, delimiter=max(",;\t", key=first.count)))
-    except (OSError, UnicodeDecodeError) as error:
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            table = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     if len(table) < 2:
         raise CommandError(f"{path} needs a header and at least one row of numbers")
-    header, rows = [name.strip() for name in table[0]], [row for row in table[1:] if row]
+    header, rows = [name.strip() for name in table[0][1]], table[1:]
     if y is None:
         raise CommandError(f"--y is needed: the column with the targets, one of {', '.join(header)}")
     features = [name.strip() for name in x.split(",")] if x else [name for name in header if name != y]
@@ -154,13 +157,13 @@ def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
             raise CommandError(f"{path} has no column {name!r}; it has {', '.join(header)}")
     columns = [header.index(name) for name in (*features, y)]
     numbers = np.empty((len(rows), len(columns)))
-    for i, row in enumerate(rows):
+    for i, (line, row) in enumerate(rows):
         for k, column in enumerate(columns):
             try:
                 numbers[i, k] = float(row[column])
             except (ValueError, IndexError):
                 value = repr(row[column]) if column < len(row) else "nothing"
-                raise CommandError(f"{path}, line {i + 2}, column {header[column]!r}: {value} is not a number") from None
+                raise CommandError(f"{path}, line {line}, column {header[column]!r}: {value} is not a number") from None
     return numbers[:, :-1], numbers[:, -1]
 
 

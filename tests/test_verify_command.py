@@ -74,7 +74,13 @@ def test_a_file_of_histories(table, tmp_path):
     assert run(tmp_path / "plain.npz", "--data", path, "--y", "price", "--lr", 0.1).exit_code == 0
     np.savez(tmp_path / "data.npz", X=X, y=y)
     assert run(tmp_path / "plain.npz", "--data", tmp_path / "data.npz", "--lr", 0.1).exit_code == 0
+    whole = (tmp_path / "plain.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.npz").write_bytes(b"")
+    with open(tmp_path / "one.npz", "wb") as file:
+        np.save(file, X)
     for arguments, message in (
+        *(((tmp_path / f"{name}.npz",), "cannot read") for name in ("cut", "empty", "one")),
         ((tmp_path / "plain.npz",), "has no arrays X and y"),
         ((tmp_path / "data.npz",), "has no array w"),
         ((tmp_path / "plain.npz", "--data", tmp_path / "data.npz"), "--lr is needed"),
@@ -117,6 +123,8 @@ def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
         (("gone.py:f", "--data", "data.csv", "--y", "price"), "there is no file gone.py"),
         (("mine.py:train", "--data", "gone.csv", "--y", "price"), "cannot read gone.csv"),
         (("mine.py:train", "--data", "words.csv", "--y", "b"), "line 3, column 'a': 'x' is not a number"),
+        (("mine.py:train", "--data", "gaps.csv", "--y", "b"), "line 5, column 'a': 'x' is not a number"),
+        (("mine.py:train", "--data", "long.csv", "--y", "b"), "cannot read long.csv"),
         (("mine.py:train", "--data", "empty.csv", "--y", "b"), "needs a header and at least one row"),
         (("cuda", "--data", "data.csv", "--y", "price", "--lr", "0.1", "--epochs", "3"), "cuda"),
         (("--backends", "nonsense"), "nonsense"),
@@ -127,6 +135,8 @@ def test_wrong_words(arguments, message, table, tmp_path, monkeypatch):
     written(tmp_path, "2 / len(y)")
     (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
     (tmp_path / "words.csv").write_text("a;b\n1;2\nx;3\n", encoding="utf-8")
+    (tmp_path / "gaps.csv").write_text("a;b\n\n1;2\n\nx;3\n", encoding="utf-8")
+    (tmp_path / "long.csv").write_text(f"a;b\n1;{'2' * 200_000}\n", encoding="utf-8")
     (tmp_path / "empty.csv").write_text("a,b\n", encoding="utf-8")
     done = run(*arguments)
     assert done.exit_code == 2, done.output

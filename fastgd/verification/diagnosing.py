@@ -150,11 +150,11 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     rate = read_numbers(given, "lr")
     if rate.ndim > 1:
         raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
-    values = {name: number for name, number in read_hyperparameters(optimizer).items()}
+    values = read_hyperparameters(optimizer)
     for name, number in values.items():
         if number.ndim:
             raise ValueError(f"{name} must be a number here, not an array of shape {number.shape}")
-    names = {name: rule_name for name, rule_name in zip(values, optimizer.rule.hyperparameters, strict=True)}
+    names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
     defaults = optimizer.rule.hyperparameters
     plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
     factor = float(problem.n_samples) if read_choice(reduction, "reduction", ("mean", "sum")) == "sum" else 1.0

@@ -130,9 +130,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 else None
     if found is not None:
         return found
-    text = _what_is_known(scene, shares, first)
-    if possible:
-        text = text.replace("no known cause explains it", "these epochs tell too little to name one cause")
+    nothing = "these epochs tell too little to name one cause" if possible else "no known cause explains it"
+    text = f"{nothing}: {_what_is_known(scene, shares, first)}"
     also = tuple(dict.fromkeys(" + ".join(hypothesis.codes) for hypothesis, _ in possible))
     return Finding(("unknown",), {"variant": text}, tau, tau, first, also, _rivals(scored, ()), None)
 
@@ -229,7 +228,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     off = seen.moved - step.value
     t = first - 1
     size = float(np.abs(off[t]).max() / max(float(np.abs(step.value[t]).max()), float(np.finfo(np.float64).tiny)))
-    told = [f"no known cause explains it: the first wrong w is that of epoch {first}, by {size:.2g} of a step"]
+    told = [f"the first wrong w is that of epoch {first}, by {size:.2g} of a step"]
     if len(wrong) == 1:
         told.append("all other steps agree")
     elif len(wrong) < seen.n_steps:

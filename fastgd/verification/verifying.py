@@ -10,6 +10,7 @@ import math
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -175,8 +176,6 @@ def _read_task(
 
 def _without_rate(optimizer: Any) -> Any:
     """The optimizer without its lr, which has been read."""
-    from dataclasses import replace
-
     return replace(optimizer, lr=None)
 
 
