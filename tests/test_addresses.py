@@ -11,10 +11,10 @@ import pytest
 
 from fastgd.kernels.cpu import addresses, scalars, transposing, vectors
 from fastgd.kernels.cpu.addresses import address
-from fastgd.kernels.cpu.compiling import OPTIONS
 from fastgd.kernels.cpu.vectors import LANES, PART
 from tests.against_arbiter import same_bits
-from tests.guarded_memory import PAGE, guarded, three_pages
+from tests.guarded_memory import PAGE, fenced, guarded
+from tests.lanes_by_hand import jit
 from tests.rationals import nearest
 
 NAMES = ["float32", "float64"]
@@ -29,17 +29,13 @@ def numbers(count: int, name: str, seed: int) -> np.ndarray:
     return np.where(rng.random(count) < 0.5, rng.choice(special, count), rng.standard_normal(count)).astype(name)
 
 
-def jit(function):
-    return numba.njit(**OPTIONS)(function)
-
-
 # ------------------------------------------------------------------------------------------------------------------ what must not be read
 
 
 @pytest.mark.parametrize("at_end", [False, True])
 def test_the_pages_beside_are_forbidden(at_end):
     """The system says so without a crash where it is asked to copy from there."""
-    whole = three_pages()
+    whole = fenced(1)
     edge = 2 * PAGE if at_end else PAGE
     inside = edge - 1 if at_end else edge
     reading, writing = os.pipe()
