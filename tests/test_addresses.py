@@ -161,6 +161,14 @@ def got(array, index, out):
 
 
 @jit
+def got_own(array, index, out):
+    """The number itself, and one a little larger, rounded to the type."""
+    scalars.put(out, 0, scalars.get_own(array, index))
+    scalars.put(out, 1, scalars.get_own(address(array), np.int32(index)))
+    scalars.put(out, 2, scalars.rounded(array, scalars.get(array, index) * (1 + 2.0**-30)))
+
+
+@jit
 def put(array, index, value):
     scalars.put(array, index, value)
     scalars.put(address(array), index + 1, value)
@@ -190,6 +198,11 @@ def test_get_put_and_move(name):
     for index in (0, 1, 31, 59):
         got(source, index, out)
         assert same_bits(out, np.full(2, source[index], float))
+        own = np.empty(3, name)
+        got_own(source, index, own)
+        with np.errstate(over="ignore"):
+            a_little_more = (source[index].astype(float) * (1 + 2.0**-30)).astype(name)
+        assert same_bits(own, np.array([source[index], source[index], a_little_more]))
         target = np.full(5, 77, name)
         put(target, 2, source[index])
         want = np.array([77, 77, source[index], source[index], 77], name)
