@@ -10,19 +10,19 @@ import numpy as np
 PAGE = mmap.PAGESIZE
 
 
-def three_pages() -> np.ndarray:
-    """The bytes of three pages, of which only the one in the middle may be touched."""
-    whole = np.frombuffer(mmap.mmap(-1, 3 * PAGE), np.uint8)
+def fenced(pages: int) -> np.ndarray:
+    """The bytes of so many pages, and of one before and one behind them that must not be touched."""
+    whole = np.frombuffer(mmap.mmap(-1, (pages + 2) * PAGE), np.uint8)
     protect = ctypes.CDLL(None, use_errno=True).mprotect
-    for page in (0, 2):
+    for page in (0, pages + 1):
         if protect(ctypes.c_void_p(whole.ctypes.data + page * PAGE), ctypes.c_size_t(PAGE), ctypes.c_int(0)):
             raise OSError(ctypes.get_errno(), "mprotect")
     return whole
 
 
 def guarded(values: np.ndarray, at_end: bool = True) -> np.ndarray:
-    """A copy that ends where its page ends, or begins where it begins."""
-    room = three_pages()[PAGE : 2 * PAGE].view(values.dtype)
+    """A copy of one axis of numbers that ends where a page ends, or begins where one begins."""
+    room = fenced(values.nbytes // PAGE + 1)[PAGE:-PAGE].view(values.dtype)
     part = room[len(room) - len(values) :] if at_end else room[: len(values)]
     part[:] = values
     return part

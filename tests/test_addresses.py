@@ -11,10 +11,10 @@ import pytest
 
 from fastgd.kernels.cpu import addresses, scalars, transposing, vectors
 from fastgd.kernels.cpu.addresses import address
-from fastgd.kernels.cpu.compiling import OPTIONS
 from fastgd.kernels.cpu.vectors import LANES, PART
 from tests.against_arbiter import same_bits
-from tests.guarded_memory import PAGE, guarded, three_pages
+from tests.guarded_memory import PAGE, fenced, guarded
+from tests.lanes_by_hand import jit
 from tests.rationals import nearest
 
 NAMES = ["float32", "float64"]
@@ -29,17 +29,13 @@ def numbers(count: int, name: str, seed: int) -> np.ndarray:
     return np.where(rng.random(count) < 0.5, rng.choice(special, count), rng.standard_normal(count)).astype(name)
 
 
-def jit(function):
-    return numba.njit(**OPTIONS)(function)
-
-
 # ------------------------------------------------------------------------------------------------------------------ what must not be read
 
 
 @pytest.mark.parametrize("at_end", [False, True])
 def test_the_pages_beside_are_forbidden(at_end):
     """The system says so without a crash where it is asked to copy from there."""
-    whole = three_pages()
+    whole = fenced(1)
     edge = 2 * PAGE if at_end else PAGE
     inside = edge - 1 if at_end else edge
     reading, writing = os.pipe()
@@ -165,6 +161,14 @@ def got(array, index, out):
 
 
 @jit
+def got_own(array, index, out):
+    """The number itself, and one a little larger, rounded to the type."""
+    scalars.put(out, 0, scalars.get_own(array, index))
+    scalars.put(out, 1, scalars.get_own(address(array), np.int32(index)))
+    scalars.put(out, 2, scalars.rounded(array, scalars.get(array, index) * (1 + 2.0**-30)))
+
+
+@jit
 def put(array, index, value):
     scalars.put(array, index, value)
     scalars.put(address(array), index + 1, value)
@@ -194,6 +198,11 @@ def test_get_put_and_move(name):
     for index in (0, 1, 31, 59):
         got(source, index, out)
         assert same_bits(out, np.full(2, source[index], float))
+        own = np.empty(3, name)
+        got_own(source, index, own)
+        with np.errstate(over="ignore"):
+            a_little_more = (source[index].astype(float) * (1 + 2.0**-30)).astype(name)
+        assert same_bits(own, np.array([source[index], source[index], a_little_more]))
         target = np.full(5, 77, name)
         put(target, 2, source[index])
         want = np.array([77, 77, source[index], source[index], 77], name)

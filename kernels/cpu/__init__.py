@@ -150,8 +150,8 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
     index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
     one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
-    hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)
-    lr = np.ascontiguousarray(chunk.lr)
+    hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
+    lr = read_only(np.ascontiguousarray(chunk.lr))
     _descend(
         _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
         chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
