@@ -64,16 +64,19 @@ def test_sums_of_lanes(kind, count):
 
 
 @jit
-def lines_added(x, y, start, stop, eights, sums):
+def lines_added(x, y, start, stop, intercept, eights, sums):
+    rows = 5 if intercept else 3
     for k in range(len(start)):
-        lane_sums.add_line(address(x), 2 * start[k], address(y), start[k] + 1, stop[k] - start[k], address(eights), 24 * k)
-    lane_sums.add_eights(address(eights), 3 * len(start), address(sums))
+        n = stop[k] - start[k]
+        lane_sums.add_line(address(x), 2 * start[k], address(y), start[k] + 1, n, intercept, address(eights), 8 * rows * k)
+    lane_sums.add_eights(address(eights), rows * len(start), address(sums))
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
-def test_lines(name, kind):
-    """Σx², Σxy and Σy² of lines of every length up to two groups of lanes and a bit, eight at a time; what lies beside is not read."""
+@pytest.mark.parametrize("intercept", [False, True])
+def test_lines(name, kind, intercept):
+    """Σx², Σxy and Σy², with an intercept Σx and Σy, of lines of every length up to two groups of lanes and a bit, eight at a time; what lies beside is not read."""
     lengths = [*range(72), 95, 96, 97, 111, 112, 113, 128, 500]
     for first in range(0, len(lengths), 8):
         chosen = np.array(lengths[first : first + 8])
@@ -82,12 +85,14 @@ def test_lines(name, kind):
         with np.errstate(all="ignore"):
             x, y = columns_that_round(kind, 2, 2 * int(stop[-1]) + 1, first).astype(name)
         x, y = guarded(x[: 2 * start[-1] + chosen[-1]]), guarded(y[: stop[-1] + 1])
-        rows, sums = guarded(np.full(8 * 24, np.nan)), guarded(np.full(24, np.nan))
-        lines_added(x, y, start, stop, rows, sums)
+        count = 40 if intercept else 24
+        rows, sums = guarded(np.full(8 * count, np.nan)), guarded(np.full(count, np.nan))
+        lines_added(x, y, start, stop, intercept, rows, sums)
         want = []
         for begin, length in zip(start.tolist(), chosen.tolist(), strict=True):
             a, b = x[2 * begin : 2 * begin + length].astype(float), y[begin + 1 : begin + 1 + length].astype(float)
-            for left, right in ((a, a), (a, b), (b, b)):
+            one = np.ones(length)
+            for left, right in ((a, a), (a, b), (b, b), (a, one), (b, one))[: count // 8]:
                 lanes = [sum_by_hand(left[lane::LANES].tolist(), right[lane::LANES].tolist()) for lane in range(LANES)]
                 want.append(butterfly(lanes, lambda p, q: p + q))
         assert same_bits(sums, np.array(want)), chosen
