@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 
 import fastgd
-from fastgd.kernels import cpu
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.cuda import DEVICES
 from fastgd.kernels.cuda.dividing import descend
@@ -99,6 +98,8 @@ def run_schedule(case: dict[str, Any], backend: str) -> dict[str, np.ndarray]:
     chunk.algorithm[:] = ALGORITHMS.index(case["algorithm"])
     cancel, progress, own = np.zeros(1, np.int32), np.zeros(1, np.int64), np.arange(m)
     if backend == "cpu":
+        from fastgd.kernels import cpu  # late: without Numba the others can still be asked
+
         moments = cpu.Moments.empty(m, m, chunk.w.shape[1], chunk.X.dtype)
         cpu.compress_fits(chunk, chunk.intercept, moments, cancel)
         cpu.descend(chunk, moments, own, own, cancel, progress)
@@ -125,8 +126,18 @@ def told(arrays: Mapping[str, np.ndarray], w: np.ndarray, loss: np.ndarray) -> d
     return {"digests": digests, "w": [float(v).hex() for v in w[0]], "loss": float(loss[0]).hex()}
 
 
+def check(backend: str) -> int:
+    """Compare a backend with the files; 1 where it differs."""
+    golden = {name: content for path in sorted(FOLDER.glob("*.json")) for name, content in json.loads(path.read_text()).items()}
+    wrong = [name for name, content in golden.items() if any(content[k] != v for k, v in run_case(content["case"], backend).items())]
+    print(f"{backend}: {len(golden) - len(wrong)} of {len(golden)} golden values" + (f"; NOT {', '.join(wrong)}" if wrong else ""))
+    return int(bool(wrong) or not golden)
+
+
 def main() -> int:
-    """Write every file anew."""
+    """Write every file anew; or compare: `--check cuda`."""
+    if sys.argv[1:2] == ["--check"]:
+        return check(sys.argv[2])
     import tests.cuda_on_host  # noqa: F401  registers cuda-host
 
     FOLDER.mkdir(exist_ok=True)

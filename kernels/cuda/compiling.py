@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -132,8 +133,11 @@ def cache_folder() -> Path:
 
 
 @functools.cache
-def _temporary_folder() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="fastgd-cuda-")  # removed when the process ends
+def _temporary_folder() -> Path:
+    """A folder of this process's own, removed when it ends."""
+    made = tempfile.TemporaryDirectory(prefix="fastgd-cuda-")
+    atexit.register(made.cleanup)
+    return Path(made.name)
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -170,8 +174,9 @@ def compiled(file: str, name: str, architecture: str) -> Compiled:
         return kept
     cubin, symbols, _ = nvrtc.compile(file, [name], architecture)
     notes = {"symbol": symbols[name], "sha256": hashlib.sha256(cubin).hexdigest(), "file": file, "name": name, "architecture": architecture}
-    for place in (folder, Path(_temporary_folder().name)):
+    for place_of in (cache_folder, _temporary_folder):
         try:
+            place = place_of()
             place.mkdir(parents=True, exist_ok=True)
             _write(place / f"{key}.cubin", cubin)
             _write(place / f"{key}.json", json.dumps(notes, indent=1).encode())

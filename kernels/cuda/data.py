@@ -31,6 +31,7 @@ class Device(Protocol):
 
     out_of_memory: type[BaseException]
     epochs_per_launch: int | None  # None: as many as 100 ms allow
+    operations_per_second: float  # of float64, all lanes together: a guess for the length of the first launch
     tell: Callable[[str], object]  # is told what is being compiled, and "" when that is done
 
     def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:

@@ -180,6 +180,7 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
         if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
             running = false;
             if (work.every > 0) rows.until[lane] = rows_before(work, stays ? t + 1 : t);
+            atomicOr(work.left, 1);
             work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
             work.epoch[fit] = t, work.row_is_done[fit] = stays;
             static_cast<T*>(work.loss)[fit] = loss;

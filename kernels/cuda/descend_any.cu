@@ -128,6 +128,7 @@ __global__ void __launch_bounds__(128, 1) descend_any(const Work* work_, long lo
         __syncwarp(mask);
         if (hands_over) {
             if (lane == 0) {
+                atomicOr(work.left, 1);
                 work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
                 work.epoch[fit] = t, work.row_is_done[fit] = stays;
             }

@@ -18,6 +18,7 @@ import numpy as np
 from .compiling import compiled
 
 STAGED_BYTES = 64 * 2**20  # of one pinned buffer
+MULTIPROCESSORS, FLOAT32_TO_FLOAT64 = 16, 87  # cudaDevAttr…: how many there are; the ratio of the speeds
 _log = logging.getLogger("fastgd")
 
 
@@ -36,6 +37,9 @@ class Gpu:
         with self._device:
             self._stream = cupy.cuda.get_current_stream() if stream is None else stream
             self._copies = cupy.cuda.Stream(non_blocking=True)
+        ask = cupy.cuda.runtime.deviceGetAttribute
+        ratio = max(2, ask(FLOAT32_TO_FLOAT64, self._device.id)) / 2  # of the lanes' rate where float64 is at half rate
+        self.operations_per_second = ask(MULTIPROCESSORS, self._device.id) * 128 * 1.5e9 / ratio / 3  # of which a third is achieved
         self._architecture = f"sm_{self._device.compute_capability}"
         self._buffers: dict[str, list[tuple[np.ndarray, Any]]] = {"up": [], "down": []}  # one part goes up while another comes down
 

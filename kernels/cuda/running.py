@@ -75,6 +75,7 @@ class Part(Arrays):
         for name, dtype, byte in (("row_is_done", np.int8, 0), ("nan_epochs", np.int8, 0), ("epoch", np.int64, 0),
                                   ("first_bad", np.int64, 0xFF), ("previous", np.float64, 0xFF)):  # fmt: skip
             self.room(name, (m,), dtype, byte)
+        self.room("left", (1,), np.int32, 0)
         if diverged.any():
             self.put("first_bad", np.where(diverged, 0, -1))
 
@@ -110,7 +111,7 @@ class Part(Arrays):
             group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))
             threads, last_argument = self.n_fits * int(group), (group,)
         operations = self.n_parameters**2 * (16 if self.data.planes == 2 else 2) + 60
-        pace = Pace(self.device, self.n_fits * operations / 2e12, epochs + 1)
+        pace = Pace(self.device, self.n_fits * operations / self.device.operations_per_second, epochs + 1)
         first = 0
         while first <= epochs:
             if cancel[0]:
@@ -123,6 +124,8 @@ class Part(Arrays):
         return True
 
     def _descend_on_samples(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
+        if not (self.began_on == ON_SAMPLES).any() and not self.read("left", (1,), np.int32)[0]:
+            return True
         fits = np.flatnonzero(self.read("phase", (self.n_fits,), np.int8) == ON_SAMPLES)
         n_chunks = max(1, -(-int(self.data.used.max(initial=1)) // CHUNK))
         self.values["n_chunks"] = n_chunks  # of `parts`; the moments are no longer needed

@@ -71,6 +71,7 @@ struct Work {
     long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next
     long long* first_bad;  // (m,): the first row that is not finite; −1: none yet
     double* previous;  // (m,): the loss of the row before
+    int* left;  // (1,): not 0 once a fit went from ON_MOMENTS to ON_SAMPLES
     // scratch
     double* scratch;  // (m, n_slots + 5, D): of `descend_any`; see there
     void* parts;  // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`

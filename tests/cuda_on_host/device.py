@@ -23,6 +23,7 @@ class HostDevice:
 
     out_of_memory = OutOfMemory
     tell = staticmethod(len)
+    operations_per_second = 2e12
 
     def __init__(
         self, *, epochs_per_launch: int | None = None, order: str = "forwards", seed: int = 0, sanitizer: str = "",

@@ -29,6 +29,7 @@ static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c);
 static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
 static inline float __fsqrt_rn(float a) { return sqrtf(a); }
 static inline double __dsqrt_rn(double a) { return sqrt(a); }
+static inline int atomicOr(int* place, int bits) { return __atomic_fetch_or(place, bits, __ATOMIC_RELAXED); }
 static inline double __longlong_as_double(long long bits) {
     double value;
     memcpy(&value, &bits, sizeof value);

@@ -142,8 +142,23 @@ class ndarray:
     def __mul__(self, other: Any) -> ndarray:
         return self._operate(operator.mul, other)
 
+    __rmul__ = __mul__
+
     def __add__(self, other: Any) -> ndarray:
         return self._operate(operator.add, other)
+
+    def __sub__(self, other: Any) -> ndarray:
+        return self._operate(operator.sub, other)
+
+    def __iadd__(self, other: Any) -> ndarray:
+        self[...] = self + other
+        return self
+
+    def sum(self, axis: int) -> ndarray:
+        return self._operate(lambda host, axis: host.sum(axis=axis), axis)
+
+    def fill(self, value: float) -> None:
+        self[...] = value
 
     def __matmul__(self, other: Any) -> ndarray:
         return self._operate(operator.matmul, other)
@@ -259,15 +274,32 @@ class RawModule:
         return call
 
 
+def _solve(a: ndarray, b: ndarray) -> ndarray:
+    return a._operate(np.linalg.solve, b)
+
+
+class _Generator:
+    def __init__(self, seed: int) -> None:
+        self._host = np.random.default_rng(seed)
+
+    def standard_normal(self, size: tuple[int, ...], dtype: Any) -> ndarray:
+        return asarray(self._host.standard_normal(size, dtype=dtype))
+
+
+random = types.SimpleNamespace(default_rng=_Generator)
+linalg = types.SimpleNamespace(solve=_solve)
+matmul = operator.matmul
 lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(as_strided=_as_strided))
-_pool = types.SimpleNamespace(free_bytes=lambda: 0)
+_pool = types.SimpleNamespace(free_bytes=lambda: 0, free_all_blocks=lambda: None)
 get_default_memory_pool = lambda: _pool  # noqa: E731
 cuda = types.SimpleNamespace(
     Device=Device, Stream=Stream, Event=Event, get_current_stream=get_current_stream,
     memory=types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError),
+    get_elapsed_time=lambda begin, end: 1e3 * (end.at - begin.at),
     alloc_pinned_memory=lambda size: (ctypes.c_uint8 * size)(),
     runtime=types.SimpleNamespace(
         memcpyAsync=_memcpy, memsetAsync=_memset, memcpyHostToDevice=1, memcpyDeviceToHost=2, getDeviceCount=lambda: N_DEVICES,
+        deviceGetAttribute=lambda which, number: {16: 132, 87: 2}[which],
         memGetInfo=lambda: (memory["free"], 2 * 10**9),
         pointerGetAttributes=lambda address: types.SimpleNamespace(device=device_at(address)),
         getDeviceProperties=lambda number: {"name": b"a stand-in", "totalGlobalMem": 2**31, "major": 9, "minor": 0},
@@ -276,5 +308,5 @@ cuda = types.SimpleNamespace(
 
 __all__ = [
     "Device", "Event", "Stream", "asarray", "ascontiguousarray", "calls", "cuda", "empty", "from_dlpack", "get_current_stream", "lib",
-    "memory", "ndarray", "reset", "transfers",
+    "linalg", "matmul", "memory", "ndarray", "random", "reset", "transfers",
 ]  # fmt: skip

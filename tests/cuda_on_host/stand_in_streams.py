@@ -6,6 +6,7 @@ What is put on a stream is done when somebody waits for it; memory that is given
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -70,7 +71,7 @@ class Stream:
 
     def wait_event(self, event: Event) -> None:
         stream, count = event.place
-        self.append(lambda: stream._run_until(count))
+        self.append(lambda: stream._run_until(count + 1))
 
     def synchronize(self) -> None:
         calls.append("synchronize")
@@ -88,15 +89,19 @@ class Event:
     """A place on a stream."""
 
     def __init__(self, block: bool = False, disable_timing: bool = False) -> None:
-        self.place: tuple[Stream, int] = (Stream.null, 0)
+        self.place: tuple[Stream, int] = (Stream.null, -1)  # nothing was recorded: nothing to wait for
 
     def record(self, stream: Stream | None = None) -> None:
         stream = get_current_stream() if stream is None else stream
         self.place = stream, stream._done + len(stream._work)
+        stream.append(self._pass)
+
+    def _pass(self) -> None:
+        self.at = time.perf_counter()
 
     def synchronize(self) -> None:
         stream, count = self.place
-        stream._run_until(count)
+        stream._run_until(count + 1)
 
 
 def _stack(name: str) -> list[Any]:
