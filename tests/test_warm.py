@@ -63,6 +63,8 @@ for dtype in ("float32", "float64"):
     fit(X, y, state=first.state, **lr)
     fit(X, y, w0=np.ones(3), reduction="sum", out={"w": first.w}, **lr)
     fit(X, y, optimizer=fastgd.SGD(lr=np.full(40, 0.01), momentum=0.9, nesterov=True), epochs=3)
+    fit(X, y, lr=np.linspace(0.01, 0.02, 40), epochs=3, optimizer=fastgd.SGD(momentum=np.linspace(0.1, 0.9, 40)), history=3)
+    fit(X[0], y[0], lr=np.linspace(0.01, 0.02, 40)[:, None], epochs=3, memory_limit="1 MiB")
     for rule in ("adam", "adamw", "rmsprop", "adagrad", "nadam"):
         fit(X, y, optimizer=rule, epochs=3)
     fit(X, y, lr=np.logspace(-3, 30, 4)[:, None], epochs=40)  # some overflow, and go on from their samples
@@ -78,13 +80,14 @@ for dtype in ("float32", "float64"):
     fit(X[0, :, 0], y[0], **lr)
     for other in (np.asfortranarray(X), X[:, ::-1], X[::2].repeat(2, 0), np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 0, -1)), -1, 0)):
         fit(other, y, **lr)
-    fit(X, y[:, ::-1], **lr)
+    fit(X, y[::-1, ::-1], **lr)
     fit(X.astype(np.float16), y, **lr)
     fit(rng.normal(size=(100, 60)).astype(dtype), rng.normal(size=100).astype(dtype), epochs=2)  # too many parameters for a batch
     fit(rng.normal(size=(20, 30)).astype(dtype), rng.normal(size=20).astype(dtype), **lr)  # by the samples
     long_X, long_y = rng.normal(size=(2, 140_000, 2)).astype(dtype), rng.normal(size=(2, 140_000)).astype(dtype)
     fit(long_X, long_y, **lr)  # in parts
     fit(long_X, long_y, sample_weight=np.ones(140_000, dtype), epochs=2)
+    fit(long_X[0], long_X[0, :, 0] + np.zeros((3, 1), dtype), epochs=2)  # one record of X for all
     fit(X, y, memory_limit="1 MiB", **lr)
     solve(X, y), solve(X[0], y[0]), solve(X, y, intercept=True, weight_decay=0.1), solve(X[0], y)
     solve(gaps, y, nan_policy="omit"), solve(X, y, sample_weight=weights), solve(long_X, long_y)
@@ -98,6 +101,7 @@ print(*told, sep="\\n")
 
 
 def test_no_call_compiles_more_than_is_compiled_ahead():
+    """Whatever is asked of it: an array that is read-only here and not there would be a kernel more, and half a minute."""
     done = run_python(EVERY_KIND_OF_CALL)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
