@@ -63,12 +63,30 @@ def demo(
 
 
 @app.command(epilog="Example: fastgd info --json")
-def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Tell versions, backends and why one is missing, threads, SIMD width, the folder of compiled kernels, and the GPU."""
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", help="First compile every CPU kernel, for float32 and float64, unless it is on disk already: 1 to 2 minutes."
+        ),
+    ] = False,
+) -> None:
+    """Tell versions, backends and why one is missing, threads, SIMD width, the folder of compiled kernels, and the GPU.
+
+    With --warm the exit status is 1 where compiled kernels cannot be kept.
+    """
     from . import environment
 
+    kept = True
+    if warm:
+        kept = environment.warm(lambda line: typer.echo(line, err=as_json))
+        if not as_json:
+            typer.echo()
     found = environment.info()
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    if not kept:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: fastgd verify --quick --backends cpu,numpy")

@@ -2,16 +2,21 @@
 
 1. Versions come from the installed metadata, so that asking does not import torch or CuPy. torch is imported only where its build
    could have a GPU, because only torch knows.
-2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess.
+2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess. Numba takes NUMBA_CACHE_DIR if it is set, else the
+   folder of the package, else (that cannot be written) the user's cache folder; each only if it can be written.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .plan import BACKENDS, available_threads, why_unavailable
 
@@ -22,7 +27,7 @@ _LIBRARIES = {  # name: the distributions that bring it
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
     "matplotlib": ("matplotlib",),
 }
-_DTYPES = 2  # the kernels are compiled for float32 and for float64
+_NOWHERE = "Numba finds no folder that it can write to (set NUMBA_CACHE_DIR to one)"
 
 
 @dataclass(frozen=True)
@@ -37,13 +42,26 @@ class KernelCache:
     n_bytes : int
         Size of everything that Numba keeps there.
     ready : bool
-        Whether the kernels of this version lie there, compiled for float32 and float64.
+        Whether the kernels of this version that `fit` needs lie there, compiled for this processor, for float32 and float64.
+    complete : bool
+        Whether those lie there too that only `solve`, weights and missing values need. ``fastgd info --warm`` sees to it.
     """
 
     folder: str | None
     writable: bool
     n_bytes: int
     ready: bool
+    complete: bool = False
+
+    def in_words(self) -> str:
+        """Whether anything is to be compiled yet."""
+        if not self.folder:
+            return f"compiled in every process: {_NOWHERE}"
+        if self.complete:
+            return "compiled and kept"
+        if self.ready:
+            return "compiled and kept; for solve, weights and missing values at their first use (fastgd info --warm: now)"
+        return "not compiled yet: the first fit of each dtype takes 15 to 35 s (fastgd info --warm: now)"
 
 
 @dataclass(frozen=True)
@@ -97,7 +115,6 @@ class Environment:
         cache = self.kernel_cache
         kept = f"{cache.folder} ({'writable' if cache.writable else 'NOT writable'}, {cache.n_bytes / 2**20:.1f} MiB)"
         cuda = self.cuda_compiler
-        state = "compiled and kept" if cache.ready else "not compiled yet: the first fit takes 20 to 30 s"
         return [
             ("fastgd", self.fastgd),
             ("Python", self.python),
@@ -107,7 +124,7 @@ class Environment:
             ("SIMD", f"{self.simd_bits} bits, " + ("with FMA" if self.fma else "WITHOUT FMA: the same results, much slower")),
             *((name, version or "not installed") for name, version in self.libraries.items()),
             *((f"backend {name}", "not available: " + reason if reason else "available") for name, reason in self.backends.items()),
-            ("kernels", state if cache.folder else "compiled in every process: Numba finds no folder to write to (set NUMBA_CACHE_DIR)"),
+            ("kernels", cache.in_words()),
             ("kernel cache", kept if cache.folder else "none"),
             ("NVRTC", cuda["version"] or "not installed"),
             ("CUDA kernels", f"{cuda['folder']} ({cuda['kernels']} kept, {cuda['n_bytes'] / 2**20:.1f} MiB)"),
@@ -163,25 +180,70 @@ def info() -> Environment:
 def kernel_cache() -> KernelCache:
     """Ask Numba where the compiled CPU kernels are kept, and whether those of this version are there."""
     from .kernels import cpu
-    from .kernels.cpu import curvature, descent, moments
 
-    dispatchers = {moments.compress: _DTYPES, descent.descend: _DTYPES, cpu.join: 1, curvature.largest_eigenvalues: 1}
-    folder = getattr(descent.descend.stats, "cache_path", None)
+    folder = getattr(cpu.KERNELS["descend"].stats, "cache_path", None)
     if not folder:
         return KernelCache(None, False, 0, False)
     path = Path(folder)
     there = next((parent for parent in (path, *path.parents) if parent.exists()), path)
     files = [file for file in path.glob("*.nb[ic]") if file.is_file()] if path.is_dir() else []
-    ready = all(_kept_overloads(dispatcher) >= needed for dispatcher, needed in dispatchers.items())
-    return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready)
+    kept = {name: _kept_overloads(kernel) for name, kernel in cpu.KERNELS.items()}
+    ready, complete = (all(kept[name] >= needed for name, needed in group.items()) for group in (cpu.OF_FIT, cpu.OF_ALL))
+    return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready, complete)
 
 
-def _kept_overloads(dispatcher: Any) -> int:
-    """How many compiled versions of a kernel are on disk and up to date (through attributes of Numba's that are not public)."""
+def _kept_overloads(kernel: Any) -> int:
+    """How many compiled versions of a kernel are on disk, up to date and for this processor (attributes of Numba's that are not public)."""
     try:
-        return len(dispatcher._cache._cache_file._load_index())
+        processor = kernel.targetctx.codegen().magic_tuple()
+        return sum(key[1] == processor for key in kernel._cache._cache_file._load_index())
     except Exception:  # another Numba, or a damaged file: then it says that it compiles, and perhaps does not
         return 0
+
+
+def warm(say: Callable[[str], object] = print) -> bool:
+    """Compile ahead every CPU kernel that `fit` and `solve` may need, for float32 and float64, unless they are on disk already.
+
+    Parameters
+    ----------
+    say : callable, default print
+        Is told, in words, where the kernels are kept, of each step as it is done, and how long all took.
+
+    Returns
+    -------
+    bool
+        Whether all kernels are on disk now. False: there is no folder to keep them in, and every process compiles its own.
+
+    Examples
+    --------
+    >>> from fastgd.environment import warm
+    >>> lines = []
+    >>> kept = warm(lines.append)  # 1 to 2 minutes where nothing is compiled yet
+    >>> len(lines)
+    8
+    """
+    from .kernels import cpu
+
+    cache = kernel_cache()
+    if not cache.folder:
+        say(f"Nothing can be compiled ahead: {_NOWHERE}. Kernels are compiled in every process.")
+        return False
+    say(f"Kernels are kept in {cache.folder}." + ("" if cache.complete else " Compiling takes 1 to 2 minutes, once."))
+    steps = {"fit": cpu.prepare, "weights and missing values": cpu.prepare_gaps, "solve": cpu.prepare_solve}
+    began, counted = time.perf_counter(), cpu.compiled_and_loaded()
+    for dtype in ("float32", "float64"):
+        for what, prepare in steps.items():
+            started, before = time.perf_counter(), cpu.compiled_and_loaded()
+            prepare(np.dtype(dtype))
+            spent, after = time.perf_counter() - started, cpu.compiled_and_loaded()
+            compiled, loaded = after["compiled"] - before["compiled"], after["loaded"] - before["loaded"]
+            done = f"compiled in {spent:.1f} s" if compiled else f"loaded in {spent:.1f} s" if loaded else "at hand"
+            say(f"  {dtype}, {what}: {done}")
+    spent, cache, after = time.perf_counter() - began, kernel_cache(), cpu.compiled_and_loaded()
+    compiled, loaded = after["compiled"] - counted["compiled"], after["loaded"] - counted["loaded"]
+    kept = f"the folder holds {cache.n_bytes / 2**20:.1f} MiB" if cache.complete else f"NOT all could be kept in {cache.folder}"
+    say(f"{compiled} kernels compiled, {loaded} loaded, in {spent:.1f} s; {kept}.")
+    return cache.complete
 
 
 def _version(*distributions: str) -> str | None:

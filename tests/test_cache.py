@@ -102,38 +102,3 @@ def test_nowhere_to_write(package):
     done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[0] == "0"
-
-
-ONE_OF_EACH = """
-import numpy as np
-import fastgd
-from fastgd.kernels.cpu import curvature, descent, moments, samples, solving
-
-rng = np.random.default_rng(0)
-X, y, long = (rng.standard_normal(shape).astype("float32") for shape in ((40, 9, 2), (40, 9), (140_000, 2)))
-rates = np.linspace(0.1, 0.2, 40)
-gaps = np.where(rng.random(X.shape) < 0.01, np.nan, X)
-first = fastgd.fit(X[0], y[0], lr=0.1, epochs=2)
-fastgd.fit(X[0], y[0], epochs=2, state=first.state)
-fastgd.fit(X, y, lr=0.1, epochs=2)
-fastgd.fit(X, y, epochs=2, history=True, intercept=True, tol=1e-3)
-fastgd.fit(X, y, lr=rates, epochs=2, optimizer=fastgd.SGD(momentum=rates), history=3)
-fastgd.fit(X[0], y[0], lr=rates[:, None], epochs=2, memory_limit="1 MiB")
-fastgd.fit(np.asfortranarray(X), y[::-1], lr=0.1, epochs=2, sample_weight=np.ones(9))
-fastgd.fit(gaps, y, epochs=2, algorithm="stream", nan_policy="omit")
-fastgd.fit(X, y, epochs=2, optimizer=fastgd.Adam())
-fastgd.fit(long, long[:, 0], epochs=2)
-fastgd.fit(long, long[:, 0] + np.zeros((3, 1), "float32"), lr=0.1, epochs=2)
-fastgd.solve(X, y, weight_decay=0.1)
-fastgd.solve(long, long[:, 0], intercept=True)
-for kernel in (samples.keep, moments.compress, moments.join, descent.descend, curvature.largest_eigenvalues, solving.solve):
-    print(kernel.py_func.__name__, len(kernel.signatures))
-"""
-
-
-def test_one_type_of_data_compiles_each_kernel_once():
-    """Whatever is asked of it: an array that is read-only here and not there would be a kernel more, and half a minute."""
-    done = subprocess.run([sys.executable, "-P", "-c", ONE_OF_EACH], capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    names = ("keep", "compress", "join", "descend", "largest_eigenvalues", "solve")
-    assert done.stdout.splitlines() == [f"{name} 1" for name in names]

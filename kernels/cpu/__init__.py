@@ -6,6 +6,7 @@ Importing it imports Numba: `fastgd` does so when the first fit runs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,16 @@ from .moments import RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
 from .samples import FINE, NEGATIVE, NOT_FINITE, keep
 from .solving import solve as _solve
 
+KERNELS: dict[str, Any] = {
+    "keep": keep,
+    "compress": compress,
+    "join": join,
+    "largest_eigenvalues": largest_eigenvalues,
+    "descend": _descend,
+    "solve": _solve,
+}
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend": 2}  # compiled versions that `prepare` makes for both dtypes
+OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
 _prepared: set[tuple[str, np.dtype]] = set()
 
 
@@ -189,6 +200,14 @@ def prepare(dtype: np.dtype) -> None:
     _prepared.add(("descend", dtype))
 
 
+def prepare_gaps(dtype: np.dtype) -> None:
+    """The same for what weights and missing values need besides."""
+    if ("gaps", dtype) in _prepared:
+        return
+    find_kept(_one_sample(dtype), True, True, np.zeros(1, np.int32))
+    _prepared.add(("gaps", dtype))
+
+
 def prepare_solve(dtype: np.dtype) -> None:
     """The same for `solve`."""
     if ("solve", dtype) in _prepared:
@@ -199,11 +218,25 @@ def prepare_solve(dtype: np.dtype) -> None:
     _prepared.add(("solve", dtype))
 
 
-def _compress_one(dtype: np.dtype) -> tuple[Samples, Moments, np.ndarray, np.ndarray]:
-    """The moments of one sample, X, y = 1: (samples, moments, cancel, counter)."""
-    one = np.zeros(1, np.int64)
+def compiled_and_loaded() -> dict[str, int]:
+    """How many versions of kernels this process compiled, and how many it found on disk."""
+    counts = [kernel.stats for kernel in KERNELS.values()]
+    return {
+        "compiled": sum(sum(count.cache_misses.values()) for count in counts),
+        "loaded": sum(sum(count.cache_hits.values()) for count in counts),
+    }
+
+
+def _one_sample(dtype: np.dtype) -> Samples:
+    """X, y = 1."""
+    zero = np.zeros(1, np.int64)
     X, y, weights = (read_only(np.ones(shape, dtype)) for shape in ((1, 1, 1), (1, 1), (0, 1)))
-    samples = Samples(X, y, one, one, weights, one, np.empty((0, 1), np.int32), one - 1, one + 1)
+    return Samples(X, y, zero, zero, weights, zero, np.empty((0, 1), np.int32), zero - 1, zero + 1)
+
+
+def _compress_one(dtype: np.dtype) -> tuple[Samples, Moments, np.ndarray, np.ndarray]:
+    """The moments of one sample: (samples, moments, cancel, counter)."""
+    samples = _one_sample(dtype)
     moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     compress_fits(samples, False, moments, cancel)
     join(moments.gram, moments.target, moments.exponents, moments.weighing, 1)
@@ -212,10 +245,14 @@ def _compress_one(dtype: np.dtype) -> tuple[Samples, Moments, np.ndarray, np.nda
 
 __all__ = [
     "FINE",
+    "KERNELS",
     "NEGATIVE",
     "NOT_FINITE",
+    "OF_ALL",
+    "OF_FIT",
     "RANGE",
     "Moments",
+    "compiled_and_loaded",
     "compress_fits",
     "compress_items",
     "descend",
@@ -223,6 +260,7 @@ __all__ = [
     "join",
     "no_weighing",
     "prepare",
+    "prepare_gaps",
     "prepare_solve",
     "read_only",
     "solve",
