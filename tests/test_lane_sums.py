@@ -76,7 +76,7 @@ def lines_added(x, y, start, stop, intercept, eights, sums):
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_lines(name, kind, intercept):
-    """Σx², Σxy and Σy², with an intercept Σx and Σy, of lines of every length up to two groups of lanes and a bit, eight at a time; what lies beside is not read."""
+    """Σx², Σxy, Σy² (with an intercept Σx, Σy) of lines of lengths up to two groups of lanes and a bit; nothing beside is read."""
     lengths = [*range(72), 95, 96, 97, 111, 112, 113, 128, 500]
     for first in range(0, len(lengths), 8):
         chosen = np.array(lengths[first : first + 8])
