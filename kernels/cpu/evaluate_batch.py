@@ -6,15 +6,15 @@ from .batch import FACTOR, LOW_FACTOR
 from .compiling import inlined
 from .doubled import dd_add_lanes, two_sum_lanes
 from .masks import below, choose
-from .vectors import LANES, add, fill, fma, load, multiply, negate, store, subtract
+from .vectors import LANES, add, fill, fma, load, multiply, negate, store, subtract, with_sign_of
 
 
 @inlined
 def divided(value, total, reciprocal):
-    """value / total, see 3."""
+    """value / total of float32 data's L (≥ 0, or -0): side_by_side.py, 3. Far below what float32 holds the sign would be lost."""
     q = multiply(value, reciprocal)
     q = fma(fma(negate(q), total, value), reciprocal, q)
-    return fma(fma(negate(q), total, value), reciprocal, q)
+    return with_sign_of(fma(fma(negate(q), total, value), reciprocal, q), value)
 
 
 @inlined

@@ -100,7 +100,7 @@ def _epochs(builder, lanes, size, numbers, recorded):
             quotient = builder.fmul(loss, reciprocal)
             for _ in range(2):
                 quotient = fma(fma(builder.fneg(quotient), total, loss), reciprocal, quotient)
-            lanes.store_rounded(LOSSES, loop.index, quotient)
+            lanes.store_rounded(LOSSES, loop.index, lanes.call("copysign", quotient, loss))
             row = builder.mul(loop.index, ir.Constant(_INT, size))
             for j in range(size):
                 lanes.store_rounded(ROWS, builder.add(row, ir.Constant(_INT, j)), w[j])

@@ -245,6 +245,20 @@ def absolute(typing_context, a):
 
 
 @intrinsic
+def with_sign_of(typing_context, a, b):
+    """|a| with the sign of b, lane by lane."""
+    if not isinstance(a, LaneVector) or a != b:
+        return None
+
+    def generate(context, builder, signature, args):
+        suffix = "f32" if a.element == types.float32 else "f64"
+        kind = ir.FunctionType(a.llvm, [a.llvm] * 2)
+        return builder.call(cgutils.get_or_insert_function(builder.module, kind, f"llvm.copysign.v{a.count}{suffix}"), args)
+
+    return a(a, b), generate
+
+
+@intrinsic
 def store_rounded(typing_context, array, index, value):
     """`store` float64 lanes in an array of either type, each rounded to nearest."""
     if not of_floats(array) or value != _LANES_OF[types.float64]:
