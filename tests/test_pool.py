@@ -93,7 +93,9 @@ except KeyboardInterrupt:
 def press_ctrl_c(data: str, threads: int) -> tuple[float, str, float]:
     """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s afterwards)."""
     script = INTERRUPTED.format(data=data, threads=threads)
-    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=600, check=False
+    )  # compiling included
     words = done.stdout.split()
     assert words, done.stderr
     assert words[0] == "waited", done.stdout
