@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant(
         "a quotient that a reciprocal does not give",
         "kernels/cpu/side_by_side.py",
-        "loss = divide(value, total) if doubled else _divided(",
-        "loss = _divided(",
+        "multiply(multiply(divide(value, total), up), up)",
+        "multiply(multiply(divided(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
         BITS,
     ),
     Mutant("gaps of another fit", "fastgd/compressing.py", "places + n_rows)", "places)", OMIT),

@@ -93,7 +93,9 @@ except KeyboardInterrupt:
 def press_ctrl_c(data: str, threads: int) -> tuple[float, str, float]:
     """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s afterwards)."""
     script = INTERRUPTED.format(data=data, threads=threads)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=600, check=False
+    )  # compiling included
     words = done.stdout.split()
     assert words, done.stderr
     assert words[0] == "waited", done.stdout
@@ -165,7 +167,7 @@ threads = [threading.Thread(target=lambda: found.append(fastgd.fit(X, y, lr=0.1,
 [thread.start() for thread in threads], [thread.join() for thread in threads]
 print(len(found), len(set(found)))
 """
-    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout.split() == ["6", "1"], done.stderr
 
 
@@ -202,7 +204,7 @@ first = in_children(1)  # the parent has not yet loaded a kernel
 own = fit()
 print({answer == own for answer in first + in_children(2) + [fit()] + in_children(2)})
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=200, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=200, check=False)
     assert done.stdout.strip() == "{True}", done.stderr
 
 

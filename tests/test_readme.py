@@ -12,7 +12,7 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8
 
 
 def test_nothing_is_left_to_fill_in():
-    assert not re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b", README)
+    assert set(re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b", README)) <= {"NUMBA_CACHE_DIR"}  # which is Numba's own name
 
 
 def test_the_quick_example_runs(tmp_path, monkeypatch, capsys):
