@@ -102,12 +102,14 @@ def _load(path: Path) -> ctypes.CDLL:
     return library
 
 
-def launch(kernel: tuple[Path, int], grid: tuple[int, int], threads: int, arguments: tuple, order: str = "forwards", seed: int = 0) -> None:
-    """Run a kernel to its end. An argument is an array, of which the address is passed, or a NumPy scalar."""
+def launch(
+    kernel: tuple[Path, int], grid: tuple[int, int], threads: int, arguments: tuple, order: str = "forwards", seed: int = 0, first: int = 0
+) -> None:
+    """Run a kernel to its end, from block `first` on. An argument is an array, of which the address is passed, or a NumPy scalar."""
     path, number = kernel
     library = _load(path)
     values = [np.array(a.ctypes.data, np.uint64) if isinstance(a, np.ndarray) and a.ndim else np.array(a) for a in arguments]
     pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
     start = getattr(library, f"shim_launch_{number}")
-    if start((ctypes.c_uint * 2)(*grid), ctypes.c_uint(threads), pointers, ORDERS[order], ctypes.c_uint(seed)):
+    if start((ctypes.c_uint * 3)(*grid, first), ctypes.c_uint(threads), pointers, ORDERS[order], ctypes.c_uint(seed)):
         raise KernelError(library.shim_error().decode())

@@ -18,7 +18,7 @@ class HostDevice:
     """What kernels/cuda/running.py asks of a device.
 
     epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which order threads take turns.
-    memory: bytes that may be taken by arrays that live at one time.
+    memory: bytes that may be taken by arrays that live at one time. last_blocks: a number: only so many blocks of a launch, the last ones.
     """
 
     out_of_memory = OutOfMemory
@@ -27,11 +27,11 @@ class HostDevice:
 
     def __init__(
         self, *, epochs_per_launch: int | None = None, order: str = "forwards", seed: int = 0, sanitizer: str = "",
-        sources: Path = SOURCES, memory: int = 2**40, free: int | None = None,
+        sources: Path = SOURCES, memory: int = 2**40, free: int | None = None, last_blocks: int | None = None,
     ) -> None:  # fmt: skip
         self.epochs_per_launch = epochs_per_launch
         self.order, self.seed, self.sanitizer, self.sources = order, seed, sanitizer, sources
-        self.memory, self.free = memory, free
+        self.memory, self.free, self.last_blocks = memory, free, last_blocks
         self.launches: list[tuple[str, tuple[int, int], int]] = []
 
     def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> np.ndarray:
@@ -64,7 +64,8 @@ class HostDevice:
         """Run it."""
         assert min(*grid, threads) > 0, "a GPU refuses an empty grid"
         self.launches.append((name, grid, threads))
-        launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed)
+        first = 0 if self.last_blocks is None else max(0, grid[0] - self.last_blocks)
+        launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed, first)
 
     def _sources_of(self, file: str) -> Path:
         """The folder of our own where it has the same file: what was built need not be built again."""

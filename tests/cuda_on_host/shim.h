@@ -302,7 +302,7 @@ struct Call {
     }
 };
 
-// order: in which fibers take turns; 0 forwards, 1 backwards, 2 at random
+// grid: blocks in x and y, and the first of x that is run. order: in which fibers take turns; 0 forwards, 1 backwards, 2 at random
 template <typename... A>
 inline int launch(void (*kernel)(A...), const unsigned* grid, unsigned threads, void** arguments, int order, unsigned seed) {
     if (!block) {
@@ -324,7 +324,7 @@ inline int launch(void (*kernel)(A...), const unsigned* grid, unsigned threads, 
 #endif
     SHIM_RELEASE(&block->start);
     for (unsigned y = 0; y < grid[1] && !block->failed; ++y) {
-        for (unsigned x = 0; x < grid[0] && !block->failed; ++x) {
+        for (unsigned x = grid[2]; x < grid[0] && !block->failed; ++x) {
             run_block({x, y, 0});
         }
     }
