@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import random
 from itertools import product
 
@@ -134,6 +135,39 @@ def test_overflow_to_the_end(name, device, cuda_backend):
              for hyper in ({}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1})]  # fmt: skip
     runs = compare(X[0], y[0], cells, epochs=60, algorithm="moments", backend=cuda_backend)
     assert {run.handover[1] for run in runs if run.handover} == {"row", "update"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("d", [1, 2, 4])
+def test_plain_descents_hurry(name, d, device, on_both):
+    """Blocks of epochs without questions: limits are passed at once, within a block, or never; one fit has a momentum; launches are cut."""
+    X, y, _ = data_of((40, d), name, "all", 31, m=40)
+    safe = fastgd.fit(X, y, epochs=0).lr
+    rates = safe * np.concatenate([np.full(30, 1.0), np.linspace(3, 90, 10)])
+    omega = arbiter.FORMATS[name].omega
+    options = {"lr": np.stack([rates, np.where(np.arange(40) == 7, omega, safe)]), "epochs": 75, "intercept": False}
+    for cut in (None, 23, 16):
+        device(epochs_per_launch=cut)
+        for history in (True, False):
+            handed = on_both(X, y, history=history, **options)
+        on_both(X, y, history=True, optimizer=fastgd.SGD(momentum=np.where(np.arange(40) == 33, 0.5, 0.0)), **options)
+    assert 0 < (handed.state.algorithm == ALGORITHMS.index("stream")).sum() < 40
+
+
+def test_limits_that_only_one_question_asks_for(on_both):
+    """float32: an update too large at the last epoch of a block or near it, after losses that were fine; a w too large at a loss of 0."""
+    X, y = np.ones((4, 1), np.float32), np.zeros(4, np.float32)
+    rate = 1.1 * 2.0**61  # a step multiplies by 1 − 2 rate
+    m = 12  # numbers of which some are rounded otherwise in float32
+    state = fastgd.fit(X, y, lr=np.zeros(m), epochs=0).state
+    for epoch in (14, 15, 16):  # blocks have 16
+        start = 2.0**58.9 * np.linspace(0.97, 1, m) / (1 - 2 * rate) ** epoch
+        ends = on_both(X, y, lr=np.full(m, rate), epochs=60, history=True, state=dataclasses.replace(state, w=start[:, None]))
+        assert (ends.state.algorithm == ALGORITHMS.index("stream")).all()
+        assert np.isfinite(ends.history.loss[:, epoch]).all()
+    large = dataclasses.replace(state, w=np.full((m, 1), 2.0**119))
+    ends = on_both(2 * X, y + np.float32(2.0**120), lr=np.full(m, 0.1), epochs=20, history=True, state=large)
+    assert (ends.state.algorithm == ALGORITHMS.index("stream")).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

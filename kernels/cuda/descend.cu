@@ -7,6 +7,8 @@
 // 2. A launch runs the epochs first … stop − 1 of all fits that are still ON_MOMENTS; all of them stand at the same epoch, so that a launch
 //    may be cut anywhere. A fit that passes a limit becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`.
 // 3. Rows of the history are collected in shared memory and written some at a time, so that a fit's rows leave in whole sectors.
+// 4. Plain SGD with few parameters hurries: a block of epochs is run without questions, its limits are looked at afterwards. Where one was
+//    passed, the block is run again, with questions. The operations are the same, and so are the bits.
 #include "evaluate.cuh"
 #include "rules.cuh"
 
@@ -34,6 +36,26 @@ __device__ __forceinline__ void flush(const Work& work, Rows<T, D>& rows, long l
         static_cast<T*>(work.history_loss)[(first + q) * work.n_rows + row + place] = rows.loss[q][place];
     }
     __syncwarp();
+}
+
+// the same of all ROWS rows of 32 fits that all are for this warp to write: a lane keeps its place in the rows where that is possible
+template <typename T, int D>
+__device__ __forceinline__ void flush_whole(const Work& work, Rows<T, D>& rows, long long first, long long row, int lane) {
+    constexpr int ROWS = Rows<T, D>::ROWS, WIDTH = ROWS * D;
+    if constexpr (WIDTH > LANES) {
+        flush<T, D>(work, rows, first, row, ROWS, lane);
+    } else {
+        __syncwarp();
+        int q = lane / WIDTH, place = lane % WIDTH;
+        T* to = static_cast<T*>(work.history_w) + ((first + q) * work.n_rows + row) * D + place;
+#pragma unroll 8
+        for (; q < LANES; q += LANES / WIDTH, to += LANES / WIDTH * work.n_rows * D) *to = rows.w[q][place];
+        q = lane / ROWS, place = lane % ROWS;
+        to = static_cast<T*>(work.history_loss) + (first + q) * work.n_rows + row + place;
+#pragma unroll 8
+        for (; q < LANES; q += LANES / ROWS, to += LANES / ROWS * work.n_rows) *to = rows.loss[q][place];
+        __syncwarp();
+    }
 }
 
 // the gradient and the loss at w, float32 data: all in float64
@@ -85,6 +107,7 @@ __device__ __forceinline__ void take(const double* record, long long E, long lon
 template <typename T, int D, template <typename> class Rule>
 __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long first_epoch, long long stop_epoch) {
     typedef Rule<double> Update;
+    constexpr bool HURRIES = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 4 : 2);
     constexpr int ENTRIES = (D + 1) * (D + 2) / 2, N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS, ROWS = Rows<T, D>::ROWS;
     typedef Rows<T, D> Shared[4];
     SHARED_MEMORY(Shared, shared);
@@ -133,7 +156,54 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
     const double* rates = work.lr + fit;
     const long long to_next_rate = work.n_rates > 1 ? work.n_fits : 0;
     double rate = running && to_next_rate == 0 ? rates[0] : 0.0;
+    long long careful = first_epoch;  // epochs before this one are run with questions
     for (long long t = first_epoch; t < stop_epoch; ++t) {
+        if constexpr (HURRIES) {
+            const long long end = stop_epoch < clock.last ? stop_epoch : clock.last;  // the last epoch has a row and no update
+            if (t >= careful && tol < 0.0 && to_next_rate == 0 && clock.every <= 1 && collected == 0 && end - t >= ROWS) {
+                bool fine = running ? moments.usable && !holds && rule.is_plain() : rows.until[lane] <= row;
+                if (__all_sync(ALL_LANES, fine)) {
+                    double start[D];
+#pragma unroll
+                    for (int j = 0; j < D; ++j) start[j] = w[j];
+                    T last_loss = T(0);
+                    if (running) {
+#pragma unroll(D <= 2 && sizeof(T) == 4 ? 8 : 1)
+                        for (int u = 0; u < ROWS; ++u) {
+                            const double exact_loss = evaluate<D>(G, moments, w, gradient);
+                            fine = fine && exact_loss <= moments.loss_limit;
+                            last_loss = T(exact_loss);
+                            if (clock.every == 1) rows.loss[lane][u] = last_loss;
+#pragma unroll
+                            for (int j = 0; j < D; ++j) {
+                                if (clock.every == 1) rows.w[lane][u * D + j] = T(w[j]);
+                                fine = fine && size_of(w[j]) <= moments.w_limit && within(-rate * gradient[j], limit);
+                                w[j] = fused(-rate, gradient[j], w[j]);
+                                fine = fine && within(w[j], limit);
+                            }
+                        }
+                    }
+                    if (__all_sync(ALL_LANES, fine)) {
+                        loss = running ? last_loss : loss;
+                        previous = running ? double(last_loss) : previous;
+                        if (clock.every == 1) {
+                            const bool whole = rows.until[lane] >= row + ROWS;
+                            if (__all_sync(ALL_LANES, whole)) {
+                                flush_whole<T, D>(work, rows, first_fit, row, lane);
+                            } else {
+                                flush<T, D>(work, rows, first_fit, row, ROWS, lane);
+                            }
+                            row += ROWS, clock.next += ROWS;
+                        }
+                        t += ROWS - 1;
+                        continue;
+                    }
+#pragma unroll
+                    for (int j = 0; j < D; ++j) w[j] = start[j];
+                    careful = t + ROWS;
+                }
+            }
+        }
         bool stays = true, updates = false, good = true;  // stays: on the moments
         if (running) {
             const double exact_loss = evaluate<D>(G, moments, w, gradient);

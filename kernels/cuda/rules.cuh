@@ -3,7 +3,8 @@
 // 1. One struct per row of the table. S is the state's type: double on the moments, T on the samples. `read` takes the hyperparameters of a
 //    fit (in the table's order, then the derived values), `begin` what is computed once per step, `step` one parameter.
 // 2. What stands in ⟨ ⟩ on that page is computed in float64 and rounded once to S: `S(…)`.
-// 3. `step` fills new_w and new_slot (N_SLOTS values; those that an option leaves alone are copied) and returns whether all that the
+// 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing else; `is_plain` says whether it has.
+// 4. `step` fills new_w and new_slot (N_SLOTS values; those that an option leaves alone are copied) and returns whether all that the
 //    page marks with ⚠, the new w and the slots that changed stayed within the limit.
 #pragma once
 #include "arithmetic.cuh"
@@ -23,6 +24,7 @@ __device__ __forceinline__ bool within(S value, S limit) {
 template <typename S>
 struct Sgd {
     static constexpr int N_SLOTS = 1, N_PRODUCTS = 0;
+    static constexpr bool MAY_BE_PLAIN = true;
     S momentum, keep, decay, rate;
     bool has_momentum, has_decay, nesterov, maximize, first;
 
@@ -30,6 +32,7 @@ struct Sgd {
         momentum = S(hyper[0]), keep = S(1.0 - hyper[1]), decay = S(hyper[2]);
         has_momentum = hyper[0] != 0.0, has_decay = hyper[2] != 0.0, nesterov = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ bool is_plain() const { return !(has_momentum || has_decay || maximize); }
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) { rate = S(-lr), first = step == 0; }
     __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
         bool good = true;
@@ -51,6 +54,7 @@ struct Sgd {
 template <typename S, bool DECOUPLED>
 struct AdamFamily {
     static constexpr int N_SLOTS = 3, N_PRODUCTS = 2;
+    static constexpr bool MAY_BE_PLAIN = false;
     double beta1, beta2, penalty;
     S share, keep_square, square_share, eps, decay, shrink, rate, correction;
     bool amsgrad, maximize, has_decay;
@@ -91,6 +95,7 @@ struct Adamw : AdamFamily<S, true> {};
 template <typename S>
 struct Rmsprop {
     static constexpr int N_SLOTS = 3, N_PRODUCTS = 0;
+    static constexpr bool MAY_BE_PLAIN = false;
     S keep, share, eps, decay, momentum, rate;
     bool has_decay, has_momentum, centered, maximize;
 
@@ -129,6 +134,7 @@ struct Rmsprop {
 template <typename S>
 struct Adagrad {
     static constexpr int N_SLOTS = 1, N_PRODUCTS = 0;
+    static constexpr bool MAY_BE_PLAIN = false;
     double lr_decay;
     S decay, start, eps, rate;
     bool has_decay, maximize, first;
@@ -155,6 +161,7 @@ struct Adagrad {
 template <typename S>
 struct Nadam {
     static constexpr int N_SLOTS = 2, N_PRODUCTS = 3;
+    static constexpr bool MAY_BE_PLAIN = false;
     double beta1, beta2, shift, penalty;
     S share, keep_square, square_share, eps, decay, shrink, correction, of_gradient, of_average;
     bool has_decay, decoupled, maximize;
