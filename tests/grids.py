@@ -18,3 +18,10 @@ def thin(name: str, cases: Sequence[Case], one_in: int) -> list[Case]:
     chosen = [cases[k] for k in kept]
     shares[name] = (len(chosen), len(cases))
     return chosen
+
+
+def share(name: str, cases: Sequence[Case], few: Sequence[Case]) -> list[Case]:
+    """All cases, or these few of them."""
+    chosen = list(cases if full else few)
+    shares[name] = (len(chosen), len(cases))
+    return chosen
