@@ -334,6 +334,11 @@ class NAdam:
 _CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam)}
 
 
+def optimizer_classes() -> tuple[type, ...]:
+    """The classes of the optimizers."""
+    return tuple(_CLASSES.values())
+
+
 def find_optimizer(optimizer: Any) -> Any:
     """The optimizer object for a name or an object; lists the names if there is no such optimizer."""
     if isinstance(optimizer, str):

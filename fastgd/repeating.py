@@ -18,12 +18,14 @@ import numpy as np
 from .arrays import NUMPY
 from .execute import Job, prepared_chunk, safe_rates
 from .kernels.chunk import Samples
+from .optimizers import optimizer_classes
 from .outputs import Outputs
 
 MOST_KEPT = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _SMALL = (type(None), float)
+_OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is made of them
 
 Key = tuple[Any, ...]
 
@@ -52,23 +54,28 @@ def key_of(options: Mapping[str, Any]) -> Key | None:
         return None
     values = tuple(options.values())[3:]
     kinds = tuple(map(type, values))
-    if not _PLAIN.issuperset(kinds):
-        values, kinds = _with_plain_optimizer(values, kinds)
-        if not _PLAIN.issuperset(kinds):
+    if kinds[1] in _OPTIMIZERS:  # of fit's options from `epochs` on
+        inside = _inside(values[1])
+        if inside is None:
             return None
-    if options["progress"]:
+        values, kinds = (values[0], inside, *values[2:]), (kinds[0], str, *kinds[2:])
+    if not _PLAIN.issuperset(kinds) or options["progress"]:
         return None
-    return X.shape, y.shape, X.dtype, y.dtype, lr is None, kinds, values
+    signs = tuple(math.copysign(1.0, value) for value in values if type(value) is float)  # 0.0 == -0.0
+    return X.shape, y.shape, X.dtype, y.dtype, lr is None, kinds, values, signs
 
 
-def _with_plain_optimizer(values: tuple[Any, ...], kinds: tuple[type, ...]) -> tuple[tuple[Any, ...], tuple[type, ...]]:
-    """An optimizer object of plain values as these values."""
-    optimizer = values[1]  # of fit's options from `epochs` on
-    if not hasattr(optimizer, "__dataclass_fields__") or isinstance(optimizer, type):
-        return values, kinds
-    inside = tuple(getattr(optimizer, field.name) for field in fields(optimizer))
-    flat = tuple(part for value in inside for part in (value if type(value) is tuple else (value,)))
-    return (values[0], type(optimizer).__qualname__, *flat, *values[2:]), (kinds[0], str, *map(type, flat), *kinds[2:])
+def _inside(optimizer: Any) -> Key | None:
+    """The class and the values of an optimizer object; None where they are not plain."""
+    parts: list[Any] = [type(optimizer)]
+    for field in fields(optimizer):
+        value = getattr(optimizer, field.name)
+        several = value if type(value) is tuple else (value,)
+        if not _PLAIN.issuperset(map(type, several)):
+            return None
+        signs = tuple(math.copysign(1.0, part) for part in several if type(part) is float)
+        parts.append((type(value), tuple(map(type, several)), several, signs))
+    return tuple(parts)
 
 
 def remember(key: Key | None, job: Job) -> None:

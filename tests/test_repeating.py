@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
 import weakref
@@ -168,3 +169,42 @@ def test_many_threads_at_once():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_zeros_of_both_signs_are_told_apart():
+    x, y = np.array([1.0, 2, 3, 4]), np.zeros(4)
+    for options in ({"w0": 0.0}, {"intercept": True, "intercept0": 0.0}):
+        name = list(options)[-1]
+        for value in (0.0, -0.0, 0.0):
+            result = fastgd.fit(x, y, lr=0.0, epochs=2, **(options | {name: value}))
+            start = result.intercept if "intercept0" in options else result.w
+            assert np.signbit(start) == np.signbit(value)
+
+
+def test_an_optimizer_is_known_by_its_class_and_its_fields():
+    x, y = np.array([1.0, 2, 3, 4]), np.ones(4)
+    fastgd.fit(x, y, lr=0.1, epochs=2, optimizer=fastgd.Adam(betas=(0.9, 0.999), eps=1e-8))
+    with pytest.raises(ValueError, match="betas must be a pair"):
+        fastgd.fit(x, y, lr=0.1, epochs=2, optimizer=fastgd.Adam(betas=(0.9,), eps=(0.999, 1e-8)))
+    fastgd.fit(x, y, lr=0.1, epochs=2, optimizer=fastgd.SGD())
+    stranger = dataclasses.make_dataclass("SGD", [(f.name, object, f.default) for f in dataclasses.fields(fastgd.SGD)], frozen=True)
+    with pytest.raises(TypeError, match="optimizer must be one of the names"):
+        fastgd.fit(x, y, lr=0.1, epochs=2, optimizer=stranger())
+
+
+def test_every_epoch_is_counted_where_samples_take_over():
+    """A fit alone, on moments, that overflows: what the kernels counted, before the end is told."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(1, 400, 3)).astype("float32"), rng.normal(size=(1, 400)).astype("float32")
+    told = []
+    run = fastgd.kernels.cpu._descend
+
+    def spy(*arguments):
+        run(*arguments)
+        told.append(int(arguments[-1][0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastgd.kernels.cpu._descend", spy)
+        result = fastgd.fit(X, y, lr=3.0, epochs=300)
+    assert result.status[0] == fastgd.Status.DIVERGED
+    assert told[-1] == 300

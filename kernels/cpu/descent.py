@@ -275,6 +275,7 @@ def descend(
                     further(address(history_w), f * n_rows * size),
                     further(address(history_loss), f * n_rows),
                 )
+                progress[0] += epoch - reported
                 epoch, row, loss, previous, ended = stream_epochs(
                     address(tile), stride, n, d, intercept, address(stream_state), stream_weight, stream_factor, rates,
                     lr.shape[1] if lr.shape[0] > 1 else 0, (epoch, last, previous), recording, further(address(lanes), BLOCK),
