@@ -12,6 +12,7 @@ import pytest
 
 import fastgd
 from fastgd import repeating
+from fastgd.kernels import cpu
 from tests.against_arbiter import same_bits
 
 OPTIONS = [
@@ -197,7 +198,7 @@ def test_every_epoch_is_counted_where_samples_take_over():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(1, 400, 3)).astype("float32"), rng.normal(size=(1, 400)).astype("float32")
     told = []
-    run = fastgd.kernels.cpu._descend
+    run = cpu._descend
 
     def spy(*arguments):
         run(*arguments)
