@@ -44,9 +44,8 @@ ifneq ($(CUDA_FILES),)
 	$(BIN)/clang-format -i $(CUDA_FILES)
 endif
 
-bench: $(READY)  ## measure this machine and the kernels
-	@test -f benchmarks/run.py || { echo "make bench: benchmarks/run.py does not exist yet" >&2; exit 1; }
-	$(BIN)/python -P benchmarks/run.py
+bench: $(READY)  ## measure the kernels against the limits of this machine: which aims are met; the rows go to out/bench.jsonl
+	$(BIN)/python -P benchmarks/run.py --out $(OUT)/bench.jsonl
 
 clean:  ## remove the environment and everything that was built
 	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

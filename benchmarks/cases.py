@@ -98,13 +98,13 @@ def make_data(n_fits: int, n_samples: int, n_features: int, dtype: str) -> tuple
     return X, y
 
 
-def worst_tau(X: np.ndarray, y: np.ndarray, epochs: int, **options: Any) -> float:
+def worst_tau(X: np.ndarray, y: np.ndarray, epochs: int, rate: float = LEARNING_RATE, **options: Any) -> float:
     """The worst share of the error bound in the first, the middle and the last fit; the process ends where it is above BOUND."""
     worst = 0.0
     for f in {0, len(X) // 2, len(X) - 1}:
         some_X, some_y = X[f][:AGREED_SAMPLES], y[f][:AGREED_SAMPLES]
-        result = fastgd.fit(some_X, some_y, lr=LEARNING_RATE, epochs=min(epochs, AGREED_EPOCHS), history=True, **options)
-        lr = float(X.dtype.type(LEARNING_RATE)) if result.algorithm == "stream" else LEARNING_RATE
+        result = fastgd.fit(some_X, some_y, lr=rate, epochs=min(epochs, AGREED_EPOCHS), history=True, **options)
+        lr = float(X.dtype.type(rate)) if result.algorithm == "stream" else rate
         higher = result.algorithm == "moments" and X.dtype == np.float32
         verdict = check_history(some_X, some_y, result.history.w, result.history.loss, lr=lr, dtype=X.dtype, held_higher=higher)
         worst = max(worst, verdict.tau_w, verdict.tau_loss)

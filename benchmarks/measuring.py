@@ -73,7 +73,7 @@ class Journal:
     def write(self, row: Row) -> None:
         """One row."""
         self.rows.append(row)
-        line = json.dumps(row | self._about, ensure_ascii=False, default=lambda value: value.item())
+        line = json.dumps(self._about | row, ensure_ascii=False, default=lambda value: value.item())
         if self._file is None:
             print(line, flush=True)
         else:

@@ -57,8 +57,10 @@ def main() -> None:
     if options.peers:
         from benchmarks.peers import measure_peers, table_of_peers
 
-        rows = measure_peers(options.quick)
-        tell(rows)
+        rows = []
+        for row in measure_peers(options.quick):
+            rows.append(row)
+            tell([row])
         print(table_of_peers(rows))
     journal.close()
 
