@@ -37,9 +37,15 @@ OMIT = ("tests/test_omit.py",)
 MEMORY = ("tests/test_memory.py",)
 SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
+LAYER = ("tests/test_vectors.py", "tests/test_masks.py", "tests/test_addresses.py")
+TILES = ("tests/test_register_tiles.py", "tests/test_lane_sums.py")
+BLOCKS = ("tests/test_epoch_blocks.py",)
 VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
 HYPOTHESES = "fastgd/verification"
 UPDATE = "kernels/cpu/update.py"
+REGISTER_TILES, SIDE_BY_SIDE = "kernels/cpu/register_tiles.py", "kernels/cpu/side_by_side.py"
+PLAIN_EPOCHS, BATCH = "kernels/cpu/plain_epochs.py", "kernels/cpu/batch.py"
+OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 MUTANTS = (
     Mutant(
         "verifier: the last explanation wins",
@@ -74,8 +80,8 @@ MUTANTS = (
     Mutant(
         "weights not normalised",
         "kernels/cpu/batch.py",
-        "        total = weighing[g, 0]\n",
-        "        total = float(size + 1)\n",
+        "move(weighing, g * 4, constants, TOTAL * LANES + lane)",
+        "move(weighing, g * 4 + 3, constants, TOTAL * LANES + lane)",
         WEIGHTS,
     ),
     Mutant("weights not normalised, stream", "kernels/cpu/evaluate.py", "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
@@ -89,8 +95,8 @@ MUTANTS = (
     Mutant(
         "gradient without weights",
         "kernels/cpu/evaluate.py",
-        "multiply(fill(factor), weighed)",
-        "multiply(fill(factor), residual)",
+        "store(scratch, first, multiply(by, weighed))",
+        "store(scratch, first, multiply(by, residual))",
         WEIGHTS,
     ),
     Mutant(
@@ -121,23 +127,23 @@ MUTANTS = (
     ),
     Mutant(
         "mean over n - 1",
-        "kernels/cpu/batch.py",
-        "constants[TOTAL * LANES + lane] = total\n",
-        "constants[TOTAL * LANES + lane] = total - 1.0\n",
+        "kernels/cpu/moments.py",
+        "else float(stop - start))",
+        "else float(stop - start - 1))",
         AGREEMENT,
     ),
     Mutant(
         "loss after the update",
         "kernels/cpu/side_by_side.py",
-        "all_losses, to + e)",
-        "all_losses, max(to + e - 1, 0))",
+        "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + i)",
+        "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + max(i - 1, 0))",
         AGREEMENT,
     ),
     Mutant(
         "last sample dropped",
         "kernels/cpu/__init__.py",
-        "compress_items(samples, starts, samples.n_used,",
-        "compress_items(samples, starts, np.maximum(samples.n_used - 1, 1),",
+        "samples, starts, samples.n_used, intercept",
+        "samples, starts, np.maximum(samples.n_used - 1, 1), intercept",
         AGREEMENT,
     ),
     Mutant(
@@ -212,9 +218,60 @@ MUTANTS = (
     Mutant(
         "products lost between fits",
         "fastgd/execute.py",
-        "order.pick(job.state.products, fits, 1)",
+        "pick(job.state.products, 1)",
         "1.0",
         RULES,
+    ),
+    Mutant("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 1))", TILES),
+    Mutant("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 0))", TILES),
+    Mutant(
+        "a remaining row dropped",
+        REGISTER_TILES,
+        "            while i < j:\n                _add_row(",
+        "            while i + 1 < j:\n                _add_row(",
+        TILES,
+    ),
+    Mutant(
+        "a remaining row dropped, weighted",
+        REGISTER_TILES,
+        "                while i < j:\n                    _add_row_weighted(",
+        "                while i + 1 < j:\n                    _add_row_weighted(",
+        TILES,
+    ),
+    Mutant("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
+    Mutant("lanes of a pair of columns misplaced", REGISTER_TILES, "builder.sub(builder.add(before, i), offset)", "before", TILES),
+    Mutant("columns exchanged", "kernels/cpu/transposing.py", "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", TILES),
+    Mutant(
+        "low parts of half of the lanes dropped",
+        "kernels/cpu/lane_sums.py",
+        "dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))",
+        "dd_add_lanes(first_half(high), first_half(low), second_half(high), first_half(low))",
+        TILES,
+    ),
+    Mutant(
+        "samples beyond the last one read", "kernels/cpu/vectors.py", 'builder.icmp_signed("<", ir', 'builder.icmp_signed("<=", ir', LAYER
+    ),
+    Mutant("no margin for rounding errors", BATCH, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
+    Mutant("any w below its limit is safe", BATCH, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
+    Mutant("the largest w never forgotten", SIDE_BY_SIDE, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
+    Mutant(
+        "a block judged by its last w",
+        PLAIN_EPOCHS,
+        'builder.fcmp_ordered("<", most, length), length, most',
+        'builder.fcmp_ordered("<", most, length), most, most',
+        BLOCKS,
+    ),
+    Mutant("a block that was not safe is kept", SIDE_BY_SIDE, "load(before, j * LANES))", "load(state, j * LANES))", BLOCKS),
+    Mutant("fits that left are judged", SIDE_BY_SIDE, "(there & ~as_bits(fine)) == 0", "(~as_bits(fine) & ALL) == 0", BLOCKS),
+    Mutant("a block runs past a row", SIDE_BY_SIDE, "min(number, every - epoch % every)", "number", BLOCKS),
+    Mutant("one rate for a whole block", PLAIN_EPOCHS, "builder.mul(loop.index, rate_step)", "ir.Constant(_INT, 0)", BLOCKS),
+    Mutant("rows at the wrong place", SIDE_BY_SIDE, "count_at(fits, lane) * n_rows + first_row", "count_at(fits, lane) * n_rows", BLOCKS),
+    Mutant(
+        "kernels of read-only options",
+        "kernels/cpu/__init__.py",
+        "hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))",
+        "hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)",
+        ("tests/test_cache.py",),
     ),
 )
 
@@ -243,6 +300,9 @@ def find(mutant: Mutant) -> str | None:
             cwd=folder, env=environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
     failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
+    if ran.returncode < 0:  # killed by the system: memory that must not be touched
+        failed = re.search(r"in (test_\w+)$", ran.stderr, re.MULTILINE)
+        return f"{failed.group(1) if failed else mutant.tests}, by signal {-ran.returncode}"
     if ran.returncode not in (0, 1) or (ran.returncode == 1 and failed is None):
         raise SystemExit(f"{mutant.name}: the tests did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     return failed.group(1) if failed else None

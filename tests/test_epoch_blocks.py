@@ -172,6 +172,16 @@ def test_w_that_passes_omega_step_by_step(slower, start):
     assert blocks[1].taken == sum(abs(runs[0].w[last, 0]) <= 2.0**118 for last in range(EPOCHS, 90, EPOCHS))
 
 
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.45, 0.55, 0.7, 0.95])
+def test_w_that_jumps_across_zero(share):
+    """By a rate of 2/λ from w to -w and back: |w| never passes Ω, but lr · gradient does where |w| is more than half of it."""
+    X, y, w0 = np.full((1, 1, 1), 2.0**-62, np.float32), np.zeros((1, 1), np.float32), np.full((1, 1), share * OMEGA)
+    runs, blocks = check(X, y, lr=np.full(1, 2.0**124), w0=w0, epochs=40)
+    assert runs[0].handover == ((0, "update") if share > 0.5 else None)
+    assert all(bool(some.taken) == (share < 0.25) for some in blocks)
+    assert all(bool(some.repeated) == (share > 0.25) for some in blocks)
+
+
 def test_losses_that_pass_their_limit_by_a_rounding_error():
     """w_1 as large as √(n·loss) ≤ √yy + M·|w| allows and not larger, and a loss that its rounding errors lift above; then w comes back."""
     rng, found = np.random.default_rng(24), 0
