@@ -271,7 +271,7 @@ MUTANTS = (
         "kernels/cpu/__init__.py",
         "hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))",
         "hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)",
-        ("tests/test_cache.py",),
+        ("tests/test_warm.py",),
     ),
 )
 
