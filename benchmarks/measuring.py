@@ -95,7 +95,7 @@ def shown(seconds: float) -> str:
 
 def table_of_aims(rows: list[Row]) -> str:
     """A line for each row that has an aim."""
-    lines = [f"{'case':40}{'dtype':8}{'median':>9}{'p20':>9}{'p80':>9}  {'limit':34}{'ratio':>7}{'p20–p80':>12}{'aim':>7}  {'τ':>6}"]
+    lines = [f"{'case':44}{'dtype':8}{'median':>9}{'p20':>9}{'p80':>9}  {'limit':46}{'ratio':>7}{'p20–p80':>12}{'aim':>7}  {'τ':>6}"]
     for row in rows:
         if "aim" not in row:
             continue
@@ -103,5 +103,5 @@ def table_of_aims(rows: list[Row]) -> str:
         limit = f"{shown(row['limit_s'])}: {row['limit']}"
         ratio = f"{row['ratio']:>7.2f}{row['ratio_p20']:>6.2f}–{row['ratio_p80']:<5.2f}{row['most']:>6.2f}"
         tau = f"{row['worst_tau']:>6.2f}" if "worst_tau" in row else ""
-        lines.append(f"{row['case']:40}{row['dtype']:8}{times}  {limit:34}{ratio}  {tau:>6}  {'met' if row['met'] else 'MISSED'}")
+        lines.append(f"{row['case']:44}{row['dtype']:8}{times}  {limit:46}{ratio}  {tau:>6}  {'met' if row['met'] else 'MISSED'}")
     return "\n".join(lines)

@@ -25,7 +25,7 @@ from fastgd.plan import available_threads
 
 BASE = {"n_fits": 10_000, "n_samples": 100, "n_features": 1, "epochs": 100}
 POINTS = {  # quantity: (its values, what else differs from BASE, the label of its axis)
-    "n_fits": ((1, 10, 100, 1_000, 10_000, 100_000), {}, "fits"),
+    "n_fits": ((1, 10, 100, 1_000, 10_000, 100_000, 1_000_000), {}, "fits"),
     "n_samples": ((100, 1_000, 10_000, 100_000), {"n_fits": 300}, "samples"),
     "n_features": ((1, 3, 10, 30, 100, 300, 1_000), {"n_fits": 20, "n_samples": 3_000}, "features"),
     "epochs": ((10, 100, 1_000, 10_000), {"n_fits": 1_000}, "epochs"),
