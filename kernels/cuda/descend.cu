@@ -105,13 +105,12 @@ __device__ __forceinline__ void take(const double* record, long long E, long lon
 
 // descend: a thread owns a fit. grid = ceil(m / 128), block = 128
 template <typename T, int D, template <typename> class Rule>
-__global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long first_epoch, long long stop_epoch) {
+__global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work work, long long first_epoch, long long stop_epoch) {
     typedef Rule<double> Update;
     constexpr bool HURRIES = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 4 : 2);
     constexpr int ENTRIES = (D + 1) * (D + 2) / 2, N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS, ROWS = Rows<T, D>::ROWS;
     typedef Rows<T, D> Shared[4];
     SHARED_MEMORY(Shared, shared);
-    const Work& work = *work_;
     const int lane = threadIdx.x % LANES;
     const long long fit = blockIdx.x * 128LL + threadIdx.x, first_fit = fit - lane;
     if (first_fit >= work.n_fits) return;  // the whole warp
