@@ -196,6 +196,17 @@ def test_shared_data_are_compressed_once(name, device, on_both, cuda_backend):
     on_both(X[0], y[0], lr=np.logspace(-5, 0, 5), epochs=3, w0=[1.0, 2.0])
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_data_that_need_no_looking_up_and_such_that_do(name, intercept, on_both):
+    """Whole warps of neighbouring rows; one y of many X, weights of which none is 0, one sample of one fit that is missing."""
+    X, y, _ = data_of((50, 2), name, "all", 12, m=5)
+    missing = y.copy()
+    missing[3, 7] = np.nan
+    for targets, weights in ((y, None), (y[0], None), (y, np.full(y.shape, 3, name)), (missing, None)):
+        on_both(X, targets, sample_weight=weights, nan_policy="omit", intercept=intercept, epochs=3, lr=None)
+
+
 def check_one_block(machine):
     (blocks,) = [grid[0] for launched, grid, _ in machine.launches if launched.startswith("compress")]
     assert blocks == 1  # 3 units of 32 lanes
