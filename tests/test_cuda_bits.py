@@ -138,7 +138,7 @@ def test_overflow_to_the_end(name, device, cuda_backend):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8])
 def test_plain_descents_hurry(name, d, device, on_both):
     """Blocks of epochs without questions: limits are passed at once, within a block, or never; one fit has a momentum; launches are cut."""
     X, y, _ = data_of((40, d), name, "all", 31, m=40)
