@@ -138,7 +138,7 @@ def test_overflow_to_the_end(name, device, cuda_backend):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8])
 def test_plain_descents_hurry(name, d, device, on_both):
     """Blocks of epochs without questions: limits are passed at once, within a block, or never; one fit has a momentum; launches are cut."""
     X, y, _ = data_of((40, d), name, "all", 31, m=40)
@@ -194,6 +194,17 @@ def test_shared_data_are_compressed_once(name, device, on_both, cuda_backend):
     if cuda_backend == "cuda-host":
         check_one_block(machine)
     on_both(X[0], y[0], lr=np.logspace(-5, 0, 5), epochs=3, w0=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_data_that_need_no_looking_up_and_such_that_do(name, intercept, on_both):
+    """Whole warps of neighbouring rows; one y of many X, weights of which none is 0, one sample of one fit that is missing."""
+    X, y, _ = data_of((50, 2), name, "all", 12, m=5)
+    missing = y.copy()
+    missing[3, 7] = np.nan
+    for targets, weights in ((y, None), (y[0], None), (y, np.full(y.shape, 3, name)), (missing, None)):
+        on_both(X, targets, sample_weight=weights, nan_policy="omit", intercept=intercept, epochs=3, lr=None)
 
 
 def check_one_block(machine):

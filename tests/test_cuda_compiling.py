@@ -28,6 +28,17 @@ for _file, _name in ALL:
         _name
     )
 
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "cuda.md").read_text(encoding="utf-8")
+DOCUMENTED = {  # {kernel: (registers, shared bytes, warps)}: the table of docs/cuda.md, for NVRTC 13.0
+    name: tuple(int(number.replace(",", "")) for number in numbers)
+    for name, *numbers in re.findall(r"^\| `([^`]+)` \| (\d+) \| ([\d,]+) \| (\d+) \|$", PAGE, re.MULTILINE)
+}
+
+
+def test_the_documented_kernels_are_there():
+    assert len(DOCUMENTED) >= 15
+    assert set(DOCUMENTED) <= {name for _, name in ALL}
+
 
 def test_the_groups_hold_every_instantiation():
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(name for _, name in ALL)
@@ -46,6 +57,9 @@ def test_every_instantiation_compiles_without_spills(file, group, record_propert
         assert taken.frame == 0, f"{name} keeps {taken.frame} bytes in local memory"
         assert taken.shared <= 48 * 1024, name
         assert taken.warps_per_sm(256 if name.startswith(("compress_any", "join", "stream")) else 128) >= 8, name
+        if compiling.compiler().version == (13, 0) and name in DOCUMENTED:
+            threads = 256 if name.startswith(("compress_any", "join", "stream")) else 128
+            assert DOCUMENTED[name] == (taken.registers, taken.shared, taken.warps_per_sm(threads)), f"docs/cuda.md, {name}"
     record_property("kernels", len(names))
 
 

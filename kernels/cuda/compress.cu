@@ -15,10 +15,9 @@
 // weigh: W, W′, W_T, ω_min and k_ω of every item. One warp owns one item.
 // grid = ceil(n_chosen / 4), block = 128; shared: a stack of sums per warp, as many as there are powers of two of chunks
 template <typename T>
-__global__ void __launch_bounds__(128) weigh(const Work* work_) {
+__global__ void __launch_bounds__(128) weigh(const __grid_constant__ Work work) {
     typedef double Stack[4][52][3];  // hi and lo of Σ ω̂; Σ ω in T
     SHARED_MEMORY(Stack, stack);
-    const Work& work = *work_;
     const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
     const long long place = blockIdx.x * 4LL + warp;
     if (place >= work.n_chosen) return;  // the whole warp
@@ -150,18 +149,84 @@ __device__ __forceinline__ void write_sum(double* record, int entries, int entry
     record[entry] = sum.hi, record[entries + entry] = sum.lo;
 }
 
-// compress: one group of lanes owns one unit. group = 32, or the power of two that holds all samples of the longest item.
-// grid = ceil(n_chosen · n_chunks · group / 128), block = 128
+// the columns of one row, [x, 1, y]; those of float64 data are scaled
 template <typename T, int FEATURES, bool INTERCEPT>
-__global__ void __launch_bounds__(128) compress(const Work* work_, int group) {
+__device__ __forceinline__ void columns_of(const T* x, T target, const double* factor, double* z) {
+    constexpr int Z = FEATURES + INTERCEPT + 1;
+#pragma unroll
+    for (int j = 0; j < FEATURES; ++j) z[j] = double(x[j]);
+    if (INTERCEPT) z[FEATURES] = 1.0;
+    z[Z - 1] = double(target);
+    if constexpr (Format<T>::PLANES == 2) {
+#pragma unroll
+        for (int j = 0; j < Z; ++j) z[j] = z[j] * factor[j];
+    }
+}
+
+// the sums of a lane over every 32nd of `left` rows; some are asked for together, so that a lane waits once for all of them
+template <typename T, int FEATURES, bool INTERCEPT, typename V>
+__device__ __forceinline__ void add_rows(const T* x, const T* y, int left, const double* factor, V* total) {
+    constexpr int Z = FEATURES + INTERCEPT + 1, AT_ONCE = FEATURES <= 2 ? 16 / int(sizeof(T)) : sizeof(T) == 4 ? 2 : 1;
+    for (; left > 0; left -= AT_ONCE * LANES, x += AT_ONCE * LANES * FEATURES, y += AT_ONCE * LANES) {
+        T row[AT_ONCE][FEATURES], target[AT_ONCE];
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; ++u) {
+            if (left <= u * LANES) continue;
+            load_row<T, FEATURES>(x + u * LANES * FEATURES, row[u]);
+            target[u] = y[u * LANES];
+        }
+#pragma unroll
+        for (int u = 0; u < AT_ONCE; ++u) {
+            if (left <= u * LANES) continue;
+            double z[Z];
+            columns_of<T, FEATURES, INTERCEPT>(row[u], target[u], factor, z);
+            accumulate<Z, false>(z, 1.0, total);
+        }
+    }
+}
+
+// the sums of a whole warp
+template <typename T, int E, typename V>
+__device__ __forceinline__ void write_sums(V (&total)[E], double* record, int lane) {
+#pragma unroll
+    for (int e = 0; e < E; ++e) total[e] = as_sum(total[e]);
+    Fold<E>::run(total, lane);
+#pragma unroll
+    for (int slot = 0; slot < Fold<E>::SLOTS; ++slot) {
+        const int entry = Fold<E>::place(slot, lane);
+        if (entry >= 0) write_sum(record, E, entry, total[slot]);
+    }
+}
+
+// compress: one group of lanes owns one unit. group = 2^shift = 32, or the power of two that holds all samples of the longest item.
+// grid = ceil(n_chosen · n_chunks · group / 128), block = 128. With `straight` there is nothing to be looked up: float32 data, one chunk, no
+// lists, no weights, all samples; then a warp takes every (4 · grid)th item, as many blocks as there are
+template <typename T, int FEATURES, bool INTERCEPT>
+__global__ void __launch_bounds__(128) compress(const __grid_constant__ Work work, int shift, long long straight) {
     constexpr int D = FEATURES + INTERCEPT, Z = D + 1, E = Z * (Z + 1) / 2;
-    constexpr int AT_ONCE = FEATURES <= 2 ? 16 / int(sizeof(T)) : sizeof(T) == 4 ? 2 : 1;
-    const Work& work = *work_;
+    if constexpr (Format<T>::PLANES == 1) {
+        if (straight > 0) {  // how many warps there are
+            const int lane = threadIdx.x % LANES;
+            const double one[Z] = {};  // not read
+            for (long long item = (blockIdx.x * 128LL + threadIdx.x) / LANES; item < work.n_items; item += straight) {
+                double total[E];
+#pragma unroll
+                for (int e = 0; e < E; ++e) total[e] = 0.0;
+                const long long row = item * work.n_samples + lane;
+                add_rows<T, FEATURES, INTERCEPT>(static_cast<const T*>(work.X) + row * FEATURES, static_cast<const T*>(work.y) + row,
+                                                 int(work.n_samples) - lane, one, total);
+                write_sums<T, E>(total, work.moments + item * E, lane);
+            }
+            return;
+        }
+    }
+    const int group = 1 << shift, lane = threadIdx.x & (group - 1);
     const unsigned mask = mask_of_group(group);
-    const int lane = threadIdx.x & (group - 1);
-    const long long number = (blockIdx.x * 128LL + threadIdx.x) / group, place_of_item = number / work.n_chunks;
+    const long long number = (blockIdx.x * 128LL + threadIdx.x) >> shift;
+    long long place_of_item = number, chunk = 0;
+    if (work.n_chunks > 1) place_of_item = number / work.n_chunks, chunk = number % work.n_chunks;  // divisions cost as much as a short fit
     if (place_of_item >= work.n_chosen) return;  // the whole group
-    const long long item = listed(work.chosen, place_of_item), chunk = number % work.n_chunks, unit = item * work.n_chunks + chunk;
+    const long long item = listed(work.chosen, place_of_item), unit = item * work.n_chunks + chunk;
     const long long first = chunk * CHUNK, used = used_of(work, item);
     if (first > 0 && first >= used) return;  // the whole group; an item may have no sample at all
     const int count = used - first < CHUNK ? int(used - first) : int(CHUNK);
@@ -189,58 +254,35 @@ __global__ void __launch_bounds__(128) compress(const Work* work_, int group) {
             if (lane == 0) work.exponents[unit * Z + j] = exponent;
             factor[j] = pow2(-exponent);
         }
-    } else if (lane == 0) {
-#pragma unroll
-        for (int j = 0; j < Z; ++j) work.exponents[unit * Z + j] = 0;
     }
-    const double weight_factor = pow2(-work.weight_exponent[item]);
+    const double weight_factor = weights ? pow2(-work.weight_exponent[item]) : 1.0;
     typename Format<T>::Sum total[E];
 #pragma unroll
     for (int e = 0; e < E; ++e) total[e] = {};
-    for (int begin = lane; begin < count; begin += AT_ONCE * group) {
-        T x[AT_ONCE][FEATURES], target[AT_ONCE];
-#pragma unroll
-        for (int u = 0; u < AT_ONCE; ++u) {  // asked for together, so that a lane waits once for all of them
-            if (begin + u * group >= count) continue;
-            const long long place = place_of(kept, first + begin + u * group);
-            load_row<T, FEATURES>(X + place * FEATURES, x[u]);
-            target[u] = y[place];
-        }
-#pragma unroll
-        for (int u = 0; u < AT_ONCE; ++u) {
-            if (begin + u * group >= count) continue;
+    if (shift == 5 && !kept && !weights) {  // neighbouring rows, in whole warps: nothing to be looked up
+        add_rows<T, FEATURES, INTERCEPT>(X + (first + lane) * FEATURES, y + first + lane, count - lane, factor, total);
+    } else {
+        for (int i = lane; i < count; i += group) {
+            const long long place = place_of(kept, first + i);
+            T x[FEATURES];
+            load_row<T, FEATURES>(X + place * FEATURES, x);
             double z[Z];
-#pragma unroll
-            for (int j = 0; j < FEATURES; ++j) z[j] = double(x[u][j]);
-            if (INTERCEPT) z[FEATURES] = 1.0;
-            z[D] = double(target[u]);
-            if constexpr (Format<T>::PLANES == 2) {
-#pragma unroll
-                for (int j = 0; j < Z; ++j) z[j] = z[j] * factor[j];
-            }
+            columns_of<T, FEATURES, INTERCEPT>(x, y[place], factor, z);
             if (weights) {
-                const long long place = place_of(kept, first + begin + u * group);
                 accumulate<Z, true>(z, double(weights[place]) * weight_factor, total);
             } else {
                 accumulate<Z, false>(z, 1.0, total);
             }
         }
     }
-#pragma unroll
-    for (int e = 0; e < E; ++e) total[e] = as_sum(total[e]);
     double* record = work.moments + unit * (Format<T>::PLANES * E);
     if (group == LANES) {
-        Fold<E>::run(total, lane);
-#pragma unroll
-        for (int slot = 0; slot < Fold<E>::SLOTS; ++slot) {
-            const int entry = Fold<E>::place(slot, lane);
-            if (entry >= 0) write_sum(record, E, entry, total[slot]);
-        }
+        write_sums<T, E>(total, record, lane);
         return;
     }
 #pragma unroll
     for (int e = 0; e < E; ++e) {
-        total[e] = sum_of_lanes(total[e], mask, group);
+        total[e] = sum_of_lanes(as_sum(total[e]), mask, group);
         if (lane == 0) write_sum(record, E, e, total[e]);
     }
 }
@@ -254,10 +296,9 @@ __device__ __forceinline__ double element(const Work& work, const T* X, const T*
     return column == work.n_features && work.intercept ? 1.0 : double(y[place]);
 }
 
-// find_exponents: k_j of every chunk. A thread owns a column of a unit; grid = (n_chosen · n_chunks, ceil(Z / 128)), block = 128
+// find_exponents: k_j of every chunk of float64 data. A thread owns a column of a unit; grid = (n_chosen · n_chunks, ceil(Z / 128)), block = 128
 template <typename T>
-__global__ void __launch_bounds__(128) find_exponents(const Work* work_) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(128) find_exponents(const __grid_constant__ Work work) {
     const long long item = listed(work.chosen, blockIdx.x / work.n_chunks), chunk = blockIdx.x % work.n_chunks;
     const long long unit = item * work.n_chunks + chunk, first = chunk * CHUNK, used = used_of(work, item);
     const long long n_columns = work.n_parameters + 1, column = blockIdx.y * 128LL + threadIdx.x;
@@ -265,26 +306,21 @@ __global__ void __launch_bounds__(128) find_exponents(const Work* work_) {
     const long long stop = first + CHUNK < used ? first + CHUNK : used;
     const T *X = X_of<T>(work, item), *y = y_of<T>(work, item);
     const int* kept = kept_row_of(work, item);
-    long long exponent = 0;
-    if (Format<T>::PLANES == 2) {
-        double most = 0.0;
-        for (long long i = first; i < stop; ++i) most = larger(most, size_of(element(work, X, y, place_of(kept, i), column)));
-        exponent = exponent_of(most);
-    }
-    work.exponents[unit * n_columns + column] = exponent;
+    double most = 0.0;
+    for (long long i = first; i < stop; ++i) most = larger(most, size_of(element(work, X, y, place_of(kept, i), column)));
+    work.exponents[unit * n_columns + column] = exponent_of(most);
 }
 
 // compress_any: a block owns 16 × 16 pairs of columns of a unit; warp v has rows 2v and 2v + 1 of them, each lane all 32 sums of its samples.
 // grid = (n_chosen · n_chunks, tiles (tiles + 1) / 2), tiles = ceil(Z / 16); block = 256.
 // shared: 32 samples of the 2 · 16 columns, and their weights; a row is padded by one number so that lanes fall into different banks
 template <typename T>
-__global__ void __launch_bounds__(256) compress_any(const Work* work_) {
+__global__ void __launch_bounds__(256) compress_any(const __grid_constant__ Work work) {
     constexpr int TILE = 16;
     typedef double Tile[2 * TILE][LANES + 1];
     typedef double Weights[LANES];
     SHARED_MEMORY(Tile, tile);
     SHARED_MEMORY(Weights, weight);
-    const Work& work = *work_;
     const long long item = listed(work.chosen, blockIdx.x / work.n_chunks), chunk = blockIdx.x % work.n_chunks;
     const long long unit = item * work.n_chunks + chunk, first = chunk * CHUNK, used = used_of(work, item);
     if (first > 0 && first >= used) return;  // the whole block
@@ -349,8 +385,7 @@ __global__ void __launch_bounds__(256) compress_any(const Work* work_) {
 
 // join: chunk 0 of an item becomes the sum of its chunks. One block owns one item; grid = n_chosen, block = 256
 template <typename T>
-__global__ void __launch_bounds__(256) join(const Work* work_) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(256) join(const __grid_constant__ Work work) {
     const long long item = listed(work.chosen, blockIdx.x), count = (used_of(work, item) + CHUNK - 1) / CHUNK;
     const long long n_columns = work.n_parameters + 1, n_entries = n_columns * (n_columns + 1) / 2;
     const long long stride = Format<T>::PLANES * n_entries;
@@ -377,7 +412,7 @@ __global__ void __launch_bounds__(256) join(const Work* work_) {
             }
         }
         __syncthreads();  // the exponents have been read
-        for (long long k = threadIdx.x; k < pairs * n_columns; k += 256) {
+        for (long long k = threadIdx.x; Format<T>::PLANES == 2 && k < pairs * n_columns; k += 256) {
             long long* left = exponents + k / n_columns * 2 * step * n_columns + k % n_columns;
             const long long right = left[step * n_columns];
             if (right > left[0]) left[0] = right;

@@ -25,8 +25,7 @@ __device__ __forceinline__ void rotate(double* B, long long D, long long p, long
 
 // largest_eigenvalues: a group of lanes owns one item; grid = ceil(n_items · group / 128), block = 128, group a power of two up to 32
 template <typename T>
-__global__ void __launch_bounds__(128) largest_eigenvalues(const Work* work_, int group) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(128) largest_eigenvalues(const __grid_constant__ Work work, int group) {
     const unsigned mask = mask_of_group(group);
     const int lane = threadIdx.x & (group - 1);
     const long long item = (blockIdx.x * 128LL + threadIdx.x) / group;
@@ -35,11 +34,12 @@ __global__ void __launch_bounds__(128) largest_eigenvalues(const Work* work_, in
     const double* record = work.moments + item * work.n_chunks * (Format<T>::PLANES * E);
     const long long* exponents = work.exponents + item * work.n_chunks * Z;
     double* B = work.matrix + item * D * D;
-    long long common = exponents[0];
-    for (long long j = 1; j < D; ++j) common = exponents[j] > common ? exponents[j] : common;
+    long long common = exponent_at<T>(exponents, 0);
+    for (long long j = 1; j < D; ++j) common = exponent_at<T>(exponents, j) > common ? exponent_at<T>(exponents, j) : common;
     for (long long j = lane; j < D; j += group) {
         for (long long i = 0; i <= j; ++i) {
-            const double entry = (record[j * (j + 1) / 2 + i] * pow2(exponents[i] - common)) * pow2(exponents[j] - common);
+            const double entry =
+                (record[j * (j + 1) / 2 + i] * pow2(exponent_at<T>(exponents, i) - common)) * pow2(exponent_at<T>(exponents, j) - common);
             B[i * D + j] = B[j * D + i] = entry;
         }
     }

@@ -21,6 +21,7 @@ from .specialised import TYPES, compress_name
 CHUNK = 4096  # samples; arithmetic.cuh
 LANES, THREADS = 32, 128
 MOST_BLOCKS = 2**31 - 1
+STRAIGHT_BLOCKS = 2**14  # of `compress` where there is nothing to be looked up: enough for every GPU, each with many items
 FINE, NEGATIVE, NOT_FINITE = range(3)  # work.cuh
 
 _FIELD = re.compile(r"^ {4}(?:const )?([\w ]+?)(\*?) (\w+);", re.MULTILINE)
@@ -53,7 +54,7 @@ class Device(Protocol):
         """Copy back, and wait for it; into an array of NumPy, or another one on the device."""
 
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[np.generic | Any, ...]) -> None:
-        """Launch a kernel; an argument is a device array or a NumPy scalar."""
+        """Launch a kernel; an argument is a NumPy scalar, or an array of NumPy's of one element, passed by value."""
 
     def wait(self) -> None:
         """Wait for all launches."""
@@ -99,8 +100,6 @@ class Arrays:
         self.device, self.below = device, below
         self.arrays: dict[str, Any] = {}
         self.values: dict[str, Any] = {}  # numbers
-        self._packed: bytes = b""
-        self._work: Any = None
 
     def put(self, name: str, array: Any, dtype: Any = None, alignment: int = 8) -> None:
         """Upload an array under this name; one that is on the device already is taken as it is."""
@@ -119,10 +118,7 @@ class Arrays:
         grid = grid if isinstance(grid, tuple) else (grid, 1)
         if max(grid) > MOST_BLOCKS or grid[1] > 65535:
             raise ValueError(f"{name} would need {grid} blocks: fit a part of the batch at a time")
-        packed = self._pack()
-        if packed.tobytes() != self._packed:
-            self._packed, self._work = packed.tobytes(), self.device.upload(packed)
-        self.device.launch(file, name, grid, threads, (self._work, *arguments))
+        self.device.launch(file, name, grid, threads, (self._pack(), *arguments))
 
     def read(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         """A copy of an array of the device."""
@@ -136,6 +132,7 @@ class Arrays:
         yield self
 
     def _pack(self) -> np.ndarray:
+        """struct Work as an array of one element, which is passed by value."""
         arrays = {name: array for layer in self._layers() for name, array in layer.arrays.items()}
         values = {name: value for layer in self._layers() for name, value in layer.values.items()}
         fields = work_fields()
@@ -147,7 +144,7 @@ class Arrays:
                 packed[place : place + 1].view(np.float64)[0] = values.get(field, 0.0)
             else:
                 packed[place] = values.get(field, 0)
-        return packed
+        return packed.view(np.dtype((np.void, packed.nbytes)))
 
 
 class Data(Arrays):
@@ -263,18 +260,25 @@ class Data(Arrays):
         if items is None:
             self.n_chunks = max(1, -(-int(self.used.max(initial=1)) // CHUNK))
             self.room("moments", (self.n_items, self.n_chunks, self.planes, self.n_entries), np.float64)
-            self.room("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
+            if self.planes == 2:
+                self.room("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
             self.values["n_chunks"] = self.n_chunks
         self._choose(items)
         chosen, columns = self.values["n_chosen"], self.n_parameters + 1
         units = chosen * self.n_chunks
         name = compress_name(self.real, self.n_features, self.intercept)
         if name:
-            group = np.int32(min(LANES, 1 << max(0, int(self.used.max()) - 1).bit_length()))
-            self.launch("compress.cu", name, -(-units * int(group) // THREADS), THREADS, group)
+            shift = min(5, max(0, int(self.used.max()) - 1).bit_length())
+            blocks, straight = -(-(units << shift) // THREADS), 0
+            looked_up = {"item_x", "item_y", "item_kept", "used", "chosen"} & self.arrays.keys()
+            if self.planes == 1 and shift == 5 and self.n_chunks == 1 and not (looked_up or self.weighted):
+                blocks = min(blocks, STRAIGHT_BLOCKS)
+                straight = blocks * (THREADS // LANES)
+            self.launch("compress.cu", name, blocks, THREADS, np.int32(shift), np.int64(straight))
         else:
             tiles = -(-columns // 16)
-            self.launch("compress.cu", f"find_exponents<{self.real}>", (units, -(-columns // THREADS)), THREADS)
+            if self.planes == 2:
+                self.launch("compress.cu", f"find_exponents<{self.real}>", (units, -(-columns // THREADS)), THREADS)
             self.launch("compress.cu", f"compress_any<{self.real}>", (units, tiles * (tiles + 1) // 2), 256)
         if self.n_chunks > 1:
             self.launch("compress.cu", f"join<{self.real}>", chosen, 256)

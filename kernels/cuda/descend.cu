@@ -18,6 +18,7 @@ struct Rows {
     static constexpr int ROWS = D <= 2 ? 16 / (int(sizeof(T)) / 4) : D <= 4 ? 8 : 32 / int(sizeof(T));
     T w[LANES][ROWS * D + 1];  // one more than needed, so that lanes fall into different banks
     T loss[LANES][ROWS + 1];
+    double start[D][LANES];  // where a block of epochs began
     long long until[LANES];  // rows from here on are not for this warp to write
 };
 
@@ -42,14 +43,18 @@ __device__ __forceinline__ void flush(const Work& work, Rows<T, D>& rows, long l
 template <typename T, int D>
 __device__ __forceinline__ void flush_whole(const Work& work, Rows<T, D>& rows, long long first, long long row, int lane) {
     constexpr int ROWS = Rows<T, D>::ROWS, WIDTH = ROWS * D;
-    if constexpr (WIDTH > LANES) {
+    if constexpr (WIDTH > LANES && WIDTH % LANES != 0) {
         flush<T, D>(work, rows, first, row, ROWS, lane);
     } else {
+        constexpr int TIMES = WIDTH > LANES ? WIDTH / LANES : 1, STEP = WIDTH > LANES ? 1 : LANES / WIDTH;
         __syncwarp();
-        int q = lane / WIDTH, place = lane % WIDTH;
+        int q = WIDTH > LANES ? 0 : lane / WIDTH, place = lane % WIDTH;
         T* to = static_cast<T*>(work.history_w) + ((first + q) * work.n_rows + row) * D + place;
 #pragma unroll 8
-        for (; q < LANES; q += LANES / WIDTH, to += LANES / WIDTH * work.n_rows * D) *to = rows.w[q][place];
+        for (; q < LANES; q += STEP, to += STEP * work.n_rows * D) {
+#pragma unroll
+            for (int u = 0; u < TIMES; ++u) to[u * LANES] = rows.w[q][place + u * LANES];
+        }
         q = lane / ROWS, place = lane % ROWS;
         to = static_cast<T*>(work.history_loss) + (first + q) * work.n_rows + row + place;
 #pragma unroll 8
@@ -105,13 +110,12 @@ __device__ __forceinline__ void take(const double* record, long long E, long lon
 
 // descend: a thread owns a fit. grid = ceil(m / 128), block = 128
 template <typename T, int D, template <typename> class Rule>
-__global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long first_epoch, long long stop_epoch) {
+__global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work work, long long first_epoch, long long stop_epoch) {
     typedef Rule<double> Update;
-    constexpr bool HURRIES = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 4 : 2);
+    constexpr bool HURRIES = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 8 : 2);
     constexpr int ENTRIES = (D + 1) * (D + 2) / 2, N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS, ROWS = Rows<T, D>::ROWS;
     typedef Rows<T, D> Shared[4];
     SHARED_MEMORY(Shared, shared);
-    const Work& work = *work_;
     const int lane = threadIdx.x % LANES;
     const long long fit = blockIdx.x * 128LL + threadIdx.x, first_fit = fit - lane;
     if (first_fit >= work.n_fits) return;  // the whole warp
@@ -163,9 +167,8 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
             if (t >= careful && tol < 0.0 && to_next_rate == 0 && clock.every <= 1 && collected == 0 && end - t >= ROWS) {
                 bool fine = running ? moments.usable && !holds && rule.is_plain() : rows.until[lane] <= row;
                 if (__all_sync(ALL_LANES, fine)) {
-                    double start[D];
 #pragma unroll
-                    for (int j = 0; j < D; ++j) start[j] = w[j];
+                    for (int j = 0; j < D; ++j) rows.start[j][lane] = w[j];
                     T last_loss = T(0);
                     if (running) {
 #pragma unroll(D <= 2 && sizeof(T) == 4 ? 8 : 1)
@@ -199,7 +202,7 @@ __global__ void __launch_bounds__(128, 1) descend(const Work* work_, long long f
                         continue;
                     }
 #pragma unroll
-                    for (int j = 0; j < D; ++j) w[j] = start[j];
+                    for (int j = 0; j < D; ++j) w[j] = rows.start[j][lane];
                     careful = t + ROWS;
                 }
             }

@@ -45,10 +45,10 @@ __device__ __forceinline__ double loss_of(const Moments<double>& m, const double
 // descend_any: grid = ceil(m · group / 128), block = 128, group = a power of two up to 32.
 // scratch (m, N_SLOTS + 5, D): next slots, next w, gradient, ŵ, and two of the loss
 template <typename T, template <typename> class Rule>
-__global__ void __launch_bounds__(128, 1) descend_any(const Work* work_, long long first_epoch, long long stop_epoch, int group) {
+__global__ void __launch_bounds__(128, 1)
+    descend_any(const __grid_constant__ Work work, long long first_epoch, long long stop_epoch, int group) {
     typedef Rule<double> Update;
     constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
-    const Work& work = *work_;
     const unsigned mask = mask_of_group(group);
     const int lane = threadIdx.x & (group - 1);
     const long long fit = (blockIdx.x * 128LL + threadIdx.x) / group, D = work.n_parameters;

@@ -37,7 +37,8 @@ struct Moments {
         factor = work.sums ? 2.0 : 2.0 / W;
         low_factor = work.sums ? 0.0 : fused(-factor, work.weight_sum[2 * item + 1], fused(-factor, W, 2.0)) / W;
         double most = 0.0;  // M
-        for (long long j = 0; j < D; ++j) most = larger(most, scale(root(scale(gram(j, j), exponent_weights)), exponents[j]));
+        for (long long j = 0; j < D; ++j)
+            most = larger(most, scale(root(scale(gram(j, j), exponent_weights)), exponent_at<T>(exponents, j)));
         const double omega = Format<T>::OMEGA, low = work.weight_least[item] < 1.0 ? work.weight_least[item] : 1.0;
         const double sum = scale(W, exponent_weights);
         const double spread = (double(D) * most) / root(low), ratio = (omega * low) / (2.0 * most), level = omega * low;

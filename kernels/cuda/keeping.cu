@@ -9,8 +9,7 @@
 // find_kept: a warp owns a span of a chosen item. write = 0: fills `counts` and `faults`; else fills `kept` by the counts.
 // grid = ceil(n_chosen · n_spans / 4), block = 128
 template <typename T>
-__global__ void __launch_bounds__(128) find_kept(const Work* work_, int omit, int write) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(128) find_kept(const __grid_constant__ Work work, int omit, int write) {
     const int lane = threadIdx.x % LANES;
     const long long unit = blockIdx.x * 4LL + threadIdx.x / LANES, number = unit / work.n_spans, span = unit % work.n_spans;
     if (number >= work.n_chosen) return;  // the whole warp
@@ -51,8 +50,7 @@ __global__ void __launch_bounds__(128) find_kept(const Work* work_, int omit, in
 
 // judge: whether the moments of an item are finite, and with them its data. A thread owns an item; grid = ceil(n_items / 128), block = 128
 template <typename T>
-__global__ void __launch_bounds__(128) judge(const Work* work_) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(128) judge(const __grid_constant__ Work work) {
     const long long item = blockIdx.x * 128LL + threadIdx.x;
     if (item >= work.n_items) return;
     const long long Z = work.n_parameters + 1;

@@ -5,8 +5,7 @@
 // safe_rates: lr = 1 / (s λ_max + weight_decay) of every fit, 0 where that is 1/0, and at most the largest number of T. A thread owns a fit.
 // decay: which hyperparameter is weight_decay; −1: there is none. grid = ceil(m / 128), block = 128
 template <typename T>
-__global__ void __launch_bounds__(128) safe_rates(const Work* work_, long long decay) {
-    const Work& work = *work_;
+__global__ void __launch_bounds__(128) safe_rates(const __grid_constant__ Work work, long long decay) {
     const long long fit = blockIdx.x * 128LL + threadIdx.x;
     if (fit >= work.n_fits) return;
     const long long item = listed(work.item, fit);

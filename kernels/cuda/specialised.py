@@ -44,7 +44,8 @@ def descend_name(real: str, rule: UpdateRule, n_parameters: int) -> tuple[str, s
 def instantiations() -> dict[str, list[str]]:
     """Everything that can be compiled: {file: [name expressions]}."""
     reals, rules = list(TYPES.values()), list(UPDATE_RULES.values())
-    generic = [f"{name}<{real}>" for name in ("weigh", "find_exponents", "compress_any", "join") for real in reals]
+    generic = [f"{name}<{real}>" for name in ("weigh", "compress_any", "join") for real in reals]
+    generic.append("find_exponents<double>")
     specialised = [compress_name(real, d, i) for real in reals for d in range(1, MOST_COLUMNS[real]) for i in (False, True)]
     return {
         "compress.cu": generic + [name for name in specialised if name],

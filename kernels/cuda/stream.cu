@@ -42,10 +42,9 @@ __device__ __forceinline__ void sum_chunk(const Work& work, long long item, long
 
 // stream: grid = fits at hand, block = 32 · warps, warps ≤ 8
 template <typename T, template <typename> class Rule>
-__global__ void __launch_bounds__(256) stream(const Work* work_, long long most_epochs) {
+__global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work work, long long most_epochs) {
     typedef Rule<T> Update;
     constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
-    const Work& work = *work_;
     const long long fit = work.at_hand[blockIdx.x], item = listed(work.item, fit), D = work.n_parameters;
     const int lane = threadIdx.x % LANES, warp = threadIdx.x / LANES, n_warps = blockDim.x / LANES;
     const long long chunks = (used_of(work, item) + CHUNK - 1) / CHUNK;

@@ -1,6 +1,6 @@
-// work.cuh: what the kernels are given. One struct in device memory, filled by kernels/cuda/running.py, which reads its fields here.
+// work.cuh: what the kernels are given. One struct, passed by value, filled by kernels/cuda/data.py, which reads its fields here.
 //
-// 1. Every field has 8 bytes, in the order of this file; T is float or double. A pointer that is not needed is null.
+// 1. It lies in constant memory: reading a field costs nothing. Every field has 8 bytes, in the order of this file; T is float or double. A pointer that is not needed is null.
 // 2. m = n_fits, D = n_parameters, Z = D + 1 columns (the features, the intercept's ones, y), E = Z(Z+1)/2 entries of the moments: (i, j)
 //    with i ≤ j is at j(j+1)/2 + i. planes = 1 for float32 data, 2 (hi, lo) for float64 data.
 // 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their moments. Places that count up, 0, 1, 2, …,
@@ -46,7 +46,7 @@ struct Work {
     long long* weight_exponent;  // (n_items,): k_ω
     // the moments: chunk 0 of an item holds those of the whole item after `join`
     double* moments;  // (n_items, n_chunks, planes, E)
-    long long* exponents;  // (n_items, n_chunks, Z)
+    long long* exponents;  // (n_items, n_chunks, Z); null for float32 data
     double* matrix;  // (n_items, D, D): scratch of `largest_eigenvalues`
     double* eigenvalues;  // (n_items,): λ_max of XᵀX
     // the fits
@@ -98,6 +98,12 @@ struct Format<double> {
     static constexpr double OMEGA = 0x1p1000;
     typedef Pair Sum;
 };
+
+// the exponent of column j; those of float32 data are 0, and not stored
+template <typename T>
+__device__ __forceinline__ long long exponent_at(const long long* exponents, long long j) {
+    return Format<T>::PLANES == 2 ? exponents[j] : 0;
+}
 
 // what `places` says of number k; k itself where nothing is stored
 __device__ __forceinline__ long long listed(const long long* places, long long k) { return places ? places[k] : k; }

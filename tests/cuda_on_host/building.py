@@ -105,10 +105,13 @@ def _load(path: Path) -> ctypes.CDLL:
 def launch(
     kernel: tuple[Path, int], grid: tuple[int, int], threads: int, arguments: tuple, order: str = "forwards", seed: int = 0, first: int = 0
 ) -> None:
-    """Run a kernel to its end, from block `first` on. An argument is an array, of which the address is passed, or a NumPy scalar."""
+    """Run a kernel to its end, from block `first` on. An argument is an array, of which the address is passed, a NumPy scalar, or an
+    array of one element of void, a struct: these are passed by value.
+    """
     path, number = kernel
     library = _load(path)
-    values = [np.array(a.ctypes.data, np.uint64) if isinstance(a, np.ndarray) and a.ndim else np.array(a) for a in arguments]
+    values = [np.array(a.ctypes.data, np.uint64) if isinstance(a, np.ndarray) and a.ndim and a.dtype.kind != "V" else np.array(a)
+              for a in arguments]  # fmt: skip
     pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
     start = getattr(library, f"shim_launch_{number}")
     if start((ctypes.c_uint * 3)(*grid, first), ctypes.c_uint(threads), pointers, ORDERS[order], ctypes.c_uint(seed)):

@@ -5,6 +5,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 #define threadIdx (shim::current->thread)
 #define blockIdx (shim::current->block)
 #define blockDim shim::block_size

@@ -266,10 +266,10 @@ class RawModule:
             calls.append(self._notes["name"])
             launched_on.add(get_current_stream().ptr)
             for one in arguments:
-                assert isinstance(one, np.generic) or one.device.id == self._device
+                assert isinstance(one, np.generic) or (isinstance(one, np.ndarray) and one.size == 1), "passed by value"
             kernel = build(self._notes["file"], self._notes["name"])
-            hosts = tuple(one._host if isinstance(one, ndarray) else one for one in arguments)
-            get_current_stream().append(lambda: launch(kernel, grid, block[0], hosts))
+            copies = tuple(np.array(one) for one in arguments)  # now, as CUDA does
+            get_current_stream().append(lambda: launch(kernel, grid, block[0], copies))
 
         return call
 
