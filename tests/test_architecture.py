@@ -54,10 +54,10 @@ DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used"}
 
 PUBLIC_MODULES = {"schedules", "testing"}
 NOT_AT_IMPORT = {"numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "scipy", "cupy", "jinja2"}
-
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
+    "kernels/cuda/compress.cu": "the paths of one stage for data that lie side by side and for others, which share their sums",
     "tests/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }
 
