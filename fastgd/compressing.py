@@ -72,6 +72,17 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
 
 
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, numbers: np.ndarray) -> Samples | None:
+    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None. numbers: 0, 1, …, as many or more."""
+    if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
+        return None
+    places, count, n = numbers[: stop - first], stop - first, problem.n_samples
+    return Samples(
+        problem.X.take(first, stop), problem.y.take(first, stop), places, places, _none(problem), places, np.empty((0, n), np.int32),
+        np.full(count, -1), np.full(count, n, np.int64),
+    )  # fmt: skip
+
+
 def read_group(
     problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
 ) -> Group:

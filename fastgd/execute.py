@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from .compressing import Group, NegativeWeightError, NonFiniteDataError, Run, compress_groups, cut, read_group
+from .compressing import Group, NegativeWeightError, NonFiniteDataError, Run, compress_groups, cut, gather_in_order, read_group
 from .kernels.chunk import (
     ALGORITHMS,
     AUTOGRAD,
@@ -60,6 +60,11 @@ class Job:
     state: State | None
     outputs: Outputs
     memory_limit: int | None = None  # bytes
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """0, 1, …: as many as a task has fits."""
+        return np.arange(self.plan.fits_per_task)
 
 
 def run(job: Job, progress: object) -> None:
@@ -172,6 +177,8 @@ def safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
 def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or of a backend without moments."""
     n_cells, plan = job.order.n_cells, job.plan
+    if _descend_lines(job, control, first, stop, counter):
+        return
     compress = plan.needs_moments or job.rates is None
     group = read_group(
         job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=compress, contiguous=plan.backend != "cpu"
@@ -182,6 +189,25 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
     if job.rates is None and group.moments is not None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
     _descend(job, group, eigenvalues, first, stop, control, counter)
+
+
+def _descend_lines(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
+    """Data of one feature, where they allow it: moments and epochs in one go. False: nothing was done, or some number is not finite."""
+    problem, plan = job.problem, job.plan
+    if problem.n_features > 1 or plan.backend != "cpu" or plan.algorithm != MOMENTS or job.rates is None or job.state is not None:
+        return False
+    from .kernels import cpu
+
+    if problem.n_samples < problem.min_samples or not cpu.runs_in_batches(job.rule, problem.n_parameters):
+        return False
+    samples = gather_in_order(problem, job.order, first, stop, job.numbers)
+    if samples is None or not cpu.are_lines(samples):
+        return False
+    chunk = prepared_chunk(job, samples, first, stop)
+    if not cpu.descend_lines(chunk, control.cancel, counter):
+        return False
+    finish_chunk(job, first, stop, chunk)
+    return True
 
 
 def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int, stop: int, control: Control, counter: np.ndarray) -> None:

@@ -227,7 +227,7 @@ def fit(
         rows=n_rows(epochs, every),
         limit=limit,
     )
-    outputs.allocate()
+    outputs.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     job = Job(
         problem=problem,

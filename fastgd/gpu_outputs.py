@@ -29,7 +29,7 @@ class GpuOutputs(Outputs):
         """All arrays but those of the user's that the kernels write into."""
         return set(self.layout.shapes) - set(self.direct)
 
-    def allocate(self) -> None:
+    def allocate(self, tightly: bool = True) -> None:
         """Make what the user did not give."""
         m = self.layout.order.n_fits
         try:

@@ -15,8 +15,9 @@ from fastgd.kernels import cpu
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
 from fastgd.kernels.cpu import batch, side_by_side
 from fastgd.kernels.cpu.addresses import address
+from fastgd.kernels.cpu.batch import LIMIT_FLOAT32
 from fastgd.kernels.cpu.compiling import inlined, part
-from fastgd.kernels.cpu.descent import LIMIT_FLOAT32
+from fastgd.kernels.cpu.samples import sources_of
 from fastgd.kernels.cpu.scalars import get, put
 from fastgd.kernels.cpu.vectors import LANES
 from tests import arbiter
@@ -26,7 +27,7 @@ from tests.reference_chunks import chunk_of
 
 OUTPUTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
 COUNTS = batch.N_CONSTANTS * LANES  # where the verdicts are counted: behind the constants of the batch
-_all_safe = side_by_side._all_safe
+_all_safe, _all_easy = side_by_side._all_safe, side_by_side._all_easy
 
 
 @inlined
@@ -37,6 +38,13 @@ def _counting(size, there, room):
     return safe
 
 
+@inlined
+def _counting_easy(size, there, room):
+    easy = _all_easy(size, there, room)
+    put(room[10], COUNTS + 1, get(room[10], COUNTS + 1) + (1.0 if easy else 0.0))
+    return easy
+
+
 def _with(function, **others):
     """A compiled function's Python function, compiled once more with other globals."""
     own = function.py_func
@@ -44,21 +52,23 @@ def _with(function, **others):
     return part(types.FunctionType(own.__code__, {**own.__globals__, **others}, own.__name__, own.__defaults__, own.__closure__))
 
 
-_run_batch = _with(side_by_side.run_batch, _all_safe=_counting)
+_run_batch = _with(side_by_side.run_batch, _all_safe=_counting, _all_easy=_counting_easy)
 
 
 @jit
-def _run_counted(fits, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, room, cancel, progress):
+def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, room, cancel, progress):
     gram, gram_index, target, target_index, exponents, weighing = records
-    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, resume, resume_loss = results
+    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left = results
     return _run_batch(
         address(fits), len(fits), size,
         (address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
+        (sources_of(data, index), address(fits), False, address(w), False),
         (address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False),
         epochs, -1.0, every, n_rows,
         (
             address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
-            address(epochs_run), address(history_w), address(history_loss), address(resume), address(resume_loss),
+            address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses),
+            address(n_left),
         ),
         batch.addresses_of(room), address(cancel), address(progress),
     )  # fmt: skip
@@ -83,16 +93,18 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
     lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, batch.EPOCHS * LANES, 2 * wide)
     room = (*(np.zeros(length + 8) for length in lengths), np.zeros(batch.EPOCHS * (wide + LANES) + 16, np.float32))
-    resume, resume_loss, numbers = np.full((m, 2), side_by_side.NOT_RUN), np.zeros((m, 2)), np.arange(m)
+    left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros((m, 2)), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
-    results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), resume, resume_loss)
-    assert _run_counted(
-        numbers, size, records, np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
+    results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
+    outcome = _run_counted(
+        numbers, cpu._data(chunk), (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index), size, records,
+        np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
         chunk.every, chunk.history_loss.shape[1], results, room, np.zeros(1, np.int32), np.zeros(1, np.int64),
     )  # fmt: skip
-    left = np.flatnonzero(resume[:, 0] >= 0)
-    assert (chunk.algorithm[left] == STREAM).all()
-    return Blocks(int(room[10][COUNTS + 1]), int(room[10][COUNTS]), left.tolist(), resume[left, 0].tolist())
+    assert outcome == side_by_side.RUN
+    notes = left[: n_left[0]][np.argsort(left[: n_left[0], 0])]
+    assert (chunk.algorithm[notes[:, 0]] == STREAM).all()
+    return Blocks(int(room[10][COUNTS + 1]), int(room[10][COUNTS]), notes[:, 0].tolist(), notes[:, 1].tolist())
 
 
 def compressed(X, y, *, weights=None, **options) -> tuple[Chunk, cpu.Moments]:

@@ -130,7 +130,7 @@ def test_starts_that_are_not_finite():
 
 
 def safe_size(X, y, share=0.9):
-    """What `_set_limits` calls SAFE, of one fit without weights: as its docstring says."""
+    """What `set_limits` calls SAFE, of one fit without weights: as its docstring says."""
     moments = arbiter.compress(X, y)
     w_limit, loss_limit = arbiter.overflow_limits(moments)
     reach = moments.D * max(math.sqrt(moments.hi[j][j]) for j in range(moments.D))

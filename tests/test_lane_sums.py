@@ -68,8 +68,8 @@ def lines_added(x, y, start, stop, intercept, eights, sums):
     rows = 5 if intercept else 3
     for k in range(len(start)):
         n = stop[k] - start[k]
-        lane_sums.add_line(address(x), 2 * start[k], address(y), start[k] + 1, n, intercept, address(eights), 8 * rows * k)
-    lane_sums.add_eights(address(eights), rows * len(start), address(sums))
+        lane_sums.add_line(address(x), 2 * start[k], address(y), start[k] + 1, n, intercept, address(eights), 8 * k)
+    lane_sums.add_eights(address(eights), rows * len(start), address(sums), 0)
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
@@ -95,5 +95,5 @@ def test_lines(name, kind, intercept):
             for left, right in ((a, a), (a, b), (b, b), (a, one), (b, one))[: count // 8]:
                 lanes = [sum_by_hand(left[lane::LANES].tolist(), right[lane::LANES].tolist()) for lane in range(LANES)]
                 want.append(butterfly(lanes, lambda p, q: p + q))
-        assert same_bits(sums, np.array(want)), chosen
+        assert same_bits(sums, np.array(want).reshape(8, -1).T.ravel()), chosen  # eight lines' first sum, their second …
         assert kind == "ends" or len(set(want)) > 20

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MOMENTS, Chunk, Samples
-from ..update_rules import UPDATE_RULES
+from ..chunk import COMPLETED, MOMENTS, STREAM, Chunk, Samples
+from ..update_rules import UPDATE_RULES, UpdateRule
+from .batch import MOST_PARAMETERS
+from .batch_results import NOT_RUN
+from .batches import descend_batches
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
 from .doubled import LOWEST_EXPONENT
-from .moments import RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
+from .moments import CHUNK, RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
 from .samples import FINE, NEGATIVE, NOT_FINITE, keep
 from .solving import solve as _solve
 
@@ -24,11 +27,14 @@ KERNELS: dict[str, Any] = {
     "compress": compress,
     "join": join,
     "largest_eigenvalues": largest_eigenvalues,
+    "descend_batches": descend_batches,
     "descend": _descend,
     "solve": _solve,
 }
-OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend": 2}  # compiled versions that `prepare` makes for both dtypes
+# how many compiled versions `prepare` makes for both dtypes
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_batches": 2, "descend": 2}
 OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
+LONGEST_LINE = CHUNK
 _prepared: set[tuple[str, np.dtype]] = set()
 
 
@@ -159,16 +165,73 @@ def compress_items(samples: Samples, start, stop, intercept: bool, gram, target,
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
-    index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
-    one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
-    hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
-    lr = read_only(np.ascontiguousarray(chunk.lr))
-    _descend(
-        _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
-        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
-        chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status, chunk.w_out, chunk.loss, chunk.epochs_run,
-        chunk.history_w, chunk.history_loss, cancel, progress,
-    )  # fmt: skip
+    arguments = _Arguments(chunk, moments, gram_index, target_index)
+    m = len(chunk.n_used)
+    if runs_in_batches(chunk.rule, chunk.w.shape[1]) and MOMENTS in chunk.algorithm:
+        left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
+        n_left = descend_batches(*arguments.of_batches(False), left, losses, cancel, progress)
+        if not n_left:
+            return
+        left, losses = left[:n_left], losses[:n_left]
+    else:
+        left, losses = np.full((m, 3), NOT_RUN), np.empty((m, 2))
+        left[:, 0] = np.arange(m)
+    if not cancel[0]:
+        _descend(*arguments.of_fits(), left, losses, cancel, progress)
+
+
+def descend_lines(chunk: Chunk, cancel, progress) -> bool:
+    """Moments and all epochs of a chunk of lines (lines.py) that begins anew. False: some numbers are not finite, nothing is of use."""
+    m = len(chunk.n_used)
+    arguments = _Arguments(chunk, Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype), chunk.x_index, chunk.y_index)
+    left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
+    before = int(progress[0])
+    n_left = descend_batches(*arguments.of_batches(True), left, losses, cancel, progress)
+    if n_left < 0:
+        progress[0] = before
+        return False
+    if n_left and not cancel[0]:
+        _descend(*arguments.of_fits(), left[:n_left], losses[:n_left], cancel, progress)
+    return True
+
+
+def runs_in_batches(rule: UpdateRule, n_parameters: int) -> bool:
+    """Whether fits on moments run side by side under this rule."""
+    return rule.name == "sgd" and n_parameters <= MOST_PARAMETERS
+
+
+def are_lines(samples: Samples) -> bool:
+    """Whether `descend_lines` may be asked."""
+    X, y = samples.X, samples.y
+    one_run = X.dtype == np.float32 and X.shape[2] == 1 and X.strides[1] == 4 and y.strides[1] == 4 and X.shape[1] <= LONGEST_LINE
+    return one_run and not len(samples.weights) and not len(samples.kept)
+
+
+class _Arguments:
+    """What the kernels that descend take."""
+
+    def __init__(self, chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> None:
+        one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
+        hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
+        self._chunk, self._data = chunk, _data(chunk)
+        self._index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
+        self._rates = read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every
+        self._records = moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing
+        self._results = chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss
+
+    def of_batches(self, of_lines: bool) -> tuple[Any, ...]:
+        chunk = self._chunk
+        return (
+            self._data, self._index, chunk.n_used, of_lines, chunk.intercept, chunk.reduction == "sum", *self._rates, *self._records,
+            chunk.w, chunk.slots, chunk.steps, chunk.algorithm, chunk.status, *self._results,
+        )  # fmt: skip
+
+    def of_fits(self) -> tuple[Any, ...]:
+        chunk = self._chunk
+        return (
+            self._data, self._index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
+            *self._rates, *self._records, chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status, *self._results,
+        )  # fmt: skip
 
 
 def solve(
@@ -196,6 +259,8 @@ def prepare(dtype: np.dtype) -> None:
         np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
         np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
     )  # fmt: skip
+    descend(chunk, moments, one, one, cancel, counter)
+    chunk.algorithm[0], chunk.status[0], chunk.steps[0] = STREAM, COMPLETED, 0
     descend(chunk, moments, one, one, cancel, counter)
     _prepared.add(("descend", dtype))
 
@@ -252,10 +317,12 @@ __all__ = [
     "OF_FIT",
     "RANGE",
     "Moments",
+    "are_lines",
     "compiled_and_loaded",
     "compress_fits",
     "compress_items",
     "descend",
+    "descend_lines",
     "find_kept",
     "join",
     "no_weighing",
@@ -263,6 +330,7 @@ __all__ = [
     "prepare_gaps",
     "prepare_solve",
     "read_only",
+    "runs_in_batches",
     "solve",
     "weigh",
 ]

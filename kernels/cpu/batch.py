@@ -10,18 +10,21 @@ from ..chunk import COMPLETED, CONVERGED, MOMENTS
 from .addresses import address, count_at, further
 from .compiling import aligned, inlined, part
 from .doubled import pow2, scale
-from .masks import at_most, below, choose
+from .lines import load_lines
+from .masks import as_bits, at_most, below, both, choose
 from .scalars import get, move, put
 from .vectors import LANES, divide, fill, fma, load, multiply, negate, root, store, subtract
 
 EPOCHS = 16  # rows that are collected before they are written
 MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache
-FEWEST = (1, 1, 2, 4)  # fits of so many parameters, or of more, for which a batch is as fast as one after the other
-# rows of `constants`, LANES numbers each; SAFE: see `_safe_size`; LARGEST: the largest |w| since a block of epochs began
-TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECAY, UP_LOSS, PREVIOUS, SAFE, LARGEST = range(13)
-N_CONSTANTS = 13
-LARGEST_EXPONENT = 100  # of a column of float64 data, in size; see `_safe_size`
-LARGEST_SCALED = 2.0**400
+FEWEST = (1, 1, 2, 4)  # fits of so many parameters, or of more, for which a batch with questions is as fast as one after the other
+# rows of `constants`, LANES numbers each; LEAST: the least weight; SAFE: see `set_limits`; LARGEST: the largest |w| since a block of epochs
+# began; REPORTED: the last loss; STOPPED: the epochs made by a lane that left or was frozen
+TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECAY = range(9)
+UP_LOSS, PREVIOUS, LEAST, SAFE, LARGEST, REPORTED, STOPPED = range(9, 16)
+N_CONSTANTS = 16
+EASY = 2.0**30  # see `is_ordinary`
+LIMIT_FLOAT32, LIMIT_FLOAT64 = 2.0**120, 2.0**1000  # Ω
 
 
 @inlined
@@ -52,6 +55,18 @@ def addresses_of(room):
     )  # fmt: skip
 
 
+@inlined
+def are_neighbours(fits, count):
+    """Whether a batch is full and its fits, which ascend, follow each other: then their numbers lie side by side."""
+    return count == LANES and count_at(fits, LANES - 1) - count_at(fits, 0) == LANES - 1
+
+
+@inlined
+def is_plain(hyper):
+    """Whether these are the values of SGD without momentum, decay and maximize."""
+    return get(hyper, 0) == 0.0 and get(hyper, 2) == 0.0 and get(hyper, 4) == 0.0
+
+
 @part
 def load_batch(fits, count, size, records, options, w, slots, room):
     """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD.
@@ -59,11 +74,10 @@ def load_batch(fits, count, size, records, options, w, slots, room):
     Addresses: records (gram, gram_index, target, target_index, exponents, weighing); options: as in side_by_side.run_batch.
     """
     gram, gram_index, target, target_index, exponents, weighing = records
-    _, _, _, hyper, n_hyper, own_hyper, reduction_sum, limit, doubled = options
-    grams, _, targets, _, state, slot, _, _, _, _, constants, _, _, _ = room
+    reduction_sum, doubled = options[6], options[8]
+    grams, targets, constants = room[0], room[2], room[10]
     planes = 2 if doubled else 1
     entries = size * (size + 1) // 2
-    plain = True
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         g, record = count_at(gram_index, f), count_at(target_index, f)
@@ -72,47 +86,102 @@ def load_batch(fits, count, size, records, options, w, slots, room):
             move(gram, from_gram + entry, grams, entry * LANES + lane)
         for entry in range(size + 1):
             move(target, from_target + entry, targets, entry * LANES + lane)
-        for j in range(size):
-            move(w, f * size + j, state, j * LANES + lane)
-            move(slots, f * size + j, slot, j * LANES + lane)
         move(weighing, g * 4, constants, TOTAL * LANES + lane)
-        move(weighing, g * 4 + 3, constants, SAFE * LANES + lane)  # ω_min, for `_set_limits`
+        move(weighing, g * 4 + 3, constants, LEAST * LANES + lane)
         if doubled:
             _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room)
-        h = f * n_hyper if own_hyper else 0
-        momentum, decay = get(hyper, h), get(hyper, h + 2)
-        put(constants, MOMENTUM * LANES + lane, momentum)
-        put(constants, KEEP * LANES + lane, 1.0 - get(hyper, h + 1))
-        put(constants, DECAY * LANES + lane, decay)
-        plain = plain and momentum == 0.0 and decay == 0.0 and get(hyper, h + 4) == 0.0
-    store(constants, PREVIOUS * LANES, fill(math.nan))
-    totals = load(constants, TOTAL * LANES)
-    if not doubled:
-        largest = fill(0.0)
-        for j in range(size):
-            length = root(load(grams, (j * (j + 1) // 2 + j) * LANES))
-            largest = choose(below(largest, length), length, largest)
-        store(constants, LARGEST * LANES, largest)
-        store(constants, LOSS_LIMIT * LANES, totals)
-        store(constants, UP_LOSS * LANES, fill(1.0))
-    two = fill(2.0)
-    if reduction_sum:
-        store(constants, FACTOR * LANES, two)
-        store(constants, LOW_FACTOR * LANES, fill(0.0))
-    else:
-        factor = divide(two, totals)
-        store(constants, FACTOR * LANES, factor)
-        if doubled:
-            low_totals, minus = load(constants, LOW_FACTOR * LANES), negate(factor)
-            store(constants, LOW_FACTOR * LANES, divide(fma(minus, low_totals, fma(minus, totals, two)), totals))
-    store(constants, RECIPROCAL * LANES, divide(fill(1.0), totals))
-    _set_limits(size, doubled, limit, room)
+    plain = _load_state(fits, count, size, options, w, slots, room)
+    _set_constants(reduction_sum, doubled, room)
     return plain
 
 
 @part
+def load_batch_of_lines(fits, count, size, options, data, w, slots, room):
+    """The same of fits that follow each other, from their samples: (whether their moments are finite, whether no fit has an option).
+
+    data: (sources, n_used, intercept, scratch), see lines.py.
+    """
+    sources, n_used, intercept, scratch = data
+    constants, first = room[10], count_at(fits, 0)
+    if not load_lines(sources, first, count, n_used, intercept, scratch, room[0], room[2]):
+        return False, False
+    for lane in range(LANES):
+        put(constants, TOTAL * LANES + lane, float(count_at(n_used, first + (lane if lane < count else 0))))
+    store(constants, LEAST * LANES, fill(1.0))
+    plain = _load_state(fits, count, size, options, w, slots, room)
+    _set_constants(options[6], False, room)
+    return True, plain
+
+
+@part
+def _load_state(fits, count, size, options, w, slots, room):
+    """w, and the options and slots that a fit has; see `load_batch`."""
+    hyper, n_hyper, own_hyper = options[3], options[4], options[5]
+    state, slot, constants = room[4], room[5], room[10]
+    plain = True
+    for lane in range(LANES if own_hyper else 1):
+        h = count_at(fits, lane if lane < count else 0) * n_hyper if own_hyper else 0
+        momentum, decay = get(hyper, h), get(hyper, h + 2)
+        plain = plain and is_plain(further(hyper, h))
+        if own_hyper:
+            put(constants, MOMENTUM * LANES + lane, momentum)
+            put(constants, KEEP * LANES + lane, 1.0 - get(hyper, h + 1))
+            put(constants, DECAY * LANES + lane, decay)
+        else:
+            store(constants, MOMENTUM * LANES, fill(momentum))
+            store(constants, KEEP * LANES, fill(1.0 - get(hyper, h + 1)))
+            store(constants, DECAY * LANES, fill(decay))
+    store(constants, PREVIOUS * LANES, fill(math.nan))
+    if size == 1 and plain and are_neighbours(fits, count):
+        store(state, 0, load(w, count_at(fits, 0)))
+        return plain
+    for lane in range(LANES):
+        f = count_at(fits, lane if lane < count else 0)
+        for j in range(size):
+            move(w, f * size + j, state, j * LANES + lane)
+            if not plain:
+                move(slots, f * size + j, slot, j * LANES + lane)
+    return plain
+
+
+@inlined
+def _set_constants(reduction_sum, doubled, room):
+    """What follows from the weights."""
+    constants = room[10]
+    totals, two, total = load(constants, TOTAL * LANES), fill(2.0), get(constants, TOTAL * LANES)
+    same = as_bits(both(at_most(totals, fill(total)), at_most(fill(total), totals))) == (1 << LANES) - 1  # then one division serves all
+    if not doubled:
+        store(constants, UP_LOSS * LANES, fill(1.0))
+    if reduction_sum:
+        store(constants, FACTOR * LANES, two)
+        store(constants, LOW_FACTOR * LANES, fill(0.0))
+    else:
+        factor = fill(2.0 / total) if same else divide(two, totals)
+        store(constants, FACTOR * LANES, factor)
+        if doubled:
+            low_totals, minus = load(constants, LOW_FACTOR * LANES), negate(factor)
+            store(constants, LOW_FACTOR * LANES, divide(fma(minus, low_totals, fma(minus, totals, two)), totals))
+    store(constants, RECIPROCAL * LANES, fill(1.0 / total) if same else divide(fill(1.0), totals))
+
+
+@inlined
+def is_ordinary(size, room):
+    """Whether the numbers of all fits of float32 data are so near to 1 that no limit can be passed while every |w| ≤ EASY.
+
+    Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40,
+    1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 + 2^53, far below 2^60, its least limit; that of w is 2^100 / D at least.
+    """
+    grams, targets, constants = room[0], room[2], room[10]
+    fine = both(at_most(fill(1.0), load(constants, LEAST * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))
+    fine = both(fine, at_most(load(targets, size * LANES), fill(2.0**80)))
+    for j in range(size):
+        fine = both(fine, at_most(load(grams, (j * (j + 1) // 2 + j) * LANES), fill(2.0**40)))
+    return as_bits(fine) == (1 << LANES) - 1
+
+
+@part
 def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room):
-    """What only float64 data have, of one lane; and what `_set_limits` wants to know of them."""
+    """What only float64 data have, of one lane; and what `set_limits` wants to know of them."""
     _, low_grams, targets, low_targets, _, _, _, _, _, ups, constants, _, _, _ = room
     wide, entries = size * LANES, size * (size + 1) // 2
     for entry in range(entries):
@@ -122,12 +191,10 @@ def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, re
     power = np.int64(get(weighing, g * 4 + 2))
     exponents = further(exponents, record * (size + 1))
     exponent_y = count_at(exponents, size) if get(targets, wide + lane) != 0.0 else 0
-    largest, far = 0.0, abs(exponent_y)
+    largest = 0.0
     for j in range(size):
         exponent = count_at(exponents, j)
         diagonal = get(gram, 2 * g * entries + j * (j + 1) // 2 + j)
-        if diagonal != 0.0:
-            far = max(far, abs(exponent))
         largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
         of_w = exponent - exponent_y
         of_gradient = exponent + exponent_y + (power if reduction_sum else 0)
@@ -139,22 +206,25 @@ def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, re
     put(constants, LOW_FACTOR * LANES + lane, get(weighing, g * 4 + 1))
     put(constants, LARGEST * LANES + lane, largest)
     put(constants, LOSS_LIMIT * LANES + lane, scale(get(weighing, g * 4), power))
-    put(constants, W_LIMIT * LANES + lane, LARGEST_SCALED if far <= LARGEST_EXPONENT else -1.0)
     put(constants, UP_LOSS * LANES + lane, pow2(exponent_y))  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
 
 
-@inlined
-def _set_limits(size, doubled, limit, room):
+@part
+def set_limits(size, doubled, limit, room):
     """`limits_of` of every lane, and the row SAFE: while no |w| is larger, the next epoch passes no limit.
 
-    In: LARGEST = max_j √G_jj = M, LOSS_LIMIT = Σω, SAFE = ω_min; for float64 data also W_LIMIT = LARGEST_SCALED, or -1 for no safe size.
-    With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s; a tenth is left for all rounding errors. If lr·gradient or the new w passed Ω, the new w
-    would be far above Ω/4. Of float64 data the scaled numbers must not overflow either: products of w and the data stay below
-    LARGEST_SCALED, and no column is scaled by more than 2^±LARGEST_EXPONENT.
+    With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s, M = max_j √G_jj; a tenth is left for all rounding errors. If lr·gradient or the new w passed
+    Ω, the new w would be far above Ω/4. Of float64 data nothing is called safe: their epochs are run one by one. In, of float64 data:
+    LARGEST = M, LOSS_LIMIT = Σω.
     """
-    targets, constants = room[2], room[10]
+    grams, targets, constants = room[0], room[2], room[10]
     one, zero, top = fill(1.0), fill(0.0), fill(limit)
-    largest, whole, least = load(constants, LARGEST * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, SAFE * LANES)
+    largest, whole, least = load(constants, LARGEST * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, LEAST * LANES)
+    if not doubled:
+        largest, whole = zero, load(constants, TOTAL * LANES)
+        for j in range(size):
+            length = root(load(grams, (j * (j + 1) // 2 + j) * LANES))
+            largest = choose(below(largest, length), length, largest)
     least = choose(below(least, one), least, one)
     bound = multiply(top, least)
     ratio = divide(bound, multiply(fill(2.0), largest))
@@ -166,17 +236,15 @@ def _set_limits(size, doubled, limit, room):
     fine = at_most(whole, top)
     none = fill(-1.0)
     w_limit, loss_limit = choose(fine, w_limit, none), choose(fine, loss_limit, none)
-    safe = choose(below(w_limit, fill(limit / 4.0)), w_limit, fill(limit / 4.0))
-    length = multiply(root(load(targets, size * LANES)), load(constants, UP_LOSS * LANES))
-    by_loss = multiply(fill(0.9), multiply(root(choose(fine, loss_limit, zero)), root(whole)))
-    by_loss = divide(subtract(by_loss, length), reach)
-    safe = choose(at_most(safe, by_loss), safe, by_loss)  # a NaN stays: then nothing is safe
-    if doubled:
-        by_scale = divide(load(constants, W_LIMIT * LANES), choose(below(one, reach), reach, one))
-        safe = choose(at_most(safe, by_scale), safe, by_scale)
     store(constants, W_LIMIT * LANES, w_limit)
     store(constants, LOSS_LIMIT * LANES, loss_limit)
-    store(constants, SAFE * LANES, safe)
+    if doubled:
+        return
+    safe = choose(below(w_limit, fill(limit / 4.0)), w_limit, fill(limit / 4.0))
+    length = root(load(targets, size * LANES))
+    by_loss = multiply(fill(0.9), multiply(root(choose(fine, loss_limit, zero)), root(whole)))
+    by_loss = divide(subtract(by_loss, length), reach)
+    store(constants, SAFE * LANES, choose(at_most(safe, by_loss), safe, by_loss))  # a NaN stays: then nothing is safe
 
 
 @part
@@ -201,6 +269,6 @@ def factors_of(weighing, reduction_sum):
 
 
 @inlined
-def fits_a_batch(rule, size, algorithm, status):
-    """Whether such a fit can run here: SGD (code 0) on moments, whose numbers were all finite."""
-    return rule == 0 and size <= MOST_PARAMETERS and algorithm == MOMENTS and status in (COMPLETED, CONVERGED)
+def fits_a_batch(algorithm, status):
+    """Whether a fit of SGD can run here: on moments, and its numbers were all finite."""
+    return algorithm == MOMENTS and status in (COMPLETED, CONVERGED)

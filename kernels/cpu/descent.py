@@ -2,6 +2,7 @@
 
 1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the arithmetic, and few
    specialisations keep the first call short. The rules are in update.py; their codes are those of kernels/update_rules.py.
+   Many fits of SGD on moments run side by side instead: batches.py, a kernel of its own, so that neither waits for the other to compile.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
    inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a
@@ -17,14 +18,14 @@ import numpy as np
 
 from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
 from .addresses import address, further, hold
-from .batch import FEWEST, MOST_PARAMETERS, addresses_of, factors_of, fits_a_batch, limits_of, make_room
+from .batch import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
+from .batch_results import NOT_RUN
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import scale
 from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .moments import CHUNK, W_EXPONENT, W_HIGH
 from .samples import sources_of, where_of
 from .scalars import is_double, raised
-from .side_by_side import FINISHED, NOT_RUN, run_batch
 from .stream_epochs import ODD, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
 from .transposing import SIDE
@@ -32,8 +33,6 @@ from .update import SGD, update
 from .vectors import LANES
 
 POLL = 64
-LIMIT_FLOAT32 = 2.0**120
-LIMIT_FLOAT64 = 2.0**1000
 
 
 @part
@@ -106,9 +105,13 @@ def descend(
     data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
-    w_out, loss_out, epochs_run, history_w, history_loss, cancel, progress,
+    w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, cancel, progress,
 ):  # fmt: skip
-    """Run every fit of a chunk. data, index: samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress` writes them.
+    """Run some fits of a chunk, one after the other.
+
+    data, index: samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress` writes them.
+
+    left (k, 3) int64, left_losses (k, 2): which fits, and where those are that batches.py began; see there.
 
     gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target, weighing to
     gram.
@@ -121,7 +124,7 @@ def descend(
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch of the moments: float64
     any_moments, most_used = False, 1
-    for f in range(len(n_used)):
+    for f in left[:, 0]:
         any_moments = any_moments or algorithm[f] == MOMENTS
         most_used = max(most_used, n_used[f])
     side = size if any_moments else 0
@@ -139,41 +142,13 @@ def descend(
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
     stream_slot, next_stream_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
-    # fits that can run side by side do so first; those that pass a limit go on below
-    resume, resume_loss = np.full((len(n_used), 2), NOT_RUN), np.empty((len(n_used), 2))
-    room = make_room(size if size <= MOST_PARAMETERS else 0, doubled, dtype)
-    batch, count = np.zeros(LANES, np.int64), 0
-    records = (
-        address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),
-    )  # fmt: skip
-    own_hyper = len(hyper) > 1
-    side_options = address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], own_hyper, reduction_sum, limit, doubled
-    results = (
-        address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
-        address(epochs_run), address(history_w), address(history_loss), address(resume), address(resume_loss),
-    )  # fmt: skip
-    to_batch, to_room, flag, told, n_rows = address(batch), addresses_of(room), address(cancel), address(progress), history_loss.shape[1]
-    cancelled = False
-    for f in range(len(n_used)):
-        if fits_a_batch(rule, size, algorithm[f], status[f]):
-            batch[count] = f
-            count += 1
-        if count == LANES or (f == len(n_used) - 1 and count >= FEWEST[min(size, len(FEWEST) - 1)]):
-            if not run_batch(to_batch, count, size, records, side_options, epochs, tol, every, n_rows, results, to_room, flag, told):
-                cancelled = True
-                break
-            count = 0
-    hold((lr, hyper, gram, gram_index, target, target_index, exponents, weighing, w, slots, steps, algorithm, status, w_out, loss_out))
-    hold((epochs_run, history_w, history_loss, resume, resume_loss, batch, room, cancel, progress))
-    if cancelled:
-        return
+    own_hyper, n_rows, told = len(hyper) > 1, history_loss.shape[1], address(progress)
     unpacked = -1
     sources = sources_of(data, index)
-    for f in range(len(n_used)):
+    for number_left in range(len(left)):
+        f = left[number_left, 0]
         if raised(cancel):
             return
-        if resume[f, 0] == FINISHED:
-            continue
         if status[f] == TOO_FEW_SAMPLES:
             progress[0] += epochs
             continue
@@ -188,11 +163,11 @@ def descend(
         rows_w, rows_loss = history_w[f], history_loss[f]
         _take_over(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
-        if resume[f, 0] >= 0:
-            epoch = reported = resume[f, 0]
-            row_is_done = resume[f, 1] != 0
+        if left[number_left, 1] != NOT_RUN:
+            epoch = reported = left[number_left, 1]
+            row_is_done = left[number_left, 2] != 0
             step += epoch
-            loss, previous = number(resume_loss[f, 0]), resume_loss[f, 1]
+            loss, previous = number(left_losses[number_left, 0]), left_losses[number_left, 1]
             if every > 0:
                 row = epoch // every + 1 if row_is_done else (epoch + every - 1) // every
         if algorithm[f] == MOMENTS:
@@ -279,7 +254,7 @@ def descend(
                 epoch, row, loss, previous, ended = stream_epochs(
                     address(tile), stride, n, d, intercept, address(stream_state), stream_weight, stream_factor, rates,
                     lr.shape[1] if lr.shape[0] > 1 else 0, (epoch, last, previous), recording, further(address(lanes), BLOCK),
-                    address(lanes), flag, told,
+                    address(lanes), address(cancel), told,
                 )  # fmt: skip
                 reported, step = epoch, steps[f] + epoch
                 outcome = CONVERGED if ended == STOPPED else outcome

@@ -21,7 +21,8 @@ import numpy as np
 from .addresses import address, count_at, further, hold
 from .compiling import aligned, copy, inlined, kernel, part
 from .doubled import dd_add, exponent_of, pow2
-from .lane_sums import add_eights, add_lanes, add_lanes_doubled, add_line
+from .lane_sums import add_lanes, add_lanes_doubled
+from .lines import ROOM, SX, SY, XX, XY, YY, are_lines, sum_lines, sum_lines_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import is_weighted, sources_of, where_of
 from .scalars import get, is_double, move, put, raised
@@ -204,41 +205,63 @@ def _compress_item(sources, where, start, stop, d, intercept, wanted, scratch, p
 
 
 @inlined
-def _are_lines(sources, d, intercept, longest, n_kept, wanted):
-    """Whether `_compress_lines` may be asked: one feature of float32 data, perhaps an intercept, samples side by side, one chunk."""
-    (X, _, _, _, x_step, _), (_, _, _, y_step), _, _, _ = sources
-    plain = not (is_double(X) or is_weighted(sources)) and wanted[0] == 0 and wanted[1] == (3 if intercept else 2)
-    return plain and d == 1 and x_step == 1 and y_step == 1 and n_kept == 0 and longest == 1
+def _write_plane(sums, at, item, plane, planes, intercept, gram, target):
+    """Those sums of a line that are not counts: of the high parts, or of the low ones."""
+    n_gram, n_target = (3, 3) if intercept else (1, 2)
+    to_gram, to_target = (planes * item + plane) * n_gram, (planes * item + plane) * n_target
+    move(sums, at + XX * SIDE, gram, to_gram)
+    move(sums, at + XY * SIDE, target, to_target)
+    move(sums, at + YY * SIDE, target, to_target + n_target - 1)
+    if intercept:
+        move(sums, at + SX * SIDE, gram, to_gram + 1)
+        move(sums, at + SY * SIDE, target, to_target + 1)
 
 
 @part
-def _compress_lines(sources, start, stop, first, last, intercept, eights, sums, records):
+def _compress_lines(sources, start, stop, first, last, intercept, scratch, records):
     """The moments of items first … last-1, eight at a time; whether all are finite."""
     gram, target, exponents, weighing = records
     finite = True
-    rows, n_gram, n_target = (5, 3, 3) if intercept else (3, 1, 2)
+    n_target = 3 if intercept else 2
     for begin in range(first, last, SIDE):
         count = min(SIDE, last - begin)
+        sums = sum_lines(sources, begin, count, start, stop, True, intercept, scratch)
         for k in range(count):
-            x_at, y_at, _, _, _ = where_of(sources, begin + k)
-            at = count_at(start, begin + k)
-            n = count_at(stop, begin + k) - at
-            add_line(sources[0][0], x_at + at, sources[1][0], y_at + at, n, intercept, eights, rows * SIDE * k)
-        add_eights(eights, rows * SIDE, sums)
-        for k in range(count):
-            item = begin + k
+            item, at = begin + k, sums + k
             n = float(count_at(stop, item) - count_at(start, item))
-            xx, yy = get(sums, rows * k), get(sums, rows * k + 2)
-            finite = finite and math.isfinite(xx) and math.isfinite(yy)
-            put(gram, n_gram * item, xx)
-            move(sums, rows * k + 1, target, n_target * item)
-            put(target, n_target * item + n_target - 1, yy)
+            finite = finite and math.isfinite(get(scratch, at + XX * SIDE)) and math.isfinite(get(scratch, at + YY * SIDE))
+            _write_plane(scratch, at, item, 0, 1, intercept, gram, target)
             if intercept:
-                move(sums, rows * k + 3, gram, n_gram * item + 1)
-                put(gram, n_gram * item + 2, n)
-                move(sums, rows * k + 4, target, n_target * item + 1)
+                put(gram, 3 * item + 2, n)
             for j in range(n_target):
                 put(exponents, n_target * item + j, np.int64(0))
+            put(weighing, 4 * item + W_HIGH, n)
+            put(weighing, 4 * item + W_LOW, 0.0)
+    return finite
+
+
+@part
+def _compress_lines_doubled(sources, start, stop, first, last, intercept, scratch, records):
+    """The same of float64 data. scratch: (high parts, low parts, exponents)."""
+    high, low, of_columns = scratch
+    gram, target, exponents, weighing = records
+    finite = True
+    n_target = 3 if intercept else 2
+    for begin in range(first, last, SIDE):
+        count = min(SIDE, last - begin)
+        sums = sum_lines_doubled(sources, begin, count, start, stop, intercept, high, low, of_columns)
+        for k in range(count):
+            item, at = begin + k, sums + k
+            n = float(count_at(stop, item) - count_at(start, item))
+            finite = finite and math.isfinite(get(high, at + XX * SIDE)) and math.isfinite(get(high, at + YY * SIDE))
+            _write_plane(high, at, item, 0, 2, intercept, gram, target)
+            _write_plane(low, at, item, 1, 2, intercept, gram, target)
+            put(exponents, n_target * item, count_at(of_columns, 2 * k))
+            put(exponents, n_target * item + n_target - 1, count_at(of_columns, 2 * k + 1))
+            if intercept:
+                put(gram, 6 * item + 2, n)
+                put(gram, 6 * item + 5, 0.0)
+                put(exponents, n_target * item + 1, np.int64(0))
             put(weighing, 4 * item + W_HIGH, n)
             put(weighing, 4 * item + W_LOW, 0.0)
     return finite
@@ -268,12 +291,12 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     while (1 << (depth - 1)) < longest:
         depth += 1
     entries = (n_entries + 1 + 2 * SIDE - 1) // SIDE * SIDE  # of a part; eight at a time are written
-    n_sums = max((min(n_entries, max(MOST_PAIRS, n_columns)) + SIDE) // SIDE * SIDE, 2 * SIDE)  # `eights` of lines find room there too
+    n_sums = (min(n_entries, max(MOST_PAIRS, n_columns)) + SIDE) // SIDE * SIDE
     n_weighted = n_columns * STRIDE if weighted else 0
     tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
     low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
     lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
-    factor, factors = np.ones(n_columns + 1), np.empty(max(2 * n_columns, 5 * SIDE))
+    factor, factors = np.ones(n_columns + 1), np.empty(2 * n_columns)
     parts, low_parts = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
     part_exponents = np.zeros(depth * n_columns, np.int64)
     sources, flag = sources_of(data, index), address(cancel)
@@ -282,17 +305,20 @@ def compress(data, index, start, stop, intercept, gram, target, exponents, weigh
     to_gram, to_target, to_exponents, to_weighing = address(gram), address(target), address(exponents), address(weighing)
     finite = True
     done = 0
-    if _are_lines(sources, d, intercept, longest, len(index[3]), wanted):
-        records = to_gram, to_target, to_exponents, to_weighing
+    if has_gram and has_target and longest == 1 and are_lines(sources, d, len(index[3])):
+        records, lines = (to_gram, to_target, to_exponents, to_weighing), aligned(np.zeros(ROOM + 8))
+        low_lines, line_exponents = aligned(np.zeros((ROOM if doubled else 0) + 8)), np.empty(2 * SIDE, np.int64)
         for first in range(0, len(start), LINES):
             if raised(flag):
                 break
             last = min(first + LINES, len(start))
-            eights = address(lanes)
-            finite = (
-                _compress_lines(sources, address(start), address(stop), first, last, intercept, eights, address(factors), records)
-                and finite
-            )
+            if doubled:
+                to = address(lines), address(low_lines), address(line_exponents)
+                found = _compress_lines_doubled(sources, address(start), address(stop), first, last, intercept, to, records)
+            else:
+                found = _compress_lines(sources, address(start), address(stop), first, last, intercept, address(lines), records)
+            finite = finite and found
+        hold((lines, low_lines, line_exponents))
         done = len(start)
     for item in range(done, len(start)):
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 
 from .addresses import pointer_to
 from .compiling import part
+from .scalars import ask_for
 from .vectors import LANES, REGISTER, fma_of
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
@@ -65,13 +66,8 @@ class _Arrays:
 
     def fetch(self, line):
         """Ask for a line of what is to be read next: the data lie in memory, and while sums are made nobody reads there."""
-        lines = ir.LiteralStructType([ir.IntType(8)] * 64)
-        pointer = pointer_to(self._context, self._builder, self._kinds[AHEAD], self._values[AHEAD], ir.Constant(_INT, 0), lines)
-        where = self._builder.bitcast(self._builder.gep(pointer, [line]), ir.PointerType(ir.IntType(8)))
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [where.type, number, number, number])
-        function = cgutils.get_or_insert_function(self._builder.module, kind, "llvm.prefetch.p0")
-        self._builder.call(function, [where, number(0), number(2), number(1)])  # to read, for the second cache, data
+        begin = pointer_to(self._context, self._builder, self._kinds[AHEAD], self._values[AHEAD], ir.Constant(_INT, 0), ir.IntType(8))
+        ask_for(self._builder, self._builder.gep(begin, [self._builder.mul(line, ir.Constant(_INT, 64))]))
 
 
 # what fits in the registers: sums, and the numbers at hand; a sum in double-double is two
@@ -173,8 +169,6 @@ def _shapes(rows: int, columns: int) -> tuple[list[Shape], list[Shape], list[Sha
     return [Shape(rows, k) for k in counts], [Shape(1, k) for k in counts], [Shape(k, k, True) for k in counts]
 
 
-ROWS, COLUMNS = (4 if WIDE else 2), 4  # what fits in the registers: sums, and the numbers at hand
-ROWS_DOUBLED, COLUMNS_DOUBLED = 2, (4 if WIDE else 2)  # a sum in double-double is two
 _add_rows, _add_row, _add_diagonal = (_summing(shapes) for shapes in _shapes(ROWS, COLUMNS))
 _doubled = [_summing(shapes, True) for shapes in _shapes(ROWS_DOUBLED, COLUMNS_DOUBLED)]
 _add_rows_doubled, _add_row_doubled, _add_diagonal_doubled = _doubled
