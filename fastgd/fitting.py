@@ -178,11 +178,11 @@ def fit(
     (64, 1000, 3)
     """
     options = locals()
-    refuse_later_options(options)
     key = key_of(options)
-    known = repeat(key, X, y, lr, _result)
+    known = repeat(key, X, y, lr)
     if known is not None:
         return known
+    refuse_later_options(options)
     device = common_device({"X": X, "y": y} if sample_weight is None else {"X": X, "y": y, "sample_weight": sample_weight})
     if device is not None:
         choose_backend(backend, device)  # before the data are looked at: without CuPy they cannot be

@@ -5,12 +5,14 @@ Importing it imports Numba: `fastgd` does so when the first fit runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from ..chunk import MOMENTS, Chunk, Samples
+from ..chunk import MOMENTS, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
@@ -30,6 +32,7 @@ KERNELS: dict[str, Any] = {
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend": 2}  # compiled versions that `prepare` makes for both dtypes
 OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
 _prepared: set[tuple[str, np.dtype]] = set()
+_written_of = attrgetter(*WRITTEN)
 
 
 @dataclass(slots=True)
@@ -111,7 +114,7 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return read_only(np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))), steps
 
 
-def _data(samples: Samples) -> tuple[np.ndarray, ...]:
+def flat_data(samples: Samples) -> tuple[np.ndarray, ...]:
     """The data as the kernels take them."""
     return (*_flat(samples.X), *_flat(samples.y), *_flat(samples.weights))
 
@@ -124,7 +127,7 @@ def find_kept(samples: Samples, omit: bool, look: bool, cancel: np.ndarray) -> t
     m, n = len(samples.n_used), samples.X.shape[1]
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
     index = (samples.x_index, samples.y_index, samples.weight_index)
-    keep(_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
+    keep(flat_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
     lost = samples.n_used < n
     if lost.any() and not cancel[0]:  # a search that was cancelled has found nothing
         samples.kept, samples.kept_index = kept, np.where(lost, np.arange(m), -1)
@@ -140,12 +143,21 @@ def weigh(moments: Moments, spread: np.ndarray) -> None:
 
 def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> bool:
     """Moments of whole fits, each with its own X and y, into the first records; whether all are finite."""
-    starts = np.zeros(len(samples.n_used), np.int64)
-    finite = compress_items(
-        samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel
-    )
+    finite = compress_alike(flat_data(samples), given_to_compress(samples, intercept, moments), cancel)
     moments.gram_exponents[:] = moments.exponents
     return finite
+
+
+def given_to_compress(samples: Samples, intercept: bool, moments: Moments) -> tuple[Any, ...]:
+    """What `compress_fits` hands to the kernel after the data."""
+    index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
+    starts = np.zeros(len(samples.n_used), np.int64)
+    return index, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing
+
+
+def compress_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], cancel: np.ndarray) -> bool:
+    """`compress_fits` with what `flat_data` and `given_to_compress` gave, but for the exponents of the Gram records."""
+    return compress(data, *given, cancel)
 
 
 def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
@@ -154,21 +166,29 @@ def compress_items(samples: Samples, start, stop, intercept: bool, gram, target,
     Pass a `gram` or a `target` of length 0 to leave it out.
     """
     index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
-    return compress(_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
+    return compress(flat_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
 
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
+    descend_alike(flat_data(chunk), given_to_descend(chunk, moments, gram_index, target_index), _written_of(chunk), cancel, progress)
+
+
+def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
+    """What `descend` hands to the kernel between the data and what is written: views of the same memory."""
     index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
     one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
     hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
     lr = read_only(np.ascontiguousarray(chunk.lr))
-    _descend(
-        _data(chunk), index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
+    return (
+        index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
         chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
-        chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status, chunk.w_out, chunk.loss, chunk.epochs_run,
-        chunk.history_w, chunk.history_loss, cancel, progress,
     )  # fmt: skip
+
+
+def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress) -> None:
+    """`descend` with what `flat_data` and `given_to_descend` gave, and arrays to write into (`WRITTEN`)."""
+    _descend(data, *given, *written, cancel, progress)
 
 
 def solve(
@@ -253,10 +273,15 @@ __all__ = [
     "RANGE",
     "Moments",
     "compiled_and_loaded",
+    "compress_alike",
     "compress_fits",
     "compress_items",
     "descend",
+    "descend_alike",
     "find_kept",
+    "flat_data",
+    "given_to_compress",
+    "given_to_descend",
     "join",
     "no_weighing",
     "prepare",
