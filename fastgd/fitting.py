@@ -218,12 +218,13 @@ def fit(
     layout = Layout(problem, order, optimizer.rule, epochs, every)
     given = read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)})
     outputs = Outputs(layout, given) if device is None else open_outputs(layout, given, limit)
+    of_results = layout.bytes_of_a_fit(outputs.made())
     plan = fit_into_memory(
         problem,
         order,
         plan,
-        results=order.n_fits * layout.bytes_of_a_fit(outputs.made()),
-        of_a_fit=layout.bytes_of_a_fit() - layout.bytes_of_a_fit(outputs.made()) + 8 * (len(hyper) + 12),
+        results=order.n_fits * of_results,
+        of_a_fit=layout.bytes_of_a_fit() - of_results + 8 * (len(hyper) + 12),
         rows=n_rows(epochs, every),
         limit=limit,
     )

@@ -56,6 +56,7 @@ class _Known:
     """A call that was made, without its data: what the kernels are given, and how its result is made."""
 
     def __init__(self, job: Job) -> None:
+        """job: without its data, its outputs empty."""
         from .kernels import cpu
 
         problem, m = job.problem, job.order.n_fits
@@ -67,7 +68,7 @@ class _Known:
             np.empty((0, n), np.int32), np.full(m, -1), np.full(m, n),
         )  # fmt: skip
         _, self.steps_of_x, _, self.steps_of_y, *self.weights = cpu.flat_data(samples)
-        chunk = prepared_chunk(replace(job, outputs=Outputs(job.outputs.layout, {})), samples, 0, m)
+        chunk = prepared_chunk(job, samples, 0, m)
         self.start = [getattr(chunk, name) for name in WRITTEN[:N_STATE]]  # to be copied
         self.room = [(array.shape, array.dtype) for array in (getattr(chunk, name) for name in WRITTEN[N_STATE:])]  # to be made
         self.chunk = replace(chunk, **{name: getattr(chunk, name)[:, :0] for name in ("history_w", "history_loss")})  # they may be long
@@ -151,7 +152,7 @@ class _Known:
         )
 
 
-_known: dict[Key, _Known] = {}
+_known: dict[Key, _Known | Job] = {}  # a job, without its data, until a like call comes
 
 
 def key_of(options: Mapping[str, Any]) -> Key | None:
@@ -203,9 +204,11 @@ def remember(key: Key | None, job: Job) -> None:
     for items in (problem.X, problem.y):
         if items.array.dtype != problem.dtype or items.count != order.n_fits:
             return
+    nothing = np.empty(0, problem.dtype)
+    problem = replace(problem, X=replace(problem.X, array=nothing), y=replace(problem.y, array=nothing))
     if len(_known) >= MOST_KEPT:
         _known.clear()
-    _known[key] = _Known(job)
+    _known[key] = replace(job, problem=problem, outputs=Outputs(replace(job.outputs.layout, problem=problem), {}))
 
 
 def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None) -> FitResult | None:
@@ -213,4 +216,7 @@ def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None) -> F
     known = _known.get(key) if key is not None else None
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
         return None
+    if isinstance(known, Job):
+        assert key is not None
+        known = _known[key] = _Known(known)
     return known.fit(X, y, lr)

@@ -157,9 +157,10 @@ def test_a_call_within_a_call(monkeypatch):
 
 def test_no_more_scratch_is_kept_than_threads_may_use():
     X, y = make_data(0)
-    fastgd.fit(X, y, lr=0.1)
+    for _ in range(2):
+        fastgd.fit(X, y, lr=0.1)
     (known,) = repeating._known.values()
-    known.scratch += [repeating._Scratch(known.chunk) for _ in range(repeating.MOST_SETS)]
+    known.scratch[:] = [repeating._Scratch(known.chunk) for _ in range(repeating.MOST_SETS)]
     one_more = repeating._Scratch(known.chunk)
     run = known._fit
     known._fit = lambda *arguments: (known.scratch.append(one_more), run(*arguments))[1]
@@ -262,6 +263,16 @@ def test_nothing_of_the_callers_is_kept_or_changed():
     del X
     gc.collect()
     assert gone() is None
+
+
+def test_what_is_kept_holds_no_data_and_no_results():
+    X, y = make_data(0, (30, 3))
+    for calls in (1, 2):
+        fastgd.fit(X, y, lr=0.1, history=True, epochs=500)
+        gc.collect()
+        (known,) = repeating._known.values()
+        assert isinstance(known, repeating.Job if calls == 1 else repeating._Known)
+        assert len(pickle.dumps(known)) < 500 * 3 * 4 * 2  # bytes: a history alone has 6,000
 
 
 def test_few_are_kept():
