@@ -143,7 +143,10 @@ def weigh(moments: Moments, spread: np.ndarray) -> None:
 
 def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> bool:
     """Moments of whole fits, each with its own X and y, into the first records; whether all are finite."""
-    finite = compress_alike(flat_data(samples), given_to_compress(samples, intercept, moments), cancel)
+    starts = np.zeros(len(samples.n_used), np.int64)
+    finite = compress_items(
+        samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel
+    )
     moments.gram_exponents[:] = moments.exponents
     return finite
 
