@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core.runtime import rtsys
 
 from .scalars import to_next_line
 
@@ -70,6 +69,8 @@ def kernel(function: Callable) -> Callable:
 def _load(cache: Any, signature: Any, context: Any) -> Any:
     """What `cache.load_overload` gives, a kernel from disk or None, without importing what only compiling needs."""
     try:
+        from numba.core.runtime import rtsys
+
         rtsys.initialize(context)
         return cache._load_overload(signature, context)
     except Exception:
