@@ -1,7 +1,8 @@
 """What a new process pays: importing, loading kernels from the cache, compiling them. `python benchmarks/first_call.py [--out FILE]`.
 
 1. Every figure is of new processes, whose clocks begin after NumPy, or Numba, was imported. The cache is a folder of its own
-   (NUMBA_CACHE_DIR), empty at first; that kernels were loaded, not compiled, is read from Numba's own counts.
+   (NUMBA_CACHE_DIR), empty at first; that kernels were loaded, not compiled, is read from Numba's own counts. Python keeps its byte code,
+   which pip writes when it installs, whatever PYTHONDONTWRITEBYTECODE says here: the first process, which may write it, is not counted.
 2. Rows: compiling what `fit` needs for each dtype, then what `solve` and gaps in the data need besides; the first call with all of that
    on disk, from after `import numba` to its result, `import fastgd` included, and beside it the first call of an empty cached kernel,
    which is what Numba itself takes for its first one; the size of the cache; `import fastgd` beyond NumPy.
@@ -75,6 +76,7 @@ print(json.dumps({"seconds": seconds, "counts": cpu.compiled_and_loaded()}))
 def run_new(code: str, *arguments: str, cache: str | None = None) -> Any:
     """What a new process prints, as JSON."""
     environment = os.environ | ({} if cache is None else {"NUMBA_CACHE_DIR": cache})
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run([sys.executable, "-P", "-c", code, *arguments], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -93,6 +95,7 @@ def aimed(case: str, dtype: str, values: list[float], most: float, limit: str) -
 
 def measure_imports(repeats: int) -> list[Row]:
     """`import fastgd`, until `fastgd.fit` is at hand, beyond NumPy."""
+    run_new(IMPORT)
     return [aimed("import fastgd", "", [run_new(IMPORT) for _ in range(repeats)], MOST_IMPORT, "beyond NumPy")]
 
 

@@ -1,4 +1,4 @@
-"""One small call, Python included, against an empty compiled call that takes the arguments of `descend`.
+"""One small call, Python included, against an empty compiled call that takes the arguments of `descend_batches`.
 
 A call like an earlier one goes a shorter way (fastgd/repeating.py): both are measured. An unlike call differs in `min_samples`, which
 here changes nothing else.
@@ -19,22 +19,22 @@ N_SAMPLES, EPOCHS = 1_000, 10
 MOST_SECONDS, MOST_CALLS = 40e-6, 10.0  # the aim: as fast as one of them
 
 
-def arguments_of_descend(X: np.ndarray, y: np.ndarray) -> tuple[object, ...]:
+def arguments_of_the_kernel(X: np.ndarray, y: np.ndarray) -> tuple[object, ...]:
     """What the kernel is given by such a call."""
     from fastgd.kernels import cpu
 
     seen: list[tuple[object, ...]] = []
-    kernel = cpu._descend
+    kernel = cpu.descend_batches
 
-    def listen(*arguments: object) -> None:
+    def listen(*arguments: object) -> object:
         seen.append(arguments)
-        kernel(*arguments)
+        return kernel(*arguments)
 
-    cpu._descend = listen
+    cpu.descend_batches = listen
     try:
         fastgd.fit(X, y, lr=LEARNING_RATE, epochs=EPOCHS)
     finally:
-        cpu._descend = kernel
+        cpu.descend_batches = kernel
     return seen[-1]
 
 
@@ -45,7 +45,7 @@ def measure_small_calls(quick: bool) -> list[Row]:
     for dtype in ("float32", "float64"):
         X, y = (array[0] for array in make_data(1, N_SAMPLES, 1, dtype))
         tau = worst_tau(X[None], y[None], EPOCHS)
-        empty = empty_like(arguments_of_descend(X, y))
+        empty = empty_like(arguments_of_the_kernel(X, y))
 
         def like(X: np.ndarray = X, y: np.ndarray = y) -> fastgd.FitResult:
             return fastgd.fit(X, y, lr=LEARNING_RATE, epochs=EPOCHS)

@@ -3,10 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .closed_form import solve
-from .environment import info
 from .fitting import fit
-from .loading import load
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
 from .plan import BackendUnavailable
 from .result import FitResult, History, State, Status
@@ -14,6 +11,9 @@ from .result import FitResult, History, State, Status
 if TYPE_CHECKING:
     from . import testing as testing
     from . import verification as verification
+    from .closed_form import solve as solve
+    from .environment import info as info
+    from .loading import load as load
     from .verification.diagnosing import diagnose as diagnose
     from .verification.diagnosis import Diagnosis as Diagnosis
     from .verification.report import Report as Report
@@ -24,13 +24,20 @@ __all__ = [
     "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam", "RMSprop", "Report", "State",
     "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
-_LATE = {"Diagnosis": "diagnosis", "Report": "report", "diagnose": "diagnosing", "verify": "verifying"}  # names of the verifier: modules
+_LATE = {  # what `fit` does not need: the modules that have it
+    "Diagnosis": ".verification.diagnosis", "Report": ".verification.report", "diagnose": ".verification.diagnosing",
+    "info": ".environment", "load": ".loading", "solve": ".closed_form", "verify": ".verification.verifying",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """`fastgd.testing`, `fastgd.verification` and the verifier's names, imported when they are first asked for."""
+    """`fastgd.testing`, `fastgd.verification` and the names in `_LATE`, imported when they are first asked for."""
     if name in ("testing", "verification"):
         return import_module(f".{name}", __name__)
     if name in _LATE:
-        return getattr(import_module(f".verification.{_LATE[name]}", __name__), name)
+        return getattr(import_module(_LATE[name], __name__), name)
     raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "testing", "verification"})

@@ -26,6 +26,7 @@ from .kernels.chunk import (
     MOMENTS,
     STREAM,
     TOO_FEW_SAMPLES,
+    WRITTEN,
     Chunk,
     Samples,
 )
@@ -35,11 +36,6 @@ from .plan import PIECE_NS, Plan, on_device
 from .pool import Control, Progress, run_tasks
 from .problem import FitOrder, Problem
 from .result import State
-
-# what the kernels fill, by its name in a chunk
-WRITTEN = (
-    "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss",
-)  # fmt: skip
 
 
 @dataclass
@@ -165,13 +161,13 @@ def _side_by_side(columns: list[np.ndarray], count: int) -> np.ndarray:
     return np.stack(np.broadcast_arrays(*columns), axis=1)
 
 
-def safe_rates(job: Job, chunk: Chunk, curvature: np.ndarray) -> None:
+def safe_rates(chunk: Chunk, curvature: np.ndarray) -> None:
     """1/(λ_max + weight_decay) of the Hessian of the reduced loss (docs/arithmetic.md, section 5)."""
-    names = list(job.rule.hyperparameters)
+    names = list(chunk.rule.hyperparameters)
     decay = chunk.hyper[:, names.index("weight_decay")] if "weight_decay" in names else 0.0
     with np.errstate(all="ignore"):
         curvature = curvature + decay
-        chunk.lr[0] = np.where(curvature == 0.0, 0.0, np.minimum(1.0 / curvature, np.finfo(job.problem.dtype).max))
+        chunk.lr[0] = np.where(curvature == 0.0, 0.0, np.minimum(1.0 / curvature, np.finfo(chunk.w_out.dtype).max))
 
 
 def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
@@ -215,7 +211,7 @@ def _descend(job: Job, group: Group, eigenvalues: np.ndarray | None, first: int,
     chunk, pairs = make_chunk(job, group, first, stop)
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
-        safe_rates(job, chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
+        safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
     if job.plan.backend == "cpu":
         from .kernels import cpu
 

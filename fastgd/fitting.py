@@ -178,11 +178,11 @@ def fit(
     (64, 1000, 3)
     """
     options = locals()
-    refuse_later_options(options)
     key = key_of(options)
-    known = repeat(key, X, y, lr, _result)
+    known = repeat(key, X, y, lr)
     if known is not None:
         return known
+    refuse_later_options(options)
     device = common_device({"X": X, "y": y} if sample_weight is None else {"X": X, "y": y, "sample_weight": sample_weight})
     if device is not None:
         choose_backend(backend, device)  # before the data are looked at: without CuPy they cannot be
@@ -218,12 +218,13 @@ def fit(
     layout = Layout(problem, order, optimizer.rule, epochs, every)
     given = read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)})
     outputs = Outputs(layout, given) if device is None else open_outputs(layout, given, limit)
+    of_results = layout.bytes_of_a_fit(outputs.made())
     plan = fit_into_memory(
         problem,
         order,
         plan,
-        results=order.n_fits * layout.bytes_of_a_fit(outputs.made()),
-        of_a_fit=layout.bytes_of_a_fit() - layout.bytes_of_a_fit(outputs.made()) + 8 * (len(hyper) + 12),
+        results=order.n_fits * of_results,
+        of_a_fit=layout.bytes_of_a_fit() - of_results + 8 * (len(hyper) + 12),
         rows=n_rows(epochs, every),
         limit=limit,
     )

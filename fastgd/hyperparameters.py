@@ -19,6 +19,9 @@ _SWITCHES = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_de
 
 def read_hyperparameter(value: Any, name: str, device: int | None = None) -> np.ndarray:
     """A hyperparameter as a float64 array, checked: real, finite, in range. One that lies on `device` is fetched."""
+    plain = (value is True or value is False) if name in _SWITCHES else (type(value) is float and 0.0 <= value < 1.0)
+    if plain:  # in range whatever it is, and quickly seen
+        return np.array(float(value))
     if name in _SWITCHES:
         array = read_numbers(value, name, "True or False or an array of them", device)
         given = without_repeats(array, 0)

@@ -100,6 +100,11 @@ class Items:
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
+        return None if self._whole is None else self._whole[first:stop]
+
+    @cached_property
+    def _whole(self) -> np.ndarray | None:
+        """The same of all items."""
         strides = self.array.strides
         moving = [a for a in range(len(self.leading)) if self.leading[a] > 1]
         if any(strides[a] != strides[b] * self.leading[b] for a, b in pairwise(moving)):
@@ -107,7 +112,7 @@ class Items:
         step = strides[moving[-1]] if moving else 0
         item_strides = strides[len(self.leading) :]
         item_strides += (0,) * (len(self.item) - len(item_strides))  # 1-D X: its feature axis has length 1
-        return strided(self.array, (self.count, *self.item), (step, *item_strides))[first:stop]
+        return strided(self.array, (self.count, *self.item), (step, *item_strides))
 
 
 def items_interleave(part: np.ndarray) -> bool:

@@ -4,25 +4,32 @@
    time. So it is kept, under a key of all that it depends on, and a like call goes straight to the kernels.
 2. Kept are only calls with NumPy arrays that the kernels take as they are, plain values for all options, and so little work that the
    calling thread does it. Every other call takes the long way; so does one whose data turn out not to be finite, from the start.
+3. What the kernels are given besides the data and the results is kept too, with scratch that they write into. A call takes a set of it
+   for itself, and puts it back: calls in several threads, or one inside another, never share one. Nothing of a result lies in it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from .arrays import NUMPY
-from .execute import Job, prepared_chunk, safe_rates
-from .kernels.chunk import Samples
+from .execute import Job, algorithm_name, prepared_chunk, safe_rates
+from .kernels.chunk import WRITTEN, Chunk, Samples
 from .optimizers import optimizer_classes
 from .outputs import Outputs
+from .result import FitResult, History, State, Status
 
 MOST_KEPT = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
+MOST_SETS = 8  # of scratch that are kept for a key, for as many threads
+N_STATE = 6  # of WRITTEN: the state; what follows are results
+_READABLE = 0x0001 | 0x0100  # the flags of NumPy: C-contiguous, aligned
+_STATUSES = tuple(Status)  # by their codes
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _SMALL = (type(None), float)
 _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is made of them
@@ -30,19 +37,122 @@ _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is made of them
 Key = tuple[Any, ...]
 
 
-@dataclass
+class _Scratch:
+    """What the kernels are given besides the data and the results, and write into: for one call at a time."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        from .kernels import cpu
+
+        m = len(chunk.n_used)
+        self.moments = cpu.Moments.empty(m, m, chunk.w_out.shape[1], chunk.w_out.dtype)
+        self.chunk = replace(chunk, lr=chunk.lr.copy())
+        self.rates = self.chunk.lr[0]
+        self.to_compress = cpu.given_to_compress(self.chunk, chunk.intercept, self.moments)
+        self.to_descend = cpu.given_to_descend(self.chunk, self.moments, chunk.x_index, chunk.x_index)
+        self.counter = np.zeros(1, np.int64)
+
+
 class _Known:
-    """A call that was made: its job, without its data."""
+    """A call that was made, without its data: what the kernels are given, and how its result is made."""
 
-    job: Job
-    index: np.ndarray  # 0, 1, …: fit f has data of its own, or all have the only ones
-    zeros: np.ndarray
-    every_sample: np.ndarray  # n_samples, for each fit
-    no_weights: np.ndarray
-    none_kept: np.ndarray
+    def __init__(self, job: Job) -> None:
+        """job: without its data, its outputs empty."""
+        from .kernels import cpu
+
+        problem, m = job.problem, job.order.n_fits
+        n, d, dtype = problem.n_samples, problem.n_features, problem.dtype
+        each, no_weights = np.arange(m), np.empty((0, n), dtype)  # fit f has data of its own, or the only fit the only ones
+        no_weights.flags.writeable = False
+        samples = Samples(
+            np.empty((0, n, d), dtype), np.empty((0, n), dtype), each, each, no_weights, np.zeros(m, np.int64),
+            np.empty((0, n), np.int32), np.full(m, -1), np.full(m, n),
+        )  # fmt: skip
+        _, self.steps_of_x, _, self.steps_of_y, *self.weights = cpu.flat_data(samples)
+        chunk = prepared_chunk(job, samples, 0, m)
+        self.start = [getattr(chunk, name) for name in WRITTEN[:N_STATE]]  # to be copied
+        self.room = [(array.shape, array.dtype) for array in (getattr(chunk, name) for name in WRITTEN[N_STATE:])]  # to be made
+        self.chunk = replace(chunk, **{name: getattr(chunk, name)[:, :0] for name in ("history_w", "history_loss")})  # they may be long
+        self.scratch: list[_Scratch] = []
+        self.cancel = np.zeros(1, np.int32)
+        self.safe_rates = job.rates is None
+        self.shape = job.order.shape
+        self.epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs) if job.every else None
+        self.features = 0 if problem.one_feature else slice(d)  # of the last axis
+        self.of_state = job.rule.name, problem.intercept, str(dtype)
+        self.words = job.plan.backend, algorithm_name(job.plan.algorithm), job.plan.explanation
+
+    def fit(self, X: np.ndarray, y: np.ndarray, lr: float | None) -> FitResult | None:
+        """The result for other data; None where they are not finite."""
+        try:
+            scratch = self.scratch.pop()
+        except IndexError:
+            scratch = _Scratch(self.chunk)
+        result = self._fit(X, y, lr, scratch)
+        if len(self.scratch) < MOST_SETS:
+            self.scratch.append(scratch)
+        return result
+
+    def _fit(self, X: np.ndarray, y: np.ndarray, lr: float | None, scratch: _Scratch) -> FitResult | None:
+        """The same, in scratch that is nobody else's."""
+        from .kernels import cpu
+
+        X, y = X.ravel(), y.ravel()  # views
+        X.setflags(write=False)
+        y.setflags(write=False)
+        data = (X, self.steps_of_x, y, self.steps_of_y, *self.weights)
+        if not cpu.compress_alike(data, scratch.to_compress, self.cancel):
+            return None
+        if lr is not None:
+            scratch.rates.fill(lr)
+        elif self.safe_rates:
+            self._find_rates(scratch)
+        written = [array.copy() for array in self.start]
+        written += [np.empty(shape, dtype) for shape, dtype in self.room]
+        cpu.descend_alike(data, scratch.to_descend, written, self.cancel, scratch.counter)
+        return self._result(written, scratch.rates)
+
+    def _find_rates(self, scratch: _Scratch) -> None:
+        """The safe rate of each fit, from its moments."""
+        chunk, moments = scratch.chunk, scratch.moments
+        moments.gram_exponents[:] = moments.exponents
+        eigenvalues = moments.largest_eigenvalues(0, len(chunk.n_used), self.cancel)
+        safe_rates(chunk, moments.curvature(chunk.x_index, eigenvalues, chunk.reduction == "sum"))
+
+    def _result(self, written: list[np.ndarray], rates: np.ndarray) -> FitResult:
+        """What fitting.py makes of such a job: nothing in it belongs to anybody else."""
+        shape, n_used, history = self.shape, self.chunk.n_used, None
+        code: Any
+        if not shape:  # index 0 of an axis gives an array of the others, or a number; with … always an array
+            w, slots, products, steps, algorithm, status = (array[0, ...] for array in written[:N_STATE])
+            w_out, loss, epochs_run, history_w, history_loss = (array[0] for array in written[N_STATE:])
+            n_used, lr, code = n_used[0], rates[0], _STATUSES[int(status)]
+        else:
+            shaped = [array.reshape(shape + array.shape[1:]) for array in written]
+            w, slots, products, steps, algorithm, status, w_out, loss, epochs_run, history_w, history_loss = shaped
+            n_used, lr, code = n_used.reshape(shape).copy(), rates.reshape(shape).copy(), status
+        rule, has_intercept, dtype = self.of_state
+        if self.epoch is not None:
+            history_intercept = history_w[..., -1] if has_intercept else None
+            history = History(self.epoch.copy(), history_w[..., self.features], history_loss, history_intercept)
+        backend, algorithm_in_words, explanation = self.words
+        return FitResult(
+            w=w_out[..., self.features][()],
+            loss=loss,
+            epochs=epochs_run,
+            status=code,
+            n_used=n_used,
+            lr=lr,
+            backend=backend,
+            algorithm=algorithm_in_words,
+            explanation=explanation,
+            state=State(w, slots, products, steps, algorithm, status, rule, has_intercept, dtype),
+            intercept=w_out[..., -1][()] if has_intercept else None,
+            history=history,
+            _one_feature=self.features == 0,
+        )
 
 
-_known: dict[Key, _Known] = {}
+_known: dict[Key, _Known | Job] = {}  # a job, without its data, until a like call comes
 
 
 def key_of(options: Mapping[str, Any]) -> Key | None:
@@ -96,38 +206,17 @@ def remember(key: Key | None, job: Job) -> None:
             return
     nothing = np.empty(0, problem.dtype)
     problem = replace(problem, X=replace(problem.X, array=nothing), y=replace(problem.y, array=nothing))
-    layout = replace(job.outputs.layout, problem=problem)
-    m, n = order.n_fits, problem.n_samples
-    kept = replace(job, problem=problem, outputs=Outputs(layout, {}))
     if len(_known) >= MOST_KEPT:
         _known.clear()
-    weights, none_kept = np.empty((0, n), problem.dtype), np.empty((0, n), np.int32)
-    weights.flags.writeable = False
-    _known[key] = _Known(kept, np.arange(m), np.zeros(m, np.int64), np.full(m, n), weights, none_kept)
+    _known[key] = replace(job, problem=problem, outputs=Outputs(replace(job.outputs.layout, problem=problem), {}))
 
 
-def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None, result_of: Callable[[Job], Any]) -> Any:
+def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None) -> FitResult | None:
     """The result of a call like one that was made; None where the long way must be taken."""
     known = _known.get(key) if key is not None else None
-    if known is None or not (X.flags.carray and y.flags.carray):
+    if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
         return None
-    from .kernels import cpu
-
-    job = known.job
-    problem, m = job.problem, job.order.n_fits
-    outputs = Outputs(job.outputs.layout, {})
-    outputs.allocate()
-    job = replace(job, outputs=outputs, rates=job.rates if lr is None else np.array(lr))
-    X, y = X.reshape(m, problem.n_samples, problem.n_features), y.reshape(m, problem.n_samples)
-    X.flags.writeable = y.flags.writeable = False
-    index = known.index
-    samples = Samples(X, y, index, index, known.no_weights, known.zeros, known.none_kept, known.zeros - 1, known.every_sample)
-    moments = cpu.Moments.empty(m, m, problem.n_parameters, problem.dtype)
-    cancel, counter = np.zeros(1, np.int32), np.zeros(1, np.int64)
-    if not cpu.compress_fits(samples, problem.intercept, moments, cancel):
-        return None
-    chunk = prepared_chunk(job, samples, 0, m)
-    if job.rates is None:
-        safe_rates(job, chunk, moments.curvature(index, moments.largest_eigenvalues(0, m, cancel), job.reduction == "sum"))
-    cpu.descend(chunk, moments, index, index, cancel, counter)
-    return result_of(job)
+    if isinstance(known, Job):
+        assert key is not None
+        known = _known[key] = _Known(known)
+    return known.fit(X, y, lr)

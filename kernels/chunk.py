@@ -18,6 +18,11 @@ from .update_rules import UpdateRule
 STREAM, MOMENTS, AUTOGRAD, MANUAL, LSTSQ = range(5)
 ALGORITHMS = ("stream", "moments", "autograd", "manual", "lstsq")  # names of the codes above
 
+# what a backend updates or fills, by its name in a chunk, in the order of the kernels' arguments
+WRITTEN = (
+    "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss",
+)  # fmt: skip
+
 COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
 
 

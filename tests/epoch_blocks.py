@@ -97,7 +97,7 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
     results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
     outcome = _run_counted(
-        numbers, cpu._data(chunk), (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index), size, records,
+        numbers, cpu.flat_data(chunk), (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index), size, records,
         np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
         chunk.every, chunk.history_loss.shape[1], results, room, np.zeros(1, np.int32), np.zeros(1, np.int64),
     )  # fmt: skip

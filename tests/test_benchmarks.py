@@ -174,12 +174,12 @@ def test_ways_to_read_and_write(machine, monkeypatch):
         assert (first[0] is second[0]) == name.startswith("write")  # fresh pages every time
 
 
-def test_the_empty_call_takes_what_descend_takes():
+def test_the_empty_call_takes_what_the_kernel_takes():
     X, y = np.ones(9), np.ones(9)
-    arguments = small_calls.arguments_of_descend(X, y)
+    arguments = small_calls.arguments_of_the_kernel(X, y)
     from fastgd.kernels import cpu
 
-    assert len(arguments) == cpu.KERNELS["descend"].py_func.__code__.co_argcount
+    assert len(arguments) == cpu.KERNELS["descend_batches"].py_func.__code__.co_argcount
     assert limits.empty_like(arguments)() is None
 
 

@@ -44,3 +44,10 @@ def test_modules_and_examples_are_found():
         assert "Examples" not in (getattr(value, "__doc__", None) or "") or f"{value.__module__}.{thing}" in with_examples
     assert {"fastgd.fitting.fit", "fastgd.optimizers.SGD", "fastgd.result.FitResult.predict"} <= with_examples
     assert any(name.startswith("fastgd.verification") or name.startswith("fastgd.testing") for name in with_examples)
+
+
+def test_names_that_are_imported_late_are_listed():
+    """`dir`, which an editor completes from, has them before they are used."""
+    assert set(fastgd.__all__) <= set(dir(fastgd))
+    with pytest.raises(AttributeError, match="module 'fastgd' has no attribute 'fits'"):
+        fastgd.fits  # noqa: B018

@@ -11,6 +11,7 @@ import torch
 
 import fastgd
 from fastgd import SGD, BackendUnavailable
+from fastgd.hyperparameters import read_hyperparameter
 from fastgd.kernels import cuda
 from tests.refusals import X2, X5, Y2, Y5, refused, x, y
 
@@ -279,3 +280,18 @@ def test_unavailable_backends_say_what_to_install(no_work, monkeypatch):
     for backend in ("torch", "torch-cuda"):
         pattern = rf"^backend '{backend}' is not available: PyTorch is not installed: install fastgd\[torch\]"
         refused(BackendUnavailable, pattern, x, y, backend=backend)
+
+
+@pytest.mark.parametrize("name", ["lr", "momentum", "dampening", "weight_decay", "eps", "betas[0]", "nesterov", "maximize"])
+@pytest.mark.parametrize("value", [0.0, -0.0, 0.25, 0.999, 1.0, 5.0, -0.5, float("inf"), float("nan"), 0, 1, 2, True, False])
+def test_a_plain_hyperparameter_is_read_like_an_array_of_it(name, value):
+    """Plain values in range are taken at once: fastgd/hyperparameters.py."""
+
+    def read(given):
+        try:
+            array = read_hyperparameter(given, name)
+        except (TypeError, ValueError) as error:
+            return type(error)
+        return array.shape, array.dtype, array.tobytes()
+
+    assert read(value) == read(np.array(value))

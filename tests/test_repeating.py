@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import gc
+import pickle
 import threading
 import weakref
 
@@ -68,6 +70,121 @@ def test_a_like_call_has_the_bits_of_the_long_way(options, shape, dtype, only_sh
     fastgd.fit(*make_data(0, shape, dtype), **options)
     only_short()
     assert same(fastgd.fit(*other, **options), want)
+
+
+def parts_of(value, name=""):
+    """(name, type, what of it a user could tell) of a result and of all that it holds."""
+    if dataclasses.is_dataclass(value):
+        yield name, type(value), tuple(vars(value))
+        for part, inside in vars(value).items():
+            yield from parts_of(inside, f"{name}.{part}")
+    elif isinstance(value, np.ndarray):
+        strides = value.strides if value.size else None  # of nothing they mean nothing
+        yield name, type(value), (value.dtype, value.shape, strides, value.flags.writeable, value.tobytes())
+    elif isinstance(value, np.generic):
+        yield name, type(value), (value.dtype, value.tobytes())
+    else:
+        yield name, type(value), value
+
+
+def arrays_of(result):
+    """All arrays of a result, by name; one that stands at two places counts once."""
+    found = {}
+    for owner in (result, result.state, result.history):
+        for name, value in vars(owner).items() if owner is not None else ():
+            if isinstance(value, np.ndarray) and not any(value is other for other in found.values()):
+                found[f"{type(owner).__name__}.{name}"] = value
+    return found
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (40,), (3, 25, 1), (1, 25, 2), (2, 3, 20, 2)])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_every_part_is_as_the_long_way_makes_it(options, shape, only_short):
+    X, y = make_data(0, shape if len(shape) > 1 else (*shape, 1))
+    X = X.reshape(shape)
+    want = fastgd.fit(X, y, **options)
+    only_short()
+    got = fastgd.fit(X, y, **options)
+    assert list(parts_of(got)) == list(parts_of(want))
+    assert (got.status is got.state.status) == (want.status is want.state.status)
+    assert repr(got) == repr(want)
+    for again in (pickle.loads(pickle.dumps(got)), copy.deepcopy(got), copy.copy(got), dataclasses.replace(got)):
+        assert same(again, want)
+        assert vars(again).keys() == vars(want).keys()
+
+
+@pytest.mark.parametrize("shape", [(40, 2), (3, 25, 1)])
+@pytest.mark.parametrize("lr", [0.05, None])
+def test_results_share_no_memory(shape, lr):
+    """Neither with each other, nor within one, nor with what is kept for the next call."""
+    X, y = make_data(0, shape)
+    results = [fastgd.fit(X, y, lr=lr, history=3, intercept=True) for _ in range(4)]
+    (known,) = repeating._known.values()
+    (scratch,) = known.scratch
+    kept = [known.epoch, *known.start, scratch.counter]
+    kept += [array for owner in (known.chunk, scratch.chunk, scratch.moments) for array in fields_of(owner)]
+    mine = [array for result in results for array in arrays_of(result).values()]
+    for place, array in enumerate(mine):
+        for other in (*mine[:place], *kept, X, y):
+            assert not np.shares_memory(array, other)
+        assert array.flags.writeable
+
+
+def fields_of(owner):
+    return [value for field in dataclasses.fields(owner) if isinstance(value := getattr(owner, field.name), np.ndarray)]
+
+
+def test_a_call_within_a_call(monkeypatch):
+    """Another fit of the same key while the kernels of one are at work: a signal handler's, say."""
+    problems = [make_data(seed) for seed in range(4)]
+    options = {"lr": None, "history": True}
+    want = [fastgd.fit(*problem, **options) for problem in problems]
+    inner = []
+    descend = cpu.descend_alike
+
+    def interrupted(*arguments):
+        if len(inner) < 3:
+            inner.append(None)
+            place = len(inner)
+            inner[place - 1] = (place, fastgd.fit(*problems[place], **options))
+        descend(*arguments)
+
+    monkeypatch.setattr(cpu, "descend_alike", interrupted)
+    assert same(fastgd.fit(*problems[0], **options), want[0])
+    assert [place for place, _ in inner] == [1, 2, 3]
+    assert all(same(result, want[place]) for place, result in inner)
+
+
+def test_no_more_scratch_is_kept_than_threads_may_use():
+    X, y = make_data(0)
+    for _ in range(2):
+        fastgd.fit(X, y, lr=0.1)
+    (known,) = repeating._known.values()
+    known.scratch[:] = [repeating._Scratch(known.chunk) for _ in range(repeating.MOST_SETS)]
+    one_more = repeating._Scratch(known.chunk)
+    run = known._fit
+    known._fit = lambda *arguments: (known.scratch.append(one_more), run(*arguments))[1]
+    fastgd.fit(X, y, lr=0.1)
+    assert len(known.scratch) == repeating.MOST_SETS
+
+
+def test_data_that_are_read_only(only_short):
+    X, y = make_data(0)
+    want = fastgd.fit(X, y, lr=0.1)
+    X.flags.writeable = y.flags.writeable = False
+    only_short()
+    assert same(fastgd.fit(X, y, lr=0.1), want)
+
+
+def test_after_data_that_are_not_finite(only_short):
+    X, y = make_data(0)
+    want = fastgd.fit(X, y, lr=0.1, nan_policy="propagate")
+    broken = X.copy()
+    broken[3, 1] = np.nan
+    for _ in range(2):
+        assert fastgd.fit(broken, y, lr=0.1, nan_policy="propagate").status == fastgd.Status.INVALID_DATA
+    only_short()
+    assert same(fastgd.fit(X, y, lr=0.1, nan_policy="propagate"), want)
 
 
 def test_one_feature_without_its_axis(only_short):
@@ -146,6 +263,16 @@ def test_nothing_of_the_callers_is_kept_or_changed():
     del X
     gc.collect()
     assert gone() is None
+
+
+def test_what_is_kept_holds_no_data_and_no_results():
+    X, y = make_data(0, (30, 3))
+    for calls in (1, 2):
+        fastgd.fit(X, y, lr=0.1, history=True, epochs=500)
+        gc.collect()
+        (known,) = repeating._known.values()
+        assert isinstance(known, repeating.Job if calls == 1 else repeating._Known)
+        assert len(pickle.dumps(known)) < 500 * 3 * 4 * 2  # bytes: a history alone has 6,000
 
 
 def test_few_are_kept():

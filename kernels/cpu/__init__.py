@@ -5,12 +5,14 @@ Importing it imports Numba: `fastgd` does so when the first fit runs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from ..chunk import COMPLETED, MOMENTS, STREAM, Chunk, Samples
+from ..chunk import COMPLETED, MOMENTS, STREAM, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES, UpdateRule
 from .batch import MOST_PARAMETERS
 from .batch_results import NOT_RUN
@@ -36,6 +38,7 @@ OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_batches":
 OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
 LONGEST_LINE = CHUNK
 _prepared: set[tuple[str, np.dtype]] = set()
+_written_of = attrgetter(*WRITTEN)
 
 
 @dataclass(slots=True)
@@ -117,7 +120,7 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return read_only(np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))), steps
 
 
-def _data(samples: Samples) -> tuple[np.ndarray, ...]:
+def flat_data(samples: Samples) -> tuple[np.ndarray, ...]:
     """The data as the kernels take them."""
     return (*_flat(samples.X), *_flat(samples.y), *_flat(samples.weights))
 
@@ -130,7 +133,7 @@ def find_kept(samples: Samples, omit: bool, look: bool, cancel: np.ndarray) -> t
     m, n = len(samples.n_used), samples.X.shape[1]
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
     index = (samples.x_index, samples.y_index, samples.weight_index)
-    keep(_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
+    keep(flat_data(samples), index, n, samples.X.shape[2], omit, look, kept, samples.n_used, spread, faults, cancel)
     lost = samples.n_used < n
     if lost.any() and not cancel[0]:  # a search that was cancelled has found nothing
         samples.kept, samples.kept_index = kept, np.where(lost, np.arange(m), -1)
@@ -154,44 +157,72 @@ def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: n
     return finite
 
 
+def given_to_compress(samples: Samples, intercept: bool, moments: Moments) -> tuple[Any, ...]:
+    """What `compress_fits` hands to the kernel after the data."""
+    index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
+    starts = np.zeros(len(samples.n_used), np.int64)
+    return index, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing
+
+
+def compress_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], cancel: np.ndarray) -> bool:
+    """`compress_fits` with what `flat_data` and `given_to_compress` gave, but for the exponents of the Gram records."""
+    return compress(data, *given, cancel)
+
+
 def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
     """Moments of ranges of the samples that stay, each a power of two times RANGE long, starting at a multiple of that: see moments.py.
 
     Pass a `gram` or a `target` of length 0 to leave it out.
     """
     index = (samples.x_index, samples.y_index, samples.weight_index, samples.kept, samples.kept_index)
-    return compress(_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
+    return compress(flat_data(samples), index, start, stop, intercept, gram, target, exponents, weighing, cancel)
 
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
     """All epochs of a chunk. gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is STREAM."""
-    arguments = _Arguments(chunk, moments, gram_index, target_index)
-    m = len(chunk.n_used)
-    if runs_in_batches(chunk.rule, chunk.w.shape[1]) and MOMENTS in chunk.algorithm:
+    descend_alike(flat_data(chunk), given_to_descend(chunk, moments, gram_index, target_index), _written_of(chunk), cancel, progress)
+
+
+def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
+    """Whether some fits run side by side; and what goes to the kernels between the data and what is written: views of the same memory."""
+    index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
+    one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
+    hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
+    lr = read_only(np.ascontiguousarray(chunk.lr))
+    in_batches = runs_in_batches(chunk.rule, chunk.w.shape[1]) and bool((chunk.algorithm == MOMENTS).any())
+    return (
+        in_batches, index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
+        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
+    )  # fmt: skip
+
+
+def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress) -> None:
+    """`descend` with what `flat_data` and `given_to_descend` gave, and arrays to write into (`WRITTEN`)."""
+    in_batches, given, m = given[0], given[1:], len(written[0])
+    if in_batches:
         left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-        n_left = descend_batches(*arguments.of_batches(False), left, losses, cancel, progress)
-        if not n_left:
-            return
+        n_left = descend_batches(False, data, *given, *written, left, losses, cancel, progress)
         left, losses = left[:n_left], losses[:n_left]
     else:
         left, losses = np.full((m, 3), NOT_RUN), np.empty((m, 2))
         left[:, 0] = np.arange(m)
-    if not cancel[0]:
-        _descend(*arguments.of_fits(), left, losses, cancel, progress)
+    if len(left) and not cancel[0]:
+        _descend(data, *given, *written, left, losses, cancel, progress)
 
 
 def descend_lines(chunk: Chunk, cancel, progress) -> bool:
     """Moments and all epochs of a chunk of lines (lines.py) that begins anew. False: some numbers are not finite, nothing is of use."""
-    m = len(chunk.n_used)
-    arguments = _Arguments(chunk, Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype), chunk.x_index, chunk.y_index)
+    m, before = len(chunk.n_used), int(progress[0])
+    nothing = Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype)
+    data, written = flat_data(chunk), _written_of(chunk)
+    given = given_to_descend(chunk, nothing, chunk.x_index, chunk.y_index)[1:]
     left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-    before = int(progress[0])
-    n_left = descend_batches(*arguments.of_batches(True), left, losses, cancel, progress)
+    n_left = descend_batches(True, data, *given, *written, left, losses, cancel, progress)
     if n_left < 0:
         progress[0] = before
         return False
     if n_left and not cancel[0]:
-        _descend(*arguments.of_fits(), left[:n_left], losses[:n_left], cancel, progress)
+        _descend(data, *given, *written, left[:n_left], losses[:n_left], cancel, progress)
     return True
 
 
@@ -205,33 +236,6 @@ def are_lines(samples: Samples) -> bool:
     X, y = samples.X, samples.y
     one_run = X.dtype == np.float32 and X.shape[2] == 1 and X.strides[1] == 4 and y.strides[1] == 4 and X.shape[1] <= LONGEST_LINE
     return one_run and not len(samples.weights) and not len(samples.kept)
-
-
-class _Arguments:
-    """What the kernels that descend take."""
-
-    def __init__(self, chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> None:
-        one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
-        hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
-        self._chunk, self._data = chunk, _data(chunk)
-        self._index = (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index)
-        self._rates = read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every
-        self._records = moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing
-        self._results = chunk.w_out, chunk.loss, chunk.epochs_run, chunk.history_w, chunk.history_loss
-
-    def of_batches(self, of_lines: bool) -> tuple[Any, ...]:
-        chunk = self._chunk
-        return (
-            self._data, self._index, chunk.n_used, of_lines, chunk.intercept, chunk.reduction == "sum", *self._rates, *self._records,
-            chunk.w, chunk.slots, chunk.steps, chunk.algorithm, chunk.status, *self._results,
-        )  # fmt: skip
-
-    def of_fits(self) -> tuple[Any, ...]:
-        chunk = self._chunk
-        return (
-            self._data, self._index, chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
-            *self._rates, *self._records, chunk.w, chunk.slots, chunk.products, chunk.steps, chunk.algorithm, chunk.status, *self._results,
-        )  # fmt: skip
 
 
 def solve(
@@ -319,11 +323,16 @@ __all__ = [
     "Moments",
     "are_lines",
     "compiled_and_loaded",
+    "compress_alike",
     "compress_fits",
     "compress_items",
     "descend",
+    "descend_alike",
     "descend_lines",
     "find_kept",
+    "flat_data",
+    "given_to_compress",
+    "given_to_descend",
     "join",
     "no_weighing",
     "prepare",

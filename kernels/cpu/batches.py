@@ -20,12 +20,12 @@ from .vectors import LANES
 
 @kernel
 def descend_batches(
-    data, index, n_used, of_lines, intercept, reduction_sum, lr, hyper, epochs, tol, every,
+    of_lines, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
-    w, slots, steps, algorithm, status,
+    w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, cancel, progress,
 ):  # fmt: skip
-    """Run what can run side by side of a chunk. Arguments as in descent.py; of_lines: the moments are not read but made.
+    """Run what can run side by side of a chunk. Arguments as in descent.py; of_lines: moments are not read but made.
 
     Returns how many fits are left: left[k] is the fit, its epoch (or NOT_RUN) and whether that epoch's row is done, left_losses[k] the last
     two losses. Negative: numbers of some line are not finite, and the state is not what it was.

@@ -6,13 +6,18 @@
    stamped with a digest of them all (through an attribute of Numba's that is not public; without it only the development of
    this package would suffer, and tests/test_cache.py notices).
 3. Where no cache folder can be written the kernels are compiled in every process.
+4. Before Numba reads a kernel from disk it imports all that compiling takes: its typing, its implementations of NumPy, SciPy where that is
+   installed; three quarters of the first call's time. Machine code needs none of that, only Numba's memory management: see `_load`. What is
+   compiled after all makes Numba import the rest then (again through attributes that are not public; tests/test_cache.py notices).
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numba
 
@@ -52,10 +57,24 @@ def kernel(function: Callable) -> Callable:
         dispatcher = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # "no locator available": nowhere to write
         return numba.njit(**OPTIONS)(function)
-    cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    cache: Any = getattr(dispatcher, "_cache", None)
+    cache_file = getattr(cache, "_cache_file", None)
     if cache_file is not None:
         cache_file._source_stamp = _DIGEST
+    if hasattr(cache, "_load_overload"):
+        cache.load_overload = functools.partial(_load, cache)
     return dispatcher
+
+
+def _load(cache: Any, signature: Any, context: Any) -> Any:
+    """What `cache.load_overload` gives, a kernel from disk or None, without importing what only compiling needs."""
+    try:
+        from numba.core.runtime import rtsys
+
+        rtsys.initialize(context)
+        return cache._load_overload(signature, context)
+    except Exception:
+        return type(cache).load_overload(cache, signature, context)
 
 
 @inlined
