@@ -61,10 +61,10 @@ class Items:
 
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
         """Memory that `take` (`convert`, without tiles) needs for so many items: 0 where there is a view."""
-        view = self._view(0, self.count)
-        if view is not None and self._serves(view) and not (tiles and items_interleave(view)):
+        serves, interleave = self._where_it_lies
+        if serves and not (tiles and interleave):
             return 0
-        size = self.dtype.itemsize + (self.array.itemsize if view is None else 0)  # picked out, then converted
+        size = self.dtype.itemsize + (self.array.itemsize if self._whole is None else 0)  # picked out, then converted
         return min(n_items, self.count) * math.prod(self.item) * size
 
     def convert(self, first: int, stop: int, target: np.ndarray) -> None:
@@ -101,6 +101,11 @@ class Items:
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
         return None if self._whole is None else self._whole[first:stop]
+
+    @cached_property
+    def _where_it_lies(self) -> tuple[bool, bool]:
+        """Whether the kernels can read all items as they are, and whether these interleave."""
+        return (False, False) if self._whole is None else (self._serves(self._whole), items_interleave(self._whole))
 
     @cached_property
     def _whole(self) -> np.ndarray | None:

@@ -19,6 +19,8 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
     """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
     if intercept0 is not None and not problem.intercept:
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
+    if w0 is None and intercept0 is None:
+        return {"w0": np.zeros(problem.n_features)} | ({"intercept0": np.zeros(())} if problem.intercept else {})
     w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0", device=problem.device)
     if w0 is not None and problem.one_feature:
         w = w[..., None]
