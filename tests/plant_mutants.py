@@ -39,7 +39,8 @@ SOLVE = ("tests/test_solve.py", "tests/test_solve_company.py")
 RULES = ("tests/test_rules.py",)
 LAYER = ("tests/test_vectors.py", "tests/test_masks.py", "tests/test_addresses.py")
 TILES = ("tests/test_register_tiles.py", "tests/test_lane_sums.py")
-BLOCKS = ("tests/test_epoch_blocks.py",)
+BLOCKS, LINES = ("tests/test_epoch_blocks.py",), ("tests/test_lines.py",)
+LINES_FILE = "kernels/cpu/lines.py"
 VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
 HYPOTHESES = "fastgd/verification"
 UPDATE = "kernels/cpu/update.py"
@@ -134,7 +135,7 @@ MUTANTS = (
     ),
     Mutant(
         "loss after the update",
-        "kernels/cpu/side_by_side.py",
+        "kernels/cpu/batch_results.py",
         "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + i)",
         "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + max(i - 1, 0))",
         AGREEMENT,
@@ -261,11 +262,50 @@ MUTANTS = (
         'builder.fcmp_ordered("<", most, length), most, most',
         BLOCKS,
     ),
+    Mutant(
+        "all numbers are ordinary",
+        BATCH,
+        "load(targets, size * LANES), fill(2.0**80))",
+        "load(targets, size * LANES), fill(2.0**1000))",
+        BLOCKS,
+    ),
+    Mutant("any size is easy", BATCH, "EASY = 2.0**30", "EASY = 2.0**140", BLOCKS),
+    Mutant("few lines are left without records", "kernels/cpu/batches.py", "1 if lean or of_lines else", "1 if lean else", LINES),
+    Mutant("y of lines may be infinite", LINES_FILE, "of_x & as_bits(", "of_x | as_bits(", LINES),
+    Mutant(
+        "the count of another line", LINES_FILE, "float(count_at(n_used, first + lane))", "float(count_at(n_used, first + lane) + 1)", LINES
+    ),
+    Mutant(
+        "an exponent of another line",
+        LINES_FILE,
+        "put(exponents, 2 * k + 1, np.int64(of_y))",
+        "put(exponents, 2 * k + 1, np.int64(of_x))",
+        LINES,
+    ),
+    Mutant(
+        "the last samples of a line",
+        "kernels/cpu/lane_sums.py",
+        "for i in range(begin, rows, LANES):",
+        "for i in range(begin, rows - 1, LANES):",
+        LINES,
+    ),
     Mutant("a block that was not safe is kept", SIDE_BY_SIDE, "load(before, j * LANES))", "load(state, j * LANES))", BLOCKS),
-    Mutant("fits that left are judged", SIDE_BY_SIDE, "(there & ~as_bits(fine)) == 0", "(~as_bits(fine) & ALL) == 0", BLOCKS),
+    Mutant(
+        "fits that left are judged",
+        SIDE_BY_SIDE,
+        "load(state, j * LANES)), safe))\n    return (there & ~",
+        "load(state, j * LANES)), safe))\n    return (ALL & ~",
+        BLOCKS,
+    ),
     Mutant("a block runs past a row", SIDE_BY_SIDE, "min(number, every - epoch % every)", "number", BLOCKS),
     Mutant("one rate for a whole block", PLAIN_EPOCHS, "builder.mul(loop.index, rate_step)", "ir.Constant(_INT, 0)", BLOCKS),
-    Mutant("rows at the wrong place", SIDE_BY_SIDE, "count_at(fits, lane) * n_rows + first_row", "count_at(fits, lane) * n_rows", BLOCKS),
+    Mutant(
+        "rows at the wrong place",
+        "kernels/cpu/batch_results.py",
+        "count_at(fits, lane) * n_rows + first_row",
+        "count_at(fits, lane) * n_rows",
+        BLOCKS,
+    ),
     Mutant(
         "kernels of read-only options",
         "kernels/cpu/__init__.py",
