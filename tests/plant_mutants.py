@@ -269,7 +269,9 @@ MUTANTS = (
         "load(targets, size * LANES), fill(2.0**1000))",
         BLOCKS,
     ),
-    Mutant("any size is easy", BATCH, "EASY = 2.0**30", "EASY = 2.0**140", BLOCKS),
+    Mutant("columns of any size are ordinary", BATCH, "FAR_ENOUGH = 2.0**30, 100.0", "FAR_ENOUGH = 2.0**30, 5000.0", BLOCKS),
+    Mutant("low parts forgotten in blocks", PLAIN_EPOCHS, "fma(low_grams[entry(j, k)], scaled[k], error)", "error", BLOCKS),
+    Mutant("any size is easy", BATCH, "EASY, FAR_ENOUGH = 2.0**30,", "EASY, FAR_ENOUGH = 2.0**140,", BLOCKS),
     Mutant("few lines are left without records", "kernels/cpu/batches.py", "1 if lean or of_lines else", "1 if lean else", LINES),
     Mutant("y of lines may be infinite", LINES_FILE, "of_x & as_bits(", "of_x | as_bits(", LINES),
     Mutant(

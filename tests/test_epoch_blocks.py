@@ -240,3 +240,33 @@ def test_float64_with_extreme_exponents_side_by_side(d):
     left = {run.handover[0] for run in runs if run.handover}
     assert len(left) > 6
     assert sum(run.handover is None for run in runs) > 8
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 9])
+def test_float64_in_blocks(d):
+    """Epochs around the lengths of blocks, a rate for all epochs or for each, an odd batch of 33 fits."""
+    m = 33
+    X, y = data(m, 3 * d + 6, d, 60 + d, "float64")
+    rates = safe_rates(X, y)
+    for epochs in {1: (0, 1, 15, 16, 17, 63, 64, 65, 130), 2: (31, 65)}.get(d, (37,)):
+        check(X, y, lr=rates, epochs=epochs, every=(0, 1, 3))
+    check(X, y, lr=rates * np.linspace(0, 1, 40)[:, None], epochs=40, every=(0, 3))
+
+
+@pytest.mark.parametrize("d", [1, 2, 4])
+@pytest.mark.parametrize("power", [0, 99, 100, 101, 140, -101])
+def test_float64_around_what_is_ordinary(d, power):
+    """Columns, or y, of unlike sizes, starts around the size that is easy, and fits that grow beyond it within a block and leave later."""
+    m = 32
+    X, y = data(m, 7, d, 70 + d, "float64")
+    for some_X, some_y in ((X * 2.0**power, y), (X, y * 2.0**power), (X * 2.0**-power, y * 2.0**power)):
+        rates = safe_rates(some_X, some_y)
+        easy = 2.0**30 * np.array([0.5, 1 - 2.0**-53, 1, 1 + 2.0**-52, 2, 2.0**60, 2.0**400, 2.0**900])
+        w0 = np.zeros((m, d))
+        w0[:8, 0], w0[8:16, -1] = easy, -easy
+        rates[:16] *= np.arange(16) % 3
+        rates[20:] *= 1 + 2.0 ** (1000 / (3 * np.arange(1, 13)))
+        runs, _ = check(some_X, some_y, lr=rates, w0=w0, epochs=70, every=(0, 1))
+        assert any(run.handover for run in runs[20:])
+        assert sum(run.handover is None for run in runs) > 8
+        check(some_X[16:17], some_y[16:17], lr=rates[16:17], w0=w0[16:17], epochs=70, every=(0, 1))

@@ -228,7 +228,7 @@ def descend_lines(chunk: Chunk, cancel, progress) -> bool:
 
 def runs_in_batches(rule: UpdateRule, n_parameters: int) -> bool:
     """Whether fits on moments run side by side under this rule."""
-    return rule.name == "sgd" and n_parameters <= MOST_PARAMETERS
+    return rule.code == UPDATE_RULES["sgd"].code and n_parameters <= MOST_PARAMETERS
 
 
 def are_lines(samples: Samples) -> bool:

@@ -18,12 +18,13 @@ from .vectors import LANES, divide, fill, fma, load, multiply, negate, root, sto
 EPOCHS = 16  # rows that are collected before they are written
 MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache
 FEWEST = (1, 1, 2, 4)  # fits of so many parameters, or of more, for which a batch with questions is as fast as one after the other
-# rows of `constants`, LANES numbers each; LEAST: the least weight; SAFE: see `set_limits`; LARGEST: the largest |w| since a block of epochs
-# began; REPORTED: the last loss; STOPPED: the epochs made by a lane that left or was frozen
+# rows of `constants`, LANES numbers each. LEAST: the least weight; SAFE: see `set_limits`; LARGEST: the largest |w| since a block of epochs
+# began; REPORTED: the last loss; STOPPED: the epochs made by a lane that left or was frozen; of float64 data COLUMN: max_j √G_jj, and FAR:
+# the largest exponent of a column, in size
 TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECAY = range(9)
-UP_LOSS, PREVIOUS, LEAST, SAFE, LARGEST, REPORTED, STOPPED = range(9, 16)
-N_CONSTANTS = 16
-EASY = 2.0**30  # see `is_ordinary`
+UP_LOSS, PREVIOUS, LEAST, SAFE, LARGEST, REPORTED, STOPPED, COLUMN, FAR = range(9, 18)
+N_CONSTANTS = 18
+EASY, FAR_ENOUGH = 2.0**30, 100.0  # see `is_ordinary`
 LIMIT_FLOAT32, LIMIT_FLOAT64 = 2.0**120, 2.0**1000  # Ω
 
 
@@ -165,14 +166,18 @@ def _set_constants(reduction_sum, doubled, room):
 
 
 @inlined
-def is_ordinary(size, room):
-    """Whether the numbers of all fits of float32 data are so near to 1 that no limit can be passed while every |w| ≤ EASY.
+def is_ordinary(size, doubled, room):
+    """Whether the numbers of all fits are so near to 1 that no limit can be passed while every |w| ≤ EASY.
 
     Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40,
     1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 + 2^53, far below 2^60, its least limit; that of w is 2^100 / D at least.
+    Of float64 data, whose exponents are at most FAR_ENOUGH, M and √yy are below 2^121, and √(n·loss) below 2^160, with a least limit of
+    2^500; no product of scaled numbers reaches 2^600.
     """
     grams, targets, constants = room[0], room[2], room[10]
     fine = both(at_most(fill(1.0), load(constants, LEAST * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))
+    if doubled:
+        return as_bits(both(fine, at_most(load(constants, FAR * LANES), fill(FAR_ENOUGH)))) == (1 << LANES) - 1
     fine = both(fine, at_most(load(targets, size * LANES), fill(2.0**80)))
     for j in range(size):
         fine = both(fine, at_most(load(grams, (j * (j + 1) // 2 + j) * LANES), fill(2.0**40)))
@@ -191,11 +196,12 @@ def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, re
     power = np.int64(get(weighing, g * 4 + 2))
     exponents = further(exponents, record * (size + 1))
     exponent_y = count_at(exponents, size) if get(targets, wide + lane) != 0.0 else 0
-    largest = 0.0
+    largest, far = 0.0, max(abs(exponent_y), abs(power))
     for j in range(size):
         exponent = count_at(exponents, j)
         diagonal = get(gram, 2 * g * entries + j * (j + 1) // 2 + j)
         largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
+        far = max(far, abs(exponent) if diagonal != 0.0 else 0)
         of_w = exponent - exponent_y
         of_gradient = exponent + exponent_y + (power if reduction_sum else 0)
         at = j * LANES + lane
@@ -204,7 +210,8 @@ def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, re
         put(ups, 2 * wide + at, pow2(of_gradient >> 1))
         put(ups, 3 * wide + at, pow2(of_gradient - (of_gradient >> 1)))
     put(constants, LOW_FACTOR * LANES + lane, get(weighing, g * 4 + 1))
-    put(constants, LARGEST * LANES + lane, largest)
+    put(constants, COLUMN * LANES + lane, largest)
+    put(constants, FAR * LANES + lane, float(far))
     put(constants, LOSS_LIMIT * LANES + lane, scale(get(weighing, g * 4), power))
     put(constants, UP_LOSS * LANES + lane, pow2(exponent_y))  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
 
@@ -214,12 +221,12 @@ def set_limits(size, doubled, limit, room):
     """`limits_of` of every lane, and the row SAFE: while no |w| is larger, the next epoch passes no limit.
 
     With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s, M = max_j √G_jj; a tenth is left for all rounding errors. If lr·gradient or the new w passed
-    Ω, the new w would be far above Ω/4. Of float64 data nothing is called safe: their epochs are run one by one. In, of float64 data:
-    LARGEST = M, LOSS_LIMIT = Σω.
+    Ω, the new w would be far above Ω/4. Of float64 data nothing is called safe, only EASY.
+    In, of float64 data: COLUMN = M, LOSS_LIMIT = Σω.
     """
     grams, targets, constants = room[0], room[2], room[10]
     one, zero, top = fill(1.0), fill(0.0), fill(limit)
-    largest, whole, least = load(constants, LARGEST * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, LEAST * LANES)
+    largest, whole, least = load(constants, COLUMN * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, LEAST * LANES)
     if not doubled:
         largest, whole = zero, load(constants, TOTAL * LANES)
         for j in range(size):

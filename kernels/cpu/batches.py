@@ -35,7 +35,7 @@ def descend_batches(
     n_left = np.zeros(1, np.int64)
     room, scratch = make_room(size, doubled, data[0].dtype), aligned(np.zeros(ROOM + 8))
     batch, count = np.zeros(LANES, np.int64), 0
-    lean = len(hyper) == 1 and can_be_lean(size, doubled, tol) and is_plain(address(hyper))
+    lean = not doubled and len(hyper) == 1 and can_be_lean(size, doubled, tol) and is_plain(address(hyper))
     fewest = 1 if lean or of_lines else FEWEST[min(size, len(FEWEST) - 1)]  # lines have no records, which descent.py would need
     records = (
         address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),

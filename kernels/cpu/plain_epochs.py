@@ -1,4 +1,4 @@
-"""Epochs of plain SGD on float32 data's moments, side by side: one loop generated for each number of parameters up to MOST_UNROLLED.
+"""Epochs of plain SGD on moments, side by side: one loop generated for each number of parameters, up to MOST_UNROLLED (float64: fewer).
 
 1. Every operation is that of side_by_side.py, in the same order; w stays in registers from epoch to epoch, and nothing is asked on the way:
    the largest |w| of every lane is noted, and side_by_side.py judges by it afterwards.
@@ -13,8 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .addresses import Address, pointer_to
-from .batch import FACTOR, LARGEST, RECIPROCAL, TOTAL
-from .register_tiles import WIDE
+from .batch import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
+from .register_tiles import WIDE, two_sum
 from .vectors import LANES, REGISTER, fma_of
 
 MOST_UNROLLED = 8  # parameters
@@ -143,3 +143,77 @@ def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_s
         return context.get_dummy_value()
 
     return types.void(grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded), generate
+
+
+MOST_UNROLLED_DOUBLED = 3  # parameters
+# the arguments of `plain_epochs_doubled`
+LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, UPS, OF_STATE, OF_CONSTANTS, OF_RATES, STEP, N_PARAMETERS, N_EPOCHS = range(1, 11)
+
+
+def _epochs_doubled(builder, lanes, size, numbers):
+    """All epochs of some lanes: the operations of evaluate_batch.evaluate_doubled without the loss, in the same order."""
+    count, rate_step = numbers
+    multiply_add = fma_of(builder, lanes.doubles)
+
+    def fma(a, b, c):
+        return builder.call(multiply_add, [a, b, c])
+
+    def entry(j, k):
+        return max(j, k) * (max(j, k) + 1) // 2 + min(j, k)
+
+    entries = range(size * (size + 1) // 2)
+    grams, low_grams = ([lanes.load(which, e) for e in entries] for which in (GRAMS, LOW_GRAMS))
+    towards, low_towards = ([builder.fneg(lanes.load(which, j)) for j in range(size)] for which in (HIGH_TARGETS, LOW_TARGETS))
+    ups = [lanes.load(UPS, row) for row in range(4 * size)]  # of w, twice, then of the gradient
+    factor, low_factor = (lanes.load(OF_CONSTANTS, row) for row in (FACTOR, LOW_FACTOR))
+    state = [cgutils.alloca_once_value(builder, lanes.load(OF_STATE, j)) for j in range(size)]
+    largest = cgutils.alloca_once_value(builder, lanes.load(OF_CONSTANTS, LARGEST))
+    with cgutils.for_range(builder, count, intp=_INT) as loop:
+        w = [builder.load(cell) for cell in state]
+        scaled = [builder.fmul(builder.fmul(w[k], ups[k]), ups[size + k]) for k in range(size)]
+        rate = lanes.load(OF_RATES, builder.mul(loop.index, rate_step))
+        most = builder.load(largest)
+        for j in range(size):
+            total, low = towards[j], low_towards[j]
+            for k in range(size):
+                product = builder.fmul(grams[entry(j, k)], scaled[k])
+                error = fma(grams[entry(j, k)], scaled[k], builder.fneg(product))
+                error = fma(low_grams[entry(j, k)], scaled[k], error)
+                total, lost = two_sum(builder, total, product)
+                low = builder.fadd(low, builder.fadd(lost, error))
+            total, low = two_sum(builder, total, low)
+            product = builder.fmul(total, factor)
+            error = fma(total, factor, builder.fneg(product))
+            error = fma(low, factor, error)
+            error = fma(total, low_factor, error)
+            gradient = builder.fmul(builder.fmul(builder.fadd(product, error), ups[2 * size + j]), ups[3 * size + j])
+            new = fma(rate, gradient, w[j])
+            builder.store(new, state[j])
+            length = lanes.call("fabs", new)
+            most = builder.select(builder.fcmp_ordered("<", most, length), length, most)
+        builder.store(most, largest)
+    for j in range(size):
+        lanes.store(OF_STATE, j, builder.load(state[j]))
+    lanes.store(OF_CONSTANTS, LARGEST, builder.load(largest))
+
+
+@intrinsic
+def plain_epochs_doubled(
+    typing_context, grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count
+):  # fmt: skip
+    """The same of float64 data, without rows: 1 ≤ size ≤ MOST_UNROLLED_DOUBLED; low_grams, low_targets, ups: see batch.py."""
+    if not isinstance(state, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (STEP, N_PARAMETERS, N_EPOCHS)}
+        for k in range(1, MOST_UNROLLED_DOUBLED + 1):
+            with builder.if_then(builder.icmp_signed("==", number[N_PARAMETERS], ir.Constant(_INT, k))):
+                together = REGISTER * (4 if WIDE and k == 1 else 2)
+                bounds = (ir.Constant(_INT, value) for value in (0, LANES, together))
+                with cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
+                    lanes = _Lanes(context, builder, signature.args, args, begin, together)
+                    _epochs_doubled(builder, lanes, k, (number[N_EPOCHS], number[STEP]))
+        return context.get_dummy_value()
+
+    return types.void(grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count), generate

@@ -41,7 +41,8 @@ class Shape:
         return [(r, c) for c in range(self.columns) for r in range(self.rows) if not self.diagonal or r <= c]
 
 
-def _two_sum(builder, a, b):
+def two_sum(builder, a, b):
+    """a + b and its rounding error (Knuth), of LLVM's values."""
     s = builder.fadd(a, b)
     t = builder.fsub(s, a)
     return s, builder.fadd(builder.fsub(a, builder.fsub(s, t)), builder.fsub(b, t))
@@ -123,7 +124,7 @@ def _sum(builder, arrays, where, shape, doubled, weighted):
             error = builder.call(multiply_add, [a[r], b, builder.fneg(product)])
             if weighted:
                 error = builder.call(multiply_add, [a_low[r], b, error])
-            total, lost = _two_sum(builder, total, product)
+            total, lost = two_sum(builder, total, product)
             builder.store(total, totals[r, c])
             builder.store(builder.fadd(builder.load(lows[r, c]), builder.fadd(lost, error)), lows[r, c])
     for pair, place in places.items():

@@ -38,8 +38,8 @@ from .batch import (
 from .batch_results import ALL, leave_lanes, report, write_ends, write_rows
 from .compiling import inlined, part
 from .evaluate_batch import divided, evaluate, evaluate_doubled
-from .masks import as_bits, at_most, both, choose, from_bits
-from .plain_epochs import MOST_UNROLLED, plain_epochs
+from .masks import as_bits, at_most, below, both, choose, from_bits
+from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
 from .scalars import get, is_double, put, raised
 from .vectors import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 
@@ -78,8 +78,8 @@ def _update(size, plain, rate_row, first, velocities, nesterovs, maximized, limi
 
 @inlined
 def can_be_lean(size, doubled, tol):
-    """Whether epochs of plain SGD may run in blocks without questions (plain_epochs.py)."""
-    return not doubled and size <= MOST_UNROLLED and tol < 0.0
+    """Whether epochs of plain SGD may run in blocks without questions."""
+    return (doubled or size <= MOST_UNROLLED) and tol < 0.0
 
 
 @inlined
@@ -154,6 +154,31 @@ def _loss_of(value, doubled, constants):
 
 
 @part
+def _plain_epochs_doubled(size, number, rate_step, stored, recorded, room):
+    """What plain_epochs.py does for float32 data: `number` epochs of every lane, without questions."""
+    state, gradient, constants, rates, rows = room[4], room[8], room[10], room[11], room[13]
+    losses = further(rows, EPOCHS * size * LANES)
+    if not recorded and size <= MOST_UNROLLED_DOUBLED:
+        plain_epochs_doubled(room[0], room[1], room[2], room[3], room[9], state, constants, rates, rate_step, size, number)
+        return
+    most = load(constants, LARGEST * LANES)
+    for e in range(number):
+        value = evaluate_doubled(size, recorded, room)
+        if recorded:
+            store_rounded(losses, (stored + e) * LANES, _loss_of(value, True, constants))
+        rate = load(rates, e * rate_step * LANES)
+        for j in range(size):
+            w = load(state, j * LANES)
+            if recorded:
+                store_rounded(rows, ((stored + e) * size + j) * LANES, w)
+            new = fma(rate, load(gradient, j * LANES), w)
+            store(state, j * LANES, new)
+            length = absolute(new)
+            most = choose(below(most, length), length, most)
+    store(constants, LARGEST * LANES, most)
+
+
+@part
 def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_rows, results, room, cancel, progress):
     """All epochs of the fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing of the batch was written.
 
@@ -191,9 +216,10 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
         nesterovs |= (1 if get(hyper, h + 3) != 0.0 else 0) << lane
         maximized |= (1 if get(hyper, h + 4) != 0.0 else 0) << lane
     lean = plain and can_be_lean(size, doubled, tol) and frozen == 0
-    known = not (lean and epochs > 0 and is_ordinary(size, room))  # the limits
+    known = not (lean and epochs > 0 and is_ordinary(size, doubled, room))  # the limits
     if known:
         set_limits(size, doubled, limit, room)
+        lean = lean and not doubled
     careful_until = 0  # epochs before this one are run one by one
     stored, row, told, epoch, polled = 0, 0, 0, 0, 0
     _set_rates(fits, count, options, 0, 1, rates)
@@ -211,14 +237,17 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
                 number = 1 if recorded else min(number, every - epoch % every)
             _begin_block(size, room)
             rate_step = _set_rates(fits, count, options, epoch, number, rates) if lr_varies else 0
-            plain_epochs(
-                room[0], room[2], state, constants, rates, rate_step, further(rows, stored * size * LANES),
-                further(losses, stored * LANES), size, number, recorded,
-            )  # fmt: skip
+            if doubled:
+                _plain_epochs_doubled(size, number, rate_step, stored, recorded, room)
+            else:
+                plain_epochs(
+                    room[0], room[2], state, constants, rates, rate_step, further(rows, stored * size * LANES),
+                    further(losses, stored * LANES), size, number, recorded,
+                )  # fmt: skip
             if not known and not _all_easy(size, there, room):
                 set_limits(size, doubled, limit, room)
-                known = True
-            if not known or _all_safe(size, there, room):
+                known, lean = True, not doubled
+            if not known or (lean and _all_safe(size, there, room)):
                 epoch += number
                 stored += number if recorded else 0
                 if stored == EPOCHS:
@@ -229,7 +258,7 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
             careful_until = epoch + number
             for j in range(size):
                 store(state, j * LANES, load(before, j * LANES))
-        value = evaluate_doubled(size, room) if doubled else evaluate(size, room)
+        value = evaluate_doubled(size, True, room) if doubled else evaluate(size, room)
         loss = _loss_of(value, doubled, constants)
         left = 0
         if known:  # else this is the last epoch, and the block before it was easy
