@@ -258,8 +258,8 @@ MUTANTS = (
     Mutant(
         "a block judged by its last w",
         PLAIN_EPOCHS,
-        'builder.fcmp_ordered("<", most, length), length, most',
-        'builder.fcmp_ordered("<", most, length), most, most',
+        'fcmp_ordered("<", most, length), length, most',
+        'fcmp_ordered("<", most, length), most, most',
         BLOCKS,
     ),
     Mutant(
@@ -300,7 +300,13 @@ MUTANTS = (
         BLOCKS,
     ),
     Mutant("a block runs past a row", SIDE_BY_SIDE, "min(number, every - epoch % every)", "number", BLOCKS),
-    Mutant("one rate for a whole block", PLAIN_EPOCHS, "builder.mul(loop.index, rate_step)", "ir.Constant(_INT, 0)", BLOCKS),
+    Mutant(
+        "one rate for a whole block",
+        PLAIN_EPOCHS,
+        "load(RATES, builder.mul(loop.index, rate_step))",
+        "load(RATES, ir.Constant(_INT, 0))",
+        BLOCKS,
+    ),
     Mutant(
         "rows at the wrong place",
         "kernels/cpu/batch_results.py",

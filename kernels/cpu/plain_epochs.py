@@ -53,6 +53,11 @@ class _Lanes:
         rounded = ir.VectorType(ir.FloatType(), self.count)
         self._builder.store(self._builder.fptrunc(value, rounded), self._pointer(which, row, rounded)).align = 4
 
+    def larger(self, most, value):
+        """|value| where it is larger."""
+        length = self.call("fabs", value)
+        return self._builder.select(self._builder.fcmp_ordered("<", most, length), length, most)
+
     def call(self, name, *args):
         kind = ir.FunctionType(self.doubles, [self.doubles] * len(args))
         function = cgutils.get_or_insert_function(self._builder.module, kind, f"llvm.{name}.v{self.count}f64")
@@ -109,8 +114,7 @@ def _epochs(builder, lanes, size, numbers, recorded):
         for j in range(size):
             new = fma(rate, gradient[j], w[j])
             builder.store(new, state[j])
-            length = lanes.call("fabs", new)
-            most = builder.select(builder.fcmp_ordered("<", most, length), length, most)
+            most = lanes.larger(most, new)
         builder.store(most, largest)
     for j in range(size):
         lanes.store(STATE, j, builder.load(state[j]))
@@ -189,8 +193,7 @@ def _epochs_doubled(builder, lanes, size, numbers):
             gradient = builder.fmul(builder.fmul(builder.fadd(product, error), ups[2 * size + j]), ups[3 * size + j])
             new = fma(rate, gradient, w[j])
             builder.store(new, state[j])
-            length = lanes.call("fabs", new)
-            most = builder.select(builder.fcmp_ordered("<", most, length), length, most)
+            most = lanes.larger(most, new)
         builder.store(most, largest)
     for j in range(size):
         lanes.store(OF_STATE, j, builder.load(state[j]))
