@@ -70,7 +70,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
             address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses),
             address(n_left),
         ),
-        batch.addresses_of(room), address(cancel), address(progress),
+        (address(w_out), False), batch.addresses_of(room), address(cancel), address(progress),
     )  # fmt: skip
 
 

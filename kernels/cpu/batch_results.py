@@ -1,6 +1,8 @@
 """What the fits of a batch write: rows of the history, their ends, and notes of those that leave (side_by_side.py).
 
-Rows are collected for EPOCHS epochs and written fit by fit, so that every line of memory is written once.
+1. Rows are collected for EPOCHS epochs and written fit by fit, so that every line of memory is written once.
+2. A long history is written into a place in the cache first, and all rows of the batch from there to memory past the cache: else every line
+   of it would be read before it is written, which takes as long again.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from ..chunk import COMPLETED, CONVERGED, STREAM
 from .addresses import count_at, further
 from .batch import EPOCHS, PREVIOUS, REPORTED, STOPPED, are_neighbours
 from .compiling import inlined, part
-from .scalars import get, keep_apart, move, put, put_rounded
+from .scalars import get, is_double, keep_apart, move, move_line, put, put_rounded, to_next_line
 from .transposing import SIDE, transpose
 from .vectors import LANES, PART, load, load_part, store, store_rounded
 
@@ -81,6 +83,32 @@ def report(losses, at, constants):
     """Note the losses of an epoch as the last ones."""
     for lane in range(0, LANES, PART):
         store(constants, REPORTED * LANES + lane, load_part(losses, at + lane))
+
+
+@inlined
+def staged_results(fits, count, size, n_rows, results, staging):
+    """(the results with the places where rows are collected, whether these are in `staging`); see 2."""
+    place, wanted = staging
+    if not (wanted and are_neighbours(fits, count)):
+        return results, False
+    first = count_at(fits, 0)
+    history_w, history_loss = further(place, -first * n_rows * size), further(place, (LANES * size - first) * n_rows)
+    return (*results[:8], history_w, history_loss, *results[10:]), True
+
+
+@part
+def write_past_cache(source, target, count):
+    """Copy numbers that lie side by side; see 2."""
+    keep_apart()
+    line = 8 if is_double(source) else 16
+    i = min(to_next_line(target), count)
+    for k in range(i):
+        move(source, k, target, k)
+    while i + line <= count:
+        move_line(source, i, target, i)
+        i += line
+    for k in range(i, count):
+        move(source, k, target, k)
 
 
 @part

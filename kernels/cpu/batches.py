@@ -13,9 +13,11 @@ from .batch_results import NOT_RUN, leave
 from .compiling import aligned, kernel
 from .lines import ROOM
 from .samples import sources_of
-from .scalars import is_double
+from .scalars import fence, is_double
 from .side_by_side import CANCELLED, NOT_FINITE, can_be_lean, run_batch
 from .vectors import LANES
+
+LEAST_STAGED, MOST_STAGED = 2**21, 2**19  # bytes: of a history that is beyond the cache; of one batch, which stays in the cache
 
 
 @kernel
@@ -50,6 +52,10 @@ def descend_batches(
         address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses), address(n_left),
     )  # fmt: skip
     to_batch, to_room, flag, told, n_rows = address(batch), addresses_of(room), address(cancel), address(progress), history_loss.shape[1]
+    of_batch, of_chunk = LANES * n_rows * (size + 1), len(n_used) * n_rows * (size + 1)
+    is_staged = of_batch * w_out.itemsize <= MOST_STAGED and of_chunk * w_out.itemsize >= LEAST_STAGED
+    staged = np.empty(of_batch if is_staged else 0, data[0].dtype)
+    staging = address(staged), is_staged
     outcome = CANCELLED
     for f in range(len(n_used)):
         if fits_a_batch(algorithm[f], status[f]):
@@ -59,7 +65,9 @@ def descend_batches(
             leave(f, NOT_RUN, 0, address(left), address(n_left))
         last = f == len(n_used) - 1
         if count == LANES or (last and count >= fewest):
-            outcome = run_batch(to_batch, count, size, records, lines, options, epochs, tol, every, n_rows, results, to_room, flag, told)
+            outcome = run_batch(
+                to_batch, count, size, records, lines, options, epochs, tol, every, n_rows, results, staging, to_room, flag, told
+            )
             if outcome in (CANCELLED, NOT_FINITE):
                 break
             count = 0
@@ -67,5 +75,7 @@ def descend_batches(
             for k in range(count):
                 leave(batch[k], NOT_RUN, 0, address(left), address(n_left))
     hold((data, index, n_used, lr, hyper, gram, gram_index, target, target_index, exponents, weighing, w, slots, steps, algorithm, status))
-    hold((w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left, batch, room, scratch, cancel, progress))
+    if is_staged:
+        fence()
+    hold((w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left, batch, room, scratch, staged, cancel, progress))
     return -1 if outcome == NOT_FINITE else n_left[0]

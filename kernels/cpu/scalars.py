@@ -108,18 +108,49 @@ def rounded(typing_context, array, value):
 
 
 @intrinsic
-def to_next_line(typing_context, array):
-    """How many numbers of a flat array lie before the next cache line (64 bytes) begins."""
-    if not of_floats(array):
+def to_next_line(typing_context, begin):
+    """How many numbers lie before the next cache line (64 bytes) begins."""
+    if not of_floats(begin):
         return None
 
     def generate(context, builder, signature, args):
         word = ir.IntType(64)
-        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
-        before = builder.and_(builder.neg(builder.ptrtoint(data, word)), ir.Constant(word, 63))
-        return builder.udiv(before, ir.Constant(word, array.dtype.bitwidth // 8))
+        pointer = pointer_to(context, builder, signature.args[0], args[0], word(0), ir.IntType(8))
+        before = builder.and_(builder.neg(builder.ptrtoint(pointer, word)), word(63))
+        return builder.udiv(before, word(begin.dtype.bitwidth // 8))
 
-    return types.int64(array), generate
+    return types.int64(begin), generate
+
+
+@intrinsic
+def move_line(typing_context, source, place, target, to):
+    """Copy 64 bytes to where a cache line begins, past the cache: the line is not read before it is written. `fence` afterwards."""
+    if not of_floats(source) or source.dtype != target.dtype:
+        return None
+
+    def generate(context, builder, signature, args):
+        line = ir.VectorType(ir.DoubleType(), 8)
+        at = [context.cast(builder, args[i], signature.args[i], types.intp) for i in (1, 3)]
+        pointers = [pointer_to(context, builder, signature.args[i], args[i], at[i // 2], line) for i in (0, 2)]
+        value = builder.load(pointers[0])
+        value.align = source.dtype.bitwidth // 8
+        stored = builder.store(value, pointers[1])
+        stored.align = 64
+        stored.set_metadata("nontemporal", builder.module.add_metadata([ir.IntType(32)(1)]))
+        return context.get_dummy_value()
+
+    return types.void(source, place, target, to), generate
+
+
+@intrinsic
+def fence(typing_context):
+    """What was written past the cache is there for all threads."""
+
+    def generate(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), generate
 
 
 @intrinsic

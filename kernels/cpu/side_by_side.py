@@ -35,7 +35,7 @@ from .batch import (
     load_batch_of_lines,
     set_limits,
 )
-from .batch_results import ALL, leave_lanes, report, write_ends, write_rows
+from .batch_results import ALL, leave_lanes, report, staged_results, write_ends, write_past_cache, write_rows
 from .compiling import inlined, part
 from .evaluate_batch import divided, evaluate, evaluate_doubled
 from .masks import as_bits, at_most, below, both, choose, from_bits
@@ -179,16 +179,18 @@ def _plain_epochs_doubled(size, number, rate_step, stored, recorded, room):
 
 
 @part
-def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_rows, results, room, cancel, progress):
+def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_rows, results, staging, room, cancel, progress):
     """All epochs of the fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing of the batch was written.
 
     Addresses, as in descent.py: records (gram, gram_index, target, target_index, exponents, weighing); lines (sources, n_used, intercept,
     scratch, whether the moments come from there); options (lr, its rows, fits of a row, hyper, values of a fit, whether fits have their
     own, reduction_sum, limit, whether the data are float64); results (w, slots, steps, algorithm, status, w_out, loss_out, epochs_run,
     history_w, history_loss, left, left_losses, n_left): of the fits that leave, (fit, epoch, whether its row is done), (its loss, the one
-    before) and their number.
+    before) and their number; staging: batch_results.py, 2.
     """
     lr_varies, hyper, n_hyper, own_hyper, limit = options[1] > 1, options[3], options[4], options[5], options[7]
+    to_memory, first = (results[8], results[9]), count_at(fits, 0)
+    results, is_staged = staged_results(fits, count, size, n_rows, results, staging)
     steps, status, loss_out, history_w, history_loss = results[2], results[4], results[6], results[8], results[9]
     doubled = is_double(loss_out)
     sources, n_used, intercept, scratch, of_lines = lines
@@ -308,5 +310,8 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
         write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
         row += stored
     done = write_ends(fits, count, size, there, frozen, plain, epochs, row, n_rows, room, results)
+    if is_staged:
+        write_past_cache(staging[0], further(to_memory[0], first * n_rows * size), LANES * n_rows * size)
+        write_past_cache(further(staging[0], LANES * n_rows * size), further(to_memory[1], first * n_rows), LANES * n_rows)
     put(progress, 0, count_at(progress, 0) + done - told * count)
     return RUN
