@@ -11,12 +11,13 @@ from .lane_sums import add_lanes
 from .masks import keep_first
 from .moments import CHUNK
 from .samples import is_weighted
-from .scalars import get, move
+from .scalars import get, move, put
 from .stream_pass import MOST_UNROLLED, pass_over
 from .transposing import SIDE, transpose
 from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, store
 
 BLOCK = 256  # samples that are worked on at a time
+FEW = 3  # sums: added one by one they wait less than eight at a time
 
 # 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
 #    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
@@ -126,7 +127,12 @@ def fill_stream_tile(tile, stride, sources, where, d, first, rows):
 def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
     """The sums of one chunk, d ≤ MOST_UNROLLED and no weights, into sums (a multiple of eight); lanes: scratch of as many times LANES."""
     pass_over(tile, stride, rows, d, intercept, w, factor, lanes)
-    add_lanes(lanes, d + intercept + 1, sums)
+    count = d + intercept + 1
+    if count > FEW:
+        add_lanes(lanes, count, sums)
+        return
+    for k in range(count):
+        put(sums, k, butterfly(load(lanes, k * LANES)))
 
 
 @part
