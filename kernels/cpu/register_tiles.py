@@ -73,6 +73,7 @@ class _Arrays:
 
 # what fits in the registers: sums, and the numbers at hand; a sum in double-double is two
 ROWS, COLUMNS = (4 if WIDE else 2), 4
+MOST_COLUMNS = COLUMNS + 1 if WIDE else COLUMNS  # of the last tiles: one column alone would take as long as four
 ROWS_DOUBLED, COLUMNS_DOUBLED = 2, (4 if WIDE else 2)
 
 
@@ -170,7 +171,7 @@ def _shapes(rows: int, columns: int) -> tuple[list[Shape], list[Shape], list[Sha
     return [Shape(rows, k) for k in counts], [Shape(1, k) for k in counts], [Shape(k, k, True) for k in counts]
 
 
-_add_rows, _add_row, _add_diagonal = (_summing(shapes) for shapes in _shapes(ROWS, COLUMNS))
+_add_rows, _add_row, _add_diagonal = (_summing(shapes) for shapes in _shapes(ROWS, MOST_COLUMNS))
 _doubled = [_summing(shapes, True) for shapes in _shapes(ROWS_DOUBLED, COLUMNS_DOUBLED)]
 _add_rows_doubled, _add_row_doubled, _add_diagonal_doubled = _doubled
 _weighted = [_summing(shapes, True, True) for shapes in _shapes(ROWS_DOUBLED, COLUMNS_DOUBLED)]
@@ -185,7 +186,8 @@ def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, 
     for begin in range(0, LANES, REGISTER):
         j = first_column
         while j < last_column:
-            columns = min(COLUMNS, last_column - j)
+            columns = last_column - j
+            columns = columns if columns <= MOST_COLUMNS else COLUMNS
             i = 0
             while i + ROWS <= j:
                 _add_rows(left, left, tile, lanes, lanes, i, j, offset, groups, begin, fresh, columns, ahead, done)
