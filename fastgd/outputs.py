@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from . import reuse
 from .arguments import shown
 from .arrays import to_numpy
 from .gpu_arrays import device_of, place_of, share_memory, to_cupy
@@ -35,11 +36,6 @@ NAMES = {
     "state.w": ("w", ""),
     "state.slots": ("slots", ""),
 }
-
-
-OF_STATE = {"w", "slots", "products", "steps", "algorithm", "n_used", "lr"}  # small, and kept together in a result
-HUGE_PAGE = 2**21  # bytes
-WORTH_A_PAGE, TOO_SMALL = 2**19, 2**22  # bytes; NumPy asks for huge pages itself for arrays from TOO_SMALL on
 
 
 @dataclass(frozen=True)
@@ -131,24 +127,6 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
         return True
 
 
-def in_one_block(shapes: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> dict[str, np.ndarray]:
-    """Arrays of {name: (shape, dtype)} in one block of huge pages; none where they are so small, or so large, that this gains nothing.
-
-    The first touch of a page of 4 KiB costs 1 to 2 µs: of the state of 10⁵ small fits as much as computing it.
-    """
-    sizes = {name: -(-math.prod(shape) * dtype.itemsize // 64) * 64 for name, (shape, dtype) in shapes.items()}
-    needed = sum(sizes.values())
-    if needed < WORTH_A_PAGE or max(sizes.values()) >= TOO_SMALL:
-        return {}
-    block = np.empty(max(needed + HUGE_PAGE, TOO_SMALL), np.uint8)  # what is beyond the arrays is never touched
-    begin, found = -block.ctypes.data % HUGE_PAGE, {}
-    for name, (shape, dtype) in shapes.items():
-        count = math.prod(shape) * dtype.itemsize
-        found[name] = block[begin : begin + count].view(dtype).reshape(shape)
-        begin += sizes[name]
-    return found
-
-
 @dataclass
 class Outputs:
     """Results and state of all fits in the order of computation: shapes as in kernels/chunk.py, m = all fits."""
@@ -175,15 +153,13 @@ class Outputs:
         self.arrays = {}
 
     def allocate(self, tightly: bool = True) -> None:
-        """Make what the user did not give; not `tightly`: small arrays that are kept together may lie in one block."""
+        """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (reuse.py)."""
         order, names = self.layout.order, self.made()
+        make = np.empty if tightly else reuse.empty
         try:
-            shapes = {name: ((order.n_fits, *shape), dtype) for name, (shape, dtype) in self.layout.shapes.items() if name in names}
-            if not tightly:
-                self.arrays |= in_one_block({name: shapes[name] for name in OF_STATE & names})
-            for name, (shape, dtype) in shapes.items():
-                if name not in self.arrays:
-                    self.arrays[name] = np.empty(shape, dtype)
+            for name, (shape, dtype) in self.layout.shapes.items():
+                if name in names:
+                    self.arrays[name] = make((order.n_fits, *shape), dtype)
         except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
             needed = order.n_fits * self.layout.bytes_of_a_fit(names)
             raise MemoryError(

@@ -23,6 +23,7 @@ BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
 DEVICE_BYTES = 2**32  # of data that are handed to a GPU at a time
 INLINE_NS = 2_000_000  # less work than this is done by the calling thread
+FITS_OF_A_VECTOR = 32  # of the CPU kernels
 LONG = 65_536  # samples; a fit with more is compressed in parts
 TILED_BYTES = 2**19  # of data whose fits interleave, transposed by one task
 MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
@@ -135,6 +136,13 @@ def _cost(problem: Problem, algorithm: int, needs_moments: bool, safe_rate: bool
     return compress, 60 + (epochs + 1) * epoch
 
 
+def _even(n_fits: int, fits: int, workers: int) -> int:
+    """About so many fits for a task that all workers have as many tasks, and no vector of a kernel is cut in two."""
+    rounds = -(-n_fits // (fits * workers))
+    fits = -(-n_fits // (rounds * workers))
+    return -(-fits // FITS_OF_A_VECTOR) * FITS_OF_A_VECTOR if fits > 8 * FITS_OF_A_VECTOR else fits
+
+
 def make_plan(
     problem: Problem,
     order: FitOrder,
@@ -168,7 +176,8 @@ def make_plan(
     if on_device(backend):
         of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
         fits = max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells  # the fits of one pair of an X and a y stay together
-    fits = min(fits, max(1, -(-order.n_fits // (4 * workers)))) if workers > 1 else fits
+    if workers > 1:
+        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (4 * workers)))), workers)
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     bytes_per_gram, bytes_per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
     grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs

@@ -30,7 +30,7 @@ HOUSE = {
     "around fit": ("sweeping", "closed_form", "verification*", "testing"),
     "fitting": ("fitting",),
     "parts": ("arguments", "arrays", "shapes", "problem", "optimizers", "hyperparameters", "schedules", "plan", "memory", "compressing",
-              "outputs", "gpu_*", "starting", "execute", "repeating", "lapack", "pool", "result", "loading", "storage", "reading",
+              "outputs", "gpu_*", "starting", "execute", "repeating", "reuse", "lapack", "pool", "result", "loading", "storage", "reading",
               "plotting"),
     "kernels": ("kernels", "kernels.chunk", "kernels.update_rules", "kernels.cpu*", "kernels.reference*", "kernels.cuda*"),
 }  # fmt: skip

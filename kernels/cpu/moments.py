@@ -25,7 +25,7 @@ from .lane_sums import add_lanes, add_lanes_doubled
 from .lines import ROOM, SX, SY, XX, XY, YY, are_lines, sum_lines, sum_lines_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import is_weighted, sources_of, where_of
-from .scalars import get, is_double, move, put, raised
+from .scalars import fetch, get, is_double, move, put, raised
 from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
 from .transposing import SIDE
 from .vectors import LANES, fill, store
@@ -145,6 +145,9 @@ def _sum_columns(sources, where, start, stop, d, intercept, columns, scratch, pi
             left = weighted_tile
         fresh = first == start
         ahead = further(sources[0][0], where[0] + (first + rows) * sources[0][4])  # the next block's samples, or the next fit's
+        if sources[1][3] == 1:
+            for i in range(0, rows, 8 if doubled else 16):
+                fetch(sources[1][0], where[1] + first + rows + i)
         if doubled:
             multiply_block_doubled(
                 left, low_weighted_tile, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead

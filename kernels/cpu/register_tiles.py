@@ -108,7 +108,12 @@ def _sum(builder, arrays, where, shape, doubled, weighted):
                     builder.store(arrays.load(LOW_SUMS, place), lows[pair])
     above, right = builder.add(times(i, STRIDE), begin), builder.add(times(j, STRIDE), begin)
     with cgutils.for_range(builder, groups, intp=_INT) as loop:
-        arrays.fetch(builder.add(done, loop.index))
+        line = builder.add(done, loop.index)
+        if doubled:
+            arrays.fetch(line)
+        else:  # with few columns there are fewer rounds than lines
+            arrays.fetch(times(line, 2))
+            arrays.fetch(builder.add(times(line, 2), number(1)))
         moved = times(loop.index, LANES)
         at, to = builder.add(above, moved), builder.add(right, moved)
         a = [arrays.load(LEFT, builder.add(at, number(r * STRIDE))) for r in range(shape.rows)]
@@ -144,7 +149,7 @@ def _summing(shapes: list[Shape], doubled: bool = False, weighted: bool = False)
     Called with (left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done). The left columns are
     i …, the right ones j …, as many as `columns` says (there is one shape for each number, 1 …); the lanes of pair (i, j) begin at
     (j(j+1)/2 + i - offset)·LANES. `fresh`: they begin with this block. `ahead`: an address from where lines are fetched that will be read
-    next, from line `done` on, one for every group of lanes.
+    next, one for every group of lanes (two where the sums are quick), after `done` groups.
     """
 
     @intrinsic
