@@ -84,9 +84,17 @@ def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, nu
 
 
 def read_group(
-    problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
+    problem: Problem,
+    order: FitOrder,
+    first: int,
+    stop: int,
+    control: Control,
+    *,
+    compress: bool,
+    contiguous: bool = False,
+    room: Any = None,
 ) -> Group:
-    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked."""
+    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked: into `room`, moments of as many or more."""
     from .kernels import cpu
 
     group = gather_group(problem, order, first, stop, contiguous)
@@ -95,7 +103,8 @@ def read_group(
     if not compress:
         _look(problem, group, control)
         return group
-    group.moments = moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype)
+    moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if room is None else room.of_first(count)
+    group.moments = moments
     group.gram_index = np.arange(count, dtype=np.int64)
     if spread is not None:
         cpu.weigh(moments, spread)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -56,6 +56,17 @@ class Job:
     state: State | None
     outputs: Outputs
     memory_limit: int | None = None  # bytes
+
+    rooms: list[Any] = field(default_factory=list)  # moments of a task's fits that no task has at the moment
+
+    def take_moments(self, count: int) -> Any:
+        """Room for so many moments, used again and again: its first touch would take as long as the smaller ones of them."""
+        from .kernels import cpu
+
+        try:
+            return self.rooms.pop()
+        except IndexError:
+            return cpu.Moments.empty(count, count, self.problem.n_parameters, self.problem.dtype)
 
     @cached_property
     def numbers(self) -> np.ndarray:
@@ -176,15 +187,19 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
     if _descend_lines(job, control, first, stop, counter):
         return
     compress = plan.needs_moments or job.rates is None
+    room = job.take_moments(plan.fits_per_task) if compress and n_cells == 1 else None
     group = read_group(
-        job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=compress, contiguous=plan.backend != "cpu"
-    )
+        job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=compress, contiguous=plan.backend != "cpu",
+        room=room,
+    )  # fmt: skip
     if control.cancel[0]:
         return
     eigenvalues = None
     if job.rates is None and group.moments is not None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
     _descend(job, group, eigenvalues, first, stop, control, counter)
+    if room is not None:
+        job.rooms.append(room)
 
 
 def _descend_lines(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:

@@ -63,6 +63,10 @@ class Moments:
             np.empty((n_target, n_parameters + 1), np.int64),
         )
 
+    def of_first(self, count: int) -> Moments:
+        """The first `count` records, in the same memory."""
+        return Moments(*(part[:count] for part in (self.gram, self.gram_exponents, self.weighing, self.target, self.exponents)))
+
     def finite_gram(self) -> np.ndarray:
         """(n_gram,) bool: whether the features of each record are finite."""
         size = self.gram_exponents.shape[1] - 1

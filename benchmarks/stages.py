@@ -1,0 +1,152 @@
+"""Where the time of a fit goes: kernels with a stage left out, and what their loops are made of. `python benchmarks/stages.py [--loops]`.
+
+1. A case of cases.py is fitted by one thread, and the calls of the kernels are listened to. Then each kernel is called again by itself, as
+   it was and with a stage left out: no epoch after the first row, or all fits read the samples of one (these stay in the cache). What is
+   left of the fit beside its kernels is Python, and the first touch of memory. Times are the smallest of many, of the processor, in
+   nanoseconds a fit.
+2. `--loops`: the instructions of the innermost loops with the most multiply-adds, counted in the machine code that Numba makes here (for
+   this the kernels are compiled anew). A loop that does nothing but multiply and add is at the limit; what else is in it, is beside.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
+
+import fastgd
+from benchmarks.cases import LEARNING_RATE, make_data
+
+CASES = (  # fits, samples, features, epochs, dtype
+    (100_000, 100, 1, 100, "float32"),
+    (20_000, 256, 8, 200, "float32"),
+    (1, 1_000_000, 16, 100, "float32"),
+    (100_000, 100, 1, 100, "float64"),
+)
+LISTENED = ("compress", "descend_batches", "_descend")
+LOOPS = 3  # of each kernel
+MOST_FMA = re.compile(r"vfn?m(add|sub)\d+p[sd]")
+
+
+def least(function: Callable[[], object], repeats: int = 15) -> float:
+    """The smallest processor time of a call, after a first one."""
+    function()
+    found = []
+    for _ in range(repeats):
+        began = time.process_time()
+        function()
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+def listen(fit: Callable[[], object]) -> list[tuple[str, tuple[Any, ...]]]:
+    """The calls of kernels that a fit makes: (name, arguments)."""
+    from fastgd.kernels import cpu
+
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+    real = {name: getattr(cpu, name) for name in LISTENED}
+
+    def listener(name: str) -> Callable[..., object]:
+        def called(*arguments: object) -> object:
+            calls.append((name, arguments))
+            return real[name](*arguments)
+
+        return called
+
+    for name in LISTENED:
+        setattr(cpu, name, listener(name))
+    try:
+        fit()
+    finally:
+        for name, kernel in real.items():
+            setattr(cpu, name, kernel)
+    return calls
+
+
+def left_out(name: str, arguments: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
+    """The same call with a stage left out."""
+    from fastgd.kernels import cpu
+
+    names = cpu.KERNELS[name.lstrip("_")].py_func.__code__.co_varnames
+    given = dict(zip(names, arguments, strict=False))
+    changed: dict[str, dict[str, Any]] = {}
+    if name != "compress":
+        changed["no epochs"] = {"epochs": 0}
+    if len(given["index"][0]) > 1:
+        changed["samples in the cache"] = {"index": tuple(np.zeros_like(part) if k < 3 else part for k, part in enumerate(given["index"]))}
+    return {what: tuple((given | new)[each] for each in names[: len(arguments)]) for what, new in changed.items()}
+
+
+def stages(m: int, n: int, d: int, epochs: int, dtype: str) -> None:
+    """Print one case."""
+    from fastgd.kernels import cpu
+
+    X, y = make_data(m, n, d, dtype)
+
+    def fit(threads: int = 1) -> object:
+        return fastgd.fit(X, y, lr=LEARNING_RATE, epochs=epochs, progress=False, threads=threads)
+
+    fit()
+    whole, of_kernels = least(fit), 0.0
+    print(f"\n{m:,} × {n:,} × {d}, {epochs} epochs, {dtype}: {whole / m * 1e9:,.1f} ns a fit, one thread, w only")
+    calls = listen(fit)
+    for name in dict.fromkeys(name for name, _ in calls):
+        kernel, own = getattr(cpu, name), [arguments for other, arguments in calls if other == name]
+        seconds = least(lambda kernel=kernel, own=own: [kernel(*arguments) for arguments in own])
+        of_kernels += seconds
+        print(f"  {name.lstrip('_'):18}{seconds / m * 1e9:12,.1f}")
+        for what in left_out(name, own[0]):
+            variants = [left_out(name, arguments)[what] for arguments in own]
+            seconds = least(lambda kernel=kernel, variants=variants: [kernel(*arguments) for arguments in variants])
+            print(f"    {what:24}{seconds / m * 1e9:12,.1f}")
+    print(f"  {'all else':18}{(whole - of_kernels) / m * 1e9:12,.1f}")
+
+
+def loops() -> None:
+    """Print what the loops with the most multiply-adds are made of."""
+    from fastgd.kernels import cpu
+
+    for name in ("compress", "descend_batches", "descend"):
+        for signature, code in cpu.KERNELS[name].inspect_asm().items():
+            blocks = re.split(r"^(\.LBB\w+):", code, flags=re.M)
+            found = []
+            for label, block in zip(blocks[1::2], blocks[2::2], strict=True):
+                lines = [line.split()[0] for line in block.splitlines() if line.startswith("\t") and not line.startswith("\t.")]
+                if re.search(rf"\tj\w+\t{re.escape(label)}\b", block):
+                    found.append(Counter("fma" if MOST_FMA.match(word) else re.sub(r"\d+x\d+$", "", word) for word in lines))
+            found.sort(key=lambda count: -count["fma"])
+            print(f"\n{name}, {'float64' if 'float64' in str(signature[0]) + str(signature[1]) else 'float32'} data")
+            for count in found[:LOOPS]:
+                print("  " + ", ".join(f"{number} {word}" for word, number in count.most_common(8)))
+
+
+def main() -> None:
+    """Measure all cases, or count instructions."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loops", action="store_true", help="count the instructions of the innermost loops instead")
+    if parser.parse_args().loops:
+        with tempfile.TemporaryDirectory() as cache:
+            os.environ["NUMBA_CACHE_DIR"] = cache
+            for dtype in ("float32", "float64"):
+                X, y = make_data(40, 20, 2, dtype)
+                fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3)
+                fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3, optimizer="adam")
+            loops()
+        return
+    for case in CASES:
+        stages(*case)
+
+
+if __name__ == "__main__":
+    main()
