@@ -11,10 +11,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -115,10 +113,16 @@ def stages(m: int, n: int, d: int, epochs: int, dtype: str) -> None:
 
 def loops() -> None:
     """Print what the loops with the most multiply-adds are made of."""
+    import numba
+
     from fastgd.kernels import cpu
+    from fastgd.kernels.cpu.compiling import OPTIONS
 
     for name in ("compress", "descend_batches", "descend"):
-        for signature, code in cpu.KERNELS[name].inspect_asm().items():
+        kernel = numba.njit(**OPTIONS)(cpu.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read
+        for signature in cpu.KERNELS[name].signatures:
+            kernel.compile(signature)
+        for signature, code in kernel.inspect_asm().items():
             blocks = re.split(r"^(\.LBB\w+):", code, flags=re.M)
             found = []
             for label, block in zip(blocks[1::2], blocks[2::2], strict=True):
@@ -136,13 +140,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loops", action="store_true", help="count the instructions of the innermost loops instead")
     if parser.parse_args().loops:
-        with tempfile.TemporaryDirectory() as cache:
-            os.environ["NUMBA_CACHE_DIR"] = cache
-            for dtype in ("float32", "float64"):
-                X, y = make_data(40, 20, 2, dtype)
-                fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3)
-                fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3, optimizer="adam")
-            loops()
+        for dtype in ("float32", "float64"):
+            X, y = make_data(40, 20, 2, dtype)
+            fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3)
+            fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3, optimizer="adam")
+        loops()
         return
     for case in CASES:
         stages(*case)

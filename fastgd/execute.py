@@ -100,10 +100,19 @@ def watched(plan: Plan, progress: object, total: int, description: str) -> Itera
 
 
 def _compile(job: Job) -> None:
-    """Compile or load the kernels in the calling thread, where Ctrl-C is heard."""
+    """Compile or load the kernels in the calling thread, where Ctrl-C is heard: those that the job is sure to need."""
     from .kernels import cpu
 
-    cpu.prepare(job.problem.dtype)
+    problem, plan, parts = job.problem, job.plan, set()
+    if plan.needs_moments or job.rates is None:
+        parts.add("moments")
+    if plan.backend == "cpu":
+        side_by_side = plan.algorithm == MOMENTS and cpu.runs_in_batches(job.rule, problem.n_parameters)
+        plain = all(not np.any(values) for values in job.hyper)
+        fewest = cpu.fewest_in_batches(problem.dtype, problem.n_parameters, job.tol, plain)
+        parts |= {"batches"} if side_by_side else set()
+        parts |= {"alone"} if not side_by_side or job.order.n_fits < fewest else set()
+    cpu.prepare(problem.dtype, frozenset(parts))
 
 
 def make_chunk(job: Job, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

@@ -252,3 +252,29 @@ def test_what_could_not_be_kept_is_said(monkeypatch):
     told: list[str] = []
     assert environment.warm(told.append) is False
     assert told[-1].endswith("NOT all could be kept in /full.")
+
+
+ONLY_WHAT_IS_NEEDED = """
+import numpy as np, fastgd
+X, y = np.random.default_rng(0).normal(size=(2, 30, 2)).astype("float32"), np.ones((2, 30), "float32")
+def loaded():
+    from fastgd.kernels import cpu
+    return sorted(name for name, kernel in cpu.KERNELS.items() if kernel.signatures)
+said = []
+said.append(fastgd.fit(X, y, lr=0.1, epochs=3).status.tolist())
+said.append(loaded())
+said.append(fastgd.fit(X, y, lr=9.0, epochs=300).status.tolist())
+said.append(loaded())
+print(*said, sep="\\n")
+"""
+
+
+def test_a_first_fit_loads_no_more_than_it_needs():
+    """SGD on moments side by side; the kernel for one fit after the other, half of all compiling, when a fit overflows."""
+    done = run_python(ONLY_WHAT_IS_NEEDED)
+    assert done.returncode == 0, done.stderr
+    first, kernels, second, later = map(ast.literal_eval, done.stdout.splitlines())
+    assert first == [fastgd.Status.COMPLETED] * 2
+    assert second == [fastgd.Status.DIVERGED] * 2
+    assert kernels == ["compress", "descend_batches", "join", "largest_eigenvalues"]
+    assert later == sorted([*kernels, "descend"])

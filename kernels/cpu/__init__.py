@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import COMPLETED, MOMENTS, STREAM, WRITTEN, Chunk, Samples
+from ..chunk import MOMENTS, STREAM, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES, UpdateRule
-from .batch import MOST_PARAMETERS
+from .batch import FEWEST, MOST_PARAMETERS
 from .batch_results import NOT_RUN
 from .batches import descend_batches
 from .curvature import largest_eigenvalues
 from .descent import descend as _descend
 from .doubled import LOWEST_EXPONENT
 from .moments import CHUNK, RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
+from .plain_epochs import MOST_UNROLLED
 from .samples import FINE, NEGATIVE, NOT_FINITE, keep
 from .solving import solve as _solve
 
@@ -37,6 +38,7 @@ KERNELS: dict[str, Any] = {
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_batches": 2, "descend": 2}
 OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
 LONGEST_LINE = CHUNK
+PARTS = frozenset(("moments", "batches", "alone"))  # of what `prepare` makes
 _prepared: set[tuple[str, np.dtype]] = set()
 _written_of = attrgetter(*WRITTEN)
 
@@ -235,6 +237,13 @@ def runs_in_batches(rule: UpdateRule, n_parameters: int) -> bool:
     return rule.code == UPDATE_RULES["sgd"].code and n_parameters <= MOST_PARAMETERS
 
 
+def fewest_in_batches(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -> int:
+    """How many fits run side by side at least; fewer go one after the other. plain: SGD without momentum, decay and maximize."""
+    if plain and tol < 0 and dtype == np.float32 and n_parameters <= MOST_UNROLLED:
+        return 1
+    return FEWEST[min(n_parameters, len(FEWEST) - 1)]
+
+
 def are_lines(samples: Samples) -> bool:
     """Whether `descend_lines` may be asked."""
     X, y = samples.X, samples.y
@@ -252,25 +261,31 @@ def solve(
     )  # fmt: skip
 
 
-def prepare(dtype: np.dtype) -> None:
-    """Load the kernels for a dtype from the disk cache, or compile them: once per process, by running one sample."""
-    if ("descend", dtype) in _prepared:
-        return
-    samples, moments, cancel, counter = _compress_one(dtype)
-    one, m = np.zeros(1, np.int64), np.ones((1, 1))
-    moments.largest_eigenvalues(0, 1, cancel)
-    rule = UPDATE_RULES["sgd"]
-    chunk = Chunk(
-        samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
-        False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
-        np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
-        np.full(1, MOMENTS, np.int8), np.zeros(1, np.int8),
-        np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
-    )  # fmt: skip
-    descend(chunk, moments, one, one, cancel, counter)
-    chunk.algorithm[0], chunk.status[0], chunk.steps[0] = STREAM, COMPLETED, 0
-    descend(chunk, moments, one, one, cancel, counter)
-    _prepared.add(("descend", dtype))
+def prepare(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
+    """Load kernels for a dtype from the disk cache, or compile them: once per process, by running one sample.
+
+    parts: "moments"; "batches", of fits that run side by side; "alone", of all others. What is left out is loaded when it is needed.
+    """
+    samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
+        array.fill(1)
+    rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
+    for part in sorted(parts):
+        if (part, dtype) in _prepared:
+            continue
+        if part == "moments":
+            _compress_one(dtype)[1].largest_eigenvalues(0, 1, cancel)
+        else:
+            algorithm = MOMENTS if part == "batches" else STREAM
+            chunk = Chunk(
+                samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
+                False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
+                np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
+                np.full(1, algorithm, np.int8), np.zeros(1, np.int8),
+                np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
+            )  # fmt: skip
+            descend(chunk, moments, one, one, cancel, counter)
+        _prepared.add((part, dtype))
 
 
 def prepare_gaps(dtype: np.dtype) -> None:
@@ -333,6 +348,7 @@ __all__ = [
     "descend",
     "descend_alike",
     "descend_lines",
+    "fewest_in_batches",
     "find_kept",
     "flat_data",
     "given_to_compress",
