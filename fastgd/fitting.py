@@ -136,7 +136,8 @@ def fit(
         Threads of the cpu backend, of no other. None: as many as this process may use.
     memory_limit : int or str, optional
         Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB". The work is cut into pieces that keep
-        within it. None: 80 % of what is free. Of the GPU's memory where the data are on one.
+        within it. None: 80 % of what is free; then the memory of small results that nobody has any more, 16 MiB at most, is kept for
+        the next call. Of the GPU's memory where the data are on one.
     progress : bool or callable, optional
         None: a bar on a terminal when the work is long. True, False: always, never. A function is called with (done, total).
     checkpoint : None
