@@ -105,7 +105,7 @@ class Progress:
         """Look at the counters and tell."""
         if self._callback is not None:
             done = min(self._control.done(), self._total)
-            if done != self._told:
+            if done > self._told:  # fits that begin anew, by another way, are counted anew
                 self._told = done
                 self._callback(done, self._total)
         elif self._bar is not None:

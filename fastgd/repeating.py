@@ -208,7 +208,7 @@ def remember(key: Key | None, job: Job) -> None:
     problem = replace(problem, X=replace(problem.X, array=nothing), y=replace(problem.y, array=nothing))
     if len(_known) >= MOST_KEPT:
         _known.clear()
-    _known[key] = replace(job, problem=problem, outputs=Outputs(replace(job.outputs.layout, problem=problem), {}))
+    _known[key] = replace(job, problem=problem, rooms=[], outputs=Outputs(replace(job.outputs.layout, problem=problem), {}))
 
 
 def repeat(key: Key | None, X: np.ndarray, y: np.ndarray, lr: float | None) -> FitResult | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,18 @@ MOST_KEPT = 2**24  # bytes
 SMALLEST, LARGEST = 2**17, 2**22  # bytes of an array: from where on each gets pages of its own, and huge ones
 CLASSES = 8  # of sizes between a power of two and the next
 
-_waiting: dict[int, deque[np.ndarray]] = {}
+# by size: all that there may ever be, since the dictionary must not change while it is gone through
+_waiting: dict[int, deque[np.ndarray]] = {
+    2**power // CLASSES * k: deque() for power in range(17, 22) for k in range(CLASSES, 2 * CLASSES + 1)
+}
+
+
+def _give_back(memory: np.ndarray, waiting: dict[int, deque[np.ndarray]] = _waiting, most: int = MOST_KEPT) -> None:
+    """Keep memory for its next use. At the end of a process the names of this module are gone before the last results: all are bound."""
+    if sum([size * len(pieces) for size, pieces in waiting.items()]) + len(memory) > most:
+        for pieces in waiting.values():
+            pieces.clear()
+    waiting[len(memory)].append(memory)
 
 
 class _Lease:
@@ -27,8 +39,8 @@ class _Lease:
         self.__array_interface__ = memory.__array_interface__
         self._memory = memory
 
-    def __del__(self) -> None:
-        _give_back(self._memory)
+    def __del__(self, give_back: Callable[[np.ndarray], None] = _give_back) -> None:
+        give_back(self._memory)
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -40,19 +52,12 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     size = -(-needed // step) * step
     try:
         memory = _waiting[size].pop()
-    except (KeyError, IndexError):
+    except IndexError:
         memory = np.empty(size, np.uint8)
     return np.asarray(_Lease(memory))[:needed].view(dtype).reshape(shape)
 
 
-def _give_back(memory: np.ndarray) -> None:
-    """Keep memory for its next use."""
-    size = len(memory)
-    if sum(each * len(pieces) for each, pieces in tuple(_waiting.items())) + size > MOST_KEPT:
-        _waiting.clear()
-    _waiting.setdefault(size, deque()).append(memory)
-
-
 def forget() -> None:
     """Give all that waits back to the system."""
-    _waiting.clear()
+    for pieces in _waiting.values():
+        pieces.clear()

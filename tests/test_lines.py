@@ -11,6 +11,7 @@ import pytest
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
+from fastgd.pool import Progress
 from tests.against_arbiter import same_bits
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 100, 511, 512, 513, 1_000, 4_095, 4_096)
@@ -184,3 +185,25 @@ def test_a_state_goes_on(seen):
     assert seen == [True, True]
     assert same_bits(fastgd.fit(X, y, lr=0.1, epochs=15, state=half.state).w, whole.w)
     assert len(seen) == 2
+
+
+def test_stopping_counts_no_epoch_twice():
+    """Fits that overflow, beside others that converge: the callback is told before the end is, and sees every epoch once."""
+    X, y = data(2_000, 40, 5)
+    told = []
+    control = []
+    close = Progress.close
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "close", lambda self, complete: (control.append(self._control.done()), close(self, complete))[1])
+        result = fastgd.fit(
+            X,
+            y,
+            lr=np.where(np.arange(2_000) % 3 == 0, 0.3, 3.0),
+            epochs=300,
+            tol=1e-4,
+            threads=1,
+            progress=lambda *done: told.append(done),
+        )
+    assert {0, 1, 2} >= set(result.status.tolist()) > {1}
+    assert control == [2_000 * 300]
+    assert told == sorted(told)

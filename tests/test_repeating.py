@@ -336,3 +336,10 @@ def test_every_epoch_is_counted_where_samples_take_over():
         result = fastgd.fit(X, y, lr=3.0, epochs=300)
     assert result.status[0] == fastgd.Status.DIVERGED
     assert told[-1] == 300
+
+
+def test_a_call_that_is_kept_keeps_no_moments():
+    X, y = np.ones((60, 130, 50), np.float32), np.ones((60, 130), np.float32)
+    fastgd.fit(X, y, lr=1e-3, epochs=1)
+    (kept,) = repeating._known.values()
+    assert kept.rooms == []

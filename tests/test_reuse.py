@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -97,12 +99,52 @@ def test_results_that_are_kept_stay_what_they_are():
                 copies.append(part[::7].copy())
         del result, part
     assert all(np.array_equal(part, before) for part, before in zip(kept, copies, strict=True))
-    assert reuse._waiting
+    assert any(reuse._waiting.values())
 
 
 def test_where_memory_is_limited_nothing_is_kept():
     X, y = np.ones((40_000, 5, 1), np.float32), np.ones((40_000, 5), np.float32)
     fastgd.fit(X, y, lr=0.1, epochs=2, memory_limit="100 MiB")
-    assert not reuse._waiting
+    assert not any(reuse._waiting.values())
     fastgd.fit(X, y, lr=0.1, epochs=2)
-    assert reuse._waiting
+    assert any(reuse._waiting.values())
+
+
+AT_THE_END = """
+import numba, numpy as np, fastgd
+
+@numba.njit
+def outlives_other_modules(x):
+    return x.sum()
+
+outlives_other_modules(np.ones(3))
+result = fastgd.fit(np.ones((40_000, 9, 1), np.float32), np.ones((40_000, 9), np.float32), lr=0.1, epochs=2)
+"""
+
+
+def test_a_process_ends_quietly():
+    """Numba's functions outlive the names of other modules, and what is global beside them does too."""
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False, timeout=300)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_garbage_is_collected_at_any_moment():
+    """Leases in circles, collected whenever anything is allocated: also while memory is being given back."""
+
+    class Circle:
+        def __init__(self, size):
+            self.me, self.array = self, reuse.empty((size,), np.int8)
+
+    noise = []
+    before, hook = gc.get_threshold(), sys.unraisablehook
+    sys.unraisablehook = noise.append
+    gc.set_threshold(1, 1, 1)
+    try:
+        for k in range(600):
+            Circle(SIZE + 2**15 * (k % 40))
+    finally:
+        gc.set_threshold(*before)
+        gc.collect()
+        sys.unraisablehook = hook
+    assert not noise
+    assert any(reuse._waiting.values())

@@ -171,8 +171,8 @@ def is_ordinary(size, doubled, room):
 
     Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40,
     1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 + 2^53, far below 2^60, its least limit; that of w is 2^100 / D at least.
-    Of float64 data, whose exponents are at most FAR_ENOUGH, M and √yy are below 2^121, and √(n·loss) below 2^160, with a least limit of
-    2^500; no product of scaled numbers reaches 2^600.
+    Of float64 data, whose exponents (of columns and weights) are at most FAR_ENOUGH in size, M and √yy are below 2^172, √(n·loss) is below
+    2^210, and its least limit 2^500; no product of scaled numbers reaches 2^600.
     """
     grams, targets, constants = room[0], room[2], room[10]
     fine = both(at_most(fill(1.0), load(constants, LEAST * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))

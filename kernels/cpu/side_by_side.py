@@ -277,7 +277,7 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
         if tol >= 0.0:
             for lane in range(count):
                 now, previous = get(losses, stored * LANES + lane), get(constants, PREVIOUS * LANES + lane)
-                if epoch >= 1 and not frozen >> lane & 1 and 0.0 <= previous - now <= tol * previous:
+                if epoch >= 1 and there & ~frozen & 1 << lane and 0.0 <= previous - now <= tol * previous:
                     frozen |= 1 << lane
                     put(constants, STOPPED * LANES + lane, float(epoch))
                 put(constants, PREVIOUS * LANES + lane, now)
