@@ -91,7 +91,7 @@ def test_wheel_is_the_tracked_files(wheel: dict[str, bytes]) -> None:
 
 def test_sdist_makes_the_same_wheel(sdist: Path, wheel: dict[str, bytes], tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))  # from Python 3.11.4 on
     (tree,) = tmp_path.iterdir()
     assert {"LICENSE", "README.md", "pyproject.toml"} <= {path.name for path in tree.iterdir()}
     assert without_metadata(contents(build("wheel", tree, tmp_path / "wheel"))) == without_metadata(wheel)
