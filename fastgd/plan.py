@@ -22,7 +22,8 @@ MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than readin
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
 PIECE_NS = 4_000_000  # aim for a task's length
 DEVICE_BYTES = 2**32  # of data that are handed to a GPU at a time
-INLINE_NS = 2_000_000  # less work than this is done by the calling thread
+INLINE_NS = 2_000_000  # less work than this is done by the calling thread: starting others, and waiting for them, takes as long
+DEAF_NS = 200_000_000  # unless it may take longer than this, in which Ctrl-C would not be heard
 FITS_OF_A_VECTOR = 32  # of the CPU kernels
 LONG = 65_536  # samples; a fit with more is compressed in parts
 TILED_BYTES = 2**19  # of data whose fits interleave, transposed by one task
@@ -170,7 +171,7 @@ def make_plan(
     # at worst every fit overflows at once, and goes on from its samples
     at_worst = order.n_fits * _cost(problem, STREAM, False, False, False, epochs)[1]
     # the calling thread tells the progress and hears Ctrl-C while another one compiles kernels for a GPU and waits for them
-    inline = max(total, at_worst if backend == "cpu" else 0.0) < INLINE_NS and not on_device(backend)
+    inline = total < INLINE_NS and (backend != "cpu" or at_worst < DEAF_NS) and not on_device(backend)
     workers = 1 if inline or backend != "cpu" else (available_threads() if threads is None else threads)
     fits = max(1, int(PIECE_NS / per_fit)) if backend == "cpu" else max(1, int(50 * PIECE_NS / per_fit))
     if on_device(backend):
