@@ -271,6 +271,7 @@ def test_float64_around_what_is_ordinary(d, power):
         assert any(run.handover for run in runs[20:])
         assert abs(power) > 101 or sum(run.handover is None for run in runs) > 8
         check(some_X[16:17], some_y[16:17], lr=rates[16:17], w0=w0[16:17], epochs=70, every=(0, 1))
+        check(some_X[:3], some_y[:3], lr=np.zeros(3), w0=w0[:3], epochs=70, every=(0, 1))  # every w is easy, whatever the columns are
 
 
 @pytest.mark.parametrize("d", [1, 2, 8])
