@@ -204,32 +204,36 @@ def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, tar
 
 def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress) -> None:
     """`descend` with what `flat_data` and `given_to_descend` gave, and arrays to write into (`WRITTEN`)."""
-    in_batches, given, m = given[0], given[1:], len(written[0])
+    in_batches, given = given[0], given[1:]
     if in_batches:
-        left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-        n_left = descend_batches(False, data, *given, *written, left, losses, cancel, progress)
-        left, losses = left[:n_left], losses[:n_left]
-    else:
-        left, losses = np.full((m, 3), NOT_RUN), np.empty((m, 2))
-        left[:, 0] = np.arange(m)
-    if len(left) and not cancel[0]:
-        _descend(data, *given, *written, left, losses, cancel, progress)
+        _descend_in_batches(False, data, given, written, cancel, progress)
+        return
+    m = len(written[0])
+    left = np.full((m, 3), NOT_RUN)
+    left[:, 0] = np.arange(m)
+    _descend(data, *given, *written, left, np.empty((m, 2)), cancel, progress)
 
 
 def descend_lines(chunk: Chunk, cancel, progress) -> bool:
     """Moments and all epochs of a chunk of lines (lines.py) that begins anew. False: some numbers are not finite, nothing is of use."""
-    m, before = len(chunk.n_used), int(progress[0])
-    nothing = Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype)
-    data, written = flat_data(chunk), _written_of(chunk)
+    before, nothing = int(progress[0]), Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype)
     given = given_to_descend(chunk, nothing, chunk.x_index, chunk.y_index)[1:]
-    left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-    n_left = descend_batches(True, data, *given, *written, left, losses, cancel, progress)
-    if n_left < 0:
+    finite = _descend_in_batches(True, flat_data(chunk), given, _written_of(chunk), cancel, progress)
+    if not finite:
         progress[0] = before
-        return False
-    if n_left and not cancel[0]:
+    return finite
+
+
+def _descend_in_batches(
+    of_lines: bool, data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress
+) -> bool:
+    """Fits side by side, then those that these leave; False where lines have numbers that are not finite."""
+    m = len(written[0])
+    left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
+    n_left = descend_batches(of_lines, data, *given, *written, left, losses, cancel, progress)
+    if n_left > 0 and not cancel[0]:
         _descend(data, *given, *written, left[:n_left], losses[:n_left], cancel, progress)
-    return True
+    return n_left >= 0
 
 
 def runs_in_batches(rule: UpdateRule, n_parameters: int) -> bool:
@@ -266,13 +270,14 @@ def prepare(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
 
     parts: "moments"; "batches", of fits that run side by side; "alone", of all others. What is left out is loaded when it is needed.
     """
+    missing = sorted(part for part in parts if (part, dtype) not in _prepared)
+    if not missing:
+        return
     samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
         array.fill(1)
     rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
-    for part in sorted(parts):
-        if (part, dtype) in _prepared:
-            continue
+    for part in missing:
         if part == "moments":
             _compress_one(dtype)[1].largest_eigenvalues(0, 1, cancel)
         else:
