@@ -27,8 +27,9 @@ from . import testing
 from .demo_picture import Countries, draw_countries
 from .environment import kernel_cache
 from .fitting import fit
-from .plan import BACKENDS, available_threads, why_unavailable
-from .result import FitResult
+from .planning.backends import BACKENDS, why_unavailable
+from .planning.plan import available_threads
+from .results.result import FitResult
 from .verification.bound import Agreement, check_history, propagated_bound
 
 # What the tutorial printed: w after k updates, the loss before the k-th.

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import pool
 from fastgd.kernels.cuda import compiling, dividing, launching
+from fastgd.running import pool
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import there
 from tests.reference_chunks import noisy

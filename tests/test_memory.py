@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import memory, plan
-from fastgd.outputs import _overlap
+from fastgd.planning import memory, plan
+from fastgd.results.buffers import _overlap
 from tests import grids
 from tests.fit_results import batch, same, same_result, x, y
 from tests.refusals import refused

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import plan, pool
+from fastgd.planning import plan
+from fastgd.running import pool
 from tests.against_arbiter import same_bits
 from tests.test_same_bits import assert_same, digest, make
 

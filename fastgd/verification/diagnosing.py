@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import read_array, read_choice, read_numbers, shown
-from ..hyperparameters import read_hyperparameters
+from ..data.problem import Problem
+from ..input.arrays import read_array, read_numbers
+from ..input.hyperparameters import read_hyperparameters
+from ..input.messages import shown
+from ..input.options import read_choice
 from ..optimizers import find_optimizer
-from ..problem import Problem
 from .causes import CAUSES
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .histories import Recorded, read_recorded
@@ -18,8 +20,6 @@ from .recipes import Recipe
 from .yardstick import Array
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
-
-
 _EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}  # a first step that does not belong is one of them as well
 
 
