@@ -26,7 +26,7 @@ __all__ = [
 ]  # fmt: skip
 _LATE = {  # what `fit` does not need: the modules that have it
     "Diagnosis": ".verification.diagnosis", "Report": ".verification.report", "diagnose": ".verification.diagnosing",
-    "info": ".environment", "load": ".loading", "solve": ".closed_form", "verify": ".verification.verifying",
+    "info": ".environment", "load": ".results.loading", "solve": ".solving", "verify": ".verification.verifying",
 }  # fmt: skip
 
 

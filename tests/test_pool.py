@@ -176,7 +176,7 @@ def test_forked_children():
     """Before and after the parent has used its pool, and from two at once; in a process of its own, where nothing else has threads."""
     script = """
 import os, sys, warnings, numpy as np, fastgd
-from fastgd import plan
+from fastgd.planning import plan
 plan.INLINE_NS = 0
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 says so of every fork beside threads
 X, y = np.random.default_rng(0).standard_normal((40, 50, 2)), np.ones((40, 50))
