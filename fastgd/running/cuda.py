@@ -15,7 +15,7 @@ import numpy as np
 
 from ..kernels import cuda
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
-from ..kernels.cuda.dividing import Handling
+from ..kernels.cuda.splitting import Handling
 from ..planning.job import Job
 from ..results.device_buffers import GpuOutputs
 from .chunks import finish_chunk, make_chunk
