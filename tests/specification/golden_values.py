@@ -24,7 +24,7 @@ import numpy as np
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.cuda import DEVICES
-from fastgd.kernels.cuda.dividing import descend
+from fastgd.kernels.cuda.splitting import descend
 from tests.cuda_on_host.sanitized import RESULTS
 from tests.kernels.cuda.test_bits import results
 from tests.support.against_arbiter import OPTIMIZERS, bits
