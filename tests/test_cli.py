@@ -200,7 +200,7 @@ def test_nothing_heavy_is_imported_by_info():
     )
     modules = set(done.stderr.decode().split())
     assert done.returncode == 0
-    assert {"matplotlib", "rich.progress", "fastgd.demo"} & modules == set()
+    assert {"matplotlib", "rich.progress", "fastgd.cli.demo"} & modules == set()
     if (environment.info().libraries["torch"] or "").endswith("+cpu"):
         assert "torch" not in modules
 

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import fastgd
-from fastgd.verification.causes import CAUSES
+from fastgd.verification.causes.table import CAUSES
 
 README = (Path(__file__).resolve().parent.parent / "README.md").read_text("utf-8")
 
