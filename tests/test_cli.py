@@ -72,7 +72,7 @@ def test_the_example_of_every_help_works(command, tmp_path, monkeypatch):
 
 
 def test_disagreement_is_an_exit_status(tmp_path, monkeypatch):
-    from fastgd import demo
+    from fastgd.cli import demo
 
     right = numpy_manual.UPDATES["sgd"]
 
@@ -208,7 +208,8 @@ def test_nothing_heavy_is_imported_by_info():
 def test_a_terminal_without_greek(tmp_path):
     code = """
 from rich.console import Console
-from fastgd import cli, demo
+from fastgd import cli
+from fastgd.cli import demo
 def run_demo(**options):
     findings = demo.Findings(Console())
     findings.heading("worst \\u03c4")
