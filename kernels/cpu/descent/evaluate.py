@@ -1,0 +1,270 @@
+"""Loss and gradient at w: from moments (docs/arithmetic.md, section 6) and from the samples themselves (section 7)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..moments.compress import CHUNK
+from ..moments.lane_sums import add_lanes
+from ..moments.samples import is_weighted
+from ..simd.addresses import address, count_at, further
+from ..simd.compiling import inlined, part
+from ..simd.double_double import dd_add, scale, two_sum
+from ..simd.lanes import LANES, add, butterfly, fill, fma, load, multiply, negate, store
+from ..simd.masks import keep_first
+from ..simd.scalars import get, move, put
+from ..simd.transpose import SIDE, transpose
+from .stream_pass import MOST_UNROLLED, pass_over
+
+BLOCK = 256  # samples that are worked on at a time
+FEW = 3  # sums: added one by one they wait less than eight at a time
+
+# 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
+#    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
+
+
+@inlined
+def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
+    """float32 data: gram (D, D), target (D+1,) = [c, yy], all float64. Fills the gradient, returns the loss."""
+    size = len(w)
+    for j in range(size):
+        total = -target[j]
+        for k in range(size):
+            total = fma(gram[j, k], w[k], total)
+        residual[j] = total
+        gradient[j] = factor * total
+    loss = target[size]
+    for j in range(size):
+        loss = fma(w[j], residual[j] - target[j], loss)
+    if loss < 0.0:
+        loss = 0.0
+    return loss / total_weight
+
+
+@inlined
+def evaluate_moments_doubled(
+    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient
+):  # fmt: skip
+    """float64 data: scaled moments in double-double; 2^shift belongs to the factor. Fills the gradient, returns the loss.
+
+    `scaled` (D,) is scratch.
+    """
+    size = len(w)
+    exponent_y = exponents[size]
+    for k in range(size):
+        scaled[k] = scale(w[k], exponents[k] - exponent_y)
+    loss, low_loss = target[size], low_target[size]
+    for j in range(size):
+        total, low = -target[j], -low_target[j]
+        for k in range(size):
+            p = gram[j, k] * scaled[k]
+            q = fma(gram[j, k], scaled[k], -p)
+            q = fma(low_gram[j, k], scaled[k], q)
+            total, lost = two_sum(total, p)
+            low = low + (lost + q)
+        total, low = two_sum(total, low)
+        p = total * factor
+        q = fma(total, factor, -p)
+        q = fma(low, factor, q)
+        q = fma(total, low_factor, q)
+        gradient[j] = scale(p + q, exponents[j] + exponent_y + shift)
+        total, low = dd_add(total, low, -target[j], -low_target[j])
+        p = total * scaled[j]
+        q = fma(total, scaled[j], -p)
+        q = fma(low, scaled[j], q)
+        loss, lost = two_sum(loss, p)
+        low_loss = low_loss + (lost + q)
+    result = loss + low_loss
+    if result < 0.0:
+        result = 0.0
+    return scale(result / total_weight, 2 * exponent_y)
+
+
+@inlined
+def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept, row, masked):
+    """One column of a tile of `stream`, from row `done` on."""
+    if masked:
+        for i in range(done, rows):
+            move(array, base + count_at(kept, row + first + i) * step, tile, start + i)
+        return
+    begin = base + first * step
+    i = done
+    if step == 1:
+        while i + LANES <= rows:
+            store(tile, start + i, load(array, begin + i))
+            i += LANES
+    while i < rows:
+        move(array, begin + i * step, tile, start + i)
+        i += 1
+
+
+@part
+def fill_stream_tile(tile, stride, sources, where, d, first, rows):
+    """Samples first … first+rows-1 of those that stay, feature-major; see 1. sources, where: samples.py."""
+    (X, n_numbers, _, _, x_step, feature_step), (y, _, _, y_step), (weights, _, _, w_step, weighted), (kept, _), _ = sources
+    x_base, y_base, w_base, row, masked = where
+    count = d + 1
+    done = 0  # rows whose features are there: see tiles.fill_tile
+    if d > 1 and feature_step == 1 and not masked:
+        start = x_base + first * x_step
+        last = (d - 1) // SIDE * SIDE
+        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= n_numbers:
+            for k in range(0, d, SIDE):
+                transpose(X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
+            done += SIDE
+    for k in range(d):
+        _fill_stream_column(tile, k * stride, done, rows, X, x_base + k * feature_step, x_step, first, kept, row, masked)
+    _fill_stream_column(tile, d * stride, 0, rows, y, y_base, y_step, first, kept, row, masked)
+    if weighted:
+        count = d + 2
+        _fill_stream_column(tile, (d + 1) * stride, 0, rows, weights, w_base, w_step, first, kept, row, masked)
+    for i in range(rows, (rows + LANES - 1) // LANES * LANES):
+        for k in range(count):
+            tile[k * stride + i] = tile.dtype.type(0)
+
+
+@inlined
+def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
+    """The sums of one chunk, d ≤ MOST_UNROLLED and no weights, into sums (a multiple of eight); lanes: scratch of as many times LANES."""
+    pass_over(tile, stride, rows, d, intercept, w, factor, lanes)
+    count = d + intercept + 1
+    if count > FEW:
+        add_lanes(lanes, count, sums)
+        return
+    for k in range(count):
+        put(sums, k, butterfly(load(lanes, k * LANES)))
+
+
+@part
+def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums):
+    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v r], v = r or weight · r. Lanes without a sample keep what they have.
+
+    BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time, whose sums are in registers.
+    scratch: BLOCK numbers factor · v, then the lanes of every column and of the squares.
+    """
+    if d <= MOST_UNROLLED and not weighted:
+        found = address(scratch)
+        add_stream(address(tile), stride, rows, d, intercept, address(w), factor, further(found, BLOCK), found)
+        for j in range(len(w) + 1):
+            sums[j] = scratch[j]
+        return
+    zero, by = fill(w.dtype.type(0)), fill(factor)
+    size = len(w)
+    for j in range(size + 1):
+        store(scratch, BLOCK + j * LANES, zero)
+    squares = zero
+    for begin in range(0, rows, BLOCK):
+        count = min(BLOCK, rows - begin)
+        for first in range(0, count, LANES):
+            residual = negate(load(tile, d * stride + begin + first))
+            for k in range(d):
+                residual = fma(load(tile, k * stride + begin + first), fill(w[k]), residual)
+            if intercept:
+                residual = add(residual, fill(w[d]))
+            weighed = residual
+            if weighted:
+                weighed = multiply(load(tile, (d + 1) * stride + begin + first), residual)
+            new = fma(weighed, residual, squares)
+            if first + LANES > count:
+                new = keep_first(count - first, new, squares)
+            squares = new
+            store(scratch, first, multiply(by, weighed))
+        whole = count // LANES * LANES
+        rest = count - whole
+        j = 0
+        while j + 4 <= d:
+            at, lane = j * stride + begin, BLOCK + j * LANES
+            sum_0, sum_1 = load(scratch, lane), load(scratch, lane + LANES)
+            sum_2, sum_3 = load(scratch, lane + 2 * LANES), load(scratch, lane + 3 * LANES)
+            for first in range(0, whole, LANES):
+                value = load(scratch, first)
+                sum_0 = fma(load(tile, at + first), value, sum_0)
+                sum_1 = fma(load(tile, at + stride + first), value, sum_1)
+                sum_2 = fma(load(tile, at + 2 * stride + first), value, sum_2)
+                sum_3 = fma(load(tile, at + 3 * stride + first), value, sum_3)
+            if rest:
+                value = load(scratch, whole)
+                sum_0 = keep_first(rest, fma(load(tile, at + whole), value, sum_0), sum_0)
+                sum_1 = keep_first(rest, fma(load(tile, at + stride + whole), value, sum_1), sum_1)
+                sum_2 = keep_first(rest, fma(load(tile, at + 2 * stride + whole), value, sum_2), sum_2)
+                sum_3 = keep_first(rest, fma(load(tile, at + 3 * stride + whole), value, sum_3), sum_3)
+            store(scratch, lane, sum_0)
+            store(scratch, lane + LANES, sum_1)
+            store(scratch, lane + 2 * LANES, sum_2)
+            store(scratch, lane + 3 * LANES, sum_3)
+            j += 4
+        while j < d:
+            at, lane = j * stride + begin, BLOCK + j * LANES
+            total = load(scratch, lane)
+            for first in range(0, whole, LANES):
+                total = fma(load(tile, at + first), load(scratch, first), total)
+            if rest:
+                total = keep_first(rest, fma(load(tile, at + whole), load(scratch, whole), total), total)
+            store(scratch, lane, total)
+            j += 1
+        if intercept:
+            lane = BLOCK + d * LANES
+            total = load(scratch, lane)
+            for first in range(0, whole, LANES):
+                total = add(total, load(scratch, first))
+            if rest:
+                total = keep_first(rest, add(total, load(scratch, whole)), total)
+            store(scratch, lane, total)
+    for j in range(size):
+        sums[j] = butterfly(load(scratch, BLOCK + j * LANES))
+    sums[size] = butterfly(squares)
+
+
+@part
+def add_pairwise(parts, count, size):
+    """The sum of rows 0 … count-1 of the first `size` columns, neighbour with neighbour, into row 0."""
+    while count > 1:
+        pairs = count // 2
+        for p in range(pairs):
+            for j in range(size):
+                parts[p, j] = parts[2 * p, j] + parts[2 * p + 1, j]
+        if count % 2:
+            for j in range(size):
+                parts[pairs, j] = parts[count - 1, j]
+            pairs += 1
+        count = pairs
+
+
+@part
+def sum_weights(sources, where, n, lanes, parts):
+    """Σ weight in the data's dtype; n as a number of it where there are no weights. lanes (≥ 32,) and parts (chunks, …) are scratch."""
+    weights, _, _, step, weighted = sources[2]
+    kept = sources[3][0]
+    base, row, masked = where[2], where[3], where[4]
+    number = lanes.dtype.type
+    if not weighted:
+        return number(n)
+    count = (n + CHUNK - 1) // CHUNK
+    for chunk in range(count):
+        for lane in range(LANES):
+            lanes[lane] = number(0)
+        for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
+            place = count_at(kept, row + i) if masked else np.int64(i)
+            lanes[i % LANES] += number(get(weights, base + place * step))
+        parts[chunk, 0] = butterfly(load(lanes, 0))
+    add_pairwise(parts, count, 1)
+    return parts[0, 0]
+
+
+@inlined
+def evaluate_stream(
+    tile, stride, tile_is_filled, sources, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+):  # fmt: skip
+    """Loss and gradient in one pass over the samples, in their dtype. parts (chunks, D+1) is scratch."""
+    size = len(w)
+    count = (n + CHUNK - 1) // CHUNK
+    for chunk in range(count):
+        rows = min(CHUNK, n - chunk * CHUNK)
+        if not tile_is_filled:
+            fill_stream_tile(tile, stride, sources, where, d, chunk * CHUNK, rows)
+        _evaluate_chunk(tile, stride, rows, d, intercept, is_weighted(sources), w, factor, lanes, parts[chunk])
+    if count > 1:
+        add_pairwise(parts, count, size + 1)
+    for j in range(size):
+        gradient[j] = parts[0, j]
+    return parts[0, size] / total_weight

@@ -1,0 +1,59 @@
+"""Epochs of plain SGD on the samples of one chunk, one after the other, with nothing else between them (docs/arithmetic.md, 7, 8, 10)."""
+
+from __future__ import annotations
+
+import math
+
+from ..simd.addresses import count_at
+from ..simd.compiling import part
+from ..simd.lanes import fma
+from ..simd.scalars import get, get_own, put, raised, rounded
+from .evaluate import add_stream
+
+POLL = 64
+ODD, LAST, STOPPED = range(3)  # why the epochs ended: what comes is for fit_by_fit.py, all are run, converged
+
+
+@part
+def stream_epochs(tile, stride, rows, d, intercept, w, total, factor, lr, lr_step, span, recording, lanes, sums, cancel, progress):
+    """Epochs from span[0] on: (epoch, row, loss, the loss before, why they ended). `w` becomes that of the epoch; its update is not made.
+
+    Addresses of numbers in the data's type: tile, w, lanes, sums; of float64: lr, where the next epoch's is lr_step further on.
+    span: first epoch, last one, loss before; recording: (every, tol, epochs of the call, rows so far, history_w, history_loss).
+    The epoch in which w or the loss is not finite is the first odd one: nothing of it is recorded.
+    """
+    epoch, last, previous = span
+    every, tol, epochs, row, history_w, history_loss = recording
+    size = d + intercept
+    reported = epoch
+    while True:
+        add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums)
+        loss = get_own(sums, size) / total
+        fine = math.isfinite(loss)
+        for j in range(size):
+            fine = fine and math.isfinite(get_own(w, j))
+        odd = not fine or raised(cancel)
+        if epoch - reported >= POLL or odd:
+            put(progress, 0, count_at(progress, 0) + epoch - reported)
+            reported = epoch
+        if odd:
+            return epoch, row, loss, previous, ODD
+        if every > 0 and (epoch % every == 0 or epoch == epochs):
+            for j in range(size):
+                put(history_w, row * size + j, get_own(w, j))
+            put(history_loss, row, loss)
+            row += 1
+        now = float(loss)
+        drop = previous - now
+        if tol >= 0.0 and epoch >= 1 and drop >= 0.0 and drop <= tol * previous and math.isfinite(previous):
+            put(progress, 0, count_at(progress, 0) + epoch - reported)
+            return epoch, row, loss, previous, STOPPED
+        if epoch == last:
+            put(progress, 0, count_at(progress, 0) + epoch - reported)
+            return epoch, row, loss, previous, LAST
+        rate = -get(lr, epoch * lr_step)
+        own_rate = rounded(tile, rate)
+        for j in range(size):
+            put(w, j, fma(own_rate, get_own(sums, j), get_own(w, j)))
+        previous = now
+        epoch += 1

@@ -1,0 +1,135 @@
+"""One pass over a tile of samples for all sums of `stream` (docs/arithmetic.md, 7): generated for up to MOST_UNROLLED features.
+
+Every operation is that of evaluate.py, in the same order. One register of lanes at a time goes through all samples, two with few
+features, so that each number is loaded once and serves the residual and the gradient.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..simd.addresses import Address, pointer_to
+from ..simd.lanes import LANES, REGISTER, fma_of
+
+MOST_UNROLLED = 8  # features
+_INT = ir.IntType(64)
+_INDEX = ir.IntType(32)
+TILE, STRIDE, ROWS, N_FEATURES, INTERCEPT, W, FACTOR, SUMS = range(8)  # the arguments of `pass_over`
+
+
+class _Pass:
+    """Some registers of lanes through all samples."""
+
+    def __init__(self, context, builder, kinds, args, begin, registers):
+        self._context, self._builder, self._kinds, self._args, self._begin = context, builder, kinds, args, begin
+        double = kinds[TILE].dtype == types.float64
+        self.element = ir.DoubleType() if double else ir.FloatType()
+        self.count, self._align = (registers * REGISTER, 8) if double else (registers * 2 * REGISTER, 4)
+        self.vector = ir.VectorType(self.element, self.count)
+
+    def _pointer(self, which, index, kind):
+        return pointer_to(self._context, self._builder, self._kinds[which], self._args[which], index, kind)
+
+    def load(self, index):
+        """Lanes of the tile."""
+        value = self._builder.load(self._pointer(TILE, self._builder.add(index, self._begin), self.vector))
+        value.align = self._align
+        return value
+
+    def store_sum(self, number, value):
+        index = self._builder.add(ir.Constant(_INT, number * LANES), self._begin)
+        self._builder.store(value, self._pointer(SUMS, index, self.vector)).align = self._align
+
+    def filled(self, scalar):
+        """All lanes equal."""
+        nothing = ir.Constant(self.vector, ir.Undefined)
+        first = self._builder.insert_element(nothing, scalar, ir.Constant(_INDEX, 0))
+        return self._builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INDEX, self.count), [0] * self.count))
+
+    def parameter(self, number):
+        """w_number in all lanes."""
+        return self.filled(self._builder.load(self._pointer(W, ir.Constant(_INT, number), self.element)))
+
+    def there(self, rest):
+        """The lanes below `rest`."""
+        wide = ir.VectorType(_INDEX, self.count)
+        nothing = ir.Constant(wide, ir.Undefined)
+        begin, rest = (self._builder.trunc(value, _INDEX) for value in (self._begin, rest))
+        left = self._builder.insert_element(nothing, self._builder.sub(rest, begin), ir.Constant(_INDEX, 0))
+        counts = self._builder.shuffle_vector(left, nothing, ir.Constant(wide, [0] * self.count))
+        return self._builder.icmp_signed("<", ir.Constant(wide, list(range(self.count))), counts)
+
+
+def _sums(builder, lanes, numbers, factor, n_features, intercept):
+    """Σ x_j · factor · r for every feature (and the intercept), then Σ r², of this register's lanes."""
+    stride, rows = numbers
+    multiply_add = fma_of(builder, lanes.vector)
+
+    def fma(a, b, c):
+        return builder.call(multiply_add, [a, b, c])
+
+    size = n_features + intercept
+    w = [lanes.parameter(k) for k in range(size)]
+    by = lanes.filled(factor)
+    columns = [builder.mul(stride, ir.Constant(_INT, k)) for k in range(n_features + 1)]
+    totals = [cgutils.alloca_once(builder, lanes.vector) for _ in range(size + 1)]
+    for cell in totals:
+        builder.store(ir.Constant(lanes.vector, [0.0] * lanes.count), cell)
+
+    def group(first, there):
+        def keep(value, cell):
+            builder.store(value if there is None else builder.select(there, value, builder.load(cell)), cell)
+
+        x = [lanes.load(builder.add(column, first)) for column in columns[:-1]]
+        residual = builder.fneg(lanes.load(builder.add(columns[-1], first)))
+        for value, slope in zip(x, w, strict=False):
+            residual = fma(value, slope, residual)
+        if intercept:
+            residual = builder.fadd(residual, w[n_features])
+        scaled = builder.fmul(by, residual)
+        keep(fma(residual, residual, builder.load(totals[size])), totals[size])
+        for value, cell in zip(x, totals, strict=False):
+            keep(fma(value, scaled, builder.load(cell)), cell)
+        if intercept:
+            keep(builder.fadd(builder.load(totals[n_features]), scaled), totals[n_features])
+
+    groups = builder.udiv(rows, ir.Constant(_INT, LANES))
+    whole = builder.mul(groups, ir.Constant(_INT, LANES))
+    with cgutils.for_range(builder, groups, intp=_INT) as loop:
+        group(builder.mul(loop.index, ir.Constant(_INT, LANES)), None)
+    rest = builder.sub(rows, whole)
+    with builder.if_then(builder.icmp_signed(">", rest, ir.Constant(_INT, 0))):
+        group(whole, lanes.there(rest))
+    for number, cell in enumerate(totals):
+        lanes.store_sum(number, builder.load(cell))
+
+
+@intrinsic
+def pass_over(typing_context, tile, stride, rows, n_features, intercept, w, factor, sums):
+    """The lanes of all sums, LANES numbers each: of x_j · factor · r for every parameter, then of r². n_features ≤ MOST_UNROLLED.
+
+    Addresses of numbers in the data's type: tile (evaluate.py, 1), w (parameters), sums. The samples are rows 0 … rows-1 of the tile.
+    """
+    if not isinstance(tile, Address) or not isinstance(sums, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (STRIDE, ROWS, N_FEATURES)}
+        wanted = context.cast(builder, args[INTERCEPT], signature.args[INTERCEPT], types.boolean)
+        factor = context.cast(builder, args[FACTOR], signature.args[FACTOR], signature.args[TILE].dtype)
+        for k in range(1, MOST_UNROLLED + 1):
+            with builder.if_then(builder.icmp_signed("==", number[N_FEATURES], ir.Constant(_INT, k))):
+                registers = 2 if k <= 3 else 1  # one chain of sums would wait for itself
+                step = registers * REGISTER * (1 if signature.args[TILE].dtype == types.float64 else 2)
+                with cgutils.for_range_slice(builder, *(ir.Constant(_INT, value) for value in (0, LANES, step)), _INT) as (begin, _):
+                    lanes = _Pass(context, builder, signature.args, args, begin, registers)
+                    with builder.if_else(wanted) as (then, otherwise):
+                        for branch, with_intercept in ((then, 1), (otherwise, 0)):
+                            with branch:
+                                _sums(builder, lanes, (number[STRIDE], number[ROWS]), factor, k, with_intercept)
+        return context.get_dummy_value()
+
+    return types.void(tile, stride, rows, n_features, intercept, w, factor, sums), generate

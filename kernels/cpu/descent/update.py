@@ -1,0 +1,216 @@
+"""update: one step of each rule of kernels/update_rules.py, bit for bit as docs/arithmetic.md, section 8 has it.
+
+1. Each fills new_w, new_slots and new_products, and returns whether all that the page names stayed within the limit. Slots that an
+   option leaves alone are copied.
+2. sgd is inlined; the others are calls, since their divisions and roots cost more than a call, and inlining them costs time to compile.
+3. Scalars of a step are float64 whatever the state, and are rounded once, where they meet it. The products stay float64.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..simd.compiling import inlined, part
+from ..simd.lanes import fma
+from ..simd.scalars import keep_apart
+
+SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
+CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do
+
+
+@inlined
+def _lerp(a, b, weight, one):
+    """a + weight · (b − a), from the nearer end; weight − 1 is exact there."""
+    if weight < 0.5:
+        return fma(weight, b - a, a)
+    return fma(weight - one, b - a, b)
+
+
+@inlined
+def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+    """torch.optim.SGD. hyper: momentum, dampening, weight_decay, nesterov, maximize."""
+    number = w.dtype.type
+    momentum, keep, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    nesterov, maximize = hyper[3] != 0.0, hyper[4] != 0.0
+    rate = number(-lr)
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[2] != 0.0:
+            direction = fma(decay, w[j], direction)
+        if hyper[0] != 0.0:
+            velocity = direction if step == 0 else fma(keep, direction, slots[0, j] * momentum)
+            new_slots[0, j] = velocity
+            within = within and abs(velocity) <= limit
+            direction = fma(momentum, velocity, direction) if nesterov else velocity
+        else:
+            new_slots[0, j] = slots[0, j]
+        new_w[j] = fma(rate, direction, w[j])
+        within = within and abs(rate * direction) <= limit and abs(new_w[j]) <= limit
+    return within
+
+
+@part
+def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_slots, new_products, limit):
+    """torch.optim.Adam and AdamW. hyper: beta1, beta2, eps, weight_decay, amsgrad, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    one = number(1.0)
+    beta1, beta2 = hyper[0], hyper[1]
+    share, keep_square, square_share = number(1.0 - beta1), number(beta2), number(1.0 - beta2)
+    eps, decay, shrink = number(hyper[2]), number(hyper[3]), number(1.0 - lr * hyper[3])
+    amsgrad, maximize = hyper[4] != 0.0, hyper[5] != 0.0
+    new_products[0] = products[0] * beta1
+    new_products[1] = products[1] * beta2
+    rate = number(-(lr / (1.0 - new_products[0])))
+    correction = number(math.sqrt(1.0 - new_products[1]))
+    within = True
+    for j in range(len(w)):
+        direction, start = gradient[j], w[j]
+        if maximize:
+            direction = -direction
+        if hyper[3] != 0.0:
+            if decoupled:
+                start = start * shrink
+            else:
+                direction = fma(decay, start, direction)
+        average = _lerp(slots[0, j], direction, share, one)
+        square = fma(square_share * direction, direction, slots[1, j] * keep_square)
+        new_slots[0, j], new_slots[1, j] = average, square
+        largest = slots[2, j]
+        if amsgrad:
+            if square > largest or square != square:
+                largest = square
+            square = largest
+        new_slots[2, j] = largest
+        product = rate * average
+        move = product / (math.sqrt(square) / correction + eps)
+        new_w[j] = start + move
+        within &= (abs(average) <= limit) & (abs(new_slots[1, j]) <= limit) & (abs(square) <= limit)
+        within &= (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
+@part
+def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
+    """torch.optim.RMSprop. hyper: alpha, eps, weight_decay, momentum, centered, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    one = number(1.0)
+    keep, share, eps = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1])
+    decay, momentum = number(hyper[2]), number(hyper[3])
+    centered, maximize = hyper[4] != 0.0, hyper[5] != 0.0
+    rate = number(-lr)
+    within = True
+    for j in range(len(w)):
+        direction, average, buffer = gradient[j], slots[1, j], slots[2, j]
+        if maximize:
+            direction = -direction
+        if hyper[2] != 0.0:
+            direction = fma(decay, w[j], direction)
+        square = fma(share * direction, direction, slots[0, j] * keep)
+        variance = square
+        if centered:
+            average = _lerp(average, direction, share, one)
+            variance = fma(-average, average, square)
+            within &= (abs(average) <= limit) & (abs(variance) <= limit)
+        root = math.sqrt(variance) + eps
+        if hyper[3] > 0.0:
+            buffer = buffer * momentum + direction / root
+            product = rate * buffer
+            move = product
+            new_w[j] = fma(rate, buffer, w[j])
+            within &= abs(buffer) <= limit
+        else:
+            product = rate * direction
+            move = product / root
+            new_w[j] = w[j] + move
+        new_slots[0, j], new_slots[1, j], new_slots[2, j] = square, average, buffer
+        within &= (abs(square) <= limit) & (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
+@part
+def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+    """torch.optim.Adagrad. hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    decay, start, eps = number(hyper[1]), number(hyper[2]), number(hyper[3])
+    maximize = hyper[4] != 0.0
+    rate = number(-(lr / (1.0 + float(step) * hyper[0])))
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[1] != 0.0:
+            direction = fma(decay, w[j], direction)
+        total = fma(direction, direction, start if step == 0 else slots[0, j])
+        new_slots[0, j] = total
+        product = rate * direction
+        move = product / (math.sqrt(total) + eps)
+        new_w[j] = w[j] + move
+        within &= (abs(total) <= limit) & (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
+@part
+def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
+    """torch.optim.NAdam. hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize; derived: decay."""
+    keep_apart()
+    number = w.dtype.type
+    one = number(1.0)
+    beta1, beta2, decay = hyper[0], hyper[1], hyper[7]
+    share, keep_square, square_share = number(1.0 - beta1), number(beta2), number(1.0 - beta2)
+    eps, penalty, shrink = number(hyper[2]), number(hyper[3]), number(1.0 - lr * hyper[3])
+    decoupled, maximize = hyper[5] != 0.0, hyper[6] != 0.0
+    decay_product = products[2] * decay
+    mu = beta1 * (1.0 - 0.5 * decay_product)
+    next_mu = beta1 * (1.0 - 0.5 * (decay_product * decay))
+    mu_product = products[1] * mu
+    new_products[0], new_products[1], new_products[2] = products[0] * beta2, mu_product, decay_product
+    correction = number(1.0 - new_products[0])
+    of_gradient = number(-lr * (1.0 - mu) / (1.0 - mu_product))
+    of_average = number(-lr * next_mu / (1.0 - mu_product * next_mu))
+    within = True
+    for j in range(len(w)):
+        direction, start = gradient[j], w[j]
+        if maximize:
+            direction = -direction
+        if hyper[3] != 0.0:
+            if decoupled:
+                start = start * shrink
+            else:
+                direction = fma(penalty, start, direction)
+        average = _lerp(slots[0, j], direction, share, one)
+        square = fma(square_share * direction, direction, slots[1, j] * keep_square)
+        new_slots[0, j], new_slots[1, j] = average, square
+        corrected = square / correction
+        root = math.sqrt(corrected) + eps
+        product, other_product = of_gradient * direction, of_average * average
+        move, other_move = product / root, other_product / root
+        new_w[j] = (start + move) + other_move
+        within &= (abs(average) <= limit) & (abs(square) <= limit) & (abs(corrected) <= limit)
+        within &= (abs(product) <= limit) & (abs(other_product) <= limit)
+        within &= (abs(move) <= limit) & (abs(other_move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
+@inlined
+def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
+    """One step of the rule with this code. A code that is none gives NaN, never a fit that stands still."""
+    if rule == SGD:
+        return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
+    if rule in (ADAM, ADAMW):
+        return _update_adam(w, slots, products, gradient, lr, hyper, rule == ADAMW, new_w, new_slots, new_products, limit)
+    if rule == RMSPROP:
+        return _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
+    if rule == ADAGRAD:
+        return _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
+    if rule == NADAM:
+        return _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
+    for j in range(len(w)):
+        new_w[j] = math.nan
+    return False

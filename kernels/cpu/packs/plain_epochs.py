@@ -1,0 +1,222 @@
+"""Epochs of plain SGD on moments, side by side: one loop generated for each number of parameters, up to MOST_UNROLLED (float64: fewer).
+
+1. Every operation is that of run_pack.py, in the same order; w stays in registers from epoch to epoch, and nothing is asked on the way:
+   the largest |w| of every lane is noted, and run_pack.py judges by it afterwards.
+2. As many lanes go together as the registers hold: more with few parameters, where one chain of operations would wait for itself.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from ..moments.register_tiles import WIDE, two_sum
+from ..simd.addresses import Address, pointer_to
+from ..simd.lanes import LANES, REGISTER, fma_of
+from .state import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
+
+MOST_UNROLLED = 8  # parameters
+_INT = ir.IntType(64)
+GRAMS, TARGETS, STATE, CONSTANTS, RATES, RATE_STEP, ROWS, LOSSES, SIZE, COUNT, RECORDED = range(11)  # the arguments of `plain_epochs`
+
+
+def _lanes_together(size: int) -> int:
+    return REGISTER * (1 if size > 3 else 4 if WIDE and size == 1 else 2)
+
+
+class _Lanes:
+    """Some lanes of the arrays of a batch."""
+
+    def __init__(self, context, builder, kinds, args, begin, count):
+        self._context, self._builder, self._kinds, self._args, self._begin = context, builder, kinds, args, begin
+        self.count = count
+        self.doubles = ir.VectorType(ir.DoubleType(), count)
+
+    def _pointer(self, which, row, llvm_type):
+        row = row if isinstance(row, ir.Value) else ir.Constant(_INT, row)
+        index = self._builder.add(self._builder.mul(row, ir.Constant(_INT, LANES)), self._begin)
+        return pointer_to(self._context, self._builder, self._kinds[which], self._args[which], index, llvm_type)
+
+    def load(self, which, row):
+        """A row of LANES float64."""
+        value = self._builder.load(self._pointer(which, row, self.doubles))
+        value.align = 8
+        return value
+
+    def store(self, which, row, value):
+        self._builder.store(value, self._pointer(which, row, self.doubles)).align = 8
+
+    def store_rounded(self, which, row, value):
+        """To float32."""
+        rounded = ir.VectorType(ir.FloatType(), self.count)
+        self._builder.store(self._builder.fptrunc(value, rounded), self._pointer(which, row, rounded)).align = 4
+
+    def larger(self, most, value):
+        """|value| where it is larger."""
+        length = self.call("fabs", value)
+        return self._builder.select(self._builder.fcmp_ordered("<", most, length), length, most)
+
+    def call(self, name, *args):
+        kind = ir.FunctionType(self.doubles, [self.doubles] * len(args))
+        function = cgutils.get_or_insert_function(self._builder.module, kind, f"llvm.{name}.v{self.count}f64")
+        return self._builder.call(function, args)
+
+
+def _epochs(builder, lanes, size, numbers, recorded):
+    """All epochs of some lanes."""
+    count, rate_step = numbers
+    multiply_add = fma_of(builder, lanes.doubles)
+
+    def fma(a, b, c):
+        return builder.call(multiply_add, [a, b, c])
+
+    few = size <= 3  # then what stays the same is loaded once
+    entries = [(j, k) for j in range(size) for k in range(j + 1)]  # k ≤ j: entry j(j+1)/2 + k
+    kept = {("gram", j, k): lanes.load(GRAMS, j * (j + 1) // 2 + k) for j, k in entries if few}
+    kept |= {("towards", j): lanes.load(TARGETS, j) for j in range(size) if few}
+
+    def gram(j, k):
+        j, k = max(j, k), min(j, k)
+        return kept[("gram", j, k)] if few else lanes.load(GRAMS, j * (j + 1) // 2 + k)
+
+    factor, total, reciprocal = (lanes.load(CONSTANTS, row) for row in (FACTOR, TOTAL, RECIPROCAL))
+    squares = lanes.load(TARGETS, size)
+    state = [cgutils.alloca_once(builder, lanes.doubles) for _ in range(size)]
+    largest = cgutils.alloca_once(builder, lanes.doubles)
+    for j in range(size):
+        builder.store(lanes.load(STATE, j), state[j])
+    builder.store(lanes.load(CONSTANTS, LARGEST), largest)
+    zero = ir.Constant(lanes.doubles, [0.0] * lanes.count)
+    with cgutils.for_range(builder, count, intp=_INT) as loop:
+        w = [builder.load(cell) for cell in state]
+        loss, gradient = squares, []
+        for j in range(size):
+            towards = kept[("towards", j)] if few else lanes.load(TARGETS, j)
+            residual = builder.fneg(towards)
+            for k in range(size):
+                residual = fma(gram(j, k), w[k], residual)
+            gradient.append(builder.fmul(factor, residual))
+            if recorded:
+                loss = fma(w[j], builder.fsub(residual, towards), loss)
+        if recorded:
+            loss = builder.select(builder.fcmp_ordered("<", loss, zero), zero, loss)
+            quotient = builder.fmul(loss, reciprocal)
+            for _ in range(2):
+                quotient = fma(fma(builder.fneg(quotient), total, loss), reciprocal, quotient)
+            lanes.store_rounded(LOSSES, loop.index, lanes.call("copysign", quotient, loss))
+            row = builder.mul(loop.index, ir.Constant(_INT, size))
+            for j in range(size):
+                lanes.store_rounded(ROWS, builder.add(row, ir.Constant(_INT, j)), w[j])
+        rate = lanes.load(RATES, builder.mul(loop.index, rate_step))
+        most = builder.load(largest)
+        for j in range(size):
+            new = fma(rate, gradient[j], w[j])
+            builder.store(new, state[j])
+            most = lanes.larger(most, new)
+        builder.store(most, largest)
+    for j in range(size):
+        lanes.store(STATE, j, builder.load(state[j]))
+    lanes.store(CONSTANTS, LARGEST, builder.load(largest))
+
+
+@intrinsic
+def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded):
+    """`count` epochs of every lane: state and the row LARGEST of the constants are taken on. size ≤ MOST_UNROLLED.
+
+    Addresses of arrays of state.py; rates (1 or count, LANES) are -lr, rate_step 0 or 1. Where `recorded`, row (e·size + j) of `rows`
+    becomes w_j of epoch e before its update, row e of `losses` its loss, rounded to float32.
+    """
+    if not isinstance(rows, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (RATE_STEP, SIZE, COUNT)}
+        wanted = context.cast(builder, args[RECORDED], signature.args[RECORDED], types.boolean)
+        for k in range(1, MOST_UNROLLED + 1):
+            with builder.if_then(builder.icmp_signed("==", number[SIZE], ir.Constant(_INT, k))):
+                together = _lanes_together(k)
+                bounds = (ir.Constant(_INT, value) for value in (0, LANES, together))
+                with cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
+                    lanes = _Lanes(context, builder, signature.args, args, begin, together)
+                    with builder.if_else(wanted) as (then, otherwise):
+                        for branch, recorded in ((then, True), (otherwise, False)):
+                            with branch:
+                                _epochs(builder, lanes, k, (number[COUNT], number[RATE_STEP]), recorded)
+        return context.get_dummy_value()
+
+    return types.void(grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded), generate
+
+
+MOST_UNROLLED_DOUBLED = 3  # parameters
+# the arguments of `plain_epochs_doubled`
+LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, UPS, OF_STATE, OF_CONSTANTS, OF_RATES, STEP, N_PARAMETERS, N_EPOCHS = range(1, 11)
+
+
+def _epochs_doubled(builder, lanes, size, numbers):
+    """All epochs of some lanes: the operations of gradient.evaluate_doubled without the loss, in the same order."""
+    count, rate_step = numbers
+    multiply_add = fma_of(builder, lanes.doubles)
+
+    def fma(a, b, c):
+        return builder.call(multiply_add, [a, b, c])
+
+    def entry(j, k):
+        return max(j, k) * (max(j, k) + 1) // 2 + min(j, k)
+
+    entries = range(size * (size + 1) // 2)
+    grams, low_grams = ([lanes.load(which, e) for e in entries] for which in (GRAMS, LOW_GRAMS))
+    towards, low_towards = ([builder.fneg(lanes.load(which, j)) for j in range(size)] for which in (HIGH_TARGETS, LOW_TARGETS))
+    ups = [lanes.load(UPS, row) for row in range(4 * size)]  # of w, twice, then of the gradient
+    factor, low_factor = (lanes.load(OF_CONSTANTS, row) for row in (FACTOR, LOW_FACTOR))
+    state = [cgutils.alloca_once_value(builder, lanes.load(OF_STATE, j)) for j in range(size)]
+    largest = cgutils.alloca_once_value(builder, lanes.load(OF_CONSTANTS, LARGEST))
+    with cgutils.for_range(builder, count, intp=_INT) as loop:
+        w = [builder.load(cell) for cell in state]
+        scaled = [builder.fmul(builder.fmul(w[k], ups[k]), ups[size + k]) for k in range(size)]
+        rate = lanes.load(OF_RATES, builder.mul(loop.index, rate_step))
+        most = builder.load(largest)
+        for j in range(size):
+            total, low = towards[j], low_towards[j]
+            for k in range(size):
+                product = builder.fmul(grams[entry(j, k)], scaled[k])
+                error = fma(grams[entry(j, k)], scaled[k], builder.fneg(product))
+                error = fma(low_grams[entry(j, k)], scaled[k], error)
+                total, lost = two_sum(builder, total, product)
+                low = builder.fadd(low, builder.fadd(lost, error))
+            total, low = two_sum(builder, total, low)
+            product = builder.fmul(total, factor)
+            error = fma(total, factor, builder.fneg(product))
+            error = fma(low, factor, error)
+            error = fma(total, low_factor, error)
+            gradient = builder.fmul(builder.fmul(builder.fadd(product, error), ups[2 * size + j]), ups[3 * size + j])
+            new = fma(rate, gradient, w[j])
+            builder.store(new, state[j])
+            most = lanes.larger(most, new)
+        builder.store(most, largest)
+    for j in range(size):
+        lanes.store(OF_STATE, j, builder.load(state[j]))
+    lanes.store(OF_CONSTANTS, LARGEST, builder.load(largest))
+
+
+@intrinsic
+def plain_epochs_doubled(
+    typing_context, grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count
+):  # fmt: skip
+    """The same of float64 data, without rows: 1 ≤ size ≤ MOST_UNROLLED_DOUBLED; low_grams, low_targets, ups: see state.py."""
+    if not isinstance(state, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (STEP, N_PARAMETERS, N_EPOCHS)}
+        for k in range(1, MOST_UNROLLED_DOUBLED + 1):
+            with builder.if_then(builder.icmp_signed("==", number[N_PARAMETERS], ir.Constant(_INT, k))):
+                together = REGISTER * (4 if WIDE and k == 1 else 2)
+                bounds = (ir.Constant(_INT, value) for value in (0, LANES, together))
+                with cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
+                    lanes = _Lanes(context, builder, signature.args, args, begin, together)
+                    _epochs_doubled(builder, lanes, k, (number[N_EPOCHS], number[STEP]))
+        return context.get_dummy_value()
+
+    return types.void(grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count), generate

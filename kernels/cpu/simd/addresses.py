@@ -1,0 +1,100 @@
+"""Addresses: where the numbers of an array begin, without the array.
+
+1. An array that a compiled function takes out of a tuple or hands on is counted, up and down, by locked instructions: some 5 ns each, 70 ns
+   for the data of one fit. An address is a bare number. It serves wherever `simd/lanes.py` says "flat array".
+2. An address keeps nothing alive: who makes one calls `hold` with the array when all is done.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+_WORD = ir.IntType(64)
+
+
+class Address(types.Type):
+    """Where numbers of one type lie side by side."""
+
+    def __init__(self, dtype: types.Number) -> None:
+        self.dtype = dtype
+        super().__init__(name=f"address({dtype})")
+
+
+@register_model(Address)
+class _AddressModel(models.PrimitiveModel):
+    def __init__(self, manager, numba_type):
+        super().__init__(manager, numba_type, ir.PointerType(ir.IntType(8)))
+
+
+def of_floats(kind: types.Type) -> bool:
+    """Whether a type is an array, or the address, of float32 or float64."""
+    return isinstance(kind, types.Array | Address) and kind.dtype in (types.float32, types.float64)
+
+
+def of_numbers(kind: types.Type) -> bool:
+    """The same of any numbers."""
+    return isinstance(kind, types.Array | Address)
+
+
+def pointer_to(context, builder, kind: types.Type, value, index, llvm_type):
+    """A pointer of LLVM's to number `index` of a flat array or of an address, as a pointer to `llvm_type`."""
+    element = context.get_data_type(kind.dtype)
+    if isinstance(kind, types.Array):
+        begin = cgutils.create_struct_proxy(kind)(context, builder, value=value).data
+    else:
+        begin = builder.bitcast(value, ir.PointerType(element))
+    return builder.bitcast(builder.gep(begin, [index]), ir.PointerType(llvm_type))
+
+
+@intrinsic
+def address(typing_context, array):
+    """Where a flat array begins."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def generate(context, builder, signature, args):
+        data = cgutils.create_struct_proxy(signature.args[0])(context, builder, value=args[0]).data
+        return builder.bitcast(data, ir.PointerType(ir.IntType(8)))
+
+    return Address(array.dtype)(array), generate
+
+
+@intrinsic
+def further(typing_context, begin, count):
+    """The address `count` numbers further on."""
+    if not isinstance(begin, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        moved = context.cast(builder, args[1], signature.args[1], types.intp)
+        return pointer_to(context, builder, signature.args[0], args[0], moved, ir.IntType(8))
+
+    return begin(begin, count), generate
+
+
+@intrinsic
+def hold(typing_context, arrays):
+    """Nothing; but an array that is named here has been alive until now."""
+
+    def generate(context, builder, signature, args):
+        return context.get_dummy_value()
+
+    return types.void(arrays), generate
+
+
+@intrinsic
+def count_at(typing_context, begin, index):
+    """The integer with this number, as int64; the index is not negative."""
+    if not of_numbers(begin) or not isinstance(begin.dtype, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        element = context.get_data_type(begin.dtype)
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, element))
+        return context.cast(builder, value, begin.dtype, types.int64)
+
+    return types.int64(begin, index), generate
