@@ -23,33 +23,41 @@ from tests.support.paths import ROOT
 
 # The rooms of the house from top to bottom: {room: (its modules, the rooms that it may import from, besides itself)}. A room imports
 # from rooms below it, never upwards; what is not named here may not be imported.
-KERNELS = {"kernels.chunk", "kernels.update_rules", "kernels.cpu", "kernels.cuda", "kernels.reference"}
-FIT = {"input", "optimizers", "data", "results", "planning", "running", "kernels.update_rules", "kernels.chunk"}
-DOORS = {"fitting", "solving", "environment", "testing", "verification", *FIT}
+RULES = "kernels.update_rules"
+CHUNK = {"kernels.chunk", RULES}
+KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
+FIT = {"input", "optimizers", "data", "results", "planning", "running", *CHUNK}
+VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
+DOORS = {"", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT}
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    "cli": (("cli*", "demo*", "verify_command"), {"", *DOORS, "kernels.reference", "kernels.cpu", "kernels.cuda"}),
-    "integrations": (("integrations*", "pytest_plugin"), {"", *DOORS}),
-    "testing": (("testing*",), {"verification", "fitting", "input", "data"}),
-    "verification": (
-        ("verification*",),
-        {"fitting", "solving", "optimizers", "results", "data", "input", "planning", "kernels.update_rules"},
-    ),
+    "cli": (("cli*",), {*DOORS, *KERNELS}),
+    "integrations": (("integrations*",), DOORS),
+    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "input", "data"}),
+    "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
+    "report": (("verification.report*",), {"causes", "candidates", "bound", *VERIFY}),
+    "causes": (("verification.causes*",), {"candidates", "bound", *VERIFY}),
+    "candidates": (("verification.candidates*",), {"bound", *VERIFY}),
+    "bound": (("verification.bound*",), VERIFY),
     "environment": (("environment",), {"", "planning", "kernels.cpu", "kernels.cuda"}),
     "fitting": (("fitting",), FIT),
     "solving": (("solving",), FIT),
     "running": (("running*",), {"planning", "results", "data", "input", "optimizers", *KERNELS}),
     "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),
-    "results": (("results*",), {"data", "input", "kernels.chunk", "kernels.update_rules", "kernels.cuda"}),
+    "results": (("results*",), {"data", "input", "kernels.chunk", RULES, "kernels.cuda"}),
     "data": (("data*",), {"input"}),
-    "optimizers": (("optimizers",), {"input", "kernels.update_rules"}),
-    "input": (("input*",), {"kernels.update_rules", "kernels.cuda"}),
-    "kernels.cpu": (("kernels.cpu*",), {"kernels.chunk", "kernels.update_rules"}),
-    "kernels.cuda": (("kernels.cuda*",), {"kernels.chunk", "kernels.update_rules"}),
-    "kernels.reference": (("kernels.reference*",), {"kernels.chunk", "kernels.update_rules"}),
-    "kernels.chunk": (("kernels.chunk",), {"kernels.update_rules"}),
-    "kernels.update_rules": (("kernels.update_rules",), set()),
+    "optimizers": (("optimizers",), {"input", RULES}),
+    "input": (("input*",), {RULES, "kernels.cuda"}),
+    "kernels.cpu": (("kernels.cpu", "kernels.cpu.[cr]*", "kernels.cpu.solving"), {"packs", "descent", "moments", "simd", *CHUNK}),
+    "packs": (("kernels.cpu.packs*",), {"descent", "moments", "simd", *CHUNK}),
+    "descent": (("kernels.cpu.descent*",), {"moments", "simd", *CHUNK}),
+    "moments": (("kernels.cpu.moments*",), {"simd"}),
+    "simd": (("kernels.cpu.simd*",), set()),
+    "kernels.cuda": (("kernels.cuda*",), CHUNK),
+    "kernels.reference": (("kernels.reference*",), CHUNK),
+    "kernels.chunk": (("kernels.chunk",), {RULES}),
+    RULES: ((RULES,), set()),
     "kernels": (("kernels",), set()),
-}
+}  # fmt: skip
 
 # Where only one module of a room may import another room: {(room, other): modules}, with the reason.
 ONLY_IN = {
@@ -250,8 +258,9 @@ GOOD_HOUSE = {
     "running.cpu": "from ..kernels import cpu",
     "results.buffers": "",
     **{"kernels.": "", "kernels.chunk": "import numpy", "kernels.update_rules": "", "kernels.reference.": "", "kernels.cuda.": ""},
-    "kernels.cpu.": "from ..chunk import Chunk\nfrom . import descend",
-    "kernels.cpu.descend": "from numba import njit",
+    "kernels.cpu.": "from ..chunk import Chunk\nfrom .packs import run_pack",
+    "kernels.cpu.packs.run_pack": "from numba import njit\nfrom ..simd.lanes import load",
+    "kernels.cpu.simd.lanes": "import numba",
     "kernels.reference.torch_autograd": "import torch",
 }
 
@@ -270,14 +279,19 @@ GOOD_HOUSE = {
         (
             "verification.bound",
             "from fastgd.kernels.cpu import descend",
-            "verification.bound imports kernels.cpu.descend",
+            "verification.bound imports kernels.cpu",
         ),
-        ("verification.bound", "import fastgd.kernels.cuda", "verification.bound imports kernels.cuda: verification may import"),
-        ("kernels.cpu.descend", "from ..reference import torch_autograd", "kernels.cpu.descend imports kernels.reference.torch_autograd"),
+        ("verification.bound", "import fastgd.kernels.cuda", "verification.bound imports kernels.cuda: bound may import"),
+        (
+            "kernels.cpu.packs.run_pack",
+            "from ...reference import torch_autograd",
+            "kernels.cpu.packs.run_pack imports kernels.reference.torch_autograd",
+        ),
         ("kernels.cpu.", "import importlib\nimportlib.import_module('fastgd.kernels.reference')", "kernels.cpu imports kernels.reference"),
         ("kernels.chunk", "from ..planning.plan import Plan", "kernels.chunk imports planning.plan: kernels.chunk may import"),
         ("kernels.chunk", "from fastgd import fit", "kernels.chunk imports fastgd itself"),
-        ("kernels.cpu.descend", "import torch", "kernels.cpu.descend imports torch: not among"),
+        ("kernels.cpu.simd.lanes", "from ..packs import run_pack", "kernels.cpu.simd.lanes imports kernels.cpu.packs.run_pack: simd may"),
+        ("kernels.cpu.simd.lanes", "import torch", "kernels.cpu.simd.lanes imports torch: not among"),
         ("kernels.chunk", "import numba", "kernels.chunk imports numba: not among"),
         ("planning.plan", "import kernels.cpu", "planning.plan imports plain kernels"),
         ("planning.plan", "import importlib\nimportlib.import_module(name)", "planning.plan imports a name made at run time"),

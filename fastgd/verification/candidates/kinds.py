@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..fitting import fit
-from ..input.arrays import read_array
-from ..input.messages import shown
-from ..results.result import FitResult, History, State
+from ...fitting import fit
+from ...input.arrays import read_array
+from ...input.messages import shown
+from ...results.result import FitResult, History, State
+from ..bound.yardstick import LIMIT, Array
 from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
-from .observation import LIMIT
 from .tasks import Candidate, Task, Trial
-from .yardstick import Array
 
 __all__ = ["read_candidates"]
 

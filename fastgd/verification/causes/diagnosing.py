@@ -6,20 +6,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..data.problem import Problem
-from ..input.arrays import read_array, read_numbers
-from ..input.hyperparameters import read_hyperparameters
-from ..input.messages import shown
-from ..input.options import read_choice
-from ..optimizers import find_optimizer
-from .causes import CAUSES
+from ...data.problem import Problem
+from ...input.arrays import read_array, read_numbers
+from ...input.hyperparameters import read_hyperparameters
+from ...input.messages import shown
+from ...input.options import read_choice
+from ...optimizers import find_optimizer
+from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
-from .histories import Recorded, read_recorded
 from .observation import Observation
 from .recipes import Recipe
-from .yardstick import Array
+from .recorded import Recorded, read_recorded
+from .table import CAUSES
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
+
+
 _EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}  # a first step that does not belong is one of them as well
 
 

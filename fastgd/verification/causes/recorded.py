@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..input.arrays import read_array
-from ..input.messages import counted, shown
-from .yardstick import Array
+from ...input.arrays import read_array
+from ...input.messages import counted, shown
+from ..bound.yardstick import Array
 
 __all__ = ["Recorded", "judged_dtype", "read_recorded"]
 
