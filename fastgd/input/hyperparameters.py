@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from ..kernels.update_rules import UpdateRule
-from .arrays import broadcast, check_all, read_array, read_numbers, without_repeats
+from .arrays import beside, broadcast, check_all, read_array, read_numbers, without_repeats
 from .messages import place, shown
 
 _NOT_NEGATIVE = {
@@ -18,18 +19,18 @@ _BELOW_ONE = {"betas[0]", "betas[1]"}
 _SWITCHES = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
 
 
-def read_hyperparameter(value: Any, name: str, device: int | None = None) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in range. One that lies on `device` is fetched."""
+def read_hyperparameter(value: Any, name: str) -> np.ndarray:
+    """A hyperparameter as a float64 array, checked: real, finite, in range."""
     plain = (value is True or value is False) if name in _SWITCHES else (type(value) is float and 0.0 <= value < 1.0)
     if plain:  # in range whatever it is, and quickly seen
         return np.array(float(value))
     if name in _SWITCHES:
-        array = read_numbers(value, name, "True or False or an array of them", device)
+        array = read_numbers(value, name, "True or False or an array of them")
         given = without_repeats(array, 0)
         check_all(given, (given == 0) | (given == 1), name, "True or False")
         return array
-    array = read_numbers(value, name, device=device)
-    if read_array(value, name, device=device).dtype == np.bool_:
+    array = read_numbers(value, name)
+    if read_array(value, name).dtype == np.bool_:
         raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
     if name in _NOT_NEGATIVE:
         given = without_repeats(array, 0)
@@ -48,26 +49,35 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def read_rates(lr: Any, optimizer: Any, device: int | None = None) -> np.ndarray | None:
+def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
     """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
     chosen = optimizer.lr if lr is None else lr
     chosen = optimizer.rule.default_lr if chosen is None else chosen
-    return None if chosen is None else read_hyperparameter(chosen, "lr", device)
+    return None if chosen is None else read_hyperparameter(chosen, "lr")
 
 
-def read_hyperparameters(optimizer: Any, device: int | None = None) -> dict[str, np.ndarray]:
+def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
     """All of them but lr, in the order of the kernels' table, by the user's names."""
     given = {name: getattr(optimizer, name) for name in optimizer.rule.hyperparameters if name not in ("beta1", "beta2")}
     if "beta1" in optimizer.rule.hyperparameters:  # where there are betas, they come first in the table
         given = dict(zip(("betas[0]", "betas[1]"), _read_betas(optimizer.betas), strict=True)) | given
-    values = {name: read_hyperparameter(value, name, device) for name, value in given.items()}
+    values = {name: read_hyperparameter(value, name) for name, value in given.items()}
     if "nesterov" in values:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
     return values
+
+
+def values_beside(optimizer: Any, device: int) -> Any:
+    """The optimizer with its values in the computer's memory: those on the GPU `device` are fetched."""
+
+    def here(value: Any, name: str) -> Any:
+        return tuple(beside(v, name, device) for v in value) if isinstance(value, tuple | list) else beside(value, name, device)
+
+    return replace(optimizer, **{field.name: here(getattr(optimizer, field.name), field.name) for field in fields(optimizer)})
 
 
 def kernel_values(rule: UpdateRule, hyper: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
