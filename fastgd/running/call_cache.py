@@ -5,7 +5,7 @@
    depends on, and a like call is a copy of the job with other data.
 2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for all
    options, and so little work that the calling thread does it.
-3. A remembered job holds neither data nor results, but the scratch of its tasks (`FitJob.scratch`).
+3. A remembered job holds neither data nor results.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ _PLAIN = frozenset((type(None), bool, int, float, str))
 _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is derived from them
 
 Key = tuple[Any, ...]
-_remembered: dict[Key, FitJob] = {}
+remembered: dict[Key, FitJob] = {}
 
 
 def forget() -> None:
     """Forget all calls."""
-    _remembered.clear()
+    remembered.clear()
 
 
 def recall(words: Mapping[str, Any]) -> FitJob | None:
     """The job for a call like an earlier one; None where `prepare` must look. words: fit's arguments."""
-    key = _key_of(words) if _remembered else None
-    known = _remembered.get(key) if key is not None else None
+    key = _key_of(words) if remembered else None
+    known = remembered.get(key) if key is not None else None
     X, y = words["X"], words["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
         return None
     job = _twin(known)
-    job.recalled = True
+    job.recalled, job.scratch = True, []
     job.problem = _with_data(known.problem, X, y)
     if known.rates is not None:
         job.rates = np.array(words["lr"]) if words["lr"] is not None else known.rates
@@ -67,10 +67,11 @@ def remember(words: Mapping[str, Any], job: FitJob) -> None:
     known.problem = _with_data(
         job.problem, *(np.empty((*items.leading, *items.item), items.dtype) for items in (job.problem.X, job.problem.y))
     )
+    known.scratch = []
     known.buffers = Buffers(replace(job.buffers.layout, problem=known.problem), {})
-    if len(_remembered) >= MOST_REMEMBERED:
-        _remembered.clear()
-    _remembered[key] = known
+    if len(remembered) >= MOST_REMEMBERED:
+        remembered.clear()
+    remembered[key] = known
 
 
 def _is_small(job: FitJob) -> bool:
