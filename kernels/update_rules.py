@@ -2,7 +2,7 @@
 
 1. `step` is the rule on any kind of number that NumPy's sqrt takes (float, NumPy array of any float type, mpmath; Fraction for sgd): the
    error bounds and the oracles apply it. The kernels have their own hands, written for bits (docs/arithmetic.md, section 8).
-2. `roundings` is k of the bound in fastgd/verification/lockstep.py: all the roundings that section 8 writes for the rule are counted, those
+2. `roundings` is k of the bound in fastgd/verification/bound/: all the roundings that section 8 writes for the rule are counted, those
    of its hyperparameters included and the last one, which gives w, left out; where two options exclude each other, the longer one.
    They were not tuned: the sums stand beside the rows.
 3. There is no pow in kernels. What depends on the step count is a running product in float64, one multiplication per step, carried in
