@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcast, check_all, place, read_array, read_numbers, shown, without_repeats
-from .kernels.update_rules import UpdateRule
+from ..kernels.update_rules import UpdateRule
+from .arrays import broadcast, check_all, read_array, read_numbers, without_repeats
+from .messages import place, shown
 
 _NOT_NEGATIVE = {
     "lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value", "momentum_decay", "betas[0]", "betas[1]"
