@@ -21,6 +21,7 @@ from .execute import algorithm_name, watched
 from .fitting import order_fits, split_parameters
 from .hyperparameters import read_hyperparameter
 from .kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES
+from .kernels.update_rules import NOT_NEGATIVE
 from .lapack import Factored, factor
 from .memory import fit_into_memory, read_memory_limit
 from .plan import MOST_FEATURES, Plan, make_plan
@@ -124,7 +125,7 @@ def solve(
     problem = Problem.read(
         X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
     )
-    decay = read_hyperparameter(weight_decay, "weight_decay")
+    decay = read_hyperparameter(weight_decay, "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
     threads = read_threads(threads)
     limit = read_memory_limit(memory_limit)

@@ -28,7 +28,7 @@ from .kernels.chunk import n_rows
 from .memory import fit_into_memory, read_memory_limit
 from .optimizers import find_optimizer
 from .outputs import Layout, Outputs, read_out
-from .plan import choose_backend, make_plan, on_device
+from .plan import choose_backend, make_plan, on_device, refuse_rule
 from .problem import FitOrder, Problem
 from .repeating import key_of, remember, repeat
 from .result import FitResult, History, State, Status
@@ -92,7 +92,7 @@ def fit(
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: "sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", or for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in lower case, such as "adam".
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
@@ -202,6 +202,7 @@ def fit(
     progress = read_progress(progress)
     starts = read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend, device)
+    refuse_rule(backend_name, optimizer.rule, backend)
     if state is not None:
         state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
