@@ -31,7 +31,7 @@ import fastgd
 from fastgd.kernels.chunk import MOMENTS, Chunk, n_rows
 from fastgd.kernels.cuda.data import Data
 from fastgd.kernels.cuda.launching import Gpu, measured
-from fastgd.kernels.cuda.running import Part
+from fastgd.kernels.cuda.part import Part
 from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.verification.bound import check_history
 

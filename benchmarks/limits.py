@@ -19,7 +19,7 @@ import numba
 import numpy as np
 
 from benchmarks.measuring import interleaved
-from fastgd.kernels.cpu.vectors import LANES, add, butterfly, fill, first_half, fma, load, second_half, store
+from fastgd.kernels.cpu.simd.lanes import LANES, add, butterfly, fill, first_half, fma, load, second_half, store
 
 OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
 ROUNDS = 1_000_000  # of the longest chain: some milliseconds

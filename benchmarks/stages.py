@@ -116,7 +116,7 @@ def loops() -> None:
     import numba
 
     from fastgd.kernels import cpu
-    from fastgd.kernels.cpu.compiling import OPTIONS
+    from fastgd.kernels.cpu.simd.compiling import OPTIONS
 
     for name in ("compress", "descend_batches", "descend"):
         kernel = numba.njit(**OPTIONS)(cpu.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read

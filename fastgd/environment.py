@@ -181,12 +181,12 @@ def kernel_cache() -> KernelCache:
     """Ask Numba where the compiled CPU kernels are kept, and whether those of this version are there."""
     from .kernels import cpu
 
-    folder = getattr(cpu.KERNELS["descend"].stats, "cache_path", None)
-    if not folder:
+    folders = {folder for kernel in cpu.KERNELS.values() if (folder := getattr(kernel.stats, "cache_path", None))}
+    if not folders:
         return KernelCache(None, False, 0, False)
-    path = Path(folder)
+    path = Path(os.path.commonpath(folders))
     there = next((parent for parent in (path, *path.parents) if parent.exists()), path)
-    files = [file for file in path.glob("*.nb[ic]") if file.is_file()] if path.is_dir() else []
+    files = [file for folder in folders for file in Path(folder).glob("*.nb[ic]") if file.is_file()]
     kept = {name: _kept_overloads(kernel) for name, kernel in cpu.KERNELS.items()}
     ready, complete = (all(kept[name] >= needed for name, needed in group.items()) for group in (cpu.OF_FIT, cpu.OF_ALL))
     return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready, complete)

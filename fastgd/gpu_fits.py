@@ -18,7 +18,7 @@ from .execute import Job, finish_chunk, make_chunk, watched
 from .gpu_outputs import GpuOutputs
 from .kernels import cuda
 from .kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
-from .kernels.cuda.dividing import Handling
+from .kernels.cuda.splitting import Handling
 from .pool import Control
 
 

@@ -13,21 +13,21 @@ import numpy as np
 
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
-from fastgd.kernels.cpu import batch, side_by_side
-from fastgd.kernels.cpu.addresses import address
-from fastgd.kernels.cpu.batch import LIMIT_FLOAT32
-from fastgd.kernels.cpu.compiling import inlined, part
-from fastgd.kernels.cpu.samples import sources_of
-from fastgd.kernels.cpu.scalars import get, put
-from fastgd.kernels.cpu.vectors import LANES
+from fastgd.kernels.cpu.descent.limits import LIMIT_FLOAT32
+from fastgd.kernels.cpu.moments.samples import sources_of
+from fastgd.kernels.cpu.packs import run_pack, state
+from fastgd.kernels.cpu.simd.addresses import address
+from fastgd.kernels.cpu.simd.compiling import inlined, part
+from fastgd.kernels.cpu.simd.lanes import LANES
+from fastgd.kernels.cpu.simd.scalars import get, put
 from tests import arbiter
 from tests.against_arbiter import first_difference, same_bits
 from tests.lanes_by_hand import jit
 from tests.reference_chunks import chunk_of
 
 OUTPUTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
-COUNTS = batch.N_CONSTANTS * LANES  # where the verdicts are counted: behind the constants of the batch
-_all_safe, _all_easy = side_by_side._all_safe, side_by_side._all_easy
+COUNTS = state.N_CONSTANTS * LANES  # where the verdicts are counted: behind the constants of the batch
+_all_safe, _all_easy = run_pack._all_safe, run_pack._all_easy
 
 
 @inlined
@@ -52,7 +52,7 @@ def _with(function, **others):
     return part(types.FunctionType(own.__code__, {**own.__globals__, **others}, own.__name__, own.__defaults__, own.__closure__))
 
 
-_run_batch = _with(side_by_side.run_batch, _all_safe=_counting, _all_easy=_counting_easy)
+_run_batch = _with(run_pack.run_batch, _all_safe=_counting, _all_easy=_counting_easy)
 
 
 @jit
@@ -70,7 +70,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
             address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses),
             address(n_left),
         ),
-        (address(w_out), False), batch.addresses_of(room), address(cancel), address(progress),
+        (address(w_out), False), state.addresses_of(room), address(cancel), address(progress),
     )  # fmt: skip
 
 
@@ -91,8 +91,8 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     assert chunk.w_out.dtype == np.float32
     chunk = replace(chunk, **{name: getattr(chunk, name).copy() for name in OUTPUTS})
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
-    lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, batch.EPOCHS * LANES, 2 * wide)
-    room = (*(np.zeros(length + 8) for length in lengths), np.zeros(batch.EPOCHS * (wide + LANES) + 16, np.float32))
+    lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, state.EPOCHS * LANES, 2 * wide)
+    room = (*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
     left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros((m, 2)), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
     results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
@@ -101,7 +101,7 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
         np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
         chunk.every, chunk.history_loss.shape[1], results, room, np.zeros(1, np.int32), np.zeros(1, np.int64),
     )  # fmt: skip
-    assert outcome == side_by_side.RUN
+    assert outcome == run_pack.RUN
     notes = left[: n_left[0]][np.argsort(left[: n_left[0], 0])]
     assert (chunk.algorithm[notes[:, 0]] == STREAM).all()
     return Blocks(int(room[10][COUNTS + 1]), int(room[10][COUNTS]), notes[:, 0].tolist(), notes[:, 1].tolist())

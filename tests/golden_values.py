@@ -22,7 +22,7 @@ import numpy as np
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.cuda import DEVICES
-from fastgd.kernels.cuda.dividing import descend
+from fastgd.kernels.cuda.splitting import descend
 from tests.against_arbiter import OPTIMIZERS, bits
 from tests.cuda_on_host.sanitized import RESULTS
 from tests.reference_chunks import chunk_of

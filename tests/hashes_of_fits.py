@@ -9,7 +9,7 @@ import numpy as np
 
 import fastgd
 from fastgd.kernels import cpu
-from fastgd.kernels.cpu.vectors import REGISTER
+from fastgd.kernels.cpu.simd.lanes import REGISTER
 from tests.test_same_bits import digest
 
 

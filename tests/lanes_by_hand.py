@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from fastgd.kernels.cpu.compiling import OPTIONS
+from fastgd.kernels.cpu.simd.compiling import OPTIONS
 from tests.arbiter import fma64, two_sum
 
 

@@ -42,7 +42,7 @@ DEFECTS = [
     Defect("y read one sample too far", "stream.cu", "T r = -y[place];", "T r = -y[place + 1];", "address", "heap-buffer-overflow"),
     Defect("shared tile one column too small", "compress.cu", "typedef double Tile[2 * TILE][LANES + 1];",
            "typedef double Tile[2 * TILE - 1][LANES + 1];", "address", "heap-buffer-overflow"),
-    Defect("list of kept samples in the wrong place", "keeping.cu", "row[before + count + __popc(",
+    Defect("list of kept samples in the wrong place", "missing.cu", "row[before + count + __popc(",
            "row[n - used_of(work, item) + count + __popc(", "", NUMBERS),
     Defect("mask of the wrong group", "arithmetic.cuh", "((1u << group) - 1u) << first", "((1u << group) - 1u) << (first & 16)",
            "", "not in its own mask"),

@@ -40,12 +40,14 @@ RULES = ("tests/test_rules.py",)
 LAYER = ("tests/test_vectors.py", "tests/test_masks.py", "tests/test_addresses.py")
 TILES = ("tests/test_register_tiles.py", "tests/test_lane_sums.py")
 BLOCKS, LINES = ("tests/test_epoch_blocks.py",), ("tests/test_lines.py",)
-LINES_FILE = "kernels/cpu/lines.py"
+LINES_FILE = "kernels/cpu/moments/single_feature.py"
 VERIFIER = ("tests/test_diagnosis.py", "tests/test_verify.py")
 HYPOTHESES = "fastgd/verification"
-UPDATE = "kernels/cpu/update.py"
-REGISTER_TILES, SIDE_BY_SIDE = "kernels/cpu/register_tiles.py", "kernels/cpu/side_by_side.py"
-PLAIN_EPOCHS, BATCH = "kernels/cpu/plain_epochs.py", "kernels/cpu/batch.py"
+UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
+EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
+LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
+REGISTER_TILES, SIDE_BY_SIDE = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
+PLAIN_EPOCHS, BATCH = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 MUTANTS = (
     Mutant(
@@ -80,62 +82,66 @@ MUTANTS = (
     Mutant("verifier: changed inputs pass", f"{HYPOTHESES}/functions.py", "trial.altered = True", "trial.altered = False", VERIFIER),
     Mutant(
         "weights not normalised",
-        "kernels/cpu/batch.py",
+        "kernels/cpu/packs/state.py",
         "move(weighing, g * 4, constants, TOTAL * LANES + lane)",
         "move(weighing, g * 4 + 3, constants, TOTAL * LANES + lane)",
         WEIGHTS,
     ),
-    Mutant("weights not normalised, stream", "kernels/cpu/evaluate.py", "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
+    Mutant("weights not normalised, stream", EVALUATE, "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
     Mutant(
         "weights squared",
-        "kernels/cpu/tiles.py",
+        "kernels/cpu/moments/tiles.py",
         "product = multiply(weight, value)",
         "product = multiply(multiply(weight, weight), value)",
         WEIGHTS,
     ),
     Mutant(
         "gradient without weights",
-        "kernels/cpu/evaluate.py",
+        EVALUATE,
         "store(scratch, first, multiply(by, weighed))",
         "store(scratch, first, multiply(by, residual))",
         WEIGHTS,
     ),
     Mutant(
         "error of the weighted product dropped",
-        "kernels/cpu/tiles.py",
+        "kernels/cpu/moments/tiles.py",
         "fma(weight, value, negate(product)))",
         "multiply(value, fma(weight, value, negate(product))))",
         WEIGHTS,
     ),
-    Mutant("a NaN of weight zero counted", "kernels/cpu/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
-    Mutant("infinite y counted", "kernels/cpu/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
+    Mutant("a NaN of weight zero counted", "kernels/cpu/moments/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
+    Mutant("infinite y counted", "kernels/cpu/moments/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
     Mutant("auto by all samples", "fastgd/execute.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT),
-    Mutant("a weight of -inf is negative", "kernels/cpu/samples.py", "weight < 0.0 and weight > -math.inf", "weight < 0.0", OMIT),
+    Mutant("a weight of -inf is negative", "kernels/cpu/moments/samples.py", "weight < 0.0 and weight > -math.inf", "weight < 0.0", OMIT),
     Mutant("a cancelled search is used", "kernels/cpu/__init__.py", "if lost.any() and not cancel[0]:", "if lost.any():", OMIT),
     Mutant("a group kept while the next is made", "fastgd/execute.py", "        del group, descend  #", "        #", MEMORY),
     Mutant("lists of samples not counted", "fastgd/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
     Mutant(
         "a quotient that a reciprocal does not give",
-        "kernels/cpu/side_by_side.py",
+        "kernels/cpu/packs/run_pack.py",
         "multiply(multiply(divide(value, total), up), up)",
         "multiply(multiply(divided(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
         BITS,
     ),
     Mutant("gaps of another fit", "fastgd/compressing.py", "places + n_rows)", "places)", OMIT),
-    Mutant("gradient halved", "kernels/cpu/batch.py", "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
+    Mutant("gradient halved", LIMITS, "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
     Mutant(
-        "gradient halved, stream", "kernels/cpu/descent.py", "else number(2) / stream_weight", "else number(1) / stream_weight", AGREEMENT
+        "gradient halved, stream",
+        FIT_BY_FIT,
+        "else number(2) / stream_weight",
+        "else number(1) / stream_weight",
+        AGREEMENT,
     ),
     Mutant(
         "mean over n - 1",
-        "kernels/cpu/moments.py",
+        "kernels/cpu/moments/compress.py",
         "else float(stop - start))",
         "else float(stop - start - 1))",
         AGREEMENT,
     ),
     Mutant(
         "loss after the update",
-        "kernels/cpu/batch_results.py",
+        "kernels/cpu/packs/results.py",
         "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + i)",
         "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + max(i - 1, 0))",
         AGREEMENT,
@@ -149,36 +155,36 @@ MUTANTS = (
     ),
     Mutant(
         "momentum damped on the first step",
-        "kernels/cpu/side_by_side.py",
+        "kernels/cpu/packs/run_pack.py",
         "choose(from_bits(first), direction, velocity)",
         "choose(from_bits(0), direction, velocity)",
         AGREEMENT,
     ),
     Mutant(
         "lanes added in another order",
-        "kernels/cpu/vectors.py",
+        LANES_FILE,
         "list(range(first, first + width))",
         "list(range(first // width, 2 * width, 2))",
         BITS,
     ),
     Mutant(
         "gradient wrong by 1e-12",
-        "kernels/cpu/batch.py",
+        LIMITS,
         "factor = 2.0 / total\n",
         "factor = 2.0 / total * (1.0 + 1e-12)\n",
         AGREEMENT,
     ),
     Mutant(
         "low part of 2/n dropped",
-        "kernels/cpu/batch.py",
+        LIMITS,
         "return factor, fma(-factor, weighing[1], fma(-factor, total, 2.0)) / total",
         "return factor, 0.0",
         BITS,
     ),
-    Mutant("loss may be negative", "kernels/cpu/evaluate.py", "if result < 0.0:", "if result < -1.0:", BITS),
+    Mutant("loss may be negative", EVALUATE, "if result < 0.0:", "if result < -1.0:", BITS),
     Mutant(
         "slots lost at the hand-over",
-        "kernels/cpu/descent.py",
+        FIT_BY_FIT,
         "_take_over(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
@@ -241,16 +247,20 @@ MUTANTS = (
     ),
     Mutant("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
     Mutant("lanes of a pair of columns misplaced", REGISTER_TILES, "builder.sub(builder.add(before, i), offset)", "before", TILES),
-    Mutant("columns exchanged", "kernels/cpu/transposing.py", "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", TILES),
+    Mutant("columns exchanged", "kernels/cpu/simd/transpose.py", "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", TILES),
     Mutant(
         "low parts of half of the lanes dropped",
-        "kernels/cpu/lane_sums.py",
+        "kernels/cpu/moments/lane_sums.py",
         "dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))",
         "dd_add_lanes(first_half(high), first_half(low), second_half(high), first_half(low))",
         TILES,
     ),
     Mutant(
-        "samples beyond the last one read", "kernels/cpu/vectors.py", 'builder.icmp_signed("<", ir', 'builder.icmp_signed("<=", ir', LAYER
+        "samples beyond the last one read",
+        LANES_FILE,
+        'builder.icmp_signed("<", ir',
+        'builder.icmp_signed("<=", ir',
+        LAYER,
     ),
     Mutant("no margin for rounding errors", BATCH, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
     Mutant("any w below its limit is safe", BATCH, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
@@ -272,7 +282,7 @@ MUTANTS = (
     Mutant("columns of any size are ordinary", BATCH, "FAR_ENOUGH = 2.0**30, 100.0", "FAR_ENOUGH = 2.0**30, 5000.0", BLOCKS),
     Mutant("low parts forgotten in blocks", PLAIN_EPOCHS, "fma(low_grams[entry(j, k)], scaled[k], error)", "error", BLOCKS),
     Mutant("any size is easy", BATCH, "EASY, FAR_ENOUGH = 2.0**30,", "EASY, FAR_ENOUGH = 2.0**140,", BLOCKS),
-    Mutant("few lines are left without records", "kernels/cpu/batches.py", "1 if lean or of_lines else", "1 if lean else", LINES),
+    Mutant("few lines are left without records", DESCEND_PACKS, "1 if lean or of_lines else", "1 if lean else", LINES),
     Mutant("y of lines may be infinite", LINES_FILE, "of_x & as_bits(", "of_x | as_bits(", LINES),
     Mutant(
         "the count of another line", LINES_FILE, "float(count_at(n_used, first + lane))", "float(count_at(n_used, first + lane) + 1)", LINES
@@ -286,7 +296,7 @@ MUTANTS = (
     ),
     Mutant(
         "the last samples of a line",
-        "kernels/cpu/lane_sums.py",
+        "kernels/cpu/moments/lane_sums.py",
         "for i in range(begin, rows, LANES):",
         "for i in range(begin, rows - 1, LANES):",
         LINES,
@@ -309,7 +319,7 @@ MUTANTS = (
     ),
     Mutant(
         "rows at the wrong place",
-        "kernels/cpu/batch_results.py",
+        "kernels/cpu/packs/results.py",
         "count_at(fits, lane) * n_rows + first_row",
         "count_at(fits, lane) * n_rows",
         BLOCKS,

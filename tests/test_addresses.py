@@ -9,9 +9,9 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import addresses, scalars, transposing, vectors
-from fastgd.kernels.cpu.addresses import address
-from fastgd.kernels.cpu.vectors import LANES, PART
+from fastgd.kernels.cpu.simd import addresses, lanes, scalars, transpose
+from fastgd.kernels.cpu.simd.addresses import address
+from fastgd.kernels.cpu.simd.lanes import LANES, PART
 from tests.against_arbiter import same_bits
 from tests.guarded_memory import PAGE, fenced, guarded
 from tests.lanes_by_hand import jit
@@ -50,26 +50,26 @@ def test_the_pages_beside_are_forbidden(at_end):
 
 @jit
 def loaded(source, out):
-    vectors.store(out, 0, vectors.load(source, 0))
-    vectors.store(address(out), LANES, vectors.load(address(source), np.int32(0)))
+    lanes.store(out, 0, lanes.load(source, 0))
+    lanes.store(address(out), LANES, lanes.load(address(source), np.int32(0)))
 
 
 @jit
 def loaded_part(source, out):
-    vectors.store(out, 0, vectors.load_part(source, 0))
-    vectors.store(address(out), PART, vectors.load_part(address(source), np.int32(0)))
+    lanes.store(out, 0, lanes.load_part(source, 0))
+    lanes.store(address(out), PART, lanes.load_part(address(source), np.int32(0)))
 
 
 @jit
 def loaded_eight(source, out):
-    vectors.store(out, 0, vectors.load_eight(source, 0))
-    vectors.store(address(out), 8, vectors.load_eight(address(source), np.int32(0)))
+    lanes.store(out, 0, lanes.load_eight(source, 0))
+    lanes.store(address(out), 8, lanes.load_eight(address(source), np.int32(0)))
 
 
 @jit
 def loaded_first(source, index, count, out):
-    vectors.store(out, 0, vectors.load_first(source, index, count))
-    vectors.store(address(out), PART, vectors.load_first(address(source), np.int32(index), np.int32(count)))
+    lanes.store(out, 0, lanes.load_first(source, index, count))
+    lanes.store(address(out), PART, lanes.load_first(address(source), np.int32(index), np.int32(count)))
 
 
 @pytest.mark.parametrize("at_end", [False, True])
@@ -102,17 +102,17 @@ def test_load_first_reads_no_more_than_it_says(name, count):
 
 @jit
 def stored(which, source, out):
-    value = vectors.load(source, 0)
-    half = vectors.first_half(value)
-    quarter = vectors.second_half(half)
+    value = lanes.load(source, 0)
+    half = lanes.first_half(value)
+    quarter = lanes.second_half(half)
     if which == 0:
-        vectors.store(out, 0, value)
+        lanes.store(out, 0, value)
     elif which == 1:
-        vectors.store(out, 0, half)
+        lanes.store(out, 0, half)
     elif which == 2:
-        vectors.store(out, 0, quarter)
+        lanes.store(out, 0, quarter)
     else:
-        vectors.store(address(out), 0, vectors.first_half(vectors.first_half(quarter)))
+        lanes.store(address(out), 0, lanes.first_half(lanes.first_half(quarter)))
 
 
 @pytest.mark.parametrize("at_end", [False, True])
@@ -131,12 +131,12 @@ def test_stores_write_what_they_say(name, at_end):
 
 @jit
 def transposed(source, start, row_step, count, target, to, column_step):
-    transposing.transpose(source, start, row_step, count, target, to, column_step)
+    transpose.transpose(source, start, row_step, count, target, to, column_step)
 
 
 @jit
 def transposed_at(source, start, row_step, count, target, to, column_step):
-    transposing.transpose(address(source), start, row_step, count, address(target), to, column_step)
+    transpose.transpose(address(source), start, row_step, count, address(target), to, column_step)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -188,8 +188,8 @@ def moved(source, place, target, to):
 
 @jit
 def stored_rounded(source, out):
-    vectors.store_rounded(out, 0, vectors.load(source, 0))
-    vectors.store_rounded(address(out), LANES, vectors.load(source, 0))
+    lanes.store_rounded(out, 0, lanes.load(source, 0))
+    lanes.store_rounded(address(out), LANES, lanes.load(source, 0))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,7 @@ SMALLEST = """
 import sys
 sys.path.insert(0, {root!r})
 import numpy as np
-import fastgd.kernels.cpu.curvature as curvature
+import fastgd.kernels.cpu.moments.curvature as curvature
 assert curvature.__file__.startswith({root!r}), curvature.__file__
 result = np.empty(1)
 curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
@@ -57,7 +57,7 @@ def test_a_second_process_loads_and_a_changed_byte_compiles(package):
     assert run_smallest(package) == (0, 1, 1)
     assert run_smallest(package) == (1, 0, 1)
     # one byte of a comment in a file that this kernel does not even import
-    changed = package / "kernels" / "cpu" / "vectors.py"
+    changed = package / "kernels" / "cpu" / "simd" / "lanes.py"
     source = changed.read_text()
     assert "The 32 lanes" in source
     changed.write_text(source.replace("The 32 lanes", "the 32 lanes", 1))
@@ -67,7 +67,9 @@ def test_a_second_process_loads_and_a_changed_byte_compiles(package):
 
 def test_every_file_of_the_kernels_is_in_the_stamp(package):
     """The digest alone, without compiling."""
-    script = "import sys; sys.path.insert(0, {root!r}); from fastgd.kernels.cpu import compiling; print(compiling._digest_of_sources())"
+    script = (
+        "import sys; sys.path.insert(0, {root!r}); from fastgd.kernels.cpu.simd import compiling; print(compiling._digest_of_sources())"
+    )
     command = [sys.executable, "-P", "-c", script.format(root=str(package.parent))]
 
     def digest() -> str:
@@ -76,8 +78,8 @@ def test_every_file_of_the_kernels_is_in_the_stamp(package):
     seen = {digest()}
     assert {digest()} == seen
     codes = [package / "kernels" / name for name in ("chunk.py", "update_rules.py")]  # frozen into the kernels
-    files = sorted((package / "kernels" / "cpu").glob("*.py")) + codes
-    assert len(files) >= 10
+    files = sorted((package / "kernels" / "cpu").rglob("*.py")) + codes
+    assert len(files) >= 30
     for count, path in enumerate(files, start=2):
         path.write_bytes(path.read_bytes() + b"#")
         seen.add(digest())
@@ -86,9 +88,12 @@ def test_every_file_of_the_kernels_is_in_the_stamp(package):
 
 def test_the_stamp_is_in_every_kernel():
     """Through an attribute of Numba's that is not public: were it gone, an old kernel could be loaded after a change."""
-    from fastgd.kernels.cpu import compiling, curvature, descent, moments, samples, solving
+    from fastgd.kernels.cpu import solving
+    from fastgd.kernels.cpu.descent import fit_by_fit
+    from fastgd.kernels.cpu.moments import compress, curvature, samples
+    from fastgd.kernels.cpu.simd import compiling
 
-    for kernel in (samples.keep, moments.compress, moments.join, descent.descend, curvature.largest_eigenvalues, solving.solve):
+    for kernel in (samples.keep, compress.compress, compress.join, fit_by_fit.descend, curvature.largest_eigenvalues, solving.solve):
         assert kernel._cache._cache_file._source_stamp == compiling._DIGEST
 
 

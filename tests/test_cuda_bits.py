@@ -16,7 +16,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
-from fastgd.kernels.cuda.dividing import descend
+from fastgd.kernels.cuda.splitting import descend
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests import arbiter, grids
 from tests.against_arbiter import OPTIMIZERS, bits, compare

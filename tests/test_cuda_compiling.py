@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from fastgd.kernels.cuda import compiling, data, instantiations, specialised
-from fastgd.kernels.cuda.resources import read_resources
+from fastgd.kernels.cuda.cubin import read_resources
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES
 

@@ -7,7 +7,7 @@ import pytest
 
 import fastgd
 from fastgd import pool
-from fastgd.kernels.cuda import compiling, dividing, launching
+from fastgd.kernels.cuda import compiling, launching, splitting
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import there
 from tests.reference_chunks import noisy
@@ -69,7 +69,7 @@ class Other:
 
 def test_large_data_are_streamed_in_parts(monkeypatch):
     """NumPy's data: the next part goes up while one runs; the copies go through two pinned buffers, and are all waited for."""
-    monkeypatch.setattr(dividing, "STREAMED_BYTES", 50_000)
+    monkeypatch.setattr(splitting, "STREAMED_BYTES", 50_000)
     X, y = noisy(300, 2, m=100)
     X, y = X.astype(np.float32), y.astype(np.float32)
     ours = fastgd.fit(X, y, epochs=3, history=True, backend="cuda")

@@ -14,7 +14,7 @@ import pytest
 
 from fastgd.kernels.chunk import ALGORITHMS, Chunk
 from fastgd.kernels.cuda.data import Data
-from fastgd.kernels.cuda.running import Part
+from fastgd.kernels.cuda.part import Part
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.against_arbiter import bits
 from tests.cuda_on_host import HostDevice

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu.batch import EPOCHS
-from fastgd.kernels.cpu.plain_epochs import MOST_UNROLLED
-from fastgd.kernels.cpu.side_by_side import POLL
-from fastgd.kernels.cpu.vectors import LANES
+from fastgd.kernels.cpu.packs.plain_epochs import MOST_UNROLLED
+from fastgd.kernels.cpu.packs.run_pack import POLL
+from fastgd.kernels.cpu.packs.state import EPOCHS
+from fastgd.kernels.cpu.simd.lanes import LANES
 from tests import arbiter
 from tests.epoch_blocks import Blocks, arbiters_runs, assert_same_as, blocks_of, compressed, run_kernels
 

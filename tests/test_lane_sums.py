@@ -1,13 +1,14 @@
-"""The sums of 32 lanes, eight sums at a time (kernels/cpu/lane_sums.py), against the butterfly of docs/arithmetic.md, by `==`."""
+"""The sums of 32 lanes, eight sums at a time (kernels/cpu/moments/lane_sums.py), against the butterfly of docs/arithmetic.md, by `==`."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import lane_sums, transposing, vectors
-from fastgd.kernels.cpu.addresses import address
-from fastgd.kernels.cpu.vectors import LANES
+from fastgd.kernels.cpu.moments import lane_sums
+from fastgd.kernels.cpu.simd import lanes, transpose
+from fastgd.kernels.cpu.simd.addresses import address
+from fastgd.kernels.cpu.simd.lanes import LANES
 from tests.against_arbiter import same_bits
 from tests.arbiter import butterfly, dd_add, two_sum
 from tests.guarded_memory import guarded
@@ -16,11 +17,11 @@ from tests.lanes_by_hand import columns_that_round, jit, sum_by_hand
 
 @jit
 def columns_of_eight(rows, out):
-    r0, r1, r2, r3 = vectors.load_eight(rows, 0), vectors.load_eight(rows, 8), vectors.load_eight(rows, 16), vectors.load_eight(rows, 24)
-    r4, r5, r6, r7 = vectors.load_eight(rows, 32), vectors.load_eight(rows, 40), vectors.load_eight(rows, 48), vectors.load_eight(rows, 56)
-    c0, c1, c2, c3, c4, c5, c6, c7 = transposing.columns_of((r0, r1, r2, r3, r4, r5, r6, r7))
+    r0, r1, r2, r3 = lanes.load_eight(rows, 0), lanes.load_eight(rows, 8), lanes.load_eight(rows, 16), lanes.load_eight(rows, 24)
+    r4, r5, r6, r7 = lanes.load_eight(rows, 32), lanes.load_eight(rows, 40), lanes.load_eight(rows, 48), lanes.load_eight(rows, 56)
+    c0, c1, c2, c3, c4, c5, c6, c7 = transpose.columns_of((r0, r1, r2, r3, r4, r5, r6, r7))
     for at, column in ((0, c0), (8, c1), (16, c2), (24, c3), (32, c4), (40, c5), (48, c6), (56, c7)):
-        vectors.store(out, at, column)
+        lanes.store(out, at, column)
 
 
 @jit

@@ -1,4 +1,4 @@
-"""Fits of one feature whose samples lie side by side go a way of their own (kernels/cpu/lines.py): the same bits as by the other way, `==`.
+"""Fits of one feature whose samples lie side by side go a way of their own (moments/single_feature.py): the same bits as by the other way.
 
 The other way is taken by the same numbers where y has gaps: every second number of an array.
 """

@@ -1,4 +1,4 @@
-"""Histories beyond the cache are written past it (kernels/cpu/batch_results.py, 2): the bits of short ones, and nothing beside.
+"""Histories beyond the cache are written past it (kernels/cpu/packs/results.py, 2): the bits of short ones, and nothing beside.
 
 A fit alone has a short history; the same fit among many has a place in a long one.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels.cpu import batches
+from fastgd.kernels.cpu.packs import descend_packs
 from tests.against_arbiter import same_bits
 
 ENDS = np.float32(-77)  # around arrays that are written
@@ -33,7 +33,7 @@ def room(shape, dtype, offset):
 @pytest.mark.parametrize(("d", "epochs", "every"), [(1, 100, 1), (1, 101, 3), (2, 63, 1), (9, 40, 1)])
 def test_as_alone(dtype, d, epochs, every):
     rows = epochs // every + 1 + (epochs % every > 0)
-    m = 37 + batches.LEAST_STAGED // (rows * (d + 1) * np.dtype(dtype).itemsize)
+    m = 37 + descend_packs.LEAST_STAGED // (rows * (d + 1) * np.dtype(dtype).itemsize)
     X, y = data(m, 2 * d + 2, d, dtype)
     rates = np.full(m, 0.05)
     rates[5], rates[64:96], rates[m - 40] = 1e30, 50.0, 1e20  # these leave, one by one, and a whole batch
@@ -55,7 +55,7 @@ def test_two_threads_and_stops(tol):
     """Rows after the last epoch are the last one's; fits that stop early, batches of some stopped lanes."""
     X, y = data(20_000, 20, 1, "float32")
     whole = fastgd.fit(X, y, lr=np.linspace(0.01, 0.6, 20_000), epochs=60, history=True, tol=tol, threads=2)
-    assert whole.history.w.nbytes + whole.history.loss.nbytes > 4 * batches.LEAST_STAGED
+    assert whole.history.w.nbytes + whole.history.loss.nbytes > 4 * descend_packs.LEAST_STAGED
     parts = [slice(first, first + 500) for first in range(0, 20_000, 500)]
     for part in parts[::7]:
         some = fastgd.fit(X[part], y[part], lr=np.linspace(0.01, 0.6, 20_000)[part], epochs=60, history=True, tol=tol)

@@ -6,9 +6,10 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import evaluate_batch, masks, scalars, transposing, vectors
-from fastgd.kernels.cpu.compiling import aligned
-from fastgd.kernels.cpu.vectors import LANES, PART
+from fastgd.kernels.cpu.packs import gradient
+from fastgd.kernels.cpu.simd import lanes, masks, scalars, transpose
+from fastgd.kernels.cpu.simd.compiling import aligned
+from fastgd.kernels.cpu.simd.lanes import LANES, PART
 from tests.against_arbiter import same_bits
 
 NAMES = ["float32", "float64"]
@@ -21,19 +22,19 @@ def nasty(seed, name):
 
 @numba.njit
 def compared(which, a, b):
-    x, y = vectors.load(a, 0), vectors.load(b, 0)
+    x, y = lanes.load(a, 0), lanes.load(b, 0)
     if which == 0:
         return masks.as_bits(masks.at_most(x, y))
     if which == 1:
         return masks.as_bits(masks.below(x, y))
     if which == 2:
         return masks.as_bits(masks.both(masks.at_most(x, y), masks.at_most(y, x)))
-    return masks.as_bits(masks.at_most(vectors.absolute(x), y))
+    return masks.as_bits(masks.at_most(lanes.absolute(x), y))
 
 
 @numba.njit
 def chosen(bits, a, b, out):
-    vectors.store(out, 0, masks.choose(masks.from_bits(bits), vectors.load(a, 0), vectors.load(b, 0)))
+    lanes.store(out, 0, masks.choose(masks.from_bits(bits), lanes.load(a, 0), lanes.load(b, 0)))
 
 
 def bits_of(answers):
@@ -62,12 +63,12 @@ def test_choose(name):
 
 @numba.njit
 def parts_of(source, at, out):
-    vectors.store(out, 0, vectors.load_part(source, at))
+    lanes.store(out, 0, lanes.load_part(source, at))
 
 
 @numba.njit
 def rounded(source, out):
-    vectors.store_rounded(out, 0, vectors.load(source, 0))
+    lanes.store_rounded(out, 0, lanes.load(source, 0))
 
 
 @numba.njit
@@ -82,11 +83,11 @@ def moved(source, at, out):
 
 @numba.njit
 def halved(source, out):
-    part = vectors.load_part(source, 0)
-    first, second = vectors.first_half(part), vectors.second_half(part)
-    vectors.store(out, 0, vectors.add(first, second))
-    pair = vectors.first_half(vectors.second_half(vectors.first_half(part)))
-    out[8], out[9] = vectors.first_half(pair), vectors.second_half(pair)
+    part = lanes.load_part(source, 0)
+    first, second = lanes.first_half(part), lanes.second_half(part)
+    lanes.store(out, 0, lanes.add(first, second))
+    pair = lanes.first_half(lanes.second_half(lanes.first_half(part)))
+    out[8], out[9] = lanes.first_half(pair), lanes.second_half(pair)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,7 +130,7 @@ def test_aligned_arrays_begin_with_a_cache_line(name):
 
 @numba.njit
 def quotients(values, totals, reciprocals, out):
-    vectors.store(out, 0, evaluate_batch.divided(vectors.load(values, 0), vectors.load(totals, 0), vectors.load(reciprocals, 0)))
+    lanes.store(out, 0, gradient.divided(lanes.load(values, 0), lanes.load(totals, 0), lanes.load(reciprocals, 0)))
 
 
 @pytest.mark.parametrize("kind", ["counts", "any", "close"])
@@ -155,7 +156,7 @@ def test_dividing_by_a_reciprocal_is_dividing(kind):
 
 @numba.njit
 def transposed(source, start, row_step, count, target, to, column_step):
-    transposing.transpose(source, start, row_step, count, target, to, column_step)
+    transpose.transpose(source, start, row_step, count, target, to, column_step)
 
 
 @pytest.mark.parametrize("target_name", NAMES)

@@ -1,4 +1,4 @@
-"""Sums over pairs of columns in register tiles (kernels/cpu/register_tiles.py) against plain loops over lanes, by `==`."""
+"""Sums over pairs of columns in register tiles (kernels/cpu/moments/register_tiles.py) against plain loops over lanes, by `==`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import register_tiles
-from fastgd.kernels.cpu.addresses import address, further
-from fastgd.kernels.cpu.register_tiles import BLOCK, COLUMNS, COLUMNS_DOUBLED, ROWS, ROWS_DOUBLED, STRIDE
-from fastgd.kernels.cpu.vectors import LANES, REGISTER
+from fastgd.kernels.cpu.moments import register_tiles
+from fastgd.kernels.cpu.moments.register_tiles import BLOCK, COLUMNS, COLUMNS_DOUBLED, ROWS, ROWS_DOUBLED, STRIDE
+from fastgd.kernels.cpu.simd.addresses import address, further
+from fastgd.kernels.cpu.simd.lanes import LANES, REGISTER
 from tests.against_arbiter import same_bits
 from tests.guarded_memory import guarded
 from tests.lanes_by_hand import columns_that_round, jit, sum_by_hand, sum_by_hand_doubled

@@ -15,7 +15,7 @@ import pytest
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS
-from fastgd.kernels.cpu.update import CODES
+from fastgd.kernels.cpu.descent.update import CODES
 from fastgd.kernels.reference import numpy_manual, torch_autograd
 from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import problems

@@ -1,4 +1,4 @@
-"""Each operation on 32 lanes (kernels/cpu/vectors.py) against NumPy and exact rationals, for both types."""
+"""Each operation on 32 lanes (kernels/cpu/simd/lanes.py) against NumPy and exact rationals, for both types."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu import masks, scalars, vectors
-from fastgd.kernels.cpu.vectors import LANES
+from fastgd.kernels.cpu.simd import lanes, masks, scalars
+from fastgd.kernels.cpu.simd.lanes import LANES
 from tests.against_arbiter import same_bits
 from tests.arbiter import FORMATS
 from tests.rationals import nearest
@@ -30,75 +30,75 @@ def lanes_of(name: str, seed: int) -> np.ndarray:
 
 @numba.njit
 def binary(which, a, b, out):
-    x, y = vectors.load(a, 0), vectors.load(b, 0)
+    x, y = lanes.load(a, 0), lanes.load(b, 0)
     if which == 0:
-        vectors.store(out, 0, vectors.add(x, y))
+        lanes.store(out, 0, lanes.add(x, y))
     elif which == 1:
-        vectors.store(out, 0, vectors.subtract(x, y))
+        lanes.store(out, 0, lanes.subtract(x, y))
     elif which == 2:
-        vectors.store(out, 0, vectors.multiply(x, y))
+        lanes.store(out, 0, lanes.multiply(x, y))
     elif which == 3:
-        vectors.store(out, 0, vectors.divide(x, y))
+        lanes.store(out, 0, lanes.divide(x, y))
     elif which == 4:
-        vectors.store(out, 0, vectors.negate(x))
+        lanes.store(out, 0, lanes.negate(x))
     elif which == 5:
-        vectors.store(out, 0, vectors.absolute(x))
+        lanes.store(out, 0, lanes.absolute(x))
     else:
-        vectors.store(out, 0, vectors.root(x))
+        lanes.store(out, 0, lanes.root(x))
 
 
 @numba.njit
 def binary_of_eight(which, a, b, out):
     """Some lanes only: the halves of halves."""
-    x, y = vectors.first_half(vectors.second_half(vectors.load(a, 0))), vectors.first_half(vectors.second_half(vectors.load(b, 0)))
+    x, y = lanes.first_half(lanes.second_half(lanes.load(a, 0))), lanes.first_half(lanes.second_half(lanes.load(b, 0)))
     if which == 0:
-        vectors.store(out, 0, vectors.add(x, y))
+        lanes.store(out, 0, lanes.add(x, y))
     elif which == 1:
-        vectors.store(out, 0, vectors.subtract(x, y))
+        lanes.store(out, 0, lanes.subtract(x, y))
     elif which == 2:
-        vectors.store(out, 0, vectors.multiply(x, y))
+        lanes.store(out, 0, lanes.multiply(x, y))
     elif which == 3:
-        vectors.store(out, 0, vectors.divide(x, y))
+        lanes.store(out, 0, lanes.divide(x, y))
     elif which == 4:
-        vectors.store(out, 0, vectors.negate(x))
+        lanes.store(out, 0, lanes.negate(x))
     elif which == 5:
-        vectors.store(out, 0, vectors.absolute(x))
+        lanes.store(out, 0, lanes.absolute(x))
     elif which == 6:
-        vectors.store(out, 0, vectors.root(x))
+        lanes.store(out, 0, lanes.root(x))
     elif which == 7:
-        vectors.store(out, 0, vectors.fma(x, x, y))
+        lanes.store(out, 0, lanes.fma(x, x, y))
     else:
-        vectors.store(out, 0, masks.choose(masks.both(masks.below(x, y), masks.at_most(y, y)), x, y))
+        lanes.store(out, 0, masks.choose(masks.both(masks.below(x, y), masks.at_most(y, y)), x, y))
 
 
 @numba.njit
 def fused(a, b, c, out):
-    vectors.store(out, 0, vectors.fma(vectors.load(a, 0), vectors.load(b, 0), vectors.load(c, 0)))
+    lanes.store(out, 0, lanes.fma(lanes.load(a, 0), lanes.load(b, 0), lanes.load(c, 0)))
 
 
 @numba.njit
 def fused_scalar(a, b, c):
-    return vectors.fma(a, b, c)
+    return lanes.fma(a, b, c)
 
 
 @numba.njit
 def move(source, first, target, at):
-    vectors.store(target, at, vectors.load(source, first))
+    lanes.store(target, at, lanes.load(source, first))
 
 
 @numba.njit
 def filled(value, out):
-    vectors.store(out, 0, vectors.fill(value))
+    lanes.store(out, 0, lanes.fill(value))
 
 
 @numba.njit
 def kept(count, new, old, out):
-    vectors.store(out, 0, masks.keep_first(count, vectors.load(new, 0), vectors.load(old, 0)))
+    lanes.store(out, 0, masks.keep_first(count, lanes.load(new, 0), lanes.load(old, 0)))
 
 
 @numba.njit
 def summed(a):
-    return vectors.butterfly(vectors.load(a, 0))
+    return lanes.butterfly(lanes.load(a, 0))
 
 
 @numba.njit
@@ -296,7 +296,7 @@ def test_raised_is_read_afresh():
 def test_wrong_types_are_refused():
     @numba.njit
     def mixed(a, b):
-        return vectors.butterfly(vectors.add(vectors.load(a, 0), vectors.load(b, 0)))
+        return lanes.butterfly(lanes.add(lanes.load(a, 0), lanes.load(b, 0)))
 
     with pytest.raises(numba.TypingError):
         mixed(np.zeros(32, np.float32), np.zeros(32))

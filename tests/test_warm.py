@@ -121,7 +121,7 @@ def test_a_second_process_loads_them_all():
     assert f"\n0 kernels compiled, {N_KERNELS} loaded, in " in done.stderr
     cache = json.loads(done.stdout)["kernel_cache"]
     assert cache["ready"] is cache["complete"] is True
-    files = [path for path in Path(cache["folder"]).iterdir() if path.suffix in (".nbi", ".nbc")]
+    files = [path for path in Path(cache["folder"]).rglob("*") if path.suffix in (".nbi", ".nbc")]
     assert cache["n_bytes"] == sum(path.stat().st_size for path in files)
 
 
@@ -131,7 +131,7 @@ def test_every_kernel_is_known():
 
     marked = {
         function.name
-        for path in (KERNELS / "cpu").glob("*.py")
+        for path in (KERNELS / "cpu").rglob("*.py")
         for function in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(function, ast.FunctionDef) and "kernel" in map(ast.unparse, function.decorator_list)
     }
@@ -143,7 +143,7 @@ def test_every_kernel_is_known():
 
 SMALLEST = """
 import numpy as np
-from fastgd.kernels.cpu import curvature
+from fastgd.kernels.cpu.moments import curvature
 result = np.empty(1)
 curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
 assert result[0] == 3.0
@@ -191,7 +191,8 @@ def test_a_read_only_installation_is_kept_for_the_user(read_only_site, tmp_path)
     done = command(read_only_site, "info", "--json", **variables)
     assert done.returncode == 0, done.stderr
     cache = json.loads(done.stdout)["kernel_cache"]
-    assert (cache["folder"], cache["writable"], cache["ready"]) == (folder, True, False)
+    assert folder.startswith(cache["folder"])
+    assert (cache["writable"], cache["ready"]) == (True, False)
     assert cache["n_bytes"] > 0
 
 

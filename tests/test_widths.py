@@ -52,9 +52,9 @@ def run(width: str, *command: str) -> str:
 
 
 def register_of(width: str) -> int:
-    script = "import fastgd.kernels.cpu as cpu, fastgd.kernels.cpu.vectors as v; print(v.REGISTER, v.__file__)"
+    script = "import fastgd.kernels.cpu as cpu, fastgd.kernels.cpu.simd.lanes as v; print(v.REGISTER, v.__file__)"
     register, file = run(width, "-c", script).split(maxsplit=1)
-    assert os.path.dirname(file.strip()) == os.path.dirname(cpu.__file__)
+    assert os.path.dirname(os.path.dirname(file.strip())) == os.path.dirname(cpu.__file__)
     return int(register)
 
 

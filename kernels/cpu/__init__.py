@@ -14,15 +14,15 @@ import numpy as np
 
 from ..chunk import MOMENTS, STREAM, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES, UpdateRule
-from .batch import FEWEST, MOST_PARAMETERS
-from .batch_results import NOT_RUN
-from .batches import descend_batches
-from .curvature import largest_eigenvalues
-from .descent import descend as _descend
-from .doubled import LOWEST_EXPONENT
-from .moments import CHUNK, RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
-from .plain_epochs import MOST_UNROLLED
-from .samples import FINE, NEGATIVE, NOT_FINITE, keep
+from .descent.fit_by_fit import NOT_RUN
+from .descent.fit_by_fit import descend as _descend
+from .moments.compress import CHUNK, RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
+from .moments.curvature import largest_eigenvalues
+from .moments.samples import FINE, NEGATIVE, NOT_FINITE, keep
+from .packs.descend_packs import descend_batches
+from .packs.plain_epochs import MOST_UNROLLED
+from .packs.state import FEWEST, MOST_PARAMETERS
+from .simd.double_double import LOWEST_EXPONENT
 from .solving import solve as _solve
 
 KERNELS: dict[str, Any] = {
@@ -45,7 +45,7 @@ _written_of = attrgetter(*WRITTEN)
 
 @dataclass(slots=True)
 class Moments:
-    """Second moments of fits. packing and scaling: moments.py, docs/arithmetic.md sections 3 and 4."""
+    """Second moments of fits. packing and scaling: compress.py, docs/arithmetic.md sections 3 and 4."""
 
     gram: np.ndarray  # (n_gram, planes, D(D+1)/2) float64; planes: 1 for float32 data, 2 (hi, lo) for float64 data
     gram_exponents: np.ndarray  # (n_gram, D+1) int64; the last is not used
@@ -176,7 +176,7 @@ def compress_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], cancel:
 
 
 def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
-    """Moments of ranges of the samples that stay, each a power of two times RANGE long, starting at a multiple of that: see moments.py.
+    """Moments of ranges of the samples that stay, each a power of two times RANGE long, starting at a multiple of that: see compress.py.
 
     Pass a `gram` or a `target` of length 0 to leave it out.
     """
@@ -215,7 +215,7 @@ def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written:
 
 
 def descend_lines(chunk: Chunk, cancel, progress) -> bool:
-    """Moments and all epochs of a chunk of lines (lines.py) that begins anew. False: some numbers are not finite, nothing is of use."""
+    """Moments and all epochs of a chunk of lines that begins anew. False: some numbers are not finite, nothing is of use."""
     before, nothing = int(progress[0]), Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype)
     given = given_to_descend(chunk, nothing, chunk.x_index, chunk.y_index)[1:]
     finite = _descend_in_batches(True, flat_data(chunk), given, _written_of(chunk), cancel, progress)

@@ -15,12 +15,12 @@ import math
 import numpy as np
 
 from ..chunk import LSTSQ, MOMENTS
-from .compiling import inlined, kernel, part
-from .doubled import dd_add, fast_two_sum, pow2, scale, two_sum
-from .evaluate import evaluate_moments, evaluate_moments_doubled
-from .moments import W_EXPONENT, W_HIGH, W_LOW
-from .scalars import raised
-from .vectors import fma
+from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
+from .moments.compress import W_EXPONENT, W_HIGH, W_LOW
+from .simd.compiling import inlined, kernel, part
+from .simd.double_double import dd_add, fast_two_sum, pow2, scale, two_sum
+from .simd.lanes import fma
+from .simd.scalars import raised
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
 MOST_SINGLE = 2.0**24  # moments in float64 (float32 data): the solution keeps 2^-53+24

@@ -1,7 +1,7 @@
 """The CUDA backend: CUDA C++ kernels (*.cu, *.cuh), compiled by NVRTC when they are first used, launched through CuPy.
 
 `descend(chunk, cancel, progress)` is the contract of kernels/chunk.py. Importing this imports neither CuPy nor NVRTC.
-NOT RUN ON A GPU YET: the kernels and running.py are executed on the host by the tests, launching.py is not.
+NOT RUN ON A GPU YET: the kernels and part.py are executed on the host by the tests, launching.py is not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .specialised import instantiations
 
 if TYPE_CHECKING:  # a fit on the CPU asks no more than the names of the backends
     from .data import Device
-    from .dividing import Handling
+    from .splitting import Handling
 
 
 def _gpu(number: int | None = None, stream: Any = None) -> Device:
@@ -50,8 +50,8 @@ def descend(
     handling: Handling | None = None,
     limit: int | None = None,
 ) -> None:
-    """All epochs of a chunk; the moments are made on the device, the current one by default. See dividing.descend."""
-    from .dividing import descend as run
+    """All epochs of a chunk; the moments are made on the device, the current one by default. See splitting.descend."""
+    from .splitting import descend as run
 
     run(chunk, cancel, progress, device or DEVICES["cuda"](), handling, limit)
 

@@ -217,7 +217,7 @@ class Data(Arrays):
             self.put("item_kept", rows)
             self._count(omit, lost, None)
             self._choose(lost)
-            self.launch("keeping.cu", f"find_kept<{self.real}>", self._spans_of(len(lost)), THREADS, np.int32(omit), np.int32(1))
+            self.launch("missing.cu", f"find_kept<{self.real}>", self._spans_of(len(lost)), THREADS, np.int32(omit), np.int32(1))
         for name in ("counts", "faults", "chosen"):
             self.arrays.pop(name, None)
         return faults
@@ -240,7 +240,7 @@ class Data(Arrays):
             self.put("looks", looks)
         self.room("counts", shape, np.int32)
         self.room("faults", shape, np.int8)
-        self.launch("keeping.cu", f"find_kept<{self.real}>", self._spans_of(shape[0]), THREADS, np.int32(omit), np.int32(0))
+        self.launch("missing.cu", f"find_kept<{self.real}>", self._spans_of(shape[0]), THREADS, np.int32(omit), np.int32(0))
         counts, faults = self.read("counts", shape, np.int32), self.read("faults", shape, np.int8)
         negative, bad = (faults == NEGATIVE).any(axis=1), (faults == NOT_FINITE).any(axis=1)
         return counts.sum(axis=1, dtype=np.int64), np.where(negative, NEGATIVE, np.where(bad, NOT_FINITE, FINE))
@@ -286,7 +286,7 @@ class Data(Arrays):
     def moments_not_finite(self) -> np.ndarray:
         """(n_items,) bool: whether the moments of each item are not finite, and with them its data."""
         self.room("faults", (self.n_items,), np.int8)
-        self.launch("keeping.cu", f"judge<{self.real}>", -(-self.n_items // THREADS), THREADS)
+        self.launch("missing.cu", f"judge<{self.real}>", -(-self.n_items // THREADS), THREADS)
         return self.read("faults", (self.n_items,), np.int8) == NOT_FINITE
 
     def find_eigenvalues(self) -> None:

@@ -1,4 +1,4 @@
-"""The GPU as a device for running.py: memory, copies and launches through CuPy. NOT RUN ON A GPU YET.
+"""The GPU as a device for part.py: memory, copies and launches through CuPy. NOT RUN ON A GPU YET.
 
 1. Everything happens on one stream, the caller's; copies of large NumPy arrays go through two pinned buffers on a stream of their own, one
    buffer being filled while the other is sent. Memory comes from CuPy's pools as they are set.

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
 from fastgd.kernels.cuda.data import Data, find_items
-from fastgd.kernels.cuda.dividing import Handling, descend
+from fastgd.kernels.cuda.splitting import Handling, descend
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES, KernelError
 from tests.cuda_on_host.device import HostDevice

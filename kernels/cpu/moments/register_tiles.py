@@ -3,7 +3,7 @@
 1. A register tile is `rows` columns of the left against `columns` of the right, REGISTER lanes of each: while the samples of a block go
    by, its sums stay in registers, and every number that is loaded is used `rows` or `columns` times. On the diagonal: only i ≤ j.
 2. REGISTER is what one register of this machine holds (8, 4 or 2 float64). Lanes do not know of each other: the bits do not depend on it.
-3. Where the lanes of a pair lie: vectors.py and tiles.py; pair (i, j) is at j(j+1)/2 + i, LANES numbers each.
+3. Where the lanes of a pair lie: simd/lanes.py and tiles.py; pair (i, j) is at j(j+1)/2 + i, LANES numbers each.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .addresses import pointer_to
-from .compiling import part
-from .scalars import ask_for
-from .vectors import LANES, REGISTER, fma_of
+from ..simd.addresses import pointer_to
+from ..simd.compiling import part
+from ..simd.lanes import LANES, REGISTER, fma_of
+from ..simd.scalars import ask_for
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
 STRIDE = BLOCK + 8  # numbers from column to column: a line more, or many columns would share the same few places of the cache

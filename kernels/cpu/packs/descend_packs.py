@@ -1,21 +1,23 @@
-"""descend_batches: fits of SGD on moments, 32 at a time (side_by_side.py); what cannot run here, or not to its end, is left to descent.py.
+"""descend_batches: fits of SGD on moments, 32 at a time (run_pack.py); what cannot run here, or not to its end, is left to fit_by_fit.py.
 
-Lines (lines.py) need no moments: without records the batches make their own, in the lanes where they are needed.
+Lines (single_feature.py) need no moments: without records the batches make their own, in the lanes where they are needed.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .addresses import address, hold
-from .batch import FEWEST, LIMIT_FLOAT32, LIMIT_FLOAT64, addresses_of, fits_a_batch, is_plain, make_room
-from .batch_results import NOT_RUN, leave
-from .compiling import aligned, kernel
-from .lines import ROOM
-from .samples import sources_of
-from .scalars import fence, is_double
-from .side_by_side import CANCELLED, NOT_FINITE, can_be_lean, run_batch
-from .vectors import LANES
+from ..descent.fit_by_fit import NOT_RUN
+from ..descent.limits import LIMIT_FLOAT32, LIMIT_FLOAT64
+from ..moments.samples import sources_of
+from ..moments.single_feature import ROOM
+from ..simd.addresses import address, hold
+from ..simd.compiling import aligned, kernel
+from ..simd.lanes import LANES
+from ..simd.scalars import fence, is_double
+from .results import leave
+from .run_pack import CANCELLED, NOT_FINITE, can_be_lean, run_batch
+from .state import FEWEST, addresses_of, fits_a_batch, is_plain, make_room
 
 LEAST_STAGED, MOST_STAGED = 2**21, 2**19  # bytes: of a history that is beyond the cache; of one batch, which stays in the cache
 
@@ -27,7 +29,7 @@ def descend_batches(
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, cancel, progress,
 ):  # fmt: skip
-    """Run what can run side by side of a chunk. Arguments as in descent.py; of_lines: moments are not read but made.
+    """Run what can run side by side of a chunk. Arguments as in fit_by_fit.py; of_lines: moments are not read but made.
 
     Returns how many fits are left: left[k] is the fit, its epoch (or NOT_RUN) and whether that epoch's row is done, left_losses[k] the last
     two losses. Negative: numbers of some line are not finite, and the state is not what it was.
@@ -38,7 +40,7 @@ def descend_batches(
     room, scratch = make_room(size, doubled, data[0].dtype), aligned(np.zeros(ROOM + 8))
     batch, count = np.zeros(LANES, np.int64), 0
     lean = not doubled and len(hyper) == 1 and can_be_lean(size, doubled, tol) and is_plain(address(hyper))
-    fewest = 1 if lean or of_lines else FEWEST[min(size, len(FEWEST) - 1)]  # lines have no records, which descent.py would need
+    fewest = 1 if lean or of_lines else FEWEST[min(size, len(FEWEST) - 1)]  # lines have no records, which fit_by_fit.py would need
     records = (
         address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),
     )  # fmt: skip

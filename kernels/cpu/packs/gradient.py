@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from .batch import FACTOR, LOW_FACTOR
-from .compiling import inlined, part
-from .doubled import dd_add_lanes, two_sum_lanes
-from .masks import below, choose
-from .vectors import LANES, add, fill, fma, load, multiply, negate, store, subtract, with_sign_of
+from ..simd.compiling import inlined, part
+from ..simd.double_double import dd_add_lanes, two_sum_lanes
+from ..simd.lanes import LANES, add, fill, fma, load, multiply, negate, store, subtract, with_sign_of
+from ..simd.masks import below, choose
+from .state import FACTOR, LOW_FACTOR
 
 
 @inlined
 def divided(value, total, reciprocal):
-    """value / total of float32 data's L (≥ 0, or -0): side_by_side.py, 3. Far below what float32 holds the sign would be lost."""
+    """value / total of float32 data's L (≥ 0, or -0): run_pack.py, 3. Far below what float32 holds the sign would be lost."""
     q = multiply(value, reciprocal)
     q = fma(fma(negate(q), total, value), reciprocal, q)
     return with_sign_of(fma(fma(negate(q), total, value), reciprocal, q), value)

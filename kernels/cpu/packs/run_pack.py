@@ -1,20 +1,28 @@
 """Many descents on moments side by side: fit l of a batch in lane l of every vector (docs/arithmetic.md, sections 6, 8, 10; SGD).
 
-1. The chain of operations of one fit waits for itself; 32 of them do not. Every operation is that of descent.py and update.py, in the same
-   order, so the bits are the same. What differs between fits (options, limits, who has stopped) is a mask, not a branch.
+1. The chain of operations of one fit waits for itself; 32 of them do not. Every operation is that of fit_by_fit.py and update.py,
+   in the same order, so the bits are the same. What differs between fits (options, limits, who has stopped) is a mask, not a branch.
 2. A batch runs until all its epochs are done. A lane that has converged is frozen: computed again its row is the same row. A lane that
-   passes a limit leaves: its state is kept, its place noted (`left`), and descent.py goes on with its samples, over what is written here.
+   passes a limit leaves: its state is kept, its place noted (`left`), and fit_by_fit.py goes on with its samples, over what is
+   written here.
 3. Of float32 data L / W is rounded once without a division: with the reciprocal y of W rounded to nearest, q = L·y, twice
    q ← fma(fma(−q, W, L), y, q) (Markstein, 1990); near 2^-969 that is not so, but such a float32 loss is 0. Whether it passes the limit is
    asked of L: L / W ≤ limit where L ≤ the largest number for which that holds.
-4. Lines (lines.py) need no records: a batch takes its moments from the samples.
+4. Lines (single_feature.py) need no records: a batch takes its moments from the samples.
 """
 
 from __future__ import annotations
 
-from ..chunk import CONVERGED
-from .addresses import count_at, further
-from .batch import (
+from ...chunk import CONVERGED
+from ..simd.addresses import count_at, further
+from ..simd.compiling import inlined, part
+from ..simd.lanes import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
+from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
+from ..simd.scalars import get, is_double, put, raised
+from .gradient import divided, evaluate, evaluate_doubled
+from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
+from .results import ALL, leave_lanes, report, staged_results, write_ends, write_past_cache, write_rows
+from .state import (
     DECAY,
     EASY,
     EPOCHS,
@@ -35,13 +43,6 @@ from .batch import (
     load_batch_of_lines,
     set_limits,
 )
-from .batch_results import ALL, leave_lanes, report, staged_results, write_ends, write_past_cache, write_rows
-from .compiling import inlined, part
-from .evaluate_batch import divided, evaluate, evaluate_doubled
-from .masks import as_bits, at_most, below, both, choose, from_bits
-from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
-from .scalars import get, is_double, put, raised
-from .vectors import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 
 POLL = 64  # epochs between two looks at the cancel flag
 RUN, CANCELLED, NOT_FINITE = range(3)  # what became of a batch
@@ -182,11 +183,13 @@ def _plain_epochs_doubled(size, number, rate_step, stored, recorded, room):
 def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_rows, results, staging, room, cancel, progress):
     """All epochs of the fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing of the batch was written.
 
-    Addresses, as in descent.py: records (gram, gram_index, target, target_index, exponents, weighing); lines (sources, n_used, intercept,
-    scratch, whether the moments come from there); options (lr, its rows, fits of a row, hyper, values of a fit, whether fits have their
-    own, reduction_sum, limit, whether the data are float64); results (w, slots, steps, algorithm, status, w_out, loss_out, epochs_run,
-    history_w, history_loss, left, left_losses, n_left): of the fits that leave, (fit, epoch, whether its row is done), (its loss, the one
-    before) and their number; staging: batch_results.py, 2.
+    Addresses, as in fit_by_fit.py: records (gram, gram_index, target, target_index, exponents,
+    weighing); lines (sources, n_used, intercept, scratch, whether the moments come from there);
+    options (lr, its rows, fits of a row, hyper, values of a fit, whether fits have their own,
+    reduction_sum, limit, whether the data are float64); results (w, slots, steps, algorithm,
+    status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left): of
+    the fits that leave, (fit, epoch, whether its row is done), (its loss, the one before) and
+    their number; staging: results.py, 2.
     """
     lr_varies, hyper, n_hyper, own_hyper, limit = options[1] > 1, options[3], options[4], options[5], options[7]
     to_memory, first = (results[8], results[9]), count_at(fits, 0)

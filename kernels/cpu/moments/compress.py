@@ -18,17 +18,17 @@ import math
 
 import numpy as np
 
-from .addresses import address, count_at, further, hold
-from .compiling import aligned, copy, inlined, kernel, part
-from .doubled import dd_add, exponent_of, pow2
+from ..simd.addresses import address, count_at, further, hold
+from ..simd.compiling import aligned, copy, inlined, kernel, part
+from ..simd.double_double import dd_add, exponent_of, pow2
+from ..simd.lanes import LANES, fill, store
+from ..simd.scalars import fetch, get, is_double, move, put, raised
+from ..simd.transpose import SIDE
 from .lane_sums import add_lanes, add_lanes_doubled
-from .lines import ROOM, SX, SY, XX, XY, YY, are_lines, sum_lines, sum_lines_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import is_weighted, sources_of, where_of
-from .scalars import fetch, get, is_double, move, put, raised
+from .single_feature import ROOM, SX, SY, XX, XY, YY, are_lines, sum_lines, sum_lines_doubled
 from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
-from .transposing import SIDE
-from .vectors import LANES, fill, store
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with many features the tile is filled several times

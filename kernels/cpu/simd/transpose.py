@@ -7,7 +7,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from .addresses import of_floats, pointer_to
-from .vectors import LaneVector
+from .lanes import LaneVector
 
 SIDE = 8
 _ROUNDS = (  # of two vectors, which numbers go where: pairs, then pairs of pairs, then halves

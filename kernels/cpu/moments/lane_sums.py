@@ -5,11 +5,9 @@ The sums of pair p are lanes[p·LANES …]; eight pairs are read whatever the co
 
 from __future__ import annotations
 
-from .compiling import inlined, part
-from .doubled import dd_add_lanes, two_sum_lanes
-from .masks import below, choose
-from .transposing import SIDE, columns_of
-from .vectors import (
+from ..simd.compiling import inlined, part
+from ..simd.double_double import dd_add_lanes, two_sum_lanes
+from ..simd.lanes import (
     LANES,
     PART,
     absolute,
@@ -26,6 +24,8 @@ from .vectors import (
     second_half,
     store,
 )
+from ..simd.masks import below, choose
+from ..simd.transpose import SIDE, columns_of
 
 APART = SIDE * SIDE  # numbers from one sum of a line to its next one: between them lie those of seven other lines
 

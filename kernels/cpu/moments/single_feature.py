@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .addresses import count_at
-from .compiling import inlined, part
-from .doubled import exponent_of, pow2
+from ..simd.addresses import count_at
+from ..simd.compiling import inlined, part
+from ..simd.double_double import exponent_of, pow2
+from ..simd.lanes import LANES, absolute, fill, load, load_eight, store
+from ..simd.masks import as_bits, at_most
+from ..simd.scalars import fetch, move, put
+from ..simd.transpose import SIDE
 from .lane_sums import APART, add_eights, add_eights_doubled, add_line, add_line_doubled, largest_of_line
-from .masks import as_bits, at_most
 from .samples import is_weighted, where_of
-from .scalars import fetch, move, put
-from .transposing import SIDE
-from .vectors import LANES, absolute, fill, load, load_eight, store
 
 MOST_SUMS = 5
 LINE = 16  # numbers of a line of memory
@@ -74,7 +74,7 @@ def sum_lines_doubled(sources, first, count, begins, ends, intercept, scratch, l
 
 @part
 def load_lines(sources, first, count, n_used, intercept, scratch, grams, targets):
-    """The moments of fits first … first+count-1 in the lanes of a batch (batch.py); those beyond are the first fit again.
+    """The moments of fits first … first+count-1 in the lanes of a batch (state.py); those beyond are the first fit again.
 
     False where some are not finite.
     """

@@ -14,9 +14,9 @@ import math
 
 import numpy as np
 
-from .addresses import address, count_at
-from .compiling import inlined, kernel
-from .scalars import raised
+from ..simd.addresses import address, count_at
+from ..simd.compiling import inlined, kernel
+from ..simd.scalars import raised
 
 FINE, NEGATIVE, NOT_FINITE = range(3)  # what `keep` may find of a fit's weights
 

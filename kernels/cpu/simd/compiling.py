@@ -28,10 +28,10 @@ NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  #
 
 
 def _digest_of_sources() -> str:
-    here = Path(__file__).parent
+    kernels = Path(__file__).parents[2]
     digest = hashlib.sha256()
-    for path in (*sorted(here.glob("*.py")), here.parent / "chunk.py", here.parent / "update_rules.py"):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in (*sorted((kernels / "cpu").rglob("*.py")), kernels / "chunk.py", kernels / "update_rules.py"):
+        digest.update(path.relative_to(kernels).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import math
 
-from .compiling import inlined, part
-from .scalars import keep_apart
-from .vectors import fma
+from ..simd.compiling import inlined, part
+from ..simd.lanes import fma
+from ..simd.scalars import keep_apart
 
 SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
 CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do

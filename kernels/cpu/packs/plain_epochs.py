@@ -1,7 +1,7 @@
 """Epochs of plain SGD on moments, side by side: one loop generated for each number of parameters, up to MOST_UNROLLED (float64: fewer).
 
-1. Every operation is that of side_by_side.py, in the same order; w stays in registers from epoch to epoch, and nothing is asked on the way:
-   the largest |w| of every lane is noted, and side_by_side.py judges by it afterwards.
+1. Every operation is that of run_pack.py, in the same order; w stays in registers from epoch to epoch, and nothing is asked on the way:
+   the largest |w| of every lane is noted, and run_pack.py judges by it afterwards.
 2. As many lanes go together as the registers hold: more with few parameters, where one chain of operations would wait for itself.
 """
 
@@ -12,10 +12,10 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .addresses import Address, pointer_to
-from .batch import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
-from .register_tiles import WIDE, two_sum
-from .vectors import LANES, REGISTER, fma_of
+from ..moments.register_tiles import WIDE, two_sum
+from ..simd.addresses import Address, pointer_to
+from ..simd.lanes import LANES, REGISTER, fma_of
+from .state import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
 
 MOST_UNROLLED = 8  # parameters
 _INT = ir.IntType(64)
@@ -125,7 +125,7 @@ def _epochs(builder, lanes, size, numbers, recorded):
 def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded):
     """`count` epochs of every lane: state and the row LARGEST of the constants are taken on. size ≤ MOST_UNROLLED.
 
-    Addresses of arrays of batch.py; rates (1 or count, LANES) are -lr, rate_step 0 or 1. Where `recorded`, row (e·size + j) of `rows`
+    Addresses of arrays of state.py; rates (1 or count, LANES) are -lr, rate_step 0 or 1. Where `recorded`, row (e·size + j) of `rows`
     becomes w_j of epoch e before its update, row e of `losses` its loss, rounded to float32.
     """
     if not isinstance(rows, Address):
@@ -155,7 +155,7 @@ LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, UPS, OF_STATE, OF_CONSTANTS, OF_RATES, STE
 
 
 def _epochs_doubled(builder, lanes, size, numbers):
-    """All epochs of some lanes: the operations of evaluate_batch.evaluate_doubled without the loss, in the same order."""
+    """All epochs of some lanes: the operations of gradient.evaluate_doubled without the loss, in the same order."""
     count, rate_step = numbers
     multiply_add = fma_of(builder, lanes.doubles)
 
@@ -204,7 +204,7 @@ def _epochs_doubled(builder, lanes, size, numbers):
 def plain_epochs_doubled(
     typing_context, grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count
 ):  # fmt: skip
-    """The same of float64 data, without rows: 1 ≤ size ≤ MOST_UNROLLED_DOUBLED; low_grams, low_targets, ups: see batch.py."""
+    """The same of float64 data, without rows: 1 ≤ size ≤ MOST_UNROLLED_DOUBLED; low_grams, low_targets, ups: see state.py."""
     if not isinstance(state, Address):
         return None
 

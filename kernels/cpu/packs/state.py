@@ -1,4 +1,4 @@
-"""A batch: the moments, the state and the options of up to 32 fits, fit l in lane l of every vector. side_by_side.py runs it."""
+"""A batch: the moments, the state and the options of up to 32 fits, fit l in lane l of every vector. run_pack.py runs it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 
 import numpy as np
 
-from ..chunk import COMPLETED, CONVERGED, MOMENTS
-from .addresses import address, count_at, further
-from .compiling import aligned, inlined, part
-from .doubled import pow2, scale
-from .lines import load_lines
-from .masks import as_bits, at_most, below, both, choose
-from .scalars import get, move, put
-from .vectors import LANES, divide, fill, fma, load, multiply, negate, root, store, subtract
+from ...chunk import COMPLETED, CONVERGED, MOMENTS
+from ..moments.single_feature import load_lines
+from ..simd.addresses import address, count_at, further
+from ..simd.compiling import aligned, inlined, part
+from ..simd.double_double import pow2, scale
+from ..simd.lanes import LANES, divide, fill, fma, load, multiply, negate, root, store, subtract
+from ..simd.masks import as_bits, at_most, below, both, choose
+from ..simd.scalars import get, move, put
 
 EPOCHS = 16  # rows that are collected before they are written
 MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache
@@ -25,7 +25,6 @@ TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECA
 UP_LOSS, PREVIOUS, LEAST, SAFE, LARGEST, REPORTED, STOPPED, COLUMN, FAR = range(9, 18)
 N_CONSTANTS = 18
 EASY, FAR_ENOUGH = 2.0**30, 100.0  # see `is_ordinary`
-LIMIT_FLOAT32, LIMIT_FLOAT64 = 2.0**120, 2.0**1000  # Ω
 
 
 @inlined
@@ -72,7 +71,7 @@ def is_plain(hyper):
 def load_batch(fits, count, size, records, options, w, slots, room):
     """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD.
 
-    Addresses: records (gram, gram_index, target, target_index, exponents, weighing); options: as in side_by_side.run_batch.
+    Addresses: records (gram, gram_index, target, target_index, exponents, weighing); options: as in run_pack.run_batch.
     """
     gram, gram_index, target, target_index, exponents, weighing = records
     reduction_sum, doubled = options[6], options[8]
@@ -100,7 +99,7 @@ def load_batch(fits, count, size, records, options, w, slots, room):
 def load_batch_of_lines(fits, count, size, options, data, w, slots, room):
     """The same of fits that follow each other, from their samples: (whether their moments are finite, whether no fit has an option).
 
-    data: (sources, n_used, intercept, scratch), see lines.py.
+    data: (sources, n_used, intercept, scratch), see single_feature.py.
     """
     sources, n_used, intercept, scratch = data
     constants, first = room[10], count_at(fits, 0)
@@ -252,27 +251,6 @@ def set_limits(size, doubled, limit, room):
     by_loss = multiply(fill(0.9), multiply(root(choose(fine, loss_limit, zero)), root(whole)))
     by_loss = divide(subtract(by_loss, length), reach)
     store(constants, SAFE * LANES, choose(at_most(safe, by_loss), safe, by_loss))  # a NaN stays: then nothing is safe
-
-
-@part
-def limits_of(largest, size, weighing, limit):
-    """Largest |w| and loss for which no intermediate result of torch's arithmetic can overflow; negative: none. largest = max_j √G_jj."""
-    least = min(1.0, weighing[3])
-    total = scale(weighing[0], np.int64(weighing[2]))
-    if not total <= limit:
-        return -1.0, -1.0
-    ratio = (limit * least) / (2.0 * largest)
-    return limit / max(1.0, (size * largest) / math.sqrt(least)), min(limit * least, ratio * ratio) / total
-
-
-@part
-def factors_of(weighing, reduction_sum):
-    """s and s′ of docs/arithmetic.md, section 6."""
-    if reduction_sum:
-        return 2.0, 0.0
-    total = weighing[0]
-    factor = 2.0 / total
-    return factor, fma(-factor, weighing[1], fma(-factor, total, 2.0)) / total
 
 
 @inlined

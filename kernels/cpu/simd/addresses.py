@@ -1,7 +1,7 @@
 """Addresses: where the numbers of an array begin, without the array.
 
 1. An array that a compiled function takes out of a tuple or hands on is counted, up and down, by locked instructions: some 5 ns each, 70 ns
-   for the data of one fit. An address is a bare number. It serves wherever `vectors.py` says "flat array".
+   for the data of one fit. An address is a bare number. It serves wherever `simd/lanes.py` says "flat array".
 2. An address keeps nothing alive: who makes one calls `hold` with the array when all is done.
 """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined
+from .lanes import add, subtract
 from .scalars import normal_power
-from .vectors import add, subtract
 
 LOWEST_EXPONENT = -1022
 HIGHEST_EXPONENT = 1023

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from .compiling import kernel, part
-from .doubled import pow2
-from .scalars import raised
+from ..simd.compiling import kernel, part
+from ..simd.double_double import pow2
+from ..simd.scalars import raised
 
 MOST_FEATURES = 64  # of the Jacobi method; above, the largest row sum bounds λ_max
 MOST_SWEEPS = 30

@@ -1,4 +1,4 @@
-// keeping.cu: which samples of an item stay, and whether its data are finite (docs/arithmetic.md, section 2).
+// missing.cu: which samples of an item stay, and whether its data are finite (docs/arithmetic.md, section 2).
 //
 // 1. A sample of weight 0 does not stay; nor, with `omit`, one with a weight that is not finite, and where an item is looked at one with an
 //    X or y that is not. The places of those that stay are written in order.

@@ -1,4 +1,4 @@
-"""Questions about lanes, and choices by the answer: the masks that belong to vectors.py."""
+"""Questions about lanes, and choices by the answer: the masks that belong to simd/lanes.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, models, register_model
 
-from .vectors import LANES, LaneVector
+from .lanes import LANES, LaneVector
 
 _INDEX = ir.IntType(32)
 

@@ -8,14 +8,29 @@
 
 from __future__ import annotations
 
-from .addresses import count_at
-from .compiling import inlined, part
-from .doubled import two_sum_lanes
-from .masks import below, choose
+from ..simd.addresses import count_at
+from ..simd.compiling import inlined, part
+from ..simd.double_double import two_sum_lanes
+from ..simd.lanes import (
+    LANES,
+    PART,
+    absolute,
+    add,
+    fill,
+    first_half,
+    fma,
+    load,
+    load_first,
+    load_part,
+    multiply,
+    negate,
+    second_half,
+    store,
+)
+from ..simd.masks import below, choose
+from ..simd.scalars import get, put
+from ..simd.transpose import SIDE, transpose
 from .register_tiles import STRIDE
-from .scalars import get, put
-from .transposing import SIDE, transpose
-from .vectors import LANES, PART, absolute, add, fill, first_half, fma, load, load_first, load_part, multiply, negate, second_half, store
 
 
 @inlined

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..chunk import MOMENTS, Chunk
 from .data import CHUNK, NEGATIVE, NOT_FINITE, Data, Device, find_items
-from .running import RESULTS, STATE, Part
+from .part import RESULTS, STATE, Part
 
 SHARE = 0.8  # of the free memory
 STREAMED_BYTES = 2**29  # of data in the computer's memory: more is sent in parts

@@ -2,7 +2,8 @@
 
 1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the arithmetic, and few
    specialisations keep the first call short. The rules are in update.py; their codes are those of kernels/update_rules.py.
-   Many fits of SGD on moments run side by side instead: batches.py, a kernel of its own, so that neither waits for the other to compile.
+   Many fits of SGD on moments run side by side instead: packs/descend_packs.py, a kernel of its own, so that neither waits for the
+   other to compile.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
    inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a
@@ -16,23 +17,23 @@ import math
 
 import numpy as np
 
-from ..chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from .addresses import address, further, hold
-from .batch import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
-from .batch_results import NOT_RUN
-from .compiling import aligned, copy, inlined, kernel, part
-from .doubled import scale
+from ...chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
+from ..moments.compress import CHUNK, W_EXPONENT, W_HIGH
+from ..moments.samples import sources_of, where_of
+from ..simd.addresses import address, further, hold
+from ..simd.compiling import aligned, copy, inlined, kernel, part
+from ..simd.double_double import scale
+from ..simd.lanes import LANES
+from ..simd.scalars import is_double, raised
+from ..simd.transpose import SIDE
 from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
-from .moments import CHUNK, W_EXPONENT, W_HIGH
-from .samples import sources_of, where_of
-from .scalars import is_double, raised
+from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .stream_epochs import ODD, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
-from .transposing import SIDE
 from .update import SGD, update
-from .vectors import LANES
 
 POLL = 64
+NOT_RUN = -1  # what `left` says of a fit that begins anew
 
 
 @part
@@ -111,7 +112,7 @@ def descend(
 
     data, index: samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress` writes them.
 
-    left (k, 3) int64, left_losses (k, 2): which fits, and where those are that batches.py began; see there.
+    left (k, 3) int64, left_losses (k, 2): which fits, and where those are that descend_packs.py began; see there.
 
     gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target, weighing to
     gram.

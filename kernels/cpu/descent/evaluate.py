@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .addresses import address, count_at, further
-from .compiling import inlined, part
-from .doubled import dd_add, scale, two_sum
-from .lane_sums import add_lanes
-from .masks import keep_first
-from .moments import CHUNK
-from .samples import is_weighted
-from .scalars import get, move, put
+from ..moments.compress import CHUNK
+from ..moments.lane_sums import add_lanes
+from ..moments.samples import is_weighted
+from ..simd.addresses import address, count_at, further
+from ..simd.compiling import inlined, part
+from ..simd.double_double import dd_add, scale, two_sum
+from ..simd.lanes import LANES, add, butterfly, fill, fma, load, multiply, negate, store
+from ..simd.masks import keep_first
+from ..simd.scalars import get, move, put
+from ..simd.transpose import SIDE, transpose
 from .stream_pass import MOST_UNROLLED, pass_over
-from .transposing import SIDE, transpose
-from .vectors import LANES, add, butterfly, fill, fma, load, multiply, negate, store
 
 BLOCK = 256  # samples that are worked on at a time
 FEW = 3  # sums: added one by one they wait less than eight at a time

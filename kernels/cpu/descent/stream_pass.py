@@ -11,8 +11,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .addresses import Address, pointer_to
-from .vectors import LANES, REGISTER, fma_of
+from ..simd.addresses import Address, pointer_to
+from ..simd.lanes import LANES, REGISTER, fma_of
 
 MOST_UNROLLED = 8  # features
 _INT = ir.IntType(64)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from .addresses import count_at
-from .compiling import part
+from ..simd.addresses import count_at
+from ..simd.compiling import part
+from ..simd.lanes import fma
+from ..simd.scalars import get, get_own, put, raised, rounded
 from .evaluate import add_stream
-from .scalars import get, get_own, put, raised, rounded
-from .vectors import fma
 
 POLL = 64
-ODD, LAST, STOPPED = range(3)  # why the epochs ended: what comes is for descent.py, all are run, converged
+ODD, LAST, STOPPED = range(3)  # why the epochs ended: what comes is for fit_by_fit.py, all are run, converged
 
 
 @part

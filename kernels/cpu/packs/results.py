@@ -1,4 +1,4 @@
-"""What the fits of a batch write: rows of the history, their ends, and notes of those that leave (side_by_side.py).
+"""What the fits of a batch write: rows of the history, their ends, and notes of those that leave (run_pack.py).
 
 1. Rows are collected for EPOCHS epochs and written fit by fit, so that every line of memory is written once.
 2. A long history is written into a place in the cache first, and all rows of the batch from there to memory past the cache: else every line
@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..chunk import COMPLETED, CONVERGED, STREAM
-from .addresses import count_at, further
-from .batch import EPOCHS, PREVIOUS, REPORTED, STOPPED, are_neighbours
-from .compiling import inlined, part
-from .scalars import get, is_double, keep_apart, move, move_line, put, put_rounded, to_next_line
-from .transposing import SIDE, transpose
-from .vectors import LANES, PART, load, load_part, store, store_rounded
+from ...chunk import COMPLETED, CONVERGED, STREAM
+from ..simd.addresses import count_at, further
+from ..simd.compiling import inlined, part
+from ..simd.lanes import LANES, PART, load, load_part, store, store_rounded
+from ..simd.scalars import get, is_double, keep_apart, move, move_line, put, put_rounded, to_next_line
+from ..simd.transpose import SIDE, transpose
+from .state import EPOCHS, PREVIOUS, REPORTED, STOPPED, are_neighbours
 
 ALL = (1 << LANES) - 1
-NOT_RUN = -1  # what `left` says of a fit that begins anew
 
 
 @part
@@ -49,7 +48,7 @@ def write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, hi
 
 @inlined
 def leave(fit, epoch, row_is_done, left, n_left):
-    """Note that a fit is left to descent.py: from an epoch, whose row may be done, or NOT_RUN. Returns the number of its note."""
+    """Note that a fit is left to fit_by_fit.py: from an epoch, whose row may be done, or NOT_RUN. Returns the number of its note."""
     number = count_at(n_left, 0)
     put(left, 3 * number, np.int64(fit))
     put(left, 3 * number + 1, np.int64(epoch))

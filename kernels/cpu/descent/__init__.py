@@ -1,0 +1,1 @@
+"""Gradient descent, one fit at a time."""

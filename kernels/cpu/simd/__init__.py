@@ -1,0 +1,1 @@
+"""32 lanes as one value inside Numba functions, and how these functions are compiled."""
