@@ -1,4 +1,4 @@
-"""Adam, AdamW, RMSprop, Adagrad, NAdam: every epoch in lockstep with torch.optim, the bits, the state, the table.
+"""Every update rule but SGD: every epoch in lockstep with torch.optim, the bits, the state, the table.
 
 1. Lockstep: before each epoch torch takes over our backend's state. τ ≤ 2 for us, ≤ 8 for torch.
 2. What torch makes anew from its step count (βᵗ) is judged by exact powers; torch's mu_product is a float32.
@@ -7,75 +7,38 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 import fastgd
+from fastgd import optimizers
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS
 from fastgd.kernels.cpu.descent.update import CODES
-from fastgd.kernels.reference import numpy_manual, torch_autograd
-from fastgd.kernels.update_rules import UPDATE_RULES
+from fastgd.kernels.cuda import specialised
+from fastgd.kernels.reference import torch_autograd
+from fastgd.kernels.update_rules import UPDATE_RULES, Range, UpdateRule
 from fastgd.testing import problems
 from fastgd.verification.bound import check_lockstep
 from fastgd.verification.oracle import extended_descent
 from tests import grids
 from tests.kernels.cpu.test_bits import KINDS, make_data
-from tests.specification import arbiter
-from tests.support.against_arbiter import OPTIMIZERS, compare, same_bits
+from tests.specification import arbiter, golden_values
+from tests.support import parts_of_a_rule, rule_options
+from tests.support.against_arbiter import compare, same_bits
 from tests.support.reference_chunks import chunk_of, run
+from tests.support.rule_options import OPTIONS, optimizer, rules_with
 
 OURS, OTHERS = 2.0, 8.0
-RULES = [name for name in UPDATE_RULES if name != "sgd"]
-OPTIONS: dict[str, dict[str, dict]] = {
-    "adam": {
-        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.1}, "maximize": {"maximize": True},
-        "betas": {"beta1": 0.3, "beta2": 0.7}, "no betas": {"beta1": 0.0, "beta2": 0.0}, "eps": {"eps": 0.1},
-        "all": {"amsgrad": True, "weight_decay": 0.05, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
-    },
-    "adamw": {
-        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.3}, "no decay": {"weight_decay": 0.0},
-        "all": {"amsgrad": True, "weight_decay": 0.2, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
-    },
-    "rmsprop": {
-        "default": {}, "centered": {"centered": True}, "momentum": {"momentum": 0.9}, "decay": {"weight_decay": 0.1},
-        "maximize": {"maximize": True}, "alpha": {"alpha": 0.4, "centered": True}, "eps": {"eps": 0.1, "centered": True},
-        "all": {"centered": True, "momentum": 0.5, "weight_decay": 0.05, "maximize": True, "alpha": 0.9, "eps": 1e-3},
-    },
-    "adagrad": {
-        "default": {}, "lr_decay": {"lr_decay": 0.1}, "start": {"initial_accumulator_value": 0.5}, "decay": {"weight_decay": 0.1},
-        "maximize": {"maximize": True}, "eps": {"eps": 0.1},
-        "all": {"lr_decay": 0.05, "initial_accumulator_value": 0.1, "weight_decay": 0.05, "maximize": True, "eps": 1e-3},
-    },
-    "nadam": {
-        "default": {}, "decay": {"weight_decay": 0.1}, "decoupled": {"weight_decay": 0.1, "decoupled_weight_decay": True},
-        "momentum_decay": {"momentum_decay": 0.5}, "no momentum_decay": {"momentum_decay": 0.0}, "maximize": {"maximize": True},
-        "betas": {"beta1": 0.3, "beta2": 0.7}, "eps": {"eps": 0.1},
-        "all": {"weight_decay": 0.05, "decoupled_weight_decay": True, "momentum_decay": 0.1, "maximize": True, "beta1": 0.5, "eps": 1e-3},
-    },
-}  # fmt: skip
+RULES = [name for name in rules_with("cpu") if name != "sgd"]
 PROBLEMS = {problem.name: problem for problem in problems()}
 CHOSEN = (
     "tutorial", "noisy", "noise_free", "offset_1e6_intercept", "condition_1e7", "mixed_rows", "mixed_columns", "intercept", "far_start",
     "n_1_d_1", "n_1_d_3", "n_5_d_9", "zero_column", "zero_X", "zero_y", "equal_columns", "d_17", "n_4097", "subnormal_float32_y",
     "subnormal_float64_x", "x_1e+150_y_1e-150", "nist_longley", "nist_filip",
 )  # fmt: skip
-
-
-def optimizer(rule: str, hyper: dict):
-    """The object for hyperparameters by the table's names."""
-    given = dict(hyper)
-    if {"beta1", "beta2"} & given.keys():
-        defaults = UPDATE_RULES[rule].hyperparameters
-        given["betas"] = (given.pop("beta1", defaults["beta1"]), given.pop("beta2", defaults["beta2"]))
-    return OPTIMIZERS[rule](**given)
-
-
-def test_the_options_name_every_hyperparameter():
-    for rule in RULES:
-        named = {name for hyper in OPTIONS[rule].values() for name in hyper}
-        assert named == set(UPDATE_RULES[rule].hyperparameters)
 
 
 # Lockstep -----------------------------------------------------------------------------------------------------------------------
@@ -196,7 +159,7 @@ def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, 
 def test_the_references_step_as_the_rule_does(reference, dtype, record_tau):
     """From their own states."""
     problem = PROBLEMS["intercept"].astype(dtype)
-    for rule in RULES:
+    for rule in rules_with("reference"):
         for option, hyper in OPTIONS[rule].items():
             values = {"lr": 0.03125, "optimizer": optimizer(rule, hyper), "intercept": True, "backend": reference}
             result = fastgd.fit(problem.X, problem.y, epochs=0, **values)
@@ -285,31 +248,19 @@ def test_each_hand_takes_the_state_where_it_was_left(rule):
                     assert same_bits(getattr(then.state, name), getattr(whole.state, name)), (hyper, chosen, name)
 
 
-PER_FIT = {
-    "adam": {"betas": ([0.9, 0.5, 0.0], [[0.999], [0.9]]), "eps": [[1e-8], [1e-2]], "weight_decay": [0.0, 0.1, 0.0],
-             "amsgrad": [True, False, True]},
-    "adamw": {"betas": (0.8, [0.9, 0.99, 0.999]), "weight_decay": [[0.0], [0.3]], "maximize": [[False], [True]]},
-    "rmsprop": {"alpha": [0.9, 0.99, 0.5], "momentum": [[0.0], [0.9]], "centered": [True, False, True], "eps": 1e-4},
-    "adagrad": {"lr_decay": [0.0, 0.1, 0.5], "initial_accumulator_value": [[0.0], [0.5]], "eps": [1e-10, 1e-3, 1e-2]},
-    "nadam": {"betas": ([[0.9], [0.5]], 0.99), "momentum_decay": [0.004, 0.0, 0.5], "weight_decay": 0.1,
-              "decoupled_weight_decay": [[True], [False]]},
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_per_fit_values_equal_single_fits(rule, backend):
+    """Every hyperparameter an array, along either axis in turn: its default and the values of OPTIONS."""
     X, y = make_data(40, 2, "float64", "normal")
-    values = PER_FIT[rule]
-    many = fastgd.fit(X, y, optimizer=OPTIMIZERS[rule](**values), epochs=8, intercept=True, backend=backend)
+    values = {}
+    for place, (name, default) in enumerate(UPDATE_RULES[rule].hyperparameters.items()):
+        tried = [default, *(hyper[name] for hyper in OPTIONS[rule].values() if name in hyper)]
+        values[name] = np.resize(tried, (2, 1) if place % 2 else 3)
+    many = fastgd.fit(X, y, optimizer=optimizer(rule, values), epochs=8, intercept=True, backend=backend)
     assert many.w.shape == (2, 3, 2)
     for index in np.ndindex(2, 3):
-
-        def at(value, index=index):
-            return tuple(map(at, value)) if isinstance(value, tuple) else np.broadcast_to(value, (2, 3))[index].item()
-
-        one = fastgd.fit(
-            X, y, optimizer=OPTIMIZERS[rule](**{k: at(v) for k, v in values.items()}), epochs=8, intercept=True, backend=backend
-        )
+        own = {name: np.broadcast_to(value, (2, 3))[index].item() for name, value in values.items()}
+        one = fastgd.fit(X, y, optimizer=optimizer(rule, own), epochs=8, intercept=True, backend=backend)
         for name in ("w", "slots", "products"):
             assert same_bits(np.asarray(getattr(many.state, name)[index]), np.asarray(getattr(one.state, name))), (index, name)
         assert many.loss[index] == one.loss
@@ -318,18 +269,193 @@ def test_per_fit_values_equal_single_fits(rule, backend):
 # The table ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_every_row_has_a_function_in_every_hand():
-    names = set(UPDATE_RULES)
-    assert {name: rule.code for name, rule in UPDATE_RULES.items()} == CODES
-    assert set(numpy_manual.UPDATES) == names
-    assert set(numpy_manual.PRODUCTS) == {name for name, rule in UPDATE_RULES.items() if rule.products}
-    assert set(OPTIMIZERS) == names == set(arbiter.RULES)
-    assert all(torch_autograd.optimizer_class(rule) for rule in UPDATE_RULES.values())
-    for name, rule in UPDATE_RULES.items():
-        assert (len(rule.slots), len(rule.products)) == arbiter.SIZES[name]
-        assert list(rule.hyperparameters) == list(arbiter.HYPERS[name])
-        assert dict(rule.hyperparameters) == arbiter.HYPERS[name]
-        assert fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=name, epochs=1).w != 0
+@pytest.mark.parametrize("rule", UPDATE_RULES.values(), ids=list(UPDATE_RULES))
+def test_every_row_has_a_function_in_every_hand(rule):
+    """A part that was forgotten is told by the file to open and by what that file lacks."""
+    lacking = parts_of_a_rule.missing(rule)
+    assert not lacking, "\n".join(lacking)
+
+
+RMSPROP = UPDATE_RULES["rmsprop"]
+FORGOTTEN = {  # {part: (how it is taken away, the file and the name that must be told)}
+    "class": (lambda m: m.delitem(optimizers._CLASSES, "rmsprop"), "fastgd/optimizers.py: the class RMSprop"),
+    "default": (lambda m: m.setitem(optimizers._CLASSES, "rmsprop", _RMSpropWithAnotherDefault), "fastgd/optimizers.py: fields of RMSprop"),
+    "docstring": (lambda m: m.setattr(fastgd.RMSprop, "__doc__", fastgd.RMSprop.__doc__.replace("0.99", "0.9")),
+                  "fastgd/optimizers.py: the docstring of RMSprop"),
+    "export": (lambda m: m.setattr(fastgd, "__all__", ["fit"]), "fastgd/__init__.py: RMSprop"),
+    "CPU code": (lambda m: m.delitem(CODES, "rmsprop"), "kernels/cpu/descent/update.py: RMSPROP = 3"),
+    "CUDA struct": (lambda m: _without(m, "struct Rmsprop {"), "kernels/cuda/rules.cuh: struct Rmsprop"),
+    "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["double"], "rmsprop"), "kernels/cuda/specialised.py: 'rmsprop'"),
+    "arbiter": (lambda m: m.delitem(arbiter.RULES, "rmsprop"), "tests/specification/arbiter.py: a function rmsprop_step"),
+    "options": (lambda m: m.delitem(rule_options.OPTIONS, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in OPTIONS"),
+    "golden options": (lambda m: m.delitem(rule_options.GOLDEN, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in GOLDEN"),
+    "golden values": (lambda m: _without(m, '"rule": "rmsprop"'), "tests/specification/golden: golden values of 'rmsprop'"),
+    "row of the docs": (lambda m: _without(m, "| rmsprop |"), "docs/arithmetic.md: in the table of section 8"),
+    "order of operations": (lambda m: _without(m, "**rmsprop**"), "docs/arithmetic.md: in section 8 a paragraph **rmsprop**"),
+    "cause": (lambda m: _without(m, "| `rmsprop` |"), "docs/verify.md: in the table of causes a row `rmsprop`"),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class _RMSpropWithAnotherDefault(fastgd.RMSprop):
+    alpha: Any = 0.9
+
+
+_RMSpropWithAnotherDefault.__name__ = "RMSprop"
+
+
+def _without(monkeypatch, text):
+    monkeypatch.setattr(parts_of_a_rule, "read", lambda path, read=parts_of_a_rule.read: read(path).replace(text, "(taken away)"))
+
+
+@pytest.mark.parametrize("part", FORGOTTEN)
+def test_a_forgotten_part_is_told_by_its_file(part, monkeypatch):
+    take_away, told = FORGOTTEN[part]
+    take_away(monkeypatch)
+    (lacking,) = parts_of_a_rule.missing(RMSPROP)
+    assert lacking.startswith(told)
+
+
+def test_forgotten_parts_that_a_row_shows(monkeypatch):
+    """No range: the row cannot be made. A code without a branch; slots and values that the struct does not have."""
+    with pytest.raises(ValueError, match=r"^kernels/update_rules\.py: the row of RMSprop needs a range for alpha"):
+        dataclasses.replace(RMSPROP, ranges={})
+    with pytest.raises(ValueError, match=r"^kernels/update_rules\.py: the row of RMSprop needs a range for eps"):
+        dataclasses.replace(RMSPROP, ranges={**RMSPROP.ranges, "eps": Range(at_least=1)})
+    monkeypatch.setitem(CODES, "rmsprop", 99)
+    assert "kernels/cpu/descent/update.py: a branch of `update` for code 99" in parts_of_a_rule.missing(
+        dataclasses.replace(RMSPROP, code=99)
+    )
+    more = parts_of_a_rule.missing(dataclasses.replace(RMSPROP, slots=("v",), hyperparameters={"eps": 0.0}))
+    assert "kernels/cuda/rules.cuh: in struct Rmsprop N_SLOTS = 1, N_PRODUCTS = 0;" in more
+    assert "kernels/cuda/rules.cuh: struct Rmsprop reads more than the row's 1 values" in more
+
+
+def _beyond(allowed):
+    """Numbers just outside of a range."""
+    return [
+        *([np.nextafter(allowed.at_least, -np.inf)] if allowed.at_least is not None else []),
+        *([np.nextafter(allowed.at_most, np.inf)] if allowed.at_most is not None else []),
+        *([allowed.below] if allowed.below is not None else []),
+    ]
+
+
+@pytest.mark.parametrize("rule", UPDATE_RULES)
+def test_the_ranges_are_torchs(rule):
+    """Just outside of each end `fit` and torch.optim refuse; on a closed end both accept."""
+    import torch
+
+    row = UPDATE_RULES[rule]
+    kind = torch_autograd.optimizer_class(row)
+
+    def made_by_torch(name, value):
+        values = {**row.hyperparameters, name: value}
+        if "beta1" in values:
+            values["betas"] = (values.pop("beta1"), values.pop("beta2"))
+        return kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **values)
+
+    for name, allowed in row.ranges.items():
+        users = {"beta1": r"betas\[0\]", "beta2": r"betas\[1\]"}.get(name, name)
+        for value in _beyond(allowed):
+            with pytest.raises(ValueError, match=f"^{users} must be (at least|at most|below) "):
+                fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: value}))
+            with pytest.raises(ValueError, match="Invalid"):
+                made_by_torch(name, value)
+        for value in (end for end in (allowed.at_least, allowed.at_most) if end is not None):
+            fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: float(value)}), epochs=0)
+            made_by_torch(name, float(value))
+
+
+# A rule that only the references have ------------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Planted:
+    """SGD with a rate that is divided by 1 + shrink."""
+
+    rule: ClassVar[UpdateRule] = UpdateRule(
+        class_name="Planted", code=1000, slots=(), hyperparameters={"shrink": 1.0}, ranges={"shrink": Range(at_least=0, at_most=1)},
+        formula="w ← w − lr g / (1 + shrink)", source="this test", roundings=4, default_lr=0.01, hands=frozenset({"reference"}),
+        step=lambda w, slots, gradient, lr, steps, *, shrink: (w - lr / (1 + shrink) * gradient, ()),
+    )  # fmt: skip
+    lr: Any = None
+    shrink: Any = 1.0
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    monkeypatch.setitem(UPDATE_RULES, "planted", Planted.rule)
+    monkeypatch.setitem(optimizers._CLASSES, "planted", Planted)
+    return Planted.rule
+
+
+@pytest.fixture
+def planted_in_torch(planted, monkeypatch):
+    import torch
+
+    class PlantedOfTorch(torch.optim.SGD):
+        def __init__(self, params, lr, shrink, foreach):
+            super().__init__(params, lr=lr, foreach=foreach)
+            self.shrink = shrink
+
+        def step(self):
+            for group in self.param_groups:
+                group["lr"] /= 1 + self.shrink
+            super().step()
+
+    monkeypatch.setattr(torch.optim, "Planted", PlantedOfTorch, raising=False)
+
+
+def test_a_rule_of_the_references_runs_on_torch_and_numpy(planted_in_torch):
+    """It is SGD with half the rate."""
+    X, y = make_data(40, 2, "float64", "normal")
+    for backend in ("numpy", "torch"):
+        result = fastgd.fit(X, y, lr=0.25, optimizer="planted", epochs=9, intercept=True, history=True, backend=backend)
+        half = fastgd.fit(X, y, lr=0.125, epochs=9, intercept=True, history=True, backend=backend)
+        assert same_bits(result.history.w, half.history.w)
+        assert result.state.optimizer == "planted"
+    with pytest.raises(ValueError, match=r"^shrink must be at most 1; it is 1\.5$"):
+        fastgd.fit(X, y, optimizer=Planted(shrink=1.5), backend="numpy")
+    assert fastgd.verify(["numpy", "torch"], X, y, lr=0.25, optimizer="planted", epochs=9).ok
+
+
+@pytest.mark.parametrize(
+    ("backend", "told"),
+    [
+        ("cpu", "backend 'cpu' does"),
+        ("auto", "backend 'auto' takes 'cpu', which does"),
+        ("cuda-host", "backend 'cuda-host' does"),
+    ],
+)
+def test_a_rule_of_the_references_is_refused_before_any_work(backend, told, planted, monkeypatch):
+    import tests.cuda_on_host  # noqa: F401  registers cuda-host
+
+    monkeypatch.setattr("fastgd.fitting.order_fits", None)
+    with pytest.raises(ValueError, match=f"^{told} not have the update rule 'planted'; these backends have it: torch, torch-cuda, numpy$"):
+        fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer="planted", backend=backend)
+
+
+def test_golden_values_and_instantiations_leave_it_out(planted):
+    assert not any("Planted" in name for names in specialised.instantiations().values() for name in names)
+    assert not any(case["rule"] == "planted" for case in golden_values.cases().values())
+    lacking = "\n".join(parts_of_a_rule.missing(planted))
+    assert "fastgd/__init__.py: Planted" in lacking
+    assert "kernels/" not in lacking
+    assert "golden" not in lacking
+
+
+def test_a_rule_that_torch_does_not_have(planted):
+    """The torch backend says so, `verify` too; NumPy runs it."""
+    X, y = make_data(40, 2, "float64", "normal")
+    told = r"^torch\.optim has no class Planted, so backend='torch' cannot run this update rule; backend='numpy' can$"
+    for call in (
+        lambda: fastgd.fit(X, y, optimizer="planted", backend="torch"),
+        lambda: fastgd.verify("torch", X, y, lr=0.25, optimizer="planted", epochs=3),
+        lambda: torch_autograd.optimizer_class(planted),
+    ):
+        with pytest.raises(ValueError, match=told):
+            call()
+    assert fastgd.verify("numpy", X, y, lr=0.25, optimizer="planted", epochs=9).ok
 
 
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
@@ -349,13 +475,13 @@ def test_defaults_are_torchs(rule):
 
     kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
     group = kind([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
-    ours = OPTIMIZERS[rule]()
+    ours = optimizer(rule, {})
     for field in dataclasses.fields(ours):
         expected = UPDATE_RULES[rule].default_lr if field.name == "lr" else getattr(ours, field.name)
         assert group[field.name] == expected, field.name
     result = fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=rule, epochs=0)
     assert result.lr == group["lr"]
-    assert OPTIMIZERS[rule].__name__ == kind.__name__
+    assert type(ours).__name__ == kind.__name__
 
 
 def test_torch_as_its_users_write_it():
