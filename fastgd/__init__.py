@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .closed_form import solve as solve
     from .environment import info as info
     from .loading import load as load
-    from .verification.diagnosing import diagnose as diagnose
-    from .verification.diagnosis import Diagnosis as Diagnosis
-    from .verification.report import Report as Report
+    from .verification.causes.diagnosing import diagnose as diagnose
+    from .verification.causes.diagnosis import Diagnosis as Diagnosis
+    from .verification.report.report import Report as Report
     from .verification.verifying import verify as verify
 
 __version__ = "0.1.0"
@@ -25,7 +25,7 @@ __all__ = [
     "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
 _LATE = {  # what `fit` does not need: the modules that have it
-    "Diagnosis": ".verification.diagnosis", "Report": ".verification.report", "diagnose": ".verification.diagnosing",
+    "Diagnosis": ".verification.causes.diagnosis", "Report": ".verification.report.report", "diagnose": ".verification.causes.diagnosing",
     "info": ".environment", "load": ".loading", "solve": ".closed_form", "verify": ".verification.verifying",
 }  # fmt: skip
 

@@ -6,10 +6,10 @@
 2. `step` is the rule on any kind of number that NumPy's sqrt takes (float, NumPy array of any float
    type, mpmath; Fraction for sgd). NumPy's descent, the error bounds and the oracles apply it. The
    kernels of cpu and cuda are written for bits (docs/arithmetic.md, section 8).
-3. `roundings` is k of the bound in lockstep.py: all the roundings that docs/arithmetic.md, section 8
-   writes for the rule are counted, those of its hyperparameters included and the last one, which
-   gives w, left out; where two options exclude each other, the longer one. They were not tuned: the
-   sums stand beside the rows.
+3. `roundings` is k of the bound in fastgd/verification/bound/: all the roundings that
+   docs/arithmetic.md, section 8 writes for the rule are counted, those of its hyperparameters
+   included and the last one, which gives w, left out; where two options exclude each other, the
+   longer one. They were not tuned: the sums stand beside the rows.
 4. There is no pow in kernels. What depends on the step count is a running product in float64, one
    multiplication per step, carried in the state beside the slots. Products begin at 1. `advance`
    makes the next ones; `step` is given the products after that, by name.

@@ -42,7 +42,7 @@ TILES = ("tests/kernels/cpu/test_register_tiles.py", "tests/kernels/cpu/test_lan
 BLOCKS, LINES = ("tests/kernels/cpu/test_epoch_blocks.py",), ("tests/kernels/cpu/test_lines.py",)
 LINES_FILE = "kernels/cpu/moments/single_feature.py"
 VERIFIER = ("tests/verification/test_diagnosis.py", "tests/verification/test_verify.py")
-HYPOTHESES = "fastgd/verification"
+VERIFICATION = "fastgd/verification"
 UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
@@ -52,34 +52,42 @@ OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH
 MUTANTS = (
     Mutant(
         "verifier: the last explanation wins",
-        f"{HYPOTHESES}/diagnosis.py",
+        f"{VERIFICATION}/causes/diagnosis.py",
         "best, best_tau = passing[0]\n        rivals",
         "best, best_tau = passing[-1]\n        rivals",
         VERIFIER,
     ),
     Mutant(
         "verifier: no rounding of w",
-        f"{HYPOTHESES}/observation.py",
+        f"{VERIFICATION}/causes/observation.py",
         "bound = step.error + self.u * np.abs(w - step.value)",
         "bound = step.error",
         VERIFIER,
     ),
     Mutant(
         "verifier: the first step has momentum",
-        f"{HYPOTHESES}/recipes.py",
+        f"{VERIFICATION}/causes/recipes.py",
         ".but_first(damped if self.first_damped else pull)",
         "",
         VERIFIER,
     ),
-    Mutant("verifier: the bound is a hundred times as wide", f"{HYPOTHESES}/observation.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER),
+    Mutant(
+        "verifier: the bound is a hundred times as wide", f"{VERIFICATION}/bound/yardstick.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER
+    ),
     Mutant(
         "verifier: a constant needs no evidence",
-        f"{HYPOTHESES}/diagnosis.py",
+        f"{VERIFICATION}/causes/diagnosis.py",
         "hypothesis.step) > hypothesis.constants",
         "hypothesis.step) >= 0",
         VERIFIER,
     ),
-    Mutant("verifier: changed inputs pass", f"{HYPOTHESES}/functions.py", "trial.altered = True", "trial.altered = False", VERIFIER),
+    Mutant(
+        "verifier: changed inputs pass",
+        f"{VERIFICATION}/candidates/functions.py",
+        "trial.altered = True",
+        "trial.altered = False",
+        VERIFIER,
+    ),
     Mutant(
         "weights not normalised",
         "kernels/cpu/packs/state.py",

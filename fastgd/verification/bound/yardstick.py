@@ -28,9 +28,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["Array", "Truth", "Yardstick", "of_shape", "share_of"]
+__all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "share_of"]
 
 Array = NDArray[Any]
+
+LIMIT = 8.0  # the share of the bound that anybody's correct arithmetic stays below (DESIGN.md, section 6)
 
 _OVERFLOW_LIMIT = {"float32": 2.0**120, "float64": 2.0**1000}  # Ω of docs/arithmetic.md, section 6
 BLOCK = 2**20  # residuals held at once; the epochs of a history are judged in blocks

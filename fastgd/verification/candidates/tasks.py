@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .yardstick import Array
+from ..bound.yardstick import Array
 
 __all__ = ["Candidate", "Task", "Trial", "own_traceback"]
 

@@ -6,16 +6,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..arguments import read_array, read_choice, read_numbers, shown
-from ..hyperparameters import read_hyperparameters
-from ..optimizers import find_optimizer
-from ..problem import Problem
-from .causes import CAUSES
+from ...arguments import read_array, read_choice, read_numbers, shown
+from ...hyperparameters import read_hyperparameters
+from ...optimizers import find_optimizer
+from ...problem import Problem
+from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
-from .histories import Recorded, read_recorded
 from .observation import Observation
 from .recipes import Recipe
-from .yardstick import Array
+from .recorded import Recorded, read_recorded
+from .table import CAUSES
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
 

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import read_array, shown
-from ..fitting import fit
-from ..result import FitResult, History, State
+from ...arguments import read_array, shown
+from ...fitting import fit
+from ...result import FitResult, History, State
+from ..bound.yardstick import LIMIT, Array
 from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
-from .observation import LIMIT
 from .tasks import Candidate, Task, Trial
-from .yardstick import Array
 
 __all__ = ["read_candidates"]
 

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .share_picture import LOWEST, curves
-from .yardstick import Array
+from ..bound.yardstick import Array
+from .picture import LOWEST, curves
 
 __all__ = ["write_page"]
 
@@ -47,7 +47,7 @@ def write_page(report: Any, path: Path) -> Path:
     drawn = len({name for name, *_ in lines})
     notes = list(dict.fromkeys(f"{verdict.name}: {note}" for verdict in ordered[:_MOST_CAUSES] for note in verdict.notes))
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
-        files("fastgd").joinpath("verification", "report.html").read_text("utf-8")
+        files("fastgd").joinpath("verification", "report", "report.html").read_text("utf-8")
     )
     page = template.render(
         title="agrees" if report.ok else "disagrees",

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .observation import LIMIT, Observation
-from .yardstick import BLOCK, Array, Yardstick, share_of
+from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, share_of
+from .observation import Observation
 
 __all__ = ["LossHypothesis", "about_loss", "right_loss"]
 

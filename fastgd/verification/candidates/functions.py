@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import shown
-from .observation import LIMIT
+from ...arguments import shown
+from ..bound.yardstick import LIMIT, Array
 from .tasks import Task, Trial, own_traceback
-from .yardstick import Array
 
 __all__ = ["FunctionCandidate"]
 

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .environment import info
-from .plan import why_unavailable
-from .testing import problems, rates
-from .verification.report import Report, Verdict
-from .verification.verifying import verify
+from ..environment import info
+from ..plan import why_unavailable
+from ..testing import problems, rates
+from ..verification.report.report import Report, Verdict
+from ..verification.verifying import verify
 
 __all__ = ["CommandError", "verify_backends", "verify_one"]
 

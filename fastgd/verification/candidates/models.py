@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .observation import LIMIT
+from ..bound.yardstick import LIMIT, Array
 from .tasks import Task, Trial, own_traceback
-from .yardstick import Array
 
 __all__ = ["PartialFitCandidate", "TorchCandidate"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from .observation import LIMIT, Observation, Term
+from ..bound.yardstick import BLOCK, LIMIT, Array
+from .observation import Observation, Term
 from .recipes import Recipe
-from .yardstick import BLOCK, Array
 
 __all__ = ["Hypothesis", "Scene", "about_gradient", "estimate", "shortest"]
 

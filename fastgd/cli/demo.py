@@ -23,13 +23,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from . import testing
+from .. import testing
+from ..environment import kernel_cache
+from ..fitting import fit
+from ..plan import BACKENDS, available_threads, why_unavailable
+from ..result import FitResult
+from ..verification.bound import Agreement, check_history, propagated_bound
 from .demo_picture import Countries, draw_countries
-from .environment import kernel_cache
-from .fitting import fit
-from .plan import BACKENDS, available_threads, why_unavailable
-from .result import FitResult
-from .verification.bound import Agreement, check_history, propagated_bound
 
 # What the tutorial printed: w after k updates, the loss before the k-th.
 MANUAL = {1: (1.2, 30.0), 11: (2.0, 3.3e-7)} | {k: (2.0, 0.0) for k in range(21, 100, 10)}

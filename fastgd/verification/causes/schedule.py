@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from ..bound.yardstick import LIMIT, Array
 from .hypotheses import Hypothesis, Scene
-from .observation import LIMIT, Term
-from .yardstick import Array
+from .observation import Term
 
 __all__ = ["about_schedule", "factors_of_steps"]
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .diagnosis import Diagnosis
-from .yardstick import Array
+from ..bound.yardstick import Array
+from ..causes.diagnosis import Diagnosis
 
 __all__ = ["Beyond", "Report", "Verdict"]
 
@@ -236,7 +236,7 @@ class Report:
         >>> report.plot().get_yscale()
         'log'
         """
-        from .share_picture import plot_shares
+        from .picture import plot_shares
 
         return plot_shares(self, ax)
 
@@ -268,7 +268,7 @@ class Report:
         ...     "<!doctype html>" in report.to_html(pathlib.Path(folder) / "report.html").read_text("utf-8")
         True
         """
-        from .report_page import write_page
+        from .page import write_page
 
         return write_page(self, Path(path))
 

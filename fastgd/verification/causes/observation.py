@@ -14,11 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .yardstick import Array, Truth, Yardstick, share_of
+from ..bound.yardstick import LIMIT, Array, Truth, Yardstick, share_of
 
-__all__ = ["LIMIT", "Observation", "Term"]
-
-LIMIT = 8.0  # the share of the bound that anybody's correct arithmetic stays below (DESIGN.md, section 6)
+__all__ = ["Observation", "Term"]
 
 
 class Term(NamedTuple):

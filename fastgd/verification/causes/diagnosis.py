@@ -17,15 +17,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .causes import CAUSES
+from ..bound.yardstick import LIMIT, Array
 from .hypotheses import Hypothesis, Scene, about_gradient
-from .loss_hypotheses import LossHypothesis, about_loss
-from .observation import LIMIT, Observation, Term
+from .loss import LossHypothesis, about_loss
+from .observation import Observation, Term
 from .recipes import Recipe
-from .rule_hypotheses import about_rule
-from .sample_hypotheses import about_samples
-from .schedule_hypotheses import about_schedule, factors_of_steps
-from .yardstick import Array
+from .rule import about_rule
+from .samples import about_samples
+from .schedule import about_schedule, factors_of_steps
+from .table import CAUSES
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .report import Report
-from .verifying import verify
+from ..verification.report.report import Report
+from ..verification.verifying import verify
 
 __all__ = ["Disagreement", "assert_agrees"]
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .observation import LIMIT, Observation, Term
+from ..bound.yardstick import LIMIT
+from .observation import Observation, Term
 
 if TYPE_CHECKING:
     from fastgd.kernels.update_rules import UpdateRule

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..bound.yardstick import LIMIT, Array, Yardstick
 from .hypotheses import Hypothesis, Scene
-from .observation import LIMIT, Observation, Term
-from .yardstick import Array, Yardstick
+from .observation import Observation, Term
 
 __all__ = ["about_samples"]
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from fastgd.kernels.update_rules import UPDATE_RULES
 
+from ..bound.yardstick import LIMIT, Array
 from .hypotheses import Hypothesis, Scene, estimate, named_factors, shortest
-from .observation import LIMIT, Term
+from .observation import Term
 from .recipes import Momentum, replay
-from .yardstick import Array
 
 __all__ = ["about_rule"]
 

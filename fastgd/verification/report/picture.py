@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .yardstick import Array
+from ..bound.yardstick import Array
 
 __all__ = ["LOWEST", "curves", "plot_shares"]
 

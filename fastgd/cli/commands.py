@@ -1,4 +1,4 @@
-"""cli: the command `fastgd`. A door: it reads words, calls the library, and prints.
+"""The command `fastgd`. It reads words, calls the library, and prints.
 
 1. Each command's help ends with an example that works as it stands; the tests run it.
 2. The library is imported inside the commands, so that `fastgd --help` answers at once.
@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from .kernels.update_rules import UPDATE_RULES
+from ..kernels.update_rules import UPDATE_RULES
 
 app = typer.Typer(
     name="fastgd",
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from . import __version__
+        from .. import __version__
 
         typer.echo(f"fastgd {__version__}")
         raise typer.Exit
@@ -78,7 +78,7 @@ def info(
 
     With --warm the exit status is 1 where compiled kernels cannot be kept.
     """
-    from . import environment
+    from .. import environment
 
     kept = True
     if warm:
@@ -121,9 +121,9 @@ def verify(
 
     Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
     """
-    from . import SGD
-    from .plan import BackendUnavailable
-    from .verify_command import CommandError, verify_backends, verify_one
+    from .. import SGD
+    from ..plan import BackendUnavailable
+    from .verify import CommandError, verify_backends, verify_one
 
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
     asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
@@ -149,7 +149,3 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without τ gets a question mark, not a traceback
     app()
-
-
-if __name__ == "__main__":
-    main()
