@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .arguments import shown
+from .input.messages import shown
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
 

@@ -122,7 +122,7 @@ def verify(
     Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
     """
     from .. import SGD
-    from ..plan import BackendUnavailable
+    from ..planning.backends import BackendUnavailable
     from .verify import CommandError, verify_backends, verify_one
 
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer

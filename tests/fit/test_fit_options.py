@@ -11,7 +11,7 @@ import torch
 
 import fastgd
 from fastgd import SGD, BackendUnavailable
-from fastgd.hyperparameters import read_hyperparameter
+from fastgd.input.hyperparameters import read_hyperparameter
 from fastgd.kernels import cuda
 from fastgd.kernels.update_rules import LR, UPDATE_RULES, Range
 from tests.support.refusals import X2, X5, Y2, Y5, refused, x, y

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcast, read_numbers, shown, without_repeats
-from .gpu_arrays import device_of, fetch, place_of
-from .kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
-from .kernels.update_rules import UpdateRule
-from .problem import Problem
-from .result import FitResult, State
+from ..data.problem import Problem
+from ..input.arrays import broadcast, device_of, fetch, place_of, read_numbers, without_repeats
+from ..input.messages import shown
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from ..kernels.update_rules import UpdateRule
+from ..results.result import FitResult, State
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:

@@ -18,6 +18,7 @@ MOST_KEPT = 2**24  # bytes
 SMALLEST, LARGEST = 2**17, 2**22  # bytes of an array: from where on each gets pages of its own, and huge ones
 CLASSES = 8  # of sizes between a power of two and the next
 
+
 # by size: all that there may ever be, since the dictionary must not change while it is gone through
 _waiting: dict[int, deque[np.ndarray]] = {
     2**power // CLASSES * k: deque() for power in range(17, 22) for k in range(CLASSES, 2 * CLASSES + 1)

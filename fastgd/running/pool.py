@@ -11,13 +11,39 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..planning.plan import Plan
+
+
+@contextmanager
+def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
+    """A pool as planned: (control, a function that runs tasks). The progress is told while they run."""
+    control = Control(plan.threads)
+    watcher = Progress(progress, total, description, control)
+    complete = False
+    try:
+        yield control, partial(run_tasks, workers=plan.threads, inline=plan.inline, control=control, watch=watcher.watch)
+        complete = True
+    finally:
+        watcher.close(complete)
+
+
 Task = Callable[[np.ndarray], None]  # called with the worker's own progress counter, an int64 array of length 1
+Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
+Range = Callable[[int, int, np.ndarray], None]
+
+
+def cut(count: int, size: int, function: Range) -> Iterator[Task]:
+    """function(first, stop, counter) over 0 … count-1 in pieces."""
+    for first in range(0, count, size):
+        yield partial(function, first, min(first + size, count))
+
 
 WAIT = 0.05  # seconds between two looks at the progress
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own

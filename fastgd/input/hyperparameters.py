@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcast, check_all, place, read_array, read_numbers, shown, without_repeats
-from .kernels.update_rules import LR, Range, UpdateRule
+from ..kernels.update_rules import LR, Range, UpdateRule
+from .arrays import broadcast, check_all, read_array, read_numbers, without_repeats
+from .messages import place, shown
 
 
 def read_hyperparameter(value: Any, name: str, allowed: Range, device: int | None = None) -> np.ndarray:

@@ -42,7 +42,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     ...     fastgd.load(path)
     FitResult(COMPLETED: w = 2.0625, loss 0.0292969, 5 epochs; cpu, moments)
     """
-    from .storage import read_file
+    from .file_format import read_file
 
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):

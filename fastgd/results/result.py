@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import broadcast, read_array
-from .arrays import library_of
-from .gpu_arrays import common_device, device_of, to_cupy
-from .kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
+from ..input.arrays import broadcast, common_device, device_of, library_of, read_array, to_cupy
+from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
 class Status(IntEnum):
@@ -226,9 +224,9 @@ class FitResult:
         2.0
         >>> folder.cleanup()
         """
-        from . import storage
+        from .file_format import write_file
 
-        storage.write_file(path, self)
+        write_file(path, self)
 
     def summary(self, features: Sequence[str] | None = None) -> str:
         """What became of the fits, in a few lines.
@@ -256,9 +254,9 @@ class FitResult:
           samples    4
           computed   cpu: the data are in the computer's memory; moments: n_samples 4 > 2 · n_features 1; ...
         """
-        from . import reading
+        from .summary import summarize
 
-        return reading.summarize(self, _STATUS_NAMES, features)
+        return summarize(self, _STATUS_NAMES, features)
 
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
         """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
@@ -290,9 +288,9 @@ class FitResult:
         >>> list(result.to_frame()["status"])
         ['COMPLETED', 'COMPLETED']
         """
-        from . import reading
+        from .frame import make_frame
 
-        return reading.make_frame(self, _STATUS_NAMES, library, features)
+        return make_frame(self, _STATUS_NAMES, library, features)
 
     def plot_loss(self, ax: Any = None) -> Any:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
@@ -323,9 +321,9 @@ class FitResult:
         >>> axes.get_ylabel()
         'loss (mean squared residual)'
         """
-        from . import plotting
+        from .plotting import plot_loss
 
-        return plotting.plot_loss(self, ax)
+        return plot_loss(self, ax)
 
     def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
         """Draw one fit beside its data: data and line for one feature, predicted against observed values for several.
@@ -358,19 +356,19 @@ class FitResult:
         >>> len(axes.lines)
         2
         """
-        from . import plotting
+        from .plotting import plot_fit
 
-        return plotting.plot_fit(self, X, y, fit, ax)
+        return plot_fit(self, X, y, fit, ax)
 
     def __repr__(self) -> str:
-        from . import reading
+        from .summary import short
 
-        return reading.short(self, _STATUS_NAMES)
+        return short(self, _STATUS_NAMES)
 
     def _repr_html_(self) -> str:
-        from . import reading
+        from .summary import html_table
 
-        return reading.html_table(self, _STATUS_NAMES)
+        return html_table(self, _STATUS_NAMES)
 
 
 _STATUS_NAMES = tuple(status.name for status in Status)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .gpu_arrays import current_stream, to_cupy
-from .memory import amount
-from .outputs import NAMES, Layout, Outputs
+from ..input.arrays import current_stream, to_cupy
+from ..input.messages import amount
+from .buffers import NAMES, Layout, Outputs
 
 CODES = ("algorithm", "status", "n_used")  # NumPy's while fits are computed: what happens next is decided by them
 
@@ -87,7 +87,7 @@ class GpuOutputs(Outputs):
 
 def open_outputs(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> GpuOutputs:
     """Results on the device that the data are on, and on the caller's stream; a MemoryError where they do not fit into the limit."""
-    from .kernels import cuda
+    from ..kernels import cuda
 
     problem = layout.problem
     assert problem.device is not None

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import NUMPY
-from .execute import Job, algorithm_name, prepared_chunk, safe_rates
-from .kernels.chunk import WRITTEN, Chunk, Samples
-from .optimizers import optimizer_classes
-from .outputs import Outputs
-from .result import FitResult, History, State, Status
+from ..input.arrays import NUMPY
+from ..kernels.chunk import WRITTEN, Chunk, Samples
+from ..optimizers import optimizer_classes
+from ..planning.job import Job
+from ..results.buffers import Outputs
+from ..results.result import FitResult, History, State, Status
+from .chunks import algorithm_name, prepared_chunk, safe_rates
 
 MOST_KEPT = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
@@ -33,7 +34,6 @@ _STATUSES = tuple(Status)  # by their codes
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _SMALL = (type(None), float)
 _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is made of them
-
 Key = tuple[Any, ...]
 
 
@@ -41,7 +41,7 @@ class _Scratch:
     """What the kernels are given besides the data and the results, and write into: for one call at a time."""
 
     def __init__(self, chunk: Chunk) -> None:
-        from .kernels import cpu
+        from ..kernels import cpu
 
         m = len(chunk.n_used)
         self.moments = cpu.Moments.empty(m, m, chunk.w_out.shape[1], chunk.w_out.dtype)
@@ -57,7 +57,7 @@ class _Known:
 
     def __init__(self, job: Job) -> None:
         """job: without its data, its outputs empty."""
-        from .kernels import cpu
+        from ..kernels import cpu
 
         problem, m = job.problem, job.order.n_fits
         n, d, dtype = problem.n_samples, problem.n_features, problem.dtype
@@ -94,7 +94,7 @@ class _Known:
 
     def _fit(self, X: np.ndarray, y: np.ndarray, lr: float | None, scratch: _Scratch) -> FitResult | None:
         """The same, in scratch that is nobody else's."""
-        from .kernels import cpu
+        from ..kernels import cpu
 
         X, y = X.ravel(), y.ravel()  # views
         X.setflags(write=False)

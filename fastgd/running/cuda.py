@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from .compressing import NegativeWeightError, NonFiniteDataError, cut, gather_group
-from .execute import Job, finish_chunk, make_chunk, watched
-from .gpu_outputs import GpuOutputs
-from .kernels import cuda
-from .kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
-from .kernels.cuda.splitting import Handling
-from .pool import Control
+from ..kernels import cuda
+from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, Chunk
+from ..kernels.cuda.splitting import Handling
+from ..planning.job import Job
+from ..results.device_buffers import GpuOutputs
+from .chunks import finish_chunk, make_chunk
+from .groups import gather_group
+from .moments import NegativeWeightError, NonFiniteDataError
+from .pool import Control, cut, watched
 
 
 def run_on_gpu(job: Job, progress: object) -> None:

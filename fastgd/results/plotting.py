@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import counted, read_array, shown
-from .arrays import with_numpy_arrays
+from ..input.arrays import read_array, with_numpy_arrays
+from ..input.messages import counted, shown
 
 _MOST_LINES = 100
 _MOST_FITS = 20_000  # of which quantiles are taken

@@ -34,8 +34,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from .arguments import read_count
-from .arrays import with_numpy_arrays
+from ..input.arrays import with_numpy_arrays
+from ..input.options import read_count
 
 FORMAT = 1
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that a file may unpack to, however small it is

@@ -8,35 +8,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .arguments import counted, read_count, shown
-from .kernels.chunk import STREAM
+from ..data.fit_order import FitOrder
+from ..data.problem import Problem
+from ..input.messages import amount, counted
+from ..kernels.chunk import STREAM
 from .plan import TILED_BYTES, Plan
-from .problem import FitOrder, Problem
 
 SHARE = 0.8  # of the free memory, where no limit is given
 _CGROUP = Path("/sys/fs/cgroup")
 _SMALL_BYTES = 64 * 2**20  # below, nobody asks what is free
-_UNITS = {"": 1, **{f"{k}{b}": base**power for power, k in enumerate("KMGT", 1) for b, base in (("B", 1000), ("iB", 1024))}, "B": 1}
-
-
-def read_memory_limit(value: Any) -> int | None:
-    """Bytes; None where no limit is given."""
-    if value is None:
-        return None
-    if isinstance(value, str):
-        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT]?i?B?)\s*", value, re.IGNORECASE)
-        unit = next((size for name, size in _UNITS.items() if found and name.lower() == found[2].lower()), None)
-        if found is None or unit is None:
-            raise ValueError(f"memory_limit must be a number of bytes, or a text such as '2 GiB' or '500 MB'; it is {shown(value)}")
-        value = int(float(found[1]) * unit)
-    return read_count(value, "memory_limit", 1, needed="a whole number of bytes, or a text such as '2 GiB'")
 
 
 def free_memory() -> int | None:
@@ -131,13 +116,6 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     pairs = (size + 1) * (size + 2) // 2
     block = 512 * (size + 2) * (1 + planes)
     return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + block + 32 * planes * min(pairs + 1, 4097))
-
-
-def amount(size: int) -> str:
-    """A number of bytes in words."""
-    if size >= 2**28:
-        return f"{size / 2**30:,.2f} GiB"
-    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from . import reuse
-from .arguments import shown
-from .arrays import to_numpy
-from .gpu_arrays import device_of, place_of, share_memory, to_cupy
-from .kernels.chunk import Chunk, n_rows
-from .kernels.update_rules import UpdateRule
-from .problem import FitOrder, Problem
+from ..data.fit_order import FitOrder
+from ..data.problem import Problem
+from ..input.arrays import device_of, place_of, share_memory, to_cupy, to_numpy
+from ..input.messages import shown
+from ..kernels.chunk import Chunk, n_rows
+from ..kernels.update_rules import UpdateRule
+from . import buffer_pool
 
 # the user's name: (the array of a chunk, which part of its parameters)
 NAMES = {
@@ -155,7 +155,7 @@ class Outputs:
     def allocate(self, tightly: bool = True) -> None:
         """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (reuse.py)."""
         order, names = self.layout.order, self.made()
-        make = np.empty if tightly else reuse.empty
+        make = np.empty if tightly else buffer_pool.empty
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
                 if name in names:

@@ -10,21 +10,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .kernels.chunk import Samples
-from .plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
-from .pool import Control, Task
-from .problem import FitOrder, Items, Problem, items_interleave, tile
-
-Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
-Range = Callable[[int, int, np.ndarray], None]
-CONVERTED_BYTES = 2**19  # of data that one task converts
+from ..data.fit_order import FitOrder
+from ..data.items import items_interleave, tile
+from ..data.problem import Problem
+from ..kernels.chunk import Samples
+from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
+from .groups import Group, _gather, _one_by_one, _samples_of_grams, gather_group
+from .pool import Control, Run, Task, cut
 
 
 class NonFiniteDataError(Exception):
@@ -33,54 +31,6 @@ class NonFiniteDataError(Exception):
 
 class NegativeWeightError(Exception):
     """The same of a negative weight."""
-
-
-@dataclass
-class Group:
-    """Some pairs: their samples, whether these are finite, and their moments if they are needed."""
-
-    first: int  # the first pair
-    samples: Samples
-    invalid: np.ndarray  # (pairs,) bool
-    moments: Any = None
-    gram_index: Any = None  # (pairs,) int64: the Gram record of each pair; its target record has its own number
-
-    def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
-        """(samples, pairs) of fits first … stop-1: `pairs` are the numbers within the group."""
-        s = self.samples
-        if order.n_cells == 1 and stop - first == len(s.n_used):  # all of them
-            return s, np.arange(stop - first, dtype=np.int64)
-        pairs = np.arange(first, stop, dtype=np.int64) // order.n_cells - self.first
-        return Samples(
-            s.X, s.y, s.x_index[pairs], s.y_index[pairs], s.weights, s.weight_index[pairs], s.kept, s.kept_index[pairs], s.n_used[pairs]
-        ), pairs
-
-
-def cut(count: int, size: int, function: Range) -> Iterator[Task]:
-    """function(first, stop, counter) over 0 … count-1 in pieces."""
-    for first in range(0, count, size):
-        yield partial(function, first, min(first + size, count))
-
-
-def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
-    """Pairs first … stop-1, each with its own data, as if all samples stayed."""
-    pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
-    data = [
-        _take(items, order.index(items.leading, pairs), contiguous)
-        for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
-    ]
-    return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
-
-
-def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, numbers: np.ndarray) -> Samples | None:
-    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None. numbers: 0, 1, …, as many or more."""
-    if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
-        return None
-    places, count, n = numbers[: stop - first], stop - first, problem.n_samples
-    return Samples(
-        problem.X.take(first, stop), problem.y.take(first, stop), places, places, _none(problem), places, np.empty((0, n), np.int32),
-        np.full(count, -1), np.full(count, n, np.int64),
-    )  # fmt: skip
 
 
 def read_group(
@@ -95,7 +45,7 @@ def read_group(
     room: Any = None,
 ) -> Group:
     """A group for one task: pairs first … stop-1, each with its own data, compressed if asked: into `room`, moments of as many or more."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     group = gather_group(problem, order, first, stop, contiguous)
     samples, count = group.samples, stop - first
@@ -122,7 +72,7 @@ def _at_once(tasks: Iterable[Task]) -> None:
 
 def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
     """Groups of pairs, all their data compressed. A Gram matrix that pairs share is made once."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = (
         None  # Gram numbers, their samples, faults, moments: of the last group
@@ -168,72 +118,9 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
         del group, samples, moments, y  # what is converted for the next group takes their place
 
 
-def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
-    first, stop = int(index.min()), int(index.max()) + 1
-    if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
-        return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
-    return items.take(first, stop, contiguous), index - first
-
-
-def _one_by_one(
-    index: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, item: Callable[[int], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """(a contiguous copy of the items with these numbers, places in it)."""
-    numbers, places = np.unique(index, return_inverse=True)
-    found = np.empty((len(numbers), *shape), dtype)
-    for place, number in enumerate(numbers.tolist()):
-        found[place] = item(number)
-    found.flags.writeable = False
-    return found, places.astype(np.int64)
-
-
-def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The same in any layout; where that needs a conversion it is made by tasks, into one array."""
-    first, stop = int(index.min()), int(index.max()) + 1
-    whole = items.view(first, stop)
-    if whole is None and stop - first > len(index):
-        return _take(items, index, False)
-    if whole is None:
-        whole = np.empty((stop - first, *items.item), items.dtype)
-        target = whole
-
-        def convert(start: int, end: int, counter: np.ndarray) -> None:
-            items.convert(first + start, first + end, target[start:end])
-
-        go(cut(stop - first, max(1, CONVERTED_BYTES // (items.item[0] * items.dtype.itemsize)), convert))
-        whole.flags.writeable = False
-    return whole, index - first
-
-
-def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], count: int) -> Samples:
-    """X, y and perhaps weights, (array, index) each, with all their samples."""
-    n = problem.n_samples
-    (X, x_index), (y, y_index) = data[0], data[1]
-    weights, weight_index = data[2] if len(data) > 2 else (_none(problem), np.zeros(count, np.int64))
-    return Samples(
-        X, y, x_index, y_index, weights, weight_index, np.empty((0, n), np.int32), np.full(count, -1), np.full(count, n, np.int64)
-    )
-
-
-def _none(problem: Problem) -> np.ndarray:
-    weights = np.empty((0, problem.n_samples), problem.dtype)
-    weights.flags.writeable = False
-    return weights
-
-
-def _samples_of_grams(problem: Problem, span: tuple[int, int], go: Run) -> Samples:
-    """X and weights of the Gram matrices with these numbers; no y."""
-    numbers = np.arange(*span, dtype=np.int64)
-    data = [_gather(problem.X, problem.item_of_gram(problem.X, numbers), go), (_none(problem), np.zeros(len(numbers), np.int64))]
-    if problem.weights is not None:
-        data.append(_gather(problem.weights, problem.item_of_gram(problem.weights, numbers), go))
-    return _all_samples(problem, data, len(numbers))
-
-
 def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
     """Leave out the samples of weight 0; the least and the largest weights, or None without weights."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     if problem.weights is None:
         return None
@@ -247,7 +134,7 @@ def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> n
 
 def _look(problem: Problem, group: Group, control: Control) -> None:
     """Look at the numbers themselves, where there are no moments: leave the missing ones out, or note that there are some."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     omit = problem.nan_policy == "omit"
     seen = group.samples if omit else replace(group.samples, n_used=group.samples.n_used.copy())
@@ -259,7 +146,7 @@ def _look(problem: Problem, group: Group, control: Control) -> None:
 
 def _judge(problem: Problem, group: Group, control: Control, go: Run) -> None:
     """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     moments, samples = group.moments, group.samples
     group.invalid = group.invalid | ~(moments.finite_gram()[group.gram_index] & moments.finite_target())
@@ -332,7 +219,7 @@ def _compress(
     go: Run,
 ) -> None:
     """Records of these samples, in parallel over fits and, for long ones, over ranges of samples."""
-    from .kernels import cpu
+    from ..kernels import cpu
 
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
     length = cpu.RANGE
