@@ -21,7 +21,7 @@ from .input.options import (
 )
 from .kernels.chunk import n_rows
 from .optimizers import find_optimizer
-from .planning.backends import choose_backend, on_device
+from .planning.backends import choose_backend, on_device, refuse_rule
 from .planning.job import Job, order_fits
 from .planning.memory import fit_into_memory
 from .planning.plan import make_plan
@@ -93,7 +93,7 @@ def fit(
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: "sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", or for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in lower case, such as "adam".
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
@@ -203,6 +203,7 @@ def fit(
     progress = read_progress(progress)
     starts = read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend, device)
+    refuse_rule(backend_name, optimizer.rule, backend)
     if state is not None:
         state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper

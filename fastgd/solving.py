@@ -10,6 +10,7 @@ from .data.problem import Problem
 from .input.arrays import without_repeats
 from .input.hyperparameters import read_hyperparameter
 from .input.options import read_choice, read_memory_limit, read_progress, read_threads
+from .kernels.update_rules import NOT_NEGATIVE
 from .planning.job import order_fits
 from .planning.memory import fit_into_memory
 from .results.result import FitResult
@@ -112,7 +113,7 @@ def solve(
     problem = Problem.read(
         X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
     )
-    decay = read_hyperparameter(weight_decay, "weight_decay")
+    decay = read_hyperparameter(weight_decay, "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(reduction, "reduction", ("mean", "sum"))
     threads = read_threads(threads)
     limit = read_memory_limit(memory_limit)

@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from ..kernels.update_rules import UPDATE_RULES
+
 app = typer.Typer(
     name="fastgd",
     help="Fit linear models by gradient descent, millions at a time, with proof at every epoch.",
@@ -106,7 +108,7 @@ def verify(
     epochs: Annotated[int | None, typer.Option(help="How many updates.", show_default=False)] = None,
     momentum: Annotated[float, typer.Option(help="SGD's momentum that is meant to be there.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="SGD's weight decay that is meant to be there.")] = 0.0,
-    optimizer: Annotated[str, typer.Option(help="Another update rule, with torch's defaults.")] = "sgd",
+    optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
     reduction: Annotated[str, typer.Option(help="What the gradient is meant to be of: mean or sum.")] = "mean",
     intercept: Annotated[bool, typer.Option("--intercept", help="There is an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,

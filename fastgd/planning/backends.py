@@ -6,6 +6,7 @@ import importlib.util
 
 from ..input.messages import shown
 from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from ..kernels.update_rules import UpdateRule
 
 MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
 BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
@@ -31,6 +32,23 @@ def choose_backend(backend: str, device: int | None = None) -> tuple[str, str]:
     if reason:
         raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
     return backend, chosen_for
+
+
+def refuse_rule(backend: str, rule: UpdateRule, asked: str) -> None:
+    """Raise where the backend, for which the user asked by `asked`, cannot run the update rule."""
+    if _hand_of(backend) not in rule.hands:
+        taken = f"backend {backend!r} does" if asked == backend else f"backend {asked!r} takes {backend!r}, which does"
+        others = ", ".join(name for name in BACKENDS if _hand_of(name) in rule.hands)
+        raise ValueError(f"{taken} not have the update rule {rule.name!r}; these backends have it: {others}")
+    if backend.startswith("torch"):
+        from ..kernels.reference.torch_autograd import optimizer_class
+
+        optimizer_class(rule)
+
+
+def _hand_of(backend: str) -> str:
+    """Which of the hands of an update rule is the backend's."""
+    return backend if backend == "cpu" else "cuda" if on_device(backend) else "reference"
 
 
 def on_device(backend: str) -> bool:
