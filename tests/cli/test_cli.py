@@ -73,7 +73,7 @@ def test_the_example_of_every_help_works(command, tmp_path, monkeypatch):
 
 
 def test_disagreement_is_an_exit_status(tmp_path, monkeypatch):
-    from fastgd import demo
+    from fastgd.cli import demo
 
     right = numpy_manual.UPDATES["sgd"]
 
@@ -191,7 +191,7 @@ def test_the_kernels_are_found_after_they_ran():
         fastgd.fit([1.0, 2.0, 3.0], [2.0, 4.0, 6.0], dtype=dtype, epochs=1)
     cache = environment.kernel_cache()
     assert cache.ready
-    assert cache.n_bytes == sum(file.stat().st_size for file in Path(cache.folder).iterdir() if file.suffix in (".nbi", ".nbc"))
+    assert cache.n_bytes == sum(file.stat().st_size for file in Path(cache.folder).rglob("*") if file.suffix in (".nbi", ".nbc"))
     assert cache.n_bytes > 100_000
 
 
@@ -201,7 +201,7 @@ def test_nothing_heavy_is_imported_by_info():
     )
     modules = set(done.stderr.decode().split())
     assert done.returncode == 0
-    assert {"matplotlib", "rich.progress", "fastgd.demo"} & modules == set()
+    assert {"matplotlib", "rich.progress", "fastgd.cli.demo"} & modules == set()
     if (environment.info().libraries["torch"] or "").endswith("+cpu"):
         assert "torch" not in modules
 
@@ -209,7 +209,8 @@ def test_nothing_heavy_is_imported_by_info():
 def test_a_terminal_without_greek(tmp_path):
     code = """
 from rich.console import Console
-from fastgd import cli, demo
+from fastgd import cli
+from fastgd.cli import demo
 def run_demo(**options):
     findings = demo.Findings(Console())
     findings.heading("worst \\u03c4")

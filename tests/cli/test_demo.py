@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from fastgd import demo, demo_picture
-from fastgd.demo import Findings, run_demo
+from fastgd.cli import demo, demo_picture
+from fastgd.cli.demo import Findings, run_demo
 from fastgd.environment import KernelCache
 from fastgd.kernels.reference import numpy_manual
 

@@ -11,26 +11,27 @@ from tests.mutants.copies import spoiled_kernels
 from tests.mutants.defect import Defect, chosen, plant, why_not
 from tests.support.paths import ROOT
 
-HALVED = Defect("gradient halved", "descent.py", "2 *", "1 *", ("test_descent.py",))
+HALVED = Defect("gradient halved", "fastgd/descent.py", "2 *", "1 *", ("test_descent.py",))
 
 
 @pytest.mark.parametrize(
-    ("source", "problem"),
+    ("sources", "problem"),
     [
-        ("return 2 * r", None),
-        ("return r + r", "gradient halved: the text to replace stands 0 times in descent.py, not once: '2 *'"),
-        ("return 2 * r + 2 * s", "gradient halved: the text to replace stands 2 times in descent.py, not once: '2 *'"),
-        (None, "gradient halved: there is no descent.py"),
+        ({"descent": "return 2 * r"}, None),
+        ({"descent": "return r + r"}, "the text to replace stands 0 times, not once; '2 *' is in no file"),
+        ({"descent": "2 * r + 2 * s"}, "the text to replace stands 2 times, not once; '2 *' is in ['fastgd/descent.py']"),
+        ({"other": "return 2 * r"}, "there is no such file; '2 *' is in ['fastgd/other.py']"),
     ],
 )
-def test_a_defect_whose_text_is_gone_is_told(tmp_path, source, problem):
-    if source is not None:
-        (tmp_path / "descent.py").write_text(source)
-    assert why_not(HALVED, tmp_path) == problem
+def test_a_defect_whose_text_is_gone_is_told(tmp_path, sources, problem):
+    (tmp_path / "fastgd").mkdir()
+    for name, source in sources.items():
+        (tmp_path / "fastgd" / f"{name}.py").write_text(source)
     if problem is None:
         plant(HALVED, tmp_path)
-        assert (tmp_path / "descent.py").read_text() == "return 1 * r"
+        assert (tmp_path / "fastgd" / "descent.py").read_text() == "return 1 * r"
     else:
+        assert why_not(HALVED, tmp_path) == f"gradient halved, fastgd/descent.py: {problem}"
         with pytest.raises(LookupError, match="gradient halved"):
             plant(HALVED, tmp_path)
 

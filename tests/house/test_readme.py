@@ -5,7 +5,7 @@ import tomllib
 import warnings
 
 import fastgd
-from fastgd.verification.causes import CAUSES
+from fastgd.verification.causes.table import CAUSES
 from tests.support.paths import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")

@@ -36,7 +36,7 @@ def test_the_message_is_the_verdict_with_its_cause():
 
 def test_the_entry_point():
     (entry,) = [e for e in importlib.metadata.entry_points(group="pytest11") if e.name == "fastgd"]
-    assert entry.value == "fastgd.pytest_plugin"
+    assert entry.value == "fastgd.integrations.pytest_plugin"
 
 
 def run_tests(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

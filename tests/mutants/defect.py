@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+SUFFIXES = (".py", ".cu", ".cuh")
+
 
 @dataclass(frozen=True)
 class Defect:
@@ -33,12 +35,13 @@ class CudaDefect:
 def why_not(defect: Defect | CudaDefect, root: Path) -> str | None:
     """Why a defect cannot be planted, with its name and file; None if it can."""
     path = root / defect.file
-    if not path.is_file():
-        return f"{defect.name}: there is no {defect.file}"
-    count = path.read_text(encoding="utf-8").count(defect.right)
-    if count != 1:
-        return f"{defect.name}: the text to replace stands {count} times in {defect.file}, not once: {defect.right!r}"
-    return None
+    count = path.read_text(encoding="utf-8").count(defect.right) if path.is_file() else 0
+    if count == 1:
+        return None
+    sources = [file for folder in ("fastgd", "kernels") for file in sorted((root / folder).rglob("*.*")) if file.suffix in SUFFIXES]
+    others = [str(file.relative_to(root)) for file in sources if defect.right in file.read_text(encoding="utf-8")]
+    told = f"the text to replace stands {count} times, not once" if path.is_file() else "there is no such file"
+    return f"{defect.name}, {defect.file}: {told}; {defect.right!r} is in {others or 'no file'}"
 
 
 def plant(defect: Defect | CudaDefect, root: Path) -> None:

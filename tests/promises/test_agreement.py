@@ -1,4 +1,4 @@
-"""Every epoch agrees: w and loss of every backend and algorithm, on the named problems, by τ (fastgd/verification/bound.py).
+"""Every epoch agrees: w and loss of every backend and algorithm, on the named problems, by τ (fastgd/verification/bound/).
 
 1. Plain gradient descent is judged on the recorded history, at every epoch, as its user sees it (rounded to the data's dtype).
 2. Every option of SGD is judged in lockstep: one epoch at a time, from the state that the backend itself had.

@@ -12,7 +12,7 @@ import pytest
 from fastgd.testing import NamedProblem, nist, problems, rates
 from tests.support.paths import ROOT
 
-STRD = json.loads((ROOT / "fastgd" / "nist_strd.json").read_text("utf-8"))["datasets"]
+STRD = json.loads((ROOT / "fastgd" / "testing" / "nist_strd.json").read_text("utf-8"))["datasets"]
 EVERY, SHARE = ({problem.name: problem for problem in problems(full)} for full in (True, False))
 
 

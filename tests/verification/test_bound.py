@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastgd.testing import NamedProblem, problems, rates
-from fastgd.verification import yardstick
-from fastgd.verification.bound import NonFinite, check_history, check_step, propagated_bound
+from fastgd.verification.bound import NonFinite, check_history, check_step, propagated_bound, yardstick
 from fastgd.verification.oracle import exact_descent
 from tests.support.drawn_problems import draw_problem, draw_rate
 from tests.support.torch_histories import DTYPES, SOMEBODY_ELSES, History, judge, torch_history

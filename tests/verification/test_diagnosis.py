@@ -10,8 +10,8 @@ import pytest
 
 import fastgd
 from fastgd.testing import problems, rates
-from fastgd.verification.causes import CAUSES
-from fastgd.verification.schedule_hypotheses import _geometric
+from fastgd.verification.causes.schedule import _geometric
+from fastgd.verification.causes.table import CAUSES
 from tests import grids
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.verification.share_picture import LOWEST
+from fastgd.verification.report.picture import LOWEST
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 
