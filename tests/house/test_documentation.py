@@ -76,7 +76,7 @@ def missing(path: str, text: str, tracked: frozenset[str] = TRACKED) -> list[str
     """The files that a text cites and that are not in the tree."""
     cited = set(CITED.findall(text))
     names = {Path(name).name for name in tracked}
-    cited |= {name for name in A_PAGE.findall(text) if name not in names}
+    cited |= {name for name in A_PAGE.findall(LINK.sub("", text)) if name not in names}
     if path.endswith(".md"):
         folder = Path(path).parent
         for target in LINK.findall(text):
