@@ -227,7 +227,7 @@ def _descend(
 def _read_samples(
     X: Any, y: Any, sample_weight: Any, intercept: bool, n_parameters: int
 ) -> tuple[list[list[Fraction]], list[Fraction], list[Fraction] | None]:
-    """Return the samples, with a last 1 for an intercept, the targets and the weights, as rationals."""
+    """Return samples (with a last 1 for an intercept), targets and weights as rationals."""
     weights = None if sample_weight is None else [_rational(value) for value in sample_weight]
     if weights is not None:
         X, y, weights = _of_positive_weight(X, y, weights)
