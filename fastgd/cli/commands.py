@@ -14,6 +14,8 @@ from typing import Annotated
 
 import typer
 
+from ..kernels.update_rules import UPDATE_RULES
+
 app = typer.Typer(
     name="fastgd",
     help="Fit linear models by gradient descent, millions at a time, with proof at every epoch.",
@@ -106,7 +108,7 @@ def verify(
     epochs: Annotated[int | None, typer.Option(help="How many updates.", show_default=False)] = None,
     momentum: Annotated[float, typer.Option(help="SGD's momentum that is meant to be there.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="SGD's weight decay that is meant to be there.")] = 0.0,
-    optimizer: Annotated[str, typer.Option(help="Another update rule, with torch's defaults.")] = "sgd",
+    optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
     reduction: Annotated[str, typer.Option(help="What the gradient is meant to be of: mean or sum.")] = "mean",
     intercept: Annotated[bool, typer.Option("--intercept", help="There is an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
@@ -120,7 +122,7 @@ def verify(
     Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
     """
     from .. import SGD
-    from ..plan import BackendUnavailable
+    from ..planning.backends import BackendUnavailable
     from .verify import CommandError, verify_backends, verify_one
 
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer

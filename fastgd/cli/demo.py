@@ -26,8 +26,9 @@ from rich.table import Table
 from .. import testing
 from ..environment import kernel_cache
 from ..fitting import fit
-from ..plan import BACKENDS, available_threads, why_unavailable
-from ..result import FitResult
+from ..planning.backends import BACKENDS, why_unavailable
+from ..planning.plan import available_threads
+from ..results.result import FitResult
 from ..verification.bound import Agreement, check_history, propagated_bound
 from .demo_picture import Countries, draw_countries
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..environment import info
-from ..plan import why_unavailable
+from ..planning.backends import why_unavailable
 from ..testing import problems, rates
 from ..verification.report.report import Report, Verdict
 from ..verification.verifying import verify

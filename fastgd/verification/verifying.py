@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import broadcast, read_array, read_choice, read_count, read_numbers, shown
-from ..hyperparameters import read_rates
+from ..data.problem import Problem
+from ..input.arrays import broadcast, read_array, read_numbers
+from ..input.hyperparameters import read_rates
+from ..input.messages import shown
+from ..input.options import read_choice, read_count
 from ..optimizers import find_optimizer
-from ..problem import Problem
 from .bound.yardstick import Array
 from .candidates.kinds import read_candidates
 from .candidates.tasks import Candidate, Task, Trial

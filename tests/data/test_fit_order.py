@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
-from fastgd.problem import FitOrder, Problem
+from fastgd.data.fit_order import FitOrder
+from fastgd.data.problem import Problem
 
 same_every_time = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 

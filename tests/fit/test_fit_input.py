@@ -226,12 +226,12 @@ def test_memory_that_the_results_need_is_what_they_take(monkeypatch, options):
     options = {"X": X, "y": X.sum(-1), "threads": 1} | options
     taken = sum(np.asarray(array).nbytes for array in arrays_of(fastgd.fit(**options)) if array is not None)
     refused(MemoryError, "need .* KiB, computing one fit at a time .* KiB, and memory_limit is ", memory_limit=taken, **options)
-    monkeypatch.setattr("fastgd.memory._bytes_of_scratch", lambda *given: 0)
+    monkeypatch.setattr("fastgd.planning.memory._bytes_of_scratch", lambda *given: 0)
     fastgd.fit(**options, memory_limit=taken + 4000)  # one fit and its data
 
 
 def test_free_memory_is_something_a_machine_may_have():
-    from fastgd.memory import free_memory
+    from fastgd.planning.memory import free_memory
 
     free = free_memory()
     assert free is None or 2**20 < free < 2**60
@@ -268,7 +268,7 @@ def test_predict_of_one_number():
 
 def test_moments_of_too_many_features_are_refused_with_the_way_out(monkeypatch):
     """The safe rate needs d² numbers; 10 samples of 60,000 features are 5 MB."""
-    monkeypatch.setattr("fastgd.memory.free_memory", lambda: 2**30)
+    monkeypatch.setattr("fastgd.planning.memory.free_memory", lambda: 2**30)
     X = np.ones((10, 60_000))
     pattern = r"computing one fit at a time [\d.,]+ GiB, and 0.80 GiB \(80% of what is free\) may be used: give an lr$"
     refused(MemoryError, pattern, X, np.ones(10))

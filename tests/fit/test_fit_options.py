@@ -11,8 +11,9 @@ import torch
 
 import fastgd
 from fastgd import SGD, BackendUnavailable
-from fastgd.hyperparameters import read_hyperparameter
+from fastgd.input.hyperparameters import read_hyperparameter
 from fastgd.kernels import cuda
+from fastgd.kernels.update_rules import LR, UPDATE_RULES, Range
 from tests.support.refusals import X2, X5, Y2, Y5, refused, x, y
 
 # Hyperparameters ------------------------------------------------------------------------------------------------------
@@ -282,14 +283,19 @@ def test_unavailable_backends_say_what_to_install(no_work, monkeypatch):
         refused(BackendUnavailable, pattern, x, y, backend=backend)
 
 
-@pytest.mark.parametrize("name", ["lr", "momentum", "dampening", "weight_decay", "eps", "betas[0]", "nesterov", "maximize"])
+RANGES = {"lr": LR, "eps": UPDATE_RULES["adam"].range_of("eps"), "betas[0]": UPDATE_RULES["adam"].range_of("beta1")}
+RANGES |= {name: UPDATE_RULES["sgd"].range_of(name) for name in UPDATE_RULES["sgd"].hyperparameters}
+RANGES["up to 1"] = Range(at_least=0, at_most=1)
+
+
+@pytest.mark.parametrize("name", RANGES)
 @pytest.mark.parametrize("value", [0.0, -0.0, 0.25, 0.999, 1.0, 5.0, -0.5, float("inf"), float("nan"), 0, 1, 2, True, False])
 def test_a_plain_hyperparameter_is_read_like_an_array_of_it(name, value):
     """Plain values in range are taken at once: fastgd/hyperparameters.py."""
 
     def read(given):
         try:
-            array = read_hyperparameter(given, name)
+            array = read_hyperparameter(given, name, RANGES[name])
         except (TypeError, ValueError) as error:
             return type(error)
         return array.shape, array.dtype, array.tobytes()

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import compressing, plan
-from fastgd.compressing import compress_groups, read_group
+from fastgd.data.fit_order import FitOrder
+from fastgd.data.problem import Problem
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
 from fastgd.kernels.cpu import read_only
-from fastgd.pool import Control
-from fastgd.problem import FitOrder, Problem
+from fastgd.planning import plan
+from fastgd.running import moments as compressing
+from fastgd.running.moments import compress_groups, read_group
+from fastgd.running.pool import Control
 from tests import grids
 from tests.support.fit_results import same
 from tests.support.refusals import refused

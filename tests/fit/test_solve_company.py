@@ -83,11 +83,11 @@ def test_shared_data_and_many_penalties(data, name):
 
 
 def test_shared_data_are_factored_once(data, monkeypatch):
-    import fastgd.closed_form as closed_form
+    from fastgd.running import least_squares
 
     seen = []
-    real = closed_form.factor
-    monkeypatch.setattr(closed_form, "factor", lambda X, root: seen.append(root) or real(X, root))
+    real = least_squares.factor
+    monkeypatch.setattr(least_squares, "factor", lambda X, root: seen.append(root) or real(X, root))
     X, y = data
     fastgd.solve(X[:2, :3], y[:, None, :3], weight_decay=np.array([0.0, 0.5])[:, None, None])
     assert len(seen) == 4  # 2 X, 2 penalties; 160 fits

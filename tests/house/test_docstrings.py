@@ -37,12 +37,12 @@ def test_examples(name):
 
 
 def test_modules_and_examples_are_found():
-    assert {"fastgd.fitting", "fastgd.result", "fastgd.verification.bound", "fastgd.kernels.reference.record"} <= set(MODULES)
+    assert {"fastgd.fitting", "fastgd.results.result", "fastgd.verification.bound", "fastgd.kernels.reference.record"} <= set(MODULES)
     with_examples = {test.name for name in MODULES for test in examples(name)}
     for thing in fastgd.__all__:
         value = getattr(fastgd, thing)
         assert "Examples" not in (getattr(value, "__doc__", None) or "") or f"{value.__module__}.{thing}" in with_examples
-    assert {"fastgd.fitting.fit", "fastgd.optimizers.SGD", "fastgd.result.FitResult.predict"} <= with_examples
+    assert {"fastgd.fitting.fit", "fastgd.optimizers.SGD", "fastgd.results.result.FitResult.predict"} <= with_examples
     assert any(name.startswith("fastgd.verification") or name.startswith("fastgd.testing") for name in with_examples)
 
 

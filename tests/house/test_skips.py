@@ -74,7 +74,7 @@ def test_a_backend_that_was_asked_for_and_is_missing_fails(project):
 import fastgd
 
 def test_one(backend, monkeypatch):
-    monkeypatch.setattr("fastgd.plan.why_unavailable", lambda backend: "it is not here" if backend == "torch" else None)
+    monkeypatch.setattr("fastgd.planning.backends.why_unavailable", lambda backend: "it is not here" if backend == "torch" else None)
     fastgd.fit([1.0, 2], [1.0, 2], lr=0.1, epochs=1, backend=backend)
 """
     (project.path / "tests" / "test_backend.py").write_text(test, encoding="utf-8")

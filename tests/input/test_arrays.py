@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.arrays import library_of, to_numpy
+from fastgd.input.arrays import library_of, to_numpy
 
 
 def _data(dtype=np.float64):

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import memory, plan
-from fastgd.outputs import _overlap
+from fastgd.input.options import read_memory_limit
+from fastgd.planning import memory, plan
+from fastgd.results.buffers import _overlap
 from tests import grids
 from tests.support.fit_results import batch, same, same_result, x, y
 from tests.support.refusals import refused
@@ -30,9 +31,9 @@ LIMITS = {
 def test_sizes_are_read(given, size):
     if str(given).strip()[-1] in "Tk":
         with pytest.raises(ValueError, match="a number of bytes, or a text such as"):
-            memory.read_memory_limit(given)
+            read_memory_limit(given)
     else:
-        assert memory.read_memory_limit(given) == size
+        assert read_memory_limit(given) == size
 
 
 @pytest.mark.parametrize(
@@ -202,7 +203,7 @@ def test_the_limit_is_kept(case):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert same_result(result, want)
-    assert peak <= memory.read_memory_limit(limit)
+    assert peak <= read_memory_limit(limit)
 
 
 LAYOUTS = {

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import compressing, execute, fitting, plan
+from fastgd import fitting
 from fastgd.kernels import cpu
+from fastgd.planning import plan
+from fastgd.running import cpu as execute
+from fastgd.running import moments as compressing
 from tests.support.against_arbiter import bits, same_bits
 
 NAMES = ["float32", "float64"]

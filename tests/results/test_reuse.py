@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import reuse
+from fastgd.results import buffer_pool as reuse
 
 SIZE = 2**18  # bytes, of the kind that is kept
 

@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import FitResult, History, State, Status, storage
+from fastgd import FitResult, History, State, Status
+from fastgd.results import file_format as storage
 from tests.support.saved_files import CASES, LINE, X, Y, members, npy, same, seal
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import plan, pool
+from fastgd.planning import plan
+from fastgd.running import pool
 from tests.promises.test_same_bits import assert_same, digest, make
 from tests.support.against_arbiter import same_bits
 
@@ -175,7 +176,7 @@ def test_forked_children():
     """Before and after the parent has used its pool, and from two at once; in a process of its own, where nothing else has threads."""
     script = """
 import os, sys, warnings, numpy as np, fastgd
-from fastgd import plan
+from fastgd.planning import plan
 plan.INLINE_NS = 0
 warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 says so of every fork beside threads
 X, y = np.random.default_rng(0).standard_normal((40, 50, 2)), np.ones((40, 50))

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import repeating
 from fastgd.kernels import cpu
+from fastgd.running import call_cache as repeating
 from tests.support.against_arbiter import same_bits
 
 OPTIONS = [
@@ -55,7 +55,7 @@ def only_short(monkeypatch):
         def read(*args, **options):
             raise AssertionError("the long way was taken")
 
-        monkeypatch.setattr("fastgd.problem.Problem.read", read)
+        monkeypatch.setattr("fastgd.data.problem.Problem.read", read)
 
     return close
 
@@ -218,8 +218,8 @@ def test_a_call_with_another_option_is_not_alike(change, monkeypatch):
     options = {"lr": 0.1, "epochs": 10}
     fastgd.fit(X, y, **options)
     taken = []
-    read = fastgd.problem.Problem.read
-    monkeypatch.setattr("fastgd.problem.Problem.read", lambda *args, **kinds: (taken.append(1), read(*args, **kinds))[1])
+    read = fastgd.data.problem.Problem.read
+    monkeypatch.setattr("fastgd.data.problem.Problem.read", lambda *args, **kinds: (taken.append(1), read(*args, **kinds))[1])
     try:
         fastgd.fit(X, y, **(options | change))
     except (TypeError, ValueError):
@@ -235,8 +235,8 @@ def test_other_arrays_are_not_alike(change, monkeypatch):
     fastgd.fit(X, y, lr=0.1)
     other = change(X)
     taken = []
-    read = fastgd.problem.Problem.read
-    monkeypatch.setattr("fastgd.problem.Problem.read", lambda *args, **kinds: (taken.append(1), read(*args, **kinds))[1])
+    read = fastgd.data.problem.Problem.read
+    monkeypatch.setattr("fastgd.data.problem.Problem.read", lambda *args, **kinds: (taken.append(1), read(*args, **kinds))[1])
     fastgd.fit(other, y[: len(other)], lr=0.1)
     assert taken
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...arguments import shown
+from ...input.messages import shown
 from ..bound.yardstick import LIMIT, Array
 from .tasks import Task, Trial, own_traceback
 

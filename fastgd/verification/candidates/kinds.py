@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...arguments import read_array, shown
 from ...fitting import fit
-from ...result import FitResult, History, State
+from ...input.arrays import read_array
+from ...input.messages import shown
+from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
 from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate

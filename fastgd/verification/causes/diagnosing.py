@@ -6,10 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...arguments import read_array, read_choice, read_numbers, shown
-from ...hyperparameters import read_hyperparameters
+from ...data.problem import Problem
+from ...input.arrays import read_array, read_numbers
+from ...input.hyperparameters import read_hyperparameters
+from ...input.messages import shown
+from ...input.options import read_choice
 from ...optimizers import find_optimizer
-from ...problem import Problem
 from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .observation import Observation

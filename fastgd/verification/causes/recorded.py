@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...arguments import counted, read_array, shown
+from ...input.arrays import read_array
+from ...input.messages import counted, shown
 from ..bound.yardstick import Array
 
 __all__ = ["Recorded", "judged_dtype", "read_recorded"]

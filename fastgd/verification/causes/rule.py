@@ -248,10 +248,9 @@ def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
     values = {**values, "weight_decay": 0.0} if asked.rule.name != "adam" else values
     no_correction = {"beta1_product": 0.0, "beta2_product": 0.0}
     yield Hypothesis(("adam_no_bias_correction",), 1, replay(seen, adam.step, gradient, adam, values, products=no_correction, give_up=True))
-    for name in ("adam", "adamw", "rmsprop", "adagrad", "nadam"):
-        if name == asked.rule.name:
+    for name, rule in UPDATE_RULES.items():
+        if name in ("sgd", asked.rule.name):
             continue
-        rule = UPDATE_RULES[name]
         words = {"value": float(rule.hyperparameters.get("weight_decay", 0.0)), "variant": ""}
         yield Hypothesis((name,), 1, replay(seen, rule.step, gradient, rule, {}, give_up=True), words)
     yield Hypothesis(("adam_eps_inside",), 1, replay(seen, _eps_inside, gradient, adam, values, give_up=True))

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastgd.kernels.update_rules import UPDATE_RULES
+
 __all__ = ["CAUSES", "Cause"]
 
 
@@ -80,9 +82,8 @@ CAUSES = {
         Cause("adam_no_bias_correction", "update", "the steps are those of Adam without its bias correction",
               "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, …"),
         Cause("adam_eps_inside", "update", "the steps are those of Adam with eps inside the square root", "m / (np.sqrt(v) + eps)"),
-        Cause("rmsprop", "update", "the steps are those of RMSprop", 'optimizer="rmsprop"'),
-        Cause("adagrad", "update", "the steps are those of Adagrad", 'optimizer="adagrad"'),
-        Cause("nadam", "update", "the steps are those of NAdam", 'optimizer="nadam"'),
+        *(Cause(rule.name, "update", f"the steps are those of {rule.class_name}", f'optimizer="{rule.name}"')
+          for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),

@@ -11,7 +11,7 @@ import pytest
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
-from fastgd.pool import Progress
+from fastgd.running.pool import Progress
 from tests.support.against_arbiter import same_bits
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 100, 511, 512, 513, 1_000, 4_095, 4_096)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import pool
 from fastgd.kernels.cuda import compiling, launching, splitting
+from fastgd.running import pool
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import there
 from tests.kernels.cuda.test_bits import assert_same
