@@ -59,7 +59,8 @@ class FunctionCandidate:
             try:
                 answer = self.function(given[0] if scalar else given, X, y, rate)
                 w_next, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                w_next = np.array(w_next).reshape(w.shape)  # copied: the function may use its array again
+                # Copied, because the function may use its array again.
+                w_next = np.array(w_next).reshape(w.shape)
             except Exception:  # any error of the candidate is a finding
                 trial.failure = f"raised in epoch {epoch + 1}:\n{own_traceback()}"
                 break
