@@ -220,8 +220,8 @@ def _bound(
         more[i] += np.where(slot < 0, -k, k) * (u * np.abs(slot) + eta)
         by_slots += moved(slots=(less, more))
     for name, value in products.items():
-        factors = (1 - 4 * products_u, 1 + 4 * products_u)
-        by_products += moved(products=tuple({**products, name: value * factor} for factor in factors))
+        less_than, more_than = ({**products, name: value * (1 + sign * 4 * products_u)} for sign in (-1, 1))
+        by_products += moved(products=(less_than, more_than))
     bound = by_gradient + by_slots + by_products + by_w + u * np.abs(expected) + 2 * eta
     bound += k * u * np.abs(expected - np.stack([w, *slots]))
     bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + held_higher * u * np.abs(w)
