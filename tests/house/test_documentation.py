@@ -32,7 +32,7 @@ CITED = re.compile(
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 A_PAGE = re.compile(r"(?<![\w/.-])([A-Za-z][\w-]*\.md)\b")  # named without its folder
-NOT_WRAPPED = {"CHANGELOG.md", "benchmarks/NOTES.md"}
+NOT_WRAPPED = {"benchmarks/NOTES.md"}
 GONE = {"CHANGELOG.md"}  # tells the history: it may name files that were there
 
 
