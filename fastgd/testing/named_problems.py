@@ -145,7 +145,7 @@ def problems(full: bool = False) -> list[NamedProblem]:
 
 
 def _noisy(name: str, description: str, seed: int, n: int, d: int, intercept: bool = False) -> NamedProblem:
-    """Return a problem of standard normal features and coefficients, and noise of half that size."""
+    """Return a problem of standard normal features and coefficients, with noise of size 0.5."""
     rng = np.random.default_rng(seed)
     X, w_true = rng.standard_normal((n, d)), rng.standard_normal(d)
     y = X @ w_true + 0.5 * rng.standard_normal(n) + (3.0 if intercept else 0.0)
@@ -220,7 +220,8 @@ def _sizes(full: bool) -> Iterator[NamedProblem]:
 
 def _extreme_exponents() -> Iterator[NamedProblem]:
     base, long, small = _noisy("", "", 7, 40, 2), _noisy("", "", 8, 4097, 1), _noisy("", "", 9, 7, 2)
-    for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):  # 10 of the 24 or 53 bits remain
+    # At these sizes 10 of the 24 bits of float32, or of the 53 of float64, remain.
+    for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):
         X = base.X.copy()
         X[:, 1] *= unit
         name, only = f"subnormal_{dtype}", (dtype,)

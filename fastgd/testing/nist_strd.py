@@ -141,7 +141,8 @@ def _nist_regression(name: str, entry: dict[str, Any]) -> NistRegression:
 
     if model["kind"] == "poly":
         rationals = [Fraction(float(x)) for x in entry["x"]]
-        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in rationals])  # each rounded once
+        # Each power is rounded once.
+        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in rationals])
     else:
         X = np.array([[float(x) for x in row] for row in entry["x"]])
     return NistRegression(
