@@ -68,7 +68,7 @@ def fit(
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: "sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", or for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in lower case, such as "adam".
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional

@@ -93,11 +93,10 @@ def arrive(**given: Any) -> Arrived:
 
 def arrive_on_host(**given: Any) -> Arrived:
     """Take the arrays of one call that needs them in the computer's memory."""
-    arrived = arrive(**given)
-    if arrived.device is not None:
-        name, value = next((name, value) for name, value in given.items() if value is not None)
-        to_numpy(value, name)  # raises: it says how to move the array
-    return arrived
+    for name, value in given.items():
+        if device_of(value) is not None:
+            to_numpy(value, name)  # raises: it says how to move the array
+    return arrive(**given)
 
 
 def _origin(value: Any) -> tuple[str, int | None]:

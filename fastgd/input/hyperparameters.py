@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
-from ..kernels.update_rules import UpdateRule
+from ..kernels.update_rules import LR, Range, UpdateRule
 from .arrays import beside, broadcast, check_all, read_array, read_numbers, without_repeats
 from .messages import place, shown
 
-_NOT_NEGATIVE = {
-    "lr", "momentum", "weight_decay", "eps", "alpha", "lr_decay", "initial_accumulator_value", "momentum_decay", "betas[0]", "betas[1]"
-}  # fmt: skip
-_BELOW_ONE = {"betas[0]", "betas[1]"}
-_SWITCHES = {"nesterov", "maximize", "amsgrad", "centered", "decoupled_weight_decay"}
 
-
-def read_hyperparameter(value: Any, name: str) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in range."""
-    plain = (value is True or value is False) if name in _SWITCHES else (type(value) is float and 0.0 <= value < 1.0)
-    if plain:  # in range whatever it is, and quickly seen
-        return np.array(float(value))
-    if name in _SWITCHES:
+def read_hyperparameter(value: Any, name: str, allowed: Range) -> np.ndarray:
+    """A hyperparameter as a float64 array, checked: real, finite, in its range."""
+    if (value is True or value is False) if allowed.switch else _is_fine_float(value, allowed):
+        return np.array(float(value))  # fast path: a plain number needs no reader of arrays
+    if allowed.switch:
         array = read_numbers(value, name, "True or False or an array of them")
         given = without_repeats(array, 0)
-        check_all(given, (given == 0) | (given == 1), name, "True or False")
+        check_all(given, (given == 0) | (given == 1), name, str(allowed))
         return array
     array = read_numbers(value, name)
     if read_array(value, name).dtype == np.bool_:
         raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
-    if name in _NOT_NEGATIVE:
-        given = without_repeats(array, 0)
-        check_all(given, given >= 0, name, "at least 0")
-        if name in _BELOW_ONE:
-            check_all(given, given < 1, name, "below 1")
+    given = without_repeats(array, 0)
+    for words, wrong in allowed.faults(given).items():
+        check_all(given, ~wrong, name, words)
     return array
+
+
+def _is_fine_float(value: Any, allowed: Range) -> bool:
+    return type(value) is float and math.isfinite(value) and not any(allowed.faults(value).values())
+
+
+_BETAS = {"beta1": 0, "beta2": 1}  # the table's names of what users give as a pair
 
 
 def _read_betas(betas: Any) -> tuple[Any, Any]:
@@ -56,15 +55,18 @@ def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
         raise ValueError(f"lr was given twice: {twice}; give one of them")
     chosen = optimizer.lr if lr is None else lr
     chosen = optimizer.rule.default_lr if chosen is None else chosen
-    return None if chosen is None else read_hyperparameter(chosen, "lr")
+    return None if chosen is None else read_hyperparameter(chosen, "lr", LR)
 
 
 def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
     """All of them but lr, in the order of the kernels' table, by the user's names."""
-    given = {name: getattr(optimizer, name) for name in optimizer.rule.hyperparameters if name not in ("beta1", "beta2")}
-    if "beta1" in optimizer.rule.hyperparameters:  # where there are betas, they come first in the table
-        given = dict(zip(("betas[0]", "betas[1]"), _read_betas(optimizer.betas), strict=True)) | given
-    values = {name: read_hyperparameter(value, name) for name, value in given.items()}
+    rule = optimizer.rule
+    betas = _read_betas(optimizer.betas) if "beta1" in rule.hyperparameters else ()
+    values = {}
+    for name in rule.hyperparameters:
+        which = _BETAS.get(name)
+        users, value = (name, getattr(optimizer, name)) if which is None else (f"betas[{which}]", betas[which])
+        values[users] = read_hyperparameter(value, users, rule.range_of(name))
     if "nesterov" in values:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ..input.messages import shown
 from ..kernels.chunk import ALGORITHMS, MOMENTS, STREAM
+from ..kernels.update_rules import UpdateRule
 
 MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
 CHOICES = ("auto", "moments", "stream")  # of the option `algorithm`
@@ -27,7 +28,7 @@ class Backend:
 
     name: str
     algorithms: tuple[str, ...]  # names of kernels/chunk.py; several: the caller may choose
-    runner: str  # the module in running/ that runs it, imported when it runs
+    runner: str  # module in running/, imported when it runs; also its name in UpdateRule.hands
     why_unavailable: Callable[[], str | None]  # None: it can run here, else one sentence
     takes_device_data: bool = False  # data on a GPU
     has_threads: bool = False  # the option `threads`
@@ -117,6 +118,19 @@ def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
         raise BackendUnavailable(f"backend {backend.name!r} is not available: {reason}")
     asked = "asked for" if name != "auto" else f"the data are on cuda:{device}"
     return backend, f"{backend.name}: {asked}"
+
+
+def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:
+    """Raise where the backend, which was asked for by the name `asked`, lacks the update rule."""
+    if backend.runner not in rule.hands:
+        name = backend.name
+        does = f"backend {name!r} does" if asked == name else f"backend {asked!r} takes {name!r}, which does"
+        others = ", ".join(row.name for row in BACKENDS.values() if row.runner in rule.hands)
+        raise ValueError(f"{does} not have the update rule {rule.name!r}; these backends have it: {others}")
+    if "autograd" in backend.algorithms:
+        from ..kernels.reference.torch_autograd import optimizer_class
+
+        optimizer_class(rule)
 
 
 def choose_algorithm(algorithm: str, backend: Backend, n_samples: int, n_features: int) -> tuple[int, str]:

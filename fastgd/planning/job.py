@@ -36,12 +36,12 @@ from ..input.options import (
     refuse_later_options,
 )
 from ..kernels.chunk import LSTSQ, MOMENTS, n_rows
-from ..kernels.update_rules import UpdateRule
+from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Words
 from ..results.result import State
-from .backends import BACKENDS, MOST_FEATURES, choose_backend
+from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
 from .memory import fit_into_memory
 from .plan import Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state
@@ -105,6 +105,7 @@ def prepare(words: Mapping[str, Any]) -> FitJob:
     problem = _read_problem(words, arrived)
     optimizer, lr, w0, intercept0 = _values_here(words, arrived.device)
     rule, rates = optimizer.rule, read_rates(lr, optimizer)
+    refuse_rule(backend, rule, words["backend"])
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(words["epochs"], "epochs", 0), read_history(words["history"])
     reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
@@ -166,7 +167,7 @@ def prepare_solve(words: Mapping[str, Any]) -> SolveJob:
     """From the arguments of `solve` to a job."""
     arrived = arrive_on_host(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
     problem = _read_problem(words, arrived)
-    decay = read_hyperparameter(words["weight_decay"], "weight_decay")
+    decay = read_hyperparameter(words["weight_decay"], "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(words["threads"]), read_memory_limit(words["memory_limit"])
     progress = read_progress(words["progress"])

@@ -1,4 +1,4 @@
-"""Adam, AdamW, RMSprop, Adagrad, NAdam: every epoch in lockstep with torch.optim, the bits, the state, the table.
+"""Every update rule but SGD: every epoch in lockstep with torch.optim, the bits, the state, the table.
 
 1. Lockstep: before each epoch torch takes over our backend's state. τ ≤ 2 for us, ≤ 8 for torch.
 2. What torch makes anew from its step count (βᵗ) is judged by exact powers; torch's mu_product is a float32.
@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels import cpu
 from fastgd.kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS
-from fastgd.kernels.cpu.descent.update import CODES
-from fastgd.kernels.reference import numpy_manual, torch_autograd
+from fastgd.kernels.reference import torch_autograd
 from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import problems
 from fastgd.verification.bound import check_lockstep
@@ -23,59 +21,18 @@ from fastgd.verification.oracle import extended_descent
 from tests import grids
 from tests.kernels.cpu.test_bits import KINDS, make_data
 from tests.specification import arbiter
-from tests.support.against_arbiter import OPTIMIZERS, compare, same_bits
+from tests.support.against_arbiter import compare, same_bits
 from tests.support.reference_chunks import chunk_of, run
+from tests.support.rule_options import OPTIONS, optimizer, rules_with
 
 OURS, OTHERS = 2.0, 8.0
-RULES = [name for name in UPDATE_RULES if name != "sgd"]
-OPTIONS: dict[str, dict[str, dict]] = {
-    "adam": {
-        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.1}, "maximize": {"maximize": True},
-        "betas": {"beta1": 0.3, "beta2": 0.7}, "no betas": {"beta1": 0.0, "beta2": 0.0}, "eps": {"eps": 0.1},
-        "all": {"amsgrad": True, "weight_decay": 0.05, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
-    },
-    "adamw": {
-        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.3}, "no decay": {"weight_decay": 0.0},
-        "all": {"amsgrad": True, "weight_decay": 0.2, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
-    },
-    "rmsprop": {
-        "default": {}, "centered": {"centered": True}, "momentum": {"momentum": 0.9}, "decay": {"weight_decay": 0.1},
-        "maximize": {"maximize": True}, "alpha": {"alpha": 0.4, "centered": True}, "eps": {"eps": 0.1, "centered": True},
-        "all": {"centered": True, "momentum": 0.5, "weight_decay": 0.05, "maximize": True, "alpha": 0.9, "eps": 1e-3},
-    },
-    "adagrad": {
-        "default": {}, "lr_decay": {"lr_decay": 0.1}, "start": {"initial_accumulator_value": 0.5}, "decay": {"weight_decay": 0.1},
-        "maximize": {"maximize": True}, "eps": {"eps": 0.1},
-        "all": {"lr_decay": 0.05, "initial_accumulator_value": 0.1, "weight_decay": 0.05, "maximize": True, "eps": 1e-3},
-    },
-    "nadam": {
-        "default": {}, "decay": {"weight_decay": 0.1}, "decoupled": {"weight_decay": 0.1, "decoupled_weight_decay": True},
-        "momentum_decay": {"momentum_decay": 0.5}, "no momentum_decay": {"momentum_decay": 0.0}, "maximize": {"maximize": True},
-        "betas": {"beta1": 0.3, "beta2": 0.7}, "eps": {"eps": 0.1},
-        "all": {"weight_decay": 0.05, "decoupled_weight_decay": True, "momentum_decay": 0.1, "maximize": True, "beta1": 0.5, "eps": 1e-3},
-    },
-}  # fmt: skip
+RULES = [name for name in rules_with("cpu") if name != "sgd"]
 PROBLEMS = {problem.name: problem for problem in problems()}
 CHOSEN = (
     "tutorial", "noisy", "noise_free", "offset_1e6_intercept", "condition_1e7", "mixed_rows", "mixed_columns", "intercept", "far_start",
     "n_1_d_1", "n_1_d_3", "n_5_d_9", "zero_column", "zero_X", "zero_y", "equal_columns", "d_17", "n_4097", "subnormal_float32_y",
     "subnormal_float64_x", "x_1e+150_y_1e-150", "nist_longley", "nist_filip",
 )  # fmt: skip
-
-
-def optimizer(rule: str, hyper: dict):
-    """The object for hyperparameters by the table's names."""
-    given = dict(hyper)
-    if {"beta1", "beta2"} & given.keys():
-        defaults = UPDATE_RULES[rule].hyperparameters
-        given["betas"] = (given.pop("beta1", defaults["beta1"]), given.pop("beta2", defaults["beta2"]))
-    return OPTIMIZERS[rule](**given)
-
-
-def test_the_options_name_every_hyperparameter():
-    for rule in RULES:
-        named = {name for hyper in OPTIONS[rule].values() for name in hyper}
-        assert named == set(UPDATE_RULES[rule].hyperparameters)
 
 
 # Lockstep -----------------------------------------------------------------------------------------------------------------------
@@ -171,7 +128,7 @@ LOCKSTEP = [*EVERY, *(case for case in grids.thin("rules in lockstep", CASES, 12
 
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "option", "algorithm"), LOCKSTEP)
-def test_every_rule_and_option_in_lockstep_with_torch(name, dtype, rule, option, algorithm, record_tau):
+def test_every_rule_and_option_in_lockstep_with_torch(name, dtype, rule, option, algorithm, record_tau, torch):
     lockstep = Lockstep(PROBLEMS[name], dtype, rule, OPTIONS[rule][option], 0.03125, algorithm)
     judged = follow(lockstep, 12, record_tau, f"{name} {option}")
     if name in ("noisy", "tutorial", "intercept"):
@@ -183,7 +140,7 @@ LONG = [(name, dtype, rule, algorithm) for name in ("tutorial", "noisy", "interc
 
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "algorithm"), grids.thin("rules past convergence", LONG, 6))
-def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full):
+def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full, torch):
     """Adam's steps are then rounding noise divided by its own size: from the same state they are the same noise within the bound."""
     option = {"rmsprop": {"centered": True}}.get(rule, {})
     epochs = 3000 if full else 300  # 3,000 epochs of three judged steps take half a minute; here the last 300 of them
@@ -196,7 +153,7 @@ def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, 
 def test_the_references_step_as_the_rule_does(reference, dtype, record_tau):
     """From their own states."""
     problem = PROBLEMS["intercept"].astype(dtype)
-    for rule in RULES:
+    for rule in rules_with("reference"):
         for option, hyper in OPTIONS[rule].items():
             values = {"lr": 0.03125, "optimizer": optimizer(rule, hyper), "intercept": True, "backend": reference}
             result = fastgd.fit(problem.X, problem.y, epochs=0, **values)
@@ -268,7 +225,7 @@ def test_overflow_and_division_by_zero_have_the_arbiters_bits(rule, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_each_hand_takes_the_state_where_it_was_left(rule):
+def test_each_hand_takes_the_state_where_it_was_left(rule, torch):
     """fit(10) = fit(4) + fit(6), bit for bit: w, slots, products, loss."""
     for dtype in ("float32", "float64"):
         X, y = make_data(40, 3, dtype, "normal")
@@ -285,96 +242,25 @@ def test_each_hand_takes_the_state_where_it_was_left(rule):
                     assert same_bits(getattr(then.state, name), getattr(whole.state, name)), (hyper, chosen, name)
 
 
-PER_FIT = {
-    "adam": {"betas": ([0.9, 0.5, 0.0], [[0.999], [0.9]]), "eps": [[1e-8], [1e-2]], "weight_decay": [0.0, 0.1, 0.0],
-             "amsgrad": [True, False, True]},
-    "adamw": {"betas": (0.8, [0.9, 0.99, 0.999]), "weight_decay": [[0.0], [0.3]], "maximize": [[False], [True]]},
-    "rmsprop": {"alpha": [0.9, 0.99, 0.5], "momentum": [[0.0], [0.9]], "centered": [True, False, True], "eps": 1e-4},
-    "adagrad": {"lr_decay": [0.0, 0.1, 0.5], "initial_accumulator_value": [[0.0], [0.5]], "eps": [1e-10, 1e-3, 1e-2]},
-    "nadam": {"betas": ([[0.9], [0.5]], 0.99), "momentum_decay": [0.004, 0.0, 0.5], "weight_decay": 0.1,
-              "decoupled_weight_decay": [[True], [False]]},
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("rule", RULES)
 def test_per_fit_values_equal_single_fits(rule, backend):
+    """Every hyperparameter an array, along either axis in turn: its default and the values of OPTIONS."""
     X, y = make_data(40, 2, "float64", "normal")
-    values = PER_FIT[rule]
-    many = fastgd.fit(X, y, optimizer=OPTIMIZERS[rule](**values), epochs=8, intercept=True, backend=backend)
+    values = {}
+    for place, (name, default) in enumerate(UPDATE_RULES[rule].hyperparameters.items()):
+        tried = [default, *(hyper[name] for hyper in OPTIONS[rule].values() if name in hyper)]
+        values[name] = np.resize(tried, (2, 1) if place % 2 else 3)
+    many = fastgd.fit(X, y, optimizer=optimizer(rule, values), epochs=8, intercept=True, backend=backend)
     assert many.w.shape == (2, 3, 2)
     for index in np.ndindex(2, 3):
-
-        def at(value, index=index):
-            return tuple(map(at, value)) if isinstance(value, tuple) else np.broadcast_to(value, (2, 3))[index].item()
-
-        one = fastgd.fit(
-            X, y, optimizer=OPTIMIZERS[rule](**{k: at(v) for k, v in values.items()}), epochs=8, intercept=True, backend=backend
-        )
+        own = {name: np.broadcast_to(value, (2, 3))[index].item() for name, value in values.items()}
+        one = fastgd.fit(X, y, optimizer=optimizer(rule, own), epochs=8, intercept=True, backend=backend)
         for name in ("w", "slots", "products"):
             assert same_bits(np.asarray(getattr(many.state, name)[index]), np.asarray(getattr(one.state, name))), (index, name)
         assert many.loss[index] == one.loss
 
 
-# The table ----------------------------------------------------------------------------------------------------------------------
-
-
-def test_every_row_has_a_function_in_every_hand():
-    names = set(UPDATE_RULES)
-    assert {name: rule.code for name, rule in UPDATE_RULES.items()} == CODES
-    assert set(numpy_manual.UPDATES) == names
-    assert set(numpy_manual.PRODUCTS) == {name for name, rule in UPDATE_RULES.items() if rule.products}
-    assert set(OPTIMIZERS) == names == set(arbiter.RULES)
-    assert all(torch_autograd.optimizer_class(rule) for rule in UPDATE_RULES.values())
-    for name, rule in UPDATE_RULES.items():
-        assert (len(rule.slots), len(rule.products)) == arbiter.SIZES[name]
-        assert list(rule.hyperparameters) == list(arbiter.HYPERS[name])
-        assert dict(rule.hyperparameters) == arbiter.HYPERS[name]
-        assert fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=name, epochs=1).w != 0
-
-
-@pytest.mark.parametrize("algorithm", ["moments", "stream"])
-def test_a_code_that_no_rule_has_does_not_stand_still(algorithm):
-    chunk = chunk_of(np.ones((1, 4, 1)), np.ones((1, 4)), epochs=3)
-    chunk.rule = dataclasses.replace(UPDATE_RULES["sgd"], code=99)
-    chunk.algorithm[:] = ALGORITHMS.index(algorithm)
-    moments, indices, cancel = cpu.Moments.empty(1, 1, 1, np.dtype(float)), np.zeros(1, np.int64), np.zeros(1, np.int32)
-    cpu.compress_fits(chunk, False, moments, cancel)
-    cpu.descend(chunk, moments, indices, indices, cancel, np.zeros(1, np.int64))
-    assert np.isnan(chunk.w).all()
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_defaults_are_torchs(rule):
-    import torch
-
-    kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
-    group = kind([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
-    ours = OPTIMIZERS[rule]()
-    for field in dataclasses.fields(ours):
-        expected = UPDATE_RULES[rule].default_lr if field.name == "lr" else getattr(ours, field.name)
-        assert group[field.name] == expected, field.name
-    result = fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=rule, epochs=0)
-    assert result.lr == group["lr"]
-    assert OPTIMIZERS[rule].__name__ == kind.__name__
-
-
-def test_torch_as_its_users_write_it():
-    """The torch backend gives the bits of a loop over torch.optim with one parameter."""
-    import torch
-
-    for rule in RULES:
-        kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
-        for option, hyper in OPTIONS[rule].items():
-            chunk = run("autograd", chunk_of(*(a[None] for a in make_data(20, 2, "float64", "normal")), rule=rule, epochs=6, **hyper))
-            X, y = (torch.from_numpy(a) for a in make_data(20, 2, "float64", "normal"))
-            w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-            optimizer = kind([w], lr=0.05, **torch_autograd.hyperparameters(chunk, 0))
-            for _ in range(6):
-                optimizer.zero_grad()
-                residual = X @ w - y
-                (residual * residual).mean().backward()
-                optimizer.step()
-            assert same_bits(w.detach().numpy(), chunk.w_out[0]), (rule, option)
+# Values ------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -398,3 +284,20 @@ def test_torch_as_its_users_write_it():
 def test_wrong_values_are_told_in_the_users_words(made, pattern):
     with pytest.raises(ValueError, match=pattern):
         fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=made)
+
+
+def test_torch_as_its_users_write_it(torch):
+    """The torch backend gives the bits of a loop over torch.optim with one parameter."""
+    for rule in RULES:
+        kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
+        for option, hyper in OPTIONS[rule].items():
+            chunk = run("autograd", chunk_of(*(a[None] for a in make_data(20, 2, "float64", "normal")), rule=rule, epochs=6, **hyper))
+            X, y = (torch.from_numpy(a) for a in make_data(20, 2, "float64", "normal"))
+            w = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+            optimizer = kind([w], lr=0.05, **torch_autograd.hyperparameters(chunk, 0))
+            for _ in range(6):
+                optimizer.zero_grad()
+                residual = X @ w - y
+                (residual * residual).mean().backward()
+                optimizer.step()
+            assert same_bits(w.detach().numpy(), chunk.w_out[0]), (rule, option)

@@ -17,6 +17,7 @@ from tests.promises.test_agreement import _assert_same_overflow, _first, _rows
 from tests.support.against_arbiter import compare, same_bits
 from tests.support.fit_results import same
 from tests.support.refusals import refused
+from tests.support.rule_options import rules_with
 
 OURS, OTHERS = 2.0, 8.0
 NAMES = ("float32", "float64")
@@ -75,7 +76,7 @@ def test_the_kernels_give_the_arbiters_bits_past_overflow(name, kind, reduction)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("rule", UPDATE_RULES)
+@pytest.mark.parametrize("rule", rules_with("cpu"))
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 def test_every_rule_gives_the_arbiters_bits(name, rule, algorithm):
     X, y = make_data(40, 2, name, "normal")
@@ -106,7 +107,7 @@ def test_our_kernels_agree_at_every_epoch(name, dtype, algorithm, record_tau):
         assert verdict.steps_compared == 30 or verdict.first_excluded is not None
 
 
-@pytest.mark.parametrize("rule", UPDATE_RULES)
+@pytest.mark.parametrize("rule", rules_with("cpu"))
 @pytest.mark.parametrize("dtype", NAMES)
 def test_every_rule_in_lockstep_with_weights(rule, dtype, backend, record_tau):
     problem = PROBLEMS["noisy"].astype(dtype)
@@ -156,7 +157,7 @@ def torch_descent(X, y, weights, lr, epochs, reduction):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("kind", ["near one", "mixed", "with zeros", "equal"])
 @pytest.mark.parametrize("name", NAMES)
-def test_inf_and_nan_appear_at_torchs_epochs(name, kind, reduction, algorithm):
+def test_inf_and_nan_appear_at_torchs_epochs(name, kind, reduction, algorithm, torch):
     X, y = make_data(50, 2, name, "normal")
     weights = make_weights(50, kind, name)
     options = {"sample_weight": weights, "reduction": reduction}

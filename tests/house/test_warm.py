@@ -43,6 +43,7 @@ import numpy as np
 import fastgd
 from fastgd.environment import kernel_cache, warm
 from fastgd.kernels import cpu
+from fastgd.kernels.update_rules import UPDATE_RULES
 
 told = []
 warm(told.append)
@@ -66,7 +67,7 @@ for dtype in ("float32", "float64"):
     fit(X, y, optimizer=fastgd.SGD(lr=np.full(40, 0.01), momentum=0.9, nesterov=True), epochs=3)
     fit(X, y, lr=np.linspace(0.01, 0.02, 40), epochs=3, optimizer=fastgd.SGD(momentum=np.linspace(0.1, 0.9, 40)), history=3)
     fit(X[0], y[0], lr=np.linspace(0.01, 0.02, 40)[:, None], epochs=3, memory_limit="1 MiB")
-    for rule in ("adam", "adamw", "rmsprop", "adagrad", "nadam"):
+    for rule in [name for name, row in UPDATE_RULES.items() if "cpu" in row.hands]:
         fit(X, y, optimizer=rule, epochs=3)
     fit(X, y, lr=np.logspace(-3, 30, 4)[:, None], epochs=40)  # some overflow, and go on from their samples
     fit(X, y, algorithm="stream", sample_weight=weights, **lr)

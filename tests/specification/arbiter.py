@@ -603,18 +603,7 @@ def sgd(S: Format, w, v, g, steps: int, lr: float, hyper: Mapping[str, float]) -
 
 
 # The other rules: the new w, the new slots, the new products, and what the overflow test looks at.
-
-ADAM = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False}
-HYPERS: dict[str, dict[str, float]] = {
-    "sgd": HYPER,
-    "adam": ADAM,
-    "adamw": {**ADAM, "weight_decay": 0.01},
-    "rmsprop": {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False, "maximize": False},
-    "adagrad": {"lr_decay": 0.0, "weight_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False},
-    "nadam": {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "momentum_decay": 4e-3, "decoupled_weight_decay": False,
-              "maximize": False},
-}  # fmt: skip
-SIZES = {"sgd": (1, 0), "adam": (3, 2), "adamw": (3, 2), "rmsprop": (3, 0), "adagrad": (1, 0), "nadam": (2, 3)}  # slots and products
+# `run` is told how many slots and products there are, and all of the hyperparameters.
 
 
 def root(S: Format, x: float) -> float:
@@ -789,7 +778,7 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None, moments: Moments | None = None, rule="sgd", weights=None, omit=False) -> Run:  # fmt: skip
+        dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False) -> Run:  # fmt: skip
     """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand; weights (n,).
 
     omit: samples with a number that is not finite are not there.
@@ -797,8 +786,8 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
     T = format_of(np.asarray(X), dtype)
     X, y, weights = data_of(X, y, weights, omit, T)
     n, d = X.shape
-    hyper = {**HYPERS[rule], **(hyper or {})}
-    update, (n_slots, n_products) = RULES[rule], SIZES[rule]
+    hyper = (HYPER if rule == "sgd" else {}) | (hyper or {})
+    update = RULES[rule]
     columns, y_list = columns_of(X, intercept), floats(y)
     D, weight_list = len(columns), None if weights is None else floats(weights)
 

@@ -1,6 +1,6 @@
 """Golden values: what fits give, to the bit, made without a GPU and checked on one by `==`.
 
-`python -m tests.specification.golden_values` writes them.
+`python -m tests.specification.golden_values` writes those that are missing.
 
 1. Inputs are integers from a Philox generator divided by a power of two, so that they depend on no version of NumPy's normal deviates.
 2. A case holds its options, the digest of every array that the fit hands out (all NaN are one, −0 is not 0), and a few numbers to look at.
@@ -27,18 +27,13 @@ from fastgd.kernels.cuda import DEVICES
 from fastgd.kernels.cuda.splitting import descend
 from tests.cuda_on_host.sanitized import RESULTS
 from tests.kernels.cuda.test_bits import results
-from tests.support.against_arbiter import OPTIMIZERS, bits
+from tests.support.against_arbiter import bits
 from tests.support.reference_chunks import chunk_of
+from tests.support.rule_options import GOLDEN, optimizer, rules_with
 
 FOLDER = Path(__file__).parent / "golden"
-RULES: dict[str, dict[str, Any]] = {
-    "sgd": {"momentum": 0.9, "nesterov": True},
-    "adam": {"amsgrad": True},
-    "adamw": {},
-    "rmsprop": {"centered": True, "momentum": 0.5},
-    "adagrad": {"lr_decay": 0.01},
-    "nadam": {"decoupled_weight_decay": True, "weight_decay": 0.01},
-}
+FIRST = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam")  # their cases take their seeds from their place in the list
+SIZES = ((100, 1), (40, 3), (60, 12))  # (n, d)
 SCHEDULES: dict[str, Callable[[int], Fraction]] = {  # {name: share of the rate at epoch t}
     "steps": lambda t: Fraction(1, 2 ** (t // 6)),
     "warm-up": lambda t: Fraction(min(t + 1, 8), 8) * Fraction(40 - t, 40),
@@ -50,8 +45,8 @@ def cases() -> dict[str, dict[str, Any]]:
     """{name: how the fit is made}: every rule, both types, one to many parameters, weights, omitted samples, overflow, tol."""
     made: dict[str, dict[str, Any]] = {}
     for dtype in ("float32", "float64"):
-        for rule in RULES:
-            for n, d in ((100, 1), (40, 3), (60, 12)):
+        for rule in FIRST:
+            for n, d in SIZES:
                 made[f"{rule}-{dtype}-{n}-{d}"] = {"rule": rule, "dtype": dtype, "n": n, "d": d, "m": 5, "epochs": 25, "lr": 0.01}
         made |= {
             f"safe-rate-{dtype}": {"rule": "sgd", "dtype": dtype, "n": 200, "d": 4, "m": 7, "epochs": 25, "lr": None},
@@ -68,7 +63,19 @@ def cases() -> dict[str, dict[str, Any]]:
                 rates = [float(SCHEDULES[schedule](t) / 32).hex() for t in range(24)]
                 made[f"{schedule}-{rule}-{dtype}"] = {"rule": rule, "dtype": dtype, "n": 50, "d": d, "m": 3, "epochs": 24, "rates": rates,
                                                       "algorithm": algorithm}  # fmt: skip
-    return {name: {"seed": seed, **case} for seed, (name, case) in enumerate(made.items())}
+    numbered = {name: {"seed": seed, **case} for seed, (name, case) in enumerate(made.items())}
+    for rule in rules_with("cuda"):
+        if rule not in FIRST:
+            for dtype in ("float32", "float64"):
+                for seed, (n, d) in enumerate(SIZES):
+                    case = {"rule": rule, "dtype": dtype, "n": n, "d": d, "m": 5, "epochs": 25, "lr": 0.5}
+                    numbered[f"{rule}-{dtype}-{n}-{d}"] = {"seed": seed, **case}
+    return numbered
+
+
+def file_of(case: Mapping[str, Any]) -> str:
+    """The file of a case: by data type, or that of a later rule."""
+    return f"{case['dtype'] if case['rule'] in FIRST else case['rule']}.json"
 
 
 def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
@@ -79,9 +86,9 @@ def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
     weights = rng.integers(0, 64, (m, n)).astype(case["dtype"]) / 16 if case.get("weighted") else None
     if case.get("missing"):
         y[rng.integers(0, 5, (m, n)) == 0] = np.nan
-    rule = RULES[case["rule"]] if case["rule"] != "sgd" or case["lr"] is not None else {}
+    hyper = GOLDEN[case["rule"]] if case["rule"] != "sgd" or case["lr"] is not None else {}
     return fastgd.fit(
-        X, y, lr=case["lr"], optimizer=OPTIMIZERS[case["rule"]](**rule), epochs=case["epochs"], intercept=case["seed"] % 2 == 1,
+        X, y, lr=case["lr"], optimizer=optimizer(case["rule"], hyper), epochs=case["epochs"], intercept=case["seed"] % 2 == 1,
         sample_weight=weights, nan_policy="omit", tol=case.get("tol"), algorithm=case.get("algorithm", "auto"), history=True,
         backend=backend,
     )  # fmt: skip
@@ -93,7 +100,7 @@ def run_schedule(case: dict[str, Any], backend: str) -> dict[str, np.ndarray]:
     m, n, d = case["m"], case["n"], case["d"]
     X, y = (rng.integers(-(2**20), 2**20, shape).astype(case["dtype"]) / 2**18 for shape in ((m, n, d), (m, n)))
     rates = np.array([float.fromhex(rate) for rate in case["rates"]])[:, None] * 2.0 ** np.arange(m)
-    options = {name: float(value) for name, value in RULES[case["rule"]].items()}
+    options = {name: float(value) for name, value in GOLDEN[case["rule"]].items()}
     chunk = chunk_of(
         X, y, dtype=case["dtype"], lr=rates, epochs=case["epochs"], rule=case["rule"], intercept=case["seed"] % 2 == 1, **options
     )
@@ -137,17 +144,19 @@ def check(backend: str) -> int:
 
 
 def main() -> int:
-    """Write every file anew; or compare: `--check cuda`."""
+    """Write the values that are missing, and no other; or compare: `--check cuda`."""
     if sys.argv[1:2] == ["--check"]:
         return check(sys.argv[2])
     import tests.cuda_on_host  # noqa: F401  registers cuda-host
 
     FOLDER.mkdir(exist_ok=True)
-    for dtype in ("float32", "float64"):
-        chosen = {name: case for name, case in cases().items() if case["dtype"] == dtype}
-        content = {name: {"case": case, **run_case(case, "cuda-host")} for name, case in chosen.items()}
-        (FOLDER / f"{dtype}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        print(f"{dtype}: {len(content)} cases")
+    for name, case in cases().items():
+        path = FOLDER / file_of(case)
+        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        if name not in content:
+            content[name] = {"case": case, **run_case(case, "cuda-host")}
+            path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            print(f"{path.name}: {name}")
     return 0
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.specification import arbiter
+from tests.support.rule_options import optimizer
 
 
 def bits(values: Any) -> np.ndarray:
@@ -30,16 +32,10 @@ def first_difference(a: np.ndarray, b: np.ndarray) -> str:
     return f"{len(where)} of {a.size} differ, first at {tuple(int(i) for i in here)}: {a[here]!r} and {b[here]!r}"
 
 
-OPTIMIZERS = {cls.__name__.lower(): cls for cls in (fastgd.SGD, fastgd.Adam, fastgd.AdamW, fastgd.RMSprop, fastgd.Adagrad, fastgd.NAdam)}
-
-
-def optimizer(cells: list[dict], rule: str = "sgd") -> Any:
-    """One optimizer for many cells: an array per hyperparameter."""
-    defaults = arbiter.HYPERS[rule]
-    values = {name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in defaults.items()}
-    if "beta1" in values:
-        values["betas"] = (values.pop("beta1"), values.pop("beta2"))
-    return OPTIMIZERS[rule](**values)
+def values_of(cells: list[dict], rule: str) -> dict[str, np.ndarray]:
+    """One array per hyperparameter for many cells."""
+    defaults = UPDATE_RULES[rule].hyperparameters
+    return {name: np.array([cell.get("hyper", {}).get(name, default) for cell in cells]) for name, default in defaults.items()}
 
 
 def compare(
@@ -47,7 +43,7 @@ def compare(
     sample_weight=None, nan_policy="propagate", backend="auto",
 ) -> list:  # fmt: skip
     """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
-    D = X.shape[1] + intercept
+    row, D = UPDATE_RULES[rule], X.shape[1] + intercept
     rates = [cell.get("lr") for cell in cells]
     start = np.zeros((len(cells), D))
     for i, cell in enumerate(cells):
@@ -57,7 +53,7 @@ def compare(
         X,
         y,
         lr=None if rates[0] is None else np.array(rates),
-        optimizer=optimizer(cells, rule),
+        optimizer=optimizer(rule, values_of(cells, rule)),
         w0=start[:, : X.shape[1]],
         intercept0=start[:, -1] if intercept else None,
         epochs=epochs,
@@ -82,7 +78,7 @@ def compare(
             y,
             w0=start[i],
             lr=rates[i],
-            hyper=cell.get("hyper"),
+            hyper={**row.hyperparameters, **cell.get("hyper", {})},
             epochs=epochs,
             intercept=intercept,
             reduction=reduction,
@@ -90,6 +86,8 @@ def compare(
             tol=tol,
             moments=moments,
             rule=rule,
+            n_slots=len(row.slots),
+            n_products=len(row.products),
             weights=sample_weight,
             omit=omit,
         )

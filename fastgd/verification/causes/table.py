@@ -1,20 +1,24 @@
-"""THE table of causes: what `diagnose` can name, in words, and the line that mends it.
+"""The table of causes that `diagnose` can name, with the line of code that mends each.
 
-1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning rate that was given, and whatever a
-   hypothesis adds. The documentation's list and the tests read this table.
-2. Of causes that explain a history with equally much to assume, the first one in the table is the code.
+1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning
+   rate that was given, and what a hypothesis adds. The list in docs/verify.md and the tests read
+   this table.
+2. Where several hypotheses of the same complexity explain a history, the first of their causes in
+   this table wins.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastgd.kernels.update_rules import UPDATE_RULES
+
 __all__ = ["CAUSES", "Cause"]
 
 
 @dataclass(frozen=True)
 class Cause:
-    """One cause: its code, what to say, and one line of code that mends it, if there is one."""
+    """A cause: its code, the sentence about it, and the line of code that mends it, if any."""
 
     code: str
     about: str  # "update", "start", "loss", "precision" or "nothing"
@@ -41,7 +45,8 @@ CAUSES = {
               "gradient = 2 * X.T @ residual"),
         Cause("gradient_missing_two", "update", "the factor 2 of the derivative of a square is missing", _GRADIENT),
         Cause("gradient_sum_missing_two", "update",
-              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 ({value:g} times ours)",
+              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 "
+              "({value:g} times the right one)",
               _GRADIENT),
         Cause("gradient_double_two", "update", "the gradient has the factor 2 twice", _GRADIENT),
         Cause("gradient_divided_twice", "update", "the gradient is divided by the {n} samples twice", _GRADIENT),
@@ -70,7 +75,7 @@ CAUSES = {
               "dampening = {declared_dampening:g}"),
         Cause("weight_decay_coupled", "update", "there is weight decay {decay:.6g}, added to the gradient{variant}",
               "weight_decay = {declared_decay:g}"),
-        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, beside the step (as in AdamW){variant}",
+        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, applied to w itself (as in AdamW){variant}",
               "weight_decay = {declared_decay:g}"),
         Cause("l1", "update", "there is an L1 penalty: {value:.6g} · sign(w) is added to the gradient{variant}"),
         Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
@@ -80,14 +85,13 @@ CAUSES = {
         Cause("adam_no_bias_correction", "update", "the steps are those of Adam without its bias correction",
               "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, …"),
         Cause("adam_eps_inside", "update", "the steps are those of Adam with eps inside the square root", "m / (np.sqrt(v) + eps)"),
-        Cause("rmsprop", "update", "the steps are those of RMSprop", 'optimizer="rmsprop"'),
-        Cause("adagrad", "update", "the steps are those of Adagrad", 'optimizer="adagrad"'),
-        Cause("nadam", "update", "the steps are those of NAdam", 'optimizer="nadam"'),
+        *(Cause(rule.name, "update", f"the steps are those of {rule.class_name}", f'optimizer="{rule.name}"')
+          for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
         # -- the precision
-        Cause("float32_storage", "precision", "w is kept in float32, the rest is computed in float64", 'w = w.astype("float64")'),
+        Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
         Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'X, y = X.astype("float64"), y.astype("float64")'),
         Cause("not_finite", "update", "w is not finite from epoch {epoch} on, where nothing can overflow"),
         # -- the start

@@ -12,7 +12,7 @@ import pytest
 import fastgd
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import home, there
-from tests.kernels.cuda.test_bits import OPTIMIZERS, assert_same, data_of
+from tests.kernels.cuda.test_bits import assert_same, data_of
 
 pytestmark = pytest.mark.usefixtures("cupy")
 
@@ -35,7 +35,7 @@ def test_data_on_the_device_give_the_cpus_bits(case, intercept):
     X, y, weights = data_of(size, name, samples, 7)
     options = {
         "epochs": 7, "history": 2, "intercept": intercept, "nan_policy": "omit" if samples == "omit" else "propagate",
-        "optimizer": OPTIMIZERS[rule](), **options,
+        "optimizer": rule, **options,
     }  # fmt: skip
     theirs = fastgd.fit(X, y, sample_weight=weights, **options)
     inputs = there(X), there(y), there(weights)

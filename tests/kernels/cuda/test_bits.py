@@ -17,29 +17,21 @@ import pytest
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.cuda.splitting import descend
-from fastgd.kernels.update_rules import UPDATE_RULES
 from tests import grids
 from tests.cuda_on_host import DEVICES, HostDevice
 from tests.kernels.cpu.test_bits import check, number_cases
 from tests.specification import arbiter
-from tests.support.against_arbiter import OPTIMIZERS, bits, compare
+from tests.support.against_arbiter import bits, compare
 from tests.support.reference_chunks import chunk_of, noisy
+from tests.support.rule_options import OPTIONS, optimizer, rules_with
 
 NAMES = ("float32", "float64")
 SIZES = ((40, 1), (4, 2), (100, 3), (4099, 2), (9, 4), (33, 8), (90, 12))  # (n, d); more than 4,096: chunks
-OPTIONS = {
-    "sgd": ({}, {"momentum": 0.9, "dampening": 0.3}, {"momentum": 0.7, "nesterov": True, "weight_decay": 0.1}, {"maximize": True}),
-    "adam": ({"lr": 0.05}, {"lr": 0.1, "amsgrad": True, "weight_decay": 0.1}, {"lr": 0.1, "betas": (0.3, 0.6), "maximize": True}),
-    "adamw": ({"lr": 0.05}, {"lr": 0.1, "amsgrad": True, "weight_decay": 0.3}, {"lr": 0.1, "maximize": True}),
-    "rmsprop": ({"lr": 0.05}, {"lr": 0.1, "centered": True}, {"lr": 0.1, "momentum": 0.7, "weight_decay": 0.1}),
-    "adagrad": ({"lr": 0.5}, {"lr": 0.5, "lr_decay": 0.1, "initial_accumulator_value": 0.3}, {"lr": 0.5, "weight_decay": 0.1}),
-    "nadam": ({"lr": 0.05}, {"lr": 0.1, "decoupled_weight_decay": True, "weight_decay": 0.1}, {"lr": 0.1, "momentum_decay": 0.3}),
-}
 SAMPLES = ("all", "weights", "omit", "poisoned")
 GRID = [
     (rule, name, size, algorithm, intercept, samples, k)
     for k, (rule, name, size, algorithm, intercept, samples) in enumerate(
-        product(UPDATE_RULES, NAMES, SIZES, ("moments", "stream", "auto"), (False, True), SAMPLES)
+        product(rules_with("cuda"), NAMES, SIZES, ("moments", "stream", "auto"), (False, True), SAMPLES)
     )
 ]
 
@@ -108,12 +100,12 @@ def test_every_bit_is_the_cpus(case, device, on_both):
     rule, name, size, algorithm, intercept, samples, k = case
     X, y, weights = data_of(size, name, samples, k)
     drawn = random.Random(k)  # so that no option goes hand in hand with another
-    options = dict(drawn.choice(OPTIONS[rule]))
-    rate = options.pop("lr", None)
-    rates = np.array([rate or 1e-4, 30 * (rate or 1e-4), 1e9, arbiter.FORMATS[name].omega])
+    hyper = drawn.choice(list(OPTIONS[rule].values()))
+    rate = 1e-4 if rule == "sgd" else 0.1
+    rates = np.array([rate, 30 * rate, 1e9, arbiter.FORMATS[name].omega])
     device(epochs_per_launch=drawn.choice((None, 1, 4)), order=drawn.choice(("forwards", "backwards", "random")), seed=k)
     on_both(
-        X, y, lr=drawn.choice((None, rates, rates)), optimizer=OPTIMIZERS[rule](**options), epochs=drawn.choice((0, 13, 30)),
+        X, y, lr=drawn.choice((None, rates, rates)), optimizer=optimizer(rule, hyper), epochs=drawn.choice((0, 13, 30)),
         intercept=intercept, sample_weight=weights, nan_policy="omit" if samples == "omit" else "propagate",
         min_samples=5 if samples == "omit" else 1, reduction=drawn.choice(("mean", "sum")), algorithm=algorithm,
         history=drawn.choice((True, 4, False)), tol=drawn.choice((None, 0.05)),

@@ -19,6 +19,7 @@ from fastgd.kernels.cuda.cubin import read_resources
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES
 from tests.support.paths import ROOT
+from tests.support.rule_options import rules_with
 
 ARCHITECTURE = "sm_90"
 ALL = [(file, name) for file, names in instantiations().items() for name in names]
@@ -70,19 +71,11 @@ def test_every_name_is_listed_once_and_the_set_is_bounded():
     assert {path.name for path in SOURCES.glob("*.cu")} == set(instantiations())
 
 
-@pytest.mark.parametrize("rule", UPDATE_RULES.values(), ids=lambda rule: rule.name)
-def test_every_rule_of_the_table_has_a_struct(rule):
-    """With as many slots and products as the table says, and reading no hyperparameter that the table does not have."""
-    source = (SOURCES / "rules.cuh").read_text(encoding="utf-8")
-    found = re.search(rf"\nstruct {specialised.struct_of(rule)}(?: : (\w+)<S, \w+>)? {{", source)
-    assert found, f"rules.cuh has no struct {specialised.struct_of(rule)} for the rule {rule.name!r}"
-    begin = source.index(f"\nstruct {found[1] or specialised.struct_of(rule)} {{")
-    body = source[begin : source.index("\n};", begin)]
-    assert f"N_SLOTS = {len(rule.slots)}, N_PRODUCTS = {len(rule.products)};" in body
-    read = {int(place) for place in re.findall(r"hyper\[(\d+)\]", body)}
-    assert max(read) < len(rule.hyperparameters) + len(rule.derived)
+@pytest.mark.parametrize("rule", rules_with("cuda"))
+def test_every_rule_of_the_table_has_its_kernels(rule):
+    """That it has a struct is told in tests/fit/test_rules.py."""
     for file in ("descend.cu", "descend_any.cu", "stream.cu"):
-        assert any(f"{specialised.struct_of(rule)}>" in name for name in instantiations()[file])
+        assert any(f"{specialised.struct_of(UPDATE_RULES[rule])}>" in name for name in instantiations()[file])
 
 
 @pytest.mark.parametrize("d", [1, 4, 5, 8, 9, 300])
@@ -91,8 +84,8 @@ def test_every_rule_of_the_table_has_a_struct(rule):
 def test_every_kernel_that_a_fit_takes_is_listed(real, d, intercept):
     name = specialised.compress_name(real, d, intercept)
     assert name is None or name in instantiations()["compress.cu"]
-    for rule in UPDATE_RULES.values():
-        file, name = specialised.descend_name(real, rule, d + intercept)
+    for rule in rules_with("cuda"):
+        file, name = specialised.descend_name(real, UPDATE_RULES[rule], d + intercept)
         assert name in instantiations()[file]
 
 
