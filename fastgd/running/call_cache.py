@@ -41,7 +41,7 @@ def forget() -> None:
 
 def recall(words: Mapping[str, Any]) -> FitJob | None:
     """The job for a call like an earlier one; None where `prepare` must look. words: fit's arguments."""
-    key = _key_of(words) if remembered else None
+    key = key_of(words) if remembered else None
     known = remembered.get(key) if key is not None else None
     X, y = words["X"], words["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
@@ -60,7 +60,7 @@ def remember(words: Mapping[str, Any], job: FitJob) -> None:
     """Remember the decisions of a call that was carried out."""
     if job.recalled or not _is_small(job):
         return
-    key = _key_of(words)
+    key = key_of(words)
     if key is None:
         return
     known = _twin(job)
@@ -98,7 +98,7 @@ def _with_data(problem: Problem, X: np.ndarray, y: np.ndarray) -> Problem:
     return other
 
 
-def _key_of(words: Mapping[str, Any]) -> Key | None:
+def key_of(words: Mapping[str, Any]) -> Key | None:
     """What the checks and decisions of a call depend on; None where plain values do not tell it."""
     options = dict(words)
     X, y, lr = options.pop("X"), options.pop("y"), options.pop("lr")
