@@ -43,7 +43,7 @@ FORGOTTEN = {  # {part: (how it is taken away, the file and the name that must b
     "export": (lambda m: m.setattr(fastgd, "__all__", ["fit"]), "fastgd/__init__.py: RMSprop"),
     "CPU code": (lambda m: m.delitem(CODES, "rmsprop"), "kernels/cpu/descent/update.py: RMSPROP = 3"),
     "CUDA struct": (lambda m: _without(m, "struct Rmsprop {"), "kernels/cuda/rules.cuh: struct Rmsprop"),
-    "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["double"], "rmsprop"), "kernels/cuda/specialised.py: 'rmsprop'"),
+    "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["rmsprop"], "double"), "kernels/cuda/specialised.py: 'rmsprop'"),
     "arbiter": (lambda m: m.delitem(arbiter.RULES, "rmsprop"), "tests/specification/arbiter.py: a function rmsprop_step"),
     "options": (lambda m: m.delitem(rule_options.OPTIONS, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in OPTIONS"),
     "golden options": (lambda m: m.delitem(rule_options.GOLDEN, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in GOLDEN"),
