@@ -172,6 +172,17 @@ def _adagrad(w, slots, gradient, lr, steps, *, lr_decay, weight_decay, initial_a
     return w - lr / (1 + steps * lr_decay) * gradient / (np.sqrt(total) + eps), (total,)
 
 
+def _adadelta(w, slots, gradient, lr, steps, *, rho, eps, weight_decay, maximize):
+    square, moves = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    square = rho * square + (1 - rho) * gradient * gradient
+    move = np.sqrt(moves + eps) / np.sqrt(square + eps) * gradient
+    return w - lr * move, (square, rho * moves + (1 - rho) * move * move)
+
+
 def _nadam(
     w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize, decay,
     beta2_product, mu_product, decay_product,
@@ -300,6 +311,18 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             products=("beta2_product", "mu_product", "decay_product"),
             advance=_advance_nadam,
             derived={"decay": ("momentum_decay", _decay_of_nadam)},
+        ),
+        UpdateRule(
+            class_name="Adadelta",
+            code=6,
+            slots=("square_avg", "acc_delta"),
+            hyperparameters={"rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False},
+            ranges={"rho": Range(at_least=0, at_most=1), "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE},
+            formula="g ← g + λ w;  v ← ρ v + (1−ρ) g²;  d = √(u + ε)/√(v + ε) · g;  u ← ρ u + (1−ρ) d²;  w ← w − lr d",
+            source="Zeiler 2012; torch.optim.Adadelta",
+            roundings=23,  # decay 2, v 6, root of v 3, root of u 3, quotient 1, its product 1, u 6, lr 1
+            step=_adadelta,
+            default_lr=1.0,
         ),
     )
 }

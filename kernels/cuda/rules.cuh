@@ -194,3 +194,29 @@ struct Nadam {
                within(other_product, limit) && within(move, limit) && within(other_move, limit) && within(new_w, limit);
     }
 };
+
+// adadelta. hyper: rho, eps, weight_decay, maximize
+template <typename S>
+struct Adadelta {
+    static constexpr int N_SLOTS = 2, N_PRODUCTS = 0;
+    static constexpr bool MAY_BE_PLAIN = false;
+    S keep, share, eps, decay, rate;
+    bool has_decay, maximize;
+
+    __device__ __forceinline__ void read(const double* hyper) {
+        keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]);
+        has_decay = hyper[2] != 0.0, maximize = hyper[3] != 0.0;
+    }
+    __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+        if (maximize) g = -g;
+        if (has_decay) g = fused(decay, w, g);
+        const S square = fused(share * g, g, slot[0] * keep);
+        const S ratio = root(slot[1] + eps) / root(square + eps), move = ratio * g;
+        const S moves = fused(share * move, move, slot[1] * keep);
+        new_slot[0] = square, new_slot[1] = moves;
+        new_w = fused(rate, move, w);
+        return within(square, limit) && within(ratio, limit) && within(move, limit) && within(moves, limit) && within(rate * move, limit) &&
+               within(new_w, limit);
+    }
+};

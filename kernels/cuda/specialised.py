@@ -21,6 +21,7 @@ MOST_PARAMETERS = {  # of `descend`
     "rmsprop": {"float": 4, "double": 4},
     "adagrad": {"float": 7, "double": 4},
     "nadam": {"float": 4, "double": 4},
+    "adadelta": {"float": 6, "double": 4},
 }
 
 

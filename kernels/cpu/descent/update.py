@@ -14,8 +14,16 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
 from ..simd.scalars import keep_apart
 
-SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
-CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do
+SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM, ADADELTA = range(7)
+CODES = {
+    "sgd": SGD,
+    "adam": ADAM,
+    "adamw": ADAMW,
+    "rmsprop": RMSPROP,
+    "adagrad": ADAGRAD,
+    "nadam": NADAM,
+    "adadelta": ADADELTA,
+}  # what `update` can do
 
 
 @inlined
@@ -198,6 +206,32 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
     return within
 
 
+@part
+def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
+    """torch.optim.Adadelta. hyper: rho, eps, weight_decay, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    keep, share, eps, decay = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2])
+    maximize = hyper[3] != 0.0
+    rate = number(-lr)
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[2] != 0.0:
+            direction = fma(decay, w[j], direction)
+        square = fma(share * direction, direction, slots[0, j] * keep)
+        ratio = math.sqrt(slots[1, j] + eps) / math.sqrt(square + eps)
+        move = ratio * direction
+        moves = fma(share * move, move, slots[1, j] * keep)
+        new_slots[0, j], new_slots[1, j] = square, moves
+        new_w[j] = fma(rate, move, w[j])
+        within &= (abs(square) <= limit) & (abs(ratio) <= limit) & (abs(move) <= limit) & (abs(moves) <= limit)
+        within &= (abs(rate * move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
     """One step of the rule with this code. A code that is none gives NaN, never a fit that stands still."""
@@ -211,6 +245,8 @@ def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots
         return _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
     if rule == NADAM:
         return _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
+    if rule == ADADELTA:
+        return _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
     for j in range(len(w)):
         new_w[j] = math.nan
     return False
