@@ -384,7 +384,56 @@ class Adadelta:
     maximize: Any = False
 
 
-_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Adadelta)}
+@dataclass(frozen=True)
+class Adamax:
+    """Adam with the largest gradient in place of the root mean square, with torch.optim.Adamax's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        m ← β₁ m + (1 − β₁) g;      u ← max(β₂ u, |g| + eps)
+        w ← w − lr/(1 − β₁ᵗ) · m / u                                t = 1, 2, … counts the updates
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.002.
+    betas : pair of float or array, default (0.9, 0.999)
+        Decay rates of the average of the gradient and of its largest size, each ≥ 0 and < 1.
+    eps : float or array, default 1e-8
+        Added to the size of each gradient; ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adamax(lr=0.1), epochs=500)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.Adamax; Kingma & Ba 2015, algorithm 2.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adamax"]
+
+    lr: Any = None
+    betas: Any = (0.9, 0.999)
+    eps: Any = 1e-8
+    weight_decay: Any = 0.0
+    maximize: Any = False
+
+
+_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Adadelta, Adamax)}
 
 
 def optimizer_classes() -> tuple[type, ...]:

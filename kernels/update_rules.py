@@ -208,6 +208,21 @@ def _advance_nadam(*, beta1, beta2, decay, beta2_product, mu_product, decay_prod
     return beta2_product * beta2, mu_product * (beta1 * (1 - decay_product / 2)), decay_product
 
 
+def _adamax(w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, maximize, beta1_product):
+    average, size = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    average = beta1 * average + (1 - beta1) * gradient
+    size = np.maximum(beta2 * size, abs(gradient) + eps)
+    return w - lr / (1 - beta1_product) * average / size, (average, size)
+
+
+def _advance_adamax(*, beta1, beta1_product, **others):
+    return (beta1_product * beta1,)
+
+
 def _decay_of_nadam(momentum_decay: float) -> float:
     """0.96^momentum_decay, the float64 nearest to it: 50 decimal digits do not depend on a machine's pow."""
     with localcontext(prec=50):
@@ -323,6 +338,20 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             roundings=23,  # decay 2, v 6, root of v 3, root of u 3, quotient 1, its product 1, u 6, lr 1
             step=_adadelta,
             default_lr=1.0,
+        ),
+        UpdateRule(
+            class_name="Adamax",
+            code=7,
+            slots=("exp_avg", "exp_inf"),
+            hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "maximize": False},
+            ranges=_ADAM_RANGES,
+            formula="g ← g + λ w;  m ← β₁ m + (1−β₁) g;  u ← max(β₂ u, |g| + ε);  w ← w − lr/(1−β₁ᵗ) · m / u",
+            source="Kingma & Ba 2015, algorithm 2; torch.optim.Adamax",
+            roundings=15,  # decay 2, m 4, u 4, step size 3, product and quotient 2
+            step=_adamax,
+            default_lr=2e-3,
+            products=("beta1_product",),
+            advance=_advance_adamax,
         ),
     )
 }

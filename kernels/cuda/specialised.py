@@ -22,6 +22,7 @@ MOST_PARAMETERS = {  # of `descend`
     "adagrad": {"float": 7, "double": 4},
     "nadam": {"float": 4, "double": 4},
     "adadelta": {"float": 6, "double": 4},
+    "adamax": {"float": 6, "double": 4},
 }
 
 

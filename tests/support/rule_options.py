@@ -47,6 +47,11 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "maximize": {"maximize": True}, "eps": {"eps": 0.1},
         "all": {"rho": 0.7, "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
     },
+    "adamax": {
+        "default": {}, "betas": {"beta1": 0.3, "beta2": 0.7}, "no betas": {"beta1": 0.0, "beta2": 0.0}, "eps": {"eps": 0.1},
+        "decay": {"weight_decay": 0.1}, "maximize": {"maximize": True},
+        "all": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
+    },
 }  # fmt: skip
 GOLDEN: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "nesterov": True},
@@ -56,6 +61,7 @@ GOLDEN: dict[str, dict[str, Any]] = {
     "adagrad": {"lr_decay": 0.01},
     "nadam": {"decoupled_weight_decay": True, "weight_decay": 0.01},
     "adadelta": {"rho": 0.95, "weight_decay": 0.01},
+    "adamax": {"beta2": 0.99, "weight_decay": 0.01},
 }
 
 

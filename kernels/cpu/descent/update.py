@@ -14,7 +14,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
 from ..simd.scalars import keep_apart
 
-SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM, ADADELTA = range(7)
+SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM, ADADELTA, ADAMAX = range(8)
 CODES = {
     "sgd": SGD,
     "adam": ADAM,
@@ -23,6 +23,7 @@ CODES = {
     "adagrad": ADAGRAD,
     "nadam": NADAM,
     "adadelta": ADADELTA,
+    "adamax": ADAMAX,
 }  # what `update` can do
 
 
@@ -232,6 +233,36 @@ def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     return within
 
 
+@part
+def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
+    """torch.optim.Adamax. hyper: beta1, beta2, eps, weight_decay, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    one = number(1.0)
+    share, keep, eps, decay = number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2]), number(hyper[3])
+    maximize = hyper[4] != 0.0
+    new_products[0] = products[0] * hyper[0]
+    rate = number(-(lr / (1.0 - new_products[0])))
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[3] != 0.0:
+            direction = fma(decay, w[j], direction)
+        average = _lerp(slots[0, j], direction, share, one)
+        size, now = slots[1, j] * keep, abs(direction) + eps
+        if not (size > now or size != size):
+            size = now
+        new_slots[0, j], new_slots[1, j] = average, size
+        product = rate * average
+        move = product / size
+        new_w[j] = w[j] + move
+        within &= (abs(average) <= limit) & (abs(size) <= limit)
+        within &= (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
     """One step of the rule with this code. A code that is none gives NaN, never a fit that stands still."""
@@ -247,6 +278,8 @@ def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots
         return _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
     if rule == ADADELTA:
         return _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
+    if rule == ADAMAX:
+        return _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
     for j in range(len(w)):
         new_w[j] = math.nan
     return False
