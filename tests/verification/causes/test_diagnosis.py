@@ -278,7 +278,7 @@ def test_no_record_is_too_strange():
 
 @pytest.mark.parametrize("rule", [name for name in UPDATE_RULES if name != "sgd"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_every_rule_is_named(rule, dtype):
+def test_every_rule_is_named(rule, dtype, torch):
     """Where SGD was asked for; where the rule itself was, all is well."""
     X, y = make_data(20, 2, dtype, "normal")
     for lr in (0.02, 0.3):
