@@ -20,7 +20,7 @@ from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
 from .tasks import Candidate, Task, Trial
 
-__all__ = ["read_candidates"]
+__all__ = ["joined", "read_candidates"]
 
 OURS = 2.0  # fastgd's own kernels stay below this share of the bound (docs/error-bound.md)
 _OWN_BACKENDS = ("cpu", "cuda", "auto")
@@ -71,15 +71,15 @@ class _Backend:
             backend=self.name, **options,
         )  # fmt: skip
         assert result.history is not None
-        w, loss = _joined(result.history), np.asarray(result.history.loss)
+        w, loss = joined(result.history), np.asarray(result.history.loss)
         for index in np.ndindex(task.shape):
             moments = int(result.state.algorithm[index]) == _MOMENTS
             held, rate = moments and w.dtype == np.float32, float(np.asarray(result.lr)[index])
             yield index, Trial(w[index], loss[index], held_higher=held, dtype=task.X.dtype, lr=rate)
 
 
-def _joined(history: History) -> Array:
-    """Return w (…, m, D) with the intercept as its last column."""
+def joined(history: History) -> Array:
+    """Return w of a history, (…, m, D), with the intercept as its last column."""
     w = np.asarray(history.w)
     if w.ndim == np.ndim(history.loss):  # X was 1-D
         w = w[..., None]
@@ -94,7 +94,7 @@ def _of_result(result: FitResult | History) -> Candidate:
         raise ValueError("the FitResult kept no history: fit(..., history=True) records every epoch")
     if not np.array_equal(np.diff(history.epoch), np.ones(len(history.epoch) - 1)):
         raise ValueError("the history has not every epoch: fit(..., history=True) records them all")
-    w = _joined(history)
+    w = joined(history)
     limit, name = LIMIT, "history"
     if isinstance(result, FitResult):
         held = w.dtype == np.float32 and bool((np.asarray(result.state.algorithm) == _MOMENTS).any())
