@@ -13,7 +13,7 @@ import fastgd
 from fastgd.running.call_cache import key_of
 from tests.support.paths import ROOT
 
-FITTING, GUIDE, TESTS, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", ("tests/fit", "tests/promises"), "fastgd/running/call_cache.py"
+FITTING, GUIDE, TESTS, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", ("tests/fit", "tests/input", "tests/promises"), "fastgd/running/call_cache.py"
 
 
 def read(path: str) -> str:
