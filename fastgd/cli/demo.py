@@ -115,11 +115,11 @@ def prepare(findings: Findings) -> None:
     findings.not_run += [f"backend {backend}: {reason}" for backend, reason in reasons.items() if reason is not None]
     findings.say(f"Backends here: {', '.join(findings.backends)}.")
     for line in findings.not_run:
-        findings.say(f"  not here: {line}")
+        findings.say(f"  cannot run here: {line}")
     cache = kernel_cache()
     if not cache.ready:
-        kept = f"kept in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to keep them in"
-        findings.say(f"Compiling the kernels, once (20 to 30 s; {kept}) …")
+        stored = f"stored in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to store them in"
+        findings.say(f"Compiling the kernels, once (20 to 30 s; {stored}) …")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
         fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype)

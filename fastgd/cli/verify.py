@@ -61,7 +61,7 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
                 tell(f"{problem}: {verdict}")
     for name, reason in info().backends.items():
         if reason and not backends:
-            tell(f"{name} is not here: {reason}")
+            tell(f"{name} cannot run here: {reason}")
     every = tuple(_named(verdict, problem) for row in rows for problem, verdict in row.verdicts)
     first = verify("numpy", [1.0], [1.0], lr=0.1, epochs=0)
     question = {**first.question, "recipe": "the named problems of fastgd.testing", "epochs": 30, "dtype": "float32 and float64"}
@@ -86,6 +86,7 @@ def _named(verdict: Verdict, problem: str) -> Verdict:
 
 
 def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, **asked: Any) -> Report:
+    """Return the verdict with the name of the problem."""
     """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data."""
     if candidate.endswith(".npz"):
         return _verify_archive(Path(candidate), data, y, x, asked)
@@ -128,7 +129,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise ValueError("it holds one array without a name; numpy.savez writes named ones")
+                raise ValueError("it has one array without a name; numpy.savez writes arrays with names")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CommandError(f"cannot read {path}: {error}") from None

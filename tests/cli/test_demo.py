@@ -218,7 +218,7 @@ def test_few_fits(count):
 
 def test_the_compilation_is_announced(monkeypatch):
     for cache, said in (
-        (KernelCache("/somewhere", True, 0, False), "Compiling the kernels, once (20 to 30 s; kept in /somewhere)"),
+        (KernelCache("/somewhere", True, 0, False), "Compiling the kernels, once (20 to 30 s; stored in /somewhere)"),
         (KernelCache(None, False, 0, False), "in every process"),
     ):
         monkeypatch.setattr(demo, "kernel_cache", lambda cache=cache: cache)

@@ -62,6 +62,7 @@ class _Backend:
         self.limit = OURS if self.name in _OWN_BACKENDS else LIMIT
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield (index of the fit, the history that `fit` recorded)."""
         options: dict[str, Any] = {"intercept": True} if task.intercept else {}
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
@@ -91,9 +92,9 @@ def _of_result(result: FitResult | History) -> Candidate:
     held = False
     history = result.history if isinstance(result, FitResult) else result
     if history is None:
-        raise ValueError("the FitResult kept no history: fit(..., history=True) records every epoch")
+        raise ValueError("the FitResult has no history: fit(..., history=True) records every epoch")
     if not np.array_equal(np.diff(history.epoch), np.ones(len(history.epoch) - 1)):
-        raise ValueError("the history has not every epoch: fit(..., history=True) records them all")
+        raise ValueError("the history does not have every epoch: fit(..., history=True) records them all")
     w = joined(history)
     limit, name = LIMIT, "history"
     if isinstance(result, FitResult):
@@ -113,6 +114,7 @@ class _Recorded:
     held_higher: bool = False
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield (index of the fit, its recorded history)."""
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
         if task.shape:
