@@ -11,7 +11,7 @@ from tests.support.fit_results import x, y
 from tests.support.refusals import refused
 
 NAMES = {
-    "optimizer": r"there are: adagrad, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
+    "optimizer": r"there are: adadelta, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
     "backend": "^backend .* is unknown; there are: auto, cpu, cuda, torch, torch-cuda, numpy$",
     "algorithm": "^algorithm .* is unknown; there are: auto, moments, stream$",
     "reduction": "^reduction must be 'mean' or 'sum', not ",
