@@ -83,6 +83,7 @@ NOT_AT_IMPORT = {"numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "p
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
+    "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for data that lie side by side and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }

@@ -1,9 +1,10 @@
-"""The README keeps its word: no placeholder, no more than one screen and a half; and the page of causes has them all."""
+"""The README has no placeholder and stays short; the page of causes has them all."""
 
 import re
 import tomllib
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.verification.causes.table import CAUSES
 from tests.support.paths import ROOT
 
@@ -11,11 +12,11 @@ README = (ROOT / "README.md").read_text("utf-8")
 
 
 def test_nothing_is_left_to_fill_in():
-    assert set(re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b", README)) <= {"NUMBA_CACHE_DIR"}  # which is Numba's own name
+    assert set(re.findall(r"\b[A-Z]{2,}_[A-Z_]+\b", README)) <= {"NUMBA_CACHE_DIR"}  # Numba's
 
 
 def test_it_stays_short():
-    assert len(README.splitlines()) <= 140
+    assert len(README.splitlines()) <= 130
 
 
 def test_testing_and_verification_need_no_import_of_their_own():
@@ -28,7 +29,10 @@ def test_the_version_is_typed_twice_and_the_same():
     assert project["project"]["version"] == fastgd.__version__
 
 
+OF_A_RULE = UPDATE_RULES.keys() - {"adam", "adamw"}  # these two have sentences of their own
+
+
 def test_the_documentation_has_every_cause():
     page = (ROOT / "docs" / "verify.md").read_text("utf-8")
     table = page.partition("## The causes")[2].partition("## How often")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(CAUSES)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [code for code in CAUSES if code not in OF_A_RULE]
