@@ -1,4 +1,4 @@
-"""hyperparameters: an optimizer's values, from the user's words to the rows of the kernels' table."""
+"""An optimizer's values, from the user's words to the rows of the kernels' table."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
 
 
 def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
-    """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
+    """The learning rates: those of `fit`, of the optimizer or of the rule; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
