@@ -1,4 +1,4 @@
-"""hyperparameters: an optimizer's values, from the user's words to the rows of the kernels' table."""
+"""An optimizer's values, from the user's words to the rows of the kernels' table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from .messages import place, shown
 
 
 def read_hyperparameter(value: Any, name: str, allowed: Range, device: int | None = None) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in its range. One that lies on `device` is fetched."""
+    """A hyperparameter as a float64 array, checked: real, finite, in its range.
+
+    One that lies on `device` is fetched.
+    """
     if (value is True or value is False) if allowed.switch else _is_fine_float(value, allowed):
         return np.array(float(value))  # fast path: a plain number needs no reader of arrays
     if allowed.switch:
@@ -48,7 +51,7 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
 
 
 def read_rates(lr: Any, optimizer: Any, device: int | None = None) -> np.ndarray | None:
-    """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
+    """The learning rates: those of `fit`, of the optimizer or of the rule; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
