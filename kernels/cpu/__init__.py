@@ -19,7 +19,7 @@ from .descent.fit_by_fit import descend as _descend
 from .moments.compress import CHUNK, RANGE, W_EXPONENT, W_HIGH, W_LEAST, compress, join
 from .moments.curvature import largest_eigenvalues
 from .moments.samples import FINE, NEGATIVE, NOT_FINITE, keep
-from .packs.descend_packs import descend_batches
+from .packs.descend_packs import descend_packs
 from .packs.plain_epochs import MOST_UNROLLED
 from .packs.state import FEWEST, MOST_PARAMETERS
 from .simd.double_double import LOWEST_EXPONENT
@@ -30,12 +30,12 @@ KERNELS: dict[str, Any] = {
     "compress": compress,
     "join": join,
     "largest_eigenvalues": largest_eigenvalues,
-    "descend_batches": descend_batches,
+    "descend_packs": descend_packs,
     "descend": _descend,
     "solve": _solve,
 }
 # how many compiled versions `prepare` makes for both dtypes
-OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_batches": 2, "descend": 2}
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {"keep": 2, "solve": 1}  # and all the others
 LONGEST_LINE = CHUNK
 PARTS = frozenset(("moments", "batches", "alone"))  # of what `prepare` makes
@@ -225,15 +225,15 @@ def descend_lines(chunk: Chunk, cancel, progress) -> bool:
 
 
 def _descend_in_batches(
-    of_lines: bool, data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress
+    from_samples: bool, data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress
 ) -> bool:
     """Fits side by side, then those that these leave; False where lines have numbers that are not finite."""
     m = len(written[0])
     left, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-    n_left = descend_batches(of_lines, data, *given, *written, left, losses, cancel, progress)
-    if n_left > 0 and not cancel[0]:
-        _descend(data, *given, *written, left[:n_left], losses[:n_left], cancel, progress)
-    return n_left >= 0
+    n_handed_over = descend_packs(from_samples, data, *given, *written, left, losses, cancel, progress)
+    if n_handed_over > 0 and not cancel[0]:
+        _descend(data, *given, *written, left[:n_handed_over], losses[:n_handed_over], cancel, progress)
+    return n_handed_over >= 0
 
 
 def runs_in_batches(rule: UpdateRule, n_parameters: int) -> bool:
@@ -248,7 +248,7 @@ def fewest_in_batches(dtype: np.dtype, n_parameters: int, tol: float, plain: boo
     return FEWEST[min(n_parameters, len(FEWEST) - 1)]
 
 
-def are_lines(samples: Samples) -> bool:
+def is_single_feature(samples: Samples) -> bool:
     """Whether `descend_lines` may be asked."""
     X, y = samples.X, samples.y
     one_run = X.dtype == np.float32 and X.shape[2] == 1 and X.strides[1] == 4 and y.strides[1] == 4 and X.shape[1] <= LONGEST_LINE
@@ -345,7 +345,7 @@ __all__ = [
     "OF_FIT",
     "RANGE",
     "Moments",
-    "are_lines",
+    "is_single_feature",
     "compiled_and_loaded",
     "compress_alike",
     "compress_fits",

@@ -1,9 +1,11 @@
-"""update: one step of each rule of kernels/update_rules.py, bit for bit as docs/arithmetic.md, section 8 has it.
+"""update: one step of each rule of kernels/update_rules.py, as docs/arithmetic.md, section 8 says.
 
-1. Each fills new_w, new_slots and new_products, and returns whether all that the page names stayed within the limit. Slots that an
-   option leaves alone are copied.
-2. sgd is inlined; the others are calls, since their divisions and roots cost more than a call, and inlining them costs time to compile.
-3. Scalars of a step are float64 whatever the state, and are rounded once, where they meet it. The products stay float64.
+1. Each function fills new_w, new_slots and new_products, and returns whether all numbers that the
+   page names stayed within the limit. Slots that an option does not use are copied.
+2. sgd is inlined; the others are calls, since their divisions and roots cost more than a call, and
+   inlining them costs time to compile.
+3. Scalars of a step are float64 whatever the state, and are rounded once, where they meet it. The
+   products stay float64.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 
 from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
-from ..simd.scalars import keep_apart
+from ..simd.scalars import never_inline
 
 SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
 CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do
@@ -30,7 +32,7 @@ def _lerp(a, b, weight, one):
 def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """torch.optim.SGD. hyper: momentum, dampening, weight_decay, nesterov, maximize."""
     number = w.dtype.type
-    momentum, keep, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    momentum, undamped, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
     nesterov, maximize = hyper[3] != 0.0, hyper[4] != 0.0
     rate = number(-lr)
     within = True
@@ -41,7 +43,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
         if hyper[2] != 0.0:
             direction = fma(decay, w[j], direction)
         if hyper[0] != 0.0:
-            velocity = direction if step == 0 else fma(keep, direction, slots[0, j] * momentum)
+            velocity = direction if step == 0 else fma(undamped, direction, slots[0, j] * momentum)
             new_slots[0, j] = velocity
             within = within and abs(velocity) <= limit
             direction = fma(momentum, velocity, direction) if nesterov else velocity
@@ -55,7 +57,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
 @part
 def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_slots, new_products, limit):
     """torch.optim.Adam and AdamW. hyper: beta1, beta2, eps, weight_decay, amsgrad, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2 = hyper[0], hyper[1]
@@ -96,7 +98,7 @@ def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_
 @part
 def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     """torch.optim.RMSprop. hyper: alpha, eps, weight_decay, momentum, centered, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     keep, share, eps = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1])
@@ -135,7 +137,7 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 @part
 def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """torch.optim.Adagrad. hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     decay, start, eps = number(hyper[1]), number(hyper[2]), number(hyper[3])
     maximize = hyper[4] != 0.0
@@ -159,7 +161,7 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
 @part
 def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
     """torch.optim.NAdam. hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize; derived: decay."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2, decay = hyper[0], hyper[1], hyper[7]
@@ -200,7 +202,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
 
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
-    """One step of the rule with this code. A code that is none gives NaN, never a fit that stands still."""
+    """One step of the rule with this code. An unknown code gives NaN, never a fit that stands still."""
     if rule == SGD:
         return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
     if rule in (ADAM, ADAMW):

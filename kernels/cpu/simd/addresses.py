@@ -2,7 +2,7 @@
 
 1. An array that a compiled function takes out of a tuple or hands on is counted, up and down, by locked instructions: some 5 ns each, 70 ns
    for the data of one fit. An address is a bare number. It serves wherever `simd/lanes.py` says "flat array".
-2. An address keeps nothing alive: who makes one calls `hold` with the array when all is done.
+2. An address keeps nothing alive: who makes one calls `keep_alive` with the array when all is done.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def further(typing_context, begin, count):
 
 
 @intrinsic
-def hold(typing_context, arrays):
+def keep_alive(typing_context, arrays):
     """Nothing; but an array that is named here has been alive until now."""
 
     def generate(context, builder, signature, args):

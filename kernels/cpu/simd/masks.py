@@ -101,7 +101,7 @@ def from_bits(typing_context, bits):
 
 
 @intrinsic
-def keep_first(typing_context, count, new, old):
+def select_first(typing_context, count, new, old):
     """`new` in the lanes below `count`, `old` in the others: lanes without a sample must not change."""
     if not isinstance(new, LaneVector) or new != old:
         return None

@@ -45,21 +45,21 @@ def get_own(typing_context, array, index):
     return array.dtype(array, index), generate
 
 
-def ask_for(builder, pointer) -> None:
+def prefetch_line(builder, pointer) -> None:
     """Ask for the line of memory that a pointer points into, for reading, into the second cache: it need not be ours."""
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INDEX, _INDEX, _INDEX])
     builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, _INDEX(0), _INDEX(2), _INDEX(1)])
 
 
 @intrinsic
-def fetch(typing_context, begin, index):
-    """`ask_for` the line in which a number lies."""
+def prefetch(typing_context, begin, index):
+    """`prefetch_line` the line in which a number lies."""
     if not of_numbers(begin):
         return None
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        ask_for(builder, pointer_to(context, builder, signature.args[0], args[0], where, ir.IntType(8)))
+        prefetch_line(builder, pointer_to(context, builder, signature.args[0], args[0], where, ir.IntType(8)))
         return context.get_dummy_value()
 
     return types.void(begin, index), generate
@@ -182,7 +182,7 @@ def is_double(typing_context, array):
 
 
 @intrinsic
-def keep_apart(typing_context):
+def never_inline(typing_context):
     """The function that calls this is not inlined: where it is long and called from several places, that would be most of its cost."""
 
     def generate(context, builder, signature, args):
