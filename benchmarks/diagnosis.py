@@ -1,8 +1,8 @@
 """How often `fastgd.diagnose` is right: `python benchmarks/diagnosis.py [--plants N] [--seed S]`. The tables are those of docs/verify.md.
 
-1. Every defect of tests/planted_descents.py is planted in problems that are drawn from the seed. right: its code came out; same: another
-   code came out, and the defect is in `also_possible` or among `codes`, being equal on these data; unseen: all steps and losses are within
-   the rounding bound; unknown; WRONG: anything else.
+1. Every defect of tests/support/planted_descents.py is planted in problems that are drawn from the seed. right: its code came out;
+   same: another code came out, and the defect is in `also_possible` or among `codes`, being equal on these data;
+   unseen: all steps and losses are within the rounding bound; unknown; WRONG: anything else.
 2. False alarms: correct loops in NumPy, torch.autograd on the named problems at four learning rates, and our own backends.
 3. Defects without a name must be unknown. With one parameter and no noise some of them are a scaled step exactly, so two parameters.
 4. Power: the smallest relative error of the gradient that is found, for each dtype.
@@ -23,11 +23,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.…
 
 import fastgd
 from fastgd.testing import problems, rates
-from tests import planted_descents as plants
-from tests.nameless_defects import NAMELESS
-from tests.planted_cases import KINDS, Case, make_case
-from tests.planted_verdicts import ask, draw, draw_named, judge
-from tests.torch_histories import torch_history
+from tests.support import planted_descents as plants
+from tests.support.nameless_defects import NAMELESS
+from tests.support.planted_cases import KINDS, Case, make_case
+from tests.support.planted_verdicts import ask, draw, draw_named, judge
+from tests.support.torch_histories import torch_history
 
 COLUMNS = ("right", "same", "unseen", "unknown", "WRONG")
 DTYPES = ("float64", "float32")

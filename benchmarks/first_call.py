@@ -24,7 +24,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
 
 from benchmarks.measuring import Journal, Row, conditions, percentiles, shown
-from fastgd.plan import available_threads
+from fastgd.planning.plan import available_threads
 
 MOST_IMPORT, MOST_FIRST = 0.05, 0.5  # seconds: the aims
 IMPORT = """

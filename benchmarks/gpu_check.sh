@@ -98,8 +98,8 @@ if __name__ == "__main__":
     print(f"{len(names)} kernels compiled for {architecture} in {time.perf_counter() - began:.1f} s")
 PYTHON_END
 step compile "${COMPILE_SECONDS:-40}" "$PYTHON" -P "$WORK/compile.py"
-step golden 40 "$PYTHON" -P -m tests.golden_values --check cuda
-step arrays 30 "$PYTHON" -P -m tests.arrays_on_gpu
+step golden 40 "$PYTHON" -P -m tests.specification.golden_values --check cuda
+step arrays 30 "$PYTHON" -P -m tests.kernels.cuda.arrays_on_gpu
 
 wait
 [ -s "$WORK/numba.log" ] && tail -n 3 "$WORK/numba.log"
@@ -109,10 +109,10 @@ PYTEST=("$PYTHON" -P -m pytest -q -p no:cacheprovider -o filterwarnings=default 
 if ! has pytest; then
     missing bits "pytest is not there"
 elif ! has numba; then
-    step bits-without-the-cpu 100 "${PYTEST[@]}" tests/test_cuda_bits.py -k "arbiter or overflow_to_the_end"
+    step bits-without-the-cpu 100 "${PYTEST[@]}" tests/kernels/cuda/test_bits.py -k "arbiter or overflow_to_the_end"
     missing bits "Numba is not there, and with it the CPU backend that the kernels are compared with"
 else
-    step bits 100 "${PYTEST[@]}" tests/test_cuda_bits.py -k "not out_of_memory and not own_for_every_epoch and not cancelling and not 2_31"
+    step bits 100 "${PYTEST[@]}" tests/kernels/cuda/test_bits.py -k "not out_of_memory and not own_for_every_epoch and not cancelling and not 2_31"
 fi
 
 cat >"$WORK/small.py" <<'PYTHON_END'
@@ -132,7 +132,7 @@ for tool in memcheck racecheck; do
 done
 
 if has pytest && has numba; then
-    step backends 50 "${PYTEST[@]}" tests/test_fit.py tests/test_fit_status.py tests/test_fit_options.py tests/test_omit.py -k cuda
+    step backends 50 "${PYTEST[@]}" tests/fit/test_fit.py tests/fit/test_fit_status.py tests/fit/test_fit_options.py tests/fit/test_omit.py -k cuda
 else
     missing backends "pytest or Numba is not there"
 fi

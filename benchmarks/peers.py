@@ -23,7 +23,7 @@ import numpy as np
 import fastgd
 from benchmarks.cases import LEARNING_RATE, make_data
 from benchmarks.measuring import Row, interleaved, percentiles, shown, timed
-from fastgd.plan import available_threads
+from fastgd.planning.plan import available_threads
 from fastgd.verification.bound import check_history
 
 PEER_BOUND = 8.0  # τ of anybody's correct implementation, at most

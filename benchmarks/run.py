@@ -18,8 +18,8 @@ from benchmarks.first_call import measure_first_calls, measure_imports
 from benchmarks.limits import Machine
 from benchmarks.measuring import Journal, conditions, table_of_aims
 from benchmarks.small_calls import measure_small_calls
-from fastgd.memory import free_memory
-from fastgd.plan import available_threads
+from fastgd.planning.memory import free_memory
+from fastgd.planning.plan import available_threads
 
 
 def main() -> None:

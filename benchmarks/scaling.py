@@ -21,7 +21,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.â
 import fastgd
 from benchmarks.cases import make_data, worst_tau
 from benchmarks.measuring import Journal, Row, conditions, interleaved, percentiles
-from fastgd.plan import available_threads
+from fastgd.planning.plan import available_threads
 
 BASE = {"n_fits": 10_000, "n_samples": 100, "n_features": 1, "epochs": 100}
 POINTS = {  # quantity: (its values, what else differs from BASE, the label of its axis)

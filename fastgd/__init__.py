@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from .fitting import fit
 from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
-from .plan import BackendUnavailable
-from .result import FitResult, History, State, Status
+from .planning.backends import BackendUnavailable
+from .results.result import FitResult, History, State, Status
 
 if TYPE_CHECKING:
     from . import testing as testing
     from . import verification as verification
-    from .closed_form import solve as solve
     from .environment import info as info
-    from .loading import load as load
-    from .verification.diagnosing import diagnose as diagnose
-    from .verification.diagnosis import Diagnosis as Diagnosis
-    from .verification.report import Report as Report
+    from .results.loading import load
+    from .solving import solve
+    from .verification.causes.diagnosing import diagnose as diagnose
+    from .verification.causes.diagnosis import Diagnosis as Diagnosis
+    from .verification.report.report import Report as Report
     from .verification.verifying import verify as verify
 
 __version__ = "0.1.0"
@@ -25,8 +25,8 @@ __all__ = [
     "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
 _LATE = {  # what `fit` does not need: the modules that have it
-    "Diagnosis": ".verification.diagnosis", "Report": ".verification.report", "diagnose": ".verification.diagnosing",
-    "info": ".environment", "load": ".loading", "solve": ".closed_form", "verify": ".verification.verifying",
+    "Diagnosis": ".verification.causes.diagnosis", "Report": ".verification.report.report", "diagnose": ".verification.causes.diagnosing",
+    "info": ".environment", "load": ".results.loading", "solve": ".solving", "verify": ".verification.verifying",
 }  # fmt: skip
 
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .plan import BACKENDS, available_threads, why_unavailable
+from .planning.backends import BACKENDS, why_unavailable
+from .planning.plan import available_threads
 
 _LIBRARIES = {  # name: the distributions that bring it
     "numpy": ("numpy",),

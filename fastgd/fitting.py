@@ -2,37 +2,38 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from .arguments import (
-    MOST,
-    broadcast,
-    counted,
+from .data.problem import Problem
+from .input.arrays import common_device, without_repeats
+from .input.hyperparameters import kernel_values, read_hyperparameters, read_rates
+from .input.options import (
     read_choice,
     read_count,
     read_history,
+    read_memory_limit,
     read_progress,
     read_threads,
     read_tol,
     refuse_later_options,
-    without_repeats,
 )
-from .execute import Job, NegativeWeightError, NonFiniteDataError, algorithm_name, run
-from .gpu_arrays import common_device
-from .gpu_outputs import open_outputs
-from .hyperparameters import kernel_values, read_hyperparameters, read_rates
 from .kernels.chunk import n_rows
-from .memory import fit_into_memory, read_memory_limit
 from .optimizers import find_optimizer
-from .outputs import Layout, Outputs, read_out
-from .plan import choose_backend, make_plan, on_device
-from .problem import FitOrder, Problem
-from .repeating import key_of, remember, repeat
-from .result import FitResult, History, State, Status
-from .starting import algorithm_of, read_start, read_state, start_of
+from .planning.backends import choose_backend, on_device, refuse_rule
+from .planning.job import Job, order_fits
+from .planning.memory import fit_into_memory
+from .planning.plan import make_plan
+from .planning.start import algorithm_of, read_start, read_state, start_of
+from .results.buffers import Layout, Outputs, read_out
+from .results.building import split_parameters
+from .results.device_buffers import open_outputs
+from .results.result import FitResult, History, State, Status
+from .running.call_cache import key_of, remember, repeat
+from .running.chunks import algorithm_name
+from .running.moments import NegativeWeightError, NonFiniteDataError
+from .running.run import run
 
 
 def fit(
@@ -92,7 +93,7 @@ def fit(
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: "sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", or for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in lower case, such as "adam".
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
@@ -202,6 +203,7 @@ def fit(
     progress = read_progress(progress)
     starts = read_start(problem, w0, intercept0)
     backend_name, _ = choose_backend(backend, device)
+    refuse_rule(backend_name, optimizer.rule, backend)
     if state is not None:
         state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
     named = ({} if rates is None else {"lr": rates}) | hyper
@@ -249,7 +251,7 @@ def fit(
     )
     run_job = run
     if on_device(plan.backend):
-        from .gpu_fits import run_on_gpu as run_job
+        from .running.cuda import run_on_gpu as run_job
     try:
         run_job(job, progress)
     except NonFiniteDataError:
@@ -262,26 +264,6 @@ def fit(
 
 def _weights_of(problem: Problem) -> dict[str, np.ndarray]:
     return {} if problem.weights is None else {"sample_weight": problem.weights.array}
-
-
-def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
-    """The shape of the results and the order of computation."""
-    shapes = {"X and y": problem.leading} | shapes
-    shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
-    if state is not None:
-        shapes["state"] = state.epoch.shape
-    shape = broadcast(shapes)
-    if math.prod(shape) * problem.n_parameters * 8 > MOST:
-        fits = " × ".join(map(str, shape))
-        raise ValueError(f"too many fits: {fits}, with {counted(problem.n_parameters, 'parameter')} each, is more than 2^63 bytes")
-    return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
-
-
-def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[Any, Any]:
-    """(fits, …, D) in the order of computation -> w and intercept (or None) in the user's shapes and library."""
-    restored, wrap = order.restore(parameters), problem.library.wrap
-    w = restored[..., 0] if problem.one_feature else restored[..., : problem.n_features]
-    return wrap(w[()]), wrap(restored[..., problem.n_features][()]) if problem.intercept else None
 
 
 def _result(job: Job) -> FitResult:

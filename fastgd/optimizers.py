@@ -1,11 +1,15 @@
-"""Optimizers: frozen dataclasses with torch.optim's names. Every value may be an array, one per fit, that broadcasts."""
+"""Optimizers: frozen dataclasses with torch.optim's names. A value may be an array, one per fit.
+
+Fields and defaults are those of the rule's row in kernels/update_rules.py, written out for editors
+and for `help`; a test compares them with the row. Ranges stand in the row alone.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .arguments import shown
+from .input.messages import shown
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
 

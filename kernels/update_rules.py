@@ -1,23 +1,63 @@
-"""THE table of update rules. Appending a row is the only way to add one; every backend, test, help text and page reads it.
+"""THE table of update rules: one row says everything about a rule but its bit-exact kernels.
 
-1. `step` is the rule on any kind of number that NumPy's sqrt takes (float, NumPy array of any float type, mpmath; Fraction for sgd): the
-   error bounds and the oracles apply it. The kernels have their own hands, written for bits (docs/arithmetic.md, section 8).
-2. `roundings` is k of the bound in fastgd/verification/lockstep.py: all the roundings that section 8 writes for the rule are counted, those
-   of its hyperparameters included and the last one, which gives w, left out; where two options exclude each other, the longer one.
-   They were not tuned: the sums stand beside the rows.
-3. There is no pow in kernels. What depends on the step count is a running product in float64, one multiplication per step, carried in
-   the state beside the slots. Products begin at 1. `advance` makes the next ones; `step` is given the products after that, by name.
-4. A derived value is one per fit, computed once on the host, and follows the hyperparameters in the kernels' table.
+1. Optimizer classes, range checks, help texts, pages, NumPy's descent, the error bounds and the
+   tests read a row. docs/contributing/add-a-rule.md says how to add one; where a part is missing, a
+   test names the file to open.
+2. `step` is the rule on any kind of number that NumPy's sqrt takes (float, NumPy array of any float
+   type, mpmath; Fraction for sgd). NumPy's descent, the error bounds and the oracles apply it. The
+   kernels of cpu and cuda are written for bits (docs/arithmetic.md, section 8).
+3. `roundings` is k of the bound in fastgd/verification/bound/: all the roundings that
+   docs/arithmetic.md, section 8 writes for the rule are counted, those of its hyperparameters
+   included and the last one, which gives w, left out; where two options exclude each other, the
+   longer one. They were not tuned: the sums stand beside the rows.
+4. There is no pow in kernels. What depends on the step count is a running product in float64, one
+   multiplication per step, carried in the state beside the slots. Products begin at 1. `advance`
+   makes the next ones; `step` is given the products after that, by name.
+5. A derived value is one per fit, computed once on the host, and follows the hyperparameters in the
+   kernels' table.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, localcontext
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Range(NamedTuple):
+    """The values that a hyperparameter may have: finite numbers between ends (None: no such end), or a switch."""
+
+    at_least: float | None = None  # closed: the end itself is allowed
+    at_most: float | None = None  # closed
+    below: float | None = None  # open: the end itself is not allowed
+    switch: bool = False  # True or False
+
+    def faults(self, values: Any) -> dict[str, Any]:
+        """{what a value must be: where the values are not}, one entry for each end."""
+        found = {}
+        if self.at_least is not None:
+            found[f"at least {self.at_least:g}"] = values < self.at_least
+        if self.at_most is not None:
+            found[f"at most {self.at_most:g}"] = values > self.at_most
+        if self.below is not None:
+            found[f"below {self.below:g}"] = values >= self.below
+        return found
+
+    def __str__(self) -> str:
+        if self.switch:
+            return "True or False"
+        low = "(−∞" if self.at_least is None else f"[{self.at_least:g}"
+        high = f"{self.at_most:g}]" if self.at_most is not None else "∞)" if self.below is None else f"{self.below:g})"
+        return f"{low}, {high}"
+
+
+ANY, NOT_NEGATIVE, DECAY_RATE, SWITCH = Range(), Range(at_least=0), Range(at_least=0, below=1), Range(switch=True)
+LR = NOT_NEGATIVE  # of every rule
+HANDS = frozenset({"reference", "cpu", "cuda"})  # reference: torch and NumPy
 
 
 def _no_products(**values: Any) -> tuple[Any, ...]:
@@ -28,10 +68,11 @@ def _no_products(**values: Any) -> tuple[Any, ...]:
 class UpdateRule:
     """One row of the table: how a gradient becomes a step."""
 
-    name: str
+    class_name: str  # in fastgd and in torch.optim
     code: int  # what the compiled kernels switch on
     slots: tuple[str, ...]  # what the rule remembers between steps, one value per parameter each
     hyperparameters: Mapping[str, float | bool]  # in the order of the kernels' table, with torch's defaults; lr stands apart
+    ranges: Mapping[str, Range]  # of the hyperparameters that are numbers; the others are switches
     formula: str
     source: str
     roundings: int
@@ -39,12 +80,33 @@ class UpdateRule:
     default_lr: float | None = None  # torch's; None: the safe rate
     products: tuple[str, ...] = ()  # what the rule remembers between steps, one float64 per fit each
     advance: Callable[..., tuple[Any, ...]] = field(default=_no_products, repr=False)  # (**all values, **products): the next products
-    derived: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict, repr=False)  # name: (of which, function)
+    # {derived value: (its hyperparameter, function of it)}
+    derived: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict, repr=False)
+    hands: frozenset[str] = HANDS  # who can run the rule; the backends of the others refuse it
+
+    def __post_init__(self) -> None:
+        for name, default in self.hyperparameters.items():
+            if not isinstance(default, bool) and (name not in self.ranges or any(self.ranges[name].faults(default).values())):
+                raise ValueError(f"kernels/update_rules.py: the row of {self.class_name} needs a range for {name}, with its default in it")
+
+    def range_of(self, name: str) -> Range:
+        """The range of a hyperparameter."""
+        return SWITCH if isinstance(self.hyperparameters[name], bool) else self.ranges[name]
+
+    @property
+    def name(self) -> str:
+        """The class's name in lower case."""
+        return self.class_name.lower()
 
     def all_values(self, hyper: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return hyperparameters (those not given: the defaults) and derived values (unless given) by name."""
         values = {**self.hyperparameters, **(hyper or {})}
         return {name: function(values[of]) for name, (of, function) in self.derived.items() if name not in values} | values
+
+
+def _root(x: Any) -> Any:
+    """√x; a Python float for a Python float: np.sqrt's float64 would widen a float32 beside it."""
+    return math.sqrt(x) if type(x) is float else np.sqrt(x)
 
 
 def _sgd(w, slots, gradient, lr, steps, *, momentum, dampening, weight_decay, nesterov, maximize):
@@ -73,7 +135,7 @@ def _adam(
     average = beta1 * average + (1 - beta1) * gradient
     square = beta2 * square + (1 - beta2) * gradient * gradient
     largest = np.maximum(largest, square) if amsgrad else largest
-    root = np.sqrt(largest if amsgrad else square) / np.sqrt(1 - beta2_product)
+    root = np.sqrt(largest if amsgrad else square) / _root(1 - beta2_product)
     return w - lr / (1 - beta1_product) * average / (root + eps), (average, square, largest)
 
 
@@ -92,12 +154,12 @@ def _rmsprop(w, slots, gradient, lr, steps, *, alpha, eps, weight_decay, momentu
     if weight_decay:
         gradient = gradient + weight_decay * w
     square = alpha * square + (1 - alpha) * gradient * gradient
-    average = alpha * average + (1 - alpha) * gradient if centered else average
+    average = average + (1 - alpha) * (gradient - average) if centered else average
     root = np.sqrt(square - average * average if centered else square) + eps
+    move = gradient / root
     if momentum > 0:
-        buffer = momentum * buffer + gradient / root
-        return w - lr * buffer, (square, average, buffer)
-    return w - lr * gradient / root, (square, average, buffer)
+        buffer = move = momentum * buffer + move
+    return w - lr * move, (square, average, buffer)
 
 
 def _adagrad(w, slots, gradient, lr, steps, *, lr_decay, weight_decay, initial_accumulator_value, eps, maximize):
@@ -141,24 +203,28 @@ def _decay_of_nadam(momentum_decay: float) -> float:
         return float(Decimal.from_float(0.96) ** Decimal(float(momentum_decay)))
 
 
+_ADAM_RANGES = {"beta1": DECAY_RATE, "beta2": DECAY_RATE, "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE}
+
 UPDATE_RULES: Mapping[str, UpdateRule] = {
     rule.name: rule
     for rule in (
         UpdateRule(
-            name="sgd",
+            class_name="SGD",
             code=0,
             slots=("momentum_buffer",),
             hyperparameters={"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, "maximize": False},
+            ranges={"momentum": NOT_NEGATIVE, "dampening": ANY, "weight_decay": NOT_NEGATIVE},
             formula="g ← g + λ w;  v ← μ v + (1−τ) g  (v ← g at first);  w ← w − lr v,  or w − lr (g + μ v) for nesterov",
             source="torch.optim.SGD; Polyak 1964; Sutskever et al. 2013 in torch's form",
             roundings=8,
             step=_sgd,
         ),
         UpdateRule(
-            name="adam",
+            class_name="Adam",
             code=1,
             slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
             hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "amsgrad": False, "maximize": False},
+            ranges=_ADAM_RANGES,
             formula="g ← g + λ w;  m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)",
             source="Kingma & Ba 2015, algorithm 1; amsgrad: Reddi et al. 2018; torch.optim.Adam",
             roundings=24,  # decay 2, m 4, v 6, denominator 7, step size 3, product and quotient 2
@@ -168,10 +234,11 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             advance=_advance_adam,
         ),
         UpdateRule(
-            name="adamw",
+            class_name="AdamW",
             code=2,
             slots=("exp_avg", "exp_avg_sq", "max_exp_avg_sq"),
             hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.01, "amsgrad": False, "maximize": False},
+            ranges=_ADAM_RANGES,
             formula="w ← w − lr λ w;  m ← β₁ m + (1−β₁) g;  v ← β₂ v + (1−β₂) g²;  w ← w − lr/(1−β₁ᵗ) · m / (√v/√(1−β₂ᵗ) + ε)",
             source="Loshchilov & Hutter 2019; torch.optim.AdamW",
             roundings=26,  # as adam, but the decay is 4
@@ -181,10 +248,11 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             advance=_advance_adam,
         ),
         UpdateRule(
-            name="rmsprop",
+            class_name="RMSprop",
             code=3,
             slots=("square_avg", "grad_avg", "momentum_buffer"),
             hyperparameters={"alpha": 0.99, "eps": 1e-8, "weight_decay": 0.0, "momentum": 0.0, "centered": False, "maximize": False},
+            ranges={"alpha": NOT_NEGATIVE, "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "momentum": NOT_NEGATIVE},
             formula="g ← g + λ w;  v ← α v + (1−α) g²;  a ← α a + (1−α) g;  b ← μ b + g / (√(v − a²) + ε), or without a²;  w ← w − lr b",
             source="Tieleman & Hinton 2012; centered: Graves 2013; torch.optim.RMSprop",
             roundings=22,  # decay 2, v 6, average 4, difference 1, root 1, ε 2, quotient 1, buffer 3, lr and its product 2
@@ -192,10 +260,11 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             default_lr=1e-2,
         ),
         UpdateRule(
-            name="adagrad",
+            class_name="Adagrad",
             code=4,
             slots=("sum",),
             hyperparameters={"lr_decay": 0.0, "weight_decay": 0.0, "initial_accumulator_value": 0.0, "eps": 1e-10, "maximize": False},
+            ranges={"lr_decay": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE, "initial_accumulator_value": NOT_NEGATIVE, "eps": NOT_NEGATIVE},
             formula="g ← g + λ w;  s ← s + g²;  w ← w − lr/(1 + (t−1) η) · g / (√s + ε)",
             source="Duchi, Hazan & Singer 2011; torch.optim.Adagrad",
             roundings=13,  # decay 2, sum 2, root 1, ε 2, step size 4, product and quotient 2
@@ -203,7 +272,7 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             default_lr=1e-2,
         ),
         UpdateRule(
-            name="nadam",
+            class_name="NAdam",
             code=5,
             slots=("exp_avg", "exp_avg_sq"),
             hyperparameters={
@@ -214,6 +283,13 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
                 "momentum_decay": 4e-3,
                 "decoupled_weight_decay": False,
                 "maximize": False,
+            },
+            ranges={
+                "beta1": DECAY_RATE,
+                "beta2": DECAY_RATE,
+                "eps": NOT_NEGATIVE,
+                "weight_decay": NOT_NEGATIVE,
+                "momentum_decay": NOT_NEGATIVE,
             },
             formula="μₜ = β₁(1 − ½ 0.96^(t ψ));  m, v as in adam;  d = √(v/(1−β₂ᵗ)) + ε;  "
             "w ← w − lr (1−μₜ)/(1−Πμ) · g/d − lr μₜ₊₁/(1 − μₜ₊₁ Πμ) · m/d",

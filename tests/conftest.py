@@ -139,6 +139,6 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def nothing_known():
-    """Small calls like an earlier one go straight to the kernels (fastgd/repeating.py): each test begins with the long way."""
-    if "fastgd.repeating" in sys.modules:
-        sys.modules["fastgd.repeating"]._known.clear()
+    """Small calls like an earlier one go straight to the kernels (fastgd/running/call_cache.py): each test begins with the long way."""
+    if "fastgd.running.call_cache" in sys.modules:
+        sys.modules["fastgd.running.call_cache"]._known.clear()

@@ -15,20 +15,22 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import broadcast, read_array, read_choice, read_count, read_numbers, shown
-from ..hyperparameters import read_rates
+from ..data.problem import Problem
+from ..input.arrays import broadcast, read_array, read_numbers
+from ..input.hyperparameters import read_rates
+from ..input.messages import shown
+from ..input.options import read_choice, read_count
 from ..optimizers import find_optimizer
-from ..problem import Problem
-from .candidates import read_candidates
-from .causes import CAUSES
-from .diagnosing import Question, examine, read_question
-from .diagnosis import Diagnosis
-from .histories import Recorded, read_recorded
-from .loss_hypotheses import right_loss
-from .observation import Observation
-from .report import Beyond, Report, Verdict
-from .tasks import Candidate, Task, Trial
-from .yardstick import Array
+from .bound.yardstick import Array
+from .candidates.kinds import read_candidates
+from .candidates.tasks import Candidate, Task, Trial
+from .causes.diagnosing import Question, examine, read_question
+from .causes.diagnosis import Diagnosis
+from .causes.loss import right_loss
+from .causes.observation import Observation
+from .causes.recorded import Recorded, read_recorded
+from .causes.table import CAUSES
+from .report.report import Beyond, Report, Verdict
 
 __all__ = ["verify"]
 

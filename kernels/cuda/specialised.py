@@ -14,7 +14,10 @@ from ..update_rules import UPDATE_RULES, UpdateRule
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 MOST_COLUMNS = {"float": 9, "double": 6}  # of `compress`: parameters and y
-MOST_PARAMETERS = {("float", "sgd"): 8, ("float", "adagrad"): 7}  # of `descend`; the others: 4
+MOST_PARAMETERS = {  # of `descend`, by rule
+    "float": {"sgd": 8, "adam": 4, "adamw": 4, "rmsprop": 4, "adagrad": 7, "nadam": 4},
+    "double": {"sgd": 4, "adam": 4, "adamw": 4, "rmsprop": 4, "adagrad": 4, "nadam": 4},
+}
 
 
 def struct_of(rule: UpdateRule) -> str:
@@ -24,7 +27,7 @@ def struct_of(rule: UpdateRule) -> str:
 
 def most_parameters(real: str, rule: UpdateRule) -> int:
     """Up to how many parameters `descend` keeps moments and state in registers."""
-    return MOST_PARAMETERS.get((real, rule.name), 4)
+    return MOST_PARAMETERS[real][rule.name]
 
 
 def compress_name(real: str, n_features: int, intercept: bool) -> str | None:
@@ -43,7 +46,7 @@ def descend_name(real: str, rule: UpdateRule, n_parameters: int) -> tuple[str, s
 
 def instantiations() -> dict[str, list[str]]:
     """Everything that can be compiled: {file: [name expressions]}."""
-    reals, rules = list(TYPES.values()), list(UPDATE_RULES.values())
+    reals, rules = list(TYPES.values()), [rule for rule in UPDATE_RULES.values() if "cuda" in rule.hands]
     generic = [f"{name}<{real}>" for name in ("weigh", "compress_any", "join") for real in reals]
     generic.append("find_exponents<double>")
     specialised = [compress_name(real, d, i) for real in reals for d in range(1, MOST_COLUMNS[real]) for i in (False, True)]

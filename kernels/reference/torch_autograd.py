@@ -44,10 +44,13 @@ def unavailable(device: str = "cpu") -> str | None:
 
 
 def optimizer_class(rule: UpdateRule) -> type[torch.optim.Optimizer]:
-    """Find the class of torch.optim that the rule is named after: its name in lower case."""
+    """Find the class of torch.optim that has the name of the rule's class."""
     import torch
 
-    return next(kind for name, kind in vars(torch.optim).items() if isinstance(kind, type) and name.lower() == rule.name)
+    found: type[torch.optim.Optimizer] | None = getattr(torch.optim, rule.class_name, None)
+    if found is None:
+        raise ValueError(f"torch.optim has no class {rule.class_name}, so backend='torch' cannot run this update rule; backend='numpy' can")
+    return found
 
 
 def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:

@@ -4,11 +4,11 @@
    and which aborts in forked children and under two Python threads. No fastmath: the order of arithmetic is specified.
 2. Numba's disk cache watches the one file that holds the function. A kernel here is made of several files, so every cache entry is
    stamped with a digest of them all (through an attribute of Numba's that is not public; without it only the development of
-   this package would suffer, and tests/test_cache.py notices).
+   this package would suffer, and tests/house/test_cache.py notices).
 3. Where no cache folder can be written the kernels are compiled in every process.
 4. Before Numba reads a kernel from disk it imports all that compiling takes: its typing, its implementations of NumPy, SciPy where that is
    installed; three quarters of the first call's time. Machine code needs none of that, only Numba's memory management: see `_load`. What is
-   compiled after all makes Numba import the rest then (again through attributes that are not public; tests/test_cache.py notices).
+   compiled after all makes Numba import the rest then (again through attributes that are not public; tests/house/test_cache.py notices).
 """
 
 from __future__ import annotations

@@ -1,0 +1,151 @@
+"""The command `fastgd`. It reads words, calls the library, and prints.
+
+1. Each command's help ends with an example that works as it stands; the tests run it.
+2. The library is imported inside the commands, so that `fastgd --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..kernels.update_rules import UPDATE_RULES
+
+app = typer.Typer(
+    name="fastgd",
+    help="Fit linear models by gradient descent, millions at a time, with proof at every epoch.",
+    epilog="Example: fastgd demo --quick",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"fastgd {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _without_command(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        text = context.get_help()  # empty where rich has printed it already
+        if text:
+            typer.echo(text)
+
+
+@app.command(epilog="Example: fastgd demo --quick --out pictures")
+def demo(
+    fits: Annotated[int, typer.Option(min=1, help="How many small regressions to fit in one call; 800 bytes of memory each.")] = 1_000_000,
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the picture.")] = Path("out"),
+    quick: Annotated[bool, typer.Option("--quick", help="At most 20,000 small regressions, and fewer problems for the verdict.")] = False,
+) -> None:
+    """Reproduce the tutorial digit for digit, fit 142 countries and a million small regressions, and tell whether all agreed.
+
+    The exit status is 1 if anything disagreed. What is missing here is named and left out.
+    """
+    from .demo import run_demo
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise typer.BadParameter(f"cannot make the folder {out}: {error.strerror}", param_hint="--out") from None
+    if run_demo(fits=fits, out=out, quick=quick).disagreements:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fastgd info --json")
+def info(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", help="First compile every CPU kernel, for float32 and float64, unless it is on disk already: 1 to 2 minutes."
+        ),
+    ] = False,
+) -> None:
+    """Tell versions, backends and why one is missing, threads, SIMD width, the folder of compiled kernels, and the GPU.
+
+    With --warm the exit status is 1 where compiled kernels cannot be kept.
+    """
+    from .. import environment
+
+    kept = True
+    if warm:
+        kept = environment.warm(lambda line: typer.echo(line, err=as_json))
+        if not as_json:
+            typer.echo()
+    found = environment.info()
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
+    if not kept:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: fastgd verify --quick --backends cpu,numpy")
+def verify(
+    candidate: Annotated[
+        str,
+        typer.Argument(
+            help="FILE.py:FUNCTION (a step or a training), FILE.npz (arrays w, loss, X, y, lr), or a backend.", show_default=False
+        ),
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="The data: .csv with a header, or .npz with X and y.", show_default=False)] = None,
+    y: Annotated[str | None, typer.Option("--y", help="The column of a .csv with the targets.", show_default=False)] = None,
+    x: Annotated[
+        str | None, typer.Option("--x", help="The columns with the features, by commas; all others by default.", show_default=False)
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="The learning rate.", show_default=False)] = None,
+    epochs: Annotated[int | None, typer.Option(help="How many updates.", show_default=False)] = None,
+    momentum: Annotated[float, typer.Option(help="SGD's momentum that is meant to be there.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="SGD's weight decay that is meant to be there.")] = 0.0,
+    optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
+    reduction: Annotated[str, typer.Option(help="What the gradient is meant to be of: mean or sum.")] = "mean",
+    intercept: Annotated[bool, typer.Option("--intercept", help="There is an intercept, the last entry of w.")] = False,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
+    backends: Annotated[str, typer.Option(help="Without a candidate: backends, by commas; all that are here by default.")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Without a candidate: a fifth of the problems.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)] = None,
+) -> None:
+    """Judge an implementation of gradient descent at every epoch, and name the cause where it is wrong.
+
+    Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
+    """
+    from .. import SGD
+    from ..planning.backends import BackendUnavailable
+    from .verify import CommandError, verify_backends, verify_one
+
+    rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
+    asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
+    try:
+        if candidate:
+            report = verify_one(candidate, data, y, x, **asked)
+            typer.echo(str(report))
+        else:
+            report = verify_backends([name for name in backends.split(",") if name], quick, typer.echo)
+        if html is not None:
+            typer.echo(f"report: {report.to_html(html)}")
+        if as_json is not None:
+            report.to_json(as_json)
+    except (CommandError, BackendUnavailable, ValueError, TypeError, OSError, ImportError) as error:
+        raise typer.BadParameter(str(error)) from None
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line: the entry point of the script `fastgd`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without τ gets a question mark, not a traceback
+    app()

@@ -1,0 +1,189 @@
+"""`fastgd verify`: a door. It finds the candidate and the data, calls the library, prints, and says by True whether all is well.
+
+1. Without a candidate: every backend that is here, on the named problems, in both dtypes.
+2. `file.py:function` runs the user's file, as `python file.py` would, but for `if __name__ == "__main__"`.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..environment import info
+from ..planning.backends import why_unavailable
+from ..testing import problems, rates
+from ..verification.report.report import Report, Verdict
+from ..verification.verifying import verify
+
+__all__ = ["CommandError", "verify_backends", "verify_one"]
+
+_BACKENDS = ("cpu", "torch", "numpy", "cuda")
+_QUICK = 5  # every so many problems
+
+
+class CommandError(ValueError):
+    """Something in the command line, or in a file that it names, cannot be used."""
+
+
+class _Row(NamedTuple):
+    """A line of the table of backends."""
+
+    backend: str
+    dtype: str
+    problems: int
+    verdicts: list[tuple[str, Verdict]]
+
+
+def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None]) -> Report:
+    """Judge backends on the named problems, at three learning rates; tell what comes out; the whole report."""
+    names = backends or [name for name in _BACKENDS if why_unavailable(name) is None]
+    chosen = problems()[:: _QUICK if quick else 1]
+    tell(f"{len(chosen)} problems, learning rates of 0.5, 1.9 and 2.2 of 1/λ_max (the last diverges), 30 epochs, w and loss at every epoch")
+    rows = [_judge_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]
+    tell(f"{'backend':10} {'dtype':8} {'problems':>8} {'worst τ_w':>10} {'worst τ_loss':>13} {'allowed':>8}")
+    for row in rows:
+        verdicts = [verdict for _, verdict in row.verdicts]
+        tau_w, tau_loss = (max(np.nan_to_num(getattr(v, name), nan=0.0) for v in verdicts) for name in ("tau_w", "tau_loss"))
+        bad = sum(not verdict.ok for verdict in verdicts)
+        said = f"{bad} DISAGREE" if bad else "agrees"
+        tell(f"{row.backend:10} {row.dtype:8} {row.problems:8} {tau_w:10.3f} {tau_loss:13.3f} {verdicts[0].limit:8g}  {said}")
+    for row in rows:
+        for problem, verdict in row.verdicts:
+            if not verdict.ok:
+                tell(f"{problem}: {verdict}")
+    for name, reason in info().backends.items():
+        if reason and not backends:
+            tell(f"{name} is not here: {reason}")
+    every = tuple(_named(verdict, problem) for row in rows for problem, verdict in row.verdicts)
+    first = verify("numpy", [1.0], [1.0], lr=0.1, epochs=0)
+    question = {**first.question, "recipe": "the named problems of fastgd.testing", "epochs": 30, "dtype": "float32 and float64"}
+    question |= {"n_fits": len(every), "n_samples": "various", "n_features": "various"}
+    return Report(every, question, first.environment)
+
+
+def _judge_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
+    verdicts = []
+    fitting = [problem.astype(dtype) for problem in chosen if dtype in problem.dtypes]
+    for problem in fitting:
+        for multiple, lr in rates(problem).items():
+            if multiple != 1.0:
+                found = verify(name, problem.X, problem.y, lr=lr, epochs=30, intercept=problem.intercept, w0=problem.w0, dtype=dtype)
+                verdicts.append((f"{problem.name} in {dtype} at {multiple}/λ", found.verdicts[0]))
+    return _Row(name, dtype, len(fitting), verdicts)
+
+
+def _named(verdict: Verdict, problem: str) -> Verdict:
+    return replace(verdict, candidate=f"{verdict.candidate}, {problem}")
+
+
+def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, **asked: Any) -> Report:
+    """Judge one candidate: a function in a file, a file of histories, or a backend, on the user's data."""
+    if candidate.endswith(".npz"):
+        return _verify_archive(Path(candidate), data, y, x, asked)
+    if data is None:
+        raise CommandError("--data is needed: the file with X and y (.csv with a header, or .npz with the arrays X and y)")
+    X, target = _read_data(data, y, x)
+    path, colon, function = candidate.rpartition(":")
+    found = _load_function(Path(path), function) if colon else candidate
+    if not colon and candidate.endswith(".py"):
+        raise CommandError(f"{candidate}: which function? Give {candidate}:NAME")
+    for name in ("lr", "epochs"):
+        if asked.get(name) is None:
+            raise CommandError(f"--{name} is needed")
+    return verify(found, X, target, **asked)
+
+
+def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
+    arrays = _read_npz(path)
+    w = arrays.get("w", arrays.get("w_history"))
+    loss = arrays.get("loss", arrays.get("loss_history"))
+    if w is None:
+        raise CommandError(f"{path} has no array w (epochs + 1, D); it has {', '.join(arrays) or 'nothing'}")
+    if data is not None:
+        X, target = _read_data(data, y, x)
+    elif "X" in arrays and "y" in arrays:
+        X, target = arrays["X"], arrays["y"]
+    else:
+        raise CommandError(f"{path} has no arrays X and y: put them in, or give --data")
+    if asked.get("lr") is None:
+        if "lr" not in arrays:
+            raise CommandError("--lr is needed, or an array lr in the file")
+        asked["lr"] = arrays["lr"]
+    return verify((w, loss) if loss is not None else w, X, target, **asked)
+
+
+def _read_npz(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise ValueError("it holds one array without a name; numpy.savez writes named ones")
+            return {name: archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise CommandError(f"cannot read {path}: {error}") from None
+
+
+def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
+    """X (n, d) and y (n,)."""
+    if path.suffix == ".npz":
+        arrays = _read_npz(path)
+        if not {"X", "y"} <= arrays.keys():
+            raise CommandError(f"{path} must have the arrays X and y; it has {', '.join(arrays) or 'nothing'}")
+        return arrays["X"], arrays["y"]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            table = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(table) < 2:
+        raise CommandError(f"{path} needs a header and at least one row of numbers")
+    header, rows = [name.strip() for name in table[0][1]], table[1:]
+    if y is None:
+        raise CommandError(f"--y is needed: the column with the targets, one of {', '.join(header)}")
+    features = [name.strip() for name in x.split(",")] if x else [name for name in header if name != y]
+    for name in (y, *features):
+        if name not in header:
+            raise CommandError(f"{path} has no column {name!r}; it has {', '.join(header)}")
+    columns = [header.index(name) for name in (*features, y)]
+    numbers = np.empty((len(rows), len(columns)))
+    for i, (line, row) in enumerate(rows):
+        for k, column in enumerate(columns):
+            try:
+                numbers[i, k] = float(row[column])
+            except (ValueError, IndexError):
+                value = repr(row[column]) if column < len(row) else "nothing"
+                raise CommandError(f"{path}, line {line}, column {header[column]!r}: {value} is not a number") from None
+    return numbers[:, :-1], numbers[:, -1]
+
+
+def _load_function(path: Path, name: str) -> Any:
+    """The function of that name in the user's file."""
+    if not path.is_file():
+        raise CommandError(f"there is no file {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))  # its own imports
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the file does
+        raise CommandError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)
+    found = getattr(module, name, None)
+    if not callable(found):
+        there = ", ".join(key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == path.stem)
+        raise CommandError(f"{path} has no function {name!r}; it has {there or 'none'}")
+    return found

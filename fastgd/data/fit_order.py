@@ -1,0 +1,93 @@
+"""FitOrder: which fit stands where."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FitOrder:
+    """The order in which fits are computed: fits that share their data stand together.
+
+    `shape` is the leading shape of the results, `pairs` the part of it along which the data differ. Fit f belongs to the pair
+    (of an X and a y) f // n_cells.
+    """
+
+    shape: tuple[int, ...]
+    pairs: tuple[int, ...]  # as many axes as shape; 1 where the data are shared
+    own_x: tuple[bool, ...]  # as many: the axes along which X (or its weights) differs
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:
+        """Order the fits of `shape` whose data have these (reduced) leading shapes."""
+        pairs = np.broadcast_shapes(*data_leading)
+        x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
+        return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))
+
+    @cached_property
+    def n_fits(self) -> int:
+        """Number of fits."""
+        return math.prod(self.shape)
+
+    @cached_property
+    def n_pairs(self) -> int:
+        """Number of different pairs of an X and a y."""
+        return math.prod(self.pairs)
+
+    @cached_property
+    def n_cells(self) -> int:
+        """Fits per pair."""
+        return self.n_fits // self.n_pairs
+
+    @cached_property
+    def axes(self) -> tuple[int, ...]:
+        """Axes of `shape` in the order of computation: those along which X differs, those along which only y does, then the others."""
+        rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
+        return tuple(sorted(range(len(self.shape)), key=lambda a: (rank[a], a)))
+
+    @cached_property
+    def natural(self) -> bool:
+        """Whether the fits are computed in the order of their shape."""
+        return self.axes == tuple(range(len(self.shape)))
+
+    def index(self, leading: tuple[int, ...], fits: np.ndarray) -> np.ndarray:
+        """(m,) int64: the places of some fits in an array with these leading axes, flattened."""
+        padded = (1,) * (len(self.shape) - len(leading)) + tuple(leading)
+        if math.prod(padded) == 1:
+            return np.zeros(len(fits), np.int64)
+        if padded == self.shape and self.natural:
+            return fits
+        steps = [math.prod(padded[a + 1 :]) if padded[a] > 1 else 0 for a in range(len(padded))]
+        result = np.zeros(len(fits), np.int64)
+        for a in reversed(self.axes):
+            fits, here = np.divmod(fits, self.shape[a])
+            if steps[a]:
+                result += here * steps[a]
+        return result
+
+    def pick(self, values: np.ndarray, fits: np.ndarray, n_last: int = 0) -> np.ndarray:
+        """The values (leading axes broadcast against `shape`, then n_last axes of their own) of some fits: (m, …)."""
+        leading = values.shape[: values.ndim - n_last]
+        return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
+
+    def pick_range(self, values: np.ndarray, first: int, stop: int, n_last: int = 0) -> np.ndarray:
+        """The same of fits first … stop-1; of length 1 where all have the same."""
+        leading, tail = values.shape[: values.ndim - n_last], values.shape[values.ndim - n_last :]
+        if values.size == math.prod(tail):
+            return values.reshape(1, *tail)
+        if leading == self.shape and self.natural:
+            return values.reshape(-1, *tail)[first:stop]
+        return self.pick(values, np.arange(first, stop, dtype=np.int64), n_last)
+
+    def restore(self, values: np.ndarray) -> np.ndarray:
+        """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""
+        tail = values.shape[1:]
+        if self.natural:
+            return values.reshape(self.shape + tail)
+        ordered = values.reshape((*(self.shape[a] for a in self.axes), *tail))
+        back = np.argsort(self.axes) if self.axes else np.zeros(0, int)
+        return ordered.transpose((*(int(a) for a in back), *range(len(self.shape), ordered.ndim)))

@@ -1,0 +1,93 @@
+"""hyperparameters: an optimizer's values, from the user's words to the rows of the kernels' table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.update_rules import LR, Range, UpdateRule
+from .arrays import broadcast, check_all, read_array, read_numbers, without_repeats
+from .messages import place, shown
+
+
+def read_hyperparameter(value: Any, name: str, allowed: Range, device: int | None = None) -> np.ndarray:
+    """A hyperparameter as a float64 array, checked: real, finite, in its range. One that lies on `device` is fetched."""
+    if (value is True or value is False) if allowed.switch else _is_fine_float(value, allowed):
+        return np.array(float(value))  # fast path: a plain number needs no reader of arrays
+    if allowed.switch:
+        array = read_numbers(value, name, "True or False or an array of them", device)
+        given = without_repeats(array, 0)
+        check_all(given, (given == 0) | (given == 1), name, str(allowed))
+        return array
+    array = read_numbers(value, name, device=device)
+    if read_array(value, name, device=device).dtype == np.bool_:
+        raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
+    given = without_repeats(array, 0)
+    for words, wrong in allowed.faults(given).items():
+        check_all(given, ~wrong, name, words)
+    return array
+
+
+def _is_fine_float(value: Any, allowed: Range) -> bool:
+    return type(value) is float and math.isfinite(value) and not any(allowed.faults(value).values())
+
+
+_BETAS = {"beta1": 0, "beta2": 1}  # the table's names of what users give as a pair
+
+
+def _read_betas(betas: Any) -> tuple[Any, Any]:
+    """The pair, each a scalar or an array of its own."""
+    try:
+        first, second = betas
+    except (TypeError, ValueError):
+        raise ValueError(f"betas must be a pair (beta1, beta2), each a number or an array of one per fit, not {shown(betas)}") from None
+    return first, second
+
+
+def read_rates(lr: Any, optimizer: Any, device: int | None = None) -> np.ndarray | None:
+    """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
+    if lr is not None and optimizer.lr is not None:
+        twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
+        raise ValueError(f"lr was given twice: {twice}; give one of them")
+    chosen = optimizer.lr if lr is None else lr
+    chosen = optimizer.rule.default_lr if chosen is None else chosen
+    return None if chosen is None else read_hyperparameter(chosen, "lr", LR, device)
+
+
+def read_hyperparameters(optimizer: Any, device: int | None = None) -> dict[str, np.ndarray]:
+    """All of them but lr, in the order of the kernels' table, by the user's names."""
+    rule = optimizer.rule
+    betas = _read_betas(optimizer.betas) if "beta1" in rule.hyperparameters else ()
+    values = {}
+    for name in rule.hyperparameters:
+        which = _BETAS.get(name)
+        users, value = (name, getattr(optimizer, name)) if which is None else (f"betas[{which}]", betas[which])
+        values[users] = read_hyperparameter(value, users, rule.range_of(name), device)
+    if "nesterov" in values:
+        broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
+        _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
+    return values
+
+
+def kernel_values(rule: UpdateRule, hyper: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The rows of the kernels' table: the hyperparameters and what is derived from them."""
+    by_name = dict(zip(rule.hyperparameters, hyper, strict=True))
+    derived = []
+    for of, function in rule.derived.values():
+        different, where = np.unique(by_name[of], return_inverse=True)
+        derived.append(np.array([function(value) for value in different.tolist()])[where].reshape(by_name[of].shape))
+    return (*hyper, *derived)
+
+
+def _check_nesterov(nesterov: np.ndarray, momentum: np.ndarray, dampening: np.ndarray) -> None:
+    if not nesterov.any():
+        return
+    for name, values, fine in (("momentum", momentum, momentum > 0), ("dampening", dampening, dampening == 0)):
+        wrong = (nesterov != 0) & ~fine
+        if wrong.any():
+            where = tuple(np.argwhere(wrong)[0])
+            given = np.broadcast_to(values, wrong.shape)[where]
+            raise ValueError(f"nesterov needs momentum > 0 and dampening = 0; {name} is {given:g}{place(where)}")

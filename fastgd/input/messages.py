@@ -1,0 +1,30 @@
+"""Values, counts, places and sizes in words, for error messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def shown(value: Any) -> str:
+    """A value for a message: itself where it is short, else what it is."""
+    text = repr(value)
+    return text if len(text) <= 60 and "\n" not in text else f"<{type(value).__name__}>"
+
+
+def place(index: tuple[Any, ...]) -> str:
+    """' at index …' for a message; nothing for a single number."""
+    if not index:
+        return ""
+    return f" at index {int(index[0]) if len(index) == 1 else tuple(int(i) for i in index)}"
+
+
+def counted(count: int, noun: str) -> str:
+    """'1 sample', '1,000 samples'."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def amount(size: int) -> str:
+    """A number of bytes in words."""
+    if size >= 2**28:
+        return f"{size / 2**30:,.2f} GiB"
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

@@ -1,0 +1,110 @@
+"""arguments: one argument at a time, from the user's words to a checked value.
+
+1. Every error names the argument, what was given and what is needed; nothing is computed before all arguments are read.
+2. Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) are looked at once, however long they are.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .messages import shown
+
+MOST = 2**63 - 1
+_MOST_THREADS = 1024
+_LATER = {  # options that are not available yet: their value that means "not used"
+    "schedule": None,
+    "batch_size": None,
+    "shuffle": True,
+    "seed": 0,
+    "checkpoint": None,
+}
+
+
+def refuse_later_options(given: Mapping[str, Any]) -> None:
+    """An error for an option of `fit` that is used, but not available yet."""
+    for name, unused in _LATER.items():
+        value = given[name]
+        kind = bool | np.bool_ if unused is True else int | np.integer
+        alike = isinstance(value, kind) and isinstance(value, bool | np.bool_) == isinstance(unused, bool)
+        if not (value is unused or (unused is not None and alike and value == unused)):
+            raise ValueError(f"{name} is not available yet in this version of fastgd; leave it out (it was given as {shown(value)})")
+
+
+def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str = "a whole number") -> int:
+    """A whole number between `least` and `most`."""
+    try:
+        if isinstance(value, bool | np.bool_):
+            raise TypeError
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be {needed}, not {shown(value)}") from None
+    if count < least:
+        raise ValueError(f"{name} must be {needed}, at least {least}; it is {count}")
+    if count > most:
+        raise ValueError(f"{name} must be {needed}, at most {'2^63 - 1' if most == MOST else format(most, ',')}; it is {count}")
+    return count
+
+
+def read_history(history: Any) -> int:
+    """Every how many epochs a row is recorded; 0 for never."""
+    if isinstance(history, bool | np.bool_):
+        return int(history)
+    return read_count(history, "history", 1, needed="True, False or a whole number of epochs")
+
+
+def read_tol(tol: Any) -> float:
+    """The tolerance; -1 for none."""
+    if tol is None:
+        return -1.0
+    if isinstance(tol, bool | np.bool_ | str | bytes):
+        raise TypeError(f"tol must be a number or None, not {shown(tol)}")
+    try:
+        value = float(tol)
+    except (TypeError, ValueError):
+        raise TypeError(f"tol must be a number or None, not {shown(tol)}") from None
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"tol must be finite and at least 0; it is {value:g}")
+    return value
+
+
+def read_threads(threads: Any) -> int | None:
+    """The number of threads; None for as many as there are."""
+    return None if threads is None else read_count(threads, "threads", 1, _MOST_THREADS)
+
+
+def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
+    """One of the names."""
+    if not (isinstance(value, str) and value in names):
+        listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        raise ValueError(f"{name} must be {listed}, not {shown(value)}")
+    return value
+
+
+def read_progress(progress: Any) -> Any:
+    """None, True, False or a function."""
+    if progress is not None and not isinstance(progress, bool) and not callable(progress):
+        raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
+    return progress
+
+
+_UNITS = {"": 1, **{f"{k}{b}": base**power for power, k in enumerate("KMGT", 1) for b, base in (("B", 1000), ("iB", 1024))}, "B": 1}
+
+
+def read_memory_limit(value: Any) -> int | None:
+    """Bytes; None where no limit is given."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([KMGT]?i?B?)\s*", value, re.IGNORECASE)
+        unit = next((size for name, size in _UNITS.items() if found and name.lower() == found[2].lower()), None)
+        if found is None or unit is None:
+            raise ValueError(f"memory_limit must be a number of bytes, or a text such as '2 GiB' or '500 MB'; it is {shown(value)}")
+        value = int(float(found[1]) * unit)
+    return read_count(value, "memory_limit", 1, needed="a whole number of bytes, or a text such as '2 GiB'")

@@ -1,0 +1,134 @@
+"""memory: how much a call may take, what it will need, and the sizes of its pieces that keep it there.
+
+1. Sizes are planned before anything is allocated. The system grants more than it has and ends the process later, so it is not asked.
+2. What is counted: results and states, and for each thread the converted data, lists of samples, moments and results of its piece. The
+   user's own arrays, those of `out` among them, are not.
+3. A smaller piece changes no bit (docs/arithmetic.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..data.fit_order import FitOrder
+from ..data.problem import Problem
+from ..input.messages import amount, counted
+from ..kernels.chunk import STREAM
+from .plan import TILED_BYTES, Plan
+
+SHARE = 0.8  # of the free memory, where no limit is given
+_CGROUP = Path("/sys/fs/cgroup")
+_SMALL_BYTES = 64 * 2**20  # below, nobody asks what is free
+
+
+def free_memory() -> int | None:
+    """Bytes that a process may still take at most; None where the system does not say."""
+    found = []
+    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+        try:  # the limit is "max" where there is none
+            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    try:
+        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
+        found.append(1024 * sum(int(words[1]) for words in lines if words[0] in ("MemAvailable:", "SwapFree:")))
+    except (OSError, ValueError):
+        pass
+    return min(found, default=None)
+
+
+def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None) -> Plan:
+    """The plan with pieces that keep within the limit, or a MemoryError with the numbers.
+
+    `results` are the bytes of what is handed out and kept for all fits, `of_a_fit` those of one fit while it is computed.
+    """
+    if problem.device is not None:  # the GPU's memory is looked after where it is taken: gpu_outputs.py, kernels/cuda/splitting.py
+        return plan
+    of_thread = _bytes_of_scratch(problem, plan)
+    of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
+    of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
+    shared = _bytes_of_shared(problem, plan) + of_thread  # one thread and one piece there must be
+    least = results + shared + of_fit + of_pair
+    wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair
+    if limit is None:
+        if wanted < _SMALL_BYTES:
+            return plan
+        free = free_memory()
+        if free is None:
+            return plan
+        limit = int(SHARE * free)
+        told = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
+    else:
+        told = f"memory_limit is {amount(limit)}"
+    if wanted <= limit:
+        return plan
+    if least > limit:
+        raise MemoryError(_what_is_needed(problem, order, plan, results, least - results, rows, told))
+    room = limit - results - shared
+    groups = min(plan.pairs_per_group, order.n_pairs, max(1, int(room / 2 / of_pair))) if of_pair else plan.pairs_per_group
+    room -= groups * of_pair if of_pair else 0
+    threads = max(1, min(plan.threads, room // max(1, of_thread + of_fit)))
+    fits = max(1, min(plan.fits_per_task, (room // threads - of_thread) // max(1, of_fit)))
+    return replace(plan, threads=int(threads), fits_per_task=int(fits), pairs_per_group=int(groups))
+
+
+def _bytes_of_pair(problem: Problem, plan: Plan) -> int:
+    """Data of one pair that are converted, and the lists of the samples that stay."""
+    tiles = not plan.staged
+    data = [problem.y] if problem.weights is None else [problem.y, problem.weights]
+    if tiles or problem.X.count > 1:
+        data.append(problem.X)
+    lists = 0
+    if problem.may_lose_samples:
+        lists = 16 * problem.n_samples  # one for the weights, one for the data, and both in one
+    elif not plan.needs_moments:
+        lists = 4 * problem.n_samples  # the numbers themselves are looked at
+    indices = 2 * (9 + 5) * 8  # of two groups: one is let go when the next is there
+    return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + indices
+
+
+def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
+    """X that all fits share and that must be converted as a whole."""
+    return problem.X.bytes_to_copy(1, False) if plan.staged and problem.X.count == 1 else 0
+
+
+def _bytes_of_record(problem: Problem, plan: Plan) -> int:
+    if not plan.needs_moments:
+        return 0
+    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
+    gram = 0 if plan.staged and problem.X.count == 1 and not problem.may_lose_samples else size * (size + 1) // 2
+    return 8 * (planes * (gram + size + 1) + 2 * (size + 1) + 4)
+
+
+def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
+    """Scratch of a kernel in one thread; D² dominates it where there are many features."""
+    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
+    if not plan.needs_moments:
+        rows = min(4096, -(-problem.n_samples // 32) * 32)
+        return (rows * (problem.n_features + 2) + 32 * size) * problem.dtype.itemsize
+    data = [items for items in (problem.X, problem.y, problem.weights) if items is not None]
+    tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
+    tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed, a piece at a time
+    levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
+    pairs = (size + 1) * (size + 2) // 2
+    block = 512 * (size + 2) * (1 + planes)
+    return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + block + 32 * planes * min(pairs + 1, 4097))
+
+
+def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:
+    size = problem.n_parameters
+    recorded = f" with {counted(rows, 'history row')} each" if rows else ""
+    needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {amount(results)}"
+    needed += f", computing one fit at a time {amount(work)}"
+    if rows > 2:
+        advice = "record fewer rows (history=k keeps every k-th epoch), or give out=, arrays on disk for example"
+    else:
+        advice = "fit a part of the batch at a time, or give out=, arrays on disk for example"
+    if work > results:
+        advice = "give a larger memory_limit"
+        if plan.needs_moments and size > 1000:
+            advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
+    return f"{needed}, and {told}: {advice}"

@@ -1,0 +1,100 @@
+"""starting: where a descent begins: w0 and intercept0, or the state of an earlier fit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..data.problem import Problem
+from ..input.arrays import broadcast, device_of, fetch, place_of, read_numbers, without_repeats
+from ..input.messages import shown
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from ..kernels.update_rules import UpdateRule
+from ..results.result import FitResult, State
+
+
+def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
+    """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
+    if intercept0 is not None and not problem.intercept:
+        raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
+    if w0 is None and intercept0 is None:
+        return {"w0": np.zeros(problem.n_features)} | ({"intercept0": np.zeros(())} if problem.intercept else {})
+    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0", device=problem.device)
+    if w0 is not None and problem.one_feature:
+        w = w[..., None]
+    if w.ndim == 0 or w.shape[-1] != problem.n_features:
+        raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
+    starts = {"w0": w}
+    if problem.intercept:
+        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0", device=problem.device)
+    for name, values in starts.items():
+        given = without_repeats(values, 1 if name == "w0" else 0)
+        with np.errstate(over="ignore"):
+            rounded = given.astype(problem.dtype).astype(np.float64)
+        if not np.isfinite(rounded).all():
+            raise ValueError(f"{name} is too large for {problem.dtype}: its largest value is {np.abs(given).max():g}")
+        starts[name] = np.broadcast_to(rounded, values.shape)
+    return starts
+
+
+def start_of(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
+    """(…, D): w0 and intercept0 side by side; leading axes that only repeat have length 1."""
+    w = without_repeats(starts["w0"], 1)
+    if problem.intercept:
+        last = without_repeats(starts["intercept0"], 0)
+        leading = broadcast({"w0": w.shape[:-1], "intercept0": last.shape})
+        w = np.concatenate([np.broadcast_to(w, (*leading, problem.n_features)), np.broadcast_to(last, leading)[..., None]], axis=-1)
+    return np.asarray(w, order="C")
+
+
+def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
+    """The state, if it can be continued with these data and options."""
+    if not isinstance(state, State):
+        hint = ": give result.state" if isinstance(state, FitResult) else ""
+        raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
+    if w0 is not None or intercept0 is not None:
+        raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
+    if not (isinstance(algorithm, str) and algorithm == "auto"):
+        raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
+    device = device_of(state.w)
+    if device is not None and device != problem.device:
+        raise ValueError(f"state is {place_of(device)} but X and y are {place_of(problem.device)}: nothing is moved silently")
+    state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status))
+    for what, has, needs in (
+        ("optimizer", state.optimizer, rule.name),
+        ("intercept", state.intercept, problem.intercept),
+        ("dtype", state.dtype, str(problem.dtype)),
+        ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
+    ):
+        if has != needs:
+            raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
+    leading, size = np.shape(state.epoch), problem.n_parameters
+    for name, needs in (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ())):
+        if np.shape(getattr(state, name)) != leading + needs:
+            has = np.shape(getattr(state, name))
+            raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
+    known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
+    if not np.isin(state.algorithm, known).all():
+        wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])
+        hint = {AUTOGRAD: "torch", MANUAL: "numpy"}.get(wrong, "cpu")
+        made = f"state was made by algorithm {ALGORITHMS[wrong]!r}"
+        raise ValueError(f"{made}, which backend {backend!r} does not have: give backend={hint!r}")
+    return replace(
+        state,
+        **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch")},
+        algorithm=np.asarray(state.algorithm, order="C"),
+        status=np.asarray(state.status, order="C"),
+    )
+
+
+def _in_order(array: Any) -> Any:
+    return array if device_of(array) is not None else np.asarray(array, order="C")
+
+
+def algorithm_of(state: State | None, algorithm: str) -> str:
+    """The algorithm to plan for: that of the state, if there is one."""
+    if state is None or not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
+        return algorithm
+    return "moments" if (state.algorithm == MOMENTS).any() else "stream"

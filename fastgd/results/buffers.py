@@ -1,0 +1,208 @@
+"""outputs: the arrays that results and states are written into, in the order of computation, or the user's own (`out`).
+
+1. Arrays are made once; a task owns its slice of them.
+2. An array of the user's has his shape and layout. Where that is the order of computation the kernels write into it; else each task
+   writes into a piece of its own and copies that, so nothing of the size of the whole is made.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ..data.fit_order import FitOrder
+from ..data.problem import Problem
+from ..input.arrays import device_of, place_of, share_memory, to_cupy, to_numpy
+from ..input.messages import shown
+from ..kernels.chunk import Chunk, n_rows
+from ..kernels.update_rules import UpdateRule
+from . import buffer_pool
+
+# the user's name: (the array of a chunk, which part of its parameters)
+NAMES = {
+    "w": ("w_out", "features"),
+    "intercept": ("w_out", "intercept"),
+    "loss": ("loss", ""),
+    "epochs": ("epochs_run", ""),
+    "status": ("status", ""),
+    "history.w": ("history_w", "features"),
+    "history.intercept": ("history_w", "intercept"),
+    "history.loss": ("history_loss", ""),
+    "state.w": ("w", ""),
+    "state.slots": ("slots", ""),
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What determines the shapes of all outputs."""
+
+    problem: Problem
+    order: FitOrder
+    rule: UpdateRule
+    epochs: int
+    every: int
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
+        """{array of a chunk: (shape of one fit, dtype)}."""
+        size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
+        double, whole, code = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.int8)
+        return {
+            "w_out": ((size,), dtype),
+            "loss": ((), dtype),
+            "epochs_run": ((), whole),
+            "status": ((), code),
+            "history_w": ((rows, size), dtype),
+            "history_loss": ((rows,), dtype),
+            "w": ((size,), double),
+            "slots": ((len(self.rule.slots), size), double),
+            "products": ((len(self.rule.products),), double),
+            "steps": ((), whole),
+            "algorithm": ((), code),
+            "n_used": ((), whole),
+            "lr": ((), double),
+        }
+
+    def bytes_of_a_fit(self, names: set[str] | None = None) -> int:
+        """Bytes of some of these arrays, or of all, per fit."""
+        return sum(dtype.itemsize * math.prod(shape) for name, (shape, dtype) in self.shapes.items() if names is None or name in names)
+
+    def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
+        """(shape, dtype) of a result by the user's name; None where this fit has no such result."""
+        source, part = NAMES[name]
+        shape, dtype = self.shapes[source]
+        if name.startswith("history") and not self.every:
+            return None
+        if part == "intercept":
+            return ((*self.order.shape, *shape[:-1]), dtype) if self.problem.intercept else None
+        if part == "features":
+            shape = shape[:-1] if self.problem.one_feature else (*shape[:-1], self.problem.n_features)
+        return (*self.order.shape, *shape), dtype
+
+
+def read_out(out: Any, layout: Layout, inputs: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, Any]]:
+    """{name: (NumPy array, what the user gave)}, checked."""
+    if out is None:
+        return {}
+    given = out if isinstance(out, Mapping) else {"w": out}
+    result: dict[str, tuple[np.ndarray, Any]] = {}
+    for name, value in given.items():
+        if name not in NAMES:
+            raise ValueError(f"out has no {shown(name)}: it may have {', '.join(NAMES)}")
+        called = "out" if not isinstance(out, Mapping) else f"out[{name!r}]"
+        device = layout.problem.device
+        if device is not None and device_of(value) != device:
+            raise ValueError(f"{called} is {place_of(device_of(value))} but X and y are {place_of(device)}: give an array there")
+        array = to_numpy(value, called) if device is None else to_cupy(value, called)
+        if device is None and not isinstance(array, np.ndarray):
+            raise TypeError(f"{called} must be an array to write into, not {shown(value)}")
+        needed = layout.user_shape(name)
+        if needed is None:
+            missing = "history=True" if name.startswith("history") and not layout.every else "intercept=True"
+            raise ValueError(f"{called} was given, but this fit has no {name}: give {missing} too")
+        shape, dtype = needed
+        if array.shape != shape or array.dtype != dtype:
+            raise ValueError(f"{called} must have shape {shape} and dtype {dtype}; it has shape {array.shape} and dtype {array.dtype}")
+        if not getattr(array.flags, "writeable", True):  # CuPy's have no such flag
+            raise ValueError(f"{called} is read-only")
+        others = {**inputs, **{f"out[{other!r}]": taken for other, (taken, _) in result.items()}}
+        for other, taken in others.items():
+            if taken is not None and (_overlap if device is None else share_memory)(array, taken):
+                raise ValueError(f"{called} shares memory with {other}, which would be overwritten")
+        result[name] = array, value
+    return result
+
+
+def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have a byte in common; arrays for which that is too hard to tell count as if they had."""
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+@dataclass
+class Outputs:
+    """Results and state of all fits in the order of computation: shapes as in kernels/chunk.py, m = all fits."""
+
+    layout: Layout
+    given: dict[str, tuple[np.ndarray, Any]]
+    arrays: dict[str, np.ndarray] = field(init=False)
+    direct: dict[str, np.ndarray] = field(init=False)  # the user's arrays that the kernels can write into
+    scattered: dict[str, np.ndarray] = field(init=False)  # the others, with axes in the order of computation
+
+    def __post_init__(self) -> None:
+        order = self.layout.order
+        self.direct, self.scattered = {}, {}
+        in_order = order.natural
+        for name, (array, _) in self.given.items():
+            source, part = NAMES[name]
+            shape, _ = self.layout.shapes[source]
+            whole = part == "" or (part == "features" and not self.layout.problem.intercept)
+            if in_order and whole and array.flags.c_contiguous and getattr(array.flags, "aligned", True):
+                self.direct[source] = array.reshape(order.n_fits, *shape)
+            else:
+                n_tail = array.ndim - len(order.shape)
+                self.scattered[name] = array.transpose(*order.axes, *range(array.ndim - n_tail, array.ndim))
+        self.arrays = {}
+
+    def allocate(self, tightly: bool = True) -> None:
+        """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (reuse.py)."""
+        order, names = self.layout.order, self.made()
+        make = np.empty if tightly else buffer_pool.empty
+        try:
+            for name, (shape, dtype) in self.layout.shapes.items():
+                if name in names:
+                    self.arrays[name] = make((order.n_fits, *shape), dtype)
+        except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
+            needed = order.n_fits * self.layout.bytes_of_a_fit(names)
+            raise MemoryError(
+                f"the results of {order.n_fits:,} fits need {needed / 2**30:,.1f} GiB; record fewer rows (history=k keeps every k-th "
+                "epoch), give out=, arrays on disk for example, or fit a part of the batch at a time"
+            ) from error
+
+    def made(self) -> set[str]:
+        """The arrays that are made for all fits: those that the user's do not replace."""
+        replaced = set()
+        for source in {NAMES[name][0] for name in self.given}:
+            parts = {part for name, (of, part) in NAMES.items() if of == source and name in self.given}
+            both = {"features", "intercept"} if self.layout.problem.intercept else {"features"}
+            if "" in parts or parts >= both:
+                replaced.add(source)
+        return set(self.layout.shapes) - replaced
+
+    def room(self, first: int, stop: int) -> dict[str, np.ndarray]:
+        """Arrays for fits first … stop-1, by their names in a chunk."""
+        found = {}
+        for name, (shape, dtype) in self.layout.shapes.items():
+            whole = self.arrays.get(name, self.direct.get(name))
+            found[name] = np.empty((stop - first, *shape), dtype) if whole is None else whole[first:stop]
+        return found
+
+    def keep(self, first: int, stop: int, chunk: Chunk) -> None:
+        """Copy what the kernels did not write into the user's arrays themselves."""
+        if not self.scattered:
+            return
+        order, problem = self.layout.order, self.layout.problem
+        places = np.unravel_index(np.arange(first, stop), tuple(order.shape[axis] for axis in order.axes)) if order.shape else None
+        for name, array in self.scattered.items():
+            source, part = NAMES[name]
+            values = getattr(chunk, source)
+            if part == "intercept":
+                values = values[..., problem.n_features]
+            elif part == "features":
+                values = values[..., 0] if problem.one_feature else values[..., : problem.n_features]
+            if places is None:
+                array[...] = values[0]
+            else:
+                array[places] = values
+
+    def of(self, name: str) -> np.ndarray | None:
+        """An array of all fits, (m, …), as it is named in a chunk; None where the user's took its place in another order."""
+        return self.arrays.get(name, self.direct.get(name))

@@ -1,0 +1,279 @@
+"""storage: dataclasses of arrays in one file, which numpy.load reads too.
+
+1. The file is an uncompressed .npz: a zip of one .npy per array, with `fastgd.json` first, which says what each array is. Nothing is
+   pickled. The zip's comment, the very end of the file, holds the format's version and the SHA-256 of every byte before it, so a
+   flipped bit is noticed wherever it is: in an array, in a header, in the zip's own directory. The same result makes the same file.
+2. Reading trusts nothing. The checksum is compared first; then the sizes that the zip's directory declares are held against a limit,
+   and every array's header against its declared size; only then is memory asked for. A stored file never declares more than it is long,
+   so the limit is met only by files that somebody compressed, or crafted: 190 KiB can hold 190 MiB of zeros.
+3. Writing goes to a new file in the same folder, to the disk, and then takes the old file's name: at every moment the name leads to the
+   whole old file or to the whole new one. A process that is killed may leave a `.fastgd-….tmp` behind.
+4. Classes are given by the caller, and their fields are found by asking: what a class gains later is written and read without a change
+   here. A field that a file lacks gets its default.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import math
+import os
+import re
+import secrets
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..input.arrays import with_numpy_arrays
+from ..input.options import read_count
+
+FORMAT = 1
+ALWAYS_ALLOWED = 64 * 2**20  # bytes that a file may unpack to, however small it is
+MOST_GROWTH = 4  # and how many times its own length
+_DESCRIPTION = "fastgd.json"
+_MOST_DESCRIPTION = 2**20  # bytes
+_MARK = "fastgd result, format {}, sha256 "  # the zip's comment, with the digest after it
+_MARK_PATTERN = re.compile(rb"fastgd result, format (\d{1,9}), sha256 ([0-9a-f]{64})\Z")
+_DIGEST = 64
+_BLOCK = 2**20
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, OverflowError, RuntimeError, SyntaxError,
+    TypeError, ValueError,
+)  # fmt: skip
+
+
+def write_file(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a dataclass of arrays, numbers, strings and further dataclasses; the file at `path` is replaced whole or not at all."""
+    arrays: dict[str, np.ndarray] = {}
+    described = {"format": FORMAT, "content": _describe(with_numpy_arrays(value), "", arrays)}
+    text = json.dumps(described, indent=1).encode()
+    if len(text) > _MOST_DESCRIPTION:
+        raise ValueError(f"the text of the result takes {len(text):,} bytes; a file can hold {_MOST_DESCRIPTION:,}")
+    with _replacing(path) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr(_member(_DESCRIPTION), text)
+            for name, array in arrays.items():
+                with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, array, allow_pickle=False)
+            archive.comment = _MARK.format(FORMAT).encode() + b"0" * _DIGEST
+        file.seek(-_DIGEST, os.SEEK_END)
+        file.write(_digest(file, file.tell()).encode())
+
+
+def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes: int | None = None) -> Any:
+    """What `write_file` wrote; `classes` are those that it may be made of, the first that of the whole."""
+    if max_bytes is not None:
+        max_bytes = read_count(max_bytes, "max_bytes", 0, needed="a whole number of bytes or None")
+    shown = os.fspath(path)
+    with open(path, "rb") as file:
+        _check_whole(file, shown)
+        with _told(shown), zipfile.ZipFile(file) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            if len(members) != len(archive.infolist()):
+                raise zipfile.BadZipFile("two members have the same name")
+            _check_size(shown, sum(info.file_size for info in members.values()), os.fstat(file.fileno()).st_size, max_bytes)
+            described = _read_description(archive, members)
+            if described["format"] != FORMAT:
+                raise ValueError(f"the description says format {described['format']!r}")
+            names = [name for name in members if name != _DESCRIPTION]
+            for name in names:
+                _check_header(archive, members[name])
+            arrays = {name.removesuffix(".npy"): _read_array(archive, name) for name in names}
+            value = _build(described["content"], "", arrays, {kind.__name__: kind for kind in classes})
+            if type(value) is not classes[0]:
+                raise ValueError(f"it holds a {type(value).__name__}, not a {classes[0].__name__}")
+    return value
+
+
+class _Refusal(Exception):
+    """A refusal that is already in the user's words."""
+
+
+@contextlib.contextmanager
+def _told(shown: str) -> Iterator[None]:
+    """Errors of the libraries about a file whose checksum is right, in the user's words."""
+    try:
+        yield
+    except _Refusal as error:
+        raise ValueError(str(error)) from None
+    except (*_UNREADABLE, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a place before the file's beginning
+            raise
+        what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        raise ValueError(f"{shown} is not damaged, but it is not a result as fastgd writes them: {what}") from None
+
+
+# -- writing -------------------------------------------------------------------------------------------------------------------
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    """A stored member, readable for everybody who may read the file, with a date that never changes."""
+    info = zipfile.ZipInfo(name)
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
+    """A value for the JSON; what is an array goes into `arrays`, and its name stands in its place."""
+    if isinstance(value, Enum):
+        return {"enum": type(value).__name__, "member": value.name}
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        inside = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {"class": type(value).__name__, "fields": {key: _describe(each, _join(name, key), arrays) for key, each in inside.items()}}
+    if isinstance(value, dict) and all(type(key) is str for key in value):
+        return {"table": {key: _describe(each, _join(name, key), arrays) for key, each in value.items()}}
+    if isinstance(value, float | np.generic) or hasattr(value, "__array__"):
+        array = np.asarray(value)
+        if array.dtype.kind in "biuf":
+            arrays[name] = array
+            return {"scalar" if isinstance(value, float | np.generic) else "array": name}
+        raise TypeError(f"{name} has dtype {array.dtype}: only numbers and booleans can be saved")
+    raise TypeError(f"{name} is a {type(value).__name__}, which cannot be saved")
+
+
+def _join(name: str, key: str) -> str:
+    return f"{name}.{key}" if name else key
+
+
+def _digest(file: BinaryIO, length: int) -> str:
+    """SHA-256 of the first `length` bytes; the file stands behind them afterwards."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length > 0 and (block := file.read(min(_BLOCK, length))):
+        digest.update(block)
+        length -= len(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when everything is on the disk, and is gone if anything fails before."""
+    target = Path(os.path.realpath(path))  # a symbolic link stays one
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
+    mode = target.stat().st_mode if target.exists() else None
+    if mode is not None and not stat.S_ISREG(mode):
+        raise ValueError(f"{os.fspath(path)} is not an ordinary file: it cannot be replaced by a saved result")
+    temporary = target.parent / f".fastgd-{secrets.token_hex(8)}.tmp"
+    file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before it is renamed or removed
+    try:
+        with file:
+            yield file
+            file.flush()
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+# -- reading -------------------------------------------------------------------------------------------------------------------
+
+
+def _check_whole(file: BinaryIO, shown: str) -> None:
+    """An error unless this is a file of ours, every byte as it was written, in a format that we know."""
+    start = file.read(30 + len(_DESCRIPTION))
+    length = file.seek(0, os.SEEK_END)
+    file.seek(max(0, length - 200))
+    mark = _MARK_PATTERN.search(file.read())
+    if mark is None:
+        if start[:4] == b"PK\x03\x04" and start[30:] == _DESCRIPTION.encode():
+            raise ValueError(f"{shown} is damaged: its end is missing or changed ({length:,} bytes are there), so it cannot be checked")
+        what = "it is empty" if not length else "an .npz, but not of fastgd" if start[:4] == b"PK\x03\x04" else "it holds something else"
+        raise ValueError(f"{shown} is not a result that was saved by fastgd: {what}")
+    if _digest(file, length - _DIGEST).encode() != mark[2]:
+        raise ValueError(f"{shown} is damaged: its bytes are not those that were written (the SHA-256 differs)")
+    if int(mark[1]) > FORMAT:
+        raise ValueError(f"{shown} has format {int(mark[1])}, of a newer version of fastgd; this one reads formats up to {FORMAT}")
+
+
+def _check_size(shown: str, declared: int, length: int, max_bytes: int | None) -> None:
+    """An error where the file declares that it unpacks to more than is allowed."""
+    limit = max(ALWAYS_ALLOWED, MOST_GROWTH * length) if max_bytes is None else max_bytes
+    if declared > limit:
+        why = f"max_bytes={max_bytes:,}" if max_bytes is not None else f"{limit:,} are allowed for a file of {length:,}"
+        raise _Refusal(f"{shown} would take {declared:,} bytes of memory, and {why}: if you trust it, give max_bytes={declared}")
+
+
+def _read_description(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
+    if members[_DESCRIPTION].file_size > _MOST_DESCRIPTION:
+        raise ValueError(f"its description takes {members[_DESCRIPTION].file_size:,} bytes")
+    described = json.loads(archive.read(_DESCRIPTION))
+    if not isinstance(described, dict):
+        raise ValueError("its description is not a table")
+    return described
+
+
+def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    """An error unless the array's header and its declared size say the same, and it is an array of numbers."""
+    with archive.open(member) as entry:
+        version = np.lib.format.read_magic(entry)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"{member.filename} has version {version} of the .npy format")
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read_header(entry)
+        header = entry.tell()
+    if dtype.kind not in "biuf":
+        what = "Python objects, which could run code when they are read" if dtype.hasobject else f"dtype {dtype}"
+        raise ValueError(f"{member.filename} holds {what}; only numbers and booleans are read")
+    if any(length < 0 for length in shape) or header + math.prod(shape) * dtype.itemsize != member.file_size:
+        raise ValueError(f"{member.filename} says that it has shape {shape} and dtype {dtype}, but {member.file_size:,} bytes are declared")
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as entry:
+        return np.lib.format.read_array(entry, allow_pickle=False)
+
+
+def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[str, type]) -> Any:
+    """The value that `_describe` described."""
+    if node is None or type(node) in (bool, int, str):
+        return node
+    if type(node) is not dict:
+        raise ValueError(f"{name} is described by a {type(node).__name__}")
+    kind = next(iter(node), None)
+    if kind == "array":
+        return arrays[node["array"]]
+    if kind == "scalar":
+        return arrays[node["scalar"]].reshape(())[()]
+    if kind == "enum" and issubclass(enum := classes[node["enum"]], Enum):
+        return enum[node["member"]]
+    if kind == "table":
+        return {key: _build(each, _join(name, key), arrays, classes) for key, each in node["table"].items()}
+    if kind == "class" and is_dataclass(classes[node["class"]]):
+        given = {key: _build(each, _join(name, key), arrays, classes) for key, each in node["fields"].items()}
+        return _make(classes[node["class"]], given)
+    raise ValueError(f"{name} is described by {kind!r}")
+
+
+def _make(kind: type, given: dict[str, Any]) -> Any:
+    """An object of this dataclass; an error names the fields that one side has and the other lacks."""
+    known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise _Refusal(
+            f"the file holds {kind.__name__}.{unknown[0]}, which this version of fastgd does not know: it was saved by a newer one"
+        )
+    if missing := [name for name, required in known.items() if required and name not in given]:
+        raise _Refusal(
+            f"the file lacks {kind.__name__}.{missing[0]}: it was saved by an older version of fastgd, which this one cannot read"
+        )
+    return kind(**given)

@@ -1,0 +1,52 @@
+"""A result as a data frame, through narwhals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ..input.arrays import with_numpy_arrays
+from ..input.messages import shown
+from .summary import _columns, feature_names
+
+
+def make_frame(result: Any, names: Sequence[str], library: str, features: Sequence[str] | None) -> Any:
+    """The frame of `FitResult.to_frame`."""
+    if not isinstance(library, str):
+        raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
+    result = with_numpy_arrays(result)
+    told = feature_names(result, features)
+    columns = _frame_columns(result, names, told if features is None else [f"w_{name}" for name in told])
+    try:
+        import narwhals
+    except ImportError:
+        raise ImportError("to_frame needs narwhals: pip install 'fastgd[frames]'") from None
+    try:
+        return narwhals.from_dict(columns, backend=library).to_native()
+    except ImportError:
+        raise ImportError(f"to_frame(library={library!r}) needs {library}: pip install {library}") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"narwhals makes no frame of library={library!r}: give 'pandas', 'polars' or 'pyarrow' ({str(error).splitlines()[0]})"
+        ) from None
+
+
+def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dict[str, Any]:
+    """{name: one value per fit}: the place among the leading axes, w, intercept, and whatever else has one value per fit."""
+    leading = np.shape(result.loss)
+    axes = ["fit"] if len(leading) == 1 else [f"axis_{k}" for k in range(len(leading))]
+    places = np.indices(leading, sparse=True)
+    columns: dict[str, Any] = {axis: np.broadcast_to(place, leading).ravel() for axis, place in zip(axes, places, strict=True)}
+    columns |= {name: _columns(result)[..., k].ravel() for k, name in enumerate(w_names)}
+    if result.intercept is not None:
+        columns["intercept"] = np.ravel(result.intercept)
+    for each in fields(result):
+        value = getattr(result, each.name)
+        if each.name == "status":
+            columns[each.name] = [names[code] for code in np.ravel(value).tolist()]
+        elif each.name not in {"w", "intercept"} and isinstance(value, np.ndarray | np.generic) and np.shape(value) == leading:
+            columns[each.name] = np.ravel(value)
+    return columns

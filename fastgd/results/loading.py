@@ -1,0 +1,70 @@
+"""load(): a result that was saved, read again and checked to be one."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import fields
+
+import numpy as np
+
+from .result import FitResult, History, State, Status
+
+
+def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
+    """Read a result that `FitResult.save` wrote, bit for bit. Needs neither the backend that computed it nor a GPU.
+
+    Parameters
+    ----------
+    path : str or path
+    max_bytes : int, optional
+        The most memory that its contents may take. None: 64 MiB or four times the length of the file, whichever is more. Results are
+        saved uncompressed, so theirs is always less than that; only a file that somebody compressed, or crafted, asks for more.
+
+    Returns
+    -------
+    FitResult
+        With NumPy arrays. ``fit(..., state=result.state)`` continues it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    ValueError
+        When it is not a saved result, is damaged (the checksum of every byte is compared before anything is read), was saved by a newer
+        version of fastgd, holds Python objects, or declares more than ``max_bytes``.
+
+    Examples
+    --------
+    >>> import fastgd, os, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "line.npz")
+    ...     fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=5).save(path)
+    ...     fastgd.load(path)
+    FitResult(COMPLETED: w = 2.0625, loss 0.0292969, 5 epochs; cpu, moments)
+    """
+    from .file_format import read_file
+
+    result = read_file(path, (FitResult, History, State, Status), max_bytes)
+    if wrong := _misfit(result):
+        raise ValueError(f"{os.fspath(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
+    return result
+
+
+def _misfit(result: FitResult) -> str:
+    """Which array of a loaded result does not fit the others; '' where all do."""
+    leading = np.shape(result.loss)
+    for part, owner, kind in (("", result, FitResult), ("state.", result.state, State), ("history.", result.history, History)):
+        if owner is None:
+            continue
+        if not isinstance(owner, kind):
+            return f"{part[:-1]} is a {type(owner).__name__}"
+        shapes = {each.name: np.shape(value) for each in fields(owner) if isinstance(value := getattr(owner, each.name), np.ndarray)}
+        if owner is result.history:
+            if shapes.get("loss") != (*leading, *shapes.pop("epoch", ())):
+                return "history.loss and history.epoch have other numbers of rows"
+        elif owner is result.state and shapes.get("slots", ())[len(leading) + 1 :] != shapes.get("w", (None,))[len(leading) :]:
+            return f"state.w has shape {shapes.get('w')}, state.slots {shapes.get('slots')}"
+        for name, shape in shapes.items():
+            if shape[: len(leading)] != leading:
+                return f"{part}{name} has shape {shape}, but the fits have shape {leading}"
+    return ""

@@ -1,0 +1,249 @@
+"""plotting: pictures of a result: the descent of its losses, and a fit beside its data.
+
+1. matplotlib is imported when a picture is drawn, never before, and pyplot never: a figure that nobody holds is gone. The caller's axes
+   keep their style.
+2. The number of things drawn does not grow with the number of fits or samples: beyond a limit, bands instead of lines and every k-th
+   point instead of all, and the picture says so.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..input.arrays import read_array, with_numpy_arrays
+from ..input.messages import counted, shown
+
+_MOST_LINES = 100
+_MOST_FITS = 20_000  # of which quantiles are taken
+_MOST_ROWS = 1_000
+_MOST_POINTS = 10_000
+_REACH = 200  # powers of ten on a log scale; matplotlib's ticks overflow when they go up to 10³⁰⁸
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_FEW = ("#0b7a75", "#c8553d", "#7b3f9d", "#d39b1f", "#3b6fb6")
+_LINE, _POINT, _LOST, _SOFT, _DARK = "#0b7a75", "#4a5560", "#c8553d", "#666666", "#222222"
+_STYLE = {
+    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999", "xtick.color": _SOFT, "ytick.color": _SOFT,
+    "axes.labelcolor": _SOFT, "axes.grid": True, "grid.color": "#eeeeee", "axes.axisbelow": True,
+}  # fmt: skip
+
+
+def _axes(ax: Any) -> Any:
+    """The caller's axes, or those of a new figure that can be saved and shown without pyplot."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
+    if ax is not None:
+        if not callable(getattr(ax, "plot", None)):
+            raise TypeError(f"ax must be matplotlib axes or None, not {shown(ax)}")
+        return ax
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 4.6), dpi=130, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        return figure.add_subplot()
+
+
+def _title(axes: Any, text: str) -> None:
+    axes.set_title(text, loc="left", fontsize=11.5, fontweight="bold", color=_DARK, pad=10)
+
+
+def _spaced(count: int, most: int) -> np.ndarray:
+    """Indices 0 … count − 1, or at most `most` of them, evenly spaced, first and last among them."""
+    return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.intp)
+
+
+def plot_loss(result: Any, ax: Any) -> Any:
+    """The picture of `FitResult.plot_loss`."""
+    if result.history is None:
+        raise ValueError("the fit kept no history of its losses: fit(..., history=True) keeps every epoch, history=k every k-th")
+    axes = _axes(ax)
+    result = with_numpy_arrays(result)
+    epoch = np.asarray(result.history.epoch)
+    loss = np.asarray(result.history.loss)
+    n_fits, n_rows = math.prod(loss.shape[:-1]), loss.shape[-1]
+    rows, fits = _spaced(n_rows, _MOST_ROWS), _spaced(n_fits, _MOST_FITS)
+    shown_loss = loss.reshape(n_fits, n_rows)[fits[:, None], rows].astype(float)
+    lost = ~np.isfinite(np.asarray(result.loss)).ravel()
+    title = "Loss" if n_fits == 1 else f"Loss of {counted(n_fits, 'fit')}"
+    _title(axes, f"{title}, {np.count_nonzero(lost):,} not finite at the end" if lost.any() else title)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("loss (mean squared residual)")
+    if not n_fits:
+        return axes
+    edges = np.quantile(np.where(np.isfinite(shown_loss), shown_loss, np.inf), _QUANTILES, axis=0, method="nearest")
+    as_lines = n_fits <= _MOST_LINES
+    drawn, edges = _drawable(shown_loss if as_lines else edges), _drawable(edges)
+    _limit(axes, epoch, drawn, shown_loss)  # first: matplotlib's own limits overflow where a loss is 1e308
+    if as_lines:
+        _draw_losses(axes, epoch[rows], drawn, edges[2], lost, _line_names(result))
+    else:
+        _draw_bands(axes, epoch[rows], edges, f"drawn from {len(fits):,} of them, evenly spaced" if n_fits > len(fits) else None)
+    return axes
+
+
+def _drawable(loss: np.ndarray) -> np.ndarray:
+    """NaN where a loss has no place on a log scale."""
+    return np.where(np.isfinite(loss) & (loss > 0), np.clip(loss, 10.0 ** (-1 - _REACH), 10.0 ** (1 + _REACH)), np.nan)
+
+
+def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) -> None:
+    """Scale and limits: what is drawn, but fits that go up must not press the others into a line. What is there already stays in sight."""
+    low, high = epoch[0], max(epoch[-1], epoch[0] + 1)
+    ends = loss[np.isfinite(loss[:, -1]) & (loss[:, -1] <= loss[:, 0])]  # the fits that came down
+    came_down = ends[np.isfinite(ends)].max(initial=0.0)
+    seen = np.log10(drawn[~np.isnan(drawn)])
+    bottom, top = (seen.min(), seen.max()) if seen.size else (-1.0, 1.0)
+    if came_down > 0 and 20 * len(ends) >= len(loss):
+        top = min(top, max(math.log10(came_down) + 3, bottom))
+    room = max(0.05 * (top - bottom), 0.1)
+    limits = [10.0 ** max(bottom - room, -_REACH), 10.0 ** min(top + room, _REACH)]
+    if axes.has_data():
+        (left, right), (below, above) = axes.get_xlim(), axes.get_ylim()
+        low, high = min(low, left), max(high, right)
+        limits = [min(limits[0], below) if below > 0 else limits[0], max(limits[1], above)]
+    axes.set_autoscale_on(False)
+    axes.set_yscale("log")
+    axes.set_xlim(low, high)
+    axes.set_ylim(*limits)
+    if not seen.size:
+        axes.text(0.5, 0.5, "no loss is positive and finite", transform=axes.transAxes, ha="center", color=_SOFT)
+
+
+def _draw_losses(axes: Any, epoch: np.ndarray, drawn: np.ndarray, median: np.ndarray, lost: np.ndarray, names: list[str]) -> None:
+    """One line for each fit, and their median where there are enough of them."""
+    few = len(drawn) <= len(_FEW)
+    style: dict[str, Any] = {"linewidth": 2, "alpha": 0.9} if few else {"linewidth": 0.9, "alpha": max(0.25, 0.7 - len(drawn) / 150)}
+    if len(epoch) == 1:
+        style["marker"] = "o"
+    for values, is_lost, name, colour in zip(drawn, lost, names, _FEW if few else itertools.repeat(_LINE), strict=False):
+        axes.plot(epoch, values, color=_LOST if is_lost and not few else colour, label=name if few else None, **style)
+    if len(drawn) > 1 and few:
+        axes.legend(frameon=False)
+    if not few:
+        axes.plot(epoch, median, color=_DARK, linewidth=2, label="median")
+        axes.legend(frameon=False)
+
+
+def _line_names(result: Any) -> list[str]:
+    """'fit 3, lr 0.1': the rate where the fits have several."""
+    rates = np.ravel(result.lr)
+    places = [index[0] if len(index) == 1 else index for index in np.ndindex(np.shape(result.lr))]
+    several = np.unique(rates).size > 1
+    return [f"fit {place}, lr {rate:.4g}" if several else f"fit {place}" for place, rate in zip(places, rates, strict=True)]
+
+
+def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | None) -> None:
+    """The median and the bands that hold half and nine tenths of the fits. An edge that has no place runs out of the picture."""
+    below, above = axes.get_ylim()
+    low, lower, median, upper, high = edges
+    for inner, outer, strength, label in ((low, high, 0.16, "90 % of the fits"), (lower, upper, 0.32, "50 % of the fits")):
+        inner, outer = (
+            np.where(np.isnan(inner) & ~np.isnan(outer), below, inner),
+            np.where(np.isnan(outer) & ~np.isnan(inner), above, outer),
+        )
+        axes.fill_between(epoch, inner, outer, color=_LINE, alpha=strength, linewidth=0, label=label)
+    axes.plot(epoch, median, color=_LINE, linewidth=2, label="median")
+    axes.legend(title=sampled, title_fontsize="small", alignment="left", frameon=False)
+
+
+def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
+    """The picture of `FitResult.plot_fit`."""
+    result = with_numpy_arrays(result)
+    place = _read_fit(fit, np.shape(result.loss))
+    w = np.asarray(result.w)[place]
+    intercept = 0.0 if result.intercept is None else np.asarray(result.intercept)[place]
+    d = 1 if result._one_feature else w.shape[-1]
+    X = _samples(read_array(X, "X"), "X", place, np.shape(result.loss), 1 if result._one_feature else 2)
+    y = _samples(read_array(y, "y"), "y", place, np.shape(result.loss), 1)
+    if not result._one_feature and X.shape[-1] != d:
+        raise ValueError(f"X must have {counted(d, 'feature')} (its last axis), as in the fit; it has shape {X.shape}")
+    if len(X) != len(y):
+        raise ValueError(f"X has {counted(len(X), 'sample')}, but y has {len(y):,}")
+    axes = _axes(ax)
+    chosen = _spaced(len(y), _MOST_POINTS)
+    label = "data" if len(chosen) == len(y) else f"{len(chosen):,} of {len(y):,} samples, evenly spaced"
+    X, y = X.reshape(len(y), d)[chosen].astype(float), y[chosen].astype(float)
+    w = np.atleast_1d(w).astype(float)
+    with np.errstate(all="ignore"):
+        prediction = X @ w + intercept
+    finite = bool(np.isfinite(w).all() and np.isfinite(intercept))
+    name = "Fit" if not place else f"Fit {place[0] if len(place) == 1 else place}"
+    _title(axes, f"{name}: {_line_text(w, intercept, result.intercept is not None)}" if finite else f"{name}: w is not finite")
+    dots = {"color": _POINT, "markersize": 5 if len(y) <= 200 else 2.5, "alpha": 0.85 if len(y) <= 200 else 0.35, "markeredgewidth": 0}
+    if d == 1:
+        _draw_line(axes, X[:, 0], y, w[0], intercept, finite, dots | {"label": label})
+    else:
+        _draw_predicted(axes, prediction, y, finite, dots | {"label": label})
+    return axes
+
+
+def _line_text(w: np.ndarray, intercept: Any, has_intercept: bool) -> str:
+    """'y = 2.1 x − 0.4', or how many features there are."""
+    if len(w) > 1:
+        return f"{len(w):,} features"
+    sign = "−" if intercept < 0 else "+"
+    return f"y = {w[0]:.4g} x".replace("-", "−") + (f" {sign} {abs(float(intercept)):.4g}" if has_intercept else "")
+
+
+def _draw_line(axes: Any, x: np.ndarray, y: np.ndarray, w: Any, intercept: Any, finite: bool, dots: dict[str, Any]) -> None:
+    """The data, the residuals where they are few, and the line."""
+    axes.plot(x, y, "o", **dots)
+    kept = x[np.isfinite(x)]
+    if finite and kept.size:
+        ends = np.array([kept.min(), kept.max()])
+        if len(x) <= 60:
+            axes.vlines(x, w * x + intercept, y, color=_LINE, linewidth=1, alpha=0.4, zorder=1)
+        axes.plot(ends, w * ends + intercept, color=_LINE, linewidth=2, label="fit")
+    axes.set_xlabel("x")
+    axes.set_ylabel("y")
+    axes.legend(frameon=False)
+
+
+def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bool, dots: dict[str, Any]) -> None:
+    """Predicted against observed; on the diagonal they are equal."""
+    both = np.concatenate([prediction, y])
+    both = both[np.isfinite(both)]
+    if finite:
+        axes.plot(prediction, y, "o", **dots)
+    if both.size:
+        ends = [both.min(), both.max()]
+        axes.plot(ends, ends, color=_LINE, linewidth=1.6, label="observed = predicted")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("observed")
+    axes.legend(frameon=False)
+
+
+def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of one fit along each leading axis."""
+    count = math.prod(leading)
+    try:
+        if isinstance(fit, bool):
+            raise TypeError
+        index = tuple(operator.index(i) for i in fit) if isinstance(fit, tuple) else (operator.index(fit),)
+    except TypeError:
+        raise TypeError(f"fit must be a whole number or a tuple of them, not {shown(fit)}") from None
+    if isinstance(fit, tuple):
+        if len(index) == len(leading) and all(-length <= i < length for i, length in zip(index, leading, strict=True)):
+            return tuple(i % length for i, length in zip(index, leading, strict=True))
+    elif -count <= index[0] < count:
+        return tuple(int(i) for i in np.unravel_index(index[0] % count, leading))
+    raise IndexError(f"there is no fit {fit}: the result has {counted(count, 'fit')}, of shape {leading}")
+
+
+def _samples(array: np.ndarray, name: str, place: tuple[int, ...], leading: tuple[int, ...], n_last: int) -> np.ndarray:
+    """The part of X or y that belongs to one fit: the array may have the fits' leading axes, or axes that broadcast to them."""
+    axes = array.ndim - n_last
+    if axes < 0:
+        raise ValueError(f"{name} must have at least {counted(n_last, 'axis').replace('axiss', 'axes')}; it has shape {array.shape}")
+    if axes > len(leading) or any(
+        length not in (1, fits) for length, fits in zip(array.shape[:axes], leading[len(leading) - axes :], strict=True)
+    ):
+        raise ValueError(f"{name} has shape {array.shape}; its leading axes do not broadcast to those of the fits, {leading}")
+    return np.asarray(array[tuple(0 if array.shape[k] == 1 else place[len(leading) - axes + k] for k in range(axes))])

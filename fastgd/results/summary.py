@@ -1,0 +1,155 @@
+"""reading: a result in words, as an HTML table and as a data frame. Functions of a FitResult; its methods call them.
+
+1. Written for one fit and for 10⁸: nothing here makes a Python object per fit but the frame's column of status names.
+2. Every field of a result with one value per fit becomes a column and keeps its name; fields that come later need no change here.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..input.arrays import with_numpy_arrays
+from ..input.messages import counted, shown
+
+_MOST_COEFFICIENTS = 20  # of a single fit, in a summary
+_MOST_IN_REPR = 4
+
+
+def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
+    """The names that were given, or w_0, w_1, … (w when X was 1-D)."""
+    count = 1 if result._one_feature else np.shape(result.w)[-1]
+    if features is None:
+        return ["w"] if result._one_feature else [f"w_{k}" for k in range(count)]
+    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
+        raise TypeError(f"features must be a sequence of names, not {shown(features)}")
+    if len(features) != count:
+        raise ValueError(f"the fit has {counted(count, 'feature')}, but features has {counted(len(features), 'name')}")
+    if len(set(features)) != count:
+        raise ValueError(f"features holds a name twice: {shown(features)}")
+    return list(features)
+
+
+def _columns(result: Any) -> np.ndarray:
+    """(…, n_features): w, with a feature axis in any case."""
+    w = np.asarray(result.w)
+    return w[..., None] if result._one_feature else w
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}"
+
+
+def _span(values: Any) -> str:
+    """'100', or '3 to 100, median 50'."""
+    values = np.asarray(values).ravel()
+    if not values.size:
+        return "–"
+    low, high = values.min(), values.max()
+    if low == high or np.isnan(low):
+        return _number(low)
+    return f"{_number(low)} to {_number(high)}, median {_number(np.median(values))}"
+
+
+def _counts(codes: Any, names: Sequence[str]) -> str:
+    """'998 COMPLETED, 2 DIVERGED'."""
+    counts = np.bincount(np.asarray(codes).ravel(), minlength=len(names))
+    return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True) if count)
+
+
+def _losses(loss: np.ndarray) -> str:
+    """Median, best and worst loss, and which fits they are."""
+    flat = loss.ravel()
+    finite = np.isfinite(flat)
+    if not finite.any():
+        return "none is finite" if flat.size else "–"
+
+    def place(at: np.intp) -> str:
+        index = [int(i) for i in np.unravel_index(at, loss.shape)]
+        return f"{_number(flat[at])} (fit {index[0] if len(index) == 1 else tuple(index)})"
+
+    median = np.median(flat if finite.all() else flat[finite])
+    best, worst = (place(np.argmin(np.where(finite, flat, np.inf))), place(np.argmax(np.where(finite, flat, -np.inf))))
+    lost = flat.size - np.count_nonzero(finite)
+    return f"median {_number(median)}, best {best}, worst {worst}" + (f"; {lost:,} not finite" if lost else "")
+
+
+def _n_fits(shape: tuple[int, ...]) -> str:
+    """'64,000 fits (64 × 1,000)'."""
+    count = counted(int(np.prod(shape, dtype=object)), "fit")
+    return f"{count} ({' × '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
+
+
+def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and rows of (what, text)."""
+    result = with_numpy_arrays(result)
+    told = feature_names(result, features)
+    loss = np.asarray(result.loss)
+    single = loss.ndim == 0
+    heading = f"{_n_fits(loss.shape)} of {counted(len(told), 'feature')}{'' if result.intercept is None else ' + intercept'}"
+    optimizer = getattr(result.state, "optimizer", None)
+    rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "–")]
+    if single:
+        w = _columns(result)
+        rows += [(name, _number(value)) for name, value in zip(told[:_MOST_COEFFICIENTS], w, strict=False)]
+        if len(told) > _MOST_COEFFICIENTS:
+            rows.append(("…", f"{len(told) - _MOST_COEFFICIENTS:,} more in .w"))
+        if result.intercept is not None:
+            rows.append(("intercept", _number(result.intercept)))
+    rows.append(("loss", _number(loss) if single else _losses(loss)))
+    if result.rank is None:
+        rows += [("epochs", _span(result.epochs)), ("lr", _span(result.lr))]
+    else:
+        rows += [("rank", _span(result.rank)), ("condition", _span(result.condition))]
+        if np.any(result.ill_conditioned):
+            rows.append(("warning", f"{np.count_nonzero(result.ill_conditioned):,} of {loss.size:,} ill-conditioned"))
+    rows += [("samples", _span(result.n_used)), ("computed", result.explanation)]
+    algorithms = getattr(result.state, "algorithm", None)
+    if algorithms is not None and np.unique(algorithms).size > 1:
+        rows.append(("algorithms", _counts(algorithms, result.state.algorithm_names)))
+    return f"{heading} by {optimizer}" if optimizer else heading, rows
+
+
+def summarize(result: Any, names: Sequence[str], features: Sequence[str] | None) -> str:
+    """The text of `FitResult.summary`; `names` are those of the status codes."""
+    heading, rows = _facts(result, names, features)
+    width = max(10, *(len(what) for what, _ in rows))
+    return "\n".join([heading, *(f"  {what:<{width}} {text}" for what, text in rows)])
+
+
+def html_table(result: Any, names: Sequence[str]) -> str:
+    """The same as a small table that needs no style sheet."""
+    heading, rows = _facts(result, names, None)
+    cell = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
+    lines = [
+        f'<tr><th scope="row" style="{cell};font-weight:600">{html.escape(what)}</th><td style="{cell}">{html.escape(text)}</td></tr>'
+        for what, text in rows
+    ]
+    caption = f'<caption style="text-align:left;font-weight:600;padding:0 0 4px 0">{html.escape(heading)}</caption>'
+    return f'<table style="border-collapse:collapse">{caption}<tbody>{"".join(lines)}</tbody></table>'
+
+
+def short(result: Any, names: Sequence[str]) -> str:
+    """The text of `repr(result)`: one line."""
+    result = with_numpy_arrays(result)
+    loss = np.asarray(result.loss)
+    computed = f"{result.backend}, {result.algorithm}"
+    if loss.ndim:
+        finite = loss[np.isfinite(loss)]
+        losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
+        what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
+        return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
+    w = _columns(result)
+    numbers = [_number(value) for value in w]
+    told = [
+        f"w = {numbers[0] if result._one_feature else '[' + ', '.join(numbers) + ']'}"
+        if w.size <= _MOST_IN_REPR
+        else f"{w.size:,} features"
+    ]
+    if result.intercept is not None:
+        told.append(f"intercept = {_number(result.intercept)}")
+    told += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
+    return f"FitResult({names[int(result.status)]}: {', '.join(told)}; {computed})"

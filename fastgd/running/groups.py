@@ -1,0 +1,122 @@
+"""Which data a piece of work has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..data.fit_order import FitOrder
+from ..data.items import Items
+from ..data.problem import Problem
+from ..kernels.chunk import Samples
+from .pool import Run, cut
+
+CONVERTED_BYTES = 2**19  # of data that one task converts
+
+
+@dataclass
+class Group:
+    """Some pairs: their samples, whether these are finite, and their moments if they are needed."""
+
+    first: int  # the first pair
+    samples: Samples
+    invalid: np.ndarray  # (pairs,) bool
+    moments: Any = None
+    gram_index: Any = None  # (pairs,) int64: the Gram record of each pair; its target record has its own number
+
+    def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
+        """(samples, pairs) of fits first … stop-1: `pairs` are the numbers within the group."""
+        s = self.samples
+        if order.n_cells == 1 and stop - first == len(s.n_used):  # all of them
+            return s, np.arange(stop - first, dtype=np.int64)
+        pairs = np.arange(first, stop, dtype=np.int64) // order.n_cells - self.first
+        return Samples(
+            s.X, s.y, s.x_index[pairs], s.y_index[pairs], s.weights, s.weight_index[pairs], s.kept, s.kept_index[pairs], s.n_used[pairs]
+        ), pairs
+
+
+def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
+    """Pairs first … stop-1, each with its own data, as if all samples stayed."""
+    pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
+    data = [
+        _take(items, order.index(items.leading, pairs), contiguous)
+        for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
+    ]
+    return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
+
+
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, numbers: np.ndarray) -> Samples | None:
+    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None. numbers: 0, 1, …, as many or more."""
+    if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
+        return None
+    places, count, n = numbers[: stop - first], stop - first, problem.n_samples
+    return Samples(
+        problem.X.take(first, stop), problem.y.take(first, stop), places, places, _none(problem), places, np.empty((0, n), np.int32),
+        np.full(count, -1), np.full(count, n, np.int64),
+    )  # fmt: skip
+
+
+def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
+    first, stop = int(index.min()), int(index.max()) + 1
+    if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
+        return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
+    return items.take(first, stop, contiguous), index - first
+
+
+def _one_by_one(
+    index: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, item: Callable[[int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """(a contiguous copy of the items with these numbers, places in it)."""
+    numbers, places = np.unique(index, return_inverse=True)
+    found = np.empty((len(numbers), *shape), dtype)
+    for place, number in enumerate(numbers.tolist()):
+        found[place] = item(number)
+    found.flags.writeable = False
+    return found, places.astype(np.int64)
+
+
+def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The same in any layout; where that needs a conversion it is made by tasks, into one array."""
+    first, stop = int(index.min()), int(index.max()) + 1
+    whole = items.view(first, stop)
+    if whole is None and stop - first > len(index):
+        return _take(items, index, False)
+    if whole is None:
+        whole = np.empty((stop - first, *items.item), items.dtype)
+        target = whole
+
+        def convert(start: int, end: int, counter: np.ndarray) -> None:
+            items.convert(first + start, first + end, target[start:end])
+
+        go(cut(stop - first, max(1, CONVERTED_BYTES // (items.item[0] * items.dtype.itemsize)), convert))
+        whole.flags.writeable = False
+    return whole, index - first
+
+
+def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], count: int) -> Samples:
+    """X, y and perhaps weights, (array, index) each, with all their samples."""
+    n = problem.n_samples
+    (X, x_index), (y, y_index) = data[0], data[1]
+    weights, weight_index = data[2] if len(data) > 2 else (_none(problem), np.zeros(count, np.int64))
+    return Samples(
+        X, y, x_index, y_index, weights, weight_index, np.empty((0, n), np.int32), np.full(count, -1), np.full(count, n, np.int64)
+    )
+
+
+def _none(problem: Problem) -> np.ndarray:
+    weights = np.empty((0, problem.n_samples), problem.dtype)
+    weights.flags.writeable = False
+    return weights
+
+
+def _samples_of_grams(problem: Problem, span: tuple[int, int], go: Run) -> Samples:
+    """X and weights of the Gram matrices with these numbers; no y."""
+    numbers = np.arange(*span, dtype=np.int64)
+    data = [_gather(problem.X, problem.item_of_gram(problem.X, numbers), go), (_none(problem), np.zeros(len(numbers), np.int64))]
+    if problem.weights is not None:
+        data.append(_gather(problem.weights, problem.item_of_gram(problem.weights, numbers), go))
+    return _all_samples(problem, data, len(numbers))

@@ -1,0 +1,285 @@
+"""compressing: which samples each fit has, and the second moments of a group of fits.
+
+1. A group is a run of pairs (of an X and a y, with their weights). A group of one task is taken and compressed while its data are in the
+   cache. Where data are shared, or long, a whole group is compressed first, by as many tasks as there are (`compress_groups`).
+2. Dense data are never copied to leave samples out. First all is compressed as if no number were missing: non-finite data show in the
+   moments. Only then, and only in those fits, are the missing ones looked for: no second read of good data.
+3. Negative or non-finite weights are found on the way, like non-finite data: no result is handed out before the error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..data.fit_order import FitOrder
+from ..data.items import items_interleave, tile
+from ..data.problem import Problem
+from ..kernels.chunk import Samples
+from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
+from .groups import Group, _gather, _one_by_one, _samples_of_grams, gather_group
+from .pool import Control, Run, Task, cut
+
+
+class NonFiniteDataError(Exception):
+    """Data of some fit are not finite; the caller looks for the place and tells the user."""
+
+
+class NegativeWeightError(Exception):
+    """The same of a negative weight."""
+
+
+def read_group(
+    problem: Problem,
+    order: FitOrder,
+    first: int,
+    stop: int,
+    control: Control,
+    *,
+    compress: bool,
+    contiguous: bool = False,
+    room: Any = None,
+) -> Group:
+    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked: into `room`, moments of as many or more."""
+    from ..kernels import cpu
+
+    group = gather_group(problem, order, first, stop, contiguous)
+    samples, count = group.samples, stop - first
+    spread = _leave_out_weightless(problem, group, control)
+    if not compress:
+        _look(problem, group, control)
+        return group
+    moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if room is None else room.of_first(count)
+    group.moments = moments
+    group.gram_index = np.arange(count, dtype=np.int64)
+    if spread is not None:
+        cpu.weigh(moments, spread)
+    finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
+    if not finite and not control.cancel[0]:
+        _judge(problem, group, control, _at_once)
+    return group
+
+
+def _at_once(tasks: Iterable[Task]) -> None:
+    """Run tasks within a task."""
+    for task in tasks:
+        task(np.zeros(1, np.int64))
+
+
+def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
+    """Groups of pairs, all their data compressed. A Gram matrix that pairs share is made once."""
+    from ..kernels import cpu
+
+    before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = (
+        None  # Gram numbers, their samples, faults, moments: of the last group
+    )
+    for first in range(0, order.n_pairs, plan.pairs_per_group):
+        pairs = np.arange(first, min(first + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
+        fits = pairs * order.n_cells
+        grams = order.index(problem.gram_leading, fits)
+        span = int(grams.min()), int(grams.max()) + 1
+        y, y_index = _gather(problem.y, order.index(problem.y.leading, fits), go)
+        if before is None or before[0] != span:
+            of_grams = _samples_of_grams(problem, span, go)
+            holder = Group(0, of_grams, np.zeros(len(of_grams.n_used), bool))
+            moments = cpu.Moments.empty(len(of_grams.n_used), len(pairs), problem.n_parameters, problem.dtype)
+            spread = _leave_out_weightless(problem, holder, control)
+            if spread is not None:
+                cpu.weigh(moments, spread)
+            before = span, of_grams, holder.invalid, moments
+        else:  # the same X as in the group before
+            moments = cpu.Moments.empty(0, len(pairs), problem.n_parameters, problem.dtype)
+            known = before[3]
+            moments.gram, moments.gram_exponents, moments.weighing = known.gram, known.gram_exponents, known.weighing
+        span, of_grams, bad, known = before
+        gram_index = grams - span[0]
+        samples = Samples(
+            of_grams.X, y, of_grams.x_index[gram_index], y_index, of_grams.weights, of_grams.weight_index[gram_index],
+            of_grams.kept, of_grams.kept_index[gram_index], of_grams.n_used[gram_index],
+        )  # fmt: skip
+        if math.prod(problem.gram_leading) == order.n_pairs:  # every pair has its own: one read gives both
+            _compress(problem, samples, moments.gram, moments.target, moments.exponents, moments.weighing, control, go)
+            moments.gram_exponents[:] = moments.exponents
+        else:
+            if known is moments:
+                some_y = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))  # it is not read
+                _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
+                del some_y
+            weighing = moments.weighing[gram_index]  # a copy
+            _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
+        group = Group(first, samples, bad[gram_index], moments, gram_index)
+        if not control.cancel[0]:
+            _judge(problem, group, control, go)
+        yield group
+        del group, samples, moments, y  # what is converted for the next group takes their place
+
+
+def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
+    """Leave out the samples of weight 0; the least and the largest weights, or None without weights."""
+    from ..kernels import cpu
+
+    if problem.weights is None:
+        return None
+    faults, spread = cpu.find_kept(group.samples, problem.nan_policy == "omit", False, control.cancel)
+    if (faults == cpu.NEGATIVE).any():
+        raise NegativeWeightError
+    group.invalid |= faults == cpu.NOT_FINITE
+    _refuse(problem, group.invalid)
+    return spread
+
+
+def _look(problem: Problem, group: Group, control: Control) -> None:
+    """Look at the numbers themselves, where there are no moments: leave the missing ones out, or note that there are some."""
+    from ..kernels import cpu
+
+    omit = problem.nan_policy == "omit"
+    seen = group.samples if omit else replace(group.samples, n_used=group.samples.n_used.copy())
+    cpu.find_kept(seen, omit, True, control.cancel)
+    if not omit and not control.cancel[0]:
+        group.invalid |= seen.n_used < group.samples.n_used
+        _refuse(problem, group.invalid)
+
+
+def _judge(problem: Problem, group: Group, control: Control, go: Run) -> None:
+    """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
+    from ..kernels import cpu
+
+    moments, samples = group.moments, group.samples
+    group.invalid = group.invalid | ~(moments.finite_gram()[group.gram_index] & moments.finite_target())
+    if not group.invalid.any():
+        return
+    _refuse(problem, group.invalid)
+    if problem.nan_policy == "propagate":
+        return
+    wrong = np.flatnonzero(group.invalid)
+    anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
+    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # {first: kept, kept_index, n_used} of each task
+
+    def compress(first: int, stop: int, counter: np.ndarray) -> None:
+        these = wrong[first:stop]
+        some = Samples(
+            samples.X, samples.y, samples.x_index[these], samples.y_index[these], samples.weights, samples.weight_index[these],
+            samples.kept, samples.kept_index[these], samples.n_used[these],
+        )  # fmt: skip
+        _, spread = cpu.find_kept(some, True, True, control.cancel)
+        if control.cancel[0]:
+            return
+        here = slice(first, stop)
+        part = cpu.Moments(anew.gram[here], anew.gram_exponents[here], anew.weighing[here], anew.target[here], anew.exponents[here])
+        if problem.weights is not None:
+            cpu.weigh(part, spread)
+        cpu.compress_fits(some, problem.intercept, part, control.cancel)
+        found[first] = some.kept, some.kept_index, some.n_used
+
+    go(cut(len(wrong), _fits_per_task(problem.n_samples, problem.n_parameters), compress))
+    if control.cancel[0]:
+        return
+    n_grams = len(moments.gram)
+    group.moments = cpu.Moments(
+        np.concatenate([moments.gram, anew.gram]),
+        np.concatenate([moments.gram_exponents, anew.gram_exponents]),
+        np.concatenate([moments.weighing, anew.weighing]),
+        moments.target,
+        moments.exponents,
+    )
+    moments.target[wrong], moments.exponents[wrong] = anew.target, anew.exponents
+    group.gram_index = group.gram_index.copy()
+    group.gram_index[wrong] = n_grams + np.arange(len(wrong))
+    lists, kept_index, n_used = [samples.kept], samples.kept_index.copy(), samples.n_used.copy()
+    n_rows = len(samples.kept)
+    for first in sorted(found):
+        kept, places, counts = found.pop(first)
+        here = wrong[first : first + len(counts)]
+        n_used[here] = counts
+        if kept is not samples.kept:  # else all its samples stay
+            kept_index[here] = np.where(places < 0, -1, places + n_rows)
+            lists.append(kept)
+            n_rows += len(kept)
+    group.samples = replace(samples, kept=np.concatenate(lists), kept_index=kept_index, n_used=n_used)
+    group.invalid = np.zeros_like(group.invalid)
+
+
+def _refuse(problem: Problem, invalid: np.ndarray) -> None:
+    if problem.nan_policy == "raise" and invalid.any():
+        raise NonFiniteDataError
+
+
+def _compress(
+    problem: Problem,
+    samples: Samples,
+    gram: np.ndarray,
+    target: np.ndarray,
+    exponents: np.ndarray,
+    weighing: np.ndarray,
+    control: Control,
+    go: Run,
+) -> None:
+    """Records of these samples, in parallel over fits and, for long ones, over ranges of samples."""
+    from ..kernels import cpu
+
+    n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
+    length = cpu.RANGE
+    while -(-n // length) * 8 * (size + 1) * (size + 4) > MOMENTS_BYTES and length < n:
+        length *= 2
+    starts = np.arange(0, n, length, dtype=np.int64)
+    parts = len(starts)
+    items_per_task = _fits_per_task(min(n, length), size)
+    if any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)):
+        items_per_task = 1 if parts > 1 else min(items_per_task, max(1, TILED_BYTES // (n * (size + 2) * samples.X.itemsize)))
+    part_gram, part_target, part_exponents, part_weighing = gram, target, exponents, weighing
+    if parts > 1:
+        records = cpu.Moments.empty(count * parts if len(gram) else 0, count * parts if len(target) else 0, size, problem.dtype)
+        part_gram, part_target = records.gram, records.target
+        part_exponents, part_weighing = np.empty((count * parts, size + 1), np.int64), np.repeat(weighing, parts, axis=0)
+
+    def compress(first: int, stop: int, counter: np.ndarray) -> None:
+        item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
+        here = slice(first, stop)
+        cpu.compress_items(
+            _tiled(samples, item),
+            np.minimum(starts[part], samples.n_used[item]),
+            np.minimum(starts[part] + length, samples.n_used[item]),
+            problem.intercept,
+            part_gram[here],
+            part_target[here],
+            part_exponents[here],
+            part_weighing[here],
+            control.cancel,
+        )
+
+    go(cut(count * parts, items_per_task, compress))
+    if parts == 1 or control.cancel[0]:
+        return
+    for item in range(count):
+        here = slice(item * parts, (item + 1) * parts)
+        used = max(1, -(-int(samples.n_used[item]) // length))
+        cpu.join(part_gram[here], part_target[here], part_exponents[here], part_weighing[here], used)
+        if len(gram):
+            gram[item] = part_gram[item * parts]
+        if len(target):
+            target[item] = part_target[item * parts]
+        exponents[item], weighing[item] = part_exponents[item * parts], part_weighing[item * parts]
+
+
+def _fits_per_task(length: int, size: int) -> int:
+    """How many fits, or ranges of fits, of so many samples and parameters one task compresses."""
+    return max(1, int(PIECE_NS / (length * (size + 1) * (size + 2) / 2)))
+
+
+def _tiled(samples: Samples, item: np.ndarray) -> Samples:
+    """The samples of some items; data whose items interleave are transposed, these items only, and never a single one."""
+    data = {}
+    for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
+        array, index = getattr(samples, name), getattr(samples, index_name)[item]
+        if len(array):
+            first, stop = int(index.min()), int(index.max()) + 1
+            if stop - first > len(index) and items_interleave(array):
+                array, index = _one_by_one(index, array.shape[1:], array.dtype, array.__getitem__)
+            else:
+                array, index = tile(array, first, stop), index - first
+        data[name], data[index_name] = array, index
+    return replace(samples, **data, kept_index=samples.kept_index[item], n_used=samples.n_used[item])

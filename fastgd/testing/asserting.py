@@ -1,0 +1,59 @@
+"""assert_agrees(): `verify` for test suites. The message of a failure is the verdict with its cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..verification.report.report import Report
+from ..verification.verifying import verify
+
+__all__ = ["Disagreement", "assert_agrees"]
+
+
+class Disagreement(AssertionError):
+    """A candidate does not agree. `report` is the whole verdict."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"\n{report}")
+        self.report = report
+
+
+def assert_agrees(candidate: Any, X: Any, y: Any, **asked: Any) -> Report:
+    """Assert that an implementation of gradient descent is right at every epoch, within the rounding-error bound.
+
+    Parameters
+    ----------
+    candidate : str, list of str, FitResult, History, arrays, function or pair
+        What is judged, as in `fastgd.verify`. Arrays need no torch: (w_history, loss_history).
+    X : array_like, shape (…, n_samples, n_features) or (n_samples,)
+        Features.
+    y : array_like, shape (…, n_samples)
+        Targets.
+    **asked
+        lr, epochs, optimizer, reduction, intercept, w0, dtype: as in `fastgd.verify`.
+
+    Returns
+    -------
+    Report
+        The verdict, which is ok.
+
+    Raises
+    ------
+    Disagreement
+        An AssertionError: its message is the short verdict with the cause, its `report` the whole.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd.testing import assert_agrees
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> def step(w, x, y, lr):
+    ...     return w - lr * (2 * x * (w * x - y)).mean()
+    >>> assert_agrees(step, x, 2 * x, lr=0.1, epochs=20).ok
+    True
+    """
+    __tracebackhide__ = True
+    report = verify(candidate, X, y, **asked)
+    if not report.ok:
+        raise Disagreement(report)
+    return report

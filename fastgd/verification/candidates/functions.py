@@ -1,0 +1,125 @@
+"""Functions of the user's as candidates: step(w, X, y, lr) and train(X, y, lr, epochs, w0).
+
+1. A function gets copies of the data and of its own w. What it changes in them is noticed and named, and changes nothing that is judged.
+2. What it raises is a finding: the rows recorded so far are judged. It is run twice, because a descent that is not the same twice cannot
+   be relied on.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...input.messages import shown
+from ..bound.yardstick import LIMIT, Array
+from .tasks import Task, Trial, own_traceback
+
+__all__ = ["FunctionCandidate"]
+
+
+@dataclass
+class FunctionCandidate:
+    """A function of the user's: one step, or the whole training."""
+
+    function: Callable[..., Any]
+    name: str = ""
+    limit: float = LIMIT
+
+    def __post_init__(self) -> None:
+        self.name = getattr(self.function, "__name__", type(self.function).__name__)
+        self.is_train = _is_train(self.function)
+
+    def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield what came of every fit."""
+        run = self._train if self.is_train else self._step
+        for index in np.ndindex(task.shape):
+            trial, again = run(task, index), run(task, index)
+            if trial.failure is None and again.failure is None:
+                _compare(trial, again)
+            yield index, trial
+
+    def _data(self, task: Task, index: tuple[int, ...]) -> tuple[Array, Array]:
+        X = task.X[index]
+        return np.array(X[:, 0] if task.one_feature else X), np.array(task.y[index])
+
+    def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
+        X, y = self._data(task, index)
+        kept = X.copy(), y.copy()
+        w, rate = task.start(index), task.rate(index)
+        scalar = task.one_feature and not task.intercept
+        trial = Trial([w.copy()], [], dtype=task.X.dtype)
+        for epoch in range(task.counted_epochs()):
+            given = w.copy()
+            try:
+                answer = self.function(given[0] if scalar else given, X, y, rate)
+                w_next, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+                w_next = np.array(w_next).reshape(w.shape)  # a copy: the function may reuse its array
+            except Exception:  # whatever the candidate does wrong is a finding
+                trial.failure = f"raised in epoch {epoch + 1}:\n{own_traceback()}"
+                break
+            if not scalar and not np.array_equal(given, w, equal_nan=True) and "the w" not in "".join(trial.notes):
+                trial.notes.append(f"{self.name} changes the w that it is given, in place")
+            w = w_next
+            trial.w.append(w)
+            if loss is not None:
+                trial.loss.append(float(loss))
+        _notice_changes(trial, self.name, (X, y), kept)
+        trial.w = np.array(trial.w)
+        trial.loss = np.array(trial.loss) if trial.loss else None
+        return trial
+
+    def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
+        X, y = self._data(task, index)
+        kept, w0 = (X.copy(), y.copy()), task.start(index)
+        rate, epochs = task.rate(index), task.counted_epochs()
+        trial = Trial(w0[None], None, dtype=task.X.dtype)
+        try:
+            given = w0.copy()
+            answer = self.function(X, y, rate, epochs, given)
+        except Exception:
+            trial.failure = f"raised:\n{own_traceback()}"
+            _notice_changes(trial, self.name, (X, y), kept)
+            return trial
+        if not np.array_equal(given, w0):
+            trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
+        trial.w, trial.loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+        _notice_changes(trial, self.name, (X, y), kept)
+        return trial
+
+
+def _is_train(function: Callable[..., Any]) -> bool:
+    """Tell train(X, y, lr, epochs, w0) from step(w, X, y, lr) by the number of arguments that it needs."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise TypeError(f"cannot read the arguments of {shown(function)}: wrap it in a function step(w, X, y, lr)") from None
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    needed = [p for p in positional if p.default is p.empty]
+    if len(needed) <= 4 <= len(positional) and not (len(positional) >= 5 and positional[0].name in ("X", "x")):
+        return False
+    if len(needed) <= 5 <= len(positional):
+        return True
+    names = ", ".join(p.name for p in positional)
+    raise TypeError(f"the candidate takes ({names}); it must be step(w, X, y, lr) or train(X, y, lr, epochs, w0)")
+
+
+def _notice_changes(trial: Trial, name: str, now: tuple[Array, Array], before: tuple[Array, Array]) -> None:
+    changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not np.array_equal(a, b, equal_nan=True)]
+    if changed:
+        trial.altered = True
+        trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")
+
+
+def _compare(trial: Trial, again: Trial) -> None:
+    """Note where a second run gave something else."""
+    first, second = np.asarray(trial.w), np.asarray(again.w)
+    if first.shape != second.shape:
+        trial.notes.append("a second run gave another number of rows: it is not deterministic")
+    elif not np.array_equal(first, second, equal_nan=True):
+        rows = (first != second).reshape(len(first), -1).any(1)
+        first_row = int(np.argmax(rows))
+        trial.notes.append(f"a second run gave another w, from epoch {first_row} on: it is not deterministic; the first run is judged")

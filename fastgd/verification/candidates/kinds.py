@@ -1,0 +1,124 @@
+"""What can be verified: each kind of candidate is run, or read, as the rows of w and the losses of every fit.
+
+Kernels are reached through `fit`, like everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...fitting import fit
+from ...input.arrays import read_array
+from ...input.messages import shown
+from ...results.result import FitResult, History, State
+from ..bound.yardstick import LIMIT, Array
+from .functions import FunctionCandidate
+from .models import PartialFitCandidate, TorchCandidate
+from .tasks import Candidate, Task, Trial
+
+__all__ = ["read_candidates"]
+
+OURS = 2.0  # the share of the bound that our own kernels stay below (DESIGN.md, section 6)
+_OWN_BACKENDS = ("cpu", "cuda", "auto")
+_MOMENTS = State.algorithm_names.index("moments")
+
+
+def read_candidates(candidate: Any) -> list[Candidate]:
+    """Find out what was given."""
+    if isinstance(candidate, str):
+        return [_Backend(candidate)]
+    if isinstance(candidate, list | tuple) and candidate and all(isinstance(part, str) for part in candidate):
+        return [_Backend(name) for name in candidate]
+    if isinstance(candidate, FitResult | History):
+        return [_of_result(candidate)]
+    if isinstance(candidate, tuple) and len(candidate) == 2:
+        first, second = candidate
+        is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
+        return [TorchCandidate(first, second) if is_torch else _Recorded(first, second)]
+    if hasattr(candidate, "partial_fit"):
+        return [PartialFitCandidate(candidate)]
+    if callable(candidate) and not isinstance(candidate, type):
+        return [FunctionCandidate(candidate)]
+    if isinstance(candidate, list | np.ndarray) or hasattr(candidate, "__array__"):
+        return [_Recorded(candidate, None)]
+    raise TypeError(
+        "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "
+        f"step(w, X, y, lr) or train(X, y, lr, epochs, w0), or a pair (torch module, torch optimizer); it is {shown(candidate)}"
+    )
+
+
+@dataclass
+class _Backend:
+    """One of fastgd's backends, through `fit`."""
+
+    name: str
+    limit: float = LIMIT
+
+    def __post_init__(self) -> None:
+        self.limit = OURS if self.name in _OWN_BACKENDS else LIMIT
+
+    def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        options: dict[str, Any] = {"intercept": True} if task.intercept else {}
+        if task.w0 is not None:
+            options["w0"] = task.w0[..., : task.X.shape[-1]]
+            options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
+        result = fit(
+            task.X, task.y, lr=task.lr, epochs=task.counted_epochs(), optimizer=task.optimizer, reduction=task.reduction, history=True,
+            backend=self.name, **options,
+        )  # fmt: skip
+        assert result.history is not None
+        w, loss = _joined(result.history), np.asarray(result.history.loss)
+        for index in np.ndindex(task.shape):
+            moments = int(result.state.algorithm[index]) == _MOMENTS
+            held, rate = moments and w.dtype == np.float32, float(np.asarray(result.lr)[index])
+            yield index, Trial(w[index], loss[index], held_higher=held, dtype=task.X.dtype, lr=rate)
+
+
+def _joined(history: History) -> Array:
+    """(…, m, D): w with the intercept as its last column."""
+    w = np.asarray(history.w)
+    if w.ndim == np.ndim(history.loss):  # X was 1-D
+        w = w[..., None]
+    return w if history.intercept is None else np.concatenate([w, np.asarray(history.intercept)[..., None]], axis=-1)
+
+
+def _of_result(result: FitResult | History) -> Candidate:
+    held = False
+    history = result.history if isinstance(result, FitResult) else result
+    if history is None:
+        raise ValueError("the FitResult kept no history: fit(..., history=True) records every epoch")
+    if not np.array_equal(np.diff(history.epoch), np.ones(len(history.epoch) - 1)):
+        raise ValueError("the history has not every epoch: fit(..., history=True) records them all")
+    w = _joined(history)
+    limit, name = LIMIT, "history"
+    if isinstance(result, FitResult):
+        held = w.dtype == np.float32 and bool((np.asarray(result.state.algorithm) == _MOMENTS).any())
+        limit, name = (OURS if result.backend in _OWN_BACKENDS else LIMIT), result.backend
+    return _Recorded(w, np.asarray(history.loss), name, limit, held)
+
+
+@dataclass
+class _Recorded:
+    """Arrays: somebody's record."""
+
+    w: Any
+    loss: Any
+    name: str = "history"
+    limit: float = LIMIT
+    held: bool = False
+
+    def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        w = read_array(self.w, "w_history")
+        loss = None if self.loss is None else read_array(self.loss, "loss_history")
+        if task.shape:
+            least = len(task.shape) + 1
+            if w.ndim < least or w.shape[: len(task.shape)] != task.shape:
+                raise ValueError(f"w_history must have shape {task.shape} + (epochs + 1, D), like the fits; it has shape {w.shape}")
+            if loss is not None and loss.shape[:-1] != task.shape:
+                raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
+        for index in np.ndindex(task.shape):
+            yield index, Trial(w[index], None if loss is None else loss[index], held_higher=self.held, start_known=task.w0 is not None)

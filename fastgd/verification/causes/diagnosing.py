@@ -1,0 +1,306 @@
+"""diagnose(): from arrays to a Diagnosis. It reads, looks at update, start and loss, and puts what it finds into words."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...data.problem import Problem
+from ...input.arrays import read_array, read_numbers
+from ...input.hyperparameters import read_hyperparameters
+from ...input.messages import shown
+from ...input.options import read_choice
+from ...optimizers import find_optimizer
+from ..bound.yardstick import Array
+from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
+from .observation import Observation
+from .recipes import Recipe
+from .recorded import Recorded, read_recorded
+from .table import CAUSES
+
+__all__ = ["Question", "diagnose", "examine", "read_question"]
+
+
+_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}  # a first step that does not belong is one of them as well
+
+
+class Question(NamedTuple):
+    """One fit's data, and what is said to have been done with them."""
+
+    X: Array  # (n, d)
+    y: Array  # (n,)
+    lr: Any  # () or (epochs,)
+    asked: Recipe
+    intercept: bool
+    w0: Array | None  # (D,)
+    words: str  # what was asked for, for sentences
+    data_dtype: np.dtype[Any]  # the precision that fit would take
+
+    @property
+    def n_parameters(self) -> int:
+        """Parameters, the intercept counted."""
+        return self.X.shape[1] + self.intercept
+
+    def with_rate(self, lr: float) -> Question:
+        """Return the question with another learning rate."""
+        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(np.ravel(self.lr)[0]):g}", f"lr {lr:g}"))
+
+    def start_is_wrong(self, recorded: Recorded) -> bool:
+        """Whether row 0 is not the start that was meant."""
+        return _start_of(self, recorded) is not None
+
+    def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False) -> Observation:
+        """Return the recorded history beside the truth."""
+        return Observation(
+            self.X, self.y, recorded.w, recorded.loss if loss is None else loss, lr=self.lr, dtype=recorded.dtype,
+            intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
+        )  # fmt: skip
+
+
+def diagnose(
+    X: Any,
+    y: Any,
+    w_history: Any,
+    loss_history: Any = None,
+    *,
+    lr: Any,
+    optimizer: Any = "sgd",
+    reduction: str = "mean",
+    intercept: bool = False,
+    w0: Any = None,
+    dtype: Any = None,
+) -> Diagnosis:
+    """Name the cause when a recorded gradient descent is not what it should be.
+
+    Each hypothesis predicts w_{t+1} from the *observed* rows up to w_t; its τ is the worst share of the rounding-error bound of one step::
+
+        τ = max_t |w_{t+1} − predicted| / bound
+
+    The simplest hypothesis with τ ≤ 8 wins. The loss is explained by itself, from the observed w, so a defect of the update does not hide
+    one of the loss. No reference run is needed.
+
+    Parameters
+    ----------
+    X : array_like, shape (n_samples, n_features) or (n_samples,)
+        The data. No column of ones.
+    y : array_like, shape (n_samples,)
+        The targets.
+    w_history : array_like, shape (epochs + 1, D), or (epochs + 1,) where D = 1
+        The recorded parameters, the start first; D = n_features, or n_features + 1 with the intercept last.
+    loss_history : array_like, shape (epochs + 1,) or (epochs,), optional
+        The recorded losses; loss[t] is taken to be that of w[t].
+    lr : float or array_like, shape (epochs,)
+        The learning rate that was meant, or that of each step.
+    optimizer : str or optimizer object, default "sgd"
+        What was meant to be done, for example ``fastgd.SGD(momentum=0.9)``.
+    reduction : {"mean", "sum"}, default "mean"
+        What the gradient was meant to be of.
+    intercept : bool, default False
+        Whether the last column of w_history is an intercept.
+    w0 : array_like, shape (D,), optional
+        The start that was meant. None: row 0 is not judged.
+    dtype : {"float32", "float64"}, optional
+        The precision that was meant. None: float32 where w_history is, or where the data are and w is representable in it; else float64.
+
+    Returns
+    -------
+    Diagnosis
+        `code`, `codes`, `sentence`, `evidence`, `fix`, `also_possible`; prints itself.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Shapes that do not fit, values out of range, data that are not finite.
+    RuntimeError
+        float64 is judged and this machine's `numpy.longdouble` is no longer than that.
+
+    Examples
+    --------
+    The tutorial's gradient, np.dot(2 * x, x * w - y).mean(), at lr = 0.01:
+
+    >>> import numpy as np, fastgd
+    >>> x = np.array([1.0, 2.0, 3.0, 4.0])
+    >>> w = [0.0]
+    >>> for epoch in range(10):
+    ...     w.append(w[-1] - 0.01 * np.dot(2 * x, w[-1] * x - 2 * x).mean())
+    >>> fastgd.diagnose(x, 2 * x, w, lr=0.01).code
+    'gradient_sum'
+    """
+    question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0)
+    recorded = read_recorded(
+        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype,
+        of_data=question.data_dtype,
+    )  # fmt: skip
+    return examine(question, recorded)
+
+
+def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any) -> Question:
+    """Check the data of one fit and what was meant to be done."""
+    problem = Problem.read(X, y, intercept=intercept, dtype=None)
+    if problem.leading:
+        raise ValueError(f"diagnose looks at one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
+    data, target = read_array(X, "X"), read_array(y, "y")
+    data = data[:, None] if data.ndim == 1 else data
+    if not (np.isfinite(data).all() and np.isfinite(target).all()):
+        raise ValueError(problem.where_not_finite())
+    optimizer = find_optimizer(optimizer)
+    given = optimizer.lr if lr is None else lr
+    given = optimizer.rule.default_lr if given is None else given
+    if given is None:
+        raise ValueError("lr is needed: the learning rate that was meant")
+    rate = read_numbers(given, "lr")
+    if rate.ndim > 1:
+        raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
+    values = read_hyperparameters(optimizer)
+    for name, number in values.items():
+        if number.ndim:
+            raise ValueError(f"{name} must be a number here, not an array of shape {number.shape}")
+    names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
+    defaults = optimizer.rule.hyperparameters
+    plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
+    factor = float(problem.n_samples) if read_choice(reduction, "reduction", ("mean", "sum")) == "sum" else 1.0
+    start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
+    changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
+    words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.ravel()[0]):g}, {reduction}"
+    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype)
+
+
+def _like(default: float | bool, number: Array) -> float | bool:
+    return bool(number) if isinstance(default, bool) else float(number)
+
+
+def _read_start(w0: Any, D: int, intercept: bool) -> Array:
+    start = np.atleast_1d(read_numbers(w0, "w0"))
+    if start.shape != (D,):
+        last = ", the intercept last" if intercept else ""
+        raise ValueError(f"w0 must have shape ({D},){last}; it has shape {np.shape(w0)}: {shown(w0)}")
+    return start
+
+
+@np.errstate(all="ignore")  # histories that overflow are findings, not warnings
+def examine(question: Question, recorded: Recorded) -> Diagnosis:
+    """Diagnose a history that has been read."""
+    seen = question.observe(recorded)
+    notes = list(recorded.notes)
+    start = _start_of(question, recorded)
+    update = explain_update(seen, question.asked) if seen.n_steps else Finding((), {}, 0.0, 0.0, None, (), {}, None)
+    late = _recorded_late(question, recorded, update) if start is not None else None
+    after = late is not None
+    update = late or update
+    if seen.too_early is not None:
+        early = seen.too_early
+        notes.append(f"judged up to epoch {early - 1}: w is not finite from epoch {early} on, though nothing can overflow there")
+        if not update.codes:
+            update = update._replace(codes=("not_finite",), words={"epoch": seen.too_early}, tau=np.inf, first=seen.too_early)
+    elif seen.n_steps < seen.n_rows - 1:
+        notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    elif seen.n_steps == 0:
+        notes.append("there is no step to judge: w_history has one row")
+
+    starts: list[tuple[str, dict[str, Any]]] = []
+    if start is not None:
+        starts = [("recorded_after_update", {})] if after else [start]
+    loss = _explain_loss(question, recorded, seen, update, after, notes)
+    return _in_words(question, seen, update, starts, loss, notes)
+
+
+def _start_of(question: Question, recorded: Recorded) -> tuple[str, dict[str, Any]] | None:
+    """("initial_w", words) where row 0 is not the start that was meant."""
+    if question.w0 is None or recorded.start_added:
+        return None
+    with np.errstate(over="ignore"):
+        meant = question.w0.astype(recorded.dtype).astype(np.float64)
+    found = recorded.w[0].astype(np.float64)
+    either = (found == question.w0) | (found == meant) | (found == question.w0.astype(np.float32))
+    return None if either.all() else ("initial_w", {"found": _told(found), "expected": _told(question.w0)})
+
+
+def _told(w: Array) -> str:
+    return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', …' if len(w) > 4 else ''}]"
+
+
+def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:
+    """What explains the history with the start that was meant before it; None if nothing does."""
+    assert question.w0 is not None
+    with np.errstate(over="ignore"):
+        w = np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
+    whole = question.observe(recorded._replace(w=w, loss=None))
+    if not whole.n_steps:
+        return None
+    found = explain_update(whole, question.asked)
+    stands_still = bool((recorded.w == recorded.w[0]).all())  # then there is one step to explain, from w0
+    if found.codes and (found.codes[0] in _EXPLAINS_ANY_STEP or stands_still) and found.codes != without.codes:
+        return None
+    return found
+
+
+def _explain_loss(
+    question: Question, recorded: Recorded, seen: Observation, update: Finding, after: bool, notes: list[str]
+) -> Finding | None:
+    if recorded.loss is None or not seen.n_inside:
+        return None
+    rows = getattr(update.hypothesis, "rows", None)
+    found = explain_loss(seen, rows)
+    if found.codes and (recorded.start_added or after):
+        other = _other_alignment(question, recorded, after)
+        better = explain_loss(other, rows)
+        if not better.codes:
+            notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
+            return better
+    if found.codes == ("unknown",) and recorded.dtype == np.float64:
+        narrow = np.asarray(recorded.loss, np.float64)
+        in_float32 = "float32_arithmetic" in update.codes or "float32_storage" in update.codes
+        with np.errstate(over="ignore"):
+            fits = bool((narrow == narrow.astype(np.float32)).all())
+        if in_float32 or fits:
+            in_range = question.observe(recorded._replace(dtype=np.dtype(np.float32)))
+            coarse = explain_loss(in_range, rows)
+            if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:  # else float32 would have overflowed
+                return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
+    return found
+
+
+def _other_alignment(question: Question, recorded: Recorded, after: bool) -> Observation:
+    """The same rows with losses that belong one row earlier or later: where the start is not recorded, both are in use."""
+    assert recorded.loss is not None
+    if recorded.start_added:  # loss[t] with the t-th recorded w, which is row t + 1
+        return question.observe(recorded._replace(w=recorded.w[1:]))
+    assert question.w0 is not None
+    w = np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
+    return question.observe(recorded._replace(w=w))
+
+
+def _in_words(
+    question: Question,
+    seen: Observation,
+    update: Finding,
+    starts: list[tuple[str, dict[str, Any]]],
+    loss: Finding | None,
+    notes: list[str],
+) -> Diagnosis:
+    """Put the findings together."""
+    given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(np.ravel(question.lr)[0])}
+    parts = [(code, {**given, **update.words}) for code in update.codes]
+    parts += [(code, {**given, **words}) for code, words in starts]
+    parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []
+    evidence: dict[str, Any] = {"tau": update.tau, "tau_asked": update.tau_asked, "first_epoch": update.first, "epochs_used": seen.n_steps}
+    evidence |= {name: update.words[name] for name in ("value", "damping", "decay", "rate") if name in update.words}
+    evidence["rivals"] = update.rivals
+    also = update.also
+    if loss is not None:
+        evidence |= {"tau_loss": loss.tau, "tau_loss_asked": loss.tau_asked, "loss_first_epoch": loss.first}
+        evidence |= {"loss_value": loss.words["value"]} if "value" in loss.words else {}
+        also += loss.also
+    codes = tuple(dict.fromkeys(code for code, _ in parts)) or ("ok",)
+    sentences = [CAUSES[code].sentence.format(**words) for code, words in parts] or [CAUSES["ok"].sentence.format(**given)]
+    fixes = [CAUSES[code].fix.format(**words) for code, words in parts if CAUSES[code].fix]
+    return Diagnosis(
+        code=codes[0],
+        codes=codes,
+        sentence="; ".join(dict.fromkeys(sentences)),
+        evidence=evidence,
+        fix="; ".join(dict.fromkeys(fixes)),
+        also_possible=also,
+        notes=tuple(notes),
+    )

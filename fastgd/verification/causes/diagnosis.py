@@ -1,0 +1,275 @@
+"""Name the cause: which hypothesis explains a history, with what evidence, and which others do as well.
+
+1. The update, the start and the loss are looked at apart: a defect in one does not hide one in another, because every prediction is made
+   from observed rows.
+2. What was asked for is tried first; if it explains every step, nothing else is looked for.
+3. float64 that looks like float32 is tried only where nothing explains the history in float64, and only where it bears float32's mark:
+   values that float32 can hold. An error of the size of float32's is not a cause.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..bound.yardstick import LIMIT, Array
+from .hypotheses import Hypothesis, Scene, about_gradient
+from .loss import LossHypothesis, about_loss
+from .observation import Observation, Term
+from .recipes import Recipe
+from .rule import about_rule
+from .samples import about_samples
+from .schedule import about_schedule, factors_of_steps
+from .table import CAUSES
+
+__all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
+
+_RIVALS = 5  # named in the evidence
+_LONGER = 3  # an explanation that is longer by more than this explains anything
+_ORDER = {code: place for place, code in enumerate(CAUSES)}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The cause of a history that is not what was asked for, by name.
+
+    Attributes
+    ----------
+    code : str
+        The main cause; "ok" if there is none, "unknown" if nothing explains the history.
+    codes : tuple of str
+        All causes: of the update first, then of the start, then of the loss.
+    sentence : str
+        The same in words.
+    evidence : dict
+        ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8), ``first_epoch`` beyond the bound, ``epochs_used``,
+        ``value`` and other estimated constants, ``rivals`` (τ of other causes), and of the loss ``tau_loss``, ``loss_first_epoch``.
+    fix : str
+        A line of code that mends it, where there is one; else empty.
+    also_possible : tuple of str
+        Causes that explain these data as well; two at once are joined by " + ".
+    notes : tuple of str
+        What was assumed or left out.
+
+    Examples
+    --------
+    Half the gradient, for two epochs:
+
+    >>> import fastgd
+    >>> diagnosis = fastgd.diagnose([1.0, 2.0], [2.0, 4.0], [0.0, 0.5, 0.875], lr=0.1)
+    >>> diagnosis.code, diagnosis.evidence["first_epoch"], diagnosis.fix
+    ('gradient_missing_two', 1, 'gradient = 2 / len(y) * X.T @ residual')
+    """
+
+    code: str
+    codes: tuple[str, ...]
+    sentence: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+    fix: str = ""
+    also_possible: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is nothing to explain."""
+        return self.code == "ok"
+
+    def __str__(self) -> str:
+        lines = [f"{' + '.join(self.codes)}: {self.sentence}"]
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        if self.also_possible:
+            lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
+        if not self.ok and "tau" in self.evidence:
+            tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
+            lines.append(f"  evidence: τ = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs")
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+
+
+class Finding(NamedTuple):
+    """What explains one side of a history."""
+
+    codes: tuple[str, ...]  # empty: it is what was asked for
+    words: dict[str, Any]
+    tau: float
+    tau_asked: float
+    first: int | None  # the first epoch beyond the bound of what was asked for
+    also: tuple[str, ...]
+    rivals: dict[str, float]
+    hypothesis: Hypothesis | LossHypothesis | None
+
+
+def explain_update(seen: Observation, asked: Recipe) -> Finding:
+    """Find what explains the steps of a history."""
+    scene = Scene(seen, asked)
+    step = asked.step(seen)
+    shares = seen.shares(step)
+    tau = float(shares.max(initial=0))
+    if tau <= LIMIT:
+        return Finding((), {}, tau, tau, None, (), {}, None)
+    first = int(np.argmax(shares > LIMIT)) + 1
+    scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
+    possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
+    passing = [pair for pair in possible if _is_evidence(seen, step, pair[0])]
+    stored = _is_kept_in_float32(seen) and _explained_by_storage(seen, step)
+    if stored and not (passing and passing[0][0].complexity <= 1):  # as simple as a named defect
+        others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
+        also = ("float32_arithmetic", *dict.fromkeys(others))
+        return Finding(("float32_storage",), {}, 0.0, tau, first, also, _rivals(scored, ()), None)
+    if passing:
+        best, best_tau = passing[0]
+        rivals = (h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
+        also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
+        words = _worded(scene, best.words)
+        return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
+    found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 else None
+    if found is not None:
+        return found
+    nothing = "these epochs tell too little to name one cause" if possible else "no known cause explains it"
+    text = f"{nothing}: {_what_is_known(scene, shares, first)}"
+    also = tuple(dict.fromkeys(" + ".join(hypothesis.codes) for hypothesis, _ in possible))
+    return Finding(("unknown",), {"variant": text}, tau, tau, first, also, _rivals(scored, ()), None)
+
+
+def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
+    with np.errstate(all="ignore"):
+        yield from chain(about_gradient(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
+
+
+def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
+    """Whether there are more equations that tell it from what was asked for than constants that were made to fit."""
+    return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
+
+
+def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
+    hypothesis, tau = pair
+    return hypothesis.complexity, _ORDER[hypothesis.codes[0]], tau
+
+
+def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[str, float]:
+    """τ of the best other causes."""
+    found: dict[str, float] = {}
+    for hypothesis, tau in sorted(scored, key=lambda pair: pair[1]):
+        name = " + ".join(hypothesis.codes)
+        if hypothesis.codes != winner and name not in found and len(found) < _RIVALS:
+            found[name] = float(tau)
+    return found
+
+
+def _worded(scene: Scene, words: Any) -> dict[str, Any]:
+    """All that a sentence may ask for."""
+    values = scene.asked.values
+    return {
+        "variant": "",
+        "decay": words.get("value", 0.0),
+        "declared_momentum": float(values.get("momentum", 0)),
+        "declared_dampening": float(values.get("dampening", 0)),
+        "declared_decay": float(values.get("weight_decay", 0)),
+        **words,
+    }
+
+
+def _is_kept_in_float32(seen: Observation) -> bool:
+    """Whether a float64 history holds nothing that float32 could not."""
+    w = seen.w.astype(np.float64)
+    return seen.dtype == np.float64 and bool((w == w.astype(np.float32)).all())
+
+
+def _explained_by_storage(seen: Observation, step: Term) -> bool:
+    """Whether rounding every w to float32 explains it: to nearest, so by half a unit at most, not by 8 times that."""
+    stored = np.abs(seen.w[1:]) * (2.0**-24 * (1 + 2.0**-20)) + 2.0**-150
+    return bool((np.abs(seen.moved - step.value) <= LIMIT * (step.error + seen.u * np.abs(seen.w[1:])) + stored).all())
+
+
+def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Finding | None:
+    """Explain a float64 history by arithmetic in float32."""
+    w, kept = seen.w.astype(np.float64), _is_kept_in_float32(seen)
+    yardstick = seen.yardstick
+    coarse = Observation(
+        yardstick.X.astype(np.float64), yardstick.y.astype(np.float64), w, None,
+        lr=_whole_rate(seen), dtype="float32", intercept=seen.intercept, factor=asked.factor, held_higher=not kept,
+    )  # fmt: skip
+    if coarse.n_steps < seen.n_steps:
+        return None  # float32 would have overflowed
+    found = explain_update(coarse, asked)
+    if found.codes == ("unknown",) or not (kept or _gradient_is_float32(seen)):
+        return None
+    return found._replace(codes=(*found.codes, "float32_arithmetic"), tau_asked=tau, first=first)
+
+
+def _whole_rate(seen: Observation) -> Any:
+    return seen.lr[:, 0].astype(np.float64) if seen.n_steps else 0.0
+
+
+def _gradient_is_float32(seen: Observation) -> bool:
+    """Whether every step, or every step divided by lr, is a number that float32 can hold, as far as w in float64 shows it."""
+    blur = 4 * seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:]))
+    for by in (np.ones_like(seen.lr), seen.lr):
+        if (by == 0).any():
+            continue
+        made, doubt = seen.moved / by, blur / np.abs(by) + 4 * seen.u * np.abs(seen.moved / by)
+        away = np.abs(made - made.astype(np.float32).astype(made.dtype))
+        telling = doubt < 2.0**-30 * np.abs(made)  # of these a float32 value is no accident
+        if telling.sum() >= 3 and (away <= doubt)[telling].all():
+            return True
+    return False
+
+
+def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
+    """Say what an unknown defect looks like."""
+    seen = scene.seen
+    wrong = np.flatnonzero(shares > LIMIT)
+    step = scene.asked.step(seen)
+    off = seen.moved - step.value
+    t = first - 1
+    size = float(np.abs(off[t]).max() / max(float(np.abs(step.value[t]).max()), float(np.finfo(np.float64).tiny)))
+    told = [f"the first wrong w is that of epoch {first}, by {size:.2g} of a step"]
+    if len(wrong) == 1:
+        told.append("all other steps agree")
+    elif len(wrong) < seen.n_steps:
+        told.append(f"{len(wrong)} of {seen.n_steps} steps are wrong")
+    else:
+        told.append("every step is wrong")
+    if seen.n_parameters > 1:
+        factor, _ = factors_of_steps(scene)
+        along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
+        told.append("along the gradient" if seen.tau(along) <= LIMIT else "not along the gradient")
+    return ", ".join(told)
+
+
+def explain_loss(seen: Observation, rows: Array | None) -> Finding:
+    """Find what explains the losses of a history, up to the first that is not finite."""
+    assert seen.loss is not None
+    finite = np.isfinite(seen.loss)
+    if not finite.all():
+        until = int(np.argmin(finite))
+        before = copy.copy(seen)
+        before.loss = seen.loss[:until]
+        found = explain_loss(before, rows)
+        return found._replace(
+            codes=(*found.codes, "loss_not_finite"), words={**found.words, "epoch": until}, tau_asked=np.inf, first=found.first or until
+        )
+    scored: list[tuple[LossHypothesis, float]] = []
+    for hypothesis in about_loss(seen, rows):
+        scored.append((hypothesis, hypothesis.tau(seen.loss)))
+        if len(scored) == 1 and (scored[0][1] <= LIMIT or not len(seen.loss)):
+            return Finding((), {}, scored[0][1], scored[0][1], None, (), {}, hypothesis)
+    right, tau = scored[0]
+    first = int(np.argmax(right.shares(seen.loss) > LIMIT))
+    passing = sorted((pair for pair in scored if pair[1] <= LIMIT), key=lambda pair: pair[0].complexity)
+    if not passing:
+        return Finding(("unknown",), _unknown_loss(seen, first), tau, tau, first, (), _rivals(scored[1:], ()), None)
+    best, best_tau = passing[0]
+    also = tuple(dict.fromkeys(" + ".join(h.codes) for h, _ in passing[1:] if h.codes != best.codes))
+    return Finding(best.codes, best.words, best_tau, tau, first, also, _rivals(scored[1:], best.codes), best)
+
+
+def _unknown_loss(seen: Observation, first: int) -> dict[str, Any]:
+    assert seen.loss is not None
+    found, true = float(seen.loss[first]), float(seen.true_loss[first])
+    return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}

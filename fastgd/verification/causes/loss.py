@@ -1,0 +1,124 @@
+"""Hypotheses about the recorded loss. Each makes it of the truth at the observed rows, whatever the update did.
+
+1. A loss that belongs to another row, a loss of another size, and both at once; a penalty of unknown weight on top.
+2. The bound is Λ of `check_step`, scaled as the hypothesis scales the loss, and a rounding for every further operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, share_of
+from .observation import Observation
+
+__all__ = ["LossHypothesis", "about_loss", "right_loss"]
+
+_DIGITS = (1, 2, 3, 4)
+
+
+@dataclass(frozen=True)
+class LossHypothesis:
+    """A possible cause: the losses that it predicts, and how far rounding may move them."""
+
+    codes: tuple[str, ...]  # empty: the loss is right
+    complexity: float
+    value: Array = field(repr=False)  # (m,); NaN where it predicts nothing
+    error: Array = field(repr=False)
+    words: dict[str, Any] = field(default_factory=dict)
+
+    def shares(self, observed: Array) -> Array:
+        """Return (m,) float64: the share of the bound in each row; NaN where nothing is predicted."""
+        m = min(len(observed), len(self.value))
+        with np.errstate(all="ignore"):
+            share = share_of(observed[:m] - self.value[:m], self.error[:m])
+        return np.where(np.isnan(self.value[:m]), np.nan, share)
+
+    def tau(self, observed: Array) -> float:
+        """Return the worst share; inf where no row is predicted."""
+        share = self.shares(observed)
+        return float(np.nanmax(share)) if not np.isnan(share).all() else np.inf
+
+
+def right_loss(seen: Observation) -> LossHypothesis:
+    """Return the loss that was asked for: the mean of the squares at each row."""
+    return LossHypothesis((), 0, seen.true_loss, seen.loss_error)
+
+
+def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHypothesis]:
+    """Yield hypotheses about the loss, the right one first; `rows`: the samples that the gradient was found to use."""
+    true, error = seen.true_loss, seen.loss_error
+    yield right_loss(seen)
+    yield from _of_named_sizes(seen, true, error)
+    if rows is not None:
+        w = seen.yardstick.extended(seen.w[: len(true)])
+        part = Yardstick(seen.yardstick.X[rows], seen.yardstick.y[rows], "mean", seen.dtype, seen.intercept).measure(w)
+        yield LossHypothesis((), 0.5, part.loss, part.loss_error)
+        yield from _of_named_sizes(seen, part.loss, part.loss_error)
+    yield from _with_penalty(seen, true, error)
+    if len(true) * seen.n <= BLOCK:
+        residual = seen.w[: len(true), : seen.yardstick.d] @ seen.yardstick.X.T - seen.yardstick.y
+        residual = residual + (seen.w[: len(true), -1:] if seen.intercept else 0)
+        value = np.abs(residual).mean(1)
+        reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
+        yield LossHypothesis(("loss_absolute",), 1, value, (seen.n + seen.n_parameters + 3) * seen.u * reach + 2 * seen.eta)
+
+
+def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """The loss of this or of another row, with a factor or as a root."""
+    n, u = seen.n, seen.u
+    sizes: list[tuple[tuple[str, ...], float]] = [((), 1.0), (("loss_sum",), float(n)), (("loss_half",), 0.5)]
+    sizes += [(("loss_sum", "loss_half"), n / 2)] + ([(("loss_n_minus_1",), n / (n - 1))] if n > 1 else [])
+    nothing = np.full(1, np.nan, true.dtype)
+    shifts = (
+        ((), true, error),
+        (("loss_after_update",), np.concatenate([true[1:], nothing]), np.concatenate([error[1:], nothing])),
+        (("loss_one_epoch_late",), np.concatenate([nothing, true[:-1]]), np.concatenate([nothing, error[:-1]])),
+    )
+    for when, value, doubt in shifts:
+        for size, factor in sizes:
+            if (when or size) and (factor != 1 or not size):
+                scaled = factor * value
+                yield LossHypothesis((*size, *when), len(when) + len(size), scaled, factor * doubt + 2 * u * scaled)
+        root = np.sqrt(value)
+        with np.errstate(all="ignore"):
+            near = np.where(value > 0, doubt / np.maximum(root, np.sqrt(doubt)), np.sqrt(doubt)) + 2 * u * root
+        yield LossHypothesis(("loss_rmse", *when), 1 + len(when), root, near)
+
+
+def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """A penalty of unknown weight on the loss, of this row or of the next."""
+    assert seen.loss is not None
+    w = seen.w[: len(true)]
+    if len(w) < len(true):
+        true, error = true[: len(w)], error[: len(w)]
+    slopes = w[:, :-1] if seen.intercept else w
+    penalties = {"|w|²": (w * w).sum(1), "Σ|w|": np.abs(w).sum(1)}
+    if seen.intercept:
+        penalties |= {"|w|², the intercept left out": (slopes * slopes).sum(1), "Σ|w|, the intercept left out": np.abs(slopes).sum(1)}
+    m = min(len(seen.loss), len(true))
+    for factor, size in ((1.0, ()), (0.5, ("loss_half",))):
+        for variant, penalty in penalties.items():
+            with np.errstate(all="ignore"):
+                a, b = penalty[:m] / error[:m], (seen.loss[:m] - factor * true[:m]) / error[:m]
+                if m < 2 or not np.isfinite(a).all() or not np.isfinite(b).all() or not (a * a).sum() > 0:
+                    continue
+                weight = (a * b).sum() / (a * a).sum()
+            tried = dict.fromkeys([*(float(f"{float(weight):.{k - 1}e}") for k in _DIGITS), weight])
+            for value in tried:
+                added = value * penalty
+                found = LossHypothesis(
+                    ("loss_includes_penalty", *size),
+                    (4 if value is weight else 2) + 2 * (value < 0) + len(size),
+                    factor * true + added,
+                    factor * error + (seen.n_parameters + 4) * seen.u * np.abs(added) + seen.u * np.abs(factor * true + added),
+                    {"value": float(value), "variant": variant},
+                )
+                if value != 0 and found.tau(seen.loss) <= LIMIT:
+                    varies = np.abs(value) * np.ptp(penalty[:m]) > 2 * LIMIT * found.error[:m].max()
+                    if varies:  # else it is a constant that is added, and as good as any other
+                        yield found
+                    break

@@ -1,0 +1,98 @@
+"""Read a recorded history as people write them down: what its rows are, which loss belongs to which row, in which precision.
+
+1. A history has epochs + 1 rows, the start first, and each loss is that of its row. What deviates by one row is read by the convention that
+   fits, and a note says which; what deviates by more is an error.
+2. The precision that is judged is `dtype`; without it float32 where w_history is float32, because who records float32 computes in it, and
+   where the data are and w holds nothing that float32 could not: `w.item()` and lists of such numbers are float64 in name only.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...input.arrays import read_array
+from ...input.messages import counted, shown
+from ..bound.yardstick import Array
+
+__all__ = ["Recorded", "judged_dtype", "read_recorded"]
+
+
+class Recorded(NamedTuple):
+    """A history as it is judged."""
+
+    w: Array  # (m, D), the start first, the intercept last
+    loss: Array | None  # (m,) or (m − 1,): loss[t] is that of w[t]
+    dtype: np.dtype[Any]
+    notes: tuple[str, ...]
+    start_added: bool  # w came without its start
+
+
+def judged_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the precision of the arithmetic that is judged (note 2)."""
+    if dtype is not None:
+        try:
+            found = np.dtype(dtype)
+        except TypeError:
+            raise TypeError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}") from None
+        if found.name not in ("float32", "float64"):
+            raise ValueError(f"dtype must be 'float32' or 'float64', the precision of the arithmetic, not {found.name}")
+        return found
+    if w.dtype.kind == "f" and w.dtype.itemsize < 4:
+        raise ValueError(f"w_history has dtype {w.dtype}, which holds too few digits to be judged: record w in float32 or float64")
+    with np.errstate(over="ignore"):
+        narrow = w.dtype == np.float32 or (of_data == np.float32 and np.array_equal(w, w.astype(np.float32), equal_nan=w.dtype.kind == "f"))
+    return np.dtype(np.float32 if narrow else np.float64)
+
+
+def read_recorded(
+    w_history: Any,
+    loss_history: Any,
+    *,
+    n_parameters: int,
+    intercept: bool,
+    epochs: int | None,
+    w0: Array | None,
+    dtype: Any,
+    of_data: np.dtype[Any],
+) -> Recorded:
+    """Return w_history and loss_history of one fit as they are judged; `of_data` is the precision of the data."""
+    w = read_array(w_history, "w_history")
+    if w.ndim == 1 and n_parameters == 1:
+        w = w[:, None]
+    if w.ndim != 2 or w.shape[1] != n_parameters:
+        what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
+        raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
+    judged = judged_dtype(dtype, w, of_data)
+    notes, start_added = [], False
+    if epochs is not None and len(w) == epochs and w0 is not None:
+        with np.errstate(over="ignore"):
+            start = w0.astype(judged).astype(w.dtype if w.dtype.kind == "f" else np.float64)
+        w, start_added = np.concatenate([start[None], w]), True
+        short = f"w has {counted(epochs, 'row')} for {counted(epochs, 'epoch')}"
+        notes.append(f"{short}: read as w after each update; the start was put before it")
+    elif epochs is not None and len(w) != epochs + 1:
+        needed = f"{counted(epochs, 'epoch')} need {epochs + 1:,}, the start first, or {epochs:,} without it"
+        raise ValueError(f"w_history has {counted(len(w), 'row')}; {needed}")
+    if len(w) == 0:
+        raise ValueError("w_history has no rows: it needs the start and w after every update")
+    return Recorded(w, _read_loss(loss_history, len(w), notes), judged, tuple(notes), start_added)
+
+
+def _read_loss(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
+    if loss_history is None:
+        return None
+    loss = read_array(loss_history, "loss_history")
+    if loss.ndim != 1:
+        raise ValueError(f"loss_history must have one value per row of w_history, shape ({rows},); it has shape {loss.shape}")
+    if len(loss) == rows - 1:
+        notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: read as the loss before each update, loss[t] at w[t]")
+    elif len(loss) == rows + 1:
+        notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: read as loss[t] at w[t]; the last value is left out")
+        loss = loss[:rows]
+    elif len(loss) != rows:
+        raise ValueError(
+            f"loss_history has {counted(len(loss), 'value')}, but w_history has {counted(rows, 'row')}: one for each is needed"
+        )
+    return loss

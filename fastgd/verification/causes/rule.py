@@ -1,0 +1,284 @@
+"""Hypotheses about the rule: what became of the gradient on its way into w. All are linear in their constants, given the record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastgd.kernels.update_rules import UPDATE_RULES
+
+from ..bound.yardstick import LIMIT, Array
+from .hypotheses import Hypothesis, Scene, estimate, named_factors, shortest
+from .observation import Term
+from .recipes import Momentum, replay
+
+__all__ = ["about_rule"]
+
+_NEAR = 1e-9  # an estimated constant this close to the one that was asked for is that one
+_USUAL_MOMENTA = (0.9, 0.99, 0.95, 0.5, 0.8)
+
+
+def about_rule(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield hypotheses about rate, momentum, decay and penalty, and other update rules."""
+    if not scene.asked.plain:
+        plain = scene.pull()
+        yield Hypothesis(("plain_descent",), 0.75, plain)
+    yield from _scaled(scene)
+    if scene.seen.n_steps > 1:
+        yield from _momentum(scene)
+        yield from _nesterov(scene)
+        yield from _momentum_and_decay(scene)
+    yield from _penalties(scene)
+    yield from _adaptive(scene)
+
+
+def _unusual(momentum: Any) -> float:
+    """Complexity of a momentum that nobody would write down: below 0, near it, or above 1."""
+    return 0.0 if 0.05 <= momentum <= 1 else 2.0
+
+
+def _options(scene: Scene) -> Momentum:
+    """SGD's options that were asked for; none for another rule."""
+    return scene.asked.options or Momentum()
+
+
+def _scaled(scene: Scene) -> Iterator[Hypothesis]:
+    seen = scene.seen
+    still, column = scene.fixed_and_column()
+    found = estimate(seen, seen.moved - still.value, [column.value])
+    if found is None:
+        return
+
+    def predict(factor: Any) -> Term:
+        return Term(still.value + factor * column.value, still.error + np.abs(factor) * column.error)
+
+    rates = np.unique(seen.lr.astype(np.float64))
+    rate = float(rates[0]) if len(rates) == 1 else 1.0
+    value, step, more = shortest(seen, found[0], predict, unit=rate)
+    if abs(float(value) - 1) > _NEAR:
+        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * rate}, constants=1)
+
+
+def _momentum(scene: Scene) -> Iterator[Hypothesis]:
+    """Heavy ball: alone, with a named factor on the gradient, with dampening, and as an exponential average."""
+    seen, asked = scene.seen, scene.asked
+    options = replace(_options(scene), momentum=0.0, dampening=0.0, nesterov=False)
+    gradient = asked.gradient(seen)
+    pull, memory = options.step(seen, gradient), seen.memory
+
+    found = estimate(seen, seen.moved - pull.value, [memory.value], skip=1)
+    if found is not None:
+        usual = (*_USUAL_MOMENTA, _options(scene).momentum)
+        value, step, more = shortest(seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), usual)
+        if abs(value) > _NEAR:
+            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
+    found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
+    if found is None:
+        return
+    mu, factor = found
+    for codes, of_mean in named_factors(seen.n, asked.factor):
+        relative = of_mean / asked.factor
+        if abs(relative - factor) <= 1e-3 * abs(relative):
+            scaled = seen.at.times(of_mean, seen.u)
+
+            def with_factor(mu: Any, scaled: Term = scaled) -> Term:
+                return replace(options, momentum=mu).step(seen, scaled)
+
+            value, step, more = shortest(seen, mu, with_factor, also=_USUAL_MOMENTA)
+            if abs(value) > _NEAR:
+                length = 2.5 + 0.5 * len(codes) + more + _unusual(value)
+                yield Hypothesis((*codes, "momentum"), length, step, {"value": float(value)}, constants=2)
+    yield from _dampened(scene, options, mu, factor)
+
+
+def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator[Hypothesis]:
+    seen, gradient = scene.seen, scene.asked.gradient(scene.seen)
+    for first_damped, variant in ((False, ""), (True, ", from the first step on (an exponential average)")):
+        for momentum in dict.fromkeys((*(m for m in _USUAL_MOMENTA if abs(m - mu) < 1e-2 * abs(mu)), float(f"{float(mu):.4g}"), mu)):
+            damped = replace(options, momentum=momentum, first_damped=first_damped)
+            also = (float(_options(scene).dampening), float(momentum))
+
+            def with_damping(damping: Any, damped: Momentum = damped) -> Term:
+                return replace(damped, dampening=damping).step(seen, gradient)
+
+            value, step, more = shortest(seen, 1 - factor, with_damping, also)
+            if abs(value) > _NEAR and seen.tau(step) <= LIMIT:
+                average = first_damped and value == momentum  # one constant, not two
+                yield Hypothesis(
+                    ("dampening",), 3 - 0.5 * average + more + (momentum is mu) + _unusual(momentum), step,
+                    {"value": float(momentum), "damping": float(value), "variant": variant}, constants=2 - average,
+                )  # fmt: skip
+                break
+
+
+def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
+    seen, asked = scene.seen, scene.asked
+    gradient = asked.gradient(seen)
+    options = replace(_options(scene), momentum=0.0, dampening=0.0, nesterov=False)
+    pull = options.step(seen, gradient)
+    column = seen.memory.value + pull.value - pull.one_later().value
+    for code, first_plain in (("nesterov_torch", False), ("nesterov_sutskever", True)):
+        column[0] = 0 if first_plain else pull.value[0]
+        found = estimate(seen, seen.moved - pull.value, [column])
+        if found is None:
+            continue
+
+        def ahead(mu: Any, first_plain: bool = first_plain) -> Term:
+            return replace(options, momentum=mu, nesterov=True, first_plain=first_plain).step(seen, gradient)
+
+        value, step, more = shortest(seen, found[0], ahead, also=_USUAL_MOMENTA)
+        if abs(value) > _NEAR:
+            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
+
+
+def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
+    """The column of a penalty, and without the intercept where there is one."""
+    yield "", column
+    if scene.seen.intercept:
+        alone = column.copy()
+        alone[:, -1] = 0
+        yield ", not on the intercept", alone
+
+
+def _penalties(scene: Scene) -> Iterator[Hypothesis]:
+    """Weight decay, coupled and decoupled, and an L1 penalty, beside what was asked for."""
+    seen, asked, u = scene.seen, scene.asked, scene.u
+    w = seen.w[:-1]
+    none = asked.with_values(weight_decay=0.0) if "weight_decay" in asked.rule.hyperparameters else asked
+    base = none.step(seen)
+    options = asked.options
+    columns = [("weight_decay_coupled", seen.lr * w), ("weight_decay_decoupled", seen.lr * w), ("l1", seen.lr * np.sign(w))]
+    if options is not None and options.momentum:
+        bare = replace(options, weight_decay=0.0)
+        inside = replace(bare, weight_decay=1.0).step(seen, asked.gradient(seen))
+        apart = replace(bare, weight_decay=1.0, decoupled=True).step(seen, asked.gradient(seen))
+        signs = Term(asked.gradient(seen).value + np.sign(w), asked.gradient(seen).error)
+        columns = [
+            ("weight_decay_coupled", inside.value - base.value),
+            ("weight_decay_decoupled", apart.value - base.value),
+            ("l1", bare.step(seen, signs).value - base.value),
+        ]
+    elif options is None:
+        columns = columns[1:2] if asked.rule.name in ("adam", "nadam") else columns[1:]
+    for code, whole in columns:
+        for variant, column in _weights_alone(scene, whole):
+            found = estimate(seen, seen.moved - base.value, [column])
+            if found is None:
+                continue
+
+            def predict(value: Any, column: Array = column) -> Term:
+                added = value * column
+                return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
+
+            value, step, more = shortest(seen, found[0], predict)
+            declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
+            if value < 0 and more:
+                continue  # nobody writes such a decay down
+            if variant or value != declared:
+                words = {"value": float(value), "variant": variant}
+                yield Hypothesis((code,), 2 + more + 0.5 * bool(variant) + 2 * (value < 0), step, words, constants=1)
+    if asked.plain:
+        yield from _factor_and_decay(scene)
+
+
+def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
+    """A named factor on the gradient and weight decay: two defects."""
+    seen, u, w = scene.seen, scene.u, scene.seen.w[:-1]
+    pull, column = scene.pull(), scene.seen.lr * w
+    found = estimate(seen, seen.moved, [pull.value, column])
+    if found is None:
+        return
+    for codes, of_mean in named_factors(seen.n, scene.asked.factor):
+        relative = of_mean / scene.asked.factor
+        if abs(relative - found[0]) <= 1e-3 * abs(relative):
+            scaled = pull.times(relative, u)
+
+            def predict(value: Any, scaled: Term = scaled) -> Term:
+                return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
+
+            value, step, more = shortest(seen, found[1], predict)
+            if seen.informative(value * column, step):
+                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""}, constants=1)
+
+
+def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
+    """Both, where neither was asked for: coupled and decoupled differ then."""
+    seen = scene.seen
+    if not scene.asked.plain:
+        return
+    gradient, w = scene.asked.gradient(seen), seen.w[:-1]
+    pull, decay = scene.pull(), seen.lr * w
+    late = np.concatenate([np.zeros_like(decay[:1]), decay[:-1]])
+    by_code = {"weight_decay_coupled": [seen.memory.value, decay], "weight_decay_decoupled": [seen.memory.value, decay, -late]}
+    for code, columns in by_code.items():
+        found = estimate(seen, seen.moved - pull.value, columns, skip=1)
+        if found is None:
+            continue
+        mu = next((m for m in _USUAL_MOMENTA if abs(m - found[0]) < 1e-2), float(f"{float(found[0]):.4g}"))
+        known = Momentum(momentum=mu, decoupled=code == "weight_decay_decoupled")
+
+        def with_decay(decay: Any, known: Momentum = known) -> Term:
+            return replace(known, weight_decay=decay).step(seen, gradient)
+
+        value, step, more = shortest(seen, found[1], with_decay)
+        if value != 0 and abs(mu) > _NEAR:
+            words = {"value": float(mu), "decay": float(value), "variant": ""}
+            yield Hypothesis(("momentum", code), 4 + more, step, words, constants=2)
+
+
+def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
+    """Adam with √(v̂ + eps)."""
+    average, square, largest = slots
+    beta1, beta2 = values["beta1"], values["beta2"]
+    average = beta1 * average + (1 - beta1) * gradient
+    square = beta2 * square + (1 - beta2) * gradient * gradient
+    corrected = square / (1 - values["beta2_product"])
+    return w - lr * (average / (1 - values["beta1_product"])) / np.sqrt(corrected + values["eps"]), (average, square, largest)
+
+
+def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
+    """The other update rules with torch's defaults, and Adam's usual defects, with the values that were asked for."""
+    seen, asked = scene.seen, scene.asked
+    gradient = asked.gradient(seen)
+    adam = UPDATE_RULES["adam"]
+    values = {name: asked.values[name] for name in adam.hyperparameters if name in asked.values} if asked.rule.name == "adam" else {}
+    values = {**values, "weight_decay": 0.0} if asked.rule.name != "adam" else values
+    no_correction = {"beta1_product": 0.0, "beta2_product": 0.0}
+    yield Hypothesis(("adam_no_bias_correction",), 1, replay(seen, adam.step, gradient, adam, values, products=no_correction, give_up=True))
+    for name, rule in UPDATE_RULES.items():
+        if name in ("sgd", asked.rule.name):
+            continue
+        words = {"value": float(rule.hyperparameters.get("weight_decay", 0.0)), "variant": ""}
+        yield Hypothesis((name,), 1, replay(seen, rule.step, gradient, rule, {}, give_up=True), words)
+    yield Hypothesis(("adam_eps_inside",), 1, replay(seen, _eps_inside, gradient, adam, values, give_up=True))
+    yield from _decayed_adam(scene)
+
+
+def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
+    """AdamW with another decay than torch's default: Adam's steps and lr · decay · w."""
+    seen, adam = scene.seen, UPDATE_RULES["adam"]
+    if scene.asked.rule.name in ("adam", "adamw") or seen.n_steps < 2 or not (seen.w[:-1] != 0).any():
+        return
+    gradient = scene.asked.gradient(seen)
+    few = 6  # Adam's slots do not depend on the decay: its first steps tell whether it is worth replaying all of them
+    base = replay(seen, adam.step, gradient, adam, {}, most=few)
+    column = seen.lr * seen.w[:-1]
+    found = estimate(seen, seen.moved - base.value, [column], until=few)
+    if found is None:
+        return
+
+    def predict(base: Term, value: Any) -> Term:
+        added = value * column
+        return Term(base.value + added, base.error + 4 * seen.u * np.abs(added) + seen.u * np.abs(seen.w[:-1]))
+
+    if seen.shares(predict(base, found[0]))[:few].max() > LIMIT:
+        return
+    base = replay(seen, adam.step, gradient, adam, {})
+    found = estimate(seen, seen.moved - base.value, [column])
+    if found is not None:
+        value, step, more = shortest(seen, found[0], lambda value: predict(base, value), also=(0.01,))
+        if seen.informative(value * column, step):
+            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""}, constants=1)

@@ -1,0 +1,107 @@
+"""Hypotheses about the samples: the gradient of some of the rows.
+
+1. The gradient of a subset is looked for at the one step that shows most, where every prefix, suffix, missing row, stride and, for few
+   rows, every subset is tried; what fits there is judged at all steps. The divisor is the number of rows kept, or all of them.
+2. Other subsets of many rows are not looked for: the gradients of all epochs determine no more than (D + 1)(D + 2)/2 numbers of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..bound.yardstick import LIMIT, Array, Yardstick
+from .hypotheses import Hypothesis, Scene
+from .observation import Observation, Term
+
+__all__ = ["about_samples"]
+
+_FEW = 10  # rows of which every subset is tried
+_STRIDES = (2, 3, 4, 5, 10)
+_TRIED = 4  # subsets that are judged at all steps
+
+
+class _Subset(NamedTuple):
+    """Rows that the gradient may use."""
+
+    miss: float  # how far its gradient is from the one seen, in units of rounding
+    kept: Array  # (n,) bool
+    divisor: int
+    variant: str
+
+
+def about_samples(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield hypotheses about the rows that the gradient is made of."""
+    seen, asked = scene.seen, scene.asked
+    if seen.n < 2 or asked.options is None or asked.options.nesterov or asked.factor != 1:
+        return
+    still, column = scene.fixed_and_column()
+    own_share = 1 - (asked.options.dampening if asked.options.momentum else 0)
+    wanted = seen.moved - still.value
+    if asked.options.weight_decay:
+        none = Term(np.zeros_like(seen.moved), np.zeros_like(seen.moved))
+        wanted = seen.moved - asked.step(seen, none).value
+    scale = seen.scale() * np.maximum(1.0, np.abs(asked.options.momentum))
+    surprise = (np.abs(wanted - column.value) / scale).max(1)
+    if not len(surprise) or not np.isfinite(surprise).any():
+        return
+    t = int(np.nanargmax(surprise))
+    damped = own_share if t and asked.options.momentum else 1
+    rate = seen.lr[t, 0] * damped * (-1 if asked.options.maximize else 1)
+    if rate == 0:
+        return
+    target, unit = wanted[t] / rate, scale[t] / np.abs(rate)
+    for found in sorted(_subsets(seen, t, target, unit), key=lambda subset: subset.miss)[:_TRIED]:
+        step = asked.step(seen, _gradient_of(seen, found.kept, found.divisor))
+        n_kept = int(found.kept.sum())
+        divided = "" if found.divisor == n_kept else f", divided by all {seen.n}"
+        words = {"kept": n_kept, "variant": f"{found.variant} ({n_kept / seen.n:.3g} of them{divided})", "value": n_kept / seen.n}
+        yield Hypothesis(("rows_dropped",), 3, step, words, constants=1, rows=found.kept)
+
+
+def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
+    yardstick = seen.yardstick
+    part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept)
+    w = seen.w[:-1]
+    rows = [part.measure(w[i : i + part.block]) for i in range(0, len(w), part.block)]
+    value, error = (np.concatenate([getattr(r, name) for r in rows]) for name in ("gradient", "gradient_error"))
+    return Term(value, error) if divisor == kept.sum() else Term(value, error).times(part.extended(int(kept.sum()))[()] / divisor, seen.u)
+
+
+def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[_Subset]:
+    """Yield the subsets whose gradient at step t is nearest to the target, of each kind."""
+    n, yardstick = seen.n, seen.yardstick
+    w = seen.w[t]
+    residual = yardstick.X @ w[: yardstick.d] + (w[yardstick.d] if seen.intercept else 0) - yardstick.y
+    parts = 2 * residual[:, None] * (np.column_stack([yardstick.X, np.ones(n)]) if seen.intercept else yardstick.X)  # (n, D)
+    total, place = parts.sum(0), np.arange(n)
+
+    def nearest(sums: Array, sizes: Array, kept: list[Array] | None, variant: str, make: str) -> Iterator[_Subset]:
+        for divisors in (sizes, np.full(len(sizes), n)):
+            with np.errstate(all="ignore"):
+                miss = (np.abs(sums / np.maximum(divisors, 1)[:, None] - target) / unit).max(1).astype(np.float64)
+            k = int(np.nanargmin(np.where((sizes > 0) & (sizes < n), miss, np.inf)))
+            if 0 < sizes[k] < n:
+                rows = kept[k] if kept is not None else {"first": place <= k, "last": place > k, "all but": place != k}[make]
+                yield _Subset(float(miss[k]), rows, int(divisors[k]), variant.format(size=int(sizes[k]), row=k))
+
+    prefix = np.cumsum(parts, axis=0)
+    yield from nearest(prefix, place + 1, None, "the first {size}", "first")
+    yield from nearest(total - prefix, n - 1 - place, None, "the last {size}", "last")
+    yield from nearest(total - parts, np.full(n, n - 1), None, "all but row {row}", "all but")
+    strides = [(place % k == j, f"every {_ordinal(k)} row, from row {j}") for k in _STRIDES if k < n for j in range(k)]
+    strides += [(~mask, text.replace("every", "all but every")) for mask, text in strides]
+    for mask, text in strides:
+        yield from nearest(parts[mask].sum(0)[None], np.array([mask.sum()]), [mask], text, "")
+    if n <= _FEW:
+        masks = (np.arange(1, 2**n - 1)[:, None] >> place) & 1 == 1
+        every = list(masks)
+        for subset in nearest(masks.astype(parts.dtype) @ parts, masks.sum(1), every, "some", ""):
+            rows = ", ".join(map(str, np.flatnonzero(subset.kept)))
+            yield subset._replace(variant=f"rows {rows}", miss=subset.miss + LIMIT)  # a subset with a name goes first
+
+
+def _ordinal(k: int) -> str:
+    return {2: "second", 3: "third", 10: "tenth"}.get(k, f"{k}th")

@@ -1,0 +1,114 @@
+"""THE table of causes: what `diagnose` can name, in words, and the line that mends it.
+
+1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning rate that was given, and whatever a
+   hypothesis adds. The documentation's list and the tests read this table.
+2. Of causes that explain a history with equally much to assume, the first one in the table is the code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastgd.kernels.update_rules import UPDATE_RULES
+
+__all__ = ["CAUSES", "Cause"]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """One cause: its code, what to say, and one line of code that mends it, if there is one."""
+
+    code: str
+    about: str  # "update", "start", "loss", "precision" or "nothing"
+    sentence: str
+    fix: str = ""
+
+
+_GRADIENT = "gradient = 2 / len(y) * X.T @ residual"
+_LOSS = "loss = np.mean(residual**2)"
+
+CAUSES = {
+    cause.code: cause
+    for cause in (
+        Cause("ok", "nothing", "every step is that of {recipe}, within rounding"),
+        # -- the gradient
+        Cause(
+            "gradient_sum",
+            "update",
+            "the gradient is that of the sum of the squares, not of their mean: {n} times too large. np.dot(...) is already the sum over "
+            "the samples, so .mean() of it does nothing",
+            _GRADIENT,
+        ),
+        Cause("gradient_mean", "update", "the gradient is that of the mean of the squares, not of their sum: {n} times too small",
+              "gradient = 2 * X.T @ residual"),
+        Cause("gradient_missing_two", "update", "the factor 2 of the derivative of a square is missing", _GRADIENT),
+        Cause("gradient_sum_missing_two", "update",
+              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 ({value:g} times ours)",
+              _GRADIENT),
+        Cause("gradient_double_two", "update", "the gradient has the factor 2 twice", _GRADIENT),
+        Cause("gradient_divided_twice", "update", "the gradient is divided by the {n} samples twice", _GRADIENT),
+        Cause("gradient_n_minus_1", "update", "the gradient is divided by n - 1 = {n_minus_1} instead of n = {n}", _GRADIENT),
+        Cause("gradient_sign", "update", "the sign is wrong: w moves up the gradient", "w = w - lr * gradient"),
+        Cause("zero_grad_missing", "update", "gradients add up from epoch to epoch: they are not set to zero", "optimizer.zero_grad()"),
+        Cause("gradient_stale", "update", "each step uses the gradient of the epoch before",
+              "compute the gradient from the current w before each update"),
+        Cause("gauss_seidel", "update", "parameters are updated one after the other, {variant}: the later ones see the new values",
+              "compute all of the gradient first, then update w and the intercept together"),
+        Cause("intercept_not_updated", "update", "the intercept is never updated", "intercept = intercept - lr * 2 * residual.mean()"),
+        Cause("parameter_not_updated", "update", "{variant} never updated"),
+        Cause("sign_gradient", "update", "each step is lr times the sign of the gradient", "w = w - lr * gradient"),
+        Cause("normalized_gradient", "update", "the gradient is divided by its length", "w = w - lr * gradient"),
+        Cause("gradient_absolute_loss", "update", "the gradient is that of the mean absolute residual", _GRADIENT),
+        # -- the rule
+        Cause("lr_scaled", "update",
+              "every step is {value:.6g} times the right one, as if the learning rate were {rate:.6g} instead of {lr:.6g}",
+              "lr = {lr:.6g}"),
+        Cause("momentum", "update", "there is momentum {value:.6g}", "momentum = {declared_momentum:g}"),
+        Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form", "momentum = {declared_momentum:g}"),
+        Cause("nesterov_sutskever", "update",
+              "there is Nesterov momentum {value:.6g} in Sutskever's form: the gradient is taken ahead, at w + momentum · (last step)",
+              "optimizer=fastgd.SGD(momentum={value:.6g}, nesterov=True) differs in the first step only"),
+        Cause("dampening", "update", "there is momentum {value:.6g} with the gradient damped by {damping:.6g}{variant}",
+              "dampening = {declared_dampening:g}"),
+        Cause("weight_decay_coupled", "update", "there is weight decay {decay:.6g}, added to the gradient{variant}",
+              "weight_decay = {declared_decay:g}"),
+        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, beside the step (as in AdamW){variant}",
+              "weight_decay = {declared_decay:g}"),
+        Cause("l1", "update", "there is an L1 penalty: {value:.6g} · sign(w) is added to the gradient{variant}"),
+        Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
+        Cause("adam", "update", "the steps are those of Adam", 'optimizer="adam"'),
+        Cause("adamw", "update", "the steps are those of AdamW, weight decay {value:.6g}",
+              "optimizer=fastgd.AdamW(weight_decay={value:.6g})"),
+        Cause("adam_no_bias_correction", "update", "the steps are those of Adam without its bias correction",
+              "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, …"),
+        Cause("adam_eps_inside", "update", "the steps are those of Adam with eps inside the square root", "m / (np.sqrt(v) + eps)"),
+        *(Cause(rule.name, "update", f"the steps are those of {rule.class_name}", f'optimizer="{rule.name}"')
+          for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
+        Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
+        Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
+        Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
+        # -- the precision
+        Cause("float32_storage", "precision", "w is kept in float32, the rest is computed in float64", 'w = w.astype("float64")'),
+        Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'X, y = X.astype("float64"), y.astype("float64")'),
+        Cause("not_finite", "update", "w is not finite from epoch {epoch} on, where nothing can overflow"),
+        # -- the start
+        Cause("recorded_after_update", "start", "w is recorded after the update: row 0 is w after the first one, not the start",
+              "record w before the first update too"),
+        Cause("initial_w", "start", "the descent starts at {found} instead of {expected}", "w = w0"),
+        # -- the loss
+        Cause("loss_after_update", "loss", "the loss is recorded after the update: loss[t] is the loss of w[t + 1]",
+              "compute the loss before w is updated"),
+        Cause("loss_one_epoch_late", "loss", "the loss is recorded one epoch late: loss[t] is the loss of w[t - 1]",
+              "record w and its loss together"),
+        Cause("loss_sum", "loss", "the loss is the sum of the squares, not their mean: {n} times too large", _LOSS),
+        Cause("loss_half", "loss", "the loss has a factor ½", _LOSS),
+        Cause("loss_rmse", "loss", "the loss is the root of the mean of the squares", _LOSS),
+        Cause("loss_n_minus_1", "loss", "the loss is divided by n - 1 = {n_minus_1} instead of n = {n}", _LOSS),
+        Cause("loss_includes_penalty", "loss", "the loss includes a penalty: {value:.6g} · {variant}", _LOSS),
+        Cause("loss_absolute", "loss", "the loss is the mean of the absolute residuals", _LOSS),
+        Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
+        Cause("loss_not_finite", "loss", "the loss is not finite from epoch {epoch} on, where nothing can overflow"),
+        Cause("inputs_modified", "nothing", "the candidate changes the X or y that it is given", "work on a copy: X = X.copy()"),
+        Cause("unknown", "nothing", "{variant}"),
+    )
+}  # fmt: skip

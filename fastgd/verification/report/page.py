@@ -1,0 +1,134 @@
+"""The page of a report: one file that needs no other, readable on a phone, on a desk and on paper.
+
+1. jinja2 fills report.html and escapes everything; the picture is SVG drawn here, so that it is sharp at every width and needs no
+   matplotlib.
+2. The number of things shown does not grow with the number of fits.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..bound.yardstick import Array
+from .picture import LOWEST, curves
+
+__all__ = ["write_page"]
+
+_MOST_VERDICTS, _MOST_CAUSES, _MOST_POINTS = 200, 8, 400
+_COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#b07a10", "#4a5560", "#c8553d")
+_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 380, 64, 16, 16, 44
+
+
+class _Line(NamedTuple):
+    """An entry of the key."""
+
+    name: str
+    colour: str
+    dashes: str
+
+
+def write_page(report: Any, path: Path) -> Path:
+    """Write the page."""
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise ImportError("the HTML report needs jinja2: pip install 'fastgd[report]'") from None
+    from markupsafe import Markup
+
+    ordered = (*report.failed, *(verdict for verdict in report.verdicts if verdict.ok))
+    lines = curves(report)
+    names = list(dict.fromkeys(name for name, *_ in lines))
+    key = [_Line(f"{name}, {what}", _colour(names, name), "" if what == "w" else "3 4") for name, what, *_ in lines]
+    drawn = len({name for name, *_ in lines})
+    notes = list(dict.fromkeys(f"{verdict.name}: {note}" for verdict in ordered[:_MOST_CAUSES] for note in verdict.notes))
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        files("fastgd").joinpath("verification", "report", "report.html").read_text("utf-8")
+    )
+    page = template.render(
+        title="agrees" if report.ok else "disagrees",
+        headline=_headline(report),
+        report=report,
+        question=report.question,
+        causes=[verdict for verdict in report.failed][:_MOST_CAUSES],
+        picture=Markup(_draw(report, lines, names)),  # only numbers and colours of ours
+        key=key,
+        lowest=LOWEST,
+        drawn="" if drawn >= len(ordered) else f"Drawn are the {drawn} that come nearest to their bound. ",
+        shown=ordered[:_MOST_VERDICTS],
+        left_out=max(0, len(ordered) - _MOST_VERDICTS),
+        notes=notes,
+        environment=report.environment,
+        number=_number,
+    )
+    path.write_text(page + "\n", encoding="utf-8")
+    return path
+
+
+def _headline(report: Any) -> str:
+    if len(report.verdicts) == 1:
+        (verdict,) = report.verdicts
+        return f"{verdict.name} {'agrees at every epoch' if verdict.ok else 'disagrees'}"
+    if report.ok:
+        return f"All {len(report.verdicts)} agree at every epoch"
+    return f"{len(report.failed)} of {len(report.verdicts)} disagree"
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return "not a number" if math.isinf(value) else f"{value:.2g}"
+
+
+def _colour(names: list[str], name: str) -> str:
+    return _COLOURS[names.index(name) % len(_COLOURS)]
+
+
+def _draw(report: Any, lines: list[tuple[str, str, Array, Array]], names: list[str]) -> str:
+    """The picture as SVG: the share over the epochs, log scale, and the bounds."""
+    last = max([1, *(int(epochs[-1]) for _, _, epochs, _ in lines)])
+    finite = [float(s[np.isfinite(s)].max()) for *_, s in lines if np.isfinite(s).any()]
+    top = math.ceil(math.log10(max([100.0, *finite]))) + (1 if any(np.isinf(s).any() for *_, s in lines) else 0)
+    bottom = round(math.log10(LOWEST))
+
+    def x(epoch: float) -> float:
+        return _LEFT + (_WIDTH - _LEFT - _RIGHT) * epoch / last
+
+    def y(share: float) -> float:
+        level = min(max(math.log10(share) if 0 < share < math.inf else (bottom if share == 0 else top), bottom), top)
+        return _TOP + (_HEIGHT - _TOP - _BOTTOM) * (top - level) / (top - bottom)
+
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="share of the bound over the epochs">']
+    every = max(1, -(-(top - bottom) // 6))
+    for level in range(bottom, top + 1, every):
+        at = y(10.0**level)
+        parts.append(f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#eceff1"/>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{at + 5:.1f}" text-anchor="end">{_power(level)}</text>')
+    for epoch in sorted({round(last * k / 4) for k in range(5)}):
+        anchor = "end" if epoch == last else "middle"
+        parts.append(f'<text x="{x(epoch):.1f}" y="{_HEIGHT - 22}" text-anchor="{anchor}">{epoch}</text>')
+    parts.append(f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">epoch</text>')
+    limits = sorted({verdict.limit for verdict in report.verdicts})
+    for limit in limits:
+        at = y(limit)
+        label = at - 6 if limit == limits[-1] else at + 16  # two labels do not meet: one is above its line, the other below
+        parts.append(
+            f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#b4412a" stroke-dasharray="7 5"/>'
+            f'<text x="{_WIDTH - _RIGHT - 4}" y="{label:.1f}" text-anchor="end" style="fill:#b4412a">bound {limit:g}</text>'
+        )
+    for name, what, epochs, share in lines:
+        kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_POINTS)).round().astype(int))
+        points = " ".join(f"{x(float(epochs[i])):.1f},{y(float(share[i])):.1f}" for i in kept)
+        dashes = "" if what == "w" else ' stroke-dasharray="3 4"'
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{_colour(names, name)}" stroke-width="2"{dashes}/>')
+        if len(epochs) == 1:
+            parts.append(f'<circle cx="{x(float(epochs[0])):.1f}" cy="{y(float(share[0])):.1f}" r="3" fill="{_colour(names, name)}"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _power(level: int) -> str:
+    return {-2: "0.01", -1: "0.1", 0: "1", 1: "10", 2: "100"}.get(level, f"1e{level}")

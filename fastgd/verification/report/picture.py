@@ -1,0 +1,66 @@
+"""The picture of a report: the share of the bound at every epoch, a line per candidate, and the bound itself.
+
+1. matplotlib is imported when the picture is drawn, and pyplot never. The page has its own picture, which needs no matplotlib.
+2. A share of 0 (exact) is drawn at the lower edge, one that is no number at the upper: a log scale has no place for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..bound.yardstick import Array
+
+__all__ = ["LOWEST", "curves", "plot_shares"]
+
+LOWEST = 1e-4  # of the bound; less is drawn there
+_MOST_LINES = 12
+_COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#d39b1f", "#4a5560", "#c8553d")
+
+
+def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
+    """Return (name, "w" or "loss", epochs, shares) of what is drawn: at most twelve lines, of those that fail and those that are worst."""
+    found: list[tuple[str, str, Array, Array]] = []
+    ordered = list(report.verdicts)
+    if 2 * len(ordered) > _MOST_LINES:
+        ordered.sort(key=lambda verdict: (verdict.ok, -max(np.nan_to_num([verdict.tau_w, verdict.tau_loss], nan=0.0)) / verdict.limit))
+    for verdict in ordered:
+        for what, share in (("w", verdict.w_share), ("loss", verdict.loss_share)):
+            known = ~np.isnan(share)
+            if known.any() and len(found) < _MOST_LINES:
+                found.append((verdict.name, what, np.flatnonzero(known), share[known]))
+    return found
+
+
+def plot_shares(report: Any, ax: Any) -> Any:
+    """The picture of `Report.plot`."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("pictures need matplotlib: pip install 'fastgd[report]'") from None
+    if ax is None:
+        figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained", facecolor="white")
+        FigureCanvasAgg(figure)
+        ax = figure.add_subplot()
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+    lines = curves(report)
+    finite = [share[np.isfinite(share)] for *_, share in lines]
+    highest = max([10.0 * max(verdict.limit for verdict in report.verdicts), *(float(s.max()) * 10 for s in finite if len(s))])
+    names = list(dict.fromkeys(name for name, *_ in lines))
+    for name, what, epochs, share in lines:
+        style = {"color": _COLOURS[names.index(name) % len(_COLOURS)], "linewidth": 1.4, "marker": "." if len(epochs) < 60 else ""}
+        ax.plot(epochs, np.clip(share, LOWEST, highest), "-" if what == "w" else ":", label=f"{name}, {what}", **style)
+    for limit in sorted({verdict.limit for verdict in report.verdicts}):
+        ax.axhline(limit, color="#c8553d", linewidth=1, linestyle="--")
+        ax.annotate(f"bound {limit:g}", (0, limit), xytext=(4, 3), textcoords="offset points", color="#c8553d", fontsize=8)
+    ax.set_yscale("log")
+    ax.set_ylim(LOWEST / 1.5, highest * 1.5)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("share of the rounding-error bound")
+    ax.set_title("Agrees" if report.ok else "Disagrees", loc="left", fontsize=11.5, fontweight="bold")
+    if lines:
+        ax.legend(frameon=False, fontsize=8)
+    return ax

@@ -1,0 +1,209 @@
+"""Fits of one feature whose samples lie side by side go a way of their own (moments/single_feature.py): the same bits as by the other way.
+
+The other way is taken by the same numbers where y has gaps: every second number of an array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd.kernels import cpu
+from fastgd.kernels.chunk import Samples
+from fastgd.running.pool import Progress
+from tests.support.against_arbiter import same_bits
+
+LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 100, 511, 512, 513, 1_000, 4_095, 4_096)
+
+
+def spread_out(y):
+    """The same numbers with gaps between them."""
+    wide = np.full((*y.shape, 2), np.nan, y.dtype)
+    wide[..., 0] = y
+    return wide[..., 0]
+
+
+def moments_of(X, y, intercept):
+    """(whether all are finite, the records)."""
+    m, n, _ = X.shape
+    numbers, nothing = np.arange(m), np.empty((0, n), X.dtype)
+    samples = Samples(
+        *map(cpu.read_only, (X, y)), numbers, numbers, cpu.read_only(nothing), numbers, np.empty((0, n), np.int32), numbers * 0 - 1,
+        np.full(m, n),
+    )  # fmt: skip
+    moments = cpu.Moments.empty(m, m, 1 + intercept, X.dtype)
+    for array in (moments.gram, moments.target, moments.exponents):
+        array.fill(77)
+    return cpu.compress_fits(samples, intercept, moments, np.zeros(1, np.int32)), moments
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("odd", [False, True])
+def test_moments_are_those_of_the_tiles(dtype, intercept, odd):
+    for n in LENGTHS:
+        rng, m = np.random.default_rng(n), 19
+        X = rng.normal(size=(m, n, 1)) * 10.0 ** rng.integers(-3, 4, (m, 1, 1))
+        y = rng.normal(size=(m, n)) * 10.0 ** rng.integers(-3, 4, (m, 1))
+        X[3], y[4], X[5] = 0, 0, 1e-30
+        if odd:
+            X[7, 0], y[8, -1], X[9], X[10, n // 2], y[11] = np.nan, np.inf, np.nan, -np.inf, np.nan
+        X, y = X.astype(dtype), y.astype(dtype)
+        (finite, lines), (also, tiles) = moments_of(X, y, intercept), moments_of(X, spread_out(y), intercept)
+        assert finite == also == (not odd)
+        for name in ("gram", "target", "exponents", "weighing"):
+            assert getattr(lines, name).tobytes() == getattr(tiles, name).tobytes(), (n, name)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """What `descend_lines` returned, call by call."""
+    run, found = cpu.descend_lines, []
+
+    def spy(*arguments):
+        found.append(run(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(cpu, "descend_lines", spy)
+    return found
+
+
+def assert_same(X, y, **options):
+    """Both ways, with everything that a result holds."""
+    one, other = fastgd.fit(X, y, **options), fastgd.fit(X, spread_out(y), **options)
+    for name in ("w", "loss", "epochs", "status", "lr", "n_used"):
+        assert same_bits(np.asarray(getattr(one, name)), np.asarray(getattr(other, name))), name
+    assert (one.intercept is None) == (other.intercept is None)
+    assert one.intercept is None or same_bits(one.intercept, other.intercept)
+    for name in ("w", "slots", "products", "epoch", "algorithm", "status"):
+        assert same_bits(getattr(one.state, name), getattr(other.state, name)), name
+    if options.get("history"):
+        assert same_bits(one.history.w, other.history.w)
+        assert same_bits(one.history.loss, other.history.loss)
+    return one
+
+
+def data(m, n, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(m, n, 1))
+    y = 2 * X[..., 0] + rng.normal(size=(m, n))
+    return X.astype(np.float32), y.astype(np.float32)
+
+
+OPTIONS = {
+    "plain": {},
+    "history": {"history": True},
+    "some rows": {"history": 7},
+    "tol": {"tol": 1e-3, "history": True},
+    "sum": {"reduction": "sum"},
+    "start": {"w0": np.array([3.0]), "history": True},
+    "momentum": {"optimizer": fastgd.SGD(momentum=0.9, nesterov=True, weight_decay=0.01), "history": True},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_fits_are_those_of_the_moments(name, intercept, seen):
+    for m, n, epochs in ((1, 40, 9), (7, 100, 70), (32, 33, 130), (33, 20, 64), (101, 100, 5), (40, 1, 3), (40, 50, 0), (3, 5_000, 4)):
+        X, y = data(m, n, m)
+        rate = 1e-4 if name == "sum" else 0.03
+        assert_same(X, y, lr=rate, epochs=epochs, intercept=intercept, **OPTIONS[name])
+        assert_same(X, y, lr=np.linspace(0, 2 * rate, m), epochs=epochs, intercept=intercept, threads=1, **OPTIONS[name])
+        assert bool(seen) == (2 < n <= 4_096)
+        assert all(seen)
+        seen.clear()
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("history", [False, True])
+def test_fits_that_overflow_leave_their_batch(intercept, history, seen):
+    """One here and there, all of a batch, at the first epoch and much later; and numbers that are not ordinary."""
+    X, y = data(96, 50, 3)
+    rates = np.full(96, 0.1)
+    rates[[3, 40, 41, 64]] = 5.0, 2.5, 1e30, 3.0
+    rates[70:96] = 4.0
+    result = assert_same(X, y, lr=rates, epochs=400, intercept=intercept, history=history)
+    assert (result.status == fastgd.Status.DIVERGED).sum() == 30
+    for scale in (2.0**-60, 2.0**25, 2.0**50, 2.0**59):
+        assert_same(X * np.float32(scale), y, lr=0.1 / scale / scale, epochs=100, intercept=intercept, history=history)
+        assert_same(X, y * np.float32(scale), lr=0.1, epochs=100, intercept=intercept, history=history)
+    for start in (2.0**29, 2.0**31, 2.0**100):
+        assert_same(X, y, w0=np.array([start]), lr=0.01, epochs=40, intercept=intercept, history=history)
+    assert all(seen)
+
+
+@pytest.mark.parametrize("where", [(0, 0), (40, 99), (95, 50)])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_number_that_is_not_finite_ends_the_short_way(where, value, seen):
+    X, y = data(96, 100, 4)
+    of_x, of_y = X.copy(), y.copy()
+    of_x[where[0], where[1], 0], of_y[where] = value, value
+    for some_X, some_y in ((of_x, y), (X, of_y)):
+        with pytest.raises(ValueError, match=rf"fit {where[0]} of 96"):
+            fastgd.fit(some_X, some_y, lr=0.1, epochs=20)
+        for policy in ("propagate", "omit"):
+            told = []
+            result = assert_same(some_X, some_y, lr=0.1, epochs=20, nan_policy=policy, history=True)
+            fastgd.fit(
+                some_X, some_y, lr=0.1, epochs=20, nan_policy=policy, progress=lambda done, total, told=told: told.append((done, total))
+            )
+            assert told[-1] == (96 * 20, 96 * 20)
+            assert result.n_used[where[0]] == (99 if policy == "omit" else 100)
+    assert not all(seen)
+
+
+def test_too_few_samples(seen):
+    X, y = data(40, 30)
+    result = assert_same(X, y, lr=0.1, epochs=20, min_samples=31)
+    assert (result.status == fastgd.Status.TOO_FEW_SAMPLES).all()
+    assert not seen
+
+
+def test_layouts_that_are_no_lines(seen):
+    """Samples backwards, every second fit, one X for all; those of float64."""
+    X, y = data(40, 60)
+    want = fastgd.fit(X, y, lr=0.1, epochs=20)
+    assert seen == [True]
+    assert same_bits(fastgd.fit(X[::2], y[::2], lr=0.1, epochs=20).w, want.w[::2])
+    assert seen == [True, True]
+    back = fastgd.fit(X[::-1], y[::-1], lr=0.1, epochs=20)
+    assert same_bits(back.w, want.w[::-1])
+    seen.clear()
+    turned = fastgd.fit(np.ascontiguousarray(X[:, ::-1])[:, ::-1], np.ascontiguousarray(y[:, ::-1])[:, ::-1], lr=0.1, epochs=20)
+    assert same_bits(turned.w, want.w)
+    shared = fastgd.fit(X[0], y, lr=0.1, epochs=20)
+    assert same_bits(shared.w[0], want.w[0])
+    fastgd.fit(X.astype(float), y.astype(float), lr=0.1, epochs=20)
+    assert not seen
+
+
+def test_a_state_goes_on(seen):
+    X, y = data(40, 60)
+    half = fastgd.fit(X, y, lr=0.1, epochs=10)
+    whole = fastgd.fit(X, y, lr=0.1, epochs=25)
+    assert seen == [True, True]
+    assert same_bits(fastgd.fit(X, y, lr=0.1, epochs=15, state=half.state).w, whole.w)
+    assert len(seen) == 2
+
+
+def test_stopping_counts_no_epoch_twice():
+    """Fits that overflow, beside others that converge: the callback is told before the end is, and sees every epoch once."""
+    X, y = data(2_000, 40, 5)
+    told = []
+    control = []
+    close = Progress.close
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Progress, "close", lambda self, complete: (control.append(self._control.done()), close(self, complete))[1])
+        result = fastgd.fit(
+            X,
+            y,
+            lr=np.where(np.arange(2_000) % 3 == 0, 0.3, 3.0),
+            epochs=300,
+            tol=1e-4,
+            threads=1,
+            progress=lambda *done: told.append(done),
+        )
+    assert {0, 1, 2} >= set(result.status.tolist()) > {1}
+    assert control == [2_000 * 300]
+    assert told == sorted(told)

@@ -1,0 +1,177 @@
+"""Masks, halves, parts and conversions of the vector layer: each operation against NumPy; division by a reciprocal against division."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import pytest
+
+from fastgd.kernels.cpu.packs import gradient
+from fastgd.kernels.cpu.simd import lanes, masks, scalars, transpose
+from fastgd.kernels.cpu.simd.compiling import aligned
+from fastgd.kernels.cpu.simd.lanes import LANES, PART
+from tests.support.against_arbiter import same_bits
+
+NAMES = ["float32", "float64"]
+NASTY = [0.0, -0.0, 1.0, -1.0, np.nan, np.inf, -np.inf, 1e-320, -1e-320, 2.0, 3.5, -7.25]
+
+
+def nasty(seed, name):
+    return np.random.default_rng(seed).choice(NASTY, LANES).astype(name)
+
+
+@numba.njit
+def compared(which, a, b):
+    x, y = lanes.load(a, 0), lanes.load(b, 0)
+    if which == 0:
+        return masks.as_bits(masks.at_most(x, y))
+    if which == 1:
+        return masks.as_bits(masks.below(x, y))
+    if which == 2:
+        return masks.as_bits(masks.both(masks.at_most(x, y), masks.at_most(y, x)))
+    return masks.as_bits(masks.at_most(lanes.absolute(x), y))
+
+
+@numba.njit
+def chosen(bits, a, b, out):
+    lanes.store(out, 0, masks.choose(masks.from_bits(bits), lanes.load(a, 0), lanes.load(b, 0)))
+
+
+def bits_of(answers):
+    return sum(1 << lane for lane, answer in enumerate(answers.tolist()) if answer)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("which", range(4))
+def test_comparisons(name, which):
+    for seed in range(60):
+        a, b = nasty(seed, name), nasty(seed + 1000, name)
+        want = [a <= b, a < b, a == b, np.abs(a) <= b][which]
+        assert compared(which, a, b) == bits_of(want)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_choose(name):
+    for seed in range(60):
+        a, b, out = nasty(seed, name), nasty(seed + 1000, name), np.empty(LANES, name)
+        answers = np.random.default_rng(seed).random(LANES) < 0.5
+        chosen(bits_of(answers), a, b, out)
+        assert same_bits(out, np.where(answers, a, b))
+    chosen(-1, a, b, out)
+    assert same_bits(out, a)
+
+
+@numba.njit
+def parts_of(source, at, out):
+    lanes.store(out, 0, lanes.load_part(source, at))
+
+
+@numba.njit
+def rounded(source, out):
+    lanes.store_rounded(out, 0, lanes.load(source, 0))
+
+
+@numba.njit
+def numbers(source, at, out):
+    scalars.put(out, 0, scalars.get(source, at))
+
+
+@numba.njit
+def moved(source, at, out):
+    scalars.move(source, at, out, 1)
+
+
+@numba.njit
+def halved(source, out):
+    part = lanes.load_part(source, 0)
+    first, second = lanes.first_half(part), lanes.second_half(part)
+    lanes.store(out, 0, lanes.add(first, second))
+    pair = lanes.first_half(lanes.second_half(lanes.first_half(part)))
+    out[8], out[9] = lanes.first_half(pair), lanes.second_half(pair)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_loads_and_stores_between_types(name):
+    source, out = np.random.default_rng(0).standard_normal(40).astype(name), np.empty(PART)
+    parts_of(source, 7, out)
+    assert same_bits(out, source[7 : 7 + PART].astype(float))
+    numbers(source, 5, out)
+    assert out[0] == source[5]
+    target = np.zeros(2, name)
+    moved(source, 9, target)
+    assert target[1] == source[9]
+    wide = np.concatenate([np.random.default_rng(1).standard_normal(24) * 1e-40, NASTY[:8]])
+    narrow = np.empty(LANES, name)
+    rounded(wide, narrow)
+    assert same_bits(narrow, wide.astype(name))
+
+
+def test_halves():
+    source, out = np.random.default_rng(2).standard_normal(PART), np.empty(10)
+    halved(source, out)
+    assert same_bits(out[:8], source[:8] + source[8:])
+    assert same_bits(out[8:], source[4:6])
+
+
+@numba.njit
+def begins(array):
+    return aligned(array)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_aligned_arrays_begin_with_a_cache_line(name):
+    whole = np.zeros(200, name)
+    for skipped in range(17):
+        part = begins(whole[skipped:])
+        assert part.ctypes.data % 64 == 0
+        assert len(part) == 200 - skipped - 64 // part.itemsize
+        assert 0 <= part.ctypes.data - whole[skipped:].ctypes.data < 64
+
+
+@numba.njit
+def quotients(values, totals, reciprocals, out):
+    lanes.store(out, 0, gradient.divided(lanes.load(values, 0), lanes.load(totals, 0), lanes.load(reciprocals, 0)))
+
+
+@pytest.mark.parametrize("kind", ["counts", "any", "close"])
+def test_dividing_by_a_reciprocal_is_dividing(kind):
+    """300,000 quotients each: whole numbers as divisors, any divisors, quotients next to a midpoint between two numbers."""
+    rng = np.random.default_rng(4)
+    for _ in range(10_000):
+        totals = (
+            rng.integers(1, 10**7, LANES).astype(float)
+            if kind == "counts"
+            else rng.uniform(1, 2, LANES) * 2.0 ** rng.integers(-60, 60, LANES)
+        )
+        values = rng.uniform(1, 2, LANES) * 2.0 ** rng.integers(-300, 300, LANES)
+        if kind == "close":
+            values = totals * (1 + rng.integers(0, 2**52, LANES) * 2.0**-52) * (1 + rng.choice([-1, 0, 1], LANES) * 2.0**-53)
+        out = np.empty(LANES)
+        quotients(values, totals, 1 / totals, out)
+        assert same_bits(out, values / totals)
+    for value in (0.0, -0.0, 5e-324, 1e-310, 3e-293):  # what float32 cannot hold keeps its sign
+        quotients(np.full(LANES, value), totals, 1 / totals, out)
+        assert same_bits(out.astype("float32"), (value / totals).astype("float32"))
+
+
+@numba.njit
+def transposed(source, start, row_step, count, target, to, column_step):
+    transpose.transpose(source, start, row_step, count, target, to, column_step)
+
+
+@pytest.mark.parametrize("target_name", NAMES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("count", range(1, 9))
+def test_eight_rows_become_columns(name, target_name, count):
+    if (name, target_name) == ("float64", "float32"):
+        target_name = "float64"
+    rng = np.random.default_rng(count)
+    row_step, column_step = int(rng.integers(8, 20)), int(rng.integers(8, 30))
+    source = rng.standard_normal(7 * row_step + 11).astype(name)
+    target = np.full(8 * column_step + 5, -1.0, target_name)
+    transposed(source, 3, row_step, count, target, 2, column_step)
+    want = np.full_like(target, -1)
+    for i in range(8):
+        for j in range(count):
+            want[2 + j * column_step + i] = source[3 + i * row_step + j]
+    assert same_bits(target, want)

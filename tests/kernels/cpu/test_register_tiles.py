@@ -1,0 +1,150 @@
+"""Sums over pairs of columns in register tiles (kernels/cpu/moments/register_tiles.py) against plain loops over lanes, by `==`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from fastgd.kernels.cpu.moments import register_tiles
+from fastgd.kernels.cpu.moments.register_tiles import BLOCK, COLUMNS, COLUMNS_DOUBLED, ROWS, ROWS_DOUBLED, STRIDE
+from fastgd.kernels.cpu.simd.addresses import address, further
+from fastgd.kernels.cpu.simd.lanes import LANES, REGISTER
+from tests.support.against_arbiter import same_bits
+from tests.support.guarded_memory import guarded
+from tests.support.lanes_by_hand import columns_that_round, jit, sum_by_hand, sum_by_hand_doubled
+
+MOST = 2 * COLUMNS + 1  # columns: every remainder by ROWS and COLUMNS, and a whole tile beside it
+
+
+@jit
+def multiplied(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
+    register_tiles.multiply_block(
+        address(left), address(tile), groups, first_column, last_column, address(lanes), fresh, further(address(ahead), len(ahead))
+    )
+
+
+@jit
+def multiplied_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead):
+    register_tiles.multiply_block_doubled(
+        address(left), address(low_left), weighted, address(tile), groups, first_column, last_column, address(lanes), address(low_lanes),
+        fresh, further(address(ahead), len(ahead)),
+    )  # fmt: skip
+
+
+def tile_of(columns: np.ndarray) -> np.ndarray:
+    """Columns of one block as they lie in a tile; NaN wherever nobody should look."""
+    tile = np.full((len(columns), STRIDE), np.nan)
+    tile[:, : columns.shape[1]] = columns
+    return tile.ravel()
+
+
+def pairs_of(first_column: int, last_column: int) -> list[tuple[int, int]]:
+    """The pairs of columns in the order in which their lanes lie."""
+    return [(i, j) for j in range(first_column, last_column) for i in range(j + 1)]
+
+
+def lists(columns: np.ndarray) -> list[list[list[float]]]:
+    """columns -> [column][lane]: the samples of a lane, in order."""
+    return [[column[lane::LANES].tolist() for lane in range(LANES)] for column in columns]
+
+
+class Blocks:
+    """Columns in blocks of unlike length: how a kernel meets them."""
+
+    def __init__(self, kind: str, groups: tuple[int, ...], seed: int, weighted: bool) -> None:
+        ends = np.cumsum([0, *groups]) * LANES
+        self.groups = groups
+        self.columns = columns_that_round(kind, MOST, int(ends[-1]), seed)
+        self.left = columns_that_round(kind, MOST, int(ends[-1]), seed + 1) if weighted else self.columns
+        self.low = columns_that_round(kind, MOST, int(ends[-1]), seed + 2) * 2.0**-53 if weighted else None
+        self.parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+
+    def tiles(self, columns):
+        return [tile_of(columns[:, part]) for part in self.parts]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["ordinary", "ends"])
+def test_pairs_of_columns(kind, weighted):
+    """Every range of up to 2·COLUMNS + 1 columns; three blocks, the first one `fresh`; lanes behind the last pair are not touched."""
+    blocks = Blocks(kind, (2, 3, 1), 1, weighted)
+    left, right = lists(blocks.left), lists(blocks.columns)
+    want = {(i, j): [sum_by_hand(left[i][lane], right[j][lane]) for lane in range(LANES)] for i, j in pairs_of(0, MOST)}
+    tiles, lefts, ahead = blocks.tiles(blocks.columns), blocks.tiles(blocks.left), guarded(np.zeros(1))
+    for first in range(MOST):
+        for last in range(first + 1, MOST + 1):
+            pairs = pairs_of(first, last)
+            lanes = np.full((len(pairs) + 1) * LANES, np.nan)  # what was there before must not matter
+            for k, (of_left, tile) in enumerate(zip(lefts, tiles, strict=True)):
+                multiplied(of_left, tile, blocks.groups[k], first, last, lanes, k == 0, ahead)
+            assert same_bits(lanes[:-LANES], np.array([want[pair] for pair in pairs]).ravel()), (first, last)
+            assert np.isnan(lanes[-LANES:]).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["ordinary", "ends"])
+def test_pairs_of_columns_doubled(kind, weighted):
+    """The same as compensated sums, with the low parts of weighted columns or without."""
+    blocks = Blocks(kind, (2, 3, 1), 2, weighted)
+    left, right = lists(blocks.left), lists(blocks.columns)
+    low = lists(blocks.low) if weighted else None
+    want = {
+        (i, j): [sum_by_hand_doubled(left[i][lane], low[i][lane] if weighted else None, right[j][lane]) for lane in range(LANES)]
+        for i, j in pairs_of(0, MOST)
+    }
+    tiles, lefts, ahead = blocks.tiles(blocks.columns), blocks.tiles(blocks.left), guarded(np.zeros(1))
+    lows = blocks.tiles(blocks.low) if weighted else [np.empty(0)] * 3
+    for first in range(MOST):
+        for last in range(first + 1, MOST + 1):
+            pairs = pairs_of(first, last)
+            lanes, low_lanes = np.full((2, (len(pairs) + 1) * LANES), np.nan)
+            for k in range(3):
+                multiplied_doubled(lefts[k], lows[k], weighted, tiles[k], blocks.groups[k], first, last, lanes, low_lanes, k == 0, ahead)
+            for part, found in enumerate((lanes, low_lanes)):
+                expected = np.array([[both[part] for both in want[pair]] for pair in pairs]).ravel()
+                assert same_bits(found[:-LANES], expected), (first, last, part)
+                assert np.isnan(found[-LANES:]).all()
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_a_whole_block(doubled):
+    """All the samples that a tile holds, twice."""
+    blocks = Blocks("ordinary", (BLOCK // LANES,) * 2, 5, False)
+    columns, lanes, low_lanes = lists(blocks.columns[:3]), *np.full((2, 6 * LANES), np.nan)
+    for k, tile in enumerate(blocks.tiles(blocks.columns[:3])):
+        if doubled:
+            multiplied_doubled(tile, np.empty(0), False, tile, blocks.groups[k], 0, 3, lanes, low_lanes, k == 0, np.zeros(1))
+        else:
+            multiplied(tile, tile, blocks.groups[k], 0, 3, lanes, k == 0, np.zeros(1))
+    for p, (i, j) in enumerate(pairs_of(0, 3)):
+        for lane in range(LANES):
+            at = p * LANES + lane
+            if doubled:
+                assert (lanes[at], low_lanes[at]) == sum_by_hand_doubled(columns[i][lane], None, columns[j][lane])
+            else:
+                assert lanes[at] == sum_by_hand(columns[i][lane], columns[j][lane])
+
+
+def test_the_cases_are_what_they_say():
+    """Whole tiles and every remainder occur; fma shows; the ends do."""
+    for rows, columns in ((ROWS, COLUMNS), (ROWS_DOUBLED, COLUMNS_DOUBLED)):
+        assert 2 * columns <= MOST
+        starts = {(last - j, j % rows, j >= rows) for first in range(MOST) for last in range(first, MOST + 1)
+                  for j in range(first, last, columns) if last - j < columns}  # fmt: skip
+        assert {s[0] for s in starts} == set(range(1, columns))
+        assert {s[1:] for s in starts} >= {(k, whole) for k in range(rows) for whole in (False, True)}
+    assert BLOCK % LANES == LANES % REGISTER == 0
+    blocks = Blocks("ordinary", (2, 3, 1), 1, False)
+    differ = 0
+    for a, b in zip(lists(blocks.columns)[0], lists(blocks.columns)[1], strict=True):
+        total = 0.0
+        for x, y in zip(a, b, strict=True):
+            total = x * y + total
+        differ += total != sum_by_hand(a, b)
+    assert differ > LANES // 4
+    ends = columns_that_round("ends", MOST, 6 * LANES, 1)
+    assert np.isnan(ends).any()
+    assert np.isinf(ends).any()
+    assert 3 < np.isfinite([sum_by_hand(lane, lane) for column in lists(ends) for lane in column]).sum() < MOST * LANES

@@ -1,0 +1,66 @@
+"""What the tests of the update rules try: for each rule, hyperparameters by the names of the table.
+
+A new rule needs an entry in OPTIONS that gives each of its hyperparameters at least once, and one in
+GOLDEN: the options of its golden values. The tests of bits, of lockstep, of the state and of arrays of
+hyperparameters read OPTIONS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
+
+OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "sgd": {
+        "default": {}, "damped": {"momentum": 0.9, "dampening": 0.3}, "maximize": {"maximize": True},
+        "nesterov": {"momentum": 0.7, "nesterov": True, "weight_decay": 0.1},
+    },
+    "adam": {
+        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.1}, "maximize": {"maximize": True},
+        "betas": {"beta1": 0.3, "beta2": 0.7}, "no betas": {"beta1": 0.0, "beta2": 0.0}, "eps": {"eps": 0.1},
+        "all": {"amsgrad": True, "weight_decay": 0.05, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
+    },
+    "adamw": {
+        "default": {}, "amsgrad": {"amsgrad": True}, "decay": {"weight_decay": 0.3}, "no decay": {"weight_decay": 0.0},
+        "all": {"amsgrad": True, "weight_decay": 0.2, "maximize": True, "beta1": 0.5, "beta2": 0.9, "eps": 1e-3},
+    },
+    "rmsprop": {
+        "default": {}, "centered": {"centered": True}, "momentum": {"momentum": 0.9}, "decay": {"weight_decay": 0.1},
+        "maximize": {"maximize": True}, "alpha": {"alpha": 0.4, "centered": True}, "eps": {"eps": 0.1, "centered": True},
+        "all": {"centered": True, "momentum": 0.5, "weight_decay": 0.05, "maximize": True, "alpha": 0.9, "eps": 1e-3},
+    },
+    "adagrad": {
+        "default": {}, "lr_decay": {"lr_decay": 0.1}, "start": {"initial_accumulator_value": 0.5}, "decay": {"weight_decay": 0.1},
+        "maximize": {"maximize": True}, "eps": {"eps": 0.1},
+        "all": {"lr_decay": 0.05, "initial_accumulator_value": 0.1, "weight_decay": 0.05, "maximize": True, "eps": 1e-3},
+    },
+    "nadam": {
+        "default": {}, "decay": {"weight_decay": 0.1}, "decoupled": {"weight_decay": 0.1, "decoupled_weight_decay": True},
+        "momentum_decay": {"momentum_decay": 0.5}, "no momentum_decay": {"momentum_decay": 0.0}, "maximize": {"maximize": True},
+        "betas": {"beta1": 0.3, "beta2": 0.7}, "eps": {"eps": 0.1},
+        "all": {"weight_decay": 0.05, "decoupled_weight_decay": True, "momentum_decay": 0.1, "maximize": True, "beta1": 0.5, "eps": 1e-3},
+    },
+}  # fmt: skip
+GOLDEN: dict[str, dict[str, Any]] = {
+    "sgd": {"momentum": 0.9, "nesterov": True},
+    "adam": {"amsgrad": True},
+    "adamw": {},
+    "rmsprop": {"centered": True, "momentum": 0.5},
+    "adagrad": {"lr_decay": 0.01},
+    "nadam": {"decoupled_weight_decay": True, "weight_decay": 0.01},
+}
+
+
+def rules_with(hand: str) -> list[str]:
+    """The names of the rules that a hand has: "reference", "cpu" or "cuda"."""
+    return [name for name, rule in UPDATE_RULES.items() if hand in rule.hands]
+
+
+def optimizer(rule: str, hyper: dict[str, Any]) -> Any:
+    """The optimizer object for hyperparameters, numbers or arrays, by the table's names."""
+    row, given = UPDATE_RULES[rule], dict(hyper)
+    if {"beta1", "beta2"} & given.keys():
+        given["betas"] = tuple(given.pop(name, row.hyperparameters[name]) for name in ("beta1", "beta2"))
+    return getattr(fastgd, row.class_name)(**given)

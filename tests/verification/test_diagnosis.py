@@ -1,0 +1,290 @@
+"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what cannot be told apart is said."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd.testing import problems, rates
+from fastgd.verification.causes.schedule import _geometric
+from fastgd.verification.causes.table import CAUSES
+from tests import grids
+from tests.support import planted_descents as plants
+from tests.support.nameless_defects import NAMELESS
+from tests.support.planted_cases import KINDS, Case, make_case
+from tests.support.planted_verdicts import ask, draw, judge
+from tests.support.torch_histories import torch_history
+
+SEED = 20260  # not one that was used while the hypotheses were written
+DTYPES = ("float64", "float32")
+EACH = 40
+PLANTED = grids.thin("planted defects", [(code, k) for code in plants.PLANTS for k in range(EACH)], 8)
+X4 = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+@pytest.mark.parametrize("code", plants.PLANTS)
+def test_planted_defects_are_named(code):
+    """Never a wrong sure answer, nearly always the name."""
+    found = Counter()
+    for k in (k for name, k in PLANTED if name == code):
+        rng = np.random.default_rng([SEED, list(plants.PLANTS).index(code), k])
+        case = draw(rng, code, DTYPES[k % 2])
+        diagnosis = ask(case, plants.PLANTS[code](case, rng))
+        found[judge(code, diagnosis)] += 1
+        assert judge(code, diagnosis) != "WRONG", (k, case.name, str(diagnosis))
+        assert all(CAUSES[one].sentence for one in diagnosis.codes)
+    assert found["right"] + found["same"] >= 0.9 * sum(found.values()), found
+
+
+@pytest.mark.parametrize("name", NAMELESS)
+def test_a_defect_without_a_name_is_unknown(name):
+    """With one parameter and no noise some are a scaled step, exactly: so two parameters at least."""
+    for k in range(40 if grids.full else 10):
+        rng = np.random.default_rng([SEED, 1000 + list(NAMELESS).index(name), k])
+        case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)
+        diagnosis = ask(case, NAMELESS[name](case, rng))
+        assert diagnosis.code in ("unknown", "ok"), (k, case.name, str(diagnosis))
+        assert diagnosis.code == "unknown" or diagnosis.evidence["tau_asked"] <= 8
+
+
+def test_two_defects_at_once():
+    """One of the update and one of the loss are found independently of each other."""
+    gradients = ("gradient_sum", "gradient_missing_two", "momentum", "gradient_sign", "l1")
+    sizes = {"loss_sum": lambda n: n, "loss_half": lambda n: 0.5, "loss_n_minus_1": lambda n: n / (n - 1)}
+    for k, (gradient, loss) in enumerate((g, size) for g in gradients for size in sizes):
+        rng = np.random.default_rng([SEED, 2000, k])
+        case = make_case(rng, DTYPES[k % 2], kind="normal", least_d=2)
+        planted = plants.PLANTS[gradient](case, rng)
+        n = len(case.y)
+        both = replace(planted, loss=planted.loss * planted.loss.dtype.type(sizes[loss](n)))
+        assert ask(case, both).codes == (gradient, loss), (k, str(ask(case, both)))
+
+
+# -- no false alarms -------------------------------------------------------------------------------------------------------------
+
+
+def test_no_false_alarm_on_correct_loops():
+    worst = 0.0
+    for k in range(500 if grids.full else 120):
+        rng = np.random.default_rng([SEED, 3000, k])
+        case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(KINDS)))
+        diagnosis = ask(case, plants.correct(case))
+        assert diagnosis.codes == ("ok",), (k, str(diagnosis))
+        worst = max(worst, diagnosis.evidence["tau_asked"], diagnosis.evidence["tau_loss_asked"])
+    print(f"\ncorrect NumPy loops: worst τ {worst:.2f}")
+
+
+CORRECT = grids.thin(
+    "correct torch histories",
+    [(p.name, dtype, multiple) for p in problems() for dtype in p.dtypes for multiple in (0.5, 1.0, 1.9, 2.2)],
+    4,
+)
+
+
+def test_no_false_alarm_on_torch():
+    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right everywhere."""
+    named = {problem.name: problem for problem in problems()}
+    for name, dtype, multiple in CORRECT:
+        problem = named[name].astype(dtype)
+        lr = rates(problem)[multiple]
+        history = torch_history(problem, lr, 30)
+        diagnosis = fastgd.diagnose(
+            problem.X, problem.y, history.w, history.loss, lr=lr, intercept=problem.intercept, w0=problem.w0, dtype=dtype
+        )
+        assert diagnosis.codes == ("ok",), (name, dtype, multiple, str(diagnosis))
+
+
+@pytest.mark.parametrize("algorithm", ["moments", "stream"])
+def test_no_false_alarm_on_our_algorithms(algorithm):
+    named = {problem.name: problem for problem in problems()}
+    for name, dtype, multiple in CORRECT:
+        problem = named[name].astype(dtype)
+        lr = rates(problem)[multiple]
+        start = {"intercept": True, "intercept0": problem.w0[-1]} if problem.intercept else {}
+        result = fastgd.fit(
+            problem.X, problem.y, lr=lr, epochs=30, w0=problem.w0[: problem.n_features], algorithm=algorithm, history=True, **start
+        )
+        report = fastgd.verify(result, problem.X, problem.y, lr=lr, intercept=problem.intercept, w0=problem.w0)
+        assert report.ok, (name, dtype, multiple, str(report))
+        assert report.verdicts[0].limit == 2
+
+
+# -- the names -------------------------------------------------------------------------------------------------------------------
+
+
+def _tutorial(gradient, lr=0.01, epochs=20):
+    w, losses = [0.0], []
+    for _ in range(epochs):
+        residual = w[-1] * X4 - 2 * X4
+        losses.append(float((residual * residual).mean()))
+        w.append(w[-1] - lr * gradient(residual))
+    return np.array(w), np.array(losses)
+
+
+def test_the_tutorial():
+    w, losses = _tutorial(lambda residual: np.dot(2 * X4, residual).mean())
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, losses, lr=0.01, w0=[0.0])
+    assert (diagnosis.code, diagnosis.codes) == ("gradient_sum", ("gradient_sum",))
+    assert "np.dot(...) is already the sum over the samples, so .mean() of it does nothing" in diagnosis.sentence
+    assert "4 times too large" in diagnosis.sentence
+    assert "lr_scaled" in diagnosis.also_possible
+    assert diagnosis.evidence["first_epoch"] == 1
+    assert diagnosis.evidence["tau"] <= 8 < diagnosis.evidence["tau_asked"]
+    assert diagnosis.evidence["epochs_used"] == 20
+    mended = diagnosis.fix
+    assert mended == "gradient = 2 / len(y) * X.T @ residual"
+    names = {"X": X4, "y": 2 * X4, "len": len}
+
+    def fixed(residual):
+        exec(mended, {}, names | {"residual": residual} | (scope := {}))
+        return eval(mended.partition("=")[2], {"X": X4, "y": 2 * X4, "residual": residual, "scope": scope})
+
+    again = fastgd.diagnose(X4, 2 * X4, _tutorial(fixed)[0], lr=0.01)
+    assert again.ok
+
+
+def test_what_is_equal_on_these_data_is_said():
+    w, _ = _tutorial(lambda residual: np.dot(X4, residual))  # n = 4: the sum without the factor 2 is twice the mean's gradient
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "gradient_sum_missing_two"
+    assert {"gradient_double_two", "lr_scaled"} <= set(diagnosis.also_possible)
+    w, _ = _tutorial(lambda residual: np.sign(np.dot(X4, residual)))
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "sign_gradient"
+    assert "normalized_gradient" in diagnosis.also_possible
+
+
+def test_constants_are_estimated_and_told():
+    rng = np.random.default_rng(1)
+    case = make_case(rng, "float64", kind="normal", least_d=3)
+    planted = plants.run(replace(case, epochs=40), rule=plants.heavy_ball(0.87))
+    diagnosis = ask(case, planted)
+    assert (diagnosis.code, diagnosis.evidence["value"]) == ("momentum", 0.87)
+    planted = plants.run(replace(case, lr=case.lr * 0.3))
+    diagnosis = ask(case, planted)
+    assert (diagnosis.code, diagnosis.evidence["value"]) == ("lr_scaled", 0.3)
+
+
+def test_what_was_asked_for_may_be_momentum_decay_or_adam():
+    rng = np.random.default_rng(2)
+    case = replace(make_case(rng, "float64", kind="normal", least_d=2), epochs=40)
+    decayed = plants.run(case, rule=lambda w, g, lr, t, memory: plants.heavy_ball(0.9)(w, g + 0.1 * w, lr, t, memory))
+    ball = fastgd.SGD(momentum=0.9, weight_decay=0.1)
+    asked = {"lr": case.lr, "intercept": case.intercept, "w0": case.w0}
+    assert fastgd.diagnose(case.X, case.y, decayed.w, decayed.loss, optimizer=ball, **asked).ok
+    adam = plants.run(case, rule=plants.adam_like())
+    assert fastgd.diagnose(case.X, case.y, adam.w, adam.loss, optimizer="adam", **asked).ok
+    plain = plants.run(case)
+    assert fastgd.diagnose(case.X, case.y, plain.w, plain.loss, optimizer=ball, **asked).code == "plain_descent"
+    uncorrected = plants.run(case, rule=plants.adam_like(bias=False))
+    assert fastgd.diagnose(case.X, case.y, uncorrected.w, optimizer="adam", **asked).code == "adam_no_bias_correction"
+    summed = plants.run(case, gradient=lambda X, y, w, t: 2 * (X.T @ (X @ w - y)), rule=plants.heavy_ball(0.9))
+    diagnosis = fastgd.diagnose(case.X, case.y, summed.w, optimizer=fastgd.SGD(momentum=0.9), **asked)
+    assert diagnosis.code == "gradient_sum"
+    assert fastgd.diagnose(case.X, case.y, plants.run(replace(case, lr=case.lr)).w, reduction="sum", **asked).code == "gradient_mean"
+
+
+@pytest.mark.parametrize("ratio", [0.9, -2.0])
+def test_a_geometric_row_is_told_from_its_errors(ratio):
+    """Moved by all of the errors, one way or the other, there still is one ratio; beyond them there is none."""
+    rng = np.random.default_rng(4)
+    true = 3 * ratio ** np.arange(7.0)
+    errors = 1e-3 * rng.uniform(0.1, 1, 7) * abs(true)
+    for signs in rng.choice([-1, 1], (100, 7)):
+        assert _geometric(true + 0.999 * signs * errors, errors)
+    for i in range(1, 6):
+        for side in (-1, 1):  # 3 e_i: beyond its own error by more than what those of its neighbours allow
+            moved = true.copy()
+            moved[i] += side * 3 * abs(true[i]) * (errors / abs(true)).max()
+            assert not _geometric(moved, errors)
+    assert _geometric(true, 0 * errors) == (ratio == -2.0)  # without errors only what is exact
+    assert not _geometric(abs(true) * [1, 1, 1, 1, 1, 1, -1], errors)
+    assert _geometric([1.0, 5.0, 30.0], [2.0, 1.0, 1.0])  # hardly anything is known of the first
+
+
+def test_a_schedule_that_was_meant():
+    rng = np.random.default_rng(3)
+    case = make_case(rng, "float64", kind="normal", least_d=2)
+    planted = plants.run(case, rate=lambda t: 0.9**t)
+    schedule = case.lr * 0.9 ** np.arange(case.epochs)
+    given = {"intercept": case.intercept}
+    assert fastgd.diagnose(case.X, case.y, planted.w, planted.loss, lr=schedule, **given).ok
+    diagnosis = fastgd.diagnose(case.X, case.y, planted.w, planted.loss, lr=case.lr, **given)
+    assert diagnosis.code == "lr_schedule"
+    assert "times 0.9 per epoch" in diagnosis.sentence
+
+
+def test_an_unknown_cause_is_described():
+    rng = np.random.default_rng(4)
+    case = replace(make_case(rng, "float64", kind="normal", least_d=3), epochs=30)
+    planted = plants.run(case)
+    bent = planted.w.copy()
+    bent[17:] += 0.01  # a jump of the record; the descent does not go on from it
+    diagnosis = fastgd.diagnose(case.X, case.y, bent, lr=case.lr, intercept=case.intercept)
+    assert diagnosis.code == "unknown"
+    assert diagnosis.evidence["first_epoch"] == 17
+    assert "the first wrong w is that of epoch 17" in diagnosis.sentence
+    assert "not along the gradient" in diagnosis.sentence
+    assert diagnosis.evidence["rivals"]
+
+
+def _strange(rng):
+    """Data and a record that have nothing to do with each other, anywhere in the range of the dtype."""
+    n, d, rows, intercept = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 12)), bool(rng.random() < 0.4)
+    unit = 10.0 ** rng.choice([0, 3, -3, 37, -40, 150, -150, 300, -300])
+    X, y = (rng.standard_normal(shape) * rng.choice([0, 1, 1e5, 1e-100, 1e100]) for shape in ((n, d), n))
+    shape = (rows, d + intercept)
+    kind = rng.integers(5)
+    w = [
+        rng.standard_normal(shape) * unit,
+        np.zeros(shape),
+        np.full(shape, unit),
+        np.round(rng.standard_normal(shape)),
+        rng.standard_normal(shape),
+    ][kind]
+    if kind == 4:
+        w[rng.integers(rows) :] = rng.choice([np.nan, np.inf])
+    loss = [None, rng.random(rows), np.zeros(rows), np.full(rows, np.nan)][rng.integers(4)]
+    rules = ["sgd", "adam", fastgd.SGD(momentum=0.9), fastgd.SGD(momentum=0.9, nesterov=True, weight_decay=0.1), "rmsprop", "nadam"]
+    asked = {
+        "lr": float(rng.choice([0, 1e-3, 0.1, 1e5, 1e-30])), "optimizer": rules[rng.integers(len(rules))], "intercept": intercept,
+        "reduction": str(rng.choice(["mean", "sum"])), "w0": [None, np.zeros(shape[1]), rng.standard_normal(shape[1])][rng.integers(3)],
+    }  # fmt: skip
+    with np.errstate(over="ignore"):
+        return X, y, w.astype(rng.choice(["float32", "float64"])), loss, asked
+
+
+def test_no_record_is_too_strange():
+    """No error, no warning, and almost never a cause for what has none."""
+    named = Counter()
+    for k in range(500 if grids.full else 60):
+        X, y, w, loss, asked = _strange(np.random.default_rng([SEED, 4000, k]))
+        dtype = str(w.dtype)
+        diagnosis = fastgd.diagnose(X, y, w, loss, dtype=dtype, **asked)
+        report = fastgd.verify(w if loss is None else (w, loss), X, y, dtype=dtype, **asked)
+        assert str(diagnosis)
+        assert str(report)
+        report.to_json()
+        named[diagnosis.code] += 1
+    honest = {"ok", "unknown", "initial_w", "not_finite", "loss_not_finite", "parameter_not_updated"}
+    assert sum(named[code] for code in named.keys() - honest) <= 0.03 * sum(named.values()), named
+
+
+# -- power -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "smallest"), [("float64", 1e-13), ("float32", 3e-5)])
+def test_a_small_error_of_the_gradient_is_found(dtype, smallest):
+    """A relative error of the gradient: found, and not taken for anything but a step of another length."""
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((20, 2))
+    y = X @ [1.0, -2.0] + rng.standard_normal(20)
+    case = Case("power", X, y, np.zeros(2), 0.3, 20, dtype, False)
+    wrong = plants.run(case, gradient=lambda X, y, w, t: plants.mean_gradient(X, y, w, t) * X.dtype.type(1 + smallest))
+    diagnosis = ask(case, wrong)
+    assert diagnosis.code in ("lr_scaled", "unknown"), str(diagnosis)
+    assert ask(case, plants.correct(case)).ok

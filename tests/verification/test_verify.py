@@ -1,0 +1,396 @@
+"""verify(): every kind of candidate, every kind of bad input, batches; the numbers are those of the bound."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import fastgd
+from fastgd.testing import problems, rates
+from fastgd.verification.bound import check_history
+from tests.support.rule_options import rules_with
+from tests.support.torch_histories import torch_history
+
+X4 = np.array([1.0, 2.0, 3.0, 4.0])
+ASKED = {"lr": 0.01, "epochs": 20}
+
+
+def step(w, X, y, lr):
+    return w - lr * (2 * X * (w * X - y)).mean()
+
+
+def tutorial_step(w, X, y, lr):
+    return w - lr * np.dot(2 * X, w * X - y).mean()
+
+
+def train(X, y, lr, epochs, w0):
+    """Any number of features, no intercept."""
+    design = X.reshape(len(y), -1)
+    rows, losses = [np.array(w0)], []
+    for _ in range(epochs):
+        residual = design @ rows[-1] - y
+        losses.append((residual * residual).mean())
+        rows.append(rows[-1] - X.dtype.type(lr) * (X.dtype.type(2 / len(y)) * (design.T @ residual)))
+    losses.append(((design @ rows[-1] - y) ** 2).mean())
+    return np.array(rows), np.array(losses)
+
+
+def data(n=30, d=3, fits=(), seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((*fits, n, d))
+    return X, X @ np.arange(1.0, d + 1) + rng.standard_normal((*fits, n))
+
+
+# -- the numbers -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["tutorial", "noisy", "offset_1e6_intercept", "mixed_rows", "n_1_d_3", "nist_longley"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_shares_are_those_of_the_bound(name, reduction):
+    problem = next(p for p in problems() if p.name == name).astype("float32")
+    for multiple in (1.0, 2.2, 40.0):  # the last one overflows
+        lr = multiple * rates(problem, reduction)[1.0]
+        history = torch_history(problem, lr, 40, reduction)
+        report = fastgd.verify(
+            (history.w, history.loss), problem.X, problem.y, lr=lr, reduction=reduction, intercept=problem.intercept, w0=problem.w0
+        )
+        (verdict,) = report.verdicts
+        bound = check_history(
+            problem.X, problem.y, history.w, history.loss, lr=float(np.float32(lr)), reduction=reduction, dtype="float32",
+            intercept=problem.intercept,
+        )  # fmt: skip
+        assert report.ok
+        # w′ − w beside the step here, w′ beside ŵ there, float64, v = 2⁻²⁹ u: v(|w′ − w| + |ŵ| + 4|lr g|) apart (a sum is n · mean here);
+        # ℓ ≥ u(2|lr g| + |ŵ|), so 5/2 · 2⁻²⁹ of it; the rest of 3 is for what is rounded relative to the share itself
+        assert np.allclose(verdict.w_share, bound.w_share, rtol=0, atol=3 * 2.0**-29, equal_nan=True)
+        assert np.array_equal(verdict.loss_share, bound.loss_share, equal_nan=True)
+        assert verdict.tau_loss_epoch == bound.tau_loss_epoch
+        assert verdict.epochs_judged == bound.steps_compared
+
+
+def test_our_backends_agree_with_every_rule(full):
+    X, y = data(fits=(3,))
+    rules = [fastgd.SGD(momentum=0.9), fastgd.SGD(momentum=0.9, nesterov=True, weight_decay=0.1), "adam", fastgd.AdamW(amsgrad=True)]
+    rules += [fastgd.RMSprop(centered=True, momentum=0.5), fastgd.SGD(momentum=0.5, dampening=0.3, maximize=True)]
+    rules += rules_with("cpu")
+    for rule in rules if full else rules[:4]:
+        for dtype in ("float32", "float64"):
+            report = fastgd.verify(["cpu", "numpy", "torch"], X, y, lr=0.02, epochs=25, optimizer=rule, dtype=dtype, intercept=True)
+            assert report.ok, f"{rule} {dtype}\n{report}"
+            assert len(report.verdicts) == 9
+            assert max(verdict.tau_w for verdict in report.verdicts if verdict.candidate == "cpu") <= 2
+
+
+def test_the_safe_rate_is_judged_as_what_was_used():
+    X, y = data()
+    assert fastgd.verify("cpu", X, y, epochs=30).ok
+    with pytest.raises(ValueError, match="lr is needed"):
+        fastgd.verify(train, X, y, epochs=30)
+
+
+# -- candidates ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_with_a_plain_number():
+    assert fastgd.verify(step, X4, 2 * X4, **ASKED).ok
+    report = fastgd.verify(tutorial_step, X4, 2 * X4, **ASKED)
+    assert not report.ok
+    assert (report.first.epoch, report.first.quantity) == (1, "w[0]")
+    assert report.diagnosis.code == "gradient_sum"
+    assert str(report).splitlines()[0].startswith("tutorial_step: DISAGREES from epoch 1 on: w[0] is ")
+
+
+def test_a_step_with_its_loss():
+    def with_loss(w, X, y, lr):
+        residual = X @ w - y
+        return w - lr * (2 / len(y) * X.T @ residual), (residual * residual).mean()
+
+    X, y = data()
+    report = fastgd.verify(with_loss, X, y, lr=0.1, epochs=10)
+    assert report.ok
+    assert report.tau_loss < 1
+    assert any("loss has 10 values for 11 rows" in note for note in report.verdicts[0].notes)
+
+
+def test_a_training_in_both_precisions():
+    X, y = data()
+    for dtype in ("float64", "float32"):
+        report = fastgd.verify(train, X, y, lr=0.1, epochs=30, dtype=dtype)
+        assert report.ok, str(report)
+        assert report.question["dtype"] == dtype
+
+
+def test_results_histories_and_arrays():
+    X, y = data()
+    result = fastgd.fit(X, y, lr=0.1, epochs=15, history=True, intercept=True)
+    for candidate in (result, result.history):
+        assert fastgd.verify(candidate, X, y, lr=0.1, intercept=True).ok
+    w, loss = train(X, y, 0.1, 15, np.zeros(3))
+    assert fastgd.verify((w, loss), X, y, lr=0.1).ok
+    assert fastgd.verify(w, X, y, lr=0.1, epochs=15).ok
+    assert math.isnan(fastgd.verify(w, X, y, lr=0.1).tau_loss)
+    assert fastgd.verify((torch.tensor(w), torch.tensor(loss)), torch.tensor(X), torch.tensor(y), lr=0.1).ok
+    assert not fastgd.verify((w, loss), X, y, lr=0.2).ok
+    with pytest.raises(ValueError, match="kept no history"):
+        fastgd.verify(fastgd.fit(X, y, lr=0.1), X, y, lr=0.1)
+    with pytest.raises(ValueError, match="not every epoch"):
+        fastgd.verify(fastgd.fit(X, y, lr=0.1, epochs=9, history=3), X, y, lr=0.1)
+
+
+def test_a_torch_module_and_its_optimizer():
+    X, y = data()
+    module = torch.nn.Linear(3, 1).double()
+    momentum = {"optimizer": fastgd.SGD(momentum=0.9), "intercept": True}
+    report = fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)), X, y, lr=0.05, epochs=15, **momentum)
+    assert report.ok, str(report)
+    assert report.tau_loss < 1
+    report = fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, lr=0.05, epochs=15, w0=[0, 0, 0, 1.0], **momentum)
+    assert report.diagnosis.code == "plain_descent"
+    with pytest.raises(ValueError, match=r"must be linear, like torch\.nn\.Linear\(3, 1, bias=False\)"):
+        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, lr=0.05, epochs=5)
+    with pytest.raises(ValueError, match="the torch module is float64, the data are float32"):
+        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.1)), X, y, lr=0.1, epochs=5, intercept=True, dtype="float32")
+
+
+def test_an_object_with_partial_fit():
+    class Model:
+        def __init__(self, factor):
+            self.coef_, self.factor = np.zeros(3), factor
+
+        def partial_fit(self, X, y):
+            self.coef_ = self.coef_ - 0.1 * self.factor * (2 / len(y) * X.T @ (X @ self.coef_ - y))
+
+    X, y = data()
+    assert fastgd.verify(Model(1.0), X, y, lr=0.1, epochs=9).ok
+    assert fastgd.verify(Model(0.5), X, y, lr=0.1, epochs=9).diagnosis.code == "gradient_missing_two"
+
+
+@pytest.mark.parametrize("candidate", [3, None, object(), dict, {"w": 1}])
+def test_what_is_no_candidate(candidate):
+    with pytest.raises(TypeError, match="candidate must be a backend's name"):
+        fastgd.verify(candidate, X4, X4, **ASKED)
+
+
+def test_functions_with_other_arguments():
+    for function in (lambda w: w, lambda a, b, c, d, e, f: a):
+        with pytest.raises(TypeError, match=r"it must be step\(w, X, y, lr\) or train\(X, y, lr, epochs, w0\)"):
+            fastgd.verify(function, X4, X4, **ASKED)
+    with pytest.raises(fastgd.BackendUnavailable):
+        fastgd.verify("cuda", X4, X4, **ASKED)
+    with pytest.raises(ValueError, match="backend"):
+        fastgd.verify("nonsense", X4, X4, **ASKED)
+
+
+# -- batches ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_judged_fit_by_fit():
+    X, y = data(fits=(2, 3))
+    lr = np.array([0.05, 0.1, 0.02])
+    result = fastgd.fit(X, y, lr=lr, epochs=12, history=True)
+    w = result.history.w.copy()
+    w[1, 2, 5:] *= 1 + 1e-9
+    report = fastgd.verify((w, result.history.loss), X, y, lr=lr)
+    assert [verdict.fit for verdict in report.failed] == [(1, 2)]
+    assert report.first.epoch == 5
+    assert report.question["n_fits"] == 6
+    assert "history, fit (1, 2): DISAGREES from epoch 5 on" in str(report)
+    assert fastgd.verify(train, X, y, lr=lr, epochs=12).ok
+    with pytest.raises(ValueError, match=r"w_history must have shape \(2, 3\) \+ \(epochs \+ 1, D\)"):
+        fastgd.verify(w[0], X, y, lr=lr)
+
+
+# -- bad input -------------------------------------------------------------------------------------------------------------------
+
+
+def test_histories_of_the_wrong_length():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    with pytest.raises(ValueError, match="w_history has 11 rows; 20 epochs need 21, the start first, or 20 without it"):
+        fastgd.verify((w, loss), X, y, lr=0.1, epochs=20)
+    with pytest.raises(ValueError, match="loss_history has 8 values, but w_history has 11 rows"):
+        fastgd.verify((w, loss[:8]), X, y, lr=0.1)
+    with pytest.raises(ValueError, match=r"w_history must have shape \(epochs \+ 1, 3\), for 3 features; it has shape \(11, 2\)"):
+        fastgd.verify(w[:, :2], X, y, lr=0.1)
+    with pytest.raises(ValueError, match="loss_history must have one value per row"):
+        fastgd.diagnose(X, y, w, loss[:, None], lr=0.1)
+    with pytest.raises(ValueError, match="holds too few digits"):
+        fastgd.diagnose(X, y, w.astype(np.float16), lr=0.1)
+
+
+def test_w_without_its_start():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    for losses, noted in ((loss[:-1], "loss[t] at w[t]"), (loss[1:], "each loss is that of the w recorded with it")):
+        report = fastgd.verify((w[1:], losses), X, y, lr=0.1, epochs=10)
+        assert report.ok, str(report)
+        notes = " ".join(report.verdicts[0].notes)
+        assert "10 rows for 10 epochs: read as w after each update; the start was put before it" in notes
+        assert noted in notes
+    assert not fastgd.verify((w[1:], loss[1:] * 2), X, y, lr=0.1, epochs=10).ok
+
+
+def test_losses_off_by_one():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    report = fastgd.verify((w, loss[:-1]), X, y, lr=0.1)
+    assert report.ok
+    assert "loss has 10 values for 11 rows of w: read as the loss before each update, loss[t] at w[t]" in report.verdicts[0].notes
+    late = fastgd.verify((w, loss[1:]), X, y, lr=0.1)
+    assert late.diagnosis.codes == ("loss_after_update",)
+    assert fastgd.verify((w, np.append(loss, 3.0)), X, y, lr=0.1).ok
+    assert (late.first.epoch, late.first.quantity) == (0, "loss")
+
+
+def test_nan_from_some_epoch_on():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    w[7:], loss[7:] = np.nan, np.nan
+    report = fastgd.verify((w, loss), X, y, lr=0.1)
+    assert (report.first.epoch, report.first.share) == (7, math.inf)
+    assert report.diagnosis.code == "not_finite"
+    assert "w is not finite from epoch 7 on" in report.diagnosis.sentence
+    assert any("judged up to epoch 6" in note for note in report.diagnosis.notes)
+    json.loads(report.to_json())
+
+
+def test_a_loss_that_is_nan_while_w_is_right():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.zeros(3))
+    loss[4:] = np.nan
+    report = fastgd.verify((w, loss), X, y, lr=0.1)
+    assert report.diagnosis.codes == ("loss_not_finite",)
+    assert (report.first.epoch, report.first.quantity) == (4, "loss")
+    assert fastgd.diagnose(X, y, w, loss / 2, lr=0.1).codes == ("loss_half", "loss_not_finite")
+    assert fastgd.diagnose(X, y, w, np.full(11, np.inf), lr=0.1).codes == ("loss_not_finite",)
+
+
+def test_overflow_is_no_disagreement():
+    X, y = data()
+    with np.errstate(all="ignore"):
+        report = fastgd.verify(train, X, y, lr=1e6, epochs=200)
+    assert report.ok
+    assert 0 < report.verdicts[0].epochs_judged < 200
+    assert any("too near overflow" in note for note in report.verdicts[0].notes)
+    half = fastgd.verify(lambda w, X, y, lr: w - lr / 2 * (2 / len(y) * X.T @ (X @ w - y)), X, y, lr=1e6, epochs=30)
+    assert half.diagnosis.code == "gradient_missing_two"
+
+
+def test_a_candidate_that_raises():
+    X, y = data()
+
+    def breaks(w, X, y, lr):
+        if np.abs(w).sum() > 0:
+            raise ZeroDivisionError("in my code")
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
+
+    report = fastgd.verify(breaks, X, y, lr=0.1, epochs=10)
+    (verdict,) = report.verdicts
+    assert not report.ok
+    assert verdict.epochs == verdict.epochs_judged == 1  # what was recorded is right
+    assert verdict.first is None
+    assert "raised in epoch 2" in str(report)
+    assert "ZeroDivisionError: in my code" in verdict.failure
+    assert "in breaks" in verdict.failure
+    assert "functions.py" not in verdict.failure
+
+    def train_breaks(X, y, lr, epochs, w0):
+        raise KeyError("no")
+
+    report = fastgd.verify(train_breaks, X, y, lr=0.1, epochs=10)
+    assert not report.ok
+    assert "KeyError" in str(report)
+    report = fastgd.verify(lambda w, X, y, lr: np.zeros(7), X, y, lr=0.1, epochs=10)
+    assert "cannot reshape" in str(report)
+
+
+def test_a_candidate_that_modifies_its_inputs():
+    X, y = data()
+    kept = X.copy(), y.copy()
+
+    def centres(w, X, y, lr):
+        y -= y.mean()
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
+
+    report = fastgd.verify(centres, X, y, lr=0.1, epochs=5)
+    assert not report.ok
+    assert "centres changes y, in place" in str(report)
+    assert np.array_equal(X, kept[0])
+    assert np.array_equal(y, kept[1])
+
+    def scales(w, X, y, lr):
+        w_next = w - lr * (2 / len(y) * X.T @ (X @ w - y))
+        X *= 1.0
+        X[0, 0] = 7.0 if np.all(w == 0) and lr == 0 else X[0, 0]
+        return w_next
+
+    assert fastgd.verify(scales, X, y, lr=0.1, epochs=5).ok  # the same values are no change
+    report = fastgd.verify(scales, X, y, lr=0.0, epochs=1)
+    assert report.diagnosis.code == "inputs_modified"
+
+    def in_place(w, X, y, lr):
+        w -= lr * (2 / len(y) * X.T @ (X @ w - y))
+        return w
+
+    report = fastgd.verify(in_place, X, y, lr=0.1, epochs=5)
+    assert report.ok
+    assert "in_place changes the w that it is given, in place" in report.verdicts[0].notes
+
+
+def test_a_candidate_that_is_not_deterministic():
+    X, y = data()
+    calls = []
+
+    def wanders(w, X, y, lr):
+        calls.append(0)
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y)) + (1e-9 if len(calls) > 7 else 0)
+
+    report = fastgd.verify(wanders, X, y, lr=0.1, epochs=5)
+    assert report.ok  # the first run is
+    assert any("a second run gave another w, from epoch 3 on: it is not deterministic" in note for note in report.verdicts[0].notes)
+
+
+def test_one_epoch_and_none():
+    report = fastgd.verify(tutorial_step, X4, 2 * X4, lr=0.01, epochs=1)
+    assert report.diagnosis.code == "gradient_sum"
+    assert "lr_scaled" in report.diagnosis.also_possible
+    assert fastgd.verify(step, X4, 2 * X4, lr=0.01, epochs=0).ok
+    one = fastgd.diagnose(X4, 2 * X4, [1.0, 1.2345], lr=0.01)  # any factor explains one step of one parameter
+    assert one.code == "unknown"
+    assert {"lr_scaled", "weight_decay_coupled", "l1"} <= set(one.also_possible)
+    assert "these epochs tell too little to name one cause" in one.sentence
+
+
+def test_another_start():
+    X, y = data()
+    w, loss = train(X, y, 0.1, 10, np.ones(3))
+    assert fastgd.verify((w, loss), X, y, lr=0.1).ok  # where no start is given, the record's own counts
+    report = fastgd.verify((w, loss), X, y, lr=0.1, w0=np.zeros(3))
+    assert report.diagnosis.codes == ("initial_w",)
+    assert "[1, 1, 1] instead of [0, 0, 0]" in report.diagnosis.sentence
+    assert (report.first.epoch, report.first.quantity) == (0, "w[0]")
+    late = fastgd.verify((w[1:], loss[1:]), X, y, lr=0.1, w0=np.ones(3))
+    assert late.diagnosis.codes == ("recorded_after_update",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
+        ({"w0": np.zeros(5)}, r"w0 must have shape \(…, 3\)"),
+        ({"reduction": "total"}, "reduction must be 'mean' or 'sum'"),
+        ({"epochs": None}, "epochs is needed"),
+        ({"epochs": -1}, "epochs must be"),
+        ({"optimizer": "magic"}, "magic"),
+        ({"X": np.full((30, 3), np.nan)}, "nan"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change, message):
+    X, y = data()
+    given = {"X": X, "y": y, "lr": 0.1, "epochs": 5} | change
+    with pytest.raises((ValueError, TypeError), match=message):
+        fastgd.verify(train, **given)
