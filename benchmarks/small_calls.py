@@ -1,4 +1,4 @@
-"""One small call, Python included, against an empty compiled call that takes the arguments of `descend_batches`.
+"""One small call, Python included, against an empty compiled call that takes the arguments of `descend_packs`.
 
 A call like an earlier one goes a shorter way (fastgd/repeating.py): both are measured. An unlike call differs in `min_samples`, which
 here changes nothing else.
@@ -24,17 +24,17 @@ def arguments_of_the_kernel(X: np.ndarray, y: np.ndarray) -> tuple[object, ...]:
     from fastgd.kernels import cpu
 
     seen: list[tuple[object, ...]] = []
-    kernel = cpu.descend_batches
+    kernel = cpu.descend_packs
 
     def listen(*arguments: object) -> object:
         seen.append(arguments)
         return kernel(*arguments)
 
-    cpu.descend_batches = listen
+    cpu.descend_packs = listen
     try:
         fastgd.fit(X, y, lr=LEARNING_RATE, epochs=EPOCHS)
     finally:
-        cpu.descend_batches = kernel
+        cpu.descend_packs = kernel
     return seen[-1]
 
 

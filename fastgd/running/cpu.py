@@ -23,23 +23,24 @@ from .pool import Control, Run, cut
 def _compile(job: Job) -> None:
     """Compile or load the kernels in the calling thread, where Ctrl-C is heard: those that the job is sure to need."""
     from ..kernels import cpu
+    from ..kernels.cpu import compile_ahead
 
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments or job.rates is None:
         parts.add("moments")
     if plan.backend == "cpu":
-        side_by_side = plan.algorithm == MOMENTS and cpu.runs_in_batches(job.rule, problem.n_parameters)
+        in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
         plain = all(not np.any(values) for values in job.hyper)
-        fewest = cpu.fewest_in_batches(problem.dtype, problem.n_parameters, job.tol, plain)
-        parts |= {"batches"} if side_by_side else set()
-        parts |= {"alone"} if not side_by_side or job.order.n_fits < fewest else set()
-    cpu.prepare(problem.dtype, frozenset(parts))
+        smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
+        parts |= {"packs"} if in_packs else set()
+        parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
+    compile_ahead.compile_fit(problem.dtype, frozenset(parts))
 
 
 def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or of a backend without moments."""
     n_cells, plan = job.order.n_cells, job.plan
-    if _descend_lines(job, control, first, stop, counter):
+    if _descend_single_feature(job, control, first, stop, counter):
         return
     compress = plan.needs_moments or job.rates is None
     room = job.take_moments(plan.fits_per_task) if compress and n_cells == 1 else None
@@ -57,20 +58,23 @@ def _run_fits(job: Job, control: Control, first: int, stop: int, counter: np.nda
         job.rooms.append(room)
 
 
-def _descend_lines(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
-    """Data of one feature, where they allow it: moments and epochs in one go. False: nothing was done, or some number is not finite."""
+def _descend_single_feature(job: Job, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
+    """Run fits of a single feature, moments and epochs in one kernel, where their data allow it.
+
+    Returns False where nothing was done, or some number is not finite.
+    """
     problem, plan = job.problem, job.plan
     if problem.n_features > 1 or plan.backend != "cpu" or plan.algorithm != MOMENTS or job.rates is None or job.state is not None:
         return False
     from ..kernels import cpu
 
-    if problem.n_samples < problem.min_samples or not cpu.runs_in_batches(job.rule, problem.n_parameters):
+    if problem.n_samples < problem.min_samples or not cpu.runs_in_packs(job.rule, problem.n_parameters):
         return False
     samples = gather_in_order(problem, job.order, first, stop, job.numbers)
-    if samples is None or not cpu.are_lines(samples):
+    if samples is None or not cpu.runs_single_feature(samples):
         return False
     chunk = prepared_chunk(job, samples, first, stop)
-    if not cpu.descend_lines(chunk, control.cancel, counter):
+    if not cpu.descend_single_feature(chunk, control.cancel, counter):
         return False
     finish_chunk(job, first, stop, chunk)
     return True

@@ -74,12 +74,12 @@ def _plan(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
 
 
 def _run(job: _Job, progress: object) -> None:
-    from ..kernels import cpu
+    from ..kernels.cpu import compile_ahead
 
     order, plan = job.order, job.plan
     with watched(plan, progress, order.n_fits, f"{order.n_fits:,} fits") as (control, go):
         if plan.algorithm == MOMENTS:
-            cpu.prepare_solve(job.problem.dtype)
+            compile_ahead.compile_solve(job.problem.dtype)
         if plan.algorithm == MOMENTS and plan.staged:
             _solve_groups(job, control, go)
         elif plan.algorithm == MOMENTS:

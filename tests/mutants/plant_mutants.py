@@ -37,17 +37,17 @@ OMIT = ("tests/fit/test_omit.py",)
 MEMORY = ("tests/promises/test_memory.py",)
 SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
 RULES = ("tests/fit/test_rules.py",)
-LAYER = ("tests/kernels/cpu/test_vectors.py", "tests/kernels/cpu/test_masks.py", "tests/kernels/cpu/test_addresses.py")
+LAYER = ("tests/kernels/cpu/test_lanes.py", "tests/kernels/cpu/test_masks.py", "tests/kernels/cpu/test_addresses.py")
 TILES = ("tests/kernels/cpu/test_register_tiles.py", "tests/kernels/cpu/test_lane_sums.py")
-BLOCKS, LINES = ("tests/kernels/cpu/test_epoch_blocks.py",), ("tests/kernels/cpu/test_lines.py",)
-LINES_FILE = "kernels/cpu/moments/single_feature.py"
+BLOCKS, SINGLE = ("tests/kernels/cpu/test_epoch_blocks.py",), ("tests/kernels/cpu/test_single_feature.py",)
+SINGLE_FEATURE = "kernels/cpu/moments/single_feature.py"
 VERIFIER = ("tests/verification/test_diagnosis.py", "tests/verification/test_verify.py")
 VERIFICATION = "fastgd/verification"
 UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
-REGISTER_TILES, SIDE_BY_SIDE = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
-PLAIN_EPOCHS, BATCH = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
+REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
+PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 MUTANTS = (
     Mutant(
@@ -91,8 +91,8 @@ MUTANTS = (
     Mutant(
         "weights not normalised",
         "kernels/cpu/packs/state.py",
-        "move(weighing, g * 4, constants, TOTAL * LANES + lane)",
-        "move(weighing, g * 4 + 3, constants, TOTAL * LANES + lane)",
+        "move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)",
+        "move(records.weighing, g * 4 + W_LEAST, constants, TOTAL * LANES + lane)",
         WEIGHTS,
     ),
     Mutant("weights not normalised, stream", EVALUATE, "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
@@ -128,7 +128,7 @@ MUTANTS = (
         "a quotient that a reciprocal does not give",
         "kernels/cpu/packs/run_pack.py",
         "multiply(multiply(divide(value, total), up), up)",
-        "multiply(multiply(divided(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
+        "multiply(multiply(divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
         BITS,
     ),
     Mutant("gaps of another fit", "fastgd/compressing.py", "places + n_rows)", "places)", OMIT),
@@ -157,8 +157,8 @@ MUTANTS = (
     Mutant(
         "last sample dropped",
         "kernels/cpu/__init__.py",
-        "samples, starts, samples.n_used, intercept",
-        "samples, starts, np.maximum(samples.n_used - 1, 1), intercept",
+        "_index_of(samples), starts, samples.n_used, intercept",
+        "_index_of(samples), starts, np.maximum(samples.n_used - 1, 1), intercept",
         AGREEMENT,
     ),
     Mutant(
@@ -185,7 +185,7 @@ MUTANTS = (
     Mutant(
         "low part of 2/n dropped",
         LIMITS,
-        "return factor, fma(-factor, weighing[1], fma(-factor, total, 2.0)) / total",
+        "return factor, fma(-factor, weighing[W_LOW], fma(-factor, total, 2.0)) / total",
         "return factor, 0.0",
         BITS,
     ),
@@ -193,7 +193,7 @@ MUTANTS = (
     Mutant(
         "slots lost at the hand-over",
         FIT_BY_FIT,
-        "_take_over(stream_state, stream_slot, product, state, slot, product)",
+        "_copy_state(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
     ),
@@ -270,54 +270,70 @@ MUTANTS = (
         'builder.icmp_signed("<=", ir',
         LAYER,
     ),
-    Mutant("no margin for rounding errors", BATCH, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
-    Mutant("any w below its limit is safe", BATCH, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
-    Mutant("the largest w never forgotten", SIDE_BY_SIDE, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
+    Mutant("no margin for rounding errors", STATE, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
+    Mutant("any w below its limit is safe", STATE, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
+    Mutant("the largest w never forgotten", RUN_PACK, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
     Mutant(
-        "a block judged by its last w",
+        "a block tested by its last w",
         PLAIN_EPOCHS,
         'fcmp_ordered("<", most, length), length, most',
         'fcmp_ordered("<", most, length), most, most',
         BLOCKS,
     ),
     Mutant(
-        "all numbers are ordinary",
-        BATCH,
+        "all numbers are moderate",
+        STATE,
         "load(targets, size * LANES), fill(2.0**80))",
         "load(targets, size * LANES), fill(2.0**1000))",
         BLOCKS,
     ),
-    Mutant("columns of any size are ordinary", BATCH, "FAR_ENOUGH = 2.0**30, 100.0", "FAR_ENOUGH = 2.0**30, 5000.0", BLOCKS),
+    Mutant("columns of any size are moderate", STATE, "MODERATE_EXPONENT = 2.0**30, 100.0", "MODERATE_EXPONENT = 2.0**30, 5000.0", BLOCKS),
     Mutant("low parts forgotten in blocks", PLAIN_EPOCHS, "fma(low_grams[entry(j, k)], scaled[k], error)", "error", BLOCKS),
-    Mutant("any size is easy", BATCH, "EASY, FAR_ENOUGH = 2.0**30,", "EASY, FAR_ENOUGH = 2.0**140,", BLOCKS),
-    Mutant("few lines are left without records", DESCEND_PACKS, "1 if lean or of_lines else", "1 if lean else", LINES),
-    Mutant("y of lines may be infinite", LINES_FILE, "of_x & as_bits(", "of_x | as_bits(", LINES),
     Mutant(
-        "the count of another line", LINES_FILE, "float(count_at(n_used, first + lane))", "float(count_at(n_used, first + lane) + 1)", LINES
+        "any size is moderate",
+        STATE,
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30,",
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**140,",
+        BLOCKS,
     ),
     Mutant(
-        "an exponent of another line",
-        LINES_FILE,
+        "few fits of a single feature are left without records",
+        DESCEND_PACKS,
+        "1 if unchecked or from_samples else",
+        "1 if unchecked else",
+        SINGLE,
+    ),
+    Mutant("y of a single feature may be infinite", SINGLE_FEATURE, "of_x & as_bits(", "of_x | as_bits(", SINGLE),
+    Mutant(
+        "the count of another fit",
+        SINGLE_FEATURE,
+        "float(count_at(n_used, first + lane))",
+        "float(count_at(n_used, first + lane) + 1)",
+        SINGLE,
+    ),
+    Mutant(
+        "an exponent of another fit",
+        SINGLE_FEATURE,
         "put(exponents, 2 * k + 1, np.int64(of_y))",
         "put(exponents, 2 * k + 1, np.int64(of_x))",
-        LINES,
+        SINGLE,
     ),
     Mutant(
-        "the last samples of a line",
+        "the last samples of a single feature",
         "kernels/cpu/moments/lane_sums.py",
         "for i in range(begin, rows, LANES):",
         "for i in range(begin, rows - 1, LANES):",
-        LINES,
+        SINGLE,
     ),
-    Mutant("a block that was not safe is kept", SIDE_BY_SIDE, "load(before, j * LANES))", "load(state, j * LANES))", BLOCKS),
+    Mutant("a block that was not safe is kept", RUN_PACK, "load(scratch.before, j * LANES))", "load(scratch.w, j * LANES))", BLOCKS),
     Mutant(
-        "fits that left are judged",
-        SIDE_BY_SIDE,
-        "load(state, j * LANES)), safe))\n    return (there & ~",
-        "load(state, j * LANES)), safe))\n    return (ALL & ~",
+        "fits that were handed over are tested",
+        RUN_PACK,
+        "load(scratch.w, j * LANES)), w_safe))\n    return (active & ~",
+        "load(scratch.w, j * LANES)), w_safe))\n    return (ALL & ~",
         BLOCKS,
     ),
-    Mutant("a block runs past a row", SIDE_BY_SIDE, "min(number, every - epoch % every)", "number", BLOCKS),
+    Mutant("a block runs past a row", RUN_PACK, "min(number, every - epoch % every)", "number", BLOCKS),
     Mutant(
         "one rate for a whole block",
         PLAIN_EPOCHS,

@@ -28,7 +28,7 @@ ALL_WIDTHS = {
     "AVX": (4, ("avx",)),  # an fma is a call of the C library
     "SSE2": (2, ("sse2",)),
 }
-LAYER = ("vectors", "masks", "addresses", "register_tiles", "lane_sums")
+LAYER = ("lanes", "masks", "addresses", "register_tiles", "lane_sums")
 HOST = llvmlite.binding.get_host_cpu_features()
 WIDTHS = [name for name, (_, wanted) in ALL_WIDTHS.items() if all(HOST.get(feature) for feature in wanted or ("avx512f",))]
 OTHERS = [name for name in WIDTHS if ALL_WIDTHS[name][1] is not None]

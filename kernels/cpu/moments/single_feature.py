@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..simd.addresses import count_at
-from ..simd.compiling import inlined, part
+from ..simd.compiling import part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, absolute, fill, load, load_eight, store
 from ..simd.masks import as_bits, at_most

@@ -1,7 +1,7 @@
-"""descend_packs: fits of SGD on moments, 32 at a time. What cannot run in a pack, or not to its end,
-is handed over to descent/fit_by_fit.py.
+"""descend_packs: fits of SGD on moments, 32 at a time.
 
-Fits of one feature need no records: their packs can take the moments from the samples.
+A fit that cannot run in a pack, or not to its end, is handed over to descent/fit_by_fit.py. Fits of
+a single feature need no records: their packs can take the moments from the samples.
 """
 
 from __future__ import annotations
