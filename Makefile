@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all check format bench clean
+.PHONY: help demo test test-all mutants check format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: $(READY)  ## run the tests, with a share of the large grids
 
 test-all: $(READY)  ## run the tests, with all of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS) --full
+
+mutants: $(READY)  ## plant defects one at a time: each must fail a test. JOBS=2 runs two at a time; some of them: see tests/README.md
+	$(BIN)/python -m tests.mutants --jobs $(JOBS)
 
 check: $(READY)  ## lint, formatting, types, and the rules about structure and packaging
 	$(BIN)/ruff check .

@@ -1,7 +1,7 @@
 """One small call, Python included, against an empty compiled call that takes the arguments of `descend_packs`.
 
-A call like an earlier one goes a shorter way (fastgd/repeating.py): both are measured. An unlike call differs in `min_samples`, which
-here changes nothing else.
+A call like an earlier one goes a shorter way (fastgd/running/call_cache.py): both are measured.
+An unlike call differs in `min_samples`, which here changes nothing else.
 """
 
 from __future__ import annotations

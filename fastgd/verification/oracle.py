@@ -1,10 +1,12 @@
-"""The truth: gradient descent in exact rationals for small problems, and with as many digits as asked for in larger ones.
+"""Gradient descent in exact rational numbers, and in floating point of as many digits as asked for.
 
-1. Both run on the second moments G = XᵀX, c = Xᵀy and yᵀy, which are exact here, so that the moments are the definition again:
-   gradient = s(Gw − c), loss = (yᵀy + wᵀ(Gw − 2c)) / n. With weights ω they are G = XᵀωX and so on, and Σω stands for n.
-2. The rule is the table's own `step`, one parameter at a time. What it multiplies is exact; `1 - dampening` is exact as well, whereas
-   torch takes it in float64 first.
-3. Rationals grow by a fixed number of bits per epoch: 100 epochs of a float64 problem with 3 features take about 0.1 s, 1,000 take minutes.
+1. Both descents use the second moments G = XᵀX, c = Xᵀy and yᵀy, formed exactly:
+   gradient = s(Gw − c), loss = (yᵀy + wᵀ(Gw − 2c)) / n. With weights ω they use G = XᵀωX and so
+   on, and Σω in place of n.
+2. The update is `step` of the table of update rules, one parameter at a time. `1 - dampening` is
+   exact here, whereas torch rounds it to float64.
+3. Rationals grow by a fixed number of bits per epoch: 100 epochs of a float64 problem with 3
+   features take about 0.1 s, 1,000 take minutes.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ __all__ = ["Descent", "exact_descent", "extended_descent"]
 
 
 class Descent(NamedTuple):
-    """A history: row t holds the parameters after t updates, and the loss at them."""
+    """A history: row t has the parameters after t updates, and the loss there."""
 
     w: list[list[Any]]  # epochs + 1 rows of D numbers, the intercept last
     loss: list[Any]  # epochs + 1 numbers
@@ -44,10 +46,10 @@ def exact_descent(
     rule: UpdateRule | str = "sgd",
     hyper: Mapping[str, Any] | None = None,
 ) -> Descent:
-    """Descend in exact rational arithmetic: nothing is rounded.
+    """Run gradient descent in exact rational arithmetic.
 
-    Floats are taken at their exact value (0.1 is 3602879701896397/2^55); give a `Fraction` or a string such as ``"0.1"`` for the
-    decimal one.
+    A float counts with its exact value: 0.1 is 3602879701896397/2^55. A `Fraction` or a string such
+    as ``"0.1"`` gives the decimal value.
 
     Parameters
     ----------
@@ -62,13 +64,16 @@ def exact_descent(
     epochs : int
         The number of updates.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of; the loss is always the (weighted) mean.
+        Whether the gradient is that of the mean of the squared residuals, or of their sum. The loss
+        is always the (weighted) mean.
     sample_weight : array_like or sequence, shape (n_samples,), optional
-        The weights of the samples, not negative. A sample of weight 0 is not there, whatever its numbers are.
+        The weights of the samples, not negative. A sample of weight 0 is left out, whatever its
+        numbers are.
     intercept : bool, default False
         Whether the last parameter is an intercept.
     rule : UpdateRule or str, default "sgd"
-        A row of `fastgd.kernels.update_rules.UPDATE_RULES`, or its name. Rules that take a square root have no rational step.
+        A row of `fastgd.kernels.update_rules.UPDATE_RULES`, or its name. A rule that takes a square
+        root has no rational step.
     hyper : mapping, optional
         The rule's hyperparameters by name; those not given have the table's defaults.
 
@@ -80,11 +85,12 @@ def exact_descent(
     Raises
     ------
     ValueError
-        Shapes that do not fit, non-finite values, an unknown rule or reduction, weights that are negative or all 0.
+        A shape does not fit, a value is not finite, the rule or the reduction is unknown, a weight
+        is negative, or all weights are 0.
 
     Examples
     --------
-    The tutorial: y = 2x, and lr = 0.1 multiplies the error by 1 − 2·0.1·30/4 = −1/2 in every epoch.
+    The tutorial, y = 2x: lr = 0.1 multiplies the error by 1 − 2·0.1·30/4 = −1/2 in every epoch.
 
     >>> history = exact_descent([1, 2, 3, 4], [2, 4, 6, 8], [0], lr="0.1", epochs=3)
     >>> [str(w) for w, in history.w], [str(loss) for loss in history.loss]
@@ -107,10 +113,11 @@ def extended_descent(
     hyper: Mapping[str, Any] | None = None,
     digits: int = 100,
 ) -> Descent:
-    """Descend with many decimal digits (mpmath), where rationals would grow too long.
+    """Run gradient descent with many decimal digits (mpmath), where rationals would grow too long.
 
-    The moments are formed exactly and rounded once to `digits`; every operation after that is rounded to `digits`. Near a perfect fit
-    the loss is a small difference of large numbers, so `digits` should be well above what is needed of it.
+    The moments are formed exactly and rounded once to `digits`; every later operation is rounded to
+    `digits`. Near a perfect fit the loss is a small difference of large numbers, so `digits` should
+    be well above the digits that are needed of the loss.
 
     Parameters
     ----------
@@ -125,9 +132,11 @@ def extended_descent(
     epochs : int
         The number of updates.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of; the loss is always the (weighted) mean.
+        Whether the gradient is that of the mean of the squared residuals, or of their sum. The loss
+        is always the (weighted) mean.
     sample_weight : array_like or sequence, shape (n_samples,), optional
-        The weights of the samples, not negative. A sample of weight 0 is not there, whatever its numbers are.
+        The weights of the samples, not negative. A sample of weight 0 is left out, whatever its
+        numbers are.
     intercept : bool, default False
         Whether the last parameter is an intercept.
     rule : UpdateRule or str, default "sgd"
@@ -147,7 +156,8 @@ def extended_descent(
     ImportError
         mpmath is not installed.
     ValueError
-        Shapes that do not fit, non-finite values, an unknown rule or reduction, weights that are negative or all 0.
+        A shape does not fit, a value is not finite, the rule or the reduction is unknown, a weight
+        is negative, or all weights are 0.
 
     Examples
     --------
@@ -170,7 +180,7 @@ def extended_descent(
 
 
 def _descend(
-    number: Callable[[Any], Any],  # how a rational becomes the numbers of this descent
+    number: Callable[[Any], Any],  # makes a number of this descent from a rational one
     X: Any,
     y: Any,
     w0: Any,
@@ -182,27 +192,19 @@ def _descend(
     rule: UpdateRule | str,
     hyper: Mapping[str, Any] | None,
 ) -> Descent:
-    """Descend on exact moments with the numbers that `number` makes."""
+    """Run gradient descent on exact moments, with the numbers that `number` makes."""
     if reduction not in ("mean", "sum"):
         raise ValueError(f'reduction must be "mean" or "sum", not {reduction!r}')
     if isinstance(rule, str):
         if rule not in UPDATE_RULES:
             raise ValueError(f"there is no update rule {rule!r}: choose one of {', '.join(UPDATE_RULES)}")
         rule = UPDATE_RULES[rule]
-    weights = None if sample_weight is None else [_rational(value) for value in sample_weight]
-    if weights is not None:
-        X, y, weights = _of_positive_weight(X, y, weights)
-    rows = [_row(x) + [Fraction(1)] * intercept for x in X]
-    targets = [_rational(value) for value in y]
     w = [number(_rational(value)) for value in w0]
-    n, parameters = len(rows), range(len(w))
-    if n == 0 or len(targets) != n or any(len(row) != len(w) for row in rows):
-        width = sorted({len(row) for row in rows})
-        raise ValueError(f"X has {n} samples of {width} parameters (the intercept counted); y has {len(targets)}, w0 has {len(w)} entries")
-
+    parameters = range(len(w))
+    rows, targets, weights = _read_samples(X, y, sample_weight, intercept, n_parameters=len(w))
     G, c, yy = _exact_moments(rows, targets, weights)
     G, c, yy = [[number(value) for value in row] for row in G], [number(value) for value in c], number(yy)
-    total = Fraction(n) if weights is None else sum(weights, Fraction(0))
+    total = Fraction(len(rows)) if weights is None else sum(weights, Fraction(0))
     rate, scale = number(_rational(lr)), number(2 / total if reduction == "mean" else Fraction(2))
     total = number(total)
     values = rule.all_values(hyper)
@@ -212,18 +214,35 @@ def _descend(
 
     history = Descent([], [])
     for t in range(epochs + 1):
-        reduced = [sum((G[j][k] * w[k] for k in parameters), -c[j]) for j in parameters]  # Xᵀ(Xw − y)
+        slope = [sum((G[j][k] * w[k] for k in parameters), -c[j]) for j in parameters]  # Xᵀ(Xw − y)
         history.w.append(w)
-        history.loss.append(sum((w[j] * (reduced[j] - c[j]) for j in parameters), yy) / total)
+        history.loss.append(sum((w[j] * (slope[j] - c[j]) for j in parameters), yy) / total)
         if t < epochs:
             products = dict(zip(products, rule.advance(**values, **products), strict=True))
-            moves = [rule.step(w[j], slots[j], scale * reduced[j], rate, t, **values, **products) for j in parameters]
+            moves = [rule.step(w[j], slots[j], scale * slope[j], rate, t, **values, **products) for j in parameters]
             w, slots = [new_w for new_w, _ in moves], [new_slots for _, new_slots in moves]
     return history
 
 
+def _read_samples(
+    X: Any, y: Any, sample_weight: Any, intercept: bool, n_parameters: int
+) -> tuple[list[list[Fraction]], list[Fraction], list[Fraction] | None]:
+    """Return samples (with a last 1 for an intercept), targets and weights as rationals."""
+    weights = None if sample_weight is None else [_rational(value) for value in sample_weight]
+    if weights is not None:
+        X, y, weights = _of_positive_weight(X, y, weights)
+    rows = [_row(x) + [Fraction(1)] * intercept for x in X]
+    targets = [_rational(value) for value in y]
+    n = len(rows)
+    if n == 0 or len(targets) != n or any(len(row) != n_parameters for row in rows):
+        width = sorted({len(row) for row in rows})
+        sizes = f"y has {len(targets)}, w0 has {n_parameters} entries"
+        raise ValueError(f"X has {n} samples of {width} parameters (the intercept counted); {sizes}")
+    return rows, targets, weights
+
+
 def _of_positive_weight(X: Any, y: Any, weights: list[Fraction]) -> tuple[list[Any], list[Any], list[Fraction]]:
-    """Return the samples that are there."""
+    """Return the samples whose weight is not 0, and their weights."""
     X, y = list(X), list(y)
     if not len(X) == len(y) == len(weights):
         raise ValueError(f"X has {len(X)} samples, y has {len(y)}, sample_weight has {len(weights)}")
@@ -236,9 +255,12 @@ def _of_positive_weight(X: Any, y: Any, weights: list[Fraction]) -> tuple[list[A
 def _exact_moments(
     rows: list[list[Fraction]], targets: list[Fraction], weights: list[Fraction] | None
 ) -> tuple[list[list[Fraction]], list[Fraction], Fraction]:
-    """Return XᵀωX, Xᵀωy and yᵀωy; the sums run over integers, because adding fractions looks for common divisors every time."""
+    """Return XᵀωX, Xᵀωy and yᵀωy.
+
+    The sums run over integers, because a sum of fractions looks for common divisors at every term.
+    """
     columns = [*zip(*rows, strict=True), targets, *([] if weights is None else [weights])]
-    shared = []  # per column: its values as integers over one denominator
+    shared = []  # each column as integers over one denominator
     for column in columns:
         denominator = int(np.lcm.reduce(np.array([value.denominator for value in column], object)))
         shared.append(([int(value * denominator) for value in column], denominator))
@@ -259,7 +281,7 @@ def _row(x: Any) -> list[Fraction]:
 
 
 def _rational(value: Any) -> Fraction:
-    """Return the exact value of an integer, float of any width, Fraction, Decimal or decimal string."""
+    """Return the exact value of an integer, float, Fraction, Decimal or decimal string."""
     if isinstance(value, (str, Fraction)):
         return Fraction(value)
     if isinstance(value, np.generic):

@@ -1,4 +1,4 @@
-// quotients.cu: the kernels' division by a reciprocal, alone; for test_cuda_arithmetic.py.
+// quotients.cu: the kernels' division by a reciprocal, alone; for tests/kernels/cuda/test_arithmetic.py.
 #include "arithmetic.cuh"
 
 __global__ void quotients(const double* a, const double* b, double* out, long long count) {

@@ -1,4 +1,4 @@
-"""FitOrder (fastgd/problem.py) against plain NumPy broadcasting, on shapes that hypothesis draws; always the same ones."""
+"""FitOrder (fastgd/data/fit_order.py) against plain NumPy broadcasting, on shapes that hypothesis draws; always the same ones."""
 
 from __future__ import annotations
 

@@ -291,7 +291,7 @@ RANGES["up to 1"] = Range(at_least=0, at_most=1)
 @pytest.mark.parametrize("name", RANGES)
 @pytest.mark.parametrize("value", [0.0, -0.0, 0.25, 0.999, 1.0, 5.0, -0.5, float("inf"), float("nan"), 0, 1, 2, True, False])
 def test_a_plain_hyperparameter_is_read_like_an_array_of_it(name, value):
-    """Plain values in range are taken at once: fastgd/hyperparameters.py."""
+    """Plain values in range are taken at once: fastgd/input/hyperparameters.py."""
 
     def read(given):
         try:

@@ -1,4 +1,4 @@
-"""Memory of small results is used again when nobody has it any more (fastgd/reuse.py), and never before."""
+"""Memory of small results is used again when nobody has it any more (fastgd/results/buffer_pool.py), and never before."""
 
 from __future__ import annotations
 

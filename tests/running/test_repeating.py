@@ -1,4 +1,4 @@
-"""Calls like an earlier one: the same bits as the long way, and the long way wherever something is different (fastgd/repeating.py)."""
+"""Calls like an earlier one: the same bits as the long way, and the long way wherever something differs (fastgd/running/call_cache.py)."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 from fastgd.testing import NamedProblem
 from fastgd.verification.bound import check_history
 
-SOMEBODY_ELSES = 8.0  # the share of the bound that any correct implementation stays below (DESIGN.md, section 6)
+SOMEBODY_ELSES = 8.0  # the share of the bound that any correct implementation stays below (docs/error-bound.md)
 DTYPES = ("float32", "float64")
 
 

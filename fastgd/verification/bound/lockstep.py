@@ -1,20 +1,25 @@
-"""The bound for every update rule: one step, from the state that the judged implementation itself had (DESIGN.md, section 6).
+"""The check of one step of any update rule, from the state that the judged program itself had.
 
-1. Every rounding inside a rule is a relative change of at most u of a product of the rule's inputs, so
-   k roundings are a change of no input by more than k·u. ℓ adds what the outputs move by when g moves by δg + k(u|g| + η) and each slot
-   by k(u|slot| + η). (|w| + |Δw| alone says nothing about the slots, nor about w where the terms of Δw cancel.)
-2. The running products of a rule are one more input, with 4 roundings in their own precision: of the power or the multiplication that
-   made them. 1 − βᵗ multiplies such an error by up to 1/(1 − β), in any arithmetic, so this cannot be left to the k of the rule.
-3. A quotient such as g/√g² hardly moves when g does, and has its roundings all the same: hence k u|Δw| and k u|Δslot| (RMSprop's buffer).
-4. Where an input that is moved by its roundings makes the rule NaN (the root of v − a² in a centered rule, near 0), the output may be
-   anything: it is not judged.
+The derivation is in docs/error-bound.md, "Other update rules".
+
+1. Every rounding inside a rule is a relative change of at most u of a product of the rule's inputs,
+   so k roundings change no input by more than k·u. ℓ adds what the outputs move by when g moves by
+   δg + k(u|g| + η) and each slot by k(u|slot| + η). (|w| + |Δw| alone would say nothing about the
+   slots, nor about w where the terms of Δw cancel.)
+2. A running product of a rule is one more input, with 4 roundings in its own precision: those of
+   the power or the multiplication that made it. 1 − βᵗ multiplies such an error by up to
+   1/(1 − β) in any arithmetic, so the k of the rule does not cover it.
+3. A quotient such as g/√g² hardly moves when g does, but is rounded all the same: hence the terms
+   k u|Δw| and k u|Δslot|. RMSprop needs them.
+4. An input that is moved by its roundings may make the rule NaN (the root of v − a² in a centered
+   rule, near 0). Then the output may be anything and is not judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -29,12 +34,12 @@ __all__ = ["LockstepCheck", "check_lockstep"]
 
 @dataclass(frozen=True)
 class LockstepCheck:
-    """Shares of the bound that one step of an update rule used. NaN: not judged, values near overflow."""
+    """Shares of the bound that one step used; NaN: not judged, values near overflow."""
 
     tau_w: float
     tau_slots: float  # the worst over all slots; 0 for a rule without slots
     tau_loss: float
-    tau_products: float = 0.0  # the worst over all running products; 0 where there are none or none were given
+    tau_products: float = 0.0  # the worst over all running products; 0 where none are given
 
 
 def check_lockstep(
@@ -54,64 +59,73 @@ def check_lockstep(
     held_higher: bool = False,
     products_dtype: DTypeLike = "float64",
 ) -> LockstepCheck:
-    """Judge one step of any update rule, from the state that its own implementation had.
+    """Judge one step of any update rule, from the state that the judged program itself had.
 
-    The rule is applied in extended precision to the exact gradient g, giving (ŵ, slots^), and again with one input moved at a time:
-    D_g is what an output moves by when g moves by ±(δg + k(u|g| + η)), D_slot when a slot moves by ±k(u|slot| + η), D_w when w moves by
-    ±k u|w|, D_p when a running product p moves by ±4u′p, u′ that of `products_dtype`; k = `rule.roundings`, δg as in `check_step`. Then,
-    per component::
+    The rule is applied in extended precision to the exact gradient g; that gives ŵ and ŝ, the new w
+    and slots. It is applied again with one input moved at a time. D is how far an output moves::
 
-        ℓ_w    = D_g + Σ D_slot + Σ D_p + max(D_w, k u|w|) + k u|Δw| + u|ŵ| + 2η     (+ u|w| if held_higher, and k + 1 for k)
-        ℓ_slot = D_g + Σ D_slot + Σ D_p + D_w + k u|Δslot| + u|slot^| + 2η
+        D_g     when g moves by ±(δg + k(u|g| + η))       δg as in `check_step`, k = rule.roundings
+        D_slot  when a slot moves by ±k(u|slot| + η)
+        D_w     when w moves by ±k u|w|
+        D_p     when a running product p moves by ±4u′p   u′ of `products_dtype`
+
+        ℓ_w    = D_g + Σ D_slot + Σ D_p + max(D_w, k u|w|) + k u|Δw| + u|ŵ| + 2η
+        ℓ_slot = D_g + Σ D_slot + Σ D_p + D_w + k u|Δslot| + u|ŝ| + 2η
         ℓ_p    = 4u′p
 
-    D_g is the half spread of the rule over g − δg and g + δg; the other terms are the rule's own roundings (each is a relative change of
-    at most u of a product of the inputs, and there are k of them).
+    With `held_higher` k + 1 takes the place of k, and ℓ_w has u|w| more.
 
     Parameters
     ----------
     X : array_like, shape (n_samples, n_features) or (n_samples,)
-        The data as the arithmetic saw them: they are rounded to `dtype` first. No column of ones.
+        The features, without a column of ones. They are rounded to `dtype` first, as the judged
+        arithmetic saw them.
     y : array_like, shape (n_samples,)
         The targets, rounded to `dtype` first.
-    state_before : tuple of w (D,), slots (n_slots, D), steps (int) and, optionally, products (n_products,)
-        The state before the step; `steps` is the number of updates made since the slots were empty. Products that are not given are
-        those of so many steps.
-    state_after : tuple of w (D,), slots (n_slots, D) and, optionally, products (n_products,)
-        The state after it. Products that are NaN or not given are not judged.
+    state_before : tuple (w, slots, steps) or (w, slots, steps, products)
+        The state before the step: w (D,), slots (n_slots, D), the number of updates made since the
+        slots were empty, and the running products (n_products,). Products that are NaN or not given
+        are computed from the number of updates.
+    state_after : tuple (w, slots) or (w, slots, products)
+        The state after the step. Products that are NaN or not given are not judged.
     loss : float
         The observed loss at the state before: the (weighted) mean of the squared residuals.
     rule : UpdateRule
         A row of `fastgd.kernels.update_rules.UPDATE_RULES`.
     lr : float
-        The learning rate of this step, at its value in the arithmetic's precision.
+        The learning rate of this step, as the judged arithmetic has it.
     hyper : mapping of str to float or bool, optional
-        The rule's hyperparameters by name; those not given have the table's defaults. A derived value that is given is not derived.
+        The rule's hyperparameters by name; those not given have the table's defaults. A derived
+        value may be given as well.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of.
+        Whether the gradient is that of the mean of the squared residuals, or of their sum.
     sample_weight : array_like, shape (n_samples,), optional
-        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0 is not there, whatever its numbers are.
+        The weights ω of the samples, not negative, rounded to `dtype` first. A sample of weight 0
+        is left out, whatever its numbers are.
     dtype : {float32, float64}
         The precision of the arithmetic that is judged.
     intercept : bool, default False
         Whether the last entry of `w` and of every slot belongs to an intercept.
     held_higher : bool, default False
-        Whether the state was held in a higher precision than the one given here.
+        Whether the program kept its state in a higher precision than the one given here.
     products_dtype : {"float64", "float32"}, default "float64"
-        The precision of the running products. torch.optim.NAdam has its mu_product in float32 whatever the dtype of the data.
+        The precision of the running products. torch.optim.NAdam keeps mu_product in float32
+        whatever the dtype of the data.
 
     Returns
     -------
     LockstepCheck
-        `tau_w`, `tau_slots`, `tau_loss` and `tau_products`; NaN where a value may overflow in `dtype`.
+        `tau_w`, `tau_slots`, `tau_loss` and `tau_products`; NaN where a value may overflow in
+        `dtype`.
 
     Raises
     ------
     ValueError
-        Shapes that do not fit, a hyperparameter that the rule does not have, another dtype, another reduction, a negative weight, no
-        weight above 0.
+        A shape does not fit, the rule does not have a hyperparameter, `dtype` or `reduction` is
+        another one, a weight is negative, or all weights are 0.
     RuntimeError
-        `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of significand.
+        `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of
+        significand.
 
     Examples
     --------
@@ -125,55 +139,30 @@ def check_lockstep(
     LockstepCheck(tau_w=0.0, tau_slots=0.0, tau_loss=0.0, tau_products=0.0)
     """
     yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
-    unknown = set(hyper or {}) - set(rule.hyperparameters) - set(rule.derived)
-    if unknown:
-        raise ValueError(f"the update rule {rule.name!r} has no {sorted(unknown)}: it has {sorted(rule.hyperparameters)}")
-    values = rule.all_values(hyper)
-    values = {name: value if isinstance(value, bool | np.bool_) else np.longdouble(value) for name, value in values.items()}
-    w, w_next = yardstick.parameters(state_before[0], "w before")[0], yardstick.parameters(state_after[0], "w after")[0]
+    values = _hyperparameters(rule, hyper)
+    w = yardstick.parameters(state_before[0], "w before")[0]
+    w_next = yardstick.parameters(state_after[0], "w after")[0]
     shape = (len(rule.slots), yardstick.n_parameters)
     slots = yardstick.extended(of_shape(state_before[1], shape, "slots before"))
     slots_next = yardstick.extended(of_shape(state_after[1], shape, "slots after"))
     rate, steps = yardstick.extended(lr)[()], state_before[2]
-
     products = _products_before(rule, values, state_before)
     products = dict(zip(rule.products, rule.advance(**values, **products), strict=True))
     products_u = np.finfo(products_dtype).eps / 2
 
-    def apply(w: Array, slots: Array, gradient: Array, products: Mapping[str, Any] = products) -> Array:
-        """(1 + n_slots, D): the new w, then the new slots."""
-        new_w, new_slots = rule.step(w, tuple(slots), gradient, rate, steps, **values, **products)
+    def apply(inputs: _Inputs) -> Array:
+        """Return the new w, then the new slots, (1 + n_slots, D)."""
+        new_w, new_slots = rule.step(inputs.w, tuple(inputs.slots), inputs.gradient, rate, steps, **values, **inputs.products)
         return np.stack([new_w, *(np.broadcast_to(slot, new_w.shape) for slot in new_slots)]).astype(yardstick.type)
 
     with np.errstate(all="ignore"):
         rows = yardstick.measure(w[None])
-        gradient, gradient_error = rows.gradient[0], rows.gradient_error[0]
-        k, u, eta = rule.roundings + held_higher, yardstick.u, yardstick.eta
-        expected = apply(w, slots, gradient)
-
-        def moved(*inputs: tuple[Any, ...]) -> Array:
-            return np.max([np.abs(apply(*moved_inputs) - expected) for moved_inputs in inputs], axis=0)
-
-        reach = gradient_error + k * (u * np.abs(gradient) + eta)
-        by_gradient = moved((w, slots, gradient - reach), (w, slots, gradient + reach))
-        by_w = moved((w * (1 - k * u), slots, gradient), (w * (1 + k * u), slots, gradient))
-        by_slots = np.zeros_like(expected)
-        for i in range(len(slots)):
-            less, more = slots.copy(), slots.copy()
-            less[i] = np.sign(slots[i]) * np.maximum(np.abs(slots[i]) * (1 - k * u) - k * eta, 0)  # a second moment stays non-negative
-            more[i] += np.where(slots[i] < 0, -k, k) * (u * np.abs(slots[i]) + eta)
-            by_slots += moved((w, less, gradient), (w, more, gradient))
-        by_products = np.zeros_like(expected)
-        for name, value in products.items():
-            factors = (1 - 4 * products_u, 1 + 4 * products_u)
-            by_products += moved(*((w, slots, gradient, {**products, name: value * factor}) for factor in factors))
-
-        bound = by_gradient + by_slots + by_products + by_w + u * np.abs(expected) + 2 * eta
-        bound += k * u * np.abs(expected - np.stack([w, *slots]))
-        bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + held_higher * u * np.abs(w)
+        inputs = _Inputs(w, slots, rows.gradient[0], products)
+        expected = apply(inputs)
+        bound = _bound(apply, inputs, expected, yardstick, rule, rows.gradient_error[0], products_u, held_higher)
         bound = np.where(np.isnan(bound), np.inf, bound)
         share = share_of(np.stack([w_next, *slots_next]) - expected, bound)
-        inside = rows.inside[0] and bool((np.abs([*expected, rate * gradient]) <= yardstick.limit).all())
+        inside = rows.inside[0] and bool((np.abs([*expected, rate * inputs.gradient]) <= yardstick.limit).all())
         tau_loss = share_of(yardstick.extended(loss) - rows.loss, rows.loss_error)
     return LockstepCheck(
         tau_w=float(share[0].max()) if inside else np.nan,
@@ -183,8 +172,64 @@ def check_lockstep(
     )
 
 
+class _Inputs(NamedTuple):
+    """What one step of a rule takes."""
+
+    w: Array  # (D,)
+    slots: Array  # (n_slots, D)
+    gradient: Array  # (D,)
+    products: Mapping[str, Any]
+
+
+def _hyperparameters(rule: UpdateRule, hyper: Mapping[str, float | bool] | None) -> dict[str, Any]:
+    """Return all values of the rule, numbers in `numpy.longdouble`."""
+    unknown = set(hyper or {}) - set(rule.hyperparameters) - set(rule.derived)
+    if unknown:
+        raise ValueError(f"the update rule {rule.name!r} has no {sorted(unknown)}: it has {sorted(rule.hyperparameters)}")
+    values = rule.all_values(hyper)
+    return {name: value if isinstance(value, bool | np.bool_) else np.longdouble(value) for name, value in values.items()}
+
+
+def _bound(
+    apply: Callable[[_Inputs], Array],
+    inputs: _Inputs,
+    expected: Array,
+    yardstick: Yardstick,
+    rule: UpdateRule,
+    gradient_error: Array,
+    products_u: Any,
+    held_higher: bool,
+) -> Array:
+    """Return ℓ_w, then ℓ of every slot, (1 + n_slots, D)."""
+    w, slots, gradient, products = inputs
+    k, u, eta = rule.roundings + held_higher, yardstick.u, yardstick.eta
+
+    def moved(**changes: tuple[Any, Any]) -> Array:
+        """Return the larger change of the outputs over the two values that one input may have."""
+        ((name, values),) = changes.items()
+        return np.max([np.abs(apply(inputs._replace(**{name: value})) - expected) for value in values], axis=0)
+
+    reach = gradient_error + k * (u * np.abs(gradient) + eta)
+    by_gradient = moved(gradient=(gradient - reach, gradient + reach))
+    by_w = moved(w=(w * (1 - k * u), w * (1 + k * u)))
+    by_slots, by_products = np.zeros_like(expected), np.zeros_like(expected)
+    for i, slot in enumerate(slots):
+        less, more = slots.copy(), slots.copy()
+        # A second moment must not become negative.
+        less[i] = np.sign(slot) * np.maximum(np.abs(slot) * (1 - k * u) - k * eta, 0)
+        more[i] += np.where(slot < 0, -k, k) * (u * np.abs(slot) + eta)
+        by_slots += moved(slots=(less, more))
+    for name, value in products.items():
+        less_than, more_than = ({**products, name: value * (1 + sign * 4 * products_u)} for sign in (-1, 1))
+        by_products += moved(products=(less_than, more_than))
+    bound = by_gradient + by_slots + by_products + by_w + u * np.abs(expected) + 2 * eta
+    bound += k * u * np.abs(expected - np.stack([w, *slots]))
+    bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + held_higher * u * np.abs(w)
+    return bound
+
+
 def _products_before(rule: UpdateRule, values: Mapping[str, Any], state: tuple[Any, ...]) -> dict[str, Any]:
-    """The products of a state, NaN and missing ones made from its step count."""
+    """Return the running products of a state; those missing are computed from its step count."""
     given = np.asarray(state[3] if len(state) > 3 else np.full(len(rule.products), np.nan), np.longdouble)
     if given.shape != (len(rule.products),):
         raise ValueError(f"products before must have shape {(len(rule.products),)}, not {given.shape}")
@@ -197,7 +242,7 @@ def _products_before(rule: UpdateRule, values: Mapping[str, Any], state: tuple[A
 
 
 def _products_share(products: Mapping[str, Any], state: tuple[Any, ...], u: float) -> float:
-    """The worst τ of the products that a state has."""
+    """Return the worst τ of the running products that a state has."""
     if len(state) < 3 or not products:
         return 0.0
     expected = np.array(list(products.values()))

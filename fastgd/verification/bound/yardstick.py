@@ -1,23 +1,30 @@
-"""The truth at observed parameters, in extended precision, and how far correct arithmetic may be from it (DESIGN.md, section 6).
+"""Loss and gradient in extended precision, and how far rounding may move them.
 
-1. Extended precision has at least 11 bits more than the arithmetic that is judged: float64 for float32 (29 bits more), and
-   `numpy.longdouble` for float64, which must be the 64-bit significand of x87 or better. The error of the yardstick itself is
-   then below 2⁻¹¹ of the bound.
-2. Underflow: DESIGN.md's term s·n·η stands for products that are formed first and scaled by s afterwards. torch and our own kernels
-   scale the residual first, (s r_i) x_ij: that is η per scaled residual, which x_ij multiplies, and η per product, n of them, *not* scaled
-   by s. Measured on 4,097 subnormal targets (`subnormal_…_long` of fastgd.testing): with s·n·η torch had τ_w = 117 in float32 and 99 in
-   float64; with the term used here, max(1, s)·(Σ|x_ij| + n)·η, which covers both orders, 0.17 and 0.15.
-3. Overflow: the limits of docs/arithmetic.md, section 6. Every intermediate of a step that stays below them is below Ω in any
-   order of summation, hence 2⁸ (float32) or 2²⁴ (float64) away from overflow, so that torch itself is judged until there, and a
-   non-finite value that appears earlier is an error: τ = inf.
-4. Weights. v = ω r takes the place of r in Xᵀr and rᵀr. A sample is rounded at most twice more on its way into the gradient (torch's
-   autograd adds (ω r)/W and (r/W) ω, we multiply s (ω r)), once more into the loss: a_{n+2} for a_n. W = Σω is itself a rounded sum of n
-   numbers of one sign: a relative error of (a_n − 2)u in the loss and, for the mean, in the gradient, which without weights, W = n, is not
-   there. Underflow in the gradient, η for each rounded product, scaled as it is scaled afterwards: torch has η/W + η + ω_i η + η per
-   sample, times |x_ij| (ω r, then ÷ W; r/W, then · ω), we have s η + η: (s + 2 + ω_i)|x_ij|η covers both. In the loss: η|r_i| + η per
-   sample, over W.
-5. Overflow with weights: the page's limits bound every residual by √Ω, every ω r and every sum by Ω. torch's r/W is bounded by neither
-   where W is tiny: s·max(1, |r_i|) ≤ Ω is asked for here.
+The derivation is in docs/error-bound.md, "One step" and "Weights and intercept".
+
+1. Extended precision has at least 11 bits more than the arithmetic that is judged: float64 for
+   float32 (29 bits more), and `numpy.longdouble` for float64, which must have the 64-bit
+   significand of x87 or more. The error of the yardstick itself is below 2⁻¹¹ of the bound.
+2. Underflow. torch and our kernels scale the residual before they form a product, (s r_i) x_ij.
+   That costs η per scaled residual, which x_ij multiplies, and η per product, which s does not
+   multiply. Other programs form the products first and scale the sum by s. The term
+   max(1, s)·(Σ|x_ij| + n)·η covers both orders. On 4,097 subnormal targets
+   (`subnormal_…_long` of fastgd.testing) torch uses 0.17 of the bound in float32 and 0.15 in
+   float64; with the term s·n·η of the second order alone it would use 117 and 99.
+3. Overflow. The limits are those of docs/arithmetic.md, section 6. Below them every intermediate
+   of a step stays below Ω in any order of summation, that is a factor of 2⁸ (float32) or 2²⁴
+   (float64) below overflow. A non-finite value that appears there is an error: τ = inf.
+4. Weights. v = ω r takes the place of r in Xᵀr and rᵀr. A sample is rounded at most twice more on
+   its way into the gradient (torch's autograd adds (ω r)/W and (r/W) ω, we multiply s (ω r)) and
+   once more on its way into the loss: hence a_{n+2} for a_n. W = Σω is a rounded sum of n numbers
+   of one sign. Its relative error, (a_n − 2)u, goes into the loss and, for the mean, into the
+   gradient. Without weights W = n is exact. Each rounded product may underflow by η, scaled as
+   the product is scaled afterwards: torch has (η/W + η + ω_i η + η)|x_ij| per sample (ω r, then
+   ÷ W; r/W, then · ω), we have (s η + η)|x_ij|, and (s + 2 + ω_i)|x_ij|η covers both. The loss
+   has (η|r_i| + η)/W per sample.
+5. Overflow with weights. The limits of docs/arithmetic.md bound every residual by √Ω, and every
+   ω r and every sum by Ω. They do not bound torch's r/W where W is tiny, so the yardstick also
+   asks for s·max(1, |r_i|) ≤ Ω.
 """
 
 from __future__ import annotations
@@ -28,41 +35,41 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "share_of"]
+__all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "share_of", "worst"]
 
 Array = NDArray[Any]
 
-LIMIT = 8.0  # the share of the bound that anybody's correct arithmetic stays below (DESIGN.md, section 6)
+LIMIT = 8.0  # any correct program stays below this share of the bound (docs/error-bound.md)
 
 _OVERFLOW_LIMIT = {"float32": 2.0**120, "float64": 2.0**1000}  # Ω of docs/arithmetic.md, section 6
-BLOCK = 2**20  # residuals held at once; the epochs of a history are judged in blocks
+BLOCK = 2**20  # residuals in memory at once: a history is judged in blocks of epochs
 
 
 class Truth(NamedTuple):
-    """The truth at b observed parameter vectors, and how far arithmetic in `dtype` may be from it."""
+    """Exact values at b observed parameter vectors, and how far rounding may move them."""
 
-    w: Array  # (b, D), like all of these in extended precision
+    w: Array  # (b, D); all fields but `inside` are in extended precision
     gradient: Array  # (b, D): g = s Xᵀr
     gradient_error: Array  # (b, D): |δg|
     loss: Array  # (b,): rᵀr / n
     loss_error: Array  # (b,): Λ
-    inside: Array  # (b,) bool: no intermediate of the residual, the loss or the gradient can overflow
+    inside: Array  # (b,) bool: no intermediate of residual, loss and gradient can overflow
 
     def step(self, lr: Array, yardstick: Yardstick, held_higher: bool) -> tuple[Array, Array]:
-        """Return ŵ and ℓ, both (b, D), of a plain step with the rates lr (b,)."""
+        """Return ŵ and ℓ, both (b, D), of a plain step with the learning rates lr (b,)."""
         move, u = lr[:, None] * self.gradient, yardstick.u
         expected = self.w - move
         bound = np.abs(lr)[:, None] * self.gradient_error + 2 * u * np.abs(move) + u * np.abs(expected) + 2 * yardstick.eta
         return expected, bound + u * np.abs(self.w) if held_higher else bound
 
     def step_inside(self, lr: Array, expected: Array, yardstick: Yardstick) -> Array:
-        """Return (b,) bool: neither does the update overflow."""
+        """Return (b,) bool: neither loss, gradient nor update can overflow."""
         move = lr[:, None] * self.gradient
         return self.inside & (np.abs(move) <= yardstick.limit).all(1) & (np.abs(expected) <= yardstick.limit).all(1)
 
 
 class Yardstick:
-    """The data of one fit in extended precision, and the constants of the arithmetic that is judged."""
+    """The data of one fit in extended precision, and the constants of the judged arithmetic."""
 
     def __init__(
         self, X: ArrayLike, y: ArrayLike, reduction: str, dtype: DTypeLike, intercept: bool, sample_weight: ArrayLike | None = None
@@ -72,7 +79,7 @@ class Yardstick:
             raise ValueError(f"dtype must be float32 or float64, the precision of the arithmetic, not {judged.name}")
         if reduction not in ("mean", "sum"):
             raise ValueError(f'reduction must be "mean" or "sum", not {reduction!r}')
-        with np.errstate(over="ignore"):  # what is too large for the dtype is inf, and is not judged
+        with np.errstate(over="ignore"):  # too large for the dtype: inf, which is not judged
             data, target = np.asarray(X).astype(judged), np.asarray(y).astype(judged)
         if data.ndim == 1:
             data = data[:, None]
@@ -95,7 +102,7 @@ class Yardstick:
         self.total = self.extended(self.n)[()] if self.weights is None else self.weights.sum()  # W
         self.scale = self.extended(2)[()] / (self.total if reduction == "mean" else 1)
 
-        # every product below runs along contiguous memory: (b, d) @ (n, d)ᵀ and (b, n) @ (d, n)ᵀ
+        # The products (b, d) @ (n, d)ᵀ and (b, n) @ (d, n)ᵀ read contiguous memory.
         self.X, self.y = self.extended(data), self.extended(target)
         self.columns = np.ascontiguousarray(self.X.T)
         self.size, self.column_sizes, self.y_size = np.abs(self.X), np.abs(self.columns), np.abs(self.y)
@@ -103,11 +110,12 @@ class Yardstick:
             self._set_underflow()
             self._set_limits()
         self.sum_growth = growth(self.n if self.weights is None else self.n + 2)
-        self.total_error = 0 if self.weights is None else (growth(self.n) - 2) * self.u  # relative, of W (note 4)
+        # relative error of W (note 4)
+        self.total_error = 0 if self.weights is None else (growth(self.n) - 2) * self.u
         self.scale_error = self.total_error if reduction == "mean" else 0
 
     def _set_underflow(self) -> None:
-        """Set what multiplies η in |δg|, (D,), but for the 2η of the sum: notes 2 and 4."""
+        """Set the factor (D,) of η in |δg|, without the 2η of the sum (notes 2 and 4)."""
         if self.weights is None:
             self.underflow = max(1, self.scale) * (self._with_intercept(self.column_sizes.sum(1), self.n) + self.n)
         else:
@@ -115,7 +123,7 @@ class Yardstick:
             self.underflow = self._with_intercept(self.column_sizes @ per_sample, per_sample.sum()) + max(1, self.scale) * self.n
 
     def _set_limits(self) -> None:
-        """Set the limits of docs/arithmetic.md, section 6."""
+        """Set the largest |w| and loss that cannot overflow (docs/arithmetic.md, section 6)."""
         weights = np.ones(1, self.type) if self.weights is None else self.weights
         lowest = np.minimum(1, weights.min())
         squares = self.columns * self.columns
@@ -130,7 +138,7 @@ class Yardstick:
         return np.array(values, self.type)
 
     def parameters(self, values: ArrayLike, name: str, rows: bool = False) -> Array:
-        """Return observed parameters (D,), or rows of them (b, D), as (b, D) in extended precision."""
+        """Return observed parameters, (D,) or rows (b, D), as (b, D) in extended precision."""
         w = self.extended(values)
         if w.ndim != 1 + rows or w.shape[-1] != self.n_parameters:
             needed = f"(m, {self.n_parameters})" if rows else f"({self.n_parameters},)"
@@ -138,16 +146,22 @@ class Yardstick:
             raise ValueError(f"{name} must have shape {needed} for {self.d} features{ones}; it has {w.shape}")
         return w.reshape(-1, self.n_parameters)
 
+    def residual(self, w: Array) -> Array:
+        """Return X w − y at w (b, D), shape (b, n)."""
+        return w[:, : self.d] @ self.X.T + (w[:, self.d :] if self.intercept else 0) - self.y
+
+    def reach(self, w: Array) -> Array:
+        """Return |x_i||w| for each sample, without y, at w (b, D), shape (b, n)."""
+        size = np.abs(w)
+        return size[:, : self.d] @ self.size.T + (size[:, self.d :] if self.intercept else 0)
+
     def measure(self, w: Array) -> Truth:
-        """Evaluate residual, loss and gradient, and their bounds, at w (b, D)."""
+        """Evaluate loss and gradient, and the bounds of their rounding errors, at w (b, D)."""
         u, eta, s = self.u, self.eta, self.scale
         a_n, a_d = self.sum_growth, growth(self.n_parameters)
-        slopes, size = w[:, : self.d], np.abs(w)
-        constant = w[:, self.d :] if self.intercept else 0
-        r = slopes @ self.X.T + constant - self.y  # (b, n)
+        r = self.residual(w)
         r_size = np.abs(r)
-        reach = size[:, : self.d] @ self.size.T + (np.abs(constant) if self.intercept else 0)  # |x_i||w|
-        delta = u * (a_d * reach + self.y_size + r_size) + (self.n_parameters + 2) * eta
+        delta = u * (a_d * self.reach(w) + self.y_size + r_size) + (self.n_parameters + 2) * eta
         v, v_size, v_delta = (part if self.weights is None else self.weights * part for part in (r, r_size, delta))
         gradient = s * self._transposed(v, self.columns)
         gradient_error = (
@@ -160,14 +174,14 @@ class Yardstick:
         loss = rr / self.total
         loss_error = (2 * _dot(v_size, delta) + _dot(v_delta, delta) + (a_n + 2) * u * rr) / self.total
         loss_error = loss_error + (2 * u + self.total_error) * loss + 2 * eta
-        inside = (size <= self.w_limit).all(1) & (loss <= self.loss_limit)
+        inside = (np.abs(w) <= self.w_limit).all(1) & (loss <= self.loss_limit)
         if self.weights is not None:
             loss_error += (r_size.sum(1) + self.n) * eta / self.total
             inside &= s * np.maximum(1, r_size.max(1)) <= self.limit
         return Truth(w, gradient, gradient_error, loss, loss_error, inside)
 
     def shares(self, w: Array, w_next: Array, loss: Array, lr: Array, held_higher: bool) -> tuple[Array, Array]:
-        """Return τ_w and τ_loss of b epochs, (b,) float64 each; NaN where the epoch is not judged."""
+        """Return τ_w and τ_loss of b epochs, (b,) float64 each; NaN: the epoch is not judged."""
         rate = self.extended(lr)
         with np.errstate(all="ignore"):
             rows = self.measure(w)
@@ -178,14 +192,14 @@ class Yardstick:
         return np.where(step_inside, of_step, np.nan), np.where(rows.inside, of_loss, np.nan)
 
     def walk(self, w: Array) -> Iterator[tuple[int, Truth]]:
-        """Yield (t, the truth at row t) for the rows of a history, evaluated in blocks."""
+        """Yield (t, `Truth` at row t) for the rows of a history, evaluated in blocks."""
         for start in range(0, len(w), self.block):
             rows = self.measure(w[start : start + self.block])
             for i in range(len(rows.w)):
                 yield start + i, Truth(*(part[i : i + 1] for part in rows))
 
     def second_moments(self) -> Array:
-        """Return G = Σ ω_i x_i x_iᵀ (D, D), the ones of an intercept included."""
+        """Return G = Σ ω_i x_i x_iᵀ (D, D); an intercept is a last column of ones."""
         G = np.empty((self.n_parameters,) * 2, self.type)
         columns = self.columns if self.weights is None else self.columns * self.weights
         G[: self.d, : self.d] = columns @ self.columns.T
@@ -203,7 +217,7 @@ class Yardstick:
 
 
 def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return a type with at least 11 bits more than the judged one (note 2)."""
+    """Return a type with at least 11 bits more than the judged one (note 1)."""
     if judged == np.float32:
         return np.float64
     bits = np.finfo(np.longdouble).nmant
@@ -216,7 +230,7 @@ def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
 
 
 def _weights(sample_weight: ArrayLike, n: int, judged: np.dtype[Any]) -> Array:
-    """Return the weights (n,) as the arithmetic saw them."""
+    """Return the weights (n,) rounded to the judged dtype."""
     with np.errstate(over="ignore"):
         weights = of_shape(np.asarray(sample_weight).astype(judged), (n,), "sample_weight")
     if (weights < 0).any():
@@ -227,7 +241,10 @@ def _weights(sample_weight: ArrayLike, n: int, judged: np.dtype[Any]) -> Array:
 
 
 def growth(n: int) -> float:
-    """Return a_n, the roundings that a sum of n terms gathers: at most n + 2, and 6√n + 2 but by rare chance (Higham & Mary 2019)."""
+    """Return a_n, the number of roundings that a sum of n terms gathers.
+
+    It is at most n + 2, and with overwhelming probability at most 6√n + 2 (Higham & Mary 2019).
+    """
     return min(n + 2.0, 6.0 * np.sqrt(n) + 2.0)
 
 
@@ -236,13 +253,21 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def share_of(difference: Array, bound: Array) -> Array:
-    """Return |difference| / bound as float64; inf where the observed value is not a number."""
+    """Return |difference| / bound as float64; inf where the observed value is NaN."""
     share = (np.abs(difference) / bound).astype(np.float64)
     return np.where(np.isnan(share), np.inf, share)
 
 
+def worst(share: Array, none: float) -> tuple[float, int | None]:
+    """Return the largest share and its row; (`none`, None) where every share is NaN."""
+    if np.isnan(share).all():
+        return none, None
+    row = int(np.nanargmax(share))
+    return float(share[row]), row
+
+
 def of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
-    """Return the values as an array if they have this shape; say which argument has not."""
+    """Return the values as an array of this shape; an error names the argument that has another."""
     array = np.asarray(values)
     if array.size == 0 and 0 in shape:
         array = array.reshape(shape)

@@ -1,8 +1,10 @@
-"""Functions of the user's as candidates: step(w, X, y, lr) and train(X, y, lr, epochs, w0).
+"""The user's functions as candidates: step(w, X, y, lr) and train(X, y, lr, epochs, w0).
 
-1. A function gets copies of the data and of its own w. What it changes in them is noticed and named, and changes nothing that is judged.
-2. What it raises is a finding: the rows recorded so far are judged. It is run twice, because a descent that is not the same twice cannot
-   be relied on.
+1. A function gets copies of the data and of its w. A change that it makes to them is reported and
+   does not reach the data that are judged.
+2. An exception is a finding: the rows recorded until then are judged.
+3. A function is run twice, because gradient descent that differs from run to run cannot be relied
+   on.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ __all__ = ["FunctionCandidate"]
 
 @dataclass
 class FunctionCandidate:
-    """A function of the user's: one step, or the whole training."""
+    """A function that makes one step, or the whole training."""
 
     function: Callable[..., Any]
     name: str = ""
@@ -34,12 +36,12 @@ class FunctionCandidate:
         self.is_train = _is_train(self.function)
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
-        """Yield what came of every fit."""
+        """Yield (index of the fit, what the function made of it)."""
         run = self._train if self.is_train else self._step
         for index in np.ndindex(task.shape):
             trial, again = run(task, index), run(task, index)
             if trial.failure is None and again.failure is None:
-                _compare(trial, again)
+                _note_difference(trial, again)
             yield index, trial
 
     def _data(self, task: Task, index: tuple[int, ...]) -> tuple[Array, Array]:
@@ -48,7 +50,7 @@ class FunctionCandidate:
 
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         X, y = self._data(task, index)
-        kept = X.copy(), y.copy()
+        original = X.copy(), y.copy()
         w, rate = task.start(index), task.rate(index)
         scalar = task.one_feature and not task.intercept
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
@@ -57,8 +59,9 @@ class FunctionCandidate:
             try:
                 answer = self.function(given[0] if scalar else given, X, y, rate)
                 w_next, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                w_next = np.array(w_next).reshape(w.shape)  # a copy: the function may reuse its array
-            except Exception:  # whatever the candidate does wrong is a finding
+                # Copied, because the function may use its array again.
+                w_next = np.array(w_next).reshape(w.shape)
+            except Exception:  # any error of the candidate is a finding
                 trial.failure = f"raised in epoch {epoch + 1}:\n{own_traceback()}"
                 break
             if not scalar and not np.array_equal(given, w, equal_nan=True) and "the w" not in "".join(trial.notes):
@@ -67,14 +70,14 @@ class FunctionCandidate:
             trial.w.append(w)
             if loss is not None:
                 trial.loss.append(float(loss))
-        _notice_changes(trial, self.name, (X, y), kept)
+        _notice_changes(trial, self.name, (X, y), original)
         trial.w = np.array(trial.w)
         trial.loss = np.array(trial.loss) if trial.loss else None
         return trial
 
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
         X, y = self._data(task, index)
-        kept, w0 = (X.copy(), y.copy()), task.start(index)
+        original, w0 = (X.copy(), y.copy()), task.start(index)
         rate, epochs = task.rate(index), task.counted_epochs()
         trial = Trial(w0[None], None, dtype=task.X.dtype)
         try:
@@ -82,17 +85,20 @@ class FunctionCandidate:
             answer = self.function(X, y, rate, epochs, given)
         except Exception:
             trial.failure = f"raised:\n{own_traceback()}"
-            _notice_changes(trial, self.name, (X, y), kept)
+            _notice_changes(trial, self.name, (X, y), original)
             return trial
         if not np.array_equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         trial.w, trial.loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-        _notice_changes(trial, self.name, (X, y), kept)
+        _notice_changes(trial, self.name, (X, y), original)
         return trial
 
 
 def _is_train(function: Callable[..., Any]) -> bool:
-    """Tell train(X, y, lr, epochs, w0) from step(w, X, y, lr) by the number of arguments that it needs."""
+    """Return whether the function is train(X, y, lr, epochs, w0), not step(w, X, y, lr).
+
+    The number of arguments that it needs decides; where both are possible, the name of the first.
+    """
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -108,14 +114,15 @@ def _is_train(function: Callable[..., Any]) -> bool:
 
 
 def _notice_changes(trial: Trial, name: str, now: tuple[Array, Array], before: tuple[Array, Array]) -> None:
+    """Note which of X and y the function has changed."""
     changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not np.array_equal(a, b, equal_nan=True)]
     if changed:
         trial.altered = True
         trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")
 
 
-def _compare(trial: Trial, again: Trial) -> None:
-    """Note where a second run gave something else."""
+def _note_difference(trial: Trial, again: Trial) -> None:
+    """Note the first epoch in which a second run gave another w."""
     first, second = np.asarray(trial.w), np.asarray(again.w)
     if first.shape != second.shape:
         trial.notes.append("a second run gave another number of rows: it is not deterministic")

@@ -1,6 +1,6 @@
-"""What can be verified: each kind of candidate is run, or read, as the rows of w and the losses of every fit.
+"""The kinds of candidates: each yields, for every fit, the rows of w and the losses.
 
-Kernels are reached through `fit`, like everybody's.
+fastgd's own backends are run through `fit`, as users run them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from .tasks import Candidate, Task, Trial
 
 __all__ = ["read_candidates"]
 
-OURS = 2.0  # the share of the bound that our own kernels stay below (DESIGN.md, section 6)
+OURS = 2.0  # fastgd's own kernels stay below this share of the bound (docs/error-bound.md)
 _OWN_BACKENDS = ("cpu", "cuda", "auto")
 _MOMENTS = State.algorithm_names.index("moments")
 
 
 def read_candidates(candidate: Any) -> list[Candidate]:
-    """Find out what was given."""
+    """Return the candidates that the argument `candidate` of `verify` stands for."""
     if isinstance(candidate, str):
         return [_Backend(candidate)]
     if isinstance(candidate, list | tuple) and candidate and all(isinstance(part, str) for part in candidate):
@@ -53,7 +53,7 @@ def read_candidates(candidate: Any) -> list[Candidate]:
 
 @dataclass
 class _Backend:
-    """One of fastgd's backends, through `fit`."""
+    """A backend of fastgd, run through `fit`."""
 
     name: str
     limit: float = LIMIT
@@ -79,7 +79,7 @@ class _Backend:
 
 
 def _joined(history: History) -> Array:
-    """(…, m, D): w with the intercept as its last column."""
+    """Return w (…, m, D) with the intercept as its last column."""
     w = np.asarray(history.w)
     if w.ndim == np.ndim(history.loss):  # X was 1-D
         w = w[..., None]
@@ -87,6 +87,7 @@ def _joined(history: History) -> Array:
 
 
 def _of_result(result: FitResult | History) -> Candidate:
+    """Return the candidate for a result of `fit` or its history."""
     held = False
     history = result.history if isinstance(result, FitResult) else result
     if history is None:
@@ -103,13 +104,13 @@ def _of_result(result: FitResult | History) -> Candidate:
 
 @dataclass
 class _Recorded:
-    """Arrays: somebody's record."""
+    """A recorded history: arrays."""
 
     w: Any
     loss: Any
     name: str = "history"
     limit: float = LIMIT
-    held: bool = False
+    held_higher: bool = False
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         w = read_array(self.w, "w_history")
@@ -121,4 +122,7 @@ class _Recorded:
             if loss is not None and loss.shape[:-1] != task.shape:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
-            yield index, Trial(w[index], None if loss is None else loss[index], held_higher=self.held, start_known=task.w0 is not None)
+            yield (
+                index,
+                Trial(w[index], None if loss is None else loss[index], held_higher=self.held_higher, start_known=task.w0 is not None),
+            )

@@ -1,4 +1,4 @@
-"""Models as candidates: a torch module with its optimizer, and an object with partial_fit."""
+"""Models as candidates: a torch module with its optimizer, an object with partial_fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["PartialFitCandidate", "TorchCandidate"]
 
 @dataclass
 class TorchCandidate:
-    """A torch module, linear in its input, and its optimizer: trained here, full batch, mean squared error."""
+    """A linear torch module and its optimizer, trained here: full batch, mean squared error."""
 
     module: Any
     optimizer: Any
@@ -27,7 +27,7 @@ class TorchCandidate:
         self.name = f"{type(self.module).__name__} + {type(self.optimizer).__name__}"
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
-        """Yield what came of every fit."""
+        """Yield ((), the history), for the one fit that a model can make."""
         import torch
 
         if task.shape:
@@ -65,7 +65,7 @@ class TorchCandidate:
 
 @dataclass
 class PartialFitCandidate:
-    """An object whose partial_fit(X, y) is to be one full-batch step."""
+    """An object whose partial_fit(X, y) makes one full-batch step."""
 
     model: Any
     name: str = ""
@@ -75,7 +75,7 @@ class PartialFitCandidate:
         self.name = type(self.model).__name__
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
-        """Yield what came of every fit."""
+        """Yield ((), the history), for the one fit that a model can make."""
         if task.shape:
             raise ValueError(f"a model is one fit, but X and y have leading axes {task.shape}")
         rows = [task.start(())]

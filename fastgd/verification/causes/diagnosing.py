@@ -1,4 +1,7 @@
-"""diagnose(): from arrays to a Diagnosis. It reads, looks at update, start and loss, and puts what it finds into words."""
+"""diagnose(): from arrays to a Diagnosis.
+
+It checks the arguments, explains update, start and loss, and puts the findings into words.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from .table import CAUSES
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
 
-
-_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}  # a first step that does not belong is one of them as well
+# Causes with so much freedom that they also explain a first step that is wrong.
+_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}
 
 
 class Question(NamedTuple):
-    """One fit's data, and what is said to have been done with them."""
+    """The data of one fit, and what was asked for."""
 
     X: Array  # (n, d)
     y: Array  # (n,)
@@ -34,24 +37,24 @@ class Question(NamedTuple):
     asked: Recipe
     intercept: bool
     w0: Array | None  # (D,)
-    words: str  # what was asked for, for sentences
-    data_dtype: np.dtype[Any]  # the precision that fit would take
+    words: str  # what was asked for, in words
+    data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
 
     @property
     def n_parameters(self) -> int:
-        """Parameters, the intercept counted."""
+        """Number of parameters, the intercept counted."""
         return self.X.shape[1] + self.intercept
 
     def with_rate(self, lr: float) -> Question:
-        """Return the question with another learning rate."""
+        """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(np.ravel(self.lr)[0]):g}", f"lr {lr:g}"))
 
     def start_is_wrong(self, recorded: Recorded) -> bool:
-        """Whether row 0 is not the start that was meant."""
+        """Return whether row 0 is another start than the one asked for."""
         return _start_of(self, recorded) is not None
 
     def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False) -> Observation:
-        """Return the recorded history beside the truth."""
+        """Return the recorded history with the exact gradient and loss at its rows."""
         return Observation(
             self.X, self.y, recorded.w, recorded.loss if loss is None else loss, lr=self.lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
@@ -73,35 +76,38 @@ def diagnose(
 ) -> Diagnosis:
     """Name the cause when a recorded gradient descent is not what it should be.
 
-    Each hypothesis predicts w_{t+1} from the *observed* rows up to w_t; its τ is the worst share of the rounding-error bound of one step::
+    Each hypothesis predicts w_{t+1} from the *observed* rows up to w_t. Its τ is the worst share of
+    the rounding-error bound of one step::
 
         τ = max_t |w_{t+1} − predicted| / bound
 
-    The simplest hypothesis with τ ≤ 8 wins. The loss is explained by itself, from the observed w, so a defect of the update does not hide
-    one of the loss. No reference run is needed.
+    The simplest hypothesis with τ ≤ 8 wins. The loss is explained separately, from the observed w,
+    so a defect of the update does not hide a defect of the loss. No reference run is needed.
 
     Parameters
     ----------
     X : array_like, shape (n_samples, n_features) or (n_samples,)
-        The data. No column of ones.
+        The features, without a column of ones.
     y : array_like, shape (n_samples,)
         The targets.
     w_history : array_like, shape (epochs + 1, D), or (epochs + 1,) where D = 1
-        The recorded parameters, the start first; D = n_features, or n_features + 1 with the intercept last.
+        The recorded parameters, the start first; D = n_features, or n_features + 1 with the
+        intercept last.
     loss_history : array_like, shape (epochs + 1,) or (epochs,), optional
-        The recorded losses; loss[t] is taken to be that of w[t].
+        The recorded losses; loss[t] is read as the loss of w[t].
     lr : float or array_like, shape (epochs,)
-        The learning rate that was meant, or that of each step.
+        The learning rate that was asked for, or one per epoch.
     optimizer : str or optimizer object, default "sgd"
-        What was meant to be done, for example ``fastgd.SGD(momentum=0.9)``.
+        The update rule that was asked for, for example ``fastgd.SGD(momentum=0.9)``.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient was meant to be of.
+        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
     intercept : bool, default False
         Whether the last column of w_history is an intercept.
     w0 : array_like, shape (D,), optional
-        The start that was meant. None: row 0 is not judged.
+        The start that was asked for. None: row 0 is not judged.
     dtype : {"float32", "float64"}, optional
-        The precision that was meant. None: float32 where w_history is, or where the data are and w is representable in it; else float64.
+        The precision that was asked for. None: float32 where w_history is float32, or where the
+        data are and w is representable in it; else float64.
 
     Returns
     -------
@@ -111,9 +117,10 @@ def diagnose(
     Raises
     ------
     ValueError, TypeError
-        Shapes that do not fit, values out of range, data that are not finite.
+        A shape does not fit, a value is out of range, or the data are not finite.
     RuntimeError
-        float64 is judged and this machine's `numpy.longdouble` is no longer than that.
+        float64 is judged and this machine's `numpy.longdouble` has a significand of fewer than 64
+        bits.
 
     Examples
     --------
@@ -136,7 +143,7 @@ def diagnose(
 
 
 def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any) -> Question:
-    """Check the data of one fit and what was meant to be done."""
+    """Check the data of one fit and what was asked for."""
     problem = Problem.read(X, y, intercept=intercept, dtype=None)
     if problem.leading:
         raise ValueError(f"diagnose looks at one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
@@ -178,9 +185,9 @@ def _read_start(w0: Any, D: int, intercept: bool) -> Array:
     return start
 
 
-@np.errstate(all="ignore")  # histories that overflow are findings, not warnings
+@np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
 def examine(question: Question, recorded: Recorded) -> Diagnosis:
-    """Diagnose a history that has been read."""
+    """Diagnose a history."""
     seen = question.observe(recorded)
     notes = list(recorded.notes)
     start = _start_of(question, recorded)
@@ -206,7 +213,7 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
 
 
 def _start_of(question: Question, recorded: Recorded) -> tuple[str, dict[str, Any]] | None:
-    """("initial_w", words) where row 0 is not the start that was meant."""
+    """Return ("initial_w", words) where row 0 is another start than the one asked for."""
     if question.w0 is None or recorded.start_added:
         return None
     with np.errstate(over="ignore"):
@@ -221,15 +228,13 @@ def _told(w: Array) -> str:
 
 
 def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:
-    """What explains the history with the start that was meant before it; None if nothing does."""
-    assert question.w0 is not None
-    with np.errstate(over="ignore"):
-        w = np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
-    whole = question.observe(recorded._replace(w=w, loss=None))
+    """Return what explains the history with the start put before it; None: nothing does."""
+    whole = question.observe(recorded._replace(w=_with_start(question, recorded), loss=None))
     if not whole.n_steps:
         return None
     found = explain_update(whole, question.asked)
-    stands_still = bool((recorded.w == recorded.w[0]).all())  # then there is one step to explain, from w0
+    # Where w stands still there is one step to explain, the one from w0.
+    stands_still = bool((recorded.w == recorded.w[0]).all())
     if found.codes and (found.codes[0] in _EXPLAINS_ANY_STEP or stands_still) and found.codes != without.codes:
         return None
     return found
@@ -238,12 +243,13 @@ def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> 
 def _explain_loss(
     question: Question, recorded: Recorded, seen: Observation, update: Finding, after: bool, notes: list[str]
 ) -> Finding | None:
+    """Return what explains the losses; None where there are none to judge."""
     if recorded.loss is None or not seen.n_inside:
         return None
     rows = getattr(update.hypothesis, "rows", None)
     found = explain_loss(seen, rows)
     if found.codes and (recorded.start_added or after):
-        other = _other_alignment(question, recorded, after)
+        other = _other_alignment(question, recorded)
         better = explain_loss(other, rows)
         if not better.codes:
             notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
@@ -256,19 +262,28 @@ def _explain_loss(
         if in_float32 or fits:
             in_range = question.observe(recorded._replace(dtype=np.dtype(np.float32)))
             coarse = explain_loss(in_range, rows)
-            if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:  # else float32 would have overflowed
+            # Fewer rows inside would mean that float32 arithmetic had overflowed.
+            if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:
                 return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
     return found
 
 
-def _other_alignment(question: Question, recorded: Recorded, after: bool) -> Observation:
-    """The same rows with losses that belong one row earlier or later: where the start is not recorded, both are in use."""
+def _other_alignment(question: Question, recorded: Recorded) -> Observation:
+    """Return the history with each loss one row earlier or later.
+
+    Where the start is not recorded, both ways to record the loss are in use.
+    """
     assert recorded.loss is not None
-    if recorded.start_added:  # loss[t] with the t-th recorded w, which is row t + 1
+    if recorded.start_added:  # loss[t] belongs to the t-th recorded w, which is row t + 1
         return question.observe(recorded._replace(w=recorded.w[1:]))
+    return question.observe(recorded._replace(w=_with_start(question, recorded)))
+
+
+def _with_start(question: Question, recorded: Recorded) -> Array:
+    """Return the recorded rows with the start that was asked for before them."""
     assert question.w0 is not None
-    w = np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
-    return question.observe(recorded._replace(w=w))
+    with np.errstate(over="ignore"):
+        return np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
 
 
 def _in_words(
@@ -279,7 +294,7 @@ def _in_words(
     loss: Finding | None,
     notes: list[str],
 ) -> Diagnosis:
-    """Put the findings together."""
+    """Return the findings as a Diagnosis."""
     given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(np.ravel(question.lr)[0])}
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]

@@ -1,10 +1,11 @@
-"""Name the cause: which hypothesis explains a history, with what evidence, and which others do as well.
+"""Diagnosis: the hypothesis that explains a history, its evidence, and the others that do as well.
 
-1. The update, the start and the loss are looked at apart: a defect in one does not hide one in another, because every prediction is made
-   from observed rows.
-2. What was asked for is tried first; if it explains every step, nothing else is looked for.
-3. float64 that looks like float32 is tried only where nothing explains the history in float64, and only where it bears float32's mark:
-   values that float32 can hold. An error of the size of float32's is not a cause.
+1. Update, start and loss are explained separately. A defect in one does not hide a defect in
+   another, because every prediction is made from observed rows.
+2. What was asked for is tried first. If it explains every step, no hypothesis is tried.
+3. Arithmetic in float32 is tried for a float64 history only where no cause explains it in float64,
+   and only where the recorded values are representable in float32. The size of an error alone is no
+   evidence.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..bound.yardstick import LIMIT, Array
-from .hypotheses import Hypothesis, Scene, about_gradient
+from .gradient import about_gradient
+from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
 from .observation import Observation, Term
 from .recipes import Recipe
@@ -29,14 +31,14 @@ from .table import CAUSES
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
-_RIVALS = 5  # named in the evidence
-_LONGER = 3  # an explanation that is longer by more than this explains anything
+_RIVALS = 5  # so many other causes are named in the evidence
+_LONGER = 3  # an explanation with so much more complexity can explain anything
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The cause of a history that is not what was asked for, by name.
+    """Why a history is not what was asked for.
 
     Attributes
     ----------
@@ -45,20 +47,21 @@ class Diagnosis:
     codes : tuple of str
         All causes: of the update first, then of the start, then of the loss.
     sentence : str
-        The same in words.
+        The causes in words.
     evidence : dict
-        ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8), ``first_epoch`` beyond the bound, ``epochs_used``,
-        ``value`` and other estimated constants, ``rivals`` (τ of other causes), and of the loss ``tau_loss``, ``loss_first_epoch``.
+        ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8),
+        ``first_epoch`` beyond the bound, ``epochs_used``, ``value`` and other estimated constants,
+        ``rivals`` (τ of other causes), and of the loss ``tau_loss`` and ``loss_first_epoch``.
     fix : str
-        A line of code that mends it, where there is one; else empty.
+        A line of code that mends it; empty where there is none.
     also_possible : tuple of str
-        Causes that explain these data as well; two at once are joined by " + ".
+        Other causes that explain these data as well; two causes at once are joined by " + ".
     notes : tuple of str
-        What was assumed or left out.
+        What was assumed, and what was left out.
 
     Examples
     --------
-    Half the gradient, for two epochs:
+    Two epochs with half the gradient:
 
     >>> import fastgd
     >>> diagnosis = fastgd.diagnose([1.0, 2.0], [2.0, 4.0], [0.0, 0.5, 0.875], lr=0.1)
@@ -76,7 +79,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether there is nothing to explain."""
+        """Whether the history is what was asked for."""
         return self.code == "ok"
 
     def __str__(self) -> str:
@@ -92,20 +95,20 @@ class Diagnosis:
 
 
 class Finding(NamedTuple):
-    """What explains one side of a history."""
+    """What explains the update, or the loss, of a history."""
 
-    codes: tuple[str, ...]  # empty: it is what was asked for
+    codes: tuple[str, ...]  # empty: nothing is wrong
     words: dict[str, Any]
     tau: float
     tau_asked: float
-    first: int | None  # the first epoch beyond the bound of what was asked for
+    first: int | None  # first epoch that is beyond the bound of what was asked for
     also: tuple[str, ...]
     rivals: dict[str, float]
     hypothesis: Hypothesis | LossHypothesis | None
 
 
 def explain_update(seen: Observation, asked: Recipe) -> Finding:
-    """Find what explains the steps of a history."""
+    """Return what explains the steps of a history."""
     scene = Scene(seen, asked)
     step = asked.step(seen)
     shares = seen.shares(step)
@@ -116,8 +119,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
     passing = [pair for pair in possible if _is_evidence(seen, step, pair[0])]
-    stored = _is_kept_in_float32(seen) and _explained_by_storage(seen, step)
-    if stored and not (passing and passing[0][0].complexity <= 1):  # as simple as a named defect
+    stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
+    if stored and not (passing and passing[0][0].complexity <= 1):
         others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
         also = ("float32_arithmetic", *dict.fromkeys(others))
         return Finding(("float32_storage",), {}, 0.0, tau, first, also, _rivals(scored, ()), None)
@@ -142,7 +145,7 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
-    """Whether there are more equations that tell it from what was asked for than constants that were made to fit."""
+    """Return whether more equations support the hypothesis than constants were estimated."""
     return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
 
 
@@ -152,7 +155,7 @@ def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
 
 
 def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[str, float]:
-    """τ of the best other causes."""
+    """Return τ of the other causes, the smallest first."""
     found: dict[str, float] = {}
     for hypothesis, tau in sorted(scored, key=lambda pair: pair[1]):
         name = " + ".join(hypothesis.codes)
@@ -162,7 +165,7 @@ def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[st
 
 
 def _worded(scene: Scene, words: Any) -> dict[str, Any]:
-    """All that a sentence may ask for."""
+    """Return all the values that the sentence of a cause may contain."""
     values = scene.asked.values
     return {
         "variant": "",
@@ -174,30 +177,30 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     }
 
 
-def _is_kept_in_float32(seen: Observation) -> bool:
-    """Whether a float64 history holds nothing that float32 could not."""
+def _is_stored_in_float32(seen: Observation) -> bool:
+    """Return whether every w of a float64 history is representable in float32."""
     w = seen.w.astype(np.float64)
     return seen.dtype == np.float64 and bool((w == w.astype(np.float32)).all())
 
 
 def _explained_by_storage(seen: Observation, step: Term) -> bool:
-    """Whether rounding every w to float32 explains it: to nearest, so by half a unit at most, not by 8 times that."""
+    """Return whether rounding every w to the nearest float32 explains the steps."""
     stored = np.abs(seen.w[1:]) * (2.0**-24 * (1 + 2.0**-20)) + 2.0**-150
     return bool((np.abs(seen.moved - step.value) <= LIMIT * (step.error + seen.u * np.abs(seen.w[1:])) + stored).all())
 
 
 def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Finding | None:
-    """Explain a float64 history by arithmetic in float32."""
-    w, kept = seen.w.astype(np.float64), _is_kept_in_float32(seen)
+    """Return what explains a float64 history if the arithmetic was float32; None: nothing."""
+    w, stored = seen.w.astype(np.float64), _is_stored_in_float32(seen)
     yardstick = seen.yardstick
     coarse = Observation(
         yardstick.X.astype(np.float64), yardstick.y.astype(np.float64), w, None,
-        lr=_whole_rate(seen), dtype="float32", intercept=seen.intercept, factor=asked.factor, held_higher=not kept,
+        lr=_whole_rate(seen), dtype="float32", intercept=seen.intercept, factor=asked.factor, held_higher=not stored,
     )  # fmt: skip
     if coarse.n_steps < seen.n_steps:
         return None  # float32 would have overflowed
     found = explain_update(coarse, asked)
-    if found.codes == ("unknown",) or not (kept or _gradient_is_float32(seen)):
+    if found.codes == ("unknown",) or not (stored or _gradient_is_float32(seen)):
         return None
     return found._replace(codes=(*found.codes, "float32_arithmetic"), tau_asked=tau, first=first)
 
@@ -207,21 +210,21 @@ def _whole_rate(seen: Observation) -> Any:
 
 
 def _gradient_is_float32(seen: Observation) -> bool:
-    """Whether every step, or every step divided by lr, is a number that float32 can hold, as far as w in float64 shows it."""
+    """Return whether every step, or every step divided by lr, is representable in float32."""
     blur = 4 * seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:]))
     for by in (np.ones_like(seen.lr), seen.lr):
         if (by == 0).any():
             continue
         made, doubt = seen.moved / by, blur / np.abs(by) + 4 * seen.u * np.abs(seen.moved / by)
         away = np.abs(made - made.astype(np.float32).astype(made.dtype))
-        telling = doubt < 2.0**-30 * np.abs(made)  # of these a float32 value is no accident
+        telling = doubt < 2.0**-30 * np.abs(made)  # here a float32 value cannot be chance
         if telling.sum() >= 3 and (away <= doubt)[telling].all():
             return True
     return False
 
 
 def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
-    """Say what an unknown defect looks like."""
+    """Return in words what is known of a defect without a name."""
     seen = scene.seen
     wrong = np.flatnonzero(shares > LIMIT)
     step = scene.asked.step(seen)
@@ -243,7 +246,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
 
 
 def explain_loss(seen: Observation, rows: Array | None) -> Finding:
-    """Find what explains the losses of a history, up to the first that is not finite."""
+    """Return what explains the losses of a history, up to the first that is not finite."""
     assert seen.loss is not None
     finite = np.isfinite(seen.loss)
     if not finite.all():
@@ -270,6 +273,7 @@ def explain_loss(seen: Observation, rows: Array | None) -> Finding:
 
 
 def _unknown_loss(seen: Observation, first: int) -> dict[str, Any]:
+    """Return in words what is known of a wrong loss without a cause."""
     assert seen.loss is not None
     found, true = float(seen.loss[first]), float(seen.true_loss[first])
     return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}

@@ -1,7 +1,9 @@
-"""Hypotheses about the recorded loss. Each makes it of the truth at the observed rows, whatever the update did.
+"""Hypotheses about the recorded loss. Each predicts it from the observed rows, whatever the update.
 
-1. A loss that belongs to another row, a loss of another size, and both at once; a penalty of unknown weight on top.
-2. The bound is Λ of `check_step`, scaled as the hypothesis scales the loss, and a rounding for every further operation.
+1. The loss may belong to another row, have a factor, or both. It may include a penalty of unknown
+   weight.
+2. The bound is Λ of `check_step`, scaled as the hypothesis scales the loss, plus one rounding for
+   every further operation.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class LossHypothesis:
     words: dict[str, Any] = field(default_factory=dict)
 
     def shares(self, observed: Array) -> Array:
-        """Return (m,) float64: the share of the bound in each row; NaN where nothing is predicted."""
+        """Return the share of the bound of each row, (m,) float64; NaN: nothing is predicted."""
         m = min(len(observed), len(self.value))
         with np.errstate(all="ignore"):
             share = share_of(observed[:m] - self.value[:m], self.error[:m])
@@ -44,12 +46,15 @@ class LossHypothesis:
 
 
 def right_loss(seen: Observation) -> LossHypothesis:
-    """Return the loss that was asked for: the mean of the squares at each row."""
+    """Return the prediction of a right loss: the mean of the squared residuals at each row."""
     return LossHypothesis((), 0, seen.true_loss, seen.loss_error)
 
 
 def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHypothesis]:
-    """Yield hypotheses about the loss, the right one first; `rows`: the samples that the gradient was found to use."""
+    """Yield hypotheses about the loss, the right one first.
+
+    `rows`: (n,) bool, the samples that the gradient was found to use; None: all.
+    """
     true, error = seen.true_loss, seen.loss_error
     yield right_loss(seen)
     yield from _of_named_sizes(seen, true, error)
@@ -60,15 +65,13 @@ def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHyp
         yield from _of_named_sizes(seen, part.loss, part.loss_error)
     yield from _with_penalty(seen, true, error)
     if len(true) * seen.n <= BLOCK:
-        residual = seen.w[: len(true), : seen.yardstick.d] @ seen.yardstick.X.T - seen.yardstick.y
-        residual = residual + (seen.w[: len(true), -1:] if seen.intercept else 0)
-        value = np.abs(residual).mean(1)
+        value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
         yield LossHypothesis(("loss_absolute",), 1, value, (seen.n + seen.n_parameters + 3) * seen.u * reach + 2 * seen.eta)
 
 
 def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
-    """The loss of this or of another row, with a factor or as a root."""
+    """The loss of the same row or a neighbouring one, with a factor or as a root."""
     n, u = seen.n, seen.u
     sizes: list[tuple[tuple[str, ...], float]] = [((), 1.0), (("loss_sum",), float(n)), (("loss_half",), 0.5)]
     sizes += [(("loss_sum", "loss_half"), n / 2)] + ([(("loss_n_minus_1",), n / (n - 1))] if n > 1 else [])
@@ -90,7 +93,7 @@ def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[Lo
 
 
 def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
-    """A penalty of unknown weight on the loss, of this row or of the next."""
+    """The loss plus a penalty of unknown weight."""
     assert seen.loss is not None
     w = seen.w[: len(true)]
     if len(w) < len(true):
@@ -119,6 +122,6 @@ def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[Loss
                 )
                 if value != 0 and found.tau(seen.loss) <= LIMIT:
                     varies = np.abs(value) * np.ptp(penalty[:m]) > 2 * LIMIT * found.error[:m].max()
-                    if varies:  # else it is a constant that is added, and as good as any other
+                    if varies:  # a penalty that is constant is no evidence
                         yield found
                     break

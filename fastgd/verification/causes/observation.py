@@ -1,11 +1,16 @@
-"""What a recorded history shows: every step that it took, and the truth at every row, in extended precision.
+"""A recorded history: its steps, and the exact gradient and loss at every row.
 
-1. Nothing is predicted from a prediction: each step is compared with what a recipe makes of the OBSERVED rows before it, so a defect does
-   not hide behind the consequences of another epoch (bound.py, note 1).
-2. A `Term` is a quantity and how far rounding may move it. Sums and products of terms carry both, so that the bound of every hypothesis
-   follows from its own arithmetic: u per addition, 2u per product (one rounding is of the constant). For plain descent it is ℓ of
-   `check_step`, term for term.
-3. The rows are judged up to the first one whose step may overflow, or that is not finite; later ones say nothing about a cause.
+All of it is in extended precision; the bound is derived in docs/error-bound.md, "One step".
+
+1. Every step is compared with what a recipe makes of the OBSERVED rows before it, never with a
+   prediction from a prediction. So the effect of a defect in one epoch does not hide a defect in
+   another.
+2. A `Term` is a quantity and how far rounding may move it. Sums and products of terms carry both,
+   so the bound of a hypothesis follows from its own arithmetic: u per addition, 2u per product (one
+   rounding is that of the constant). For plain gradient descent it is ℓ of `check_step`, term for
+   term.
+3. The rows are judged up to the first one that is not finite or whose step may overflow. Later ones
+   say nothing about a cause.
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ class Term(NamedTuple):
     error: Array  # (T, D)
 
     def times(self, factor: Any, u: Any) -> Term:
-        """Return the product with a constant, or with one per step (T, 1)."""
+        """Return the product with a constant, or with one constant per step (T, 1)."""
         value = factor * self.value
         return Term(value, np.abs(factor) * self.error + 2 * u * np.abs(value))
 
@@ -36,19 +41,19 @@ class Term(NamedTuple):
         return Term(value, self.error + other.error + u * np.abs(value))
 
     def one_later(self) -> Term:
-        """Return the values of the step before; zeros at the first step."""
+        """Return the values of the previous step; zeros at the first step."""
         return Term(*(np.concatenate([np.zeros_like(part[:1]), part[:-1]]) for part in self))
 
     def but_first(self, first: Term) -> Term:
-        """Return these values with those of another term at the first step."""
+        """Return this term with the values of another one at the first step."""
         return Term(*(np.concatenate([other[:1], part[1:]]) for part, other in zip(self, first, strict=True)))
 
 
 class Observation:
-    """A history of one fit beside the truth at its rows.
+    """The history of one fit, and the exact gradient and loss at its rows.
 
-    `w` has a row per epoch, the start first; `loss` may be None. Everything is in extended precision, cut at the first row that cannot be
-    judged.
+    `w` has a row per epoch, the start first; `loss` may be None. Everything is in extended
+    precision and ends before the first row that cannot be judged.
     """
 
     def __init__(
@@ -61,14 +66,14 @@ class Observation:
         lr: Any,
         dtype: Any,
         intercept: bool,
-        factor: float = 1.0,  # of the mean gradient in the recipe that was asked for: n for the sum
+        factor: float = 1.0,  # what the mean gradient is multiplied by: n for the sum
         held_higher: bool = False,
     ) -> None:
         self.yardstick = yardstick = Yardstick(X, y, "mean", dtype, intercept)
         self.dtype = np.dtype(dtype)
         self.n, self.intercept = yardstick.n, intercept
         self.u, self.eta = yardstick.u, yardstick.eta
-        self.held = held_higher
+        self.held_higher = held_higher
         rows = yardstick.parameters(w, "w_history", rows=True)
         self.n_rows = len(rows)
         rates = np.broadcast_to(np.asarray(lr, np.float64), (max(len(rows) - 1, 0),)).astype(self.dtype)
@@ -79,10 +84,11 @@ class Observation:
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
             small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
-        self.n_inside = _until(truth.inside & finite)  # rows whose loss can be judged
-        n_steps = min(_until(small), self.n_inside)  # steps that cannot overflow
+        self.n_inside = _until(truth.inside & finite)  # number of rows whose loss can be judged
+        n_steps = min(_until(small), self.n_inside)  # number of steps that cannot overflow
         n_finite = _until(finite[1 : n_steps + 1])
-        self.too_early = n_finite + 1 if n_finite < n_steps else None  # a row that is not finite, and has no right to be
+        # the first row that is not finite, where no step before it can overflow
+        self.too_early = n_finite + 1 if n_finite < n_steps else None
         self.n_inside = min(self.n_inside, n_finite + 1)
         self.w = rows[: n_finite + 1]
         self.moved = self.w[:-1] - self.w[1:]
@@ -96,29 +102,35 @@ class Observation:
 
     @property
     def n_steps(self) -> int:
-        """Steps that can be judged."""
+        """Number of steps that can be judged."""
         return len(self.moved)
 
     @property
     def n_parameters(self) -> int:
-        """Parameters, the intercept counted."""
+        """Number of parameters, the intercept counted."""
         return self.yardstick.n_parameters
 
     def here(self) -> Term:
-        """Return w before each step, which the record gives exactly."""
+        """Return w before each step; it is recorded, hence without error."""
         return Term(self.w[:-1], np.zeros_like(self.moved))
 
     def shares(self, step: Term, at: int | None = None) -> Array:
-        """Return (T,) float64: the worst share of the bound over the parameters of each step, |moved − step| / bound; `at`: of one step."""
+        """Return each step's worst share of the bound, (T,) float64: max |moved − step| / bound.
+
+        `at`: of that step alone, (1,).
+        """
         return self.shares_by_parameter(step, at).max(1, initial=0)
 
     def shares_by_parameter(self, step: Term, at: int | None = None) -> Array:
-        """Return (T, D) float64: the share of the bound that each parameter of each step uses; `at`: (1, D), of one step."""
+        """Return the share of the bound of each parameter of each step, (T, D) float64.
+
+        `at`: of that step alone, (1, D).
+        """
         rows = slice(None) if at is None else slice(at, at + 1)
         with np.errstate(all="ignore"):
             w = self.w[:-1][rows]
             bound = step.error + self.u * np.abs(w - step.value) + 2 * self.eta
-            if self.held:
+            if self.held_higher:
                 bound = bound + self.u * np.abs(w)
             return share_of(self.moved[rows] - step.value, bound)
 
@@ -127,23 +139,24 @@ class Observation:
         return float(self.shares(step).max(initial=0))
 
     def scale(self) -> Array:
-        """Return (T, D) float64: the size of rounding in each step, for weights."""
+        """Return the size of rounding errors in each step, (T, D) float64, for least squares."""
         plain = np.abs(self.lr) * (self.at.error + 2 * self.u * np.abs(self.at.value))
         around = self.u * (np.abs(self.w[:-1]) + np.abs(self.w[1:])) + 2 * self.eta
         return np.maximum((plain + around).astype(np.float64), np.finfo(np.float64).tiny)
 
     def informative(self, difference: Array, step: Term) -> int:
-        """Return in how many entries a difference (T, D) of two predictions is beyond the bound: equations that can tell them apart.
+        """Return how many equations can tell two predictions with this `difference` (T, D) apart.
 
-        Where w stands still the same equations come again, and count once.
+        These are the entries where the difference is beyond the bound. Steps from equal w repeat
+        the same equations and count once.
         """
         bound = step.error + self.u * np.abs(self.w[:-1] - step.value) + 2 * self.eta
         return int(np.count_nonzero((np.abs(difference) > LIMIT * bound)[self._first_seen]))
 
     def _memory(self) -> Term:
-        """The step before, as far as w shows it: w was rounded after it."""
+        """Return the previous step as w shows it; its error is the rounding of w after it."""
         moved = np.concatenate([np.zeros_like(self.moved[:1]), self.moved[:-1]])
-        size = np.abs(self.w[:-1]) + (np.abs(np.concatenate([self.w[:1], self.w[:-2]])) if self.held else 0)
+        size = np.abs(self.w[:-1]) + (np.abs(np.concatenate([self.w[:1], self.w[:-2]])) if self.held_higher else 0)
         memory = Term(moved, self.u * size + self.u * np.abs(moved) + self.eta)
         before = np.concatenate([self.lr[:1], self.lr[:-1]])
         ratio = np.where(self.lr == before, 1, np.where(before == 0, 0, self.lr / before))
@@ -152,5 +165,5 @@ class Observation:
 
 
 def _until(good: Any) -> int:
-    """How many entries are true before the first that is not."""
+    """Return the number of entries before the first false one."""
     return len(good) if good.all() else int(np.argmin(good))

@@ -1,20 +1,21 @@
-"""What was asked for, as a prediction: from the observed rows and any gradient to the step that a correct implementation takes.
+"""What the user asked for, as a prediction of every step from the observed rows and a gradient.
 
-1. SGD's buffer is not recorded, but the step before shows it: v = (w_{t−1} − w_t)/lr. So momentum needs no replay, its bound does not
-   grow with the epochs, and one step is all that it looks back.
-2. The other rules are replayed by the table's own `step`. Slots are made of observed gradients, and how far rounding may have moved
-   them is carried along: each input is moved by its error, as in lockstep.py, and the outputs' changes are added.
+1. SGD's buffer is not recorded, but the previous step shows it: v = (w_{t−1} − w_t)/lr. So momentum
+   needs no replay, and its bound does not grow with the epochs.
+2. Other rules are replayed with `step` of the table of update rules. Their slots are computed from
+   observed gradients, and the error of each slot is carried along: each input is moved by its
+   error, as in bound/lockstep.py, and the changes of the outputs are added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bound.yardstick import LIMIT
+from ..bound.yardstick import LIMIT, Array
 from .observation import Observation, Term
 
 if TYPE_CHECKING:
@@ -23,21 +24,22 @@ if TYPE_CHECKING:
 __all__ = ["Momentum", "Recipe", "replay"]
 
 _U64 = float(np.finfo(np.float64).eps) / 2
-_PRODUCT_U = {"mu_product": float(np.finfo(np.float32).eps) / 2}  # torch.optim.NAdam keeps it in float32 whatever the data are
+# torch.optim.NAdam keeps mu_product in float32, whatever the data are.
+_PRODUCT_U = {"mu_product": float(np.finfo(np.float32).eps) / 2}
 
 
 @dataclass(frozen=True)
 class Momentum:
-    """SGD's options, as torch.optim names them. `first_damped` and `first_plain` are not torch's."""
+    """SGD's options, as torch.optim names them, and three that torch does not have."""
 
     momentum: float = 0.0
     dampening: float = 0.0
     weight_decay: float = 0.0
     nesterov: bool = False
     maximize: bool = False
-    decoupled: bool = False  # the decay acts on w beside the step, not through the buffer
-    first_damped: bool = False  # the buffer starts at 0 and is damped at once: an exponential average
-    first_plain: bool = False  # Sutskever's Nesterov: the first step has no momentum to look ahead with
+    decoupled: bool = False  # the decay changes w directly, not through the buffer
+    first_damped: bool = False  # an exponential average: the buffer starts at 0
+    first_plain: bool = False  # Sutskever's Nesterov: the first step has no momentum yet
 
     def step(self, seen: Observation, gradient: Term) -> Term:
         """Return the step from each observed row, with this gradient."""
@@ -56,10 +58,11 @@ class Momentum:
         if beside is None:
             return step
         step = step.plus(beside, u)
-        return Term(step.value, step.error + u * np.abs(seen.w[:-1]))  # w is rounded once more, after the decay
+        # w is rounded once more, after the decay.
+        return Term(step.value, step.error + u * np.abs(seen.w[:-1]))
 
     def _with_momentum(self, pull: Term, memory: Term, u: Any) -> Term:
-        """Return the step of the buffer; pull is lr times the gradient."""
+        """Return the step with momentum; `pull` is lr times the gradient."""
         kept = memory.times(self.momentum, u)
         if self.nesterov:
             ahead = pull.times(1 + self.momentum, u)
@@ -71,7 +74,7 @@ class Momentum:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Update rule, its values and the factor on the mean gradient: what the user says was done."""
+    """What the user asked for: update rule, hyperparameters, factor on the mean gradient."""
 
     rule: UpdateRule
     values: Mapping[str, Any]  # hyperparameters by name
@@ -79,7 +82,7 @@ class Recipe:
 
     @property
     def plain(self) -> bool:
-        """Whether this is SGD without any option."""
+        """Whether this is SGD without options."""
         return self.rule.name == "sgd" and not any(self.values[name] for name in ("momentum", "weight_decay", "maximize"))
 
     @property
@@ -88,11 +91,11 @@ class Recipe:
         return Momentum(**{name: self.values[name] for name in self.rule.hyperparameters}) if self.rule.name == "sgd" else None
 
     def gradient(self, seen: Observation) -> Term:
-        """Return the gradient that was asked for."""
+        """Return the gradient of the reduction that was asked for."""
         return seen.at if self.factor == 1 else seen.at.times(self.factor, 0)
 
     def step(self, seen: Observation, gradient: Term | None = None) -> Term:
-        """Return the step from each observed row; with another gradient, if one is given."""
+        """Return the step from each observed row, with this gradient or the one asked for."""
         gradient = self.gradient(seen) if gradient is None else gradient
         options = self.options
         with np.errstate(all="ignore"):
@@ -112,47 +115,57 @@ def replay(
     rule: UpdateRule,
     values: Mapping[str, Any],
     *,
-    products: Mapping[str, float] | None = None,  # instead of the rule's own
-    give_up: bool = False,  # stop where the bound is passed: the rest is left at no step at all
-    most: int | None = None,  # steps
+    products: Mapping[str, float] | None = None,  # in place of the rule's own
+    give_up: bool = False,  # stop at the first step beyond the bound; later steps are 0
+    most: int | None = None,  # replay no more steps than this
 ) -> Term:
     """Return the steps that a rule with slots takes from the observed rows (note 2)."""
-    u, eta, k = seen.u, seen.eta, rule.roundings + seen.held
-    all_values: dict[str, Any] = {
-        name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()
-    }
+    u, eta, k = seen.u, seen.eta, rule.roundings + seen.held_higher
+    all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
     running: dict[str, Any] = dict.fromkeys(rule.products, np.longdouble(1))
     slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
-    radius = [np.zeros_like(seen.w[0]) for _ in rule.slots]
+    slot_errors = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     taken, error = np.zeros_like(seen.moved), np.zeros_like(seen.moved)
 
     for t in range(seen.n_steps if most is None else min(most, seen.n_steps)):
         running = dict(zip(running, rule.advance(**all_values, **running), strict=True))
-        given = {**running, **(products or {})}
         w, g = seen.w[t], gradient.value[t]
 
-        def apply(*inputs: Any, t: int = t, given: Mapping[str, Any] = given) -> Any:
-            w_next, slots_next = rule_step(inputs[0], tuple(inputs[1:-1]), inputs[-1], seen.lr[t, 0], t, **all_values, **given)
+        def apply(inputs: Sequence[Any], running: Mapping[str, Any], t: int = t) -> Any:
+            """Return the new w, then the new slots, (1 + n_slots, D)."""
+            w_next, slots_next = rule_step(inputs[0], tuple(inputs[1:-1]), inputs[-1], seen.lr[t, 0], t, **all_values, **running)
             return np.stack([w_next, *(np.broadcast_to(slot, w_next.shape) for slot in slots_next)])
 
-        inputs = [w, *slots, g]
-        expected = apply(*inputs)
-        sizes = [k * u * np.abs(w), *(r + k * (u * np.abs(s) + eta) for r, s in zip(radius, slots, strict=True))]
-        spread = np.zeros_like(expected)
-        for place, size in enumerate([*sizes, gradient.error[t] + k * (u * np.abs(g) + eta)]):
-            less, more = list(inputs), list(inputs)
-            less[place], more[place] = inputs[place] - size, inputs[place] + size
-            if 0 < place < len(inputs) - 1:  # a second moment stays non-negative
-                less[place] = np.where(inputs[place] >= 0, np.maximum(less[place], 0), less[place])
-            spread += np.maximum(np.abs(apply(*less) - expected), np.abs(apply(*more) - expected))
-        for name, value in given.items():  # lockstep.py, note 2
-            u_product = _PRODUCT_U.get(name, _U64)
-            moved = [np.abs(apply(*inputs, given={**given, name: value * (1 + s * 4 * u_product)}) - expected) for s in (-1, 1)]
-            spread += np.maximum(*moved)
-        spread += k * u * np.abs(expected - np.stack(inputs[:-1])) + 2 * eta
+        inputs, given = [w, *slots, g], {**running, **(products or {})}
+        expected = apply(inputs, given)
+        sizes = [k * u * np.abs(w), *(r + k * (u * np.abs(s) + eta) for r, s in zip(slot_errors, slots, strict=True))]
+        sizes.append(gradient.error[t] + k * (u * np.abs(g) + eta))
+        spread = _spread(apply, inputs, sizes, expected, given) + (k * u * np.abs(expected - np.stack(inputs[:-1])) + 2 * eta)
         spread = np.where(np.isnan(spread), np.inf, spread)
         taken[t], error[t] = w - expected[0], spread[0] + k * u * np.abs(w)
-        slots, radius = list(expected[1:]), [r + u * np.abs(s) for r, s in zip(spread[1:], expected[1:], strict=True)]
+        slots, slot_errors = list(expected[1:]), [r + u * np.abs(s) for r, s in zip(spread[1:], expected[1:], strict=True)]
         if give_up and seen.shares(Term(taken[t : t + 1], error[t : t + 1]), at=t).max(initial=0) > LIMIT:
             break
     return Term(taken, error)
+
+
+def _spread(
+    apply: Callable[[Sequence[Any], Mapping[str, Any]], Array],
+    inputs: Sequence[Array],
+    sizes: Sequence[Array],
+    expected: Array,
+    running: Mapping[str, Any],
+) -> Array:
+    """Return how far the outputs move when each input moves by its size and each product by 4u."""
+    spread = np.zeros_like(expected)
+    for place, size in enumerate(sizes):
+        less, more = list(inputs), list(inputs)
+        less[place], more[place] = inputs[place] - size, inputs[place] + size
+        if 0 < place < len(inputs) - 1:  # a second moment must not become negative
+            less[place] = np.where(inputs[place] >= 0, np.maximum(less[place], 0), less[place])
+        spread += np.maximum(*(np.abs(apply(moved, running) - expected) for moved in (less, more)))
+    for name, value in running.items():
+        u = _PRODUCT_U.get(name, _U64)
+        moved = ({**running, name: value * (1 + sign * 4 * u)} for sign in (-1, 1))
+        spread += np.maximum(*(np.abs(apply(inputs, products) - expected) for products in moved))
+    return spread

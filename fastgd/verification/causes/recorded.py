@@ -1,9 +1,12 @@
-"""Read a recorded history as people write them down: what its rows are, which loss belongs to which row, in which precision.
+"""Recorded histories, read from arrays: which row is which epoch, and in which precision.
 
-1. A history has epochs + 1 rows, the start first, and each loss is that of its row. What deviates by one row is read by the convention that
-   fits, and a note says which; what deviates by more is an error.
-2. The precision that is judged is `dtype`; without it float32 where w_history is float32, because who records float32 computes in it, and
-   where the data are and w holds nothing that float32 could not: `w.item()` and lists of such numbers are float64 in name only.
+1. A history has epochs + 1 rows, the start first, and loss[t] is the loss of w[t]. An array with
+   one row more or less is read by the convention that fits, and a note says which one. Any other
+   number of rows is an error.
+2. The precision that is judged is `dtype`. Without `dtype` it is float32 where w_history is
+   float32, because a program that records float32 computes in it. It is float32 as well where the
+   data are float32 and every w is representable in it: `w.item()` and lists of such numbers are
+   float64 in name only.
 """
 
 from __future__ import annotations
@@ -16,21 +19,21 @@ from ...input.arrays import read_array
 from ...input.messages import counted, shown
 from ..bound.yardstick import Array
 
-__all__ = ["Recorded", "judged_dtype", "read_recorded"]
+__all__ = ["Recorded", "arithmetic_dtype", "read_recorded"]
 
 
 class Recorded(NamedTuple):
-    """A history as it is judged."""
+    """A history, ready to be judged."""
 
     w: Array  # (m, D), the start first, the intercept last
     loss: Array | None  # (m,) or (m − 1,): loss[t] is that of w[t]
     dtype: np.dtype[Any]
     notes: tuple[str, ...]
-    start_added: bool  # w came without its start
+    start_added: bool  # w came without the start, which was put before it
 
 
-def judged_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the precision of the arithmetic that is judged (note 2)."""
+def arithmetic_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the precision that is judged (note 2)."""
     if dtype is not None:
         try:
             found = np.dtype(dtype)
@@ -57,14 +60,14 @@ def read_recorded(
     dtype: Any,
     of_data: np.dtype[Any],
 ) -> Recorded:
-    """Return w_history and loss_history of one fit as they are judged; `of_data` is the precision of the data."""
+    """Check w_history and loss_history of one fit; `of_data` is the precision of the data."""
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:
         w = w[:, None]
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
-    judged = judged_dtype(dtype, w, of_data)
+    judged = arithmetic_dtype(dtype, w, of_data)
     notes, start_added = [], False
     if epochs is not None and len(w) == epochs and w0 is not None:
         with np.errstate(over="ignore"):
@@ -81,6 +84,7 @@ def read_recorded(
 
 
 def _read_loss(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
+    """Return loss[t] of row t; add a note where the number of losses is not that of the rows."""
     if loss_history is None:
         return None
     loss = read_array(loss_history, "loss_history")

@@ -1,4 +1,7 @@
-"""Hypotheses about the rule: what became of the gradient on its way into w. All are linear in their constants, given the record."""
+"""Hypotheses about the update rule: learning rate, momentum, decay, penalties, other rules.
+
+All are linear in their constants, given the observed rows.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,19 @@ import numpy as np
 from fastgd.kernels.update_rules import UPDATE_RULES
 
 from ..bound.yardstick import LIMIT, Array
-from .hypotheses import Hypothesis, Scene, estimate, named_factors, shortest
+from .gradient import named_factors
+from .hypotheses import Hypothesis, Scene, estimate, shortest
 from .observation import Term
 from .recipes import Momentum, replay
 
 __all__ = ["about_rule"]
 
-_NEAR = 1e-9  # an estimated constant this close to the one that was asked for is that one
+_NEAR = 1e-9  # closer estimates of a constant count as equal to what was asked for
 _USUAL_MOMENTA = (0.9, 0.99, 0.95, 0.5, 0.8)
 
 
 def about_rule(scene: Scene) -> Iterator[Hypothesis]:
-    """Yield hypotheses about rate, momentum, decay and penalty, and other update rules."""
+    """Yield hypotheses about the update rule."""
     if not scene.asked.plain:
         plain = scene.pull()
         yield Hypothesis(("plain_descent",), 0.75, plain)
@@ -36,16 +40,17 @@ def about_rule(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _unusual(momentum: Any) -> float:
-    """Complexity of a momentum that nobody would write down: below 0, near it, or above 1."""
+    """Return the added complexity of a momentum below 0.05 or above 1, which is unusual."""
     return 0.0 if 0.05 <= momentum <= 1 else 2.0
 
 
 def _options(scene: Scene) -> Momentum:
-    """SGD's options that were asked for; none for another rule."""
+    """Return SGD's options that were asked for; plain ones for another rule."""
     return scene.asked.options or Momentum()
 
 
 def _scaled(scene: Scene) -> Iterator[Hypothesis]:
+    """A factor on every step."""
     seen = scene.seen
     still, column = scene.fixed_and_column()
     found = estimate(seen, seen.moved - still.value, [column.value])
@@ -63,7 +68,7 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:
-    """Heavy ball: alone, with a named factor on the gradient, with dampening, and as an exponential average."""
+    """Momentum alone, with a named factor on the gradient, and with dampening."""
     seen, asked = scene.seen, scene.asked
     options = replace(_options(scene), momentum=0.0, dampening=0.0, nesterov=False)
     gradient = asked.gradient(seen)
@@ -95,6 +100,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator[Hypothesis]:
+    """Momentum with dampening, or as an exponential average."""
     seen, gradient = scene.seen, scene.asked.gradient(scene.seen)
     for first_damped, variant in ((False, ""), (True, ", from the first step on (an exponential average)")):
         for momentum in dict.fromkeys((*(m for m in _USUAL_MOMENTA if abs(m - mu) < 1e-2 * abs(mu)), float(f"{float(mu):.4g}"), mu)):
@@ -115,6 +121,7 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
 
 
 def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
+    """Nesterov momentum, in torch's form and in Sutskever's."""
     seen, asked = scene.seen, scene.asked
     gradient = asked.gradient(seen)
     options = replace(_options(scene), momentum=0.0, dampening=0.0, nesterov=False)
@@ -135,7 +142,7 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
-    """The column of a penalty, and without the intercept where there is one."""
+    """Yield (variant, column) of a penalty; where there is an intercept also without it."""
     yield "", column
     if scene.seen.intercept:
         alone = column.copy()
@@ -144,7 +151,7 @@ def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
 
 
 def _penalties(scene: Scene) -> Iterator[Hypothesis]:
-    """Weight decay, coupled and decoupled, and an L1 penalty, beside what was asked for."""
+    """Weight decay, coupled and decoupled, and an L1 penalty."""
     seen, asked, u = scene.seen, scene.asked, scene.u
     w = seen.w[:-1]
     none = asked.with_values(weight_decay=0.0) if "weight_decay" in asked.rule.hyperparameters else asked
@@ -176,7 +183,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
             value, step, more = shortest(seen, found[0], predict)
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if value < 0 and more:
-                continue  # nobody writes such a decay down
+                continue  # a negative decay of many digits is no cause
             if variant or value != declared:
                 words = {"value": float(value), "variant": variant}
                 yield Hypothesis((code,), 2 + more + 0.5 * bool(variant) + 2 * (value < 0), step, words, constants=1)
@@ -185,7 +192,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
-    """A named factor on the gradient and weight decay: two defects."""
+    """Two defects: a named factor on the gradient, and weight decay."""
     seen, u, w = scene.seen, scene.u, scene.seen.w[:-1]
     pull, column = scene.pull(), scene.seen.lr * w
     found = estimate(seen, seen.moved, [pull.value, column])
@@ -205,7 +212,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
-    """Both, where neither was asked for: coupled and decoupled differ then."""
+    """Momentum and weight decay, where neither was asked for."""
     seen = scene.seen
     if not scene.asked.plain:
         return
@@ -230,7 +237,7 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
-    """Adam with √(v̂ + eps)."""
+    """Make a step of Adam with √(v̂ + eps) in place of √v̂ + eps."""
     average, square, largest = slots
     beta1, beta2 = values["beta1"], values["beta2"]
     average = beta1 * average + (1 - beta1) * gradient
@@ -240,7 +247,7 @@ def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values
 
 
 def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
-    """The other update rules with torch's defaults, and Adam's usual defects, with the values that were asked for."""
+    """Other update rules with torch's defaults, and the usual defects of Adam."""
     seen, asked = scene.seen, scene.asked
     gradient = asked.gradient(seen)
     adam = UPDATE_RULES["adam"]
@@ -258,12 +265,12 @@ def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
-    """AdamW with another decay than torch's default: Adam's steps and lr · decay · w."""
+    """AdamW with another decay than torch's default: steps of Adam and lr · decay · w."""
     seen, adam = scene.seen, UPDATE_RULES["adam"]
     if scene.asked.rule.name in ("adam", "adamw") or seen.n_steps < 2 or not (seen.w[:-1] != 0).any():
         return
     gradient = scene.asked.gradient(seen)
-    few = 6  # Adam's slots do not depend on the decay: its first steps tell whether it is worth replaying all of them
+    few = 6  # The slots of Adam do not depend on the decay, so its first steps are tested first.
     base = replay(seen, adam.step, gradient, adam, {}, most=few)
     column = seen.lr * seen.w[:-1]
     found = estimate(seen, seen.moved - base.value, [column], until=few)

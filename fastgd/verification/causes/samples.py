@@ -1,8 +1,11 @@
-"""Hypotheses about the samples: the gradient of some of the rows.
+"""Hypotheses about the samples: the gradient uses some of the rows only.
 
-1. The gradient of a subset is looked for at the one step that shows most, where every prefix, suffix, missing row, stride and, for few
-   rows, every subset is tried; what fits there is judged at all steps. The divisor is the number of rows kept, or all of them.
-2. Other subsets of many rows are not looked for: the gradients of all epochs determine no more than (D + 1)(D + 2)/2 numbers of them.
+1. Subsets are first tried at one step, the one with the largest deviation: every prefix, suffix,
+   single missing row and stride, and every subset where there are at most 10 rows. The subsets that
+   come nearest are tested at all steps. The divisor is the number of rows used, or that of all
+   rows.
+2. Other subsets of many rows are not tried: the gradients of all epochs determine only
+   (D + 1)(D + 2)/2 numbers.
 """
 
 from __future__ import annotations
@@ -18,22 +21,22 @@ from .observation import Observation, Term
 
 __all__ = ["about_samples"]
 
-_FEW = 10  # rows of which every subset is tried
+_FEW = 10  # so many rows at most: every subset is tried
 _STRIDES = (2, 3, 4, 5, 10)
-_TRIED = 4  # subsets that are judged at all steps
+_TRIED = 4  # subsets that are tested at all steps
 
 
 class _Subset(NamedTuple):
-    """Rows that the gradient may use."""
+    """A set of rows that the gradient may use."""
 
-    miss: float  # how far its gradient is from the one seen, in units of rounding
+    miss: float  # distance of its gradient from the observed one, in rounding errors
     kept: Array  # (n,) bool
     divisor: int
     variant: str
 
 
 def about_samples(scene: Scene) -> Iterator[Hypothesis]:
-    """Yield hypotheses about the rows that the gradient is made of."""
+    """Yield hypotheses about the rows that the gradient uses."""
     seen, asked = scene.seen, scene.asked
     if seen.n < 2 or asked.options is None or asked.options.nesterov or asked.factor != 1:
         return
@@ -62,6 +65,7 @@ def about_samples(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
+    """Return the gradient of the kept rows at every step."""
     yardstick = seen.yardstick
     part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept)
     w = seen.w[:-1]
@@ -71,11 +75,12 @@ def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
 
 
 def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[_Subset]:
-    """Yield the subsets whose gradient at step t is nearest to the target, of each kind."""
+    """Yield the subset of each kind whose gradient at step t is nearest to the target."""
     n, yardstick = seen.n, seen.yardstick
     w = seen.w[t]
     residual = yardstick.X @ w[: yardstick.d] + (w[yardstick.d] if seen.intercept else 0) - yardstick.y
-    parts = 2 * residual[:, None] * (np.column_stack([yardstick.X, np.ones(n)]) if seen.intercept else yardstick.X)  # (n, D)
+    # (n, D): what each row adds to the gradient
+    parts = 2 * residual[:, None] * (np.column_stack([yardstick.X, np.ones(n)]) if seen.intercept else yardstick.X)
     total, place = parts.sum(0), np.arange(n)
 
     def nearest(sums: Array, sizes: Array, kept: list[Array] | None, variant: str, make: str) -> Iterator[_Subset]:
@@ -100,7 +105,8 @@ def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[
         every = list(masks)
         for subset in nearest(masks.astype(parts.dtype) @ parts, masks.sum(1), every, "some", ""):
             rows = ", ".join(map(str, np.flatnonzero(subset.kept)))
-            yield subset._replace(variant=f"rows {rows}", miss=subset.miss + LIMIT)  # a subset with a name goes first
+            # Subsets with a name come first.
+            yield subset._replace(variant=f"rows {rows}", miss=subset.miss + LIMIT)
 
 
 def _ordinal(k: int) -> str:

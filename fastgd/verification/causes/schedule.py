@@ -1,8 +1,10 @@
 """Hypotheses about a learning rate that changes.
 
-1. Every step shows its own factor k_t, with an uncertainty. With one parameter any step has such a factor, so only schedules of one or two
-   constants count there; with several parameters, steps that are all along the gradient are evidence by themselves.
-2. The constants of a kind are read off two rows that show them best, not fitted: then the kind is judged at every step like any other.
+1. Every step shows a factor k_t on the right step, with an uncertainty. With one parameter any step
+   has such a factor, so only schedules of one or two constants are evidence. With several
+   parameters it is evidence that all steps are along the gradient.
+2. The constants of a schedule are computed from the two steps that show them best, not fitted. Then
+   the schedule is tested at every step, as any hypothesis is.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from .observation import Term
 
 __all__ = ["about_schedule", "factors_of_steps"]
 
-_SURPLUS = 3  # equations beyond the constants that a schedule needs to count
+_SURPLUS = 3  # a schedule needs so many more equations than constants
 
 
 def factors_of_steps(scene: Scene) -> tuple[Array, Array]:
-    """Return the factor on each step (T,) that fits best, and its uncertainty (T,) from rounding; in extended precision."""
+    """Return the best factor on each step, (T,), and its uncertainty from rounding, (T,)."""
     seen = scene.seen
     still, column = scene.fixed_and_column()
     scale = seen.scale()
@@ -36,12 +38,13 @@ def factors_of_steps(scene: Scene) -> tuple[Array, Array]:
 
 
 def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
-    """Yield hypotheses about how the learning rate changes."""
+    """Yield hypotheses about a learning rate that changes."""
     seen = scene.seen
     if seen.n_steps < 3:
         return
     factor, doubt = factors_of_steps(scene)
-    known = np.isfinite(doubt) & (LIMIT * doubt < 0.5 * np.abs(factor))  # its sign and size, at least
+    # Steps whose factor is known at least in sign and size.
+    known = np.isfinite(doubt) & (LIMIT * doubt < 0.5 * np.abs(factor))
     well = known & (LIMIT * doubt < 1e-2 * np.abs(factor))
     if known.sum() < 3 or _constant(factor[known], doubt[known]):
         return
@@ -67,23 +70,24 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
 
 
 def _constant(factor: Array, doubt: Array) -> bool:
+    """Return whether all factors may be equal."""
     middle = np.median(factor)
     return bool((np.abs(factor - middle) <= LIMIT * doubt).all())
 
 
 def _kinds(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
-    """Yield (what it is, constants, factors (T,)) for the kinds of schedule; constants are read from the rows that show them best."""
+    """Yield (words, number of constants, factors (T,)) for schedules with a formula."""
     rows = np.flatnonzero(known)
     first, later = rows[0], rows[1:]
-    last = later[np.argmin((doubt[later] + doubt[first]) / (later - first))]  # whose line through the first row is the surest
+    # With this row the straight line through the first row is the most certain.
+    last = later[np.argmin((doubt[later] + doubt[first]) / (later - first))]
     k0, k1, span = factor[first], factor[last], last - first
     with np.errstate(all="ignore"):
         if k0 * k1 > 0:
             yield from _decays(t, factor, first, k0, k1, span)
-        linear = factor.dtype.type(1)
         slope = (k1 - k0) / span
         start = k0 - slope * first
-        yield f"linearly, by {float(slope / start):.4g} of the first per epoch", _constants(start), _line(t, start, slope, linear)
+        yield f"linearly, by {float(slope / start):.4g} of the first per epoch", _constants(start), start + slope * t
         warm = np.minimum(1, (t + 1) * factor[0])
         if 0 < factor[0] < 1:
             yield f"it warms up in {1 / float(factor[0]):.4g} epochs", 1, warm
@@ -95,16 +99,13 @@ def _kinds(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
             yield f"a cosine over {float(whole):.4g} epochs", 1, (1 + np.cos(factor.dtype.type(np.pi) * t / whole)) / 2
 
 
-def _line(t: Array, start: Any, slope: Any, one: Any) -> Array:
-    return one * (start + slope * t)
-
-
 def _constants(start: Any) -> int:
-    """A schedule that begins at the rate that was given has one constant less."""
+    """Return the number of constants: one where the schedule starts at the given rate, else two."""
     return 1 if abs(float(start) - 1) < 1e-6 else 2
 
 
 def _decays(t: Array, factor: Array, first: int, k0: Any, k1: Any, span: int) -> Iterator[tuple[str, int, Array]]:
+    """Yield exponential decay, 1/(1 + a t) and 1/√(1 + a t)."""
     one = factor.dtype.type(1)
     for ratio in _short((k1 / k0) ** (one / span)):
         start = k0 / ratio**first
@@ -123,7 +124,7 @@ def _decays(t: Array, factor: Array, first: int, k0: Any, k1: Any, span: int) ->
 
 
 def _short(value: Any) -> Iterator[Any]:
-    """The value, and short decimals near it."""
+    """Yield short decimals near the value, then the value."""
     for digits in (1, 2, 3, 4):
         near = float(f"{float(value):.{digits - 1}e}")
         if abs(near - value) <= 1e-3 * abs(value):
@@ -132,7 +133,7 @@ def _short(value: Any) -> Iterator[Any]:
 
 
 def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tuple[str, int, Array]]:
-    """A rate that stays, and jumps now and then: each piece has the factor of its best row."""
+    """Yield (words, number of constants, factors (T,)) for a rate that is constant in pieces."""
     begins, pieces = [0], [[]]  # type: tuple[list[int], list[list[int]]]
     for row in np.flatnonzero(known):
         piece = pieces[-1]
@@ -141,7 +142,7 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
             pieces.append([])
         pieces[-1].append(int(row))
     if not 1 < len(pieces) <= max(2, len(t) // 4) or min(map(len, pieces)) < 2:
-        return  # a single step that differs is no schedule
+        return  # one step that differs is no schedule
     factors = np.empty_like(factor)
     values, errors = [], []
     for begin, piece in zip(begins, pieces, strict=True):
@@ -149,18 +150,20 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
         mean = (weight * factor[piece]).sum() / weight.sum()
         near = [value for value in _short(mean) if abs(value - mean) <= LIMIT * doubt[piece].min()]
         values.append(near[0])
-        errors.append(LIMIT * ((weight * doubt[piece]).sum() / weight.sum() + doubt[piece].min()))  # of the mean, and to the short value
+        errors.append(LIMIT * ((weight * doubt[piece]).sum() / weight.sum() + doubt[piece].min()))
         factors[begin:] = near[0]
     told = ", ".join(f"{float(v):.4g} from epoch {b}" for v, b in zip(values[:4], begins[:4], strict=True))
     lengths = np.diff(begins)
-    regular = len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors)  # StepLR: two constants
+    # A geometric sequence of pieces of equal length (StepLR) has two constants.
+    regular = len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors)
     yield f"times {told}" + (", …" if len(values) > 4 else ""), 2 if regular else len(pieces), factors
 
 
 def _geometric(values: Sequence[Any], errors: Sequence[Any]) -> bool:
-    """Whether there may be one γ with v_i+1 = γ v_i for some v_i within these errors: |v_i+1 − γ v_i| ≤ e_i+1 + |γ| e_i for every i.
+    """Return whether the values may be a geometric sequence, within their errors.
 
-    The factors are known beyond their errors (`known`), so γ has the sign of any two neighbours.
+    That is whether one γ has |v_{i+1} − γ v_i| ≤ e_{i+1} + |γ| e_i for every i. The signs of the
+    values are certain, so γ has the sign of any quotient of neighbours.
     """
     sizes, wrong = np.abs(np.array(values)), np.array(errors)
     with np.errstate(divide="ignore"):

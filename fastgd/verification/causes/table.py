@@ -1,8 +1,10 @@
-"""THE table of causes: what `diagnose` can name, in words, and the line that mends it.
+"""The table of causes that `diagnose` can name, with the line of code that mends each.
 
-1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning rate that was given, and whatever a
-   hypothesis adds. The documentation's list and the tests read this table.
-2. Of causes that explain a history with equally much to assume, the first one in the table is the code.
+1. Sentences and fixes are templates: {n} samples, {value} an estimated constant, {lr} the learning
+   rate that was given, and what a hypothesis adds. The list in docs/verify.md and the tests read
+   this table.
+2. Where several hypotheses of the same complexity explain a history, the first of their causes in
+   this table wins.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ __all__ = ["CAUSES", "Cause"]
 
 @dataclass(frozen=True)
 class Cause:
-    """One cause: its code, what to say, and one line of code that mends it, if there is one."""
+    """A cause: its code, the sentence about it, and the line of code that mends it, if any."""
 
     code: str
     about: str  # "update", "start", "loss", "precision" or "nothing"

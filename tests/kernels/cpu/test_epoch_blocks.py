@@ -1,4 +1,4 @@
-"""Blocks of epochs that are judged afterwards (side_by_side.py, plain_epochs.py): fits that pass a limit anywhere in a block, by `==`."""
+"""Unchecked blocks of epochs (kernels/cpu/packs/): fits that pass a limit anywhere in a block, by `==`."""
 
 from __future__ import annotations
 

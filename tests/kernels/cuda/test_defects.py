@@ -12,12 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests import grids
 from tests.cuda_on_host import building
 from tests.cuda_on_host.building import KernelError, build, launch
 from tests.cuda_on_host.device import HostDevice
-from tests.cuda_on_host.sanitized import run, run_cases
-from tests.mutants.plant_cuda_defects import DEFECTS, find, write_expected
+from tests.cuda_on_host.sanitized import run, run_cases, write_expected
 from tests.support.paths import TESTS
 
 
@@ -43,16 +41,6 @@ def test_the_sanitizers_are_silent(sanitizer, expected):
     ran = run(sanitizer, expected)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "Sanitizer" not in ran.stderr
-
-
-@pytest.mark.parametrize("defect", grids.thin("planted CUDA defects", DEFECTS, 5), ids=lambda defect: defect.name)
-def test_a_planted_defect_is_found(defect, expected):
-    assert find(defect, expected) is not None
-
-
-def test_there_are_defects_of_every_kind():
-    assert len(DEFECTS) >= 10
-    assert {defect.sanitizer for defect in DEFECTS} == {"", "thread", "address"}
 
 
 @pytest.fixture(scope="module")

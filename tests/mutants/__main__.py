@@ -1,0 +1,106 @@
+"""Plants defects, one at a time, and says which test finds each: `python -m tests.mutants [words]`.
+
+With words only the defects run whose name or file holds one of them. Exit status 0: every defect was
+planted and found. A defect whose text is gone, or stands more than once, fails the run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from tests.cuda_on_host.sanitized import write_expected
+from tests.mutants.copies import environment, make_base, spoiled_copy
+from tests.mutants.cpu_defects import CPU_DEFECTS
+from tests.mutants.cuda_defects import CUDA_DEFECTS, find_in_host_run
+from tests.mutants.defect import CudaDefect, Defect, chosen, why_not
+from tests.mutants.fastgd_defects import FASTGD_DEFECTS
+from tests.support.paths import ROOT
+
+DEFECTS = (*FASTGD_DEFECTS, *CPU_DEFECTS, *CUDA_DEFECTS)
+TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof
+
+
+def find_by_tests(defect: Defect, base: Path, stamp: str) -> str | None:
+    """The first test that fails with the defect planted, or None."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "copy"
+        spoiled_copy(defect, base, stamp, folder)
+        options = ("-x", "-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "--backends=cpu")
+        ran = subprocess.run([sys.executable, "-P", "-m", "pytest", *options, *defect.tests], cwd=folder, env=environment(folder),
+                             capture_output=True, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", ran.stdout, re.MULTILINE)
+    if ran.returncode < 0:  # killed by the system: memory that must not be touched
+        failed = re.search(r"in (test_\w+)$", ran.stderr, re.MULTILINE)
+        return f"{failed.group(1) if failed else defect.tests}, by signal {-ran.returncode}"
+    if ran.returncode not in (0, 1) or (ran.returncode == 1 and failed is None):
+        raise RuntimeError(f"the tests did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    return failed.group(1) if failed else None
+
+
+def row(find: Callable[[Defect | CudaDefect], str | None], defect: Defect | CudaDefect) -> tuple[bool, str]:
+    """(whether the defect was found, the row of the table: its name, seconds, what found it)."""
+    began = time.perf_counter()
+    try:
+        found = find(defect)
+        told = found or "NOT FOUND"
+    except Exception as error:
+        found, told = None, f"DID NOT RUN: {error}"
+    return found is not None, f"{defect.name:44} {time.perf_counter() - began:5.0f} s  {told}"
+
+
+def run_all(defects: list[Defect | CudaDefect], jobs: int, folder: Path) -> int:
+    """Plant the defects, `jobs` at a time, print a row for each; return how many were not found."""
+    began = time.perf_counter()
+    finders: dict[type, Callable] = {}
+    if any(isinstance(defect, Defect) for defect in defects):
+        stamp = make_base(folder / "base")
+        finders[Defect] = functools.partial(find_by_tests, base=folder / "base", stamp=stamp)
+    if any(isinstance(defect, CudaDefect) for defect in defects):
+        write_expected(folder / "expected")
+        finders[CudaDefect] = functools.partial(find_in_host_run, expected=folder / "expected")
+    print(f"prepared in {time.perf_counter() - began:.0f} s; {len(defects)} defects, {jobs} at a time", flush=True)
+    missed = 0
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(row, finders[type(defect)], defect) for defect in defects]):
+            found, line = future.result()
+            missed += not found
+            print(line, flush=True)
+    print(f"{len(defects) - missed} of {len(defects)} found, {time.perf_counter() - began:.0f} s in all")
+    return missed
+
+
+def main() -> int:
+    """Run the defects that were asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Plant defects and say which test finds each.")
+    parser.add_argument("words", nargs="*", help="run only defects whose name or file holds one of these")
+    parser.add_argument("--jobs", type=int, default=1, help="how many defects run at a time")
+    parser.add_argument("--check", action="store_true", help="only say which defects cannot be planted")
+    asked = parser.parse_args()
+    defects = chosen(DEFECTS, asked.words)
+    if not defects:
+        parser.error(f"no defect has one of {asked.words} in its name or file")
+    gone = {defect.name: problem for defect in defects if (problem := why_not(defect, ROOT))}
+    for problem in gone.values():
+        print(f"CANNOT BE PLANTED {problem}", flush=True)
+    missed = 0
+    if asked.check:
+        print(f"{len(defects) - len(gone)} of {len(defects)} can be planted")
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            missed = run_all([defect for defect in defects if defect.name not in gone], max(asked.jobs, 1), Path(folder))
+        if gone:
+            print(f"{len(gone)} of {len(defects)} could not be planted: bring their texts up to date in tests/mutants/")
+    return 1 if missed or gone else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

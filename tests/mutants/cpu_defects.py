@@ -1,0 +1,274 @@
+"""Defects of the CPU kernels."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+AGREEMENT = ("tests/promises/test_agreement.py",)
+BITS = ("tests/kernels/cpu/test_bits.py", "tests/kernels/cpu/test_bits_extremes.py")
+WEIGHTS = ("tests/fit/test_weights.py",)
+OMIT = ("tests/fit/test_omit.py",)
+SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
+RULES = ("tests/fit/test_rules.py",)
+LAYER = ("tests/kernels/cpu/test_lanes.py", "tests/kernels/cpu/test_masks.py", "tests/kernels/cpu/test_addresses.py")
+TILES = ("tests/kernels/cpu/test_register_tiles.py", "tests/kernels/cpu/test_lane_sums.py")
+BLOCKS, SINGLE = ("tests/kernels/cpu/test_epoch_blocks.py",), ("tests/kernels/cpu/test_single_feature.py",)
+SINGLE_FEATURE = "kernels/cpu/moments/single_feature.py"
+UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
+EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
+LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
+REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
+PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
+OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
+
+CPU_DEFECTS = (
+    Defect(
+        "weights not normalised",
+        "kernels/cpu/packs/state.py",
+        "move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)",
+        "move(records.weighing, g * 4 + W_LEAST, constants, TOTAL * LANES + lane)",
+        WEIGHTS,
+    ),
+    Defect("weights not normalised, stream", EVALUATE, "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
+    Defect(
+        "weights squared",
+        "kernels/cpu/moments/tiles.py",
+        "product = multiply(weight, value)",
+        "product = multiply(multiply(weight, weight), value)",
+        WEIGHTS,
+    ),
+    Defect(
+        "gradient without weights",
+        EVALUATE,
+        "store(scratch, first, multiply(by, weighed))",
+        "store(scratch, first, multiply(by, residual))",
+        WEIGHTS,
+    ),
+    Defect(
+        "error of the weighted product dropped",
+        "kernels/cpu/moments/tiles.py",
+        "fma(weight, value, negate(product)))",
+        "multiply(value, fma(weight, value, negate(product))))",
+        WEIGHTS,
+    ),
+    Defect("a NaN of weight zero counted", "kernels/cpu/moments/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
+    Defect("infinite y counted", "kernels/cpu/moments/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
+    Defect("a weight of -inf is negative", "kernels/cpu/moments/samples.py", "weight < 0.0 and weight > -math.inf", "weight < 0.0", OMIT),
+    Defect("a cancelled search is used", "kernels/cpu/__init__.py", "if lost.any() and not cancel[0]:", "if lost.any():", OMIT),
+    Defect(
+        "a quotient that a reciprocal does not give",
+        "kernels/cpu/packs/run_pack.py",
+        "multiply(multiply(divide(value, total), up), up)",
+        "multiply(multiply(divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
+        BITS,
+    ),
+    Defect("gradient halved", LIMITS, "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
+    Defect(
+        "gradient halved, stream",
+        FIT_BY_FIT,
+        "else number(2) / stream_weight",
+        "else number(1) / stream_weight",
+        AGREEMENT,
+    ),
+    Defect(
+        "mean over n - 1",
+        "kernels/cpu/moments/compress.py",
+        "else float(stop - start))",
+        "else float(stop - start - 1))",
+        AGREEMENT,
+    ),
+    Defect(
+        "loss after the update",
+        "kernels/cpu/packs/results.py",
+        "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + i)",
+        "move(losses, i * LANES + lane + k, history_loss, to + k * n_rows + max(i - 1, 0))",
+        AGREEMENT,
+    ),
+    Defect(
+        "last sample dropped",
+        "kernels/cpu/__init__.py",
+        "_index_of(samples), starts, samples.n_used, intercept",
+        "_index_of(samples), starts, np.maximum(samples.n_used - 1, 1), intercept",
+        AGREEMENT,
+    ),
+    Defect(
+        "momentum damped on the first step",
+        "kernels/cpu/packs/run_pack.py",
+        "choose(from_bits(first), direction, velocity)",
+        "choose(from_bits(0), direction, velocity)",
+        AGREEMENT,
+    ),
+    Defect(
+        "lanes added in another order",
+        LANES_FILE,
+        "list(range(first, first + width))",
+        "list(range(first // width, 2 * width, 2))",
+        BITS,
+    ),
+    Defect(
+        "gradient wrong by 1e-12",
+        LIMITS,
+        "factor = 2.0 / total\n",
+        "factor = 2.0 / total * (1.0 + 1e-12)\n",
+        AGREEMENT,
+    ),
+    Defect(
+        "low part of 2/n dropped",
+        LIMITS,
+        "return factor, fma(-factor, weighing[W_LOW], fma(-factor, total, 2.0)) / total",
+        "return factor, 0.0",
+        BITS,
+    ),
+    Defect("loss may be negative", EVALUATE, "if result < 0.0:", "if result < -1.0:", BITS),
+    Defect(
+        "slots lost at the hand-over",
+        FIT_BY_FIT,
+        "_copy_state(stream_state, stream_slot, product, state, slot, product)",
+        "copy(state, stream_state)",
+        BITS,
+    ),
+    Defect("ridge of 1/n", "kernels/cpu/solving.py", "    power -= 1\n", "    power -= 2\n", SOLVE),
+    Defect(
+        "low part of the Gram matrix dropped", "kernels/cpu/solving.py", "low_gram = zeros if single", "low_gram = zeros if size", SOLVE
+    ),
+    Defect("no refinement", "kernels/cpu/solving.py", "MOST_STEPS = 40", "MOST_STEPS = 1", SOLVE),
+    Defect(
+        "low part of the solution dropped",
+        "kernels/cpu/solving.py",
+        "matrix[j, k], low_matrix[j, k], z[k], low_z[k]",
+        "matrix[j, k], low_matrix[j, k], z[k], 0.0",
+        SOLVE,
+    ),
+    Defect("factor kept for another penalty", "kernels/cpu/solving.py", " or decay[f] != decay[f - 1]", "", SOLVE),
+    Defect("double-double root in float64", "kernels/cpu/solving.py", "(fma(-root, root, total) + low) / (2.0 * root)", "0.0", SOLVE),
+    Defect(
+        "Nesterov in Sutskever's form",  # the step is the new velocity: w is not the look-ahead
+        UPDATE,
+        "fma(momentum, velocity, direction) if nesterov",
+        "fma(momentum, slots[0, j], direction) if nesterov",
+        AGREEMENT,
+    ),
+    Defect(
+        "ε inside the root", UPDATE, "math.sqrt(square) / correction + eps", "math.sqrt(square / (correction * correction) + eps)", RULES
+    ),
+    Defect("bias correction missing", UPDATE, "rate = number(-(lr / (1.0 - new_products[0])))", "rate = number(-lr)", RULES),
+    Defect("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
+    Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 1))", TILES),
+    Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 0))", TILES),
+    Defect(
+        "a remaining row dropped",
+        REGISTER_TILES,
+        "            while i < j:\n                _add_row(",
+        "            while i + 1 < j:\n                _add_row(",
+        TILES,
+    ),
+    Defect(
+        "a remaining row dropped, weighted",
+        REGISTER_TILES,
+        "                while i < j:\n                    _add_row_weighted(",
+        "                while i + 1 < j:\n                    _add_row_weighted(",
+        TILES,
+    ),
+    Defect("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
+    Defect("lanes of a pair of columns misplaced", REGISTER_TILES, "builder.sub(builder.add(before, i), offset)", "before", TILES),
+    Defect("columns exchanged", "kernels/cpu/simd/transpose.py", "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", TILES),
+    Defect(
+        "low parts of half of the lanes dropped",
+        "kernels/cpu/moments/lane_sums.py",
+        "dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))",
+        "dd_add_lanes(first_half(high), first_half(low), second_half(high), first_half(low))",
+        TILES,
+    ),
+    Defect(
+        "samples beyond the last one read",
+        LANES_FILE,
+        'builder.icmp_signed("<", ir',
+        'builder.icmp_signed("<=", ir',
+        LAYER,
+    ),
+    Defect("no margin for rounding errors", STATE, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
+    Defect("any w below its limit is safe", STATE, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
+    Defect("the largest w never forgotten", RUN_PACK, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
+    Defect(
+        "a block tested by its last w",
+        PLAIN_EPOCHS,
+        'fcmp_ordered("<", most, length), length, most',
+        'fcmp_ordered("<", most, length), most, most',
+        BLOCKS,
+    ),
+    Defect(
+        "all numbers are moderate",
+        STATE,
+        "load(targets, size * LANES), fill(2.0**80))",
+        "load(targets, size * LANES), fill(2.0**1000))",
+        BLOCKS,
+    ),
+    Defect("columns of any size are moderate", STATE, "MODERATE_EXPONENT = 2.0**30, 100.0", "MODERATE_EXPONENT = 2.0**30, 5000.0", BLOCKS),
+    Defect("low parts forgotten in blocks", PLAIN_EPOCHS, "fma(low_grams[entry(j, k)], scaled[k], error)", "error", BLOCKS),
+    Defect(
+        "any size is moderate",
+        STATE,
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30,",
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**140,",
+        BLOCKS,
+    ),
+    Defect(
+        "few fits of a single feature are left without records",
+        DESCEND_PACKS,
+        "1 if unchecked or from_samples else",
+        "1 if unchecked else",
+        SINGLE,
+    ),
+    Defect("y of a single feature may be infinite", SINGLE_FEATURE, "of_x & as_bits(", "of_x | as_bits(", SINGLE),
+    Defect(
+        "the count of another fit",
+        SINGLE_FEATURE,
+        "float(count_at(n_used, first + lane))",
+        "float(count_at(n_used, first + lane) + 1)",
+        SINGLE,
+    ),
+    Defect(
+        "an exponent of another fit",
+        SINGLE_FEATURE,
+        "put(exponents, 2 * k + 1, np.int64(of_y))",
+        "put(exponents, 2 * k + 1, np.int64(of_x))",
+        SINGLE,
+    ),
+    Defect(
+        "the last samples of a single feature",
+        "kernels/cpu/moments/lane_sums.py",
+        "for i in range(begin, rows, LANES):",
+        "for i in range(begin, rows - 1, LANES):",
+        SINGLE,
+    ),
+    Defect("a block that was not safe is kept", RUN_PACK, "load(scratch.before, j * LANES))", "load(scratch.w, j * LANES))", BLOCKS),
+    Defect(
+        "fits that were handed over are tested",
+        RUN_PACK,
+        "load(scratch.w, j * LANES)), w_safe))\n    return (active & ~",
+        "load(scratch.w, j * LANES)), w_safe))\n    return (ALL & ~",
+        BLOCKS,
+    ),
+    Defect("a block runs past a row", RUN_PACK, "min(number, every - epoch % every)", "number", BLOCKS),
+    Defect(
+        "one rate for a whole block",
+        PLAIN_EPOCHS,
+        "load(RATES, builder.mul(loop.index, rate_step))",
+        "load(RATES, ir.Constant(_INT, 0))",
+        BLOCKS,
+    ),
+    Defect(
+        "rows at the wrong place",
+        "kernels/cpu/packs/results.py",
+        "count_at(fits, lane) * n_rows + first_row",
+        "count_at(fits, lane) * n_rows",
+        BLOCKS,
+    ),
+    Defect(
+        "kernels of read-only options",
+        "kernels/cpu/__init__.py",
+        "hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))",
+        "hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)",
+        ("tests/house/test_warm.py",),
+    ),
+)

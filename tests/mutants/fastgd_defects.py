@@ -1,0 +1,77 @@
+"""Defects of the package around the kernels: the verifier, `solve`, and all between `fit` and a kernel."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+OMIT = ("tests/fit/test_omit.py",)
+MEMORY = ("tests/promises/test_memory.py",)
+SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
+RULES = ("tests/fit/test_rules.py",)
+VERIFIER = ("tests/verification/test_diagnosis.py", "tests/verification/test_verify.py")
+VERIFICATION = "fastgd/verification"
+
+FASTGD_DEFECTS = (
+    Defect(
+        "verifier: the last explanation wins",
+        f"{VERIFICATION}/causes/diagnosis.py",
+        "best, best_tau = passing[0]\n        rivals",
+        "best, best_tau = passing[-1]\n        rivals",
+        VERIFIER,
+    ),
+    Defect(
+        "verifier: no rounding of w",
+        f"{VERIFICATION}/causes/observation.py",
+        "bound = step.error + self.u * np.abs(w - step.value)",
+        "bound = step.error",
+        VERIFIER,
+    ),
+    Defect(
+        "verifier: the first step has momentum",
+        f"{VERIFICATION}/causes/recipes.py",
+        ".but_first(damped if self.first_damped else pull)",
+        "",
+        VERIFIER,
+    ),
+    Defect(
+        "verifier: the bound is a hundred times as wide", f"{VERIFICATION}/bound/yardstick.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER
+    ),
+    Defect(
+        "verifier: a constant needs no evidence",
+        f"{VERIFICATION}/causes/diagnosis.py",
+        "hypothesis.step) > hypothesis.constants",
+        "hypothesis.step) >= 0",
+        VERIFIER,
+    ),
+    Defect(
+        "verifier: changed inputs pass",
+        f"{VERIFICATION}/candidates/functions.py",
+        "trial.altered = True",
+        "trial.altered = False",
+        VERIFIER,
+    ),
+    Defect(
+        "auto by all samples", "fastgd/running/chunks.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT
+    ),
+    Defect("a group kept while the next is made", "fastgd/running/cpu.py", "        del group, descend  #", "        #", MEMORY),
+    Defect("lists of samples not counted", "fastgd/planning/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
+    Defect("gaps of another fit", "fastgd/running/moments.py", "places + n_rows)", "places)", OMIT),
+    Defect(
+        "ridge of 1/n by LAPACK",
+        "fastgd/running/least_squares.py",
+        "penalty = math.sqrt(0.5 * decay)",
+        "penalty = math.sqrt(1.0 * decay)",
+        SOLVE,
+    ),
+    Defect("rank by another tolerance", "fastgd/running/svd.py", "2.0**-52", "2.0**-30", SOLVE),
+    Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
+    Defect("not said to be ill-conditioned", "fastgd/running/least_squares.py", "/ 2.0)) | deficient", "/ 2.0))", SOLVE),
+    Defect("condition in other units", "fastgd/running/svd.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
+    Defect(
+        "products lost between fits",
+        "fastgd/running/chunks.py",
+        "pick(job.state.products, 1)",
+        "1.0",
+        RULES,
+    ),
+)
