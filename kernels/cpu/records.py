@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .moments.compress import CHUNK, MOST_PAIRS, W_EXPONENT, W_HIGH, W_LEAST
+from .moments.compress import CHUNK, MOST_PAIRS
 from .moments.curvature import largest_eigenvalues
 from .moments.register_tiles import BLOCK
+from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
 from .simd.double_double import LOWEST_EXPONENT
 from .simd.lanes import LANES
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..chunk import LSTSQ, MOMENTS
 from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
-from .moments.compress import W_EXPONENT, W_HIGH, W_LOW
+from .moments.stack import W_EXPONENT, W_HIGH, W_LOW
 from .simd.compiling import inlined, kernel, part
 from .simd.double_double import dd_add, fast_two_sum, pow2, scale, two_sum
 from .simd.lanes import fma

@@ -18,8 +18,9 @@ import math
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from ..moments.compress import CHUNK, W_EXPONENT, W_HIGH
+from ..moments.compress import CHUNK
 from ..moments.samples import place_of, sources_of
+from ..moments.stack import W_EXPONENT, W_HIGH
 from ..simd.addresses import address, further, keep_alive
 from ..simd.compiling import aligned, copy, inlined, kernel, part
 from ..simd.double_double import scale

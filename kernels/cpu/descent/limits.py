@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from ..moments.compress import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
+from ..moments.stack import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from ..simd.compiling import part
 from ..simd.double_double import scale
 from ..simd.lanes import fma

@@ -22,24 +22,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..simd.addresses import address, count_at, further, keep_alive
-from ..simd.compiling import aligned, copy, inlined, kernel, part
-from ..simd.double_double import dd_add, exponent_of, pow2
+from ..simd.addresses import address, further, keep_alive
+from ..simd.compiling import aligned, copy, kernel, part
+from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, fill, store
-from ..simd.scalars import get, is_double, move, prefetch, put, raised
+from ..simd.scalars import get, is_double, prefetch, put, raised
 from ..simd.transpose import SIDE
 from .lane_sums import add_lanes, add_lanes_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import place_of, sources_of
-from .single_feature import SCRATCH, SX, SY, XX, XY, YY, sum_single_feature, sum_single_feature_doubled
+from .single_feature import SCRATCH, compress_single_feature, compress_single_feature_doubled
+from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels, write_item
 from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with more the tile is filled several times
 ITEMS_PER_POLL = 1024  # items of a single feature between two reads of the cancel flag
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
-
-W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`
 
 
 class _Tiles(NamedTuple):
@@ -53,15 +52,6 @@ class _Tiles(NamedTuple):
     factor: Any  # (columns + 1,): the power of two that each column, and the weights, are scaled by
 
 
-class _Stack(NamedTuple):
-    """Addresses of the stack of sums of chunks: level k holds the sum of a power of two of chunks."""
-
-    sums: Any  # (depth, entries) float64; entry n_entries is the sum of the weights
-    low_sums: Any
-    exponents: Any  # (depth, columns) int64
-    factors: Any  # (2 · columns,): scratch of `_add_levels`
-
-
 class _Columns(NamedTuple):
     """Which columns an item has, and which sums are wanted."""
 
@@ -71,41 +61,6 @@ class _Columns(NamedTuple):
     first: Any  # the sums of columns first … stop − 1 with all before them are wanted
     stop: Any
     entries: Any  # of a level of the stack: its sums, padded
-
-
-@part
-def _add_levels(left, right, result, n_columns, entries, stack, doubled):
-    """Level `result` = level `left` + level `right`; `result` may be `left`."""
-    size = n_columns * (n_columns + 1) // 2 + 1
-    sums, low_sums, exponents, factors = stack.sums, stack.low_sums, stack.exponents, stack.factors
-    a, b, c = left * entries, right * entries, result * entries
-    if not doubled:
-        for entry in range(size):
-            put(sums, c + entry, get(sums, a + entry) + get(sums, b + entry))
-        return
-    for j in range(n_columns):
-        k_left, k_right = count_at(exponents, left * n_columns + j), count_at(exponents, right * n_columns + j)
-        k = max(k_left, k_right)
-        put(factors, j, pow2(k_left - k))
-        put(factors, n_columns + j, pow2(k_right - k))
-        put(exponents, result * n_columns + j, k)
-    entry = 0
-    for j in range(n_columns):
-        of_left, of_right = get(factors, j), get(factors, n_columns + j)
-        for i in range(j + 1):
-            with_left, with_right = get(factors, i), get(factors, n_columns + i)
-            high, low = dd_add(
-                (get(sums, a + entry) * with_left) * of_left,
-                (get(low_sums, a + entry) * with_left) * of_left,
-                (get(sums, b + entry) * with_right) * of_right,
-                (get(low_sums, b + entry) * with_right) * of_right,
-            )
-            put(sums, c + entry, high)
-            put(low_sums, c + entry, low)
-            entry += 1
-    high, low = dd_add(get(sums, a + entry), get(low_sums, a + entry), get(sums, b + entry), get(low_sums, b + entry))
-    put(sums, c + entry, high)
-    put(low_sums, c + entry, low)
 
 
 @part
@@ -125,42 +80,6 @@ def _find_exponents(tiles, sources, place, start, stop, columns, exponents):
         k = exponent_of(get(factor, j))
         put(exponents, j, np.int64(k))
         put(factor, j, pow2(-k))
-
-
-@inlined
-def _copy(source, at, target, to, count):
-    for i in range(count):
-        move(source, at + i, target, to + i)
-
-
-class _Records(NamedTuple):
-    """Addresses of what `compress` and `join` write."""
-
-    gram: Any
-    has_gram: Any  # bool: whether it is written
-    target: Any
-    has_target: Any
-    exponents: Any
-    weighing: Any
-
-
-@part
-def _write_item(stack, item, n_gram, n_target, records, doubled):
-    """Write level 0 of the stack as the item's record."""
-    n_entries = n_gram + n_target
-    put(records.weighing, item * 4 + W_HIGH, get(stack.sums, n_entries))
-    put(records.weighing, item * 4 + W_LOW, get(stack.low_sums, n_entries) if doubled else 0.0)
-    planes = 2 if doubled else 1
-    if records.has_gram:
-        _copy(stack.sums, 0, records.gram, item * planes * n_gram, n_gram)
-        if doubled:
-            _copy(stack.low_sums, 0, records.gram, (item * planes + 1) * n_gram, n_gram)
-    if records.has_target:
-        _copy(stack.sums, n_gram, records.target, item * planes * n_target, n_target)
-        if doubled:
-            _copy(stack.low_sums, n_gram, records.target, (item * planes + 1) * n_target, n_target)
-    for j in range(n_target):
-        put(records.exponents, item * n_target + j, count_at(stack.exponents, j))
 
 
 @part
@@ -236,7 +155,7 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
         level += 1
         equal = (chunk_start - start) // CHUNK + 1  # chunks so far; two levels of as many chunks each become one
         while equal % 2 == 0:
-            _add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
+            add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
             level -= 1
             equal //= 2
     if level == 0:  # the item has no samples
@@ -247,71 +166,9 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
         for j in range(n_columns):
             put(stack.exponents, j, np.int64(0))
     while level > 1:  # levels without a neighbour of their size
-        _add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
+        add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
         level -= 1
     return True
-
-
-@inlined
-def _write_plane(sums, at, item, plane, planes, intercept, records):
-    """Write the sums of a single feature that are not counts: the high parts, or the low ones."""
-    n_gram, n_target = (3, 3) if intercept else (1, 2)
-    to_gram, to_target = (planes * item + plane) * n_gram, (planes * item + plane) * n_target
-    move(sums, at + XX * SIDE, records.gram, to_gram)
-    move(sums, at + XY * SIDE, records.target, to_target)
-    move(sums, at + YY * SIDE, records.target, to_target + n_target - 1)
-    if intercept:
-        move(sums, at + SX * SIDE, records.gram, to_gram + 1)
-        move(sums, at + SY * SIDE, records.target, to_target + 1)
-
-
-@part
-def _compress_single_feature(sources, start, stop, first, last, intercept, scratch, records):
-    """Write the moments of items first … last-1 of a single feature; whether all are finite."""
-    finite = True
-    n_target = 3 if intercept else 2
-    for begin in range(first, last, SIDE):
-        count = min(SIDE, last - begin)
-        sums = sum_single_feature(sources, begin, count, start, stop, True, intercept, scratch)
-        for k in range(count):
-            item, at = begin + k, sums + k
-            n = float(count_at(stop, item) - count_at(start, item))
-            finite = finite and math.isfinite(get(scratch, at + XX * SIDE)) and math.isfinite(get(scratch, at + YY * SIDE))
-            _write_plane(scratch, at, item, 0, 1, intercept, records)
-            if intercept:
-                put(records.gram, 3 * item + 2, n)
-            for j in range(n_target):
-                put(records.exponents, n_target * item + j, np.int64(0))
-            put(records.weighing, 4 * item + W_HIGH, n)
-            put(records.weighing, 4 * item + W_LOW, 0.0)
-    return finite
-
-
-@part
-def _compress_single_feature_doubled(sources, start, stop, first, last, intercept, scratch, records):
-    """`_compress_single_feature` of float64 data. scratch: (high parts, low parts, exponents)."""
-    high, low, of_columns = scratch
-    exponents = records.exponents
-    finite = True
-    n_target = 3 if intercept else 2
-    for begin in range(first, last, SIDE):
-        count = min(SIDE, last - begin)
-        sums = sum_single_feature_doubled(sources, begin, count, start, stop, intercept, high, low, of_columns)
-        for k in range(count):
-            item, at = begin + k, sums + k
-            n = float(count_at(stop, item) - count_at(start, item))
-            finite = finite and math.isfinite(get(high, at + XX * SIDE)) and math.isfinite(get(high, at + YY * SIDE))
-            _write_plane(high, at, item, 0, 2, intercept, records)
-            _write_plane(low, at, item, 1, 2, intercept, records)
-            put(exponents, n_target * item, count_at(of_columns, 2 * k))
-            put(exponents, n_target * item + n_target - 1, count_at(of_columns, 2 * k + 1))
-            if intercept:
-                put(records.gram, 6 * item + 2, n)
-                put(records.gram, 6 * item + 5, 0.0)
-                put(exponents, n_target * item + 1, np.int64(0))
-            put(records.weighing, 4 * item + W_HIGH, n)
-            put(records.weighing, 4 * item + W_LOW, 0.0)
-    return finite
 
 
 @kernel
@@ -352,8 +209,8 @@ def compress(data, index, start, stop, intercept, single_feature, gram, target, 
     tiles = _Tiles(
         address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor)
     )  # fmt: skip
-    stack = _Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
-    records = _Records(address(gram), has_gram, address(target), has_target, address(exponents), address(weighing))
+    stack = Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
+    records = RecordAddresses(address(gram), has_gram, address(target), has_target, address(exponents), address(weighing))
     finite = True
     done = 0
     if single_feature and has_gram and has_target and longest == 1:
@@ -365,9 +222,9 @@ def compress(data, index, start, stop, intercept, single_feature, gram, target, 
             last = min(first + ITEMS_PER_POLL, len(start))
             if doubled:
                 to = address(eights), address(low_eights), address(of_columns)
-                found = _compress_single_feature_doubled(sources, address(start), address(stop), first, last, intercept, to, records)
+                found = compress_single_feature_doubled(sources, address(start), address(stop), first, last, intercept, to, records)
             else:
-                found = _compress_single_feature(sources, address(start), address(stop), first, last, intercept, address(eights), records)
+                found = compress_single_feature(sources, address(start), address(stop), first, last, intercept, address(eights), records)
             finite = finite and found
         keep_alive((eights, low_eights, of_columns))
         done = len(start)
@@ -377,7 +234,7 @@ def compress(data, index, start, stop, intercept, single_feature, gram, target, 
             break
         for j in range(columns.first, columns.stop):
             finite = finite and math.isfinite(sums[j * (j + 1) // 2 + j])
-        _write_item(stack, item, n_gram, n_columns, records, doubled)
+        write_item(stack, item, n_gram, n_columns, records, doubled)
     keep_alive((data, index, start, stop, gram, target, exponents, weighing, cancel))
     keep_alive((tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor, factors, sums, low_sums, sum_exponents))
     return finite
@@ -407,12 +264,12 @@ def join(gram, target, exponents, weighing, used):
             if doubled:
                 copy(target[item, 1], low_sums[begin + n_gram : begin + n_entries])
         sums[begin + n_entries], low_sums[begin + n_entries] = weighing[item, W_HIGH], weighing[item, W_LOW]
-    stack = _Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
+    stack = Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
     step = 1
     while step < used:
         for left in range(0, used - step, 2 * step):
-            _add_levels(left, left + step, left, n_columns, entries, stack, doubled)
+            add_levels(left, left + step, left, n_columns, entries, stack, doubled)
         step *= 2
-    records = _Records(address(gram), gram.shape[0] > 0, address(target), target.shape[0] > 0, address(exponents), address(weighing))
-    _write_item(stack, 0, n_gram, n_columns, records, doubled)
+    records = RecordAddresses(address(gram), gram.shape[0] > 0, address(target), target.shape[0] > 0, address(exponents), address(weighing))
+    write_item(stack, 0, n_gram, n_columns, records, doubled)
     keep_alive((sums, low_sums, sum_exponents, factors, gram, target, exponents, weighing))

@@ -10,17 +10,20 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..simd.addresses import count_at
-from ..simd.compiling import part
+from ..simd.compiling import inlined, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, absolute, fill, load, load_eight, store
 from ..simd.masks import as_bits, at_most
-from ..simd.scalars import move, prefetch, put
+from ..simd.scalars import get, move, prefetch, put
 from ..simd.transpose import SIDE
 from .lane_sums import SUM_STEP, add_eights, add_eights_doubled, add_single_feature, add_single_feature_doubled, largest_of_column
 from .samples import place_of
+from .stack import W_HIGH, W_LOW
 
 MOST_SUMS = 5
 XX, XY, YY, SX, SY = range(MOST_SUMS)
@@ -100,3 +103,65 @@ def load_single_feature(sources, first, count, n_used, intercept, scratch, grams
     most = fill(LARGEST_FLOAT64)
     of_x = as_bits(at_most(absolute(load(grams, 0)), most))
     return (of_x & as_bits(at_most(absolute(load(targets, size * LANES)), most))) == (1 << LANES) - 1
+
+
+@inlined
+def _write_plane(sums, at, item, plane, planes, intercept, records):
+    """Write the sums of a single feature that are not counts: the high parts, or the low ones."""
+    n_gram, n_target = (3, 3) if intercept else (1, 2)
+    to_gram, to_target = (planes * item + plane) * n_gram, (planes * item + plane) * n_target
+    move(sums, at + XX * SIDE, records.gram, to_gram)
+    move(sums, at + XY * SIDE, records.target, to_target)
+    move(sums, at + YY * SIDE, records.target, to_target + n_target - 1)
+    if intercept:
+        move(sums, at + SX * SIDE, records.gram, to_gram + 1)
+        move(sums, at + SY * SIDE, records.target, to_target + 1)
+
+
+@part
+def compress_single_feature(sources, start, stop, first, last, intercept, scratch, records):
+    """Write the moments of items first … last-1 of a single feature; whether all are finite."""
+    finite = True
+    n_target = 3 if intercept else 2
+    for begin in range(first, last, SIDE):
+        count = min(SIDE, last - begin)
+        sums = sum_single_feature(sources, begin, count, start, stop, True, intercept, scratch)
+        for k in range(count):
+            item, at = begin + k, sums + k
+            n = float(count_at(stop, item) - count_at(start, item))
+            finite = finite and math.isfinite(get(scratch, at + XX * SIDE)) and math.isfinite(get(scratch, at + YY * SIDE))
+            _write_plane(scratch, at, item, 0, 1, intercept, records)
+            if intercept:
+                put(records.gram, 3 * item + 2, n)
+            for j in range(n_target):
+                put(records.exponents, n_target * item + j, np.int64(0))
+            put(records.weighing, 4 * item + W_HIGH, n)
+            put(records.weighing, 4 * item + W_LOW, 0.0)
+    return finite
+
+
+@part
+def compress_single_feature_doubled(sources, start, stop, first, last, intercept, scratch, records):
+    """`compress_single_feature` of float64 data. scratch: (high parts, low parts, exponents)."""
+    high, low, of_columns = scratch
+    exponents = records.exponents
+    finite = True
+    n_target = 3 if intercept else 2
+    for begin in range(first, last, SIDE):
+        count = min(SIDE, last - begin)
+        sums = sum_single_feature_doubled(sources, begin, count, start, stop, intercept, high, low, of_columns)
+        for k in range(count):
+            item, at = begin + k, sums + k
+            n = float(count_at(stop, item) - count_at(start, item))
+            finite = finite and math.isfinite(get(high, at + XX * SIDE)) and math.isfinite(get(high, at + YY * SIDE))
+            _write_plane(high, at, item, 0, 2, intercept, records)
+            _write_plane(low, at, item, 1, 2, intercept, records)
+            put(exponents, n_target * item, count_at(of_columns, 2 * k))
+            put(exponents, n_target * item + n_target - 1, count_at(of_columns, 2 * k + 1))
+            if intercept:
+                put(records.gram, 6 * item + 2, n)
+                put(records.gram, 6 * item + 5, 0.0)
+                put(exponents, n_target * item + 1, np.int64(0))
+            put(records.weighing, 4 * item + W_HIGH, n)
+            put(records.weighing, 4 * item + W_LOW, 0.0)
+    return finite

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, MOMENTS
-from ..moments.compress import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from ..moments.single_feature import load_single_feature
+from ..moments.stack import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from ..simd.addresses import address, count_at, further
 from ..simd.compiling import aligned, inlined, part
 from ..simd.double_double import pow2, scale
