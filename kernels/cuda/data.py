@@ -8,23 +8,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..chunk import Chunk
+from .header import CHUNK, FINE, LANES, NEGATIVE, NOT_FINITE, work_fields
 from .specialised import TYPES, compress_name
 
-CHUNK = 4096  # samples; arithmetic.cuh
-LANES, THREADS = 32, 128
+THREADS = 128  # of a block
 MOST_BLOCKS = 2**31 - 1
 STRAIGHT_BLOCKS = 2**14  # of `compress` where there is nothing to be looked up: enough for every GPU, each with many items
-FINE, NEGATIVE, NOT_FINITE = range(3)  # work.cuh
-
-_FIELD = re.compile(r"^ {4}(?:const )?([\w ]+?)(\*?) (\w+);", re.MULTILINE)
 
 
 class Device(Protocol):
@@ -61,13 +56,6 @@ class Device(Protocol):
 
     def free_bytes(self) -> int:
         """Memory that can still be taken."""
-
-
-def work_fields() -> list[tuple[str, str]]:
-    """(kind, name) of the fields of struct Work, in order; kind is "long long", "double" or "pointer". Each has 8 bytes."""
-    source = (Path(__file__).parent / "work.cuh").read_text(encoding="utf-8")
-    body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
-    return [("pointer" if star else kind, name) for kind, star, name in _FIELD.findall(body)]
 
 
 def find_items(chunk: Chunk) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..chunk import DIVERGED, MOMENTS, TOO_FEW_SAMPLES, Chunk
-from .data import CHUNK, LANES, THREADS, Arrays, Data, Device
+from .data import THREADS, Arrays, Data, Device
+from .header import CHUNK, FINISHED, LANES, ON_MOMENTS, ON_SAMPLES
 from .specialised import descend_name, struct_of
 
-ON_MOMENTS, ON_SAMPLES, FINISHED = range(3)  # work.cuh
 LAUNCH_SECONDS = 0.1
 SCRATCH_BYTES = 256 * 2**20  # of `stream`, at a time
 STATE = ("w", "slots", "products", "steps")

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from ..chunk import MOMENTS, Chunk
-from .data import CHUNK, NEGATIVE, NOT_FINITE, Data, Device, find_items
+from .data import Data, Device, find_items
+from .header import CHUNK, NEGATIVE, NOT_FINITE
 from .part import RESULTS, STATE, Part
 
 SHARE = 0.8  # of the free memory
