@@ -16,7 +16,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all mutants check format bench clean
+.PHONY: help demo test test-quick test-all mutants check format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(READY)  ## reproduce the tutorial, fit 142 countries and a million small
 
 test: $(READY)  ## run the tests, with a share of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS)
+
+test-quick: $(READY)  ## before a commit: no PyTorch, no CUDA; under a minute on two cores, one to two more when kernels must be compiled
+	$(BIN)/python -P -m pytest -n $(JOBS) --quick tests/input tests/data tests/results tests/fit
 
 test-all: $(READY)  ## run the tests, with all of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS) --full

@@ -23,19 +23,39 @@ _unexpected: list[str] = []
 def pytest_addoption(parser):
     """Our options."""
     parser.addoption("--full", action="store_true", help="run the large grids whole")
-    parser.addoption("--backends", default="cpu,torch,numpy", help="backends that tests with the fixture `backend` run on")
+    parser.addoption("--quick", action="store_true", help="leave out tests that need PyTorch or CUDA kernels, and forbid importing PyTorch")
+    parser.addoption("--backends", help="backends for tests with the fixture `backend`; default cpu,torch,numpy, or cpu,numpy with --quick")
 
 
 def pytest_configure(config):
     """Tell the grids before test modules are imported."""
-    grids.full = config.getoption("--full")
-    if "cuda-host" in config.getoption("--backends").split(","):
+    grids.full, quick = config.getoption("--full"), config.getoption("--quick")
+    config.option.backends = config.option.backends or ("cpu,numpy" if quick else "cpu,torch,numpy")
+    if "cuda-host" in config.option.backends.split(","):
         import tests.cuda_on_host  # noqa: F401  registers it
+    if quick:
+        sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it is an error
+
+
+def needs_torch_or_cuda(item):
+    """Whether a test asks for PyTorch or for CUDA kernels: by a fixture, or by the name of a backend among its parameters."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return {"torch", "cupy", "cuda_backend"} & set(item.fixturenames) or any(
+        value in ("torch", "torch-cuda", "cuda", "cuda-host") for value in values if isinstance(value, str)
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """`--quick` leaves tests out, and pytest says how many."""
+    if config.getoption("--quick"):
+        left_out = [item for item in items if needs_torch_or_cuda(item)]
+        items[:] = [item for item in items if not needs_torch_or_cuda(item)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_generate_tests(metafunc):
     """One test body, N backends."""
-    asked = metafunc.config.getoption("--backends").split(",")
+    asked = metafunc.config.option.backends.split(",")
     if "backend" in metafunc.fixturenames:
         metafunc.parametrize("backend", asked)
     if "cuda_backend" in metafunc.fixturenames:  # the CUDA kernels: on the GPU where that was asked for, else on the host
@@ -46,6 +66,14 @@ def pytest_generate_tests(metafunc):
 def full(request):
     """Whether the large grids are run whole."""
     return request.config.getoption("--full")
+
+
+@pytest.fixture
+def torch():
+    """PyTorch. Tests that need it ask for it here, so that `--quick` can leave them out."""
+    import torch
+
+    return torch
 
 
 @pytest.fixture

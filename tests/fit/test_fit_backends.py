@@ -8,7 +8,6 @@ import pickle
 
 import numpy as np
 import pytest
-import torch
 
 import fastgd
 from fastgd import SGD
@@ -68,11 +67,11 @@ def test_a_state_may_be_broadcast(backend):
     assert same(many.w[0], fastgd.fit(x, y, epochs=6, lr=0.01, backend=backend).w)
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
-def test_the_callers_torch_modes_do_not_matter(backend, mode):
+@pytest.mark.parametrize("mode", ["no_grad", "inference_mode", "enable_grad"])
+def test_the_callers_torch_modes_do_not_matter(backend, mode, torch):
     plain = fastgd.fit(X2, Y2, epochs=5, backend=backend)
     before = torch.is_grad_enabled(), torch.is_inference_mode_enabled(), torch.get_default_dtype()
-    with mode():
+    with getattr(torch, mode)():
         inside = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
         assert same_result(fastgd.fit(X2, Y2, epochs=5, backend=backend), plain)
         assert (torch.is_grad_enabled(), torch.is_inference_mode_enabled()) == inside
@@ -166,7 +165,7 @@ def test_features_without_number_need_no_matrix_of_their_square():
     assert result.history.loss[0] == 1.0
 
 
-def test_hyperparameters_may_be_tensors_of_any_kind():
+def test_hyperparameters_may_be_tensors_of_any_kind(torch):
     x, y = [1.0, 2, 3, 4], [2.0, 4, 6, 8]
     want = fastgd.fit(x, y, optimizer=fastgd.SGD(lr=0.125, momentum=0.5), epochs=5)
     given = {"lr": torch.tensor(0.125, requires_grad=True), "momentum": torch.tensor(0.5, dtype=torch.bfloat16)}

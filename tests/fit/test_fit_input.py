@@ -8,7 +8,6 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import fastgd
 from fastgd import SGD
@@ -75,7 +74,6 @@ KINDS = {
     "decimals": ([Decimal(1)] * 4, r"dtype object, with Decimal\('1'\) \(Decimal\) at index 0"),
     "numbers as objects": (np.array([1, 2, 3, 4], object), r"dtype object: use \.astype\('float64'\)"),
     "masked": (np.ma.array(x, mask=[0, 1, 0, 0]), r"is a masked array; masks are not available yet: give \w+\.filled\(numpy\.nan\)"),
-    "torch sparse": (torch.ones(4).to_sparse(), "a torch tensor, cannot be read as an array of numbers"),
     "refuses": (NumpyRefuses(), "cannot be read as one: no numbers in here"),
     "mixed frame": (pd.DataFrame({"a": [1, 2], "b": ["p", "q"]}), r"dtype object, with 'p' \(str\) at index \(0, 1\)"),
 }
@@ -84,6 +82,15 @@ KINDS = {
 @pytest.mark.parametrize("name", ["X", "y", "w0", "intercept0", "lr", "momentum"])
 @pytest.mark.parametrize(("value", "pattern"), KINDS.values(), ids=KINDS)
 def test_kinds_of_arrays(no_work, value, pattern, name):
+    check_kind(value, pattern, name)
+
+
+@pytest.mark.parametrize("name", ["X", "y", "w0", "intercept0", "lr", "momentum"])
+def test_sparse_tensors(no_work, name, torch):
+    check_kind(torch.ones(4).to_sparse(), "a torch tensor, cannot be read as an array of numbers", name)
+
+
+def check_kind(value, pattern, name):
     if name == "momentum":
         options = {"X": x, "y": y, "optimizer": SGD(momentum=value)}
     else:
@@ -122,9 +129,13 @@ def test_frames_work():
     refused(ValueError, "X is not finite: nan in row 1, feature 0", missing, [1, 2, 3])
 
 
-@pytest.mark.parametrize("value", ["foo", 3, ["cpu"], "float16", int, complex, np.longdouble, np.array(["a", "b"]), torch.float32], ids=str)
+@pytest.mark.parametrize("value", ["foo", 3, ["cpu"], "float16", int, complex, np.longdouble, np.array(["a", "b"])], ids=str)
 def test_dtype(no_work, value):
     refused(ValueError, r"^dtype must be 'float32' or 'float64', not ", x, y, dtype=value)
+
+
+def test_dtype_of_torch(no_work, torch):
+    refused(ValueError, r"^dtype must be 'float32' or 'float64', not ", x, y, dtype=torch.float32)
 
 
 # Not finite -----------------------------------------------------------------------------------------------------------
@@ -252,13 +263,17 @@ def test_long_descents_and_large_numbers_are_refused_for_no_reason_of_their_own(
         ([1.0, 2.0], ValueError, r"^X must have shape \(…, n_samples, 2\), as in the fit; it has shape \(2,\)$"),
         (np.ones((4, 3, 2)), ValueError, r"do not broadcast against each other: X \(4,\), the fits \(5,\)$"),
         ("a", TypeError, "^X must be an array of real numbers; it is 'a'$"),
-        (torch.ones(3, 2).to_sparse(), TypeError, "^X, a torch tensor, cannot be read as an array"),
     ],
 )
 def test_predict(X, error, pattern):
     with pytest.raises(error) as caught:
         fastgd.fit(X5, Y5, epochs=1).predict(X)
     assert re.search(pattern, message(caught)), str(caught.value)
+
+
+def test_predict_for_a_sparse_tensor(torch):
+    with pytest.raises(TypeError, match=r"^X, a torch tensor, cannot be read as an array"):
+        fastgd.fit(X5, Y5, epochs=1).predict(torch.ones(3, 2).to_sparse())
 
 
 def test_predict_of_one_number():

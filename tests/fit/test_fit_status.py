@@ -236,5 +236,8 @@ def test_auto_and_its_explanation(n, d, intercept, algorithm):
 
 def test_explanations_of_what_was_asked_for():
     assert fastgd.fit(x, y, backend="cpu", algorithm="stream").explanation == "cpu: asked for; stream: asked for"
-    assert fastgd.fit(x, y, backend="torch").explanation == "torch: asked for; autograd: torch.autograd and torch.optim"
     assert fastgd.fit(x, y, backend="numpy").explanation == "numpy: asked for; manual: the hand-written NumPy descent"
+
+
+def test_the_explanation_of_torch(torch):
+    assert fastgd.fit(x, y, backend="torch").explanation == "torch: asked for; autograd: torch.autograd and torch.optim"

@@ -128,7 +128,7 @@ LOCKSTEP = [*EVERY, *(case for case in grids.thin("rules in lockstep", CASES, 12
 
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "option", "algorithm"), LOCKSTEP)
-def test_every_rule_and_option_in_lockstep_with_torch(name, dtype, rule, option, algorithm, record_tau):
+def test_every_rule_and_option_in_lockstep_with_torch(name, dtype, rule, option, algorithm, record_tau, torch):
     lockstep = Lockstep(PROBLEMS[name], dtype, rule, OPTIONS[rule][option], 0.03125, algorithm)
     judged = follow(lockstep, 12, record_tau, f"{name} {option}")
     if name in ("noisy", "tutorial", "intercept"):
@@ -140,7 +140,7 @@ LONG = [(name, dtype, rule, algorithm) for name in ("tutorial", "noisy", "interc
 
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "algorithm"), grids.thin("rules past convergence", LONG, 6))
-def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full):
+def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full, torch):
     """Adam's steps are then rounding noise divided by its own size: from the same state they are the same noise within the bound."""
     option = {"rmsprop": {"centered": True}}.get(rule, {})
     epochs = 3000 if full else 300  # 3,000 epochs of three judged steps take half a minute; here the last 300 of them
@@ -225,7 +225,7 @@ def test_overflow_and_division_by_zero_have_the_arbiters_bits(rule, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_each_hand_takes_the_state_where_it_was_left(rule):
+def test_each_hand_takes_the_state_where_it_was_left(rule, torch):
     """fit(10) = fit(4) + fit(6), bit for bit: w, slots, products, loss."""
     for dtype in ("float32", "float64"):
         X, y = make_data(40, 3, dtype, "normal")
@@ -286,10 +286,8 @@ def test_wrong_values_are_told_in_the_users_words(made, pattern):
         fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=made)
 
 
-def test_torch_as_its_users_write_it():
+def test_torch_as_its_users_write_it(torch):
     """The torch backend gives the bits of a loop over torch.optim with one parameter."""
-    import torch
-
     for rule in RULES:
         kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
         for option, hyper in OPTIONS[rule].items():

@@ -185,9 +185,7 @@ def test_a_summary_says_what_is_ill_conditioned(data, tmp_path):
     same(result, fastgd.load(tmp_path / "solved.npz"))
 
 
-def test_tensors_come_back_as_tensors(data):
-    import torch
-
+def test_tensors_come_back_as_tensors(data, torch):
     expected = fastgd.solve(*data, intercept=True)
     result = fastgd.solve(*(torch.from_numpy(a) for a in data), intercept=True)
     for name in NAMES:

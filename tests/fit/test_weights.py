@@ -157,7 +157,7 @@ def torch_descent(X, y, weights, lr, epochs, reduction):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("kind", ["near one", "mixed", "with zeros", "equal"])
 @pytest.mark.parametrize("name", NAMES)
-def test_inf_and_nan_appear_at_torchs_epochs(name, kind, reduction, algorithm):
+def test_inf_and_nan_appear_at_torchs_epochs(name, kind, reduction, algorithm, torch):
     X, y = make_data(50, 2, name, "normal")
     weights = make_weights(50, kind, name)
     options = {"sample_weight": weights, "reduction": reduction}

@@ -28,9 +28,7 @@ OPTIONS = {"epochs": 12, "intercept": True, "history": True}
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_torch_tensors_come_back_as_torch_tensors(dtype):
-    import torch
-
+def test_torch_tensors_come_back_as_torch_tensors(dtype, torch):
     X, y = _data(dtype)
     expected = fastgd.fit(X, y, **OPTIONS)
     result = fastgd.fit(torch.from_numpy(X).requires_grad_(), torch.from_numpy(y), **OPTIONS)
@@ -44,9 +42,7 @@ def test_torch_tensors_come_back_as_torch_tensors(dtype):
     assert np.array_equal(prediction.numpy(), expected.predict(X))
 
 
-def test_a_single_fit_of_tensors():
-    import torch
-
+def test_a_single_fit_of_tensors(torch):
     result = fastgd.fit(torch.tensor([1.0, 2, 3, 4]), torch.tensor([2.0, 4, 6, 8]), lr=0.1, epochs=20)
     assert result.w.shape == ()
     assert result.w.dtype is torch.float32
@@ -54,9 +50,7 @@ def test_a_single_fit_of_tensors():
     assert "COMPLETED" in repr(result)
 
 
-def test_hyperparameters_and_starts_may_be_tensors_and_decide_nothing():
-    import torch
-
+def test_hyperparameters_and_starts_may_be_tensors_and_decide_nothing(torch):
     X, y = _data()
     expected = fastgd.fit(X, y, lr=[0.1, 0.2, 0.3], w0=np.ones(2), epochs=5)
     result = fastgd.fit(X, y, lr=torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64), w0=torch.ones(2), epochs=5)
@@ -64,18 +58,14 @@ def test_hyperparameters_and_starts_may_be_tensors_and_decide_nothing():
     assert np.array_equal(result.w, expected.w)
 
 
-def test_bfloat16_is_computed_as_float32():
-    import torch
-
+def test_bfloat16_is_computed_as_float32(torch):
     X, y = (torch.from_numpy(a).to(torch.bfloat16) for a in _data())
     result = fastgd.fit(X, y, epochs=5)
     assert result.w.dtype is torch.float32
     assert np.array_equal(result.w.numpy(), fastgd.fit(X.float().numpy(), y.float().numpy(), epochs=5).w)
 
 
-def test_tensors_are_shared_not_copied():
-    import torch
-
+def test_tensors_are_shared_not_copied(torch):
     tensor = torch.arange(6.0)
     assert np.shares_memory(to_numpy(tensor, "X"), tensor.numpy())
     assert np.shares_memory(to_numpy(tensor[::2], "X"), tensor.numpy())
@@ -83,9 +73,7 @@ def test_tensors_are_shared_not_copied():
     assert library_of(X=tensor).wrap(array).data_ptr() == array.ctypes.data
 
 
-def test_what_torch_cannot_share_is_an_error():
-    import torch
-
+def test_what_torch_cannot_share_is_an_error(torch):
     y = torch.ones(3)
     with pytest.raises(ValueError, match=r"X is on meta, from where fit does not take arrays yet: give X\.cpu\(\)"):
         fastgd.fit(torch.ones(3, 2, device="meta"), y)
@@ -93,9 +81,7 @@ def test_what_torch_cannot_share_is_an_error():
         fastgd.fit(torch.eye(3).to_sparse(), y)
 
 
-def test_libraries_are_not_mixed():
-    import torch
-
+def test_libraries_are_not_mixed(torch):
     class Other:
         __array_namespace__ = None
 

@@ -28,7 +28,7 @@ ALL_WIDTHS = {
     "AVX": (4, ("avx",)),  # an fma is a call of the C library
     "SSE2": (2, ("sse2",)),
 }
-LAYER = ("lanes", "masks", "addresses", "register_tiles", "lane_sums")
+LAYER = ("simd/test_lanes", "simd/test_masks", "simd/test_addresses", "moments/test_register_tiles", "moments/test_lane_sums")
 HOST = llvmlite.binding.get_host_cpu_features()
 WIDTHS = [name for name, (_, wanted) in ALL_WIDTHS.items() if all(HOST.get(feature) for feature in wanted or ("avx512f",))]
 OTHERS = [name for name in WIDTHS if ALL_WIDTHS[name][1] is not None]
@@ -71,7 +71,7 @@ def test_this_machine_has_widths():
 def check_layer(width, request):
     """The tests of the vector layer, compiled for less than this machine has."""
     config = request.config
-    files = [str(TESTS / "kernels" / "cpu" / f"test_{name}.py") for name in LAYER]
+    files = [str(TESTS / "kernels" / "cpu" / f"{name}.py") for name in LAYER]
     imports = "pythonpath=" + " ".join(map(str, config.getini("pythonpath")))
     told = run(width, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", imports, "-c", str(config.inipath), *files)
     last = told.splitlines()[-1]

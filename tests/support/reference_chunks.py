@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from fastgd.kernels.chunk import AUTOGRAD, COMPLETED, MANUAL, Chunk, n_rows
 from fastgd.kernels.reference import numpy_manual, torch_autograd
@@ -125,6 +124,8 @@ def assert_same_results(a, b, fits=slice(None)):
 
 def torch_loop(X, y, *, dtype, epochs, lr, reduction="mean", intercept=False, weights=None, **options):
     """The loop that a user of torch writes: (epochs + 1, D) parameters and (epochs + 1,) losses."""
+    import torch
+
     X, y = torch.tensor(X, dtype=dtype), torch.tensor(y, dtype=dtype)
     weights = None if weights is None else torch.tensor(weights, dtype=dtype)
     w = torch.nn.Parameter(torch.zeros(X.shape[1], dtype=dtype))

@@ -11,7 +11,6 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import torch
 
 import fastgd
 from fastgd import FitResult
@@ -207,7 +206,7 @@ def test_what_a_frame_needs(monkeypatch):
 # -- arrays of other libraries ----------------------------------------------------------------------------------------------------
 
 
-def test_a_result_in_tensors_reads_the_same(tmp_path):
+def test_a_result_in_tensors_reads_the_same(tmp_path, torch):
     ours = fastgd.fit(X, Y, lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
     theirs = fastgd.fit(torch.tensor(X), torch.tensor(Y), lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
     assert isinstance(theirs.w, torch.Tensor)

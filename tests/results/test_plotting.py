@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 import fastgd
@@ -209,7 +208,7 @@ def test_the_callers_settings_are_left_alone():
     assert dict(settings) == before
 
 
-def test_a_result_in_tensors_is_drawn_the_same():
+def test_a_result_in_tensors_is_drawn_the_same(torch):
     ours = grid()
     theirs = fastgd.fit(torch.tensor(X), torch.tensor(Y), lr=np.array([0.01, 0.1])[:, None], epochs=7, intercept=True, history=True)
     for one, other in zip(drawn(theirs.plot_loss()), drawn(ours.plot_loss()), strict=True):
