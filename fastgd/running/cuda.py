@@ -37,10 +37,10 @@ def run_on_gpu(job: Job, progress: object) -> None:
 
 
 def _handling(job: Job) -> Handling:
-    return Handling(partial(_judge, job), job.problem.nan_policy == "omit", job.rates is None)
+    return Handling(partial(_refuse, job), job.problem.nan_policy == "omit", job.rates is None)
 
 
-def _judge(job: Job, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
+def _refuse(job: Job, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
     """What becomes of fits whose data are not as they should be."""
     problem = job.problem
     if negative.any():

@@ -77,8 +77,8 @@ def is_single_feature(samples: Samples) -> bool:
 def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Leave out samples of weight 0, and with check_finite those that are not finite.
 
-    Fills `kept`, `kept_index` and `n_used` of the samples. Returns, for each fit, what is wrong with
-    its weights (FINE, NEGATIVE, NOT_FINITE), and (m, 2) the least and the largest weight.
+    Fills `kept`, `kept_index` and `n_used` of the samples. Returns, for each fit, what is wrong
+    with its weights (FINE, NEGATIVE, NOT_FINITE), and (m, 2) the least and the largest weight.
     """
     m, n = len(samples.n_used), samples.X.shape[1]
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
@@ -91,8 +91,11 @@ def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarr
 
 
 def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: np.ndarray) -> bool:
-    """Write the moments of whole fits, each with its own X and y; returns whether all are finite."""
-    finite = compress_alike(flat_data(samples), given_to_compress(samples, intercept, moments), cancel)
+    """Write the moments of whole fits, each with its own X and y; whether all are finite."""
+    starts = np.zeros(len(samples.n_used), np.int64)
+    finite = compress_items(
+        samples, starts, samples.n_used, intercept, moments.gram, moments.target, moments.exponents, moments.weighing, cancel
+    )
     moments.gram_exponents[:] = moments.exponents
     return finite
 
@@ -107,15 +110,18 @@ def given_to_compress(samples: Samples, intercept: bool, moments: Moments) -> tu
 
 
 def compress_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], cancel: np.ndarray) -> bool:
-    """`compress_fits` with what `flat_data` and `given_to_compress` gave, but for the exponents of the Gram records."""
+    """`compress_fits` with what `flat_data` and `given_to_compress` returned.
+
+    It does not fill the exponents of the Gram records.
+    """
     return compress(data, *given, cancel)
 
 
 def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
     """Write the moments of ranges of the samples that each fit uses: see moments/compress.py, 1.
 
-    Each range begins at a multiple of RANGE and is a power of two times RANGE long. Pass a gram or a
-    target of length 0 to leave it out. Returns whether all moments are finite.
+    Each range begins at a multiple of RANGE and is a power of two times RANGE long. Pass a gram or
+    a target of length 0 to leave it out. Returns whether all moments are finite.
     """
     single_feature = is_single_feature(samples)
     return compress(
@@ -133,7 +139,7 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
 
 
 def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
-    """Whether some fits run in packs; then what the kernels take between the data and what they write."""
+    """Whether some fits run in packs; what the kernels take between data and results."""
     one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
     hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
     lr = read_only(np.ascontiguousarray(chunk.lr))
@@ -145,7 +151,7 @@ def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, tar
 
 
 def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress) -> None:
-    """`descend` with what `flat_data` and `given_to_descend` gave, and arrays to write into (`WRITTEN`)."""
+    """`descend` with what `flat_data` and `given_to_descend` returned, into arrays `WRITTEN`."""
     in_packs, given = given[0], given[1:]
     if in_packs:
         _descend_in_packs(False, data, given, written, cancel, progress)
@@ -173,7 +179,7 @@ def descend_single_feature(chunk: Chunk, cancel, progress) -> bool:
 def _descend_in_packs(
     from_samples: bool, data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress
 ) -> bool:
-    """Run fits in packs, then one by one those that are handed over; False where a sample is not finite."""
+    """Run fits in packs, then those that are handed over; False where a sample is not finite."""
     m = len(written[0])
     handed_over, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
     count = descend_packs(from_samples, data, *given, *written, handed_over, losses, cancel, progress)

@@ -93,7 +93,7 @@ def compiled_and_loaded() -> dict[str, int]:
 
 
 def on_disk() -> tuple[bool, bool]:
-    """Whether the kernels of `fit`, and all kernels, are on disk for this processor and these sources."""
+    """Whether the kernels of `fit`, and whether all kernels, are on disk for this processor."""
     versions = {name: versions_on_disk(kernel) for name, kernel in KERNELS.items()}
     ready, complete = (all(versions[name] >= needed for name, needed in group.items()) for group in (OF_FIT, OF_ALL))
     return ready, complete

@@ -1,4 +1,4 @@
-"""Moments: the records that `compress` makes and the descents read; and how many bytes they need."""
+"""Moments: the records that `compress` makes and the descents read; their bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .simd.lanes import LANES
 
 @dataclass(slots=True)
 class Moments:
-    """Second moments of fits: XᵀX and Xᵀy, packed and scaled (docs/arithmetic.md, sections 3 and 4).
+    """Second moments of fits, XᵀX and Xᵀy, packed and scaled (docs/arithmetic.md, 3 and 4).
 
     n_gram and n_target may differ: fits that share X share the records of its Gram matrix.
     """
@@ -44,7 +44,7 @@ class Moments:
         return Moments(*(part[:count] for part in (self.gram, self.gram_exponents, self.weighing, self.target, self.exponents)))
 
     def set_weight_range(self, spread: np.ndarray) -> None:
-        """Enter the least and the largest weight of each Gram record, before its moments are made."""
+        """Enter the least and largest weight of each Gram record before its moments are made."""
         self.weighing[:, W_LEAST] = spread[:, 0]
         if self.gram.shape[1] == 2:  # float64 data
             self.weighing[:, W_EXPONENT] = np.maximum(np.frexp(spread[:, 1])[1] - 1, LOWEST_EXPONENT)
@@ -83,7 +83,7 @@ def planes_of(dtype: np.dtype) -> int:
 
 
 def no_weighing(count: int) -> np.ndarray:
-    """(count, 4): rows of `Moments.weighing` of fits without weights, before their moments are made."""
+    """(count, 4): rows of `Moments.weighing` of fits without weights, to begin with."""
     weighing = np.zeros((count, 4))
     weighing[:, W_LEAST] = 1.0
     return weighing

@@ -1,11 +1,12 @@
 """solve: the minimiser from the moments (docs/arithmetic.md, section 11).
 
 1. Cholesky in float64 finds the leading digits, refinement finds the others: the residual of the
-   normal equations is taken in double-double and so is the iterate. What is left is the error of the
-   moments themselves, cond(G) · 2^-104 for float64 data.
-2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's Filip
-   in raw powers: 13 digits, where QR of the data has 8 and numpy.linalg.lstsq none). Where it is too
-   large for that, or float32 data need more than float64 moments contain, the fit is left to LAPACK.
+   normal equations is taken in double-double and so is the iterate. What is left is the error of
+   the moments themselves, cond(G) · 2^-104 for float64 data.
+2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's
+   Filip in raw powers: 13 digits, where QR of the data has 8 and numpy.linalg.lstsq none). Where it
+   is too large for that, or float32 data need more than float64 moments contain, the fit is left to
+   LAPACK.
 3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both
    dtypes.
 """
@@ -236,8 +237,8 @@ def solve(
 
     Fits of one Gram matrix and one decay should follow each other: it is factored once. Of fit f,
     gram_index, target_index, decay, places (m,) are the records, weight_decay, and the row of the
-    outputs: w (…, D), loss, condition (…,) float64; algorithm (…,) int8: MOMENTS, or LSTSQ where the
-    moments do not suffice (then nothing else is written).
+    outputs: w (…, D), loss, condition (…,) float64; algorithm (…,) int8: MOMENTS, or LSTSQ where
+    the moments do not suffice (then nothing else is written).
     """
     size = w.shape[1]
     single = gram.shape[1] == 1

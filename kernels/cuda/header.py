@@ -1,6 +1,6 @@
 """What the kernels' headers say, read from their source: the fields of struct Work, and constants.
 
-So each stands in one place; tests/kernels/cuda/test_header.py compares the constants with the CPU's.
+So each stands in one place. tests/kernels/cuda/test_header.py compares them with the CPU's.
 """
 
 from __future__ import annotations

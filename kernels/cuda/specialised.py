@@ -1,8 +1,9 @@
 """Which kernels there are: every instantiation of every template, and which of them a fit takes.
 
-1. float32 sums are one float64 per entry, float64 sums are two, so float64 runs out of registers with half as many columns. The limits
-   below are the largest at which NVRTC (13.0, compute capability 9.0) spills no register; the tests compile every line of
-   `instantiations`. Above them a generic kernel takes any number.
+1. float32 sums are one float64 per entry, float64 sums are two, so float64 runs out of registers
+   with half as many columns. The limits below are the largest at which NVRTC (13.0, compute
+   capability 9.0) spills no register; the tests compile every line of `instantiations`. Above them
+   a generic kernel takes any number.
 2. What is instantiated is a rule's struct in rules.cuh: its name in the table, capitalised.
 """
 
@@ -58,7 +59,7 @@ def instantiations() -> dict[str, list[str]]:
             f"descend<{real}, {D}, {struct_of(rule)}>"
             for real in reals for rule in rules for D in range(1, most_parameters(real, rule) + 1)
         ],
-        "missing.cu": [f"{name}<{real}>" for name in ("find_kept", "judge") for real in reals],
+        "missing.cu": [f"{name}<{real}>" for name in ("find_kept", "find_invalid") for real in reals],
         "descend_any.cu": [f"descend_any<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
         "stream.cu": [f"stream<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
     }  # fmt: skip

@@ -87,8 +87,8 @@ CPU_DEFECTS = (
     Defect(
         "last sample dropped",
         "kernels/cpu/__init__.py",
-        "_index_of(samples), starts, samples.n_used, intercept",
-        "_index_of(samples), starts, np.maximum(samples.n_used - 1, 1), intercept",
+        "samples, starts, samples.n_used, intercept",
+        "samples, starts, np.maximum(samples.n_used - 1, 1), intercept",
         AGREEMENT,
     ),
     Defect(

@@ -1,7 +1,7 @@
 """Loss and gradient at w: from moments (docs/arithmetic.md, section 6), from samples (section 7).
 
-1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then y
-   and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
+1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then
+   y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
    sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
 """
 
@@ -86,7 +86,7 @@ def evaluate_moments_doubled(
 
 @inlined
 def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept, row, masked):
-    """Fill one column of a tile of `stream` from row `done` on. Arguments as in tiles._fill_column."""
+    """Fill one column of a tile of `stream` from row `done` on, as tiles._fill_column."""
     if masked:
         for i in range(done, rows):
             move(array, base + count_at(kept, row + first + i) * step, tile, start + i)
@@ -238,7 +238,7 @@ def add_pairwise(parts, count, size):
 
 @part
 def sum_weights(sources, place, n, lanes, parts):
-    """Σ weight in the data's dtype, n without weights. lanes (≥ 32,), parts (chunks, …): scratch."""
+    """Σ weight in the data's dtype; n without weights. lanes, parts: scratch."""
     number = lanes.dtype.type
     if not sources.weighted:
         return number(n)

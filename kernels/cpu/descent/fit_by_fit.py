@@ -1,4 +1,4 @@
-"""descend: all epochs of each fit, from its moments or its samples (docs/arithmetic.md, 6 to 8, 10).
+"""descend: all epochs of each fit, from moments or samples (docs/arithmetic.md, 6 to 8, 10).
 
 1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the
    arithmetic, and few specialisations keep the first call short. The rules are in update.py. Many
@@ -81,7 +81,7 @@ def _all_nan(values):
 
 @inlined
 def _copy_state(w, slots, products, next_w, next_slots, next_products):
-    """Copy the next state; exchanging arrays costs more, since their reference counts are atomic."""
+    """Copy the next state; swapping arrays costs more: their reference counts are atomic."""
     copy(next_w, w)
     for k in range(slots.shape[0]):
         copy(next_slots[k], slots[k])
@@ -112,8 +112,8 @@ def descend(
     """Run the fits handed_over[:, 0] of a chunk, one after the other.
 
     data, index: moments/samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress`
-    writes them. gram_index, target_index (m,): the records of a fit, not read where its algorithm is
-    STREAM; exponents belongs to target, weighing to gram. handed_over (k, 3) int64 and
+    writes them. gram_index, target_index (m,): the records of a fit, not read where its algorithm
+    is STREAM; exponents belongs to target, weighing to gram. handed_over (k, 3) int64 and
     handed_over_losses (k, 2) float64: where each fit begins, as `descend_packs` returns them; a fit
     that begins with its state has the epoch NOT_RUN.
     """

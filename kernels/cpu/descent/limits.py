@@ -19,7 +19,7 @@ LIMIT_FLOAT32, LIMIT_FLOAT64 = 2.0**120, 2.0**1000  # Ω
 
 @part
 def limits_of(largest, size, weighing, limit):
-    """The largest |w| and loss with which nothing in torch's arithmetic can overflow; −1: there are none.
+    """The largest |w| and loss with which torch's arithmetic cannot overflow; −1: there are none.
 
     largest = max_j √G_jj; weighing: a row of `Moments.weighing`.
     """

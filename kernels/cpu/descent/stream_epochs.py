@@ -1,4 +1,4 @@
-"""Epochs of plain SGD on the samples of one chunk in a loop of their own (docs/arithmetic.md, 7, 8, 10).
+"""Epochs of plain SGD on samples, in a loop of their own (docs/arithmetic.md, 7, 8, 10).
 
 What surrounds an epoch in fit_by_fit.py takes 120 ns, here 20 (benchmarks/NOTES.md, Special paths).
 """

@@ -136,7 +136,10 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 
 @part
 def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
-    """torch.optim.Adagrad. hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
+    """torch.optim.Adagrad.
+
+    hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize.
+    """
     never_inline()
     number = w.dtype.type
     decay, start, eps = number(hyper[1]), number(hyper[2]), number(hyper[3])
@@ -160,7 +163,11 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
 
 @part
 def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
-    """torch.optim.NAdam. hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize; derived: decay."""
+    """torch.optim.NAdam.
+
+    hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize;
+    derived: decay.
+    """
     never_inline()
     number = w.dtype.type
     one = number(1.0)
@@ -202,7 +209,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
 
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
-    """One step of the rule with this code. An unknown code gives NaN, never a fit that stands still."""
+    """One step of the rule with this code. An unknown code gives NaN: no fit stands still."""
     if rule == SGD:
         return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
     if rule in (ADAM, ADAMW):

@@ -1,8 +1,8 @@
-"""compress: the second moments of each item's data, in one read (docs/arithmetic.md, sections 2 to 4).
+"""compress: the second moments of each item's data, in one read (docs/arithmetic.md, 2 to 4).
 
 1. An item is a range of samples of one fit: a whole fit, or one of the equal parts of a long one,
-   each a power of two times CHUNK samples long. Chunks, and then parts (`join`), are added pairwise,
-   neighbour with neighbour, so every such split gives the same bits.
+   each a power of two times CHUNK samples long. Chunks, and then parts (`join`), are added
+   pairwise, neighbour with neighbour, so every such split gives the same bits.
 2. The moments of columns z_0 … z_D (features, the intercept's ones, y) are packed by columns: entry
    (i, j), i ≤ j, is at j(j+1)/2 + i. So the Gram matrix comes first and [c, yy] are the last D + 1:
    each is computed alone when the other is shared.
@@ -65,7 +65,7 @@ class _Columns(NamedTuple):
 
 @part
 def _find_exponents(tiles, sources, place, start, stop, columns, exponents):
-    """Write each column's exponent over samples start … stop-1, and the factor that scales it to [1, 2).
+    """Write each column's exponent over samples start … stop-1, and its factor 2^-exponent.
 
     The last block stays in the tile.
     """
@@ -175,11 +175,11 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
 def compress(data, index, start, stop, intercept, single_feature, gram, target, exponents, weighing, cancel):
     """Moments of items, each a range start … stop-1 of the samples that its fit uses.
 
-    data, index: samples.py, 1 and 2; start, stop (items,) int64; single_feature: whether the samples
-    allow the path of single_feature.py; gram (items, planes, D(D+1)/2) and target (items, planes,
-    D+1) float64, planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents (items, D+1)
-    int64, all 0 for float32 data; weighing (items, 4). All are C-contiguous. An empty gram or target
-    (length 0) is not computed. Returns whether all moments are finite.
+    data, index: samples.py, 1 and 2; start, stop (items,) int64; single_feature: whether the
+    samples allow the path of single_feature.py; gram (items, planes, D(D+1)/2) and target (items,
+    planes, D+1) float64, planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents
+    (items, D+1) int64, all 0 for float32 data; weighing (items, 4). All are C-contiguous. An empty
+    gram or target (length 0) is not computed. Returns whether all moments are finite.
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1

@@ -1,4 +1,4 @@
-"""λ_max of a Gram matrix: cyclic Jacobi rotations in a fixed order (docs/arithmetic.md, section 5)."""
+"""λ_max of a Gram matrix: Jacobi rotations in a fixed order (docs/arithmetic.md, section 5)."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class _Arrays:
         self._builder.store(value, self._at(which, index)).align = 8
 
     def prefetch(self, line):
-        """Prefetch a cache line of the data that are read next: while sums are made, memory is idle."""
+        """Prefetch a cache line of the data that are read next: memory is idle meanwhile."""
         begin = pointer_to(self._context, self._builder, self._kinds[AHEAD], self._values[AHEAD], ir.Constant(_INT, 0), ir.IntType(8))
         prefetch_line(self._builder, self._builder.gep(begin, [self._builder.mul(line, ir.Constant(_INT, 64))]))
 
@@ -154,12 +154,12 @@ LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, FRESH,
 def _summing(shapes: list[Shape], doubled: bool = False, weighted: bool = False):
     """A function that adds one block of samples to the lanes of one register tile's pairs.
 
-    Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the first
-    column of the left and of the right; offset: the lanes of pair (i, j) begin at
-    (j(j+1)/2 + i − offset)·LANES; groups of LANES samples; begin, the first of the REGISTER lanes;
-    fresh: the sums begin with this block; columns: how many of the right, which chooses the shape;
-    ahead: an address from where cache lines are prefetched, one for each group (two for float32
-    data, whose sums are quick), after `done` groups.
+    Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the
+    first column of the left and of the right; offset: the lanes of pair (i, j) begin at (j(j+1)/2 +
+    i − offset)·LANES; groups of LANES samples; begin, the first of the REGISTER lanes; fresh: the
+    sums begin with this block; columns: how many of the right, which chooses the shape; ahead: an
+    address from where cache lines are prefetched, one for each group (two for float32 data, whose
+    sums are quick), after `done` groups.
     """
 
     @intrinsic

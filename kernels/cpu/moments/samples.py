@@ -4,9 +4,10 @@
    weights steps). Each array is flat; its steps are, in numbers, the place of the first number and
    the distances from item to item, from sample to sample, and for X from feature to feature. So one
    compiled kernel serves every layout. Without weights their array has length 0.
-2. `index` is (x_index, y_index, weight_index, kept, kept_index) of the fits, as in kernels/chunk.py.
-3. Inside the kernels both become `Sources`, bare addresses and numbers (simd/addresses.py says why),
-   and `Place`, where the samples of one item begin.
+2. `index` is (x_index, y_index, weight_index, kept, kept_index) of the fits, as in
+   kernels/chunk.py.
+3. Inside the kernels both become `Sources`, bare addresses and numbers (simd/addresses.py says
+   why), and `Place`, where the samples of one item begin.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The sums of an item while it is compressed: a stack of sums of chunks, and its way into a record.
 
-Two levels of as many chunks each become one, so chunks are added pairwise, neighbour with neighbour.
+Two levels of as many chunks each become one, so chunks are added pairwise, neighbour with
+neighbour.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`: W, W′,
 
 
 class Stack(NamedTuple):
-    """Addresses of the stack of sums of chunks: level k holds the sum of a power of two of chunks."""
+    """Addresses of the stack: level k has the sums of 2^i chunks, i falling from level to level."""
 
     sums: Any  # (depth, entries) float64; entry n_entries is the sum of the weights
     low_sums: Any

@@ -1,4 +1,4 @@
-"""A tile: a block of samples in the cache, feature-major float64 (docs/arithmetic.md, sections 3, 4).
+"""A tile: a block of samples in the cache, feature-major float64 (docs/arithmetic.md, 3, 4).
 
 1. A tile is (columns, STRIDE), flat, of BLOCK samples: the features, the intercept's ones, y, the
    weights. What is beyond the last sample is 0, up to a whole group of LANES: adding it is exact,
@@ -61,7 +61,7 @@ def _fill_column(tile, column, done, rows, array, base, step, first, kept, row, 
 
 @part
 def fill_tile(tile, rows, sources, place, first, d, intercept):
-    """Copy samples first … first+rows-1 of those that are used to the tile, and pad it with zeros."""
+    """Copy samples first … first+rows-1 of the used ones to the tile; pad it with zeros."""
     x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
     if rows % LANES:
         zero = fill(0.0)

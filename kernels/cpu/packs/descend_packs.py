@@ -33,10 +33,11 @@ def descend_packs(
 ):  # fmt: skip
     """Run those fits of a chunk that can run in packs. Arguments as in fit_by_fit.descend.
 
-    from_samples: the moments are made from the samples of one feature (is_single_feature), not read.
-    Returns how many fits are handed over. handed_over[k] is the fit, its epoch (or NOT_RUN), and
-    whether that epoch's row of the history is done; handed_over_losses[k] the loss of that epoch and
-    the one before. Returns −1 where some sample is not finite: then the state is not what it was.
+    from_samples: the moments are made from the samples of one feature (is_single_feature), not
+    read. Returns how many fits are handed over. handed_over[k] is the fit, its epoch (or NOT_RUN),
+    and whether that epoch's row of the history is done; handed_over_losses[k] the loss of that
+    epoch and the one before. Returns −1 where some sample is not finite: then the state is not what
+    it was.
     """
     size, n_fits, n_rows = w.shape[1], len(n_used), history_loss.shape[1]
     doubled = is_double(data[0])

@@ -1,6 +1,7 @@
-"""Loss and gradient of a pack: the operations of descent/evaluate.py in the same order, in 32 lanes.
+"""Loss and gradient of a pack: the operations of descent/evaluate.py, in 32 lanes.
 
-docs/arithmetic.md, section 6. L is the loss times the total weight, before it is divided.
+docs/arithmetic.md, section 6; the order of operations is the same. L is the loss times the total
+weight, before it is divided.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Unchecked blocks of plain SGD: one loop generated for each number of parameters up to MOST_UNROLLED.
+"""Unchecked blocks of plain SGD: one loop for each number of parameters up to MOST_UNROLLED.
 
 1. Every operation is that of run_pack.py, in the same order. w stays in registers from epoch to
    epoch and nothing is tested on the way: the largest |w| of every lane is noted, and run_pack.py
@@ -162,7 +162,7 @@ LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, SCALES, OF_STATE, OF_CONSTANTS, OF_RATES, 
 
 
 def _epochs_doubled(builder, lanes, size, numbers):
-    """Generate all epochs of some lanes: float64 data, as gradient.evaluate_doubled without the loss."""
+    """Generate all epochs of some lanes: float64 data, without the loss."""
     count, rate_step = numbers
     multiply_add = fma_of(builder, lanes.doubles)
 
@@ -211,9 +211,10 @@ def _epochs_doubled(builder, lanes, size, numbers):
 def plain_epochs_doubled(
     typing_context, grams, low_grams, targets, low_targets, scales, state, constants, rates, rate_step, size, count
 ):  # fmt: skip
-    """Make `count` epochs in every lane: float64 data, 1 ≤ size ≤ MOST_UNROLLED_DOUBLED, no history.
+    """Make `count` epochs in every lane: float64 data, no history.
 
-    Updates `state` (w) and the row LARGEST of the constants. Addresses, as in state.PackScratch.
+    The operations are those of gradient.evaluate_doubled; 1 ≤ size ≤ MOST_UNROLLED_DOUBLED. Updates
+    `state` (w) and the row LARGEST of the constants. Addresses, as in state.PackScratch.
     """
     if not isinstance(state, Address):
         return None

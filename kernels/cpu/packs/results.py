@@ -1,4 +1,4 @@
-"""What a pack writes: rows of the history, the ends of its fits, and notes on fits that it hands over.
+"""What a pack writes: rows of the history, ends of fits, and which fits it hands over.
 
 1. Rows are collected for EPOCHS epochs and written fit by fit, so that every cache line is written
    once.
@@ -64,7 +64,7 @@ def hand_over(fit, epoch, row_is_done, results):
 
 @part
 def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, scratch, results):
-    """Hand over the fits in these lanes, which would pass a limit, with the state before the update."""
+    """Hand over the fits in these lanes, which would pass a limit, with their present state."""
     never_inline()
     for lane in range(LANES):
         if lanes >> lane & 1:

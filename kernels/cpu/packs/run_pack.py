@@ -1,4 +1,4 @@
-"""run_pack: all epochs of one pack, fit l in lane l of every vector (docs/arithmetic.md, 6, 8, 10; SGD).
+"""run_pack: all epochs of one pack, fit l in lane l of every vector (docs/arithmetic.md, 6, 8, 10).
 
 1. The chain of operations of one fit waits for itself; 32 of them do not. Every operation is that
    of descent/evaluate.py and update.py in the same order, so the bits are the same. What differs
@@ -9,10 +9,10 @@
 3. Of float32 data L / W is rounded once without a division: with the reciprocal y of W rounded to
    nearest, q = L·y, twice q ← fma(fma(−q, W, L), y, q) (Markstein, 1990); near 2^-969 that is not
    so, but such a float32 loss is 0.
-4. Plain SGD runs in *unchecked blocks* of epochs: nothing is tested on the way, only the largest |w|
-   is noted. If it stayed below `w_safe` no epoch can have passed a limit; otherwise w is restored
-   and the block is run again as *checked epochs*, one by one. An epoch of one parameter takes
-   0.15 ns a fit that way, 1.7 ns checked (benchmarks/NOTES.md, Special paths).
+4. Plain SGD runs in *unchecked blocks* of epochs: nothing is tested on the way, only the largest
+   |w| is noted. If it stayed below `w_safe` no epoch can have passed a limit; otherwise w is
+   restored and the block is run again as *checked epochs*, one by one. An epoch of one parameter
+   takes 0.15 ns a fit that way, 1.7 ns checked (benchmarks/NOTES.md, Special paths).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ RUN, CANCELLED, NOT_FINITE = range(3)  # what became of a pack
 
 
 class LaneOptions(NamedTuple):
-    """In which lanes SGD has an option, and which have converged before: masks, bit l for lane l."""
+    """Masks, bit l for lane l: where SGD has an option, and which fits converged before."""
 
     converged: Any
     first_step: Any  # the velocity is empty
@@ -160,7 +160,7 @@ def _begin_block(size, scratch):
 
 @inlined
 def _stayed_below(w_safe, size, active, scratch):
-    """Whether |w| stayed below w_safe, and no NaN came, in the active lanes since the block began."""
+    """Whether |w| stayed below w_safe in the active lanes since the block began; not with NaN."""
     fine = at_most(load(scratch.constants, LARGEST * LANES), w_safe)
     for j in range(size):
         fine = both(fine, at_most(absolute(load(scratch.w, j * LANES)), w_safe))
@@ -189,7 +189,7 @@ def _loss_of(value, doubled, constants):
 
 @part
 def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
-    """An unchecked block of `number` epochs: float64 data. plain_epochs.py has that of float32 data."""
+    """An unchecked block of `number` epochs: float64 data (float32: plain_epochs.py)."""
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
     losses = further(rows, EPOCHS * size * LANES)
     if not recorded and size <= MOST_UNROLLED_DOUBLED:
@@ -229,7 +229,7 @@ def _freeze_converged(count, epoch, tol, active, frozen, losses, at, constants):
 
 @part
 def run_pack(fits, count, size, records, source, options, n_rows, results, staging, scratch, cancel, progress):
-    """All epochs of the fits[:count]. Returns RUN, CANCELLED, or NOT_FINITE: then nothing was written.
+    """Run all epochs of fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing was written.
 
     fits, cancel, progress are addresses; records (Records), source (SampleSource), options
     (Options), results (Results) and scratch (PackScratch) are described in state.py, staging in

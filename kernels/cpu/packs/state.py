@@ -44,7 +44,7 @@ MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
 
 
 class PackScratch(NamedTuple):
-    """What a pack computes with: arrays, or their addresses. Rows of LANES float64, but for `rows`."""
+    """What a pack computes with: arrays or addresses. Rows of LANES float64, but for `rows`."""
 
     grams: Any  # D(D+1)/2 rows: the Gram matrices, packed by columns; of float64 data the high parts
     low_grams: Any  # as many, of float64 data only, like every array of low parts
@@ -144,7 +144,7 @@ def addresses_of(arrays):
 
 @inlined
 def are_neighbours(fits, count):
-    """Whether a pack is full and its fits follow each other: then a number of all of them is a row."""
+    """Whether a pack is full and its fits follow each other: then their numbers are rows."""
     return count == LANES and count_at(fits, LANES - 1) - count_at(fits, 0) == LANES - 1
 
 
@@ -156,7 +156,7 @@ def is_plain(hyper):
 
 @inlined
 def can_join_a_pack(algorithm, status):
-    """Whether a fit of SGD may run in a pack: it runs on moments, and its numbers were all finite."""
+    """Whether a fit of SGD may run in a pack: on moments, and so far all was finite."""
     return algorithm == MOMENTS and status in (COMPLETED, CONVERGED)
 
 
@@ -202,7 +202,7 @@ def load_pack_from_samples(fits, count, size, options, data, w, slots, scratch):
 
 @part
 def _load_state(fits, count, size, options, w, slots, scratch):
-    """Fill the lanes with w, the velocities and SGD's options. Returns whether all fits are plain SGD."""
+    """Fill the lanes with w, velocities and SGD's options; whether all fits are plain SGD."""
     constants = scratch.constants
     plain = True
     for lane in range(LANES if options.own_hyper else 1):
@@ -252,7 +252,7 @@ def _set_constants(reduction_sum, doubled, scratch):
 
 @inlined
 def is_moderate(size, doubled, scratch):
-    """Whether the moments of all fits are near enough to 1 that every |w| ≤ MODERATE_W_SAFE is safe.
+    """Whether all moments are near enough to 1 that every |w| ≤ MODERATE_W_SAFE is safe.
 
     Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With
     M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40, 1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 +

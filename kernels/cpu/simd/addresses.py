@@ -1,10 +1,10 @@
 """Addresses: where the numbers of an array begin, without the array.
 
-1. Numba counts references: an array that a compiled function takes out of a tuple or passes on costs
-   two locked instructions of some 5 ns each, 70 ns for the data of one fit. An address is a bare
-   number, and may be used wherever a "flat array" is asked for.
-2. An address keeps nothing alive: the function that makes one calls `keep_alive` with the array when
-   all is done.
+1. Numba counts references: an array that a compiled function takes out of a tuple or passes on
+   costs two locked instructions of some 5 ns each, 70 ns for the data of one fit. An address is a
+   bare number, and may be used wherever a "flat array" is asked for.
+2. An address keeps nothing alive: the function that makes one calls `keep_alive` with the array
+   when all is done.
 """
 
 from __future__ import annotations

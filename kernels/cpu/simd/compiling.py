@@ -1,4 +1,4 @@
-"""How the CPU kernels are compiled: three decorators, one set of options, and all that is Numba's own.
+"""How the CPU kernels are compiled: three decorators, one set of options, Numba's internals.
 
 1. `nogil`, so that threads of our own run kernels at the same time; never `parallel=True`, whose
    sums depend on the number of threads and which aborts in forked children and under two Python
@@ -9,9 +9,9 @@
 4. Before Numba reads a kernel from disk it imports all that compiling takes (its typing, its NumPy,
    SciPy where that is installed): three quarters of the first call's time. Machine code needs only
    Numba's memory management: see `_load`. What is compiled later makes Numba import the rest then.
-5. Attributes of Numba's that are not public are used here and nowhere else: `_cache`, `_cache_file`,
-   `_source_stamp`, `_load_overload`, `_load_index`, `magic_tuple`. Without them kernels still run
-   (tests/house/test_cache.py).
+5. Attributes of Numba's that are not public are used here and nowhere else: `_cache`,
+   `_cache_file`, `_source_stamp`, `_load_overload`, `_load_index`, `magic_tuple`. Without them
+   kernels still run (tests/house/test_cache.py).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def kernel(function: Callable) -> Callable:
 
 
 def _load(cache: Any, signature: Any, context: Any) -> Any:
-    """A kernel from disk or None, as `cache.load_overload`, without importing what compiling needs."""
+    """A kernel from disk or None, without importing what only compiling needs."""
     try:
         from numba.core.runtime import rtsys
 
@@ -110,6 +110,6 @@ def aligned(array):
 
 @inlined
 def copy(source, target):
-    """Copy a flat array. Slice assignment does it too, at two seconds of compiling error messages."""
+    """Copy a flat array. Slice assignment compiles its error messages too: two seconds."""
     for i in range(len(source)):
         target[i] = source[i]

@@ -1,8 +1,8 @@
-"""The 32 lanes of docs/arithmetic.md as one value: vectors of 32 float32 or float64 in Numba functions.
+"""The 32 lanes of docs/arithmetic.md as one value: vectors in Numba functions.
 
-1. One LLVM value of 32 lanes, whatever the machine: LLVM splits it into the registers that there are
-   (4 AVX-512, 8 AVX or 16 SSE registers of float64). The operations are lane by lane, so the bits do
-   not depend on that.
+1. One LLVM value of 32 lanes, whatever the machine: LLVM splits it into the registers that there
+   are (4 AVX-512, 8 AVX or 16 SSE registers of float64). The operations are lane by lane, so the
+   bits do not depend on that.
 2. No fast-math flag anywhere; `fma` rounds once also on machines without the instruction (by a slow
    call).
 3. A vector lives in local variables of an njit function. It cannot be returned to Python.

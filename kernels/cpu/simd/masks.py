@@ -102,7 +102,7 @@ def from_bits(typing_context, bits):
 
 @intrinsic
 def select_first(typing_context, count, new, old):
-    """`new` in the lanes below `count`, `old` in the others: lanes without a sample must not change."""
+    """`new` in the lanes below `count`, `old` in the others, which have no sample."""
     if not isinstance(new, LaneVector) or new != old:
         return None
 

@@ -214,7 +214,7 @@ def normal_power(typing_context, exponent):
 
 @intrinsic
 def raised(typing_context, flag):
-    """Whether number 0 of an int32 array is not 0, read from memory: another thread may have set it."""
+    """Whether number 0 of an int32 array is not 0, read from memory: other threads set it."""
     if not of_numbers(flag) or flag.dtype != types.int32:
         return None
 

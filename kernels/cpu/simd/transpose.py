@@ -37,8 +37,8 @@ def _columns(builder, rows):
 def transpose(typing_context, source, start, row_step, count, target, to, column_step):
     """Copy columns 0 … count-1 of eight rows, in the target's type.
 
-    source[start + i·row_step + j] goes to target[to + j·column_step + i]. Flat arrays, 1 ≤ count ≤ 8.
-    Eight numbers of every row are read, whatever the count: they must exist.
+    source[start + i·row_step + j] goes to target[to + j·column_step + i]. Flat arrays, 1 ≤ count ≤
+    8. Eight numbers of every row are read, whatever the count: they must exist.
     """
     if not of_floats(source) or not of_floats(target):
         return None
