@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .fitting import fit
-from .optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSprop
+from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from .planning.backends import BackendUnavailable
 from .results.result import FitResult, History, State, Status
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adagrad", "Adam", "AdamW", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam", "RMSprop", "Report", "State",
-    "Status", "diagnose", "fit", "info", "load", "solve", "verify",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam",
+    "RMSprop", "Report", "State", "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
 _LATE = {  # what `fit` does not need: the modules that have it
     "Diagnosis": ".verification.causes.diagnosis", "Report": ".verification.report.report", "diagnose": ".verification.causes.diagnosing",

@@ -335,7 +335,105 @@ class NAdam:
     maximize: Any = False
 
 
-_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam)}
+@dataclass(frozen=True)
+class Adadelta:
+    """Adadelta, with torch.optim.Adadelta's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        v ← ρ v + (1 − ρ) g²;       d = √(u + eps) / √(v + eps) · g
+        u ← ρ u + (1 − ρ) d²;       w ← w − lr · d
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Factor on the step, ≥ 0. None (here and in `fit`): torch's default, 1.
+    rho : float or array, default 0.9
+        Decay rate of the averages of the squared gradient and of the squared step, from 0 to 1.
+    eps : float or array, default 1e-6
+        Added to both averages, inside of the roots; ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adadelta(eps=1e-2), epochs=200)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.Adadelta; Zeiler 2012.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adadelta"]
+
+    lr: Any = None
+    rho: Any = 0.9
+    eps: Any = 1e-6
+    weight_decay: Any = 0.0
+    maximize: Any = False
+
+
+@dataclass(frozen=True)
+class Adamax:
+    """Adam with the largest gradient in place of the root mean square, with torch.optim.Adamax's options and order of operations.
+
+    ::
+
+        g ← gradient (negated if maximize);  g ← g + weight_decay · w
+        m ← β₁ m + (1 − β₁) g;      u ← max(β₂ u, |g| + eps)
+        w ← w − lr/(1 − β₁ᵗ) · m / u                                t = 1, 2, … counts the updates
+
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate, ≥ 0. None (here and in `fit`): torch's default, 0.002.
+    betas : pair of float or array, default (0.9, 0.999)
+        Decay rates of the average of the gradient and of its largest size, each ≥ 0 and < 1.
+    eps : float or array, default 1e-8
+        Added to the size of each gradient; ≥ 0.
+    weight_decay : float or array, default 0
+        L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+
+    Raises
+    ------
+    ValueError, TypeError
+        By `fit`, when a value is out of range.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adamax(lr=0.1), epochs=500)
+    >>> round(float(result.w), 6)
+    2.0
+
+    References
+    ----------
+    torch.optim.Adamax; Kingma & Ba 2015, algorithm 2.
+    """
+
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["adamax"]
+
+    lr: Any = None
+    betas: Any = (0.9, 0.999)
+    eps: Any = 1e-8
+    weight_decay: Any = 0.0
+    maximize: Any = False
+
+
+_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Adadelta, Adamax)}
 
 
 def optimizer_classes() -> tuple[type, ...]:

@@ -172,6 +172,17 @@ def _adagrad(w, slots, gradient, lr, steps, *, lr_decay, weight_decay, initial_a
     return w - lr / (1 + steps * lr_decay) * gradient / (np.sqrt(total) + eps), (total,)
 
 
+def _adadelta(w, slots, gradient, lr, steps, *, rho, eps, weight_decay, maximize):
+    square, moves = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    square = rho * square + (1 - rho) * gradient * gradient
+    move = np.sqrt(moves + eps) / np.sqrt(square + eps) * gradient
+    return w - lr * move, (square, rho * moves + (1 - rho) * move * move)
+
+
 def _nadam(
     w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize, decay,
     beta2_product, mu_product, decay_product,
@@ -195,6 +206,21 @@ def _nadam(
 def _advance_nadam(*, beta1, beta2, decay, beta2_product, mu_product, decay_product, **others):
     decay_product = decay_product * decay
     return beta2_product * beta2, mu_product * (beta1 * (1 - decay_product / 2)), decay_product
+
+
+def _adamax(w, slots, gradient, lr, steps, *, beta1, beta2, eps, weight_decay, maximize, beta1_product):
+    average, size = slots
+    if maximize:
+        gradient = -gradient
+    if weight_decay:
+        gradient = gradient + weight_decay * w
+    average = beta1 * average + (1 - beta1) * gradient
+    size = np.maximum(beta2 * size, abs(gradient) + eps)
+    return w - lr / (1 - beta1_product) * average / size, (average, size)
+
+
+def _advance_adamax(*, beta1, beta1_product, **others):
+    return (beta1_product * beta1,)
 
 
 def _decay_of_nadam(momentum_decay: float) -> float:
@@ -300,6 +326,32 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             products=("beta2_product", "mu_product", "decay_product"),
             advance=_advance_nadam,
             derived={"decay": ("momentum_decay", _decay_of_nadam)},
+        ),
+        UpdateRule(
+            class_name="Adadelta",
+            code=6,
+            slots=("square_avg", "acc_delta"),
+            hyperparameters={"rho": 0.9, "eps": 1e-6, "weight_decay": 0.0, "maximize": False},
+            ranges={"rho": Range(at_least=0, at_most=1), "eps": NOT_NEGATIVE, "weight_decay": NOT_NEGATIVE},
+            formula="g ← g + λ w;  v ← ρ v + (1−ρ) g²;  d = √(u + ε)/√(v + ε) · g;  u ← ρ u + (1−ρ) d²;  w ← w − lr d",
+            source="Zeiler 2012; torch.optim.Adadelta",
+            roundings=23,  # decay 2, v 6, root of v 3, root of u 3, quotient 1, its product 1, u 6, lr 1
+            step=_adadelta,
+            default_lr=1.0,
+        ),
+        UpdateRule(
+            class_name="Adamax",
+            code=7,
+            slots=("exp_avg", "exp_inf"),
+            hyperparameters={"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.0, "maximize": False},
+            ranges=_ADAM_RANGES,
+            formula="g ← g + λ w;  m ← β₁ m + (1−β₁) g;  u ← max(β₂ u, |g| + ε);  w ← w − lr/(1−β₁ᵗ) · m / u",
+            source="Kingma & Ba 2015, algorithm 2; torch.optim.Adamax",
+            roundings=15,  # decay 2, m 4, u 4, step size 3, product and quotient 2
+            step=_adamax,
+            default_lr=2e-3,
+            products=("beta1_product",),
+            advance=_advance_adamax,
         ),
     )
 }

@@ -4,7 +4,10 @@ import numpy as np
 
 
 def train(X, y, lr, epochs, w0):
-    """Fit y ≈ X w by full-batch gradient descent on the mean squared error; return w and loss at every epoch."""
+    """Fit y ≈ X w by full-batch gradient descent; return w and loss at every epoch.
+
+    The loss is the mean of the squared residuals.
+    """
     w = np.array(w0)
     w_history, loss_history = [w], []
     for _ in range(epochs):

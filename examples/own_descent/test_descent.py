@@ -1,4 +1,7 @@
-"""The project's own tests: its descent, judged at every epoch. `pytest --fastgd-report=reports` leaves a page about each failure."""
+"""The project's tests: its gradient descent is right at every epoch.
+
+`pytest --fastgd-report=reports` leaves a page about each failure.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The command `fastgd`."""
+"""The command line: `fastgd demo`, `fastgd info`, `fastgd verify`."""
 
 from .commands import app, main
 

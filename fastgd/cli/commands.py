@@ -1,6 +1,6 @@
-"""The command `fastgd`. It reads words, calls the library, and prints.
+"""The command `fastgd`: it reads the command line, calls the library, and prints.
 
-1. Each command's help ends with an example that works as it stands; the tests run it.
+1. The help of each command ends with an example that runs as it stands; the tests run it.
 2. The library is imported inside the commands, so that `fastgd --help` answers at once.
 """
 
@@ -39,7 +39,7 @@ def _without_command(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        text = context.get_help()  # empty where rich has printed it already
+        text = context.get_help()  # empty where rich has already printed it
         if text:
             typer.echo(text)
 
@@ -50,9 +50,10 @@ def demo(
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the picture.")] = Path("out"),
     quick: Annotated[bool, typer.Option("--quick", help="At most 20,000 small regressions, and fewer problems for the verdict.")] = False,
 ) -> None:
-    """Reproduce the tutorial digit for digit, fit 142 countries and a million small regressions, and tell whether all agreed.
+    """Reproduce the tutorial, fit 142 countries and a million small regressions, and check all.
 
-    The exit status is 1 if anything disagreed. What is missing here is named and left out.
+    The exit status is 1 if anything disagrees. A part that needs a missing package is named and
+    left out.
     """
     from .demo import run_demo
 
@@ -74,20 +75,21 @@ def info(
         ),
     ] = False,
 ) -> None:
-    """Tell versions, backends and why one is missing, threads, SIMD width, the folder of compiled kernels, and the GPU.
+    """Print versions, backends, threads, SIMD width, the folder of compiled kernels, and the GPU.
 
-    With --warm the exit status is 1 where compiled kernels cannot be kept.
+    A backend that cannot run here is named with the reason. With --warm the exit status is 1 if
+    compiled kernels cannot be stored.
     """
     from .. import environment
 
-    kept = True
+    stored = True
     if warm:
-        kept = environment.warm(lambda line: typer.echo(line, err=as_json))
+        stored = environment.warm(lambda line: typer.echo(line, err=as_json))
         if not as_json:
             typer.echo()
     found = environment.info()
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else str(found))
-    if not kept:
+    if not stored:
         raise typer.Exit(1)
 
 
@@ -102,24 +104,26 @@ def verify(
     data: Annotated[Path | None, typer.Option(help="The data: .csv with a header, or .npz with X and y.", show_default=False)] = None,
     y: Annotated[str | None, typer.Option("--y", help="The column of a .csv with the targets.", show_default=False)] = None,
     x: Annotated[
-        str | None, typer.Option("--x", help="The columns with the features, by commas; all others by default.", show_default=False)
+        str | None,
+        typer.Option("--x", help="The columns with the features, separated by commas; default: all others.", show_default=False),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The learning rate.", show_default=False)] = None,
-    epochs: Annotated[int | None, typer.Option(help="How many updates.", show_default=False)] = None,
-    momentum: Annotated[float, typer.Option(help="SGD's momentum that is meant to be there.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="SGD's weight decay that is meant to be there.")] = 0.0,
+    epochs: Annotated[int | None, typer.Option(help="The number of updates.", show_default=False)] = None,
+    momentum: Annotated[float, typer.Option(help="The momentum that SGD should have.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="The weight decay that SGD should have.")] = 0.0,
     optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
-    reduction: Annotated[str, typer.Option(help="What the gradient is meant to be of: mean or sum.")] = "mean",
-    intercept: Annotated[bool, typer.Option("--intercept", help="There is an intercept, the last entry of w.")] = False,
+    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean or of the sum: mean or sum.")] = "mean",
+    intercept: Annotated[bool, typer.Option("--intercept", help="The model has an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
-    backends: Annotated[str, typer.Option(help="Without a candidate: backends, by commas; all that are here by default.")] = "",
+    backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Without a candidate: a fifth of the problems.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page.", show_default=False)] = None,
-    as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON.", show_default=False)] = None,
+    html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page to this file.", show_default=False)] = None,
+    as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON to this file.", show_default=False)] = None,
 ) -> None:
-    """Judge an implementation of gradient descent at every epoch, and name the cause where it is wrong.
+    """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
-    Without a candidate: all backends that are here, on the named problems. The exit status is 1 if anything disagrees.
+    Without a candidate: all backends that can run here, on the named problems. The exit status is 1
+    if anything disagrees.
     """
     from .. import SGD
     from ..planning.backends import BackendUnavailable
@@ -147,5 +151,6 @@ def main() -> None:
     """Run the command line: the entry point of the script `fastgd`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without τ gets a question mark, not a traceback
+            # A terminal without τ gets a question mark, not a traceback.
+            stream.reconfigure(errors="replace")
     app()

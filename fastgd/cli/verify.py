@@ -1,7 +1,8 @@
-"""`fastgd verify`: a door. It finds the candidate and the data, calls the library, prints, and says by True whether all is well.
+"""`fastgd verify`: find the candidate and the data that the command line names, and verify them.
 
-1. Without a candidate: every backend that is here, on the named problems, in both dtypes.
-2. `file.py:function` runs the user's file, as `python file.py` would, but for `if __name__ == "__main__"`.
+1. Without a candidate it verifies every backend that can run here, on the named problems, in
+   float32 and float64.
+2. `file.py:function` runs the user's file as an import does: `if __name__ == "__main__"` is false.
 """
 
 from __future__ import annotations
@@ -18,36 +19,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..environment import info
-from ..planning.backends import why_unavailable
+from ..planning.backends import BACKENDS, why_unavailable
 from ..testing import problems, rates
 from ..verification.report.report import Report, Verdict
 from ..verification.verifying import verify
 
 __all__ = ["CommandError", "verify_backends", "verify_one"]
 
-_BACKENDS = ("cpu", "torch", "numpy", "cuda")
-_QUICK = 5  # every so many problems
+_QUICK = 5  # --quick takes one problem in five
 
 
 class CommandError(ValueError):
-    """Something in the command line, or in a file that it names, cannot be used."""
+    """The command line, or a file that it names, cannot be used."""
 
 
 class _Row(NamedTuple):
-    """A line of the table of backends."""
+    """A row of the printed table: a backend in one dtype."""
 
     backend: str
     dtype: str
-    problems: int
-    verdicts: list[tuple[str, Verdict]]
+    problems: int  # how many
+    verdicts: list[tuple[str, Verdict]]  # (problem, verdict)
 
 
 def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None]) -> Report:
-    """Judge backends on the named problems, at three learning rates; tell what comes out; the whole report."""
-    names = backends or [name for name in _BACKENDS if why_unavailable(name) is None]
+    """Verify backends on the named problems, at three learning rates; print and return it."""
+    names = backends or [name for name in BACKENDS if why_unavailable(name) is None]
     chosen = problems()[:: _QUICK if quick else 1]
     tell(f"{len(chosen)} problems, learning rates of 0.5, 1.9 and 2.2 of 1/λ_max (the last diverges), 30 epochs, w and loss at every epoch")
-    rows = [_judge_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]
+    rows = [_verify_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]
     tell(f"{'backend':10} {'dtype':8} {'problems':>8} {'worst τ_w':>10} {'worst τ_loss':>13} {'allowed':>8}")
     for row in rows:
         verdicts = [verdict for _, verdict in row.verdicts]
@@ -61,7 +61,7 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
                 tell(f"{problem}: {verdict}")
     for name, reason in info().backends.items():
         if reason and not backends:
-            tell(f"{name} is not here: {reason}")
+            tell(f"{name} cannot run here: {reason}")
     every = tuple(_named(verdict, problem) for row in rows for problem, verdict in row.verdicts)
     first = verify("numpy", [1.0], [1.0], lr=0.1, epochs=0)
     question = {**first.question, "recipe": "the named problems of fastgd.testing", "epochs": 30, "dtype": "float32 and float64"}
@@ -69,7 +69,8 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     return Report(every, question, first.environment)
 
 
-def _judge_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
+def _verify_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
+    """Verify one backend in one dtype on the problems that suit the dtype."""
     verdicts = []
     fitting = [problem.astype(dtype) for problem in chosen if dtype in problem.dtypes]
     for problem in fitting:
@@ -85,7 +86,8 @@ def _named(verdict: Verdict, problem: str) -> Verdict:
 
 
 def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, **asked: Any) -> Report:
-    """Judge one candidate: a function in a file, a file of histories, or a backend, on the user's data."""
+    """Return the verdict with the name of the problem."""
+    """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data."""
     if candidate.endswith(".npz"):
         return _verify_archive(Path(candidate), data, y, x, asked)
     if data is None:
@@ -102,6 +104,7 @@ def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, 
 
 
 def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
+    """Verify the arrays w and loss of an .npz file."""
     arrays = _read_npz(path)
     w = arrays.get("w", arrays.get("w_history"))
     loss = arrays.get("loss", arrays.get("loss_history"))
@@ -121,34 +124,25 @@ def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None,
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
+    """Return the arrays of an .npz file by name."""
     try:
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise ValueError("it holds one array without a name; numpy.savez writes named ones")
+                raise ValueError("it has one array without a name; numpy.savez writes arrays with names")
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise CommandError(f"cannot read {path}: {error}") from None
 
 
 def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
-    """X (n, d) and y (n,)."""
+    """Return X (n, d) and y (n,) of an .npz or .csv file."""
     if path.suffix == ".npz":
         arrays = _read_npz(path)
         if not {"X", "y"} <= arrays.keys():
             raise CommandError(f"{path} must have the arrays X and y; it has {', '.join(arrays) or 'nothing'}")
         return arrays["X"], arrays["y"]
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-            table = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(table) < 2:
-        raise CommandError(f"{path} needs a header and at least one row of numbers")
-    header, rows = [name.strip() for name in table[0][1]], table[1:]
+    header, rows = _read_csv(path)
     if y is None:
         raise CommandError(f"--y is needed: the column with the targets, one of {', '.join(header)}")
     features = [name.strip() for name in x.split(",")] if x else [name for name in header if name != y]
@@ -167,18 +161,33 @@ def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
     return numbers[:, :-1], numbers[:, -1]
 
 
+def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the header and the rows, each with its line number, of a file with , ; or tabs."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            table = [(reader.line_num, row) for row in reader if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+    if len(table) < 2:
+        raise CommandError(f"{path} needs a header and at least one row of numbers")
+    return [name.strip() for name in table[0][1]], table[1:]
+
+
 def _load_function(path: Path, name: str) -> Any:
-    """The function of that name in the user's file."""
+    """Return the function of this name in the user's file."""
     if not path.is_file():
         raise CommandError(f"there is no file {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # its own imports
+    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the file does
+    except Exception as error:  # any error of the user's file
         raise CommandError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         sys.path.pop(0)

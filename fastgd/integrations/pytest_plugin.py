@@ -1,7 +1,8 @@
-"""The pytest plugin: the fixture `assert_agrees`, and `--fastgd-report=DIR`, which leaves a page about every disagreement.
+"""The pytest plugin: the fixture `assert_agrees`, and the option `--fastgd-report=DIR`.
 
-1. pytest loads it at every start, so it imports nothing but pytest until a test asks.
-2. Whatever a test fails with: if a `Disagreement` is in the chain of exceptions, its report is written.
+1. pytest loads the plugin at every start, so the plugin imports fastgd only when a test uses it.
+2. With the option an HTML page is written about every `Disagreement` among the exceptions with
+   which a test fails, their causes, contexts and groups included.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Say at once what would be missing at the first failure."""
+    """Refuse the option where jinja2, which writes the pages, is not installed."""
     if config.getoption("--fastgd-report") is not None:
         try:
             import jinja2  # noqa: F401
@@ -44,7 +45,7 @@ def assert_agrees() -> Callable[..., Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Write the page of a disagreement, and say where it is."""
+    """Write a page about each disagreement, and add its path to the outcome of the test."""
     outcome = yield
     folder = item.config.getoption("--fastgd-report")
     if folder is not None and call.excinfo is not None:
@@ -57,7 +58,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _reports(error: BaseException) -> Iterator[Any]:
-    """The reports in an exception, in what caused it, and in a group."""
+    """Yield the reports of an exception, of its causes, and of the members of a group."""
     seen: list[BaseException] = []
     left = [error]
     while left:
@@ -71,6 +72,6 @@ def _reports(error: BaseException) -> Iterator[Any]:
 
 
 def _file_name(nodeid: str, number: int) -> str:
-    """A name that every file system takes, and that no two tests share."""
+    """Return a file name that is valid on every file system and unique to a test."""
     plain = re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid).strip("-")[-120:]
     return f"{plain}-{hashlib.sha256(f'{nodeid} {number}'.encode()).hexdigest()[:8]}.html"

@@ -1,4 +1,4 @@
-"""Data to test fits with: the certified NIST StRD regressions and a named set of hard problems; and `assert_agrees` for test suites."""
+"""For tests: the certified NIST StRD regressions, a set of hard problems, and `assert_agrees`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Disagreement", "NamedProblem", "NistExact", "NistRegression", "asser
 
 
 def __getattr__(name: str) -> Any:
-    """`assert_agrees` and `Disagreement`: the verifier is loaded when it is asked for."""
+    """Import `assert_agrees` and `Disagreement`, with the verifier, when they are first used."""
     if name in ("assert_agrees", "Disagreement"):
         from . import asserting
 

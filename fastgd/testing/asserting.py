@@ -1,4 +1,4 @@
-"""assert_agrees(): `verify` for test suites. The message of a failure is the verdict with its cause."""
+"""assert_agrees(): `verify` for test suites, with the verdict and its cause as the message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Disagreement", "assert_agrees"]
 
 
 class Disagreement(AssertionError):
-    """A candidate does not agree. `report` is the whole verdict."""
+    """A candidate disagrees with exact gradient descent; `report` is the whole Report."""
 
     def __init__(self, report: Report) -> None:
         super().__init__(f"\n{report}")
@@ -19,28 +19,31 @@ class Disagreement(AssertionError):
 
 
 def assert_agrees(candidate: Any, X: Any, y: Any, **asked: Any) -> Report:
-    """Assert that an implementation of gradient descent is right at every epoch, within the rounding-error bound.
+    """Assert that gradient descent is right at every epoch, within the rounding-error bound.
 
     Parameters
     ----------
     candidate : str, list of str, FitResult, History, arrays, function or pair
-        What is judged, as in `fastgd.verify`. Arrays need no torch: (w_history, loss_history).
+        What is judged, as in `fastgd.verify`; for example arrays (w_history, loss_history).
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
         Features.
     y : array_like, shape (…, n_samples)
         Targets.
     **asked
-        lr, epochs, optimizer, reduction, intercept, w0, dtype: as in `fastgd.verify`.
+        lr, epochs, optimizer, reduction, intercept, w0 and dtype, as in `fastgd.verify`.
 
     Returns
     -------
     Report
-        The verdict, which is ok.
+        The report, whose `ok` is True.
 
     Raises
     ------
     Disagreement
-        An AssertionError: its message is the short verdict with the cause, its `report` the whole.
+        The candidate disagrees, raises, or changes its data (an AssertionError). The message is the
+        report as it prints itself; `report` is the Report.
+    ValueError, TypeError
+        An argument is wrong.
 
     Examples
     --------

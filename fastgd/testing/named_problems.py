@@ -1,8 +1,10 @@
-"""A named set of least-squares problems that are hard in one way each, and learning rates for them.
+"""Named least-squares problems, each hard in one way, and learning rates for them.
 
-1. Everything is deterministic: fixed seeds, float64, no dependence on the machine. NumPy is all that this module needs.
-2. Learning rates are multiples of 1/λ_max, the limit of stability being 2/λ_max: 0.5, 1 and 1.9 converge (the last one oscillates),
-   2.2 diverges. λ_max is the largest eigenvalue of the Hessian s·XᵀX of the reduced loss (the column of ones included).
+1. The problems have fixed seeds and are in float64, so they do not depend on the machine. They need
+   NumPy only.
+2. Learning rates are multiples of 1/λ_max; the limit of stability is 2/λ_max. 0.5, 1 and 1.9
+   converge (1.9 oscillates), 2.2 diverges. λ_max is the largest eigenvalue of the Hessian s·XᵀX of
+   the mean or the sum of the squared residuals, where an intercept is a column of ones in X.
 """
 
 from __future__ import annotations
@@ -25,12 +27,12 @@ RATES = (0.5, 1.0, 1.9, 2.2)  # lr · λ_max
 
 @dataclass(frozen=True, eq=False)
 class NamedProblem:
-    """A least-squares problem and a start for the descent.
+    """A least-squares problem, and a start for gradient descent on it.
 
     Attributes
     ----------
     name, description : str
-        What is hard about it, in a word and in a line.
+        What is hard about the problem, in a word and in a line.
     X : ndarray, shape (n_samples, n_features)
         The features, without a column of ones.
     y : ndarray, shape (n_samples,)
@@ -66,7 +68,10 @@ class NamedProblem:
         return replace(self, X=self.X.astype(dtype), y=self.y.astype(dtype), w0=self.w0.astype(dtype))
 
     def lambda_max(self, reduction: str = "mean") -> float:
-        """Return the largest eigenvalue of the Hessian s·XᵀX, s = 2/n for "mean" and 2 for "sum", from singular values in float64."""
+        """Return the largest eigenvalue of the Hessian s·XᵀX, from singular values in float64.
+
+        s is 2/n_samples for the reduction "mean" and 2 for "sum".
+        """
         design = self.X.astype(np.float64)
         if self.intercept:
             design = np.column_stack([design, np.ones(self.n_samples)])
@@ -76,29 +81,29 @@ class NamedProblem:
         return float(np.ldexp(scale * largest * largest, 2 * exponent))
 
     def lr_limit(self, reduction: str = "mean") -> float:
-        """Return the limit of stability 2/λ_max: larger learning rates diverge. It is inf where λ_max is 0."""
+        """Return the limit of stability 2/λ_max; larger rates diverge. It is inf for λ_max = 0."""
         largest = self.lambda_max(reduction)
         return 2.0 / largest if largest else np.inf
 
 
 def rates(problem: NamedProblem, reduction: str = "mean") -> dict[float, float]:
-    """Return learning rates at 0.5, 1, 1.9 and 2.2 times 1/λ_max, the last of which diverges.
+    """Return learning rates at 0.5, 1, 1.9 and 2.2 times 1/λ_max; the last one diverges.
 
-    The limit of stability is 2/λ_max, so these are 0.25, 0.5, 0.95 and 1.1 of it: twice safe, once oscillating, once unstable.
-    (Multiples of the limit itself would make three of the four unstable.)
+    They are 0.25, 0.5, 0.95 and 1.1 times the limit of stability 2/λ_max: two are safe, one
+    oscillates, one is unstable.
 
     Parameters
     ----------
     problem : NamedProblem
         The problem, in the dtype it will be fitted in.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of.
+        Whether the gradient is that of the mean of the squared residuals, or of their sum.
 
     Returns
     -------
     dict of float to float
-        {lr·λ_max: lr}. Each rate is representable in the problem's dtype, so every implementation sees the same number.
-        Where λ_max is 0 (X is all zeros) every rate is stable, and lr is the multiple itself.
+        {lr·λ_max: lr}. Each lr is representable in the problem's dtype, so all programs use the
+        same number. Where λ_max is 0 (X is all zeros) every rate is stable, and lr is the multiple.
 
     Examples
     --------
@@ -113,22 +118,23 @@ def rates(problem: NamedProblem, reduction: str = "mean") -> dict[float, float]:
 
 
 def problems(full: bool = False) -> list[NamedProblem]:
-    """Return the named set of problems on which every implementation is held to the error bound.
+    """Return the named set of problems on which every backend is tested against the error bound.
 
-    Each is hard in one way: noisy and noise-free; offsets of 1e6; condition 1e7; rows of mixed magnitude; one sample; fewer samples
-    than features; 1 to 33 features; odd numbers of samples around multiples of 32 and of 4,096; zero and constant columns; subnormal
-    and huge values; an intercept; a far start; the NIST sets.
+    Each is hard in one way: noise and no noise, offsets of 1e6, condition 1e7, rows of mixed
+    magnitude, one sample, fewer samples than features, 1 to 33 features, numbers of samples around
+    multiples of 32 and of 4,096, zero and constant columns, subnormal and huge values, an
+    intercept, a far start, the NIST sets.
 
     Parameters
     ----------
     full : bool, default False
-        All numbers of features and samples instead of a share of them.
+        Whether all numbers of features and samples are in the set, not only some of them.
 
     Returns
     -------
     list of NamedProblem
-        In float64, freshly made at every call, always the same values. `problem.dtypes` names the dtypes in which it makes sense;
-        `problem.astype` converts.
+        The problems in float64, new arrays at every call, always of the same values.
+        `problem.dtypes` names the dtypes that suit a problem; `problem.astype` converts it.
 
     Examples
     --------
@@ -139,7 +145,7 @@ def problems(full: bool = False) -> list[NamedProblem]:
 
 
 def _noisy(name: str, description: str, seed: int, n: int, d: int, intercept: bool = False) -> NamedProblem:
-    """Return standard normal features, coefficients and noise of half that size."""
+    """Return a problem of standard normal features and coefficients, with noise of size 0.5."""
     rng = np.random.default_rng(seed)
     X, w_true = rng.standard_normal((n, d)), rng.standard_normal(d)
     y = X @ w_true + 0.5 * rng.standard_normal(n) + (3.0 if intercept else 0.0)
@@ -158,6 +164,7 @@ def _one_difficulty_each() -> Iterator[NamedProblem]:
     yield NamedProblem("noise_free", "y = Xw exactly, in float32 too: the loss tends to 0", X, X @ np.array([0.5, -1.25, 2.0]), np.zeros(3))
 
     for intercept in (False, True):
+        """Yield problems with one ordinary difficulty each."""
         name = "offset_1e6_intercept" if intercept else "offset_1e6"
         plain = _noisy(name, "every feature and y are 1e6 plus values of size 1", 3, 100, 2, intercept)
         yield replace(plain, X=plain.X + 1e6, y=plain.y + 1e6)
@@ -181,6 +188,7 @@ def _one_difficulty_each() -> Iterator[NamedProblem]:
 
 def _degenerate() -> Iterator[NamedProblem]:
     for n, d, intercept in ((1, 1, False), (1, 3, False), (1, 1, True), (2, 1, True), (5, 9, False), (8, 4, False), (9, 4, False)):
+        """Yield problems with few samples, constant columns or a deficient rank."""
         name = f"n_{n}_d_{d}" + ("_intercept" if intercept else "")
         yield _noisy(name, f"{n} samples for {d + intercept} parameters", 100 + 10 * n + d, n, d, intercept)
 
@@ -204,6 +212,7 @@ def _degenerate() -> Iterator[NamedProblem]:
 
 def _sizes(full: bool) -> Iterator[NamedProblem]:
     for d in range(1, 34) if full else (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32, 33):
+        """Yield problems of many numbers of features and samples."""
         yield _noisy(f"d_{d}", f"{3 * d + 10} samples, {d} features", 1000 + d, 3 * d + 10, d)
     around_32 = [32 * k + offset for k in range(1, 9) for offset in (-1, 0, 1)] if full else [31, 32, 33, 63, 65, 127, 129]
     around_4096 = [4096 * k + offset for k in range(1, 6) for offset in (-1, 0, 1)] if full else [4095, 4096, 4097, 8193]
@@ -214,7 +223,9 @@ def _sizes(full: bool) -> Iterator[NamedProblem]:
 
 def _extreme_exponents() -> Iterator[NamedProblem]:
     base, long, small = _noisy("", "", 7, 40, 2), _noisy("", "", 8, 4097, 1), _noisy("", "", 9, 7, 2)
-    for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):  # of 24 and 53 bits, 10 are left
+    # At these sizes 10 of the 24 bits of float32, or of the 53 of float64, remain.
+    for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):
+        """Yield problems with subnormal and huge values."""
         X = base.X.copy()
         X[:, 1] *= unit
         name, only = f"subnormal_{dtype}", (dtype,)
@@ -230,6 +241,7 @@ def _extreme_exponents() -> Iterator[NamedProblem]:
 
 def _nist_problems() -> Iterator[NamedProblem]:
     for regression in nist():
+        """Yield the NIST sets as problems."""
         w0 = np.zeros(len(regression.beta))
         description = f"NIST StRD, {regression.level} level of difficulty"
         yield NamedProblem(f"nist_{regression.name}", description, regression.X, regression.y, w0, regression.intercept)

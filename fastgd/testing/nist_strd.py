@@ -1,4 +1,4 @@
-"""The certified linear regressions of NIST's Statistical Reference Datasets (StRD), read from nist_strd.json."""
+"""NIST's Statistical Reference Datasets (StRD) for linear regression, with certified values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class NistExact:
-    """A NIST regression solved in exact rational arithmetic, to 30 significant digits.
+    """The solution of a NIST regression in exact rational arithmetic, to 30 significant digits.
 
     Attributes
     ----------
@@ -30,7 +30,8 @@ class NistExact:
     rss, mse : Decimal
         Residual sum of squares, and rss / n_samples: the loss at the minimum.
     beta_of_float64, mse_of_float64 : tuple of D Decimals, Decimal
-        The solution for X and y as they are in float64: the best that a float64 program can be asked for.
+        The solution for X and y rounded to float64, and its mean squared residual: the best that a
+        float64 program can reach.
     """
 
     beta: tuple[Decimal, ...]
@@ -50,7 +51,7 @@ class NistRegression:
     Attributes
     ----------
     name, level : str
-        The set's name, and its difficulty: "lower", "average" or "higher".
+        The name of the set, and its level of difficulty: "lower", "average" or "higher".
     X : ndarray, shape (n_samples, n_features), float64
         The features, without a column of ones.
     y : ndarray, shape (n_samples,), float64
@@ -58,11 +59,12 @@ class NistRegression:
     intercept : bool
         Whether the model has an intercept.
     beta, std_error : ndarray, shape (D,), float64
-        The certified parameters and standard errors; D = n_features, or n_features + 1 with the intercept last.
+        The certified parameters and their standard errors; D = n_features, or n_features + 1 with
+        the intercept last.
     residual_sd, r2 : float
         The certified residual standard deviation and coefficient of determination.
     exact : NistExact
-        The same to 30 digits.
+        The exact solution, to 30 digits.
     """
 
     name: str
@@ -84,31 +86,33 @@ def nist(name: str) -> NistRegression: ...
 def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]:
     """Return the NIST StRD linear regressions with their certified values.
 
-    X holds the features without the column of ones. Polynomial sets have x, x², … as features; each power is that of the float64 x,
-    rounded once.
+    X has the features without a column of ones. Polynomial sets have x, x², … as features; each is
+    the power of the float64 x, rounded once.
 
     Parameters
     ----------
     name : str, optional
-        One of norris, pontius, noint1, noint2, filip, longley, wampler1, …, wampler5; in capitals or not. Default: all of them.
+        norris, pontius, noint1, noint2, filip, longley, or wampler1 to wampler5, in any case.
+        Default: all of them.
 
     Returns
     -------
     NistRegression or tuple of NistRegression
-        The data in float64, the certified values in float64, and the exact solution with 30 digits. Parameters are in our order,
-        the intercept last (NIST lists it first).
+        The data and the certified values in float64, and the exact solution to 30 digits. The
+        intercept is the last parameter (NIST lists it first).
 
     Raises
     ------
     ValueError
-        There is no set of this name.
+        `name` is none of the sets.
 
     Notes
     -----
-    Gradient descent on the raw data of the higher-level sets cannot converge in any number of epochs that one would wait for: the
-    condition of the Hessian is 7e5 for Norris and 3e30 for Filip. There the trajectory is tested, not the limit.
+    Gradient descent on the raw data of most sets needs too many epochs to converge: the condition
+    of the Hessian is 7e5 for Norris and 3e30 for Filip. They test the trajectory, not the limit.
 
-    Source: NIST Statistical Reference Datasets, https://www.itl.nist.gov/div898/strd/ (public domain).
+    Source: NIST Statistical Reference Datasets, https://www.itl.nist.gov/div898/strd/ (public
+    domain).
 
     Examples
     --------
@@ -127,7 +131,7 @@ def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]
 
 
 def _nist_regression(name: str, entry: dict[str, Any]) -> NistRegression:
-    """Read one set; the file has the intercept first, we have it last."""
+    """Return one set. The file has the intercept first; here it is last."""
     model, certified, exact, exact64 = entry["model"], entry["certified"], entry["exact30"], entry["exact30_of_float64_design"]
     intercept = bool(model["intercept"])
 
@@ -137,7 +141,8 @@ def _nist_regression(name: str, entry: dict[str, Any]) -> NistRegression:
 
     if model["kind"] == "poly":
         rationals = [Fraction(float(x)) for x in entry["x"]]
-        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in rationals])  # each rounded once
+        # Each power is rounded once.
+        X = np.array([[float(x**k) for k in range(1, model["degree"] + 1)] for x in rationals])
     else:
         X = np.array([[float(x) for x in row] for row in entry["x"]])
     return NistRegression(

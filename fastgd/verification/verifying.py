@@ -1,7 +1,8 @@
-"""verify(): a candidate, the data, and what was asked for; out comes a Report.
+"""verify(): from a candidate, the data and what was asked for to a Report.
 
-1. The numbers are judged by the bound of bound.py, at every epoch, from the observed rows. The cause is looked for only where they fail.
-2. A batch is judged fit by fit.
+1. Every epoch is judged by the bound of `check_history`, from the observed rows. The cause is
+   looked for only where a value is beyond the bound.
+2. Of many fits each is judged by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ..input.hyperparameters import read_rates
 from ..input.messages import shown
 from ..input.options import read_choice, read_count
 from ..optimizers import find_optimizer
-from .bound.yardstick import Array
+from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
 from .candidates.tasks import Candidate, Task, Trial
 from .causes.diagnosing import Question, examine, read_question
@@ -48,53 +49,66 @@ def verify(
     w0: Any = None,
     dtype: Any = None,
 ) -> Report:
-    """Judge an implementation of gradient descent at every epoch, and name the cause where it is wrong.
+    """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
-    From the OBSERVED w of each epoch one step is taken in extended precision. The observed next w may differ from it by the rounding-error
-    bound ℓ of `fastgd.verification.bound.check_step`, the loss by Λ::
+    From the OBSERVED w of each epoch one step ŵ is computed in extended precision. The observed
+    next w may differ from ŵ by the rounding-error bound ℓ of
+    `fastgd.verification.bound.check_step`, the loss by Λ::
 
         τ_w = max |w_{t+1} − ŵ| / ℓ          τ_loss = max |loss_t − loss(w_t)| / Λ
 
-    fastgd's own kernels stay below 2, anybody's correct implementation below 8. Where a candidate does not, `diagnose` finds out why.
+    fastgd's own kernels stay below 2, any correct program below 8. Where a candidate does not,
+    `diagnose` looks for the cause.
 
     Parameters
     ----------
     candidate : str, list of str, FitResult, History, arrays, function or pair
-        What is judged: the name of a backend, or a list of names; a result with history=True; an array w (…, epochs + 1, D), or a pair
-        (w, loss (…, epochs + 1)); a function ``step(w, X, y, lr)`` that returns w or (w, loss at the w it was given), or
-        ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); a pair (torch module, torch optimizer); an object whose
-        ``partial_fit(X, y)`` is one full-batch step. The intercept is the last entry of w, and X has no column of ones.
+        What is judged. The intercept is the last entry of w, and X has no column of ones. One of
+
+        * the name of a backend, or a list of names;
+        * a result of `fit` with history=True;
+        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1);
+        * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
+        * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history);
+        * a pair (torch module, torch optimizer);
+        * an object whose ``partial_fit(X, y)`` makes one full-batch step.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
-        Features. Functions are given one fit at a time: (n_samples, n_features), or (n_samples,) and a plain number w where X is 1-D.
+        Features. A function gets one fit at a time: X (n_samples, n_features), or X (n_samples,)
+        and a number w where X is 1-D.
     y : array_like, shape (…, n_samples)
         Targets.
     lr : float or array_like, shape (…), optional
-        The learning rate, here or in the optimizer. None: for a backend the safe rate of `fit`.
+        The learning rate, here or in the optimizer. None: for a backend the default of `fit`.
     epochs : int, optional
-        How many updates. May be left out for arrays and results.
+        The number of updates. Arrays and results do not need it.
     optimizer : str or optimizer object, default "sgd"
-        What is to be done, for example ``fastgd.SGD(momentum=0.9)``; one value per hyperparameter.
+        The update rule that is asked for, for example ``fastgd.SGD(momentum=0.9)``; one value per
+        hyperparameter.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is to be of. The loss is always the mean.
+        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
+        The loss is always the mean.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional
-        The start, the intercept last; D = n_features, or n_features + 1. None: zeros, and for arrays and torch modules their own.
+        The start, the intercept last; D = n_features, or n_features + 1. None: zeros; for arrays
+        and torch modules the start that they have.
     dtype : {"float32", "float64"}, optional
-        The precision that is judged. None: that of the data; for arrays float32 where w is, or where the data are and w is
-        representable in it.
+        The precision that is judged. None: that of the data; for arrays float32 where w is float32,
+        or where the data are and w is representable in it.
 
     Returns
     -------
     Report
-        `ok`, `tau_w`, `tau_loss`, `first` (epoch and quantity), `diagnosis`, `verdicts`; prints itself; `plot()`, `to_html()`, `to_json()`.
+        `ok`, `tau_w`, `tau_loss`, `first` (epoch and quantity), `diagnosis`, `verdicts`. It prints
+        itself and has `plot()`, `to_html()` and `to_json()`.
 
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong, or a history has another length than the epochs need. What a candidate raises is in the report.
+        An argument is wrong, or a history has another length than the epochs need. What a candidate
+        raises is in the report.
     BackendUnavailable
-        An ImportError, when a backend that was named cannot run here.
+        A backend that was named cannot run here (an ImportError).
 
     Examples
     --------
@@ -129,7 +143,7 @@ def verify(
 def _read_task(
     X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, reduction: str, intercept: bool, w0: Any, dtype: Any
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:
-    """Check the arguments; the question of every fit."""
+    """Check the arguments; return the task and the question of every fit."""
     if dtype is not None and np.dtype(dtype).name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
     problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
@@ -139,12 +153,7 @@ def _read_task(
     rates = read_rates(lr, found)
     read_choice(reduction, "reduction", ("mean", "sum"))
     D = data.shape[-1] + bool(intercept)
-    start = None if w0 is None else np.asarray(read_numbers(w0, "w0"))
-    if start is not None and start.ndim == 0 and D == 1:
-        start = start[None]
-    if start is not None and start.shape[-1] != D:
-        last = ", the intercept last" if intercept else ""
-        raise ValueError(f"w0 must have shape (…, {D}){last}; it has shape {start.shape}")
+    start = None if w0 is None else _read_start(w0, D, intercept)
     shapes = {"X": data.shape[:-2], "y": target.shape[:-1]}
     shapes |= {} if rates is None else {"lr": rates.shape}
     shapes |= {} if start is None else {"w0": start.shape[:-1]}
@@ -158,7 +167,7 @@ def _read_task(
             y=np.broadcast_to(target.astype(narrow), (*shape, target.shape[-1])),
             lr=None if rates is None else np.broadcast_to(rates, shape),
             epochs=None if epochs is None else read_count(epochs, "epochs", 0),
-            optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else _without_rate(optimizer),
+            optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else replace(optimizer, lr=None),
             reduction=reduction,
             intercept=bool(intercept),
             w0=None if start is None else np.broadcast_to(start, (*shape, D)),
@@ -176,12 +185,19 @@ def _read_task(
     return task, questions
 
 
-def _without_rate(optimizer: Any) -> Any:
-    """The optimizer without its lr, which has been read."""
-    return replace(optimizer, lr=None)
+def _read_start(w0: Any, D: int, intercept: bool) -> Array:
+    """Return w0 (…, D); a number is the w0 of one parameter."""
+    start = np.asarray(read_numbers(w0, "w0"))
+    if start.ndim == 0 and D == 1:
+        start = start[None]
+    if start.shape[-1] != D:
+        last = ", the intercept last" if intercept else ""
+        raise ValueError(f"w0 must have shape (…, {D}){last}; it has shape {start.shape}")
+    return start
 
 
 def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Question], dtype: Any) -> Iterator[Verdict]:
+    """Yield the verdict on each history that a candidate makes."""
     for index, trial in one.trials(task):
         question = questions[index]
         if trial.lr is not None:
@@ -190,12 +206,12 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             raise ValueError("lr is needed: the learning rate that was meant")
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
-        yield _judge(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
+        yield _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
 
 
-@np.errstate(all="ignore")  # a descent that diverges is a result, not a warning
-def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
-    """Judge one history."""
+@np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
+def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
+    """Return the verdict on one history, with the cause where it is wrong."""
     epochs = None if trial.failure else task.epochs
     start = question.w0 if question.w0 is not None else np.zeros(question.n_parameters)
     recorded = read_recorded(
@@ -211,10 +227,12 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
         diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
     if seen.n_steps < len(recorded.w) - 1 and seen.too_early is None:
         notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    tau_w, tau_w_epoch = worst(w_share, none=math.nan)
+    tau_loss, tau_loss_epoch = worst(loss_share, none=math.nan)
     ok = beyond is None and not trial.failure and not trial.altered
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
-        tau_w=_worst(w_share)[0], tau_loss=_worst(loss_share)[0], tau_w_epoch=_worst(w_share)[1], tau_loss_epoch=_worst(loss_share)[1],
+        tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=beyond, epochs=len(recorded.w) - 1, epochs_judged=seen.n_steps, w_share=w_share, loss_share=loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
     )  # fmt: skip
@@ -223,7 +241,7 @@ def _judge(one: Candidate, index: tuple[int, ...], trial: Trial, question: Quest
 def _shares(
     question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]
 ) -> tuple[Array, Array, Beyond | None]:
-    """The share of the bound at every row, of w and of the loss, and the first value beyond it."""
+    """Return the share of the bound of w and loss at every row, and the first value beyond it."""
     rows = len(recorded.w)
     w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
     found: list[Beyond] = []
@@ -246,14 +264,7 @@ def _shares(
         j = int(np.argmin(np.isfinite(recorded.w[seen.too_early])))
         found.append(Beyond(seen.too_early, names[j], math.inf))
     if seen.loss is not None:
-        of_loss = right_loss(seen).shares(seen.loss)
-        if recorded.start_added and (of_loss > limit).any():  # each loss may be that of the w recorded with it: both are in use
-            later = question.observe(recorded._replace(w=recorded.w[1:]))
-            assert later.loss is not None
-            of_later = right_loss(later).shares(later.loss)
-            if (of_later <= limit).all():
-                of_loss = np.concatenate([[np.nan], of_later])
-                notes.append("each loss is that of the w recorded with it")
+        of_loss = _loss_shares(question, recorded, seen, limit, notes)
         loss_share[: len(of_loss)] = of_loss
         if (of_loss > limit).any():
             t = int(np.argmax(of_loss > limit))
@@ -261,15 +272,23 @@ def _shares(
     return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
 
 
-def _worst(share: Array) -> tuple[float, int | None]:
-    """The largest share and its row; NaN where none was judged."""
-    if np.isnan(share).all():
-        return math.nan, None
-    row = int(np.nanargmax(share))
-    return float(share[row]), row
+def _loss_shares(question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]) -> Array:
+    """Return the share of the bound of each loss, by the convention that fits."""
+    assert seen.loss is not None
+    shares = right_loss(seen).shares(seen.loss)
+    if recorded.start_added and (shares > limit).any():
+        # Where w is recorded after each update, its loss may be recorded with it.
+        later = question.observe(recorded._replace(w=recorded.w[1:]))
+        assert later.loss is not None
+        of_later = right_loss(later).shares(later.loss)
+        if (of_later <= limit).all():
+            notes.append("each loss is that of the w recorded with it")
+            return np.concatenate([[np.nan], of_later])
+    return shares
 
 
 def _environment() -> dict[str, str]:
+    """Return the versions of Python and of the loaded libraries, and the machine."""
     found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
     versions = {name: str(version) for name, version in found.items() if version is not None}
     return {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}", **versions}

@@ -199,3 +199,58 @@ struct Nadam {
                within(other_product, limit) && within(move, limit) && within(other_move, limit) && within(new_w, limit);
     }
 };
+
+// adadelta. hyper: rho, eps, weight_decay, maximize
+template <typename S>
+struct Adadelta {
+    static constexpr int N_SLOTS = 2, N_PRODUCTS = 0;
+    static constexpr bool MAY_BE_PLAIN = false;
+    S keep, share, eps, decay, rate;
+    bool has_decay, maximize;
+
+    __device__ __forceinline__ void read(const double* hyper) {
+        keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]);
+        has_decay = hyper[2] != 0.0, maximize = hyper[3] != 0.0;
+    }
+    __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+        if (maximize) g = -g;
+        if (has_decay) g = fused(decay, w, g);
+        const S square = fused(share * g, g, slot[0] * keep);
+        const S ratio = root(slot[1] + eps) / root(square + eps), move = ratio * g;
+        const S moves = fused(share * move, move, slot[1] * keep);
+        new_slot[0] = square, new_slot[1] = moves;
+        new_w = fused(rate, move, w);
+        return within(square, limit) && within(ratio, limit) && within(move, limit) && within(moves, limit) && within(rate * move, limit) &&
+               within(new_w, limit);
+    }
+};
+
+// adamax. hyper: beta1, beta2, eps, weight_decay, maximize
+template <typename S>
+struct Adamax {
+    static constexpr int N_SLOTS = 2, N_PRODUCTS = 1;
+    static constexpr bool MAY_BE_PLAIN = false;
+    double beta1;
+    S share, keep, eps, decay, rate;
+    bool has_decay, maximize;
+
+    __device__ __forceinline__ void read(const double* hyper) {
+        beta1 = hyper[0], share = S(1.0 - hyper[0]), keep = S(hyper[1]), eps = S(hyper[2]), decay = S(hyper[3]);
+        has_decay = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
+    }
+    __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
+        next[0] = products[0] * beta1;
+        rate = S(-(lr / (1.0 - next[0])));
+    }
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+        if (maximize) g = -g;
+        if (has_decay) g = fused(decay, w, g);
+        const S average = lerp(slot[0], g, share), before = slot[1] * keep, now = size_of(g) + eps;
+        const S size = before > now || before != before ? before : now;
+        new_slot[0] = average, new_slot[1] = size;
+        const S product = rate * average, move = product / size;
+        new_w = w + move;
+        return within(average, limit) && within(size, limit) && within(product, limit) && within(move, limit) && within(new_w, limit);
+    }
+};

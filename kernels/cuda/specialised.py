@@ -15,9 +15,15 @@ from ..update_rules import UPDATE_RULES, UpdateRule
 
 TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 MOST_COLUMNS = {"float": 9, "double": 6}  # of `compress`: parameters and y
-MOST_PARAMETERS = {  # of `descend`, by rule
-    "float": {"sgd": 8, "adam": 4, "adamw": 4, "rmsprop": 4, "adagrad": 7, "nadam": 4},
-    "double": {"sgd": 4, "adam": 4, "adamw": 4, "rmsprop": 4, "adagrad": 4, "nadam": 4},
+MOST_PARAMETERS = {  # of `descend`
+    "sgd": {"float": 8, "double": 4},
+    "adam": {"float": 4, "double": 4},
+    "adamw": {"float": 4, "double": 4},
+    "rmsprop": {"float": 4, "double": 4},
+    "adagrad": {"float": 7, "double": 4},
+    "nadam": {"float": 4, "double": 4},
+    "adadelta": {"float": 6, "double": 4},
+    "adamax": {"float": 6, "double": 4},
 }
 
 
@@ -28,7 +34,7 @@ def struct_of(rule: UpdateRule) -> str:
 
 def most_parameters(real: str, rule: UpdateRule) -> int:
     """Up to how many parameters `descend` keeps moments and state in registers."""
-    return MOST_PARAMETERS[real][rule.name]
+    return MOST_PARAMETERS[rule.name][real]
 
 
 def compress_name(real: str, n_features: int, intercept: bool) -> str | None:

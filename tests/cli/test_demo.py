@@ -218,7 +218,7 @@ def test_few_fits(count):
 
 def test_the_compilation_is_announced(monkeypatch):
     for cache, said in (
-        (KernelCache("/somewhere", True, 0, False), "Compiling the kernels, once (20 to 30 s; kept in /somewhere)"),
+        (KernelCache("/somewhere", True, 0, False), "Compiling the kernels, once (20 to 30 s; stored in /somewhere)"),
         (KernelCache(None, False, 0, False), "in every process"),
     ):
         monkeypatch.setattr(demo, "kernel_cache", lambda cache=cache: cache)
@@ -238,7 +238,7 @@ def test_the_compilation_is_announced(monkeypatch):
 def test_a_wrong_gradient_fails_the_verdict(monkeypatch, factor, found):
     plant(monkeypatch, factor)
     findings, text = listening(["numpy"])
-    demo.judge(findings, quick=True)
+    demo.check_epochs(findings, quick=True)
     demo.conclude(findings)
     assert bool(findings.disagreements) == found
     assert ("Verdict: DISAGREEMENT" in text.getvalue()) == found
@@ -293,7 +293,7 @@ def test_nothing_judged_is_not_agreement(monkeypatch):
     nothing = types.SimpleNamespace(tau_w=0.0, tau_loss=0.0, tau_w_epoch=None, tau_loss_epoch=None, steps_compared=0)
     monkeypatch.setattr(demo, "run_case", lambda *arguments: nothing)
     findings, _ = listening(["cpu"])
-    demo.judge(findings, quick=True)
+    demo.check_epochs(findings, quick=True)
     assert findings.disagreements
 
 

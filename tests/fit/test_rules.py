@@ -225,6 +225,22 @@ def test_overflow_and_division_by_zero_have_the_arbiters_bits(rule, dtype):
 
 
 @pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_first_row_that_is_not_finite_is_torchs(rule, dtype, torch):
+    """For small and giant rates and data; somewhere it overflows."""
+    X, y = make_data(40, 2, dtype, "normal")
+    size, epochs = np.finfo(dtype).max ** 0.25, []
+    for scale in (1, size):
+        for lr in (1.0, float(size), float(size) ** 2):
+            options = {"lr": lr, "optimizer": rule, "w0": [0.5, -0.25], "epochs": 60}
+            runs = [fastgd.fit(X * scale, y, **options, **chosen) for chosen in
+                    ({"algorithm": "moments"}, {"algorithm": "stream"}, {"backend": "torch"})]  # fmt: skip
+            assert len({(int(run.status), int(run.epochs)) for run in runs}) == 1, (scale, lr, [run.epochs for run in runs])
+            epochs.append(int(runs[0].epochs))
+    assert min(epochs) < 60
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_each_hand_takes_the_state_where_it_was_left(rule, torch):
     """fit(10) = fit(4) + fit(6), bit for bit: w, slots, products, loss."""
     for dtype in ("float32", "float64"):

@@ -1,4 +1,4 @@
-"""What surrounds the code: the hook before a commit, the hosted run, the forms for issues, the commands in CONTRIBUTING.md."""
+"""What surrounds the code: the hook before a commit, the hosted run, forms for issues, commands."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ FORGOTTEN = {  # {part: (how it is taken away, the file and the name that must b
     "export": (lambda m: m.setattr(fastgd, "__all__", ["fit"]), "fastgd/__init__.py: RMSprop"),
     "CPU code": (lambda m: m.delitem(CODES, "rmsprop"), "kernels/cpu/descent/update.py: RMSPROP = 3"),
     "CUDA struct": (lambda m: _without(m, "struct Rmsprop {"), "kernels/cuda/rules.cuh: struct Rmsprop"),
-    "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["double"], "rmsprop"), "kernels/cuda/specialised.py: 'rmsprop'"),
+    "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["rmsprop"], "double"), "kernels/cuda/specialised.py: 'rmsprop'"),
     "arbiter": (lambda m: m.delitem(arbiter.RULES, "rmsprop"), "tests/specification/arbiter.py: a function rmsprop_step"),
     "options": (lambda m: m.delitem(rule_options.OPTIONS, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in OPTIONS"),
     "golden options": (lambda m: m.delitem(rule_options.GOLDEN, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in GOLDEN"),
@@ -99,10 +99,8 @@ def _beyond(allowed):
 
 
 @pytest.mark.parametrize("rule", UPDATE_RULES)
-def test_the_ranges_are_torchs(rule):
+def test_the_ranges_are_torchs(rule, torch):
     """Just outside of each end `fit` and torch.optim refuse; on a closed end both accept."""
-    import torch
-
     row = UPDATE_RULES[rule]
     kind = torch_autograd.optimizer_class(row)
 
@@ -148,9 +146,7 @@ def planted(monkeypatch):
 
 
 @pytest.fixture
-def planted_in_torch(planted, monkeypatch):
-    import torch
-
+def planted_in_torch(planted, monkeypatch, torch):
     class PlantedOfTorch(torch.optim.SGD):
         def __init__(self, params, lr, shrink, foreach):
             super().__init__(params, lr=lr, foreach=foreach)
@@ -201,7 +197,7 @@ def test_golden_values_and_instantiations_leave_it_out(planted):
     assert "golden" not in lacking
 
 
-def test_a_rule_that_torch_does_not_have(planted):
+def test_a_rule_that_torch_does_not_have(planted, torch):
     """The torch backend says so, `verify` too; NumPy runs it."""
     X, y = make_data(40, 2, "float64", "normal")
     told = r"^torch\.optim has no class Planted, so backend='torch' cannot run this update rule; backend='numpy' can$"
@@ -227,9 +223,7 @@ def test_a_code_that_no_rule_has_does_not_stand_still(algorithm):
 
 
 @pytest.mark.parametrize("rule", [name for name in UPDATE_RULES if name != "sgd"])
-def test_defaults_are_torchs(rule):
-    import torch
-
+def test_defaults_are_torchs(rule, torch):
     kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
     group = kind([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
     ours = optimizer(rule, {})

@@ -731,7 +731,40 @@ def nadam_step(S: Format, w, slots, products, g, steps, lr, hyper):
     return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [p2, p_mu, pd], tested
 
 
-RULES = {"sgd": sgd_step, "adam": adam_step, "adamw": adamw_step, "rmsprop": rmsprop_step, "adagrad": adagrad_step, "nadam": nadam_step}
+def adadelta_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    rho, rest, eps, minus_lr = S.round(hyper["rho"]), S.round(1.0 - hyper["rho"]), S.round(hyper["eps"]), S.round(-lr)
+    new_w, new_slots, tested = [], [], []
+    for w_j, v, u, g_j in zip(w, *slots, g, strict=True):
+        g_j = direction_of(S, w_j, g_j, hyper)
+        v = S.fma(S.round(rest * g_j), g_j, S.round(v * rho))
+        q = quotient(S, root(S, S.round(u + eps)), root(S, S.round(v + eps)))
+        d = S.round(q * g_j)
+        u = S.fma(S.round(rest * d), d, S.round(u * rho))
+        new_w.append(S.fma(minus_lr, d, w_j))
+        new_slots.append((v, u))
+        tested += [v, u, q, d, S.round(minus_lr * d), new_w[-1]]
+    return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [], tested
+
+
+def adamax_step(S: Format, w, slots, products, g, steps, lr, hyper):
+    p = products[0] * hyper["beta1"]
+    rate, beta2, eps = S.round(-(lr / (1.0 - p))), S.round(hyper["beta2"]), S.round(hyper["eps"])
+    new_w, new_slots, tested = [], [], []
+    for w_j, m, u, g_j in zip(w, *slots, g, strict=True):
+        g_j = direction_of(S, w_j, g_j, hyper)
+        m = lerp(S, m, g_j, S.round(1.0 - hyper["beta1"]))
+        candidates = (S.round(u * beta2), S.round(abs(g_j) + eps))
+        u = math.nan if any(x != x for x in candidates) else max(candidates)
+        a = S.round(rate * m)
+        q = quotient(S, a, u)
+        new_w.append(S.round(w_j + q))
+        new_slots.append((m, u))
+        tested += [m, u, a, q, new_w[-1]]
+    return new_w, [list(slot) for slot in zip(*new_slots, strict=True)], [p], tested
+
+
+RULES = {"sgd": sgd_step, "adam": adam_step, "adamw": adamw_step, "rmsprop": rmsprop_step, "adagrad": adagrad_step, "nadam": nadam_step,
+         "adadelta": adadelta_step, "adamax": adamax_step}  # fmt: skip
 
 
 # ------------------------------------------------------------------------- sections 9 and 10: which algorithm, stopping, and the run

@@ -1,4 +1,4 @@
-"""Where each part of an option of `fit` stands: `missing` names the files to open for the parts that are not there."""
+"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not there."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def options_of_fit(fit: Callable[..., Any] = fastgd.fit) -> dict[str, Any]:
 
 
 def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[str, Any]], Any] = key_of) -> list[str]:
-    """'file: what it lacks' for each part of the option that is missing; [] for one that is complete."""
+    """'file: what it lacks' for each part that is missing; [] where nothing is."""
     found = []
     entry = re.search(rf"^ {{4}}{name} : ((?:.|\n(?! {{4}}\S))*)", docstring, re.MULTILINE)
     if entry is None:

@@ -42,6 +42,16 @@ OPTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "betas": {"beta1": 0.3, "beta2": 0.7}, "eps": {"eps": 0.1},
         "all": {"weight_decay": 0.05, "decoupled_weight_decay": True, "momentum_decay": 0.1, "maximize": True, "beta1": 0.5, "eps": 1e-3},
     },
+    "adadelta": {
+        "default": {}, "rho": {"rho": 0.3}, "no rho": {"rho": 0.0}, "rho 1": {"rho": 1.0}, "decay": {"weight_decay": 0.1},
+        "maximize": {"maximize": True}, "eps": {"eps": 0.1},
+        "all": {"rho": 0.7, "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
+    },
+    "adamax": {
+        "default": {}, "betas": {"beta1": 0.3, "beta2": 0.7}, "no betas": {"beta1": 0.0, "beta2": 0.0}, "eps": {"eps": 0.1},
+        "decay": {"weight_decay": 0.1}, "maximize": {"maximize": True},
+        "all": {"beta1": 0.5, "beta2": 0.9, "eps": 1e-3, "weight_decay": 0.05, "maximize": True},
+    },
 }  # fmt: skip
 GOLDEN: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "nesterov": True},
@@ -50,6 +60,8 @@ GOLDEN: dict[str, dict[str, Any]] = {
     "rmsprop": {"centered": True, "momentum": 0.5},
     "adagrad": {"lr_decay": 0.01},
     "nadam": {"decoupled_weight_decay": True, "weight_decay": 0.01},
+    "adadelta": {"rho": 0.95, "weight_decay": 0.01},
+    "adamax": {"beta2": 0.99, "weight_decay": 0.01},
 }
 
 

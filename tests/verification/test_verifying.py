@@ -135,9 +135,9 @@ def test_results_histories_and_arrays():
     assert math.isnan(fastgd.verify(w, X, y, lr=0.1).tau_loss)
     assert fastgd.verify((torch.tensor(w), torch.tensor(loss)), torch.tensor(X), torch.tensor(y), lr=0.1).ok
     assert not fastgd.verify((w, loss), X, y, lr=0.2).ok
-    with pytest.raises(ValueError, match="kept no history"):
+    with pytest.raises(ValueError, match="has no history"):
         fastgd.verify(fastgd.fit(X, y, lr=0.1), X, y, lr=0.1)
-    with pytest.raises(ValueError, match="not every epoch"):
+    with pytest.raises(ValueError, match="does not have every epoch"):
         fastgd.verify(fastgd.fit(X, y, lr=0.1, epochs=9, history=3), X, y, lr=0.1)
 
 
@@ -218,7 +218,7 @@ def test_histories_of_the_wrong_length():
         fastgd.verify(w[:, :2], X, y, lr=0.1)
     with pytest.raises(ValueError, match="loss_history must have one value per row"):
         fastgd.diagnose(X, y, w, loss[:, None], lr=0.1)
-    with pytest.raises(ValueError, match="holds too few digits"):
+    with pytest.raises(ValueError, match="has too few digits"):
         fastgd.diagnose(X, y, w.astype(np.float16), lr=0.1)
 
 

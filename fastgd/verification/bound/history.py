@@ -128,8 +128,8 @@ def check_step(
     Raises
     ------
     ValueError
-        A shape does not fit, `dtype` or `reduction` is another one, a weight is negative, or all
-        weights are 0.
+        A shape does not fit, `dtype` or `reduction` is none of the above, a weight is negative, or
+        all weights are 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has a significand of fewer than 64
         bits.
@@ -224,8 +224,8 @@ def check_history(
     Raises
     ------
     ValueError
-        A shape does not fit, `dtype` or `reduction` is another one, a weight is negative, or all
-        weights are 0.
+        A shape does not fit, `dtype` or `reduction` is none of the above, a weight is negative, or
+        all weights are 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has a significand of fewer than 64
         bits.
@@ -284,6 +284,7 @@ def check_history(
 def _first_nonfinite(rows: Array, epochs: Array) -> NonFinite | None:
     bad = ~np.isfinite(rows).all(1)
     if not bad.any():
+        """Return the first row that is not finite; None: all are."""
         return None
     row = int(np.argmax(bad))
     return NonFinite(int(epochs[row]), "nan" if np.isnan(rows[row]).any() else "inf")

@@ -122,7 +122,7 @@ def check_lockstep(
     ------
     ValueError
         A shape does not fit, the rule does not have a hyperparameter, `dtype` or `reduction` is
-        another one, a weight is negative, or all weights are 0.
+        none of the above, a weight is negative, or all weights are 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has fewer than 64 bits of
         significand.

@@ -75,8 +75,8 @@ def propagated_bound(
     Raises
     ------
     ValueError
-        A shape does not fit, `dtype` or `reduction` is another one, a weight is negative, or all
-        weights are 0.
+        A shape does not fit, `dtype` or `reduction` is none of the above, a weight is negative, or
+        all weights are 0.
     RuntimeError
         `dtype` is float64 and this machine's `numpy.longdouble` has a significand of fewer than 64
         bits.

@@ -217,6 +217,7 @@ class Yardstick:
 
 
 def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
+    """Return r (b, n) times X or |X|, given by its columns, (b, D)."""
     """Return a type with at least 11 bits more than the judged one (note 1)."""
     if judged == np.float32:
         return np.float64

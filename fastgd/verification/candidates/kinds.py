@@ -20,7 +20,7 @@ from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
 from .tasks import Candidate, Task, Trial
 
-__all__ = ["read_candidates"]
+__all__ = ["joined", "read_candidates"]
 
 OURS = 2.0  # fastgd's own kernels stay below this share of the bound (docs/error-bound.md)
 _OWN_BACKENDS = ("cpu", "cuda", "auto")
@@ -62,6 +62,7 @@ class _Backend:
         self.limit = OURS if self.name in _OWN_BACKENDS else LIMIT
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield (index of the fit, the history that `fit` recorded)."""
         options: dict[str, Any] = {"intercept": True} if task.intercept else {}
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
@@ -71,15 +72,15 @@ class _Backend:
             backend=self.name, **options,
         )  # fmt: skip
         assert result.history is not None
-        w, loss = _joined(result.history), np.asarray(result.history.loss)
+        w, loss = joined(result.history), np.asarray(result.history.loss)
         for index in np.ndindex(task.shape):
             moments = int(result.state.algorithm[index]) == _MOMENTS
             held, rate = moments and w.dtype == np.float32, float(np.asarray(result.lr)[index])
             yield index, Trial(w[index], loss[index], held_higher=held, dtype=task.X.dtype, lr=rate)
 
 
-def _joined(history: History) -> Array:
-    """Return w (…, m, D) with the intercept as its last column."""
+def joined(history: History) -> Array:
+    """Return w of a history, (…, m, D), with the intercept as its last column."""
     w = np.asarray(history.w)
     if w.ndim == np.ndim(history.loss):  # X was 1-D
         w = w[..., None]
@@ -91,10 +92,10 @@ def _of_result(result: FitResult | History) -> Candidate:
     held = False
     history = result.history if isinstance(result, FitResult) else result
     if history is None:
-        raise ValueError("the FitResult kept no history: fit(..., history=True) records every epoch")
+        raise ValueError("the FitResult has no history: fit(..., history=True) records every epoch")
     if not np.array_equal(np.diff(history.epoch), np.ones(len(history.epoch) - 1)):
-        raise ValueError("the history has not every epoch: fit(..., history=True) records them all")
-    w = _joined(history)
+        raise ValueError("the history does not have every epoch: fit(..., history=True) records them all")
+    w = joined(history)
     limit, name = LIMIT, "history"
     if isinstance(result, FitResult):
         held = w.dtype == np.float32 and bool((np.asarray(result.state.algorithm) == _MOMENTS).any())
@@ -113,6 +114,7 @@ class _Recorded:
     held_higher: bool = False
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield (index of the fit, its recorded history)."""
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
         if task.shape:

@@ -146,7 +146,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     """Check the data of one fit and what was asked for."""
     problem = Problem.read(X, y, intercept=intercept, dtype=None)
     if problem.leading:
-        raise ValueError(f"diagnose looks at one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
+        raise ValueError(f"diagnose takes one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[:, None] if data.ndim == 1 else data
     if not (np.isfinite(data).all() and np.isfinite(target).all()):
@@ -180,6 +180,7 @@ def _like(default: float | bool, number: Array) -> float | bool:
 def _read_start(w0: Any, D: int, intercept: bool) -> Array:
     start = np.atleast_1d(read_numbers(w0, "w0"))
     if start.shape != (D,):
+        """Return w0 (D,) as an array."""
         last = ", the intercept last" if intercept else ""
         raise ValueError(f"w0 must have shape ({D},){last}; it has shape {np.shape(w0)}: {shown(w0)}")
     return start

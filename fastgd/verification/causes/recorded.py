@@ -43,7 +43,7 @@ def arithmetic_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[A
             raise ValueError(f"dtype must be 'float32' or 'float64', the precision of the arithmetic, not {found.name}")
         return found
     if w.dtype.kind == "f" and w.dtype.itemsize < 4:
-        raise ValueError(f"w_history has dtype {w.dtype}, which holds too few digits to be judged: record w in float32 or float64")
+        raise ValueError(f"w_history has dtype {w.dtype}, which has too few digits to be judged: record w in float32 or float64")
     with np.errstate(over="ignore"):
         narrow = w.dtype == np.float32 or (of_data == np.float32 and np.array_equal(w, w.astype(np.float32), equal_nan=w.dtype.kind == "f"))
     return np.dtype(np.float32 if narrow else np.float64)

@@ -45,7 +45,8 @@ CAUSES = {
               "gradient = 2 * X.T @ residual"),
         Cause("gradient_missing_two", "update", "the factor 2 of the derivative of a square is missing", _GRADIENT),
         Cause("gradient_sum_missing_two", "update",
-              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 ({value:g} times ours)",
+              "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 "
+              "({value:g} times the right one)",
               _GRADIENT),
         Cause("gradient_double_two", "update", "the gradient has the factor 2 twice", _GRADIENT),
         Cause("gradient_divided_twice", "update", "the gradient is divided by the {n} samples twice", _GRADIENT),
@@ -74,7 +75,7 @@ CAUSES = {
               "dampening = {declared_dampening:g}"),
         Cause("weight_decay_coupled", "update", "there is weight decay {decay:.6g}, added to the gradient{variant}",
               "weight_decay = {declared_decay:g}"),
-        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, beside the step (as in AdamW){variant}",
+        Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, applied to w itself (as in AdamW){variant}",
               "weight_decay = {declared_decay:g}"),
         Cause("l1", "update", "there is an L1 penalty: {value:.6g} · sign(w) is added to the gradient{variant}"),
         Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
@@ -90,7 +91,7 @@ CAUSES = {
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
         # -- the precision
-        Cause("float32_storage", "precision", "w is kept in float32, the rest is computed in float64", 'w = w.astype("float64")'),
+        Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
         Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'X, y = X.astype("float64"), y.astype("float64")'),
         Cause("not_finite", "update", "w is not finite from epoch {epoch} on, where nothing can overflow"),
         # -- the start

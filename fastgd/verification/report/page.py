@@ -1,8 +1,8 @@
-"""The page of a report: one file that needs no other, readable on a phone, on a desk and on paper.
+"""The page of a report: one self-contained HTML file, for small and large screens and for paper.
 
-1. jinja2 fills report.html and escapes everything; the picture is SVG drawn here, so that it is sharp at every width and needs no
-   matplotlib.
-2. The number of things shown does not grow with the number of fits.
+1. jinja2 fills report.html and escapes all text. The picture is SVG, drawn here: it is sharp at
+   every width and needs no matplotlib.
+2. Only a limited number of verdicts, causes and curves is shown, however many fits there are.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#b07a10", "#4a5560", "#c8553d")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 380, 64, 16, 16, 44
 
 
-class _Line(NamedTuple):
-    """An entry of the key."""
+class _Legend(NamedTuple):
+    """An entry of the legend: the name of a curve and how it is drawn."""
 
     name: str
     colour: str
@@ -33,7 +33,7 @@ class _Line(NamedTuple):
 
 
 def write_page(report: Any, path: Path) -> Path:
-    """Write the page."""
+    """Write the page and return its path."""
     try:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
@@ -41,10 +41,10 @@ def write_page(report: Any, path: Path) -> Path:
     from markupsafe import Markup
 
     ordered = (*report.failed, *(verdict for verdict in report.verdicts if verdict.ok))
-    lines = curves(report)
-    names = list(dict.fromkeys(name for name, *_ in lines))
-    key = [_Line(f"{name}, {what}", _colour(names, name), "" if what == "w" else "3 4") for name, what, *_ in lines]
-    drawn = len({name for name, *_ in lines})
+    shown = curves(report)
+    names = list(dict.fromkeys(name for name, *_ in shown))
+    key = [_Legend(f"{name}, {what}", _colour(names, name), "" if what == "w" else "3 4") for name, what, *_ in shown]
+    drawn = len({name for name, *_ in shown})
     notes = list(dict.fromkeys(f"{verdict.name}: {note}" for verdict in ordered[:_MOST_CAUSES] for note in verdict.notes))
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         files("fastgd").joinpath("verification", "report", "report.html").read_text("utf-8")
@@ -55,7 +55,7 @@ def write_page(report: Any, path: Path) -> Path:
         report=report,
         question=report.question,
         causes=[verdict for verdict in report.failed][:_MOST_CAUSES],
-        picture=Markup(_draw(report, lines, names)),  # only numbers and colours of ours
+        picture=Markup(_draw(report, shown, names)),  # safe: numbers and constants only
         key=key,
         lowest=LOWEST,
         drawn="" if drawn >= len(ordered) else f"Drawn are the {drawn} that come nearest to their bound. ",
@@ -88,11 +88,11 @@ def _colour(names: list[str], name: str) -> str:
     return _COLOURS[names.index(name) % len(_COLOURS)]
 
 
-def _draw(report: Any, lines: list[tuple[str, str, Array, Array]], names: list[str]) -> str:
-    """The picture as SVG: the share over the epochs, log scale, and the bounds."""
-    last = max([1, *(int(epochs[-1]) for _, _, epochs, _ in lines)])
-    finite = [float(s[np.isfinite(s)].max()) for *_, s in lines if np.isfinite(s).any()]
-    top = math.ceil(math.log10(max([100.0, *finite]))) + (1 if any(np.isinf(s).any() for *_, s in lines) else 0)
+def _draw(report: Any, shown: list[tuple[str, str, Array, Array]], names: list[str]) -> str:
+    """Return the picture as SVG: the share of the bound over the epochs, on a log scale."""
+    last = max([1, *(int(epochs[-1]) for _, _, epochs, _ in shown)])
+    finite = [float(s[np.isfinite(s)].max()) for *_, s in shown if np.isfinite(s).any()]
+    top = math.ceil(math.log10(max([100.0, *finite]))) + (1 if any(np.isinf(s).any() for *_, s in shown) else 0)
     bottom = round(math.log10(LOWEST))
 
     def x(epoch: float) -> float:
@@ -115,12 +115,14 @@ def _draw(report: Any, lines: list[tuple[str, str, Array, Array]], names: list[s
     limits = sorted({verdict.limit for verdict in report.verdicts})
     for limit in limits:
         at = y(limit)
-        label = at - 6 if limit == limits[-1] else at + 16  # two labels do not meet: one is above its line, the other below
+        # The label of the highest limit stands above its line, others below, so that they never
+        # overlap.
+        label = at - 6 if limit == limits[-1] else at + 16
         parts.append(
             f'<line x1="{_LEFT}" y1="{at:.1f}" x2="{_WIDTH - _RIGHT}" y2="{at:.1f}" stroke="#b4412a" stroke-dasharray="7 5"/>'
             f'<text x="{_WIDTH - _RIGHT - 4}" y="{label:.1f}" text-anchor="end" style="fill:#b4412a">bound {limit:g}</text>'
         )
-    for name, what, epochs, share in lines:
+    for name, what, epochs, share in shown:
         kept = np.unique(np.linspace(0, len(epochs) - 1, min(len(epochs), _MOST_POINTS)).round().astype(int))
         points = " ".join(f"{x(float(epochs[i])):.1f},{y(float(share[i])):.1f}" for i in kept)
         dashes = "" if what == "w" else ' stroke-dasharray="3 4"'

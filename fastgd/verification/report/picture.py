@@ -1,7 +1,8 @@
-"""The picture of a report: the share of the bound at every epoch, a line per candidate, and the bound itself.
+"""The picture of a report: the share of the bound at every epoch, a curve per candidate.
 
-1. matplotlib is imported when the picture is drawn, and pyplot never. The page has its own picture, which needs no matplotlib.
-2. A share of 0 (exact) is drawn at the lower edge, one that is no number at the upper: a log scale has no place for them.
+1. matplotlib is imported when the picture is drawn, pyplot never. The page has its own picture,
+   which needs no matplotlib.
+2. A log scale shows neither 0 nor infinity: they are drawn at the lower and the upper edge.
 """
 
 from __future__ import annotations
@@ -14,27 +15,30 @@ from ..bound.yardstick import Array
 
 __all__ = ["LOWEST", "curves", "plot_shares"]
 
-LOWEST = 1e-4  # of the bound; less is drawn there
-_MOST_LINES = 12
+LOWEST = 1e-4  # smaller shares of the bound are drawn here
+_MOST_CURVES = 12
 _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#d39b1f", "#4a5560", "#c8553d")
 
 
 def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
-    """Return (name, "w" or "loss", epochs, shares) of what is drawn: at most twelve lines, of those that fail and those that are worst."""
+    """Return (name, "w" or "loss", epochs, shares) of each curve, at most twelve.
+
+    Of many verdicts those that are not ok come first, then those with the largest shares.
+    """
     found: list[tuple[str, str, Array, Array]] = []
     ordered = list(report.verdicts)
-    if 2 * len(ordered) > _MOST_LINES:
+    if 2 * len(ordered) > _MOST_CURVES:
         ordered.sort(key=lambda verdict: (verdict.ok, -max(np.nan_to_num([verdict.tau_w, verdict.tau_loss], nan=0.0)) / verdict.limit))
     for verdict in ordered:
         for what, share in (("w", verdict.w_share), ("loss", verdict.loss_share)):
             known = ~np.isnan(share)
-            if known.any() and len(found) < _MOST_LINES:
+            if known.any() and len(found) < _MOST_CURVES:
                 found.append((verdict.name, what, np.flatnonzero(known), share[known]))
     return found
 
 
 def plot_shares(report: Any, ax: Any) -> Any:
-    """The picture of `Report.plot`."""
+    """Draw a report on axes, or on those of a new figure; return them."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -46,11 +50,11 @@ def plot_shares(report: Any, ax: Any) -> Any:
         ax = figure.add_subplot()
         for side in ("top", "right"):
             ax.spines[side].set_visible(False)
-    lines = curves(report)
-    finite = [share[np.isfinite(share)] for *_, share in lines]
+    drawn = curves(report)
+    finite = [share[np.isfinite(share)] for *_, share in drawn]
     highest = max([10.0 * max(verdict.limit for verdict in report.verdicts), *(float(s.max()) * 10 for s in finite if len(s))])
-    names = list(dict.fromkeys(name for name, *_ in lines))
-    for name, what, epochs, share in lines:
+    names = list(dict.fromkeys(name for name, *_ in drawn))
+    for name, what, epochs, share in drawn:
         style = {"color": _COLOURS[names.index(name) % len(_COLOURS)], "linewidth": 1.4, "marker": "." if len(epochs) < 60 else ""}
         ax.plot(epochs, np.clip(share, LOWEST, highest), "-" if what == "w" else ":", label=f"{name}, {what}", **style)
     for limit in sorted({verdict.limit for verdict in report.verdicts}):
@@ -61,6 +65,6 @@ def plot_shares(report: Any, ax: Any) -> Any:
     ax.set_xlabel("epoch")
     ax.set_ylabel("share of the rounding-error bound")
     ax.set_title("Agrees" if report.ok else "Disagrees", loc="left", fontsize=11.5, fontweight="bold")
-    if lines:
+    if drawn:
         ax.legend(frameon=False, fontsize=8)
     return ax

@@ -1,4 +1,4 @@
-"""Report: the verdict on one or more candidates, for people (print, picture, page) and for programs (JSON)."""
+"""Report: the verdicts on candidates, to print, to draw, as a page, and as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..causes.diagnosis import Diagnosis
 
 __all__ = ["Beyond", "Report", "Verdict"]
 
-_MOST_SHOWN = 6  # verdicts printed one by one
+_MOST_SHOWN = 6  # more verdicts than these are only counted
 
 
 class Beyond(NamedTuple):
@@ -25,43 +25,44 @@ class Beyond(NamedTuple):
 
     epoch: int
     quantity: str  # "w[j]", "intercept" or "loss"
-    share: float  # of the bound; inf: not a number, or not there
+    share: float  # of the bound; inf: a value that is not finite, or a wrong start
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    """One candidate on one fit.
+    """The verdict on one candidate and one fit.
 
     Attributes
     ----------
     candidate : str
-        Its name.
+        The candidate's name.
     fit : tuple of int
-        Its place among the leading axes; empty for a single fit.
+        The index of the fit in the leading axes; empty for a single fit.
     ok : bool
-        Whether w and loss are within the bound at every epoch, and nothing else is wrong.
+        Whether w and loss are within the bound at every epoch, and the candidate neither raised nor
+        changed its data.
     dtype : str
         The precision that was judged.
     limit : float
         The share of the bound that is allowed: 2 for fastgd's own kernels, 8 for others.
     tau_w, tau_loss : float
-        The worst shares of the bound; NaN where there was nothing to judge.
+        The worst shares of the bound; NaN where nothing was judged.
     tau_w_epoch, tau_loss_epoch : int or None
-        Where they are.
+        The epochs of the worst shares.
     first : Beyond or None
         The first value beyond the bound.
     epochs, epochs_judged : int
-        Epochs recorded, and those of them that could be judged.
-    w_share : ndarray (epochs + 1,)
+        The number of epochs recorded, and of those judged.
+    w_share : ndarray, shape (epochs + 1,), float64
         The share of the bound that the step to each row used; NaN: not judged.
-    loss_share : ndarray (epochs + 1,)
-        That of each loss.
+    loss_share : ndarray, shape (epochs + 1,), float64
+        The share of the bound that the loss in each row used; NaN: not judged.
     diagnosis : Diagnosis or None
-        The cause, where the numbers are wrong.
+        The cause, where a value is beyond the bound or the candidate changed its data.
     notes : tuple of str
-        What was assumed, left out, or noticed.
+        What was assumed, left out or noticed.
     failure : str or None
-        What the candidate raised.
+        The exception that the candidate raised, with its traceback.
     """
 
     candidate: str
@@ -84,12 +85,12 @@ class Verdict:
 
     @property
     def name(self) -> str:
-        """Candidate and fit."""
+        """The name of the candidate, with the index of the fit."""
         return f"{self.candidate}{f', fit {self.fit if len(self.fit) > 1 else self.fit[0]}' if self.fit else ''}"
 
     @property
     def headline(self) -> str:
-        """The verdict in a line."""
+        """The verdict in one line."""
         taus = f"τ_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", τ_loss {_number(self.tau_loss)}")
         if self.failure:
             return f"{self.name}: {self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
@@ -111,7 +112,7 @@ class Verdict:
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything, ready for JSON: NaN becomes null, infinity a string."""
+        """Return the verdict ready for JSON: NaN becomes None, infinity a string."""
         cause = self.diagnosis
         return {
             "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "dtype": self.dtype, "limit": self.limit,
@@ -129,16 +130,17 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """The verdict of `fastgd.verify`; prints itself.
+    """The answer of `fastgd.verify`; it prints itself.
 
     Attributes
     ----------
     verdicts : tuple of Verdict
-        One for each candidate and fit.
+        One verdict for each candidate and fit.
     question : dict
-        What was asked: n_samples, n_features, n_fits, lr, epochs, recipe, dtype.
+        What was asked for: candidates, recipe, n_samples, n_features, intercept, n_fits, epochs,
+        dtype.
     environment : dict of str to str
-        Versions of Python and the libraries, and the machine.
+        The versions of Python and the libraries, and the machine.
 
     Examples
     --------
@@ -166,37 +168,38 @@ class Report:
 
     @property
     def tau_w(self) -> float:
-        """The worst share of the bound in w, of all."""
+        """The worst share of the bound in w of all verdicts; NaN: nothing was judged."""
         return self._worst("tau_w")[0]
 
     @property
     def tau_w_epoch(self) -> int | None:
-        """Where it is."""
+        """The epoch of `tau_w`."""
         return self._worst("tau_w")[1]
 
     @property
     def tau_loss(self) -> float:
-        """The worst share of the bound in the loss, of all; NaN if there is no loss."""
+        """The worst share of the bound in the loss of all verdicts; NaN: no loss was judged."""
         return self._worst("tau_loss")[0]
 
     @property
     def tau_loss_epoch(self) -> int | None:
-        """Where it is."""
+        """The epoch of `tau_loss`."""
         return self._worst("tau_loss")[1]
 
     @property
     def first(self) -> Beyond | None:
-        """The first value beyond the bound, of the first candidate that is not ok."""
+        """The first value beyond the bound in the first verdict that has one."""
         return next((verdict.first for verdict in self.failed if verdict.first), None)
 
     @property
     def diagnosis(self) -> Diagnosis | None:
-        """The cause, of the first candidate that has one."""
+        """The cause in the first verdict that has one."""
         return next((verdict.diagnosis for verdict in self.failed if verdict.diagnosis), None)
 
     def _worst(self, name: str) -> tuple[float, int | None]:
         known = [verdict for verdict in self.verdicts if not math.isnan(getattr(verdict, name))]
         if not known:
+            """Return the largest τ of this name, and its epoch."""
             return math.nan, None
         worst = max(known, key=lambda verdict: getattr(verdict, name))
         return getattr(worst, name), getattr(worst, f"{name}_epoch")
@@ -213,26 +216,30 @@ class Report:
         return f"Report({len(self.verdicts)} verdicts, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the share of the bound at every epoch, on a log scale, a line per candidate (``pip install 'fastgd[report]'``).
+        """Draw the share of the bound at every epoch, a curve per candidate, on a log scale.
+
+        It needs matplotlib: ``pip install 'fastgd[report]'``.
 
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
+            The axes to draw on. None: axes of a new figure (``axes.figure``), made without pyplot.
 
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were drawn on.
 
         Raises
         ------
         ImportError
-            When matplotlib is not installed.
+            matplotlib is not installed.
 
         Examples
         --------
         >>> import fastgd
-        >>> report = fastgd.verify(["cpu", "numpy"], [1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
+        >>> x, y = [1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0]
+        >>> report = fastgd.verify(["cpu", "numpy"], x, y, lr=0.1, epochs=20)
         >>> report.plot().get_yscale()
         'log'
         """
@@ -241,12 +248,15 @@ class Report:
         return plot_shares(self, ax)
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write one page that needs nothing else: verdict, cause, table, picture, environment (``pip install 'fastgd[report]'``).
+        """Write the report as one self-contained HTML page.
+
+        The page has verdict, cause, picture, table and environment. It needs jinja2:
+        ``pip install 'fastgd[report]'``.
 
         Parameters
         ----------
         path : str or path
-            The file; an older one is replaced.
+            The file; an existing one is replaced.
 
         Returns
         -------
@@ -256,16 +266,17 @@ class Report:
         Raises
         ------
         ImportError
-            When jinja2 is not installed.
+            jinja2 is not installed.
         OSError
-            When the file cannot be written.
+            The file cannot be written.
 
         Examples
         --------
         >>> import fastgd, tempfile, pathlib
         >>> report = fastgd.verify("cpu", [1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     "<!doctype html>" in report.to_html(pathlib.Path(folder) / "report.html").read_text("utf-8")
+        ...     page = report.to_html(pathlib.Path(folder) / "report.html").read_text("utf-8")
+        >>> "<!doctype html>" in page
         True
         """
         from .page import write_page
@@ -273,29 +284,29 @@ class Report:
         return write_page(self, Path(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as dicts, lists, strings and numbers, ready for JSON."""
+        """Return the report as dicts, lists, strings and numbers, ready for JSON."""
         return {
             "ok": self.ok, "question": _plain(dict(self.question)), "environment": dict(self.environment),
             "tau_w": _plain(self.tau_w), "tau_loss": _plain(self.tau_loss), "verdicts": [verdict.to_dict() for verdict in self.verdicts],
         }  # fmt: skip
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
-        """Return the report as JSON, and write it where a path is given.
+        """Return the report as JSON, and write it to a file if `path` is given.
 
         Parameters
         ----------
         path : str or path, optional
-            The file; an older one is replaced.
+            The file; an existing one is replaced.
 
         Returns
         -------
         str
-            Valid JSON: NaN is null, infinity is "inf".
+            The JSON text: NaN is null, infinity is "inf".
 
         Raises
         ------
         OSError
-            When the file cannot be written.
+            The file cannot be written.
 
         Examples
         --------
@@ -315,7 +326,7 @@ def _number(value: float) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Only what JSON has."""
+    """Return the value with the types of JSON only."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part) for key, part in value.items()}
     if isinstance(value, list | tuple):

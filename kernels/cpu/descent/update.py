@@ -16,8 +16,17 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
 from ..simd.scalars import never_inline
 
-SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM = range(6)
-CODES = {"sgd": SGD, "adam": ADAM, "adamw": ADAMW, "rmsprop": RMSPROP, "adagrad": ADAGRAD, "nadam": NADAM}  # what `update` can do
+SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM, ADADELTA, ADAMAX = range(8)
+CODES = {
+    "sgd": SGD,
+    "adam": ADAM,
+    "adamw": ADAMW,
+    "rmsprop": RMSPROP,
+    "adagrad": ADAGRAD,
+    "nadam": NADAM,
+    "adadelta": ADADELTA,
+    "adamax": ADAMAX,
+}  # what `update` can do
 
 
 @inlined
@@ -207,6 +216,62 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
     return within
 
 
+@part
+def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
+    """torch.optim.Adadelta. hyper: rho, eps, weight_decay, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    keep, share, eps, decay = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2])
+    maximize = hyper[3] != 0.0
+    rate = number(-lr)
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[2] != 0.0:
+            direction = fma(decay, w[j], direction)
+        square = fma(share * direction, direction, slots[0, j] * keep)
+        ratio = math.sqrt(slots[1, j] + eps) / math.sqrt(square + eps)
+        move = ratio * direction
+        moves = fma(share * move, move, slots[1, j] * keep)
+        new_slots[0, j], new_slots[1, j] = square, moves
+        new_w[j] = fma(rate, move, w[j])
+        within &= (abs(square) <= limit) & (abs(ratio) <= limit) & (abs(move) <= limit) & (abs(moves) <= limit)
+        within &= (abs(rate * move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
+@part
+def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
+    """torch.optim.Adamax. hyper: beta1, beta2, eps, weight_decay, maximize."""
+    keep_apart()
+    number = w.dtype.type
+    one = number(1.0)
+    share, keep, eps, decay = number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2]), number(hyper[3])
+    maximize = hyper[4] != 0.0
+    new_products[0] = products[0] * hyper[0]
+    rate = number(-(lr / (1.0 - new_products[0])))
+    within = True
+    for j in range(len(w)):
+        direction = gradient[j]
+        if maximize:
+            direction = -direction
+        if hyper[3] != 0.0:
+            direction = fma(decay, w[j], direction)
+        average = _lerp(slots[0, j], direction, share, one)
+        size, now = slots[1, j] * keep, abs(direction) + eps
+        if not (size > now or size != size):
+            size = now
+        new_slots[0, j], new_slots[1, j] = average, size
+        product = rate * average
+        move = product / size
+        new_w[j] = w[j] + move
+        within &= (abs(average) <= limit) & (abs(size) <= limit)
+        within &= (abs(product) <= limit) & (abs(move) <= limit) & (abs(new_w[j]) <= limit)
+    return within
+
+
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
     """One step of the rule with this code. An unknown code gives NaN: no fit stands still."""
@@ -220,6 +285,10 @@ def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots
         return _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
     if rule == NADAM:
         return _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
+    if rule == ADADELTA:
+        return _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
+    if rule == ADAMAX:
+        return _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
     for j in range(len(w)):
         new_w[j] = math.nan
     return False

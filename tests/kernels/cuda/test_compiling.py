@@ -67,7 +67,7 @@ def test_every_instantiation_compiles_without_spills(file, group, record_propert
 
 def test_every_name_is_listed_once_and_the_set_is_bounded():
     names = [name for file in instantiations().values() for name in file]
-    assert len(names) == len(set(names)) < 130
+    assert len(names) == len(set(names)) < 40 + 16 * len(rules_with("cuda"))  # each rule: descend 12 at most, descend_any 2, stream 2
     assert {path.name for path in SOURCES.glob("*.cu")} == set(instantiations())
 
 

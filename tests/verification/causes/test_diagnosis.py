@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import problems, rates
 from fastgd.verification.causes.schedule import _geometric
 from fastgd.verification.causes.table import CAUSES
 from tests import grids
+from tests.kernels.cpu.test_bits import make_data
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS
 from tests.support.planted_cases import KINDS, Case, make_case
@@ -272,6 +274,17 @@ def test_no_record_is_too_strange():
         named[diagnosis.code] += 1
     honest = {"ok", "unknown", "initial_w", "not_finite", "loss_not_finite", "parameter_not_updated"}
     assert sum(named[code] for code in named.keys() - honest) <= 0.03 * sum(named.values()), named
+
+
+@pytest.mark.parametrize("rule", [name for name in UPDATE_RULES if name != "sgd"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_rule_is_named(rule, dtype, torch):
+    """Where SGD was asked for; where the rule itself was, all is well."""
+    X, y = make_data(20, 2, dtype, "normal")
+    for lr in (0.02, 0.3):
+        history = fastgd.fit(X, y, lr=lr, epochs=20, optimizer=rule, backend="torch", history=True).history
+        assert fastgd.diagnose(X, y, history.w, history.loss, lr=lr).code == rule
+        assert fastgd.diagnose(X, y, history.w, history.loss, lr=lr, optimizer=rule).ok
 
 
 # -- power -----------------------------------------------------------------------------------------------------------------------
