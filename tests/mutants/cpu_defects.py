@@ -151,7 +151,13 @@ CPU_DEFECTS = (
     Defect(
         "ε inside the root", UPDATE, "math.sqrt(square) / correction + eps", "math.sqrt(square / (correction * correction) + eps)", RULES
     ),
-    Defect("bias correction missing", UPDATE, "rate = number(-(lr / (1.0 - new_products[0])))", "rate = number(-lr)", RULES),
+    Defect(
+        "bias correction missing",
+        UPDATE,
+        "rate = number(-(lr / (1.0 - new_products[0])))\n    correction",
+        "rate = number(-lr)\n    correction",
+        RULES,
+    ),
     Defect("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
     Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 1))", TILES),
     Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 0))", TILES),

@@ -219,7 +219,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
 @part
 def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     """torch.optim.Adadelta. hyper: rho, eps, weight_decay, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     keep, share, eps, decay = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2])
     maximize = hyper[3] != 0.0
@@ -245,7 +245,7 @@ def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 @part
 def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
     """torch.optim.Adamax. hyper: beta1, beta2, eps, weight_decay, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     share, keep, eps, decay = number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2]), number(hyper[3])
