@@ -1,11 +1,15 @@
-"""Where the time of a fit goes: kernels with a stage left out, and what their loops are made of. `python benchmarks/stages.py [--loops]`.
+"""Where the time of a fit goes: kernels with a stage left out, and the instructions of their loops.
 
-1. A case of cases.py is fitted by one thread, and the calls of the kernels are listened to. Then each kernel is called again by itself, as
-   it was and with a stage left out: no epoch after the first row, or all fits read the samples of one (these stay in the cache). What is
-   left of the fit beside its kernels is Python, and the first touch of memory. Times are the smallest of many, of the processor, in
-   nanoseconds a fit.
-2. `--loops`: the instructions of the innermost loops with the most multiply-adds, counted in the machine code that Numba makes here (for
-   this the kernels are compiled anew). A loop that does nothing but multiply and add is at the limit; what else is in it, is beside.
+`python benchmarks/stages.py [--loops]`.
+
+1. A case of cases.py is fitted by one thread, and the calls of the kernels are listened to. Then
+   each kernel is called again by itself, as it was and with a stage left out: no epoch after the
+   first row, or all fits read the samples of one (these stay in the cache). What is left of the fit
+   beside its kernels is Python, and the first touch of memory. Times are the smallest of many, of
+   the processor, in nanoseconds a fit.
+2. `--loops`: the instructions of the innermost loops with the most multiply-adds, counted in the
+   machine code that Numba makes here (for this the kernels are compiled anew). A loop that does
+   nothing but multiply and add is at the limit; what else is in it, is beside.
 """
 
 from __future__ import annotations
