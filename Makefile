@@ -28,7 +28,7 @@ test: $(READY)  ## run the tests, with a share of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS)
 
 test-quick: $(READY)  ## before a commit: no PyTorch, no CUDA; under a minute on two cores, one to two more when kernels must be compiled
-	$(BIN)/python -P -m pytest -n $(JOBS) --quick tests/input tests/data tests/results tests/fit
+	$(BIN)/python -P -m pytest -n $(JOBS) --quick tests/input tests/data tests/planning tests/results tests/fit
 
 test-all: $(READY)  ## run the tests, with all of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS) --full

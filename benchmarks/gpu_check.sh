@@ -132,7 +132,7 @@ for tool in memcheck racecheck; do
 done
 
 if has pytest && has numba; then
-    step backends 50 "${PYTEST[@]}" tests/fit/test_fit.py tests/fit/test_fit_status.py tests/fit/test_fit_options.py tests/fit/test_omit.py -k cuda
+    step backends 50 "${PYTEST[@]}" tests/fit/test_shapes.py tests/fit/test_rows.py tests/fit/test_status.py tests/fit/test_safe_rate.py tests/fit/test_omit.py -k cuda
 else
     missing backends "pytest or Numba is not there"
 fi

@@ -52,8 +52,8 @@ def demo(
 ) -> None:
     """Reproduce the tutorial, fit 142 countries and a million small regressions, and check all.
 
-    The exit status is 1 if anything disagrees. A part that needs a missing package is named and
-    left out.
+    A part that needs a missing package is named and left out.
+    The exit status is 1 if anything disagrees.
     """
     from .demo import run_demo
 
@@ -77,8 +77,8 @@ def info(
 ) -> None:
     """Print versions, backends, threads, SIMD width, the folder of compiled kernels, and the GPU.
 
-    A backend that cannot run here is named with the reason. With --warm the exit status is 1 if
-    compiled kernels cannot be stored.
+    A backend that cannot run here is named with the reason.
+    With --warm the exit status is 1 if compiled kernels cannot be stored.
     """
     from .. import environment
 
@@ -122,8 +122,8 @@ def verify(
 ) -> None:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
-    Without a candidate: all backends that can run here, on the named problems. The exit status is 1
-    if anything disagrees.
+    Without a candidate: all backends that can run here, on the named problems.
+    The exit status is 1 if anything disagrees.
     """
     from .. import SGD
     from ..planning.backends import BackendUnavailable

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
+
 import numpy as np
 import pytest
 
 import fastgd
+from fastgd import SGD
 from tests.promises.test_same_bits import CASES, NAMES, assert_same, fit_case, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_results import batch, same, x, y
 
 OPTIONS = (
     {},
@@ -120,3 +125,42 @@ def test_a_row_that_was_not_finite_is_remembered():
     then = fastgd.fit(X, y, epochs=3, state=first.state, **settings)
     assert same_bits(then.loss, whole.loss)
     assert then.status == fastgd.Status.DIVERGED
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "options", [{}, {"momentum": 0.75, "dampening": 0.25}, {"momentum": 0.75, "weight_decay": 0.1, "nesterov": True}], ids=str
+)
+def test_a_state_continues_bit_for_bit(backend, options, dtype):
+    X, target = batch(2)
+    common = {"optimizer": SGD(**options), "lr": [[0.05], [0.03], [0.5]], "backend": backend, "intercept": True, "dtype": dtype}
+    whole = fastgd.fit(X, target, epochs=10, history=True, **common)
+    first = fastgd.fit(X, target, epochs=4, **common)
+    second = fastgd.fit(X, target, epochs=6, history=True, state=pickle.loads(pickle.dumps(first.state)), **common)
+    assert same(second.w, whole.w)
+    assert same(second.intercept, whole.intercept)
+    assert same(second.loss, whole.loss)
+    assert same(second.history.w, whole.history.w[..., 4:, :])
+    assert same(second.history.loss, whole.history.loss[..., 4:])
+    for name in ("w", "slots", "epoch", "algorithm", "status"):
+        assert same(getattr(second.state, name), getattr(whole.state, name))
+    assert (second.state.epoch == 10).all()
+    assert (second.epochs == 6).all()
+    again = fastgd.fit(X, target, epochs=0, state=first.state, **common)  # nothing happens, and nothing is lost
+    assert same(again.state.slots, first.state.slots)
+    assert same(again.w, first.w)
+
+
+def test_a_state_may_be_broadcast(backend):
+    first = fastgd.fit(x, y, epochs=3, lr=0.01, backend=backend)
+    many = fastgd.fit(x, y, epochs=3, lr=[0.01, 0.02], backend=backend, state=first.state)
+    assert same(many.w[0], fastgd.fit(x, y, epochs=6, lr=0.01, backend=backend).w)
+
+
+def test_a_part_of_a_state_continues_its_part_of_the_fits(backend):
+    X, target = batch(4)
+    options = {"lr": 0.05, "optimizer": SGD(momentum=0.5), "backend": backend}
+    state = fastgd.fit(X, target, epochs=3, **options).state
+    arrays = {name: getattr(state, name)[1::2] for name in ("w", "slots", "epoch", "algorithm", "status")}
+    part = fastgd.fit(X[1::2], target[1::2], epochs=3, state=dataclasses.replace(state, **arrays), **options)
+    assert same(part.w, fastgd.fit(X, target, epochs=6, **options).w[1::2])

@@ -13,7 +13,8 @@ import fastgd
 from fastgd.running.call_cache import key_of
 from tests.support.paths import ROOT
 
-FITTING, GUIDE, TESTS, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", ("tests/fit", "tests/promises"), "fastgd/running/call_cache.py"
+FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/running/call_cache.py"
+TESTS = ("tests/fit", "tests/input", "tests/promises")
 
 
 def read(path: str) -> str:

@@ -180,6 +180,11 @@ class Yardstick:
             inside &= s * np.maximum(1, r_size.max(1)) <= self.limit
         return Truth(w, gradient, gradient_error, loss, loss_error, inside)
 
+    def measure_all(self, w: Array) -> Truth:
+        """Return `measure` of the rows of a history, (m, D), evaluated in blocks."""
+        parts = [self.measure(w[i : i + self.block]) for i in range(0, len(w), self.block)]
+        return Truth(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
     def shares(self, w: Array, w_next: Array, loss: Array, lr: Array, held_higher: bool) -> tuple[Array, Array]:
         """Return τ_w and τ_loss of b epochs, (b,) float64 each; NaN: the epoch is not judged."""
         rate = self.extended(lr)

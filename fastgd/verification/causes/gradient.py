@@ -1,6 +1,6 @@
-"""Hypotheses about the gradient: its size, its sign, the epoch and the parameters that it is of.
+"""Hypotheses about the gradient: its size, its sign, its epoch, and the parameters that it moves.
 
-None of them has a constant to estimate but the length of a clipped gradient.
+Only clipping has a constant to estimate, the length of the clipped gradient.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _stale(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
         yield Hypothesis(("zero_grad_missing",), 1, asked.step(seen, Term(total, error)))
     if seen.n_steps > 1:
         late = gradient.one_later()
-        for first in (gradient, Term(0 * gradient.value, 0 * gradient.error)):
+        for first in (gradient, seen.nothing()):
             yield Hypothesis(("gradient_stale",), 1, asked.step(seen, late.but_first(first)))
 
 
@@ -92,7 +92,7 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
     seen = scene.seen
     still = (seen.moved == 0).all(0)
     if still.all():
-        yield Hypothesis(("parameter_not_updated",), 0.5, Term(np.zeros_like(seen.moved), np.zeros_like(seen.moved)), {"variant": "w is"})
+        yield Hypothesis(("parameter_not_updated",), 0.5, seen.nothing(), {"variant": "w is"})
         return
     should = (seen.shares_by_parameter(scene.asked.step(seen)) > LIMIT).any(0)
     frozen = still & should

@@ -55,9 +55,8 @@ class Scene:
         """Return the step that was asked for as two terms: without and due to the gradient."""
         step = self.asked.step(self.seen)
         if self.asked.options is None:
-            return Term(np.zeros_like(step.value), np.zeros_like(step.error)), step
-        nothing = Term(np.zeros_like(step.value), np.zeros_like(step.error))
-        still = self.asked.with_values(weight_decay=0.0).step(self.seen, nothing)
+            return self.seen.nothing(), step
+        still = self.asked.with_values(weight_decay=0.0).step(self.seen, self.seen.nothing())
         return still, Term(step.value - still.value, step.error)
 
     def pull(self) -> Term:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bound.yardstick import LIMIT, Array, Truth, Yardstick, share_of
+from ..bound.yardstick import LIMIT, Array, Yardstick, share_of
 
 __all__ = ["Observation", "Term"]
 
@@ -79,8 +79,7 @@ class Observation:
         rates = np.broadcast_to(np.asarray(lr, np.float64), (max(len(rows) - 1, 0),)).astype(self.dtype)
         rate = yardstick.extended(rates)[:, None]
         with np.errstate(all="ignore"):
-            parts = [yardstick.measure(rows[i : i + yardstick.block]) for i in range(0, len(rows), yardstick.block)]
-            truth = Truth(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            truth = yardstick.measure_all(rows)
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
             small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
@@ -109,6 +108,10 @@ class Observation:
     def n_parameters(self) -> int:
         """Number of parameters, the intercept counted."""
         return self.yardstick.n_parameters
+
+    def nothing(self) -> Term:
+        """Return a term of zeros: no step, or no gradient."""
+        return Term(np.zeros_like(self.moved), np.zeros_like(self.moved))
 
     def here(self) -> Term:
         """Return w before each step; it is recorded, hence without error."""
@@ -161,7 +164,7 @@ class Observation:
         before = np.concatenate([self.lr[:1], self.lr[:-1]])
         ratio = np.where(self.lr == before, 1, np.where(before == 0, 0, self.lr / before))
         memory = Term(ratio * memory.value, ratio * memory.error)
-        return memory.but_first(Term(np.zeros_like(moved), np.zeros_like(moved)))
+        return memory.but_first(self.nothing())
 
 
 def _until(good: Any) -> int:

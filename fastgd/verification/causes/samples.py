@@ -44,8 +44,7 @@ def about_samples(scene: Scene) -> Iterator[Hypothesis]:
     own_share = 1 - (asked.options.dampening if asked.options.momentum else 0)
     wanted = seen.moved - still.value
     if asked.options.weight_decay:
-        none = Term(np.zeros_like(seen.moved), np.zeros_like(seen.moved))
-        wanted = seen.moved - asked.step(seen, none).value
+        wanted = seen.moved - asked.step(seen, seen.nothing()).value
     scale = seen.scale() * np.maximum(1.0, np.abs(asked.options.momentum))
     surprise = (np.abs(wanted - column.value) / scale).max(1)
     if not len(surprise) or not np.isfinite(surprise).any():
@@ -68,17 +67,15 @@ def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
     """Return the gradient of the kept rows at every step."""
     yardstick = seen.yardstick
     part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept)
-    w = seen.w[:-1]
-    rows = [part.measure(w[i : i + part.block]) for i in range(0, len(w), part.block)]
-    value, error = (np.concatenate([getattr(r, name) for r in rows]) for name in ("gradient", "gradient_error"))
-    return Term(value, error) if divisor == kept.sum() else Term(value, error).times(part.extended(int(kept.sum()))[()] / divisor, seen.u)
+    truth = part.measure_all(seen.w[:-1])
+    gradient = Term(truth.gradient, truth.gradient_error)
+    return gradient if divisor == kept.sum() else gradient.times(part.extended(int(kept.sum()))[()] / divisor, seen.u)
 
 
 def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[_Subset]:
     """Yield the subset of each kind whose gradient at step t is nearest to the target."""
     n, yardstick = seen.n, seen.yardstick
-    w = seen.w[t]
-    residual = yardstick.X @ w[: yardstick.d] + (w[yardstick.d] if seen.intercept else 0) - yardstick.y
+    residual = yardstick.residual(seen.w[t : t + 1])[0]
     # (n, D): what each row adds to the gradient
     parts = 2 * residual[:, None] * (np.column_stack([yardstick.X, np.ones(n)]) if seen.intercept else yardstick.X)
     total, place = parts.sum(0), np.arange(n)

@@ -1,0 +1,145 @@
+"""Options of `fit`: every error names the option, what was given and what is needed, and comes before any work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd.input.options import read_memory_limit
+from tests.support.fit_results import x, y
+from tests.support.refusals import refused
+
+NAMES = {
+    "optimizer": r"there are: adadelta, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
+    "backend": "^backend .* is unknown; there are: auto, cpu, cuda, torch, torch-cuda, numpy$",
+    "algorithm": "^algorithm .* is unknown; there are: auto, moments, stream$",
+    "reduction": "^reduction must be 'mean' or 'sum', not ",
+    "nan_policy": "^nan_policy must be 'raise', 'omit' or 'propagate', not ",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("value", ["adamm", "", None, 3, ["cpu"], {}, np.array(["a", "b"])], ids=str)
+def test_unknown_names(no_work, name, value):
+    check_name(name, value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_no_classes_of_torch(no_work, name, torch):
+    check_name(name, torch.optim.SGD)
+
+
+def check_name(name, value):
+    error = TypeError if name == "optimizer" and not isinstance(value, str) else ValueError
+    refused(error, NAMES[name], x, y, **{name: value})
+
+
+OPTIONS = {
+    "epochs": [
+        (-1, ValueError, "at least 0; it is -1"),
+        (1.5, TypeError, "a whole number, not 1.5"),
+        (2.0, TypeError, "a whole number, not 2.0"),
+        (True, TypeError, "a whole number, not True"),
+        ("3", TypeError, "a whole number, not '3'"),
+        (None, TypeError, "a whole number, not None"),
+        (np.nan, TypeError, "a whole number, not nan"),
+        ([3], TypeError, r"a whole number, not \[3\]"),
+        (np.array([3]), TypeError, r"a whole number, not array\(\[3\]\)"),
+        (2**63, ValueError, r"at most 2\^63 - 1; it is 9223372036854775808"),
+        (-(10**30), ValueError, "at least 0; it is -1"),
+    ],
+    "threads": [
+        (0, ValueError, "at least 1; it is 0"),
+        (-1, ValueError, "at least 1; it is -1"),
+        (10**9, ValueError, "at most 1,024; it is 1000000000"),
+        (1.5, TypeError, "a whole number, not 1.5"),
+        (True, TypeError, "a whole number, not True"),
+        ("2", TypeError, "a whole number, not '2'"),
+    ],
+    "history": [
+        (-1, ValueError, "True, False or a whole number of epochs, at least 1; it is -1"),
+        (0, ValueError, "at least 1; it is 0"),
+        (1.5, TypeError, "True, False or a whole number of epochs, not 1.5"),
+        ("all", TypeError, "not 'all'"),
+        (None, TypeError, "not None"),
+        (10**30, ValueError, r"at most 2\^63 - 1"),
+    ],
+    "tol": [
+        (-1e-9, ValueError, "finite and at least 0; it is -1e-09"),
+        (np.nan, ValueError, "finite and at least 0; it is nan"),
+        (np.inf, ValueError, "finite and at least 0; it is inf"),
+        ("0.1", TypeError, "a number or None, not '0.1'"),
+        (True, TypeError, "a number or None, not True"),
+        ([0.1, 0.2], TypeError, r"a number or None, not \[0.1, 0.2\]"),
+        (1j, TypeError, "a number or None, not 1j"),
+    ],
+    "intercept": [
+        (1.5, TypeError, "True or False, not 1.5; a starting value is given as intercept0"),
+        (1, TypeError, "True or False, not 1"),
+        (None, TypeError, "True or False, not None"),
+        ("yes", TypeError, "True or False, not 'yes'"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("name", "value", "error", "pattern"), [(name, *case) for name, cases in OPTIONS.items() for case in cases])
+def test_options(no_work, name, value, error, pattern):
+    refused(error, f"^{name} must be .*{pattern}", x, y, **{name: value})
+
+
+@pytest.mark.parametrize("value", ["yes", 0, 1, 2.5])
+def test_progress(value):
+    refused(TypeError, r"^progress must be None, True, False or a function of \(done, total\), not ", x, y, progress=value)
+
+
+LATER = {
+    "schedule": ["cosine", 0, np.ones(3)],
+    "batch_size": [2, 0, 4],
+    "shuffle": [False, 1, None],
+    "seed": [1, True, 0.0, None, np.array([0, 1])],
+    "checkpoint": ["folder", False],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in LATER.items() for value in values], ids=str)
+def test_options_of_later_versions(no_work, name, value):
+    refused(ValueError, rf"^{name} is not available yet in this version of fastgd; leave it out \(it was given as ", x, y, **{name: value})
+
+
+def test_defaults_of_later_options_may_be_written_out():
+    options = dict.fromkeys(LATER) | {"shuffle": np.True_, "seed": np.int64(0)}
+    assert fastgd.fit(x, y, **options).w == fastgd.fit(x, y).w
+
+
+LIMITS = {
+    "2 GiB": 2**31, "500 MB": 500_000_000, "1.5GiB": 3 * 2**29, " 3 kb ": 3000, "7": 7, "7 B": 7, ".5 KiB": 512, "1T": 10**12, "2k": 2000,
+    4096: 4096, np.int64(5): 5,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "size"), LIMITS.items(), ids=str)
+def test_sizes_are_read(given, size):
+    if str(given).strip()[-1] in "Tk":
+        with pytest.raises(ValueError, match="a number of bytes, or a text such as"):
+            read_memory_limit(given)
+    else:
+        assert read_memory_limit(given) == size
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "pattern"),
+    [
+        ("much", ValueError, "a number of bytes, or a text such as '2 GiB' or '500 MB'; it is 'much'"),
+        ("2 GiB of it", ValueError, "it is '2 GiB of it'"),
+        ("-1 GiB", ValueError, "it is '-1 GiB'"),
+        ("", ValueError, "it is ''"),
+        (0, ValueError, "a whole number of bytes, or a text such as '2 GiB', at least 1; it is 0"),
+        ("0 MiB", ValueError, "at least 1; it is 0"),
+        (1.5, TypeError, "a whole number of bytes, or a text such as '2 GiB', not 1.5"),
+        (True, TypeError, "not True"),
+        ([1], TypeError, r"not \[1\]"),
+    ],
+)
+def test_limits_that_are_none(no_work, given, error, pattern):
+    refused(error, f"^memory_limit must be .*{pattern}", x, y, memory_limit=given)
