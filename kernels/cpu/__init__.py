@@ -21,7 +21,7 @@ from .moments.samples import find_kept as _find_kept
 from .packs.descend_packs import descend_packs
 from .packs.plain_epochs import MOST_UNROLLED
 from .packs.state import MOST_PARAMETERS, SMALLEST_PACK
-from .records import Moments, no_weighing
+from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes
 from .solving import solve as _solve
 
 _written_of = attrgetter(*WRITTEN)
@@ -235,10 +235,13 @@ __all__ = [
     "given_to_compress",
     "given_to_descend",
     "join",
+    "moments_scratch_bytes",
     "no_weighing",
     "read_only",
+    "record_bytes",
     "runs_in_packs",
     "runs_single_feature",
     "smallest_pack",
     "solve",
+    "stream_scratch_bytes",
 ]
