@@ -21,7 +21,7 @@ from tests.support import rule_options
 from tests.support.paths import ROOT
 from tests.support.reference_chunks import chunk_of
 
-ARITHMETIC, VERIFY, GOLDEN = "docs/arithmetic.md", "docs/verify.md", "tests/specification/golden"
+ARITHMETIC, GUIDE, VERIFY, GOLDEN = "docs/arithmetic.md", "docs/guide.md", "docs/verify.md", "tests/specification/golden"
 
 
 def read(path: str) -> str:
@@ -87,6 +87,10 @@ def _missing_in_docs_and_tests(rule: UpdateRule) -> list[str]:
         found.append(f"{ARITHMETIC}: in the table of section 8 the row\n{docs_row(rule)}")
     if f"**{rule.name}**" not in read(ARITHMETIC):
         found.append(f"{ARITHMETIC}: in section 8 a paragraph **{rule.name}** with the order of its operations")
+    values = ", ".join(dict.fromkeys("betas" if name in ("beta1", "beta2") else name for name in rule.hyperparameters))
+    row = f'| `"{rule.name}"` | `fastgd.{rule.class_name}` | {values} |'
+    if row not in read(GUIDE).splitlines():
+        found.append(f'{GUIDE}: in the table "Update rules" the row\n{row}')
     if rule.name != "sgd" and f"\n| `{rule.name}` |" not in read(VERIFY):
         found.append(f"{VERIFY}: in the table of causes a row `{rule.name}`")
     if rule.hands & {"cpu", "cuda"}:
