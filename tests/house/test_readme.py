@@ -4,6 +4,7 @@ import re
 import tomllib
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.verification.causes.table import CAUSES
 from tests.support.paths import ROOT
 
@@ -28,7 +29,10 @@ def test_the_version_is_typed_twice_and_the_same():
     assert project["project"]["version"] == fastgd.__version__
 
 
+OF_A_RULE = UPDATE_RULES.keys() - {"adam", "adamw"}  # these two have sentences of their own
+
+
 def test_the_documentation_has_every_cause():
     page = (ROOT / "docs" / "verify.md").read_text("utf-8")
     table = page.partition("## The causes")[2].partition("## How often")[0]
-    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(CAUSES)
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == [code for code in CAUSES if code not in OF_A_RULE]
