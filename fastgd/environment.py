@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .planning.backends import BACKENDS, why_unavailable
+from .planning.backends import BACKENDS
 from .planning.plan import available_threads
 
 _LIBRARIES = {  # name: the distributions that bring it
@@ -281,7 +281,7 @@ def _simd() -> tuple[int, bool]:
 def _why_not(backend: str, torch_version: str | None) -> str | None:
     if backend == "torch-cuda" and torch_version is not None and torch_version.endswith("+cpu"):
         return f"torch {torch_version} is a build without CUDA"
-    return why_unavailable(backend)
+    return BACKENDS[backend].why_unavailable()
 
 
 def _gpu(torch_finds_one: bool) -> tuple[str | None, str | None]:

@@ -1,38 +1,13 @@
-"""fit(): the one path that everything else goes through. Reads the user's words, checks them, and hands a Job to execute."""
+"""fit(): prepare, run, build."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from .data.problem import Problem
-from .input.arrays import common_device, without_repeats
-from .input.hyperparameters import kernel_values, read_hyperparameters, read_rates
-from .input.options import (
-    read_choice,
-    read_count,
-    read_history,
-    read_memory_limit,
-    read_progress,
-    read_threads,
-    read_tol,
-    refuse_later_options,
-)
-from .kernels.chunk import n_rows
-from .optimizers import find_optimizer
-from .planning.backends import choose_backend, on_device, refuse_rule
-from .planning.job import Job, order_fits
-from .planning.memory import fit_into_memory
-from .planning.plan import make_plan
-from .planning.start import algorithm_of, read_start, read_state, start_of
-from .results.buffers import Layout, Outputs, read_out
-from .results.building import split_parameters
-from .results.device_buffers import open_outputs
-from .results.result import FitResult, History, State, Status
-from .running.call_cache import key_of, remember, repeat
-from .running.chunks import algorithm_name
-from .running.moments import NegativeWeightError, NonFiniteDataError
+from .planning.job import prepare
+from .results.building import build
+from .results.result import FitResult, State
+from .running.call_cache import recall, remember
 from .running.run import run
 
 
@@ -179,146 +154,8 @@ def fit(
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
     """
-    options = locals()
-    key = key_of(options)
-    known = repeat(key, X, y, lr)
-    if known is not None:
-        return known
-    refuse_later_options(options)
-    device = common_device({"X": X, "y": y} if sample_weight is None else {"X": X, "y": y, "sample_weight": sample_weight})
-    if device is not None:
-        choose_backend(backend, device)  # before the data are looked at: without CuPy they cannot be
-    problem = Problem.read(
-        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples, device=device
-    )
-    optimizer = find_optimizer(optimizer)
-    rates = read_rates(lr, optimizer, device)
-    hyper = read_hyperparameters(optimizer, device)
-    epochs = read_count(epochs, "epochs", 0)
-    every = read_history(history)
-    reduction = read_choice(reduction, "reduction", ("mean", "sum"))
-    tol = read_tol(tol)
-    threads = read_threads(threads)
-    limit = read_memory_limit(memory_limit)
-    progress = read_progress(progress)
-    starts = read_start(problem, w0, intercept0)
-    backend_name, _ = choose_backend(backend, device)
-    refuse_rule(backend_name, optimizer.rule, backend)
-    if state is not None:
-        state = read_state(state, problem, optimizer.rule, backend_name, algorithm, w0, intercept0)
-    named = ({} if rates is None else {"lr": rates}) | hyper
-    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
-    plan = make_plan(
-        problem,
-        order,
-        epochs=epochs,
-        algorithm=algorithm_of(state, algorithm),
-        backend=backend,
-        threads=threads,
-        safe_rate=rates is None,
-        side_by_side=optimizer.rule.name == "sgd",
-    )
-    layout = Layout(problem, order, optimizer.rule, epochs, every)
-    given = read_out(out, layout, {"X": problem.X.array, "y": problem.y.array, **_weights_of(problem)})
-    outputs = Outputs(layout, given) if device is None else open_outputs(layout, given, limit)
-    of_results = layout.bytes_of_a_fit(outputs.made())
-    plan = fit_into_memory(
-        problem,
-        order,
-        plan,
-        results=order.n_fits * of_results,
-        of_a_fit=layout.bytes_of_a_fit() - of_results + 8 * (len(hyper) + 12),
-        rows=n_rows(epochs, every),
-        limit=limit,
-    )
-    outputs.allocate(tightly=limit is not None)
-    named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
-    job = Job(
-        problem=problem,
-        order=order,
-        plan=plan,
-        rule=optimizer.rule,
-        rates=named.get("lr"),
-        hyper=kernel_values(optimizer.rule, [named[name] for name in hyper]),
-        epochs=epochs,
-        reduction=reduction,
-        tol=tol,
-        every=every,
-        start=start_of(problem, starts),
-        state=state,
-        outputs=outputs,
-        memory_limit=limit,
-    )
-    run_job = run
-    if on_device(plan.backend):
-        from .running.cuda import run_on_gpu as run_job
-    try:
-        run_job(job, progress)
-    except NonFiniteDataError:
-        raise ValueError(problem.where_not_finite()) from None
-    except NegativeWeightError:
-        raise ValueError(problem.where_negative()) from None
-    remember(key, job)
-    return _result(job)
-
-
-def _weights_of(problem: Problem) -> dict[str, np.ndarray]:
-    return {} if problem.weights is None else {"sample_weight": problem.weights.array}
-
-
-def _result(job: Job) -> FitResult:
-    """Arrays in the order of computation -> the user's shapes; arrays of the user's as they are."""
-    problem, order, out = job.problem, job.order, job.outputs
-    wrap = problem.library.wrap
-
-    def own(name: str) -> Any:
-        return out.given[name][1] if name in out.given else None
-
-    def restored(source: str, name: str = "") -> Any:
-        values = out.of(source)
-        return own(name) if name in out.given else None if values is None else order.restore(values)
-
-    def parameters(source: str, prefix: str = "") -> tuple[Any, Any]:
-        values = out.of(source)
-        w, intercept = (None, None) if values is None else split_parameters(problem, order, values)
-        return (w if own(prefix + "w") is None else own(prefix + "w")), (
-            intercept if own(prefix + "intercept") is None else own(prefix + "intercept")
-        )
-
-    def shown_as(source: str, name: str = "") -> Any:
-        return own(name) if name in out.given else wrap(restored(source)[()])
-
-    w, intercept = parameters("w_out")
-    recorded = None
-    if job.every:
-        epoch = np.append(np.arange(0, job.epochs, job.every), job.epochs)
-        history_w, history_intercept = parameters("history_w", "history.")
-        loss = own("history.loss") if "history.loss" in out.given else wrap(restored("history_loss"))
-        recorded = History(epoch, history_w, loss, history_intercept)
-    status = restored("status", "status")
-    state = State(
-        w=restored("w", "state.w"),
-        slots=restored("slots", "state.slots"),
-        products=restored("products"),
-        epoch=restored("steps"),
-        algorithm=restored("algorithm"),
-        status=status,
-        optimizer=job.rule.name,
-        intercept=problem.intercept,
-        dtype="float32" if problem.dtype.itemsize == 4 else "float64",  # str(dtype) takes longer than all of these
-    )
-    return FitResult(
-        w=w,
-        loss=shown_as("loss", "loss"),
-        epochs=shown_as("epochs_run", "epochs"),
-        status=(own("status") if "status" in out.given else wrap(status)) if order.shape else Status(int(status)),
-        n_used=shown_as("n_used"),
-        lr=shown_as("lr"),
-        backend=job.plan.backend,
-        algorithm=algorithm_name(job.plan.algorithm),
-        explanation=job.plan.explanation,
-        state=state,
-        intercept=intercept,
-        history=recorded,
-        _one_feature=problem.one_feature,
-    )
+    words = locals()
+    job = recall(words) or prepare(words)
+    run(job)
+    remember(words, job)
+    return build(job.buffers, job.words)

@@ -26,7 +26,8 @@ class SGD:
     Parameters
     ----------
     lr : float or array, optional
-        Learning rate, ≥ 0. None (here and in `fit`): the safe rate 1/(λ_max + weight_decay), λ_max of the Hessian of the loss.
+        Learning rate, ≥ 0. None (here and in `fit`): the safe rate 1/(λ_max + weight_decay), λ_max
+        of the Hessian of the loss.
     momentum : float or array, default 0
         Momentum factor, ≥ 0.
     dampening : float or array, default 0
@@ -136,7 +137,8 @@ class AdamW:
     eps : float or array, default 1e-8
         Added to the root in the denominator, outside of the root; ≥ 0.
     weight_decay : float or array, default 0.01
-        Decoupled decay, ≥ 0: w shrinks by the factor 1 − lr · weight_decay before the step, the intercept too.
+        Decoupled decay, ≥ 0: w shrinks by the factor 1 − lr · weight_decay before the step, the
+        intercept too.
     amsgrad : bool or array, default False
         Divide by the largest v so far instead of v.
     maximize : bool or array, default False
@@ -285,8 +287,9 @@ class NAdam:
 
     ::
 
-        g ← gradient (negated if maximize);  g ← g + weight_decay · w,  or w ← w − lr · weight_decay · w  if decoupled_weight_decay
-        μₜ = β₁ (1 − ½ · 0.96^(t · momentum_decay));  Πₜ = μ₁ ⋯ μₜ       t = 1, 2, … counts the updates
+        g ← gradient (negated if maximize)
+        g ← g + weight_decay · w,  or w ← w − lr · weight_decay · w  if decoupled_weight_decay
+        μₜ = β₁ (1 − ½ · 0.96^(t · momentum_decay));  Πₜ = μ₁ ⋯ μₜ     t = 1, 2, … counts the updates
         m ← β₁ m + (1 − β₁) g;      v ← β₂ v + (1 − β₂) g²;      d = √(v / (1 − β₂ᵗ)) + eps
         w ← w − lr (1 − μₜ)/(1 − Πₜ) · g / d − lr μₜ₊₁/(1 − Πₜ₊₁) · m / d
 
@@ -386,7 +389,7 @@ class Adadelta:
 
 @dataclass(frozen=True)
 class Adamax:
-    """Adam with the largest gradient in place of the root mean square, with torch.optim.Adamax's options and order of operations.
+    """Adam with the largest gradient as its denominator: torch.optim.Adamax, options and order.
 
     ::
 

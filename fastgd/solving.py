@@ -1,21 +1,13 @@
-"""solving."""
+"""solve(): the minimiser that descent converges to, without descending: prepare, run, build."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from .data.problem import Problem
-from .input.arrays import without_repeats
-from .input.hyperparameters import read_hyperparameter
-from .input.options import read_choice, read_memory_limit, read_progress, read_threads
-from .kernels.update_rules import NOT_NEGATIVE
-from .planning.job import order_fits
-from .planning.memory import fit_into_memory
+from .planning.job import prepare_solve
+from .results.building import build
 from .results.result import FitResult
-from .running.least_squares import _Job, _plan, _result, _run
-from .running.moments import NegativeWeightError, NonFiniteDataError
+from .running.run import run
 
 
 def solve(
@@ -110,24 +102,6 @@ def solve(
     >>> twice.w.round(12).tolist(), int(twice.rank), bool(twice.ill_conditioned)
     ([1.0, 1.0], 1, True)
     """
-    problem = Problem.read(
-        X, y, intercept=intercept, dtype=dtype, sample_weight=sample_weight, nan_policy=nan_policy, min_samples=min_samples
-    )
-    decay = read_hyperparameter(weight_decay, "weight_decay", NOT_NEGATIVE)
-    reduction = read_choice(reduction, "reduction", ("mean", "sum"))
-    threads = read_threads(threads)
-    limit = read_memory_limit(memory_limit)
-    progress = read_progress(progress)
-    order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
-    size = problem.n_parameters
-    results = order.n_fits * (8 * (size + 5) + 2 + (size + 1) * problem.dtype.itemsize)
-    plan = fit_into_memory(problem, order, _plan(problem, order, threads), results=results, of_a_fit=8 * 12, rows=0, limit=limit)
-    given = np.asarray(without_repeats(decay, 0), order="C")
-    job = _Job(problem, order, plan, given, reduction)
-    try:
-        _run(job, progress)
-    except NonFiniteDataError:
-        raise ValueError(problem.where_not_finite()) from None
-    except NegativeWeightError:
-        raise ValueError(problem.where_negative()) from None
-    return _result(job)
+    job = prepare_solve(locals())
+    run(job)
+    return build(job.buffers, job.words)

@@ -29,7 +29,7 @@ import numpy as np
 
 
 class Range(NamedTuple):
-    """The values that a hyperparameter may have: finite numbers between ends (None: no such end), or a switch."""
+    """The values that a hyperparameter may have: numbers between ends (None: no end), or a switch."""
 
     at_least: float | None = None  # closed: the end itself is allowed
     at_most: float | None = None  # closed
@@ -71,15 +71,18 @@ class UpdateRule:
     class_name: str  # in fastgd and in torch.optim
     code: int  # what the compiled kernels switch on
     slots: tuple[str, ...]  # what the rule remembers between steps, one value per parameter each
-    hyperparameters: Mapping[str, float | bool]  # in the order of the kernels' table, with torch's defaults; lr stands apart
+    # {name: torch's default}, in the order of the kernels' table; lr stands apart
+    hyperparameters: Mapping[str, float | bool]
     ranges: Mapping[str, Range]  # of the hyperparameters that are numbers; the others are switches
     formula: str
     source: str
     roundings: int
-    step: Callable[..., tuple[Any, tuple[Any, ...]]] = field(repr=False)  # (w, slots, gradient, lr, steps, **all values, **products)
+    # (w, slots, gradient, lr, steps, **all values, **products): the next w and slots
+    step: Callable[..., tuple[Any, tuple[Any, ...]]] = field(repr=False)
     default_lr: float | None = None  # torch's; None: the safe rate
-    products: tuple[str, ...] = ()  # what the rule remembers between steps, one float64 per fit each
-    advance: Callable[..., tuple[Any, ...]] = field(default=_no_products, repr=False)  # (**all values, **products): the next products
+    products: tuple[str, ...] = ()  # what it remembers between steps, one float64 per fit each
+    # (**all values, **products): the next products
+    advance: Callable[..., tuple[Any, ...]] = field(default=_no_products, repr=False)
     # {derived value: (its hyperparameter, function of it)}
     derived: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict, repr=False)
     hands: frozenset[str] = HANDS  # who can run the rule; the backends of the others refuse it
@@ -99,7 +102,7 @@ class UpdateRule:
         return self.class_name.lower()
 
     def all_values(self, hyper: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return hyperparameters (those not given: the defaults) and derived values (unless given) by name."""
+        """Hyperparameters and derived values by name; those not given: the defaults."""
         values = {**self.hyperparameters, **(hyper or {})}
         return {name: function(values[of]) for name, (of, function) in self.derived.items() if name not in values} | values
 

@@ -83,7 +83,7 @@ def no_work(monkeypatch):
     def began(*args, **options):
         raise AssertionError("work began")
 
-    monkeypatch.setattr("fastgd.fitting.Job", began)
+    monkeypatch.setattr("fastgd.planning.job.FitJob", began)
     monkeypatch.setattr("fastgd.fitting.run", began)
 
 
@@ -166,7 +166,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture(autouse=True)
-def nothing_known():
+def no_call_is_like_an_earlier_one():
     """Small calls like an earlier one go straight to the kernels (fastgd/running/call_cache.py): each test begins with the long way."""
     if "fastgd.running.call_cache" in sys.modules:
-        sys.modules["fastgd.running.call_cache"]._known.clear()
+        sys.modules["fastgd.running.call_cache"].forget()

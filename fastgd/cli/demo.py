@@ -27,7 +27,7 @@ from rich.table import Table
 from .. import testing
 from ..environment import kernel_cache
 from ..fitting import fit
-from ..planning.backends import BACKENDS, why_unavailable
+from ..planning.backends import BACKENDS
 from ..planning.plan import available_threads
 from ..results.result import FitResult
 from ..verification.bound import Agreement, check_history
@@ -110,7 +110,7 @@ def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False
 
 def prepare(findings: Findings) -> None:
     """Find the backends, and compile the kernels if they are not on disk."""
-    reasons = {backend: why_unavailable(backend) for backend in BACKENDS}
+    reasons = {name: row.why_unavailable() for name, row in BACKENDS.items()}
     findings.backends += [backend for backend, reason in reasons.items() if reason is None]
     findings.not_run += [f"backend {backend}: {reason}" for backend, reason in reasons.items() if reason is not None]
     findings.say(f"Backends here: {', '.join(findings.backends)}.")

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..environment import info
-from ..planning.backends import BACKENDS, why_unavailable
+from ..planning.backends import BACKENDS
 from ..testing import problems, rates
 from ..verification.report.report import Report, Verdict
 from ..verification.verifying import verify
@@ -44,7 +44,7 @@ class _Row(NamedTuple):
 
 def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None]) -> Report:
     """Verify backends on the named problems, at three learning rates; print and return it."""
-    names = backends or [name for name in BACKENDS if why_unavailable(name) is None]
+    names = backends or [name for name, row in BACKENDS.items() if row.why_unavailable() is None]
     chosen = problems()[:: _QUICK if quick else 1]
     tell(f"{len(chosen)} problems, learning rates of 0.5, 1.9 and 2.2 of 1/λ_max (the last diverges), 30 epochs, w and loss at every epoch")
     rows = [_verify_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]

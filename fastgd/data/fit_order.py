@@ -75,7 +75,7 @@ class FitOrder:
         return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
 
     def pick_range(self, values: np.ndarray, first: int, stop: int, n_last: int = 0) -> np.ndarray:
-        """The same of fits first … stop-1; of length 1 where all have the same."""
+        """The values of fits first … stop-1: (m, …), or (1, …) where all have the same."""
         leading, tail = values.shape[: values.ndim - n_last], values.shape[values.ndim - n_last :]
         if values.size == math.prod(tail):
             return values.reshape(1, *tail)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -13,14 +12,24 @@ import numpy as np
 from ..input.arrays import fetch, strided
 
 
-@dataclass(frozen=True)
+@dataclass
 class Items:
-    """An array of items (leading axes …, each item of shape `item`), handed out in ranges as the kernels want them."""
+    """An array of items (leading axes …, then the axes of `item`), handed out in ranges.
+
+    1. The kernels read any layout, so a range is a view where possible.
+    2. Copied, range by range, are data of another dtype, data whose leading axes no single stride runs
+       through, and data in which neighbouring items lie closer together than neighbouring samples
+       (rasters, time first): read item by item these would use one number of every cache line.
+    """
 
     array: np.ndarray
     leading: tuple[int, ...]
     item: tuple[int, ...]
     dtype: np.dtype
+    _whole: np.ndarray | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._whole = self._as_one_view()
 
     @property
     def count(self) -> int:
@@ -28,8 +37,8 @@ class Items:
         return math.prod(self.leading)
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
-        """Items first … stop-1 as an aligned, read-only array of `dtype`: a view where that serves, else a C-contiguous copy; see 2."""
-        part = self._given(first, stop)  # on a GPU only for a message: there the kernels take `flat`
+        """Items first … stop-1 as an aligned, read-only array of `dtype`: a view, or a C-contiguous copy."""
+        part = self.as_given(first, stop)  # on a GPU only for a message: there the kernels take `flat`
         if contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
@@ -38,7 +47,7 @@ class Items:
         return part
 
     def view(self, first: int, stop: int) -> np.ndarray | None:
-        """The same range in whatever layout it has; None where that needs a copy."""
+        """Items first … stop-1 in whatever layout they have; None where that needs a copy."""
         part = self._view(first, stop)
         if part is None or not self._serves(part):
             return None
@@ -61,7 +70,7 @@ class Items:
     def convert(self, first: int, stop: int, target: np.ndarray) -> None:
         """Write items first … stop-1 into an array of `dtype`, without another copy where they can be run through with one stride."""
         with np.errstate(over="ignore"):
-            np.copyto(target, self._given(first, stop), casting="unsafe")
+            np.copyto(target, self.as_given(first, stop), casting="unsafe")
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read it as it is."""
@@ -71,18 +80,7 @@ class Items:
             and all(stride % part.itemsize == 0 for stride in part.strides)
         )
 
-    def first_not_finite(self) -> tuple[int, tuple[int, ...], Any] | None:
-        """(item, place in it, the value as it was given) of the first value that is not finite in `dtype`."""
-        step = max(1, 2**20 // math.prod(self.item))
-        for first in range(0, self.count, step):
-            wrong = ~np.isfinite(self.take(first, min(first + step, self.count)))
-            if wrong.any():
-                offset, *where = (int(i) for i in np.argwhere(wrong)[0])
-                index = (*(int(i) for i in np.unravel_index(first + offset, self.leading)), *where)
-                return first + offset, tuple(where), fetch(self.array[index[: self.array.ndim]])[()]  # 1-D X has no feature axis
-        return None
-
-    def _given(self, first: int, stop: int) -> np.ndarray:
+    def as_given(self, first: int, stop: int) -> np.ndarray:
         """The range as it was given: a view, or else a copy."""
         part = self._view(first, stop)
         if part is not None:
@@ -93,14 +91,15 @@ class Items:
         """The range without a copy, or None where the leading axes cannot be run through with one stride."""
         return None if self._whole is None else self._whole[first:stop]
 
-    @cached_property
+    @property
     def _where_it_lies(self) -> tuple[bool, bool]:
         """Whether the kernels can read all items as they are, and whether these interleave."""
         return (False, False) if self._whole is None else (self._serves(self._whole), items_interleave(self._whole))
 
-    @cached_property
-    def _whole(self) -> np.ndarray | None:
-        """The same of all items."""
+    def _as_one_view(self) -> np.ndarray | None:
+        """All items as one strided view; None if no single stride runs through them."""
+        if isinstance(self.array, np.ndarray) and self.array.flags.c_contiguous:
+            return self.array.reshape(self.count, *self.item)
         strides = self.array.strides
         moving = [a for a in range(len(self.leading)) if self.leading[a] > 1]
         if any(strides[a] != strides[b] * self.leading[b] for a, b in pairwise(moving)):

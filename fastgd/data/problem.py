@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import Library, broadcast, fetch, library_of, read_array, without_repeats
+from ..input.arrays import Arrived, Library, broadcast, without_repeats
 from ..input.messages import counted, shown
 from ..input.options import MOST, read_choice, read_count
-from .fit_order import FitOrder
 from .items import Items
 
 
@@ -71,7 +70,7 @@ def check_shapes(X: np.ndarray, y: np.ndarray) -> None:
         raise ValueError(f"X has {counted(n_samples, 'sample')} (shape {X.shape}) but y has {y.shape[-1]:,} (shape {y.shape}){hint}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Problem:
     """The data of many fits."""
 
@@ -114,88 +113,22 @@ class Problem:
         """Whether some fits may have fewer samples than others."""
         return self.weights is not None or self.nan_policy == "omit"
 
-    def where_not_finite(self) -> str:
-        """A sentence that names the first datum that is not finite and counts."""
-        if self.weights is not None:
-            found = self._first_not_finite_that_counts()
-        else:
-            found = next(((name, *hit) for name, items in (("X", self.X), ("y", self.y)) if (hit := items.first_not_finite())), None)
-        if found is None:
-            raise AssertionError("the data are finite, but their moments are not: please report this")
-        name, item, (row, *column), value = found
-        feature = f", feature {column[0]}" if column and not self.one_feature else ""
-        items = {"X": self.X, "y": self.y, "sample_weight": self.weights}[name]
-        assert items is not None
-        where = f"in row {row}{feature}{self._fit_named(items, item)}"
-        if np.isfinite(value):
-            return f"{name} is too large for {self.dtype}: {value:g} {where}; give dtype='float64'"
-        return (
-            f"{name} is not finite: {value:g} {where}. Clean the data, or give nan_policy='omit' to leave such samples out, "
-            "or 'propagate' to get NaN for such fits alone"
-        )
-
-    def where_negative(self) -> str:
-        """A sentence that names the first negative weight."""
-        assert self.weights is not None
-        for item in range(self.weights.count):
-            weights = self.weights.take(item, item + 1)[0]
-            for row in np.flatnonzero((weights < 0) & np.isfinite(weights)):
-                return f"sample_weight must be at least 0; it is {weights[row]:g} in row {row}{self._fit_named(self.weights, item)}"
-        raise AssertionError("no weight is negative: please report this")
-
-    def _first_not_finite_that_counts(self) -> tuple[str, int, tuple[int, ...], Any] | None:
-        """(name, item, place in it, value) of the first such datum whose sample has a weight that is not 0."""
-        assert self.weights is not None
-        order = FitOrder.of(self.leading, self.gram_leading, self.y.leading)
-        step = max(1, 2**20 // (self.n_samples * self.n_features))
-        for first in range(0, order.n_pairs, step):
-            pairs = np.arange(first, min(first + step, order.n_pairs)) * order.n_cells
-            index = {name: order.index(items.leading, pairs) for name, items in self._named()}
-            weights = np.concatenate([self.weights.take(int(i), int(i) + 1) for i in index["sample_weight"]])
-            for name, items in self._named():
-                data = np.concatenate([items.take(int(i), int(i) + 1) for i in index[name]])
-                counts = (weights != 0).reshape(*weights.shape, *(1,) * (data.ndim - 2))
-                wrong = np.argwhere(~np.isfinite(data) & counts)
-                if len(wrong):
-                    place, *where = (int(i) for i in wrong[0])
-                    item = int(index[name][place])
-                    given = (*(int(i) for i in np.unravel_index(item, items.leading)), *where)
-                    return name, item, tuple(where), fetch(items.array[given[: items.array.ndim]])[()]
-        return None
-
-    def _named(self) -> list[tuple[str, Items]]:
-        weights = [] if self.weights is None else [("sample_weight", self.weights)]
-        return [*weights, ("X", self.X), ("y", self.y)]
-
-    def _fit_named(self, items: Items, item: int) -> str:
-        """Which fit the item belongs to, in the user's indices: the first one where many share it."""
-        n_fits = math.prod(self.leading)
-        if n_fits == 1:
-            return ""
-        index = tuple(int(i) for i in np.unravel_index(item, items.leading))
-        padded = (0,) * (len(self.leading) - len(index)) + index
-        return f" of fit {padded[0] if len(padded) == 1 else padded} of {n_fits:,}"
-
     @classmethod
     def read(
         cls,
-        X: Any,
-        y: Any,
+        arrived: Arrived,
         *,
         intercept: bool,
         dtype: Any,
-        sample_weight: Any = None,
         nan_policy: Any = "raise",
         min_samples: Any = None,
-        device: int | None = None,
     ) -> Problem:
-        """Check the user's data and lay them out. Those on the GPU `device` stay there."""
+        """Check what arrived as X, y and perhaps sample_weight. Data on a GPU stay there."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
-        library = library_of(X=X, y=y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
-        X, y = read_array(X, "X", device=device), read_array(y, "y", device=device)
+        X, y = arrived.read("X"), arrived.read("y")
         check_shapes(X, y)
-        weights = None if sample_weight is None else read_array(sample_weight, "sample_weight", device=device)
+        weights = None if arrived.given.get("sample_weight") is None else arrived.read("sample_weight")
         nan_policy = read_choice(nan_policy, "nan_policy", ("raise", "omit", "propagate"))
         least = 1 if min_samples is None else read_count(min_samples, "min_samples", 1)
         one_feature = X.ndim == 1
@@ -225,5 +158,5 @@ class Problem:
             Items(X, X.shape[: X.ndim - (1 if one_feature else 2)], (n_samples, n_features), chosen),
             Items(y, y.shape[:-1], (n_samples,), chosen),
             None if weights is None else Items(weights, weights.shape[:-1], (n_samples,), chosen),
-            leading, n_samples, n_features, one_feature, bool(intercept), chosen, library, nan_policy, least, device,
+            leading, n_samples, n_features, one_feature, bool(intercept), chosen, arrived.library, nan_policy, least, arrived.device,
         )  # fmt: skip

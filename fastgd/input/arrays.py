@@ -1,10 +1,13 @@
-"""Arrays of any library: read once, computed with as NumPy's or CuPy's, and handed back in kind.
+"""Arrays of any library: asked once what they are, read without a copy, handed back in kind.
 
-1. An array is known by what it says of itself: its classes, torch's `device`, DLPack, or `__cuda_array_interface__`. A library is never
-   imported for its own sake: an array of it can only be there if it has been imported. CuPy is imported where an array on a GPU is there,
-   after `choose_backend` has seen that it can be.
-2. Nothing moves between a GPU and the computer's memory but what is asked for by name: hyperparameters are fetched, data never are.
-3. Work goes to the stream that the caller's library has made current. CuPy and DLPack see to the order of what was launched before.
+1. An array is known by what it says of itself: its classes, torch's `device`, DLPack, or
+   `__cuda_array_interface__`. A library is never imported for its own sake: an array of it can only
+   be there if it has been imported. CuPy is imported where an array on a GPU is read, after
+   `choose_backend` has seen that it can be.
+2. Nothing moves between a GPU and the computer's memory but what is asked for by name:
+   hyperparameters are fetched (`beside`), data never are.
+3. Work goes to the stream that the caller's library has made current. CuPy and DLPack see to the
+   order of what was launched before.
 """
 
 from __future__ import annotations
@@ -18,11 +21,94 @@ import numpy as np
 
 from .messages import place, shown
 
+_FOREIGN = ("torch", "cupy", "jax", "jaxlib")
+_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # asked first: quick
+_CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
-def read_array(value: Any, name: str, needed: str = "an array of real numbers", device: int | None = None) -> np.ndarray:
-    """`value` as a NumPy array of real numbers, not copied where it is an array. What lies on `device` stays there, as a CuPy array."""
-    if device is not None and device_of(value) == device:
-        return _check_kind(value, to_cupy(value, name), name, needed)
+
+def _as_it_is(array: Any) -> Any:
+    return array
+
+
+@dataclass(frozen=True)
+class Library:
+    """An array library: its name, and how a NumPy array (on a GPU a CuPy array) becomes its own."""
+
+    name: str
+    wrap: Callable[[Any], Any]
+
+
+NUMPY = Library("numpy", _as_it_is)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """The arrays of one call, each asked once what it is.
+
+    Attributes
+    ----------
+    given : dict of str to array
+        What the caller gave, by its name.
+    library : Library
+        What results come back in.
+    device : int or None
+        The GPU that all of them are on; None: the computer's memory.
+    """
+
+    given: dict[str, Any]
+    library: Library
+    device: int | None
+
+    def read(self, name: str) -> Any:
+        """One of them as an array of real numbers: NumPy's, or CuPy's where they are on a GPU."""
+        value = self.given[name]
+        if self.device is None:
+            return read_array(value, name)
+        return _check_kind(value, to_cupy(value, name), name, _AN_ARRAY)
+
+
+def arrive(**given: Any) -> Arrived:
+    """Take the arrays of one call; an error where they are in different places or libraries.
+
+    None stands for an array that the caller did not give.
+    """
+    origins = {name: _origin(value) for name, value in given.items() if value is not None}
+    if not any(root != "numpy" or device is not None for root, device in origins.values()):
+        return Arrived(given, NUMPY, None)
+    (first, (_, device)), *others = origins.items()
+    for name, (_, other) in others:
+        if other != device:
+            raise ValueError(
+                f"{first} is {place_of(device)} but {name} is {place_of(other)}: give all data in one place (nothing is moved silently)"
+            )
+    foreign = {root: given[name] for name, (root, _) in reversed(origins.items()) if root != "numpy"}
+    if len(foreign) > 1:
+        told = ", ".join(f"{name} of {root}" for name, (root, _) in origins.items())
+        raise TypeError(f"arrays of different libraries were given ({told}): give them in one, so that the results can be in it")
+    root, value = next(iter(foreign.items()), ("numpy", given[first]))
+    if device is not None:
+        return Arrived(given, Library(root, _wrapper_on_gpu(root, value)), device)
+    return Arrived(given, Library(root, _WRAPPERS.get(root) or _to_namespace(value)), None)
+
+
+def arrive_on_host(**given: Any) -> Arrived:
+    """Take the arrays of one call that needs them in the computer's memory."""
+    for name, value in given.items():
+        if device_of(value) is not None:
+            to_numpy(value, name)  # raises: it says how to move the array
+    return arrive(**given)
+
+
+def _origin(value: Any) -> tuple[str, int | None]:
+    """(the library whose array this is, the GPU that it is on)."""
+    return ("numpy", None) if isinstance(value, _HOST) else (_root(value), device_of(value))
+
+
+_AN_ARRAY = "an array of real numbers"
+
+
+def read_array(value: Any, name: str, needed: str = _AN_ARRAY) -> np.ndarray:
+    """`value` as a NumPy array of real numbers, not copied where it is an array."""
     value = to_numpy(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
@@ -57,9 +143,9 @@ def _what_it_is(value: Any, array: np.ndarray) -> str:
     return "it has dtype object: use .astype('float64')"
 
 
-def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them", device: int | None = None) -> np.ndarray:
-    """A number or an array of them as float64, finite and not empty; axes that only repeat stay views. What lies on `device` is fetched."""
-    array = fetch(read_array(value, name, needed, device), name)
+def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them") -> np.ndarray:
+    """A number or an array of them as float64, finite and not empty; axes that only repeat stay views."""
+    array = read_array(value, name, needed)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
     numbers = without_repeats(array, 0).astype(np.float64)
@@ -93,24 +179,6 @@ def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
     return array[index] if index else array
 
 
-_FOREIGN = ("torch", "cupy", "jax", "jaxlib")
-
-
-@dataclass(frozen=True)
-class Library:
-    """An array library: its name, and how an array of NumPy (of CuPy, on a GPU) becomes one of its arrays."""
-
-    name: str
-    wrap: Callable[[Any], Any]
-
-
-def _keep(array: Any) -> Any:
-    return array
-
-
-NUMPY = Library("numpy", _keep)
-
-
 def _root(value: Any) -> str:
     """The library whose array this is, by its classes; 'numpy' for everything that NumPy reads."""
     for base in type(value).__mro__:
@@ -120,23 +188,6 @@ def _root(value: Any) -> str:
     if not isinstance(value, np.ndarray | np.generic) and hasattr(value, "__array_namespace__"):
         return "array API"
     return "numpy"
-
-
-def library_of(**values: Any) -> Library:
-    """The library that results come back in: the one that is not NumPy, if there is one."""
-    roots = {name: _root(value) for name, value in values.items()}
-    lent = next((value for value in values.values() if device_of(value) is not None), None)
-    if lent is not None and len({root for root in roots.values() if root != "numpy"}) < 2:
-        return Library(_root(lent), wrapper(lent))
-    foreign = {root for root in roots.values() if root != "numpy"}
-    if len(foreign) > 1:
-        told = ", ".join(f"{name} of {root}" for name, root in roots.items())
-        raise TypeError(f"arrays of different libraries were given ({told}): give them in one, so that the results can be in it")
-    if not foreign:
-        return NUMPY
-    root = foreign.pop()
-    value = next(value for name, value in values.items() if roots[name] == root)
-    return Library(root, {"torch": _to_torch, "jax": _to_jax}.get(root) or _to_namespace(value))
 
 
 def to_numpy(value: Any, name: str) -> Any:
@@ -206,20 +257,19 @@ def _to_jax(array: Any) -> Any:
     return sys.modules["jax"].numpy.asarray(array)
 
 
+_WRAPPERS = {"torch": _to_torch, "jax": _to_jax}
+
+
 def _to_namespace(value: Any) -> Callable[[Any], Any]:
     """How the array's own namespace takes a NumPy array."""
     if not hasattr(value, "__array_namespace__"):
-        return _keep
+        return _as_it_is
     namespace = value.__array_namespace__()
 
     def wrap(array: Any) -> Any:
         return namespace.from_dlpack(np.asarray(array)) if hasattr(namespace, "from_dlpack") else namespace.asarray(np.asarray(array))
 
     return wrap
-
-
-_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # never on a GPU; asked first, since it is quick
-_CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 
 def device_of(value: Any) -> int | None:
@@ -252,18 +302,6 @@ def place_of(device: int | None) -> str:
     return "in the computer's memory" if device is None else f"on cuda:{device}"
 
 
-def common_device(values: Mapping[str, Any]) -> int | None:
-    """The device that all of these arrays are on; None for the computer's memory."""
-    devices = {name: device_of(value) for name, value in values.items()}
-    (first, device), *others = devices.items()
-    for name, other in others:
-        if other != device:
-            raise ValueError(
-                f"{first} is {place_of(device)} but {name} is {place_of(other)}: give all data in one place (nothing is moved silently)"
-            )
-    return device
-
-
 def way_home(value: Any, name: str) -> str:
     """How the user copies an array into the computer's memory."""
     root = type(value).__module__.partition(".")[0]
@@ -287,26 +325,30 @@ def to_cupy(value: Any, name: str) -> Any:
         raise TypeError(f"{name}, an array of {type(value).__module__.partition('.')[0]}, cannot be shared with CuPy: {error}") from None
 
 
+def beside(value: Any, name: str, device: int | None) -> Any:
+    """A hyperparameter in the computer's memory: one on the GPU of the data is fetched."""
+    return fetch(value, name) if device is not None and device_of(value) == device else value
+
+
 def fetch(value: Any, name: str = "an array") -> Any:
     """A copy of an array on a GPU in the computer's memory; anything else as it is."""
     return value if device_of(value) is None else to_cupy(value, name).get()
 
 
-def wrapper(value: Any) -> Any:
+def _wrapper_on_gpu(root: str, value: Any) -> Callable[[Any], Any]:
     """How a CuPy array becomes one of the library that this array is of."""
     kind = type(value)
-    root = kind.__module__.partition(".")[0]
     if root == "cupy":
-        return _keep
+        return _as_it_is
     if root == "torch":
         return sys.modules["torch"].from_dlpack
-    if root in ("jax", "jaxlib"):
+    if root == "jax":
         return sys.modules["jax"].numpy.from_dlpack
     if hasattr(kind, "__array_namespace__") and hasattr(value.__array_namespace__(), "from_dlpack"):
         return value.__array_namespace__().from_dlpack
-    if root == "numba":
+    if kind.__module__.partition(".")[0] == "numba":
         return sys.modules["numba.cuda"].as_cuda_array
-    return _keep
+    return _as_it_is
 
 
 def current_stream(library: str, device: int) -> Any:

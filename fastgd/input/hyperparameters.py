@@ -1,29 +1,30 @@
-"""hyperparameters: an optimizer's values, from the user's words to the rows of the kernels' table."""
+"""An optimizer's values, from the user's words to the rows of the kernels' table."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 
 from ..kernels.update_rules import LR, Range, UpdateRule
-from .arrays import broadcast, check_all, read_array, read_numbers, without_repeats
+from .arrays import beside, broadcast, check_all, read_array, read_numbers, without_repeats
 from .messages import place, shown
 
 
-def read_hyperparameter(value: Any, name: str, allowed: Range, device: int | None = None) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in its range. One that lies on `device` is fetched."""
+def read_hyperparameter(value: Any, name: str, allowed: Range) -> np.ndarray:
+    """A hyperparameter as a float64 array, checked: real, finite, in its range."""
     if (value is True or value is False) if allowed.switch else _is_fine_float(value, allowed):
         return np.array(float(value))  # fast path: a plain number needs no reader of arrays
     if allowed.switch:
-        array = read_numbers(value, name, "True or False or an array of them", device)
+        array = read_numbers(value, name, "True or False or an array of them")
         given = without_repeats(array, 0)
         check_all(given, (given == 0) | (given == 1), name, str(allowed))
         return array
-    array = read_numbers(value, name, device=device)
-    if read_array(value, name, device=device).dtype == np.bool_:
+    array = read_numbers(value, name)
+    if read_array(value, name).dtype == np.bool_:
         raise TypeError(f"{name} must be a real number or an array of them, not {shown(value)}")
     given = without_repeats(array, 0)
     for words, wrong in allowed.faults(given).items():
@@ -47,17 +48,17 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
     return first, second
 
 
-def read_rates(lr: Any, optimizer: Any, device: int | None = None) -> np.ndarray | None:
-    """The learning rates, given to `fit` or to the optimizer, else the rule's default; None for the safe rate."""
+def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
+    """The learning rates: those of `fit`, of the optimizer or of the rule; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
     chosen = optimizer.lr if lr is None else lr
     chosen = optimizer.rule.default_lr if chosen is None else chosen
-    return None if chosen is None else read_hyperparameter(chosen, "lr", LR, device)
+    return None if chosen is None else read_hyperparameter(chosen, "lr", LR)
 
 
-def read_hyperparameters(optimizer: Any, device: int | None = None) -> dict[str, np.ndarray]:
+def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
     """All of them but lr, in the order of the kernels' table, by the user's names."""
     rule = optimizer.rule
     betas = _read_betas(optimizer.betas) if "beta1" in rule.hyperparameters else ()
@@ -65,11 +66,20 @@ def read_hyperparameters(optimizer: Any, device: int | None = None) -> dict[str,
     for name in rule.hyperparameters:
         which = _BETAS.get(name)
         users, value = (name, getattr(optimizer, name)) if which is None else (f"betas[{which}]", betas[which])
-        values[users] = read_hyperparameter(value, users, rule.range_of(name), device)
+        values[users] = read_hyperparameter(value, users, rule.range_of(name))
     if "nesterov" in values:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
     return values
+
+
+def values_beside(optimizer: Any, device: int) -> Any:
+    """The optimizer with its values in the computer's memory: those on the GPU `device` are fetched."""
+
+    def here(value: Any, name: str) -> Any:
+        return tuple(beside(v, name, device) for v in value) if isinstance(value, tuple | list) else beside(value, name, device)
+
+    return replace(optimizer, **{field.name: here(getattr(optimizer, field.name), field.name) for field in fields(optimizer)})
 
 
 def kernel_values(rule: UpdateRule, hyper: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:

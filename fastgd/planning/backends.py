@@ -1,95 +1,151 @@
-"""The table of backends, and which one and which algorithm a fit takes."""
+"""The table of backends: what can run a fit, and which one and which algorithm a fit takes.
+
+To add a backend: a row here, its kernels in `kernels/`, and a runner in `running/` (or one of those
+that are there). docs/contributing/add-a-backend.md shows it step by step.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..input.messages import shown
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from ..kernels.chunk import ALGORITHMS, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
 
 MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
-BACKENDS = ("cpu", "cuda", "torch", "torch-cuda", "numpy")
+CHOICES = ("auto", "moments", "stream")  # of the option `algorithm`
 
 
 class BackendUnavailable(ImportError):
     """A backend that was asked for by name cannot run here: its library or its device is missing."""
 
 
-def choose_backend(backend: str, device: int | None = None) -> tuple[str, str]:
-    """(backend, reason); raises where the one asked for cannot run. device: the GPU that the data are on."""
-    if not isinstance(backend, str) or (backend not in ("auto", *BACKENDS) and not on_device(backend)):
-        raise ValueError(f"backend {shown(backend)} is unknown; there are: auto, {', '.join(BACKENDS)}")
-    if backend == "auto" and device is None:
-        return "cpu", "cpu: the data are in the computer's memory"
-    if device is not None and backend not in ("auto", "cuda"):
+@dataclass(frozen=True)
+class Backend:
+    """One row: a set of kernels, and what they can do."""
+
+    name: str
+    algorithms: tuple[str, ...]  # names of kernels/chunk.py; several: the caller may choose
+    runner: str  # module in running/, imported when it runs; also its name in UpdateRule.hands
+    why_unavailable: Callable[[], str | None]  # None: it can run here, else one sentence
+    takes_device_data: bool = False  # data on a GPU
+    has_threads: bool = False  # the option `threads`
+    makes_moments_on_host: bool = False  # running/moments.py compresses the data for it
+    fits_at_a_time: str = "runs fits one after another"  # for the error about `threads`
+    share_of_bound: float = 8.0  # the largest τ of a right result: 2 for our own kernels
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """The codes of its algorithms."""
+        return tuple(ALGORITHMS.index(name) for name in self.algorithms)
+
+
+def _available() -> None:
+    return None
+
+
+def _why_no_cuda() -> str | None:
+    from ..kernels import cuda
+
+    return cuda.why_unavailable()
+
+
+def _why_no_torch() -> str | None:
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed: install fastgd[torch] (a CPU-only build is enough)"
+    return None
+
+
+def _why_no_torch_on_cuda() -> str | None:
+    reason = _why_no_torch()
+    if reason is None:
+        from ..kernels.reference.torch_autograd import unavailable
+
+        if unavailable("cuda"):
+            reason = "PyTorch finds no CUDA device; backend='torch' runs on the CPU"
+    return reason
+
+
+BACKENDS: dict[str, Backend] = {
+    row.name: row
+    for row in (
+        Backend(
+            "cpu",
+            ("moments", "stream"),
+            "cpu",
+            _available,
+            has_threads=True,
+            makes_moments_on_host=True,
+            share_of_bound=2.0,
+        ),
+        Backend(
+            "cuda",
+            ("moments", "stream"),
+            "cuda",
+            _why_no_cuda,
+            takes_device_data=True,
+            fits_at_a_time="runs on the whole GPU",
+            share_of_bound=2.0,
+        ),
+        Backend("torch", ("autograd",), "reference", _why_no_torch),
+        Backend("torch-cuda", ("autograd",), "reference", _why_no_torch_on_cuda),
+        Backend("numpy", ("manual",), "reference", _available),
+    )
+}
+FOR_TESTS: dict[str, Backend] = {}  # rows that tests add: chosen by name, never listed
+_OF_DEVICE_DATA = next(row.name for row in BACKENDS.values() if row.takes_device_data)
+_REASONS = {  # of backends that have one algorithm
+    "autograd": "autograd: torch.autograd and torch.optim",
+    "manual": "manual: the hand-written NumPy descent",
+}
+
+
+def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
+    """(backend, reason); raises where the one asked for cannot run. device: the GPU of the data."""
+    if not isinstance(name, str) or name not in ("auto", *BACKENDS, *FOR_TESTS):
+        raise ValueError(f"backend {shown(name)} is unknown; there are: auto, {', '.join(BACKENDS)}")
+    if name == "auto" and device is None:
+        return BACKENDS["cpu"], "cpu: the data are in the computer's memory"
+    backend = (BACKENDS | FOR_TESTS)[_OF_DEVICE_DATA if name == "auto" else name]
+    if device is not None and not backend.takes_device_data:
         raise ValueError(
-            f"backend {backend!r} takes data in the computer's memory, and X and y are on cuda:{device}: give copies of them there"
+            f"backend {name!r} takes data in the computer's memory, and X and y are on cuda:{device}: give copies of them there"
         )
-    chosen_for = f"cuda: the data are on cuda:{device}" if backend == "auto" else f"{backend}: asked for"
-    backend = "cuda" if backend == "auto" else backend
-    reason = why_unavailable(backend)
+    reason = backend.why_unavailable()
     if reason:
-        raise BackendUnavailable(f"backend {backend!r} is not available: {reason}")
-    return backend, chosen_for
+        raise BackendUnavailable(f"backend {backend.name!r} is not available: {reason}")
+    asked = "asked for" if name != "auto" else f"the data are on cuda:{device}"
+    return backend, f"{backend.name}: {asked}"
 
 
-def refuse_rule(backend: str, rule: UpdateRule, asked: str) -> None:
-    """Raise where the backend, for which the user asked by `asked`, cannot run the update rule."""
-    if _hand_of(backend) not in rule.hands:
-        taken = f"backend {backend!r} does" if asked == backend else f"backend {asked!r} takes {backend!r}, which does"
-        others = ", ".join(name for name in BACKENDS if _hand_of(name) in rule.hands)
-        raise ValueError(f"{taken} not have the update rule {rule.name!r}; these backends have it: {others}")
-    if backend.startswith("torch"):
+def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:
+    """Raise where the backend, which was asked for by the name `asked`, lacks the update rule."""
+    if backend.runner not in rule.hands:
+        name = backend.name
+        does = f"backend {name!r} does" if asked == name else f"backend {asked!r} takes {name!r}, which does"
+        others = ", ".join(row.name for row in BACKENDS.values() if row.runner in rule.hands)
+        raise ValueError(f"{does} not have the update rule {rule.name!r}; these backends have it: {others}")
+    if "autograd" in backend.algorithms:
         from ..kernels.reference.torch_autograd import optimizer_class
 
         optimizer_class(rule)
 
 
-def _hand_of(backend: str) -> str:
-    """Which of the hands of an update rule is the backend's."""
-    return backend if backend == "cpu" else "cuda" if on_device(backend) else "reference"
-
-
-def on_device(backend: str) -> bool:
-    """Whether the backend is the CUDA kernels, on whatever device."""
-    from ..kernels import cuda
-
-    return backend in cuda.DEVICES
-
-
-def why_unavailable(backend: str) -> str | None:
-    """None if the backend can run here, else one sentence."""
-    if backend == "cuda":
-        from ..kernels import cuda
-
-        return cuda.why_unavailable()
-    if backend.startswith("torch"):
-        if importlib.util.find_spec("torch") is None:
-            return "PyTorch is not installed: install fastgd[torch] (a CPU-only build is enough)"
-        if backend == "torch-cuda":
-            from ..kernels.reference.torch_autograd import unavailable
-
-            if unavailable("cuda"):
-                return "PyTorch finds no CUDA device; backend='torch' runs on the CPU"
-    return None
-
-
-def choose_algorithm(algorithm: str, backend: str, n_samples: int, n_features: int) -> tuple[int, str]:
+def choose_algorithm(algorithm: str, backend: Backend, n_samples: int, n_features: int) -> tuple[int, str]:
     """(code, reason) for fits with finite data."""
-    choices = ("auto", "moments", "stream") if backend == "cpu" or on_device(backend) else ("auto",)
-    if not isinstance(algorithm, str) or algorithm not in ("auto", "moments", "stream"):
-        raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: auto, moments, stream")
-    if algorithm not in choices:
-        raise ValueError(f"backend {backend!r} has one algorithm of its own; algorithm={algorithm!r} is for backends 'cpu' and 'cuda'")
-    if backend.startswith("torch"):
-        return AUTOGRAD, "autograd: torch.autograd and torch.optim"
-    if backend == "numpy":
-        return MANUAL, "manual: the hand-written NumPy descent"
+    if not isinstance(algorithm, str) or algorithm not in CHOICES:
+        raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: {', '.join(CHOICES)}")
+    if len(backend.algorithms) == 1:
+        if algorithm != "auto":
+            several = " and ".join(repr(row.name) for row in BACKENDS.values() if len(row.algorithms) > 1)
+            raise ValueError(f"backend {backend.name!r} has one algorithm of its own; algorithm={algorithm!r} is for backends {several}")
+        return backend.codes[0], _REASONS[backend.algorithms[0]]
     if algorithm != "auto":
         return ALGORITHMS.index(algorithm), f"{algorithm}: asked for"
     if n_samples <= 2 * n_features:
         return STREAM, f"stream: n_samples {n_samples} ≤ 2 · n_features {n_features}, compression does not pay"
     if n_features > MOST_FEATURES:
         return STREAM, f"stream: n_features {n_features} > {MOST_FEATURES}"
-    return MOMENTS, f"moments: n_samples {n_samples} > 2 · n_features {n_features}; the data are read once, for any number of epochs"
+    return MOMENTS, (f"moments: n_samples {n_samples} > 2 · n_features {n_features}; the data are read once, for any number of epochs")

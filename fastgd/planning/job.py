@@ -1,62 +1,208 @@
-"""Job: a fit, checked and planned."""
+"""Job: a call of `fit` or `solve`, checked and planned; `prepare` makes it from the caller's words.
+
+Everything that can be refused is refused here, before any work: the arguments are read one by one,
+then the plan is made, then the memory for the results is taken.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.arrays import broadcast
+from ..input.arrays import arrive, arrive_on_host, beside, broadcast, without_repeats
+from ..input.hyperparameters import (
+    kernel_values,
+    read_hyperparameter,
+    read_hyperparameters,
+    read_rates,
+    values_beside,
+)
 from ..input.messages import counted
-from ..input.options import MOST
-from ..kernels.update_rules import UpdateRule
-from ..results.buffers import Outputs
+from ..input.options import (
+    MOST,
+    read_choice,
+    read_count,
+    read_history,
+    read_memory_limit,
+    read_progress,
+    read_threads,
+    read_tol,
+    refuse_later_options,
+)
+from ..kernels.chunk import LSTSQ, MOMENTS, n_rows
+from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
+from ..optimizers import find_optimizer
+from ..results.buffers import Buffers, Layout, read_out
+from ..results.building import Words
 from ..results.result import State
-from .plan import Plan
+from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
+from .memory import fit_into_memory
+from .plan import Plan, make_plan
+from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state
+
+REDUCTIONS = ("mean", "sum")
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Job:
-    """A fit, checked: what every task needs to know."""
+    """What every task needs to know."""
 
     problem: Problem
     order: FitOrder
     plan: Plan
+    buffers: Buffers
+    reduction: str
+    progress: Any
+    total: int  # units of progress
+    runner: str  # the module in running/ that runs it
+
+    @property
+    def words(self) -> Words:
+        """How it is computed, for the result."""
+        return Words(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
+
+
+@dataclass(kw_only=True)
+class FitJob(Job):
+    """A call of `fit`."""
+
     rule: UpdateRule
-    rates: np.ndarray | None  # learning rates, leading axes broadcast; None: the safe rate of each fit
+    rates: np.ndarray | None  # leading axes broadcast; None: the safe rate of each fit
     hyper: tuple[np.ndarray, ...]  # and derived values, in the order of the kernels' table
     epochs: int
-    reduction: str
     tol: float
     every: int
-    start: np.ndarray  # (…, D) float64: w0 and intercept0, leading axes broadcast
+    begin: Begin  # the state before the first epoch
     state: State | None
-    outputs: Outputs
     memory_limit: int | None = None  # bytes
+    hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
+    recalled: bool = False  # from running/call_cache.py
+    scratch: list[Any] = field(default_factory=list)  # of the runner's tasks, used again
 
-    rooms: list[Any] = field(default_factory=list)  # moments of a task's fits that no task has at the moment
-
-    def take_moments(self, count: int) -> Any:
-        """Room for so many moments, used again and again: its first touch would take as long as the smaller ones of them."""
-        from ..kernels import cpu
-
-        try:
-            return self.rooms.pop()
-        except IndexError:
-            return cpu.Moments.empty(count, count, self.problem.n_parameters, self.problem.dtype)
-
-    @cached_property
-    def numbers(self) -> np.ndarray:
-        """0, 1, …: as many as a task has fits."""
-        return np.arange(self.plan.fits_per_task)
+    def __post_init__(self) -> None:
+        one = all(values.size == 1 for values in self.hyper)
+        self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
 
 
-def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dict[str, np.ndarray], state: State | None) -> FitOrder:
+@dataclass(kw_only=True)
+class SolveJob(Job):
+    """A call of `solve`."""
+
+    decay: np.ndarray  # weight_decay, leading axes broadcast
+
+
+def prepare(words: Mapping[str, Any]) -> FitJob:
+    """From the arguments of `fit` to a job."""
+    refuse_later_options(words)
+    arrived = arrive(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
+    backend, why_backend = choose_backend(words["backend"], arrived.device)  # before CuPy is needed
+    problem = _read_problem(words, arrived)
+    optimizer, lr, w0, intercept0 = _values_here(words, arrived.device)
+    rule, rates = optimizer.rule, read_rates(lr, optimizer)
+    refuse_rule(backend, rule, words["backend"])
+    hyper = read_hyperparameters(optimizer)
+    epochs, every = read_count(words["epochs"], "epochs", 0), read_history(words["history"])
+    reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
+    tol, threads = read_tol(words["tol"]), read_threads(words["threads"])
+    limit, progress = read_memory_limit(words["memory_limit"]), read_progress(words["progress"])
+    starts, state, algorithm = read_start(problem, w0, intercept0), words["state"], words["algorithm"]
+    if state is not None:
+        state = read_state(state, problem, rule, backend, algorithm, w0, intercept0)
+        algorithm = algorithm_of(state)
+    named = ({} if rates is None else {"lr": rates}) | hyper
+    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    plan = make_plan(
+        problem,
+        order,
+        backend,
+        epochs=epochs,
+        algorithm=algorithm,
+        threads=threads,
+        safe_rate=rates is None,
+        in_packs=rule.name == "sgd",
+        why_backend=why_backend,
+    )
+    layout = Layout.of_rule(problem, order, rule, epochs, every)
+    buffers = _open_buffers(layout, read_out(words["out"], layout), limit)
+    of_results = layout.bytes_of_a_fit(buffers.made())
+    plan = fit_into_memory(
+        problem,
+        order,
+        plan,
+        results=order.n_fits * of_results,
+        of_a_fit=layout.bytes_of_a_fit() - of_results + 8 * (len(hyper) + 12),
+        rows=n_rows(epochs, every),
+        limit=limit,
+    )
+    buffers.allocate(tightly=limit is not None)
+    named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
+    return FitJob(
+        problem=problem,
+        order=order,
+        plan=plan,
+        buffers=buffers,
+        reduction=reduction,
+        progress=progress,
+        total=order.n_fits * max(epochs, 1),
+        runner=backend.runner,
+        rule=rule,
+        rates=named.get("lr"),
+        hyper=kernel_values(rule, [named[name] for name in hyper]),
+        epochs=epochs,
+        tol=tol,
+        every=every,
+        begin=begin_of(problem, rule, starts, plan.algorithm) if state is None else begin_again(state, tol),
+        state=state,
+        memory_limit=limit,
+    )
+
+
+def prepare_solve(words: Mapping[str, Any]) -> SolveJob:
+    """From the arguments of `solve` to a job."""
+    arrived = arrive_on_host(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
+    problem = _read_problem(words, arrived)
+    decay = read_hyperparameter(words["weight_decay"], "weight_decay", NOT_NEGATIVE)
+    reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
+    threads, limit = read_threads(words["threads"]), read_memory_limit(words["memory_limit"])
+    progress = read_progress(words["progress"])
+    order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
+    layout = Layout.of_solve(problem, order)
+    plan = fit_into_memory(
+        problem,
+        order,
+        _plan_solve(problem, order, threads),
+        results=order.n_fits * layout.bytes_of_a_fit(),
+        of_a_fit=8 * 12,
+        rows=0,
+        limit=limit,
+    )
+    buffers = Buffers(layout, {})
+    buffers.allocate(tightly=limit is not None)
+    return SolveJob(
+        problem=problem,
+        order=order,
+        plan=plan,
+        buffers=buffers,
+        reduction=reduction,
+        progress=progress,
+        total=order.n_fits,
+        runner="least_squares",
+        decay=np.asarray(without_repeats(decay, 0), order="C"),
+    )
+
+
+def order_fits(
+    problem: Problem,
+    shapes: dict[str, tuple[int, ...]],
+    starts: dict[str, np.ndarray],
+    state: State | None,
+) -> FitOrder:
     """The shape of the results and the order of computation."""
     shapes = {"X and y": problem.leading} | shapes
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
@@ -64,6 +210,58 @@ def order_fits(problem: Problem, shapes: dict[str, tuple[int, ...]], starts: dic
         shapes["state"] = state.epoch.shape
     shape = broadcast(shapes)
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
-        fits = " × ".join(map(str, shape))
-        raise ValueError(f"too many fits: {fits}, with {counted(problem.n_parameters, 'parameter')} each, is more than 2^63 bytes")
+        fits, each = " × ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
+        raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")
     return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
+
+
+def _read_problem(words: Mapping[str, Any], arrived: Any) -> Problem:
+    return Problem.read(
+        arrived,
+        intercept=words["intercept"],
+        dtype=words["dtype"],
+        nan_policy=words["nan_policy"],
+        min_samples=words["min_samples"],
+    )
+
+
+def _values_here(words: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:
+    """The optimizer, lr, w0 and intercept0, in the computer's memory: fetched from `device`."""
+    optimizer = find_optimizer(words["optimizer"])
+    if device is None:
+        return optimizer, words["lr"], words["w0"], words["intercept0"]
+    lr, w0, intercept0 = (beside(words[name], name, device) for name in ("lr", "w0", "intercept0"))
+    return values_beside(optimizer, device), lr, w0, intercept0
+
+
+def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> Buffers:
+    """Memory for the results, where the data are."""
+    if layout.problem.device is None:
+        return Buffers(layout, given)
+    from ..results.device_buffers import open_on_device
+
+    return open_on_device(layout, given, limit)
+
+
+def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
+    """From the moments where they can hold the answer, else by the singular value decomposition."""
+    n, size = problem.n_samples, problem.n_parameters
+    if n < size:
+        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
+    elif problem.n_features > MOST_FEATURES:
+        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
+    else:
+        code = MOMENTS
+        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
+    # what one fit costs: so many epochs on moments, or reading the data so often
+    as_algorithm = "moments" if code == MOMENTS else "stream"
+    plan = make_plan(
+        problem,
+        order,
+        BACKENDS["cpu"],
+        epochs=4 * size,
+        algorithm=as_algorithm,
+        threads=threads,
+        safe_rate=False,
+    )
+    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")

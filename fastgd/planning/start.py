@@ -10,9 +10,10 @@ import numpy as np
 from ..data.problem import Problem
 from ..input.arrays import broadcast, device_of, fetch, place_of, read_numbers, without_repeats
 from ..input.messages import shown
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MANUAL, MOMENTS, STREAM
+from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
 from ..results.result import FitResult, State
+from .backends import BACKENDS, Backend
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
@@ -21,14 +22,14 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
     if w0 is None and intercept0 is None:
         return {"w0": np.zeros(problem.n_features)} | ({"intercept0": np.zeros(())} if problem.intercept else {})
-    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0", device=problem.device)
+    w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0")
     if w0 is not None and problem.one_feature:
         w = w[..., None]
     if w.ndim == 0 or w.shape[-1] != problem.n_features:
         raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
     starts = {"w0": w}
     if problem.intercept:
-        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0", device=problem.device)
+        starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0")
     for name, values in starts.items():
         given = without_repeats(values, 1 if name == "w0" else 0)
         with np.errstate(over="ignore"):
@@ -39,17 +40,47 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
     return starts
 
 
-def start_of(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
-    """(…, D): w0 and intercept0 side by side; leading axes that only repeat have length 1."""
+Begin = dict[str, tuple[Any, int]]  # {array of a chunk: (values, how many last axes are their own)}
+
+
+def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int) -> Begin:
+    """The state before the first epoch; leading axes broadcast."""
+    size = problem.n_parameters
+    return {
+        "w": (_start(problem, starts), 1),
+        "slots": (np.zeros((len(rule.slots), size)), 2),
+        "products": (np.ones(len(rule.products)), 1),
+        "steps": (np.zeros((), np.int64), 0),
+        "algorithm": (np.array(algorithm, np.int8), 0),
+        "status": (np.array(COMPLETED, np.int8), 0),
+    }
+
+
+def begin_again(state: State, tol: float) -> Begin:
+    """The state of an earlier fit: a fit that converged goes on where no `tol` is given."""
+    stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= 0))
+    return {
+        "w": (state.w, 1),
+        "slots": (state.slots, 2),
+        "products": (state.products, 1),
+        "steps": (state.epoch, 0),
+        "algorithm": (state.algorithm, 0),
+        "status": (np.where(stays, state.status, np.int8(COMPLETED)), 0),
+    }
+
+
+def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
+    """(…, D): w0 and intercept0 in one array; leading axes that only repeat have length 1."""
     w = without_repeats(starts["w0"], 1)
     if problem.intercept:
         last = without_repeats(starts["intercept0"], 0)
         leading = broadcast({"w0": w.shape[:-1], "intercept0": last.shape})
-        w = np.concatenate([np.broadcast_to(w, (*leading, problem.n_features)), np.broadcast_to(last, leading)[..., None]], axis=-1)
+        w = np.broadcast_to(w, (*leading, problem.n_features))
+        w = np.concatenate([w, np.broadcast_to(last, leading)[..., None]], axis=-1)
     return np.asarray(w, order="C")
 
 
-def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, algorithm: str, w0: Any, intercept0: Any) -> State:
+def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend, algorithm: str, w0: Any, intercept0: Any) -> State:
     """The state, if it can be continued with these data and options."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
@@ -75,12 +106,11 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: str, alg
         if np.shape(getattr(state, name)) != leading + needs:
             has = np.shape(getattr(state, name))
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
-    known = {"torch": (AUTOGRAD,), "torch-cuda": (AUTOGRAD,), "numpy": (MANUAL,)}.get(backend, (MOMENTS, STREAM))
-    if not np.isin(state.algorithm, known).all():
-        wrong = int(np.asarray(state.algorithm)[~np.isin(state.algorithm, known)].flat[0])
-        hint = {AUTOGRAD: "torch", MANUAL: "numpy"}.get(wrong, "cpu")
-        made = f"state was made by algorithm {ALGORITHMS[wrong]!r}"
-        raise ValueError(f"{made}, which backend {backend!r} does not have: give backend={hint!r}")
+    known = np.isin(state.algorithm, backend.codes)
+    if not known.all():
+        made_by = ALGORITHMS[int(np.asarray(state.algorithm)[~known].flat[0])]
+        other = next(row.name for row in BACKENDS.values() if made_by in row.algorithms)
+        raise ValueError(f"state was made by algorithm {made_by!r}, which backend {backend.name!r} does not have: give backend={other!r}")
     return replace(
         state,
         **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch")},
@@ -93,8 +123,8 @@ def _in_order(array: Any) -> Any:
     return array if device_of(array) is not None else np.asarray(array, order="C")
 
 
-def algorithm_of(state: State | None, algorithm: str) -> str:
-    """The algorithm to plan for: that of the state, if there is one."""
-    if state is None or not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
-        return algorithm
+def algorithm_of(state: State) -> str:
+    """What to plan for: the algorithm of the state; "auto" where it is the backend's only one."""
+    if not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
+        return "auto"
     return "moments" if (state.algorithm == MOMENTS).any() else "stream"

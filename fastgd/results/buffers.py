@@ -1,8 +1,9 @@
-"""outputs: the arrays that results and states are written into, in the order of computation, or the user's own (`out`).
+"""Buffers: the arrays that results and states are written into, or the caller's own (`out`).
 
-1. Arrays are made once; a task owns its slice of them.
-2. An array of the user's has his shape and layout. Where that is the order of computation the kernels write into it; else each task
-   writes into a piece of its own and copies that, so nothing of the size of the whole is made.
+1. They are in the order of computation (FitOrder), made once; a task owns its slice of them.
+2. An array of the caller's has the caller's shape and layout. Where that is the order of computation
+   the kernels write into it; else each task writes into a piece of its own and copies that, so
+   nothing of the size of the whole is made.
 """
 
 from __future__ import annotations
@@ -38,36 +39,68 @@ NAMES = {
 }
 
 
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {array: (shape of one fit, dtype)}
+_DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.int64, np.int8, np.bool_))
+
+
 @dataclass(frozen=True)
 class Layout:
-    """What determines the shapes of all outputs."""
+    """What determines the shapes of all arrays of a result."""
 
     problem: Problem
     order: FitOrder
-    rule: UpdateRule
+    optimizer: str  # name of the update rule, or "solve"
+    n_slots: int
+    n_products: int
     epochs: int
     every: int
+    solved: bool = False  # with rank, condition and ill_conditioned, and the loss in float64 first
+
+    @classmethod
+    def of_rule(cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int) -> Layout:
+        """The layout of a descent."""
+        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every)
+
+    @classmethod
+    def of_solve(cls, problem: Problem, order: FitOrder) -> Layout:
+        """The layout of solutions in closed form."""
+        return cls(problem, order, "solve", 0, 0, 0, 0, solved=True)
 
     @cached_property
-    def shapes(self) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """{array of a chunk: (shape of one fit, dtype)}."""
+    def shapes(self) -> Shapes:
+        """The arrays by their names in a chunk."""
         size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
-        double, whole, code = np.dtype(np.float64), np.dtype(np.int64), np.dtype(np.int8)
-        return {
+        shapes: Shapes = {
             "w_out": ((size,), dtype),
             "loss": ((), dtype),
-            "epochs_run": ((), whole),
-            "status": ((), code),
+            "epochs_run": ((), _WHOLE),
+            "status": ((), _CODE),
             "history_w": ((rows, size), dtype),
             "history_loss": ((rows,), dtype),
-            "w": ((size,), double),
-            "slots": ((len(self.rule.slots), size), double),
-            "products": ((len(self.rule.products),), double),
-            "steps": ((), whole),
-            "algorithm": ((), code),
-            "n_used": ((), whole),
-            "lr": ((), double),
+            "w": ((size,), _DOUBLE),
+            "slots": ((self.n_slots, size), _DOUBLE),
+            "products": ((self.n_products,), _DOUBLE),
+            "steps": ((), _WHOLE),
+            "algorithm": ((), _CODE),
+            "n_used": ((), _WHOLE),
+            "lr": ((), _DOUBLE),
         }
+        if self.solved:
+            shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
+        return shapes
+
+    def select(self, values: Any, part: str) -> Any:
+        """The features or the intercept of parameters (…, D); without a part all of them."""
+        if part == "intercept":
+            return values[..., self.problem.n_features]
+        if part == "features":
+            return values[..., 0] if self.problem.one_feature else values[..., : self.problem.n_features]
+        return values
+
+    @cached_property
+    def bytes_of_all(self) -> int:
+        """Bytes of all arrays, per fit."""
+        return self.bytes_of_a_fit()
 
     def bytes_of_a_fit(self, names: set[str] | None = None) -> int:
         """Bytes of some of these arrays, or of all, per fit."""
@@ -86,17 +119,21 @@ class Layout:
         return (*self.order.shape, *shape), dtype
 
 
-def read_out(out: Any, layout: Layout, inputs: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, Any]]:
-    """{name: (NumPy array, what the user gave)}, checked."""
+def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
+    """{name: (NumPy or CuPy array, what the caller gave)}, checked."""
     if out is None:
         return {}
+    problem = layout.problem
+    inputs = {"X": problem.X.array, "y": problem.y.array}
+    if problem.weights is not None:
+        inputs["sample_weight"] = problem.weights.array
     given = out if isinstance(out, Mapping) else {"w": out}
     result: dict[str, tuple[np.ndarray, Any]] = {}
     for name, value in given.items():
         if name not in NAMES:
             raise ValueError(f"out has no {shown(name)}: it may have {', '.join(NAMES)}")
         called = "out" if not isinstance(out, Mapping) else f"out[{name!r}]"
-        device = layout.problem.device
+        device = problem.device
         if device is not None and device_of(value) != device:
             raise ValueError(f"{called} is {place_of(device_of(value))} but X and y are {place_of(device)}: give an array there")
         array = to_numpy(value, called) if device is None else to_cupy(value, called)
@@ -128,7 +165,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 @dataclass
-class Outputs:
+class Buffers:
     """Results and state of all fits in the order of computation: shapes as in kernels/chunk.py, m = all fits."""
 
     layout: Layout
@@ -153,9 +190,10 @@ class Outputs:
         self.arrays = {}
 
     def allocate(self, tightly: bool = True) -> None:
-        """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (reuse.py)."""
+        """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (buffer_pool.py)."""
         order, names = self.layout.order, self.made()
-        make = np.empty if tightly else buffer_pool.empty
+        needed = order.n_fits * self.layout.bytes_of_all
+        make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
                 if name in names:
@@ -169,6 +207,8 @@ class Outputs:
 
     def made(self) -> set[str]:
         """The arrays that are made for all fits: those that the user's do not replace."""
+        if not self.given:
+            return set(self.layout.shapes)
         replaced = set()
         for source in {NAMES[name][0] for name in self.given}:
             parts = {part for name, (of, part) in NAMES.items() if of == source and name in self.given}
@@ -177,32 +217,40 @@ class Outputs:
                 replaced.add(source)
         return set(self.layout.shapes) - replaced
 
-    def room(self, first: int, stop: int) -> dict[str, np.ndarray]:
+    def slices(self, first: int, stop: int) -> dict[str, np.ndarray]:
         """Arrays for fits first … stop-1, by their names in a chunk."""
+        if not self.given and stop - first == self.layout.order.n_fits:
+            return self.arrays
         found = {}
         for name, (shape, dtype) in self.layout.shapes.items():
             whole = self.arrays.get(name, self.direct.get(name))
             found[name] = np.empty((stop - first, *shape), dtype) if whole is None else whole[first:stop]
         return found
 
-    def keep(self, first: int, stop: int, chunk: Chunk) -> None:
+    def put(self, slices: dict[str, np.ndarray], name: str, values: Any, first: int, stop: int, n_last: int = 0) -> None:
+        """Write what fits first … stop-1 begin with: leading axes broadcast, then n_last axes."""
+        same_for_all = values.ndim == n_last
+        slices[name][...] = values if same_for_all else self.layout.order.pick_range(values, first, stop, n_last)
+
+    def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
+        """Fill what some fits have in an array of a chunk."""
+        values[fits] = value
+
+    def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
         """Copy what the kernels did not write into the user's arrays themselves."""
         if not self.scattered:
             return
-        order, problem = self.layout.order, self.layout.problem
+        order = self.layout.order
         places = np.unravel_index(np.arange(first, stop), tuple(order.shape[axis] for axis in order.axes)) if order.shape else None
         for name, array in self.scattered.items():
             source, part = NAMES[name]
-            values = getattr(chunk, source)
-            if part == "intercept":
-                values = values[..., problem.n_features]
-            elif part == "features":
-                values = values[..., 0] if problem.one_feature else values[..., : problem.n_features]
+            values = self.layout.select(getattr(chunk, source), part)
             if places is None:
                 array[...] = values[0]
             else:
                 array[places] = values
 
-    def of(self, name: str) -> np.ndarray | None:
+    def whole(self, name: str) -> np.ndarray | None:
         """An array of all fits, (m, …), as it is named in a chunk; None where the user's took its place in another order."""
-        return self.arrays.get(name, self.direct.get(name))
+        values = self.arrays.get(name)
+        return self.direct.get(name) if values is None else values

@@ -1,17 +1,79 @@
-"""Results from the arrays that the kernels wrote."""
+"""The maker of a FitResult: from the arrays that the kernels wrote to the caller's shapes and library."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..data.fit_order import FitOrder
-from ..data.problem import Problem
+from .buffers import NAMES, Buffers
+from .result import FitResult, History, State, Status
+
+_STATUSES = tuple(Status)  # by their codes
 
 
-def split_parameters(problem: Problem, order: FitOrder, parameters: np.ndarray) -> tuple[Any, Any]:
-    """(fits, …, D) in the order of computation -> w and intercept (or None) in the user's shapes and library."""
-    restored, wrap = order.restore(parameters), problem.library.wrap
-    w = restored[..., 0] if problem.one_feature else restored[..., : problem.n_features]
-    return wrap(w[()]), wrap(restored[..., problem.n_features][()]) if problem.intercept else None
+@dataclass(frozen=True)
+class Words:
+    """How a result was computed."""
+
+    backend: str
+    algorithm: str
+    explanation: str
+
+
+def build(buffers: Buffers, words: Words) -> FitResult:
+    """The result of `fit` or `solve`; arrays that the caller gave (`out`) are handed back as they are."""
+    layout = buffers.layout
+    problem, order = layout.problem, layout.order
+    wrap, given = problem.library.wrap, buffers.given
+
+    def restored(source: str) -> Any:
+        values = buffers.whole(source)
+        return None if values is None else order.restore(values)
+
+    def part_of(source: str, name: str) -> Any:
+        if name in given:
+            return given[name][1]
+        return wrap(layout.select(restored(source), NAMES[name][1])[()])
+
+    def state_of(source: str, name: str) -> Any:
+        return given[name][1] if name in given else restored(source)
+
+    status, dtype = state_of("status", "status"), "float32" if problem.dtype.itemsize == 4 else "float64"
+    return FitResult(
+        w=part_of("w_out", "w"),
+        loss=part_of("loss", "loss"),
+        epochs=part_of("epochs_run", "epochs"),
+        status=wrap(status) if order.shape else _STATUSES[int(status)],
+        n_used=wrap(restored("n_used")[()]),
+        lr=wrap(restored("lr")[()]),
+        backend=words.backend,
+        algorithm=words.algorithm,
+        explanation=words.explanation,
+        state=State(
+            w=state_of("w", "state.w"),
+            slots=state_of("slots", "state.slots"),
+            products=restored("products"),
+            epoch=restored("steps"),
+            algorithm=restored("algorithm"),
+            status=status,
+            optimizer=layout.optimizer,
+            intercept=problem.intercept,
+            dtype=dtype,
+        ),
+        intercept=part_of("w_out", "intercept") if problem.intercept else None,
+        history=_history(buffers, part_of) if layout.every else None,
+        _one_feature=problem.one_feature,
+        **({name: wrap(restored(name)[()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
+    )
+
+
+def _history(buffers: Buffers, part_of: Any) -> History:
+    layout = buffers.layout
+    return History(
+        epoch=np.append(np.arange(0, layout.epochs, layout.every), layout.epochs),
+        w=part_of("history_w", "history.w"),
+        loss=part_of("history_loss", "history.loss"),
+        intercept=part_of("history_w", "history.intercept") if layout.problem.intercept else None,
+    )

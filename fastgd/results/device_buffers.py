@@ -1,4 +1,4 @@
-"""gpu_outputs: results and states of fits whose data are on a GPU: CuPy arrays in the order of computation, or the user's own (`out`)."""
+"""Buffers on a GPU, for fits whose data are there: CuPy arrays, or the caller's own (`out`)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import numpy as np
 
 from ..input.arrays import current_stream, to_cupy
 from ..input.messages import amount
-from .buffers import NAMES, Layout, Outputs
+from ..kernels.chunk import Chunk
+from .buffers import NAMES, Buffers, Layout
 
 CODES = ("algorithm", "status", "n_used")  # NumPy's while fits are computed: what happens next is decided by them
 
 
-class GpuOutputs(Outputs):
-    """As outputs.Outputs; kernels write into arrays of all fits at once. `given` holds CuPy arrays of the user's."""
+class DeviceBuffers(Buffers):
+    """As Buffers; kernels write into arrays of all fits at once. `given` holds CuPy arrays of the user's."""
 
     def __init__(self, layout: Layout, given: dict[str, tuple[Any, Any]], device: Any) -> None:
         self.device = device  # launching.Gpu
@@ -45,31 +46,32 @@ class GpuOutputs(Outputs):
                 "record fewer rows (history=k keeps every k-th epoch), or fit a part of the batch at a time"
             ) from None
 
-    def room(self, first: int, stop: int) -> dict[str, Any]:
+    def slices(self, first: int, stop: int) -> dict[str, Any]:
         """Arrays for fits first … stop-1, by their names in a chunk."""
-        return {name: self._of(name)[first:stop] for name in self.layout.shapes}
+        return {name: self.whole(name)[first:stop] for name in self.layout.shapes}
 
-    def _of(self, name: str) -> Any:
-        return self.arrays.get(name, self.direct.get(name))
+    def whole(self, name: str) -> Any:
+        """A CuPy array of all fits, (m, …), as it is named in a chunk."""
+        return super().whole(name)
 
-    def set(self, name: str, values: Any) -> None:
-        """Fill an array of all fits with values of NumPy or CuPy, whose leading axes broadcast against the fits'."""
+    def put(self, slices: dict[str, Any], name: str, values: Any, first: int, stop: int, n_last: int = 0) -> None:
+        """Write what all fits begin with; on a device all fits are one task."""
+        if name in CODES:
+            super().put(slices, name, values, first, stop, n_last)
+            return
         with self.device.here():
-            here = to_cupy(values, name) if not isinstance(values, np.ndarray) else self.device.upload(np.array(values, order="C"))
-            self.layout.order.restore(self._of(name))[...] = here
+            here = self.device.upload(np.array(values, order="C")) if isinstance(values, np.ndarray) else to_cupy(values, name)
+            self.layout.order.restore(self.whole(name))[...] = here
 
-    def spoil(self, names: tuple[str, ...], fits: np.ndarray, value: float) -> None:
-        """Fill what some fits have in these arrays with a value."""
-        with self.device.here():
-            where = self.device.upload(np.flatnonzero(fits))
-            for name in names:
-                array = self._of(name)
-                if math.prod(array.shape):
-                    array[where] = value
+    def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
+        """Fill what some fits have in an array of a chunk."""
+        if math.prod(values.shape):
+            with self.device.here():
+                values[self.device.upload(np.flatnonzero(fits))] = value
 
-    def finish(self) -> None:
-        """The codes go to the device, and what the kernels did not write into the user's arrays themselves is copied there."""
-        order, problem = self.layout.order, self.layout.problem
+    def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
+        """The codes go to the device; what the kernels did not write into the caller's arrays is copied."""
+        order = self.layout.order
         with self.device.here():
             for name in CODES:
                 self.arrays[name] = self.device.upload(self.arrays[name])
@@ -77,21 +79,16 @@ class GpuOutputs(Outputs):
                 source, part = NAMES[name]
                 if source in self.direct:
                     continue
-                values = order.restore(self.arrays[source])
-                if part == "intercept":
-                    values = values[..., problem.n_features]
-                elif part == "features":
-                    values = values[..., 0] if problem.one_feature else values[..., : problem.n_features]
-                array[...] = values
+                array[...] = self.layout.select(order.restore(self.arrays[source]), part)
 
 
-def open_outputs(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> GpuOutputs:
+def open_on_device(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> DeviceBuffers:
     """Results on the device that the data are on, and on the caller's stream; a MemoryError where they do not fit into the limit."""
     from ..kernels import cuda
 
     problem = layout.problem
     assert problem.device is not None
-    outputs = GpuOutputs(layout, given, cuda.DEVICES["cuda"](problem.device, current_stream(problem.library.name, problem.device)))
+    outputs = DeviceBuffers(layout, given, cuda.DEVICES["cuda"](problem.device, current_stream(problem.library.name, problem.device)))
     if limit is not None and outputs.bytes_made() > limit:
         raise MemoryError(f"the results need {amount(outputs.bytes_made())} of the GPU's memory, and memory_limit is {amount(limit)}")
     return outputs

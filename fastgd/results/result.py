@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import broadcast, common_device, device_of, library_of, read_array, to_cupy
+from ..input.arrays import arrive, broadcast, to_cupy
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 
@@ -171,10 +171,9 @@ class FitResult:
         >>> result.predict([5.0]).round(3)
         array([10.])
         """
-        wrap = library_of(X=X, w=self.w).wrap
-        device = None if device_of(X) is None and device_of(self.w) is None else common_device({"X": X, "w": self.w})
-        X, w, intercept = read_array(X, "X", device=device), self.w, self.intercept
-        if device is None:
+        arrived = arrive(X=X, w=self.w)
+        X, w, intercept = arrived.read("X"), self.w, self.intercept
+        if arrived.device is None:
             w, intercept = np.asarray(w), None if intercept is None else np.asarray(intercept)
         else:
             w, intercept = to_cupy(w, "w"), None if intercept is None else to_cupy(intercept, "intercept")
@@ -187,7 +186,7 @@ class FitResult:
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
         with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
             prediction = X * w[..., None] if self._one_feature else (X @ w[..., None])[..., 0]
-            return wrap(prediction if intercept is None else prediction + intercept[..., None])
+            return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.

@@ -1,4 +1,4 @@
-"""Which data a piece of work has."""
+"""Groups: which data a piece of work has, gathered without a copy where that is possible."""
 
 from __future__ import annotations
 
@@ -40,6 +40,9 @@ class Group:
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
     """Pairs first … stop-1, each with its own data, as if all samples stayed."""
+    samples = None if contiguous else gather_in_order(problem, order, first, stop)
+    if samples is not None:
+        return Group(first, samples, np.zeros(stop - first, bool))
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
     data = [
         _take(items, order.index(items.leading, pairs), contiguous)
@@ -48,15 +51,21 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
 
 
-def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, numbers: np.ndarray) -> Samples | None:
-    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None. numbers: 0, 1, …, as many or more."""
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
+    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None."""
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None
-    places, count, n = numbers[: stop - first], stop - first, problem.n_samples
-    return Samples(
-        problem.X.take(first, stop), problem.y.take(first, stop), places, places, _none(problem), places, np.empty((0, n), np.int32),
-        np.full(count, -1), np.full(count, n, np.int64),
-    )  # fmt: skip
+    places = np.arange(stop - first, dtype=np.int64)
+    data = [(problem.X.take(first, stop), places), (problem.y.take(first, stop), places)]
+    return _all_samples(problem, data, stop - first)
+
+
+def samples_of_all(problem: Problem, order: FitOrder) -> Samples:
+    """All data of a problem where they lie, on a GPU too; each fit has the places of its own."""
+    fits = np.arange(order.n_fits, dtype=np.int64)
+    pairs = fits // order.n_cells * order.n_cells if order.n_cells > 1 else fits
+    arrays = [problem.X, problem.y, *([] if problem.weights is None else [problem.weights])]
+    return _all_samples(problem, [(items.flat(), order.index(items.leading, pairs)) for items in arrays], order.n_fits)
 
 
 def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -80,7 +89,7 @@ def _one_by_one(
 
 
 def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The same in any layout; where that needs a conversion it is made by tasks, into one array."""
+    """(array, places in it) of the items with these numbers; a conversion is made by tasks, into one array."""
     first, stop = int(index.min()), int(index.max()) + 1
     whole = items.view(first, stop)
     if whole is None and stop - first > len(index):
@@ -102,9 +111,10 @@ def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], co
     n = problem.n_samples
     (X, x_index), (y, y_index) = data[0], data[1]
     weights, weight_index = data[2] if len(data) > 2 else (_none(problem), np.zeros(count, np.int64))
-    return Samples(
-        X, y, x_index, y_index, weights, weight_index, np.empty((0, n), np.int32), np.full(count, -1), np.full(count, n, np.int64)
-    )
+    n_used, kept_index = np.empty(count, np.int64), np.empty(count, np.int64)
+    n_used.fill(n)
+    kept_index.fill(-1)
+    return Samples(X, y, x_index, y_index, weights, weight_index, np.empty((0, n), np.int32), kept_index, n_used)
 
 
 def _none(problem: Problem) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""compressing: which samples each fit has, and the second moments of a group of fits.
+"""The second moments of a group of fits, and which samples each fit keeps.
 
 1. A group is a run of pairs (of an X and a y, with their weights). A group of one task is taken and compressed while its data are in the
    cache. Where data are shared, or long, a whole group is compressed first, by as many tasks as there are (`compress_groups`).
@@ -30,7 +30,7 @@ class NonFiniteDataError(Exception):
 
 
 class NegativeWeightError(Exception):
-    """The same of a negative weight."""
+    """A sample weight is negative; the caller looks for the place and tells the user."""
 
 
 def read_group(
@@ -42,25 +42,25 @@ def read_group(
     *,
     compress: bool,
     contiguous: bool = False,
-    room: Any = None,
+    scratch: Any = None,
 ) -> Group:
-    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked: into `room`, moments of as many or more."""
+    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked (into `scratch`)."""
     from ..kernels import cpu
 
     group = gather_group(problem, order, first, stop, contiguous)
     samples, count = group.samples, stop - first
     spread = _leave_out_weightless(problem, group, control)
     if not compress:
-        _look(problem, group, control)
+        _find_missing(problem, group, control)
         return group
-    moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if room is None else room.of_first(count)
+    moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if scratch is None else scratch.of_first(count)
     group.moments = moments
     group.gram_index = np.arange(count, dtype=np.int64)
     if spread is not None:
         cpu.weigh(moments, spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
-        _judge(problem, group, control, _at_once)
+        _find_invalid(problem, group, control, _at_once)
     return group
 
 
@@ -113,7 +113,7 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
-            _judge(problem, group, control, go)
+            _find_invalid(problem, group, control, go)
         yield group
         del group, samples, moments, y  # what is converted for the next group takes their place
 
@@ -132,7 +132,7 @@ def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> n
     return spread
 
 
-def _look(problem: Problem, group: Group, control: Control) -> None:
+def _find_missing(problem: Problem, group: Group, control: Control) -> None:
     """Look at the numbers themselves, where there are no moments: leave the missing ones out, or note that there are some."""
     from ..kernels import cpu
 
@@ -144,7 +144,7 @@ def _look(problem: Problem, group: Group, control: Control) -> None:
         _refuse(problem, group.invalid)
 
 
-def _judge(problem: Problem, group: Group, control: Control, go: Run) -> None:
+def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> None:
     """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
     from ..kernels import cpu
 

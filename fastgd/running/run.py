@@ -1,21 +1,26 @@
-"""run: a job through its backend."""
+"""run: a job through its runner, watched, and with the caller's words for what is wrong with the data."""
 
 from __future__ import annotations
 
-from functools import partial
+from importlib import import_module
 
+from ..data.faults import where_negative, where_not_finite
 from ..planning.job import Job
-from .cpu import _compile, _run_fits, _run_staged
-from .pool import cut, watched
+from .moments import NegativeWeightError, NonFiniteDataError
+from .pool import watched
 
 
-def run(job: Job, progress: object) -> None:
-    """Run all fits of a job into `job.outputs`."""
-    plan = job.plan
-    with watched(plan, progress, job.order.n_fits * max(job.epochs, 1), f"{job.order.n_fits:,} fits") as (control, go):
-        if plan.backend == "cpu" or job.rates is None:
-            _compile(job)
-        if plan.staged:
-            _run_staged(job, control, go)
-        else:
-            go(cut(job.order.n_fits, plan.fits_per_task, partial(_run_fits, job, control)))
+def run(job: Job) -> None:
+    """Run all fits of a job into its buffers.
+
+    A runner is a module of this folder, named by the backend's row: `run(job, control, go)`, where
+    `go` runs tasks in the threads that were planned, and `control` holds the flag that ends them.
+    """
+    runner = import_module(f".{job.runner}", __package__)
+    try:
+        with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
+            runner.run(job, control, go)
+    except NonFiniteDataError:
+        raise ValueError(where_not_finite(job.problem)) from None
+    except NegativeWeightError:
+        raise ValueError(where_negative(job.problem)) from None

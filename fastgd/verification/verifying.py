@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.arrays import broadcast, read_array, read_numbers
+from ..input.arrays import arrive_on_host, broadcast, read_array, read_numbers
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
 from ..input.options import read_choice, read_count
@@ -146,7 +146,7 @@ def _read_task(
     """Check the arguments; return the task and the question of every fit."""
     if dtype is not None and np.dtype(dtype).name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
-    problem = Problem.read(X, y, intercept=intercept, dtype=dtype)
+    problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[..., None] if data.ndim == 1 else data
     found = find_optimizer(optimizer)

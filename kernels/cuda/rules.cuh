@@ -1,11 +1,15 @@
-// rules.cuh: one step of each rule of kernels/update_rules.py, bit for bit as docs/arithmetic.md, section 8 has it.
+// rules.cuh: one step of each rule of kernels/update_rules.py, bit for bit as section 8 of
+// docs/arithmetic.md has it.
 //
-// 1. One struct per row of the table. S is the state's type: double on the moments, T on the samples. `read` takes the hyperparameters of a
-//    fit (in the table's order, then the derived values), `begin` what is computed once per step, `step` one parameter.
+// 1. One struct per row of the table. S is the state's type: double on the moments, T on the
+//    samples. `read` takes the hyperparameters of a fit (in the table's order, then the derived
+//    values), `begin` computes what is needed once per step, `step` moves one parameter.
 // 2. What stands in ⟨ ⟩ on that page is computed in float64 and rounded once to S: `S(…)`.
-// 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing else; `is_plain` says whether it has.
-// 4. `step` fills new_w and new_slot (N_SLOTS values; those that an option leaves alone are copied) and returns whether all that the
-//    page marks with ⚠, the new w and the slots that changed stayed within the limit.
+// 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing
+//    else; `is_plain` says whether it has.
+// 4. `step` fills new_w and new_slot (N_SLOTS values; those that an option leaves alone are copied)
+//    and returns whether all that the page marks with ⚠, the new w and the slots that changed stayed
+//    within the limit.
 #pragma once
 #include "arithmetic.cuh"
 

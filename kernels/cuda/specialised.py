@@ -1,8 +1,9 @@
 """Which kernels there are: every instantiation of every template, and which of them a fit takes.
 
-1. float32 sums are one float64 per entry, float64 sums are two, so float64 runs out of registers with half as many columns. The limits
-   below are the largest at which NVRTC (13.0, compute capability 9.0) spills no register; the tests compile every line of
-   `instantiations`. Above them a generic kernel takes any number.
+1. float32 sums are one float64 per entry, float64 sums are two, so float64 runs out of registers
+   with half as many columns. The limits below are the largest at which NVRTC (13.0, compute
+   capability 9.0) spills no register; the tests compile every line of `instantiations`. Above them
+   a generic kernel takes any number.
 2. What is instantiated is a rule's struct in rules.cuh: its name in the table, capitalised.
 """
 

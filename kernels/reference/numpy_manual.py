@@ -7,11 +7,15 @@ and with weights
 
     loss = sum(weights residual²) / sum(weights)        gradient = Xᵀ (2/sum(weights) (weights residual))
 
-1. Every number has the dtype of the data: Python's floats do not widen a NumPy float, NumPy's float64 would.
-2. The (weighted) residual is multiplied by 2/n before Xᵀ, as autograd does, so that numbers overflow in the same epoch.
-3. The tutorial computed `np.dot(2 * x, residual).mean()`. The mean of one number is that number, so this is the gradient of
-   the SUM of squares, n times the gradient of the mean: reduction="sum" here.
-4. SGD is written by hand, to be read. The adaptive rules take the `step` of their row in update_rules.py.
+1. Every number has the dtype of the data: Python's floats do not widen a NumPy float, NumPy's
+   float64 would.
+2. The (weighted) residual is multiplied by 2/n before Xᵀ, as autograd does, so that numbers
+   overflow in the same epoch.
+3. The tutorial computed `np.dot(2 * x, residual).mean()`. The mean of one number is that number, so
+   this is the gradient of the SUM of squares, n times the gradient of the mean: reduction="sum"
+   here.
+4. SGD is written by hand, to be read. The adaptive rules take the `step` of their row in
+   update_rules.py.
 """
 
 from __future__ import annotations

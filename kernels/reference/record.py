@@ -1,8 +1,9 @@
 """What a reference notes of a descent: the rows of its history, its status, and whether it goes on.
 
-1. The references differ in how they compute a row. What a row means and when a descent ends is said once, here.
-2. The finiteness of w needs no look of its own: whatever x is, x · inf is infinite or NaN, so a w that is not finite makes
-   every prediction, and with it the loss, not finite.
+1. The references differ in how they compute a row. What a row means and when a descent ends is said
+   once, here.
+2. Whether w is finite needs no check of its own: whatever x is, x · inf is infinite or NaN, so a w
+   that is not finite makes every prediction, and with it the loss, not finite.
 3. A fit that is cancelled leaves its state as it was; its history may be half written.
 """
 

@@ -1,15 +1,19 @@
 """The reference: torch.autograd makes the gradient, torch.optim makes the step. There is no formula of ours in here.
 
-1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's `** 2` has other epochs. With weights it
-   is `(weights * residual * residual).sum() / weights.sum()`.
-2. X, y and the weights are copied into torch's own memory: torch warns of read-only arrays, and its matrix products may depend on where
-   in memory the data begin, which in a batch is another place than alone.
-3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a NumPy view of it shows
-   every epoch's values without asking torch.
-4. A rule's state enters and leaves through `optimizer.state`: the slots, the step count, and those products that torch carries under the
-   same name (NAdam's mu_product, in torch's default dtype). The other products torch makes anew from the step count: NaN in our state.
-   Where a state has no slot in torch (an option is off) our slot stays as it was.
-5. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set aside for the call.
+1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's
+   `** 2` has other epochs. With weights it is `(weights * residual * residual).sum() /
+   weights.sum()`.
+2. X, y and the weights are copied into torch's own memory: torch warns of read-only arrays, and its
+   matrix products may depend on where in memory the data begin, which in a batch is another place
+   than alone.
+3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a
+   NumPy view of it shows every epoch's values without asking torch.
+4. A rule's state enters and leaves through `optimizer.state`: the slots, the step count, and those
+   products that torch carries under the same name (NAdam's mu_product, in torch's default dtype).
+   The other products torch makes anew from the step count: NaN in our state. Where a state has no
+   slot in torch (an option is off) our slot stays as it was.
+5. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
+   aside for the call.
 """
 
 from __future__ import annotations

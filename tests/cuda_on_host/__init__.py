@@ -5,9 +5,13 @@ shim.h runs them, building.py compiles them with g++, device.py is the device th
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastgd.kernels.cuda import DEVICES
+from fastgd.planning.backends import BACKENDS, FOR_TESTS
 from tests.cuda_on_host.device import HostDevice
 
 DEVICES["cuda-host"] = HostDevice
+FOR_TESTS["cuda-host"] = replace(BACKENDS["cuda"], name="cuda-host", why_unavailable=lambda: None)
 
 __all__ = ["DEVICES", "HostDevice"]

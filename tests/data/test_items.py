@@ -11,6 +11,7 @@ from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 from fastgd.data.fit_order import FitOrder
 from fastgd.data.problem import Problem
+from fastgd.input.arrays import arrive
 
 same_every_time = settings(derandomize=True, deadline=None, max_examples=300, database=None)
 
@@ -29,7 +30,7 @@ def test_items_are_handed_out_in_order(drawn, repeated, data):
         X, y = np.broadcast_to(X, (*drawn.result_shape, 5, 2)), np.broadcast_to(y, (*drawn.result_shape, 5))
     backwards = tuple(slice(None, None, data.draw(st.sampled_from([1, -1]))) for _ in range(X.ndim - 2))
     X = X[backwards]
-    problem = Problem.read(X if X.ndim != 2 or y.ndim == 1 else X[None], y, intercept=False, dtype=None)
+    problem = Problem.read(arrive(X=X if X.ndim != 2 or y.ndim == 1 else X[None], y=y), intercept=False, dtype=None)
     assert problem.leading == drawn.result_shape or X.ndim == 2
     order = FitOrder.of(problem.leading, problem.X.leading, problem.y.leading)
     fits = np.arange(order.n_fits)

@@ -10,11 +10,13 @@ import pytest
 import fastgd
 from fastgd.data.fit_order import FitOrder
 from fastgd.data.problem import Problem
+from fastgd.input.arrays import arrive
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
 from fastgd.kernels.cpu import read_only
 from fastgd.planning import plan
-from fastgd.running import moments as compressing
+from fastgd.planning.backends import BACKENDS
+from fastgd.running import moments
 from fastgd.running.moments import compress_groups, read_group
 from fastgd.running.pool import Control
 from tests import grids
@@ -129,7 +131,7 @@ def test_a_group_at_a_time_a_fit_at_a_time_and_in_threads(name, shared, one, mon
     if one == "group":
         monkeypatch.setattr(plan, "MOMENTS_BYTES", 3000)
     else:
-        monkeypatch.setattr(compressing, "PIECE_NS", 1)
+        monkeypatch.setattr(moments, "PIECE_NS", 1)
     for threads in (1, 3):
         result = fastgd.fit(X, y, threads=threads, **options)
         assert same(result.history.w, want.history.w)
@@ -305,7 +307,7 @@ def test_nothing_is_compressed_after_a_cancelled_search(weighted, shared, monkey
     """Another task fails, or Ctrl-C is pressed, while the missing samples of a fit are looked for."""
     X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=weighted)
     X, y = (X[0], y) if shared else (X, y)
-    problem = Problem.read(X, y, intercept=False, dtype=None, sample_weight=weights, nan_policy="omit")
+    problem = Problem.read(arrive(X=X, y=y, sample_weight=weights), intercept=False, dtype=None, nan_policy="omit")
     order = FitOrder.of(problem.leading, problem.gram_leading, problem.y.leading)
     control, calls = Control(1), []
     find_kept, compress_items = cpu.find_kept, cpu.compress_items
@@ -318,7 +320,7 @@ def test_nothing_is_compressed_after_a_cancelled_search(weighted, shared, monkey
     monkeypatch.setattr(cpu, "find_kept", cancelled)
     monkeypatch.setattr(cpu, "compress_items", lambda *given: calls.append("compress") or compress_items(*given))
     if shared:
-        made = plan.make_plan(problem, order, epochs=1, algorithm="auto", backend="cpu", threads=1, safe_rate=True)
+        made = plan.make_plan(problem, order, BACKENDS["cpu"], epochs=1, algorithm="auto", threads=1, safe_rate=True)
         list(compress_groups(problem, order, made, control, lambda tasks: [task(control.counter(0)) for task in tasks]))
     else:
         read_group(problem, order, 0, 3, control, compress=True)

@@ -71,10 +71,14 @@ def test_what_is_expected_or_is_no_skip_does_not(project):
 
 def test_a_backend_that_was_asked_for_and_is_missing_fails(project):
     test = """
+from dataclasses import replace
+
 import fastgd
+from fastgd.planning.backends import BACKENDS
 
 def test_one(backend, monkeypatch):
-    monkeypatch.setattr("fastgd.planning.backends.why_unavailable", lambda backend: "it is not here" if backend == "torch" else None)
+    missing = replace(BACKENDS["torch"], why_unavailable=lambda: "it is not here")
+    monkeypatch.setitem(BACKENDS, "torch", missing)
     fastgd.fit([1.0, 2], [1.0, 2], lr=0.1, epochs=1, backend=backend)
 """
     (project.path / "tests" / "test_backend.py").write_text(test, encoding="utf-8")

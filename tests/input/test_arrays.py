@@ -13,7 +13,7 @@ import pytest
 
 import fastgd
 from fastgd import SGD
-from fastgd.input.arrays import library_of, to_numpy
+from fastgd.input.arrays import arrive, to_numpy
 from tests.support.refusals import refused, x, y
 
 
@@ -76,7 +76,7 @@ def test_tensors_are_shared_not_copied(torch):
     assert np.shares_memory(to_numpy(tensor, "X"), tensor.numpy())
     assert np.shares_memory(to_numpy(tensor[::2], "X"), tensor.numpy())
     array = np.arange(6.0)
-    assert library_of(X=tensor).wrap(array).data_ptr() == array.ctypes.data
+    assert arrive(X=tensor).library.wrap(array).data_ptr() == array.ctypes.data
 
 
 def test_what_torch_cannot_share_is_an_error(torch):

@@ -1,6 +1,7 @@
-"""The table of update rules: its defaults and ranges are torch's, every part of a rule is there, a rule may begin with the references.
+"""The table of update rules: defaults and ranges are torch's, and no part of a rule is missing.
 
-1. tests/support/parts_of_a_rule.py says where the parts of a rule stand. What is forgotten is told by the file to open.
+1. tests/support/parts_of_a_rule.py says where the parts of a rule stand. What is forgotten is told
+   by the file to open.
 """
 
 from __future__ import annotations

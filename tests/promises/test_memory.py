@@ -47,7 +47,7 @@ def test_smaller_pieces_change_no_bit(case, monkeypatch):
     monkeypatch.setattr(plan, "INLINE_NS", 0)
     pieces = []
     fit_into_memory = memory.fit_into_memory
-    monkeypatch.setattr("fastgd.fitting.fit_into_memory", lambda *a, **o: pieces.append(fit_into_memory(*a, **o)) or pieces[-1])
+    monkeypatch.setattr("fastgd.planning.job.fit_into_memory", lambda *a, **o: pieces.append(fit_into_memory(*a, **o)) or pieces[-1])
     for room in (60_000, 200_000, 10 * MIB):
         assert same_result(fastgd.fit(X, y, threads=2, memory_limit=2 * results + room, **options), want)
     assert pieces[0].fits_per_task <= pieces[-1].fits_per_task

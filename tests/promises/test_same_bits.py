@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd import fitting
 from fastgd.kernels import cpu
-from fastgd.planning import plan
-from fastgd.running import cpu as execute
-from fastgd.running import moments as compressing
+from fastgd.planning import job, plan
+from fastgd.running import cpu as runner
+from fastgd.running import moments
 from tests.support.against_arbiter import bits, same_bits
 
 NAMES = ["float32", "float64"]
@@ -100,7 +99,7 @@ def test_chunks(case, name, monkeypatch):
     alone = digest(fit_case(case, name))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
     for chunk in (1, 2, 3, 7, 36, 37, 1000):
-        monkeypatch.setattr(fitting, "make_plan", functools.partial(plan.make_plan, chunk=chunk))
+        monkeypatch.setattr(job, "make_plan", functools.partial(plan.make_plan, fits_per_task=chunk))
         assert digest(fit_case(case, name, threads=3)) == alone
 
 
@@ -117,7 +116,7 @@ def test_groups_of_a_sweep(name, one, monkeypatch):
     """One pair of data at a time, one item per task of compress, one fit per task of descend."""
     want = digest(grid_fit(name))
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    for module in (plan, compressing) if one == "pair" else (plan, compressing, execute):
+    for module in (plan, moments) if one == "pair" else (plan, moments, runner):
         monkeypatch.setattr(module, "MOMENTS_BYTES" if one == "pair" else "PIECE_NS", 1)
     for threads in (1, 2, 8):
         assert digest(grid_fit(name, threads=threads)) == want
@@ -130,14 +129,14 @@ def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
     X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
     want = fastgd.fit(X, y, lr=0.1, epochs=4)
     computed, groups = [], []
-    compress, groups_of = cpu.compress_items, execute.compress_groups
+    compress, groups_of = cpu.compress_items, runner.compress_groups
 
     def counting(samples, start, stop, intercept, gram, *rest):
         computed.append(len(gram))
         compress(samples, start, stop, intercept, gram, *rest)
 
     monkeypatch.setattr(cpu, "compress_items", counting)
-    monkeypatch.setattr(execute, "compress_groups", lambda *given: (groups.append(group.first) or group for group in groups_of(*given)))
+    monkeypatch.setattr(runner, "compress_groups", lambda *given: (groups.append(group.first) or group for group in groups_of(*given)))
     monkeypatch.setattr(plan, "MOMENTS_BYTES", 2_000)
     result = fastgd.fit(X, y, lr=0.1, epochs=4)
     assert_same(result, want)
@@ -163,7 +162,7 @@ def test_ranges_of_a_long_fit(name, d, monkeypatch):
             assert_same(fastgd.fit(X, y, threads=threads, **settings), want)
         assert_same(fastgd.fit(X[1], y[1], **settings), want, lambda values: values[1])
     monkeypatch.setattr(cpu, "RANGE", 4096)
-    monkeypatch.setattr(compressing, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
+    monkeypatch.setattr(moments, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
     assert_same(fastgd.fit(X, y, **settings), want)
 
 
@@ -177,7 +176,7 @@ def test_a_long_fit_that_is_not_staged(name, monkeypatch):
         assert made.staged
         return plan.Plan(**{**vars(made), "staged": False})
 
-    monkeypatch.setattr(fitting, "make_plan", not_staged)
+    monkeypatch.setattr(job, "make_plan", not_staged)
     assert_same(fastgd.fit(X, y, lr=1e-3, epochs=3, history=True), want)
 
 

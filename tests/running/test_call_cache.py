@@ -1,4 +1,4 @@
-"""Calls like an earlier one: the same bits as the long way, and the long way wherever something differs (fastgd/running/call_cache.py)."""
+"""Calls like an earlier one: the bits of a call that is prepared, and prepared wherever something is different."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels import cpu
-from fastgd.running import call_cache as repeating
+from fastgd.running import call_cache
 from tests.support.against_arbiter import same_bits
 
 OPTIONS = [
@@ -66,7 +66,7 @@ def only_short(monkeypatch):
 def test_a_like_call_has_the_bits_of_the_long_way(options, shape, dtype, only_short):
     other = make_data(1, shape, dtype)
     want = fastgd.fit(*other, **options)
-    repeating._known.clear()
+    call_cache.forget()
     fastgd.fit(*make_data(0, shape, dtype), **options)
     only_short()
     assert same(fastgd.fit(*other, **options), want)
@@ -119,19 +119,14 @@ def test_results_share_no_memory(shape, lr):
     """Neither with each other, nor within one, nor with what is kept for the next call."""
     X, y = make_data(0, shape)
     results = [fastgd.fit(X, y, lr=lr, history=3, intercept=True) for _ in range(4)]
-    (known,) = repeating._known.values()
-    (scratch,) = known.scratch
-    kept = [known.epoch, *known.start, scratch.counter]
-    kept += [array for owner in (known.chunk, scratch.chunk, scratch.moments) for array in fields_of(owner)]
+    (known,) = call_cache.remembered.values()
+    kept = [array for array in vars(known).values() if isinstance(array, np.ndarray)]
+    kept += [values for values, _ in known.begin.values()]
     mine = [array for result in results for array in arrays_of(result).values()]
     for place, array in enumerate(mine):
         for other in (*mine[:place], *kept, X, y):
             assert not np.shares_memory(array, other)
         assert array.flags.writeable
-
-
-def fields_of(owner):
-    return [value for field in dataclasses.fields(owner) if isinstance(value := getattr(owner, field.name), np.ndarray)]
 
 
 def test_a_call_within_a_call(monkeypatch):
@@ -140,7 +135,7 @@ def test_a_call_within_a_call(monkeypatch):
     options = {"lr": None, "history": True}
     want = [fastgd.fit(*problem, **options) for problem in problems]
     inner = []
-    descend = cpu.descend_alike
+    descend = cpu.descend
 
     def interrupted(*arguments):
         if len(inner) < 3:
@@ -149,23 +144,10 @@ def test_a_call_within_a_call(monkeypatch):
             inner[place - 1] = (place, fastgd.fit(*problems[place], **options))
         descend(*arguments)
 
-    monkeypatch.setattr(cpu, "descend_alike", interrupted)
+    monkeypatch.setattr(cpu, "descend", interrupted)
     assert same(fastgd.fit(*problems[0], **options), want[0])
     assert [place for place, _ in inner] == [1, 2, 3]
     assert all(same(result, want[place]) for place, result in inner)
-
-
-def test_no_more_scratch_is_kept_than_threads_may_use():
-    X, y = make_data(0)
-    for _ in range(2):
-        fastgd.fit(X, y, lr=0.1)
-    (known,) = repeating._known.values()
-    known.scratch[:] = [repeating._Scratch(known.chunk) for _ in range(repeating.MOST_SETS)]
-    one_more = repeating._Scratch(known.chunk)
-    run = known._fit
-    known._fit = lambda *arguments: (known.scratch.append(one_more), run(*arguments))[1]
-    fastgd.fit(X, y, lr=0.1)
-    assert len(known.scratch) == repeating.MOST_SETS
 
 
 def test_data_that_are_read_only(only_short):
@@ -267,18 +249,18 @@ def test_nothing_of_the_callers_is_kept_or_changed():
 
 def test_what_is_kept_holds_no_data_and_no_results():
     X, y = make_data(0, (30, 3))
-    for calls in (1, 2):
+    for _ in range(2):
         fastgd.fit(X, y, lr=0.1, history=True, epochs=500)
         gc.collect()
-        (known,) = repeating._known.values()
-        assert isinstance(known, repeating.Job if calls == 1 else repeating._Known)
+        (known,) = call_cache.remembered.values()
+
         assert len(pickle.dumps(known)) < 500 * 3 * 4 * 2  # bytes: a history alone has 6,000
 
 
 def test_few_are_kept():
-    for n in range(10, 10 + 3 * repeating.MOST_KEPT):
+    for n in range(10, 10 + 3 * call_cache.MOST_REMEMBERED):
         fastgd.fit(*make_data(0, (n, 1)), lr=0.1, epochs=1)
-        assert len(repeating._known) <= repeating.MOST_KEPT
+        assert len(call_cache.remembered) <= call_cache.MOST_REMEMBERED
 
 
 def test_many_threads_at_once():
@@ -341,5 +323,5 @@ def test_every_epoch_is_counted_where_samples_take_over():
 def test_a_call_that_is_kept_keeps_no_moments():
     X, y = np.ones((60, 130, 50), np.float32), np.ones((60, 130), np.float32)
     fastgd.fit(X, y, lr=1e-3, epochs=1)
-    (kept,) = repeating._known.values()
-    assert kept.rooms == []
+    (kept,) = call_cache.remembered.values()
+    assert kept.scratch == []

@@ -2,11 +2,13 @@
 
 `python -m tests.specification.golden_values` writes those that are missing.
 
-1. Inputs are integers from a Philox generator divided by a power of two, so that they depend on no version of NumPy's normal deviates.
-2. A case holds its options, the digest of every array that the fit hands out (all NaN are one, −0 is not 0), and a few numbers to look at.
-   The files are written by the host run of the CUDA kernels; the CPU backend and, where there is a GPU, `cuda` must give the same.
-3. Schedules are tables of rates, one per epoch and fit, made by + − × ÷ alone and written down; `fit` has none yet, so the kernels are
-   called.
+1. Inputs are integers from a Philox generator divided by a power of two, so that they depend on no
+   version of NumPy's normal deviates.
+2. A case holds its options, the digest of every array that the fit hands out (all NaN are one, −0
+   is not 0), and a few numbers to look at. The files are written by the host run of the CUDA
+   kernels; the CPU backend and, where there is a GPU, `cuda` must give the same.
+3. Schedules are tables of rates, one per epoch and fit, made by + − × ÷ alone and written down;
+   `fit` has none yet, so the kernels are called.
 """
 
 from __future__ import annotations

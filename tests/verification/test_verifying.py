@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 import fastgd
 from fastgd.testing import problems, rates
@@ -16,7 +15,6 @@ from tests.support.rule_options import rules_with
 from tests.support.torch_histories import torch_history
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
-ASKED = {"lr": 0.01, "epochs": 20}
 
 
 def step(w, X, y, lr):
@@ -43,9 +41,6 @@ def data(n=30, d=3, fits=(), seed=0):
     rng = np.random.default_rng(seed)
     X = rng.standard_normal((*fits, n, d))
     return X, X @ np.arange(1.0, d + 1) + rng.standard_normal((*fits, n))
-
-
-# -- the numbers -----------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["tutorial", "noisy", "offset_1e6_intercept", "mixed_rows", "n_1_d_3", "nist_longley"])
@@ -92,102 +87,6 @@ def test_the_safe_rate_is_judged_as_what_was_used():
         fastgd.verify(train, X, y, epochs=30)
 
 
-# -- candidates ------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_step_with_a_plain_number():
-    assert fastgd.verify(step, X4, 2 * X4, **ASKED).ok
-    report = fastgd.verify(tutorial_step, X4, 2 * X4, **ASKED)
-    assert not report.ok
-    assert (report.first.epoch, report.first.quantity) == (1, "w[0]")
-    assert report.diagnosis.code == "gradient_sum"
-    assert str(report).splitlines()[0].startswith("tutorial_step: DISAGREES from epoch 1 on: w[0] is ")
-
-
-def test_a_step_with_its_loss():
-    def with_loss(w, X, y, lr):
-        residual = X @ w - y
-        return w - lr * (2 / len(y) * X.T @ residual), (residual * residual).mean()
-
-    X, y = data()
-    report = fastgd.verify(with_loss, X, y, lr=0.1, epochs=10)
-    assert report.ok
-    assert report.tau_loss < 1
-    assert any("loss has 10 values for 11 rows" in note for note in report.verdicts[0].notes)
-
-
-def test_a_training_in_both_precisions():
-    X, y = data()
-    for dtype in ("float64", "float32"):
-        report = fastgd.verify(train, X, y, lr=0.1, epochs=30, dtype=dtype)
-        assert report.ok, str(report)
-        assert report.question["dtype"] == dtype
-
-
-def test_results_histories_and_arrays():
-    X, y = data()
-    result = fastgd.fit(X, y, lr=0.1, epochs=15, history=True, intercept=True)
-    for candidate in (result, result.history):
-        assert fastgd.verify(candidate, X, y, lr=0.1, intercept=True).ok
-    w, loss = train(X, y, 0.1, 15, np.zeros(3))
-    assert fastgd.verify((w, loss), X, y, lr=0.1).ok
-    assert fastgd.verify(w, X, y, lr=0.1, epochs=15).ok
-    assert math.isnan(fastgd.verify(w, X, y, lr=0.1).tau_loss)
-    assert fastgd.verify((torch.tensor(w), torch.tensor(loss)), torch.tensor(X), torch.tensor(y), lr=0.1).ok
-    assert not fastgd.verify((w, loss), X, y, lr=0.2).ok
-    with pytest.raises(ValueError, match="has no history"):
-        fastgd.verify(fastgd.fit(X, y, lr=0.1), X, y, lr=0.1)
-    with pytest.raises(ValueError, match="does not have every epoch"):
-        fastgd.verify(fastgd.fit(X, y, lr=0.1, epochs=9, history=3), X, y, lr=0.1)
-
-
-def test_a_torch_module_and_its_optimizer():
-    X, y = data()
-    module = torch.nn.Linear(3, 1).double()
-    momentum = {"optimizer": fastgd.SGD(momentum=0.9), "intercept": True}
-    report = fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)), X, y, lr=0.05, epochs=15, **momentum)
-    assert report.ok, str(report)
-    assert report.tau_loss < 1
-    report = fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, lr=0.05, epochs=15, w0=[0, 0, 0, 1.0], **momentum)
-    assert report.diagnosis.code == "plain_descent"
-    with pytest.raises(ValueError, match=r"must be linear, like torch\.nn\.Linear\(3, 1, bias=False\)"):
-        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, lr=0.05, epochs=5)
-    with pytest.raises(ValueError, match="the torch module is float64, the data are float32"):
-        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.1)), X, y, lr=0.1, epochs=5, intercept=True, dtype="float32")
-
-
-def test_an_object_with_partial_fit():
-    class Model:
-        def __init__(self, factor):
-            self.coef_, self.factor = np.zeros(3), factor
-
-        def partial_fit(self, X, y):
-            self.coef_ = self.coef_ - 0.1 * self.factor * (2 / len(y) * X.T @ (X @ self.coef_ - y))
-
-    X, y = data()
-    assert fastgd.verify(Model(1.0), X, y, lr=0.1, epochs=9).ok
-    assert fastgd.verify(Model(0.5), X, y, lr=0.1, epochs=9).diagnosis.code == "gradient_missing_two"
-
-
-@pytest.mark.parametrize("candidate", [3, None, object(), dict, {"w": 1}])
-def test_what_is_no_candidate(candidate):
-    with pytest.raises(TypeError, match="candidate must be a backend's name"):
-        fastgd.verify(candidate, X4, X4, **ASKED)
-
-
-def test_functions_with_other_arguments():
-    for function in (lambda w: w, lambda a, b, c, d, e, f: a):
-        with pytest.raises(TypeError, match=r"it must be step\(w, X, y, lr\) or train\(X, y, lr, epochs, w0\)"):
-            fastgd.verify(function, X4, X4, **ASKED)
-    with pytest.raises(fastgd.BackendUnavailable):
-        fastgd.verify("cuda", X4, X4, **ASKED)
-    with pytest.raises(ValueError, match="backend"):
-        fastgd.verify("nonsense", X4, X4, **ASKED)
-
-
-# -- batches ---------------------------------------------------------------------------------------------------------------------
-
-
 def test_a_batch_is_judged_fit_by_fit():
     X, y = data(fits=(2, 3))
     lr = np.array([0.05, 0.1, 0.02])
@@ -202,9 +101,6 @@ def test_a_batch_is_judged_fit_by_fit():
     assert fastgd.verify(train, X, y, lr=lr, epochs=12).ok
     with pytest.raises(ValueError, match=r"w_history must have shape \(2, 3\) \+ \(epochs \+ 1, D\)"):
         fastgd.verify(w[0], X, y, lr=lr)
-
-
-# -- bad input -------------------------------------------------------------------------------------------------------------------
 
 
 def test_histories_of_the_wrong_length():
@@ -278,80 +174,6 @@ def test_overflow_is_no_disagreement():
     assert any("too near overflow" in note for note in report.verdicts[0].notes)
     half = fastgd.verify(lambda w, X, y, lr: w - lr / 2 * (2 / len(y) * X.T @ (X @ w - y)), X, y, lr=1e6, epochs=30)
     assert half.diagnosis.code == "gradient_missing_two"
-
-
-def test_a_candidate_that_raises():
-    X, y = data()
-
-    def breaks(w, X, y, lr):
-        if np.abs(w).sum() > 0:
-            raise ZeroDivisionError("in my code")
-        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
-
-    report = fastgd.verify(breaks, X, y, lr=0.1, epochs=10)
-    (verdict,) = report.verdicts
-    assert not report.ok
-    assert verdict.epochs == verdict.epochs_judged == 1  # what was recorded is right
-    assert verdict.first is None
-    assert "raised in epoch 2" in str(report)
-    assert "ZeroDivisionError: in my code" in verdict.failure
-    assert "in breaks" in verdict.failure
-    assert "functions.py" not in verdict.failure
-
-    def train_breaks(X, y, lr, epochs, w0):
-        raise KeyError("no")
-
-    report = fastgd.verify(train_breaks, X, y, lr=0.1, epochs=10)
-    assert not report.ok
-    assert "KeyError" in str(report)
-    report = fastgd.verify(lambda w, X, y, lr: np.zeros(7), X, y, lr=0.1, epochs=10)
-    assert "cannot reshape" in str(report)
-
-
-def test_a_candidate_that_modifies_its_inputs():
-    X, y = data()
-    kept = X.copy(), y.copy()
-
-    def centres(w, X, y, lr):
-        y -= y.mean()
-        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
-
-    report = fastgd.verify(centres, X, y, lr=0.1, epochs=5)
-    assert not report.ok
-    assert "centres changes y, in place" in str(report)
-    assert np.array_equal(X, kept[0])
-    assert np.array_equal(y, kept[1])
-
-    def scales(w, X, y, lr):
-        w_next = w - lr * (2 / len(y) * X.T @ (X @ w - y))
-        X *= 1.0
-        X[0, 0] = 7.0 if np.all(w == 0) and lr == 0 else X[0, 0]
-        return w_next
-
-    assert fastgd.verify(scales, X, y, lr=0.1, epochs=5).ok  # the same values are no change
-    report = fastgd.verify(scales, X, y, lr=0.0, epochs=1)
-    assert report.diagnosis.code == "inputs_modified"
-
-    def in_place(w, X, y, lr):
-        w -= lr * (2 / len(y) * X.T @ (X @ w - y))
-        return w
-
-    report = fastgd.verify(in_place, X, y, lr=0.1, epochs=5)
-    assert report.ok
-    assert "in_place changes the w that it is given, in place" in report.verdicts[0].notes
-
-
-def test_a_candidate_that_is_not_deterministic():
-    X, y = data()
-    calls = []
-
-    def wanders(w, X, y, lr):
-        calls.append(0)
-        return w - lr * (2 / len(y) * X.T @ (X @ w - y)) + (1e-9 if len(calls) > 7 else 0)
-
-    report = fastgd.verify(wanders, X, y, lr=0.1, epochs=5)
-    assert report.ok  # the first run is
-    assert any("a second run gave another w, from epoch 3 on: it is not deterministic" in note for note in report.verdicts[0].notes)
 
 
 def test_one_epoch_and_none():

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...data.faults import where_not_finite
 from ...data.problem import Problem
-from ...input.arrays import read_array, read_numbers
+from ...input.arrays import arrive_on_host, read_array, read_numbers
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
@@ -144,13 +145,13 @@ def diagnose(
 
 def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any) -> Question:
     """Check the data of one fit and what was asked for."""
-    problem = Problem.read(X, y, intercept=intercept, dtype=None)
+    problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=None)
     if problem.leading:
         raise ValueError(f"diagnose takes one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[:, None] if data.ndim == 1 else data
     if not (np.isfinite(data).all() and np.isfinite(target).all()):
-        raise ValueError(problem.where_not_finite())
+        raise ValueError(where_not_finite(problem))
     optimizer = find_optimizer(optimizer)
     given = optimizer.lr if lr is None else lr
     given = optimizer.rule.default_lr if given is None else given

@@ -1,0 +1,51 @@
+"""The runner of the references: torch autograd and the NumPy descent, one fit after another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from ..kernels.chunk import AUTOGRAD
+from ..planning.job import FitJob
+from .chunks import chunk_of_group, finish_chunk, set_safe_rates
+from .moments import read_group
+from .pool import Control, Run, cut
+
+
+def run(job: FitJob, control: Control, go: Run) -> None:
+    """Run all fits of a job."""
+    if job.rates is None:
+        from ..kernels import cpu
+
+        cpu.prepare(job.problem.dtype, frozenset({"moments"}))
+    descend = _descent_of(job)
+    go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, control)))
+
+
+def _descent_of(job: FitJob) -> Callable[..., None]:
+    """`descend(chunk, cancel, progress)` of the backend."""
+    if job.plan.algorithm == AUTOGRAD:
+        from ..kernels.reference import torch_autograd
+
+        return partial(torch_autograd.descend, device="cuda" if job.plan.backend.name == "torch-cuda" else "cpu")
+    from ..kernels.reference import numpy_manual
+
+    return numpy_manual.descend
+
+
+def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+    """One task: fits first … stop-1. Safe rates come from moments, which the CPU kernels make."""
+    n_cells = job.order.n_cells
+    pairs_of_task = first // n_cells, (stop - 1) // n_cells + 1
+    group = read_group(job.problem, job.order, *pairs_of_task, control, compress=job.rates is None, contiguous=True)
+    if control.cancel[0]:
+        return
+    chunk, pairs = chunk_of_group(job, group, first, stop)
+    if job.rates is None:
+        moments = group.moments
+        eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
+        set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
+    descend(chunk, control.cancel, counter)
+    finish_chunk(job, first, stop, chunk)

@@ -1,0 +1,152 @@
+"""Candidates that are functions: a step or a training; what is said of one that raises, changes its inputs or is not deterministic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+
+X4 = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+ASKED = {"lr": 0.01, "epochs": 20}
+
+
+def step(w, X, y, lr):
+    return w - lr * (2 * X * (w * X - y)).mean()
+
+
+def tutorial_step(w, X, y, lr):
+    return w - lr * np.dot(2 * X, w * X - y).mean()
+
+
+def train(X, y, lr, epochs, w0):
+    """Any number of features, no intercept."""
+    design = X.reshape(len(y), -1)
+    rows, losses = [np.array(w0)], []
+    for _ in range(epochs):
+        residual = design @ rows[-1] - y
+        losses.append((residual * residual).mean())
+        rows.append(rows[-1] - X.dtype.type(lr) * (X.dtype.type(2 / len(y)) * (design.T @ residual)))
+    losses.append(((design @ rows[-1] - y) ** 2).mean())
+    return np.array(rows), np.array(losses)
+
+
+def data(n=30, d=3, fits=(), seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((*fits, n, d))
+    return X, X @ np.arange(1.0, d + 1) + rng.standard_normal((*fits, n))
+
+
+def test_a_step_with_a_plain_number():
+    assert fastgd.verify(step, X4, 2 * X4, **ASKED).ok
+    report = fastgd.verify(tutorial_step, X4, 2 * X4, **ASKED)
+    assert not report.ok
+    assert (report.first.epoch, report.first.quantity) == (1, "w[0]")
+    assert report.diagnosis.code == "gradient_sum"
+    assert str(report).splitlines()[0].startswith("tutorial_step: DISAGREES from epoch 1 on: w[0] is ")
+
+
+def test_a_step_with_its_loss():
+    def with_loss(w, X, y, lr):
+        residual = X @ w - y
+        return w - lr * (2 / len(y) * X.T @ residual), (residual * residual).mean()
+
+    X, y = data()
+    report = fastgd.verify(with_loss, X, y, lr=0.1, epochs=10)
+    assert report.ok
+    assert report.tau_loss < 1
+    assert any("loss has 10 values for 11 rows" in note for note in report.verdicts[0].notes)
+
+
+def test_a_training_in_both_precisions():
+    X, y = data()
+    for dtype in ("float64", "float32"):
+        report = fastgd.verify(train, X, y, lr=0.1, epochs=30, dtype=dtype)
+        assert report.ok, str(report)
+        assert report.question["dtype"] == dtype
+
+
+def test_functions_with_other_arguments():
+    for function in (lambda w: w, lambda a, b, c, d, e, f: a):
+        with pytest.raises(TypeError, match=r"it must be step\(w, X, y, lr\) or train\(X, y, lr, epochs, w0\)"):
+            fastgd.verify(function, X4, X4, **ASKED)
+    with pytest.raises(fastgd.BackendUnavailable):
+        fastgd.verify("cuda", X4, X4, **ASKED)
+    with pytest.raises(ValueError, match="backend"):
+        fastgd.verify("nonsense", X4, X4, **ASKED)
+
+
+def test_a_candidate_that_raises():
+    X, y = data()
+
+    def breaks(w, X, y, lr):
+        if np.abs(w).sum() > 0:
+            raise ZeroDivisionError("in my code")
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
+
+    report = fastgd.verify(breaks, X, y, lr=0.1, epochs=10)
+    (verdict,) = report.verdicts
+    assert not report.ok
+    assert verdict.epochs == verdict.epochs_judged == 1  # what was recorded is right
+    assert verdict.first is None
+    assert "raised in epoch 2" in str(report)
+    assert "ZeroDivisionError: in my code" in verdict.failure
+    assert "in breaks" in verdict.failure
+    assert "/functions.py" not in verdict.failure
+
+    def train_breaks(X, y, lr, epochs, w0):
+        raise KeyError("no")
+
+    report = fastgd.verify(train_breaks, X, y, lr=0.1, epochs=10)
+    assert not report.ok
+    assert "KeyError" in str(report)
+    report = fastgd.verify(lambda w, X, y, lr: np.zeros(7), X, y, lr=0.1, epochs=10)
+    assert "cannot reshape" in str(report)
+
+
+def test_a_candidate_that_modifies_its_inputs():
+    X, y = data()
+    kept = X.copy(), y.copy()
+
+    def centres(w, X, y, lr):
+        y -= y.mean()
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y))
+
+    report = fastgd.verify(centres, X, y, lr=0.1, epochs=5)
+    assert not report.ok
+    assert "centres changes y, in place" in str(report)
+    assert np.array_equal(X, kept[0])
+    assert np.array_equal(y, kept[1])
+
+    def scales(w, X, y, lr):
+        w_next = w - lr * (2 / len(y) * X.T @ (X @ w - y))
+        X *= 1.0
+        X[0, 0] = 7.0 if np.all(w == 0) and lr == 0 else X[0, 0]
+        return w_next
+
+    assert fastgd.verify(scales, X, y, lr=0.1, epochs=5).ok  # the same values are no change
+    report = fastgd.verify(scales, X, y, lr=0.0, epochs=1)
+    assert report.diagnosis.code == "inputs_modified"
+
+    def in_place(w, X, y, lr):
+        w -= lr * (2 / len(y) * X.T @ (X @ w - y))
+        return w
+
+    report = fastgd.verify(in_place, X, y, lr=0.1, epochs=5)
+    assert report.ok
+    assert "in_place changes the w that it is given, in place" in report.verdicts[0].notes
+
+
+def test_a_candidate_that_is_not_deterministic():
+    X, y = data()
+    calls = []
+
+    def wanders(w, X, y, lr):
+        calls.append(0)
+        return w - lr * (2 / len(y) * X.T @ (X @ w - y)) + (1e-9 if len(calls) > 7 else 0)
+
+    report = fastgd.verify(wanders, X, y, lr=0.1, epochs=5)
+    assert report.ok  # the first run is
+    assert any("a second run gave another w, from epoch 3 on: it is not deterministic" in note for note in report.verdicts[0].notes)

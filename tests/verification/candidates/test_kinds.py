@@ -1,0 +1,57 @@
+"""What can be judged: results, histories, arrays; and what is no candidate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import fastgd
+
+X4 = np.array([1.0, 2.0, 3.0, 4.0])
+
+
+ASKED = {"lr": 0.01, "epochs": 20}
+
+
+def train(X, y, lr, epochs, w0):
+    """Any number of features, no intercept."""
+    design = X.reshape(len(y), -1)
+    rows, losses = [np.array(w0)], []
+    for _ in range(epochs):
+        residual = design @ rows[-1] - y
+        losses.append((residual * residual).mean())
+        rows.append(rows[-1] - X.dtype.type(lr) * (X.dtype.type(2 / len(y)) * (design.T @ residual)))
+    losses.append(((design @ rows[-1] - y) ** 2).mean())
+    return np.array(rows), np.array(losses)
+
+
+def data(n=30, d=3, fits=(), seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((*fits, n, d))
+    return X, X @ np.arange(1.0, d + 1) + rng.standard_normal((*fits, n))
+
+
+def test_results_histories_and_arrays():
+    X, y = data()
+    result = fastgd.fit(X, y, lr=0.1, epochs=15, history=True, intercept=True)
+    for candidate in (result, result.history):
+        assert fastgd.verify(candidate, X, y, lr=0.1, intercept=True).ok
+    w, loss = train(X, y, 0.1, 15, np.zeros(3))
+    assert fastgd.verify((w, loss), X, y, lr=0.1).ok
+    assert fastgd.verify(w, X, y, lr=0.1, epochs=15).ok
+    assert math.isnan(fastgd.verify(w, X, y, lr=0.1).tau_loss)
+    assert fastgd.verify((torch.tensor(w), torch.tensor(loss)), torch.tensor(X), torch.tensor(y), lr=0.1).ok
+    assert not fastgd.verify((w, loss), X, y, lr=0.2).ok
+    with pytest.raises(ValueError, match="has no history"):
+        fastgd.verify(fastgd.fit(X, y, lr=0.1), X, y, lr=0.1)
+    with pytest.raises(ValueError, match="does not have every epoch"):
+        fastgd.verify(fastgd.fit(X, y, lr=0.1, epochs=9, history=3), X, y, lr=0.1)
+
+
+@pytest.mark.parametrize("candidate", [3, None, object(), dict, {"w": 1}])
+def test_what_is_no_candidate(candidate):
+    with pytest.raises(TypeError, match="candidate must be a backend's name"):
+        fastgd.verify(candidate, X4, X4, **ASKED)
