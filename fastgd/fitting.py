@@ -7,7 +7,7 @@ from typing import Any
 from .planning.job import prepare
 from .results.building import build
 from .results.result import FitResult, State
-from .running.call_cache import recall, remember
+from .running.call_cache import key_of, recall, remember
 from .running.run import run
 
 
@@ -155,7 +155,8 @@ def fit(
     (64, 1000, 3)
     """
     words = locals()
-    job = recall(words) or prepare(words)
+    key = key_of(words)
+    job = recall(key, words) or prepare(words)
     run(job)
-    remember(words, job)
+    remember(key, job)
     return build(job.buffers, job.words)

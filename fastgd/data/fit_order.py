@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass
 class FitOrder:
     """The order in which fits are computed: fits that share their data stand together.
 
-    `shape` is the leading shape of the results, `pairs` the part of it along which the data differ. Fit f belongs to the pair
-    (of an X and a y) f // n_cells.
+    `shape` is the leading shape of the results, `pairs` the part of it along which the data differ.
+    Fit f belongs to the pair (of an X and a y) f // n_cells.
     """
 
     shape: tuple[int, ...]
     pairs: tuple[int, ...]  # as many axes as shape; 1 where the data are shared
     own_x: tuple[bool, ...]  # as many: the axes along which X (or its weights) differs
+    n_fits: int = field(init=False)
+    n_pairs: int = field(init=False)  # different pairs of an X and a y
+    n_cells: int = field(init=False)  # fits per pair
+    axes: tuple[int, ...] = field(init=False)  # of `shape` in the order of computation
+    natural: bool = field(init=False)  # whether that is their own order
+
+    def __post_init__(self) -> None:
+        self.n_fits, self.n_pairs = math.prod(self.shape), math.prod(self.pairs)
+        self.n_cells = self.n_fits // self.n_pairs
+        # first the axes along which X differs, then those along which only y does, then the others
+        rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
+        numbers = range(len(self.shape))
+        self.axes = tuple(sorted(numbers, key=lambda axis: (rank[axis], axis)))
+        self.natural = self.axes == tuple(numbers)
 
     @classmethod
     def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:
@@ -27,32 +40,6 @@ class FitOrder:
         pairs = np.broadcast_shapes(*data_leading)
         x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
         return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))
-
-    @cached_property
-    def n_fits(self) -> int:
-        """Number of fits."""
-        return math.prod(self.shape)
-
-    @cached_property
-    def n_pairs(self) -> int:
-        """Number of different pairs of an X and a y."""
-        return math.prod(self.pairs)
-
-    @cached_property
-    def n_cells(self) -> int:
-        """Fits per pair."""
-        return self.n_fits // self.n_pairs
-
-    @cached_property
-    def axes(self) -> tuple[int, ...]:
-        """Axes of `shape` in the order of computation: those along which X differs, those along which only y does, then the others."""
-        rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
-        return tuple(sorted(range(len(self.shape)), key=lambda a: (rank[a], a)))
-
-    @cached_property
-    def natural(self) -> bool:
-        """Whether the fits are computed in the order of their shape."""
-        return self.axes == tuple(range(len(self.shape)))
 
     def index(self, leading: tuple[int, ...], fits: np.ndarray) -> np.ndarray:
         """(m,) int64: the places of some fits in an array with these leading axes, flattened."""
@@ -87,7 +74,7 @@ class FitOrder:
         """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""
         tail = values.shape[1:]
         if self.natural:
-            return values.reshape(self.shape + tail)
+            return values if len(self.shape) == 1 else values.reshape(self.shape + tail)
         ordered = values.reshape((*(self.shape[a] for a in self.axes), *tail))
         back = np.argsort(self.axes) if self.axes else np.zeros(0, int)
         return ordered.transpose((*(int(a) for a in back), *range(len(self.shape), ordered.ndim)))

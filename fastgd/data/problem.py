@@ -27,6 +27,8 @@ def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
         if asked not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
         return asked
+    if X.dtype == y.dtype and X.dtype.name in ("float32", "float64"):
+        return np.dtype(X.dtype.type)
     kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]
     result = np.result_type(*kinds)
     return np.dtype(np.float32) if result.itemsize < 4 else np.dtype(result.type)

@@ -109,6 +109,8 @@ _AN_ARRAY = "an array of real numbers"
 
 def read_array(value: Any, name: str, needed: str = _AN_ARRAY) -> np.ndarray:
     """`value` as a NumPy array of real numbers, not copied where it is an array."""
+    if type(value) is np.ndarray:  # nothing to be found out
+        return _check_kind(value, value, name, needed)
     value = to_numpy(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
@@ -175,6 +177,8 @@ def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
 def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
     """A view in which leading axes that only repeat have length 1; the last n_last axes stay."""
     leading = array.ndim - n_last
+    if not leading:
+        return array
     index = tuple(slice(0, 1) if array.strides[a] == 0 and array.shape[a] > 1 else slice(None) for a in range(leading))
     return array[index] if index else array
 

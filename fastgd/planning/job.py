@@ -130,13 +130,13 @@ def prepare(words: Mapping[str, Any]) -> FitJob:
     )
     layout = Layout.of_rule(problem, order, rule, epochs, every)
     buffers = _open_buffers(layout, read_out(words["out"], layout), limit)
-    of_results = layout.bytes_of_a_fit(buffers.made())
+    of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
         problem,
         order,
         plan,
         results=order.n_fits * of_results,
-        of_a_fit=layout.bytes_of_a_fit() - of_results + 8 * (len(hyper) + 12),
+        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12),
         rows=n_rows(epochs, every),
         limit=limit,
     )
@@ -177,7 +177,7 @@ def prepare_solve(words: Mapping[str, Any]) -> SolveJob:
         problem,
         order,
         _plan_solve(problem, order, threads),
-        results=order.n_fits * layout.bytes_of_a_fit(),
+        results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
         rows=0,
         limit=limit,

@@ -45,6 +45,8 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
 
     `results` are the bytes of what is handed out and kept for all fits, `of_a_fit` those of one fit while it is computed.
     """
+    if plan.inline and limit is None:
+        return plan  # 2 ms of work take less than 64 MiB
     if problem.device is not None:  # the GPU's memory is looked after where it is taken: gpu_outputs.py, kernels/cuda/splitting.py
         return plan
     of_thread = _bytes_of_scratch(problem, plan)

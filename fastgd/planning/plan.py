@@ -139,15 +139,16 @@ def make_plan(
     inline = total < INLINE_NS and not backend.takes_device_data and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)
     fits = fits_per_task or _fits_per_task(problem, order, backend, descend + (0 if shared else compress), workers)
+    staged = needs_moments and (shared or problem.n_samples > LONG)
     return Plan(
         backend=backend,
         algorithm=code,
         auto=algorithm == "auto",
         explanation=f"{why_backend}; {why_algorithm}",
         threads=workers,
-        staged=needs_moments and (shared or problem.n_samples > LONG),
+        staged=staged,
         needs_moments=needs_moments,
         inline=inline,
         fits_per_task=min(fits, order.n_fits),
-        pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))),
+        pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))) if staged else 1,
     )

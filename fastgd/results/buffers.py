@@ -9,9 +9,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,7 +42,7 @@ Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {array: (shape of one fi
 _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.int64, np.int8, np.bool_))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
     """What determines the shapes of all arrays of a result."""
 
@@ -55,6 +54,12 @@ class Layout:
     epochs: int
     every: int
     solved: bool = False  # with rank, condition and ill_conditioned, and the loss in float64 first
+    shapes: Shapes = field(init=False)
+    bytes_per_fit: int = field(init=False)  # of all arrays
+
+    def __post_init__(self) -> None:
+        self.shapes = self._shapes()
+        self.bytes_per_fit = self.bytes_of_a_fit(self.shapes)
 
     @classmethod
     def of_rule(cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int) -> Layout:
@@ -66,8 +71,7 @@ class Layout:
         """The layout of solutions in closed form."""
         return cls(problem, order, "solve", 0, 0, 0, 0, solved=True)
 
-    @cached_property
-    def shapes(self) -> Shapes:
+    def _shapes(self) -> Shapes:
         """The arrays by their names in a chunk."""
         size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
         shapes: Shapes = {
@@ -97,14 +101,9 @@ class Layout:
             return values[..., 0] if self.problem.one_feature else values[..., : self.problem.n_features]
         return values
 
-    @cached_property
-    def bytes_of_all(self) -> int:
-        """Bytes of all arrays, per fit."""
-        return self.bytes_of_a_fit()
-
-    def bytes_of_a_fit(self, names: set[str] | None = None) -> int:
-        """Bytes of some of these arrays, or of all, per fit."""
-        return sum(dtype.itemsize * math.prod(shape) for name, (shape, dtype) in self.shapes.items() if names is None or name in names)
+    def bytes_of_a_fit(self, names: Iterable[str]) -> int:
+        """Bytes of some of these arrays, per fit."""
+        return sum(self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names)
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by the user's name; None where this fit has no such result."""
@@ -192,7 +191,7 @@ class Buffers:
     def allocate(self, tightly: bool = True) -> None:
         """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (buffer_pool.py)."""
         order, names = self.layout.order, self.made()
-        needed = order.n_fits * self.layout.bytes_of_all
+        needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
@@ -204,6 +203,11 @@ class Buffers:
                 f"the results of {order.n_fits:,} fits need {needed / 2**30:,.1f} GiB; record fewer rows (history=k keeps every k-th "
                 "epoch), give out=, arrays on disk for example, or fit a part of the batch at a time"
             ) from error
+
+    @property
+    def bytes_made_per_fit(self) -> int:
+        """Bytes of the arrays that are made for all fits, per fit."""
+        return self.layout.bytes_of_a_fit(self.made()) if self.given else self.layout.bytes_per_fit
 
     def made(self) -> set[str]:
         """The arrays that are made for all fits: those that the user's do not replace."""

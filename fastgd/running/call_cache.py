@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -39,9 +39,8 @@ def forget() -> None:
     remembered.clear()
 
 
-def recall(words: Mapping[str, Any]) -> FitJob | None:
+def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
     """The job for a call like an earlier one; None where `prepare` must look. words: fit's arguments."""
-    key = key_of(words) if remembered else None
     known = remembered.get(key) if key is not None else None
     X, y = words["X"], words["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
@@ -49,26 +48,20 @@ def recall(words: Mapping[str, Any]) -> FitJob | None:
     job = _twin(known)
     job.recalled, job.scratch = True, []
     job.problem = _with_data(known.problem, X, y)
-    if known.rates is not None:
-        job.rates = np.array(words["lr"]) if words["lr"] is not None else known.rates
+    if known.rates is not None and words["lr"] is not None:
+        job.rates = np.array(words["lr"])
     job.buffers = Buffers(known.buffers.layout, {})
     job.buffers.allocate(tightly=words["memory_limit"] is not None)
     return job
 
 
-def remember(words: Mapping[str, Any], job: FitJob) -> None:
+def remember(key: Key | None, job: FitJob) -> None:
     """Remember the decisions of a call that was carried out."""
-    if job.recalled or not _is_small(job):
+    if key is None or job.recalled or not _is_small(job):
         return
-    key = key_of(words)
-    if key is None:
-        return
-    known = _twin(job)
-    known.problem = _with_data(
-        job.problem, *(np.empty((*items.leading, *items.item), items.dtype) for items in (job.problem.X, job.problem.y))
-    )
-    known.scratch = []
-    known.buffers = Buffers(replace(job.buffers.layout, problem=known.problem), {})
+    known, layout = _twin(job), _twin(job.buffers.layout)
+    known.problem = layout.problem = _without_data(job.problem)
+    known.buffers, known.scratch = Buffers(layout, {}), []
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()
     remembered[key] = known
@@ -95,6 +88,15 @@ def _with_data(problem: Problem, X: np.ndarray, y: np.ndarray) -> Problem:
     other = _twin(problem)
     other.X = Items(X, problem.X.leading, problem.X.item, problem.dtype)
     other.y = Items(y, problem.y.leading, problem.y.item, problem.dtype)
+    return other
+
+
+def _without_data(problem: Problem) -> Problem:
+    """The problem with X and y of the same shapes, whose data are gone."""
+    other = _twin(problem)
+    other.X, other.y = _twin(problem.X), _twin(problem.y)
+    for items in (other.X, other.y):
+        items.array = items._whole = None
     return other
 
 
