@@ -1,10 +1,13 @@
-"""The cases with an aim, and one row for each: time, the machine's limit in the same repetitions, their ratio, and whether the aim is met.
+"""The cases with an aim: time, the machine's limit, their ratio, and whether the aim is met.
 
-1. Cases of the same data are measured together: every repetition reads the data, writes as much as the results hold, runs the chains
-   of multiply-adds and then each variant of the fit. A ratio is that of the medians; its percentiles are those of the repetitions' own.
-2. `fit` keeps whole histories or none. Where an aim speaks of a history of the loss alone, both neighbours are measured: w only, and all.
-3. Nothing is timed before it agrees: some fits of the very data, alone and with a history, are judged by the rounding-error bound at
-   every epoch (of at most AGREED_EPOCHS, and of a long fit the first samples); the result of the call must then hold the same bits.
+1. Cases of the same data are measured together: every repetition reads the data, writes as much as
+   the results hold, runs the chains of multiply-adds and then each variant of the fit. A ratio is
+   that of the medians; its percentiles are those of the repetitions' own.
+2. `fit` keeps whole histories or none. Where an aim speaks of a history of the loss alone, both
+   neighbours are measured: w only, and all.
+3. Nothing is timed before it agrees: some fits of the very data, alone and with a history, are
+   compared with the error bound at every epoch (of at most AGREED_EPOCHS, and of a long fit
+   the first samples); the result of the call must then hold the same bits.
 """
 
 from __future__ import annotations
@@ -99,7 +102,7 @@ def make_data(n_fits: int, n_samples: int, n_features: int, dtype: str) -> tuple
 
 
 def worst_tau(X: np.ndarray, y: np.ndarray, epochs: int, rate: float = LEARNING_RATE, **options: Any) -> float:
-    """The worst share of the error bound in the first, the middle and the last fit; the process ends where it is above BOUND."""
+    """The worst τ of the first, the middle and the last fit; ends the process above BOUND."""
     worst = 0.0
     for f in {0, len(X) // 2, len(X) - 1}:
         some_X, some_y = X[f][:AGREED_SAMPLES], y[f][:AGREED_SAMPLES]

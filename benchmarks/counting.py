@@ -1,10 +1,13 @@
-"""Operations and bytes of a case, by formula: what the specification (docs/arithmetic.md) asks for, and nothing else.
+"""Operations and bytes of a case, by formula: what docs/arithmetic.md asks for, nothing else.
 
-1. An operation is one +, −, ×, ÷ or fma of one number, whatever it costs; at the peak as many are done as multiply-adds are in the
-   chains of limits.py. (A division takes longer than that, and some machines add beside multiplying: a share above 1 would be possible.)
-   Changes of sign, comparisons, maxima, conversions, scaling of the data, transposing, and the tests for overflow are not counted.
+1. An operation is one +, −, ×, ÷ or fma of one number, whatever it costs; at the peak as many are
+   done as multiply-adds are in the chains of limits.py. (A division takes longer than that, and
+   some machines add beside multiplying: a share above 1 would be possible.) Changes of sign,
+   comparisons, maxima, conversions, scaling of the data, transposing, and the tests for overflow
+   are not counted.
 2. D is the number of parameters, TwoSum is 6 operations, dd_add 20.
-3. Bytes are those of X and y, read once, and of w, loss and the history, written once; the state, status and epochs are not counted.
+3. Bytes are those of X and y, read once, and of w, loss and the history, written once; the state,
+   status and epochs are not counted.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ PRODUCT = 2  # p = a · b, q = fma(a, b, −p)
 
 
 def compress_operations(n_samples: int, size: int, double: bool) -> int:
-    """One fit's moments: per sample and pair of columns an fma, or in double-double product, TwoSum and two additions: 10."""
+    """One fit's moments: per sample and pair of columns one fma, in double-double 10 operations."""
     pairs = (size + 1) * (size + 2) // 2
     return n_samples * pairs * (PRODUCT + TWO_SUM + 2 if double else 1)
 
 
 def descend_operations(size: int, epochs: int, losses: int, double: bool) -> int:
-    """One fit's plain SGD on moments; `losses` rows have a loss, and the last row has one in any case."""
+    """One fit's plain SGD on moments; `losses` rows have a loss, the last row in any case."""
     if not double:  # r: D² fma; g = s r; w: an fma; loss: a subtraction and an fma for each parameter, and a division
         return (epochs + 1) * size**2 + epochs * 2 * size + losses * (2 * size + 1)
     residual = 2 * size + size**2 * (PRODUCT + 1 + TWO_SUM + 2) + size * TWO_SUM  # ŵ; r
@@ -30,7 +33,7 @@ def descend_operations(size: int, epochs: int, losses: int, double: bool) -> int
 
 
 def stream_operations(n_samples: int, n_features: int, epochs: int) -> int:
-    """One fit's epochs on the samples, 2 d + 2 a sample: r (d fma), its square (fma), s · r (a product), the gradient (d fma)."""
+    """One fit's epochs on samples: for each sample r (d fma), r² (fma), s · r, gradient (d fma)."""
     return (epochs + 1) * n_samples * (2 * n_features + 2)
 
 

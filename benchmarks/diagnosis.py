@@ -1,10 +1,15 @@
-"""How often `fastgd.diagnose` is right: `python benchmarks/diagnosis.py [--plants N] [--seed S]`. The tables are those of docs/verify.md.
+"""How often `fastgd.diagnose` is right: `python benchmarks/diagnosis.py [--plants N] [--seed S]`.
 
-1. Every defect of tests/support/planted_descents.py is planted in problems that are drawn from the seed. right: its code came out;
-   same: another code came out, and the defect is in `also_possible` or among `codes`, being equal on these data;
-   unseen: all steps and losses are within the rounding bound; unknown; WRONG: anything else.
-2. False alarms: correct loops in NumPy, torch.autograd on the named problems at four learning rates, and our own backends.
-3. Defects without a name must be unknown. With one parameter and no noise some of them are a scaled step exactly, so two parameters.
+It prints the tables of docs/verify.md.
+
+1. Every defect of tests/support/planted_descents.py is planted in problems that are drawn from the
+   seed. right: its code came out; same: another code came out, and the defect is in `also_possible`
+   or among `codes`, being equal on these data; unseen: all steps and losses are within the rounding
+   bound; unknown; WRONG: anything else.
+2. False alarms: correct loops in NumPy, torch.autograd on the named problems at four learning
+   rates, and our own backends.
+3. Defects without a name must be unknown. With one parameter and no noise some of them are a scaled
+   step exactly, so two parameters.
 4. Power: the smallest relative error of the gradient that is found, for each dtype.
 """
 

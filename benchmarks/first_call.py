@@ -1,11 +1,16 @@
-"""What a new process pays: importing, loading kernels from the cache, compiling them. `python benchmarks/first_call.py [--out FILE]`.
+"""What a new process pays for importing, loading and compiling kernels.
 
-1. Every figure is of new processes, whose clocks begin after NumPy, or Numba, was imported. The cache is a folder of its own
-   (NUMBA_CACHE_DIR), empty at first; that kernels were loaded, not compiled, is read from Numba's own counts. Python keeps its byte code,
-   which pip writes when it installs, whatever PYTHONDONTWRITEBYTECODE says here: the first process, which may write it, is not counted.
-2. Rows: compiling what `fit` needs for each dtype, then what `solve` and gaps in the data need besides; the first call with all of that
-   on disk, from after `import numba` to its result, `import fastgd` included, and beside it the first call of an empty cached kernel,
-   which is what Numba itself takes for its first one; the size of the cache; `import fastgd` beyond NumPy.
+`python benchmarks/first_call.py [--out FILE]`.
+
+1. Every figure is of new processes, whose clocks begin after NumPy, or Numba, was imported. The
+   cache is a folder of its own (NUMBA_CACHE_DIR), empty at first; that kernels were loaded, not
+   compiled, is read from Numba's own counts. Python keeps its byte code, which pip writes when it
+   installs, whatever PYTHONDONTWRITEBYTECODE says here: the first process, which may write it, is
+   not counted.
+2. Rows: compiling what `fit` needs for each dtype, then what `solve` and gaps in the data need
+   besides; the first call with all of that on disk, from after `import numba` to its result,
+   `import fastgd` included, and beside it the first call of an empty cached kernel, which is what
+   Numba itself takes for its first one; the size of the cache; `import fastgd` beyond NumPy.
 """
 
 from __future__ import annotations
@@ -68,8 +73,8 @@ for what in sys.argv[2:]:
     if what == "gaps": fastgd.fit(gaps, y, epochs=5, nan_policy="omit")
     if what == "solve": fastgd.solve(X, y)
     seconds[what] = time.perf_counter() - began
-from fastgd.kernels import cpu
-print(json.dumps({"seconds": seconds, "counts": cpu.compiled_and_loaded()}))
+from fastgd.kernels.cpu import compile_ahead
+print(json.dumps({"seconds": seconds, "counts": compile_ahead.compiled_and_loaded()}))
 """
 
 
@@ -100,7 +105,7 @@ def measure_imports(repeats: int) -> list[Row]:
 
 
 def measure_first_calls(repeats: int, cache: str | None = None) -> list[Row]:
-    """The first fit in a new process, with a warm cache; the first process, which may compile, is not counted."""
+    """The first fit in a new process, kernels on disk; the process that compiles is not counted."""
     rows = []
     for dtype in ("float32", "float64"):
         run_new(FIRST, dtype, "fit", cache=cache)

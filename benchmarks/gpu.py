@@ -1,11 +1,12 @@
-"""Measure the CUDA kernels on a GPU beside its copy bandwidth and beside peers: `python3 benchmarks/gpu.py RESULTS.json`.
+"""Measure the CUDA kernels beside the GPU's copy bandwidth: `python3 benchmarks/gpu.py OUT.json`.
 
-1. Nothing is timed before it agrees: some fits of every case have the CPU backend's bits (without Numba: keep within the rounding-error
-   bound at every epoch), every peer keeps within the bound that anybody's implementation must keep.
-2. Device time by CUDA events, medians of repetitions; the L2 cache is overwritten before each. What a call of `fit` takes by the clock,
-   compiling and transfers are measured apart.
-3. The limit is a copy of device memory, measured in the same run: bytes read and written. Bytes of a case: every number of X and y once,
-   every history row once, the state twice, the moments twice.
+1. Nothing is timed before it agrees: some fits of every case have the CPU backend's bits (without
+   Numba: keep within the rounding-error bound at every epoch), every peer keeps within the bound
+   that anybody's implementation must keep.
+2. Device time by CUDA events, medians of repetitions; the L2 cache is overwritten before each. What
+   a call of `fit` takes by the clock, compiling and transfers are measured apart.
+3. The limit is a copy of device memory, measured in the same run: bytes read and written. Bytes of
+   a case: every number of X and y once, every history row once, the state twice, the moments twice.
 4. Peers run on as many fits as they get through in the time; their rates are per fit and epoch.
 """
 
@@ -122,7 +123,7 @@ class Flush:
 
 
 def agrees(chunk: Chunk) -> str:
-    """How w and loss of some fits were compared with the CPU backend, all rows of the history; an AssertionError where they differ."""
+    """Compare all rows of some fits with the CPU backend: in words how; or an AssertionError."""
     m, n, d = chunk.X.shape
     if n > 10**6:
         return "not checked here: too long"
@@ -202,7 +203,7 @@ def run_case(name: str, m: int, n: int, d: int, epochs: int, every: int, dtype: 
 
 
 def transfers(n_bytes: int) -> dict[str, float]:
-    """GB/s of uploads and downloads by pinned buffers; and a fit of NumPy's data by the clock, sent in parts while kernels run."""
+    """GB/s of uploads and downloads; and a fit of NumPy data, sent in parts while kernels run."""
     gpu, array = Gpu(), np.ones(n_bytes // 8)
     found = {}
     for _ in range(2):  # the first one takes the buffers

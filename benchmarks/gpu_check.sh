@@ -73,7 +73,7 @@ export PYTHONPATH="$WORK/site:$PWD$MORE"
 
 if has numba; then  # the CPU kernels take their time to compile: meanwhile
     for dtype in float32 float64; do
-        timeout 120 "$PYTHON" -P -c "import numpy; from fastgd.kernels import cpu; cpu.prepare(numpy.dtype('$dtype'))" >>"$WORK/numba.log" 2>&1 &
+        timeout 120 "$PYTHON" -P -c "import numpy; from fastgd.kernels.cpu import compile_ahead; compile_ahead.compile_fit(numpy.dtype('$dtype'))" >>"$WORK/numba.log" 2>&1 &
     done
 fi
 

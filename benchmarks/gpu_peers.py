@@ -1,7 +1,8 @@
-"""The peers of gpu.py: the same epochs of gradient descent as users of torch and CuPy write them, on the same GPU.
+"""The peers of gpu.py: gradient descent as users of torch and CuPy write it, on the same GPU.
 
-Each is judged before it is timed: steps of a few fits against the rounding-error bound of one step (τ ≤ 8: what anybody's correct
-implementation keeps). One that cannot run, or does not agree, says so, and the others go on.
+Each is checked before it is timed: steps of a few fits against the rounding-error bound of one step
+(τ ≤ 8: what anybody's correct implementation keeps). One that cannot run, or does not agree, says
+so, and the others go on.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ class Judge:
         self._rate = float(self._X.dtype.type(rate))
 
     def step(self, w: Any, w_next: Any) -> float:
-        """The worst τ_w; an AssertionError where it is more than a correct implementation may have."""
+        """The worst τ_w; an AssertionError where no correct implementation can have it."""
         worst = 0.0
         for k, (X, y) in enumerate(zip(self._X, self._y, strict=True)):
             loss = float(((X.astype(float) @ w[k].astype(float) - y) ** 2).mean())  # not what is judged
@@ -70,7 +71,10 @@ class Judge:
         return worst
 
     def solution(self, w: np.ndarray) -> float:
-        """The residual of the normal equations over its bound: n products in XᵀX and in Xᵀy, 3 D more in the factors and two solves."""
+        """The residual of the normal equations over its bound.
+
+        n products in XᵀX and in Xᵀy, 3 D more in the factors and two solves.
+        """
         worst = 0.0
         for k, (X, y) in enumerate(zip(self._X.astype(np.float64), self._y.astype(np.float64), strict=True)):
             n, d = X.shape

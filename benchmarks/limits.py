@@ -1,11 +1,14 @@
-"""What this machine can do: reading, writing, multiply-adds and an empty call, measured beside the cases that are compared with them.
+"""What this machine can do: reading, writing, multiply-adds and an empty call.
 
-1. Threads that wait in a pool, so that a limit holds no start of a thread; the work is cut evenly. Where there are several ways to do
-   a thing each one is measured, in turn with the cases, and the fastest is the limit.
-2. read: every number once, summed by NumPy or by a loop of vectors of our own. write: by memset, by NumPy's fill or by vectors of our
-   own; into memory that was touched before, or into fresh pages, which the system hands out and clears while they are written.
-3. fma: chains of vector multiply-adds that do not wait for each other, with numbers in registers alone. Several numbers of chains are
-   tried first, since machines differ in registers and in how long one multiply-add takes; the fastest is then measured.
+1. Threads that wait in a pool, so that a limit holds no start of a thread; the work is cut evenly.
+   Where there are several ways to do a thing each one is measured, in turn with the cases, and the
+   fastest is the limit.
+2. read: every number once, summed by NumPy or by a loop of vectors of our own. write: by memset, by
+   NumPy's fill or by vectors of our own; into memory that was touched before, or into fresh pages,
+   which the system hands out and clears while they are written.
+3. fma: chains of vector multiply-adds that do not wait for each other, with numbers in registers
+   alone. Several numbers of chains are tried first, since machines differ in registers and in how
+   long one multiply-add takes; the fastest is then measured.
 """
 
 from __future__ import annotations
@@ -153,7 +156,7 @@ class Machine:
         return arrays
 
     def ways_to_write(self, like: tuple[np.ndarray, ...]) -> dict[str, Way]:
-        """Write as much as these hold: `write …` into touched memory, `fresh …` into fresh pages."""
+        """Write as much as these hold: `write …` to touched memory, `fresh …` to fresh pages."""
         hows = ("by_memset", "by_numpy", "by_vectors")
         touched = self._write(tuple(np.empty_like(array) for array in like), "by_numpy")
         shapes = [(array.shape, array.dtype) for array in like]

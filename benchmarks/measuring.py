@@ -1,4 +1,7 @@
-"""Timing, rows and tables. Medians of interleaved repetitions with the 20th and 80th percentile: machines are noisy, in waves."""
+"""Timing, rows and tables.
+
+Medians of interleaved repetitions with the 20th and 80th percentile: machines are noisy, in waves.
+"""
 
 from __future__ import annotations
 

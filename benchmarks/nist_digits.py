@@ -1,8 +1,11 @@
-"""Digits of `solve`, numpy.linalg.lstsq and statsmodels on the NIST StRD regressions: `python benchmarks/nist_digits.py`.
+"""Digits of `solve`, numpy.linalg.lstsq and statsmodels on the NIST StRD regressions.
 
-Prints the table of docs/closed-form.md. LRE = −log10 |w − exact| / |exact| of the worst parameter, at most 17: against the solution of the
-data as NIST gives them (decimal x, exact powers), and against that of X and y as they are in float64, the best that a program that is given
-float64 can be asked for. statsmodels is left out where it is not installed.
+`python benchmarks/nist_digits.py`.
+
+Prints the table of docs/closed-form.md. LRE = −log10 |w − exact| / |exact| of the worst parameter,
+at most 17: against the solution of the data as NIST gives them (decimal x, exact powers), and
+against that of X and y as they are in float64, the best that a program that is given float64 can be
+asked for. statsmodels is left out where it is not installed.
 """
 
 from __future__ import annotations

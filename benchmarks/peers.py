@@ -1,11 +1,13 @@
-"""Other people's ways to the same results, beside ours on the same data: `python benchmarks/run.py --peers`.
+"""Other libraries on the same problems, beside fastgd: `python benchmarks/run.py --peers`.
 
-1. Each is written as its own users would: compiled where it can be, called once before it is timed, data in its own format. All keep
-   w and loss of every epoch, except the closed form, which has none.
-2. Nothing is timed before it agrees: first, middle and last history of a peer are judged by the error bound at every epoch, and must
-   stay below PEER_BOUND. The closed form has no epochs to be judged by: its row tells how far it is from `fastgd.solve`.
-3. The slow ones get as many fits as they get through in about MOST_SECONDS, a power of ten, and the row says how many: compare
-   `fits_per_s`. fastgd runs on each of these sizes too.
+1. Each is written as its own users would: compiled where it can be, called once before it is timed,
+   data in its own format. All keep w and loss of every epoch, except the closed form, which has
+   none.
+2. Nothing is timed before it agrees: first, middle and last history of a peer are compared with the
+   error bound at every epoch, and must stay below PEER_BOUND. The closed form has no epochs to be
+   judged by: its row tells how far it is from `fastgd.solve`.
+3. The slow ones get as many fits as they get through in about MOST_SECONDS, a power of ten, and the
+   row says how many: compare `fits_per_s`. fastgd runs on each of these sizes too.
 4. A library that is not installed, or cannot do it here, is a row that says so.
 """
 
@@ -37,7 +39,7 @@ SHAPES = (  # name, fits, samples, features, epochs
 MOST_SECONDS = 2.0
 
 
-# -- the peers: (X, y, epochs) -> a function that makes the history ---------------------------------------------------------------
+# -- the peers: (X, y, epochs) -> a function that makes the history ----------------------------
 
 
 def numpy_batched(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
@@ -207,7 +209,7 @@ def solve_batched(X: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.linalg.solve(columns @ X, columns @ y[..., None])[..., 0]
 
 
-# -- measuring ---------------------------------------------------------------------------------------------------------------------
+# -- measuring -------------------------------------------------------------------------------------
 
 
 def judged(X: np.ndarray, y: np.ndarray, history: History) -> float:
@@ -235,7 +237,7 @@ def measure_peers(quick: bool) -> Iterator[Row]:
 
 
 def as_many_as_take(most: float, X: np.ndarray, y: np.ndarray, epochs: int, make: Callable[..., Callable[[], History]]) -> int:
-    """All fits, or the largest power of ten of them that should take so many seconds, by tries of 1, 10, 100 …"""
+    """All fits, or the largest power of ten of them that should take so many seconds."""
     fits = 1
     while fits < len(X):
         run = make(X[:fits], y[:fits], epochs)

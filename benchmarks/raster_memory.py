@@ -1,9 +1,14 @@
-"""A raster, time first, fitted pixel by pixel within a memory limit: the peak that the call takes, and that no bit depends on the layout.
+"""A raster, time first, fitted pixel by pixel within a memory limit: the peak of the call.
 
-`python -P benchmarks/raster_memory.py [times rows columns]`; default 120 × 1000 × 1000 float32, 480 MB.
+It also checks that no bit depends on the layout.
 
-1. The peak is that of the process's resident memory while the call runs, read every 2 ms from /proc (Linux), less what was resident before.
-2. The limit counts what the call takes beside the user's own arrays: so does the peak, since the raster is resident before.
+`python -P benchmarks/raster_memory.py [times rows columns]`; default
+120 × 1000 × 1000 float32, 480 MB.
+
+1. The peak is that of the process's resident memory while the call runs, read every 2 ms from /proc
+   (Linux), less what was resident before.
+2. The limit counts what the call takes beside the user's own arrays: so does the peak, since the
+   raster is resident before.
 """
 
 from __future__ import annotations

@@ -1,8 +1,12 @@
-"""Measure this machine and the kernels, and say which aims are met: `make bench`, or `python benchmarks/run.py [--quick] [--out FILE]`.
+"""Measure this machine and the kernels, and say which aims are met.
 
-1. Nothing is timed before it agrees: each case is checked by τ against the error bound on some of its fits first.
-2. The machine's limits are measured in the same process, in turn with the cases: limits.py. What is counted: counting.py.
-3. `--peers` measures other people's ways to the same results too (peers.py), on fewer fits where they would take minutes.
+`make bench`, or `python benchmarks/run.py [--quick] [--out FILE]`.
+
+1. Nothing is timed before it agrees: each case is checked by τ against the error bound on some of
+   its fits first.
+2. The machine's limits are measured in the same process, in turn with the cases: limits.py. What is
+   counted: counting.py.
+3. `--peers` measures other libraries too (peers.py), on fewer fits where they would take minutes.
 """
 
 from __future__ import annotations

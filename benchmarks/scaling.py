@@ -1,9 +1,12 @@
-"""How time grows with fits, samples, features, epochs and threads: `python benchmarks/scaling.py [--out FOLDER] [--quick]`.
+"""How time grows with fits, samples, features, epochs and threads.
 
-1. One quantity at a time, over three decades, the others as in BASE; threads from 1 to as many as there are. Times are of `fit`, w only,
-   medians of interleaved repetitions: all points of a quantity in turn.
-2. scaling.jsonl has a row for each point. scaling.png shows the time per fit. Above 256 features `fit` takes `stream`, which goes through
-   the samples at every epoch: those points are hollow.
+`python benchmarks/scaling.py [--out FOLDER] [--quick]`.
+
+1. One quantity at a time, over three decades, the others as in BASE; threads from 1 to as many as
+   there are. Times are of `fit`, w only, medians of interleaved repetitions: all points of a
+   quantity in turn.
+2. scaling.jsonl has a row for each point. scaling.png shows the time per fit. Above 256 features
+   `fit` takes `stream`, which goes through the samples at every epoch: those points are hollow.
 3. A fit of every point is judged by the rounding-error bound before it is timed.
 """
 

@@ -1,4 +1,4 @@
-"""One small call, Python included, against an empty compiled call that takes the arguments of `descend_batches`.
+"""One small call, Python included, against an empty compiled call with the same arguments.
 
 A call like an earlier one goes a shorter way (fastgd/running/call_cache.py): both are measured.
 An unlike call differs in `min_samples`, which here changes nothing else.
@@ -24,17 +24,17 @@ def arguments_of_the_kernel(X: np.ndarray, y: np.ndarray) -> tuple[object, ...]:
     from fastgd.kernels import cpu
 
     seen: list[tuple[object, ...]] = []
-    kernel = cpu.descend_batches
+    kernel = cpu.descend_packs
 
     def listen(*arguments: object) -> object:
         seen.append(arguments)
         return kernel(*arguments)
 
-    cpu.descend_batches = listen
+    cpu.descend_packs = listen
     try:
         fastgd.fit(X, y, lr=LEARNING_RATE, epochs=EPOCHS)
     finally:
-        cpu.descend_batches = kernel
+        cpu.descend_packs = kernel
     return seen[-1]
 
 
@@ -56,7 +56,8 @@ def measure_small_calls(quick: bool) -> list[Row]:
         first = timed(like)
         seconds: dict[str, list[float]] = {"unlike": [], "like": [], "empty": []}
         for repeat in range(repeats):
-            # a min_samples that was not used before; more keys than are kept, and all are forgotten: so `like` is called once untimed
+            # min_samples is new each time; when there are too many keys all are forgotten, so
+            # `like` runs once untimed
             seconds["unlike"].append(timed(functools.partial(unlike, 1 + repeat % N_SAMPLES)))
             like()
             seconds["like"].append(timed(like))

@@ -1,11 +1,15 @@
-"""Where the time of a fit goes: kernels with a stage left out, and what their loops are made of. `python benchmarks/stages.py [--loops]`.
+"""Where the time of a fit goes: kernels with a stage left out, and the instructions of their loops.
 
-1. A case of cases.py is fitted by one thread, and the calls of the kernels are listened to. Then each kernel is called again by itself, as
-   it was and with a stage left out: no epoch after the first row, or all fits read the samples of one (these stay in the cache). What is
-   left of the fit beside its kernels is Python, and the first touch of memory. Times are the smallest of many, of the processor, in
-   nanoseconds a fit.
-2. `--loops`: the instructions of the innermost loops with the most multiply-adds, counted in the machine code that Numba makes here (for
-   this the kernels are compiled anew). A loop that does nothing but multiply and add is at the limit; what else is in it, is beside.
+`python benchmarks/stages.py [--loops]`.
+
+1. A case of cases.py is fitted by one thread, and the calls of the kernels are listened to. Then
+   each kernel is called again by itself, as it was and with a stage left out: no epoch after the
+   first row, or all fits read the samples of one (these stay in the cache). What is left of the fit
+   beside its kernels is Python, and the first touch of memory. Times are the smallest of many, of
+   the processor, in nanoseconds a fit.
+2. `--loops`: the instructions of the innermost loops with the most multiply-adds, counted in the
+   machine code that Numba makes here (for this the kernels are compiled anew). A loop that does
+   nothing but multiply and add is at the limit; what else is in it, is beside.
 """
 
 from __future__ import annotations
@@ -32,7 +36,7 @@ CASES = (  # fits, samples, features, epochs, dtype
     (1, 1_000_000, 16, 100, "float32"),
     (100_000, 100, 1, 100, "float64"),
 )
-LISTENED = ("compress", "descend_batches", "_descend")
+LISTENED = ("compress", "descend_packs", "_descend")
 LOOPS = 3  # of each kernel
 MOST_FMA = re.compile(r"vfn?m(add|sub)\d+p[sd]")
 
@@ -74,9 +78,9 @@ def listen(fit: Callable[[], object]) -> list[tuple[str, tuple[Any, ...]]]:
 
 def left_out(name: str, arguments: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
     """The same call with a stage left out."""
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
 
-    names = cpu.KERNELS[name.lstrip("_")].py_func.__code__.co_varnames
+    names = compile_ahead.KERNELS[name.lstrip("_")].py_func.__code__.co_varnames
     given = dict(zip(names, arguments, strict=False))
     changed: dict[str, dict[str, Any]] = {}
     if name != "compress":
@@ -115,12 +119,12 @@ def loops() -> None:
     """Print what the loops with the most multiply-adds are made of."""
     import numba
 
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
     from fastgd.kernels.cpu.simd.compiling import OPTIONS
 
-    for name in ("compress", "descend_batches", "descend"):
-        kernel = numba.njit(**OPTIONS)(cpu.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read
-        for signature in cpu.KERNELS[name].signatures:
+    for name in ("compress", "descend_packs", "descend"):
+        kernel = numba.njit(**OPTIONS)(compile_ahead.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read
+        for signature in compile_ahead.KERNELS[name].signatures:
             kernel.compile(signature)
         for signature, code in kernel.inspect_asm().items():
             blocks = re.split(r"^(\.LBB\w+):", code, flags=re.M)

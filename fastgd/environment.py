@@ -180,26 +180,16 @@ def info() -> Environment:
 
 def kernel_cache() -> KernelCache:
     """Ask Numba where the compiled CPU kernels are kept, and whether those of this version are there."""
-    from .kernels import cpu
+    from .kernels.cpu import compile_ahead
 
-    folders = {folder for kernel in cpu.KERNELS.values() if (folder := getattr(kernel.stats, "cache_path", None))}
+    folders = compile_ahead.cache_folders()
     if not folders:
         return KernelCache(None, False, 0, False)
     path = Path(os.path.commonpath(folders))
     there = next((parent for parent in (path, *path.parents) if parent.exists()), path)
     files = [file for folder in folders for file in Path(folder).glob("*.nb[ic]") if file.is_file()]
-    kept = {name: _kept_overloads(kernel) for name, kernel in cpu.KERNELS.items()}
-    ready, complete = (all(kept[name] >= needed for name, needed in group.items()) for group in (cpu.OF_FIT, cpu.OF_ALL))
+    ready, complete = compile_ahead.on_disk()
     return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready, complete)
-
-
-def _kept_overloads(kernel: Any) -> int:
-    """How many compiled versions of a kernel are on disk, up to date and for this processor (attributes of Numba's that are not public)."""
-    try:
-        processor = kernel.targetctx.codegen().magic_tuple()
-        return sum(key[1] == processor for key in kernel._cache._cache_file._load_index())
-    except Exception:  # another Numba, or a damaged file: then it says that it compiles, and perhaps does not
-        return 0
 
 
 def warm(say: Callable[[str], object] = print) -> bool:
@@ -223,24 +213,28 @@ def warm(say: Callable[[str], object] = print) -> bool:
     >>> len(lines)
     8
     """
-    from .kernels import cpu
+    from .kernels.cpu import compile_ahead
 
     cache = kernel_cache()
     if not cache.folder:
         say(f"Nothing can be compiled ahead: {_NOWHERE}. Kernels are compiled in every process.")
         return False
     say(f"Kernels are kept in {cache.folder}." + ("" if cache.complete else " Compiling takes 1 to 2 minutes, once."))
-    steps = {"fit": cpu.prepare, "weights and missing values": cpu.prepare_gaps, "solve": cpu.prepare_solve}
-    began, counted = time.perf_counter(), cpu.compiled_and_loaded()
+    steps = {
+        "fit": compile_ahead.compile_fit,
+        "weights and missing values": compile_ahead.compile_find_kept,
+        "solve": compile_ahead.compile_solve,
+    }
+    began, counted = time.perf_counter(), compile_ahead.compiled_and_loaded()
     for dtype in ("float32", "float64"):
         for what, prepare in steps.items():
-            started, before = time.perf_counter(), cpu.compiled_and_loaded()
+            started, before = time.perf_counter(), compile_ahead.compiled_and_loaded()
             prepare(np.dtype(dtype))
-            spent, after = time.perf_counter() - started, cpu.compiled_and_loaded()
+            spent, after = time.perf_counter() - started, compile_ahead.compiled_and_loaded()
             compiled, loaded = after["compiled"] - before["compiled"], after["loaded"] - before["loaded"]
             done = f"compiled in {spent:.1f} s" if compiled else f"loaded in {spent:.1f} s" if loaded else "at hand"
             say(f"  {dtype}, {what}: {done}")
-    spent, cache, after = time.perf_counter() - began, kernel_cache(), cpu.compiled_and_loaded()
+    spent, cache, after = time.perf_counter() - began, kernel_cache(), compile_ahead.compiled_and_loaded()
     compiled, loaded = after["compiled"] - counted["compiled"], after["loaded"] - counted["loaded"]
     kept = f"the folder holds {cache.n_bytes / 2**20:.1f} MiB" if cache.complete else f"NOT all could be kept in {cache.folder}"
     say(f"{compiled} kernels compiled, {loaded} loaded, in {spent:.1f} s; {kept}.")

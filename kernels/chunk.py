@@ -1,10 +1,11 @@
-"""What a backend is given: some fits, laid out. The one contract between `fastgd` and every backend.
+"""Chunk: some fits, laid out for a backend. The one contract between `fastgd` and every backend.
 
-1. A backend is `descend(chunk, cancel, progress)`: it reads the first part of the chunk, updates the second in place and fills
-   the third. It makes no checks; everything in a chunk is valid.
+1. A backend is `descend(chunk, cancel, progress)`: it reads the first part of the chunk, updates
+   the second in place and fills the third. It makes no checks; everything in a chunk is valid.
 2. The state is float64 whatever the dtype of the data: a float32 state is exact in it.
-3. Dense data are never copied to leave samples out: a fit that lost some has a row of `kept`, the places of those that stay.
-4. A fit of status TOO_FEW_SAMPLES is passed over: nothing of it is read or written.
+3. Data are never copied to leave samples out: a fit that does not use all samples has a row of
+   `kept`, the places of those that it uses.
+4. A fit of status TOO_FEW_SAMPLES is skipped: nothing of it is read or written.
 """
 
 from __future__ import annotations
@@ -27,26 +28,29 @@ COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # stat
 
 
 def n_rows(epochs: int, every: int) -> int:
-    """Rows of a history: epochs 0, every, 2·every, … and always the last; 0 rows when nothing is recorded (every = 0)."""
+    """Rows of a history: epochs 0, every, 2·every, … and always the last; 0 rows if every = 0."""
     return 0 if every == 0 else epochs // every + 1 + (epochs % every != 0)
 
 
 @dataclass(slots=True)
 class Samples:
-    """The data of some fits. m = number of fits, n = n_samples, d = n_features; T is float32 or float64."""
+    """The data of some fits: m fits, n samples, d features; T is float32 or float64."""
 
     X: np.ndarray  # (n_x, n, d) T, read-only; of any layout whose strides are multiples of the item size
-    y: np.ndarray  # (n_y, n) T, the same
+    y: np.ndarray  # (n_y, n) T, read-only, of any layout
     x_index: np.ndarray  # (m,) int64: fit f has the data X[x_index[f]], y[y_index[f]]
     y_index: np.ndarray  # (m,) int64
-    weights: np.ndarray  # (n_w, n) T, the same; finite and ≥ 0 where they are read. n_w = 0: there are none
+    weights: np.ndarray  # (n_w, n) T, read-only, of any layout; finite and ≥ 0 where they are read. n_w = 0: there are none
     weight_index: np.ndarray  # (m,) int64: the weights of fit f; not read where there are none
-    kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that stay, in order
-    kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: all its samples stay
-    n_used: np.ndarray  # (m,) int64: how many samples stay
+    kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that are used, in order
+    kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: it uses all samples
+    n_used: np.ndarray  # (m,) int64: how many samples it uses
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """X (n_used, d), y (n_used,) and the weights (n_used,) of one fit, None without weights: views where all samples stay."""
+        """X (n_used, d), y and weights (n_used,) of one fit; weights None if there are none.
+
+        Views where all samples are used.
+        """
         X, y = self.X[self.x_index[fit]], self.y[self.y_index[fit]]
         weights = self.weights[self.weight_index[fit]] if len(self.weights) else None
         if self.kept_index[fit] < 0:

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..kernels import cpu
 from ..kernels.chunk import MOMENTS
+from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
@@ -38,17 +39,17 @@ def _compile(job: FitJob) -> None:
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
-    in_packs = plan.algorithm == MOMENTS and cpu.runs_in_batches(job.rule, problem.n_parameters)
+    in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
     plain = not any(values.any() for values in job.hyper)
-    fewest = cpu.fewest_in_batches(problem.dtype, problem.n_parameters, job.tol, plain)
-    parts |= {"batches"} if in_packs else set()
-    parts |= {"alone"} if not in_packs or job.order.n_fits < fewest else set()
-    cpu.prepare(problem.dtype, frozenset(parts))
+    smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
+    parts |= {"packs"} if in_packs else set()
+    parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
+    compile_ahead.compile_fit(problem.dtype, frozenset(parts))
 
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or that need no moments."""
-    if _run_single_features(job, control, first, stop, counter):
+    if _run_single_feature(job, control, first, stop, counter):
         return
     n_cells, plan = job.order.n_cells, job.plan
     scratch = _take_scratch(job) if plan.needs_moments and n_cells == 1 else None
@@ -74,18 +75,18 @@ def _take_scratch(job: FitJob) -> Any:
         return cpu.Moments.empty(count, count, job.problem.n_parameters, job.problem.dtype)
 
 
-def _run_single_features(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
+def _run_single_feature(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
     """Moments and epochs in one kernel, for data of one feature. False: these data do not allow it, or some are not finite."""
     problem, plan = job.problem, job.plan
     if problem.n_features > 1 or plan.algorithm != MOMENTS or job.rates is None or job.state is not None:
         return False
-    if problem.n_samples < problem.min_samples or not cpu.runs_in_batches(job.rule, problem.n_parameters):
+    if problem.n_samples < problem.min_samples or not cpu.runs_in_packs(job.rule, problem.n_parameters):
         return False
     samples = gather_in_order(problem, job.order, first, stop)
-    if samples is None or not cpu.are_lines(samples):
+    if samples is None or not cpu.runs_single_feature(samples):
         return False
     chunk = make_chunk(job, samples, first, stop)
-    if not cpu.descend_lines(chunk, control.cancel, counter):
+    if not cpu.descend_single_feature(chunk, control.cancel, counter):
         return False
     finish_chunk(job, first, stop, chunk)
     return True

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..kernels import cpu
 from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES
+from ..kernels.cpu import compile_ahead
 from ..planning.job import SolveJob
 from .groups import Group
 from .moments import compress_groups, read_group
@@ -30,7 +31,7 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     order, plan = job.order, job.plan
     _begin(job)
     if plan.algorithm == MOMENTS:
-        cpu.prepare_solve(job.problem.dtype)
+        compile_ahead.compile_solve(job.problem.dtype)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, control, go)
     elif plan.algorithm == MOMENTS:

@@ -57,7 +57,7 @@ def read_group(
     group.moments = moments
     group.gram_index = np.arange(count, dtype=np.int64)
     if spread is not None:
-        cpu.weigh(moments, spread)
+        moments.set_weight_range(spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
         _find_invalid(problem, group, control, _at_once)
@@ -89,7 +89,7 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             moments = cpu.Moments.empty(len(of_grams.n_used), len(pairs), problem.n_parameters, problem.dtype)
             spread = _leave_out_weightless(problem, holder, control)
             if spread is not None:
-                cpu.weigh(moments, spread)
+                moments.set_weight_range(spread)
             before = span, of_grams, holder.invalid, moments
         else:  # the same X as in the group before
             moments = cpu.Moments.empty(0, len(pairs), problem.n_parameters, problem.dtype)
@@ -171,7 +171,7 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
         here = slice(first, stop)
         part = cpu.Moments(anew.gram[here], anew.gram_exponents[here], anew.weighing[here], anew.target[here], anew.exponents[here])
         if problem.weights is not None:
-            cpu.weigh(part, spread)
+            part.set_weight_range(spread)
         cpu.compress_fits(some, problem.intercept, part, control.cancel)
         found[first] = some.kept, some.kept_index, some.n_used
 

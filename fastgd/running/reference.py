@@ -17,9 +17,9 @@ from .pool import Control, Run, cut
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
     if job.rates is None:
-        from ..kernels import cpu
+        from ..kernels.cpu import compile_ahead
 
-        cpu.prepare(job.problem.dtype, frozenset({"moments"}))
+        compile_ahead.compile_fit(job.problem.dtype, frozenset({"moments"}))
     descend = _descent_of(job)
     go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, control)))
 

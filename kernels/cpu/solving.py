@@ -1,11 +1,14 @@
 """solve: the minimiser from the moments (docs/arithmetic.md, section 11).
 
-1. Cholesky in float64 finds the leading digits, refinement finds the others: the residual of the normal equations is taken in
-   double-double and so is the iterate. What is left is the error of the moments themselves, cond(G) · 2^-104 for float64 data.
-2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's Filip in raw powers: 13 digits, where
-   QR of the data has 8 and numpy.linalg.lstsq none). Where it is too large for that, or float32 data need more than float64 moments hold,
-   the fit is left to LAPACK.
-3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both dtypes.
+1. Cholesky in float64 finds the leading digits, refinement finds the others: the residual of the
+   normal equations is taken in double-double and so is the iterate. What is left is the error of
+   the moments themselves, cond(G) · 2^-104 for float64 data.
+2. Where cond(G) is too large for float64, float64 data get a Cholesky in double-double (NIST's
+   Filip in raw powers: 13 digits, where QR of the data has 8 and numpy.linalg.lstsq none). Where it
+   is too large for that, or float32 data need more than float64 moments contain, the fit is left to
+   LAPACK.
+3. Moments of float32 data have no low parts; theirs are zeros here, and one kernel serves both
+   dtypes.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 
 from ..chunk import LSTSQ, MOMENTS
 from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
-from .moments.compress import W_EXPONENT, W_HIGH, W_LOW
+from .moments.stack import W_EXPONENT, W_HIGH, W_LOW
 from .simd.compiling import inlined, kernel, part
 from .simd.double_double import dd_add, fast_two_sum, pow2, scale, two_sum
 from .simd.lanes import fma
@@ -55,7 +58,10 @@ def _minus_product(total, low, a, a_low, b, b_low):
 
 @part
 def _scale_gram(gram, low_gram, powers, decay, count, low_count, matrix, low_matrix, exponents):
-    """matrix = 2^-e (G + λI) 2^-e, its diagonal in [1/2, 4); λ = decay · (count + low_count) / 2. False where the diagonal has a zero."""
+    """Fill matrix = 2^-e (G + λI) 2^-e, with a diagonal in [1/2, 4), and the exponents e.
+
+    λ = decay · (count + low_count) / 2. Returns False where the diagonal has a zero.
+    """
     size = len(exponents)
     mantissa, power = math.frexp(decay)
     penalty = mantissa * count
@@ -84,7 +90,7 @@ def _scale_gram(gram, low_gram, powers, decay, count, low_count, matrix, low_mat
 
 @part
 def _factor(matrix, factor):
-    """Cholesky in float64. False where a pivot is lost."""
+    """Cholesky in float64. Returns False where a pivot is lost."""
     for j in range(matrix.shape[0]):
         for i in range(j + 1):
             total = matrix[j, i]
@@ -101,7 +107,7 @@ def _factor(matrix, factor):
 
 @part
 def _factor_doubled(matrix, low_matrix, factor, low_factor):
-    """Cholesky in double-double. False where a pivot is lost."""
+    """Cholesky in double-double. Returns False where a pivot is lost."""
     for j in range(matrix.shape[0]):
         for i in range(j + 1):
             total, low = matrix[j, i], low_matrix[j, i]
@@ -120,7 +126,10 @@ def _factor_doubled(matrix, low_matrix, factor, low_factor):
 
 @part
 def _collinearity(matrix, factor, inverse):
-    """(sum, largest) of G_jj (G⁻¹)_jj, the squares of Stewart's collinearity indices. `inverse` is scratch: L⁻¹ by columns."""
+    """(sum, largest) of G_jj (G⁻¹)_jj, the squares of Stewart's collinearity indices.
+
+    inverse (D,) is scratch.
+    """
     size = matrix.shape[0]
     total, largest = 0.0, 0.0
     for j in range(size):
@@ -139,7 +148,7 @@ def _collinearity(matrix, factor, inverse):
 
 @part
 def _choose(matrix, low_matrix, factor, low_factor, scratch, single):
-    """Factor the scaled Gram matrix: (how, square of the condition)."""
+    """Factor the scaled Gram matrix: (UNSOLVED, REFINED or DOUBLED, square of the condition)."""
     size = matrix.shape[0]
     if _factor(matrix, factor):
         total, largest = _collinearity(matrix, factor, scratch)
@@ -170,7 +179,7 @@ def _substitute(factor, x):
 
 @part
 def _substitute_doubled(factor, low_factor, x, low_x):
-    """The same in double-double."""
+    """L Lᵀ x = x in double-double, in place."""
     size = len(x)
     for j in range(size):
         total, low = x[j], low_x[j]
@@ -188,7 +197,10 @@ def _substitute_doubled(factor, low_factor, x, low_x):
 
 @part
 def _refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, z, low_z, x, low_x):
-    """Solve matrix · z = right by refinement from z = 0. False where it does not converge. x, low_x: scratch."""
+    """Solve matrix · z = right by refinement from z = 0. Returns False where it does not converge.
+
+    x, low_x (D,) are scratch.
+    """
     size = len(z)
     for j in range(size):
         z[j], low_z[j] = 0.0, 0.0
@@ -221,11 +233,12 @@ def solve(
     gram, gram_exponents, gram_index, target, exponents, target_index, decay, places, weighing, reduction_sum,
     w, loss, condition, algorithm, cancel, progress,
 ):  # fmt: skip
-    """Minimisers of fits whose moments are finite. Fits of one Gram matrix and one decay are to stand together: it is factored once.
+    """Minimisers of fits whose moments, as `compress` writes them, are finite.
 
-    Moments as `compress` writes them. gram_index, target_index, decay, places (m,): of fit f the records, weight_decay, and the row of the
-    outputs: w (…, D), loss, condition (…,) float64; algorithm (…,) int8: MOMENTS, or LSTSQ where the moments cannot tell (nothing else is
-    written then).
+    Fits of one Gram matrix and one decay should follow each other: it is factored once. Of fit f,
+    gram_index, target_index, decay, places (m,) are the records, weight_decay, and the row of the
+    outputs: w (…, D), loss, condition (…,) float64; algorithm (…,) int8: MOMENTS, or LSTSQ where
+    the moments do not suffice (then nothing else is written).
     """
     size = w.shape[1]
     single = gram.shape[1] == 1

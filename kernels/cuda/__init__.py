@@ -1,7 +1,8 @@
-"""The CUDA backend: CUDA C++ kernels (*.cu, *.cuh), compiled by NVRTC when they are first used, launched through CuPy.
+"""The CUDA backend: CUDA C++ kernels (*.cu, *.cuh), compiled by NVRTC, launched through CuPy.
 
-`descend(chunk, cancel, progress)` is the contract of kernels/chunk.py. Importing this imports neither CuPy nor NVRTC.
-NOT RUN ON A GPU YET: the kernels and part.py are executed on the host by the tests, launching.py is not.
+`descend(chunk, cancel, progress)` is the contract of kernels/chunk.py. Importing this imports
+neither CuPy nor NVRTC. NOT RUN ON A GPU YET: the tests execute the kernels and part.py on the host,
+but not launching.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ DEVICES: dict[str, Callable[..., Device]] = {"cuda": _gpu}  # {backend: what ope
 
 
 def why_unavailable() -> str | None:
-    """None if the kernels can be compiled and run here, else one sentence that says what is missing and how to get it."""
+    """None if the kernels can run here, else what is missing and how to get it."""
     from .compiling import CompilerUnavailable, compiler
 
     reason = why_no_device()
@@ -50,14 +51,17 @@ def descend(
     handling: Handling | None = None,
     limit: int | None = None,
 ) -> None:
-    """All epochs of a chunk; the moments are made on the device, the current one by default. See splitting.descend."""
+    """Run all epochs of a chunk, moments included, on a device, by default the current one.
+
+    handling, limit: as in splitting.descend.
+    """
     from .splitting import descend as run
 
     run(chunk, cancel, progress, device or DEVICES["cuda"](), handling, limit)
 
 
 def report() -> dict[str, Any]:
-    """What `fastgd info` tells of the compiler: its version and file, the folder of compiled kernels, how many lie there."""
+    """The compiler's version, and the folder of compiled kernels, their number and bytes."""
     from .compiling import CompilerUnavailable, cache_folder, compiler
 
     folder = cache_folder()

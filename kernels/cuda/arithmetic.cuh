@@ -1,8 +1,10 @@
 // arithmetic.cuh: docs/arithmetic.md, sections 1 and 2, as device functions.
 //
-// 1. Compiled with --fmad=false -ftz=false -prec-div=true -prec-sqrt=true (kernels/cuda/compiling.py): + − × ÷ are rounded once, as
-//    written, and nothing is contracted. A fused multiply-add is always asked for by name: `fused`.
-// 2. No header is included, so that NVRTC needs no toolkit. The same source runs on the host in the tests.
+// 1. Compiled with --fmad=false -ftz=false -prec-div=true -prec-sqrt=true
+//    (kernels/cuda/compiling.py): + − × ÷ are rounded once, as written, and nothing is contracted.
+//    A fused multiply-add is always asked for by name: `fused`.
+// 2. No header is included, so that NVRTC needs no toolkit. The same source runs on the host in the
+//    tests.
 #pragma once
 
 #ifndef SHARED_MEMORY  // the tests give every block a fresh array
@@ -20,7 +22,7 @@ __device__ __forceinline__ double root(double a) { return __dsqrt_rn(a); }
 __device__ __forceinline__ float size_of(float a) { return fabsf(a); }
 __device__ __forceinline__ double size_of(double a) { return fabs(a); }
 __device__ __forceinline__ bool is_finite(double a) { return a - a == 0.0; }
-__device__ __forceinline__ double larger(double a, double b) { return b > a ? b : a; }  // a NaN in b is passed over
+__device__ __forceinline__ double larger(double a, double b) { return b > a ? b : a; }  // a NaN in b is ignored
 __device__ __forceinline__ double not_a_number() { return __longlong_as_double(0x7ff8000000000000LL); }
 __device__ __forceinline__ double infinity() { return __longlong_as_double(0x7ff0000000000000LL); }
 
@@ -43,8 +45,9 @@ __device__ __forceinline__ long long exponent_of(double m) {
     return field == 0 ? -1022 : field == 2047 ? 1023 : field - 1023;
 }
 
-// a / b, a ≥ 0 or −0, b > 0, rounded once, without a division: `reciprocal` is 1/b rounded to nearest (Markstein, 1990). Not so for an
-// infinite a, which gives a NaN, nor for quotients near 2^−969, where the products lose bits.
+// a / b, a ≥ 0 or −0, b > 0, rounded once, without a division: `reciprocal` is 1/b rounded to
+// nearest (Markstein, 1990). Not so for an infinite a, which gives a NaN, nor for quotients near
+// 2^−969, where the products lose bits.
 __device__ __forceinline__ double quotient(double a, double b, double reciprocal) {
     double q = a * reciprocal;
     q = fused(fused(-q, b, a), reciprocal, q);
@@ -72,7 +75,7 @@ __device__ __forceinline__ Pair dd_add(Pair a, Pair b) {
     return fast_two_sum(s.hi, s.lo + t.lo);
 }
 
-// total + (hi + lo) · factor, as the inner loops of section 6 have it
+// total + (hi + lo) · factor, as in the inner loops of section 6
 __device__ __forceinline__ Pair add_product(Pair total, Pair value, double factor) {
     const double p = value.hi * factor;
     double q = fused(value.hi, factor, -p);
@@ -105,16 +108,18 @@ __device__ __forceinline__ unsigned mask_of_group(int group) {
     return group == LANES ? ALL_LANES : ((1u << group) - 1u) << first;
 }
 
-// The butterfly over a group of lanes: lane 0 of the group gets the sum. Where a group is smaller than 32, the lanes that are not there
-// would hold +0, which changes no sum but −0: such groups are for sums that cannot be −0, those of `compress`.
+// The butterfly over a group of lanes: lane 0 of the group gets the sum. Where a group is smaller
+// than 32, the missing lanes would hold +0, which changes no sum but −0: such groups are for sums
+// that cannot be −0, those of `compress`.
 template <typename V>
 __device__ __forceinline__ V sum_of_lanes(V v, unsigned mask, int group) {
     for (int distance = group >> 1; distance > 0; distance >>= 1) v = added(v, from_lane_below(mask, v, distance, group));
     return v;
 }
 
-// The butterflies of K sums at once, in about K exchanges and not 5 K: at every distance a lane keeps half of its sums and hands the other
-// half to its partner. The additions are those of K butterflies. Afterwards slot m of a lane holds sum `place(m, lane)`.
+// The butterflies of K sums at once, in about K exchanges and not 5 K: at every distance a lane
+// keeps half of its sums and hands the other half to its partner. The additions are those of K
+// butterflies. Afterwards slot m of a lane holds sum `place(m, lane)`.
 template <int K, int DISTANCE = LANES / 2>
 struct Fold {
     static constexpr int HALF = (K + 1) / 2;

@@ -1,10 +1,13 @@
-"""How the CUDA kernels are compiled: NVRTC through ctypes, one cubin per kernel that is used, kept on disk.
+"""How the CUDA kernels are compiled: NVRTC through ctypes, one cubin per kernel, kept on disk.
 
-1. CuPy's own compiler adds `-ftz=true` after the caller's options, and the last one wins: so NVRTC is called here, and CuPy only loads the
-   cubin. NVRTC needs neither a driver nor a GPU, nor a CUDA toolkit: the sources include nothing but each other.
-2. The name of a kept file is a digest of all sources, the kernel's name, the options, the architecture and the version of NVRTC. Files
-   are written beside their place and renamed, so any number of processes may share the folder; a damaged one is made anew.
-3. Where no folder can be written to, the kernels are compiled in every process, into a temporary folder.
+1. CuPy's own compiler adds `-ftz=true` after the caller's options, and the last one wins: so NVRTC
+   is called here, and CuPy only loads the cubin. NVRTC needs neither a driver nor a GPU, nor a CUDA
+   toolkit: the sources include nothing but each other.
+2. The name of a kept file is a digest of all sources, the kernel's name, the options, the
+   architecture and the version of NVRTC. Files are written beside their place and renamed, so any
+   number of processes may share the folder; a damaged one is made anew.
+3. Where no folder can be written to, the kernels are compiled in every process, into a temporary
+   folder.
 """
 
 from __future__ import annotations
@@ -125,7 +128,7 @@ def digest_of_sources() -> str:
 
 
 def cache_folder() -> Path:
-    """Where compiled kernels are kept: $FASTGD_CUDA_CACHE_DIR, else a folder of the user's cache."""
+    """Where cubins are kept: $FASTGD_CUDA_CACHE_DIR, else a folder of the user's cache."""
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
         return Path(given)

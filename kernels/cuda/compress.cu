@@ -1,19 +1,23 @@
 // compress.cu: the second moments of each item's data (docs/arithmetic.md, sections 2 to 4).
 //
-//     A_ij = Σ ω z_i z_j,  i ≤ j,  of the columns z_0 … z_{Z−1}: the features, the intercept's ones, y
+//     A_ij = Σ ω z_i z_j,  i ≤ j,  columns z_0 … z_{Z−1}: the features, the intercept's ones, y
 //
-// 1. Unit = (item, chunk of 4,096 samples). Lane l of a unit takes its samples l, l + 32, …, so a warp reads neighbouring rows.
-// 2. float32 data: float64 sums of exact products. float64 data: compensated dot products of columns scaled by powers of two; the chunk is
-//    read once for its exponents and again for the sums: the second time from cache where it is short.
-// 3. `compress` has the features at compile time and all E sums in registers; `compress_any` takes any number, a block of 16 × 16 pairs
-//    at a time. `join` adds the chunks of an item pairwise, neighbour with neighbour, in place.
+// 1. Unit = (item, chunk of 4,096 samples). Lane l of a unit takes its samples l, l + 32, …, so a
+//    warp reads neighbouring rows.
+// 2. float32 data: float64 sums of exact products. float64 data: compensated dot products of
+//    columns scaled by powers of two; the chunk is read once for its exponents and again for the
+//    sums: the second time from cache where it is short.
+// 3. `compress` has the features at compile time and all E sums in registers; `compress_any` takes
+//    any number, a block of 16 × 16 pairs at a time. `join` adds the chunks of an item pairwise,
+//    neighbour with neighbour, in place.
 #include "arithmetic.cuh"
 #include "work.cuh"
 
 // ---- the weights
 
 // weigh: W, W′, W_T, ω_min and k_ω of every item. One warp owns one item.
-// grid = ceil(n_chosen / 4), block = 128; shared: a stack of sums per warp, as many as there are powers of two of chunks
+// grid = ceil(n_chosen / 4), block = 128; shared: a stack of sums per warp, as many as there are
+// powers of two of chunks
 template <typename T>
 __global__ void __launch_bounds__(128) weigh(const __grid_constant__ Work work) {
     typedef double Stack[4][52][3];  // hi and lo of Σ ω̂; Σ ω in T
@@ -46,7 +50,7 @@ __global__ void __launch_bounds__(128) weigh(const __grid_constant__ Work work) 
     const long long exponent = doubled ? exponent_of(most) : 0;
     const double factor = pow2(-exponent);
     int level = 0;  // sums on the stack
-    if (lane == 0) stack[warp][0][0] = stack[warp][0][1] = stack[warp][0][2] = 0.0;  // where no sample stays
+    if (lane == 0) stack[warp][0][0] = stack[warp][0][1] = stack[warp][0][2] = 0.0;  // where no sample is kept
     for (long long first = 0; first < used; first += CHUNK) {
         const long long stop = first + CHUNK < used ? first + CHUNK : used;
         Pair sum = {0.0, 0.0};
@@ -70,7 +74,7 @@ __global__ void __launch_bounds__(128) weigh(const __grid_constant__ Work work) 
         if (lane == 0) {
             stack[warp][level][0] = sum.hi, stack[warp][level][1] = sum.lo, stack[warp][level][2] = double(total);
             ++level;
-            const bool is_last = stop == used;  // then the odd ones, which passed up, are added too
+            const bool is_last = stop == used;  // then levels without a neighbour of their size are added too
             for (long long equal = first / CHUNK + 1; level > 1 && (is_last || equal % 2 == 0); equal /= 2, --level) {
                 double* left = stack[warp][level - 2];
                 const double* right = stack[warp][level - 1];
@@ -89,7 +93,7 @@ __global__ void __launch_bounds__(128) weigh(const __grid_constant__ Work work) 
 
 // ---- a few features, known at compile time
 
-// one row of X; 16 bytes at a time where rows are whole multiples of that (the launch sees to the alignment of X)
+// one row of X; 16 bytes at a time where rows are multiples of that (data.py aligns X)
 template <typename T, int COUNT>
 __device__ __forceinline__ void load_row(const T* row, T* z) {
     if constexpr (COUNT % 4 == 0 && sizeof(T) == 4) {
@@ -163,7 +167,8 @@ __device__ __forceinline__ void columns_of(const T* x, T target, const double* f
     }
 }
 
-// the sums of a lane over every 32nd of `left` rows; some are asked for together, so that a lane waits once for all of them
+// the sums of a lane over every 32nd of `left` rows; some are asked for together, so that a lane
+// waits once for all of them
 template <typename T, int FEATURES, bool INTERCEPT, typename V>
 __device__ __forceinline__ void add_rows(const T* x, const T* y, int left, const double* factor, V* total) {
     constexpr int Z = FEATURES + INTERCEPT + 1, AT_ONCE = FEATURES <= 2 ? 16 / int(sizeof(T)) : sizeof(T) == 4 ? 2 : 1;
@@ -198,9 +203,11 @@ __device__ __forceinline__ void write_sums(V (&total)[E], double* record, int la
     }
 }
 
-// compress: one group of lanes owns one unit. group = 2^shift = 32, or the power of two that holds all samples of the longest item.
-// grid = ceil(n_chosen · n_chunks · group / 128), block = 128. With `straight` there is nothing to be looked up: float32 data, one chunk, no
-// lists, no weights, all samples; then a warp takes every (4 · grid)th item, as many blocks as there are
+// compress: one group of lanes owns one unit. group = 2^shift = 32, or the power of two that holds
+// all samples of the longest item.
+// grid = ceil(n_chosen · n_chunks · group / 128), block = 128. With `straight` no index is read:
+// float32 data, one chunk, no lists, no weights, all samples; then a warp takes every (4 · grid)th
+// item, with as many blocks as there are
 template <typename T, int FEATURES, bool INTERCEPT>
 __global__ void __launch_bounds__(128) compress(const __grid_constant__ Work work, int shift, long long straight) {
     constexpr int D = FEATURES + INTERCEPT, Z = D + 1, E = Z * (Z + 1) / 2;
@@ -259,7 +266,7 @@ __global__ void __launch_bounds__(128) compress(const __grid_constant__ Work wor
     typename Format<T>::Sum total[E];
 #pragma unroll
     for (int e = 0; e < E; ++e) total[e] = {};
-    if (shift == 5 && !kept && !weights) {  // neighbouring rows, in whole warps: nothing to be looked up
+    if (shift == 5 && !kept && !weights) {  // neighbouring rows, in whole warps: no index is read
         add_rows<T, FEATURES, INTERCEPT>(X + (first + lane) * FEATURES, y + first + lane, count - lane, factor, total);
     } else {
         for (int i = lane; i < count; i += group) {
@@ -296,7 +303,8 @@ __device__ __forceinline__ double element(const Work& work, const T* X, const T*
     return column == work.n_features && work.intercept ? 1.0 : double(y[place]);
 }
 
-// find_exponents: k_j of every chunk of float64 data. A thread owns a column of a unit; grid = (n_chosen · n_chunks, ceil(Z / 128)), block = 128
+// find_exponents: k_j of every chunk of float64 data. A thread owns a column of a unit; grid =
+// (n_chosen · n_chunks, ceil(Z / 128)), block = 128
 template <typename T>
 __global__ void __launch_bounds__(128) find_exponents(const __grid_constant__ Work work) {
     const long long item = listed(work.chosen, blockIdx.x / work.n_chunks), chunk = blockIdx.x % work.n_chunks;
@@ -311,9 +319,11 @@ __global__ void __launch_bounds__(128) find_exponents(const __grid_constant__ Wo
     work.exponents[unit * n_columns + column] = exponent_of(most);
 }
 
-// compress_any: a block owns 16 × 16 pairs of columns of a unit; warp v has rows 2v and 2v + 1 of them, each lane all 32 sums of its samples.
+// compress_any: a block owns 16 × 16 pairs of columns of a unit; warp v has rows 2v and 2v + 1 of
+// them, each lane all 32 sums of its samples.
 // grid = (n_chosen · n_chunks, tiles (tiles + 1) / 2), tiles = ceil(Z / 16); block = 256.
-// shared: 32 samples of the 2 · 16 columns, and their weights; a row is padded by one number so that lanes fall into different banks
+// shared: 32 samples of the 2 · 16 columns, and their weights; a row is padded by one number so
+// that lanes fall into different banks
 template <typename T>
 __global__ void __launch_bounds__(256) compress_any(const __grid_constant__ Work work) {
     constexpr int TILE = 16;
@@ -383,7 +393,8 @@ __global__ void __launch_bounds__(256) compress_any(const __grid_constant__ Work
     }
 }
 
-// join: chunk 0 of an item becomes the sum of its chunks. One block owns one item; grid = n_chosen, block = 256
+// join: chunk 0 of an item becomes the sum of its chunks. One block owns one item; grid = n_chosen,
+// block = 256
 template <typename T>
 __global__ void __launch_bounds__(256) join(const __grid_constant__ Work work) {
     const long long item = listed(work.chosen, blockIdx.x), count = (used_of(work, item) + CHUNK - 1) / CHUNK;

@@ -1,4 +1,4 @@
-"""What a compiled kernel takes: registers, shared and local memory, read from the cubin itself. No CUDA tool is needed."""
+"""What a compiled kernel needs: registers, shared and local memory, read from the cubin itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ REGISTERS_PER_SM, SHARED_PER_SM, WARPS_PER_SM, BLOCKS_PER_SM = 65536, 227 * 1024
 
 @dataclass
 class Resources:
-    """Of one kernel."""
+    """What one kernel needs."""
 
     registers: int = 0  # per thread
     frame: int = 0  # bytes of local memory per thread: arrays with a run-time index, and spills
@@ -19,7 +19,7 @@ class Resources:
     code: int = 0  # bytes of machine code
 
     def warps_per_sm(self, threads: int) -> int:
-        """Occupancy by arithmetic: how many warps of blocks of so many threads fit on a multiprocessor (compute capability 9.0)."""
+        """How many warps fit on a multiprocessor in blocks of `threads` (capability 9.0)."""
         warps = -(-threads // 32)
         by_registers = REGISTERS_PER_SM // (-(-self.registers * 32 // 256) * 256 * warps)
         by_shared = SHARED_PER_SM // (self.shared + 1024)
@@ -27,7 +27,7 @@ class Resources:
 
 
 def read_resources(cubin: bytes) -> dict[str, Resources]:
-    """{symbol of a kernel: what it takes}."""
+    """{symbol of a kernel: what it needs}."""
     if cubin[:4] != b"\x7fELF":
         raise ValueError("this is not a cubin")
     (offset,) = struct.unpack_from("<Q", cubin, 0x28)

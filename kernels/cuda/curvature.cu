@@ -1,4 +1,5 @@
-// curvature.cu: λ_max of the Gram matrix (docs/arithmetic.md, section 5): cyclic Jacobi in float64, a fixed order of rotations.
+// curvature.cu: λ_max of the Gram matrix (docs/arithmetic.md, section 5): cyclic Jacobi in float64,
+// a fixed order of rotations.
 #include "arithmetic.cuh"
 #include "work.cuh"
 
@@ -23,7 +24,8 @@ __device__ __forceinline__ void rotate(double* B, long long D, long long p, long
     __syncwarp(mask);
 }
 
-// largest_eigenvalues: a group of lanes owns one item; grid = ceil(n_items · group / 128), block = 128, group a power of two up to 32
+// largest_eigenvalues: a group of lanes owns one item; grid = ceil(n_items · group / 128), block =
+// 128, group a power of two up to 32
 template <typename T>
 __global__ void __launch_bounds__(128) largest_eigenvalues(const __grid_constant__ Work work, int group) {
     const unsigned mask = mask_of_group(group);

@@ -1,77 +1,69 @@
-"""The data of some fits on a device: what is uploaded, which samples stay, the moments; and the arrays that kernels are given by name.
+"""The data of some fits on a device: what is uploaded, which samples are kept, the moments.
 
-1. An item is a distinct set of X, y, weights and kept samples. Data that several fits share are uploaded and compressed once per item.
-2. What would only count up (0, 1, 2, …) is neither made nor uploaded: see work.cuh.
-3. No second read of good data: all items are compressed as if nothing were missing; where their moments are not finite, those items alone
-   are looked at, and compressed anew.
+1. An item is a distinct set of X, y, weights and kept samples. Data that several fits share are
+   uploaded and compressed once per item.
+2. Indices that would only count up (0, 1, 2, …) are neither made nor uploaded: see work.cuh.
+3. Good data are read once: all items are compressed as if nothing were missing; only items whose
+   moments are not finite are searched for missing numbers, and compressed again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..chunk import Chunk
+from .header import CHUNK, FINE, LANES, NEGATIVE, NOT_FINITE, work_fields
 from .specialised import TYPES, compress_name
 
-CHUNK = 4096  # samples; arithmetic.cuh
-LANES, THREADS = 32, 128
+THREADS = 128  # of a block
 MOST_BLOCKS = 2**31 - 1
 STRAIGHT_BLOCKS = 2**14  # of `compress` where there is nothing to be looked up: enough for every GPU, each with many items
-FINE, NEGATIVE, NOT_FINITE = range(3)  # work.cuh
-
-_FIELD = re.compile(r"^ {4}(?:const )?([\w ]+?)(\*?) (\w+);", re.MULTILINE)
 
 
 class Device(Protocol):
-    """What the backend asks of a machine."""
+    """What the backend needs of a machine."""
 
     out_of_memory: type[BaseException]
     epochs_per_launch: int | None  # None: as many as 100 ms allow
     operations_per_second: float  # of float64, all lanes together: a guess for the length of the first launch
-    tell: Callable[[str], object]  # is told what is being compiled, and "" when that is done
+    tell: Callable[[str], object]  # called with what is being compiled, and with "" when that is done
 
     def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:
-        """A C-contiguous array of that dtype on the device, at a multiple of `alignment` bytes: itself where it is one, else a copy."""
+        """A C-contiguous array of that dtype on the device, at a multiple of `alignment` bytes.
+
+        The array itself where it is one, else a copy.
+        """
 
     def copy(self, array: Any) -> Any:
         """A copy of an array that is on the device."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Room on the device, not initialised."""
+        """A new array on the device, not initialised."""
 
     def fill(self, array: Any, byte: int) -> None:
-        """Every byte becomes this one: 0, or 0xFF, which is −1 in whole numbers and a NaN in others."""
+        """Set every byte: 0, or 0xFF, which is −1 in integers and NaN in floats."""
 
     def address(self, array: Any) -> int:
-        """Where it lies."""
+        """The address of an array on the device."""
 
     def download(self, array: Any, into: Any) -> None:
-        """Copy back, and wait for it; into an array of NumPy, or another one on the device."""
+        """Copy into a NumPy array or another array on the device, and wait for it."""
 
     def launch(self, file: str, name: str, grid: tuple[int, int], threads: int, arguments: tuple[np.generic | Any, ...]) -> None:
-        """Launch a kernel; an argument is a NumPy scalar, or an array of NumPy's of one element, passed by value."""
+        """Launch a kernel; arguments, NumPy scalars or arrays of one element, go by value."""
 
     def wait(self) -> None:
         """Wait for all launches."""
 
     def free_bytes(self) -> int:
-        """Memory that can still be taken."""
-
-
-def work_fields() -> list[tuple[str, str]]:
-    """(kind, name) of the fields of struct Work, in order; kind is "long long", "double" or "pointer". Each has 8 bytes."""
-    source = (Path(__file__).parent / "work.cuh").read_text(encoding="utf-8")
-    body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
-    return [("pointer" if star else kind, name) for kind, star, name in _FIELD.findall(body)]
+        """Bytes of memory that can still be taken."""
 
 
 def find_items(chunk: Chunk) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The fits that stand for each distinct set of data, and the item of every fit; None and None where every fit has its own."""
+    """(first fit of each item, item of each fit); (None, None) where every fit has its own."""
     if len(chunk.y_index) < 2 or (chunk.y_index[1:] > chunk.y_index[:-1]).all():
         return None, None
     key = chunk.x_index * len(chunk.y) + chunk.y_index
@@ -94,7 +86,7 @@ def counts_up(places: np.ndarray) -> bool:
 
 
 class Arrays:
-    """Arrays on a device and numbers, by their names in struct Work; what is not here is looked for in those `below`."""
+    """Arrays on a device and numbers, by their names in struct Work; also those of `below`."""
 
     def __init__(self, device: Device, below: Arrays | None = None) -> None:
         self.device, self.below = device, below
@@ -102,19 +94,19 @@ class Arrays:
         self.values: dict[str, Any] = {}  # numbers
 
     def put(self, name: str, array: Any, dtype: Any = None, alignment: int = 8) -> None:
-        """Upload an array under this name; one that is on the device already is taken as it is."""
+        """Upload an array under this name, if it is not on the device already."""
         self.arrays.pop(name, None)  # first, so that both are never there
         self.arrays[name] = self.device.upload(array, dtype, alignment)
 
-    def room(self, name: str, shape: tuple[int, ...], dtype: Any, byte: int | None = None) -> None:
-        """Make room under this name, filled with a byte where one is given."""
+    def allocate(self, name: str, shape: tuple[int, ...], dtype: Any, byte: int | None = None) -> None:
+        """Allocate an array under this name, filled with `byte` where that is given."""
         self.arrays.pop(name, None)
         self.arrays[name] = self.device.empty(shape, dtype)
         if byte is not None:
             self.device.fill(self.arrays[name], byte)
 
     def launch(self, file: str, name: str, grid: tuple[int, int] | int, threads: int, *arguments: np.generic) -> None:
-        """Launch a kernel on all that is here."""
+        """Launch a kernel with all arrays and numbers."""
         grid = grid if isinstance(grid, tuple) else (grid, 1)
         if max(grid) > MOST_BLOCKS or grid[1] > 65535:
             raise ValueError(f"{name} would need {grid} blocks: fit a part of the batch at a time")
@@ -148,7 +140,7 @@ class Arrays:
 
 
 class Data(Arrays):
-    """The items of a chunk on a device: their data, the sums of their weights, their moments."""
+    """The items of a chunk on a device: data, sums of weights, moments."""
 
     def __init__(self, device: Device, chunk: Chunk, representatives: np.ndarray | None) -> None:
         super().__init__(device)
@@ -162,7 +154,7 @@ class Data(Arrays):
         self.n_entries = (self.n_parameters + 1) * (self.n_parameters + 2) // 2
         self.used = chunk.n_used[chosen]
         self.weighted, self.n_chunks = len(chunk.weights) > 0, 0
-        self.invalid = self.negative = np.zeros(self.n_items, bool)  # what was found: data that are not finite, weights below 0
+        self.invalid = self.negative = np.zeros(self.n_items, bool)  # data that are not finite, weights below 0
         row = self.n_features * self.dtype.itemsize
         self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
         self.put("y", chunk.y, self.dtype, self.dtype.itemsize)
@@ -183,7 +175,7 @@ class Data(Arrays):
 
     def _put_places(self, name: str, places: np.ndarray, count: int) -> None:
         if count == 1:
-            self.room(name, (self.n_items,), np.int64, 0)
+            self.allocate(name, (self.n_items,), np.int64, 0)
         elif not counts_up(places):
             self.put(name, places)
 
@@ -194,18 +186,20 @@ class Data(Arrays):
             self.put("used", self.used)
 
     def _choose(self, items: np.ndarray | None) -> None:
-        """What the next launches are about: these items, or all."""
+        """Choose the items of the next launches; None: all."""
         self.arrays.pop("chosen", None)
         if items is not None:
             self.put("chosen", items)
         self.values["n_chosen"] = self.n_items if items is None else len(items)
 
-    def leave_out(self, omit: bool, items: np.ndarray | None = None, look: bool = False) -> np.ndarray:
-        """Leave out samples of these items, or of all: (items,) int8: FINE, NEGATIVE or NOT_FINITE, of their weights.
+    def leave_out(self, omit: bool, items: np.ndarray | None = None, check_finite: bool = False) -> np.ndarray:
+        """Leave out samples of these items, or of all.
 
-        Those of weight 0, with `omit` also those of a weight that is not finite, with `look` also those of an X or y that is not.
+        Those of weight 0; with `omit` also those whose weight is not finite; with `check_finite`
+        also those whose X or y is not. Returns (items,) int8: FINE, NEGATIVE or NOT_FINITE, of the
+        weights.
         """
-        counts, faults = self._count(omit, items, look)
+        counts, faults = self._count(omit, items, check_finite)
         self.used = np.array(self.used)
         self.used[slice(None) if items is None else items] = counts
         lost = np.flatnonzero(self.used < self.n_samples)
@@ -213,7 +207,7 @@ class Data(Arrays):
         if len(lost):
             rows = np.full(self.n_items, -1, np.int64)
             rows[lost] = np.arange(len(lost))
-            self.room("kept", (len(lost), self.n_samples), np.int32)
+            self.allocate("kept", (len(lost), self.n_samples), np.int32)
             self.put("item_kept", rows)
             self._count(omit, lost, None)
             self._choose(lost)
@@ -223,45 +217,45 @@ class Data(Arrays):
         return faults
 
     def not_finite(self, omit: bool) -> np.ndarray:
-        """(n_items,) bool: whether a sample that stays has an X or y that is not finite; for data without moments."""
+        """(n_items,) bool: whether X or y of a kept sample is not finite; without moments."""
         counts, _ = self._count(omit, None, True)
         return counts < self.used
 
     def _spans_of(self, count: int) -> int:
         return -(-count * int(self.values["n_spans"]) // 4)
 
-    def _count(self, omit: bool, items: np.ndarray | None, look: bool | None) -> tuple[np.ndarray, np.ndarray]:
-        """(how many samples of each item stay, faults). look None: as was said of each item before."""
+    def _count(self, omit: bool, items: np.ndarray | None, check_finite: bool | None) -> tuple[np.ndarray, np.ndarray]:
+        """(kept samples of each item, faults). check_finite None: as before for each item."""
         self._choose(items)
         shape = self.values["n_chosen"], self.values["n_spans"]
-        if look or (look is not None and "looks" in self.arrays):
-            looks = np.zeros(self.n_items, np.int8)
-            looks[slice(None) if items is None else items] = look
-            self.put("looks", looks)
-        self.room("counts", shape, np.int32)
-        self.room("faults", shape, np.int8)
+        if check_finite or (check_finite is not None and "check_finite" in self.arrays):
+            checks = np.zeros(self.n_items, np.int8)
+            checks[slice(None) if items is None else items] = check_finite
+            self.put("check_finite", checks)
+        self.allocate("counts", shape, np.int32)
+        self.allocate("faults", shape, np.int8)
         self.launch("missing.cu", f"find_kept<{self.real}>", self._spans_of(shape[0]), THREADS, np.int32(omit), np.int32(0))
         counts, faults = self.read("counts", shape, np.int32), self.read("faults", shape, np.int8)
         negative, bad = (faults == NEGATIVE).any(axis=1), (faults == NOT_FINITE).any(axis=1)
         return counts.sum(axis=1, dtype=np.int64), np.where(negative, NEGATIVE, np.where(bad, NOT_FINITE, FINE))
 
     def weigh(self, items: np.ndarray | None = None) -> None:
-        """What does not change from epoch to epoch: the sums of the weights of these items, or of all."""
+        """Make the sums of the weights of these items, or of all."""
         if items is None:
-            self.room("weight_sum", (self.n_items, 2), np.float64)
+            self.allocate("weight_sum", (self.n_items, 2), np.float64)
             for name in ("weight_total", "weight_least"):
-                self.room(name, (self.n_items,), np.float64)
-            self.room("weight_exponent", (self.n_items,), np.int64)
+                self.allocate(name, (self.n_items,), np.float64)
+            self.allocate("weight_exponent", (self.n_items,), np.int64)
         self._choose(items)
         self.launch("compress.cu", f"weigh<{self.real}>", -(-self.values["n_chosen"] // 4), THREADS)
 
     def compress(self, items: np.ndarray | None = None) -> None:
-        """The moments of these items, or of all."""
+        """Make the moments of these items, or of all."""
         if items is None:
             self.n_chunks = max(1, -(-int(self.used.max(initial=1)) // CHUNK))
-            self.room("moments", (self.n_items, self.n_chunks, self.planes, self.n_entries), np.float64)
+            self.allocate("moments", (self.n_items, self.n_chunks, self.planes, self.n_entries), np.float64)
             if self.planes == 2:
-                self.room("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
+                self.allocate("exponents", (self.n_items, self.n_chunks, self.n_parameters + 1), np.int64)
             self.values["n_chunks"] = self.n_chunks
         self._choose(items)
         chosen, columns = self.values["n_chosen"], self.n_parameters + 1
@@ -284,15 +278,15 @@ class Data(Arrays):
             self.launch("compress.cu", f"join<{self.real}>", chosen, 256)
 
     def moments_not_finite(self) -> np.ndarray:
-        """(n_items,) bool: whether the moments of each item are not finite, and with them its data."""
-        self.room("faults", (self.n_items,), np.int8)
-        self.launch("missing.cu", f"judge<{self.real}>", -(-self.n_items // THREADS), THREADS)
+        """(n_items,) bool: whether the moments, and so the data, are not finite."""
+        self.allocate("faults", (self.n_items,), np.int8)
+        self.launch("missing.cu", f"find_invalid<{self.real}>", -(-self.n_items // THREADS), THREADS)
         return self.read("faults", (self.n_items,), np.int8) == NOT_FINITE
 
     def find_eigenvalues(self) -> None:
-        """λ_max of every item."""
-        self.room("eigenvalues", (self.n_items,), np.float64)
-        self.room("matrix", (self.n_items, self.n_parameters, self.n_parameters), np.float64)
+        """Find λ_max of every item."""
+        self.allocate("eigenvalues", (self.n_items,), np.float64)
+        self.allocate("matrix", (self.n_items, self.n_parameters, self.n_parameters), np.float64)
         group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))
         self.launch("curvature.cu", f"largest_eigenvalues<{self.real}>", -(-self.n_items * int(group) // THREADS), THREADS, group)
         del self.arrays["matrix"]

@@ -1,18 +1,24 @@
 // descend.cu: all epochs of a fit from its moments (docs/arithmetic.md, sections 6, 8 and 10).
 //
-//     residual r = G w − c      loss = (yy + wᵀ(r − c)) / W      gradient = s r      w, slots ← rule(w, slots, gradient)
+//     residual r = G w − c      loss = (yy + wᵀ(r − c)) / W      gradient = s r
+//     w, slots ← rule(w, slots, gradient)
 //
-// 1. `descend` has the parameters at compile time: a thread owns a fit, its moments and its state stand in registers for the whole launch.
-//    `descend_any` takes any number: a group of lanes owns a fit, a lane has rows of G.
-// 2. A launch runs the epochs first … stop − 1 of all fits that are still ON_MOMENTS; all of them stand at the same epoch, so that a launch
-//    may be cut anywhere. A fit that passes a limit becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`.
-// 3. Rows of the history are collected in shared memory and written some at a time, so that a fit's rows leave in whole sectors.
-// 4. Plain SGD with few parameters hurries: a block of epochs is run without questions, its limits are looked at afterwards. Where one was
-//    passed, the block is run again, with questions. The operations are the same, and so are the bits.
+// 1. `descend` has the parameters at compile time: a thread owns a fit, its moments and its state
+//    stand in registers for the whole launch. `descend_any` takes any number: a group of lanes owns
+//    a fit, a lane has rows of G.
+// 2. A launch runs the epochs first … stop − 1 of all fits that are still ON_MOMENTS; all of them
+//    stand at the same epoch, so that a launch may be cut anywhere. A fit that passes a limit
+//    becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`.
+// 3. Rows of the history are collected in shared memory and written some at a time, so that a fit's
+//    rows leave in whole sectors.
+// 4. Plain SGD with few parameters runs unchecked blocks of epochs: the limits are tested for all
+//    of them together, afterwards. Where one was passed, the block is run again as checked epochs.
+//    The operations are the same, and so are the bits.
 #include "evaluate.cuh"
 #include "rules.cuh"
 
-// rows of the history that a warp collects: shared memory holds 32 fits × ROWS × (D + 1) numbers per warp
+// rows of the history that a warp collects: shared memory holds 32 fits × ROWS × (D + 1) numbers
+// per warp
 template <typename T, int D>
 struct Rows {
     static constexpr int ROWS = D <= 2 ? 16 / (int(sizeof(T)) / 4) : D <= 4 ? 8 : 32 / int(sizeof(T));
@@ -39,7 +45,8 @@ __device__ __forceinline__ void flush(const Work& work, Rows<T, D>& rows, long l
     __syncwarp();
 }
 
-// the same of all ROWS rows of 32 fits that all are for this warp to write: a lane keeps its place in the rows where that is possible
+// flush of ROWS rows that are all for this warp to write: a lane keeps its place in the rows where
+// that is possible
 template <typename T, int D>
 __device__ __forceinline__ void flush_whole(const Work& work, Rows<T, D>& rows, long long first, long long row, int lane) {
     constexpr int ROWS = Rows<T, D>::ROWS, WIDTH = ROWS * D;
@@ -79,7 +86,7 @@ __device__ __forceinline__ double evaluate(const double* G, const Moments<float>
     return moments.mean(loss);
 }
 
-// the same of float64 data: in double-double, scaled
+// the gradient and the loss at w, float64 data: in double-double, scaled
 template <int D>
 __device__ __forceinline__ double evaluate(const Pair* G, const Moments<double>& moments, const double* w, double* gradient) {
     const Pair* c = G + D * (D + 1) / 2;
@@ -112,7 +119,7 @@ __device__ __forceinline__ void take(const double* record, long long E, long lon
 template <typename T, int D, template <typename> class Rule>
 __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work work, long long first_epoch, long long stop_epoch) {
     typedef Rule<double> Update;
-    constexpr bool HURRIES = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 8 : 2);
+    constexpr bool UNCHECKED_BLOCKS = Update::MAY_BE_PLAIN && D <= (sizeof(T) == 4 ? 8 : 2);
     constexpr int ENTRIES = (D + 1) * (D + 2) / 2, N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS, ROWS = Rows<T, D>::ROWS;
     typedef Rows<T, D> Shared[4];
     SHARED_MEMORY(Shared, shared);
@@ -129,7 +136,7 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
     Moments<T> moments;
     Update rule;
     double previous = not_a_number();
-    bool may_converge = true, holds = false;  // no row was bad before; it had converged before
+    bool may_converge = true, holds = false;  // every row was finite so far; it had converged in an earlier call
     long long first_step = 0;
     T loss = records && !running ? static_cast<const T*>(work.loss)[fit] : T(0);
 #pragma unroll
@@ -160,11 +167,11 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
     const double* rates = work.lr + fit;
     const long long to_next_rate = work.n_rates > 1 ? work.n_fits : 0;
     double rate = running && to_next_rate == 0 ? rates[0] : 0.0;
-    long long careful = first_epoch;  // epochs before this one are run with questions
+    long long checked_until = first_epoch;  // epochs before this one are checked
     for (long long t = first_epoch; t < stop_epoch; ++t) {
-        if constexpr (HURRIES) {
+        if constexpr (UNCHECKED_BLOCKS) {
             const long long end = stop_epoch < clock.last ? stop_epoch : clock.last;  // the last epoch has a row and no update
-            if (t >= careful && tol < 0.0 && to_next_rate == 0 && clock.every <= 1 && collected == 0 && end - t >= ROWS) {
+            if (t >= checked_until && tol < 0.0 && to_next_rate == 0 && clock.every <= 1 && collected == 0 && end - t >= ROWS) {
                 bool fine = running ? moments.usable && !holds && rule.is_plain() : rows.until[lane] <= row;
                 if (__all_sync(ALL_LANES, fine)) {
 #pragma unroll
@@ -203,7 +210,7 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
                     }
 #pragma unroll
                     for (int j = 0; j < D; ++j) w[j] = rows.start[j][lane];
-                    careful = t + ROWS;
+                    checked_until = t + ROWS;
                 }
             }
         }
@@ -253,7 +260,7 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
         if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
             running = false;
             if (work.every > 0) rows.until[lane] = rows_before(work, stays ? t + 1 : t);
-            atomicOr(work.left, 1);
+            atomicOr(work.handed_over, 1);
             work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
             work.epoch[fit] = t, work.row_is_done[fit] = stays;
             static_cast<T*>(work.loss)[fit] = loss;

@@ -1,11 +1,14 @@
-// descend_any.cu: `descend` for any number of parameters. A group of lanes owns a fit; lane l has the rows l, l + group, … of G.
+// descend_any.cu: `descend` for any number of parameters. A group of lanes owns a fit; lane l has
+// the rows l, l + group, … of G.
 //
-// The state lies in device memory (it is cached), the next state and what the lanes exchange in `scratch`. Sums over k and over j run in
-// order: over k in the lane that has the row, over j in lane 0.
+// The state lies in device memory (it is cached), the next state and what the lanes exchange in
+// `scratch`. Sums over k and over j run in order: over k in the lane that has the row, over j in
+// lane 0.
 #include "evaluate.cuh"
 #include "rules.cuh"
 
-// r and g of row j; of the loss, what does not depend on the rows before: for float32 data r_j − c_j, for float64 data its product with ŵ_j
+// r and g of row j; of the loss, what does not depend on the rows before: for float32 data r_j −
+// c_j, for float64 data its product with ŵ_j
 __device__ __forceinline__ void evaluate_row(const Moments<float>& m, const double* w, long long j, double* gradient, double* high,
                                              double*) {
     const double c = m.target(j);
@@ -128,7 +131,7 @@ __global__ void __launch_bounds__(128, 1)
         __syncwarp(mask);
         if (hands_over) {
             if (lane == 0) {
-                atomicOr(work.left, 1);
+                atomicOr(work.handed_over, 1);
                 work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
                 work.epoch[fit] = t, work.row_is_done[fit] = stays;
             }

@@ -1,4 +1,7 @@
-"""Whether a GPU can be used: asked once, in one place. `import cupy` works without a driver; its first call fails."""
+"""Whether a GPU can be used: asked once, in one place.
+
+`import cupy` works without a driver; its first call fails.
+"""
 
 from __future__ import annotations
 

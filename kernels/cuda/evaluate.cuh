@@ -1,4 +1,5 @@
-// evaluate.cuh: what `descend` and `descend_any` take from the moments of an item (docs/arithmetic.md, section 6).
+// evaluate.cuh: what `descend` and `descend_any` take from the moments of an item
+// (docs/arithmetic.md, section 6).
 #pragma once
 #include "arithmetic.cuh"
 #include "work.cuh"
@@ -46,8 +47,8 @@ struct Moments {
         loss_limit = (level < ratio * ratio ? level : ratio * ratio) / sum;
         usable = sum <= omega;
     }
-    // L / W. Of float32 data it is rounded to float32, so that it does not matter how one below 2^−900 is rounded here; an L that is not
-    // finite passes no limit, and neither does a NaN.
+    // L / W. Of float32 data it is rounded to float32, so that it does not matter how one below
+    // 2^−900 is rounded here; an L that is not finite passes no limit, and neither does a NaN.
     __device__ __forceinline__ double mean(double L) const {
         const double positive = L < 0.0 ? 0.0 : L;
         return DOUBLED ? positive / W : quotient(positive, W, reciprocal);

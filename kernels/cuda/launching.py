@@ -1,9 +1,11 @@
 """The GPU as a device for part.py: memory, copies and launches through CuPy. NOT RUN ON A GPU YET.
 
-1. Everything happens on one stream, the caller's; copies of large NumPy arrays go through two pinned buffers on a stream of their own, one
-   buffer being filled while the other is sent. Memory comes from CuPy's pools as they are set.
-2. Data that are on the device already stay there: a CuPy array, or anything that lends its memory by DLPack, is used as it is where it
-   is C-contiguous, of the right dtype, and lies where the kernels' widest loads need it; else it is copied on the device.
+1. Everything happens on one stream, the caller's; copies of large NumPy arrays go through two
+   pinned buffers on a stream of their own, one buffer being filled while the other is sent. Memory
+   comes from CuPy's pools as they are set.
+2. Data that are on the device already stay there: a CuPy array, or anything that lends its memory
+   by DLPack, is used as it is where it is C-contiguous, of the right dtype, and aligned as the
+   kernels' widest loads need it; else it is copied on the device.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ _log = logging.getLogger("fastgd")
 
 
 class Gpu:
-    """A CUDA device and a stream, as data.Device describes; by default those that are current in the calling thread."""
+    """A CUDA device and a stream: a data.Device. Default: the calling thread's current ones."""
 
     epochs_per_launch: int | None = None
-    tell: Callable[[str], object] = staticmethod(len)  # is told what is being compiled, and "" when that is done
+    tell: Callable[[str], object] = staticmethod(len)  # called with what is being compiled, and with "" when that is done
 
     def __init__(self, number: int | None = None, stream: Any = None) -> None:
         import cupy
@@ -45,12 +47,12 @@ class Gpu:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """What CuPy does inside it does on this device and this stream, in whatever thread."""
+        """Inside, CuPy works on this device and this stream, in whatever thread."""
         with self._device, self._stream:
             yield
 
     def upload(self, array: Any, dtype: Any = None, alignment: int = 8) -> Any:
-        """A contiguous array on the device: what lies there already as it is needed, itself, else a copy."""
+        """A contiguous array on the device: the array itself where it is one there, else a copy."""
         cupy = self._cupy
         if not isinstance(array, np.ndarray):
             with self.here():
@@ -83,22 +85,22 @@ class Gpu:
             return array.copy()
 
     def fill(self, array: Any, byte: int) -> None:
-        """Every byte the same."""
+        """Set every byte."""
         if array.nbytes:
             with self.here():
                 self._cupy.cuda.runtime.memsetAsync(array.data.ptr, byte, array.nbytes, self._stream.ptr)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """Room on the device."""
+        """A new array on the device."""
         with self.here():
             return self._cupy.empty(shape, dtype)
 
     def address(self, array: Any) -> int:
-        """Where it lies."""
+        """The address of an array."""
         return int(array.data.ptr)
 
     def download(self, array: Any, into: Any) -> None:
-        """Copy back, and wait for it; `into` is of NumPy or on the device."""
+        """Copy into a NumPy array or an array on the device, and wait for it."""
         cupy = self._cupy
         with self.here():
             if not isinstance(into, np.ndarray):
@@ -164,7 +166,7 @@ def _pieces(n_bytes: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + STAGED_BYTES, n_bytes)
 
 
-_kernels: dict[tuple[str, str, str, int], Any] = {}  # loaded: once per process and device
+_kernels: dict[tuple[str, str, str, int], Any] = {}  # loaded once per process and device
 
 
 def _load(file: str, name: str, architecture: str, device: int) -> None:

@@ -1,12 +1,16 @@
-// missing.cu: which samples of an item stay, and whether its data are finite (docs/arithmetic.md, section 2).
+// missing.cu: which samples of an item are kept, and whether its data are finite
+// (docs/arithmetic.md, section 2).
 //
-// 1. A sample of weight 0 does not stay; nor, with `omit`, one with a weight that is not finite, and where an item is looked at one with an
-//    X or y that is not. The places of those that stay are written in order.
-// 2. First they are counted, span by span; what was counted says where a span begins in the list. A span has 4,096 samples.
+// 1. A sample of weight 0 is left out; with `omit` also one with a weight that is not finite; where
+//    `check_finite` says so also one with an X or y that is not. The places of the kept samples are
+//    written in order.
+// 2. First they are counted, span by span; the counts say where a span begins in the list. A span
+//    has 4,096 samples.
 #include "arithmetic.cuh"
 #include "work.cuh"
 
-// find_kept: a warp owns a span of a chosen item. write = 0: fills `counts` and `faults`; else fills `kept` by the counts.
+// find_kept: a warp owns a span of a chosen item. write = 0: fills `counts` and `faults`; else
+// fills `kept` by the counts.
 // grid = ceil(n_chosen · n_spans / 4), block = 128
 template <typename T>
 __global__ void __launch_bounds__(128) find_kept(const __grid_constant__ Work work, int omit, int write) {
@@ -15,8 +19,8 @@ __global__ void __launch_bounds__(128) find_kept(const __grid_constant__ Work wo
     if (number >= work.n_chosen) return;  // the whole warp
     const long long item = listed(work.chosen, number), n = work.n_samples, d = work.n_features;
     const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
-    const bool looks = work.looks && work.looks[item];
-    long long before = 0;  // samples that stay in the spans before
+    const bool checks = work.check_finite && work.check_finite[item];
+    long long before = 0;  // kept samples in the spans before
     if (write) {
         for (long long k = lane; k < span; k += LANES) before += work.counts[number * work.n_spans + k];
         for (int distance = LANES / 2; distance > 0; distance >>= 1) before += __shfl_xor_sync(ALL_LANES, before, distance);
@@ -34,7 +38,7 @@ __global__ void __launch_bounds__(128) find_kept(const __grid_constant__ Work wo
             not_finite = not_finite || !(finite || omit);
             stays = weight != 0.0 && (finite || !omit);
         }
-        if (stays && looks) {
+        if (stays && checks) {
             stays = is_finite(double(y[i]));
             for (long long j = 0; stays && j < d; ++j) stays = is_finite(double(X[i * d + j]));
         }
@@ -48,9 +52,11 @@ __global__ void __launch_bounds__(128) find_kept(const __grid_constant__ Work wo
     work.faults[unit] = negative ? NEGATIVE : not_finite ? NOT_FINITE : FINE;
 }
 
-// judge: whether the moments of an item are finite, and with them its data. A thread owns an item; grid = ceil(n_items / 128), block = 128
+// find_invalid: whether the moments of an item are finite, and with them its data. A thread owns an
+// item.
+// grid = ceil(n_items / 128), block = 128
 template <typename T>
-__global__ void __launch_bounds__(128) judge(const __grid_constant__ Work work) {
+__global__ void __launch_bounds__(128) find_invalid(const __grid_constant__ Work work) {
     const long long item = blockIdx.x * 128LL + threadIdx.x;
     if (item >= work.n_items) return;
     const long long Z = work.n_parameters + 1;

@@ -1,11 +1,11 @@
-"""Runs some fits of a chunk on a device: where they begin, which kernels are launched with what geometry, what comes back.
+"""Part: some fits of a chunk on a device, and the kernels that are launched for them.
 
-1. The device is given: launching.py has the GPU's, tests/cuda_on_host one that executes the kernels on the host. Everything here, and
-   every kernel, is the same for both.
-2. No launch should take more than about 100 ms: longer ones are cut at an epoch, with the state kept on the device, so that the cancel
-   flag is looked at and the progress told in between.
-3. What a chunk holds as NumPy arrays goes up and comes back. Results on the device are filled in place; of a state there the kernels get a
-   copy, so that a part that runs out of memory may begin anew.
+1. The device is given: launching.py has the GPU's, tests/cuda_on_host one that executes the kernels
+   on the host. Everything here, and every kernel, is the same for both.
+2. No launch should take more than about 100 ms: longer ones are cut at an epoch, with the state
+   left on the device, so that in between the cancel flag is read and the progress reported.
+3. NumPy arrays of a chunk are uploaded and downloaded. Results on the device are filled in place;
+   of a state there the kernels get a copy, so that a part that runs out of memory may begin again.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ from typing import Any
 import numpy as np
 
 from ..chunk import DIVERGED, MOMENTS, TOO_FEW_SAMPLES, Chunk
-from .data import CHUNK, LANES, THREADS, Arrays, Data, Device
+from .data import THREADS, Arrays, Data, Device
+from .header import CHUNK, FINISHED, LANES, ON_MOMENTS, ON_SAMPLES
 from .specialised import descend_name, struct_of
 
-ON_MOMENTS, ON_SAMPLES, FINISHED = range(3)  # work.cuh
 LAUNCH_SECONDS = 0.1
 SCRATCH_BYTES = 256 * 2**20  # of `stream`, at a time
 STATE = ("w", "slots", "products", "steps")
 RESULTS = ("w_out", "loss", "epochs_run", "history_w", "history_loss")
-CODES = ("algorithm", "status")  # always NumPy's: what happens next is decided by them
+CODES = ("algorithm", "status")  # always NumPy arrays: the host decides by them what happens next
 
 
 class Part(Arrays):
-    """Some fits on a device, with the data of their items. item_of_fit: None where every fit has an item of its own."""
+    """Some fits on a device, with the data of their items.
+
+    item_of_fit: the item of each fit; None where every fit has its own.
+    """
 
     def __init__(self, data: Data, chunk: Chunk, item_of_fit: np.ndarray | None) -> None:
         super().__init__(data.device, data)
@@ -37,11 +40,14 @@ class Part(Arrays):
         self.n_parameters, self.makes_rates = data.n_parameters, False
 
     def of_fits(self, of_items: np.ndarray) -> np.ndarray:
-        """What each fit's item has."""
+        """Values of items as values of fits."""
         return of_items if self.item_of_fit is None else of_items[self.item_of_fit]
 
     def begin(self, safe_rates: bool = False) -> None:
-        """Upload where every fit starts, and make room for the results. `safe_rates`: the learning rates are made here."""
+        """Upload the start of every fit, and allocate the results.
+
+        safe_rates: the learning rates are made on the device.
+        """
         chunk, m = self.chunk, self.n_fits
         self.values = {
             "n_fits": m, "sums": int(chunk.reduction == "sum"), "epochs": chunk.epochs, "every": chunk.every,
@@ -74,22 +80,22 @@ class Part(Arrays):
         diverged = chunk.status == DIVERGED
         for name, dtype, byte in (("row_is_done", np.int8, 0), ("nan_epochs", np.int8, 0), ("epoch", np.int64, 0),
                                   ("first_bad", np.int64, 0xFF), ("previous", np.float64, 0xFF)):  # fmt: skip
-            self.room(name, (m,), dtype, byte)
-        self.room("left", (1,), np.int32, 0)
+            self.allocate(name, (m,), dtype, byte)
+        self.allocate("handed_over", (1,), np.int32, 0)
         if diverged.any():
             self.put("first_bad", np.where(diverged, 0, -1))
 
     def _take(self, name: str, array: Any) -> None:
-        """What is read and written."""
+        """Upload or copy an array that is read and written."""
         if isinstance(array, np.ndarray):
             self.put(name, array)
         else:
             self.arrays[name] = self.device.copy(array)
 
     def _make(self, name: str, array: Any) -> None:
-        """What is written."""
+        """Allocate an array that is written, or take the user's."""
         if isinstance(array, np.ndarray):
-            self.room(name, array.shape, array.dtype)
+            self.allocate(name, array.shape, array.dtype)
         else:
             self.arrays[name] = array
 
@@ -107,7 +113,7 @@ class Part(Arrays):
         threads = self.n_fits
         last_argument: tuple[np.generic, ...] = ()
         if file == "descend_any.cu":
-            self.room("scratch", (self.n_fits, self.chunk.slots.shape[1] + 5, self.n_parameters), np.float64)
+            self.allocate("scratch", (self.n_fits, self.chunk.slots.shape[1] + 5, self.n_parameters), np.float64)
             group = np.int32(min(LANES, 1 << (self.n_parameters - 1).bit_length()))
             threads, last_argument = self.n_fits * int(group), (group,)
         operations = self.n_parameters**2 * (16 if self.data.planes == 2 else 2) + 60
@@ -124,7 +130,7 @@ class Part(Arrays):
         return True
 
     def _descend_on_samples(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
-        if not (self.began_on == ON_SAMPLES).any() and not self.read("left", (1,), np.int32)[0]:
+        if not (self.began_on == ON_SAMPLES).any() and not self.read("handed_over", (1,), np.int32)[0]:
             return True
         fits = np.flatnonzero(self.read("phase", (self.n_fits,), np.int8) == ON_SAMPLES)
         n_chunks = max(1, -(-int(self.data.used.max(initial=1)) // CHUNK))
@@ -133,10 +139,10 @@ class Part(Arrays):
         bytes_per_fit = ((self.n_parameters + 1) * n_chunks + warps * self.n_parameters * LANES) * self.dtype.itemsize
         at_a_time = max(1, SCRATCH_BYTES // bytes_per_fit)
         for begin in range(0, len(fits), at_a_time):
-            batch = left = fits[begin : begin + at_a_time]
-            self.room("parts", (len(batch), n_chunks, self.n_parameters + 1), self.dtype)
-            self.room("lanes", (len(batch), warps, self.n_parameters, LANES), self.dtype)
-            n_bytes = len(batch) * self.data.n_samples * self.data.n_features * self.dtype.itemsize
+            group = left = fits[begin : begin + at_a_time]
+            self.allocate("parts", (len(group), n_chunks, self.n_parameters + 1), self.dtype)
+            self.allocate("lanes", (len(group), warps, self.n_parameters, LANES), self.dtype)
+            n_bytes = len(group) * self.data.n_samples * self.data.n_features * self.dtype.itemsize
             pace = Pace(self.device, n_bytes / 1e12, self.chunk.epochs + 1)
             while len(left):
                 if cancel[0]:
@@ -146,20 +152,20 @@ class Part(Arrays):
                     self.launch("stream.cu", f"stream<{self.real}, {struct_of(self.chunk.rule)}>", len(left), LANES * warps,
                                  np.int64(pace.epochs))  # fmt: skip
                 left = left[self.read("phase", (self.n_fits,), np.int8)[left] == ON_SAMPLES]
-            progress[0] += int((self.began_on[batch] == ON_SAMPLES).sum()) * self.chunk.epochs
+            progress[0] += int((self.began_on[group] == ON_SAMPLES).sum()) * self.chunk.epochs
         return True
 
     def write_back(self) -> None:
-        """What the chunk is to hold; of a fit of too few samples nothing is said."""
+        """Download into the chunk; fits of too few samples are left as they are."""
         too_few = self.chunk.status == TOO_FEW_SAMPLES
         for name in (*STATE, *RESULTS, *CODES, "lr"):
             into = getattr(self.chunk, name)
             if into.size == 0 or (name == "lr" and not self.makes_rates) or self.arrays[name] is into:
                 continue
             if too_few.any() and name != "lr" and isinstance(into, np.ndarray):
-                kept = np.empty(into.shape, into.dtype)
-                self.device.download(self.arrays[name], kept)
-                into[~too_few] = kept[~too_few]
+                found = np.empty(into.shape, into.dtype)
+                self.device.download(self.arrays[name], found)
+                into[~too_few] = found[~too_few]
             else:
                 self.device.download(self.arrays[name], into)
 

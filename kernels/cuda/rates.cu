@@ -2,7 +2,8 @@
 #include "arithmetic.cuh"
 #include "work.cuh"
 
-// safe_rates: lr = 1 / (s λ_max + weight_decay) of every fit, 0 where that is 1/0, and at most the largest number of T. A thread owns a fit.
+// safe_rates: lr = 1 / (s λ_max + weight_decay) of every fit, 0 where that is 1/0, and at most the
+// largest number of T. A thread owns a fit.
 // decay: which hyperparameter is weight_decay; −1: there is none. grid = ceil(m / 128), block = 128
 template <typename T>
 __global__ void __launch_bounds__(128) safe_rates(const __grid_constant__ Work work, long long decay) {

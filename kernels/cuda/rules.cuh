@@ -1,5 +1,5 @@
-// rules.cuh: one step of each rule of kernels/update_rules.py, bit for bit as section 8 of
-// docs/arithmetic.md has it.
+// rules.cuh: one step of each rule of kernels/update_rules.py, as section 8 of
+// docs/arithmetic.md says.
 //
 // 1. One struct per row of the table. S is the state's type: double on the moments, T on the
 //    samples. `read` takes the hyperparameters of a fit (in the table's order, then the derived
@@ -29,11 +29,11 @@ template <typename S>
 struct Sgd {
     static constexpr int N_SLOTS = 1, N_PRODUCTS = 0;
     static constexpr bool MAY_BE_PLAIN = true;
-    S momentum, keep, decay, rate;
+    S momentum, undamped, decay, rate;
     bool has_momentum, has_decay, nesterov, maximize, first;
 
     __device__ __forceinline__ void read(const double* hyper) {
-        momentum = S(hyper[0]), keep = S(1.0 - hyper[1]), decay = S(hyper[2]);
+        momentum = S(hyper[0]), undamped = S(1.0 - hyper[1]), decay = S(hyper[2]);
         has_momentum = hyper[0] != 0.0, has_decay = hyper[2] != 0.0, nesterov = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
     }
     __device__ __forceinline__ bool is_plain() const { return !(has_momentum || has_decay || maximize); }
@@ -44,7 +44,7 @@ struct Sgd {
         if (has_decay) g = fused(decay, w, g);
         new_slot[0] = slot[0];
         if (has_momentum) {
-            const S velocity = first ? g : fused(keep, g, slot[0] * momentum);
+            const S velocity = first ? g : fused(undamped, g, slot[0] * momentum);
             new_slot[0] = velocity;
             good = within(velocity, limit);
             g = nesterov ? fused(momentum, velocity, g) : velocity;

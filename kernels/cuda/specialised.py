@@ -65,7 +65,7 @@ def instantiations() -> dict[str, list[str]]:
             f"descend<{real}, {D}, {struct_of(rule)}>"
             for real in reals for rule in rules for D in range(1, most_parameters(real, rule) + 1)
         ],
-        "missing.cu": [f"{name}<{real}>" for name in ("find_kept", "judge") for real in reals],
+        "missing.cu": [f"{name}<{real}>" for name in ("find_kept", "find_invalid") for real in reals],
         "descend_any.cu": [f"descend_any<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
         "stream.cu": [f"stream<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
     }  # fmt: skip

@@ -1,9 +1,12 @@
-"""Divides a chunk into parts that fit the device's memory, and runs them one after another.
+"""Splits a chunk into parts that fit into the device's memory, and runs them one after another.
 
-1. Where there are several, the data of the next part are uploaded while the kernels of one run and its results come back; so each may take
-   half of the memory. Large chunks in the computer's memory are always cut, so that copies and kernels overlap.
-2. Where the device runs out of memory all the same, the parts are halved, and that is logged. Parts change no bit.
-3. A part ends where an item ends. Where the fits of one item need several parts, its data stay, and are compressed once.
+1. The data of the next part are uploaded while the kernels of this one run and its results come
+   back; so each may take half of the memory. Large chunks in the computer's memory are always
+   split, so that copies and kernels overlap.
+2. Where the device runs out of memory all the same, the parts are halved, and that is logged. Parts
+   change no bit.
+3. A part ends where an item ends. Where the fits of one item need several parts, its data stay on
+   the device, and are compressed once.
 """
 
 from __future__ import annotations
@@ -18,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..chunk import MOMENTS, Chunk
-from .data import CHUNK, NEGATIVE, NOT_FINITE, Data, Device, find_items
+from .data import Data, Device, find_items
+from .header import CHUNK, NEGATIVE, NOT_FINITE
 from .part import RESULTS, STATE, Part
 
 SHARE = 0.8  # of the free memory
@@ -30,25 +34,26 @@ _INDICES = (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index"), ("k
 
 @dataclass(frozen=True)
 class Handling:
-    """What is left to the device.
+    """What is done on the device besides the epochs.
 
-    omit: samples with missing numbers are left out. safe_rates: the learning rates are made here, into lr. judge(chunk, n_used, invalid,
-    negative) is told of every fit of a part how many samples stay, whether its data are not finite, and whether a weight is negative,
-    before the part descends; it may raise, and set status and algorithm.
+    omit: samples with missing numbers are left out. safe_rates: the learning rates are made there,
+    into lr. refuse(chunk, n_used, invalid, negative) is called before a part descends, with how
+    many samples each fit uses, whether its data are not finite, and whether a weight is negative;
+    it may raise, and set status and algorithm.
     """
 
-    judge: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
+    refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
     omit: bool = False
     safe_rates: bool = False
 
 
 def _is_here(array: Any) -> bool:
-    """Whether it is in the computer's memory."""
+    """Whether an array is in the computer's memory."""
     return isinstance(array, np.ndarray)
 
 
 def bytes_of(chunk: Chunk, dtype: np.dtype) -> tuple[int, float]:
-    """Device memory that the data take where they are not on the device as they are needed, and a fit beside its data."""
+    """Bytes of device memory: (of data to be uploaded or converted, of a fit besides)."""
     size, itemsize, n = chunk.w.shape[1], dtype.itemsize, chunk.X.shape[1]
     planes, chunks = itemsize // 4, -(-n // CHUNK)
     data = sum(array.size * itemsize for array in (chunk.X, chunk.y, chunk.weights) if not _is_as_needed(array, dtype))
@@ -81,7 +86,7 @@ def cut_chunk(chunk: Chunk, first: int, stop: int) -> Chunk:
 
 
 class _Prepared:
-    """A part, and the data that it may share with the next one."""
+    """A part, ready to run, and the data that it may share with the next one."""
 
     def __init__(self, device: Device, chunk: Chunk, first: int, stop: int, before: _Prepared | None) -> None:
         self.first, self.stop = first, stop
@@ -97,25 +102,28 @@ class _Prepared:
         self.part = Part(self.data, cut, item_of_fit)
 
     def run(self, cancel: np.ndarray, progress: np.ndarray, handling: Handling | None) -> None:
-        """Everything from the data to the results."""
+        """Run the part, from the data to the results."""
         part, data = self.part, self.data
         compresses = (part.chunk.algorithm == MOMENTS).any() or (handling is not None and handling.safe_rates)
         if self.is_new:
-            data.invalid, data.negative = _look(data, handling, bool(compresses))
+            data.invalid, data.negative = _find_invalid(data, handling, bool(compresses))
         if handling is not None:
-            handling.judge(part.chunk, part.of_fits(data.used), part.of_fits(data.invalid), part.of_fits(data.negative))
+            handling.refuse(part.chunk, part.of_fits(data.used), part.of_fits(data.invalid), part.of_fits(data.negative))
         part.begin(handling is not None and handling.safe_rates)
         if part.descend(cancel, progress):
             part.write_back()
 
 
-def _look(data: Data, handling: Handling | None, compresses: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Find the samples that stay, weigh and compress them: whether the data of an item are not finite, and a weight negative."""
+def _find_invalid(data: Data, handling: Handling | None, compresses: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Find the kept samples, weigh and compress them.
+
+    Returns for each item whether its data are not finite, and whether a weight is negative.
+    """
     faults = np.zeros(data.n_items, np.int8)
     invalid = np.zeros(data.n_items, bool)
     omit = handling is not None and handling.omit
     if handling is not None and (data.weighted or (omit and not compresses)):
-        faults = data.leave_out(omit, look=omit and not compresses)
+        faults = data.leave_out(omit, check_finite=omit and not compresses)
     data.weigh()
     if compresses:
         data.compress()
@@ -123,7 +131,7 @@ def _look(data: Data, handling: Handling | None, compresses: bool) -> tuple[np.n
         invalid = data.moments_not_finite() if compresses else data.not_finite(omit)
         if omit and invalid.any():
             items = np.flatnonzero(invalid)
-            data.leave_out(omit, items, look=True)
+            data.leave_out(omit, items, check_finite=True)
             data.weigh(items)
             data.compress(items)
             invalid = np.zeros(data.n_items, bool)
@@ -131,7 +139,10 @@ def _look(data: Data, handling: Handling | None, compresses: bool) -> tuple[np.n
 
 
 def _ends(chunk: Chunk) -> np.ndarray | None:
-    """Where an item begins among the fits; None where every fit has its own, or those that share stand apart."""
+    """The first fit of each item, and the number of fits.
+
+    None where every fit has its own item, or fits of one item do not follow each other.
+    """
     representatives, item_of_fit = find_items(chunk)
     if representatives is None or item_of_fit is None or (item_of_fit[1:] < item_of_fit[:-1]).any():
         return None
@@ -154,9 +165,10 @@ def descend(
     handling: Handling | None = None,
     limit: int | None = None,
 ) -> None:
-    """All epochs of a chunk. Without a `handling` the chunk is taken as it stands: its data are finite, its rates given.
+    """Run all epochs of a chunk.
 
-    limit: bytes of the device's memory that may be taken; None: as much as is free.
+    handling None: the data are finite and the rates given. limit: bytes of the device's memory that
+    may be taken; None: as much as is free.
     """
     m, first, ends = len(chunk.w), 0, _ends(chunk)
     count = _fits_at_once(chunk, device, ends, limit)

@@ -1,10 +1,13 @@
-// work.cuh: what the kernels are given. One struct, passed by value, filled by kernels/cuda/data.py, which reads its fields here.
+// work.cuh: what the kernels are given. One struct, passed by value, filled by
+// kernels/cuda/data.py; header.py reads its fields here.
 //
-// 1. It lies in constant memory: reading a field costs nothing. Every field has 8 bytes, in the order of this file; T is float or double. A pointer that is not needed is null.
-// 2. m = n_fits, D = n_parameters, Z = D + 1 columns (the features, the intercept's ones, y), E = Z(Z+1)/2 entries of the moments: (i, j)
-//    with i ≤ j is at j(j+1)/2 + i. planes = 1 for float32 data, 2 (hi, lo) for float64 data.
-// 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their moments. Places that count up, 0, 1, 2, …,
-//    are not stored: the pointer is null.
+// 1. It lies in constant memory: reading a field costs nothing. Every field has 8 bytes, in the
+//    order of this file; T is float or double. A pointer that is not needed is null.
+// 2. m = n_fits, D = n_parameters, Z = D + 1 columns (the features, the intercept's ones, y), E =
+//    Z(Z+1)/2 entries of the moments: (i, j) with i ≤ j is at j(j+1)/2 + i. planes = 1 for float32
+//    data, 2 (hi, lo) for float64 data.
+// 3. An item is a distinct set of X, y, weights and kept samples; fits that share them share their
+//    moments. Places that count up, 0, 1, 2, …, are not stored: the pointer is null.
 // 4. All numbers of samples, fits and places are 64-bit.
 #pragma once
 
@@ -15,7 +18,7 @@ struct Work {
     long long n_features;
     long long n_parameters;
     long long intercept;  // 0 or 1
-    long long n_chunks;  // of the longest item, as it was when the moments got their room
+    long long n_chunks;  // of the longest item, as it was when the moments were allocated
     long long n_chosen;  // of `chosen`
     long long n_spans;  // ceil(n_samples / 4096)
     long long sums;  // 1: the gradient is of the sum, 0: of the mean
@@ -29,15 +32,15 @@ struct Work {
     const void* X;  // (n_x, n_samples, n_features) T
     const void* y;  // (n_y, n_samples) T
     const void* weights;  // (n_w, n_samples) T; null: there are none
-    int* kept;  // (n_k, n_samples): a row begins with the places of the samples that stay
+    int* kept;  // (n_k, n_samples): a row begins with the places of the kept samples
     const long long* item_x;  // (n_items,): item i has the data X[item_x[i]], y[item_y[i]], …; null: i
     const long long* item_y;  // (n_items,)
     const long long* item_weights;  // (n_items,)
-    const long long* item_kept;  // (n_items,): −1: all samples stay; null: they do of every item
-    const long long* used;  // (n_items,): how many samples stay; null: all
+    const long long* item_kept;  // (n_items,): −1: all samples are kept; null: of every item
+    const long long* used;  // (n_items,): how many samples are kept; null: all
     const long long* chosen;  // (n_chosen,): the items that a launch is about; null: i
-    const signed char* looks;  // (n_items,): whether X and y of an item are looked at by `find_kept`; null: they are not
-    int* counts;  // (n_chosen, n_spans): how many samples of a span stay
+    const signed char* check_finite;  // (n_items,): whether `find_kept` tests X and y of an item; null: of none
+    int* counts;  // (n_chosen, n_spans): how many samples of a span are kept
     signed char* faults;  // (n_chosen, n_spans), or (n_items,): FINE, NEGATIVE or NOT_FINITE
     // of the weights, made by `weigh`; without weights W = n
     double* weight_sum;  // (n_items, 2): W, W′
@@ -71,7 +74,7 @@ struct Work {
     long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next
     long long* first_bad;  // (m,): the first row that is not finite; −1: none yet
     double* previous;  // (m,): the loss of the row before
-    int* left;  // (1,): not 0 once a fit went from ON_MOMENTS to ON_SAMPLES
+    int* handed_over;  // (1,): not 0 once a fit went from ON_MOMENTS to ON_SAMPLES
     // scratch
     double* scratch;  // (m, n_slots + 5, D): of `descend_any`; see there
     void* parts;  // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
@@ -105,7 +108,7 @@ __device__ __forceinline__ long long exponent_at(const long long* exponents, lon
     return Format<T>::PLANES == 2 ? exponents[j] : 0;
 }
 
-// what `places` says of number k; k itself where nothing is stored
+// places[k]; k where nothing is stored
 __device__ __forceinline__ long long listed(const long long* places, long long k) { return places ? places[k] : k; }
 __device__ __forceinline__ long long used_of(const Work& work, long long item) { return work.used ? work.used[item] : work.n_samples; }
 
@@ -129,8 +132,8 @@ __device__ __forceinline__ const int* kept_row_of(const Work& work, long long it
     return row < 0 ? nullptr : work.kept + row * work.n_samples;
 }
 
-// Which epochs have a row in the history: 0, every, 2·every, … and the last. Asked for one epoch after the other: a division costs more than an
-// epoch of a small fit.
+// Which epochs have a row in the history: 0, every, 2·every, … and the last. Epochs are asked for
+// in order: a division costs more than an epoch of a small fit.
 struct RowClock {
     long long every, last, next;
 
@@ -149,15 +152,15 @@ __device__ __forceinline__ long long rows_before(const Work& work, long long t) 
     return work.every > 0 ? (t + work.every - 1) / work.every : 0;
 }
 
-// section 10, but for what a fit has been through
+// the test of section 10 for one epoch
 __device__ __forceinline__ bool has_converged(long long t, double previous, double loss, double tol) {
     const double drop = previous - loss;
     return t >= 1 && tol >= 0.0 && is_finite(previous) && drop >= 0.0 && drop <= tol * previous;
 }
 
-// what the end of a fit leaves in its status, steps and epochs; `converged` in this call
+// writes status, steps and epochs of a fit that ends; converged: in this call
 __device__ __forceinline__ void write_outcome(const Work& work, long long fit, bool converged, long long t, long long first_bad) {
-    const bool stayed = work.status[fit] == CONVERGED;  // it had converged before
+    const bool stayed = work.status[fit] == CONVERGED;  // it had converged in an earlier call
     signed char outcome = converged ? CONVERGED : work.status[fit];
     work.steps[fit] += converged ? t : stayed ? 0 : work.epochs;
     long long ran = outcome == CONVERGED ? t : work.epochs;

@@ -177,9 +177,9 @@ def test_ways_to_read_and_write(machine, monkeypatch):
 def test_the_empty_call_takes_what_the_kernel_takes():
     X, y = np.ones(9), np.ones(9)
     arguments = small_calls.arguments_of_the_kernel(X, y)
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
 
-    assert len(arguments) == cpu.KERNELS["descend_batches"].py_func.__code__.co_argcount
+    assert len(arguments) == compile_ahead.KERNELS["descend_packs"].py_func.__code__.co_argcount
     assert limits.empty_like(arguments)() is None
 
 
@@ -247,7 +247,7 @@ def test_repetitions_are_interleaved():
 # -- stages ------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("d", "names"), [(1, ["descend_batches"]), (2, ["compress", "descend_batches"])])
+@pytest.mark.parametrize(("d", "names"), [(1, ["descend_packs"]), (2, ["compress", "descend_packs"])])
 def test_stages_are_the_calls_of_a_fit_with_one_left_out(d, names):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(3, 40, d)).astype(np.float32), rng.normal(size=(3, 40)).astype(np.float32)
@@ -265,8 +265,8 @@ def test_stages_are_the_calls_of_a_fit_with_one_left_out(d, names):
     assert np.array_equal(w_out, results[0].w)
     assert w_out.any()
     if d == 1:
-        cpu.descend_batches(*stages.left_out("descend_batches", calls[0][1])["no epochs"])
+        cpu.descend_packs(*stages.left_out("descend_packs", calls[0][1])["no epochs"])
         state = results[0].state.w.astype(np.float32)
         assert np.array_equal(w_out, state)  # it began where the fit had ended, and stayed there
-        cpu.descend_batches(*stages.left_out("descend_batches", calls[0][1])["samples in the cache"])
+        cpu.descend_packs(*stages.left_out("descend_packs", calls[0][1])["samples in the cache"])
         assert not np.array_equal(w_out[1:], state[1:])

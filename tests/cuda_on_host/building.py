@@ -28,8 +28,8 @@ SANITIZERS = {"": (), "thread": ("-fsanitize=thread", "-g"), "address": ("-fsani
 SANITIZED = [  # what tests/cuda_on_host/sanitized.py runs
     ("compress.cu", "weigh<float>"), ("compress.cu", "compress<float, 2, false>"), ("curvature.cu", "largest_eigenvalues<float>"),
     ("descend.cu", "descend<float, 2, Sgd>"),
-    ("missing.cu", "find_kept<float>"), ("missing.cu", "judge<float>"), ("rates.cu", "safe_rates<float>"),
-    ("missing.cu", "find_kept<double>"), ("missing.cu", "judge<double>"), ("rates.cu", "safe_rates<double>"),
+    ("missing.cu", "find_kept<float>"), ("missing.cu", "find_invalid<float>"), ("rates.cu", "safe_rates<float>"),
+    ("missing.cu", "find_kept<double>"), ("missing.cu", "find_invalid<double>"), ("rates.cu", "safe_rates<double>"),
     ("compress.cu", "weigh<double>"), ("compress.cu", "compress<double, 1, false>"), ("curvature.cu", "largest_eigenvalues<double>"),
     ("descend.cu", "descend<double, 1, Sgd>"),
     ("compress.cu", "find_exponents<double>"), ("compress.cu", "compress_any<double>"), ("compress.cu", "join<double>"),

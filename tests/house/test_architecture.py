@@ -47,7 +47,11 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "data": (("data*",), {"input"}),
     "optimizers": (("optimizers",), {"input", RULES}),
     "input": (("input*",), {RULES, "kernels.cuda"}),
-    "kernels.cpu": (("kernels.cpu", "kernels.cpu.[cr]*", "kernels.cpu.solving"), {"packs", "descent", "moments", "simd", *CHUNK}),
+    "kernels.cpu": (
+        ("kernels.cpu", "kernels.cpu.compile_ahead"), {"cpu.solving", "cpu.records", "packs", "descent", "moments", "simd", *CHUNK},
+    ),
+    "cpu.solving": (("kernels.cpu.solving",), {"descent", "moments", "simd", *CHUNK}),
+    "cpu.records": (("kernels.cpu.records",), {"moments", "simd"}),
     "packs": (("kernels.cpu.packs*",), {"descent", "moments", "simd", *CHUNK}),
     "descent": (("kernels.cpu.descent*",), {"moments", "simd", *CHUNK}),
     "moments": (("kernels.cpu.moments*",), {"simd"}),

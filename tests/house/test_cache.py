@@ -93,7 +93,7 @@ def test_the_stamp_is_in_every_kernel():
     from fastgd.kernels.cpu.moments import compress, curvature, samples
     from fastgd.kernels.cpu.simd import compiling
 
-    for kernel in (samples.keep, compress.compress, compress.join, fit_by_fit.descend, curvature.largest_eigenvalues, solving.solve):
+    for kernel in (samples.find_kept, compress.compress, compress.join, fit_by_fit.descend, curvature.largest_eigenvalues, solving.solve):
         assert kernel._cache._cache_file._source_stamp == compiling._DIGEST
 
 

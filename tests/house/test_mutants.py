@@ -74,8 +74,8 @@ def test_kernels_that_import_the_spoiled_module_are_compiled_anew(tmp_path):
 
 def test_the_kernels_of_this_repository_are_found():
     """As many modules hold a kernel as `fastgd.kernels.cpu` lists; a spoiled `lanes.py` reaches those that sum."""
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
 
-    modules = {kernel.py_func.__module__ for kernel in cpu.KERNELS.values()}
+    modules = {kernel.py_func.__module__ for kernel in compile_ahead.KERNELS.values()}
     everywhere = spoiled_kernels(ROOT / "kernels", ROOT / "kernels" / "cpu" / "simd" / "compiling.py")
     assert {f"fastgd.{path.relative_to(ROOT).with_suffix('').as_posix().replace('/', '.')}" for path in everywhere} == modules

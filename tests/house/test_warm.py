@@ -42,12 +42,12 @@ EVERY_KIND_OF_CALL = """
 import numpy as np
 import fastgd
 from fastgd.environment import kernel_cache, warm
-from fastgd.kernels import cpu
+from fastgd.kernels.cpu import compile_ahead
 from fastgd.kernels.update_rules import UPDATE_RULES
 
 told = []
 warm(told.append)
-prepared = {name: set(kernel.signatures) for name, kernel in cpu.KERNELS.items()}
+prepared = {name: set(kernel.signatures) for name, kernel in compile_ahead.KERNELS.items()}
 rng = np.random.default_rng(0)
 for dtype in ("float32", "float64"):
     X, y = rng.normal(size=(40, 30, 3)).astype(dtype), rng.normal(size=(40, 30)).astype(dtype)
@@ -94,9 +94,9 @@ for dtype in ("float32", "float64"):
     solve(X, y), solve(X[0], y[0]), solve(X, y, intercept=True, weight_decay=0.1), solve(X[0], y)
     solve(gaps, y, nan_policy="omit"), solve(X, y, sample_weight=weights), solve(long_X, long_y)
     solve(np.ones((9, 2), dtype), np.ones(9, dtype))
-later = {name: sorted(map(str, set(kernel.signatures) - prepared[name])) for name, kernel in cpu.KERNELS.items()}
+later = {name: sorted(map(str, set(kernel.signatures) - prepared[name])) for name, kernel in compile_ahead.KERNELS.items()}
 assert not any(later.values()), later
-assert {name: len(made) for name, made in prepared.items()} == cpu.OF_ALL, prepared
+assert {name: len(made) for name, made in prepared.items()} == compile_ahead.OF_ALL, prepared
 assert kernel_cache().complete
 print(*told, sep="\\n")
 """
@@ -128,7 +128,7 @@ def test_a_second_process_loads_them_all():
 
 def test_every_kernel_is_known():
     """What is marked as a kernel in the sources is what is compiled ahead."""
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
 
     marked = {
         function.name
@@ -136,8 +136,10 @@ def test_every_kernel_is_known():
         for function in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(function, ast.FunctionDef) and "kernel" in map(ast.unparse, function.decorator_list)
     }
-    assert marked == set(cpu.KERNELS)
-    assert {name: kernel.py_func.__name__ for name, kernel in cpu.KERNELS.items()} == {name: name for name in cpu.KERNELS}
+    assert marked == set(compile_ahead.KERNELS)
+    assert {name: kernel.py_func.__name__ for name, kernel in compile_ahead.KERNELS.items()} == {
+        name: name for name in compile_ahead.KERNELS
+    }
 
 
 # -- where they are kept -------------------------------------------------------------------------------------------------------------
@@ -234,22 +236,23 @@ def test_the_words_for_each_state():
 
 def test_kernels_of_another_processor_do_not_count(monkeypatch):
     """A folder that machines share holds a version of each kernel for each of them."""
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
+    from fastgd.kernels.cpu.simd.compiling import versions_on_disk
 
-    kernel = cpu.KERNELS["largest_eigenvalues"]
+    kernel = compile_ahead.KERNELS["largest_eigenvalues"]
     key, *_ = kernel._cache._cache_file._load_index() or [("signature", kernel.targetctx.codegen().magic_tuple(), ())]
     assert key[1] == kernel.targetctx.codegen().magic_tuple()  # where Numba puts the processor
     index = {key: "mine", (key[0], ("another", "processor", "here"), *key[2:]): "theirs"}
     monkeypatch.setattr(type(kernel._cache._cache_file), "_load_index", lambda self: index)
-    assert environment._kept_overloads(kernel) == 1
+    assert versions_on_disk(kernel) == 1
 
 
 def test_what_could_not_be_kept_is_said(monkeypatch):
     """Compiled, but the folder could not take them: a full disk, say."""
-    from fastgd.kernels import cpu
+    from fastgd.kernels.cpu import compile_ahead
 
-    for name in ("prepare", "prepare_gaps", "prepare_solve"):
-        monkeypatch.setattr(cpu, name, lambda dtype: None)
+    for name in ("compile_fit", "compile_find_kept", "compile_solve"):
+        monkeypatch.setattr(compile_ahead, name, lambda dtype: None)
     monkeypatch.setattr(environment, "kernel_cache", lambda: KernelCache("/full", True, 5, True, False))
     told: list[str] = []
     assert environment.warm(told.append) is False
@@ -260,8 +263,8 @@ ONLY_WHAT_IS_NEEDED = """
 import numpy as np, fastgd
 X, y = np.random.default_rng(0).normal(size=(2, 30, 2)).astype("float32"), np.ones((2, 30), "float32")
 def loaded():
-    from fastgd.kernels import cpu
-    return sorted(name for name, kernel in cpu.KERNELS.items() if kernel.signatures)
+    from fastgd.kernels.cpu import compile_ahead
+    return sorted(name for name, kernel in compile_ahead.KERNELS.items() if kernel.signatures)
 said = []
 said.append(fastgd.fit(X, y, lr=0.1, epochs=3).status.tolist())
 said.append(loaded())
@@ -272,11 +275,11 @@ print(*said, sep="\\n")
 
 
 def test_a_first_fit_loads_no_more_than_it_needs():
-    """SGD on moments side by side; the kernel for one fit after the other, half of all compiling, when a fit overflows."""
+    """SGD on moments in packs; the kernel for single fits, half of all compiling, when a fit overflows."""
     done = run_python(ONLY_WHAT_IS_NEEDED)
     assert done.returncode == 0, done.stderr
     first, kernels, second, later = map(ast.literal_eval, done.stdout.splitlines())
     assert first == [fastgd.Status.COMPLETED] * 2
     assert second == [fastgd.Status.DIVERGED] * 2
-    assert kernels == ["compress", "descend_batches", "join", "largest_eigenvalues"]
+    assert kernels == ["compress", "descend_packs", "join", "largest_eigenvalues"]
     assert later == sorted([*kernels, "descend"])

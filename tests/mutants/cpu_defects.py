@@ -12,21 +12,21 @@ SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
 RULES = ("tests/fit/test_rules.py",)
 LAYER = ("tests/kernels/cpu/simd/test_lanes.py", "tests/kernels/cpu/simd/test_masks.py", "tests/kernels/cpu/simd/test_addresses.py")
 TILES = ("tests/kernels/cpu/moments/test_register_tiles.py", "tests/kernels/cpu/moments/test_lane_sums.py")
-BLOCKS, LINES = ("tests/kernels/cpu/packs/test_epoch_blocks.py",), ("tests/kernels/cpu/moments/test_single_feature.py",)
-LINES_FILE = "kernels/cpu/moments/single_feature.py"
+BLOCKS, SINGLE = ("tests/kernels/cpu/packs/test_epoch_blocks.py",), ("tests/kernels/cpu/moments/test_single_feature.py",)
+SINGLE_FEATURE = "kernels/cpu/moments/single_feature.py"
 UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
-REGISTER_TILES, SIDE_BY_SIDE = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
-PLAIN_EPOCHS, BATCH = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
+REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
+PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 
 CPU_DEFECTS = (
     Defect(
         "weights not normalised",
         "kernels/cpu/packs/state.py",
-        "move(weighing, g * 4, constants, TOTAL * LANES + lane)",
-        "move(weighing, g * 4 + 3, constants, TOTAL * LANES + lane)",
+        "move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)",
+        "move(records.weighing, g * 4 + W_LEAST, constants, TOTAL * LANES + lane)",
         WEIGHTS,
     ),
     Defect("weights not normalised, stream", EVALUATE, "    return parts[0, 0]\n", "    return number(n)\n", WEIGHTS),
@@ -59,7 +59,7 @@ CPU_DEFECTS = (
         "a quotient that a reciprocal does not give",
         "kernels/cpu/packs/run_pack.py",
         "multiply(multiply(divide(value, total), up), up)",
-        "multiply(multiply(divided(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
+        "multiply(multiply(divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
         BITS,
     ),
     Defect("gradient halved", LIMITS, "factor = 2.0 / total\n", "factor = 1.0 / total\n", AGREEMENT),
@@ -115,7 +115,7 @@ CPU_DEFECTS = (
     Defect(
         "low part of 2/n dropped",
         LIMITS,
-        "return factor, fma(-factor, weighing[1], fma(-factor, total, 2.0)) / total",
+        "return factor, fma(-factor, weighing[W_LOW], fma(-factor, total, 2.0)) / total",
         "return factor, 0.0",
         BITS,
     ),
@@ -123,7 +123,7 @@ CPU_DEFECTS = (
     Defect(
         "slots lost at the hand-over",
         FIT_BY_FIT,
-        "_take_over(stream_state, stream_slot, product, state, slot, product)",
+        "_copy_state(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
     ),
@@ -151,7 +151,13 @@ CPU_DEFECTS = (
     Defect(
         "ε inside the root", UPDATE, "math.sqrt(square) / correction + eps", "math.sqrt(square / (correction * correction) + eps)", RULES
     ),
-    Defect("bias correction missing", UPDATE, "rate = number(-(lr / (1.0 - new_products[0])))", "rate = number(-lr)", RULES),
+    Defect(
+        "bias correction missing",
+        UPDATE,
+        "rate = number(-(lr / (1.0 - new_products[0])))\n    correction",
+        "rate = number(-lr)\n    correction",
+        RULES,
+    ),
     Defect("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
     Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 1))", TILES),
     Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 0))", TILES),
@@ -186,54 +192,70 @@ CPU_DEFECTS = (
         'builder.icmp_signed("<=", ir',
         LAYER,
     ),
-    Defect("no margin for rounding errors", BATCH, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
-    Defect("any w below its limit is safe", BATCH, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
-    Defect("the largest w never forgotten", SIDE_BY_SIDE, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
+    Defect("no margin for rounding errors", STATE, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
+    Defect("any w below its limit is safe", STATE, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
+    Defect("the largest w never forgotten", RUN_PACK, "largest = fill(0.0)", "largest = load(constants, LARGEST * LANES)", BLOCKS),
     Defect(
-        "a block judged by its last w",
+        "a block tested by its last w",
         PLAIN_EPOCHS,
         'fcmp_ordered("<", most, length), length, most',
         'fcmp_ordered("<", most, length), most, most',
         BLOCKS,
     ),
     Defect(
-        "all numbers are ordinary",
-        BATCH,
+        "all numbers are moderate",
+        STATE,
         "load(targets, size * LANES), fill(2.0**80))",
         "load(targets, size * LANES), fill(2.0**1000))",
         BLOCKS,
     ),
-    Defect("columns of any size are ordinary", BATCH, "FAR_ENOUGH = 2.0**30, 100.0", "FAR_ENOUGH = 2.0**30, 5000.0", BLOCKS),
+    Defect("columns of any size are moderate", STATE, "MODERATE_EXPONENT = 2.0**30, 100.0", "MODERATE_EXPONENT = 2.0**30, 5000.0", BLOCKS),
     Defect("low parts forgotten in blocks", PLAIN_EPOCHS, "fma(low_grams[entry(j, k)], scaled[k], error)", "error", BLOCKS),
-    Defect("any size is easy", BATCH, "EASY, FAR_ENOUGH = 2.0**30,", "EASY, FAR_ENOUGH = 2.0**140,", BLOCKS),
-    Defect("few lines are left without records", DESCEND_PACKS, "1 if lean or of_lines else", "1 if lean else", LINES),
-    Defect("y of lines may be infinite", LINES_FILE, "of_x & as_bits(", "of_x | as_bits(", LINES),
     Defect(
-        "the count of another line", LINES_FILE, "float(count_at(n_used, first + lane))", "float(count_at(n_used, first + lane) + 1)", LINES
+        "any size is moderate",
+        STATE,
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30,",
+        "MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**140,",
+        BLOCKS,
     ),
     Defect(
-        "an exponent of another line",
-        LINES_FILE,
+        "few fits of a single feature are left without records",
+        DESCEND_PACKS,
+        "1 if unchecked or from_samples else",
+        "1 if unchecked else",
+        SINGLE,
+    ),
+    Defect("y of a single feature may be infinite", SINGLE_FEATURE, "of_x & as_bits(", "of_x | as_bits(", SINGLE),
+    Defect(
+        "the count of another fit",
+        SINGLE_FEATURE,
+        "float(count_at(n_used, first + lane))",
+        "float(count_at(n_used, first + lane) + 1)",
+        SINGLE,
+    ),
+    Defect(
+        "an exponent of another fit",
+        SINGLE_FEATURE,
         "put(exponents, 2 * k + 1, np.int64(of_y))",
         "put(exponents, 2 * k + 1, np.int64(of_x))",
-        LINES,
+        SINGLE,
     ),
     Defect(
-        "the last samples of a line",
+        "the last samples of a single feature",
         "kernels/cpu/moments/lane_sums.py",
         "for i in range(begin, rows, LANES):",
         "for i in range(begin, rows - 1, LANES):",
-        LINES,
+        SINGLE,
     ),
-    Defect("a block that was not safe is kept", SIDE_BY_SIDE, "load(before, j * LANES))", "load(state, j * LANES))", BLOCKS),
+    Defect("a block that was not safe is kept", RUN_PACK, "load(scratch.before, j * LANES))", "load(scratch.w, j * LANES))", BLOCKS),
     Defect(
-        "fits that left are judged",
-        SIDE_BY_SIDE,
-        "load(state, j * LANES)), safe))\n    return (there & ~",
-        "load(state, j * LANES)), safe))\n    return (ALL & ~",
+        "fits that were handed over are tested",
+        RUN_PACK,
+        "load(scratch.w, j * LANES)), w_safe))\n    return (active & ~",
+        "load(scratch.w, j * LANES)), w_safe))\n    return (ALL & ~",
         BLOCKS,
     ),
-    Defect("a block runs past a row", SIDE_BY_SIDE, "min(number, every - epoch % every)", "number", BLOCKS),
+    Defect("a block runs past a row", RUN_PACK, "min(number, every - epoch % every)", "number", BLOCKS),
     Defect(
         "one rate for a whole block",
         PLAIN_EPOCHS,

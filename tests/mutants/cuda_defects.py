@@ -91,7 +91,7 @@ CUDA_DEFECTS = (
     CudaDefect(
         "momentum on the gradient too",
         f"{CUDA}/rules.cuh",
-        "fused(keep, g, slot[0] * momentum)",
+        "fused(undamped, g, slot[0] * momentum)",
         "fused(keep, g, slot[0]) * momentum",
         "",
         NUMBERS,

@@ -1,7 +1,7 @@
-"""Chunks of plain SGD run by the CPU kernels beside the arbiter; and how many blocks of epochs are taken without questions, and are not.
+"""Chunks of plain SGD run by the CPU kernels beside the arbiter; what became of unchecked blocks.
 
-`run_batch` runs float32 fits of few parameters in blocks of epochs and judges each block afterwards (`_all_safe`). Here it is compiled once
-more with a judge that counts its verdicts: a test of blocks can say that there were any.
+`run_pack` tests each unchecked block of epochs afterwards (`_stayed_below_w_safe`). Here it is
+compiled once more with a test that counts its answers: a test of blocks can say that there were any.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from tests.support.lanes_by_hand import jit
 from tests.support.reference_chunks import chunk_of
 
 OUTPUTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
-COUNTS = state.N_CONSTANTS * LANES  # where the verdicts are counted: behind the constants of the batch
-_all_safe, _all_easy = run_pack._all_safe, run_pack._all_easy
+COUNTS = state.N_CONSTANTS * LANES  # where the answers are counted: behind the constants of the pack
+_stayed_below_w_safe, _stayed_moderate = run_pack._stayed_below_w_safe, run_pack._stayed_moderate
 
 
 @inlined
-def _counting(size, there, room):
-    safe = _all_safe(size, there, room)
+def _counting(size, active, scratch):
+    safe = _stayed_below_w_safe(size, active, scratch)
     at = COUNTS + (1 if safe else 0)
-    put(room[10], at, get(room[10], at) + 1.0)
+    put(scratch.constants, at, get(scratch.constants, at) + 1.0)
     return safe
 
 
 @inlined
-def _counting_easy(size, there, room):
-    easy = _all_easy(size, there, room)
-    put(room[10], COUNTS + 1, get(room[10], COUNTS + 1) + (1.0 if easy else 0.0))
-    return easy
+def _counting_moderate(size, active, scratch):
+    moderate = _stayed_moderate(size, active, scratch)
+    put(scratch.constants, COUNTS + 1, get(scratch.constants, COUNTS + 1) + (1.0 if moderate else 0.0))
+    return moderate
 
 
 def _with(function, **others):
@@ -52,59 +52,61 @@ def _with(function, **others):
     return part(types.FunctionType(own.__code__, {**own.__globals__, **others}, own.__name__, own.__defaults__, own.__closure__))
 
 
-_run_batch = _with(run_pack.run_batch, _all_safe=_counting, _all_easy=_counting_easy)
+_run_pack = _with(run_pack.run_pack, _stayed_below_w_safe=_counting, _stayed_moderate=_counting_moderate)
 
 
 @jit
-def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, room, cancel, progress):
+def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, scratch, cancel, progress):
     gram, gram_index, target, target_index, exponents, weighing = records
     w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left = results
-    return _run_batch(
+    return _run_pack(
         address(fits), len(fits), size,
-        (address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
-        (sources_of(data, index), address(fits), False, address(w), False),
-        (address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False),
-        epochs, -1.0, every, n_rows,
-        (
+        state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
+        state.SampleSource(False, sources_of(data, index), address(fits), False, address(w)),
+        state.Options(
+            address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0, every,
+        ),
+        n_rows,
+        state.Results(
             address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
             address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses),
             address(n_left),
         ),
-        (address(w_out), False), state.addresses_of(room), address(cancel), address(progress),
+        (address(w_out), False), state.addresses_of(scratch), address(cancel), address(progress),
     )  # fmt: skip
 
 
 @dataclass
 class Blocks:
-    """What the judge said of one batch."""
+    """What became of the unchecked blocks of one pack."""
 
-    taken: int  # blocks that were accepted
-    repeated: int  # blocks that were not, and were run again epoch by epoch
-    left: list[int]  # the fits that left the batch, and the epochs at which they did
+    taken: int  # blocks that were valid
+    repeated: int  # blocks that were not, and were run again as checked epochs
+    left: list[int]  # the fits that were handed over, and the epochs at which they were
     at: list[int]
 
 
 def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
-    """Run at most 32 fits of a chunk, which must not have been run, as one batch on copies of its outputs."""
+    """Run at most 32 fits of a chunk, which must not have been run, as one pack on copies of its outputs."""
     m, size = chunk.w.shape
     assert m <= LANES
     assert chunk.w_out.dtype == np.float32
     chunk = replace(chunk, **{name: getattr(chunk, name).copy() for name in OUTPUTS})
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
-    lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, state.EPOCHS * LANES, 2 * wide)
-    room = (*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
+    lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
+    scratch = state.PackScratch(*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
     left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros((m, 2)), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
     results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
     outcome = _run_counted(
         numbers, cpu.flat_data(chunk), (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index), size, records,
         np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
-        chunk.every, chunk.history_loss.shape[1], results, room, np.zeros(1, np.int32), np.zeros(1, np.int64),
+        chunk.every, chunk.history_loss.shape[1], results, scratch, np.zeros(1, np.int32), np.zeros(1, np.int64),
     )  # fmt: skip
     assert outcome == run_pack.RUN
     notes = left[: n_left[0]][np.argsort(left[: n_left[0], 0])]
     assert (chunk.algorithm[notes[:, 0]] == STREAM).all()
-    return Blocks(int(room[10][COUNTS + 1]), int(room[10][COUNTS]), notes[:, 0].tolist(), notes[:, 1].tolist())
+    return Blocks(int(scratch.constants[COUNTS + 1]), int(scratch.constants[COUNTS]), notes[:, 0].tolist(), notes[:, 1].tolist())
 
 
 def compressed(X, y, *, weights=None, **options) -> tuple[Chunk, cpu.Moments]:
@@ -113,7 +115,7 @@ def compressed(X, y, *, weights=None, **options) -> tuple[Chunk, cpu.Moments]:
     m, size = chunk.w.shape
     moments = cpu.Moments.empty(m, m, size, X.dtype)
     if weights is not None:
-        cpu.weigh(moments, np.stack([chunk.weights.min(1), chunk.weights.max(1)], axis=1).astype(float))
+        moments.set_weight_range(np.stack([chunk.weights.min(1), chunk.weights.max(1)], axis=1).astype(float))
     assert cpu.compress_fits(chunk, chunk.intercept, moments, np.zeros(1, np.int32))
     chunk.algorithm[:] = MOMENTS
     return chunk, moments

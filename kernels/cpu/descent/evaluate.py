@@ -1,4 +1,9 @@
-"""Loss and gradient at w: from moments (docs/arithmetic.md, section 6) and from the samples themselves (section 7)."""
+"""Loss and gradient at w: from moments (docs/arithmetic.md, section 6), from samples (section 7).
+
+1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then
+   y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
+   sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,25 @@ import numpy as np
 
 from ..moments.compress import CHUNK
 from ..moments.lane_sums import add_lanes
-from ..moments.samples import is_weighted
 from ..simd.addresses import address, count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, scale, two_sum
 from ..simd.lanes import LANES, add, butterfly, fill, fma, load, multiply, negate, store
-from ..simd.masks import keep_first
+from ..simd.masks import select_first
 from ..simd.scalars import get, move, put
 from ..simd.transpose import SIDE, transpose
 from .stream_pass import MOST_UNROLLED, pass_over
 
 BLOCK = 256  # samples that are worked on at a time
-FEW = 3  # sums: added one by one they wait less than eight at a time
-
-# 1. A tile of `stream` is one chunk, feature-major (a column every `stride` numbers), then y and, if there are any, the weights, padded
-#    with zeros to whole groups of 32 lanes. Lanes without a sample are kept by keep_first: adding their zeros could turn a -0 into +0.
+FEW = 3  # sums: one by one they are added faster than eight at a time
 
 
 @inlined
 def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
-    """float32 data: gram (D, D), target (D+1,) = [c, yy], all float64. Fills the gradient, returns the loss."""
+    """Fill the gradient and return the loss: float32 data.
+
+    gram (D, D) and target (D+1,) = [Xᵀy, yᵀy] are float64; residual (D,) is scratch.
+    """
     size = len(w)
     for j in range(size):
         total = -target[j]
@@ -45,9 +49,9 @@ def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
 def evaluate_moments_doubled(
     gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient
 ):  # fmt: skip
-    """float64 data: scaled moments in double-double; 2^shift belongs to the factor. Fills the gradient, returns the loss.
+    """Fill the gradient and return the loss: float64 data, scaled moments in double-double.
 
-    `scaled` (D,) is scratch.
+    The factor of the gradient is (factor + low_factor) · 2^shift; scaled (D,) is scratch.
     """
     size = len(w)
     exponent_y = exponents[size]
@@ -82,7 +86,7 @@ def evaluate_moments_doubled(
 
 @inlined
 def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept, row, masked):
-    """One column of a tile of `stream`, from row `done` on."""
+    """Fill one column of a tile of `stream` from row `done` on, as tiles._fill_column."""
     if masked:
         for i in range(done, rows):
             move(array, base + count_at(kept, row + first + i) * step, tile, start + i)
@@ -99,25 +103,24 @@ def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept,
 
 
 @part
-def fill_stream_tile(tile, stride, sources, where, d, first, rows):
-    """Samples first … first+rows-1 of those that stay, feature-major; see 1. sources, where: samples.py."""
-    (X, n_numbers, _, _, x_step, feature_step), (y, _, _, y_step), (weights, _, _, w_step, weighted), (kept, _), _ = sources
-    x_base, y_base, w_base, row, masked = where
+def fill_stream_tile(tile, stride, sources, place, d, first, rows):
+    """Copy samples first … first+rows-1 of those that are used to a tile of `stream`."""
+    x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
     count = d + 1
-    done = 0  # rows whose features are there: see tiles.fill_tile
-    if d > 1 and feature_step == 1 and not masked:
-        start = x_base + first * x_step
-        last = (d - 1) // SIDE * SIDE
-        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= n_numbers:
+    done = 0  # rows whose features are there
+    if d > 1 and sources.feature_step == 1 and not masked:
+        start = place.x + first * x_step
+        last = (d - 1) // SIDE * SIDE  # where the last block of features begins; it is read as if it were whole
+        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= sources.x_length:
             for k in range(0, d, SIDE):
-                transpose(X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
+                transpose(sources.X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
             done += SIDE
     for k in range(d):
-        _fill_stream_column(tile, k * stride, done, rows, X, x_base + k * feature_step, x_step, first, kept, row, masked)
-    _fill_stream_column(tile, d * stride, 0, rows, y, y_base, y_step, first, kept, row, masked)
-    if weighted:
+        _fill_stream_column(tile, k * stride, done, rows, sources.X, place.x + k * sources.feature_step, x_step, first, kept, row, masked)
+    _fill_stream_column(tile, d * stride, 0, rows, sources.y, place.y, sources.y_step, first, kept, row, masked)
+    if sources.weighted:
         count = d + 2
-        _fill_stream_column(tile, (d + 1) * stride, 0, rows, weights, w_base, w_step, first, kept, row, masked)
+        _fill_stream_column(tile, (d + 1) * stride, 0, rows, sources.weights, place.weights, sources.w_step, first, kept, row, masked)
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(count):
             tile[k * stride + i] = tile.dtype.type(0)
@@ -125,7 +128,10 @@ def fill_stream_tile(tile, stride, sources, where, d, first, rows):
 
 @inlined
 def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
-    """The sums of one chunk, d ≤ MOST_UNROLLED and no weights, into sums (a multiple of eight); lanes: scratch of as many times LANES."""
+    """Sum one chunk without weights, d ≤ MOST_UNROLLED, into sums.
+
+    There is room for a multiple of eight sums; lanes is scratch of LANES numbers for each.
+    """
     pass_over(tile, stride, rows, d, intercept, w, factor, lanes)
     count = d + intercept + 1
     if count > FEW:
@@ -137,10 +143,10 @@ def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
 
 @part
 def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums):
-    """Sums of one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v r], v = r or weight · r. Lanes without a sample keep what they have.
+    """Sum one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v · r], v = r or weight · r.
 
-    BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time, whose sums are in registers.
-    scratch: BLOCK numbers factor · v, then the lanes of every column and of the squares.
+    BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time,
+    whose sums are in registers. scratch: BLOCK numbers factor · v, then the lanes of every sum.
     """
     if d <= MOST_UNROLLED and not weighted:
         found = address(scratch)
@@ -166,7 +172,7 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
                 weighed = multiply(load(tile, (d + 1) * stride + begin + first), residual)
             new = fma(weighed, residual, squares)
             if first + LANES > count:
-                new = keep_first(count - first, new, squares)
+                new = select_first(count - first, new, squares)
             squares = new
             store(scratch, first, multiply(by, weighed))
         whole = count // LANES * LANES
@@ -184,10 +190,10 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
                 sum_3 = fma(load(tile, at + 3 * stride + first), value, sum_3)
             if rest:
                 value = load(scratch, whole)
-                sum_0 = keep_first(rest, fma(load(tile, at + whole), value, sum_0), sum_0)
-                sum_1 = keep_first(rest, fma(load(tile, at + stride + whole), value, sum_1), sum_1)
-                sum_2 = keep_first(rest, fma(load(tile, at + 2 * stride + whole), value, sum_2), sum_2)
-                sum_3 = keep_first(rest, fma(load(tile, at + 3 * stride + whole), value, sum_3), sum_3)
+                sum_0 = select_first(rest, fma(load(tile, at + whole), value, sum_0), sum_0)
+                sum_1 = select_first(rest, fma(load(tile, at + stride + whole), value, sum_1), sum_1)
+                sum_2 = select_first(rest, fma(load(tile, at + 2 * stride + whole), value, sum_2), sum_2)
+                sum_3 = select_first(rest, fma(load(tile, at + 3 * stride + whole), value, sum_3), sum_3)
             store(scratch, lane, sum_0)
             store(scratch, lane + LANES, sum_1)
             store(scratch, lane + 2 * LANES, sum_2)
@@ -199,7 +205,7 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
             for first in range(0, whole, LANES):
                 total = fma(load(tile, at + first), load(scratch, first), total)
             if rest:
-                total = keep_first(rest, fma(load(tile, at + whole), load(scratch, whole), total), total)
+                total = select_first(rest, fma(load(tile, at + whole), load(scratch, whole), total), total)
             store(scratch, lane, total)
             j += 1
         if intercept:
@@ -208,7 +214,7 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
             for first in range(0, whole, LANES):
                 total = add(total, load(scratch, first))
             if rest:
-                total = keep_first(rest, add(total, load(scratch, whole)), total)
+                total = select_first(rest, add(total, load(scratch, whole)), total)
             store(scratch, lane, total)
     for j in range(size):
         sums[j] = butterfly(load(scratch, BLOCK + j * LANES))
@@ -217,7 +223,7 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
 
 @part
 def add_pairwise(parts, count, size):
-    """The sum of rows 0 … count-1 of the first `size` columns, neighbour with neighbour, into row 0."""
+    """Sum rows 0 … count-1 of the first `size` columns, neighbour with neighbour, into row 0."""
     while count > 1:
         pairs = count // 2
         for p in range(pairs):
@@ -231,21 +237,18 @@ def add_pairwise(parts, count, size):
 
 
 @part
-def sum_weights(sources, where, n, lanes, parts):
-    """Σ weight in the data's dtype; n as a number of it where there are no weights. lanes (≥ 32,) and parts (chunks, …) are scratch."""
-    weights, _, _, step, weighted = sources[2]
-    kept = sources[3][0]
-    base, row, masked = where[2], where[3], where[4]
+def sum_weights(sources, place, n, lanes, parts):
+    """Σ weight in the data's dtype; n without weights. lanes, parts: scratch."""
     number = lanes.dtype.type
-    if not weighted:
+    if not sources.weighted:
         return number(n)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
         for lane in range(LANES):
             lanes[lane] = number(0)
         for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
-            place = count_at(kept, row + i) if masked else np.int64(i)
-            lanes[i % LANES] += number(get(weights, base + place * step))
+            sample = count_at(sources.kept, place.kept + i) if place.masked else np.int64(i)
+            lanes[i % LANES] += number(get(sources.weights, place.weights + sample * sources.w_step))
         parts[chunk, 0] = butterfly(load(lanes, 0))
     add_pairwise(parts, count, 1)
     return parts[0, 0]
@@ -253,16 +256,19 @@ def sum_weights(sources, where, n, lanes, parts):
 
 @inlined
 def evaluate_stream(
-    tile, stride, tile_is_filled, sources, where, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+    tile, stride, tile_is_filled, sources, place, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
 ):  # fmt: skip
-    """Loss and gradient in one pass over the samples, in their dtype. parts (chunks, D+1) is scratch."""
+    """Fill the gradient and return the loss, in one pass over the samples, in their dtype.
+
+    lanes and parts (chunks, D+1) are scratch.
+    """
     size = len(w)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, stride, sources, where, d, chunk * CHUNK, rows)
-        _evaluate_chunk(tile, stride, rows, d, intercept, is_weighted(sources), w, factor, lanes, parts[chunk])
+            fill_stream_tile(tile, stride, sources, place, d, chunk * CHUNK, rows)
+        _evaluate_chunk(tile, stride, rows, d, intercept, sources.weighted, w, factor, lanes, parts[chunk])
     if count > 1:
         add_pairwise(parts, count, size + 1)
     for j in range(size):

@@ -1,14 +1,14 @@
-"""descend: all epochs of each fit, from its moments or its samples (docs/arithmetic.md, sections 6 to 8 and 10).
+"""descend: all epochs of each fit, from moments or samples (docs/arithmetic.md, 6 to 8, 10).
 
-1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the arithmetic, and few
-   specialisations keep the first call short. The rules are in update.py; their codes are those of kernels/update_rules.py.
-   Many fits of SGD on moments run side by side instead: packs/descend_packs.py, a kernel of its own, so that neither waits for the
-   other to compile.
+1. One kernel for every update rule and both algorithms: a run-time `if` costs nothing beside the
+   arithmetic, and few specialisations keep the first call short. The rules are in update.py. Many
+   fits of SGD on moments run in packs instead: packs/descend_packs.py, a kernel of its own, so that
+   neither waits for the other to compile.
 2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
-3. A fit that overflows leaves the moments for the samples before the first value that torch could overflow in; from then on
-   inf and NaN appear as in torch. Where it is the update that would pass the limit, the epoch's row stays that of the moments (a
-   fit that ends there has the same row) and only its update comes from the samples. When two epochs in a row began with every w
-   NaN, all that follows is NaN and is not computed.
+3. A fit that overflows leaves the moments for the samples before the first value that torch could
+   overflow in; from then on inf and NaN appear as in torch. Where it is the update that would pass
+   the limit, the epoch's row stays that of the moments and only its update comes from the samples.
+   When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import math
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM, TOO_FEW_SAMPLES
-from ..moments.compress import CHUNK, W_EXPONENT, W_HIGH
-from ..moments.samples import sources_of, where_of
-from ..simd.addresses import address, further, hold
+from ..moments.compress import CHUNK
+from ..moments.samples import place_of, sources_of
+from ..moments.stack import W_EXPONENT, W_HIGH
+from ..simd.addresses import address, further, keep_alive
 from ..simd.compiling import aligned, copy, inlined, kernel, part
 from ..simd.double_double import scale
 from ..simd.lanes import LANES
@@ -28,17 +29,17 @@ from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
 from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
-from .stream_epochs import ODD, STOPPED, stream_epochs
+from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
 from .update import SGD, update
 
 POLL = 64
-NOT_RUN = -1  # what `left` says of a fit that begins anew
+NOT_RUN = -1  # the epoch in `handed_over` of a fit that begins with its state
 
 
 @part
 def _unpack(packed, size, matrix):
-    """Columns of the upper triangle -> the symmetric matrix."""
+    """Fill a symmetric matrix from its upper triangle, which is packed by columns."""
     for j in range(size):
         for i in range(j + 1):
             matrix[i, j] = packed[j * (j + 1) // 2 + i]
@@ -79,8 +80,8 @@ def _all_nan(values):
 
 
 @inlined
-def _take_over(w, slots, products, next_w, next_slots, next_products):
-    """Copy the next state: cheaper than exchanging array objects, whose reference counts are atomic."""
+def _copy_state(w, slots, products, next_w, next_slots, next_products):
+    """Copy the next state; swapping arrays costs more: their reference counts are atomic."""
     copy(next_w, w)
     for k in range(slots.shape[0]):
         copy(next_slots[k], slots[k])
@@ -96,7 +97,7 @@ def _record(history_w, history_loss, row, w, loss):
 
 @inlined
 def _has_converged(epoch, previous, loss, tol):
-    """Whether the loss fell by no more than its share `tol` (and did not rise)."""
+    """Whether the loss fell, and by no more than tol · its value before."""
     drop = previous - loss
     return epoch >= 1 and tol >= 0.0 and math.isfinite(previous) and drop >= 0.0 and drop <= tol * previous
 
@@ -106,16 +107,15 @@ def descend(
     data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
-    w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, cancel, progress,
+    w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, cancel, progress,
 ):  # fmt: skip
-    """Run some fits of a chunk, one after the other.
+    """Run the fits handed_over[:, 0] of a chunk, one after the other.
 
-    data, index: samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress` writes them.
-
-    left (k, 3) int64, left_losses (k, 2): which fits, and where those are that descend_packs.py began; see there.
-
-    gram_index, target_index (m,): the records of a fit; not read where its algorithm is STREAM. exponents belongs to target, weighing to
-    gram.
+    data, index: moments/samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress`
+    writes them. gram_index, target_index (m,): the records of a fit, not read where its algorithm
+    is STREAM; exponents belongs to target, weighing to gram. handed_over (k, 3) int64 and
+    handed_over_losses (k, 2) float64: where each fit begins, as `descend_packs` returns them; a fit
+    that begins with its state has the epoch NOT_RUN.
     """
     size = w.shape[1]
     n_slots = slots.shape[1]
@@ -123,9 +123,9 @@ def descend(
     number = dtype.type
     doubled = is_double(data[0])
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
-    # scratch of the moments: float64
+    # scratch for moments: float64
     any_moments, most_used = False, 1
-    for f in left[:, 0]:
+    for f in handed_over[:, 0]:
         any_moments = any_moments or algorithm[f] == MOMENTS
         most_used = max(most_used, n_used[f])
     side = size if any_moments else 0
@@ -136,7 +136,7 @@ def descend(
     slot, next_slot = np.empty((n_slots, size)), np.zeros((n_slots, size))
     product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])  # of the fit at hand, for both algorithms
     factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
-    # scratch of the stream: the data's dtype, allocated when first needed
+    # scratch for `stream`: the data's dtype; the tile is allocated when first needed
     tile, stride = np.empty(0, dtype), min(CHUNK, (most_used + LANES - 1) // LANES * LANES)
     lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))  # eight at a time are added
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
@@ -146,8 +146,8 @@ def descend(
     own_hyper, n_rows, told = len(hyper) > 1, history_loss.shape[1], address(progress)
     unpacked = -1
     sources = sources_of(data, index)
-    for number_left in range(len(left)):
-        f = left[number_left, 0]
+    for entry in range(len(handed_over)):
+        f = handed_over[entry, 0]
         if raised(cancel):
             return
         if status[f] == TOO_FEW_SAMPLES:
@@ -162,13 +162,13 @@ def descend(
         finished, row_is_done = False, False
         options = hyper[f if own_hyper else 0]
         rows_w, rows_loss = history_w[f], history_loss[f]
-        _take_over(state, slot, product, w[f], slots[f], products[f])
+        _copy_state(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
-        if left[number_left, 1] != NOT_RUN:
-            epoch = reported = left[number_left, 1]
-            row_is_done = left[number_left, 2] != 0
+        if handed_over[entry, 1] != NOT_RUN:
+            epoch = reported = handed_over[entry, 1]
+            row_is_done = handed_over[entry, 2] != 0
             step += epoch
-            loss, previous = number(left_losses[number_left, 0]), left_losses[number_left, 1]
+            loss, previous = number(handed_over_losses[entry, 0]), handed_over_losses[entry, 1]
             if every > 0:
                 row = epoch // every + 1 if row_is_done else (epoch + every - 1) // every
         if algorithm[f] == MOMENTS:
@@ -220,37 +220,31 @@ def descend(
                         row_is_done = True
                         break
                     previous = float(loss)
-                    _take_over(state, slot, product, next_state, next_slot, next_product)
+                    _copy_state(state, slot, product, next_state, next_slot, next_product)
                     epoch += 1
                     step += 1
             if finished:
                 copy(state, w_out[f])
-                _take_over(w[f], slots[f], products[f], state, slot, product)
+                _copy_state(w[f], slots[f], products[f], state, slot, product)
             else:
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
                 tile = aligned(np.empty((d + 2) * stride + 16, dtype))
-            _take_over(stream_state, stream_slot, product, state, slot, product)
+            _copy_state(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
-            where = where_of(sources, f)
+            place = place_of(sources, f)
             if one_chunk:
-                fill_stream_tile(tile, stride, sources, where, d, 0, n)
-            stream_weight = sum_weights(sources, where, n, lanes, parts)
+                fill_stream_tile(tile, stride, sources, place, d, 0, n)
+            stream_weight = sum_weights(sources, place, n, lanes, parts)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
             plain = rule == SGD and options[0] == 0.0 and options[2] == 0.0 and options[4] == 0.0
-            simple = one_chunk and plain and d <= MOST_UNROLLED and len(data[4]) == 0 and not row_is_done and first_bad < 0
-            if simple and outcome == COMPLETED:
+            alone = one_chunk and plain and d <= MOST_UNROLLED and len(data[4]) == 0 and not row_is_done and first_bad < 0
+            if alone and outcome == COMPLETED:
                 rates = further(address(lr), f)
-                recording = (
-                    every,
-                    tol,
-                    epochs,
-                    row,
-                    further(address(history_w), f * n_rows * size),
-                    further(address(history_loss), f * n_rows),
-                )
+                history = further(address(history_w), f * n_rows * size), further(address(history_loss), f * n_rows)
+                recording = every, tol, epochs, row, history[0], history[1]
                 progress[0] += epoch - reported
                 epoch, row, loss, previous, ended = stream_epochs(
                     address(tile), stride, n, d, intercept, address(stream_state), stream_weight, stream_factor, rates,
@@ -259,7 +253,7 @@ def descend(
                 )  # fmt: skip
                 reported, step = epoch, steps[f] + epoch
                 outcome = CONVERGED if ended == STOPPED else outcome
-                finished = ended != ODD
+                finished = ended != HANDED_OVER
             while not finished:
                 if raised(cancel):
                     return
@@ -267,7 +261,7 @@ def descend(
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
-                    tile, stride, one_chunk, sources, where, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
+                    tile, stride, one_chunk, sources, place, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
                     stream_gradient,
                 )  # fmt: skip
                 loss = loss if row_is_done else stream_loss
@@ -290,14 +284,14 @@ def descend(
                     )  # fmt: skip
                     previous = float(loss)
                     row_is_done = False
-                    _take_over(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
+                    _copy_state(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
             if _all_nan(stream_state):  # the products of epochs that were not computed are not known; nor do they matter
                 for k in range(len(product)):
                     product[k] = math.nan
-            _take_over(w[f], slots[f], products[f], stream_state, stream_slot, product)
+            _copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         for later in range(row, history_loss.shape[1]):
             _record(rows_w, rows_loss, later, w_out[f], loss)
@@ -308,4 +302,4 @@ def descend(
             outcome = DIVERGED if outcome == COMPLETED else outcome
         status[f] = outcome
         progress[0] += epochs - reported
-    hold((data, index, lr, history_w, history_loss, tile, lanes, stream_state, cancel, progress))
+    keep_alive((data, index, lr, history_w, history_loss, tile, lanes, stream_state, cancel, progress))

@@ -1,4 +1,7 @@
-"""Epochs of plain SGD on the samples of one chunk, one after the other, with nothing else between them (docs/arithmetic.md, 7, 8, 10)."""
+"""Epochs of plain SGD on samples, in a loop of their own (docs/arithmetic.md, 7, 8, 10).
+
+What surrounds an epoch in fit_by_fit.py takes 120 ns, here 20 (benchmarks/NOTES.md, Special paths).
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,18 @@ from ..simd.scalars import get, get_own, put, raised, rounded
 from .evaluate import add_stream
 
 POLL = 64
-ODD, LAST, STOPPED = range(3)  # why the epochs ended: what comes is for fit_by_fit.py, all are run, converged
+HANDED_OVER, LAST, STOPPED = range(3)  # why the epochs ended: fit_by_fit.py goes on, all are run, converged
 
 
 @part
 def stream_epochs(tile, stride, rows, d, intercept, w, total, factor, lr, lr_step, span, recording, lanes, sums, cancel, progress):
-    """Epochs from span[0] on: (epoch, row, loss, the loss before, why they ended). `w` becomes that of the epoch; its update is not made.
+    """Run epochs from span[0] on: (epoch, row, loss, loss of the epoch before, why they ended).
 
-    Addresses of numbers in the data's type: tile, w, lanes, sums; of float64: lr, where the next epoch's is lr_step further on.
-    span: first epoch, last one, loss before; recording: (every, tol, epochs of the call, rows so far, history_w, history_loss).
-    The epoch in which w or the loss is not finite is the first odd one: nothing of it is recorded.
+    tile, w, lanes, sums are addresses of numbers in the data's type; lr of float64, the rate of the
+    next epoch lr_step further on. span: (first epoch, last one, loss of the epoch before);
+    recording: (every, tol, epochs of the call, rows so far, history_w, history_loss). `w` becomes
+    that of the returned epoch, whose update is not made. An epoch in which w or the loss is not
+    finite is handed over: nothing of it is recorded.
     """
     epoch, last, previous = span
     every, tol, epochs, row, history_w, history_loss = recording
@@ -32,12 +37,12 @@ def stream_epochs(tile, stride, rows, d, intercept, w, total, factor, lr, lr_ste
         fine = math.isfinite(loss)
         for j in range(size):
             fine = fine and math.isfinite(get_own(w, j))
-        odd = not fine or raised(cancel)
-        if epoch - reported >= POLL or odd:
+        handed_over = not fine or raised(cancel)
+        if epoch - reported >= POLL or handed_over:
             put(progress, 0, count_at(progress, 0) + epoch - reported)
             reported = epoch
-        if odd:
-            return epoch, row, loss, previous, ODD
+        if handed_over:
+            return epoch, row, loss, previous, HANDED_OVER
         if every > 0 and (epoch % every == 0 or epoch == epochs):
             for j in range(size):
                 put(history_w, row * size + j, get_own(w, j))

@@ -1,7 +1,8 @@
-"""One pass over a tile of samples for all sums of `stream` (docs/arithmetic.md, 7): generated for up to MOST_UNROLLED features.
+"""One pass over a tile of samples for all sums of `stream` (docs/arithmetic.md, section 7).
 
-Every operation is that of evaluate.py, in the same order. One register of lanes at a time goes through all samples, two with few
-features, so that each number is loaded once and serves the residual and the gradient.
+Generated for up to MOST_UNROLLED features. Every operation is that of evaluate.py, in the same
+order. One register of lanes at a time goes through all samples, two with few features, so that each
+number is loaded once and serves the residual and the gradient.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TILE, STRIDE, ROWS, N_FEATURES, INTERCEPT, W, FACTOR, SUMS = range(8)  # the arg
 
 
 class _Pass:
-    """Some registers of lanes through all samples."""
+    """Reads and writes one register of lanes of the tile and the sums, or two."""
 
     def __init__(self, context, builder, kinds, args, begin, registers):
         self._context, self._builder, self._kinds, self._args, self._begin = context, builder, kinds, args, begin
@@ -34,7 +35,7 @@ class _Pass:
         return pointer_to(self._context, self._builder, self._kinds[which], self._args[which], index, kind)
 
     def load(self, index):
-        """Lanes of the tile."""
+        """These lanes of the numbers of the tile from `index` on."""
         value = self._builder.load(self._pointer(TILE, self._builder.add(index, self._begin), self.vector))
         value.align = self._align
         return value
@@ -44,7 +45,7 @@ class _Pass:
         self._builder.store(value, self._pointer(SUMS, index, self.vector)).align = self._align
 
     def filled(self, scalar):
-        """All lanes equal."""
+        """A vector whose lanes all equal a scalar."""
         nothing = ir.Constant(self.vector, ir.Undefined)
         first = self._builder.insert_element(nothing, scalar, ir.Constant(_INDEX, 0))
         return self._builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INDEX, self.count), [0] * self.count))
@@ -53,8 +54,8 @@ class _Pass:
         """w_number in all lanes."""
         return self.filled(self._builder.load(self._pointer(W, ir.Constant(_INT, number), self.element)))
 
-    def there(self, rest):
-        """The lanes below `rest`."""
+    def below(self, rest):
+        """The mask of the lanes below `rest`."""
         wide = ir.VectorType(_INDEX, self.count)
         nothing = ir.Constant(wide, ir.Undefined)
         begin, rest = (self._builder.trunc(value, _INDEX) for value in (self._begin, rest))
@@ -64,7 +65,7 @@ class _Pass:
 
 
 def _sums(builder, lanes, numbers, factor, n_features, intercept):
-    """Σ x_j · factor · r for every feature (and the intercept), then Σ r², of this register's lanes."""
+    """Generate Σ x_j · factor · r for every parameter, then Σ r², in these lanes."""
     stride, rows = numbers
     multiply_add = fma_of(builder, lanes.vector)
 
@@ -79,9 +80,9 @@ def _sums(builder, lanes, numbers, factor, n_features, intercept):
     for cell in totals:
         builder.store(ir.Constant(lanes.vector, [0.0] * lanes.count), cell)
 
-    def group(first, there):
-        def keep(value, cell):
-            builder.store(value if there is None else builder.select(there, value, builder.load(cell)), cell)
+    def group(first, mask):
+        def update(value, cell):
+            builder.store(value if mask is None else builder.select(mask, value, builder.load(cell)), cell)
 
         x = [lanes.load(builder.add(column, first)) for column in columns[:-1]]
         residual = builder.fneg(lanes.load(builder.add(columns[-1], first)))
@@ -90,11 +91,11 @@ def _sums(builder, lanes, numbers, factor, n_features, intercept):
         if intercept:
             residual = builder.fadd(residual, w[n_features])
         scaled = builder.fmul(by, residual)
-        keep(fma(residual, residual, builder.load(totals[size])), totals[size])
+        update(fma(residual, residual, builder.load(totals[size])), totals[size])
         for value, cell in zip(x, totals, strict=False):
-            keep(fma(value, scaled, builder.load(cell)), cell)
+            update(fma(value, scaled, builder.load(cell)), cell)
         if intercept:
-            keep(builder.fadd(builder.load(totals[n_features]), scaled), totals[n_features])
+            update(builder.fadd(builder.load(totals[n_features]), scaled), totals[n_features])
 
     groups = builder.udiv(rows, ir.Constant(_INT, LANES))
     whole = builder.mul(groups, ir.Constant(_INT, LANES))
@@ -102,16 +103,17 @@ def _sums(builder, lanes, numbers, factor, n_features, intercept):
         group(builder.mul(loop.index, ir.Constant(_INT, LANES)), None)
     rest = builder.sub(rows, whole)
     with builder.if_then(builder.icmp_signed(">", rest, ir.Constant(_INT, 0))):
-        group(whole, lanes.there(rest))
+        group(whole, lanes.below(rest))
     for number, cell in enumerate(totals):
         lanes.store_sum(number, builder.load(cell))
 
 
 @intrinsic
 def pass_over(typing_context, tile, stride, rows, n_features, intercept, w, factor, sums):
-    """The lanes of all sums, LANES numbers each: of x_j · factor · r for every parameter, then of r². n_features ≤ MOST_UNROLLED.
+    """Write the lanes of all sums: of x_j · factor · r for every parameter, then of r².
 
-    Addresses of numbers in the data's type: tile (evaluate.py, 1), w (parameters), sums. The samples are rows 0 … rows-1 of the tile.
+    tile (evaluate.py, 1), w and sums (LANES numbers for each sum) are addresses of numbers in the
+    data's type. The samples are rows 0 … rows-1 of the tile; n_features ≤ MOST_UNROLLED.
     """
     if not isinstance(tile, Address) or not isinstance(sums, Address):
         return None

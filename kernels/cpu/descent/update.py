@@ -1,9 +1,11 @@
-"""update: one step of each rule of kernels/update_rules.py, bit for bit as docs/arithmetic.md, section 8 has it.
+"""update: one step of each rule of kernels/update_rules.py, as docs/arithmetic.md, section 8 says.
 
-1. Each fills new_w, new_slots and new_products, and returns whether all that the page names stayed within the limit. Slots that an
-   option leaves alone are copied.
-2. sgd is inlined; the others are calls, since their divisions and roots cost more than a call, and inlining them costs time to compile.
-3. Scalars of a step are float64 whatever the state, and are rounded once, where they meet it. The products stay float64.
+1. Each function fills new_w, new_slots and new_products, and returns whether all numbers that the
+   page names stayed within the limit. Slots that an option does not use are copied.
+2. sgd is inlined; the others are calls, since their divisions and roots cost more than a call, and
+   inlining them costs time to compile.
+3. Scalars of a step are float64 whatever the state, and are rounded once, where they meet it. The
+   products stay float64.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 
 from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
-from ..simd.scalars import keep_apart
+from ..simd.scalars import never_inline
 
 SGD, ADAM, ADAMW, RMSPROP, ADAGRAD, NADAM, ADADELTA, ADAMAX = range(8)
 CODES = {
@@ -39,7 +41,7 @@ def _lerp(a, b, weight, one):
 def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
     """torch.optim.SGD. hyper: momentum, dampening, weight_decay, nesterov, maximize."""
     number = w.dtype.type
-    momentum, keep, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
+    momentum, undamped, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
     nesterov, maximize = hyper[3] != 0.0, hyper[4] != 0.0
     rate = number(-lr)
     within = True
@@ -50,7 +52,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
         if hyper[2] != 0.0:
             direction = fma(decay, w[j], direction)
         if hyper[0] != 0.0:
-            velocity = direction if step == 0 else fma(keep, direction, slots[0, j] * momentum)
+            velocity = direction if step == 0 else fma(undamped, direction, slots[0, j] * momentum)
             new_slots[0, j] = velocity
             within = within and abs(velocity) <= limit
             direction = fma(momentum, velocity, direction) if nesterov else velocity
@@ -64,7 +66,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
 @part
 def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_slots, new_products, limit):
     """torch.optim.Adam and AdamW. hyper: beta1, beta2, eps, weight_decay, amsgrad, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2 = hyper[0], hyper[1]
@@ -105,7 +107,7 @@ def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_
 @part
 def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     """torch.optim.RMSprop. hyper: alpha, eps, weight_decay, momentum, centered, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     keep, share, eps = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1])
@@ -143,8 +145,11 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 
 @part
 def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
-    """torch.optim.Adagrad. hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize."""
-    keep_apart()
+    """torch.optim.Adagrad.
+
+    hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize.
+    """
+    never_inline()
     number = w.dtype.type
     decay, start, eps = number(hyper[1]), number(hyper[2]), number(hyper[3])
     maximize = hyper[4] != 0.0
@@ -167,8 +172,12 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
 
 @part
 def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
-    """torch.optim.NAdam. hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize; derived: decay."""
-    keep_apart()
+    """torch.optim.NAdam.
+
+    hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize;
+    derived: decay.
+    """
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     beta1, beta2, decay = hyper[0], hyper[1], hyper[7]
@@ -210,7 +219,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
 @part
 def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
     """torch.optim.Adadelta. hyper: rho, eps, weight_decay, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     keep, share, eps, decay = number(hyper[0]), number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2])
     maximize = hyper[3] != 0.0
@@ -236,7 +245,7 @@ def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 @part
 def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
     """torch.optim.Adamax. hyper: beta1, beta2, eps, weight_decay, maximize."""
-    keep_apart()
+    never_inline()
     number = w.dtype.type
     one = number(1.0)
     share, keep, eps, decay = number(1.0 - hyper[0]), number(hyper[1]), number(hyper[2]), number(hyper[3])
@@ -265,7 +274,7 @@ def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, ne
 
 @inlined
 def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
-    """One step of the rule with this code. A code that is none gives NaN, never a fit that stands still."""
+    """One step of the rule with this code. An unknown code gives NaN: no fit stands still."""
     if rule == SGD:
         return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
     if rule in (ADAM, ADAMW):

@@ -1,4 +1,4 @@
-"""λ_max of the Gram matrix (docs/arithmetic.md, section 5): cyclic Jacobi in float64, a fixed order of rotations."""
+"""λ_max of a Gram matrix: Jacobi rotations in a fixed order (docs/arithmetic.md, section 5)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _rotate(matrix, p, q):
 
 @part
 def _largest_eigenvalue(matrix):
-    """Of a symmetric positive semidefinite matrix, which is overwritten."""
+    """The largest eigenvalue of a symmetric positive semidefinite matrix, which is overwritten."""
     size = matrix.shape[0]
     largest = matrix[0, 0]
     for j in range(size):
@@ -73,7 +73,10 @@ def _largest_eigenvalue(matrix):
 
 @kernel
 def largest_eigenvalues(gram, exponents, n_parameters, result, cancel):
-    """λ_max of every XᵀX. gram (items, planes, D(D+1)/2), exponents (items, ≥ D), result (items,)."""
+    """Write λ_max of every XᵀX to result (items,).
+
+    gram (items, planes, D(D+1)/2) and exponents (items, ≥ D) as `compress` writes them.
+    """
     matrix = np.empty((n_parameters, n_parameters))
     for item in range(gram.shape[0]):
         if raised(cancel):

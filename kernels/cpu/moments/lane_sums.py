@@ -1,6 +1,8 @@
-"""The butterfly over the 32 lanes of a sum (docs/arithmetic.md, section 2), of eight sums at a time: these lie side by side in a vector.
+"""Sums of 32 lanes, eight sums at a time (docs/arithmetic.md, section 2).
 
-The sums of pair p are lanes[p·LANES …]; eight pairs are read whatever the count: they must be there.
+1. A sum of 32 lanes is a *butterfly*: lane l takes lane l + o for the distances o = 16, 8, 4, 2, 1.
+   Eight sums are transposed, so that each of the last three distances is one vector addition.
+2. The lanes of sum p are lanes[p·LANES …]. Eight sums are read whatever the count: they must exist.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from ..simd.lanes import (
 from ..simd.masks import below, choose
 from ..simd.transpose import SIDE, columns_of
 
-APART = SIDE * SIDE  # numbers from one sum of a line to its next one: between them lie those of seven other lines
+SUM_STEP = SIDE * SIDE  # numbers from one sum of a fit to its next: between them lie those of seven other fits
 
 
 @inlined
 def _eight_lanes(lanes, at):
-    """Distances 16 and 8."""
+    """Add the 32 lanes from lanes[at] at distances 16 and 8: eight lanes are left."""
     all_lanes = load(lanes, at)
     sixteen = add(first_half(all_lanes), second_half(all_lanes))
     return add(first_half(sixteen), second_half(sixteen))
@@ -40,7 +42,7 @@ def _eight_lanes(lanes, at):
 
 @inlined
 def _add_eight(rows):
-    """Distances 4, 2 and 1, of eight rows."""
+    """Add eight rows of eight lanes at distances 4, 2 and 1: a vector of eight sums."""
     v = columns_of(rows)
     v0, v1, v2, v3 = add(v[0], v[4]), add(v[1], v[5]), add(v[2], v[6]), add(v[3], v[7])
     return add(add(v0, v2), add(v1, v3))
@@ -48,7 +50,10 @@ def _add_eight(rows):
 
 @part
 def add_lanes(lanes, count, sums):
-    """sums[p] = the sum of the lanes of pair p, p < count; sums is at least as long as the next multiple of eight. Of either type."""
+    """Write sum p of the lanes to sums[p], p < count, up to the next multiple of eight.
+
+    Float32 or float64; the sums have the type of the lanes.
+    """
     for first in range(0, count, SIDE):
         at = first * LANES
         r0, r1 = _eight_lanes(lanes, at), _eight_lanes(lanes, at + LANES)
@@ -58,12 +63,15 @@ def add_lanes(lanes, count, sums):
         store(sums, first, _add_eight((r0, r1, r2, r3, r4, r5, r6, r7)))
 
 
-def _part_of_line(with_ones: bool):
-    """A function for the sums with the intercept's ones, or without them: compiled apart, since these cost as much as the others."""
+def _half_of_the_lanes(with_ones: bool):
+    """A function that sums half of the lanes, with the intercept's sums or without.
+
+    They are two functions since the intercept's sums cost as much as all others.
+    """
 
     @inlined
-    def line_part(X, x_at, y, y_at, begin, rows):
-        """Σx², Σxy, Σy², Σx and Σy in PART lanes from lane `begin` on."""
+    def sums_of_half(X, x_at, y, y_at, begin, rows):
+        """Σx², Σxy, Σy², Σx and Σy in the PART lanes from lane `begin` on."""
         zero = first_half(fill(0.0))
         xx, xy, yy, sx, sy = zero, zero, zero, zero, zero
         i = begin
@@ -80,48 +88,49 @@ def _part_of_line(with_ones: bool):
                 sx, sy = add(sx, x), add(sy, value)
         return xx, xy, yy, sx, sy
 
-    return line_part
+    return sums_of_half
 
 
-_line_part, _line_part_with_ones = _part_of_line(False), _part_of_line(True)
+_half, _half_with_ones = _half_of_the_lanes(False), _half_of_the_lanes(True)
 
 
 @inlined
 def _store_eight(sixteen, more, eights, at):
-    """Distances 16 and 8."""
+    """Add two halves of the lanes, then at distance 8."""
     total = add(sixteen, more)
     store(eights, at, add(first_half(total), second_half(total)))
 
 
 @inlined
-def add_line(X, x_at, y, y_at, rows, intercept, eights, at):
-    """Of one feature and y, whose samples lie side by side: rows of eight lanes, distances 16 and 8 done, SIDE rows apart from eights[at].
+def add_single_feature(X, x_at, y, y_at, rows, intercept, eights, at):
+    """Sum one feature and y, whose samples are contiguous: Σx², Σxy, Σy², with an intercept Σx, Σy.
 
-    Σx², Σxy, Σy²; with an intercept Σx and Σy too.
+    Each sum is left as eight lanes, added at distances 16 and 8, at eights[at], eights[at +
+    SUM_STEP], …
     """
     if intercept:
-        xx, xy, yy, sx, sy = _line_part_with_ones(X, x_at, y, y_at, 0, rows)
-        more_xx, more_xy, more_yy, more_sx, more_sy = _line_part_with_ones(X, x_at, y, y_at, PART, rows)
-        _store_eight(sx, more_sx, eights, at + 3 * APART)
-        _store_eight(sy, more_sy, eights, at + 4 * APART)
+        xx, xy, yy, sx, sy = _half_with_ones(X, x_at, y, y_at, 0, rows)
+        more_xx, more_xy, more_yy, more_sx, more_sy = _half_with_ones(X, x_at, y, y_at, PART, rows)
+        _store_eight(sx, more_sx, eights, at + 3 * SUM_STEP)
+        _store_eight(sy, more_sy, eights, at + 4 * SUM_STEP)
     else:
-        xx, xy, yy, _, _ = _line_part(X, x_at, y, y_at, 0, rows)
-        more_xx, more_xy, more_yy, _, _ = _line_part(X, x_at, y, y_at, PART, rows)
+        xx, xy, yy, _, _ = _half(X, x_at, y, y_at, 0, rows)
+        more_xx, more_xy, more_yy, _, _ = _half(X, x_at, y, y_at, PART, rows)
     _store_eight(xx, more_xx, eights, at)
-    _store_eight(xy, more_xy, eights, at + APART)
-    _store_eight(yy, more_yy, eights, at + 2 * APART)
+    _store_eight(xy, more_xy, eights, at + SUM_STEP)
+    _store_eight(yy, more_yy, eights, at + 2 * SUM_STEP)
 
 
 @inlined
 def add_eights(eights, count, sums, to):
-    """sums[to + r] = the sum of row r of eights, r < count, a multiple of eight."""
+    """Write the sum of row r of eights to sums[to + r], r < count, a multiple of eight."""
     for first in range(0, count, SIDE):
         store(sums, to + first, _add_eight(_eight_rows(eights, first * SIDE)))
 
 
 @inlined
 def _to_eight_doubled(total, low, more, low_more):
-    """Of two halves of the lanes: the end of each compensated sum, then distances 16 and 8."""
+    """Normalise the compensated sums of two halves of the lanes; add at distances 16 and 8."""
     high, low = two_sum_lanes(total, low)
     other, low_other = two_sum_lanes(more, low_more)
     high, low = dd_add_lanes(high, low, other, low_other)
@@ -135,7 +144,7 @@ def _eight_lanes_doubled(lanes, low_lanes, at):
 
 @inlined
 def _add_eight_doubled(highs, lows):
-    """Distances 4, 2 and 1, of eight rows."""
+    """Add eight rows of eight lanes at distances 4, 2 and 1: a vector of eight sums."""
     v, e = columns_of(highs), columns_of(lows)
     v0, e0 = dd_add_lanes(v[0], e[0], v[4], e[4])
     v1, e1 = dd_add_lanes(v[1], e[1], v[5], e[5])
@@ -148,7 +157,7 @@ def _add_eight_doubled(highs, lows):
 
 @part
 def add_lanes_doubled(lanes, low_lanes, count, sums, low_sums):
-    """The same in double-double."""
+    """`add_lanes` in double-double."""
     for first in range(0, count, SIDE):
         at = first * LANES
         high_0, low_0 = _eight_lanes_doubled(lanes, low_lanes, at)
@@ -169,8 +178,8 @@ def add_lanes_doubled(lanes, low_lanes, count, sums, low_sums):
 
 
 @inlined
-def largest_of_line(array, at, rows):
-    """The largest size of `rows` numbers side by side; a NaN is passed over."""
+def largest_of_column(array, at, rows):
+    """The largest |value| of `rows` contiguous numbers; NaNs are ignored."""
     most = first_half(fill(0.0))
     for i in range(0, rows, PART):
         value = load_part(array, at + i) if i + PART <= rows else load_first(array, at + i, rows - i)
@@ -191,11 +200,11 @@ def _add_product(a, b, total, low):
     return total, add(low, add(lost, error))
 
 
-def _part_of_line_doubled(with_ones: bool):
-    """The same as `_part_of_line`, of columns that are scaled by a factor each."""
+def _half_of_the_lanes_doubled(with_ones: bool):
+    """`_half_of_the_lanes` in double-double, of x and y times a factor each."""
 
     @inlined
-    def line_part(X, x_at, y, y_at, begin, rows, x_factor, y_factor):
+    def sums_of_half(X, x_at, y, y_at, begin, rows, x_factor, y_factor):
         zero, one, of_x, of_y = first_half(fill(0.0)), first_half(fill(1.0)), first_half(fill(x_factor)), first_half(fill(y_factor))
         xx, xy, yy, sx, sy, low_xx, low_xy, low_yy, low_sx, low_sy = zero, zero, zero, zero, zero, zero, zero, zero, zero, zero
         for i in range(begin, rows, LANES):
@@ -210,10 +219,10 @@ def _part_of_line_doubled(with_ones: bool):
                 sy, low_sy = _add_product(one, value, sy, low_sy)
         return (xx, xy, yy, sx, sy), (low_xx, low_xy, low_yy, low_sx, low_sy)
 
-    return line_part
+    return sums_of_half
 
 
-_line_part_doubled, _line_part_with_ones_doubled = _part_of_line_doubled(False), _part_of_line_doubled(True)
+_half_doubled, _half_with_ones_doubled = _half_of_the_lanes_doubled(False), _half_of_the_lanes_doubled(True)
 
 
 @inlined
@@ -224,20 +233,20 @@ def _store_eight_doubled(totals, lows, more, low_more, eights, low_eights, at):
 
 
 @part
-def add_line_doubled(X, x_at, y, y_at, rows, intercept, factors, eights, low_eights, at):
-    """`add_line` in double-double, of columns times a factor each: (of x, of y)."""
+def add_single_feature_doubled(X, x_at, y, y_at, rows, intercept, factors, eights, low_eights, at):
+    """`add_single_feature` in double-double, of x and y times factors = (of x, of y)."""
     x_factor, y_factor = factors
     if intercept:
-        v, e = _line_part_with_ones_doubled(X, x_at, y, y_at, 0, rows, x_factor, y_factor)
-        u, d = _line_part_with_ones_doubled(X, x_at, y, y_at, PART, rows, x_factor, y_factor)
-        _store_eight_doubled(v[3], e[3], u[3], d[3], eights, low_eights, at + 3 * APART)
-        _store_eight_doubled(v[4], e[4], u[4], d[4], eights, low_eights, at + 4 * APART)
+        v, e = _half_with_ones_doubled(X, x_at, y, y_at, 0, rows, x_factor, y_factor)
+        u, d = _half_with_ones_doubled(X, x_at, y, y_at, PART, rows, x_factor, y_factor)
+        _store_eight_doubled(v[3], e[3], u[3], d[3], eights, low_eights, at + 3 * SUM_STEP)
+        _store_eight_doubled(v[4], e[4], u[4], d[4], eights, low_eights, at + 4 * SUM_STEP)
     else:
-        v, e = _line_part_doubled(X, x_at, y, y_at, 0, rows, x_factor, y_factor)
-        u, d = _line_part_doubled(X, x_at, y, y_at, PART, rows, x_factor, y_factor)
+        v, e = _half_doubled(X, x_at, y, y_at, 0, rows, x_factor, y_factor)
+        u, d = _half_doubled(X, x_at, y, y_at, PART, rows, x_factor, y_factor)
     _store_eight_doubled(v[0], e[0], u[0], d[0], eights, low_eights, at)
-    _store_eight_doubled(v[1], e[1], u[1], d[1], eights, low_eights, at + APART)
-    _store_eight_doubled(v[2], e[2], u[2], d[2], eights, low_eights, at + 2 * APART)
+    _store_eight_doubled(v[1], e[1], u[1], d[1], eights, low_eights, at + SUM_STEP)
+    _store_eight_doubled(v[2], e[2], u[2], d[2], eights, low_eights, at + 2 * SUM_STEP)
 
 
 @inlined
@@ -250,7 +259,7 @@ def _eight_rows(eights, at):
 
 @inlined
 def add_eights_doubled(eights, low_eights, count, to):
-    """The same in double-double; the sums follow in both arrays from `to` on."""
+    """`add_eights` in double-double; the sums go to both arrays, from `to` on."""
     for first in range(0, count, SIDE):
         high, low = _add_eight_doubled(_eight_rows(eights, first * SIDE), _eight_rows(low_eights, first * SIDE))
         store(eights, to + first, high)

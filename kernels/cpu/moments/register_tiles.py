@@ -1,9 +1,14 @@
-"""Sums over pairs of columns, many pairs at a time in registers: generated for each shape of a register tile.
+"""Sums over pairs of columns of a tile, many pairs at a time in registers.
 
-1. A register tile is `rows` columns of the left against `columns` of the right, REGISTER lanes of each: while the samples of a block go
-   by, its sums stay in registers, and every number that is loaded is used `rows` or `columns` times. On the diagonal: only i ≤ j.
-2. REGISTER is what one register of this machine holds (8, 4 or 2 float64). Lanes do not know of each other: the bits do not depend on it.
-3. Where the lanes of a pair lie: simd/lanes.py and tiles.py; pair (i, j) is at j(j+1)/2 + i, LANES numbers each.
+1. A register tile is `rows` columns of the left against `columns` of the right, REGISTER lanes of
+   each. Its sums stay in registers while the samples of a block go by, and every number that is
+   loaded is used `rows` or `columns` times: a tile of 4 × 4 loads 8 numbers for 16 fma. On the
+   diagonal only pairs i ≤ j are summed.
+2. REGISTER is what one register of this machine holds (8, 4 or 2 float64). Lanes are independent of
+   each other, so the bits do not depend on it.
+3. Pair (i, j) is number p = j(j+1)/2 + i; its lanes are the LANES numbers from p·LANES on.
+4. A Numba loop over pairs keeps no sums in registers, so the code is LLVM made here, for each shape
+   of a register tile: d = 16 from 8.3 to 0.56 ms (benchmarks/NOTES.md, Special paths).
 """
 
 from __future__ import annotations
@@ -18,10 +23,10 @@ from numba.extending import intrinsic
 from ..simd.addresses import pointer_to
 from ..simd.compiling import part
 from ..simd.lanes import LANES, REGISTER, fma_of
-from ..simd.scalars import ask_for
+from ..simd.scalars import prefetch_line
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
-STRIDE = BLOCK + 8  # numbers from column to column: a line more, or many columns would share the same few places of the cache
+STRIDE = BLOCK + 8  # numbers from column to column: one cache line more, or many columns would share a few places of the cache
 WIDE = REGISTER == 8  # such machines have 32 registers, others 16
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, REGISTER)
@@ -30,7 +35,7 @@ _INT = ir.IntType(64)
 
 @dataclass(frozen=True)
 class Shape:
-    """How many columns of the left and of the right; `diagonal`: these are the same columns."""
+    """How many columns of the left and of the right; `diagonal`: they are the same columns."""
 
     rows: int
     columns: int
@@ -42,7 +47,7 @@ class Shape:
 
 
 def two_sum(builder, a, b):
-    """a + b and its rounding error (Knuth), of LLVM's values."""
+    """a + b and its rounding error (Knuth): LLVM values."""
     s = builder.fadd(a, b)
     t = builder.fsub(s, a)
     return s, builder.fadd(builder.fsub(a, builder.fsub(s, t)), builder.fsub(b, t))
@@ -65,20 +70,23 @@ class _Arrays:
     def store(self, which, index, value):
         self._builder.store(value, self._at(which, index)).align = 8
 
-    def fetch(self, line):
-        """Ask for a line of what is to be read next: the data lie in memory, and while sums are made nobody reads there."""
+    def prefetch(self, line):
+        """Prefetch a cache line of the data that are read next: memory is idle meanwhile."""
         begin = pointer_to(self._context, self._builder, self._kinds[AHEAD], self._values[AHEAD], ir.Constant(_INT, 0), ir.IntType(8))
-        ask_for(self._builder, self._builder.gep(begin, [self._builder.mul(line, ir.Constant(_INT, 64))]))
+        prefetch_line(self._builder, self._builder.gep(begin, [self._builder.mul(line, ir.Constant(_INT, 64))]))
 
 
-# what fits in the registers: sums, and the numbers at hand; a sum in double-double is two
+# what fits in the registers beside the numbers that are loaded; a sum in double-double takes two
 ROWS, COLUMNS = (4 if WIDE else 2), 4
 MOST_COLUMNS = COLUMNS + 1 if WIDE else COLUMNS  # of the last tiles: one column alone would take as long as four
 ROWS_DOUBLED, COLUMNS_DOUBLED = 2, (4 if WIDE else 2)
 
 
 def _sum(builder, arrays, where, shape, doubled, weighted):
-    """Add one block of samples to the lanes of one tile's pairs; where: (i, j, offset, groups, begin, fresh, done) as `_summing` says."""
+    """Generate the sums of one block for one register tile.
+
+    where: (i, j, offset, groups, begin, fresh, done), described in `_summing`.
+    """
     pairs = shape.pairs()
     i, j, offset, groups, begin, fresh, done = where
 
@@ -110,10 +118,10 @@ def _sum(builder, arrays, where, shape, doubled, weighted):
     with cgutils.for_range(builder, groups, intp=_INT) as loop:
         line = builder.add(done, loop.index)
         if doubled:
-            arrays.fetch(line)
+            arrays.prefetch(line)
         else:  # with few columns there are fewer rounds than lines
-            arrays.fetch(times(line, 2))
-            arrays.fetch(builder.add(times(line, 2), number(1)))
+            arrays.prefetch(times(line, 2))
+            arrays.prefetch(builder.add(times(line, 2), number(1)))
         moved = times(loop.index, LANES)
         at, to = builder.add(above, moved), builder.add(right, moved)
         a = [arrays.load(LEFT, builder.add(at, number(r * STRIDE))) for r in range(shape.rows)]
@@ -144,12 +152,14 @@ LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, FRESH,
 
 
 def _summing(shapes: list[Shape], doubled: bool = False, weighted: bool = False):
-    """A function that adds one block to a tile's lanes.
+    """A function that adds one block of samples to the lanes of one register tile's pairs.
 
-    Called with (left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, fresh, columns, ahead, done). The left columns are
-    i …, the right ones j …, as many as `columns` says (there is one shape for each number, 1 …); the lanes of pair (i, j) begin at
-    (j(j+1)/2 + i - offset)·LANES. `fresh`: they begin with this block. `ahead`: an address from where lines are fetched that will be read
-    next, one for every group of lanes (two where the sums are quick), after `done` groups.
+    Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the
+    first column of the left and of the right; offset: the lanes of pair (i, j) begin at (j(j+1)/2 +
+    i − offset)·LANES; groups of LANES samples; begin, the first of the REGISTER lanes; fresh: the
+    sums begin with this block; columns: how many of the right, which chooses the shape; ahead: an
+    address from where cache lines are prefetched, one for each group (two for float32 data, whose
+    sums are quick), after `done` groups.
     """
 
     @intrinsic
@@ -171,7 +181,7 @@ def _summing(shapes: list[Shape], doubled: bool = False, weighted: bool = False)
 
 
 def _shapes(rows: int, columns: int) -> tuple[list[Shape], list[Shape], list[Shape]]:
-    """Of so many rows, of one row, and on the diagonal: with 1 … columns columns."""
+    """Shapes with 1 … columns columns: of `rows` rows, of one row, and on the diagonal."""
     counts = range(1, columns + 1)
     return [Shape(rows, k) for k in counts], [Shape(1, k) for k in counts], [Shape(k, k, True) for k in counts]
 
@@ -185,7 +195,10 @@ _add_rows_weighted, _add_row_weighted, _add_diagonal_weighted = _weighted
 
 @part
 def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
-    """Add one block to the lanes of every pair of columns (i, j), i ≤ j, first_column ≤ j < last_column; for `ahead` see `_summing`."""
+    """Add one block to the lanes of all pairs (i, j), i ≤ j, first_column ≤ j < last_column.
+
+    fresh: the sums begin with this block; ahead: the address of the data that are read next.
+    """
     offset = first_column * (first_column + 1) // 2
     done = 0
     for begin in range(0, LANES, REGISTER):
@@ -209,7 +222,10 @@ def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, 
 
 @part
 def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead):
-    """The same as compensated dot products (Ogita, Rump, Oishi 2005); the left columns have low parts where they are weighted."""
+    """`multiply_block` as compensated dot products (Ogita, Rump, Oishi 2005).
+
+    low_left: the low parts of the left columns, where `weighted`.
+    """
     offset = first_column * (first_column + 1) // 2
     done = 0
     for begin in range(0, LANES, REGISTER):

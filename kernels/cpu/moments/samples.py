@@ -1,16 +1,19 @@
-"""Which samples of a fit there are, and where they lie (docs/arithmetic.md, section 2).
+"""Which samples each fit uses, and where they lie in memory (docs/arithmetic.md, section 2).
 
-1. Kernels take data of any layout without a copy: `data` is (X, X steps, y, y steps, weights, weights steps), each array flat, with the
-   steps (place of the first number, from item to item, from sample to sample[, from feature to feature]) in numbers, so that one
-   compiled kernel serves every layout. No weights: an array of length 0.
-2. `index` is (x_index, y_index, weight_index, kept, kept_index) of the fits: see kernels/chunk.py.
-3. Inside, both are bare numbers (addresses.py): `sources`, tuples of an address and steps, as `sources_of` makes them. `where` is where the
-   samples of one item lie: the places of its first numbers in X, y and the weights, of its row of `kept`, and whether that row counts.
+1. Kernels take data of any layout without a copy: `data` is (X, X steps, y, y steps, weights,
+   weights steps). Each array is flat; its steps are, in numbers, the place of the first number and
+   the distances from item to item, from sample to sample, and for X from feature to feature. So one
+   compiled kernel serves every layout. Without weights their array has length 0.
+2. `index` is (x_index, y_index, weight_index, kept, kept_index) of the fits, as in
+   kernels/chunk.py.
+3. Inside the kernels both become `Sources`, bare addresses and numbers (simd/addresses.py says
+   why), and `Place`, where the samples of one item begin.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +21,43 @@ from ..simd.addresses import address, count_at
 from ..simd.compiling import inlined, kernel
 from ..simd.scalars import raised
 
-FINE, NEGATIVE, NOT_FINITE = range(3)  # what `keep` may find of a fit's weights
+FINE, NEGATIVE, NOT_FINITE = range(3)  # what `find_kept` finds of the weights of a fit
+
+
+class Sources(NamedTuple):
+    """The data and indices of all items, as addresses and numbers."""
+
+    X: Any  # address
+    x_length: Any  # numbers in memory from X on
+    x_start: Any
+    x_item: Any  # steps from item to item, from sample to sample, from feature to feature
+    x_step: Any
+    feature_step: Any
+    y: Any  # address
+    y_start: Any
+    y_item: Any
+    y_step: Any
+    weights: Any  # address
+    w_start: Any
+    w_item: Any
+    w_step: Any
+    weighted: Any  # bool: whether there are weights
+    kept: Any  # address of the lists of kept samples
+    kept_length: Any  # of a list
+    x_index: Any  # addresses
+    y_index: Any
+    weight_index: Any
+    kept_index: Any
+
+
+class Place(NamedTuple):
+    """Where the samples of one item begin, in numbers from the addresses in `Sources`."""
+
+    x: Any
+    y: Any
+    weights: Any
+    kept: Any
+    masked: Any  # bool: whether its list of kept samples counts; False: all samples are used
 
 
 @inlined
@@ -29,41 +68,36 @@ def base_of(steps, item):
 
 @inlined
 def sources_of(data, index):
-    """((X, its length and steps), (y, steps), (weights, steps, whether there are any), (kept, its row length), the four indices)."""
+    """The Sources of `data` and `index`: see 1 and 2."""
     X, x_steps, y, y_steps, weights, w_steps = data
     x_index, y_index, weight_index, kept, kept_index = index
-    return (
-        (address(X), len(X), x_steps[0], x_steps[1], x_steps[2], x_steps[3]),
-        (address(y), y_steps[0], y_steps[1], y_steps[2]),
-        (address(weights), w_steps[0], w_steps[1], w_steps[2], len(weights) > 0),
-        (address(kept), kept.shape[1]),
-        (address(x_index), address(y_index), address(weight_index), address(kept_index)),
-    )
+    return Sources(
+        address(X), len(X), x_steps[0], x_steps[1], x_steps[2], x_steps[3],
+        address(y), y_steps[0], y_steps[1], y_steps[2],
+        address(weights), w_steps[0], w_steps[1], w_steps[2], len(weights) > 0,
+        address(kept), kept.shape[1],
+        address(x_index), address(y_index), address(weight_index), address(kept_index),
+    )  # fmt: skip
 
 
 @inlined
-def is_weighted(sources):
-    """Whether there are weights."""
-    return sources[2][4]
-
-
-@inlined
-def where_of(sources, item):
-    """Where the samples of an item lie: see 3."""
-    (_, _, x_start, x_item, _, _), (_, y_start, y_item, _), (_, w_start, w_item, _, weighted), (_, n), numbers = sources
-    x_index, y_index, weight_index, kept_index = numbers
-    row = count_at(kept_index, item)
-    w_base = w_start + count_at(weight_index, item) * w_item if weighted else np.int64(0)
-    x_base, y_base = x_start + count_at(x_index, item) * x_item, y_start + count_at(y_index, item) * y_item
-    return x_base, y_base, w_base, max(row, 0) * n, row >= 0
+def place_of(sources, item):
+    """The Place of an item."""
+    row = count_at(sources.kept_index, item)
+    weights = sources.w_start + count_at(sources.weight_index, item) * sources.w_item if sources.weighted else np.int64(0)
+    x = sources.x_start + count_at(sources.x_index, item) * sources.x_item
+    y = sources.y_start + count_at(sources.y_index, item) * sources.y_item
+    return Place(x, y, weights, max(row, 0) * sources.kept_length, row >= 0)
 
 
 @kernel
-def keep(data, index, n, d, omit, look, kept, n_used, spread, faults, cancel):
-    """Find the samples that stay: those of a weight that is not 0 and, with `omit`, finite; with `look` also those with finite numbers.
+def find_kept(data, index, n, d, omit, check_finite, kept, n_used, spread, faults, cancel):
+    """Find the samples that each fit uses: those whose weight is not 0.
 
-    kept (m, n) int32, n_used (m,) int64, faults (m,) int8: FINE, NEGATIVE or NOT_FINITE, of the weights; spread (m, 2) float64: the least
-    and the largest weight that stay, 1 and 1 without weights.
+    omit: a weight that is not finite drops its sample; check_finite: so do numbers of X and y that
+    are not finite. Fills kept (m, n) int32 and n_used (m,) int64; faults (m,) int8: FINE, NEGATIVE
+    or NOT_FINITE, of the weights; spread (m, 2) float64: the least and the largest weight that is
+    used, 1 and 1 without weights.
     """
     X, x_steps, y, y_steps, weights, w_steps = data
     x_index, y_index, weight_index = index[0], index[1], index[2]
@@ -90,7 +124,7 @@ def keep(data, index, n, d, omit, look, kept, n_used, spread, faults, cancel):
                         continue
                     faults[f] = NOT_FINITE
             stays = True
-            if look:
+            if check_finite:
                 stays = math.isfinite(y[y_base + i * y_steps[2]])
                 for j in range(d):
                     stays = stays and math.isfinite(X[x_base + i * x_steps[2] + j * x_steps[3]])

@@ -1,8 +1,8 @@
-"""Tiles: blocks of samples in the cache, feature-major float64, and the sums over them (docs/arithmetic.md, sections 3 and 4).
+"""A tile: a block of samples in the cache, feature-major float64 (docs/arithmetic.md, 3, 4).
 
-1. A tile is (columns, STRIDE), flat, of BLOCK samples: the features, the intercept's ones, y, the weights. What is beyond the last
-   sample is 0, up to a whole group of lanes: adding it is exact, since no lane can hold -0.
-   `sources`, `where`: samples.py.
+1. A tile is (columns, STRIDE), flat, of BLOCK samples: the features, the intercept's ones, y, the
+   weights. What is beyond the last sample is 0, up to a whole group of LANES: adding it is exact,
+   since no lane can hold −0.
 2. The sums over pairs of its columns are made in register_tiles.py.
 """
 
@@ -35,7 +35,11 @@ from .register_tiles import STRIDE
 
 @inlined
 def _fill_column(tile, column, done, rows, array, base, step, first, kept, row, masked):
-    """One column of the tile from row `done` on: numbers base + step · (the places of samples first … first+rows-1)."""
+    """Fill one column of the tile from row `done` on, with samples first … of those that are used.
+
+    Sample i stands at array[base + i · step]; where `masked`, the list of used samples begins at
+    kept[row].
+    """
     to = column * STRIDE
     if masked:
         for i in range(done, rows):
@@ -56,38 +60,37 @@ def _fill_column(tile, column, done, rows, array, base, step, first, kept, row, 
 
 
 @part
-def fill_tile(tile, rows, sources, where, first, d, intercept):
-    """Copy samples first … first+rows-1 to the tile; pad to whole groups of lanes."""
-    (X, n_numbers, _, _, x_step, feature_step), (y, _, _, y_step), (weights, _, _, w_step, weighted), (kept, _), _ = sources
-    x_base, y_base, w_base, row, masked = where
+def fill_tile(tile, rows, sources, place, first, d, intercept):
+    """Copy samples first … first+rows-1 of the used ones to the tile; pad it with zeros."""
+    x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
     if rows % LANES:
         zero = fill(0.0)
-        for j in range(d + intercept + 1 + weighted):
+        for j in range(d + intercept + 1 + sources.weighted):
             store(tile, j * STRIDE + rows // LANES * LANES, zero)
     done = 0  # rows whose features are there
-    if d > 1 and feature_step == 1 and not masked:
-        start = x_base + first * x_step
+    if d > 1 and sources.feature_step == 1 and not masked:
+        start = place.x + first * x_step
         last = (d - 1) // SIDE * SIDE  # where the last block of features begins; it is read as if it were whole
-        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= n_numbers:
+        while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= sources.x_length:
             for j in range(0, d, SIDE):
-                transpose(X, start + done * x_step + j, x_step, min(SIDE, d - j), tile, j * STRIDE + done, STRIDE)
+                transpose(sources.X, start + done * x_step + j, x_step, min(SIDE, d - j), tile, j * STRIDE + done, STRIDE)
             done += SIDE
     for j in range(d):
-        _fill_column(tile, j, done, rows, X, x_base + j * feature_step, x_step, first, kept, row, masked)
+        _fill_column(tile, j, done, rows, sources.X, place.x + j * sources.feature_step, x_step, first, kept, row, masked)
     count = d
     if intercept:
         for i in range(rows):
             put(tile, count * STRIDE + i, 1.0)
         count += 1
-    _fill_column(tile, count, 0, rows, y, y_base, y_step, first, kept, row, masked)
+    _fill_column(tile, count, 0, rows, sources.y, place.y, sources.y_step, first, kept, row, masked)
     count += 1
-    if weighted:
-        _fill_column(tile, count, 0, rows, weights, w_base, w_step, first, kept, row, masked)
+    if sources.weighted:
+        _fill_column(tile, count, 0, rows, sources.weights, place.weights, sources.w_step, first, kept, row, masked)
 
 
 @part
 def scale_tile(tile, groups, count, factor):
-    """The columns of the tile times a factor each."""
+    """Multiply each column of the tile by its factor."""
     for j in range(count):
         by = fill(get(factor, j))
         for g in range(groups):
@@ -96,7 +99,7 @@ def scale_tile(tile, groups, count, factor):
 
 @part
 def weigh_tile(tile, groups, n_columns, weighted, low_weighted, doubled):
-    """The columns times the weights, and for float64 data the errors of the products."""
+    """Write the columns times the weights, and for float64 data the errors of these products."""
     for j in range(n_columns):
         for g in range(groups):
             weight = load(tile, n_columns * STRIDE + g * LANES)
@@ -109,7 +112,7 @@ def weigh_tile(tile, groups, n_columns, weighted, low_weighted, doubled):
 
 @part
 def sum_weights(tile, groups, n_columns, lanes, low_lanes, at, doubled):
-    """Add one block of weights to their lanes, which begin at number `at`."""
+    """Add the weights of one block to their lanes, which begin at lanes[at]."""
     total = load(lanes, at)
     for g in range(groups):
         weight = load(tile, n_columns * STRIDE + g * LANES)
@@ -123,13 +126,13 @@ def sum_weights(tile, groups, n_columns, lanes, low_lanes, at, doubled):
 
 @inlined
 def _larger(a, b):
-    """b where it is larger; a NaN in b is passed over."""
+    """b where it is larger, else a; a NaN in b is ignored."""
     return choose(below(a, b), b, a)
 
 
 @part
 def largest_of_tile(tile, groups, count, largest):
-    """Raise largest[j] to the largest size in column j of the tile; a NaN is passed over."""
+    """Raise largest[j] to the largest |value| in column j of the tile; NaNs are ignored."""
     for j in range(count):
         most = fill(get(largest, j))
         for g in range(groups):

@@ -1,4 +1,8 @@
-"""Loss and gradient of a batch, side by side: the operations of evaluate.py, in the same order (docs/arithmetic.md, section 6)."""
+"""Loss and gradient of a pack: the operations of descent/evaluate.py, in 32 lanes.
+
+docs/arithmetic.md, section 6; the order of operations is the same. L is the loss times the total
+weight, before it is divided.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +14,22 @@ from .state import FACTOR, LOW_FACTOR
 
 
 @inlined
-def divided(value, total, reciprocal):
-    """value / total of float32 data's L (≥ 0, or -0): run_pack.py, 3. Far below what float32 holds the sign would be lost."""
+def divide_by_reciprocal(value, total, reciprocal):
+    """value / total, rounded once to float32's needs, from the rounded reciprocal: run_pack.py, 3.
+
+    value is L of float32 data: ≥ 0, or −0, whose sign is taken over at the end, since far below
+    what float32 holds it would be lost.
+    """
     q = multiply(value, reciprocal)
     q = fma(fma(negate(q), total, value), reciprocal, q)
     return with_sign_of(fma(fma(negate(q), total, value), reciprocal, q), value)
 
 
 @inlined
-def evaluate(size, room):
-    """L of every lane, and the gradient: float32 data."""
-    grams, _, targets, _, state, _, _, _, gradient, _, constants, _, _, _ = room
-    factor = load(constants, FACTOR * LANES)
+def evaluate(size, scratch):
+    """Fill the gradient of every lane and return L: float32 data."""
+    grams, targets, gradient = scratch.grams, scratch.targets, scratch.gradient
+    factor = load(scratch.constants, FACTOR * LANES)
     loss = load(targets, size * LANES)
     j = 0
     while j < size:
@@ -34,32 +42,37 @@ def evaluate(size, room):
             for k in range(size):
                 entry = row + k if k <= j else k * (k + 1) // 2 + j
                 below_entry = row + j + 1 + k if k <= j + 1 else k * (k + 1) // 2 + j + 1
-                w = load(state, k * LANES)
+                w = load(scratch.w, k * LANES)
                 total = fma(load(grams, entry * LANES), w, total)
                 below_total = fma(load(grams, below_entry * LANES), w, below_total)
             store(gradient, j * LANES, multiply(factor, total))
-            loss = fma(load(state, j * LANES), subtract(total, towards), loss)
+            loss = fma(load(scratch.w, j * LANES), subtract(total, towards), loss)
             j += 1
             total, towards = below_total, below_towards
         else:
             for k in range(size):
                 entry = row + k if k <= j else k * (k + 1) // 2 + j
-                total = fma(load(grams, entry * LANES), load(state, k * LANES), total)
+                total = fma(load(grams, entry * LANES), load(scratch.w, k * LANES), total)
         store(gradient, j * LANES, multiply(factor, total))
-        loss = fma(load(state, j * LANES), subtract(total, towards), loss)
+        loss = fma(load(scratch.w, j * LANES), subtract(total, towards), loss)
         j += 1
     zero = fill(0.0)
     return choose(below(loss, zero), zero, loss)
 
 
 @part
-def evaluate_doubled(size, with_loss, room):
-    """The same of float64 data: L in the units of the scaled moments; without it the gradient alone, in two thirds of the time."""
-    grams, low_grams, targets, low_targets, state, _, _, _, gradient, ups, constants, _, _, _ = room
+def evaluate_doubled(size, with_loss, scratch):
+    """Fill the gradient of every lane and return L of the scaled moments: float64 data.
+
+    Without the loss it takes two thirds of the time, and what it returns means nothing.
+    """
+    grams, low_grams, targets, low_targets = scratch.grams, scratch.low_grams, scratch.targets, scratch.low_targets
+    scales, constants = scratch.scales, scratch.constants
     wide = size * LANES
     factor, low_factor = load(constants, FACTOR * LANES), load(constants, LOW_FACTOR * LANES)
     for k in range(size):
-        store(ups, 4 * wide + k * LANES, multiply(multiply(load(state, k * LANES), load(ups, k * LANES)), load(ups, wide + k * LANES)))
+        half_scaled = multiply(load(scratch.w, k * LANES), load(scales, k * LANES))
+        store(scales, 4 * wide + k * LANES, multiply(half_scaled, load(scales, wide + k * LANES)))
     loss, low_loss = load(targets, size * LANES), load(low_targets, size * LANES)
     for j in range(size):
         towards, low_towards = negate(load(targets, j * LANES)), negate(load(low_targets, j * LANES))
@@ -67,7 +80,7 @@ def evaluate_doubled(size, with_loss, room):
         row = j * (j + 1) // 2
         for k in range(size):
             entry = row + k if k <= j else k * (k + 1) // 2 + j
-            g, scaled = load(grams, entry * LANES), load(ups, 4 * wide + k * LANES)
+            g, scaled = load(grams, entry * LANES), load(scales, 4 * wide + k * LANES)
             p = multiply(g, scaled)
             q = fma(g, scaled, negate(p))
             q = fma(load(low_grams, entry * LANES), scaled, q)
@@ -78,11 +91,11 @@ def evaluate_doubled(size, with_loss, room):
         q = fma(total, factor, negate(p))
         q = fma(low, factor, q)
         q = fma(total, low_factor, q)
-        raise_1, raise_2 = load(ups, 2 * wide + j * LANES), load(ups, 3 * wide + j * LANES)
-        store(gradient, j * LANES, multiply(multiply(add(p, q), raise_1), raise_2))
+        scale_1, scale_2 = load(scales, 2 * wide + j * LANES), load(scales, 3 * wide + j * LANES)
+        store(scratch.gradient, j * LANES, multiply(multiply(add(p, q), scale_1), scale_2))
         if with_loss:
             total, low = dd_add_lanes(total, low, towards, low_towards)
-            scaled = load(ups, 4 * wide + j * LANES)
+            scaled = load(scales, 4 * wide + j * LANES)
             p = multiply(total, scaled)
             q = fma(total, scaled, negate(p))
             q = fma(low, scaled, q)

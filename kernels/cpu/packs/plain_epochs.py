@@ -1,8 +1,12 @@
-"""Epochs of plain SGD on moments, side by side: one loop generated for each number of parameters, up to MOST_UNROLLED (float64: fewer).
+"""Unchecked blocks of plain SGD: one loop for each number of parameters up to MOST_UNROLLED.
 
-1. Every operation is that of run_pack.py, in the same order; w stays in registers from epoch to epoch, and nothing is asked on the way:
-   the largest |w| of every lane is noted, and run_pack.py judges by it afterwards.
-2. As many lanes go together as the registers hold: more with few parameters, where one chain of operations would wait for itself.
+1. Every operation is that of run_pack.py, in the same order. w stays in registers from epoch to
+   epoch and nothing is tested on the way: the largest |w| of every lane is noted, and run_pack.py
+   decides afterwards whether the block is valid.
+2. As many lanes go together as the registers can take: more with few parameters, where one chain of
+   operations would wait for itself.
+3. Numba unrolls no loop over a run-time number of parameters, so the loops are LLVM code made here:
+   8.3 → 3.4 ns an epoch and fit at eight parameters (benchmarks/NOTES.md, Special paths).
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from .state import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
 
 MOST_UNROLLED = 8  # parameters
 _INT = ir.IntType(64)
-GRAMS, TARGETS, STATE, CONSTANTS, RATES, RATE_STEP, ROWS, LOSSES, SIZE, COUNT, RECORDED = range(11)  # the arguments of `plain_epochs`
+# the arguments of `plain_epochs`
+GRAMS, TARGETS, STATE, CONSTANTS, RATES, RATE_STEP, ROWS, LOSSES, SIZE, COUNT, RECORDED = range(11)
 
 
 def _lanes_together(size: int) -> int:
@@ -27,7 +32,7 @@ def _lanes_together(size: int) -> int:
 
 
 class _Lanes:
-    """Some lanes of the arrays of a batch."""
+    """Reads and writes some lanes of the arrays of a pack."""
 
     def __init__(self, context, builder, kinds, args, begin, count):
         self._context, self._builder, self._kinds, self._args, self._begin = context, builder, kinds, args, begin
@@ -40,7 +45,7 @@ class _Lanes:
         return pointer_to(self._context, self._builder, self._kinds[which], self._args[which], index, llvm_type)
 
     def load(self, which, row):
-        """A row of LANES float64."""
+        """These lanes of a row of float64."""
         value = self._builder.load(self._pointer(which, row, self.doubles))
         value.align = 8
         return value
@@ -49,12 +54,12 @@ class _Lanes:
         self._builder.store(value, self._pointer(which, row, self.doubles)).align = 8
 
     def store_rounded(self, which, row, value):
-        """To float32."""
+        """Store these lanes rounded to float32."""
         rounded = ir.VectorType(ir.FloatType(), self.count)
         self._builder.store(self._builder.fptrunc(value, rounded), self._pointer(which, row, rounded)).align = 4
 
     def larger(self, most, value):
-        """|value| where it is larger."""
+        """|value| where it is larger than `most`, else `most`."""
         length = self.call("fabs", value)
         return self._builder.select(self._builder.fcmp_ordered("<", most, length), length, most)
 
@@ -65,21 +70,21 @@ class _Lanes:
 
 
 def _epochs(builder, lanes, size, numbers, recorded):
-    """All epochs of some lanes."""
+    """Generate all epochs of some lanes: float32 data."""
     count, rate_step = numbers
     multiply_add = fma_of(builder, lanes.doubles)
 
     def fma(a, b, c):
         return builder.call(multiply_add, [a, b, c])
 
-    few = size <= 3  # then what stays the same is loaded once
+    few = size <= 3  # then the moments fit into registers
     entries = [(j, k) for j in range(size) for k in range(j + 1)]  # k ≤ j: entry j(j+1)/2 + k
-    kept = {("gram", j, k): lanes.load(GRAMS, j * (j + 1) // 2 + k) for j, k in entries if few}
-    kept |= {("towards", j): lanes.load(TARGETS, j) for j in range(size) if few}
+    at_hand = {("gram", j, k): lanes.load(GRAMS, j * (j + 1) // 2 + k) for j, k in entries if few}
+    at_hand |= {("towards", j): lanes.load(TARGETS, j) for j in range(size) if few}
 
     def gram(j, k):
         j, k = max(j, k), min(j, k)
-        return kept[("gram", j, k)] if few else lanes.load(GRAMS, j * (j + 1) // 2 + k)
+        return at_hand[("gram", j, k)] if few else lanes.load(GRAMS, j * (j + 1) // 2 + k)
 
     factor, total, reciprocal = (lanes.load(CONSTANTS, row) for row in (FACTOR, TOTAL, RECIPROCAL))
     squares = lanes.load(TARGETS, size)
@@ -93,7 +98,7 @@ def _epochs(builder, lanes, size, numbers, recorded):
         w = [builder.load(cell) for cell in state]
         loss, gradient = squares, []
         for j in range(size):
-            towards = kept[("towards", j)] if few else lanes.load(TARGETS, j)
+            towards = at_hand[("towards", j)] if few else lanes.load(TARGETS, j)
             residual = builder.fneg(towards)
             for k in range(size):
                 residual = fma(gram(j, k), w[k], residual)
@@ -123,10 +128,12 @@ def _epochs(builder, lanes, size, numbers, recorded):
 
 @intrinsic
 def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded):
-    """`count` epochs of every lane: state and the row LARGEST of the constants are taken on. size ≤ MOST_UNROLLED.
+    """Make `count` epochs in every lane: float32 data, size ≤ MOST_UNROLLED.
 
-    Addresses of arrays of state.py; rates (1 or count, LANES) are -lr, rate_step 0 or 1. Where `recorded`, row (e·size + j) of `rows`
-    becomes w_j of epoch e before its update, row e of `losses` its loss, rounded to float32.
+    Updates `state` (w) and the row LARGEST of the constants. The arrays are addresses, as in
+    state.PackScratch; rates (1 or count, LANES) are −lr, rate_step is 0 or 1. Where `recorded`, row
+    e·size + j of `rows` becomes w_j of epoch e before its update, and row e of `losses` its loss,
+    both rounded to float32.
     """
     if not isinstance(rows, Address):
         return None
@@ -151,11 +158,11 @@ def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_s
 
 MOST_UNROLLED_DOUBLED = 3  # parameters
 # the arguments of `plain_epochs_doubled`
-LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, UPS, OF_STATE, OF_CONSTANTS, OF_RATES, STEP, N_PARAMETERS, N_EPOCHS = range(1, 11)
+LOW_GRAMS, HIGH_TARGETS, LOW_TARGETS, SCALES, OF_STATE, OF_CONSTANTS, OF_RATES, STEP, N_PARAMETERS, N_EPOCHS = range(1, 11)
 
 
 def _epochs_doubled(builder, lanes, size, numbers):
-    """All epochs of some lanes: the operations of gradient.evaluate_doubled without the loss, in the same order."""
+    """Generate all epochs of some lanes: float64 data, without the loss."""
     count, rate_step = numbers
     multiply_add = fma_of(builder, lanes.doubles)
 
@@ -168,13 +175,13 @@ def _epochs_doubled(builder, lanes, size, numbers):
     entries = range(size * (size + 1) // 2)
     grams, low_grams = ([lanes.load(which, e) for e in entries] for which in (GRAMS, LOW_GRAMS))
     towards, low_towards = ([builder.fneg(lanes.load(which, j)) for j in range(size)] for which in (HIGH_TARGETS, LOW_TARGETS))
-    ups = [lanes.load(UPS, row) for row in range(4 * size)]  # of w, twice, then of the gradient
+    scales = [lanes.load(SCALES, row) for row in range(4 * size)]  # two of each w, then two of each gradient
     factor, low_factor = (lanes.load(OF_CONSTANTS, row) for row in (FACTOR, LOW_FACTOR))
     state = [cgutils.alloca_once_value(builder, lanes.load(OF_STATE, j)) for j in range(size)]
     largest = cgutils.alloca_once_value(builder, lanes.load(OF_CONSTANTS, LARGEST))
     with cgutils.for_range(builder, count, intp=_INT) as loop:
         w = [builder.load(cell) for cell in state]
-        scaled = [builder.fmul(builder.fmul(w[k], ups[k]), ups[size + k]) for k in range(size)]
+        scaled = [builder.fmul(builder.fmul(w[k], scales[k]), scales[size + k]) for k in range(size)]
         rate = lanes.load(OF_RATES, builder.mul(loop.index, rate_step))
         most = builder.load(largest)
         for j in range(size):
@@ -190,7 +197,7 @@ def _epochs_doubled(builder, lanes, size, numbers):
             error = fma(total, factor, builder.fneg(product))
             error = fma(low, factor, error)
             error = fma(total, low_factor, error)
-            gradient = builder.fmul(builder.fmul(builder.fadd(product, error), ups[2 * size + j]), ups[3 * size + j])
+            gradient = builder.fmul(builder.fmul(builder.fadd(product, error), scales[2 * size + j]), scales[3 * size + j])
             new = fma(rate, gradient, w[j])
             builder.store(new, state[j])
             most = lanes.larger(most, new)
@@ -202,9 +209,13 @@ def _epochs_doubled(builder, lanes, size, numbers):
 
 @intrinsic
 def plain_epochs_doubled(
-    typing_context, grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count
+    typing_context, grams, low_grams, targets, low_targets, scales, state, constants, rates, rate_step, size, count
 ):  # fmt: skip
-    """The same of float64 data, without rows: 1 ≤ size ≤ MOST_UNROLLED_DOUBLED; low_grams, low_targets, ups: see state.py."""
+    """Make `count` epochs in every lane: float64 data, no history.
+
+    The operations are those of gradient.evaluate_doubled; 1 ≤ size ≤ MOST_UNROLLED_DOUBLED. Updates
+    `state` (w) and the row LARGEST of the constants. Addresses, as in state.PackScratch.
+    """
     if not isinstance(state, Address):
         return None
 
@@ -219,4 +230,4 @@ def plain_epochs_doubled(
                     _epochs_doubled(builder, lanes, k, (number[N_EPOCHS], number[STEP]))
         return context.get_dummy_value()
 
-    return types.void(grams, low_grams, targets, low_targets, ups, state, constants, rates, rate_step, size, count), generate
+    return types.void(grams, low_grams, targets, low_targets, scales, state, constants, rates, rate_step, size, count), generate

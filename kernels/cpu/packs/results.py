@@ -1,8 +1,10 @@
-"""What the fits of a batch write: rows of the history, their ends, and notes of those that leave (run_pack.py).
+"""What a pack writes: rows of the history, ends of fits, and which fits it hands over.
 
-1. Rows are collected for EPOCHS epochs and written fit by fit, so that every line of memory is written once.
-2. A long history is written into a place in the cache first, and all rows of the batch from there to memory past the cache: else every line
-   of it would be read before it is written, which takes as long again.
+1. Rows are collected for EPOCHS epochs and written fit by fit, so that every cache line is written
+   once.
+2. The rows of a long history are collected in a buffer that stays in the cache, and all of a pack's
+   rows go from there to memory past the cache. Otherwise every line of the history would be read
+   before it is written: 26 ms instead of 17 for 81 MB (benchmarks/NOTES.md, Special paths).
 """
 
 from __future__ import annotations
@@ -13,17 +15,17 @@ from ...chunk import COMPLETED, CONVERGED, STREAM
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, PART, load, load_part, store, store_rounded
-from ..simd.scalars import get, is_double, keep_apart, move, move_line, put, put_rounded, to_next_line
+from ..simd.scalars import get, is_double, move, move_line, never_inline, put, put_rounded, to_next_line
 from ..simd.transpose import SIDE, transpose
-from .state import EPOCHS, PREVIOUS, REPORTED, STOPPED, are_neighbours
+from .state import EPOCHS, LAST_LOSS, PREVIOUS_LOSS, STOPPED, Results, are_neighbours
 
 ALL = (1 << LANES) - 1
 
 
 @part
 def write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, history_loss):
-    """Rows first_row … first_row+stored-1 of every fit, from their vectors. Addresses."""
-    keep_apart()
+    """Write `stored` collected rows of every fit as rows first_row … of its history."""
+    never_inline()
     losses = further(rows, EPOCHS * size * LANES)
     lane = 0
     while lane < count:
@@ -47,58 +49,66 @@ def write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, hi
 
 
 @inlined
-def leave(fit, epoch, row_is_done, left, n_left):
-    """Note that a fit is left to fit_by_fit.py: from an epoch, whose row may be done, or NOT_RUN. Returns the number of its note."""
-    number = count_at(n_left, 0)
-    put(left, 3 * number, np.int64(fit))
-    put(left, 3 * number + 1, np.int64(epoch))
-    put(left, 3 * number + 2, np.int64(row_is_done))
-    put(n_left, 0, np.int64(number + 1))
+def hand_over(fit, epoch, row_is_done, results):
+    """Note that fit_by_fit.py runs a fit, from `epoch` on or from its start (NOT_RUN).
+
+    row_is_done: whether the history's row of that epoch is written. Returns the number of the note.
+    """
+    number = count_at(results.n_handed_over, 0)
+    put(results.handed_over, 3 * number, np.int64(fit))
+    put(results.handed_over, 3 * number + 1, np.int64(epoch))
+    put(results.handed_over, 3 * number + 2, np.int64(row_is_done))
+    put(results.n_handed_over, 0, np.int64(number + 1))
     return number
 
 
 @part
-def leave_lanes(fits, lanes, epoch, row_is_done, size, plain, room, results):
-    """These lanes pass a limit: their state is that before the update."""
-    keep_apart()
-    w, slots, _, algorithm, _, _, _, _, _, _, left, left_losses, n_left = results
-    state, slot, constants = room[4], room[5], room[10]
+def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, scratch, results):
+    """Hand over the fits in these lanes, which would pass a limit, with their present state."""
+    never_inline()
     for lane in range(LANES):
         if lanes >> lane & 1:
             f = count_at(fits, lane)
             for j in range(size):
-                move(state, j * LANES + lane, w, f * size + j)
+                move(scratch.w, j * LANES + lane, results.w, f * size + j)
                 if not plain:
-                    move(slot, j * LANES + lane, slots, f * size + j)
-            put(algorithm, f, np.int8(STREAM))
-            put(constants, STOPPED * LANES + lane, float(epoch))
-            number = leave(f, epoch, row_is_done, left, n_left)
-            move(constants, REPORTED * LANES + lane, left_losses, 2 * number)
-            move(constants, PREVIOUS * LANES + lane, left_losses, 2 * number + 1)
+                    move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
+            put(results.algorithm, f, np.int8(STREAM))
+            put(scratch.constants, STOPPED * LANES + lane, float(epoch))
+            number = hand_over(f, epoch, row_is_done, results)
+            move(scratch.constants, LAST_LOSS * LANES + lane, results.handed_over_losses, 2 * number)
+            move(scratch.constants, PREVIOUS_LOSS * LANES + lane, results.handed_over_losses, 2 * number + 1)
 
 
 @inlined
-def report(losses, at, constants):
-    """Note the losses of an epoch as the last ones."""
+def keep_losses(losses, at, constants):
+    """Copy the losses of an epoch to the row LAST_LOSS."""
     for lane in range(0, LANES, PART):
-        store(constants, REPORTED * LANES + lane, load_part(losses, at + lane))
+        store(constants, LAST_LOSS * LANES + lane, load_part(losses, at + lane))
 
 
 @inlined
 def staged_results(fits, count, size, n_rows, results, staging):
-    """(the results with the places where rows are collected, whether these are in `staging`); see 2."""
-    place, wanted = staging
+    """(results whose history is the buffer of `staging`, True), or (results, False); see 2.
+
+    staging: (address of the buffer, whether the history is long enough for it).
+    """
+    buffer, wanted = staging
     if not (wanted and are_neighbours(fits, count)):
         return results, False
     first = count_at(fits, 0)
-    history_w, history_loss = further(place, -first * n_rows * size), further(place, (LANES * size - first) * n_rows)
-    return (*results[:8], history_w, history_loss, *results[10:]), True
+    history_w, history_loss = further(buffer, -first * n_rows * size), further(buffer, (LANES * size - first) * n_rows)
+    staged = Results(
+        results.w, results.slots, results.steps, results.algorithm, results.status, results.w_out, results.loss, results.epochs_run,
+        history_w, history_loss, results.handed_over, results.handed_over_losses, results.n_handed_over,
+    )  # fmt: skip
+    return staged, True
 
 
 @part
 def write_past_cache(source, target, count):
-    """Copy numbers that lie side by side; see 2."""
-    keep_apart()
+    """Copy `count` numbers to memory past the cache; see 2."""
+    never_inline()
     line = 8 if is_double(source) else 16
     i = min(to_next_line(target), count)
     for k in range(i):
@@ -111,39 +121,41 @@ def write_past_cache(source, target, count):
 
 
 @part
-def write_ends(fits, count, size, there, frozen, plain, epochs, row, n_rows, room, results):
-    """What the lanes that are there have in the end; how many epochs were made in all lanes."""
-    w, slots, steps, _, status, w_out, loss_out, epochs_run, history_w, history_loss, _, _, _ = results
-    state, slot, constants = room[4], room[5], room[10]
-    if size == 1 and plain and frozen == 0 and row == n_rows and there == ALL and are_neighbours(fits, count):
+def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results):
+    """Write the last w, loss and status of the fits in the lanes `active`.
+
+    Returns how many epochs were made in all lanes, those of fits that were handed over included.
+    """
+    constants = scratch.constants
+    if size == 1 and plain and frozen == 0 and row == n_rows and active == ALL and are_neighbours(fits, count):
         first = count_at(fits, 0)
-        store(w, first, load(state, 0))
-        store_rounded(w_out, first, load(state, 0))
-        store_rounded(loss_out, first, load(constants, REPORTED * LANES))
+        store(results.w, first, load(scratch.w, 0))
+        store_rounded(results.w_out, first, load(scratch.w, 0))
+        store_rounded(results.loss, first, load(constants, LAST_LOSS * LANES))
         for f in range(first, first + LANES):
-            put(steps, f, np.int64(count_at(steps, f) + epochs))
-            put(epochs_run, f, np.int64(epochs))
+            put(results.steps, f, np.int64(count_at(results.steps, f) + epochs))
+            put(results.epochs_run, f, np.int64(epochs))
         return epochs * LANES
     done = 0
     for lane in range(count):
         f = count_at(fits, lane)
         stopped = np.int64(get(constants, STOPPED * LANES + lane))
-        if not there >> lane & 1:
+        if not active >> lane & 1:
             done += stopped
             continue
         done += epochs
         for j in range(size):
-            move(state, j * LANES + lane, w, f * size + j)
+            move(scratch.w, j * LANES + lane, results.w, f * size + j)
             if not plain:
-                move(slot, j * LANES + lane, slots, f * size + j)
-            put_rounded(w_out, f * size + j, get(state, j * LANES + lane))
-        put_rounded(loss_out, f, get(constants, REPORTED * LANES + lane))
+                move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
+            put_rounded(results.w_out, f * size + j, get(scratch.w, j * LANES + lane))
+        put_rounded(results.loss, f, get(constants, LAST_LOSS * LANES + lane))
         for later in range(row, n_rows):
             for j in range(size):
-                move(w_out, f * size + j, history_w, (f * n_rows + later) * size + j)
-            move(loss_out, f, history_loss, f * n_rows + later)
-        put(steps, f, np.int64(count_at(steps, f) + stopped))
-        put(epochs_run, f, stopped)
-        if count_at(status, f) == COMPLETED and frozen >> lane & 1:
-            put(status, f, np.int8(CONVERGED))
+                move(results.w_out, f * size + j, results.history_w, (f * n_rows + later) * size + j)
+            move(results.loss, f, results.history_loss, f * n_rows + later)
+        put(results.steps, f, np.int64(count_at(results.steps, f) + stopped))
+        put(results.epochs_run, f, stopped)
+        if count_at(results.status, f) == COMPLETED and frozen >> lane & 1:
+            put(results.status, f, np.int8(CONVERGED))
     return done

@@ -1,17 +1,23 @@
-"""Many descents on moments side by side: fit l of a batch in lane l of every vector (docs/arithmetic.md, sections 6, 8, 10; SGD).
+"""run_pack: all epochs of one pack, fit l in lane l of every vector (docs/arithmetic.md, 6, 8, 10).
 
-1. The chain of operations of one fit waits for itself; 32 of them do not. Every operation is that of fit_by_fit.py and update.py,
-   in the same order, so the bits are the same. What differs between fits (options, limits, who has stopped) is a mask, not a branch.
-2. A batch runs until all its epochs are done. A lane that has converged is frozen: computed again its row is the same row. A lane that
-   passes a limit leaves: its state is kept, its place noted (`left`), and fit_by_fit.py goes on with its samples, over what is
-   written here.
-3. Of float32 data L / W is rounded once without a division: with the reciprocal y of W rounded to nearest, q = L·y, twice
-   q ← fma(fma(−q, W, L), y, q) (Markstein, 1990); near 2^-969 that is not so, but such a float32 loss is 0. Whether it passes the limit is
-   asked of L: L / W ≤ limit where L ≤ the largest number for which that holds.
-4. Lines (single_feature.py) need no records: a batch takes its moments from the samples.
+1. The chain of operations of one fit waits for itself; 32 of them do not. Every operation is that
+   of descent/evaluate.py and update.py in the same order, so the bits are the same. What differs
+   between fits (options, limits, who has stopped) is a mask, not a branch.
+2. A pack runs until all its epochs are done. A lane that has converged is frozen: its row, computed
+   again, is the same row. A lane that would pass a limit is handed over with the state before the
+   update, and fit_by_fit.py goes on with its samples.
+3. Of float32 data L / W is rounded once without a division: with the reciprocal y of W rounded to
+   nearest, q = L·y, twice q ← fma(fma(−q, W, L), y, q) (Markstein, 1990); near 2^-969 that is not
+   so, but such a float32 loss is 0.
+4. Plain SGD runs in *unchecked blocks* of epochs: nothing is tested on the way, only the largest
+   |w| is noted. If it stayed below `w_safe` no epoch can have passed a limit; otherwise w is
+   restored and the block is run again as *checked epochs*, one by one. An epoch of one parameter
+   takes 0.15 ns a fit that way, 1.7 ns checked (benchmarks/NOTES.md, Special paths).
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from ...chunk import CONVERGED
 from ..simd.addresses import count_at, further
@@ -19,213 +25,239 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, put, raised
-from .gradient import divided, evaluate, evaluate_doubled
+from .gradient import divide_by_reciprocal, evaluate, evaluate_doubled
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
-from .results import ALL, leave_lanes, report, staged_results, write_ends, write_past_cache, write_rows
+from .results import ALL, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
 from .state import (
     DECAY,
-    EASY,
     EPOCHS,
-    KEEP,
     LARGEST,
     LOSS_LIMIT,
+    LOSS_SCALE,
+    MODERATE_W_SAFE,
     MOMENTUM,
-    PREVIOUS,
+    PREVIOUS_LOSS,
     RECIPROCAL,
-    SAFE,
     STOPPED,
     TOTAL,
-    UP_LOSS,
+    UNDAMPED,
     W_LIMIT,
+    W_SAFE,
     are_neighbours,
-    is_ordinary,
-    load_batch,
-    load_batch_of_lines,
+    is_moderate,
+    load_pack,
+    load_pack_from_samples,
     set_limits,
 )
 
-POLL = 64  # epochs between two looks at the cancel flag
-RUN, CANCELLED, NOT_FINITE = range(3)  # what became of a batch
+POLL = 64  # epochs between two reads of the cancel flag
+RUN, CANCELLED, NOT_FINITE = range(3)  # what became of a pack
+
+
+class LaneOptions(NamedTuple):
+    """Masks, bit l for lane l: where SGD has an option, and which fits converged before."""
+
+    converged: Any
+    first_step: Any  # the velocity is empty
+    momentum: Any
+    nesterov: Any
+    maximize: Any
 
 
 @inlined
-def _update(size, plain, rate_row, first, velocities, nesterovs, maximized, limit, room):
-    """One step of SGD in every lane, into the next state; the lanes in which all stayed within the limit.
+def _read_lane_options(fits, count, plain, new, options, results, constants):
+    """The LaneOptions of the fits. new: all fits begin, so none has converged before."""
+    converged, first_step, momentum, nesterov, maximize = 0, 0, 0, 0, 0
+    for lane in range(0 if new and plain else LANES):
+        f = count_at(fits, lane if lane < count else 0)
+        if count_at(results.status, f) == CONVERGED:
+            converged |= 1 << lane
+            put(constants, STOPPED * LANES + lane, 0.0)
+        if plain:
+            continue
+        first_step |= (1 if count_at(results.steps, f) == 0 else 0) << lane
+        h = f * options.n_hyper if options.own_hyper else 0
+        momentum |= (1 if get(options.hyper, h) != 0.0 else 0) << lane
+        nesterov |= (1 if get(options.hyper, h + 3) != 0.0 else 0) << lane
+        maximize |= (1 if get(options.hyper, h + 4) != 0.0 else 0) << lane
+    return LaneOptions(converged, first_step, momentum, nesterov, maximize)
 
-    Masks as bits: which lanes make their first step, have momentum, look ahead, ascend.
+
+@inlined
+def _update(size, plain, first, lane_options, limit, scratch):
+    """One step of SGD in every lane, into next_w and next_slot.
+
+    first: the mask of the lanes that make their first step. Returns the mask of the lanes in which
+    all numbers stayed within the limit.
     """
-    _, _, _, _, state, slot, next_state, next_slot, gradient, _, constants, rates, _, _ = room
-    rate, most = load(rates, rate_row * LANES), fill(limit)
+    constants = scratch.constants
+    rate, most = load(scratch.rates, 0), fill(limit)
     within = from_bits(ALL)
     for j in range(size):
-        direction, w = load(gradient, j * LANES), load(state, j * LANES)
+        direction, w = load(scratch.gradient, j * LANES), load(scratch.w, j * LANES)
         if not plain:
-            direction = choose(from_bits(maximized), negate(direction), direction)
+            direction = choose(from_bits(lane_options.maximize), negate(direction), direction)
             decay, momentum = load(constants, DECAY * LANES), load(constants, MOMENTUM * LANES)
             undecayed = both(at_most(decay, fill(0.0)), at_most(fill(0.0), decay))
             direction = choose(undecayed, direction, fma(decay, w, direction))
-            old, moves = load(slot, j * LANES), from_bits(velocities)
-            velocity = fma(load(constants, KEEP * LANES), direction, multiply(old, momentum))
+            old, moves = load(scratch.slot, j * LANES), from_bits(lane_options.momentum)
+            velocity = fma(load(constants, UNDAMPED * LANES), direction, multiply(old, momentum))
             velocity = choose(from_bits(first), direction, velocity)
-            ahead = choose(from_bits(nesterovs), fma(momentum, velocity, direction), velocity)
+            ahead = choose(from_bits(lane_options.nesterov), fma(momentum, velocity, direction), velocity)
             within = both(within, at_most(choose(moves, absolute(velocity), fill(0.0)), most))
-            store(next_slot, j * LANES, choose(moves, velocity, old))
+            store(scratch.next_slot, j * LANES, choose(moves, velocity, old))
             direction = choose(moves, ahead, direction)
         new = fma(rate, direction, w)
         within = both(within, both(at_most(absolute(multiply(rate, direction)), most), at_most(absolute(new), most)))
-        store(next_state, j * LANES, new)
+        store(scratch.next_w, j * LANES, new)
     return as_bits(within)
 
 
 @inlined
-def can_be_lean(size, doubled, tol):
-    """Whether epochs of plain SGD may run in blocks without questions."""
-    return (doubled or size <= MOST_UNROLLED) and tol < 0.0
+def _end_epoch(size, plain, going, scratch):
+    """Take over the next state in the lanes that go on."""
+    for j in range(size):
+        store(scratch.w, j * LANES, choose(going, load(scratch.next_w, j * LANES), load(scratch.w, j * LANES)))
+        if not plain:
+            store(scratch.slot, j * LANES, choose(going, load(scratch.next_slot, j * LANES), load(scratch.slot, j * LANES)))
 
 
 @inlined
 def _set_rates(fits, count, options, epoch, number, rates):
-    """-lr of `number` epochs; 0 or 1: how many rows further the next epoch's are."""
-    lr, n_rates, n_fits = options[0], options[1], options[2]
-    varies = n_rates > 1
+    """Write −lr of `number` epochs, from `epoch` on; of one epoch where lr is the same in all.
+
+    Returns how many rows further on the rate of the next epoch stands: 1 or 0.
+    """
+    varies = options.n_rates > 1
     together = are_neighbours(fits, count)
     for e in range(number if varies else 1):
-        begin = (epoch + e if varies else 0) * n_fits
+        begin = (epoch + e if varies else 0) * options.n_fits
         if together:
-            store(rates, e * LANES, negate(load(lr, begin + count_at(fits, 0))))
+            store(rates, e * LANES, negate(load(options.lr, begin + count_at(fits, 0))))
             continue
         for lane in range(LANES):
-            put(rates, e * LANES + lane, -get(lr, begin + count_at(fits, lane if lane < count else 0)))
+            put(rates, e * LANES + lane, -get(options.lr, begin + count_at(fits, lane if lane < count else 0)))
     return 1 if varies else 0
 
 
 @inlined
-def _all_safe(size, there, room):
-    """Whether no lane of those that are there passed its safe size in the last block of epochs, nor became NaN."""
-    state, constants = room[4], room[10]
-    safe = load(constants, SAFE * LANES)
-    fine = at_most(load(constants, LARGEST * LANES), safe)
-    for j in range(size):
-        fine = both(fine, at_most(absolute(load(state, j * LANES)), safe))
-    return (there & ~as_bits(fine)) == 0
+def may_run_unchecked(size, doubled, tol):
+    """Whether plain SGD may run in unchecked blocks: without `tol`, and with a loop made for it."""
+    return (doubled or size <= MOST_UNROLLED) and tol < 0.0
 
 
 @inlined
-def _all_easy(size, there, room):
-    """The same of the size that is safe for all ordinary numbers."""
-    state, constants = room[4], room[10]
-    easy = fill(EASY)
-    fine = at_most(load(constants, LARGEST * LANES), easy)
-    for j in range(size):
-        fine = both(fine, at_most(absolute(load(state, j * LANES)), easy))
-    return (there & ~as_bits(fine)) == 0
-
-
-@inlined
-def _begin_block(size, room):
-    """Remember w, and note its largest size."""
-    state, constants, before = room[4], room[10], room[12]
+def _begin_block(size, scratch):
+    """Save w, and begin the largest |w| with its size."""
     largest = fill(0.0)
     for j in range(size):
-        w = load(state, j * LANES)
-        store(before, j * LANES, w)
+        w = load(scratch.w, j * LANES)
+        store(scratch.before, j * LANES, w)
         length = absolute(w)
         largest = choose(at_most(length, largest), largest, length)  # a NaN is the largest
-    store(constants, LARGEST * LANES, largest)
+    store(scratch.constants, LARGEST * LANES, largest)
 
 
 @inlined
-def _end_epoch(size, plain, going, room):
-    """The next state becomes the state, in the lanes that go on."""
-    _, _, _, _, state, slot, next_state, next_slot, _, _, _, _, _, _ = room
+def _stayed_below(w_safe, size, active, scratch):
+    """Whether |w| stayed below w_safe in the active lanes since the block began; not with NaN."""
+    fine = at_most(load(scratch.constants, LARGEST * LANES), w_safe)
     for j in range(size):
-        store(state, j * LANES, choose(going, load(next_state, j * LANES), load(state, j * LANES)))
-        if not plain:
-            store(slot, j * LANES, choose(going, load(next_slot, j * LANES), load(slot, j * LANES)))
+        fine = both(fine, at_most(absolute(load(scratch.w, j * LANES)), w_safe))
+    return (active & ~as_bits(fine)) == 0
+
+
+@inlined
+def _stayed_below_w_safe(size, active, scratch):
+    return _stayed_below(load(scratch.constants, W_SAFE * LANES), size, active, scratch)
+
+
+@inlined
+def _stayed_moderate(size, active, scratch):
+    return _stayed_below(fill(MODERATE_W_SAFE), size, active, scratch)
 
 
 @inlined
 def _loss_of(value, doubled, constants):
-    """The loss of L: float64, not yet rounded to the data's type."""
+    """The loss, float64 and not yet rounded to the data's type, from what `evaluate` returned."""
     total = load(constants, TOTAL * LANES)
     if not doubled:
-        return divided(value, total, load(constants, RECIPROCAL * LANES))
-    up = load(constants, UP_LOSS * LANES)
+        return divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES))
+    up = load(constants, LOSS_SCALE * LANES)
     return multiply(multiply(divide(value, total), up), up)
 
 
 @part
-def _plain_epochs_doubled(size, number, rate_step, stored, recorded, room):
-    """What plain_epochs.py does for float32 data: `number` epochs of every lane, without questions."""
-    state, gradient, constants, rates, rows = room[4], room[8], room[10], room[11], room[13]
+def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
+    """An unchecked block of `number` epochs: float64 data (float32: plain_epochs.py)."""
+    constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
     losses = further(rows, EPOCHS * size * LANES)
     if not recorded and size <= MOST_UNROLLED_DOUBLED:
-        plain_epochs_doubled(room[0], room[1], room[2], room[3], room[9], state, constants, rates, rate_step, size, number)
+        plain_epochs_doubled(
+            scratch.grams, scratch.low_grams, scratch.targets, scratch.low_targets, scratch.scales, scratch.w, constants, rates,
+            rate_step, size, number,
+        )  # fmt: skip
         return
     most = load(constants, LARGEST * LANES)
     for e in range(number):
-        value = evaluate_doubled(size, recorded, room)
+        value = evaluate_doubled(size, recorded, scratch)
         if recorded:
             store_rounded(losses, (stored + e) * LANES, _loss_of(value, True, constants))
         rate = load(rates, e * rate_step * LANES)
         for j in range(size):
-            w = load(state, j * LANES)
+            w = load(scratch.w, j * LANES)
             if recorded:
                 store_rounded(rows, ((stored + e) * size + j) * LANES, w)
-            new = fma(rate, load(gradient, j * LANES), w)
-            store(state, j * LANES, new)
+            new = fma(rate, load(scratch.gradient, j * LANES), w)
+            store(scratch.w, j * LANES, new)
             length = absolute(new)
             most = choose(below(most, length), length, most)
     store(constants, LARGEST * LANES, most)
 
 
-@part
-def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_rows, results, staging, room, cancel, progress):
-    """All epochs of the fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing of the batch was written.
+@inlined
+def _freeze_converged(count, epoch, tol, active, frozen, losses, at, constants):
+    """The mask `frozen` with the lanes that converge in this epoch, whose losses begin at `at`."""
+    for lane in range(count):
+        now, previous = get(losses, at + lane), get(constants, PREVIOUS_LOSS * LANES + lane)
+        if epoch >= 1 and active & ~frozen & 1 << lane and 0.0 <= previous - now <= tol * previous:
+            frozen |= 1 << lane
+            put(constants, STOPPED * LANES + lane, float(epoch))
+        put(constants, PREVIOUS_LOSS * LANES + lane, now)
+    return frozen
 
-    Addresses, as in fit_by_fit.py: records (gram, gram_index, target, target_index, exponents,
-    weighing); lines (sources, n_used, intercept, scratch, whether the moments come from there);
-    options (lr, its rows, fits of a row, hyper, values of a fit, whether fits have their own,
-    reduction_sum, limit, whether the data are float64); results (w, slots, steps, algorithm,
-    status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left): of
-    the fits that leave, (fit, epoch, whether its row is done), (its loss, the one before) and
-    their number; staging: results.py, 2.
+
+@part
+def run_pack(fits, count, size, records, source, options, n_rows, results, staging, scratch, cancel, progress):
+    """Run all epochs of fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing was written.
+
+    fits, cancel, progress are addresses; records (Records), source (SampleSource), options
+    (Options), results (Results) and scratch (PackScratch) are described in state.py, staging in
+    results.staged_results. n_rows: rows of the history of a fit.
     """
-    lr_varies, hyper, n_hyper, own_hyper, limit = options[1] > 1, options[3], options[4], options[5], options[7]
-    to_memory, first = (results[8], results[9]), count_at(fits, 0)
+    epochs, tol, every, lr_varies = options.epochs, options.tol, options.every, options.n_rates > 1
+    to_history_w, to_history_loss, first = results.history_w, results.history_loss, count_at(fits, 0)
     results, is_staged = staged_results(fits, count, size, n_rows, results, staging)
-    steps, status, loss_out, history_w, history_loss = results[2], results[4], results[6], results[8], results[9]
-    doubled = is_double(loss_out)
-    sources, n_used, intercept, scratch, of_lines = lines
-    state, constants, rates, before, rows = room[4], room[10], room[11], room[12], room[13]
-    if of_lines:
-        finite, plain = load_batch_of_lines(fits, count, size, options, (sources, n_used, intercept, scratch), results[0], results[1], room)
+    history_w, history_loss = results.history_w, results.history_loss
+    doubled = is_double(results.loss)
+    constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
+    if source.wanted:
+        finite, plain = load_pack_from_samples(fits, count, size, options, source, results.w, results.slots, scratch)
         if not finite:
             return NOT_FINITE
     else:
-        plain = load_batch(fits, count, size, records, options, results[0], results[1], room)
+        plain = load_pack(fits, count, size, records, options, results.w, results.slots, scratch)
     losses = further(rows, EPOCHS * size * LANES)
-    there = (1 << count) - 1  # lanes of fits that have not left
-    frozen, first_steps, velocities, nesterovs, maximized = 0, 0, 0, 0, 0
+    active = (1 << count) - 1  # lanes of fits that have not been handed over
     store(constants, STOPPED * LANES, fill(float(epochs)))
-    for lane in range(0 if of_lines and plain else LANES):  # lines begin anew: none has converged
-        f = count_at(fits, lane if lane < count else 0)
-        if count_at(status, f) == CONVERGED:
-            frozen |= 1 << lane
-            put(constants, STOPPED * LANES + lane, 0.0)
-        if plain:
-            continue
-        first_steps |= (1 if count_at(steps, f) == 0 else 0) << lane
-        h = f * n_hyper if own_hyper else 0
-        velocities |= (1 if get(hyper, h) != 0.0 else 0) << lane
-        nesterovs |= (1 if get(hyper, h + 3) != 0.0 else 0) << lane
-        maximized |= (1 if get(hyper, h + 4) != 0.0 else 0) << lane
-    lean = plain and can_be_lean(size, doubled, tol) and frozen == 0
-    known = not (lean and epochs > 0 and is_ordinary(size, doubled, room))  # the limits
-    if known:
-        set_limits(size, doubled, limit, room)
-        lean = lean and not doubled
-    careful_until = 0  # epochs before this one are run one by one
+    lane_options = _read_lane_options(fits, count, plain, source.wanted, options, results, constants)
+    frozen = lane_options.converged
+    unchecked = plain and may_run_unchecked(size, doubled, tol) and frozen == 0
+    limits_known = not (unchecked and epochs > 0 and is_moderate(size, doubled, scratch))
+    if limits_known:
+        set_limits(size, doubled, options.limit, scratch)
+        unchecked = unchecked and not doubled
+    checked_until = 0  # epochs before this one are run one by one
     stored, row, told, epoch, polled = 0, 0, 0, 0, 0
     _set_rates(fits, count, options, 0, 1, rates)
     while True:
@@ -236,23 +268,23 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
             put(progress, 0, count_at(progress, 0) + (epoch - told) * count)
             told = epoch
         recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
-        if lean and epoch < epochs and epoch >= careful_until:
+        if unchecked and epoch < epochs and epoch >= checked_until:
             number = min(EPOCHS - stored if recorded else EPOCHS if lr_varies else POLL, epochs - epoch)
             if every > 1:
                 number = 1 if recorded else min(number, every - epoch % every)
-            _begin_block(size, room)
+            _begin_block(size, scratch)
             rate_step = _set_rates(fits, count, options, epoch, number, rates) if lr_varies else 0
             if doubled:
-                _plain_epochs_doubled(size, number, rate_step, stored, recorded, room)
+                _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch)
             else:
                 plain_epochs(
-                    room[0], room[2], state, constants, rates, rate_step, further(rows, stored * size * LANES),
+                    scratch.grams, scratch.targets, scratch.w, constants, rates, rate_step, further(rows, stored * size * LANES),
                     further(losses, stored * LANES), size, number, recorded,
                 )  # fmt: skip
-            if not known and not _all_easy(size, there, room):
-                set_limits(size, doubled, limit, room)
-                known, lean = True, not doubled
-            if not known or (lean and _all_safe(size, there, room)):
+            if not limits_known and not _stayed_moderate(size, active, scratch):
+                set_limits(size, doubled, options.limit, scratch)
+                limits_known, unchecked = True, not doubled
+            if not limits_known or (unchecked and _stayed_below_w_safe(size, active, scratch)):
                 epoch += number
                 stored += number if recorded else 0
                 if stored == EPOCHS:
@@ -260,61 +292,56 @@ def run_batch(fits, count, size, records, lines, options, epochs, tol, every, n_
                     row += stored
                     stored = 0
                 continue
-            careful_until = epoch + number
+            checked_until = epoch + number
             for j in range(size):
-                store(state, j * LANES, load(before, j * LANES))
-        value = evaluate_doubled(size, True, room) if doubled else evaluate(size, room)
+                store(scratch.w, j * LANES, load(scratch.before, j * LANES))
+        value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
         loss = _loss_of(value, doubled, constants)
-        left = 0
-        if known:  # else this is the last epoch, and the block before it was easy
+        leaving = 0
+        if limits_known:  # else this is the last epoch, and all w before it stayed moderate
             within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
             for j in range(size):
-                within = both(within, at_most(absolute(load(state, j * LANES)), load(constants, W_LIMIT * LANES)))
-            left = there & ~as_bits(within)
-        if left:
-            leave_lanes(fits, left, epoch, 0, size, plain, room, results)
-            there &= ~left
-            if there == 0:
+                within = both(within, at_most(absolute(load(scratch.w, j * LANES)), load(constants, W_LIMIT * LANES)))
+            leaving = active & ~as_bits(within)
+        if leaving:
+            hand_over_lanes(fits, leaving, epoch, 0, size, plain, scratch, results)
+            active &= ~leaving
+            if active == 0:
                 break
-        store_rounded(losses, stored * LANES, loss)
-        if tol >= 0.0:
-            for lane in range(count):
-                now, previous = get(losses, stored * LANES + lane), get(constants, PREVIOUS * LANES + lane)
-                if epoch >= 1 and there & ~frozen & 1 << lane and 0.0 <= previous - now <= tol * previous:
-                    frozen |= 1 << lane
-                    put(constants, STOPPED * LANES + lane, float(epoch))
-                put(constants, PREVIOUS * LANES + lane, now)
         of_epoch = stored * LANES
-        ended = epoch == epochs or (there & ~frozen) == 0
+        store_rounded(losses, of_epoch, loss)
+        if tol >= 0.0:
+            frozen = _freeze_converged(count, epoch, tol, active, frozen, losses, of_epoch, constants)
+        ended = epoch == epochs or (active & ~frozen) == 0
         if recorded:
             for j in range(size):
-                store_rounded(rows, (stored * size + j) * LANES, load(state, j * LANES))
+                store_rounded(rows, (stored * size + j) * LANES, load(scratch.w, j * LANES))
             stored += 1
             if stored == EPOCHS:
                 write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
                 row += stored
                 stored = 0
         if ended:
-            report(losses, of_epoch, constants)
+            keep_losses(losses, of_epoch, constants)
             break
         if lr_varies:
             _set_rates(fits, count, options, epoch, 1, rates)
-        kept = _update(size, plain, 0, first_steps if epoch == 0 else 0, velocities, nesterovs, maximized, limit, room)
-        left = there & ~frozen & ~kept
-        if left:
-            report(losses, of_epoch, constants)
-            leave_lanes(fits, left, epoch, 1, size, plain, room, results)
-            there &= ~left
-        _end_epoch(size, plain, from_bits(there & ~frozen), room)
+        within_limit = _update(size, plain, lane_options.first_step if epoch == 0 else 0, lane_options, options.limit, scratch)
+        leaving = active & ~frozen & ~within_limit
+        if leaving:
+            keep_losses(losses, of_epoch, constants)
+            hand_over_lanes(fits, leaving, epoch, 1, size, plain, scratch, results)
+            active &= ~leaving
+        _end_epoch(size, plain, from_bits(active & ~frozen), scratch)
         epoch += 1
-        if there == 0:
+        if active == 0:
             break
     if stored:
         write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
         row += stored
-    done = write_ends(fits, count, size, there, frozen, plain, epochs, row, n_rows, room, results)
+    done = write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results)
     if is_staged:
-        write_past_cache(staging[0], further(to_memory[0], first * n_rows * size), LANES * n_rows * size)
-        write_past_cache(further(staging[0], LANES * n_rows * size), further(to_memory[1], first * n_rows), LANES * n_rows)
+        write_past_cache(staging[0], further(to_history_w, first * n_rows * size), LANES * n_rows * size)
+        write_past_cache(further(staging[0], LANES * n_rows * size), further(to_history_loss, first * n_rows), LANES * n_rows)
     put(progress, 0, count_at(progress, 0) + done - told * count)
     return RUN

@@ -1,13 +1,20 @@
-"""A batch: the moments, the state and the options of up to 32 fits, fit l in lane l of every vector. run_pack.py runs it."""
+"""A pack: up to 32 fits of SGD on moments, fit l in lane l of every vector. run_pack.py runs it.
+
+1. Everything that a fit has (moments, w, options) is spread over rows of LANES numbers, one number
+   of each fit: entry e of all fits lies at e·LANES … e·LANES + 31 of its array.
+2. Lanes beyond the number of fits hold the first fit again, so that no lane computes on rubbish.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, MOMENTS
-from ..moments.single_feature import load_lines
+from ..moments.single_feature import load_single_feature
+from ..moments.stack import W_EXPONENT, W_HIGH, W_LEAST, W_LOW
 from ..simd.addresses import address, count_at, further
 from ..simd.compiling import aligned, inlined, part
 from ..simd.double_double import pow2, scale
@@ -15,143 +22,222 @@ from ..simd.lanes import LANES, divide, fill, fma, load, multiply, negate, root,
 from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import get, move, put
 
-EPOCHS = 16  # rows that are collected before they are written
-MOST_PARAMETERS = 32  # beyond, the moments of a batch would not stay in the cache
-FEWEST = (1, 1, 2, 4)  # fits of so many parameters, or of more, for which a batch with questions is as fast as one after the other
-# rows of `constants`, LANES numbers each. LEAST: the least weight; SAFE: see `set_limits`; LARGEST: the largest |w| since a block of epochs
-# began; REPORTED: the last loss; STOPPED: the epochs made by a lane that left or was frozen; of float64 data COLUMN: max_j √G_jj, and FAR:
-# the largest exponent of a column, in size
-TOTAL, RECIPROCAL, FACTOR, LOW_FACTOR, W_LIMIT, LOSS_LIMIT, MOMENTUM, KEEP, DECAY = range(9)
-UP_LOSS, PREVIOUS, LEAST, SAFE, LARGEST, REPORTED, STOPPED, COLUMN, FAR = range(9, 18)
+EPOCHS = 16  # rows of the history that are collected before they are written
+MOST_PARAMETERS = 32  # beyond, the moments of a pack would not stay in the cache
+SMALLEST_PACK = (1, 1, 2, 4)  # [n_parameters, 3 for more]: with fewer fits, one by one is faster
+
+# Rows of `constants`, LANES numbers each.
+TOTAL, RECIPROCAL = 0, 1  # W, the total weight (n without weights), and 1 / W
+FACTOR, LOW_FACTOR = 2, 3  # s and s′ of docs/arithmetic.md, section 6
+W_LIMIT, LOSS_LIMIT = 4, 5  # what |w| and the loss must not pass: see `set_limits`
+MOMENTUM, UNDAMPED, DECAY = 6, 7, 8  # of SGD; UNDAMPED = 1 − dampening
+LOSS_SCALE = 9  # of float64 data: half the power of two of the loss
+PREVIOUS_LOSS, LAST_LOSS = 10, 11  # of the epoch before, and of the last epoch
+LEAST_WEIGHT = 12
+W_SAFE = 13  # while no |w| is larger the next epoch passes no limit: see `set_limits`
+LARGEST = 14  # the largest |w| since the block of epochs began
+STOPPED = 15  # epochs made in a lane that was handed over, or has converged
+LARGEST_COLUMN, LARGEST_EXPONENT = 16, 17  # of float64 data: max_j √G_jj; of columns and weights
 N_CONSTANTS = 18
-EASY, FAR_ENOUGH = 2.0**30, 100.0  # see `is_ordinary`
+
+MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
+
+
+class PackScratch(NamedTuple):
+    """What a pack computes with: arrays or addresses. Rows of LANES float64, but for `rows`."""
+
+    grams: Any  # D(D+1)/2 rows: the Gram matrices, packed by columns; of float64 data the high parts
+    low_grams: Any  # as many, of float64 data only, like every array of low parts
+    targets: Any  # D + 1 rows: Xᵀy, then yᵀy
+    low_targets: Any
+    w: Any  # D rows
+    slot: Any  # D rows: the velocity
+    next_w: Any
+    next_slot: Any
+    gradient: Any  # D rows
+    scales: Any  # float64 data: 2 · D powers of two for w, 2 · D for the gradient, D rows of scaled w
+    constants: Any  # N_CONSTANTS rows
+    rates: Any  # −lr of up to EPOCHS epochs
+    before: Any  # D rows: w at the beginning of the block of epochs
+    rows: Any  # in the data's type: w of EPOCHS epochs, then the losses of as many
+
+
+class Records(NamedTuple):
+    """Addresses of the moments of all fits of a chunk, and which record each fit has."""
+
+    gram: Any
+    gram_index: Any
+    target: Any
+    target_index: Any
+    exponents: Any
+    weighing: Any
+
+
+class SampleSource(NamedTuple):
+    """Where fits of one feature take their moments from, instead of records."""
+
+    wanted: Any  # bool; False: the moments are in `Records`
+    sources: Any  # moments/samples.py, 3
+    n_used: Any  # address
+    intercept: Any  # bool
+    scratch: Any  # address of single_feature.SCRATCH numbers
+
+
+class Options(NamedTuple):
+    """What the user chose: numbers, and addresses of the values of each fit."""
+
+    lr: Any  # address: (n_rates, n_fits)
+    n_rates: Any
+    n_fits: Any
+    hyper: Any  # address: (n_fits or 1, n_hyper)
+    n_hyper: Any
+    own_hyper: Any  # bool: whether every fit has its own row of `hyper`
+    reduction_sum: Any  # bool
+    limit: Any  # Ω of the data's type
+    doubled: Any  # bool: whether the data are float64, and the moments double-double
+    epochs: Any
+    tol: Any
+    every: Any
+
+
+class Results(NamedTuple):
+    """Addresses of what a pack writes: arrays of a chunk, then notes on fits that it hands over."""
+
+    w: Any
+    slots: Any
+    steps: Any
+    algorithm: Any
+    status: Any
+    w_out: Any
+    loss: Any
+    epochs_run: Any
+    history_w: Any
+    history_loss: Any
+    handed_over: Any  # (fits, 3) int64: fit, epoch or NOT_RUN, whether the row of that epoch is done
+    handed_over_losses: Any  # (fits, 2) float64: the loss of that epoch, and the one before
+    n_handed_over: Any  # (1,) int64
 
 
 @inlined
-def make_room(size, doubled, number):
-    """Scratch of a batch: (gram, low gram, target, low target, w, slot, next w, next slot, gradient, ups, constants, rates, before, rows).
-
-    `rows` holds w of EPOCHS epochs, then their losses; `before` the w and slot with which a block of epochs began.
-    """
-    entries = size * (size + 1) // 2 * LANES
-    wide = size * LANES
-    more = 1 if doubled else 0
-    return (
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * more + 8)), aligned(np.zeros(wide + LANES + 8)),
-        aligned(np.zeros((wide + LANES) * more + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide * more + 8)),
-        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)), aligned(np.zeros(2 * wide + 8)),
-        aligned(np.zeros(EPOCHS * (wide + LANES) + 16, number)),
+def make_scratch(size, doubled, dtype):
+    """New arrays for a pack of fits of `size` parameters."""
+    entries, wide = size * (size + 1) // 2 * LANES, size * LANES
+    low = 1 if doubled else 0
+    return PackScratch(
+        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(wide + LANES + 8)),
+        aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
+        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide * low + 8)),
+        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)), aligned(np.zeros(wide + 8)),
+        aligned(np.zeros(EPOCHS * (wide + LANES) + 16, dtype)),
     )  # fmt: skip
 
 
 @inlined
-def addresses_of(room):
-    """The same as addresses."""
-    grams, low_grams, targets, low_targets, w, slot, next_w, next_slot, gradient, ups, constants, rates, before, rows = room
-    return (
-        address(grams), address(low_grams), address(targets), address(low_targets), address(w), address(slot), address(next_w),
-        address(next_slot), address(gradient), address(ups), address(constants), address(rates), address(before), address(rows),
+def addresses_of(arrays):
+    """The addresses of the arrays of a PackScratch."""
+    return PackScratch(
+        address(arrays.grams), address(arrays.low_grams), address(arrays.targets), address(arrays.low_targets), address(arrays.w),
+        address(arrays.slot), address(arrays.next_w), address(arrays.next_slot), address(arrays.gradient), address(arrays.scales),
+        address(arrays.constants), address(arrays.rates), address(arrays.before), address(arrays.rows),
     )  # fmt: skip
 
 
 @inlined
 def are_neighbours(fits, count):
-    """Whether a batch is full and its fits, which ascend, follow each other: then their numbers lie side by side."""
+    """Whether a pack is full and its fits follow each other: then their numbers are rows."""
     return count == LANES and count_at(fits, LANES - 1) - count_at(fits, 0) == LANES - 1
 
 
 @inlined
 def is_plain(hyper):
-    """Whether these are the values of SGD without momentum, decay and maximize."""
+    """Whether these are the values of SGD without momentum, weight decay and maximize."""
     return get(hyper, 0) == 0.0 and get(hyper, 2) == 0.0 and get(hyper, 4) == 0.0
 
 
-@part
-def load_batch(fits, count, size, records, options, w, slots, room):
-    """Fill the lanes; those beyond `count` are the first fit again. True where no fit has an option of SGD.
+@inlined
+def can_join_a_pack(algorithm, status):
+    """Whether a fit of SGD may run in a pack: on moments, and so far all was finite."""
+    return algorithm == MOMENTS and status in (COMPLETED, CONVERGED)
 
-    Addresses: records (gram, gram_index, target, target_index, exponents, weighing); options: as in run_pack.run_batch.
-    """
-    gram, gram_index, target, target_index, exponents, weighing = records
-    reduction_sum, doubled = options[6], options[8]
-    grams, targets, constants = room[0], room[2], room[10]
-    planes = 2 if doubled else 1
+
+@part
+def load_pack(fits, count, size, records, options, w, slots, scratch):
+    """Fill the lanes from the records of the fits. Returns whether all fits are plain SGD."""
+    grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
+    planes = 2 if options.doubled else 1
     entries = size * (size + 1) // 2
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
-        g, record = count_at(gram_index, f), count_at(target_index, f)
+        g, record = count_at(records.gram_index, f), count_at(records.target_index, f)
         from_gram, from_target = g * planes * entries, record * planes * (size + 1)
         for entry in range(entries):
-            move(gram, from_gram + entry, grams, entry * LANES + lane)
+            move(records.gram, from_gram + entry, grams, entry * LANES + lane)
         for entry in range(size + 1):
-            move(target, from_target + entry, targets, entry * LANES + lane)
-        move(weighing, g * 4, constants, TOTAL * LANES + lane)
-        move(weighing, g * 4 + 3, constants, LEAST * LANES + lane)
-        if doubled:
-            _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room)
-    plain = _load_state(fits, count, size, options, w, slots, room)
-    _set_constants(reduction_sum, doubled, room)
+            move(records.target, from_target + entry, targets, entry * LANES + lane)
+        move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)
+        move(records.weighing, g * 4 + W_LEAST, constants, LEAST_WEIGHT * LANES + lane)
+        if options.doubled:
+            _load_low_parts(lane, size, g, record, records, options.reduction_sum, scratch)
+    plain = _load_state(fits, count, size, options, w, slots, scratch)
+    _set_constants(options.reduction_sum, options.doubled, scratch)
     return plain
 
 
 @part
-def load_batch_of_lines(fits, count, size, options, data, w, slots, room):
-    """The same of fits that follow each other, from their samples: (whether their moments are finite, whether no fit has an option).
+def load_pack_from_samples(fits, count, size, options, data, w, slots, scratch):
+    """Fill the lanes with fits of one feature that follow each other, from their samples.
 
-    data: (sources, n_used, intercept, scratch), see single_feature.py.
+    Returns (whether their moments are finite, whether all fits are plain SGD).
     """
-    sources, n_used, intercept, scratch = data
-    constants, first = room[10], count_at(fits, 0)
-    if not load_lines(sources, first, count, n_used, intercept, scratch, room[0], room[2]):
+    constants, first = scratch.constants, count_at(fits, 0)
+    if not load_single_feature(data.sources, first, count, data.n_used, data.intercept, data.scratch, scratch.grams, scratch.targets):
         return False, False
     for lane in range(LANES):
-        put(constants, TOTAL * LANES + lane, float(count_at(n_used, first + (lane if lane < count else 0))))
-    store(constants, LEAST * LANES, fill(1.0))
-    plain = _load_state(fits, count, size, options, w, slots, room)
-    _set_constants(options[6], False, room)
+        put(constants, TOTAL * LANES + lane, float(count_at(data.n_used, first + (lane if lane < count else 0))))
+    store(constants, LEAST_WEIGHT * LANES, fill(1.0))
+    plain = _load_state(fits, count, size, options, w, slots, scratch)
+    _set_constants(options.reduction_sum, False, scratch)
     return True, plain
 
 
 @part
-def _load_state(fits, count, size, options, w, slots, room):
-    """w, and the options and slots that a fit has; see `load_batch`."""
-    hyper, n_hyper, own_hyper = options[3], options[4], options[5]
-    state, slot, constants = room[4], room[5], room[10]
+def _load_state(fits, count, size, options, w, slots, scratch):
+    """Fill the lanes with w, velocities and SGD's options; whether all fits are plain SGD."""
+    constants = scratch.constants
     plain = True
-    for lane in range(LANES if own_hyper else 1):
-        h = count_at(fits, lane if lane < count else 0) * n_hyper if own_hyper else 0
-        momentum, decay = get(hyper, h), get(hyper, h + 2)
-        plain = plain and is_plain(further(hyper, h))
-        if own_hyper:
+    for lane in range(LANES if options.own_hyper else 1):
+        h = count_at(fits, lane if lane < count else 0) * options.n_hyper if options.own_hyper else 0
+        momentum, undamped, decay = get(options.hyper, h), 1.0 - get(options.hyper, h + 1), get(options.hyper, h + 2)
+        plain = plain and is_plain(further(options.hyper, h))
+        if options.own_hyper:
             put(constants, MOMENTUM * LANES + lane, momentum)
-            put(constants, KEEP * LANES + lane, 1.0 - get(hyper, h + 1))
+            put(constants, UNDAMPED * LANES + lane, undamped)
             put(constants, DECAY * LANES + lane, decay)
         else:
             store(constants, MOMENTUM * LANES, fill(momentum))
-            store(constants, KEEP * LANES, fill(1.0 - get(hyper, h + 1)))
+            store(constants, UNDAMPED * LANES, fill(undamped))
             store(constants, DECAY * LANES, fill(decay))
-    store(constants, PREVIOUS * LANES, fill(math.nan))
+    store(constants, PREVIOUS_LOSS * LANES, fill(math.nan))
     if size == 1 and plain and are_neighbours(fits, count):
-        store(state, 0, load(w, count_at(fits, 0)))
+        store(scratch.w, 0, load(w, count_at(fits, 0)))
         return plain
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         for j in range(size):
-            move(w, f * size + j, state, j * LANES + lane)
+            move(w, f * size + j, scratch.w, j * LANES + lane)
             if not plain:
-                move(slots, f * size + j, slot, j * LANES + lane)
+                move(slots, f * size + j, scratch.slot, j * LANES + lane)
     return plain
 
 
 @inlined
-def _set_constants(reduction_sum, doubled, room):
-    """What follows from the weights."""
-    constants = room[10]
+def _set_constants(reduction_sum, doubled, scratch):
+    """Fill the rows of `constants` that follow from the total weight."""
+    constants = scratch.constants
     totals, two, total = load(constants, TOTAL * LANES), fill(2.0), get(constants, TOTAL * LANES)
     same = as_bits(both(at_most(totals, fill(total)), at_most(fill(total), totals))) == (1 << LANES) - 1  # then one division serves all
     if not doubled:
-        store(constants, UP_LOSS * LANES, fill(1.0))
+        store(constants, LOSS_SCALE * LANES, fill(1.0))
     if reduction_sum:
         store(constants, FACTOR * LANES, two)
         store(constants, LOW_FACTOR * LANES, fill(0.0))
@@ -165,18 +251,20 @@ def _set_constants(reduction_sum, doubled, room):
 
 
 @inlined
-def is_ordinary(size, doubled, room):
-    """Whether the numbers of all fits are so near to 1 that no limit can be passed while every |w| ≤ EASY.
+def is_moderate(size, doubled, scratch):
+    """Whether all moments are near enough to 1 that every |w| ≤ MODERATE_W_SAFE is safe.
 
-    Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40,
-    1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 + 2^53, far below 2^60, its least limit; that of w is 2^100 / D at least.
-    Of float64 data, whose exponents (of columns and weights) are at most FAR_ENOUGH in size, M and √yy are below 2^172, √(n·loss) is below
-    2^210, and its least limit 2^500; no product of scaled numbers reaches 2^600.
+    Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With
+    M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40, 1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 +
+    2^53, far below 2^60, its least limit; that of w is 2^100 / D at least. Of float64 data, whose
+    exponents (of columns and weights) are at most MODERATE_EXPONENT in size, M and √yy are below
+    2^172, √(n·loss) is below 2^210, and its least limit 2^500; no product of scaled numbers
+    reaches 2^600.
     """
-    grams, targets, constants = room[0], room[2], room[10]
-    fine = both(at_most(fill(1.0), load(constants, LEAST * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))
+    grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
+    fine = both(at_most(fill(1.0), load(constants, LEAST_WEIGHT * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))
     if doubled:
-        return as_bits(both(fine, at_most(load(constants, FAR * LANES), fill(FAR_ENOUGH)))) == (1 << LANES) - 1
+        return as_bits(both(fine, at_most(load(constants, LARGEST_EXPONENT * LANES), fill(MODERATE_EXPONENT)))) == (1 << LANES) - 1
     fine = both(fine, at_most(load(targets, size * LANES), fill(2.0**80)))
     for j in range(size):
         fine = both(fine, at_most(load(grams, (j * (j + 1) // 2 + j) * LANES), fill(2.0**40)))
@@ -184,48 +272,50 @@ def is_ordinary(size, doubled, room):
 
 
 @part
-def _load_low_parts(lane, size, gram, g, target, record, exponents, weighing, reduction_sum, room):
-    """What only float64 data have, of one lane; and what `set_limits` wants to know of them."""
-    _, low_grams, targets, low_targets, _, _, _, _, _, ups, constants, _, _, _ = room
+def _load_low_parts(lane, size, g, record, records, reduction_sum, scratch):
+    """Fill one lane with what only float64 data have, and with what `set_limits` needs of them."""
+    constants, scales = scratch.constants, scratch.scales
     wide, entries = size * LANES, size * (size + 1) // 2
     for entry in range(entries):
-        move(gram, (2 * g + 1) * entries + entry, low_grams, entry * LANES + lane)
+        move(records.gram, (2 * g + 1) * entries + entry, scratch.low_grams, entry * LANES + lane)
     for entry in range(size + 1):
-        move(target, (2 * record + 1) * (size + 1) + entry, low_targets, entry * LANES + lane)
-    power = np.int64(get(weighing, g * 4 + 2))
-    exponents = further(exponents, record * (size + 1))
-    exponent_y = count_at(exponents, size) if get(targets, wide + lane) != 0.0 else 0
-    largest, far = 0.0, max(abs(exponent_y), abs(power))
+        move(records.target, (2 * record + 1) * (size + 1) + entry, scratch.low_targets, entry * LANES + lane)
+    power = np.int64(get(records.weighing, g * 4 + W_EXPONENT))
+    exponents = further(records.exponents, record * (size + 1))
+    exponent_y = count_at(exponents, size) if get(scratch.targets, wide + lane) != 0.0 else 0
+    largest_column, largest_exponent = 0.0, max(abs(exponent_y), abs(power))
     for j in range(size):
         exponent = count_at(exponents, j)
-        diagonal = get(gram, 2 * g * entries + j * (j + 1) // 2 + j)
-        largest = max(largest, scale(math.sqrt(scale(diagonal, power)), exponent))
-        far = max(far, abs(exponent) if diagonal != 0.0 else 0)
+        diagonal = get(records.gram, 2 * g * entries + j * (j + 1) // 2 + j)
+        largest_column = max(largest_column, scale(math.sqrt(scale(diagonal, power)), exponent))
+        largest_exponent = max(largest_exponent, abs(exponent) if diagonal != 0.0 else 0)
         of_w = exponent - exponent_y
         of_gradient = exponent + exponent_y + (power if reduction_sum else 0)
         at = j * LANES + lane
-        put(ups, at, pow2(of_w >> 1))
-        put(ups, wide + at, pow2(of_w - (of_w >> 1)))
-        put(ups, 2 * wide + at, pow2(of_gradient >> 1))
-        put(ups, 3 * wide + at, pow2(of_gradient - (of_gradient >> 1)))
-    put(constants, LOW_FACTOR * LANES + lane, get(weighing, g * 4 + 1))
-    put(constants, COLUMN * LANES + lane, largest)
-    put(constants, FAR * LANES + lane, float(far))
-    put(constants, LOSS_LIMIT * LANES + lane, scale(get(weighing, g * 4), power))
-    put(constants, UP_LOSS * LANES + lane, pow2(exponent_y))  # twice: the loss is that of the scaled moments times 2^(2·exponent_y)
+        put(scales, at, pow2(of_w >> 1))
+        put(scales, wide + at, pow2(of_w - (of_w >> 1)))
+        put(scales, 2 * wide + at, pow2(of_gradient >> 1))
+        put(scales, 3 * wide + at, pow2(of_gradient - (of_gradient >> 1)))
+    put(constants, LOW_FACTOR * LANES + lane, get(records.weighing, g * 4 + W_LOW))
+    put(constants, LARGEST_COLUMN * LANES + lane, largest_column)
+    put(constants, LARGEST_EXPONENT * LANES + lane, float(largest_exponent))
+    put(constants, LOSS_LIMIT * LANES + lane, scale(get(records.weighing, g * 4 + W_HIGH), power))
+    put(constants, LOSS_SCALE * LANES + lane, pow2(exponent_y))  # used twice: the loss has the factor 2^(2·exponent_y)
 
 
 @part
-def set_limits(size, doubled, limit, room):
-    """`limits_of` of every lane, and the row SAFE: while no |w| is larger, the next epoch passes no limit.
+def set_limits(size, doubled, limit, scratch):
+    """Fill the rows W_LIMIT and LOSS_LIMIT (limits.limits_of in every lane), and W_SAFE.
 
-    With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s, M = max_j √G_jj; a tenth is left for all rounding errors. If lr·gradient or the new w passed
-    Ω, the new w would be far above Ω/4. Of float64 data nothing is called safe, only EASY.
-    In, of float64 data: COLUMN = M, LOSS_LIMIT = Σω.
+    With |w_j| ≤ s is √(n·loss) ≤ √yy + D·M·s, M = max_j √G_jj; a tenth is left for all rounding
+    errors. If lr·gradient or the new w passed Ω, the new w would be far above Ω/4. Of float64 data
+    nothing is called safe but MODERATE_W_SAFE; theirs must have LARGEST_COLUMN = M and
+    LOSS_LIMIT = Σω before.
     """
-    grams, targets, constants = room[0], room[2], room[10]
+    grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
     one, zero, top = fill(1.0), fill(0.0), fill(limit)
-    largest, whole, least = load(constants, COLUMN * LANES), load(constants, LOSS_LIMIT * LANES), load(constants, LEAST * LANES)
+    largest, whole = load(constants, LARGEST_COLUMN * LANES), load(constants, LOSS_LIMIT * LANES)
+    least = load(constants, LEAST_WEIGHT * LANES)
     if not doubled:
         largest, whole = zero, load(constants, TOTAL * LANES)
         for j in range(size):
@@ -250,10 +340,4 @@ def set_limits(size, doubled, limit, room):
     length = root(load(targets, size * LANES))
     by_loss = multiply(fill(0.9), multiply(root(choose(fine, loss_limit, zero)), root(whole)))
     by_loss = divide(subtract(by_loss, length), reach)
-    store(constants, SAFE * LANES, choose(at_most(safe, by_loss), safe, by_loss))  # a NaN stays: then nothing is safe
-
-
-@inlined
-def fits_a_batch(algorithm, status):
-    """Whether a fit of SGD can run here: on moments, and its numbers were all finite."""
-    return algorithm == MOMENTS and status in (COMPLETED, CONVERGED)
+    store(constants, W_SAFE * LANES, choose(at_most(safe, by_loss), safe, by_loss))  # a NaN stays: then nothing is safe

@@ -1,8 +1,10 @@
 """Addresses: where the numbers of an array begin, without the array.
 
-1. An array that a compiled function takes out of a tuple or hands on is counted, up and down, by locked instructions: some 5 ns each, 70 ns
-   for the data of one fit. An address is a bare number. It serves wherever `simd/lanes.py` says "flat array".
-2. An address keeps nothing alive: who makes one calls `hold` with the array when all is done.
+1. Numba counts references: an array that a compiled function takes out of a tuple or passes on
+   costs two locked instructions of some 5 ns each, 70 ns for the data of one fit. An address is a
+   bare number, and may be used wherever a "flat array" is asked for.
+2. An address keeps nothing alive: the function that makes one calls `keep_alive` with the array
+   when all is done.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ _WORD = ir.IntType(64)
 
 
 class Address(types.Type):
-    """Where numbers of one type lie side by side."""
+    """Where contiguous numbers of one type begin."""
 
     def __init__(self, dtype: types.Number) -> None:
         self.dtype = dtype
@@ -35,12 +37,12 @@ def of_floats(kind: types.Type) -> bool:
 
 
 def of_numbers(kind: types.Type) -> bool:
-    """The same of any numbers."""
+    """Whether a type is an array, or the address, of numbers."""
     return isinstance(kind, types.Array | Address)
 
 
 def pointer_to(context, builder, kind: types.Type, value, index, llvm_type):
-    """A pointer of LLVM's to number `index` of a flat array or of an address, as a pointer to `llvm_type`."""
+    """An LLVM pointer, of type `llvm_type`, to number `index` of a flat array."""
     element = context.get_data_type(kind.dtype)
     if isinstance(kind, types.Array):
         begin = cgutils.create_struct_proxy(kind)(context, builder, value=value).data
@@ -51,7 +53,7 @@ def pointer_to(context, builder, kind: types.Type, value, index, llvm_type):
 
 @intrinsic
 def address(typing_context, array):
-    """Where a flat array begins."""
+    """The address of a contiguous array."""
     if not isinstance(array, types.Array):
         return None
 
@@ -76,8 +78,8 @@ def further(typing_context, begin, count):
 
 
 @intrinsic
-def hold(typing_context, arrays):
-    """Nothing; but an array that is named here has been alive until now."""
+def keep_alive(typing_context, arrays):
+    """Do nothing; but arrays that are passed here are alive until then."""
 
     def generate(context, builder, signature, args):
         return context.get_dummy_value()
@@ -87,7 +89,7 @@ def hold(typing_context, arrays):
 
 @intrinsic
 def count_at(typing_context, begin, index):
-    """The integer with this number, as int64; the index is not negative."""
+    """Number `index` of a flat array of integers, as int64; the index is not negative."""
     if not of_numbers(begin) or not isinstance(begin.dtype, types.Integer):
         return None
 

@@ -1,14 +1,17 @@
-"""How the CPU kernels are compiled: one decorator, one set of options.
+"""How the CPU kernels are compiled: three decorators, one set of options, Numba's internals.
 
-1. `nogil`, so that threads of our own run them side by side; never `parallel=True`, whose sums depend on the number of threads
-   and which aborts in forked children and under two Python threads. No fastmath: the order of arithmetic is specified.
-2. Numba's disk cache watches the one file that holds the function. A kernel here is made of several files, so every cache entry is
-   stamped with a digest of them all (through an attribute of Numba's that is not public; without it only the development of
-   this package would suffer, and tests/house/test_cache.py notices).
+1. `nogil`, so that threads of our own run kernels at the same time; never `parallel=True`, whose
+   sums depend on the number of threads and which aborts in forked children and under two Python
+   threads. No fastmath: the order of arithmetic is specified.
+2. Numba's disk cache watches only the file that defines a function. A kernel here is made of many
+   files, so every cache entry is stamped with a digest of them all.
 3. Where no cache folder can be written the kernels are compiled in every process.
-4. Before Numba reads a kernel from disk it imports all that compiling takes: its typing, its implementations of NumPy, SciPy where that is
-   installed; three quarters of the first call's time. Machine code needs none of that, only Numba's memory management: see `_load`. What is
-   compiled after all makes Numba import the rest then (again through attributes that are not public; tests/house/test_cache.py notices).
+4. Before Numba reads a kernel from disk it imports all that compiling takes (its typing, its NumPy,
+   SciPy where that is installed): three quarters of the first call's time. Machine code needs only
+   Numba's memory management: see `_load`. What is compiled later makes Numba import the rest then.
+5. Attributes of Numba's that are not public are used here and nowhere else: `_cache`,
+   `_cache_file`, `_source_stamp`, `_load_overload`, `_load_index`, `magic_tuple`. Without them
+   kernels still run (tests/house/test_cache.py).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import registry
 
 from .scalars import to_next_line
 
@@ -28,6 +32,7 @@ NOT_CALLED_BY_PYTHON = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}  #
 
 
 def _digest_of_sources() -> str:
+    """Of kernels/cpu with its folders, and of the codes that are compiled into the kernels."""
     kernels = Path(__file__).parents[2]
     digest = hashlib.sha256()
     for path in (*sorted((kernels / "cpu").rglob("*.py")), kernels / "chunk.py", kernels / "update_rules.py"):
@@ -41,18 +46,21 @@ _DIGEST = _digest_of_sources()
 def part(function: Callable) -> Callable:
     """A function that kernels call: compiled with them, never cached on its own.
 
-    Numba hands `forceinline` down to whatever an inlined function calls: here it stops.
+    Numba passes `forceinline` on to whatever an inlined function calls: here that stops.
     """
     return numba.njit(forceinline=False, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
 
 
 def inlined(function: Callable) -> Callable:
-    """A part that is called in an inner loop: a call that passes arrays costs 20 to 50 ns, inlining it costs time to compile."""
+    """A part that is called in an inner loop, where a call that passes arrays costs 20 to 50 ns.
+
+    Inlining costs time to compile.
+    """
     return numba.njit(forceinline=True, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
 
 
 def kernel(function: Callable) -> Callable:
-    """A function that Python calls: compiled at first use for each type of data, kept on disk."""
+    """A function that Python calls: compiled at first use for each data type, cached on disk."""
     try:
         dispatcher = numba.njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # "no locator available": nowhere to write
@@ -67,7 +75,7 @@ def kernel(function: Callable) -> Callable:
 
 
 def _load(cache: Any, signature: Any, context: Any) -> Any:
-    """What `cache.load_overload` gives, a kernel from disk or None, without importing what only compiling needs."""
+    """A kernel from disk or None, without importing what only compiling needs."""
     try:
         from numba.core.runtime import rtsys
 
@@ -77,15 +85,31 @@ def _load(cache: Any, signature: Any, context: Any) -> Any:
         return type(cache).load_overload(cache, signature, context)
 
 
+def processor() -> tuple[str, ...]:
+    """(triple, name, features) of the processor that Numba compiles for."""
+    return registry.cpu_target.target_context.codegen().magic_tuple()
+
+
+def versions_on_disk(kernel: Any) -> int:
+    """How many compiled versions of a kernel are on disk, up to date and for this processor."""
+    try:
+        return sum(key[1] == processor() for key in kernel._cache._cache_file._load_index())
+    except Exception:  # another Numba, or a damaged file: then 0, "not compiled yet", perhaps wrongly
+        return 0
+
+
 @inlined
 def aligned(array):
-    """The part of a flat array, made 64 bytes longer than needed, that begins with a cache line: a vector never lies across two lines."""
+    """The part of a flat array that begins with a cache line, so that no vector lies across two.
+
+    The array must be 64 bytes longer than needed.
+    """
     skipped = to_next_line(array)
     return array[skipped : len(array) - 64 // array.itemsize + skipped]
 
 
 @inlined
 def copy(source, target):
-    """Copy one axis of numbers. Slice assignment would do, at two seconds of compiling its error messages."""
+    """Copy a flat array. Slice assignment compiles its error messages too: two seconds."""
     for i in range(len(source)):
         target[i] = source[i]

@@ -22,7 +22,7 @@ def two_sum(a, b):
 
 @inlined
 def fast_two_sum(a, b):
-    """The same for |a| ≥ |b| (Dekker)."""
+    """`two_sum` for |a| ≥ |b| (Dekker)."""
     s = a + b
     return s, b - (s - a)
 
@@ -61,7 +61,7 @@ def dd_add_lanes(a, a_low, b, b_low):
 
 @inlined
 def pow2(exponent):
-    """2 to a whole number; 0 below the smallest float64."""
+    """2 to an integer; 0 below the smallest float64."""
     if exponent < LOWEST_EXPONENT or exponent > HIGHEST_EXPONENT:
         return 0.0 if exponent < -1074 else math.ldexp(1.0, exponent)
     return normal_power(exponent)
@@ -69,14 +69,14 @@ def pow2(exponent):
 
 @inlined
 def scale(value, exponent):
-    """Multiply by 2 to a whole number, in two steps so that no factor overflows."""
+    """value · 2^exponent, in two steps so that no factor overflows."""
     half = exponent >> 1
     return (value * pow2(half)) * pow2(exponent - half)
 
 
 @inlined
 def exponent_of(largest):
-    """The k with 2^k ≤ largest < 2^(k+1), within the range of normal numbers."""
+    """The k with 2^k ≤ largest < 2^(k+1), clipped to the exponents of normal numbers."""
     if largest == 0.0:
         return LOWEST_EXPONENT
     if largest == math.inf:

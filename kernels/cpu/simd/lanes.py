@@ -1,32 +1,36 @@
-"""The 32 lanes of docs/arithmetic.md as one value: LLVM vectors of 32 float32 or float64 inside Numba functions.
+"""The 32 lanes of docs/arithmetic.md as one value: vectors in Numba functions.
 
-1. One LLVM value of 32 lanes, whatever the machine: LLVM splits it into the registers that there are (4 AVX-512, 8 AVX or 16
-   SSE registers of float64). The operations are lane by lane, so the bits do not depend on that.
-2. No fast-math flag anywhere; `fma` is the rounded-once operation also on machines without the instruction (a slow call).
+1. One LLVM value of 32 lanes, whatever the machine: LLVM splits it into the registers that there
+   are (4 AVX-512, 8 AVX or 16 SSE registers of float64). The operations are lane by lane, so the
+   bits do not depend on that.
+2. No fast-math flag anywhere; `fma` rounds once also on machines without the instruction (by a slow
+   call).
 3. A vector lives in local variables of an njit function. It cannot be returned to Python.
+4. A *flat array* is a contiguous array of one dimension, or its address (addresses.py).
 """
 
 from __future__ import annotations
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils, registry
+from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from .addresses import of_floats, pointer_to
+from .compiling import processor
 
 LANES = 32
 _INDEX = ir.IntType(32)
 
 
 def _numbers_of_a_register() -> int:
-    """How many float64 one register holds of the machine that Numba compiles for: 8, 4 or 2."""
-    features = registry.cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    """How many float64 a register holds of the machine that Numba compiles for: 8, 4 or 2."""
+    features = processor()[2].split(",")
     return 8 if "+avx512f" in features else 4 if "+avx" in features else 2
 
 
 class LaneVector(types.Type):
-    """32 lanes of one float type, or some of them."""
+    """32 lanes of one float type, or fewer."""
 
     def __init__(self, element: types.Float, count: int = LANES) -> None:
         self.element = element
@@ -42,12 +46,12 @@ class _LaneVectorModel(models.PrimitiveModel):
 
 
 REGISTER = _numbers_of_a_register()  # float64 numbers
-PART = 16  # lanes of a part: as many sums as are kept in registers fit side by side
+PART = 16  # half of the lanes, which are summed at a time: so many sums stay in registers
 _LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
 
 
 def fma_of(builder, llvm_type):
-    """The LLVM function of a fused multiply-add of this type."""
+    """The LLVM function for a fused multiply-add of this type."""
     suffix = {ir.FloatType(): "f32", ir.DoubleType(): "f64"}
     name = f"v{llvm_type.count}{suffix[llvm_type.element]}" if isinstance(llvm_type, ir.VectorType) else suffix[llvm_type]
     return cgutils.get_or_insert_function(builder.module, ir.FunctionType(llvm_type, [llvm_type] * 3), f"llvm.fma.{name}")
@@ -67,7 +71,7 @@ def fma(typing_context, a, b, c):
 
 @intrinsic
 def load(typing_context, array, index):
-    """Elements index … index+31 of a flat, contiguous array."""
+    """Numbers index … index+31 of a flat array."""
     if not of_floats(array):
         return None
     result = _LANES_OF[array.dtype]
@@ -83,7 +87,7 @@ def load(typing_context, array, index):
 
 @intrinsic
 def load_part(typing_context, array, index):
-    """PART elements, from index on, of a flat, contiguous array, as float64 (exact)."""
+    """PART numbers of a flat array from `index` on, as float64 (exact)."""
     if not of_floats(array):
         return None
     source, result = LaneVector(array.dtype, PART), LaneVector(types.float64, PART)
@@ -99,7 +103,7 @@ def load_part(typing_context, array, index):
 
 @intrinsic
 def load_eight(typing_context, array, index):
-    """Eight float64."""
+    """Eight float64 of a flat array from `index` on."""
     if not of_floats(array) or array.dtype != types.float64:
         return None
     result = LaneVector(types.float64, 8)
@@ -115,7 +119,7 @@ def load_eight(typing_context, array, index):
 
 @intrinsic
 def load_first(typing_context, array, index, count):
-    """The same, and 0 in the lanes from `count` on: what lies there is not read."""
+    """`load_part` of `count` numbers; the lanes beyond are 0, and their memory is not read."""
     if not of_floats(array):
         return None
     source, result = LaneVector(array.dtype, PART), LaneVector(types.float64, PART)
@@ -161,13 +165,13 @@ def _half(start_of, description):
     return function
 
 
-first_half = _half(lambda count: 0, "The first half of the lanes; of two lanes the number in the first.")
-second_half = _half(lambda count: count, "The second half of the lanes; of two lanes the number in the second.")
+first_half = _half(lambda count: 0, "The first half of the lanes; of two lanes, the number in the first.")
+second_half = _half(lambda count: count, "The second half of the lanes; of two lanes, the number in the second.")
 
 
 @intrinsic
 def store(typing_context, array, index, value):
-    """Write lanes to the elements of a flat, contiguous array, from index on."""
+    """Write lanes to a flat array, from `index` on."""
     if not of_floats(array) or not isinstance(value, LaneVector) or array.dtype != value.element:
         return None
 
@@ -182,7 +186,7 @@ def store(typing_context, array, index, value):
 
 @intrinsic
 def fill(typing_context, value):
-    """All 32 lanes equal to a scalar."""
+    """A vector of 32 lanes that all equal a scalar."""
     if value not in _LANES_OF:
         return None
     result = _LANES_OF[value]
@@ -217,7 +221,7 @@ multiply = _lane_by_lane("fmul", "a · b, lane by lane.")
 
 @intrinsic
 def negate(typing_context, a):
-    """-a, lane by lane (also of zeros)."""
+    """−a, lane by lane; −0 of 0."""
     if not isinstance(a, LaneVector):
         return None
 
@@ -260,7 +264,7 @@ def with_sign_of(typing_context, a, b):
 
 @intrinsic
 def store_rounded(typing_context, array, index, value):
-    """`store` float64 lanes in an array of either type, each rounded to nearest."""
+    """`store` float64 lanes in a flat array of either type, each rounded to nearest."""
     if not of_floats(array) or value != _LANES_OF[types.float64]:
         return None
     target = _LANES_OF[array.dtype]
@@ -277,7 +281,7 @@ def store_rounded(typing_context, array, index, value):
 
 @intrinsic
 def butterfly(typing_context, a):
-    """The sum of the lanes: for o = 16, 8, 4, 2, 1 lane l takes lane l + o."""
+    """The sum of the lanes: for o = 16, 8, 4, 2, 1, lane l takes lane l + o."""
     if not isinstance(a, LaneVector):
         return None
 

@@ -1,4 +1,4 @@
-"""Questions about lanes, and choices by the answer: the masks that belong to simd/lanes.py."""
+"""Masks: a bool for each lane, by which lanes are compared and chosen."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _INDEX = ir.IntType(32)
 
 
 class LaneMask(types.Type):
-    """A yes or no for each lane."""
+    """A bool for each lane."""
 
     def __init__(self, count: int = LANES) -> None:
         self.llvm = ir.VectorType(ir.IntType(1), count)
-        super().__init__(name=f"lanes(yes or no, {count})")
+        super().__init__(name=f"lanes(bool, {count})")
 
 
 @register_model(LaneMask)
@@ -30,7 +30,7 @@ _MASK = LaneMask()
 
 @intrinsic
 def at_most(typing_context, a, b):
-    """a ≤ b, lane by lane; no where one is NaN."""
+    """a ≤ b, lane by lane; false where one is NaN."""
     if not isinstance(a, LaneVector) or a != b:
         return None
 
@@ -42,7 +42,7 @@ def at_most(typing_context, a, b):
 
 @intrinsic
 def below(typing_context, a, b):
-    """a < b, lane by lane; no where one is NaN."""
+    """a < b, lane by lane; false where one is NaN."""
     if not isinstance(a, LaneVector) or a != b:
         return None
 
@@ -54,7 +54,7 @@ def below(typing_context, a, b):
 
 @intrinsic
 def both(typing_context, a, b):
-    """Yes where both say yes."""
+    """a and b, lane by lane."""
     if not isinstance(a, LaneMask) or a != b:
         return None
 
@@ -66,7 +66,7 @@ def both(typing_context, a, b):
 
 @intrinsic
 def choose(typing_context, mask, a, b):
-    """a where the mask says yes, else b."""
+    """a where the mask is true, else b."""
     if not isinstance(mask, LaneMask) or not isinstance(a, LaneVector) or a != b:
         return None
 
@@ -101,8 +101,8 @@ def from_bits(typing_context, bits):
 
 
 @intrinsic
-def keep_first(typing_context, count, new, old):
-    """`new` in the lanes below `count`, `old` in the others: lanes without a sample must not change."""
+def select_first(typing_context, count, new, old):
+    """`new` in the lanes below `count`, `old` in the others, which have no sample."""
     if not isinstance(new, LaneVector) or new != old:
         return None
 

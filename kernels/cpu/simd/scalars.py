@@ -1,4 +1,7 @@
-"""One number at a time, of flat arrays and addresses, without the questions that a plain index asks; and words to the compiler."""
+"""One number at a time of flat arrays, and instructions to the compiler and the cache.
+
+A NumPy-style index tests at every access whether it is negative; these functions do not.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,13 @@ _INDEX = ir.IntType(32)
 
 
 def element_of(kind: types.Type):
-    """LLVM's type of the numbers of an array of floats."""
+    """The LLVM type of the numbers of an array of floats."""
     return ir.DoubleType() if kind.dtype == types.float64 else ir.FloatType()
 
 
 @intrinsic
 def get(typing_context, array, index):
-    """One number of a flat, contiguous array, as float64; the index is not negative (a plain index asks at every access)."""
+    """Number `index` of a flat array, as float64."""
     if not of_floats(array):
         return None
 
@@ -34,7 +37,7 @@ def get(typing_context, array, index):
 
 @intrinsic
 def get_own(typing_context, array, index):
-    """The same in its own type."""
+    """Number `index` of a flat array, in its own type."""
     if not of_floats(array):
         return None
 
@@ -45,21 +48,21 @@ def get_own(typing_context, array, index):
     return array.dtype(array, index), generate
 
 
-def ask_for(builder, pointer) -> None:
-    """Ask for the line of memory that a pointer points into, for reading, into the second cache: it need not be ours."""
+def prefetch_line(builder, pointer) -> None:
+    """Fetch the cache line of a pointer into the second-level cache; any address is allowed."""
     kind = ir.FunctionType(ir.VoidType(), [pointer.type, _INDEX, _INDEX, _INDEX])
     builder.call(cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0"), [pointer, _INDEX(0), _INDEX(2), _INDEX(1)])
 
 
 @intrinsic
-def fetch(typing_context, begin, index):
-    """`ask_for` the line in which a number lies."""
+def prefetch(typing_context, begin, index):
+    """`prefetch_line` of the cache line of number `index`."""
     if not of_numbers(begin):
         return None
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)
-        ask_for(builder, pointer_to(context, builder, signature.args[0], args[0], where, ir.IntType(8)))
+        prefetch_line(builder, pointer_to(context, builder, signature.args[0], args[0], where, ir.IntType(8)))
         return context.get_dummy_value()
 
     return types.void(begin, index), generate
@@ -67,7 +70,7 @@ def fetch(typing_context, begin, index):
 
 @intrinsic
 def put(typing_context, array, index, value):
-    """Write one number into a flat, contiguous array; the index is not negative."""
+    """Write number `index` of a flat array."""
     if not of_numbers(array) or array.dtype != value:
         return None
 
@@ -81,7 +84,7 @@ def put(typing_context, array, index, value):
 
 @intrinsic
 def put_rounded(typing_context, array, index, value):
-    """Write a float64 into an array of either type, rounded to nearest."""
+    """Write number `index` of a flat array of either type from a float64, rounded to nearest."""
     if not of_floats(array) or value != types.float64:
         return None
 
@@ -97,7 +100,7 @@ def put_rounded(typing_context, array, index, value):
 
 @intrinsic
 def rounded(typing_context, array, value):
-    """A float64 as a number of the type of an array."""
+    """A float64 rounded to the type of the numbers of an array."""
     if not of_floats(array) or value != types.float64:
         return None
 
@@ -124,7 +127,10 @@ def to_next_line(typing_context, begin):
 
 @intrinsic
 def move_line(typing_context, source, place, target, to):
-    """Copy 64 bytes to where a cache line begins, past the cache: the line is not read before it is written. `fence` afterwards."""
+    """Copy 64 bytes to the beginning of a cache line, past the cache. `fence` must follow.
+
+    The line is not read before it is written.
+    """
     if not of_floats(source) or source.dtype != target.dtype:
         return None
 
@@ -144,7 +150,7 @@ def move_line(typing_context, source, place, target, to):
 
 @intrinsic
 def fence(typing_context):
-    """What was written past the cache is there for all threads."""
+    """Make what was written past the cache visible to all threads."""
 
     def generate(context, builder, signature, args):
         builder.fence("seq_cst")
@@ -155,7 +161,7 @@ def fence(typing_context):
 
 @intrinsic
 def move(typing_context, source, place, target, to):
-    """Copy one number between flat, contiguous arrays of one type; the indices are not negative."""
+    """Copy one number between flat arrays of one type."""
     if not of_floats(source) or source.dtype != target.dtype:
         return None
 
@@ -171,7 +177,7 @@ def move(typing_context, source, place, target, to):
 
 @intrinsic
 def is_double(typing_context, array):
-    """Whether an array is of float64: known when the kernel is compiled, so that the other branch is left out."""
+    """Whether an array is of float64: a constant when compiling, so the other branch is dropped."""
     if not of_numbers(array):
         return None
 
@@ -182,8 +188,8 @@ def is_double(typing_context, array):
 
 
 @intrinsic
-def keep_apart(typing_context):
-    """The function that calls this is not inlined: where it is long and called from several places, that would be most of its cost."""
+def never_inline(typing_context):
+    """Keep LLVM from inlining the function that calls this: long functions with several callers."""
 
     def generate(context, builder, signature, args):
         builder.function.attributes.add("noinline")
@@ -194,7 +200,7 @@ def keep_apart(typing_context):
 
 @intrinsic
 def normal_power(typing_context, exponent):
-    """2 to a whole number from -1022 to 1023: its bits."""
+    """2 to an integer from −1022 to 1023, made from its bits."""
     if not isinstance(exponent, types.Integer):
         return None
 
@@ -208,7 +214,7 @@ def normal_power(typing_context, exponent):
 
 @intrinsic
 def raised(typing_context, flag):
-    """Whether element 0 of an int32 array is not 0, read afresh from memory: another thread may have written it."""
+    """Whether number 0 of an int32 array is not 0, read from memory: other threads set it."""
     if not of_numbers(flag) or flag.dtype != types.int32:
         return None
 

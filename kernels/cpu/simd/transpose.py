@@ -1,4 +1,4 @@
-"""Eight rows of eight numbers at a time, from rows to columns: three rounds of shuffles in registers."""
+"""Transpose eight rows of eight numbers at a time: three rounds of shuffles in registers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .addresses import of_floats, pointer_to
 from .lanes import LaneVector
 
 SIDE = 8
-_ROUNDS = (  # of two vectors, which numbers go where: pairs, then pairs of pairs, then halves
+_ROUNDS = (  # which numbers of two vectors go where: pairs, then pairs of pairs, then halves
     ([0, 8, 1, 9, 4, 12, 5, 13], [2, 10, 3, 11, 6, 14, 7, 15]),
     ([0, 1, 8, 9, 4, 5, 12, 13], [2, 3, 10, 11, 6, 7, 14, 15]),
     ([0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]),
@@ -35,9 +35,10 @@ def _columns(builder, rows):
 
 @intrinsic
 def transpose(typing_context, source, start, row_step, count, target, to, column_step):
-    """Columns 0 … count-1 of eight rows: source[start + i·row_step + j] goes to target[to + j·column_step + i], in the target's type.
+    """Copy columns 0 … count-1 of eight rows, in the target's type.
 
-    Flat, contiguous arrays; 1 ≤ count ≤ 8. Eight numbers of every row are read, whatever the count: they must be there.
+    source[start + i·row_step + j] goes to target[to + j·column_step + i]. Flat arrays, 1 ≤ count ≤
+    8. Eight numbers of every row are read, whatever the count: they must exist.
     """
     if not of_floats(source) or not of_floats(target):
         return None
@@ -73,7 +74,7 @@ def transpose(typing_context, source, start, row_step, count, target, to, column
 
 @intrinsic
 def columns_of(typing_context, rows):
-    """The eight columns, a tuple, of a tuple of eight rows: vectors of eight lanes."""
+    """The eight columns of eight rows: tuples of vectors of eight lanes."""
     if not isinstance(rows, types.UniTuple) or rows.count != SIDE or not isinstance(rows.dtype, LaneVector):
         return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fastgd.kernels.cuda import compiling, data, instantiations, specialised
+from fastgd.kernels.cuda import compiling, header, instantiations, specialised
 from fastgd.kernels.cuda.cubin import read_resources
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES
@@ -93,7 +93,7 @@ def test_the_struct_of_the_kernels_has_eight_byte_fields():
     """Python fills it field by field, from the source itself."""
     source = (SOURCES / "work.cuh").read_text(encoding="utf-8")
     body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
-    fields = data.work_fields()
+    fields = header.work_fields()
     assert {kind for kind, _ in fields} == {"pointer", "long long", "double"}
     declared = [line for line in body.splitlines()[1:] if line.strip() and not line.strip().startswith("//")]
     assert len(declared) == len(fields)

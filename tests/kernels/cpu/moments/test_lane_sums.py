@@ -69,7 +69,7 @@ def lines_added(x, y, start, stop, intercept, eights, sums):
     rows = 5 if intercept else 3
     for k in range(len(start)):
         n = stop[k] - start[k]
-        lane_sums.add_line(address(x), 2 * start[k], address(y), start[k] + 1, n, intercept, address(eights), 8 * k)
+        lane_sums.add_single_feature(address(x), 2 * start[k], address(y), start[k] + 1, n, intercept, address(eights), 8 * k)
     lane_sums.add_eights(address(eights), rows * len(start), address(sums), 0)
 
 

@@ -58,14 +58,14 @@ def test_moments_are_those_of_the_tiles(dtype, intercept, odd):
 
 @pytest.fixture
 def seen(monkeypatch):
-    """What `descend_lines` returned, call by call."""
-    run, found = cpu.descend_lines, []
+    """What `descend_single_feature` returned, call by call."""
+    run, found = cpu.descend_single_feature, []
 
     def spy(*arguments):
         found.append(run(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(cpu, "descend_lines", spy)
+    monkeypatch.setattr(cpu, "descend_single_feature", spy)
     return found
 
 

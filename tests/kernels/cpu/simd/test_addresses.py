@@ -298,7 +298,7 @@ def sum_of_a_held_array(count, others):
     total = 0.0
     for k in range(count):
         total += scalars.get(place, k)
-    addresses.hold((array, others))
+    addresses.keep_alive((array, others))
     return total
 
 

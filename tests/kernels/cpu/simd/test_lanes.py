@@ -93,7 +93,7 @@ def filled(value, out):
 
 @numba.njit
 def kept(count, new, old, out):
-    lanes.store(out, 0, masks.keep_first(count, lanes.load(new, 0), lanes.load(old, 0)))
+    lanes.store(out, 0, masks.select_first(count, lanes.load(new, 0), lanes.load(old, 0)))
 
 
 @numba.njit
@@ -180,7 +180,7 @@ def test_fill(name):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", [*range(33), 40, -1])
-def test_keep_first(name, count):
+def test_select_first(name, count):
     new, old, out = np.arange(LANES).astype(name), -np.zeros(LANES, name), np.empty(LANES, name)
     kept(count, new, old, out)
     limit = min(max(count, 0), LANES)

@@ -130,7 +130,7 @@ def test_aligned_arrays_begin_with_a_cache_line(name):
 
 @numba.njit
 def quotients(values, totals, reciprocals, out):
-    lanes.store(out, 0, gradient.divided(lanes.load(values, 0), lanes.load(totals, 0), lanes.load(reciprocals, 0)))
+    lanes.store(out, 0, gradient.divide_by_reciprocal(lanes.load(values, 0), lanes.load(totals, 0), lanes.load(reciprocals, 0)))
 
 
 @pytest.mark.parametrize("kind", ["counts", "any", "close"])

@@ -1,0 +1,120 @@
+"""Compile the kernels ahead, or load them from the disk cache: in one thread, before work begins.
+
+Each function here runs its kernels once on one sample, in the data type that is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..chunk import MOMENTS, STREAM, Chunk, Samples
+from ..update_rules import UPDATE_RULES
+from . import compress_fits, descend, find_kept, read_only, solve
+from .descent.fit_by_fit import descend as descend_kernel
+from .moments.compress import compress, join
+from .moments.curvature import largest_eigenvalues
+from .moments.samples import find_kept as find_kept_kernel
+from .packs.descend_packs import descend_packs
+from .records import Moments
+from .simd.compiling import versions_on_disk
+from .solving import solve as solve_kernel
+
+KERNELS: dict[str, Any] = {
+    "find_kept": find_kept_kernel,
+    "compress": compress,
+    "join": join,
+    "largest_eigenvalues": largest_eigenvalues,
+    "descend_packs": descend_packs,
+    "descend": descend_kernel,
+    "solve": solve_kernel,
+}
+# how many compiled versions there are for both data types
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_packs": 2, "descend": 2}
+OF_ALL = OF_FIT | {"find_kept": 2, "solve": 1}
+PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
+_done: set[tuple[str, np.dtype]] = set()
+
+
+def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
+    """The kernels of `fit`: "moments"; "packs" of fits; "fit_by_fit" for all other fits.
+
+    What is left out is compiled or loaded when it is first needed.
+    """
+    missing = sorted(part for part in parts if (part, dtype) not in _done)
+    if not missing:
+        return
+    samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
+        array.fill(1)
+    rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
+    for part in missing:
+        if part == "moments":
+            _compress_one(dtype)[0].largest_eigenvalues(0, 1, cancel)
+        else:
+            algorithm = MOMENTS if part == "packs" else STREAM
+            chunk = Chunk(
+                samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
+                False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
+                np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
+                np.full(1, algorithm, np.int8), np.zeros(1, np.int8),
+                np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
+            )  # fmt: skip
+            descend(chunk, moments, one, one, cancel, counter)
+        _done.add((part, dtype))
+
+
+def compile_find_kept(dtype: np.dtype) -> None:
+    """The kernel that weights and missing values need besides."""
+    if ("find_kept", dtype) in _done:
+        return
+    find_kept(_one_sample(dtype), True, True, np.zeros(1, np.int32))
+    _done.add(("find_kept", dtype))
+
+
+def compile_solve(dtype: np.dtype) -> None:
+    """The kernels of `solve`."""
+    if ("solve", dtype) in _done:
+        return
+    moments, cancel, counter = _compress_one(dtype)
+    one, m = np.zeros(1, np.int64), np.zeros(1)
+    solve(moments, one, one, m, one, False, m[:, None], m, m, np.zeros(1, np.int8), cancel, counter)
+    _done.add(("solve", dtype))
+
+
+def compiled_and_loaded() -> dict[str, int]:
+    """How many versions of kernels this process compiled, and how many it loaded from disk."""
+    counts = [kernel.stats for kernel in KERNELS.values()]
+    return {
+        "compiled": sum(sum(count.cache_misses.values()) for count in counts),
+        "loaded": sum(sum(count.cache_hits.values()) for count in counts),
+    }
+
+
+def on_disk() -> tuple[bool, bool]:
+    """Whether the kernels of `fit`, and whether all kernels, are on disk for this processor."""
+    versions = {name: versions_on_disk(kernel) for name, kernel in KERNELS.items()}
+    ready, complete = (all(versions[name] >= needed for name, needed in group.items()) for group in (OF_FIT, OF_ALL))
+    return ready, complete
+
+
+def cache_folders() -> set[str]:
+    """Where Numba keeps the kernels: one folder for each folder of sources; empty if nowhere."""
+    folders = {getattr(kernel.stats, "cache_path", None) for kernel in KERNELS.values()}
+    return {folder for folder in folders if folder}
+
+
+def _one_sample(dtype: np.dtype) -> Samples:
+    """One fit of one sample, X = y = 1."""
+    zero = np.zeros(1, np.int64)
+    X, y, weights = (read_only(np.ones(shape, dtype)) for shape in ((1, 1, 1), (1, 1), (0, 1)))
+    return Samples(X, y, zero, zero, weights, zero, np.empty((0, 1), np.int32), zero - 1, zero + 1)
+
+
+def _compress_one(dtype: np.dtype) -> tuple[Moments, np.ndarray, np.ndarray]:
+    """The moments of one sample: (moments, cancel flag, counter)."""
+    moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    compress_fits(_one_sample(dtype), False, moments, cancel)
+    join(moments.gram, moments.target, moments.exponents, moments.weighing, 1)
+    return moments, cancel, counter
