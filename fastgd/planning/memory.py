@@ -47,7 +47,7 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
     """
     if plan.inline and limit is None:
         return plan  # 2 ms of work take less than 64 MiB
-    if problem.device is not None:  # the GPU's memory is looked after where it is taken: gpu_outputs.py, kernels/cuda/splitting.py
+    if problem.device is not None:  # the GPU's memory is looked after where it is taken: results/device_buffers.py
         return plan
     of_thread = _bytes_of_scratch(problem, plan)
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)

@@ -99,7 +99,8 @@ def test_all_agrees_and_nothing_is_left_out_but_gpus(whole):
     verdict = [line for line in text.splitlines() if line.startswith("Verdict: all agree, at every epoch. Worst τ_w and τ_loss: cpu ")]
     assert len(verdict) == 1  # one line, not wrapped at the 80 columns of a pipe
     for backend in findings.backends:
-        assert f"{backend} {findings.worst[backend][0]:.2f} and {findings.worst[backend][1]:.2f} of {demo.LIMITS[backend]:g}" in verdict[0]
+        (tau_w, tau_loss), limit = findings.worst[backend], demo.BACKENDS[backend].share_of_bound
+        assert f"{backend} {tau_w:.2f} and {tau_loss:.2f} of {limit:g}" in verdict[0]
 
 
 @pytest.mark.parametrize("name", ["cpu", "torch", "numpy"])
