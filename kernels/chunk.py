@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Samples:
     kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that are used, in order
     kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: it uses all samples
     n_used: np.ndarray  # (m,) int64: how many samples it uses
+    flat: tuple[np.ndarray, ...] | None = field(default=None, init=False, repr=False)  # X, y, weights as the CPU kernels take them
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """X (n_used, d), y and weights (n_used,) of one fit; weights None if there are none.

@@ -5,7 +5,8 @@
    depends on, and a like call is a copy of the job with other data.
 2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for all
    options, and so little work that the calling thread does it.
-3. A remembered job holds neither data nor results.
+3. A remembered job holds neither data nor results, but the scratch of like calls: each call takes
+   one for itself and puts it back, so calls in several threads never share one.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .job import FitJob, prepare_anew
 
 MOST_REMEMBERED = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
+MOST_MOMENTS = 2**12  # numbers of their Gram matrices: 64 KiB of scratch in float64
 _READABLE = 0x0001 | 0x0100  # the flags of NumPy: C-contiguous, aligned
 _PLAIN = frozenset((type(None), bool, int, float, str))
 _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is derived from them
@@ -56,7 +58,7 @@ def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
         return None
     job = _twin(known)
-    job.recalled, job.scratch = True, []
+    job.recalled = True
     job.problem = _with_data(known.problem, X, y)
     if known.rates is not None and words["lr"] is not None:
         job.rates = np.array(words["lr"])
@@ -78,12 +80,20 @@ def remember(key: Key | None, job: FitJob) -> None:
 
 
 def _is_small(job: FitJob) -> bool:
-    """Whether the calling thread did it, with data that the kernels take as they are."""
+    """Whether the calling thread does it, with data that the kernels take as they are."""
     problem, order, plan = job.problem, job.order, job.plan
-    small = plan.inline and plan.backend.has_threads and plan.needs_moments and not plan.staged
-    own_data = order.n_cells == 1 and order.n_fits <= MOST_FITS and order.natural and problem.library is NUMPY
+    moments = order.n_fits * problem.n_parameters**2
     return (
-        small and own_data and all(items.array.dtype == problem.dtype and items.count == order.n_fits for items in (problem.X, problem.y))
+        plan.inline
+        and plan.backend.has_threads
+        and plan.needs_moments
+        and not plan.staged
+        and order.n_fits <= MOST_FITS
+        and moments <= MOST_MOMENTS
+        and order.n_cells == 1
+        and order.natural
+        and problem.library is NUMPY
+        and all(items.array.dtype == problem.dtype and items.count == order.n_fits for items in (problem.X, problem.y))
     )
 
 

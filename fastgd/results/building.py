@@ -28,17 +28,15 @@ def build(buffers: Buffers, words: Words) -> FitResult:
     problem, order = layout.problem, layout.order
     wrap, given = problem.library.wrap, buffers.given
 
-    def restored(source: str) -> Any:
-        values = buffers.whole(source)
-        return None if values is None else order.restore(values)
+    values = {name: order.restore(array) for name, array in (buffers.arrays | buffers.direct).items()}
 
     def part_of(source: str, name: str) -> Any:
         if name in given:
             return given[name][1]
-        return wrap(layout.select(restored(source), NAMES[name][1])[()])
+        return wrap(layout.select(values[source], NAMES[name][1])[()])
 
     def state_of(source: str, name: str) -> Any:
-        return given[name][1] if name in given else restored(source)
+        return given[name][1] if name in given else values[source]
 
     status, dtype = state_of("status", "status"), "float32" if problem.dtype.itemsize == 4 else "float64"
     return FitResult(
@@ -46,17 +44,17 @@ def build(buffers: Buffers, words: Words) -> FitResult:
         loss=part_of("loss", "loss"),
         epochs=part_of("epochs_run", "epochs"),
         status=wrap(status) if order.shape else _STATUSES[int(status)],
-        n_used=wrap(restored("n_used")[()]),
-        lr=wrap(restored("lr")[()]),
+        n_used=wrap(values["n_used"][()]),
+        lr=wrap(values["lr"][()]),
         backend=words.backend,
         algorithm=words.algorithm,
         explanation=words.explanation,
         state=State(
             w=state_of("w", "state.w"),
             slots=state_of("slots", "state.slots"),
-            products=restored("products"),
-            epoch=restored("steps"),
-            algorithm=restored("algorithm"),
+            products=values["products"],
+            epoch=values["steps"],
+            algorithm=values["algorithm"],
             status=status,
             optimizer=layout.optimizer,
             intercept=problem.intercept,
@@ -65,7 +63,7 @@ def build(buffers: Buffers, words: Words) -> FitResult:
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
         _one_feature=problem.one_feature,
-        **({name: wrap(restored(name)[()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
+        **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )
 
 

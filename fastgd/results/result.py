@@ -86,11 +86,17 @@ class State:
     dtype: str
 
 
+_PYTHON = platform.python_version()
+
+
 def _versions() -> dict[str, str]:
     """Versions of fastgd, Python, and the libraries that are loaded."""
-    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
-    loaded = {name: str(version) for name, version in found.items() if version is not None}
-    return {"python": platform.python_version(), **loaded}
+    versions = {"python": _PYTHON}
+    for name in ("fastgd", "numpy", "numba", "torch", "cupy"):
+        version = getattr(sys.modules.get(name), "__version__", None)
+        if version is not None:
+            versions[name] = str(version)
+    return versions
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -22,7 +22,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         buffers.put(slices, name, values, first, stop, n_last)
     if job.rates is not None:
         buffers.put(slices, "lr", job.rates, first, stop)
-    return Chunk(
+    chunk = Chunk(
         samples.X, samples.y, samples.x_index, samples.y_index, samples.weights, samples.weight_index, samples.kept, samples.kept_index,
         slices["n_used"],
         intercept=job.problem.intercept,
@@ -35,6 +35,8 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         every=job.every,
         **{name: slices[name] for name in WRITTEN},
     )  # fmt: skip
+    chunk.flat = samples.flat
+    return chunk
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

@@ -19,8 +19,8 @@ from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
-from .groups import Group, gather_in_order
-from .moments import compress_groups, read_group
+from .groups import Group, gather_group
+from .moments import complete_group, compress_groups
 from .pool import Control, Run, cut
 
 
@@ -49,13 +49,12 @@ def _compile(job: FitJob) -> None:
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task of fits that have their data to themselves, or that need no moments."""
-    if _run_single_feature(job, control, first, stop, counter):
+    problem, n_cells, compress = job.problem, job.order.n_cells, job.plan.needs_moments
+    group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1)
+    if group.in_order and _run_single_feature(job, group, control, first, stop, counter):
         return
-    n_cells, plan = job.order.n_cells, job.plan
-    scratch = _take_scratch(job) if plan.needs_moments and n_cells == 1 else None
-    group = read_group(
-        job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, control, compress=plan.needs_moments, scratch=scratch
-    )
+    scratch = _take_scratch(job) if compress and n_cells == 1 else None
+    complete_group(problem, group, control, compress=compress, scratch=scratch)
     if control.cancel[0]:
         return
     eigenvalues = None
@@ -75,15 +74,15 @@ def _take_scratch(job: FitJob) -> Any:
         return cpu.Moments.empty(count, count, job.problem.n_parameters, job.problem.dtype)
 
 
-def _run_single_feature(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
-    """Moments and epochs in one kernel, for data of one feature. False: these data do not allow it, or some are not finite."""
-    problem, plan = job.problem, job.plan
-    if problem.n_features > 1 or plan.algorithm != MOMENTS or job.rates is None or job.state is not None:
+def _run_single_feature(job: FitJob, group: Group, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
+    """Moments and epochs in one kernel, for data of one feature.
+
+    Returns False where the data do not allow it, or some are not finite.
+    """
+    problem, plan, samples = job.problem, job.plan, group.samples
+    if plan.algorithm != MOMENTS or job.rates is None or job.state is not None or problem.n_samples < problem.min_samples:
         return False
-    if problem.n_samples < problem.min_samples or not cpu.runs_in_packs(job.rule, problem.n_parameters):
-        return False
-    samples = gather_in_order(problem, job.order, first, stop)
-    if samples is None or not cpu.runs_single_feature(samples):
+    if not (cpu.runs_single_feature(samples) and cpu.runs_in_packs(job.rule, problem.n_parameters)):
         return False
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, control.cancel, counter):
@@ -100,7 +99,7 @@ def _descend(
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
-    moments = group.moments or cpu.Moments.empty(0, 0, job.problem.n_parameters, job.problem.dtype)
+    moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter)
     finish_chunk(job, first, stop, chunk)
 

@@ -26,6 +26,7 @@ class Group:
     invalid: np.ndarray  # (pairs,) bool
     moments: Any = None
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair; its target record has its own number
+    in_order: bool = False  # fit f has X f and y f, and no weights
 
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
         """(samples, pairs) of fits first … stop-1: `pairs` are the numbers within the group."""
@@ -40,9 +41,9 @@ class Group:
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
     """Pairs first … stop-1, each with its own data, as if all samples stayed."""
-    samples = None if contiguous else gather_in_order(problem, order, first, stop)
+    samples = None if contiguous else _gather_in_order(problem, order, first, stop)
     if samples is not None:
-        return Group(first, samples, np.zeros(stop - first, bool))
+        return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
     data = [
         _take(items, order.index(items.leading, pairs), contiguous)
@@ -51,7 +52,7 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
 
 
-def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
+def _gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
     """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None."""
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None

@@ -34,25 +34,23 @@ class NegativeWeightError(Exception):
 
 
 def read_group(
-    problem: Problem,
-    order: FitOrder,
-    first: int,
-    stop: int,
-    control: Control,
-    *,
-    compress: bool,
-    contiguous: bool = False,
-    scratch: Any = None,
+    problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
 ) -> Group:
-    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked (into `scratch`)."""
-    from ..kernels import cpu
-
+    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked."""
     group = gather_group(problem, order, first, stop, contiguous)
-    samples, count = group.samples, stop - first
+    complete_group(problem, group, control, compress=compress)
+    return group
+
+
+def complete_group(problem: Problem, group: Group, control: Control, *, compress: bool, scratch: Any = None) -> None:
+    """Leave out what is missing, and make the moments if asked: into `scratch`, of as many or more."""
+    samples, count = group.samples, len(group.samples.n_used)
     spread = _leave_out_weightless(problem, group, control)
     if not compress:
         _find_missing(problem, group, control)
-        return group
+        return
+    from ..kernels import cpu
+
     moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if scratch is None else scratch.of_first(count)
     group.moments = moments
     group.gram_index = np.arange(count, dtype=np.int64)
@@ -61,7 +59,6 @@ def read_group(
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
         _find_invalid(problem, group, control, _at_once)
-    return group
 
 
 def _at_once(tasks: Iterable[Task]) -> None:
@@ -120,10 +117,10 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
 
 def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
     """Leave out the samples of weight 0; the least and the largest weights, or None without weights."""
-    from ..kernels import cpu
-
     if problem.weights is None:
         return None
+    from ..kernels import cpu
+
     faults, spread = cpu.find_kept(group.samples, problem.nan_policy == "omit", False, control.cancel)
     if (faults == cpu.NEGATIVE).any():
         raise NegativeWeightError

@@ -25,6 +25,9 @@ from ..planning.plan import Plan
 def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
     """A pool as planned: (control, a function that runs tasks). The progress is told while they run."""
     control = Control(plan.threads)
+    if plan.inline and progress is None:  # over before a bar would appear
+        yield control, partial(_run_inline, control.counter(0))
+        return
     watcher = Progress(progress, total, description, control)
     complete = False
     try:
@@ -66,12 +69,18 @@ class Control:
         return int(self._counters[:, 0].sum())
 
 
+def _run_inline(counter: np.ndarray, tasks: Iterable[Task], watch: Callable[[], None] | None = None) -> None:
+    """Run all tasks in the calling thread."""
+    for task in tasks:
+        task(counter)
+        if watch is not None:
+            watch()
+
+
 def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Control, watch: Callable[[], None]) -> None:
     """Run all tasks; returns when all are done, or raises what the first failing one raised."""
     if inline:
-        for task in tasks:
-            task(control.counter(0))
-            watch()
+        _run_inline(control.counter(0), tasks, watch)
         return
     remaining = iter(tasks)
     lock = threading.Lock()

@@ -5,7 +5,7 @@ Importing this imports Numba, so `fastgd` does it when the first fit runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from operator import attrgetter
 from typing import Any
 
@@ -56,8 +56,10 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat_data(samples: Samples) -> tuple[np.ndarray, ...]:
-    """(X, steps, y, steps, weights, steps): the data as the kernels take them."""
-    return (*_flat(samples.X), *_flat(samples.y), *_flat(samples.weights))
+    """(X, steps, y, steps, weights, steps): the data as the kernels take them, made once."""
+    if samples.flat is None:
+        samples.flat = (*_flat(samples.X), *_flat(samples.y), *_flat(samples.weights))
+    return samples.flat
 
 
 def _index_of(samples: Samples) -> tuple[np.ndarray, ...]:
@@ -72,6 +74,12 @@ def is_single_feature(samples: Samples) -> bool:
     X, y = samples.X, samples.y
     contiguous = X.strides[1] == X.itemsize and y.strides[1] == y.itemsize
     return X.shape[2] == 1 and contiguous and not len(samples.weights) and not len(samples.kept)
+
+
+@functools.cache
+def no_records(n_parameters: int, dtype: np.dtype) -> Moments:
+    """Records of no fits, for fits that stream or make their moments themselves."""
+    return Moments.empty(0, 0, n_parameters, dtype)
 
 
 def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,23 +108,6 @@ def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: n
     return finite
 
 
-def given_to_compress(samples: Samples, intercept: bool, moments: Moments) -> tuple[Any, ...]:
-    """What `compress_fits` hands to the kernel after the data."""
-    starts = np.zeros(len(samples.n_used), np.int64)
-    return (
-        _index_of(samples), starts, samples.n_used, intercept, is_single_feature(samples), moments.gram, moments.target,
-        moments.exponents, moments.weighing,
-    )  # fmt: skip
-
-
-def compress_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], cancel: np.ndarray) -> bool:
-    """`compress_fits` with what `flat_data` and `given_to_compress` returned.
-
-    It does not fill the exponents of the Gram records.
-    """
-    return compress(data, *given, cancel)
-
-
 def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
     """Write the moments of ranges of the samples that each fit uses: see moments/compress.py, 1.
 
@@ -135,31 +126,25 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
     gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is
     STREAM.
     """
-    descend_alike(flat_data(chunk), given_to_descend(chunk, moments, gram_index, target_index), _written_of(chunk), cancel, progress)
-
-
-def given_to_descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
-    """Whether some fits run in packs; what the kernels take between data and results."""
-    one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
-    hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
-    lr = read_only(np.ascontiguousarray(chunk.lr))
-    in_packs = runs_in_packs(chunk.rule, chunk.w.shape[1]) and bool((chunk.algorithm == MOMENTS).any())
-    return (
-        in_packs, _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code, lr, hyper,
-        chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
-    )  # fmt: skip
-
-
-def descend_alike(data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress) -> None:
-    """`descend` with what `flat_data` and `given_to_descend` returned, into arrays `WRITTEN`."""
-    in_packs, given = given[0], given[1:]
-    if in_packs:
-        _descend_in_packs(False, data, given, written, cancel, progress)
+    given = _given(chunk, moments, gram_index, target_index)
+    if runs_in_packs(chunk.rule, chunk.w.shape[1]) and (chunk.algorithm == MOMENTS).any():
+        _descend_in_packs(False, chunk, given, cancel, progress)
         return
-    m = len(written[0])
+    m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
     begin[:, 0] = np.arange(m)
-    _descend(data, *given, *written, begin, np.empty((m, 2)), cancel, progress)
+    _descend(*given, begin, np.empty((m, 2)), cancel, progress)
+
+
+def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
+    """What both kernels of a descent take: data, options, records, and the arrays `WRITTEN`."""
+    one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
+    hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
+    return (
+        flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
+        read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target,
+        target_index, moments.exponents, moments.weighing, *_written_of(chunk),
+    )  # fmt: skip
 
 
 def descend_single_feature(chunk: Chunk, cancel, progress) -> bool:
@@ -168,23 +153,21 @@ def descend_single_feature(chunk: Chunk, cancel, progress) -> bool:
     The chunk is one that `runs_single_feature` allows. Returns False where a sample is not finite:
     then the chunk is as it was but for its state and results, which are of no use.
     """
-    before, nothing = int(progress[0]), Moments.empty(0, 0, chunk.w.shape[1], chunk.X.dtype)
-    given = given_to_descend(chunk, nothing, chunk.x_index, chunk.y_index)[1:]
-    finite = _descend_in_packs(True, flat_data(chunk), given, _written_of(chunk), cancel, progress)
+    before, nothing = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype)
+    given = _given(chunk, nothing, chunk.x_index, chunk.y_index)
+    finite = _descend_in_packs(True, chunk, given, cancel, progress)
     if not finite:
         progress[0] = before
     return finite
 
 
-def _descend_in_packs(
-    from_samples: bool, data: tuple[np.ndarray, ...], given: tuple[Any, ...], written: Sequence[np.ndarray], cancel, progress
-) -> bool:
+def _descend_in_packs(from_samples: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress) -> bool:
     """Run fits in packs, then those that are handed over; False where a sample is not finite."""
-    m = len(written[0])
+    m = len(chunk.w)
     handed_over, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
-    count = descend_packs(from_samples, data, *given, *written, handed_over, losses, cancel, progress)
+    count = descend_packs(from_samples, *given, handed_over, losses, cancel, progress)
     if count > 0 and not cancel[0]:
-        _descend(data, *given, *written, handed_over[:count], losses[:count], cancel, progress)
+        _descend(*given, handed_over[:count], losses[:count], cancel, progress)
     return count >= 0
 
 
@@ -224,18 +207,14 @@ __all__ = [
     "NOT_FINITE",
     "RANGE",
     "Moments",
-    "compress_alike",
     "compress_fits",
     "compress_items",
     "descend",
-    "descend_alike",
     "descend_single_feature",
     "find_kept",
-    "flat_data",
-    "given_to_compress",
-    "given_to_descend",
     "join",
     "moments_scratch_bytes",
+    "no_records",
     "no_weighing",
     "read_only",
     "record_bytes",

@@ -41,6 +41,8 @@ class Moments:
 
     def of_first(self, count: int) -> Moments:
         """The first `count` records, in the same memory."""
+        if count == len(self.gram) == len(self.target):
+            return self
         return Moments(*(part[:count] for part in (self.gram, self.gram_exponents, self.weighing, self.target, self.exponents)))
 
     def set_weight_range(self, spread: np.ndarray) -> None:
