@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .planning.job import prepare
+from .planning.call_cache import prepare
 from .results.building import build
 from .results.result import FitResult, State
-from .running.call_cache import key_of, recall, remember
 from .running.run import run
 
 
@@ -154,9 +153,6 @@ def fit(
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
     """
-    words = locals()
-    key = key_of(words)
-    job = recall(key, words) or prepare(words)
+    job = prepare(locals())
     run(job)
-    remember(key, job)
     return build(job.buffers, job.words)

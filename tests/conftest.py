@@ -167,6 +167,6 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def no_call_is_like_an_earlier_one():
-    """Small calls like an earlier one go straight to the kernels (fastgd/running/call_cache.py): each test begins with the long way."""
-    if "fastgd.running.call_cache" in sys.modules:
-        sys.modules["fastgd.running.call_cache"].forget()
+    """Small calls like an earlier one go straight to the kernels (fastgd/planning/call_cache.py): each test begins with the long way."""
+    if "fastgd.planning.call_cache" in sys.modules:
+        sys.modules["fastgd.planning.call_cache"].forget()

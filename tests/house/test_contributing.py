@@ -14,7 +14,7 @@ import pytest
 
 import fastgd
 from fastgd.planning.backends import BACKENDS
-from fastgd.running.call_cache import key_of
+from fastgd.planning.call_cache import key_of
 from tests.support import parts_of_a_backend, parts_of_an_option
 from tests.support.parts_of_an_option import options_of_fit
 
@@ -68,7 +68,7 @@ def test_an_option_that_the_call_cache_does_not_know_is_told():
         return key_of({**words, "tol": None})
 
     (lacking,) = parts_of_an_option.missing("tol", None, docstring=DOCSTRING, key=forgetful)
-    assert lacking.startswith("fastgd/running/call_cache.py: ")
+    assert lacking.startswith("fastgd/planning/call_cache.py: ")
 
 
 @pytest.mark.parametrize("row", BACKENDS.values(), ids=list(BACKENDS))

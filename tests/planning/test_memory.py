@@ -116,7 +116,7 @@ def test_what_cannot_hold_one_fit_is_refused_with_the_numbers(case):
 
 def test_the_default_is_a_share_of_what_is_free(monkeypatch):
     monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
-    monkeypatch.setattr(plan, "INLINE_NS", 0)  # work of the calling thread is so small that nobody asks
+    monkeypatch.setattr(plan, "INLINE_NS", 0)
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     refused(MemoryError, r"and 0\.00 GiB \(80% of what is free\) may be used", x, y, epochs=1)
     monkeypatch.setattr(memory, "free_memory", lambda: None)

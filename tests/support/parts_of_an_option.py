@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 import fastgd
-from fastgd.running.call_cache import key_of
+from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
-FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/running/call_cache.py"
+FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
 TESTS = ("tests/fit", "tests/input", "tests/promises")
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels import cpu
-from fastgd.running import call_cache
+from fastgd.planning import call_cache
 from tests.support.against_arbiter import same_bits
 
 OPTIONS = [

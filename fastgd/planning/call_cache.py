@@ -21,8 +21,8 @@ from ..data.items import Items
 from ..data.problem import Problem
 from ..input.arrays import NUMPY
 from ..optimizers import optimizer_classes
-from ..planning.job import FitJob
 from ..results.buffers import Buffers
+from .job import FitJob, prepare_anew
 
 MOST_REMEMBERED = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
@@ -32,6 +32,16 @@ _OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is derived from 
 
 Key = tuple[Any, ...]
 remembered: dict[Key, FitJob] = {}
+
+
+def prepare(words: Mapping[str, Any]) -> FitJob:
+    """From the arguments of `fit` to a job."""
+    key = key_of(words)
+    job = recall(key, words)
+    if job is None:
+        job = prepare_anew(words)
+        remember(key, job)
+    return job
 
 
 def forget() -> None:
@@ -56,8 +66,8 @@ def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
 
 
 def remember(key: Key | None, job: FitJob) -> None:
-    """Remember the decisions of a call that was carried out."""
-    if key is None or job.recalled or not _is_small(job):
+    """Remember the decisions of a call."""
+    if key is None or not _is_small(job):
         return
     known, layout = _twin(job), _twin(job.buffers.layout)
     known.problem = layout.problem = _without_data(job.problem)
