@@ -1,4 +1,5 @@
-"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of threads."""
+"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of
+threads."""
 
 from __future__ import annotations
 
@@ -124,7 +125,8 @@ def test_groups_of_a_sweep(name, one, monkeypatch):
 
 @pytest.mark.parametrize(("x_shape", "y_shape"), [((), (40,)), ((1, 23), (4, 1)), ((7,), (3, 7)), ((2, 1, 9), (5, 1))])
 def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
-    """However small the groups are: each X's Gram matrix is computed once, but for those that two groups share at their border."""
+    """However small the groups are: each X's Gram matrix is computed once, but for those that two
+    groups share at their border."""
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
     want = fastgd.fit(X, y, lr=0.1, epochs=4)
@@ -148,7 +150,8 @@ def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2])
 def test_ranges_of_a_long_fit(name, d, monkeypatch):
-    """n > 65,536: staged and cut into ranges. Ranges of 4096 · 2^k, or no cut at all, alone or with others: the same bits."""
+    """n > 65,536: staged and cut into ranges. Ranges of 4096 · 2^k, or no cut at all, alone or with
+    others: the same bits."""
     n = 2 * 65_536 + 3 * 4096 + 5
     X, y = make(2, n, d, name, 3)
     X[:, 4096 * 5 : 4096 * 6] *= np.array(1e10, name)  # unlike exponents
