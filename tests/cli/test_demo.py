@@ -34,7 +34,6 @@ epoch 91: w = 2.000, loss = 0.00000000
 Prediction after training: f(5) = 10.000
 """
 
-
 AUTOGRAD = """\
 Prediction before training: f(5) = 0.000
 epoch 1: w = 3.000, loss = 30.00000000

@@ -13,7 +13,6 @@ from tests.support.fit_results import batch, same
 
 B1, B4 = np.ones((9, 2)), np.ones((3, 1, 9, 2))
 
-
 SHAPES = {  # X, y, options -> leading axes, n_features (None: X is 1-D)
     "1-D": (np.ones(9), np.ones(9), {}, (), None),
     "1-D, many y": (np.ones(9), np.ones((5, 9)), {}, (5,), None),

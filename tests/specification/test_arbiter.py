@@ -15,8 +15,6 @@ from tests.specification.arbiter import FLOAT32, FLOAT64, FORMATS, same
 from tests.specification.rationals import data, exact_moments, fma_by_fractions, nearest
 
 U = 2.0**-53
-
-
 EXACT_FMA = {"float32": arbiter.fma32_exactly, "float64": arbiter.fma64_exactly}
 
 

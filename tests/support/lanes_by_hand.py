@@ -44,3 +44,14 @@ def sum_by_hand_doubled(a, a_low, b) -> tuple[float, float]:
         s, q = two_sum(s, p)
         c = c + (q + e)
     return s, c
+
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -0.1]
+
+
+def numbers(count: int, name: str, seed: int) -> np.ndarray:
+    """Numbers of all sizes, special ones among them."""
+    kind = np.finfo(name)
+    rng = np.random.default_rng(seed)
+    special = [*SPECIAL, kind.smallest_subnormal, -kind.smallest_subnormal, kind.smallest_normal, kind.max, -kind.max]
+    return np.where(rng.random(count) < 0.5, rng.choice(special, count), rng.standard_normal(count)).astype(name)

@@ -12,8 +12,6 @@ from fastgd.testing import NamedProblem, problems, rates
 from tests.support.paths import ROOT
 
 STRD = json.loads((ROOT / "fastgd" / "testing" / "nist_strd.json").read_text("utf-8"))["datasets"]
-
-
 EVERY, SHARE = ({problem.name: problem for problem in problems(full)} for full in (True, False))
 
 
@@ -143,8 +141,6 @@ def test_extreme_problems_are_extreme():
 
 
 U = 2.0**-53
-
-
 SQUARED = (2 * 30 + 1) * U  # times n: LAPACK's own tests accept a singular value that is wrong by 30 n u; squared, and two more roundings
 
 

@@ -8,8 +8,6 @@ import pytest
 import fastgd
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
-
-
 ASKED = {"lr": 0.01, "epochs": 20}
 
 

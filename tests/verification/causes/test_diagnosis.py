@@ -19,17 +19,9 @@ from tests.support.planted_verdicts import ask, draw, judge
 from tests.support.torch_histories import torch_history
 
 SEED = 20260  # not one that was used while the hypotheses were written
-
-
 DTYPES = ("float64", "float32")
-
-
 EACH = 40
-
-
 PLANTED = grids.thin("planted defects", [(code, k) for code in plants.PLANTS for k in range(EACH)], 8)
-
-
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu.simd import lanes, masks, scalars
+from fastgd.kernels.cpu.simd import lanes, masks
 from fastgd.kernels.cpu.simd.lanes import LANES
 from tests.specification.arbiter import FORMATS
 from tests.specification.rationals import nearest
@@ -101,11 +100,6 @@ def summed(a):
     return lanes.butterfly(lanes.load(a, 0))
 
 
-@numba.njit
-def is_raised(flag):
-    return scalars.raised(flag)
-
-
 def by_numpy(a, b):
     """What `binary` and `binary_of_eight` give."""
     with np.errstate(all="ignore"):
@@ -146,16 +140,6 @@ def test_root_rounds_once(name):
             low, high = (Fraction(float(np.nextafter(found, end, dtype=name))) for end in (-np.inf, np.inf))
             middle = Fraction(float(found))
             assert ((low + middle) / 2) ** 2 <= Fraction(float(value)) <= ((middle + high) / 2) ** 2
-
-
-@numba.njit
-def power(exponent):
-    return scalars.normal_power(exponent)
-
-
-@pytest.mark.parametrize("kind", [np.int32, np.int64])
-def test_normal_powers_of_two(kind):
-    assert [power(kind(e)) for e in range(-1022, 1024)] == [math.ldexp(1.0, e) for e in range(-1022, 1024)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -260,37 +244,6 @@ def test_butterfly_order(name):
         lanes = np.where(np.isfinite(lanes), lanes, 1).astype(name)
         with np.errstate(all="ignore"):
             assert same_bits(np.array(summed(lanes), name), np.array(sum_by_hand(lanes), name))
-
-
-def test_raised():
-    flag = np.zeros(1, np.int32)
-    assert not is_raised(flag)
-    flag[0] = 1
-    assert is_raised(flag)
-    flag[0] = -1
-    assert is_raised(flag)
-
-
-@numba.njit(nogil=True)
-def wait_until_raised(flag, most):
-    turns = 0
-    while not scalars.raised(flag) and turns < most:
-        turns += 1
-    return turns
-
-
-def test_raised_is_read_afresh():
-    """A loop that writes nothing must still see what another thread writes."""
-    import threading
-
-    flag, turns = np.zeros(1, np.int32), []
-    wait_until_raised(np.ones(1, np.int32), 1)
-    most = 20_000_000_000
-    thread = threading.Thread(target=lambda: turns.append(wait_until_raised(flag, most)))
-    thread.start()
-    flag[0] = 1
-    thread.join()
-    assert turns[0] < most
 
 
 def test_wrong_types_are_refused():
