@@ -15,8 +15,8 @@ import pytest
 import fastgd
 from fastgd.planning import plan
 from fastgd.running import pool
-from tests.promises.test_same_bits import assert_same, digest, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import assert_same, digest, make
 
 # ---------------------------------------------------------------------------------------------------------------------- Ctrl-C
 

@@ -10,7 +10,7 @@ import numpy as np
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.cpu.simd.lanes import REGISTER
-from tests.promises.test_same_bits import digest
+from tests.support.fit_cases import digest
 
 
 def cases(name: str):
