@@ -1,4 +1,5 @@
-"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted disagreement is found."""
+"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted
+disagreement is found."""
 
 from __future__ import annotations
 

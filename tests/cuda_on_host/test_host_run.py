@@ -1,4 +1,5 @@
-"""The host run of the CUDA kernels finds what is wrong with a kernel, and finds nothing wrong with ours."""
+"""The host run of the CUDA kernels finds what is wrong with a kernel, and finds nothing wrong with
+ours."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ def test_the_order_in_which_threads_take_turns_changes_nothing(order):
 
 @pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_the_sanitizers_are_silent(sanitizer, expected):
-    """No race, with and between blocks; no access out of bounds or out of line; the numbers are the same."""
+    """No race, with and between blocks; no access out of bounds or out of line; the numbers are the
+    same."""
     ran = run(sanitizer, expected)
     assert ran.returncode == 0, ran.stderr[-3000:]
     assert "Sanitizer" not in ran.stderr

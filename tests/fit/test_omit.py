@@ -1,4 +1,5 @@
-"""nan_policy="omit", samples of weight 0, min_samples: a fit that lost samples has the bits of the fit without those rows."""
+"""nan_policy="omit", samples of weight 0, min_samples: a fit that lost samples has the bits of the
+fit without those rows."""
 
 from __future__ import annotations
 
@@ -229,7 +230,8 @@ def test_what_is_missing_without_omit(policy):
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_weight_that_is_not_finite(name, bad, backend):
-    """−inf too is not finite rather than negative: left out, refused or NaN for its fit alone, as the policy says."""
+    """−inf too is not finite rather than negative: left out, refused or NaN for its fit alone, as
+    the policy says."""
     X, y, weights, _ = holes(2, 20, 2, name, seed=5, weighted=True, share=0)
     weights[1, 3] = bad
     options = {"lr": 0.01, "epochs": 5, "history": True, "backend": backend}
@@ -267,7 +269,8 @@ def test_the_first_datum_that_counts_is_named():
 
 
 def test_a_cancelled_search_has_found_nothing():
-    """The lists of samples are not filled then, and what weights left out before does not make them so."""
+    """The lists of samples are not filled then, and what weights left out before does not make them
+    so."""
     X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=True)
     one = np.arange(3)
     samples = Samples(*map(read_only, (X, y)), one, one, read_only(weights), one, np.empty((0, 50), np.int32), one * 0 - 1, one * 0 + 50)

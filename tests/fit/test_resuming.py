@@ -1,4 +1,5 @@
-"""History changes no bit, and ten epochs are four and six more: for every option, around the overflow, with tol."""
+"""History changes no bit, and ten epochs are four and six more: for every option, around the
+overflow, with tol."""
 
 from __future__ import annotations
 
@@ -114,7 +115,8 @@ def test_a_converged_fit_goes_on_when_tol_is_left_out():
 
 
 def test_a_row_that_was_not_finite_is_remembered():
-    """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the state's own words, status is so far."""
+    """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the
+    state's own words, status is so far."""
     X, y = np.ones((4, 1)), np.zeros(4)
     settings = {"lr": 0.3, "tol": 0.9}
     start = {"w0": [2.0**520], "algorithm": "stream"}  # the loss is inf for 7 epochs

@@ -1,4 +1,5 @@
-"""The shapes that `fit` takes and gives: one fit, many, a grid; every fit of a grid is the fit alone."""
+"""The shapes that `fit` takes and gives: one fit, many, a grid; every fit of a grid is the fit
+alone."""
 
 from __future__ import annotations
 
@@ -86,7 +87,8 @@ def cells(shape):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_cell_is_the_fit_alone(backend, dtype, reduction):
-    """lr × momentum × nesterov over axes of their own, two axes of data, starts: each result belongs to its own values."""
+    """lr × momentum × nesterov over axes of their own, two axes of data, starts: each result
+    belongs to its own values."""
     noise = np.random.default_rng(8)
     X, Y = noise.standard_normal((3, 9, 2)), noise.standard_normal((2, 1, 9))
     shape = (2, 2, 3)

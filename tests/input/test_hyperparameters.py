@@ -1,4 +1,5 @@
-"""Hyperparameters: what is refused, in which words, and that plain numbers are read like arrays of them."""
+"""Hyperparameters: what is refused, in which words, and that plain numbers are read like arrays of
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Defects of the package around the kernels: the verifier, `solve`, and all between `fit` and a kernel."""
+"""Defects of the package around the kernels: the verifier, `solve`, and all between `fit` and a
+kernel."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def test_a_backend_refuses_by_name_what_it_cannot_express(no_work, reference):
 
 def test_unavailable_backends_say_what_to_install(no_work, monkeypatch, torch):
     assert issubclass(BackendUnavailable, ImportError)
-    monkeypatch.setattr(cuda, "why_unavailable", lambda: "there is no GPU")  # what it says itself: tests/kernels/cuda/test_defects.py
+    monkeypatch.setattr(cuda, "why_unavailable", lambda: "there is no GPU")  # tests/kernels/cuda/test_device.py
     refused(BackendUnavailable, "^backend 'cuda' is not available: there is no GPU$", x, y, backend="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused(

@@ -1,4 +1,5 @@
-"""Calls like an earlier one: the bits of a call that is prepared, and prepared wherever something is different."""
+"""Calls like an earlier one: the bits of a call that is prepared, and prepared wherever something
+is different."""
 
 from __future__ import annotations
 

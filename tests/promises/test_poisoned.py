@@ -1,4 +1,5 @@
-"""A bad fit harms only itself: NaN, inf and a rate that diverges, among many fits; statuses, epochs and messages."""
+"""A bad fit harms only itself: NaN, inf and a rate that diverges, among many fits; statuses, epochs
+and messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of threads."""
+"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of
+threads."""
 
 from __future__ import annotations
 

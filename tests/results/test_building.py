@@ -1,4 +1,5 @@
-"""The maker of results: from the arrays that the kernels wrote to the caller's shapes, without a change of a number."""
+"""The maker of results: from the arrays that the kernels wrote to the caller's shapes, without a
+change of a number."""
 
 from __future__ import annotations
 

@@ -42,7 +42,8 @@ def test_hyperparameters_are_one_row_or_one_for_each_fit():
 
 
 def test_fates():
-    """Few samples stream where the algorithm was left to us; invalid data stream on the CPU; too few samples win over both."""
+    """Few samples stream where the algorithm was left to us; invalid data stream on the CPU; too
+    few samples win over both."""
     job = job_of(numbers(4, 9, 2), numbers(4, 9), nan_policy="omit", min_samples=3)
     chunk = chunk_of(job)
     chunk.n_used[:] = 9, 4, 2, 9
@@ -71,7 +72,8 @@ def test_invalid_data_of_a_reference_keep_its_only_algorithm():
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_safe_rates(dtype):
-    """1/(curvature + weight_decay); 0 where nothing bends; no larger than the dtype of the data holds."""
+    """1/(curvature + weight_decay); 0 where nothing bends; no larger than the dtype of the data
+    holds."""
     job = job_of(numbers(4, 9, 2, dtype=dtype), numbers(4, 9, dtype=dtype), optimizer=SGD(weight_decay=[0.0, 0.5, 0.0, 0.0]))
     chunk = chunk_of(job)
     set_safe_rates(chunk, np.array([4.0, 1.5, 0.0, 5e-324]))

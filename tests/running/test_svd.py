@@ -1,4 +1,5 @@
-"""Least squares by the singular value decomposition: rank, condition, minimum norm, and columns of any size."""
+"""Least squares by the singular value decomposition: rank, condition, minimum norm, and columns of
+any size."""
 
 from __future__ import annotations
 

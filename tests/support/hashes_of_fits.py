@@ -1,4 +1,5 @@
-"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile for other registers. Prints JSON."""
+"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile
+for other registers. Prints JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Calls of `fit` as they are prepared, before anything runs: what the tests of planning, running and results start from."""
+"""Calls of `fit` as they are prepared, before anything runs: what the tests of planning, running
+and results start from."""
 
 from __future__ import annotations
 

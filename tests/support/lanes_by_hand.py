@@ -1,4 +1,5 @@
-"""Sums of 32 lanes in plain Python, written from docs/arithmetic.md, sections 2 to 4, and the numbers to add."""
+"""Sums of 32 lanes in plain Python, written from docs/arithmetic.md, sections 2 to 4, and the
+numbers to add."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def jit(function):
 
 
 def columns_that_round(kind: str, count: int, samples: int, seed: int) -> np.ndarray:
-    """(count, samples): products and sums that round; of the kind "ends" also infinities, NaN, zeros of both signs and subnormals."""
+    """(count, samples): products and sums that round; of the kind "ends" also infinities, NaN,
+    zeros of both signs and subnormals."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((count, samples)) * 2.0 ** rng.integers(-20, 21, (count, samples))
     if kind == "ends":

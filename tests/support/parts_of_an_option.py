@@ -1,4 +1,5 @@
-"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not there."""
+"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not
+there."""
 
 from __future__ import annotations
 

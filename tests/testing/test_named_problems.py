@@ -56,7 +56,8 @@ def test_the_set_has_every_size_that_was_asked_for():
 
 
 def ranks(problem: NamedProblem) -> tuple[int, int]:
-    """Return the rank over the rationals of the design (the ones of an intercept included), and its number of columns."""
+    """Return the rank over the rationals of the design (the ones of an intercept included), and its
+    number of columns."""
     ones = [Fraction(1)] * problem.intercept
     rows = [[Fraction(float(x)) for x in row] + ones for row in problem.X]
     width, rank = len(rows[0]), 0

@@ -1,4 +1,5 @@
-"""NVRTC compiles every CUDA kernel, without a driver and without register spills; what is compiled is kept on disk.
+"""NVRTC compiles every CUDA kernel, without a driver and without register spills; what is compiled
+is kept on disk.
 
 The architecture is that of the H100 and H200. No test here needs a GPU.
 """
@@ -47,7 +48,8 @@ def test_the_groups_hold_every_instantiation():
 
 @pytest.mark.parametrize(("file", "group"), GROUPS)
 def test_every_instantiation_compiles_without_spills(file, group, record_property):
-    """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with its block."""
+    """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with
+    its block."""
     names = GROUPS[file, group]
     cubin, symbols, log = compiling.compiler().compile(file, names, ARCHITECTURE, compiling.NO_SPILLS)
     assert "warning" not in log, log

@@ -1,4 +1,5 @@
-"""Candidates that are functions: a step or a training; what is said of one that raises, changes its inputs or is not deterministic."""
+"""Candidates that are functions: a step or a training; what is said of one that raises, changes its
+inputs or is not deterministic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what cannot be told apart is said."""
+"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what
+cannot be told apart is said."""
 
 from __future__ import annotations
 
@@ -82,7 +83,8 @@ CORRECT = grids.thin(
 
 
 def test_no_false_alarm_on_torch():
-    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right everywhere."""
+    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right
+    everywhere."""
     named = {problem.name: problem for problem in problems()}
     for name, dtype, multiple in CORRECT:
         problem = named[name].astype(dtype)
@@ -177,7 +179,8 @@ def test_an_unknown_cause_is_described():
 
 
 def _strange(rng):
-    """Data and a record that have nothing to do with each other, anywhere in the range of the dtype."""
+    """Data and a record that have nothing to do with each other, anywhere in the range of the
+    dtype."""
     n, d, rows, intercept = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 12)), bool(rng.random() < 0.4)
     unit = 10.0 ** rng.choice([0, 3, -3, 37, -40, 150, -150, 300, -300])
     X, y = (rng.standard_normal(shape) * rng.choice([0, 1, 1e5, 1e-100, 1e100]) for shape in ((n, d), n))

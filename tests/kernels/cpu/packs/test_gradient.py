@@ -19,7 +19,8 @@ def quotients(values, totals, reciprocals, out):
 
 @pytest.mark.parametrize("kind", ["counts", "any", "close"])
 def test_dividing_by_a_reciprocal_is_dividing(kind):
-    """300,000 quotients each: whole numbers as divisors, any divisors, quotients next to a midpoint between two numbers."""
+    """300,000 quotients each: whole numbers as divisors, any divisors, quotients next to a midpoint
+    between two numbers."""
     rng = np.random.default_rng(4)
     for _ in range(10_000):
         totals = (

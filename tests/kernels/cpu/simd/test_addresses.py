@@ -1,4 +1,5 @@
-"""What reads and writes memory: each operation on arrays and on addresses, against NumPy; and nothing beside what it says is touched."""
+"""What reads and writes memory: each operation on arrays and on addresses, against NumPy; and
+nothing beside what it says is touched."""
 
 from __future__ import annotations
 

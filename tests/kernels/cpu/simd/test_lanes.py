@@ -1,4 +1,5 @@
-"""Each operation on 32 lanes (kernels/cpu/simd/lanes.py) against NumPy and exact rationals, for both types."""
+"""Each operation on 32 lanes (kernels/cpu/simd/lanes.py) against NumPy and exact rationals, for
+both types."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.1, -3.0]
 
 
 def lanes_of(name: str, seed: int) -> np.ndarray:
-    """32 numbers, special ones among them; also the smallest subnormal and the largest number of the type."""
+    """32 numbers, special ones among them; also the smallest subnormal and the largest number of
+    the type."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(LANES) * 10.0 ** rng.integers(-8, 9, LANES)
     special = [*SPECIAL, np.finfo(name).smallest_subnormal, np.finfo(name).max]
@@ -128,7 +130,8 @@ def test_some_lanes_only(name, which):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_root_rounds_once(name):
-    """Squares of numbers and their neighbours, and subnormals: the exact root lies within half a unit."""
+    """Squares of numbers and their neighbours, and subnormals: the exact root lies within half a
+    unit."""
     rng = np.random.default_rng(6)
     tiny = np.finfo(name).smallest_subnormal
     for _ in range(20):
@@ -173,7 +176,8 @@ def test_select_first(name, count):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fma_rounds_once(name):
-    """Against exact rationals, where two roundings give something else, lane by lane and as a scalar."""
+    """Against exact rationals, where two roundings give something else, lane by lane and as a
+    scalar."""
     number, T = np.dtype(name).type, FORMATS[name]
     rng = np.random.default_rng(1)
     different = 0
@@ -230,7 +234,8 @@ def test_butterfly_takes_every_lane_once(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_butterfly_order(name):
-    """1 + u/2 is 1: two halves that meet before they meet the 1 show; so every pair of lanes tells when it was added."""
+    """1 + u/2 is 1: two halves that meet before they meet the 1 show; so every pair of lanes tells
+    when it was added."""
     half = {"float32": 2.0**-24, "float64": 2.0**-53}[name]
     for a in range(LANES):
         for b in range(LANES):

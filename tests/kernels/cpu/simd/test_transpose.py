@@ -45,7 +45,8 @@ def transposed_at(source, start, row_step, count, target, to, column_step):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("count", range(1, 9))
 def test_transpose_touches_what_it_says(name, count):
-    """Eight numbers of each row are read, eight of each column written; of addresses too. Rows may lie in any order."""
+    """Eight numbers of each row are read, eight of each column written; of addresses too. Rows may
+    lie in any order."""
     for call in (transposed, transposed_at):
         for row_step, start in ((8, 0), (11, 0), (-9, 63), (0, 0)):
             source = guarded(numbers(start + 7 * max(row_step, 0) + 8, name, count))
