@@ -26,7 +26,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/verification/causes": "tests/verification/causes/test_diagnosis.py",
     # the numbers and codes that kernels, references and running/ share
     "kernels/chunk.py": "tests/kernels/reference/test_record.py",
-    # compiled into one function for each type: every bit of what they give is compared with the arbiter's
+    # compiled into one function for each type: every bit is compared with the arbiter's
     "kernels/cpu/descent": "tests/kernels/cpu/test_bits.py",
     "kernels/cpu/moments": "tests/kernels/cpu/test_bits.py",
     "kernels/cpu/packs": "tests/kernels/cpu/test_bits.py",
