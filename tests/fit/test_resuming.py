@@ -11,8 +11,8 @@ import pytest
 
 import fastgd
 from fastgd import SGD
-from tests.promises.test_same_bits import CASES, NAMES, assert_same, fit_case, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import CASES, NAMES, assert_same, fit_case, make
 from tests.support.fit_results import batch, same, x, y
 
 OPTIONS = (

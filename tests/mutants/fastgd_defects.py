@@ -7,7 +7,7 @@ from tests.mutants.defect import Defect
 
 OMIT = ("tests/fit/test_omit.py",)
 MEMORY = ("tests/promises/test_memory.py",)
-SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
+SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 VERIFICATION = "fastgd/verification"

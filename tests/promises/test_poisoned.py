@@ -8,8 +8,8 @@ import pytest
 
 import fastgd
 from fastgd import Status
-from tests.promises.test_same_bits import assert_same, parts_of
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import assert_same, parts_of
 
 NAMES = ["float32", "float64"]
 
