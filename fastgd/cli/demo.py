@@ -135,7 +135,7 @@ def descend(X: np.ndarray, y: np.ndarray, **options: Any) -> tuple[FitResult, np
     return result, joined(result.history), result.history.loss
 
 
-# -- 1: the tutorial -----------------------------------------------------------------------------------------------------------
+# -- 1: the tutorial -------------------------------------------------------------------------------
 
 
 def show_tutorial(findings: Findings) -> None:
@@ -183,7 +183,7 @@ def explain(findings: Findings) -> None:
         findings.check(same, f"{backend}: sum with lr 0.01 == mean with lr 0.04, w and loss of all 100 epochs, bit for bit")
 
 
-# -- 2: 142 countries ----------------------------------------------------------------------------------------------------------
+# -- 2: 142 countries ------------------------------------------------------------------------------
 
 
 def read_countries() -> Countries:
@@ -239,7 +239,7 @@ def print_countries(findings: Findings, data: Countries) -> None:
     findings.console.print("", table, "")
 
 
-# -- 3: a million fits ---------------------------------------------------------------------------------------------------------
+# -- 3: a million fits -----------------------------------------------------------------------------
 
 
 def make_regressions(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -301,7 +301,7 @@ def fit_many(findings: Findings, count: int) -> None:
     findings.check(np.max(shares) <= 1, text)
 
 
-# -- 4: the verdict ------------------------------------------------------------------------------------------------------------
+# -- 4: the verdict --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The call cache: the decisions of small calls of `fit`, used again for like calls.
 
-1. What `prepare` checks and decides depends on shapes, dtypes and options, never on the numbers in X
-   and y: of a small fit that is half of the time. So it is remembered under a key of all that it
+1. What `prepare` checks and decides depends on shapes, dtypes and options, never on the numbers in
+   X and y: of a small fit that is half of the time. So it is remembered under a key of all that it
    depends on, and a like call is a copy of the job with other data.
-2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for all
-   options, and so little work that the calling thread does it.
+2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for
+   all options, and so little work that the calling thread does it.
 3. A remembered job holds neither data nor results, but the scratch of like calls: each call takes
    one for itself and puts it back, so calls in several threads never share one.
 """
@@ -52,7 +52,7 @@ def forget() -> None:
 
 
 def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
-    """The job for a call like an earlier one; None where `prepare` must look. words: fit's arguments."""
+    """The job for a call like an earlier one, or None. words: the arguments of `fit`."""
     known = remembered.get(key) if key is not None else None
     X, y = words["X"], words["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:

@@ -1,4 +1,5 @@
-"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted disagreement is found."""
+"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted
+disagreement is found."""
 
 from __future__ import annotations
 
@@ -33,7 +34,6 @@ epoch 81: w = 2.000, loss = 0.00000000
 epoch 91: w = 2.000, loss = 0.00000000
 Prediction after training: f(5) = 10.000
 """
-
 
 AUTOGRAD = """\
 Prediction before training: f(5) = 0.000

@@ -17,8 +17,9 @@ class OutOfMemory(Exception):
 class HostDevice:
     """What kernels/cuda/part.py asks of a device.
 
-    epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which order threads take turns.
-    memory: bytes that may be taken by arrays that live at one time. last_blocks: a number: only so many blocks of a launch, the last ones.
+    epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which
+    order threads take turns. memory: bytes that may be taken by arrays that live at one time.
+    last_blocks: a number: only so many blocks of a launch, the last ones.
     """
 
     out_of_memory = OutOfMemory
@@ -68,7 +69,8 @@ class HostDevice:
         launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed, first)
 
     def _sources_of(self, file: str) -> Path:
-        """The folder of our own where it has the same file: what was built need not be built again."""
+        """The folder of our own where it has the same file: what was built need not be built
+        again."""
         same = all((self.sources / path.name).read_bytes() == path.read_bytes() for path in (*SOURCES.glob("*.cuh"), SOURCES / file))
         return SOURCES if same else self.sources
 

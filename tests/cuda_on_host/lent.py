@@ -1,4 +1,5 @@
-"""Arrays that lie on the stand-in for a GPU: made there, brought home, and lent by other libraries."""
+"""Arrays that lie on the stand-in for a GPU: made there, brought home, and lent by other
+libraries."""
 
 from __future__ import annotations
 
@@ -39,7 +40,8 @@ STATE = ("w", "slots", "products", "epoch", "algorithm", "status")
 
 
 class Tensor:
-    """A torch tensor on a GPU, as far as it is asked: it lends its memory by DLPack, on the stream that it is told."""
+    """A torch tensor on a GPU, as far as it is asked: it lends its memory by DLPack, on the stream
+    that it is told."""
 
     def __init__(self, array, dtype=None):
         self._array = array

@@ -98,7 +98,8 @@ def test_libraries_are_not_mixed(torch):
 
 
 class _Namespace(types.SimpleNamespace):
-    """An array API namespace whose arrays share memory by DLPack and are nothing that NumPy knows."""
+    """An array API namespace whose arrays share memory by DLPack and are nothing that NumPy
+    knows."""
 
 
 class _Array:
@@ -169,7 +170,8 @@ def test_jax_on_a_gpu_and_traced(monkeypatch):
 
 
 def test_jax_arrays_go_through_its_own_functions(monkeypatch):
-    """JAX is not among the test requirements: a stand-in shows that its arrays are read and made by its own functions."""
+    """JAX is not among the test requirements: a stand-in shows that its arrays are read and made by
+    its own functions."""
     made = []
     fake_jax = types.SimpleNamespace(
         core=types.SimpleNamespace(Tracer=type("Tracer", (), {})),

@@ -13,7 +13,6 @@ from tests.support.refusals import X2, X5, Y2, refused
 
 repeat = np.broadcast_to
 
-
 TOO_MUCH = {
     "history of 10^13 values": ({"epochs": 10**13, "history": True}, MemoryError, r"10,000,000,000,001 history rows each need [\d,.]+ GiB"),
     "history of 2^62 rows": ({"epochs": 2**62, "history": True}, MemoryError, "record fewer rows"),

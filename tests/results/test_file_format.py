@@ -1,6 +1,7 @@
 """save and load: the same bits, whole or not at all, and nothing is trusted that was not checked.
 
-The format is written down here a second time: a file made by hand from bytes is read, so that old files stay readable.
+The format is written down here a second time: a file made by hand from bytes is read, so that old
+files stay readable.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def saved(path: Path) -> Path:
     return path
 
 
-# -- there and back --------------------------------------------------------------------------------------------------------------
+# -- there and back --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -141,7 +142,7 @@ def test_loads_without_torch_and_numba(saved: Path) -> None:
     assert done.stdout.strip() == CASES["grid"].summary()
 
 
-# -- whole or not at all -----------------------------------------------------------------------------------------------------------
+# -- whole or not at all ---------------------------------------------------------------------------
 
 
 def left_over(folder: Path) -> list[str]:
@@ -254,7 +255,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         CASES["one fit"].save(tmp_path / "pipe")
 
 
-# -- the format --------------------------------------------------------------------------------------------------------------------
+# -- the format ------------------------------------------------------------------------------------
 
 
 def test_a_file_made_by_hand_is_read(path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The pool: Ctrl-C, two Python threads, a forked child, progress, and no thread where the work is small."""
+"""The pool: Ctrl-C, two Python threads, a forked child, progress, and no thread where the work is
+small."""
 
 from __future__ import annotations
 
@@ -15,10 +16,10 @@ import pytest
 import fastgd
 from fastgd.planning import plan
 from fastgd.running import pool
-from tests.promises.test_same_bits import assert_same, digest, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import assert_same, digest, make
 
-# ---------------------------------------------------------------------------------------------------------------------- Ctrl-C
+# ------------------------------------------------------------------------------------------- Ctrl-C
 
 LONG = {  # work of seconds to hours, had nobody pressed Ctrl-C
     "descend": """X, y = rng.standard_normal((400, 50, 4)), rng.standard_normal((400, 50))
@@ -92,7 +93,8 @@ except KeyboardInterrupt:
 
 
 def press_ctrl_c(data: str, threads: int) -> tuple[float, str, float]:
-    """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s afterwards)."""
+    """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s
+    afterwards)."""
     script = INTERRUPTED.format(data=data, threads=threads)
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=600, check=False
@@ -117,7 +119,8 @@ def test_ctrl_c_stops_everything_within_a_second(work, threads):
 
 @pytest.fixture
 def heard():
-    """Ctrl-C raises KeyboardInterrupt here, also where a shell started pytest in the background, with SIGINT ignored."""
+    """Ctrl-C raises KeyboardInterrupt here, also where a shell started pytest in the background,
+    with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -134,7 +137,7 @@ def test_a_fit_after_an_interrupted_one_is_as_ever(monkeypatch, heard):
     assert digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True, threads=2)) == want
 
 
-# -------------------------------------------------------------------------------------------------- Python threads, forked children
+# ------------------------------------------------------------------ Python threads, forked children
 
 
 @pytest.mark.parametrize("callers", [2, 8])
@@ -173,7 +176,8 @@ print(len(found), len(set(found)))
 
 
 def test_forked_children():
-    """Before and after the parent has used its pool, and from two at once; in a process of its own, where nothing else has threads."""
+    """Before and after the parent has used its pool, and from two at once; in a process of its own,
+    where nothing else has threads."""
     script = """
 import os, sys, warnings, numpy as np, fastgd
 from fastgd.planning import plan
@@ -209,7 +213,7 @@ print({answer == own for answer in first + in_children(2) + [fit()] + in_childre
     assert done.stdout.strip() == "{True}", done.stderr
 
 
-# -------------------------------------------------------------------------------------------------------------------- progress
+# ----------------------------------------------------------------------------------------- progress
 
 
 def case(name):
@@ -274,7 +278,7 @@ def test_progress_that_is_no_function():
         fastgd.fit([1.0, 2], [1.0, 2], lr=0.1, progress="yes")
 
 
-# ------------------------------------------------------------------------------------------------------------------- small fits
+# --------------------------------------------------------------------------------------- small fits
 
 
 def test_small_fits_start_no_thread(monkeypatch):

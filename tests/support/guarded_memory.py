@@ -1,4 +1,5 @@
-"""Arrays that lie against memory that must not be touched: a kernel that reads or writes one number too far is killed by the system."""
+"""Arrays that lie against memory that must not be touched: a kernel that reads or writes one number
+too far is killed by the system."""
 
 from __future__ import annotations
 
@@ -11,7 +12,8 @@ PAGE = mmap.PAGESIZE
 
 
 def fenced(pages: int) -> np.ndarray:
-    """The bytes of so many pages, and of one before and one behind them that must not be touched."""
+    """The bytes of so many pages, and of one before and one behind them that must not be
+    touched."""
     whole = np.frombuffer(mmap.mmap(-1, (pages + 2) * PAGE), np.uint8)
     protect = ctypes.CDLL(None, use_errno=True).mprotect
     for page in (0, pages + 1):

@@ -1,4 +1,5 @@
-"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile for other registers. Prints JSON."""
+"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile
+for other registers. Prints JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ import numpy as np
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.cpu.simd.lanes import REGISTER
-from tests.promises.test_same_bits import digest
+from tests.support.fit_cases import digest
 
 
 def cases(name: str):
-    """(what, X, y, options of fit): every part of the kernels whose loops depend on the registers."""
+    """(what, X, y, options of fit): every part of the kernels whose loops depend on the
+    registers."""
     rng = np.random.default_rng(1)
     safe, many = {"epochs": 20, "history": True}, {"epochs": 100, "history": 3}
     for d in (1, 3, 8, 17):

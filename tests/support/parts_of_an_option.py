@@ -1,4 +1,5 @@
-"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not there."""
+"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not
+there."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
-TESTS = ("tests/fit", "tests/input", "tests/promises")
+TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 
 
 def read(path: str) -> str:

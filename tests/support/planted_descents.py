@@ -1,8 +1,10 @@
-"""Descents with planted defects, written by hand in NumPy: nothing of fastgd is used. Shared by the tests and by benchmarks/diagnosis.py.
+"""Descents with planted defects, written by hand in NumPy: nothing of fastgd is used. Shared by the
+tests and by benchmarks/diagnosis.py.
 
-1. `PLANTS` maps a code to a function (case, rng) -> Planted. A case is data, start, rate and dtype; everything is computed in the case's
-   dtype, with a column of ones where there is an intercept.
-2. `correct` is the same loop without a defect. Every loop is one that people write: residual, gradient, step, in their usual order.
+1. `PLANTS` maps a code to a function (case, rng) -> Planted. A case is data, start, rate and dtype;
+   everything is computed in the case's dtype, with a column of ones where there is an intercept.
+2. `correct` is the same loop without a defect. Every loop is one that people write: residual,
+   gradient, step, in their usual order.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def run(
     rate: Callable[[int], float] | None = None,
     start: np.ndarray | None = None,
 ) -> Planted:
-    """Descend with what is given instead of the right thing. gradient(X, y, w, t); rule(w, g, lr, t, memory); loss(X, y, w)."""
+    """Descend with what is given instead of the right thing. gradient(X, y, w, t); rule(w, g, lr,
+    t, memory); loss(X, y, w)."""
     X, y = case.design, case.y.astype(case.dtype)
     number = X.dtype.type
     w = (case.w0 if start is None else start).astype(case.dtype)
@@ -69,7 +72,7 @@ def correct(case: Case, rng: Rng | None = None) -> Planted:
     return run(case)
 
 
-# -- gradients -----------------------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 def scaled(factor: Callable[[int], float]) -> Callable[[Case, Rng], Planted]:
@@ -168,7 +171,7 @@ def rows_dropped(case: Case, rng: Rng) -> Planted:
     return run(case, gradient=lambda X, y, w, t: X.dtype.type(2 / divisor) * (X[kept].T @ (X[kept] @ w - y[kept])))
 
 
-# -- rules ---------------------------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------
 
 
 def heavy_ball(mu: float, dampening: float = 0.0, first_damped: bool = False, nesterov: bool = False):
@@ -282,7 +285,7 @@ def adamw(case: Case, rng: Rng) -> Planted:
     return run(case, rule=adam_like(decay=float(rng.choice([0.01, 0.1]))))
 
 
-# -- precision, start, loss ----------------------------------------------------------------------------------------------------
+# -- precision, start, loss ------------------------------------------------------------------------
 
 
 def float32_storage(case: Case, rng: Rng) -> Planted:

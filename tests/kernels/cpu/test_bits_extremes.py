@@ -1,4 +1,5 @@
-"""The CPU kernels give the arbiter's bits where numbers end: overflow and its tail, subnormals, 1e±150, zeros, non-finite data, tol."""
+"""The CPU kernels give the arbiter's bits where numbers end: overflow and its tail, subnormals,
+1e±150, zeros, non-finite data, tol."""
 
 from __future__ import annotations
 
@@ -25,14 +26,15 @@ def in_both(X, y, cells, **options):
     return runs[0]
 
 
-# -------------------------------------------------------------------------------------------------------------------- overflow
+# ----------------------------------------------------------------------------------------- overflow
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hyper", HYPER, ids=str)
 @pytest.mark.parametrize("intercept", [False, True])
 def test_overflow_to_the_end(name, hyper, intercept):
-    """Rates from a slow divergence to one that overflows at the first step; every row until all is NaN, and after."""
+    """Rates from a slow divergence to one that overflows at the first step; every row until all is
+    NaN, and after."""
     X, y = data(40, 2, name, 21)
     omega = arbiter.FORMATS[name].omega
     safe = arbiter.safe_rate(arbiter.compress(X, y, intercept))
@@ -58,7 +60,8 @@ def one_column(name, y=1.0):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_limit_alone(name):
-    """Just at and just beyond: |w| ≤ w_limit, loss ≤ loss_limit, and Ω for a slot, a product and a new w. The second column is zero."""
+    """Just at and just beyond: |w| ≤ w_limit, loss ≤ loss_limit, and Ω for a slot, a product and a
+    new w. The second column is zero."""
     omega = arbiter.FORMATS[name].omega
     X, y = one_column(name)
     above = {"float32": 1 + 2.0**-23, "float64": 1 + 2.0**-52}[name]
@@ -84,7 +87,8 @@ def test_each_limit_alone(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_slot_that_the_rule_leaves_alone_is_no_overflow(name):
-    """The state of a fit with momentum, continued without: its slot stays as it is, however large."""
+    """The state of a fit with momentum, continued without: its slot stays as it is, however
+    large."""
     X, y = one_column(name)
     omega = arbiter.FORMATS[name].omega
     first = fastgd.fit(X, y, lr=0.5, optimizer=fastgd.SGD(momentum=0.5), epochs=1, algorithm="moments")
@@ -99,7 +103,8 @@ def test_a_slot_that_the_rule_leaves_alone_is_no_overflow(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_that_are_not_finite_and_come_back(name):
-    """w0 so large that the loss is inf, and a rate that brings it home: DIVERGED at row 0, and tol stops nothing afterwards."""
+    """w0 so large that the loss is inf, and a rate that brings it home: DIVERGED at row 0, and tol
+    stops nothing afterwards."""
     X, y = np.ones((4, 1), name), np.zeros(4, name)
     w0 = [2.0**100 if name == "float32" else 2.0**700]
     cells = [{"lr": lr, "w0": w0} for lr in (0.5, 0.25, 0.5 - 2.0**-20)]
@@ -119,7 +124,7 @@ def test_some_parameters_are_nan_and_some_are_not(name):
     assert any(np.isfinite(run.w).any(axis=1)[t] and not np.isfinite(run.w).all(axis=1)[t] for run in runs for t in range(60))
 
 
-# ----------------------------------------------------------------------------------------------------------- large, small, nothing
+# ---------------------------------------------------------------------------- large, small, nothing
 
 
 @pytest.mark.parametrize("exponent_x", [-320, -160, -150, 0, 150, 153, 300])
@@ -150,7 +155,8 @@ def test_float32_across_the_range(exponent_x, exponent_y):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_safe_rate_is_a_number_of_the_type(name):
-    """1/λ beyond the largest number of T is that number; where λ is 0 the rate is 0; where it is infinite too."""
+    """1/λ beyond the largest number of T is that number; where λ is 0 the rate is 0; where it is
+    infinite too."""
     tiny = {"float32": 2.0**-149, "float64": 2.0**-535}[name]
     X, y = np.full((3, 1), tiny, name), np.ones(3, name)
     (run,) = compare(X, y, [{}], epochs=2)
@@ -174,7 +180,8 @@ def test_subnormals(name):
 
 
 def test_losses_that_a_reciprocal_does_not_give():
-    """Weighted sums of squares near 2^-1022, divided by any W: the error of a quotient is subnormal there, so it cannot be corrected.
+    """Weighted sums of squares near 2^-1022, divided by any W: the error of a quotient is subnormal
+    there, so it cannot be corrected.
 
     Two batches of 32, 8 fits more, and some alone.
     """
@@ -208,7 +215,8 @@ def test_nothing_in_a_column_or_in_y(name, n):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_chunks_whose_columns_differ_wildly(name):
-    """Chunk 0 large in one column and small in the other, chunk 1 the other way round, chunk 2 empty, chunk 3 one sample."""
+    """Chunk 0 large in one column and small in the other, chunk 1 the other way round, chunk 2
+    empty, chunk 3 one sample."""
     n, far = 3 * 4096 + 1, {"float32": 1e18, "float64": 1e160}[name]
     X, y = data(n, 2, name, 28)
     X[:4096] *= np.array([far, 1 / far], name)
@@ -224,7 +232,8 @@ def test_chunks_whose_columns_differ_wildly(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [70, 4200])
 def test_where_nothing_is_left_but_rounding(name, n):
-    """y = X w exactly, w0 = w or next to it: the loss is what cancellation leaves, and every low part shows. Below zero it becomes 0."""
+    """y = X w exactly, w0 = w or next to it: the loss is what cancellation leaves, and every low
+    part shows. Below zero it becomes 0."""
     short, long = {"float32": (11, 11), "float64": (25, 25)}[name]  # bits of X and w: their products are exact, and so is y
     u, zeros, others = float(np.finfo(name).eps), 0, 0
     for seed in range(12 if n < 4096 else 2):
@@ -259,7 +268,7 @@ def test_data_that_are_not_finite(name, where, bad, n):
     compare(X, y, [{}], epochs=3)
 
 
-# ------------------------------------------------------------------------------------------------------------------------- tol
+# ---------------------------------------------------------------------------------------------- tol
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -278,7 +287,8 @@ def test_stopping(name, hyper):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stopping_compares_losses_of_the_type(name):
-    """The float64 loss of float32 data still falls where the reported one stands still; tol · loss is a float64 product."""
+    """The float64 loss of float32 data still falls where the reported one stands still; tol · loss
+    is a float64 product."""
     X, y = data(60, 2, name, 31)
     (run,) = compare(X, y, [{"lr": 0.05}], epochs=2000 if name == "float32" else 300, tol=0.0, algorithm="moments")
     assert run.converged or name == "float64"

@@ -1,4 +1,5 @@
-"""The numbers of the two references: the tutorial's tables, the loop that torch users write, exact rationals, and the bound."""
+"""The numbers of the two references: the tutorial's tables, the loop that torch users write, exact
+rationals, and the bound."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ def reference(request):
 
 
 def exact_descent(X, y, *, epochs, lr, reduction, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False):
-    """(epochs + 1) rows of parameters and losses in rationals; a column of ones is the intercept."""
+    """(epochs + 1) rows of parameters and losses in rationals; a column of ones is the
+    intercept."""
     n, D = len(X), len(X[0])
     w, v, rows = [Fraction(0)] * D, None, []
     for epoch in range(epochs + 1):

@@ -14,8 +14,6 @@ from fastgd.planning.backends import BACKENDS
 from fastgd.verification.bound.yardstick import LIMIT
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
-
-
 ASKED = {"lr": 0.01, "epochs": 20}
 
 
