@@ -1,6 +1,6 @@
 """One small call, Python included, against an empty compiled call with the same arguments.
 
-A call like an earlier one goes a shorter way (fastgd/running/call_cache.py): both are measured.
+A call like an earlier one goes a shorter way (fastgd/planning/call_cache.py): both are measured.
 An unlike call differs in `min_samples`, which here changes nothing else.
 """
 

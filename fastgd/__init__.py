@@ -1,4 +1,4 @@
-"""fastgd: fit linear models by gradient descent, millions at a time, with proof at every epoch that the result is right."""
+"""Fit linear models by gradient descent, millions at a time, with proof at every epoch."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ _LATE = {  # what `fit` does not need: the modules that have it
 
 
 def __getattr__(name: str) -> Any:
-    """`fastgd.testing`, `fastgd.verification` and the names in `_LATE`, imported when they are first asked for."""
+    """Import `fastgd.testing`, `fastgd.verification`, or a name in `_LATE`, at its first use."""
     if name in ("testing", "verification"):
         return import_module(f".{name}", __name__)
     if name in _LATE:

@@ -1,9 +1,10 @@
-"""environment: what fastgd found on this machine, in one object that prints itself. `fastgd info` on the command line.
+"""What fastgd found on this machine, in one object that prints itself (`fastgd info`).
 
-1. Versions come from the installed metadata, so that asking does not import torch or CuPy. torch is imported only where its build
-   could have a GPU, because only torch knows.
-2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess. Numba takes NUMBA_CACHE_DIR if it is set, else the
-   folder of the package, else (that cannot be written) the user's cache folder; each only if it can be written.
+1. Versions come from the installed metadata, so that asking does not import torch or CuPy. torch is
+   imported only where its build could have a GPU, because only torch knows.
+2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess. Numba takes
+   NUMBA_CACHE_DIR if it is set, else the folder of the package, else (that cannot be written) the
+   user's cache folder; each only if it can be written.
 """
 
 from __future__ import annotations
@@ -43,9 +44,11 @@ class KernelCache:
     n_bytes : int
         Size of everything that Numba keeps there.
     ready : bool
-        Whether the kernels of this version that `fit` needs lie there, compiled for this processor, for float32 and float64.
+        Whether the kernels of this version that `fit` needs lie there, compiled for this processor,
+        for float32 and float64.
     complete : bool
-        Whether those lie there too that only `solve`, weights and missing values need. ``fastgd info --warm`` sees to it.
+        Whether those lie there too that only `solve`, weights and missing values need. ``fastgd
+        info --warm`` sees to it.
     """
 
     folder: str | None
@@ -78,15 +81,16 @@ class Environment:
     simd_bits : int
         Width of the widest vector registers: 512, 256 or 128.
     fma : bool
-        Whether the processor has fused multiply-add. Without it results are the same, and much slower.
+        Whether the processor has fused multiply-add. Without it results are the same, and much
+        slower.
     libraries : dict of str to (str or None)
         Versions; None where a library is not installed.
     backends : dict of str to (str or None)
         None: the backend can run here; else why it cannot.
     kernel_cache : KernelCache
     cuda_compiler : dict
-        NVRTC, which compiles the CUDA kernels (``version``, None where it is not installed), the ``folder`` of those that are kept, how
-        many ``kernels`` lie there, and ``n_bytes``.
+        NVRTC, which compiles the CUDA kernels (``version``, None where it is not installed), the
+        ``folder`` of those that are kept, how many ``kernels`` lie there, and ``n_bytes``.
     gpu : str or None
         Name and memory of the GPU.
     why_no_gpu : str or None
@@ -138,7 +142,7 @@ class Environment:
 
 
 def info() -> Environment:
-    """Tell what fastgd found on this machine: versions, backends, threads, SIMD width, kernel cache, GPU.
+    """Tell what is here: versions, backends, threads, SIMD width, kernel cache, GPU.
 
     Returns
     -------
@@ -179,7 +183,7 @@ def info() -> Environment:
 
 
 def kernel_cache() -> KernelCache:
-    """Ask Numba where the compiled CPU kernels are kept, and whether those of this version are there."""
+    """Find where the compiled CPU kernels are kept, and whether those of this version are there."""
     from .kernels.cpu import compile_ahead
 
     folders = compile_ahead.cache_folders()
@@ -193,17 +197,21 @@ def kernel_cache() -> KernelCache:
 
 
 def warm(say: Callable[[str], object] = print) -> bool:
-    """Compile ahead every CPU kernel that `fit` and `solve` may need, for float32 and float64, unless they are on disk already.
+    """Compile ahead every CPU kernel that `fit` and `solve` may need.
+
+    For float32 and float64; kernels that are on disk already are left as they are.
 
     Parameters
     ----------
     say : callable, default print
-        Is told, in words, where the kernels are kept, of each step as it is done, and how long all took.
+        Is told, in words, where the kernels are kept, of each step as it is done, and how long all
+        took.
 
     Returns
     -------
     bool
-        Whether all kernels are on disk now. False: there is no folder to keep them in, and every process compiles its own.
+        Whether all kernels are on disk now. False: there is no folder to keep them in, and every
+        process compiles its own.
 
     Examples
     --------

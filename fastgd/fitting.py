@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .planning.job import prepare
+from .planning.call_cache import prepare
 from .results.building import build
 from .results.result import FitResult, State
-from .running.call_cache import key_of, recall, remember
 from .running.run import run
 
 
@@ -41,7 +40,7 @@ def fit(
     checkpoint: Any = None,
     out: Any = None,
 ) -> FitResult:
-    """Fit linear models by full-batch gradient descent on the mean squared error, one or millions at a time.
+    """Fit linear models by full-batch gradient descent, one or millions at a time.
 
     ::
 
@@ -49,26 +48,32 @@ def fit(
         loss = mean(residual²)              gradient = (2/n_samples) Xᵀ residual
         w ← w − lr · gradient               (or another update rule)
 
-    With sample weights ω the loss is Σ ω residual² / Σ ω. The leading axes of X, y and of every hyperparameter broadcast as in NumPy: each
-    point of the broadcast shape is a fit of its own. Data that are shared are read and compressed once. A fit has the same bits alone or in
-    a batch, for any number of threads.
+    With sample weights ω the loss is Σ ω residual² / Σ ω. The leading axes of X, y and of every
+    hyperparameter broadcast as in NumPy: each point of the broadcast shape is a fit of its own.
+    Shared data are read and compressed once. A fit has the same bits alone or in a batch, for any
+    number of threads.
 
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features: of NumPy, torch, JAX, CuPy, or any library with DLPack; lists too. Results come back in the same library, on the device
-        that the data are on: the computer's memory or a CUDA GPU, the same for X, y and sample_weight. 2-D X is always
-        (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the result has no feature axis.
+        Features: an array of NumPy, torch, JAX, CuPy or any library with DLPack, or a list. Results
+        come back in the same library and on the device of the data (the computer's memory or a CUDA
+        GPU), which must be the same for X, y and sample_weight. 2-D X is always
+        (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the
+        result has no feature axis.
     y : array (…, n_samples)
         Targets.
     lr : float or array, optional
-        Learning rate, ≥ 0; here or in the optimizer object. None: for SGD the safe rate 1/(λ_max + weight_decay) of each fit, λ_max of
-        the Hessian of the (mean or sum) loss (above 64 parameters the largest row sum of the Hessian, a bound of it); 0 where the
-        Hessian is 0. It needs the parameters' second moments: with many features give an lr. For the other rules torch's default.
+        Learning rate, ≥ 0, here or in the optimizer object. None: for SGD a safe rate of each fit,
+        1/(λ_max + weight_decay), where λ_max is the largest eigenvalue of the Hessian of the (mean
+        or sum) loss, or above 64 parameters its largest row sum, which is a bound; 0 where the
+        Hessian is 0. It needs the second moments of the parameters: with many features give an lr.
+        For the other rules None is torch's default.
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
-        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in lower case, such as "adam".
+        The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in
+        lower case, such as "adam".
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
@@ -78,13 +83,14 @@ def fit(
     intercept0 : float or array, optional
         Start of the intercept, default 0.
     state : State, optional
-        ``FitResult.state`` of an earlier fit: continues it bit for bit. Instead of w0 and intercept0. Of data on a GPU its arrays are
-        CuPy's.
+        ``FitResult.state`` of an earlier fit, which is continued bit for bit; instead of w0 and
+        intercept0. For data on a GPU its arrays are CuPy's.
     sample_weight : array (…, n_samples), optional
-        Weights ≥ 0, rounded to the data's dtype; for ``reduction="mean"`` only their proportions count: frequencies and precisions (1/σ²)
-        give the same fit. A sample of weight 0 is not there, even if it is NaN.
+        Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
+        count. A sample of weight 0 is not there, even if it is NaN.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of. "sum" is n_samples times as large. The reported loss is always the mean.
+        What the gradient is of. "sum" is n_samples times as large. The reported loss is always the
+        mean.
     batch_size : None
         Not available yet (mini-batches).
     shuffle : True
@@ -92,36 +98,45 @@ def fit(
     seed : 0
         Not available yet (mini-batches).
     tol : float, optional
-        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]. None: run all epochs.
+        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]. None:
+        run all epochs.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
-        What happens when a number of X, y or the weights is not finite: an error that says where; the sample is left out of its fit, as if
-        the row had been deleted (without a copy of the data); or NaN for that fit alone.
+        What happens when a number of X, y or the weights is not finite. "raise": an error that says
+        where. "omit": the sample is left out of its fit, as if the row had been deleted, without a
+        copy of the data. "propagate": NaN for that fit alone.
     min_samples : int, optional
         Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
     history : bool or int, default False
         True: keep w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional
-        Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats are computed as float32.
+        Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats
+        are computed as float32.
     algorithm : {"auto", "moments", "stream"}, default "auto"
-        "moments" reads the data once and descends on their second moments; "stream" goes through the samples at every epoch. "auto" takes
-        "stream" where a fit has n_samples ≤ 2 · n_features, or n_features > 256.
+        "moments" reads the data once and descends on their second moments; "stream" goes through
+        the samples in every epoch. "auto" takes "stream" where a fit has n_samples ≤ 2 ·
+        n_features, n_features > 256, or data that are not finite.
     backend : {"auto", "cpu", "torch", "torch-cuda", "numpy", "cuda"}, default "auto"
-        "auto" is "cuda" where the data are on a GPU, else "cpu"; "cuda" takes NumPy's data too, which are copied to the GPU and back.
-        "torch" is torch.autograd and torch.optim, "numpy" a readable hand-written descent: both to compare with, one fit after another.
+        "auto" is "cuda" where the data are on a GPU, else "cpu". "cuda" also takes NumPy data,
+        which are copied to the GPU and back. "torch" is torch.autograd and torch.optim, "numpy" a
+        readable hand-written descent: both are there to compare with, and run one fit after
+        another.
     threads : int, optional
         Threads of the cpu backend, of no other. None: as many as this process may use.
     memory_limit : int or str, optional
-        Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB". The work is cut into pieces that keep
-        within it. None: 80 % of what is free; then the memory of small results that nobody has any more, 16 MiB at most, is kept for
-        the next call. Of the GPU's memory where the data are on one.
+        Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB".
+        The work is cut into pieces that keep within it. None: 80 % of what is free. Up to 16 MiB of
+        freed result memory is kept for later calls; give a memory_limit to avoid that. For data on
+        a GPU it is a limit of the GPU's memory.
     progress : bool or callable, optional
-        None: a bar on a terminal when the work is long. True, False: always, never. A function is called with (done, total).
+        None: a bar on a terminal when the work is long. True, False: always, never. A function is
+        called with (done, total).
     checkpoint : None
         Not available yet.
     out : array or mapping of str to array, optional
-        Where to write results, for example arrays on disk (``numpy.memmap``); one array is for w. Names: "w", "intercept", "loss",
-        "epochs", "status", "history.w", "history.intercept", "history.loss", "state.w", "state.slots", of the shape and dtype that the
-        result has. The result then holds these arrays. When `fit` raises, they may be half written.
+        Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
+        w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
+        "history.loss", "state.w", "state.slots". Shapes and dtypes are those of the result, which
+        then holds these arrays. When `fit` raises, they may be half written.
 
     Returns
     -------
@@ -131,12 +146,13 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong; the message names it, what was given and what is needed. Non-finite data are a ValueError under
-        ``nan_policy="raise"``.
+        When an argument is wrong; the message names it, what was given and what is needed.
+        Non-finite data are a ValueError under ``nan_policy="raise"``.
     BackendUnavailable
         An ImportError, when the backend that was asked for cannot run here.
     MemoryError
-        When the results and one piece of work do not fit into the memory limit; the message has the numbers.
+        When the results and one piece of work do not fit into the memory limit; the message has the
+        numbers.
 
     Examples
     --------
@@ -154,9 +170,6 @@ def fit(
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
     """
-    words = locals()
-    key = key_of(words)
-    job = recall(key, words) or prepare(words)
+    job = prepare(locals())
     run(job)
-    remember(key, job)
     return build(job.buffers, job.words)

@@ -445,7 +445,7 @@ def optimizer_classes() -> tuple[type, ...]:
 
 
 def find_optimizer(optimizer: Any) -> Any:
-    """The optimizer object for a name or an object; lists the names if there is no such optimizer."""
+    """The optimizer for a name or an object; an error lists the names that there are."""
     if isinstance(optimizer, str):
         if optimizer.lower() not in _CLASSES:
             raise ValueError(f"optimizer {optimizer!r} is unknown; there are: {', '.join(sorted(_CLASSES))}")

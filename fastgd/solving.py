@@ -1,4 +1,4 @@
-"""solve(): the minimiser that descent converges to, without descending: prepare, run, build."""
+"""solve(): the minimiser that descent converges to, in closed form: prepare, run, build."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ def solve(
     memory_limit: Any = None,
     progress: Any = None,
 ) -> FitResult:
-    """Fit linear models by least squares in closed form: what `fit` converges to, one or millions at a time.
+    """Fit linear models by least squares in closed form: what `fit` converges to.
 
     ::
 
         s Xᵀ(X w − y) + weight_decay · w = 0        s = 2/n_samples (mean) or 2 (sum)
 
-    With sample weights ω: s Xᵀ diag(ω)(X w − y), s = 2/Σω or 2.
-    The w with this gradient; where there are many, the one of minimum norm, which descent from zero converges to. Axes broadcast as in
-    `fit`; fits that share X and weight_decay share its factors. A fit from moments has the same bits alone or in a batch, for any number of
-    threads; one by LAPACK has those that LAPACK gives it.
+    With sample weights ω the gradient is s Xᵀ diag(ω)(X w − y), with s = 2/Σω or 2. Where many w
+    solve this, the result is the one of minimum norm, which descent from zero converges to. Axes
+    broadcast as in `fit`; fits that share X and weight_decay share its factors. A fit from moments
+    has the same bits alone or in a batch, for any number of threads; the bits of a fit by LAPACK
+    are LAPACK's.
 
     Parameters
     ----------
@@ -45,8 +46,9 @@ def solve(
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
     weight_decay : float or array, default 0
-        L2 penalty (ridge), ≥ 0, of the size that it has in `fit` and in torch.optim: on the intercept too, and for "mean" it is
-        2/n_samples times the λ that is added to the diagonal of XᵀX, 2λ/n_samples.
+        L2 penalty (ridge), ≥ 0, of the size that it has in `fit` and in torch.optim: on the
+        intercept too, and for "mean" it is 2/n_samples times the λ that is added to the diagonal of
+        XᵀX, 2λ/n_samples.
     reduction : {"mean", "sum"}, default "mean"
         What the gradient is of. Without weight_decay it changes nothing.
     dtype : {"float32", "float64"}, optional
@@ -69,14 +71,18 @@ def solve(
     FitResult
         As from `fit`, with epochs 0, lr NaN, and for every fit
 
-        * ``rank``: of [X 1], with rows √λ·I below it where there is a weight_decay; 0 where the data are invalid.
-        * ``condition``: Stewart's largest collinearity index: 1/condition is the smallest relative change of one column that makes the
-          columns dependent; 1 for orthogonal columns, at most their condition number once they have length 1. Where the rank is smaller
-          than the number of parameters, σ_1/σ_rank of X as it is. NaN where the data are invalid.
-        * ``ill_conditioned``: condition > 1/√u (u = 2^-24 for float32 data, 2^-53 for float64: 4,096 and 9.5e7), or rank below both
-          the number of samples and that of parameters. A change of the data in their last digit may then change more than half of the
-          digits of w, so the answer says little about the data, however well it was computed.
-        * ``state.algorithm``: which algorithm it was computed by, "moments" or "lstsq": see ``state.algorithm_names``.
+        * ``rank``: of [X 1], with rows √λ·I below it where there is a weight_decay; 0 where the
+          data are invalid.
+        * ``condition``: Stewart's largest collinearity index: 1/condition is the smallest relative
+          change of one column that makes the columns dependent; 1 for orthogonal columns, at most
+          their condition number once they have length 1. Where the rank is smaller than the number
+          of parameters, σ_1/σ_rank of X as it is. NaN where the data are invalid.
+        * ``ill_conditioned``: condition > 1/√u (u = 2^-24 for float32 data, 2^-53 for float64:
+          4,096 and 9.5e7), or rank below both the number of samples and that of parameters. A
+          change of the data in their last digit may then change more than half of the digits of w,
+          so the answer says little about the data, however well it was computed.
+        * ``state.algorithm``: which algorithm it was computed by, "moments" or "lstsq": see
+          ``state.algorithm_names``.
 
     Raises
     ------

@@ -1,7 +1,4 @@
-"""The kernels, written by several hands that give the same bits or stay within the error bound.
-
-`cpu` (Numba), `reference` (torch autograd, readable NumPy), `cuda` (CUDA C++).
-"""
+"""The kernels: `cpu` (Numba), `cuda` (CUDA C++), `reference` (torch autograd, readable NumPy)."""
 
 if __name__ == "kernels":
     raise ImportError("this package is called fastgd.kernels: run `python -P`, or leave the repository's root folder")

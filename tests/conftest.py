@@ -1,7 +1,9 @@
-"""Options, the backend fixture, and what the run says at its end: worst τ, the share of the large grids, skips.
+"""Options, the backend fixture, and what the run says at its end: worst τ, the share of the large
+grids, skips.
 
 1. A backend that was asked for and cannot run fails. A skip that is not listed here fails the run.
-2. Under pytest-xdist the tests run in workers: what they measured travels to the controller in `workeroutput`.
+2. Under pytest-xdist the tests run in workers: what they measured travels to the controller in
+   `workeroutput`.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ def pytest_configure(config):
 
 
 def needs_torch_or_cuda(item):
-    """Whether a test asks for PyTorch or for CUDA kernels: by a fixture, or by the name of a backend among its parameters."""
+    """Whether a test asks for PyTorch or for CUDA kernels: by a fixture, or by the name of a
+    backend among its parameters."""
     values = item.callspec.params.values() if hasattr(item, "callspec") else ()
     return {"torch", "cupy", "cuda_backend"} & set(item.fixturenames) or any(
         value in ("torch", "torch-cuda", "cuda", "cuda-host") for value in values if isinstance(value, str)
@@ -106,7 +109,8 @@ def cupy(monkeypatch):
 
 @pytest.fixture
 def record_tau():
-    """record_tau(what, dtype, case, tau_w, tau_loss): remember the worst share of the bound, for the summary."""
+    """record_tau(what, dtype, case, tau_w, tau_loss): remember the worst share of the bound, for
+    the summary."""
 
     def record(what: str, dtype: str, case: str, tau_w: float, tau_loss: float) -> None:
         _merge((what, dtype), [float(tau_w), case, float(tau_loss), case, 1])
@@ -167,6 +171,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(autouse=True)
 def no_call_is_like_an_earlier_one():
-    """Small calls like an earlier one go straight to the kernels (fastgd/running/call_cache.py): each test begins with the long way."""
-    if "fastgd.running.call_cache" in sys.modules:
-        sys.modules["fastgd.running.call_cache"].forget()
+    """Small calls like an earlier one go straight to the kernels (fastgd/planning/call_cache.py):
+    each test begins with the long way."""
+    if "fastgd.planning.call_cache" in sys.modules:
+        sys.modules["fastgd.planning.call_cache"].forget()

@@ -13,7 +13,8 @@ shares: dict[str, tuple[int, int]] = {}  # name of the grid -> (cases run, cases
 
 
 def thin(name: str, cases: Sequence[Case], one_in: int) -> list[Case]:
-    """All cases, or one in so many, drawn at random but always the same; the share is printed at the end of the run."""
+    """All cases, or one in so many, drawn at random but always the same; the share is printed at
+    the end of the run."""
     kept = range(len(cases)) if full else sorted(random.Random(name).sample(range(len(cases)), -(-len(cases) // one_in)))
     chosen = [cases[k] for k in kept]
     shares[name] = (len(chosen), len(cases))

@@ -45,8 +45,6 @@ AUTOGRAD = dict(enumerate(zip(
 ), start=1))  # fmt: skip
 TUTORIAL_X = np.array([1, 2, 3, 4], np.float32)
 TUTORIAL_Y = 2 * TUTORIAL_X
-# The largest τ that is allowed.
-LIMITS = {"cpu": 2.0, "cuda": 2.0, "torch": 8.0, "torch-cuda": 8.0, "numpy": 8.0}
 RATE, EPOCHS = 0.1, 100  # of the million fits
 # Samples per fit, fits generated at once, fits verified.
 N_SAMPLES, PIECE, SAMPLE = 100, 20_000, 100
@@ -137,7 +135,7 @@ def descend(X: np.ndarray, y: np.ndarray, **options: Any) -> tuple[FitResult, np
     return result, joined(result.history), result.history.loss
 
 
-# -- 1: the tutorial -----------------------------------------------------------------------------------------------------------
+# -- 1: the tutorial -------------------------------------------------------------------------------
 
 
 def show_tutorial(findings: Findings) -> None:
@@ -185,7 +183,7 @@ def explain(findings: Findings) -> None:
         findings.check(same, f"{backend}: sum with lr 0.01 == mean with lr 0.04, w and loss of all 100 epochs, bit for bit")
 
 
-# -- 2: 142 countries ----------------------------------------------------------------------------------------------------------
+# -- 2: 142 countries ------------------------------------------------------------------------------
 
 
 def read_countries() -> Countries:
@@ -241,7 +239,7 @@ def print_countries(findings: Findings, data: Countries) -> None:
     findings.console.print("", table, "")
 
 
-# -- 3: a million fits ---------------------------------------------------------------------------------------------------------
+# -- 3: a million fits -----------------------------------------------------------------------------
 
 
 def make_regressions(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -303,7 +301,7 @@ def fit_many(findings: Findings, count: int) -> None:
     findings.check(np.max(shares) <= 1, text)
 
 
-# -- 4: the verdict ------------------------------------------------------------------------------------------------------------
+# -- 4: the verdict --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -342,10 +340,9 @@ def run_case(case: Case, backend: str, algorithm: str, dtype: str) -> Agreement:
     """Run one case by one backend, and judge every epoch."""
     d = case.X.shape[1]
     options: dict[str, Any] = {"reduction": case.reduction, "intercept": case.intercept}
-    start: dict[str, Any] = {"w0": case.w0[:d]} | ({"intercept0": case.w0[d]} if case.intercept else {})
-    _, w, loss = descend(
-        case.X, case.y, **options, **start, lr=case.lr, epochs=case.epochs, dtype=dtype, backend=backend, algorithm=algorithm
-    )
+    how: dict[str, Any] = {"w0": case.w0[:d]} | ({"intercept0": case.w0[d]} if case.intercept else {})
+    how["algorithm"] = algorithm if len(BACKENDS[backend].algorithms) > 1 else "auto"
+    _, w, loss = descend(case.X, case.y, **options, **how, lr=case.lr, epochs=case.epochs, dtype=dtype, backend=backend)
     higher = algorithm == "moments"  # state and learning rate are in float64
     lr = case.lr if higher else float(np.dtype(dtype).type(case.lr))
     return check_history(case.X, case.y, w, loss, **options, lr=lr, dtype=dtype, held_higher=higher and dtype == "float32")
@@ -359,18 +356,17 @@ def check_epochs(findings: Findings, quick: bool) -> None:
         table.add_column(title, justify="left" if title in ("backend", "algorithm", "dtype") else "right", no_wrap=True)
     prepared = {dtype: list(cases(dtype, quick)) for dtype in ("float32", "float64")}
     for backend in findings.backends:
-        limit = LIMITS[backend]
-        for algorithm in ("moments", "stream") if backend == "cpu" else ("auto",):
+        limit = BACKENDS[backend].share_of_bound
+        for algorithm in BACKENDS[backend].algorithms:
             for dtype, chosen in prepared.items():
                 checked = {case.name: run_case(case, backend, algorithm, dtype) for case in chosen}
-                name = {"auto": "autograd" if backend.startswith("torch") else "manual"}.get(algorithm, algorithm)
                 tau_w, tau_loss = np.max([(found.tau_w, found.tau_loss) for found in checked.values()], axis=0)
                 epochs = sum(found.steps_compared for found in checked.values())
-                table.add_row(backend, name, dtype, f"{tau_w:.3f}", f"{tau_loss:.3f}", f"{limit:g}", str(len(checked)), f"{epochs:,}")
+                table.add_row(backend, algorithm, dtype, f"{tau_w:.3f}", f"{tau_loss:.3f}", f"{limit:g}", str(len(checked)), f"{epochs:,}")
                 worst = findings.worst.get(backend, (0.0, 0.0))
                 findings.worst[backend] = (max(tau_w, worst[0]), max(tau_loss, worst[1]))
                 findings.disagreements += [
-                    f"{backend}, {name}, {dtype}, {case}: τ_w {found.tau_w:.3g} (epoch {found.tau_w_epoch}), "
+                    f"{backend}, {algorithm}, {dtype}, {case}: τ_w {found.tau_w:.3g} (epoch {found.tau_w_epoch}), "
                     f"τ_loss {found.tau_loss:.3g} (epoch {found.tau_loss_epoch}); the limit is {limit:g}"
                     for case, found in checked.items()
                     if not max(found.tau_w, found.tau_loss) <= limit or found.steps_compared == 0
@@ -386,6 +382,6 @@ def conclude(findings: Findings) -> None:
     verdict = (
         f"Verdict: DISAGREEMENT, {len(findings.disagreements)} in all." if findings.disagreements else "Verdict: all agree, at every epoch."
     )
-    shares = "; ".join(f"{name} {w:.2f} and {loss:.2f} of {LIMITS[name]:g}" for name, (w, loss) in findings.worst.items())
+    shares = "; ".join(f"{name} {w:.2f} and {loss:.2f} of {BACKENDS[name].share_of_bound:g}" for name, (w, loss) in findings.worst.items())
     style = "bold red" if findings.disagreements else "bold green"
     findings.console.print(f"{verdict} Worst τ_w and τ_loss: {shares}.", style=style, highlight=False, soft_wrap=True)

@@ -82,11 +82,11 @@ def _verify_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
 
 
 def _named(verdict: Verdict, problem: str) -> Verdict:
+    """Return the verdict with the name of the problem."""
     return replace(verdict, candidate=f"{verdict.candidate}, {problem}")
 
 
 def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, **asked: Any) -> Report:
-    """Return the verdict with the name of the problem."""
     """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data."""
     if candidate.endswith(".npz"):
         return _verify_archive(Path(candidate), data, y, x, asked)

@@ -1,4 +1,4 @@
-"""The sentence that names the first bad number in the data, for the error after a fit has met one."""
+"""The sentence that names the first bad number in the data, for the error of a fit."""
 
 from __future__ import annotations
 

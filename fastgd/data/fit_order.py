@@ -57,7 +57,7 @@ class FitOrder:
         return result
 
     def pick(self, values: np.ndarray, fits: np.ndarray, n_last: int = 0) -> np.ndarray:
-        """The values (leading axes broadcast against `shape`, then n_last axes of their own) of some fits: (m, …)."""
+        """The values of some fits, (m, …); leading axes broadcast, the n_last ones stay."""
         leading = values.shape[: values.ndim - n_last]
         return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
 

@@ -17,9 +17,10 @@ class Items:
     """An array of items (leading axes …, then the axes of `item`), handed out in ranges.
 
     1. The kernels read any layout, so a range is a view where possible.
-    2. Copied, range by range, are data of another dtype, data whose leading axes no single stride runs
-       through, and data in which neighbouring items lie closer together than neighbouring samples
-       (rasters, time first): read item by item these would use one number of every cache line.
+    2. Copied, range by range, are data of another dtype, data whose leading axes no single stride
+       runs through, and data in which neighbouring items lie closer together than neighbouring
+       samples (rasters, time first): read item by item these would use one number of every cache
+       line.
     """
 
     array: np.ndarray
@@ -37,7 +38,7 @@ class Items:
         return math.prod(self.leading)
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
-        """Items first … stop-1 as an aligned, read-only array of `dtype`: a view, or a C-contiguous copy."""
+        """Items first … stop-1, aligned, read-only, of `dtype`: a view, or a contiguous copy."""
         part = self.as_given(first, stop)  # on a GPU only for a message: there the kernels take `flat`
         if contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
@@ -60,7 +61,7 @@ class Items:
         return self.array.reshape(self.count, *self.item) if view is None else view
 
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
-        """Memory that `take` (`convert`, without tiles) needs for so many items: 0 where there is a view."""
+        """Bytes that `take` (without tiles: `convert`) needs for n_items; 0 for a view."""
         serves, interleave = self._where_it_lies
         if serves and not (tiles and interleave):
             return 0
@@ -68,7 +69,7 @@ class Items:
         return min(n_items, self.count) * math.prod(self.item) * size
 
     def convert(self, first: int, stop: int, target: np.ndarray) -> None:
-        """Write items first … stop-1 into an array of `dtype`, without another copy where they can be run through with one stride."""
+        """Write items first … stop-1 into `target`, of `dtype`; no other copy if one stride fits."""
         with np.errstate(over="ignore"):
             np.copyto(target, self.as_given(first, stop), casting="unsafe")
 
@@ -88,7 +89,7 @@ class Items:
         return fetch(self.array)[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
-        """The range without a copy, or None where the leading axes cannot be run through with one stride."""
+        """The range without a copy; None if no single stride runs through the leading axes."""
         return None if self._whole is None else self._whole[first:stop]
 
     @property

@@ -1,6 +1,7 @@
 """Problem: X, y and weights, checked once and never copied whole.
 
-1. Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) count as shared: such data are read once.
+Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) count as shared:
+such data are read once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .items import Items
 
 
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
-    """float32 or float64: the one asked for, or the one that NumPy's promotion gives (16-bit floats are computed as float32)."""
+    """float32 or float64: as asked for, or as NumPy promotes (16-bit floats: as float32)."""
     if dtype is not None:
         try:
             asked = np.dtype(dtype)
@@ -101,7 +102,7 @@ class Problem:
         return self.X.leading if self.weights is None else np.broadcast_shapes(self.X.leading, self.weights.leading)
 
     def item_of_gram(self, items: Items, numbers: np.ndarray) -> np.ndarray:
-        """Which item (of X or the weights) each of these Gram matrices has; their numbers are those of the flattened `gram_leading`."""
+        """Which of `items` these Gram matrices have, by their numbers in the flat `gram_leading`."""
         shape = self.gram_leading
         padded = (1,) * (len(shape) - len(items.leading)) + items.leading
         result = np.zeros(len(numbers), np.int64)

@@ -146,7 +146,7 @@ def _what_it_is(value: Any, array: np.ndarray) -> str:
 
 
 def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them") -> np.ndarray:
-    """A number or an array of them as float64, finite and not empty; axes that only repeat stay views."""
+    """Numbers as float64, checked: finite and not empty; axes that only repeat stay views."""
     array = read_array(value, name, needed)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
@@ -163,7 +163,7 @@ def check_all(array: np.ndarray, fine: np.ndarray, name: str, needed: str) -> No
 
 
 def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that all leading axes broadcast to; an error names the ones that do not fit together."""
+    """The shape that all leading axes broadcast to; an error names those that do not fit."""
     result = [1] * max(map(len, shapes.values()))
     for shape in shapes.values():
         for axis, length in enumerate(shape, len(result) - len(shape)):
@@ -195,7 +195,7 @@ def _root(value: Any) -> str:
 
 
 def to_numpy(value: Any, name: str) -> Any:
-    """An array of another library as a NumPy array that shares its memory; anything else as it is."""
+    """An array of another library as a NumPy array on its memory; anything else as it is."""
     device = device_of(value)
     if device is not None:
         raise ValueError(f"{name} is {place_of(device)}, and is needed in the computer's memory here: give {way_home(value, name)}")
@@ -214,7 +214,7 @@ def to_numpy(value: Any, name: str) -> Any:
 
 
 def with_numpy_arrays(value: Any) -> Any:
-    """A dataclass whose arrays, and those of the dataclasses in it, are NumPy's; the same object where they are already."""
+    """The dataclass with NumPy arrays, nested ones too; itself if they are NumPy's already."""
     changed = {}
     for field in fields(value):
         old = getattr(value, field.name)
@@ -388,7 +388,7 @@ def share_memory(a: Any, b: Any) -> bool:
 
 
 def strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """A view with this shape and these strides, of an array here or on a GPU; not to be written to."""
+    """A read-only view with this shape and these strides, of an array here or on a GPU."""
     if isinstance(array, np.ndarray):
         return np.lib.stride_tricks.as_strided(array, shape, strides, writeable=False)
     return _cupy().lib.stride_tricks.as_strided(array, shape, strides)

@@ -49,7 +49,7 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
 
 
 def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
-    """The learning rates: those of `fit`, of the optimizer or of the rule; None for the safe rate."""
+    """The learning rates of `fit`, of the optimizer or of the rule; None for the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
@@ -74,7 +74,7 @@ def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
 
 
 def values_beside(optimizer: Any, device: int) -> Any:
-    """The optimizer with its values in the computer's memory: those on the GPU `device` are fetched."""
+    """The optimizer with its values in the computer's memory, fetched from the GPU `device`."""
 
     def here(value: Any, name: str) -> Any:
         return tuple(beside(v, name, device) for v in value) if isinstance(value, tuple | list) else beside(value, name, device)

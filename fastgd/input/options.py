@@ -1,7 +1,7 @@
-"""arguments: one argument at a time, from the user's words to a checked value.
+"""Options: one argument at a time, from the user's words to a checked value.
 
-1. Every error names the argument, what was given and what is needed; nothing is computed before all arguments are read.
-2. Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) are looked at once, however long they are.
+Every error names the argument, what was given and what is needed. Nothing is computed before all
+arguments are read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LATER = {  # options that are not available yet: their value that means "not us
 
 
 def refuse_later_options(given: Mapping[str, Any]) -> None:
-    """An error for an option of `fit` that is used, but not available yet."""
+    """Raise where an option of `fit` is used that is not available yet."""
     for name, unused in _LATER.items():
         value = given[name]
         kind = bool | np.bool_ if unused is True else int | np.integer
@@ -80,7 +80,7 @@ def read_threads(threads: Any) -> int | None:
 
 
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
-    """One of the names."""
+    """Return the value if it is one of the names."""
     if not (isinstance(value, str) and value in names):
         listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
         raise ValueError(f"{name} must be {listed}, not {shown(value)}")
@@ -88,7 +88,7 @@ def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
 
 
 def read_progress(progress: Any) -> Any:
-    """None, True, False or a function."""
+    """Return `progress`, checked: None, True, False or a function."""
     if progress is not None and not isinstance(progress, bool) and not callable(progress):
         raise TypeError(f"progress must be None, True, False or a function of (done, total), not {shown(progress)}")
     return progress

@@ -19,7 +19,7 @@ CHOICES = ("auto", "moments", "stream")  # of the option `algorithm`
 
 
 class BackendUnavailable(ImportError):
-    """A backend that was asked for by name cannot run here: its library or its device is missing."""
+    """A backend that was asked for cannot run here: its library or its device is missing."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Job: a call of `fit` or `solve`, checked and planned; `prepare` makes it from the caller's words.
+"""Job: a call of `fit` or `solve`, checked and planned, made from the caller's words.
 
 Everything that can be refused is refused here, before any work: the arguments are read one by one,
 then the plan is made, then the memory for the results is taken.
@@ -82,7 +82,7 @@ class FitJob(Job):
     state: State | None
     memory_limit: int | None = None  # bytes
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
-    recalled: bool = False  # from running/call_cache.py
+    recalled: bool = False  # from call_cache.py
     scratch: list[Any] = field(default_factory=list)  # of the runner's tasks, used again
 
     def __post_init__(self) -> None:
@@ -97,8 +97,8 @@ class SolveJob(Job):
     decay: np.ndarray  # weight_decay, leading axes broadcast
 
 
-def prepare(words: Mapping[str, Any]) -> FitJob:
-    """From the arguments of `fit` to a job."""
+def prepare_anew(words: Mapping[str, Any]) -> FitJob:
+    """From the arguments of `fit` to a job; call_cache.prepare knows those of like calls."""
     refuse_later_options(words)
     arrived = arrive(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
     backend, why_backend = choose_backend(words["backend"], arrived.device)  # before CuPy is needed

@@ -1,8 +1,9 @@
-"""memory: how much a call may take, what it will need, and the sizes of its pieces that keep it there.
+"""The memory of a call: how much it may take, what it needs, and how small its pieces must be.
 
-1. Sizes are planned before anything is allocated. The system grants more than it has and ends the process later, so it is not asked.
-2. What is counted: results and states, and for each thread the converted data, lists of samples, moments and results of its piece. The
-   user's own arrays, those of `out` among them, are not.
+1. Sizes are planned before anything is allocated. The system grants more than it has and ends the
+   process later, so it is not asked.
+2. What is counted: results and states, and for each thread the converted data, lists of samples,
+   moments and results of its piece. The user's own arrays, those of `out` among them, are not.
 3. A smaller piece changes no bit (docs/arithmetic.md).
 """
 
@@ -43,11 +44,12 @@ def free_memory() -> int | None:
 def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None) -> Plan:
     """The plan with pieces that keep within the limit, or a MemoryError with the numbers.
 
-    `results` are the bytes of what is handed out and kept for all fits, `of_a_fit` those of one fit while it is computed.
+    results: bytes that are handed out for all fits. of_a_fit: bytes of one fit while it is
+    computed.
     """
     if plan.inline and limit is None:
         return plan  # 2 ms of work take less than 64 MiB
-    if problem.device is not None:  # the GPU's memory is looked after where it is taken: gpu_outputs.py, kernels/cuda/splitting.py
+    if problem.device is not None:  # results/device_buffers.py looks after a GPU's memory
         return plan
     of_thread = _bytes_of_scratch(problem, plan)
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)

@@ -1,4 +1,4 @@
-"""plan: which algorithm, how large a chunk, how many threads; and why.
+"""The plan of a call: which algorithm, how large a chunk, how many threads; and why.
 
 1. The algorithm depends on n_samples and n_features alone, so that a fit keeps its bits in any
    company (docs/arithmetic.md, section 9). Chunks, threads and memory never change a bit.

@@ -1,4 +1,4 @@
-"""starting: where a descent begins: w0 and intercept0, or the state of an earlier fit."""
+"""Where a descent begins: w0 and intercept0, or the state of an earlier fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .backends import BACKENDS, Backend
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
-    """w0 (…, n_features) and, with an intercept, intercept0 (…), rounded to the data's dtype; float64."""
+    """w0 (…, n_features) and perhaps intercept0 (…) as float64, rounded to the data's dtype."""
     if intercept0 is not None and not problem.intercept:
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
     if w0 is None and intercept0 is None:

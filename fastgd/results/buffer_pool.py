@@ -1,8 +1,10 @@
-"""Memory of small results, used again: the first touch of a page costs more than what is computed for it.
+"""Memory of small results, reused: touching a fresh page takes longer than computing what it holds.
 
-1. An array of `empty` holds its memory until the last view of it is gone; then the memory waits for the next array of such a size. At most
-   MOST_KEPT bytes wait; larger arrays, whose pages NumPy asks for by the megabyte, and tiny ones are NumPy's own.
-2. No locks: memory may come back whenever Python collects garbage, in any thread, also while another piece is being taken.
+1. An array of `empty` keeps its memory until the last view of it is gone. Then the memory waits for
+   the next array of its size class, MOST_KEPT bytes in all at most. Larger arrays, whose pages
+   NumPy asks for by the megabyte, and tiny ones are NumPy's own.
+2. There are no locks: memory may come back whenever Python collects garbage, in any thread, also
+   while another piece is being taken.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _waiting: dict[int, deque[np.ndarray]] = {
 
 
 def _give_back(memory: np.ndarray, waiting: dict[int, deque[np.ndarray]] = _waiting, most: int = MOST_KEPT) -> None:
-    """Keep memory for its next use. At the end of a process the names of this module are gone before the last results: all are bound."""
+    """Keep memory for its next use. All names are bound: at exit the module's may be gone first."""
     if sum([size * len(pieces) for size, pieces in waiting.items()]) + len(memory) > most:
         for pieces in waiting.values():
             pieces.clear()
@@ -34,7 +36,7 @@ def _give_back(memory: np.ndarray, waiting: dict[int, deque[np.ndarray]] = _wait
 
 
 class _Lease:
-    """Memory that goes back when nobody has it any more."""
+    """Memory that goes back to the pool when its last array is gone."""
 
     def __init__(self, memory: np.ndarray) -> None:
         self.__array_interface__ = memory.__array_interface__
@@ -45,7 +47,7 @@ class _Lease:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """`numpy.empty`."""
+    """Return an uninitialised array, like `numpy.empty`, in memory of the pool if it has some."""
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     if not SMALLEST <= needed < LARGEST:
         return np.empty(shape, dtype)
@@ -59,6 +61,6 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 
 def forget() -> None:
-    """Give all that waits back to the system."""
+    """Give all waiting memory back to the system."""
     for pieces in _waiting.values():
         pieces.clear()

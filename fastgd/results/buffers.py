@@ -1,9 +1,9 @@
 """Buffers: the arrays that results and states are written into, or the caller's own (`out`).
 
 1. They are in the order of computation (FitOrder), made once; a task owns its slice of them.
-2. An array of the caller's has the caller's shape and layout. Where that is the order of computation
-   the kernels write into it; else each task writes into a piece of its own and copies that, so
-   nothing of the size of the whole is made.
+2. An array of the caller's has the caller's shape and layout. Where that is the order of
+   computation the kernels write into it; else each task writes into a piece of its own and copies
+   that, so nothing of the size of the whole is made.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays have a byte in common; arrays for which that is too hard to tell count as if they had."""
+    """Whether two arrays may have a byte in common; True where that is too hard to tell."""
     try:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
@@ -165,7 +165,7 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 @dataclass
 class Buffers:
-    """Results and state of all fits in the order of computation: shapes as in kernels/chunk.py, m = all fits."""
+    """Results and state of all m fits in the order of computation, shaped as in kernels/chunk.py."""
 
     layout: Layout
     given: dict[str, tuple[np.ndarray, Any]]
@@ -189,7 +189,7 @@ class Buffers:
         self.arrays = {}
 
     def allocate(self, tightly: bool = True) -> None:
-        """Make what the user did not give; not `tightly`: in memory that may be kept afterwards (buffer_pool.py)."""
+        """Make what the user did not give. tightly: in memory that is not kept for later."""
         order, names = self.layout.order, self.made()
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
@@ -232,12 +232,12 @@ class Buffers:
         return found
 
     def put(self, slices: dict[str, np.ndarray], name: str, values: Any, first: int, stop: int, n_last: int = 0) -> None:
-        """Write what fits first … stop-1 begin with: leading axes broadcast, then n_last axes."""
+        """Write the start of fits first … stop-1; all axes but the n_last broadcast."""
         same_for_all = values.ndim == n_last
         slices[name][...] = values if same_for_all else self.layout.order.pick_range(values, first, stop, n_last)
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
-        """Fill what some fits have in an array of a chunk."""
+        """Set the entries of some fits in an array of a chunk."""
         values[fits] = value
 
     def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
@@ -255,6 +255,6 @@ class Buffers:
                 array[places] = values
 
     def whole(self, name: str) -> np.ndarray | None:
-        """An array of all fits, (m, …), as it is named in a chunk; None where the user's took its place in another order."""
+        """An array (m, …) of all fits by its name; None if the user's has another order."""
         values = self.arrays.get(name)
         return self.direct.get(name) if values is None else values

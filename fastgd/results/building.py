@@ -1,4 +1,4 @@
-"""The maker of a FitResult: from the arrays that the kernels wrote to the caller's shapes and library."""
+"""The maker of a FitResult: arrays of the kernels in the caller's shapes and library."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Words:
 
 
 def build(buffers: Buffers, words: Words) -> FitResult:
-    """The result of `fit` or `solve`; arrays that the caller gave (`out`) are handed back as they are."""
+    """The result of `fit` or `solve`; arrays of `out` are handed back as they are."""
     layout = buffers.layout
     problem, order = layout.problem, layout.order
     wrap, given = problem.library.wrap, buffers.given

@@ -16,7 +16,7 @@ CODES = ("algorithm", "status", "n_used")  # NumPy's while fits are computed: wh
 
 
 class DeviceBuffers(Buffers):
-    """As Buffers; kernels write into arrays of all fits at once. `given` holds CuPy arrays of the user's."""
+    """Buffers of CuPy arrays, which the kernels write for all fits at once; `given`: the user's."""
 
     def __init__(self, layout: Layout, given: dict[str, tuple[Any, Any]], device: Any) -> None:
         self.device = device  # launching.Gpu
@@ -64,13 +64,13 @@ class DeviceBuffers(Buffers):
             self.layout.order.restore(self.whole(name))[...] = here
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
-        """Fill what some fits have in an array of a chunk."""
+        """Set the entries of some fits in an array of a chunk."""
         if math.prod(values.shape):
             with self.device.here():
                 values[self.device.upload(np.flatnonzero(fits))] = value
 
     def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
-        """The codes go to the device; what the kernels did not write into the caller's arrays is copied."""
+        """Send the codes to the device; copy what the kernels did not write into `out`."""
         order = self.layout.order
         with self.device.here():
             for name in CODES:
@@ -83,7 +83,7 @@ class DeviceBuffers(Buffers):
 
 
 def open_on_device(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> DeviceBuffers:
-    """Results on the device that the data are on, and on the caller's stream; a MemoryError where they do not fit into the limit."""
+    """Results on the device of the data and the caller's stream; MemoryError beyond the limit."""
     from ..kernels import cuda
 
     problem = layout.problem

@@ -1,15 +1,19 @@
-"""storage: dataclasses of arrays in one file, which numpy.load reads too.
+"""The file of a saved result: dataclasses of arrays in one .npz, which numpy.load reads too.
 
-1. The file is an uncompressed .npz: a zip of one .npy per array, with `fastgd.json` first, which says what each array is. Nothing is
-   pickled. The zip's comment, the very end of the file, holds the format's version and the SHA-256 of every byte before it, so a
-   flipped bit is noticed wherever it is: in an array, in a header, in the zip's own directory. The same result makes the same file.
-2. Reading trusts nothing. The checksum is compared first; then the sizes that the zip's directory declares are held against a limit,
-   and every array's header against its declared size; only then is memory asked for. A stored file never declares more than it is long,
-   so the limit is met only by files that somebody compressed, or crafted: 190 KiB can hold 190 MiB of zeros.
-3. Writing goes to a new file in the same folder, to the disk, and then takes the old file's name: at every moment the name leads to the
-   whole old file or to the whole new one. A process that is killed may leave a `.fastgd-….tmp` behind.
-4. Classes are given by the caller, and their fields are found by asking: what a class gains later is written and read without a change
-   here. A field that a file lacks gets its default.
+1. The file is an uncompressed .npz: a zip of one .npy per array, with `fastgd.json` first, which
+   says what each array is. Nothing is pickled. The zip's comment, the very end of the file, holds
+   the format's version and the SHA-256 of every byte before it, so a flipped bit is noticed
+   wherever it is: in an array, in a header, in the zip's own directory. The same result makes the
+   same file.
+2. Reading trusts nothing. The checksum is compared first; then the sizes that the zip's directory
+   declares are held against a limit, and every array's header against its declared size; only then
+   is memory asked for. A stored file never declares more than it is long, so the limit is met only
+   by files that somebody compressed, or crafted: 190 KiB can hold 190 MiB of zeros.
+3. Writing goes to a new file in the same folder, to the disk, and then takes the old file's name:
+   at every moment the name leads to the whole old file or to the whole new one. A process that is
+   killed may leave a `.fastgd-….tmp` behind.
+4. Classes are given by the caller, and their fields are found by asking: what a class gains later
+   is written and read without a change here. A field that a file lacks gets its default.
 """
 
 from __future__ import annotations
@@ -53,7 +57,7 @@ _UNREADABLE = (
 
 
 def write_file(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a dataclass of arrays, numbers, strings and further dataclasses; the file at `path` is replaced whole or not at all."""
+    """Write a dataclass of arrays, numbers, strings and dataclasses; replace `path` whole."""
     arrays: dict[str, np.ndarray] = {}
     described = {"format": FORMAT, "content": _describe(with_numpy_arrays(value), "", arrays)}
     text = json.dumps(described, indent=1).encode()
@@ -71,7 +75,7 @@ def write_file(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes: int | None = None) -> Any:
-    """What `write_file` wrote; `classes` are those that it may be made of, the first that of the whole."""
+    """Read what `write_file` wrote. classes: those it may be made of, that of the whole first."""
     if max_bytes is not None:
         max_bytes = read_count(max_bytes, "max_bytes", 0, needed="a whole number of bytes or None")
     shown = os.fspath(path)
@@ -96,12 +100,12 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
 
 
 class _Refusal(Exception):
-    """A refusal that is already in the user's words."""
+    """An error whose message is already in the user's words."""
 
 
 @contextlib.contextmanager
 def _told(shown: str) -> Iterator[None]:
-    """Errors of the libraries about a file whose checksum is right, in the user's words."""
+    """Turn errors of the libraries, about a file with a right checksum, into the user's words."""
     try:
         yield
     except _Refusal as error:
@@ -117,14 +121,14 @@ def _told(shown: str) -> Iterator[None]:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    """A stored member, readable for everybody who may read the file, with a date that never changes."""
+    """An uncompressed member with a fixed date, readable by all who may read the file."""
     info = zipfile.ZipInfo(name)
     info.external_attr = 0o644 << 16
     return info
 
 
 def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """A value for the JSON; what is an array goes into `arrays`, and its name stands in its place."""
+    """A value for the JSON; an array goes into `arrays`, and its name takes its place."""
     if isinstance(value, Enum):
         return {"enum": type(value).__name__, "member": value.name}
     if value is None or type(value) in (bool, int, str):
@@ -148,7 +152,7 @@ def _join(name: str, key: str) -> str:
 
 
 def _digest(file: BinaryIO, length: int) -> str:
-    """SHA-256 of the first `length` bytes; the file stands behind them afterwards."""
+    """SHA-256 of the first `length` bytes; reads the file up to there."""
     digest = hashlib.sha256()
     file.seek(0)
     while length > 0 and (block := file.read(min(_BLOCK, length))):
@@ -159,7 +163,7 @@ def _digest(file: BinaryIO, length: int) -> str:
 
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` when everything is on the disk, and is gone if anything fails before."""
+    """A new file that replaces `path` when all of it is on the disk, and goes if anything fails."""
     target = Path(os.path.realpath(path))  # a symbolic link stays one
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
@@ -190,7 +194,7 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _check_whole(file: BinaryIO, shown: str) -> None:
-    """An error unless this is a file of ours, every byte as it was written, in a format that we know."""
+    """Raise unless the file is one of ours, undamaged, in a format that we know."""
     start = file.read(30 + len(_DESCRIPTION))
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - 200))
@@ -207,7 +211,7 @@ def _check_whole(file: BinaryIO, shown: str) -> None:
 
 
 def _check_size(shown: str, declared: int, length: int, max_bytes: int | None) -> None:
-    """An error where the file declares that it unpacks to more than is allowed."""
+    """Raise where the file declares that it unpacks to more than is allowed."""
     limit = max(ALWAYS_ALLOWED, MOST_GROWTH * length) if max_bytes is None else max_bytes
     if declared > limit:
         why = f"max_bytes={max_bytes:,}" if max_bytes is not None else f"{limit:,} are allowed for a file of {length:,}"
@@ -224,7 +228,7 @@ def _read_description(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipIn
 
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """An error unless the array's header and its declared size say the same, and it is an array of numbers."""
+    """Raise unless the header agrees with the declared size and the array is one of numbers."""
     with archive.open(member) as entry:
         version = np.lib.format.read_magic(entry)
         if version not in ((1, 0), (2, 0)):
@@ -266,7 +270,7 @@ def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[st
 
 
 def _make(kind: type, given: dict[str, Any]) -> Any:
-    """An object of this dataclass; an error names the fields that one side has and the other lacks."""
+    """An object of this dataclass; an error names fields that only one side has."""
     known = {field.name: field.default is MISSING and field.default_factory is MISSING for field in fields(kind)}
     if unknown := sorted(given.keys() - known.keys()):
         raise _Refusal(

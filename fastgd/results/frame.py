@@ -35,7 +35,7 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
 
 
 def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dict[str, Any]:
-    """{name: one value per fit}: the place among the leading axes, w, intercept, and whatever else has one value per fit."""
+    """{name: one value per fit}: place among the leading axes, w, intercept, and all the rest."""
     leading = np.shape(result.loss)
     axes = ["fit"] if len(leading) == 1 else [f"axis_{k}" for k in range(len(leading))]
     places = np.indices(leading, sparse=True)

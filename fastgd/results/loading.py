@@ -11,14 +11,17 @@ from .result import FitResult, History, State, Status
 
 
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
-    """Read a result that `FitResult.save` wrote, bit for bit. Needs neither the backend that computed it nor a GPU.
+    """Read a result that `FitResult.save` wrote, bit for bit.
+
+    It needs neither the backend that computed the result nor a GPU.
 
     Parameters
     ----------
     path : str or path
     max_bytes : int, optional
-        The most memory that its contents may take. None: 64 MiB or four times the length of the file, whichever is more. Results are
-        saved uncompressed, so theirs is always less than that; only a file that somebody compressed, or crafted, asks for more.
+        The most memory that its contents may take. None: 64 MiB or four times the length of the
+        file, whichever is more. Results are saved uncompressed, so theirs is always less than that;
+        only a file that somebody compressed, or crafted, asks for more.
 
     Returns
     -------
@@ -30,8 +33,9 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     FileNotFoundError
         When there is no such file.
     ValueError
-        When it is not a saved result, is damaged (the checksum of every byte is compared before anything is read), was saved by a newer
-        version of fastgd, holds Python objects, or declares more than ``max_bytes``.
+        When it is not a saved result, is damaged (the checksum of every byte is compared before
+        anything is read), was saved by a newer version of fastgd, holds Python objects, or declares
+        more than ``max_bytes``.
 
     Examples
     --------

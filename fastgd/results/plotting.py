@@ -1,9 +1,9 @@
-"""plotting: pictures of a result: the descent of its losses, and a fit beside its data.
+"""Pictures of a result: its losses over the epochs, and a fit beside its data.
 
-1. matplotlib is imported when a picture is drawn, never before, and pyplot never: a figure that nobody holds is gone. The caller's axes
-   keep their style.
-2. The number of things drawn does not grow with the number of fits or samples: beyond a limit, bands instead of lines and every k-th
-   point instead of all, and the picture says so.
+1. matplotlib is imported when a picture is drawn, never before, and pyplot never: a figure that
+   nobody holds is gone. The caller's axes keep their style.
+2. The number of things drawn does not grow with the number of fits or samples: beyond a limit,
+   bands instead of lines and every k-th point instead of all, and the picture says so.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _title(axes: Any, text: str) -> None:
 
 
 def _spaced(count: int, most: int) -> np.ndarray:
-    """Indices 0 … count − 1, or at most `most` of them, evenly spaced, first and last among them."""
+    """Indices 0 … count − 1, or `most` of them, evenly spaced, with the first and the last."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.intp)
 
 
@@ -94,7 +94,7 @@ def _drawable(loss: np.ndarray) -> np.ndarray:
 
 
 def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) -> None:
-    """Scale and limits: what is drawn, but fits that go up must not press the others into a line. What is there already stays in sight."""
+    """Set scale and limits so that fits that go up do not press the others into a line."""
     low, high = epoch[0], max(epoch[-1], epoch[0] + 1)
     ends = loss[np.isfinite(loss[:, -1]) & (loss[:, -1] <= loss[:, 0])]  # the fits that came down
     came_down = ends[np.isfinite(ends)].max(initial=0.0)
@@ -140,7 +140,7 @@ def _line_names(result: Any) -> list[str]:
 
 
 def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | None) -> None:
-    """The median and the bands that hold half and nine tenths of the fits. An edge that has no place runs out of the picture."""
+    """Draw the median and the bands that hold half and nine tenths of the fits."""
     below, above = axes.get_ylim()
     low, lower, median, upper, high = edges
     for inner, outer, strength, label in ((low, high, 0.16, "90 % of the fits"), (lower, upper, 0.32, "50 % of the fits")):
@@ -238,7 +238,7 @@ def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _samples(array: np.ndarray, name: str, place: tuple[int, ...], leading: tuple[int, ...], n_last: int) -> np.ndarray:
-    """The part of X or y that belongs to one fit: the array may have the fits' leading axes, or axes that broadcast to them."""
+    """The part of X or y of one fit; leading axes may be those of the fits or broadcast to them."""
     axes = array.ndim - n_last
     if axes < 0:
         raise ValueError(f"{name} must have at least {counted(n_last, 'axis').replace('axiss', 'axes')}; it has shape {array.shape}")

@@ -49,7 +49,9 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Everything that a descent remembers, in its own precision: ``fit(..., state=s)`` continues bit for bit.
+    """Everything that a descent remembers, in its own precision.
+
+    ``fit(..., state=s)`` continues it bit for bit.
 
     Attributes
     ----------
@@ -58,7 +60,8 @@ class State:
     slots : ndarray (…, n_slots, n_parameters) of float64
         What the update rule remembers of each parameter, for example the momentum buffer.
     products : ndarray (…, n_products) of float64
-        The update rule's running products, for example beta1 to the number of updates. NaN where torch made the state and has none.
+        The update rule's running products, for example beta1 to the number of updates. NaN where
+        torch made the state and has none.
     epoch : ndarray (…) of int64
         Updates made so far.
     algorithm : ndarray (…) of int8
@@ -124,7 +127,8 @@ class FitResult:
     condition : ndarray (…) of float64, or None
         Only from `solve`: how much a relative change of the data may be enlarged in w; see there.
     ill_conditioned : ndarray (…) of bool, or None
-        Only from `solve`: whether the data determine fewer than half of their own digits of w; see there.
+        Only from `solve`: whether the data determine fewer than half of their own digits of w; see
+        there.
     versions : dict
         Versions of fastgd, Python and the libraries that were loaded when the fit was made.
     """
@@ -162,7 +166,8 @@ class FitResult:
         Raises
         ------
         ValueError
-            If X has another number of features, or leading axes that do not broadcast against those of the fits.
+            If X has another number of features, or leading axes that do not broadcast against those
+            of the fits.
 
         Examples
         --------
@@ -189,11 +194,12 @@ class FitResult:
             return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file, from which `fastgd.load` makes the same result again, bit for bit.
+        """Write everything to one file; `fastgd.load` makes the same result of it, bit for bit.
 
-        The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``, ``state.w``, ``history.loss``, …). It holds
-        no pickles, and a checksum of every byte. It appears whole or not at all: when the process is killed, an older file of that name
-        stays as it was. Arrays of another library are saved, and loaded, as NumPy's.
+        The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``,
+        ``state.w``, ``history.loss``, …). It holds no pickles, and a checksum of every byte. It
+        appears whole or not at all: when the process is killed, an older file of that name stays as
+        it was. Arrays of another library are saved, and loaded, as NumPy's.
 
         Parameters
         ----------
@@ -238,7 +244,8 @@ class FitResult:
         Returns
         -------
         str
-            Number of fits, statuses, losses, epochs, learning rates, and what computed it and why; w and the intercept of a single fit.
+            Number of fits, statuses, losses, epochs, learning rates, and what computed it and why;
+            w and the intercept of a single fit.
 
         Examples
         --------
@@ -263,15 +270,17 @@ class FitResult:
         Parameters
         ----------
         library : str, default "pandas"
-            Which kind: "pandas", "polars", "pyarrow", or another one that narwhals makes from columns.
+            Which kind: "pandas", "polars", "pyarrow", or another one that narwhals makes from
+            columns.
         features : sequence of str, optional
             Names of the features, for the columns ``w_<name>``; default w_0, w_1, …
 
         Returns
         -------
         data frame of that library
-            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none for a single fit), ``w_0`` … (``w``
-            when X was 1-D), ``intercept``, and ``loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
+            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
+            for a single fit), ``w_0`` … (``w`` when X was 1-D), ``intercept``, and ``loss``,
+            ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
 
         Raises
         ------
@@ -294,8 +303,9 @@ class FitResult:
     def plot_loss(self, ax: Any = None) -> Any:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
 
-        Up to 100 fits are drawn as lines; of more, the median and the bands that hold 50 % and 90 % of them. A loss of zero or that is not
-        finite has no place on a log scale: its line ends there, and it counts as above all others in the bands.
+        Up to 100 fits are drawn as lines; of more, the median and the bands that hold 50 % and 90 %
+        of them. A loss of zero or that is not finite has no place on a log scale: its line ends
+        there, and it counts as above all others in the bands.
 
         Parameters
         ----------
@@ -325,7 +335,9 @@ class FitResult:
         return plot_loss(self, ax)
 
     def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
-        """Draw one fit beside its data: data and line for one feature, predicted against observed values for several.
+        """Draw one fit beside its data.
+
+        For one feature the data and the line, for several predicted against observed values.
 
         Parameters
         ----------

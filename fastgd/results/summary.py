@@ -1,7 +1,9 @@
-"""reading: a result in words, as an HTML table and as a data frame. Functions of a FitResult; its methods call them.
+"""A result in words and as an HTML table; the methods of FitResult call these functions.
 
-1. Written for one fit and for 10⁸: nothing here makes a Python object per fit but the frame's column of status names.
-2. Every field of a result with one value per fit becomes a column and keeps its name; fields that come later need no change here.
+1. Written for one fit and for 10⁸: nothing here makes a Python object per fit but the frame's
+   column of status names.
+2. Every field of a result with one value per fit becomes a column and keeps its name; fields that
+   come later need no change here.
 """
 
 from __future__ import annotations
@@ -121,7 +123,7 @@ def summarize(result: Any, names: Sequence[str], features: Sequence[str] | None)
 
 
 def html_table(result: Any, names: Sequence[str]) -> str:
-    """The same as a small table that needs no style sheet."""
+    """The summary as a small HTML table that needs no style sheet."""
     heading, rows = _facts(result, names, None)
     cell = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
     lines = [

@@ -81,7 +81,7 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
 
 
 def _hyper_of(job: FitJob, first: int, stop: int) -> np.ndarray:
-    """(stop - first, values) of hyperparameters; one row, repeated, where all fits have the same."""
+    """(stop - first, values) of hyperparameters; a repeated row where all fits have the same."""
     count, row = stop - first, job.hyper_row
     if row is not None:
         return row if count == 1 else np.broadcast_to(row, (count, row.shape[1]))

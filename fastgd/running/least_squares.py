@@ -1,7 +1,7 @@
 """The runner of `solve`: minimisers in closed form.
 
-1. The algorithm of a fit depends only on its own data. From the moments (kernels/cpu/solving.py) where
-   n_samples ≥ D, n_features ≤ 256 and their condition allows; else by the singular value
+1. The algorithm of a fit depends only on its own data. From the moments (kernels/cpu/solving.py)
+   where n_samples ≥ D, n_features ≤ 256 and their condition allows; else by the singular value
    decomposition of the samples (svd.py).
 2. Moments first, for all fits; those that the moments cannot tell are collected for the
    decomposition, the fits of one X and one penalty together.
@@ -81,7 +81,7 @@ def _solve_fits(job: SolveJob, control: Control, first: int, stop: int, counter:
 
 
 def _solve_groups(job: SolveJob, control: Control, go: Run) -> None:
-    """Fits that share data, or are long: compress a group, then solve its fits, those of one Gram matrix together."""
+    """Compress a group that shares data or is long; solve fits of one Gram matrix together."""
     order, plan = job.order, job.plan
     for group in compress_groups(job.problem, order, plan, control, go):
         pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
@@ -108,7 +108,7 @@ def _solve_part(
 
 
 def _left_to_svd(job: SolveJob, control: Control) -> Iterator[Task]:
-    """One task for the fits of one Gram matrix and one weight_decay; where samples may be missing, of one pair."""
+    """A task for fits of one Gram matrix and weight_decay, or of one pair if samples may miss."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     fits = np.flatnonzero((arrays["algorithm"] == LSTSQ) & (arrays["status"] == COMPLETED))
     items = fits // order.n_cells if problem.may_lose_samples else order.index(problem.gram_leading, fits)
@@ -154,7 +154,7 @@ def _solve_by_svd(job: SolveJob, control: Control, fits: np.ndarray, decay: floa
 
 
 def _finish(job: SolveJob) -> None:
-    """The answers in the dtype of the data, what they are worth, and how many the moments could not tell."""
+    """Answers in the data's dtype, their condition, and how many the moments could not tell."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     rank, condition, status = arrays["rank"], arrays["condition"], arrays["status"]
     with np.errstate(all="ignore"):

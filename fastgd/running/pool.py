@@ -1,9 +1,11 @@
-"""pool: tasks through a pool of threads, with progress, an answer to Ctrl-C, and nothing left behind.
+"""A pool of threads for the tasks of one call, with progress and an answer to Ctrl-C.
 
-1. Threads live for one call: nothing survives a fork, and two Python threads may call `fit` at once. Starting two costs 0.1 ms;
-   small work never comes here (`Plan.inline`).
-2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a running thread as finished.
-3. On any exception the cancel flag is raised; the kernels read it, every worker is waited for, then the exception goes on.
+1. Threads live for one call: nothing survives a fork, and two Python threads may call `fit` at
+   once. Starting two costs 0.1 ms; small work never comes here (`Plan.inline`).
+2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
+   running thread as finished.
+3. On any exception the cancel flag is raised; the kernels read it, every worker is waited for, then
+   the exception goes on.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from ..planning.plan import Plan
 
 @contextmanager
 def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
-    """A pool as planned: (control, a function that runs tasks). The progress is told while they run."""
+    """A pool as planned: (control, a function that runs tasks and tells the progress)."""
     control = Control(plan.threads)
     watcher = Progress(progress, total, description, control)
     complete = False

@@ -1,4 +1,4 @@
-"""run: a job through its runner, watched, and with the caller's words for what is wrong with the data."""
+"""Run a job by its runner; what is wrong with the data is told in the caller's words."""
 
 from __future__ import annotations
 

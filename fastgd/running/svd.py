@@ -1,9 +1,14 @@
-"""lapack: least squares on the samples themselves, by the singular value decomposition; minimum norm where the rank is deficient.
+"""Least squares on the samples, by the singular value decomposition of X (LAPACK).
 
-1. All in float64. Columns are scaled by powers of two (exact), so neither the rank nor the accuracy depends on units.
-2. The solution of minimum norm does depend on units: it belongs to the data as they are. There the rank is that of the scaled columns, and
-   the solution comes from the singular values of the unscaled ones (all divided by one power of two).
-3. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ² + λ), at no cost.
+Where the rank is deficient, the solution is the one of minimum norm.
+
+1. All in float64. Columns are scaled by powers of two (exact), so neither the rank nor the accuracy
+   depends on units.
+2. The solution of minimum norm does depend on units: it belongs to the data as they are. There the
+   rank is that of the scaled columns, and the solution comes from the singular values of the
+   unscaled ones (all divided by one power of two).
+3. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ²
+   + λ), at no cost.
 4. One right side after another: a matrix product would give a y other bits in other company.
 """
 
@@ -35,8 +40,8 @@ class Factored:
 def factor(X: np.ndarray, root: float) -> Factored:
     """Factor X (n, D) float64 with the penalty root²·|w|².
 
-    The condition is Stewart's largest collinearity index, max_j ‖x_j‖·‖row j of the pseudo-inverse‖; where the columns are dependent (or
-    n < D) it is σ_1/σ_rank of X as it is.
+    The condition is Stewart's largest collinearity index, max_j ‖x_j‖·‖row j of the
+    pseudo-inverse‖; where the columns are dependent (or n < D) it is σ_1/σ_rank of X as it is.
     """
     n, size = X.shape
     own = _exponents(X)
@@ -76,7 +81,7 @@ def _factor_wide(X: np.ndarray, root: float, exponent: int) -> Factored:
 
 
 def _negligible(X: np.ndarray, values: np.ndarray) -> float:
-    """The singular value that counts as zero: max(n, D) · 2^-52 of the largest, as NumPy and MATLAB have it."""
+    """Singular values below it count as zero: max(n, D) · 2^-52 of the largest, as in NumPy."""
     return max(X.shape) * 2.0**-52 * float(values[0])
 
 

@@ -153,6 +153,7 @@ def _noisy(name: str, description: str, seed: int, n: int, d: int, intercept: bo
 
 
 def _one_difficulty_each() -> Iterator[NamedProblem]:
+    """Yield problems with one ordinary difficulty each."""
     x = np.array([1.0, 2.0, 3.0, 4.0])
     yield NamedProblem("tutorial", "y = 2x with x = 1, 2, 3, 4", x[:, None], 2 * x, np.zeros(1))
 
@@ -164,7 +165,6 @@ def _one_difficulty_each() -> Iterator[NamedProblem]:
     yield NamedProblem("noise_free", "y = Xw exactly, in float32 too: the loss tends to 0", X, X @ np.array([0.5, -1.25, 2.0]), np.zeros(3))
 
     for intercept in (False, True):
-        """Yield problems with one ordinary difficulty each."""
         name = "offset_1e6_intercept" if intercept else "offset_1e6"
         plain = _noisy(name, "every feature and y are 1e6 plus values of size 1", 3, 100, 2, intercept)
         yield replace(plain, X=plain.X + 1e6, y=plain.y + 1e6)
@@ -187,8 +187,8 @@ def _one_difficulty_each() -> Iterator[NamedProblem]:
 
 
 def _degenerate() -> Iterator[NamedProblem]:
+    """Yield problems with few samples, constant columns or a deficient rank."""
     for n, d, intercept in ((1, 1, False), (1, 3, False), (1, 1, True), (2, 1, True), (5, 9, False), (8, 4, False), (9, 4, False)):
-        """Yield problems with few samples, constant columns or a deficient rank."""
         name = f"n_{n}_d_{d}" + ("_intercept" if intercept else "")
         yield _noisy(name, f"{n} samples for {d + intercept} parameters", 100 + 10 * n + d, n, d, intercept)
 
@@ -211,8 +211,8 @@ def _degenerate() -> Iterator[NamedProblem]:
 
 
 def _sizes(full: bool) -> Iterator[NamedProblem]:
+    """Yield problems of many numbers of features and samples."""
     for d in range(1, 34) if full else (1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 32, 33):
-        """Yield problems of many numbers of features and samples."""
         yield _noisy(f"d_{d}", f"{3 * d + 10} samples, {d} features", 1000 + d, 3 * d + 10, d)
     around_32 = [32 * k + offset for k in range(1, 9) for offset in (-1, 0, 1)] if full else [31, 32, 33, 63, 65, 127, 129]
     around_4096 = [4096 * k + offset for k in range(1, 6) for offset in (-1, 0, 1)] if full else [4095, 4096, 4097, 8193]
@@ -222,10 +222,10 @@ def _sizes(full: bool) -> Iterator[NamedProblem]:
 
 
 def _extreme_exponents() -> Iterator[NamedProblem]:
+    """Yield problems with subnormal and huge values."""
     base, long, small = _noisy("", "", 7, 40, 2), _noisy("", "", 8, 4097, 1), _noisy("", "", 9, 7, 2)
     # At these sizes 10 of the 24 bits of float32, or of the 53 of float64, remain.
     for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):
-        """Yield problems with subnormal and huge values."""
         X = base.X.copy()
         X[:, 1] *= unit
         name, only = f"subnormal_{dtype}", (dtype,)
@@ -240,8 +240,8 @@ def _extreme_exponents() -> Iterator[NamedProblem]:
 
 
 def _nist_problems() -> Iterator[NamedProblem]:
+    """Yield the NIST sets as problems."""
     for regression in nist():
-        """Yield the NIST sets as problems."""
         w0 = np.zeros(len(regression.beta))
         description = f"NIST StRD, {regression.level} level of difficulty"
         yield NamedProblem(f"nist_{regression.name}", description, regression.X, regression.y, w0, regression.intercept)

@@ -1,4 +1,5 @@
-"""The benchmarks: what they count, that their limits do the work that they claim, and that nothing is timed before it agrees."""
+"""The benchmarks: what they count, that their limits do the work that they claim, and that nothing
+is timed before it agrees."""
 
 from __future__ import annotations
 

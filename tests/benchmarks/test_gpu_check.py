@@ -1,4 +1,5 @@
-"""What runs first on a GPU has no silly mistake: the programs of benchmarks/gpu_check.sh, with the stand-in for CuPy, torch on the CPU."""
+"""What runs first on a GPU has no silly mistake: the programs of benchmarks/gpu_check.sh, with the
+stand-in for CuPy, torch on the CPU."""
 
 from __future__ import annotations
 

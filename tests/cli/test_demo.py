@@ -1,4 +1,5 @@
-"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted disagreement is found."""
+"""fastgd demo: the tutorial's lines, what it finds in real data, the picture, and that a planted
+disagreement is found."""
 
 from __future__ import annotations
 
@@ -33,7 +34,6 @@ epoch 81: w = 2.000, loss = 0.00000000
 epoch 91: w = 2.000, loss = 0.00000000
 Prediction after training: f(5) = 10.000
 """
-
 
 AUTOGRAD = """\
 Prediction before training: f(5) = 0.000
@@ -99,7 +99,8 @@ def test_all_agrees_and_nothing_is_left_out_but_gpus(whole):
     verdict = [line for line in text.splitlines() if line.startswith("Verdict: all agree, at every epoch. Worst τ_w and τ_loss: cpu ")]
     assert len(verdict) == 1  # one line, not wrapped at the 80 columns of a pipe
     for backend in findings.backends:
-        assert f"{backend} {findings.worst[backend][0]:.2f} and {findings.worst[backend][1]:.2f} of {demo.LIMITS[backend]:g}" in verdict[0]
+        (tau_w, tau_loss), limit = findings.worst[backend], demo.BACKENDS[backend].share_of_bound
+        assert f"{backend} {tau_w:.2f} and {tau_loss:.2f} of {limit:g}" in verdict[0]
 
 
 @pytest.mark.parametrize("name", ["cpu", "torch", "numpy"])

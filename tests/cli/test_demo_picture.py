@@ -49,5 +49,6 @@ def test_labels_are_pushed_apart():
     rng = np.random.default_rng(0)
     for _ in range(50):
         heights = sorted(rng.uniform(0, 30, 10))
-        # a mean of ten numbers below 64: its sums are below 2^10, each is rounded by 2^-44 at most; then two roundings below 2^-47
+        # a mean of ten numbers below 64: its sums are below 2^10, each is rounded by 2^-44 at most;
+        # then two roundings below 2^-47
         assert np.diff(demo_picture.spread(heights, 2.0)).min() >= 2.0 - 2 * (2.0**-44 + 2.0**-46)

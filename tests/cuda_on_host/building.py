@@ -1,7 +1,7 @@
 """Compiles kernels/cuda/*.cu for the host with g++, and calls them.
 
-One shared library holds the kernels of a file that differ in their last template argument only, or all that the sanitizers are given:
-g++ spends much of its time on the shim.
+One shared library holds the kernels of a file that differ in their last template argument only, or
+all that the sanitizers are given: g++ spends much of its time on the shim.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def source_of(kernels: list[tuple[str, str]]) -> str:
 
 @functools.cache
 def build(file: str, name: str, sanitizer: str = "", sources: Path = SOURCES) -> tuple[Path, int]:
-    """(the shared library that holds a kernel, its number there): compiled once, whatever the number of processes."""
+    """(the shared library that holds a kernel, its number there): compiled once, whatever the
+    number of processes."""
     compiler = shutil.which("g++")
     if compiler is None:
         raise KernelError("g++ is needed to run the CUDA kernels on the host: install it (Debian: apt-get install g++)")
@@ -105,8 +106,9 @@ def _load(path: Path) -> ctypes.CDLL:
 def launch(
     kernel: tuple[Path, int], grid: tuple[int, int], threads: int, arguments: tuple, order: str = "forwards", seed: int = 0, first: int = 0
 ) -> None:
-    """Run a kernel to its end, from block `first` on. An argument is an array, of which the address is passed, a NumPy scalar, or an
-    array of one element of void, a struct: these are passed by value.
+    """Run a kernel to its end, from block `first` on. An argument is an array, of which the address
+    is passed, a NumPy scalar, or an array of one element of void, a struct: these are passed by
+    value.
     """
     path, number = kernel
     library = _load(path)

@@ -17,8 +17,9 @@ class OutOfMemory(Exception):
 class HostDevice:
     """What kernels/cuda/part.py asks of a device.
 
-    epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which order threads take turns.
-    memory: bytes that may be taken by arrays that live at one time. last_blocks: a number: only so many blocks of a launch, the last ones.
+    epochs_per_launch: None, as the time allows; a number: always so many. order, seed: in which
+    order threads take turns. memory: bytes that may be taken by arrays that live at one time.
+    last_blocks: a number: only so many blocks of a launch, the last ones.
     """
 
     out_of_memory = OutOfMemory

@@ -39,7 +39,8 @@ STATE = ("w", "slots", "products", "epoch", "algorithm", "status")
 
 
 class Tensor:
-    """A torch tensor on a GPU, as far as it is asked: it lends its memory by DLPack, on the stream that it is told."""
+    """A torch tensor on a GPU, as far as it is asked: it lends its memory by DLPack, on the stream
+    that it is told."""
 
     def __init__(self, array, dtype=None):
         self._array = array

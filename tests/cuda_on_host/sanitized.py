@@ -1,7 +1,9 @@
-"""Runs every kind of kernel once on small chunks; as a program, under a sanitizer: `python -m tests.cuda_on_host.sanitized thread`.
+"""Runs every kind of kernel once on small chunks; as a program, under a sanitizer: `python -m
+tests.cuda_on_host.sanitized thread`.
 
-1. A sanitizer must be in the process from its start, so `run` starts one with the sanitizer's library loaded first. What it reports goes to
-   standard error; the program ends with 1 where a kernel did what it must not, and with 3 where its numbers are not the ones expected.
+1. A sanitizer must be in the process from its start, so `run` starts one with the sanitizer's
+   library loaded first. What it reports goes to standard error; the program ends with 1 where a
+   kernel did what it must not, and with 3 where its numbers are not the ones expected.
 2. Numba is not loaded in there. The numbers expected are in the file named by the last argument.
 """
 
@@ -54,7 +56,8 @@ def chunk(m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="
 
 
 def cases() -> list[tuple[str, Chunk]]:
-    """Every kernel: short and long fits, few and many features, both algorithms, the hand-over, weights."""
+    """Every kernel: short and long fits, few and many features, both algorithms, the hand-over,
+    weights."""
     return [
         ("few features", chunk(5, 40, 2, "float32", MOMENTS, weighted=True, epochs=18)),
         ("small fits", chunk(11, 5, 1, "float64", MOMENTS)),

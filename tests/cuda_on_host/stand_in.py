@@ -1,10 +1,13 @@
-"""As much of CuPy as fastgd uses, on the host: device memory is NumPy's, a cubin is run by the shim from its sources.
+"""As much of CuPy as fastgd uses, on the host: device memory is NumPy's, a cubin is run by the shim
+from its sources.
 
-1. An array here is no NumPy array and refuses to become one, as CuPy's do; it knows its device; what crosses the bus is counted.
-2. What CuPy only puts on a stream is only put there, and done as late as CUDA may do it: when somebody waits for that stream, or for an
-   event on it. So a copy or a kernel that nothing waits for is seen in the numbers, and a pinned buffer that is filled too early is too.
-3. It shows that the launch code does what it says with the calls that it makes; whether CuPy does the same with them only a GPU can show.
-   What is here was written beside CuPy 14.2's sources.
+1. An array here is no NumPy array and refuses to become one, as CuPy's do; it knows its device;
+   what crosses the bus is counted.
+2. What CuPy only puts on a stream is only put there, and done as late as CUDA may do it: when
+   somebody waits for that stream, or for an event on it. So a copy or a kernel that nothing waits
+   for is seen in the numbers, and a pinned buffer that is filled too early is too.
+3. It shows that the launch code does what it says with the calls that it makes; whether CuPy does
+   the same with them only a GPU can show. What is here was written beside CuPy 14.2's sources.
 """
 
 from __future__ import annotations

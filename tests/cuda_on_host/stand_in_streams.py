@@ -1,6 +1,7 @@
 """Streams, events, devices and memory of the stand-in for CuPy: see stand_in.py.
 
-What is put on a stream is done when somebody waits for it; memory that is given back meanwhile stays until then, as in CuPy's pool.
+What is put on a stream is done when somebody waits for it; memory that is given back meanwhile
+stays until then, as in CuPy's pool.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Stream:
         return EXTERNAL.setdefault(address, Stream(ptr=address))
 
     def append(self, work: Callable[[], None]) -> None:
-        """Memory that is given back meanwhile stays until this is done: CuPy's pool orders that by streams."""
+        """Memory that is given back meanwhile stays until this is done: CuPy's pool orders that by
+        streams."""
         with _lock:
             needed = [block() for _, _, block in _blocks.values()]
 
@@ -143,7 +145,8 @@ class OutOfMemoryError(MemoryError):
 
 
 def take_room(n_bytes: int) -> np.ndarray:
-    """Device memory at a multiple of 256 bytes, as CuPy's allocator gives it, filled with 0xFF. It stays while a stream may need it."""
+    """Device memory at a multiple of 256 bytes, as CuPy's allocator gives it, filled with 0xFF. It
+    stays while a stream may need it."""
     with _lock:
         if memory["taken"] + n_bytes > memory["most"]:
             raise OutOfMemoryError(f"out of memory allocating {n_bytes} bytes")

@@ -1,4 +1,5 @@
-"""FitOrder (fastgd/data/fit_order.py) against plain NumPy broadcasting, on shapes that hypothesis draws; always the same ones."""
+"""FitOrder (fastgd/data/fit_order.py) against plain NumPy broadcasting, on shapes that hypothesis
+draws; always the same ones."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def numbers(shape, *tail) -> np.ndarray:
 @same_every_time
 @given(shapes, st.integers(0, 3))
 def test_pick_and_restore_are_broadcasting(drawn, tail):
-    """What is picked in the order of computation and put back is what NumPy broadcasts; with axes of its own behind, too."""
+    """What is picked in the order of computation and put back is what NumPy broadcasts; with axes
+    of its own behind, too."""
     order, inputs = order_of(drawn)
     fits = np.arange(order.n_fits)
     own = (2, 3, 2)[:tail]
@@ -66,7 +68,8 @@ def test_restore_is_a_permutation_without_a_copy(drawn):
 @same_every_time
 @given(shapes)
 def test_fits_of_one_pair_stand_together(drawn):
-    """Fit f has the data of pair f // n_cells; there are as many pairs as different couples of an X and a y."""
+    """Fit f has the data of pair f // n_cells; there are as many pairs as different couples of an X
+    and a y."""
     order, (x_shape, y_shape, *_) = order_of(drawn)
     fits = np.arange(order.n_fits)
     assert order.n_pairs * order.n_cells == order.n_fits == math.prod(drawn.result_shape)

@@ -23,7 +23,8 @@ def numbers(shape, *tail) -> np.ndarray:
 @same_every_time
 @given(mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3), st.booleans(), st.data())
 def test_items_are_handed_out_in_order(drawn, repeated, data):
-    """Problem.read, Items.take and Items.convert: item i is the i-th X (or y) that is different, as a contiguous read-only array."""
+    """Problem.read, Items.take and Items.convert: item i is the i-th X (or y) that is different, as
+    a contiguous read-only array."""
     x_shape, y_shape = drawn.input_shapes
     X, y = numbers(x_shape, 5, 2).astype(float), -numbers(y_shape, 5).astype(float)
     if repeated:

@@ -10,7 +10,8 @@ from tests.support.fit_results import X2, Y2, batch, same_result
 
 
 def test_every_option_at_once(backend):
-    """What a backend can express, together; threads and algorithm are refused by name (tests/planning/test_backends.py)."""
+    """What a backend can express, together; threads and algorithm are refused by name
+    (tests/planning/test_backends.py)."""
     seen = []
     X, target = batch(2)
     result = fastgd.fit(

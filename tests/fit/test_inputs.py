@@ -1,4 +1,5 @@
-"""Inputs are the caller's and stay as they are; results are the caller's own; the layout of the data changes no bit."""
+"""Inputs are the caller's and stay as they are; results are the caller's own; the layout of the
+data changes no bit."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def test_results_are_the_callers_own(backend):
 @pytest.mark.parametrize("n", [9, 10, 11, 33])
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_the_layout_of_the_data_does_not_matter(backend, n, d):
-    """Also not to the libraries below: BLAS looks at the stride of an axis of length 1, as numpy.broadcast_to leaves it."""
+    """Also not to the libraries below: BLAS looks at the stride of an axis of length 1, as
+    numpy.broadcast_to leaves it."""
     X, target = batch(n=n, d=d)
     options = {"lr": 0.1, "epochs": 3, "backend": backend, "history": True}
     plain = fastgd.fit(X, target, **options)
@@ -70,7 +72,8 @@ def test_the_layout_of_the_data_does_not_matter(backend, n, d):
 
 
 def test_features_without_number_need_no_matrix_of_their_square():
-    """`stream` allocates nothing of size d², nor 4,096 rows for 10 samples: 8 MB of data, not 80 GB of scratch."""
+    """`stream` allocates nothing of size d², nor 4,096 rows for 10 samples: 8 MB of data, not 80 GB
+    of scratch."""
     X = np.ones((10, 100_000))
     result = fastgd.fit(X, np.ones(10), lr=1e-6, epochs=2, history=True)
     assert result.algorithm == "stream"

@@ -1,4 +1,5 @@
-"""nan_policy="omit", samples of weight 0, min_samples: a fit that lost samples has the bits of the fit without those rows."""
+"""nan_policy="omit", samples of weight 0, min_samples: a fit that lost samples has the bits of the
+fit without those rows."""
 
 from __future__ import annotations
 
@@ -8,39 +9,17 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.data.fit_order import FitOrder
-from fastgd.data.problem import Problem
-from fastgd.input.arrays import arrive
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
 from fastgd.kernels.cpu import read_only
 from fastgd.planning import plan
-from fastgd.planning.backends import BACKENDS
 from fastgd.running import moments
-from fastgd.running.moments import compress_groups, read_group
-from fastgd.running.pool import Control
 from tests import grids
+from tests.support.fit_cases import BAD, holes
 from tests.support.fit_results import same
 from tests.support.refusals import refused
 
 NAMES = ("float32", "float64")
-BAD = (np.nan, np.inf, -np.inf)
-
-
-def holes(m, n, d, name, *, seed, weighted=False, share=0.2):
-    """(X, y, weights, kept): samples spoiled in X, in y or in the weights, and which stay."""
-    rng = np.random.default_rng(seed)
-    X, y = (10 * rng.standard_normal((m, n, d))).astype(name), rng.standard_normal((m, n)).astype(name)
-    weights = rng.uniform(0.1, 3, (m, n)).astype(name) if weighted else None
-    lost = rng.random((m, n)) < share
-    where = rng.integers(0, 3, (m, n))
-    X[lost & (where == 0), rng.integers(d)] = rng.choice(BAD)
-    y[lost & (where == 1)] = rng.choice(BAD)
-    if weights is None:
-        y[lost & (where == 2)] = np.nan
-    else:
-        weights[lost & (where == 2)] = rng.choice([0.0, np.nan])
-    return X, y, weights, ~lost
 
 
 def same_fit(result, index, alone):
@@ -251,7 +230,8 @@ def test_what_is_missing_without_omit(policy):
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_weight_that_is_not_finite(name, bad, backend):
-    """−inf too is not finite rather than negative: left out, refused or NaN for its fit alone, as the policy says."""
+    """−inf too is not finite rather than negative: left out, refused or NaN for its fit alone, as
+    the policy says."""
     X, y, weights, _ = holes(2, 20, 2, name, seed=5, weighted=True, share=0)
     weights[1, 3] = bad
     options = {"lr": 0.01, "epochs": 5, "history": True, "backend": backend}
@@ -289,7 +269,8 @@ def test_the_first_datum_that_counts_is_named():
 
 
 def test_a_cancelled_search_has_found_nothing():
-    """The lists of samples are not filled then, and what weights left out before does not make them so."""
+    """The lists of samples are not filled then, and what weights left out before does not make them
+    so."""
     X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=True)
     one = np.arange(3)
     samples = Samples(*map(read_only, (X, y)), one, one, read_only(weights), one, np.empty((0, 50), np.int32), one * 0 - 1, one * 0 + 50)
@@ -299,40 +280,3 @@ def test_a_cancelled_search_has_found_nothing():
     cpu.find_kept(samples, True, True, np.ones(1, np.int32))
     assert samples.kept is kept
     assert samples.kept_index is places
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("shared", [False, True])
-def test_nothing_is_compressed_after_a_cancelled_search(weighted, shared, monkeypatch):
-    """Another task fails, or Ctrl-C is pressed, while the missing samples of a fit are looked for."""
-    X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=weighted)
-    X, y = (X[0], y) if shared else (X, y)
-    problem = Problem.read(arrive(X=X, y=y, sample_weight=weights), intercept=False, dtype=None, nan_policy="omit")
-    order = FitOrder.of(problem.leading, problem.gram_leading, problem.y.leading)
-    control, calls = Control(1), []
-    find_kept, compress_items = cpu.find_kept, cpu.compress_items
-
-    def cancelled(samples, omit, look, cancel):
-        cancel[0] = look
-        calls.append("search" if look else "weights")
-        return find_kept(samples, omit, look, cancel)
-
-    monkeypatch.setattr(cpu, "find_kept", cancelled)
-    monkeypatch.setattr(cpu, "compress_items", lambda *given: calls.append("compress") or compress_items(*given))
-    if shared:
-        made = plan.make_plan(problem, order, BACKENDS["cpu"], epochs=1, algorithm="auto", threads=1, safe_rate=True)
-        list(compress_groups(problem, order, made, control, lambda tasks: [task(control.counter(0)) for task in tasks]))
-    else:
-        read_group(problem, order, 0, 3, control, compress=True)
-    assert calls[0] == ("weights" if weighted else "compress")
-    assert calls[-1] == "search"
-
-
-def test_data_that_nothing_is_missing_from_are_not_looked_at_again(monkeypatch):
-    def looked(*given):
-        raise AssertionError("the samples were looked for")
-
-    X, y = np.random.default_rng(0).standard_normal((50, 20, 2)), np.ones((50, 20))
-    want = fastgd.fit(X, y, epochs=3)
-    monkeypatch.setattr("fastgd.kernels.cpu.find_kept", looked)
-    assert same(fastgd.fit(X, y, epochs=3, nan_policy="omit").w, want.w)

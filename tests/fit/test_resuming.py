@@ -1,4 +1,5 @@
-"""History changes no bit, and ten epochs are four and six more: for every option, around the overflow, with tol."""
+"""History changes no bit, and ten epochs are four and six more: for every option, around the
+overflow, with tol."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import pytest
 
 import fastgd
 from fastgd import SGD
-from tests.promises.test_same_bits import CASES, NAMES, assert_same, fit_case, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import CASES, NAMES, assert_same, fit_case, make
 from tests.support.fit_results import batch, same, x, y
 
 OPTIONS = (
@@ -114,7 +115,8 @@ def test_a_converged_fit_goes_on_when_tol_is_left_out():
 
 
 def test_a_row_that_was_not_finite_is_remembered():
-    """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the state's own words, status is so far."""
+    """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the
+    state's own words, status is so far."""
     X, y = np.ones((4, 1)), np.zeros(4)
     settings = {"lr": 0.3, "tol": 0.9}
     start = {"w0": [2.0**520], "algorithm": "stream"}  # the loss is inf for 7 epochs

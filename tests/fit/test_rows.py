@@ -14,10 +14,12 @@ from tests.support.fit_results import X2, Y2, batch, same, same_result, x, y
 
 
 def exact_rows(X, y, bits, lr, *, start, reduction, intercept, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False):
-    """(parameters, mean loss) of rows 0, 1, … in rationals, by torch.optim.SGD's documented formula; as many as need no rounding.
+    """(parameters, mean loss) of rows 0, 1, … in rationals, by torch.optim.SGD's documented
+    formula; as many as need no rounding.
 
-    X and y are integers and everything else is dyadic: with Q the common denominator of w, the residuals are multiples of 1/Q, and a row is
-    exact in so many bits, in any order of its sums, if Q²·Σ residual² and Q·Σ |x||residual| stay below 2^bits.
+    X and y are integers and everything else is dyadic: with Q the common denominator of w, the
+    residuals are multiples of 1/Q, and a row is exact in so many bits, in any order of its sums, if
+    Q²·Σ residual² and Q·Σ |x||residual| stay below 2^bits.
     """
     rows = [[Fraction(float(v)) for v in row] + [Fraction(1)] * intercept for row in np.reshape(X, (len(y), -1))]
     targets = [Fraction(float(v)) for v in y]

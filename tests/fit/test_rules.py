@@ -1,7 +1,9 @@
-"""Every update rule but SGD: every epoch in lockstep with torch.optim, the bits, the state, the table.
+"""Every update rule but SGD: every epoch in lockstep with torch.optim, the bits, the state, the
+table.
 
 1. Lockstep: before each epoch torch takes over our backend's state. τ ≤ 2 for us, ≤ 8 for torch.
-2. What torch makes anew from its step count (βᵗ) is judged by exact powers; torch's mu_product is a float32.
+2. What torch makes anew from its step count (βᵗ) is judged by exact powers; torch's mu_product is a
+   float32.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ class Lockstep:
         )  # fmt: skip
 
     def step(self):
-        """Our τ (w, slots, loss, products), torch's (w, slots, loss), and whether this epoch was judged."""
+        """Our τ (w, slots, loss, products), torch's (w, slots, loss), and whether this epoch was
+        judged."""
         before = self.result.state
         self.result = self.one(before, "auto")
         after, loss = self.result.state, self.result.history.loss[0]
@@ -141,7 +144,8 @@ LONG = [(name, dtype, rule, algorithm) for name in ("tutorial", "noisy", "interc
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "algorithm"), grids.thin("rules past convergence", LONG, 6))
 def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full, torch):
-    """Adam's steps are then rounding noise divided by its own size: from the same state they are the same noise within the bound."""
+    """Adam's steps are then rounding noise divided by its own size: from the same state they are
+    the same noise within the bound."""
     option = {"rmsprop": {"centered": True}}.get(rule, {})
     epochs = 3000 if full else 300  # 3,000 epochs of three judged steps take half a minute; here the last 300 of them
     lockstep = Lockstep(PROBLEMS[name], dtype, rule, option, 0.125, algorithm, ahead=3000 - epochs)
@@ -174,7 +178,8 @@ def test_the_references_step_as_the_rule_does(reference, dtype, record_tau):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_many_digits(rule):
-    """The rule from the table with 40 digits, free-running: 20 float64 epochs stay within 1e-12 of it."""
+    """The rule from the table with 40 digits, free-running: 20 float64 epochs stay within 1e-12 of
+    it."""
     problem = PROBLEMS["intercept"]
     for option, hyper in OPTIONS[rule].items():
         exact = extended_descent(problem.X, problem.y, problem.w0, lr=0.03125, epochs=20, intercept=True, rule=rule, hyper=hyper, digits=40)
@@ -207,7 +212,8 @@ def test_the_kernels_give_the_arbiters_bits(case):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_overflow_and_division_by_zero_have_the_arbiters_bits(rule, dtype):
-    """Giant rates, giant data, eps = 0 where the gradient is 0: the hand-over to stream, inf and NaN."""
+    """Giant rates, giant data, eps = 0 where the gradient is 0: the hand-over to stream, inf and
+    NaN."""
     omega = arbiter.FORMATS[dtype].omega
     X, y = make_data(40, 2, dtype, "normal")
     zero = X.copy()
@@ -260,7 +266,8 @@ def test_each_hand_takes_the_state_where_it_was_left(rule, torch):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_per_fit_values_equal_single_fits(rule, backend):
-    """Every hyperparameter an array, along either axis in turn: its default and the values of OPTIONS."""
+    """Every hyperparameter an array, along either axis in turn: its default and the values of
+    OPTIONS."""
     X, y = make_data(40, 2, "float64", "normal")
     values = {}
     for place, (name, default) in enumerate(UPDATE_RULES[rule].hyperparameters.items()):

@@ -21,10 +21,12 @@ from tests.support.fit_results import same_result, x, y
 def test_safe_rate(backend, n, d, intercept, dtype, reduction, weight_decay):
     """1/(λ_max + weight_decay), λ_max of the Hessian by LAPACK.
 
-    X holds small integers, so XᵀX is exact. LAPACK's symmetric solvers are held to 30·D·u·λ (its own test ratio). A Jacobi rotation is a
-    similarity by a matrix that is orthogonal to within 6u (t, a root, two divisions and a product make c and s), applied with 3u from each
-    side, so it moves eigenvalues by at most 12u‖B‖_F, ‖B‖_F ≤ √D·λ; there are at most 30 sweeps of D(D−1)/2 rotations. What it stops at,
-    elements of at most 2^−56·max B_jj, moves them by D·2^−56·λ. Scaling, weight_decay and the division round 4 times.
+    X holds small integers, so XᵀX is exact. LAPACK's symmetric solvers are held to 30·D·u·λ (its
+    own test ratio). A Jacobi rotation is a similarity by a matrix that is orthogonal to within 6u
+    (t, a root, two divisions and a product make c and s), applied with 3u from each side, so it
+    moves eigenvalues by at most 12u‖B‖_F, ‖B‖_F ≤ √D·λ; there are at most 30 sweeps of D(D−1)/2
+    rotations. What it stops at, elements of at most 2^−56·max B_jj, moves them by D·2^−56·λ.
+    Scaling, weight_decay and the division round 4 times.
     """
     X = np.random.default_rng(n).integers(1, 10, (3, n, d)).astype(dtype)
     result = fastgd.fit(

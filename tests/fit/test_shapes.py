@@ -1,4 +1,5 @@
-"""The shapes that `fit` takes and gives: one fit, many, a grid; every fit of a grid is the fit alone."""
+"""The shapes that `fit` takes and gives: one fit, many, a grid; every fit of a grid is the fit
+alone."""
 
 from __future__ import annotations
 
@@ -12,7 +13,6 @@ from fastgd import SGD, Status
 from tests.support.fit_results import batch, same
 
 B1, B4 = np.ones((9, 2)), np.ones((3, 1, 9, 2))
-
 
 SHAPES = {  # X, y, options -> leading axes, n_features (None: X is 1-D)
     "1-D": (np.ones(9), np.ones(9), {}, (), None),
@@ -87,7 +87,8 @@ def cells(shape):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_cell_is_the_fit_alone(backend, dtype, reduction):
-    """lr × momentum × nesterov over axes of their own, two axes of data, starts: each result belongs to its own values."""
+    """lr × momentum × nesterov over axes of their own, two axes of data, starts: each result
+    belongs to its own values."""
     noise = np.random.default_rng(8)
     X, Y = noise.standard_normal((3, 9, 2)), noise.standard_normal((2, 1, 9))
     shape = (2, 2, 3)

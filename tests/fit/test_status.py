@@ -12,7 +12,8 @@ from tests.support.fit_results import batch, same
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_converged(backend, dtype):
-    """The error halves, the loss falls by 3/4 of itself: tol = 3/4 stops at once, the next smaller one never does."""
+    """The error halves, the loss falls by 3/4 of itself: tol = 3/4 stops at once, the next smaller
+    one never does."""
     ones = np.ones(4)  # the Hessian is 2: w = 1/2, 3/4, … exactly, loss = 1, 1/4, 1/16, …
     options = {"lr": 0.25, "epochs": 9, "history": True, "dtype": dtype, "backend": backend}
     result = fastgd.fit(ones, ones, tol=0.75, **options)
@@ -28,7 +29,8 @@ def test_converged(backend, dtype):
 
 
 def test_converged_with_tol_0(backend):
-    """At the solution the loss stays 0: it stops where nothing changes any more; without a tol it does not."""
+    """At the solution the loss stays 0: it stops where nothing changes any more; without a tol it
+    does not."""
     ones = np.ones(4)
     result = fastgd.fit(ones, [ones, 0 * ones], lr=0.5, epochs=9, tol=0, backend=backend)
     assert result.status.tolist() == 2 * [Status.CONVERGED]
@@ -52,7 +54,8 @@ def test_a_fit_that_converged_stays_there(backend):
 @pytest.mark.parametrize(("dtype", "first"), [("float32", 4), ("float64", 26)])
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 def test_diverged(backend, dtype, first, algorithm):
-    """1 − 2·lr = −2^20, so w = (−2^20)^t and loss = 2^(40 t) exactly: the first row beyond 2^128 or 2^1024 is known."""
+    """1 − 2·lr = −2^20, so w = (−2^20)^t and loss = 2^(40 t) exactly: the first row beyond 2^128 or
+    2^1024 is known."""
     if backend != "cpu":
         algorithm = "auto"
     options = {"lr": 2.0**19 + 0.5, "w0": 1.0, "epochs": 60, "history": True, "dtype": dtype, "backend": backend, "algorithm": algorithm}

@@ -1,4 +1,5 @@
-"""Sample weights: the arbiter's bits, the bound at every epoch, torch's weighted loss, repeated rows; bad weights."""
+"""Sample weights: the arbiter's bits, the bound at every epoch, torch's weighted loss, repeated
+rows; bad weights."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""The rules of the house: who may import whom, what things are called, how long a file gets, what a public docstring says.
+"""The rules of the house: who may import whom, what things are called, how long a file gets, what a
+public docstring says.
 
-1. Imports are read from the source, so late imports and imports for types count. Every rule that reads source is a function over
-   {module: source} or {path: source}; the planted houses below break each rule once, so that a rule that finds nothing fails here.
+1. Imports are read from the source, so late imports and imports for types count. Every rule that
+   reads source is a function over {module: source} or {path: source}; the planted houses below
+   break each rule once, so that a rule that finds nothing fails here.
 2. Nothing is timed: the names of what makes `import fastgd` slow are checked.
 """
 
@@ -21,8 +23,9 @@ import pytest
 
 from tests.support.paths import ROOT
 
-# The rooms of the house from top to bottom: {room: (its modules, the rooms that it may import from, besides itself)}. A room imports
-# from rooms below it, never upwards; what is not named here may not be imported.
+# The rooms of the house from top to bottom: {room: (its modules, the rooms that it may import from,
+# besides itself)}. A room imports from rooms below it, never upwards; what is not named here may
+# not be imported.
 RULES = "kernels.update_rules"
 CHUNK = {"kernels.chunk", RULES}
 KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
@@ -63,7 +66,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "kernels": (("kernels",), set()),
 }  # fmt: skip
 
-# Where only one module of a room may import another room: {(room, other): modules}, with the reason.
+# Where only one module of a room may import another room: {(room, other): modules}, with the
+# reason.
 ONLY_IN = {
     ("input", "kernels.cuda"): {"input.arrays"},  # asks whether there is a GPU, where an array says that it is on one
     ("results", "kernels.cuda"): {"results.device_buffers"},  # results that are made on a GPU
@@ -71,7 +75,8 @@ ONLY_IN = {
     ("planning", "kernels.reference"): {"planning.backends"},
 }
 
-# What a folder of kernels may take from outside the standard library; first match. No hand borrows from another.
+# What a folder of kernels may take from outside the standard library; first match. No hand borrows
+# from another.
 LIBRARIES = {
     "kernels.cpu*": {"numpy", "numba", "llvmlite"},
     "kernels.reference*": {"numpy", "torch"},
@@ -104,12 +109,14 @@ def python_files(*folders: str) -> dict[str, str]:
 
 
 def module_name(path: str) -> str:
-    """The name below fastgd: fastgd/planning/plan.py -> planning.plan, kernels/cpu/__init__.py -> kernels.cpu, fastgd/__init__.py -> ''."""
+    """The name below fastgd: fastgd/planning/plan.py -> planning.plan, kernels/cpu/__init__.py ->
+    kernels.cpu, fastgd/__init__.py -> ''."""
     return path.removeprefix("fastgd/").removesuffix(".py").removesuffix("__init__").strip("/").replace("/", ".")
 
 
 def our_modules() -> dict[str, str]:
-    """{name below fastgd: source} of the whole package; a package's name ends in a dot, for relative imports."""
+    """{name below fastgd: source} of the whole package; a package's name ends in a dot, for
+    relative imports."""
     return {
         module_name(path) + ("." if path.endswith("/__init__.py") else ""): source
         for path, source in python_files("fastgd", "kernels").items()
@@ -177,7 +184,8 @@ def wrong_imports(modules: Mapping[str, str]) -> list[str]:
 
 
 def wrong_libraries(modules: Mapping[str, str]) -> list[str]:
-    """Kernels that import what is not theirs, imports of plain `kernels`, and imports that no scan can follow."""
+    """Kernels that import what is not theirs, imports of plain `kernels`, and imports that no scan
+    can follow."""
     found = []
     for module, source in modules.items():
         name = module.rstrip(".")
@@ -195,7 +203,8 @@ def wrong_libraries(modules: Mapping[str, str]) -> list[str]:
 
 
 def circles(modules: Mapping[str, str]) -> list[str]:
-    """Modules that import each other, in a circle of any length. The root is left out: it loads everything, late."""
+    """Modules that import each other, in a circle of any length. The root is left out: it loads
+    everything, late."""
     left = {module: targets - {""} for module, targets in arrows(modules).items() if module}
     while free := {module for module, targets in left.items() if not targets & left.keys()}:
         left = {module: targets for module, targets in left.items() if module not in free}
@@ -224,7 +233,8 @@ def test_imports_go_one_way() -> None:
 
 
 def test_the_table_leads_down() -> None:
-    """A room may only import from rooms that stand below it in the table; the root, "", loads everything late."""
+    """A room may only import from rooms that stand below it in the table; the root, "", loads
+    everything late."""
     place = {room: number for number, room in enumerate(HOUSE)}
     arrows_of_rooms = [(room, other) for room, (_, below) in HOUSE.items() for other in below - {""}]
     none([f"{room} may import {other}: upwards" for room, other in arrows_of_rooms if place[other] <= place[room]])

@@ -1,19 +1,21 @@
 """What docs/contributing/ promises: a part that was forgotten is told by the file to open.
 
-1. tests/support/parts_of_an_option.py says where the parts of an option stand; those of an update rule are in
-   tests/kernels/test_update_rules.py.
+1. tests/support/parts_of_an_option.py and parts_of_a_backend.py say where the parts stand; those of
+   an update rule are in tests/kernels/test_update_rules.py.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
 import pytest
 
 import fastgd
-from fastgd.running.call_cache import key_of
-from tests.support import parts_of_an_option
+from fastgd.planning.backends import BACKENDS
+from fastgd.planning.call_cache import key_of
+from tests.support import parts_of_a_backend, parts_of_an_option
 from tests.support.parts_of_an_option import options_of_fit
 
 DOCSTRING = fastgd.fit.__doc__
@@ -60,10 +62,50 @@ def test_an_option_that_the_docs_call_not_available_is_told():
 
 
 def test_an_option_that_the_call_cache_does_not_know_is_told():
-    """A call would be given the decisions of one with another value: a wrong result without an error."""
+    """Else a call is given the decisions of one with another value: a wrong result, no error."""
 
     def forgetful(words):
         return key_of({**words, "tol": None})
 
     (lacking,) = parts_of_an_option.missing("tol", None, docstring=DOCSTRING, key=forgetful)
-    assert lacking.startswith("fastgd/running/call_cache.py: ")
+    assert lacking.startswith("fastgd/planning/call_cache.py: ")
+
+
+@pytest.mark.parametrize("row", BACKENDS.values(), ids=list(BACKENDS))
+def test_every_backend_is_complete(row):
+    lacking = parts_of_a_backend.missing(row)
+    assert not lacking, "\n".join(lacking)
+
+
+def _without_text(text):
+    def take_away(monkeypatch):
+        read = parts_of_a_backend.read
+        monkeypatch.setattr(parts_of_a_backend, "read", lambda path: read(path).replace(text, "(taken away)"))
+
+    return take_away
+
+
+# {part: (what the row says instead, what is taken away, the file that is told)}
+FORGOTTEN_OF_A_BACKEND = {
+    "runner": ({"runner": "gone"}, None, "fastgd/running/gone.py: "),
+    "run": ({"runner": "groups"}, None, "fastgd/running/groups.py: a function run("),
+    "algorithm": ({"algorithms": ("manual", "by hand")}, None, "kernels/chunk.py: in ALGORITHMS 'by hand'"),
+    "reason": ({"algorithms": ("lstsq",)}, None, "fastgd/planning/backends.py: in _REASONS 'lstsq'"),
+    "row of the docs": ({}, _without_text('| `"numpy"` |'), "docs/guide.md: "),
+    "tests": ({}, _without_text('else "cpu,torch,numpy"'), "tests/conftest.py: numpy "),
+}
+
+
+@pytest.mark.parametrize("part", FORGOTTEN_OF_A_BACKEND)
+def test_a_forgotten_part_of_a_backend_is_told_by_its_file(part, monkeypatch):
+    changes, take_away, told = FORGOTTEN_OF_A_BACKEND[part]
+    if take_away is not None:
+        take_away(monkeypatch)
+    (lacking,) = parts_of_a_backend.missing(dataclasses.replace(BACKENDS["numpy"], **changes))
+    assert lacking.startswith(told)
+
+
+def test_a_backend_that_the_docstring_does_not_name_is_told(monkeypatch):
+    monkeypatch.setattr(fastgd.fit, "__doc__", DOCSTRING.replace('"torch-cuda", "numpy"', '"torch-cuda"'))
+    (lacking,) = parts_of_a_backend.missing(BACKENDS["numpy"])
+    assert lacking == 'fastgd/fitting.py: in the docstring of `backend` "numpy"'

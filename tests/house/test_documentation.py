@@ -1,9 +1,11 @@
-"""The pages keep their word: their code runs, what they cite is there, and they can be read in a terminal.
+"""The pages keep their word: their code runs, what they cite is there, they fit into a terminal.
 
-1. Fenced blocks of Python run page by page, from top to bottom, as a reader would run them; a block of text right behind
-   one is what it prints. Commands for a shell are indented, and do not run here.
-2. A citation is looked up in the tree: relative links of every page, and every path in prose, docstrings and comments that
-   looks like a file of a folder that we have. Made-up paths of tests are not citations: only comments and docstrings count.
+1. Fenced blocks of Python run page by page, from top to bottom, as a reader would run them; a
+   block of text right behind one is what it prints. Commands for a shell are indented: not run.
+2. A citation is looked up in the tree: the relative links of every page, and in pages, docstrings
+   and comments every path that looks like a file of ours, every page or source file that is named
+   without its folder, and the section of a page, by its number or its heading. Paths in the code of
+   tests may be made up.
 """
 
 from __future__ import annotations
@@ -14,25 +16,31 @@ import re
 import subprocess
 import tokenize
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from tests.house.test_architecture import HOUSE
 from tests.support.paths import ROOT
 
 TRACKED = frozenset(subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
 PAGES = {path: (ROOT / path).read_text("utf-8") for path in sorted(TRACKED) if path.endswith(".md") and (ROOT / path).exists()}
 MOST_COLUMNS, MOST_COLUMNS_OF_A_TABLE = 100, 160
 
-# a path from the root: a folder of ours, perhaps more of them, and a file with an ending that we use
-CITED = re.compile(
-    r"(?<![\w/.-])((?:docs|fastgd|kernels|tests|benchmarks|examples|\.ci|\.github)/[\w./-]*\w\.(?:md|py|pyx|cu|cuh|h|sh|json|png|html|yml|yaml))\b"
-)
+# a source file or a page in a folder, from the root or from one of WITHIN; other files of ours
+SOURCE = re.compile(r"(?<![\w/.*-])((?:[\w.]+/)+[\w.]+\.(?:md|py|cu|cuh|sh|yml))\b")
+OTHER = re.compile(r"(?<![\w/.*-])((?:docs|fastgd|kernels|tests|benchmarks)/[\w./-]*\w\.(?:json|png|html))\b")
+WITHIN = ("", "fastgd/", "kernels/", "kernels/cpu/", "tests/", "fastgd/verification/")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
-A_PAGE = re.compile(r"(?<![\w/.-])([A-Za-z][\w-]*\.md)\b")  # named without its folder
+BARE = re.compile(r"(?<![\w/.*-])([A-Za-z_][\w-]*\.(?:md|py|cu|cuh))\b")  # named without its folder
+MADE_UP = {"mine.py", "file.py"}  # of users, in examples
+# a page, and a section of it by number or heading
+SECTION = re.compile(r"((?:docs|benchmarks)/[\w/-]+\.md),\s+(?:section\s+(\d+)|[\"“]([^\"”]+)[\"”])")
 NOT_WRAPPED = {"benchmarks/NOTES.md"}
+# a row of the table of update rules, which a test compares with the code
+MADE_FROM_CODE = re.compile(r"\| (\w+) \| [^|]*\| \w+ \S+ in [\[(]")
 GONE = {"CHANGELOG.md"}  # tells the history: it may name files that were there
 
 
@@ -55,10 +63,11 @@ def prose(page: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def too_long(page: str) -> list[str]:
-    """The lines that are too long, each with its number. A link or a word that cannot be broken may stick out."""
+    """The lines that are too long, but for a link or a word that cannot be broken."""
     found = []
     for number, line, of_table in prose(page):
-        if len(line) > (MOST_COLUMNS_OF_A_TABLE if of_table else MOST_COLUMNS) and " " in line.strip().lstrip("*- ")[:MOST_COLUMNS]:
+        most = MOST_COLUMNS_OF_A_TABLE if of_table else MOST_COLUMNS
+        if len(line) > most and not MADE_FROM_CODE.match(line) and " " in line.strip().lstrip("*- ")[:MOST_COLUMNS]:
             found.append(f"{number}: {len(line)} columns: {line[:60]}…")
     return found
 
@@ -74,17 +83,32 @@ def comments_and_docstrings(path: str, source: str) -> str:
 
 def missing(path: str, text: str, tracked: frozenset[str] = TRACKED) -> list[str]:
     """The files that a text cites and that are not in the tree."""
-    cited = set(CITED.findall(text))
-    names = {Path(name).name for name in tracked}
-    cited |= {name for name in A_PAGE.findall(LINK.sub("", text)) if name not in names}
+    plain = LINK.sub("", text)
+    names = {Path(name).name for name in tracked} | MADE_UP
+    wrong = {name for name in BARE.findall(plain) if name not in names}
+    places = (*WITHIN, f"{Path(path).parent.as_posix()}/")
+    wrong |= {name for name in SOURCE.findall(plain) if not any(place + name in tracked for place in places)}
+    wrong |= {name for name in OTHER.findall(plain) if name not in tracked}
     if path.endswith(".md"):
         folder = Path(path).parent
+        linked = set()
         for target in LINK.findall(text):
             if not re.match(r"[a-z]+:", target) and not target.startswith("#"):
                 found = (ROOT / folder / target.partition("#")[0]).resolve()
-                cited.add(found.relative_to(ROOT).as_posix())
-    folders = {parent.as_posix() for name in tracked for parent in Path(name).parents}
-    return sorted(name for name in cited if name not in tracked and name not in folders)
+                linked.add(found.relative_to(ROOT).as_posix())
+        folders = {parent.as_posix() for name in tracked for parent in Path(name).parents}
+        wrong |= linked - tracked - folders
+    return sorted(wrong)
+
+
+def no_such_section(text: str, pages: Mapping[str, str] = PAGES) -> list[str]:
+    """The headings that a text cites and that the page does not have."""
+    found = []
+    for path, number, heading in SECTION.findall(text):
+        wanted = rf"#+ {number}\. " if number else rf"#+ {re.escape(' '.join(heading.split()))}\s*$"
+        if path in pages and not re.search("^" + wanted, pages[path], re.MULTILINE):
+            found.append(f"{path}, {number or heading}")
+    return found
 
 
 @pytest.mark.parametrize("path", [path for path, page in PAGES.items() if list(blocks(page))])
@@ -106,9 +130,46 @@ def test_code_is_found_where_there_is_some():
     assert list(blocks(page)) == [("a = 1\n", None), ("print(a)\n", "1\n")]
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_cites_files_that_are_there(path):
+    if path not in GONE:
+        assert missing(path, PAGES[path]) + no_such_section(PAGES[path]) == []
+
+
+@pytest.mark.parametrize("folder", ["fastgd", "kernels", "tests", "benchmarks", "docs", "examples"])
+def test_comments_and_docstrings_cite_files_that_are_there(folder):
+    wrong = {}
+    for path in TRACKED:
+        if path.startswith(f"{folder}/") and path.endswith((".py", ".cu", ".cuh", ".h")) and (ROOT / path).exists():
+            said = comments_and_docstrings(path, (ROOT / path).read_text("utf-8"))
+            gone = missing(path, said) + no_such_section(said)
+            if gone:
+                wrong[path] = gone
+    assert wrong == {}
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path not in NOT_WRAPPED])
 def test_a_page_is_wrapped(path):
-    assert [line for line in too_long(PAGES[path]) if path != "docs/arithmetic.md"] == []
+    assert too_long(PAGES[path]) == []
+
+
+def test_the_places_of_the_one_gradient_formula_are_those_listed():
+    """docs/arithmetic.md, section 6 begins with them: who changes the formula finds all."""
+    table = PAGES["docs/arithmetic.md"].partition("## 6.")[2].partition("One epoch at w")[0]
+    places = re.findall(r"^\| `([\w/]+\.\w+)` \| (`\w+`.*?) \|", table, re.MULTILINE)
+    assert len(places) == 6
+    for path, functions in places:
+        source = (ROOT / path).read_text("utf-8")
+        for name in re.findall(r"`(\w+)`", functions):
+            assert re.search(rf"^(def|__device__ .*) {name}\(", source, re.MULTILINE), f"{path} has no {name}: {table}"
+
+
+def test_the_table_of_folders_is_the_one_that_is_enforced():
+    """docs/design.md says who may import whom as tests/house/test_architecture.py does."""
+    rows = re.findall(r"^\| `(\w+)` \| .* \| `([\w., ]+)` \|$", PAGES["docs/design.md"], re.MULTILINE)
+    told = {room: {"" if name == "fastgd" else name for name in names.split(", ")} for room, names in rows}
+    assert told == {room: HOUSE[room][1] for room in told}
+    assert {"input", "data", "results", "planning", "running", "fitting", "solving"} <= set(told)
 
 
 def test_what_is_wrong_is_found():
@@ -119,8 +180,12 @@ def test_what_is_wrong_is_found():
     assert missing("README.md", "[it](docs/there.md#words), [that](https://example.org/docs/x.md)", here) == []
     source = '"""See docs/gone.md."""\nopen("docs/made_up.md")  # as docs/lost.md says\n'
     assert missing("fastgd/x.py", comments_and_docstrings("fastgd/x.py", source), here) == ["docs/gone.md", "docs/lost.md"]
-    assert missing("fastgd/x.py", "as gone.md says, and there.md", here) == ["gone.md"]
+    assert missing("fastgd/x.py", "as gone.md says, and there.md; gone.py, fitting.py", here) == ["gone.md", "gone.py"]
     assert missing("kernels/x.cu", comments_and_docstrings("kernels/x.cu", "int a;  // docs/gone.md, 6\n"), here) == ["docs/gone.md"]
+    pages = {"docs/there.md": "# Page\n\n## 6. descend\n\n## One step\n"}
+    assert no_such_section('docs/there.md, section 6; docs/there.md, "One step"', pages) == []
+    said = 'docs/there.md, section 7; docs/there.md, "One\n  word"'
+    assert no_such_section(said, pages) == ["docs/there.md, 7", "docs/there.md, One\n  word"]
     long = "word " * 30
     assert len(too_long(f"{long}\n* {long}\n")) == 2
     assert too_long(f"```\n{long}\n```\n\n    {long}\n| {long}|\n[name]({'x' * 120})\n") == []

@@ -55,7 +55,8 @@ def write(folder: Path, **modules: str) -> None:
 
 
 def test_kernels_that_import_the_spoiled_module_are_compiled_anew(tmp_path):
-    """Over any number of imports, of a module or of names in it; functions that are only parts of kernels are not kept."""
+    """Over any number of imports, of a module or of names in it; functions that are only parts of
+    kernels are not kept."""
     write(
         tmp_path,
         update_rules="",
@@ -73,7 +74,8 @@ def test_kernels_that_import_the_spoiled_module_are_compiled_anew(tmp_path):
 
 
 def test_the_kernels_of_this_repository_are_found():
-    """As many modules hold a kernel as `fastgd.kernels.cpu` lists; a spoiled `lanes.py` reaches those that sum."""
+    """As many modules hold a kernel as `fastgd.kernels.cpu` lists; a spoiled `lanes.py` reaches
+    those that sum."""
     from fastgd.kernels.cpu import compile_ahead
 
     modules = {kernel.py_func.__module__ for kernel in compile_ahead.KERNELS.values()}

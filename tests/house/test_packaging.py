@@ -1,8 +1,10 @@
-"""What is shipped: the wheel holds the tracked files, at the right place, and nothing else; every version that we test with is pinned.
+"""What is shipped: the wheel holds the tracked files, at the right place, and nothing else; every
+version that we test with is pinned.
 
-1. Built from a copy of the working tree, so that neither an old build/ nor an old egg-info can lend a file to the wheel; offline, with
-   the setuptools of this environment.
-2. A file that git does not know yet is copied too: forgetting `git add` fails here, not for the user.
+1. Built from a copy of the working tree, so that neither an old build/ nor an old egg-info can lend
+   a file to the wheel; offline, with the setuptools of this environment.
+2. A file that git does not know yet is copied too: forgetting `git add` fails here, not for the
+   user.
 """
 
 from __future__ import annotations
@@ -132,7 +134,8 @@ def pins() -> dict[str, str]:
 
 
 def required() -> list[tuple[str, Requirement]]:
-    """Everything that `pip install .[torch,demo,plot,frames,test,dev]` brings here: (who asks, what for), all the way down."""
+    """Everything that `pip install .[torch,demo,plot,frames,test,dev]` brings here: (who asks, what
+    for), all the way down."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     todo = [("fastgd", line) for line in [*project["dependencies"], *(line for extra in sorted(PINNED_EXTRAS) for line in extras[extra])]]

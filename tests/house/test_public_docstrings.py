@@ -1,4 +1,5 @@
-"""Every public function, class and module has a numpydoc docstring whose parameters are those of the signature."""
+"""Every public function, class and module has a numpydoc docstring whose parameters are those of
+the signature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""`make test-quick`: it runs many tests of the folders that it names, and none that needs PyTorch or CUDA."""
+"""`make test-quick`: it runs many tests of the folders that it names, and none that needs PyTorch
+or CUDA."""
 
 from __future__ import annotations
 

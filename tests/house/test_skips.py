@@ -1,4 +1,5 @@
-"""Silent skips are how green runs lie: a skip that tests/conftest.py does not list fails the run, wherever it comes from."""
+"""Silent skips are how green runs lie: a skip that tests/conftest.py does not list fails the run,
+wherever it comes from."""
 
 from __future__ import annotations
 

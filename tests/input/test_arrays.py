@@ -169,7 +169,8 @@ def test_jax_on_a_gpu_and_traced(monkeypatch):
 
 
 def test_jax_arrays_go_through_its_own_functions(monkeypatch):
-    """JAX is not among the test requirements: a stand-in shows that its arrays are read and made by its own functions."""
+    """JAX is not among the test requirements: a stand-in shows that its arrays are read and made by
+    its own functions."""
     made = []
     fake_jax = types.SimpleNamespace(
         core=types.SimpleNamespace(Tracer=type("Tracer", (), {})),

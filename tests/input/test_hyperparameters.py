@@ -1,4 +1,5 @@
-"""Hyperparameters: what is refused, in which words, and that plain numbers are read like arrays of them."""
+"""Hyperparameters: what is refused, in which words, and that plain numbers are read like arrays of
+them."""
 
 from __future__ import annotations
 
@@ -92,11 +93,7 @@ def test_lr_twice(no_work):
 
 
 RANGES = {"lr": LR, "eps": UPDATE_RULES["adam"].range_of("eps"), "betas[0]": UPDATE_RULES["adam"].range_of("beta1")}
-
-
 RANGES |= {name: UPDATE_RULES["sgd"].range_of(name) for name in UPDATE_RULES["sgd"].hyperparameters}
-
-
 RANGES["up to 1"] = Range(at_least=0, at_most=1)
 
 

@@ -1,4 +1,5 @@
-"""Options of `fit`: every error names the option, what was given and what is needed, and comes before any work."""
+"""Options of `fit`: every error names the option, what was given and what is needed, and comes
+before any work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""For other people's test suites: assert_agrees, the plugin, and the example project that uses them."""
+"""For other people's test suites: assert_agrees, the plugin, and the example project that uses
+them."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def test_a_forgotten_part_is_told_by_its_file(part, monkeypatch):
 
 
 def test_forgotten_parts_that_a_row_shows(monkeypatch):
-    """No range: the row cannot be made. A code without a branch; slots and values that the struct does not have."""
+    """No range: the row cannot be made. A code without a branch; slots and values that the struct
+    does not have."""
     with pytest.raises(ValueError, match=r"^kernels/update_rules\.py: the row of RMSprop needs a range for alpha"):
         dataclasses.replace(RMSPROP, ranges={})
     with pytest.raises(ValueError, match=r"^kernels/update_rules\.py: the row of RMSprop needs a range for eps"):

@@ -1,7 +1,7 @@
 """Plants defects, one at a time, and says which test finds each: `python -m tests.mutants [words]`.
 
-With words only the defects run whose name or file holds one of them. Exit status 0: every defect was
-planted and found. A defect whose text is gone, or stands more than once, fails the run.
+With words only the defects run whose name or file holds one of them. Exit status 0: every defect
+was planted and found. A defect whose text is gone, or stands more than once, fails the run.
 """
 
 from __future__ import annotations

@@ -33,7 +33,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def make_base(folder: Path) -> str:
-    """Copy the repository as it stands, compile every CPU kernel; return the stamp of Numba's files."""
+    """Copy the repository as it stands, compile every CPU kernel; return the stamp of Numba's
+    files."""
     folder.mkdir()
     for name in ("fastgd", "kernels", "tests"):
         shutil.copytree(ROOT / name, folder / name)
@@ -61,7 +62,8 @@ def imported_files(path: Path) -> set[Path]:
 
 
 def spoiled_kernels(kernels: Path, spoiled: Path) -> list[Path]:
-    """The modules with a kernel, a function that Numba keeps on disk, that are or import the spoiled file."""
+    """The modules with a kernel, a function that Numba keeps on disk, that are or import the
+    spoiled file."""
     found = []
     for path in sorted((kernels / "cpu").rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))

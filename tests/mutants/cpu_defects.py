@@ -8,11 +8,11 @@ AGREEMENT = ("tests/promises/test_agreement.py",)
 BITS = ("tests/kernels/cpu/test_bits.py", "tests/kernels/cpu/test_bits_extremes.py")
 WEIGHTS = ("tests/fit/test_weights.py",)
 OMIT = ("tests/fit/test_omit.py",)
-SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
+SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 LAYER = ("tests/kernels/cpu/simd/test_lanes.py", "tests/kernels/cpu/simd/test_masks.py", "tests/kernels/cpu/simd/test_addresses.py")
 TILES = ("tests/kernels/cpu/moments/test_register_tiles.py", "tests/kernels/cpu/moments/test_lane_sums.py")
-BLOCKS, SINGLE = ("tests/kernels/cpu/packs/test_epoch_blocks.py",), ("tests/kernels/cpu/moments/test_single_feature.py",)
+BLOCKS, SINGLE = ("tests/kernels/cpu/packs/test_run_pack.py",), ("tests/kernels/cpu/moments/test_single_feature.py",)
 SINGLE_FEATURE = "kernels/cpu/moments/single_feature.py"
 UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
@@ -275,6 +275,6 @@ CPU_DEFECTS = (
         "kernels/cpu/__init__.py",
         "hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))",
         "hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)",
-        ("tests/house/test_warm.py",),
+        ("tests/kernels/cpu/test_compile_ahead.py",),
     ),
 )

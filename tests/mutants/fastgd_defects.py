@@ -1,4 +1,5 @@
-"""Defects of the package around the kernels: the verifier, `solve`, and all between `fit` and a kernel."""
+"""Defects of the package around the kernels: the verifier, `solve`, and all between `fit` and a
+kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from tests.mutants.defect import Defect
 
 OMIT = ("tests/fit/test_omit.py",)
 MEMORY = ("tests/promises/test_memory.py",)
-SOLVE = ("tests/fit/test_solve.py", "tests/fit/test_solve_company.py")
+SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 VERIFICATION = "fastgd/verification"
@@ -48,11 +49,9 @@ FASTGD_DEFECTS = (
         f"{VERIFICATION}/candidates/functions.py",
         "trial.altered = True",
         "trial.altered = False",
-        VERIFIER,
+        ("tests/verification/candidates/test_functions.py",),
     ),
-    Defect(
-        "auto by all samples", "fastgd/running/chunks.py", "samples.n_used <= 2 *", "problem.n_samples + 0 * samples.n_used <= 2 *", OMIT
-    ),
+    Defect("auto by all samples", "fastgd/running/chunks.py", "chunk.n_used <= 2 *", "problem.n_samples + 0 * chunk.n_used <= 2 *", OMIT),
     Defect("a group kept while the next is made", "fastgd/running/cpu.py", "        del group, descend  #", "        #", MEMORY),
     Defect("lists of samples not counted", "fastgd/planning/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
     Defect("gaps of another fit", "fastgd/running/moments.py", "places + n_rows)", "places)", OMIT),
@@ -65,13 +64,15 @@ FASTGD_DEFECTS = (
     ),
     Defect("rank by another tolerance", "fastgd/running/svd.py", "2.0**-52", "2.0**-30", SOLVE),
     Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
-    Defect("not said to be ill-conditioned", "fastgd/running/least_squares.py", "/ 2.0)) | deficient", "/ 2.0))", SOLVE),
+    Defect(
+        "not said to be ill-conditioned", "fastgd/running/least_squares.py", "half_of_the_digits) | deficient", "half_of_the_digits)", SOLVE
+    ),
     Defect("condition in other units", "fastgd/running/svd.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
     Defect(
         "products lost between fits",
-        "fastgd/running/chunks.py",
-        "pick(job.state.products, 1)",
-        "1.0",
+        "fastgd/planning/start.py",
+        "(state.products, 1)",
+        "(np.ones(state.products.shape[-1]), 1)",
         RULES,
     ),
 )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import pytest
 
 from fastgd import BackendUnavailable
 from fastgd.kernels import cuda
+from fastgd.kernels.chunk import ALGORITHMS, MOMENTS, STREAM
+from fastgd.kernels.update_rules import UPDATE_RULES
+from fastgd.planning.backends import BACKENDS, FOR_TESTS, choose_algorithm, choose_backend, refuse_rule
+from tests.support.paths import ROOT
 from tests.support.refusals import refused, x, y
 
 
@@ -22,7 +27,7 @@ def test_a_backend_refuses_by_name_what_it_cannot_express(no_work, reference):
 
 def test_unavailable_backends_say_what_to_install(no_work, monkeypatch, torch):
     assert issubclass(BackendUnavailable, ImportError)
-    monkeypatch.setattr(cuda, "why_unavailable", lambda: "there is no GPU")  # what it says itself: tests/kernels/cuda/test_defects.py
+    monkeypatch.setattr(cuda, "why_unavailable", lambda: "there is no GPU")  # tests/kernels/cuda/test_device.py
     refused(BackendUnavailable, "^backend 'cuda' is not available: there is no GPU$", x, y, backend="cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     refused(
@@ -36,3 +41,53 @@ def test_unavailable_backends_say_what_to_install(no_work, monkeypatch, torch):
     for backend in ("torch", "torch-cuda"):
         pattern = rf"^backend '{backend}' is not available: PyTorch is not installed: install fastgd\[torch\]"
         refused(BackendUnavailable, pattern, x, y, backend=backend)
+
+
+def test_every_row_names_algorithms_and_a_runner_that_are_there():
+    for name, row in BACKENDS.items():
+        assert row.name == name
+        assert row.algorithms
+        assert row.codes == tuple(ALGORITHMS.index(algorithm) for algorithm in row.algorithms)
+        assert (ROOT / "fastgd" / "running" / f"{row.runner}.py").is_file()
+        assert any(row.runner in rule.hands for rule in UPDATE_RULES.values())
+
+
+def test_auto_takes_the_cpu_or_the_gpu_that_has_the_data(monkeypatch):
+    assert choose_backend("auto") == (BACKENDS["cpu"], "cpu: the data are in the computer's memory")
+    here = dataclasses.replace(BACKENDS["cuda"], why_unavailable=lambda: None)
+    monkeypatch.setitem(BACKENDS, "cuda", here)
+    assert choose_backend("auto", device=1)[0] is here
+
+
+def test_a_row_for_tests_is_chosen_and_never_listed(monkeypatch):
+    row = dataclasses.replace(BACKENDS["numpy"], name="mine")
+    monkeypatch.setitem(FOR_TESTS, "mine", row)
+    assert choose_backend("mine")[0] is row
+    with pytest.raises(ValueError, match=r"^backend 'ours' is unknown; there are: auto, cpu, cuda, torch, torch-cuda, numpy$"):
+        choose_backend("ours")
+
+
+def test_a_rule_that_a_backend_does_not_have(monkeypatch):
+    rule = dataclasses.replace(UPDATE_RULES["adam"], hands=frozenset({"reference"}))
+    refuse_rule(BACKENDS["numpy"], rule, "numpy")
+    with pytest.raises(ValueError, match=r"^backend 'cpu' does not have the update rule 'adam'; these backends have it: torch, "):
+        refuse_rule(BACKENDS["cpu"], rule, "cpu")
+    with pytest.raises(ValueError, match=r"^backend 'auto' takes 'cpu', which does not have the update rule 'adam'; "):
+        refuse_rule(BACKENDS["cpu"], rule, "auto")
+
+
+@pytest.mark.parametrize(
+    ("asked", "n", "d", "code"),
+    [
+        ("auto", 5, 2, MOMENTS),
+        ("auto", 4, 2, STREAM),
+        ("auto", 10_000, 256, MOMENTS),
+        ("auto", 10_000, 257, STREAM),
+        ("stream", 10_000, 2, STREAM),
+        ("moments", 1, 300, MOMENTS),
+    ],
+)
+def test_the_algorithm_depends_on_the_numbers_of_samples_and_features(asked, n, d, code):
+    found, reason = choose_algorithm(asked, BACKENDS["cpu"], n, d)
+    assert found == code
+    assert reason.startswith(f"{ALGORITHMS[code]}: ")

@@ -7,12 +7,11 @@ import pytest
 
 import fastgd
 from fastgd import SGD
-from fastgd.planning import memory
+from fastgd.planning import memory, plan
 from tests.support.fit_results import x, y
 from tests.support.refusals import X2, X5, Y2, refused
 
 repeat = np.broadcast_to
-
 
 TOO_MUCH = {
     "history of 10^13 values": ({"epochs": 10**13, "history": True}, MemoryError, r"10,000,000,000,001 history rows each need [\d,.]+ GiB"),
@@ -116,6 +115,7 @@ def test_what_cannot_hold_one_fit_is_refused_with_the_numbers(case):
 
 def test_the_default_is_a_share_of_what_is_free(monkeypatch):
     monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(plan, "INLINE_NS", 0)
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     refused(MemoryError, r"and 0\.00 GiB \(80% of what is free\) may be used", x, y, epochs=1)
     monkeypatch.setattr(memory, "free_memory", lambda: None)

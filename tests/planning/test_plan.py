@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.data.fit_order import FitOrder
+from fastgd.data.problem import Problem
+from fastgd.input.arrays import arrive
+from fastgd.planning.backends import BACKENDS
+from fastgd.planning.plan import DEVICE_BYTES, LONG, MOMENTS_BYTES, PACK, make_plan
 from tests.support.fit_results import x, y
 
 
@@ -40,3 +45,70 @@ def test_explanations_of_what_was_asked_for():
 
 def test_the_explanation_of_torch(torch):
     assert fastgd.fit(x, y, backend="torch").explanation == "torch: asked for; autograd: torch.autograd and torch.optim"
+
+
+def plan_of(n_fits, n, d, *, backend="cpu", **options):
+    """The plan of fits with data of their own, which are never touched."""
+    X, y = np.broadcast_to(0.0, (n_fits, n, d)), np.broadcast_to(0.0, (n_fits, n))
+    X, y = (np.lib.stride_tricks.as_strided(np.zeros(1), a.shape, (8, *(0,) * (a.ndim - 1))) for a in (X, y))
+    problem = Problem.read(arrive(X=X, y=y, sample_weight=None), intercept=False, dtype=None, nan_policy="raise", min_samples=None)
+    order = FitOrder.of((n_fits,), problem.gram_leading, problem.y.leading)
+    asked = {"epochs": 100, "algorithm": "auto", "threads": 2, "safe_rate": True, "in_packs": True}
+    return make_plan(problem, order, BACKENDS[backend], **asked | options)
+
+
+def test_small_work_is_done_by_the_calling_thread():
+    small, large = plan_of(10, 40, 3), plan_of(100_000, 40, 3)
+    assert (small.inline, small.threads, small.fits_per_task) == (True, 1, 10)
+    assert (large.inline, large.threads) == (False, 2)
+
+
+def test_work_that_could_last_long_is_heard_by_ctrl_c():
+    """Few fits of moments are cheap, but every one of them may have to stream all its epochs."""
+    cheap = plan_of(1, 5000, 1, epochs=1000)
+    assert cheap.inline
+    assert not plan_of(1, 5000, 1, epochs=10_000_000).inline
+
+
+def test_tasks_are_even_and_cut_no_pack():
+    plan = plan_of(100_000, 40, 3)
+    tasks = -(-100_000 // plan.fits_per_task)
+    assert plan.fits_per_task % PACK == 0
+    assert tasks % plan.threads == 0
+    assert tasks >= 4 * plan.threads
+    assert plan_of(100_000, 40, 3, fits_per_task=7).fits_per_task == 7
+
+
+def test_one_thread_takes_larger_pieces_than_many():
+    assert plan_of(100_000, 40, 3, threads=1).fits_per_task >= plan_of(100_000, 40, 3, threads=16).fits_per_task
+
+
+@pytest.mark.parametrize(
+    ("n", "options", "needed", "staged"),
+    [
+        (40, {}, True, False),
+        (40, {"algorithm": "stream"}, True, False),  # for the safe rate
+        (40, {"algorithm": "stream", "safe_rate": False}, False, False),
+        (LONG, {}, True, False),
+        (LONG + 1, {}, True, True),
+        (LONG + 1, {"backend": "cuda", "threads": None}, False, False),
+        (40, {"backend": "numpy", "threads": None}, False, False),
+    ],
+)
+def test_moments_are_made_where_they_are_needed(n, options, needed, staged):
+    plan = plan_of(3, n, 2, **options)
+    assert (plan.needs_moments, plan.staged) == (needed, staged)
+
+
+def test_many_features_make_small_groups():
+    """Of data that are compressed first: their moments are kept until all fits of a group have run."""
+    few, many = plan_of(100_000, LONG + 1, 2), plan_of(100_000, LONG + 1, 256)
+    assert 1 < many.pairs_per_group < few.pairs_per_group
+    assert many.pairs_per_group * 2 * 8 * 256 * 259 <= MOMENTS_BYTES  # of two parts each
+    assert plan_of(100_000, 600, 2).pairs_per_group == 1  # compressed and run in one task
+
+
+def test_a_gpu_is_given_fits_by_the_bytes_of_their_data():
+    plan = plan_of(100_000, 1_000_000, 3, backend="cuda", threads=None)
+    assert plan.fits_per_task == DEVICE_BYTES // (1_000_000 * 4 * 8)
+    assert not plan.inline

@@ -1,10 +1,13 @@
-"""Every epoch agrees: w and loss of every backend and algorithm, on the named problems, by τ (fastgd/verification/bound/).
+"""Every epoch agrees: w and loss of every backend and algorithm, on the named problems, by τ
+(fastgd/verification/bound/).
 
-1. Plain gradient descent is judged on the recorded history, at every epoch, as its user sees it (rounded to the data's dtype).
-2. Every option of SGD is judged in lockstep: one epoch at a time, from the state that the backend itself had.
-   tests/promises/test_same_bits.py shows that such steps are the trajectory, bit for bit.
-3. Our kernels stay below 2, the references below 8. Near overflow only the epoch and the kind of the first non-finite row count; they
-   are compared with a torch loop that is written here.
+1. Plain gradient descent is judged on the recorded history, at every epoch, as its user sees it
+   (rounded to the data's dtype).
+2. Every option of SGD is judged in lockstep: one epoch at a time, from the state that the backend
+   itself had. tests/promises/test_same_bits.py shows that such steps are the trajectory, bit for
+   bit.
+3. Our kernels stay below 2, the references below 8. Near overflow only the epoch and the kind of
+   the first non-finite row count; they are compared with a torch loop that is written here.
 """
 
 from __future__ import annotations
@@ -121,7 +124,8 @@ LOCKSTEP_CASES = grids.thin(
 
 @pytest.mark.parametrize(("name", "dtype", "options", "hand"), LOCKSTEP_CASES)
 def test_every_sgd_option_in_lockstep(name, dtype, options, hand, record_tau):
-    """One epoch at a time from the backend's own state: w, slots and loss against the rule in extended precision."""
+    """One epoch at a time from the backend's own state: w, slots and loss against the rule in
+    extended precision."""
     problem = PROBLEMS[name].astype(dtype)
     lr = rates(problem)[0.5]
     hyper = SGD_OPTIONS[options]
@@ -164,9 +168,9 @@ def _first(values):
 def _assert_same_overflow(got, expected, what):
     """The first non-finite row is torch's; the first NaN is torch's or a neighbour.
 
-    inf turns into NaN where +inf meets -inf inside a sum. In the epoch where products overflow it depends on the order in which
-    torch's BLAS adds, and on its use of fma, whether they meet (of 732 histories the first NaN was one epoch off in 24 for the loss
-    and in 9 for w).
+    inf turns into NaN where +inf meets -inf inside a sum. In the epoch where products overflow it
+    depends on the order in which torch's BLAS adds, and on its use of fma, whether they meet (of
+    732 histories the first NaN was one epoch off in 24 for the loss and in 9 for w).
     """
     assert got[0] == expected[0], what
     assert (got[1] is None) == (expected[1] is None), what

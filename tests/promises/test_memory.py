@@ -14,7 +14,6 @@ from tests.support.fit_results import same_result
 
 MIB = 2**20
 
-
 CASES = {
     "own data": ((300, 20, 3), (300, 20), {}),
     "shared X": ((20, 3), (300, 20), {}),

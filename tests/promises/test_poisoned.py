@@ -1,4 +1,5 @@
-"""A bad fit harms only itself: NaN, inf and a rate that diverges, among many fits; statuses, epochs and messages."""
+"""A bad fit harms only itself: NaN, inf and a rate that diverges, among many fits; statuses, epochs
+and messages."""
 
 from __future__ import annotations
 
@@ -7,8 +8,8 @@ import pytest
 
 import fastgd
 from fastgd import Status
-from tests.promises.test_same_bits import assert_same, parts_of
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import assert_same, parts_of
 
 NAMES = ["float32", "float64"]
 

@@ -1,89 +1,23 @@
-"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of threads."""
+"""One fit has the same bits in any company, in any layout, in chunks of any size, on any number of
+threads."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 
 import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels import cpu
 from fastgd.planning import job, plan
-from fastgd.running import cpu as runner
-from fastgd.running import moments
-from tests.support.against_arbiter import bits, same_bits
-
-NAMES = ["float32", "float64"]
-
-
-def make(m, n, d, name, seed=0):
-    """Fits of unlike size, offset and curvature."""
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((m, n, d)) * 10.0 ** rng.integers(-2, 3, (m, 1, d)) + rng.integers(-1, 2, (m, 1, 1))
-    y = rng.standard_normal((m, n)) * 10.0 ** rng.integers(-2, 3, (m, 1))
-    return X.astype(name), y.astype(name)
-
-
-def parts_of(result) -> dict[str, np.ndarray]:
-    """All numbers of a result, leading axes first."""
-    state, history = result.state, result.history
-    parts = {
-        "w": result.w,
-        "loss": result.loss,
-        "epochs": result.epochs,
-        "status": np.asarray(result.status, np.int8),
-        "lr": result.lr,
-        "intercept": result.intercept,
-    }
-    parts |= {f"state.{name}": getattr(state, name) for name in ("w", "slots", "epoch", "algorithm", "status")}
-    if history is not None:
-        parts |= {"history.w": history.w, "history.loss": history.loss, "history.intercept": history.intercept}
-    return {name: np.asarray(value) for name, value in parts.items() if value is not None}
-
-
-def assert_same(a, b, take=lambda values: values, leave_out=()):
-    """Every number of result a equals `take` of that of b."""
-    ours, theirs = parts_of(a), parts_of(b)
-    for name, value in ours.items():
-        if name not in leave_out:
-            assert same_bits(value, take(theirs[name])), name
-
-
-def digest(result) -> str:
-    """One hash of all numbers."""
-    sha = hashlib.sha256()
-    for name, value in sorted(parts_of(result).items()):
-        sha.update(
-            name.encode() + str(value.shape).encode() + (bits(value) if value.dtype.kind == "f" else np.ascontiguousarray(value)).tobytes()
-        )
-    return sha.hexdigest()
+from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import CASES, NAMES, assert_same, digest, fit_case, make
 
 
 @pytest.fixture
 def pooled(monkeypatch):
     """Even small work goes through the pool."""
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-
-
-CASES = {
-    "moments": ({"epochs": 9}, (37, 70, 3)),
-    "stream": ({"epochs": 5, "algorithm": "stream"}, (37, 70, 3)),
-    "safe rate": ({"epochs": 5, "lr": None}, (37, 40, 2)),
-    "safe rate of stream": ({"epochs": 5, "lr": None, "algorithm": "stream"}, (23, 40, 2)),
-    "few samples": ({"epochs": 5}, (37, 5, 3)),
-    "overflow": ({"epochs": 40, "lr": 1e4}, (23, 30, 2)),
-    "tol": ({"epochs": 60, "lr": 1e-3, "tol": 1e-3}, (37, 30, 2)),
-    "momentum": ({"epochs": 9, "optimizer": fastgd.SGD(momentum=0.9, weight_decay=0.1)}, (37, 30, 2)),
-    "two chunks": ({"epochs": 3}, (7, 4100, 1)),
-}
-
-
-def fit_case(case, name, *, intercept=True, **options):
-    settings, shape = CASES[case]
-    X, y = make(*shape, name)
-    return fastgd.fit(X, y, **{"lr": 1e-2, "intercept": intercept, "history": True} | settings | options)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,86 +35,6 @@ def test_chunks(case, name, monkeypatch):
     for chunk in (1, 2, 3, 7, 36, 37, 1000):
         monkeypatch.setattr(job, "make_plan", functools.partial(plan.make_plan, fits_per_task=chunk))
         assert digest(fit_case(case, name, threads=3)) == alone
-
-
-def grid_fit(name, **options):
-    X, y = make(6, 40, 2, name, 1)
-    rng = np.random.default_rng(2)
-    lr, momentum = rng.uniform(0, 1e-2, (5, 1, 1)), rng.uniform(0, 1, (2, 1))
-    return fastgd.fit(X, y, lr=lr, optimizer=fastgd.SGD(momentum=momentum), epochs=6, history=True, **options)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("one", ["pair", "task"])
-def test_groups_of_a_sweep(name, one, monkeypatch):
-    """One pair of data at a time, one item per task of compress, one fit per task of descend."""
-    want = digest(grid_fit(name))
-    monkeypatch.setattr(plan, "INLINE_NS", 0)
-    for module in (plan, moments) if one == "pair" else (plan, moments, runner):
-        monkeypatch.setattr(module, "MOMENTS_BYTES" if one == "pair" else "PIECE_NS", 1)
-    for threads in (1, 2, 8):
-        assert digest(grid_fit(name, threads=threads)) == want
-
-
-@pytest.mark.parametrize(("x_shape", "y_shape"), [((), (40,)), ((1, 23), (4, 1)), ((7,), (3, 7)), ((2, 1, 9), (5, 1))])
-def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
-    """However small the groups are: each X's Gram matrix is computed once, but for those that two groups share at their border."""
-    rng = np.random.default_rng(5)
-    X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
-    want = fastgd.fit(X, y, lr=0.1, epochs=4)
-    computed, groups = [], []
-    compress, groups_of = cpu.compress_items, runner.compress_groups
-
-    def counting(samples, start, stop, intercept, gram, *rest):
-        computed.append(len(gram))
-        compress(samples, start, stop, intercept, gram, *rest)
-
-    monkeypatch.setattr(cpu, "compress_items", counting)
-    monkeypatch.setattr(runner, "compress_groups", lambda *given: (groups.append(group.first) or group for group in groups_of(*given)))
-    monkeypatch.setattr(plan, "MOMENTS_BYTES", 2_000)
-    result = fastgd.fit(X, y, lr=0.1, epochs=4)
-    assert_same(result, want)
-    n_x = int(np.prod(x_shape))
-    assert len(groups) > 1
-    assert n_x <= sum(computed) <= n_x + len(groups) - 1
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("d", [1, 2])
-def test_ranges_of_a_long_fit(name, d, monkeypatch):
-    """n > 65,536: staged and cut into ranges. Ranges of 4096 · 2^k, or no cut at all, alone or with others: the same bits."""
-    n = 2 * 65_536 + 3 * 4096 + 5
-    X, y = make(2, n, d, name, 3)
-    X[:, 4096 * 5 : 4096 * 6] *= np.array(1e10, name)  # unlike exponents
-    y[:, :4096] *= np.array(1e-10, name)
-    settings = {"lr": 1e-25, "epochs": 3, "intercept": True, "history": True, "algorithm": "moments"}
-    want = fastgd.fit(X, y, **settings)
-    assert same_bits(want.history.loss[0, 0], fastgd.fit(X[0], y[0], **settings).history.loss[0])
-    for length in (4096, 2 * 4096, 8 * 4096, 16 * 4096, 64 * 4096, 2**40):
-        monkeypatch.setattr(cpu, "RANGE", length)
-        for threads in (1, 4):
-            assert_same(fastgd.fit(X, y, threads=threads, **settings), want)
-        assert_same(fastgd.fit(X[1], y[1], **settings), want, lambda values: values[1])
-    monkeypatch.setattr(cpu, "RANGE", 4096)
-    monkeypatch.setattr(moments, "MOMENTS_BYTES", 2000)  # longer ranges, since there is no room for the records of short ones
-    assert_same(fastgd.fit(X, y, **settings), want)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_long_fit_that_is_not_staged(name, monkeypatch):
-    X, y = make(1, 3 * 65_536 + 17, 1, name, 4)
-    want = fastgd.fit(X, y, lr=1e-3, epochs=3, history=True)
-
-    def not_staged(*args, **options):
-        made = plan.make_plan(*args, **options)
-        assert made.staged
-        return plan.Plan(**{**vars(made), "staged": False})
-
-    monkeypatch.setattr(job, "make_plan", not_staged)
-    assert_same(fastgd.fit(X, y, lr=1e-3, epochs=3, history=True), want)
-
-
-# ---------------------------------------------------------------------------------------------------------------------- company
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -216,9 +70,6 @@ def test_in_a_batch_of_ten_thousand(name, algorithm):
     together = fastgd.fit(X, y, lr=lr, **settings)
     for i in [0, 1, 4095, 4096, 9999, *np.random.default_rng(7).integers(0, 10_000, 30)]:
         assert_same(fastgd.fit(X[i], y[i], lr=lr[i], **settings), together, lambda values, i=i: values[i])
-
-
-# ----------------------------------------------------------------------------------------------------------------------- layout
 
 
 def layouts(array):
@@ -283,9 +134,6 @@ def test_lists_and_integers():
     assert digest(fastgd.fit(X.astype("f2"), y.astype("f2"), **settings)) == single
     one = fastgd.fit(X[:, :, 0][0], y[0], **settings)  # 1-D X: the same fit without the feature axis
     assert same_bits(one.history.loss, fastgd.fit(X[0, :, :1], y[0], **settings).history.loss)
-
-
-# ----------------------------------------------------------------------------------------------------------------------- shared
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,9 +1,12 @@
-"""The same bits for every width of registers that this machine has: processes that compile for less than the machine offers.
+"""The same bits for every width of registers that this machine has: processes that compile for less
+than the machine offers.
 
-1. Numba compiles for the processor that NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name, and keeps its files apart by both. `REGISTER` says how
-   many float64 the kernels were then made for: it is asserted, so no width runs twice under two names.
-2. The vector layer's own tests take 15 seconds at each width, the fits 40 for each type, nearly all of it compiling: `make test` runs the
-   first at the narrowest width, `make test-all` everything. A machine without AVX-512 has fewer widths; how many cases ran is printed.
+1. Numba compiles for the processor that NUMBA_CPU_NAME and NUMBA_CPU_FEATURES name, and keeps its
+   files apart by both. `REGISTER` says how many float64 the kernels were then made for: it is
+   asserted, so no width runs twice under two names.
+2. The vector layer's own tests take 15 seconds at each width, the fits 40 for each type, nearly all
+   of it compiling: `make test` runs the first at the narrowest width, `make test-all` everything. A
+   machine without AVX-512 has fewer widths; how many cases ran is printed.
 """
 
 from __future__ import annotations
@@ -88,7 +91,8 @@ def hashes_at(width: str, name: str) -> dict[str, str]:
 
 
 def check_fits(width, name):
-    """All numbers of fits of every kind are those of the first width; the hashes tell the fits apart."""
+    """All numbers of fits of every kind are those of the first width; the hashes tell the fits
+    apart."""
     hashes = hashes_at(width, name)
     assert hashes == hashes_at(WIDTHS[0], name)
     assert len(set(hashes.values())) == len(hashes) == 27

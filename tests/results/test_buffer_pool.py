@@ -1,4 +1,5 @@
-"""Memory of small results is used again when nobody has it any more (fastgd/results/buffer_pool.py), and never before."""
+"""Memory of small results is used again when nobody has it any more
+(fastgd/results/buffer_pool.py), and never before."""
 
 from __future__ import annotations
 
@@ -123,13 +124,15 @@ result = fastgd.fit(np.ones((40_000, 9, 1), np.float32), np.ones((40_000, 9), np
 
 
 def test_a_process_ends_quietly():
-    """Numba's functions outlive the names of other modules, and what is global beside them does too."""
+    """Numba's functions outlive the names of other modules, and what is global beside them does
+    too."""
     done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_garbage_is_collected_at_any_moment():
-    """Leases in circles, collected whenever anything is allocated: also while memory is being given back."""
+    """Leases in circles, collected whenever anything is allocated: also while memory is being given
+    back."""
 
     class Circle:
         def __init__(self, size):

@@ -117,7 +117,8 @@ def test_places_that_lie_between_each_other(shape):
 
 
 def test_whether_arrays_overlap():
-    """Exactly; where that is too hard to tell, as NumPy's own hard case is, they count as if they did."""
+    """Exactly; where that is too hard to tell, as NumPy's own hard case is, they count as if they
+    did."""
     room = np.zeros(2**28, np.int8)  # never touched
     assert not _overlap(room[::2], room[1::2])
     assert _overlap(room[::2], room[1::3])

@@ -1,6 +1,7 @@
 """save and load: the same bits, whole or not at all, and nothing is trusted that was not checked.
 
-The format is written down here a second time: a file made by hand from bytes is read, so that old files stay readable.
+The format is written down here a second time: a file made by hand from bytes is read, so that old
+files stay readable.
 """
 
 from __future__ import annotations

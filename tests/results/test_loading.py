@@ -1,4 +1,5 @@
-"""What load refuses: damaged, cut short, foreign, newer and crafted files, and those that unpack to too much."""
+"""What load refuses: damaged, cut short, foreign, newer and crafted files, and those that unpack to
+too much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""plot_loss and plot_fit: what is drawn is what the arrays hold, however many fits there are and whatever became of them."""
+"""plot_loss and plot_fit: what is drawn is what the arrays hold, however many fits there are and
+whatever became of them."""
 
 from __future__ import annotations
 

@@ -15,11 +15,7 @@ import fastgd
 from fastgd import FitResult
 
 x = np.array([1.0, 2, 3, 4])
-
-
 rng = np.random.default_rng(11)
-
-
 X, Y = rng.normal(size=(6, 20, 3)), rng.normal(size=(6, 20))
 
 

@@ -1,4 +1,5 @@
-"""The pool: Ctrl-C, two Python threads, a forked child, progress, and no thread where the work is small."""
+"""The pool: Ctrl-C, two Python threads, a forked child, progress, and no thread where the work is
+small."""
 
 from __future__ import annotations
 
@@ -15,8 +16,8 @@ import pytest
 import fastgd
 from fastgd.planning import plan
 from fastgd.running import pool
-from tests.promises.test_same_bits import assert_same, digest, make
 from tests.support.against_arbiter import same_bits
+from tests.support.fit_cases import assert_same, digest, make
 
 # ---------------------------------------------------------------------------------------------------------------------- Ctrl-C
 
@@ -92,7 +93,8 @@ except KeyboardInterrupt:
 
 
 def press_ctrl_c(data: str, threads: int) -> tuple[float, str, float]:
-    """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s afterwards)."""
+    """(seconds until fit returned, names of threads that are left, CPU seconds used in the 0.2 s
+    afterwards)."""
     script = INTERRUPTED.format(data=data, threads=threads)
     done = subprocess.run(
         [sys.executable, "-P", "-W", "error", "-c", script], capture_output=True, text=True, timeout=600, check=False
@@ -117,7 +119,8 @@ def test_ctrl_c_stops_everything_within_a_second(work, threads):
 
 @pytest.fixture
 def heard():
-    """Ctrl-C raises KeyboardInterrupt here, also where a shell started pytest in the background, with SIGINT ignored."""
+    """Ctrl-C raises KeyboardInterrupt here, also where a shell started pytest in the background,
+    with SIGINT ignored."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -173,7 +176,8 @@ print(len(found), len(set(found)))
 
 
 def test_forked_children():
-    """Before and after the parent has used its pool, and from two at once; in a process of its own, where nothing else has threads."""
+    """Before and after the parent has used its pool, and from two at once; in a process of its own,
+    where nothing else has threads."""
     script = """
 import os, sys, warnings, numpy as np, fastgd
 from fastgd.planning import plan

@@ -1,12 +1,17 @@
-"""The third implementation of docs/arithmetic.md, in plain Python: what the kernels are compared with by `==`.
+"""The third implementation of docs/arithmetic.md, in plain Python: what the kernels are compared
+with by `==`.
 
-1. Written from that page alone, section by section; it shares no code with fastgd and does not import it. The words are the page's.
-2. Every number is a Python float. A float32 is a Python float that float32 can hold; `T.round` brings a result back to T. For
-   `+ − × ÷` of two float32 that is one rounding: the second of two roundings is harmless when the first keeps 53 ≥ 2·24 + 2 bits
-   (Figueroa 1995), also where the result is subnormal, since sums and products are then exact and quotients are not near a midpoint.
-3. `fma_exactly` is integer arithmetic. The C library's fma is 10 times as fast and is used only if it gives the same bits on
-   `NASTY_FMA` when this file is imported.
-4. That all later rows are NaN where two epochs began with NaN (section 10) needs no code here: every row is computed, and comes out NaN.
+1. Written from that page alone, section by section; it shares no code with fastgd and does not
+   import it. The words are the page's.
+2. Every number is a Python float. A float32 is a Python float that float32 can hold; `T.round`
+   brings a result back to T. For `+ − × ÷` of two float32 that is one rounding: the second of two
+   roundings is harmless when the first keeps 53 ≥ 2·24 + 2 bits (Figueroa 1995), also where the
+   result is subnormal, since sums and products are then exact and quotients are not near a
+   midpoint.
+3. `fma_exactly` is integer arithmetic. The C library's fma is 10 times as fast and is used only if
+   it gives the same bits on `NASTY_FMA` when this file is imported.
+4. That all later rows are NaN where two epochs began with NaN (section 10) needs no code here:
+   every row is computed, and comes out NaN.
 """
 
 from __future__ import annotations
@@ -31,7 +36,8 @@ def as_integers(x: float) -> tuple[int, int]:
 
 
 def round_integers(m: int, e: int, digits: int, smallest: int, top: int) -> float:
-    """m·2^e, m ≠ 0, to nearest even among numbers of so many digits, multiples of 2^smallest; ±inf from 2^top on."""
+    """m·2^e, m ≠ 0, to nearest even among numbers of so many digits, multiples of 2^smallest; ±inf
+    from 2^top on."""
     quantum = max(abs(m).bit_length() + e - digits, smallest)
     size = abs(m)
     if quantum <= e:
@@ -224,7 +230,8 @@ class Weights:
 
 @dataclass
 class Moments:
-    """A_ij = (hi_ij + lo_ij) · 2^(k_i + k_j + k_ω), symmetric, of the D columns of X and, last, y; float32 data: A = hi, all k = 0."""
+    """A_ij = (hi_ij + lo_ij) · 2^(k_i + k_j + k_ω), symmetric, of the D columns of X and, last, y;
+    float32 data: A = hi, all k = 0."""
 
     T: Format
     n: int
@@ -344,7 +351,8 @@ def dot_of_lane(a: list[float], b: list[float], samples: range) -> tuple[float, 
 
 
 def weighted_dot_of_lane(omega: list[float], a: list[float], b: list[float], samples: range) -> tuple[float, float]:
-    """Section 4, with weights: ω̂·a is f + f′ exactly, and (f + f′)·b is p + e but for the rounding of e."""
+    """Section 4, with weights: ω̂·a is f + f′ exactly, and (f + f′)·b is p + e but for the rounding
+    of e."""
     s = c = 0.0
     for i in samples:
         f = omega[i] * a[i]
@@ -582,7 +590,8 @@ HYPER = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": Fal
 
 
 def sgd(S: Format, w, v, g, steps: int, lr: float, hyper: Mapping[str, float]) -> tuple[list[float], list[float], list[float]]:
-    """The new w, the new slot, and what the overflow test looks at: slots that changed, products, the new w."""
+    """The new w, the new slot, and what the overflow test looks at: slots that changed, products,
+    the new w."""
     rounded, fma = S.round, S.fma
     momentum, weight_decay = rounded(hyper["momentum"]), rounded(hyper["weight_decay"])
     share, minus_lr = rounded(1.0 - hyper["dampening"]), rounded(-lr)
@@ -783,7 +792,8 @@ class State:
 
 @dataclass
 class Run:
-    """What a fit gave: row t of the histories is w_t and its loss, rounded to T; after convergence the rows repeat."""
+    """What a fit gave: row t of the histories is w_t and its loss, rounded to T; after convergence
+    the rows repeat."""
 
     w: np.ndarray  # (epochs + 1, D) T
     loss: np.ndarray  # (epochs + 1,) T
@@ -812,7 +822,8 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
         dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False) -> Run:  # fmt: skip
-    """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate); moments: if at hand; weights (n,).
+    """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate);
+    moments: if at hand; weights (n,).
 
     omit: samples with a number that is not finite are not there.
     """

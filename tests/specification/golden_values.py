@@ -44,7 +44,8 @@ SCHEDULES: dict[str, Callable[[int], Fraction]] = {  # {name: share of the rate 
 
 
 def cases() -> dict[str, dict[str, Any]]:
-    """{name: how the fit is made}: every rule, both types, one to many parameters, weights, omitted samples, overflow, tol."""
+    """{name: how the fit is made}: every rule, both types, one to many parameters, weights, omitted
+    samples, overflow, tol."""
     made: dict[str, dict[str, Any]] = {}
     for dtype in ("float32", "float64"):
         for rule in FIRST:
@@ -97,7 +98,8 @@ def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
 
 
 def run_schedule(case: dict[str, Any], backend: str) -> dict[str, np.ndarray]:
-    """What the kernels give with a rate of its own for every epoch, and twice as much for every further fit."""
+    """What the kernels give with a rate of its own for every epoch, and twice as much for every
+    further fit."""
     rng = np.random.Generator(np.random.Philox(case["seed"]))
     m, n, d = case["m"], case["n"], case["d"]
     X, y = (rng.integers(-(2**20), 2**20, shape).astype(case["dtype"]) / 2**18 for shape in ((m, n, d), (m, n)))

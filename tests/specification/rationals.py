@@ -1,4 +1,5 @@
-"""Expected values as exact rationals, rounded once where a rounding belongs, and the random data they are made of."""
+"""Expected values as exact rationals, rounded once where a rounding belongs, and the random data
+they are made of."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ import numpy as np
 
 
 def nearest(value: Fraction, name: str) -> float:
-    """A rational to nearest even, by another way than the arbiter's: Python's own division of integers, then a look at the neighbours."""
+    """A rational to nearest even, by another way than the arbiter's: Python's own division of
+    integers, then a look at the neighbours."""
     try:
         guess = float(value)
     except OverflowError:
@@ -45,7 +47,8 @@ def data(n, d, name, seed=0, spread=0):
 
 
 def exact_moments(X, y, intercept, weights=None):
-    """The moments Σ ω z_i z_j and Σ ω |z_i z_j|, as integers over a common power of two (faster than adding Fractions)."""
+    """The moments Σ ω z_i z_j and Σ ω |z_i z_j|, as integers over a common power of two (faster
+    than adding Fractions)."""
     columns = [*X.T, *([np.ones(len(X))] if intercept else []), y]
     ratios = [[float(v).as_integer_ratio() for v in column] for column in columns]
     denominators = [max(q for _, q in column) for column in ratios]
@@ -87,7 +90,8 @@ def exact_solution(matrix, right):
 
 
 def exact_minimiser(X, y, intercept=False, penalty=0):
-    """The w with (XᵀX + penalty·I) w = Xᵀy as rationals; of minimum norm where X has independent rows, fewer than columns."""
+    """The w with (XᵀX + penalty·I) w = Xᵀy as rationals; of minimum norm where X has independent
+    rows, fewer than columns."""
     rows = [[*(Fraction(float(v)) for v in row), *([Fraction(1)] if intercept else [])] for row in X]
     targets = [Fraction(float(v)) for v in y]
     columns = list(zip(*rows, strict=True))

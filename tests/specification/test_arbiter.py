@@ -1,4 +1,5 @@
-"""The arbiter's words, sums, moments and λ: against exact rationals, orders written out by hand, and bounds derived here."""
+"""The arbiter's words, sums, moments and λ: against exact rationals, orders written out by hand,
+and bounds derived here."""
 
 from __future__ import annotations
 
@@ -15,13 +16,12 @@ from tests.specification.arbiter import FLOAT32, FLOAT64, FORMATS, same
 from tests.specification.rationals import data, exact_moments, fma_by_fractions, nearest
 
 U = 2.0**-53
-
-
 EXACT_FMA = {"float32": arbiter.fma32_exactly, "float64": arbiter.fma64_exactly}
 
 
 def random_operands(T, rng, count):
-    """Random significands, long and short, at exponents where something happens: the middle, the bottom, the top, near cancellation."""
+    """Random significands, long and short, at exponents where something happens: the middle, the
+    bottom, the top, near cancellation."""
     for _ in range(count):
         exponents = rng.choice([(0, 0), (T.smallest // 2, T.smallest // 2), (T.top // 2 - 1, T.top // 2 - 1), (T.smallest + 5, 3)])
         a, b = (
@@ -100,7 +100,8 @@ def test_pow2_and_scale():
     assert arbiter.scale(2.0**-1000, 2000) == 2.0**1000
     assert arbiter.scale(1.0, -3) == 0.125  # ⌊−3/2⌋ = −2, then −1
     assert arbiter.scale(2.0**1023, -2046) == 2.0**-1023
-    # ⌊−5/2⌋ = −3 first: 19/8 → 2, 2/4 = ½ → 0 (to even), in units of the smallest subnormal; −2 first would give 19/4 → 5, 5/8 → 1
+    # ⌊−5/2⌋ = −3 first: 19/8 → 2, 2/4 = ½ → 0 (to even), in units of the smallest subnormal; −2
+    # first would give 19/4 → 5, 5/8 → 1
     assert arbiter.scale(19 * 2.0**-1074, -5) == 0.0
 
 
@@ -119,7 +120,8 @@ def test_two_sum_is_exact():
 
 
 def test_dd_add_within_its_bound():
-    """Joldes, Muller and Popescu (2017), theorem 3.1: the relative error of AccurateDWPlusDW is at most 3u² + 13u³."""
+    """Joldes, Muller and Popescu (2017), theorem 3.1: the relative error of AccurateDWPlusDW is at
+    most 3u² + 13u³."""
     rng = random.Random(4)
     bound = Fraction(3 * U * U) + Fraction(13 * U**3)
     worst = Fraction(0)
@@ -207,7 +209,8 @@ def test_the_order_shows_in_float32():
 
 @pytest.mark.parametrize("n", [1, 31, 33, 1000, 4096 + 65, 3 * 4096])
 def test_float32_moments_within_the_bound_of_summation(n):
-    """A sample passes through (its lane's samples) + 5 + (levels of chunks) additions at most, each with an error of u."""
+    """A sample passes through (its lane's samples) + 5 + (levels of chunks) additions at most, each
+    with an error of u."""
     X, y = data(n, 2, "float32", n, spread=10)
     depth = min(n, 4096) // 32 + 1 + 5 + math.ceil(math.log2(max(1, n / 4096)))
     moments = arbiter.compress(X, y, intercept=True)
@@ -222,7 +225,8 @@ def test_float32_moments_within_the_bound_of_summation(n):
 def test_float64_moments_within_the_bound_of_the_compensated_dot_product(n):
     """In a lane of m samples s + c misses the sum by at most γ_m γ_2m Σ|p| ≤ 3 m² u² Σ|p|.
 
-    (Every p + e and every TwoSum is exact; c adds 2m errors of size at most u Σ|p| each in 2m additions.) Each dd_add adds 4u².
+    (Every p + e and every TwoSum is exact; c adds 2m errors of size at most u Σ|p| each in 2m
+    additions.) Each dd_add adds 4u².
     """
     X, y = data(n, 2, "float64", n, spread=10)
     m = min(n, 4096) // 32 + 1
@@ -267,7 +271,8 @@ def test_exponents():
 
 
 def test_scaling_at_the_ends_of_the_range():
-    """Huge, tiny, subnormal and zero columns: the squares would overflow or vanish, the scaled moments do neither."""
+    """Huge, tiny, subnormal and zero columns: the squares would overflow or vanish, the scaled
+    moments do neither."""
     tiny = 2.0**-1074
     X = np.array([[1e150, 1e-150, 3 * tiny, 0.0], [-3e150, 2e-150, tiny, 0.0]])
     y = np.array([2.0**1000, 2.0**999])
@@ -283,7 +288,8 @@ def test_scaling_at_the_ends_of_the_range():
 
 
 def test_chunks_of_unlike_size_are_aligned():
-    """Chunk 0 is all 2^-300, chunk 1 has one sample 1 and 2^20: the exponents of the sum are the larger ones."""
+    """Chunk 0 is all 2^-300, chunk 1 has one sample 1 and 2^20: the exponents of the sum are the
+    larger ones."""
     X = np.full((4097, 1), 2.0**-300)
     X[-1] = 1.0
     y = np.full(4097, 2.0**30)
@@ -316,7 +322,8 @@ def test_non_finite_data_show_in_the_diagonal(name, bad, where, sample):
 @pytest.mark.parametrize("d", [1, 2, 3, 7, 20])
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_jacobi_within_its_bound(name, d):
-    """Each rotation is orthogonal to 8u and is applied with 4u: an error of at most 32u‖B‖_F; left over: off-diagonals ≤ 2^-56 max B_jj.
+    """Each rotation is orthogonal to 8u and is applied with 4u: an error of at most 32u‖B‖_F; left
+    over: off-diagonals ≤ 2^-56 max B_jj.
 
     eigvalsh itself: at most 10 d u ‖B‖ (LAPACK's own test ratio is below 30).
     """
@@ -333,10 +340,12 @@ def test_jacobi_within_its_bound(name, d):
 
 
 def test_one_rotation_by_hand():
-    """B = [[2, 1], [1, 2]]: θ = 0, t = 1, c = s = 1/√2: λ = 2 + 1; with −1, t is still 1 (θ = −0 is not < 0): h = −1, 2 − h = 3."""
+    """B = [[2, 1], [1, 2]]: θ = 0, t = 1, c = s = 1/√2: λ = 2 + 1; with −1, t is still 1 (θ = −0 is
+    not < 0): h = −1, 2 − h = 3."""
     assert arbiter.jacobi([[2.0, 1.0], [1.0, 2.0]]) == (3.0, 1)
     assert arbiter.jacobi([[2.0, -1.0], [-1.0, 2.0]]) == (3.0, 1)
-    # θ = 3/4 (B_qq − B_pp = 3, B_pq = 2): t = 1/(3/4 + 5/4) = 1/2, h = 1: the eigenvalues are 0 and 5; θ = −3/4: t = −1/2
+    # θ = 3/4 (B_qq − B_pp = 3, B_pq = 2): t = 1/(3/4 + 5/4) = 1/2, h = 1: the eigenvalues are 0 and
+    # 5; θ = −3/4: t = −1/2
     assert arbiter.jacobi([[1.0, 2.0], [2.0, 4.0]]) == (5.0, 1)
     assert arbiter.jacobi([[4.0, 2.0], [2.0, 1.0]]) == (5.0, 1)
     assert arbiter.jacobi([[1.0, 2.0**-56], [2.0**-56, 1.0]]) == (1.0, 0)  # at the limit: not rotated

@@ -23,7 +23,8 @@ U = 2.0**-53
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (64, 3), (4096 * 2, 2)])
 def test_an_epoch_on_small_integers_is_exact(algorithm, name, reduction, n, d):
-    """n is a power of two and every intermediate number is an integer (or a quarter of one) below 2^24: nothing is rounded in any order."""
+    """n is a power of two and every intermediate number is an integer (or a quarter of one) below
+    2^24: nothing is rounded in any order."""
     rng = np.random.default_rng(n)
     X, y = rng.integers(-3, 4, (n, d)).astype(name), rng.integers(-5, 6, n).astype(name)
     w = [0.5, -1.0, 1.5][:d]
@@ -37,7 +38,8 @@ def test_an_epoch_on_small_integers_is_exact(algorithm, name, reduction, n, d):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_an_epoch_of_stream_by_hand(name):
-    """n = 3, D = 1 + intercept, written out rounding by rounding with rationals: lanes 0, 1, 2 meet as (0 + 2) + 1."""
+    """n = 3, D = 1 + intercept, written out rounding by rounding with rationals: lanes 0, 1, 2 meet
+    as (0 + 2) + 1."""
     rng = np.random.default_rng(7)
     for _ in range(50):
         X, y = rng.standard_normal((3, 1)).astype(name), rng.standard_normal(3).astype(name)
@@ -89,9 +91,11 @@ def test_an_epoch_of_float32_moments_by_hand():
 @pytest.mark.parametrize("scale_x", [1.0, 1e150, 1e-150])
 @pytest.mark.parametrize("n", [3, 7, 25, 50, 99])
 def test_an_epoch_of_float64_moments_is_the_rational_rounded_about_once(scale_x, n):
-    """What double-double loses is of order n u² Σ|…|: on data without much cancellation it is below 1e-3 u of the result.
+    """What double-double loses is of order n u² Σ|…|: on data without much cancellation it is below
+    1e-3 u of the result.
 
-    The gradient is then rounded once more, by p + q: s and s′ are 2/n to twice the precision. The loss is rounded as L and by ÷ n.
+    The gradient is then rounded once more, by p + q: s and s′ are 2/n to twice the precision. The
+    loss is rounded as L and by ÷ n.
     """
     X, y = data(n, 2, "float64", n)
     X, w = X * scale_x, [0.7 / scale_x, -1.3 / scale_x]
@@ -105,7 +109,8 @@ def test_an_epoch_of_float64_moments_is_the_rational_rounded_about_once(scale_x,
 
 
 def test_double_double_keeps_every_digit_of_an_integer():
-    """Moments near 2^66 and residuals below 10: hi and lo hold all 67 bits, so the loss and the gradient are exact (n = 64)."""
+    """Moments near 2^66 and residuals below 10: hi and lo hold all 67 bits, so the loss and the
+    gradient are exact (n = 64)."""
     rng = np.random.default_rng(14)
     X = rng.integers(2**30, 2**31, (64, 2)).astype(float)
     noise = rng.integers(-9, 10, 64).astype(float)
@@ -115,7 +120,8 @@ def test_double_double_keeps_every_digit_of_an_integer():
 
 
 def test_a_loss_below_zero_is_zero():
-    """G = 0.03, c = 0.07, yy = 0.1 are no moments of any data: 0.1 + (r − c) w is negative at w = 2, where r − c = −0.08."""
+    """G = 0.03, c = 0.07, yy = 0.1 are no moments of any data: 0.1 + (r − c) w is negative at w =
+    2, where r − c = −0.08."""
     moments = arbiter.Moments(FORMATS["float32"], 1, [[0.03, 0.07], [0.07, 0.1]], None, [0, 0])
     assert arbiter.moments_epoch(moments, [2.0], "mean")[0] == 0
     zeros = [[0.0, 0.0], [0.0, 0.0]]
@@ -124,7 +130,8 @@ def test_a_loss_below_zero_is_zero():
 
 
 def test_stream_within_the_bound_of_its_dtype():
-    """|δg| = s|X|ᵀ(δ + a u|r|) + 3u|g|, δ = u((d + 2)(|X||w| + |y|)), a = the additions a sample passes through + 2."""
+    """|δg| = s|X|ᵀ(δ + a u|r|) + 3u|g|, δ = u((d + 2)(|X||w| + |y|)), a = the additions a sample
+    passes through + 2."""
     X, y = data(5000, 2, "float32", 10)
     w = np.array([0.7, -1.3], np.float32)
     u, depth = 2.0**-24, 128 + 5 + 1 + 2
@@ -167,7 +174,8 @@ def test_hyperparameters_are_rounded_where_they_meet_the_state():
     single = float(np.float32(0.1))
     assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="stream").state.w[0] == float(np.float32(2 * single))
     assert arbiter.run(X, y, lr=0.1, epochs=1, algorithm="moments").state.w[0] == 0.2
-    # 1 − dampening is taken in float64: 1 − (1 − 1e-9) is about 1e-9; rounded to float32 first it would be 0
+    # 1 − dampening is taken in float64: 1 − (1 − 1e-9) is about 1e-9; rounded to float32 first it
+    # would be 0
     fit = arbiter.run(X, y, lr=0.25, epochs=2, hyper={"momentum": 2.0**-40, "dampening": 1 - 1e-9}, algorithm="stream")
     share = nearest(Fraction(1 - (1 - 1e-9)), "float32")
     assert fit.state.slots[0, 0] == nearest(Fraction(share) * -1 - Fraction(2.0**-39), "float32")  # v = −2, then g = −1
@@ -261,7 +269,8 @@ def test_the_state_is_rounded_when_stream_takes_over_and_a_given_start_always():
 
 
 def test_what_hands_over_to_stream():
-    """Each of the tests alone, with Ω = 2^120: w, the loss; then the update's slot, product and new w. The second column is zero."""
+    """Each of the tests alone, with Ω = 2^120: w, the loss; then the update's slot, product and new
+    w. The second column is zero."""
     X, y = np.array([[1, 0]], np.float32), np.ones(1, np.float32)
 
     def handover(epochs=0, lr=0.0, y=y, w=None, v=0.0, **hyper):
@@ -283,7 +292,8 @@ def test_what_hands_over_to_stream():
 
 
 def test_no_target_no_scale():
-    """y = 0: k_y is the largest k_j; with −1022, that of a column of zeros, 2^-300 would be scaled by 2^1322."""
+    """y = 0: k_y is the largest k_j; with −1022, that of a column of zeros, 2^-300 would be scaled
+    by 2^1322."""
     X, y = np.array([[2.0**300, 2.0**-300]]), np.zeros(1)
     loss, g = arbiter.moments_epoch(arbiter.compress(X, y), [2.0**-300, 0.0], "mean")
     assert (loss, g) == (1.0, [2.0**301, 2.0**-299])

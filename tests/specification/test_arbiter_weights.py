@@ -1,4 +1,5 @@
-"""The arbiter's sample weights and omitted samples: by hand, against exact rationals, and where they must change nothing."""
+"""The arbiter's sample weights and omitted samples: by hand, against exact rationals, and where
+they must change nothing."""
 
 from __future__ import annotations
 
@@ -128,7 +129,8 @@ def test_auto_counts_the_samples_that_stay():
 
 @pytest.mark.parametrize("n", [1, 33, 1000, 4096 + 65])
 def test_weighted_float32_moments_within_the_bound_of_summation(n):
-    """ω·z_i is exact and every fma rounds once: the additions that a sample passes through, each with an error of u."""
+    """ω·z_i is exact and every fma rounds once: the additions that a sample passes through, each
+    with an error of u."""
     X, y = data(n, 2, "float32", n, spread=10)
     weights = mixed_weights(n, "float32", n)
     depth = Fraction(U * (1 + 1e-9)) * (min(n, 4096) // 32 + 1 + 5 + math.ceil(math.log2(max(1, n / 4096))))
@@ -142,7 +144,8 @@ def test_weighted_float32_moments_within_the_bound_of_summation(n):
 
 
 def test_a_weighted_float32_lane_step_by_step():
-    """y is 0 but for two samples of lane 5: the product of the three and the sum are rounded together, once."""
+    """y is 0 but for two samples of lane 5: the product of the three and the sum are rounded
+    together, once."""
     for seed in range(50):
         X, y = data(64, 1, "float32", seed)
         weights = mixed_weights(64, "float32", seed)
@@ -175,7 +178,8 @@ def test_weighted_float64_moments_within_the_bound_of_the_compensated_dot_produc
 
 
 def test_a_weighted_lane_step_by_step():
-    """f + f′ = ω·a and p + e = f·b exactly; e takes f′·b with one rounding, q + e and c + that have one each."""
+    """f + f′ = ω·a and p + e = f·b exactly; e takes f′·b with one rounding, q + e and c + that have
+    one each."""
     rng = np.random.default_rng(12)
     for _ in range(100):
         omega, a, b = (rng.uniform(-1, 1, 99).tolist() for _ in range(3))
@@ -192,7 +196,8 @@ def test_a_weighted_lane_step_by_step():
 
 
 def test_one_exponent_of_the_weights_for_all_chunks():
-    """Chunk 0 has weights 2^-300, chunk 1 one sample of weight 2^10: k_ω = 10, and nothing is aligned but the columns."""
+    """Chunk 0 has weights 2^-300, chunk 1 one sample of weight 2^10: k_ω = 10, and nothing is
+    aligned but the columns."""
     X, y, weights = np.ones((4097, 1)), np.zeros(4097), np.full(4097, 2.0**-300)
     weights[-1] = 2.0**10
     moments = arbiter.compress(X, y, weights=weights)
@@ -209,7 +214,8 @@ def test_one_exponent_of_the_weights_for_all_chunks():
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (64, 3), (4096 * 2, 2)])
 def test_a_weighted_epoch_on_small_integers_is_exact(algorithm, name, reduction, n, d):
-    """The weights 1/2, 1, 4 and 5/2 add to 8: Σω is a power of two, and every intermediate number is a multiple of 1/16 below 2^20."""
+    """The weights 1/2, 1, 4 and 5/2 add to 8: Σω is a power of two, and every intermediate number
+    is a multiple of 1/16 below 2^20."""
     rng = np.random.default_rng(n)
     X, y = rng.integers(-3, 4, (n, d)).astype(name), rng.integers(-5, 6, n).astype(name)
     weights = np.tile([0.5, 1, 4, 2.5], n // 4) if n > 1 else np.array([4.0])
@@ -224,7 +230,8 @@ def test_a_weighted_epoch_on_small_integers_is_exact(algorithm, name, reduction,
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_weighted_epoch_of_stream_by_hand(name, reduction):
-    """n = 3, D = 1 + intercept, written out rounding by rounding with rationals: lanes 0, 1, 2 meet as (0 + 2) + 1."""
+    """n = 3, D = 1 + intercept, written out rounding by rounding with rationals: lanes 0, 1, 2 meet
+    as (0 + 2) + 1."""
     rng = np.random.default_rng(13)
 
     def fma(p, q, r):
@@ -278,14 +285,16 @@ def test_a_weighted_epoch_of_float32_moments_by_hand():
 @pytest.mark.parametrize("scale_x", [1.0, 1e150, 1e-150])
 @pytest.mark.parametrize("n", [3, 25, 99])
 def test_a_weighted_epoch_of_float64_moments_is_the_rational_rounded_about_once(n, scale_x, factor, reduction):
-    """As without weights: s and s′ are 2/Σω to twice the precision, and 2^k_ω goes out of the mean and into the sum."""
+    """As without weights: s and s′ are 2/Σω to twice the precision, and 2^k_ω goes out of the mean
+    and into the sum."""
     X, y = data(n, 2, "float64", n)
     weights = mixed_weights(n, "float64", n, spread=3) * factor
     X, w = X * scale_x, [0.7 / scale_x, -1.3 / scale_x]
     moments = arbiter.compress(X, y, weights=weights)
     loss, g = arbiter.moments_epoch(moments, w, reduction)
     exact_loss, exact_g = exact_epoch(X, y, w, reduction, weights)
-    # a product of three has one rounding more in its low part than one of two, so 2e-3 u where it is 1e-3 u without weights
+    # a product of three has one rounding more in its low part than one of two, so 2e-3 u where it
+    # is 1e-3 u without weights
     pairs = [(a, b) for a, b in [(loss, exact_loss), *zip(g, exact_g, strict=True)] if 1e-290 < abs(b) < 1e300]
     errors = [float(abs(Fraction(a) - b) / abs(b)) / U for a, b in pairs]
     print("errors in units of u:", [f"{error:.4f}" for error in errors])
@@ -340,7 +349,8 @@ def test_where_the_weights_add_to_more_than_omega_stream_does_everything(algorit
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("spread", [0, 12])
 def test_a_weighted_fit_that_overflows_ends_as_stream_does(name, spread):
-    """The row of the first number that is not finite is that of `stream` all the way; from the hand-over on the bits are its own."""
+    """The row of the first number that is not finite is that of `stream` all the way; from the
+    hand-over on the bits are its own."""
     X, y = data(40, 2, name, 15)
     weights = mixed_weights(40, name, 16, spread)
     lr = 6 * arbiter.safe_rate(arbiter.compress(X, y, weights=weights))

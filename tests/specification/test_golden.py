@@ -1,4 +1,5 @@
-"""Every backend that has our kernels gives the golden values: `cpu` here, `cuda` too where it is asked for by --backends."""
+"""Every backend that has our kernels gives the golden values: `cpu` here, `cuda` too where it is
+asked for by --backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Fits by fastgd's kernels beside fits by the arbiter: every bit of every row, the state, the status."""
+"""Fits by fastgd's kernels beside fits by the arbiter: every bit of every row, the state, the
+status."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def compare(
     X, y, cells: list[dict], *, epochs: int, intercept=False, reduction="mean", algorithm="auto", tol=None, moments=None, rule="sgd",
     sample_weight=None, nan_policy="propagate", backend="auto",
 ) -> list:  # fmt: skip
-    """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the arbiter's run. Returns these runs."""
+    """Fit the cells (lr, w0, hyper) to the same data in one call; assert that each equals the
+    arbiter's run. Returns these runs."""
     row, D = UPDATE_RULES[rule], X.shape[1] + intercept
     rates = [cell.get("lr") for cell in cells]
     start = np.zeros((len(cells), D))

@@ -11,7 +11,8 @@ from fastgd.testing import NamedProblem
 
 
 def draw_problem(data) -> tuple[NamedProblem, Callable[..., np.ndarray], str]:
-    """(problem, a function that draws arrays of its dtype by their shape, "mean" or "sum"): up to 6 samples, 3 features."""
+    """(problem, a function that draws arrays of its dtype by their shape, "mean" or "sum"): up to 6
+    samples, 3 features."""
     width = data.draw(st.sampled_from([32, 64]))
     n, d, intercept = data.draw(st.integers(1, 6)), data.draw(st.integers(1, 3)), data.draw(st.booleans())
     reduction = data.draw(st.sampled_from(["mean", "sum"]))
@@ -27,7 +28,8 @@ def draw_problem(data) -> tuple[NamedProblem, Callable[..., np.ndarray], str]:
 
 
 def draw_rate(data, problem: NamedProblem, weight: float = 1.0) -> float:
-    """A rate not far from stability, where samples weigh so much: a power of two in the range of the dtype."""
+    """A rate not far from stability, where samples weigh so much: a power of two in the range of
+    the dtype."""
     least = np.finfo(problem.X.dtype).smallest_normal
     lowest, highest = (-149, 127) if problem.X.dtype == np.float32 else (-1074, 1023)
     exponent = data.draw(st.integers(-8, 8)) - 2 * int(np.log2(max(np.abs(problem.X).max(), least))) - int(np.log2(max(weight, least)))

@@ -1,7 +1,8 @@
 """Chunks of plain SGD run by the CPU kernels beside the arbiter; what became of unchecked blocks.
 
 `run_pack` tests each unchecked block of epochs afterwards (`_stayed_below_w_safe`). Here it is
-compiled once more with a test that counts its answers: a test of blocks can say that there were any.
+compiled once more with a test that counts its answers: a test of blocks can say that there were
+any.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Blocks:
 
 
 def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
-    """Run at most 32 fits of a chunk, which must not have been run, as one pack on copies of its outputs."""
+    """Run at most 32 fits of a chunk, which must not have been run, as one pack on copies of its
+    outputs."""
     m, size = chunk.w.shape
     assert m <= LANES
     assert chunk.w_out.dtype == np.float32

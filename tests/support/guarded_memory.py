@@ -1,4 +1,5 @@
-"""Arrays that lie against memory that must not be touched: a kernel that reads or writes one number too far is killed by the system."""
+"""Arrays that lie against memory that must not be touched: a kernel that reads or writes one number
+too far is killed by the system."""
 
 from __future__ import annotations
 

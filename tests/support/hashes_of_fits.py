@@ -1,4 +1,5 @@
-"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile for other registers. Prints JSON."""
+"""Fits of one type of data, hashed: run by tests/promises/test_widths.py in processes that compile
+for other registers. Prints JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.cpu.simd.lanes import REGISTER
-from tests.promises.test_same_bits import digest
+from tests.support.fit_cases import digest
 
 
 def cases(name: str):

@@ -1,4 +1,5 @@
-"""Sums of 32 lanes in plain Python, written from docs/arithmetic.md, sections 2 to 4, and the numbers to add."""
+"""Sums of 32 lanes in plain Python, written from docs/arithmetic.md, sections 2 to 4, and the
+numbers to add."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def jit(function):
 
 
 def columns_that_round(kind: str, count: int, samples: int, seed: int) -> np.ndarray:
-    """(count, samples): products and sums that round; of the kind "ends" also infinities, NaN, zeros of both signs and subnormals."""
+    """(count, samples): products and sums that round; of the kind "ends" also infinities, NaN,
+    zeros of both signs and subnormals."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal((count, samples)) * 2.0 ** rng.integers(-20, 21, (count, samples))
     if kind == "ends":
@@ -44,3 +46,14 @@ def sum_by_hand_doubled(a, a_low, b) -> tuple[float, float]:
         s, q = two_sum(s, p)
         c = c + (q + e)
     return s, c
+
+
+SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -0.1]
+
+
+def numbers(count: int, name: str, seed: int) -> np.ndarray:
+    """Numbers of all sizes, special ones among them."""
+    kind = np.finfo(name)
+    rng = np.random.default_rng(seed)
+    special = [*SPECIAL, kind.smallest_subnormal, -kind.smallest_subnormal, kind.smallest_normal, kind.max, -kind.max]
+    return np.where(rng.random(count) < 0.5, rng.choice(special, count), rng.standard_normal(count)).astype(name)

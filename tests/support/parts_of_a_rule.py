@@ -1,4 +1,5 @@
-"""Where each part of an update rule stands: `missing` names the files to open for the parts that are not there."""
+"""Where each part of an update rule stands: `missing` names the files to open for the parts that
+are not there."""
 
 from __future__ import annotations
 
@@ -49,7 +50,8 @@ def guide_row(rule: UpdateRule) -> str:
 
 
 def missing(rule: UpdateRule) -> list[str]:
-    """'file: what it lacks' for each part of the rule that is missing; [] for a rule that is complete."""
+    """'file: what it lacks' for each part of the rule that is missing; [] for a rule that is
+    complete."""
     found = [*_missing_for_users(rule), *_missing_in_docs_and_tests(rule)]
     found += _missing_in_cpu(rule) if "cpu" in rule.hands else []
     found += _missing_in_cuda(rule) if "cuda" in rule.hands else []

@@ -1,4 +1,5 @@
-"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not there."""
+"""Where each part of an option of `fit` stands; `missing` names the files to open for what is not
+there."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import fastgd
-from fastgd.running.call_cache import key_of
+from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
-FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/running/call_cache.py"
+FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
 TESTS = ("tests/fit", "tests/input", "tests/promises")
 
 

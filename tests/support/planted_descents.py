@@ -1,8 +1,10 @@
-"""Descents with planted defects, written by hand in NumPy: nothing of fastgd is used. Shared by the tests and by benchmarks/diagnosis.py.
+"""Descents with planted defects, written by hand in NumPy: nothing of fastgd is used. Shared by the
+tests and by benchmarks/diagnosis.py.
 
-1. `PLANTS` maps a code to a function (case, rng) -> Planted. A case is data, start, rate and dtype; everything is computed in the case's
-   dtype, with a column of ones where there is an intercept.
-2. `correct` is the same loop without a defect. Every loop is one that people write: residual, gradient, step, in their usual order.
+1. `PLANTS` maps a code to a function (case, rng) -> Planted. A case is data, start, rate and dtype;
+   everything is computed in the case's dtype, with a column of ones where there is an intercept.
+2. `correct` is the same loop without a defect. Every loop is one that people write: residual,
+   gradient, step, in their usual order.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ def run(
     rate: Callable[[int], float] | None = None,
     start: np.ndarray | None = None,
 ) -> Planted:
-    """Descend with what is given instead of the right thing. gradient(X, y, w, t); rule(w, g, lr, t, memory); loss(X, y, w)."""
+    """Descend with what is given instead of the right thing. gradient(X, y, w, t); rule(w, g, lr,
+    t, memory); loss(X, y, w)."""
     X, y = case.design, case.y.astype(case.dtype)
     number = X.dtype.type
     w = (case.w0 if start is None else start).astype(case.dtype)

@@ -1,4 +1,5 @@
-"""Asking for the cause of a planted descent, and judging the answer. Shared by the tests and by benchmarks/diagnosis.py."""
+"""Asking for the cause of a planted descent, and judging the answer. Shared by the tests and by
+benchmarks/diagnosis.py."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ NAMED = [
 
 
 def draw_named(rng: np.random.Generator, code: str, dtype: str) -> Case:
-    """One of the named problems of fastgd.testing (NIST among them), at a rate between 0.3 and 1.7 of 1/λ_max."""
+    """One of the named problems of fastgd.testing (NIST among them), at a rate between 0.3 and 1.7
+    of 1/λ_max."""
     wide = "float64" if code.startswith("float32") else dtype
     usable = [p for p in NAMED if wide in p.dtypes and (code not in NEEDS_TWO_PARAMETERS or p.intercept)]
     problem = usable[rng.integers(len(usable))]
@@ -46,7 +48,8 @@ def ask(case: Case, planted: Planted) -> fastgd.Diagnosis:
 
 
 def judge(code: str, diagnosis: fastgd.Diagnosis) -> str:
-    """Right; same: it is equal on these data to what was named; unseen: within the bound; unknown; or WRONG."""
+    """Right; same: it is equal on these data to what was named; unseen: within the bound; unknown;
+    or WRONG."""
     if diagnosis.code in (code, "unknown"):
         return "right" if diagnosis.code == code else "unknown"
     possible = {part for name in diagnosis.also_possible for part in name.split(" + ")}

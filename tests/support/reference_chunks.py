@@ -44,10 +44,11 @@ def chunk_of(
     kept=None,
     **options,
 ):
-    """A chunk of fits with one X (n_x, n, d) and one y (n_y, n) each, or as the indices say; lr a number, (m,) or (epochs, m).
+    """A chunk of fits with one X (n_x, n, d) and one y (n_y, n) each, or as the indices say; lr a
+    number, (m,) or (epochs, m).
 
-    weights (n_w, n): one row each, or as the index says. kept: for each fit the places of its samples, or None for all; equal
-    ones share a row.
+    weights (n_w, n): one row each, or as the index says. kept: for each fit the places of its
+    samples, or None for all; equal ones share a row.
     """
     X, y = np.array(X, dtype, order="C"), np.array(y, dtype, order="C")
     n = X.shape[1]

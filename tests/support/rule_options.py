@@ -1,8 +1,8 @@
 """What the tests of the update rules try: for each rule, hyperparameters by the names of the table.
 
-A new rule needs an entry in OPTIONS that gives each of its hyperparameters at least once, and one in
-GOLDEN: the options of its golden values. The tests of bits, of lockstep, of the state and of arrays of
-hyperparameters read OPTIONS.
+A new rule needs an entry in OPTIONS that gives each of its hyperparameters at least once, and one
+in GOLDEN: the options of its golden values. The tests of bits, of lockstep, of the state and of
+arrays of hyperparameters read OPTIONS.
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def members(file: Path) -> dict[str, bytes]:
 
 
 def seal(inside: dict[str, bytes], version: int = 1, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """A file as fastgd/results/file_format.py says: a zip, whose comment ends in the SHA-256 of all bytes before the digest."""
+    """A file as fastgd/results/file_format.py says: a zip, whose comment ends in the SHA-256 of all
+    bytes before the digest."""
     buffer = io.BytesIO()
     with warnings.catch_warnings(), zipfile.ZipFile(buffer, "w", compression) as archive:
         for name, data in inside.items():

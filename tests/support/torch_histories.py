@@ -18,7 +18,8 @@ class History(NamedTuple):
 
 
 def torch_history(problem: NamedProblem, lr: float, epochs: int, reduction="mean", gradient_factor=1.0, loss_after=False) -> History:
-    """Descend with torch.autograd; the factor on the gradient and the late loss are planted defects."""
+    """Descend with torch.autograd; the factor on the gradient and the late loss are planted
+    defects."""
     X, y, w = torch.tensor(problem.X), torch.tensor(problem.y), torch.tensor(problem.w0, requires_grad=True)
     history = History([], [])
     for _ in range(epochs + 1):

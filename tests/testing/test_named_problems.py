@@ -12,8 +12,6 @@ from fastgd.testing import NamedProblem, problems, rates
 from tests.support.paths import ROOT
 
 STRD = json.loads((ROOT / "fastgd" / "testing" / "nist_strd.json").read_text("utf-8"))["datasets"]
-
-
 EVERY, SHARE = ({problem.name: problem for problem in problems(full)} for full in (True, False))
 
 
@@ -58,7 +56,8 @@ def test_the_set_has_every_size_that_was_asked_for():
 
 
 def ranks(problem: NamedProblem) -> tuple[int, int]:
-    """Return the rank over the rationals of the design (the ones of an intercept included), and its number of columns."""
+    """Return the rank over the rationals of the design (the ones of an intercept included), and its
+    number of columns."""
     ones = [Fraction(1)] * problem.intercept
     rows = [[Fraction(float(x)) for x in row] + ones for row in problem.X]
     width, rank = len(rows[0]), 0
@@ -143,8 +142,6 @@ def test_extreme_problems_are_extreme():
 
 
 U = 2.0**-53
-
-
 SQUARED = (2 * 30 + 1) * U  # times n: LAPACK's own tests accept a singular value that is wrong by 30 n u; squared, and two more roundings
 
 

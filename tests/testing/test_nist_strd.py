@@ -17,7 +17,8 @@ STRD = json.loads((ROOT / "fastgd" / "testing" / "nist_strd.json").read_text("ut
 
 
 def solve(design, targets):
-    """Return parameters, residual sum of squares and the diagonal of (XᵀX)⁻¹, by elimination in rationals."""
+    """Return parameters, residual sum of squares and the diagonal of (XᵀX)⁻¹, by elimination in
+    rationals."""
     D = len(design[0])
     rows = [
         [sum(x[i] * x[j] for x in design) for j in range(D)] + [sum(x[i] * v for x, v in zip(design, targets, strict=True))] + unit

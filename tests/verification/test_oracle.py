@@ -32,11 +32,13 @@ def test_a_float_is_taken_at_its_value():
 
 
 def test_two_features_and_an_intercept_by_hand():
-    # samples (1, 0) and (0, 2), targets 1 and 1, from w = (0, 0), intercept 1: r = (0, 0) + 1 − 1 = 0, so it stays
+    # samples (1, 0) and (0, 2), targets 1 and 1, from w = (0, 0), intercept 1: r = (0, 0) + 1 − 1 =
+    # 0, so it stays
     still = exact_descent([[1, 0], [0, 2]], [1, 1], [0, 0, 1], lr=1, epochs=2, intercept=True)
     assert still.w == [[0, 0, 1]] * 3
     assert still.loss == [0] * 3
-    # from intercept 0: r = (−1, −1), g = (2/2)(−1, −2, −2), w = (1, 2, 2)/2; r = (1/2 + 1 − 1, 2 + 1 − 1) = (1/2, 2)
+    # from intercept 0: r = (−1, −1), g = (2/2)(−1, −2, −2), w = (1, 2, 2)/2; r = (1/2 + 1 − 1, 2 +
+    # 1 − 1) = (1/2, 2)
     moved = exact_descent([[1, 0], [0, 2]], [1, 1], [0, 0, 0], lr="1/2", epochs=1, intercept=True)
     assert moved.w[1] == [Fraction(1, 2), 1, 1]
     assert moved.loss == [1, Fraction(17, 8)]
@@ -48,7 +50,8 @@ def test_rows_or_one_feature():
 
 
 def test_momentum_by_hand():
-    # one sample x = 1, y = 1, lr = 1/4: g = 2 (w − 1). v₁ = −2, w₁ = 1/2; v₂ = v₁/2 + g = −1 − 1 = −2, w₂ = 1; v₃ = −1 + 0 = −1, w₃ = 5/4
+    # one sample x = 1, y = 1, lr = 1/4: g = 2 (w − 1). v₁ = −2, w₁ = 1/2; v₂ = v₁/2 + g = −1 − 1 =
+    # −2, w₂ = 1; v₃ = −1 + 0 = −1, w₃ = 5/4
     history = exact_descent([1], [1], [0], lr="1/4", epochs=3, hyper={"momentum": 0.5})
     assert history.w == [[0], [Fraction(1, 2)], [1], [Fraction(5, 4)]]
     # dampening 1/2 acts from the second step on: v₂ = −1 − 1/2 = −3/2, w₂ = 7/8
@@ -57,15 +60,17 @@ def test_momentum_by_hand():
     # nesterov: g + v/2. v₁ = −2, w₁ = 0 + (2 + 1)/4 = 3/4
     nesterov = exact_descent([1], [1], [0], lr="1/4", epochs=1, hyper={"momentum": 0.5, "nesterov": True})
     assert nesterov.w[1] == [Fraction(3, 4)]
-    # weight decay 1 at w = 1: g = 0 + 1, w = 3/4; the loss has no penalty. Maximising goes the other way: (g → −g) + 1
+    # weight decay 1 at w = 1: g = 0 + 1, w = 3/4; the loss has no penalty. Maximising goes the
+    # other way: (g → −g) + 1
     decayed = exact_descent([1], [1], [1], lr="1/4", epochs=1, hyper={"weight_decay": 1})
     assert (decayed.w[1], decayed.loss) == ([Fraction(3, 4)], [0, Fraction(1, 16)])
     assert exact_descent([1], [1], [0], lr="1/4", epochs=1, hyper={"maximize": True}).w[1] == [Fraction(-1, 2)]
 
 
 def test_weights_by_hand():
-    # weights 1, 3 on (x, y) = (1, 1), (2, 0): Σωx² = 13, Σωxy = 1, Σωy² = 1, Σω = 4. From w = 1: the loss is (0 + 3·4)/4 = 3,
-    # g = (2/4)(13 − 1) = 6; lr = 1/12: w = 1/2, where the loss is (1·1/4 + 3·1)/4
+    # weights 1, 3 on (x, y) = (1, 1), (2, 0): Σωx² = 13, Σωxy = 1, Σωy² = 1, Σω = 4. From w = 1:
+    # the loss is (0 + 3·4)/4 = 3, g = (2/4)(13 − 1) = 6; lr = 1/12: w = 1/2, where the loss is
+    # (1·1/4 + 3·1)/4
     moved = exact_descent([1, 2], [1, 0], [1], lr=Fraction(1, 12), epochs=1, sample_weight=[1, 3])
     assert (moved.w, moved.loss) == ([[1], [Fraction(1, 2)]], [3, Fraction(13, 16)])
     # the sum: four times the gradient; the loss stays the mean
@@ -105,8 +110,8 @@ def test_extended_equals_exact_to_its_digits(hyper, intercept):
             max(abs(a - Fraction(int(b.man) * (-1) ** (b < 0)) * Fraction(2) ** int(b.exp)) for a, b in zip(*pair, strict=True))
             for pair in ((flat(getattr(exact, rows)), flat(getattr(other, rows))) for other in (history, finer))
         )
-        # nothing in these descents exceeds 2^7, and none of their epochs makes more than 100 roundings; stable rates carry no error further
-        # than momentum does: by 1 / (1 − 0.9)
+        # nothing in these descents exceeds 2^7, and none of their epochs makes more than 100
+        # roundings; stable rates carry no error further than momentum does: by 1 / (1 − 0.9)
         assert worst <= 30 * 100 * 10 * 2**7 * Fraction(10) ** -(digits - 1)
         assert worst_finer <= 30 * 100 * 10 * 2**7 * Fraction(10) ** -(digits + 9)
         assert worst > 0  # it is really rounded

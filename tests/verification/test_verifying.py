@@ -1,4 +1,5 @@
-"""verify(): every kind of candidate, every kind of bad input, batches; the numbers are those of the bound."""
+"""verify(): every kind of candidate, every kind of bad input, batches; the numbers are those of the
+bound."""
 
 from __future__ import annotations
 
@@ -59,8 +60,9 @@ def test_the_shares_are_those_of_the_bound(name, reduction):
             intercept=problem.intercept,
         )  # fmt: skip
         assert report.ok
-        # w′ − w beside the step here, w′ beside ŵ there, float64, v = 2⁻²⁹ u: v(|w′ − w| + |ŵ| + 4|lr g|) apart (a sum is n · mean here);
-        # ℓ ≥ u(2|lr g| + |ŵ|), so 5/2 · 2⁻²⁹ of it; the rest of 3 is for what is rounded relative to the share itself
+        # w′ − w beside the step here, w′ beside ŵ there, float64, v = 2⁻²⁹ u: v(|w′ − w| + |ŵ| +
+        # 4|lr g|) apart (a sum is n · mean here); ℓ ≥ u(2|lr g| + |ŵ|), so 5/2 · 2⁻²⁹ of it; the
+        # rest of 3 is for what is rounded relative to the share itself
         assert np.allclose(verdict.w_share, bound.w_share, rtol=0, atol=3 * 2.0**-29, equal_nan=True)
         assert np.array_equal(verdict.loss_share, bound.loss_share, equal_nan=True)
         assert verdict.tau_loss_epoch == bound.tau_loss_epoch

@@ -282,9 +282,9 @@ def check_history(
 
 
 def _first_nonfinite(rows: Array, epochs: Array) -> NonFinite | None:
+    """Return the first row that is not finite; None: all are."""
     bad = ~np.isfinite(rows).all(1)
     if not bad.any():
-        """Return the first row that is not finite; None: all are."""
         return None
     row = int(np.argmax(bad))
     return NonFinite(int(epochs[row]), "nan" if np.isnan(rows[row]).any() else "inf")

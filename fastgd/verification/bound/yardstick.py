@@ -217,12 +217,12 @@ class Yardstick:
         return np.append(of_features, self.extended(of_ones)) if self.intercept else of_features
 
     def _transposed(self, r: Array, columns: Array) -> Array:  # (b, n) times (n, D)
+        """Return r (b, n) times X or |X|, given by its columns, (b, D)."""
         product = r @ columns.T
         return np.concatenate([product, r.sum(1, keepdims=True)], axis=1) if self.intercept else product
 
 
 def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
-    """Return r (b, n) times X or |X|, given by its columns, (b, D)."""
     """Return a type with at least 11 bits more than the judged one (note 1)."""
     if judged == np.float32:
         return np.float64

@@ -45,18 +45,18 @@ class FunctionCandidate:
             yield index, trial
 
     def _data(self, task: Task, index: tuple[int, ...]) -> tuple[Array, Array]:
+        """Return copies of the data of one fit; X is 1-D if the user gave it so."""
         X = task.X[index]
         return np.array(X[:, 0] if task.one_feature else X), np.array(task.y[index])
 
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
-        """Return copies of the data of one fit; X is 1-D if the user gave it so."""
+        """Run a function that makes one step, epoch by epoch."""
         X, y = self._data(task, index)
         original = X.copy(), y.copy()
         w, rate = task.start(index), task.rate(index)
         scalar = task.one_feature and not task.intercept
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            """Run a function that makes one step, epoch by epoch."""
             given = w.copy()
             try:
                 answer = self.function(given[0] if scalar else given, X, y, rate)
@@ -78,12 +78,12 @@ class FunctionCandidate:
         return trial
 
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
+        """Run a function that makes the whole training."""
         X, y = self._data(task, index)
         original, w0 = (X.copy(), y.copy()), task.start(index)
         rate, epochs = task.rate(index), task.counted_epochs()
         trial = Trial(w0[None], None, dtype=task.X.dtype)
         try:
-            """Run a function that makes the whole training."""
             given = w0.copy()
             answer = self.function(X, y, rate, epochs, given)
         except Exception:

@@ -14,6 +14,7 @@ import numpy as np
 from ...fitting import fit
 from ...input.arrays import read_array
 from ...input.messages import shown
+from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
 from .functions import FunctionCandidate
@@ -22,8 +23,6 @@ from .tasks import Candidate, Task, Trial
 
 __all__ = ["joined", "read_candidates"]
 
-OURS = 2.0  # fastgd's own kernels stay below this share of the bound (docs/error-bound.md)
-_OWN_BACKENDS = ("cpu", "cuda", "auto")
 _MOMENTS = State.algorithm_names.index("moments")
 
 
@@ -56,10 +55,7 @@ class _Backend:
     """A backend of fastgd, run through `fit`."""
 
     name: str
-    limit: float = LIMIT
-
-    def __post_init__(self) -> None:
-        self.limit = OURS if self.name in _OWN_BACKENDS else LIMIT
+    limit: float = LIMIT  # that of the backend which `fit` chose, as soon as it has run
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, the history that `fit` recorded)."""
@@ -72,11 +68,18 @@ class _Backend:
             backend=self.name, **options,
         )  # fmt: skip
         assert result.history is not None
+        self.limit = _limit_of(result)
         w, loss = joined(result.history), np.asarray(result.history.loss)
         for index in np.ndindex(task.shape):
             moments = int(result.state.algorithm[index]) == _MOMENTS
             held, rate = moments and w.dtype == np.float32, float(np.asarray(result.lr)[index])
             yield index, Trial(w[index], loss[index], held_higher=held, dtype=task.X.dtype, lr=rate)
+
+
+def _limit_of(result: FitResult) -> float:
+    """Return the share of the bound that the backend of a result may use."""
+    row = BACKENDS.get(result.backend)
+    return LIMIT if row is None else row.share_of_bound
 
 
 def joined(history: History) -> Array:
@@ -99,7 +102,7 @@ def _of_result(result: FitResult | History) -> Candidate:
     limit, name = LIMIT, "history"
     if isinstance(result, FitResult):
         held = w.dtype == np.float32 and bool((np.asarray(result.state.algorithm) == _MOMENTS).any())
-        limit, name = (OURS if result.backend in _OWN_BACKENDS else LIMIT), result.backend
+        limit, name = _limit_of(result), result.backend
     return _Recorded(w, np.asarray(history.loss), name, limit, held)
 
 

@@ -179,9 +179,9 @@ def _like(default: float | bool, number: Array) -> float | bool:
 
 
 def _read_start(w0: Any, D: int, intercept: bool) -> Array:
+    """Return w0 (D,) as an array."""
     start = np.atleast_1d(read_numbers(w0, "w0"))
     if start.shape != (D,):
-        """Return w0 (D,) as an array."""
         last = ", the intercept last" if intercept else ""
         raise ValueError(f"w0 must have shape ({D},){last}; it has shape {np.shape(w0)}: {shown(w0)}")
     return start

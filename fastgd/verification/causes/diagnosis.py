@@ -140,8 +140,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 
 
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
-        """Yield every hypothesis about the update."""
         yield from chain(about_gradient(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
 
 
@@ -151,12 +151,12 @@ def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
+    """Return what hypotheses are sorted by: complexity, place in the table of causes, τ."""
     hypothesis, tau = pair
     return hypothesis.complexity, _ORDER[hypothesis.codes[0]], tau
 
 
 def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[str, float]:
-    """Return what hypotheses are sorted by: complexity, place in the table of causes, τ."""
     """Return τ of the other causes, the smallest first."""
     found: dict[str, float] = {}
     for hypothesis, tau in sorted(scored, key=lambda pair: pair[1]):
@@ -208,11 +208,11 @@ def _in_float32(seen: Observation, asked: Recipe, tau: float, first: int) -> Fin
 
 
 def _whole_rate(seen: Observation) -> Any:
+    """Return the learning rate of every step, in float64."""
     return seen.lr[:, 0].astype(np.float64) if seen.n_steps else 0.0
 
 
 def _gradient_is_float32(seen: Observation) -> bool:
-    """Return the learning rate of every step, in float64."""
     """Return whether every step, or every step divided by lr, is representable in float32."""
     blur = 4 * seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:]))
     for by in (np.ones_like(seen.lr), seen.lr):

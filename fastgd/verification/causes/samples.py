@@ -81,8 +81,8 @@ def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[
     total, place = parts.sum(0), np.arange(n)
 
     def nearest(sums: Array, sizes: Array, kept: list[Array] | None, variant: str, make: str) -> Iterator[_Subset]:
+        """Yield the subset with the nearest gradient, for both divisors."""
         for divisors in (sizes, np.full(len(sizes), n)):
-            """Yield the subset with the nearest gradient, for both divisors."""
             with np.errstate(all="ignore"):
                 miss = (np.abs(sums / np.maximum(divisors, 1)[:, None] - target) / unit).max(1).astype(np.float64)
             k = int(np.nanargmin(np.where((sizes > 0) & (sizes < n), miss, np.inf)))

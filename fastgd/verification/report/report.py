@@ -197,9 +197,9 @@ class Report:
         return next((verdict.diagnosis for verdict in self.failed if verdict.diagnosis), None)
 
     def _worst(self, name: str) -> tuple[float, int | None]:
+        """Return the largest τ of this name, and its epoch."""
         known = [verdict for verdict in self.verdicts if not math.isnan(getattr(verdict, name))]
         if not known:
-            """Return the largest τ of this name, and its epoch."""
             return math.nan, None
         worst = max(known, key=lambda verdict: getattr(verdict, name))
         return getattr(worst, name), getattr(worst, f"{name}_epoch")

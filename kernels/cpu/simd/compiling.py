@@ -11,7 +11,7 @@
    Numba's memory management: see `_load`. What is compiled later makes Numba import the rest then.
 5. Attributes of Numba's that are not public are used here and nowhere else: `_cache`,
    `_cache_file`, `_source_stamp`, `_load_overload`, `_load_index`, `magic_tuple`. Without them
-   kernels still run (tests/house/test_cache.py).
+   kernels still run (tests/kernels/cpu/simd/test_compiling.py).
 """
 
 from __future__ import annotations

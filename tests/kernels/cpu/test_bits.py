@@ -1,4 +1,5 @@
-"""The CPU kernels give the arbiter's bits: every row of w and loss, the state, the rate, the status. A grid of sizes and options.
+"""The CPU kernels give the arbiter's bits: every row of w and loss, the state, the rate, the
+status. A grid of sizes and options.
 
 The extremes are in tests/kernels/cpu/test_bits_extremes.py.
 """
@@ -67,7 +68,8 @@ HEAVY = [(n, d) for n in N for d in D if work(n, d) >= 1_000_000]
 
 
 def number_cases(sizes):
-    """Every size with both types, every algorithm, and an intercept or not; kind, options and reduction take turns."""
+    """Every size with both types, every algorithm, and an intercept or not; kind, options and
+    reduction take turns."""
     grid = [(n, d, name, algorithm, intercept) for n, d in sizes for name in ("float32", "float64")
             for algorithm in ("auto", "moments", "stream") for intercept in (False, True)]  # fmt: skip
     return [(*case, KINDS[(k // 12 + k) % len(KINDS)], k) for k, case in enumerate(grid)]
@@ -110,7 +112,8 @@ def test_the_kernels_give_the_arbiters_bits_on_many_columns(case):
 @pytest.mark.parametrize("d", [1, 2, 3, 8, 33, 63, 64, 65])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_safe_rate(name, d, intercept):
-    """Jacobi up to 64 parameters, the largest row sum above; the rate, and the epochs that it makes."""
+    """Jacobi up to 64 parameters, the largest row sum above; the rate, and the epochs that it
+    makes."""
     k = d + intercept
     X, y = make_data(d + 70, d, name, KINDS[k % len(KINDS)])
     hyper = {"weight_decay": (0.0, 0.25)[k // 2 % 2], "momentum": 0.5 * (k % 2)}
@@ -122,7 +125,8 @@ def test_safe_rate(name, d, intercept):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_safe_rate_of_columns_of_one_length_that_are_all_but_orthogonal(name):
-    """XᵀX = I + 2^-k off the diagonal: what is still rotated shows, λ = 1 + 2^-k, until 2^-56 of the largest is left as it is."""
+    """XᵀX = I + 2^-k off the diagonal: what is still rotated shows, λ = 1 + 2^-k, until 2^-56 of
+    the largest is left as it is."""
     rates = []
     for k in range(30, 60):
         X = np.array([[1, 2.0**-k], [0, 1]], name)
@@ -148,7 +152,8 @@ def test_many_columns(name):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_many_chunks(name):
-    """Eleven chunks: an odd one passes up twice; mixed magnitudes: the exponents of every pair of chunks differ."""
+    """Eleven chunks: an odd one passes up twice; mixed magnitudes: the exponents of every pair of
+    chunks differ."""
     n = 10 * 4096 + 77
     for kind, algorithm in (("mixed chunks", "moments"), ("normal", "stream")):
         X, y = make_data(n, 1, name, kind)
@@ -157,7 +162,8 @@ def test_many_chunks(name):
 
 
 def test_the_grid_is_what_it_says():
-    """Every value of every axis is in the share that `make test` runs; data of every kind have what the kind promises."""
+    """Every value of every axis is in the share that `make test` runs; data of every kind have what
+    the kind promises."""
     cases = thin("bits", number_cases(SIZES), 9)
     for axis, wanted in enumerate((N, D, ("float32", "float64"), ("auto", "moments", "stream"), (False, True), KINDS)):
         assert {case[axis] for case in cases} == set(wanted)

@@ -1,4 +1,5 @@
-"""The CPU kernels give the arbiter's bits where numbers end: overflow and its tail, subnormals, 1e±150, zeros, non-finite data, tol."""
+"""The CPU kernels give the arbiter's bits where numbers end: overflow and its tail, subnormals,
+1e±150, zeros, non-finite data, tol."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ def in_both(X, y, cells, **options):
 @pytest.mark.parametrize("hyper", HYPER, ids=str)
 @pytest.mark.parametrize("intercept", [False, True])
 def test_overflow_to_the_end(name, hyper, intercept):
-    """Rates from a slow divergence to one that overflows at the first step; every row until all is NaN, and after."""
+    """Rates from a slow divergence to one that overflows at the first step; every row until all is
+    NaN, and after."""
     X, y = data(40, 2, name, 21)
     omega = arbiter.FORMATS[name].omega
     safe = arbiter.safe_rate(arbiter.compress(X, y, intercept))
@@ -58,7 +60,8 @@ def one_column(name, y=1.0):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_limit_alone(name):
-    """Just at and just beyond: |w| ≤ w_limit, loss ≤ loss_limit, and Ω for a slot, a product and a new w. The second column is zero."""
+    """Just at and just beyond: |w| ≤ w_limit, loss ≤ loss_limit, and Ω for a slot, a product and a
+    new w. The second column is zero."""
     omega = arbiter.FORMATS[name].omega
     X, y = one_column(name)
     above = {"float32": 1 + 2.0**-23, "float64": 1 + 2.0**-52}[name]
@@ -99,7 +102,8 @@ def test_a_slot_that_the_rule_leaves_alone_is_no_overflow(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_that_are_not_finite_and_come_back(name):
-    """w0 so large that the loss is inf, and a rate that brings it home: DIVERGED at row 0, and tol stops nothing afterwards."""
+    """w0 so large that the loss is inf, and a rate that brings it home: DIVERGED at row 0, and tol
+    stops nothing afterwards."""
     X, y = np.ones((4, 1), name), np.zeros(4, name)
     w0 = [2.0**100 if name == "float32" else 2.0**700]
     cells = [{"lr": lr, "w0": w0} for lr in (0.5, 0.25, 0.5 - 2.0**-20)]
@@ -150,7 +154,8 @@ def test_float32_across_the_range(exponent_x, exponent_y):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_safe_rate_is_a_number_of_the_type(name):
-    """1/λ beyond the largest number of T is that number; where λ is 0 the rate is 0; where it is infinite too."""
+    """1/λ beyond the largest number of T is that number; where λ is 0 the rate is 0; where it is
+    infinite too."""
     tiny = {"float32": 2.0**-149, "float64": 2.0**-535}[name]
     X, y = np.full((3, 1), tiny, name), np.ones(3, name)
     (run,) = compare(X, y, [{}], epochs=2)
@@ -174,7 +179,8 @@ def test_subnormals(name):
 
 
 def test_losses_that_a_reciprocal_does_not_give():
-    """Weighted sums of squares near 2^-1022, divided by any W: the error of a quotient is subnormal there, so it cannot be corrected.
+    """Weighted sums of squares near 2^-1022, divided by any W: the error of a quotient is subnormal
+    there, so it cannot be corrected.
 
     Two batches of 32, 8 fits more, and some alone.
     """
@@ -208,7 +214,8 @@ def test_nothing_in_a_column_or_in_y(name, n):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_chunks_whose_columns_differ_wildly(name):
-    """Chunk 0 large in one column and small in the other, chunk 1 the other way round, chunk 2 empty, chunk 3 one sample."""
+    """Chunk 0 large in one column and small in the other, chunk 1 the other way round, chunk 2
+    empty, chunk 3 one sample."""
     n, far = 3 * 4096 + 1, {"float32": 1e18, "float64": 1e160}[name]
     X, y = data(n, 2, name, 28)
     X[:4096] *= np.array([far, 1 / far], name)
@@ -224,7 +231,8 @@ def test_chunks_whose_columns_differ_wildly(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [70, 4200])
 def test_where_nothing_is_left_but_rounding(name, n):
-    """y = X w exactly, w0 = w or next to it: the loss is what cancellation leaves, and every low part shows. Below zero it becomes 0."""
+    """y = X w exactly, w0 = w or next to it: the loss is what cancellation leaves, and every low
+    part shows. Below zero it becomes 0."""
     short, long = {"float32": (11, 11), "float64": (25, 25)}[name]  # bits of X and w: their products are exact, and so is y
     u, zeros, others = float(np.finfo(name).eps), 0, 0
     for seed in range(12 if n < 4096 else 2):
@@ -278,7 +286,8 @@ def test_stopping(name, hyper):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_stopping_compares_losses_of_the_type(name):
-    """The float64 loss of float32 data still falls where the reported one stands still; tol · loss is a float64 product."""
+    """The float64 loss of float32 data still falls where the reported one stands still; tol · loss
+    is a float64 product."""
     X, y = data(60, 2, name, 31)
     (run,) = compare(X, y, [{"lr": 0.05}], epochs=2000 if name == "float32" else 300, tol=0.0, algorithm="moments")
     assert run.converged or name == "float64"

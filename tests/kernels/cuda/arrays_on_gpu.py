@@ -1,10 +1,12 @@
-"""Arrays at the door of `fit` on the GPU that `import cupy` finds: `python -m tests.kernels.cuda.arrays_on_gpu`.
+"""Arrays at the door of `fit` on the GPU that `import cupy` finds: `python -m
+tests.kernels.cuda.arrays_on_gpu`.
 
 On a GPU the arrays are CuPy's and torch's.
 
-1. What a fit of NumPy's data gives by the same kernels is what a fit of the same data on the device must give, bit for bit; that those are
-   the CPU's bits is shown elsewhere.
-2. tests/kernels/cuda/test_arrays.py runs this with the stand-in for CuPy, so that it has no silly mistake when it first meets a GPU.
+1. What a fit of NumPy's data gives by the same kernels is what a fit of the same data on the device
+   must give, bit for bit; that those are the CPU's bits is shown elsewhere.
+2. tests/kernels/cuda/test_arrays.py runs this with the stand-in for CuPy, so that it has no silly
+   mistake when it first meets a GPU.
 """
 
 from __future__ import annotations

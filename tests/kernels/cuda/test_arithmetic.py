@@ -1,4 +1,5 @@
-"""What the CUDA kernels do otherwise than it is written in docs/arithmetic.md, and with the same result; executed on the host."""
+"""What the CUDA kernels do otherwise than it is written in docs/arithmetic.md, and with the same
+result; executed on the host."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def quotients(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", ["counts", "any", "close", "float32 weights"])
 def test_dividing_by_a_reciprocal_is_dividing(kind, quotients):
-    """A million each: whole numbers and any as divisors, sums of float32 weights of any size, quotients next to a midpoint."""
+    """A million each: whole numbers and any as divisors, sums of float32 weights of any size,
+    quotients next to a midpoint."""
     rng, m = np.random.default_rng(4), 10**6
     b = rng.integers(1, 10**7, m).astype(float) if kind == "counts" else rng.uniform(1, 2, m) * 2.0 ** rng.integers(-60, 60, m)
     if kind == "float32 weights":

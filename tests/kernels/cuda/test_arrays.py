@@ -1,7 +1,9 @@
-"""Arrays on a GPU at the door of `fit`: taken where they are, computed there, handed back there; the CPU's bits.
+"""Arrays on a GPU at the door of `fit`: taken where they are, computed there, handed back there;
+the CPU's bits.
 
-There is no GPU: CuPy is a stand-in that runs the kernels on the host (tests/cuda_on_host/stand_in.py), and torch's tensors on a GPU are
-stand-ins too. What is shown is what fastgd does with them.
+There is no GPU: CuPy is a stand-in that runs the kernels on the host
+(tests/cuda_on_host/stand_in.py), and torch's tensors on a GPU are stand-ins too. What is shown is
+what fastgd does with them.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ CASES = [  # rule, dtype, (n, d), what is missing, options
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case[:4])))
 @pytest.mark.parametrize("intercept", [False, True])
 def test_data_on_the_device_give_the_cpus_bits(case, intercept):
-    """backend="auto" takes "cuda" and says why; everything comes back on the device; the data never leave it."""
+    """backend="auto" takes "cuda" and says why; everything comes back on the device; the data never
+    leave it."""
     rule, name, size, samples, options = case
     X, y, weights = data_of(size, name, samples, 7)
     options = {
@@ -66,7 +69,8 @@ def test_the_stand_in_is_honest():
 
 
 def test_a_sweep_compresses_shared_data_once():
-    """64 rates over 3 fits; and with too little memory for all of them, the data of a fit are still compressed once."""
+    """64 rates over 3 fits; and with too little memory for all of them, the data of a fit are still
+    compressed once."""
     X, y, _ = data_of((50, 2), "float32", "all", 8, m=3)
     options = {"lr": np.logspace(-5, 0, 64)[:, None], "epochs": 3}
     theirs = fastgd.fit(X, y, **options)

@@ -1,4 +1,5 @@
-"""Arrays on a GPU: what is refused and in what words, memory that runs out, and tensors of other libraries. As in test_arrays.py."""
+"""Arrays on a GPU: what is refused and in what words, memory that runs out, and tensors of other
+libraries. As in test_arrays.py."""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
-"""The CUDA kernels, executed on the host, give the CPU kernels' bits: everything that a fit hands out, by `==`.
+"""The CUDA kernels, executed on the host, give the CPU kernels' bits: everything that a fit hands
+out, by `==`.
 
-1. The sources are the ones that a GPU gets; only the machine is another (tests/cuda_on_host). A case is one call with several fits.
-2. With --backends=…,cuda the same tests run on the GPU; what is about the host's device alone stays there.
+1. The sources are the ones that a GPU gets; only the machine is another (tests/cuda_on_host). A
+   case is one call with several fits.
+2. With --backends=…,cuda the same tests run on the GPU; what is about the host's device alone stays
+   there.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ def assert_same(ours, theirs, told="") -> None:
 
 @pytest.fixture
 def on_both(cuda_backend):
-    """on_both(X, y, **options): the same fit by the CUDA kernels and by the CPU's, equal bit for bit; the result."""
+    """on_both(X, y, **options): the same fit by the CUDA kernels and by the CPU's, equal bit for
+    bit; the result."""
 
     def fit(X, y, **options):
         ours, theirs = (fastgd.fit(X, y, backend=backend, **options) for backend in (cuda_backend, "cpu"))
@@ -82,7 +86,8 @@ def on_both(cuda_backend):
 
 @pytest.fixture
 def device(monkeypatch, cuda_backend):
-    """device(**options): what the backend runs on, in this test; a GPU takes the epochs per launch alone."""
+    """device(**options): what the backend runs on, in this test; a GPU takes the epochs per launch
+    alone."""
     open_device = DEVICES[cuda_backend]
 
     def use(epochs_per_launch=None, **options):
@@ -96,7 +101,8 @@ def device(monkeypatch, cuda_backend):
 
 @pytest.mark.parametrize("case", grids.thin("cuda-host == cpu", GRID, 30), ids=lambda case: "-".join(map(str, case)))
 def test_every_bit_is_the_cpus(case, device, on_both):
-    """Rates from good to overflowing at the first step, history whole, thinned or none, tol or none; launches cut every few epochs."""
+    """Rates from good to overflowing at the first step, history whole, thinned or none, tol or
+    none; launches cut every few epochs."""
     rule, name, size, algorithm, intercept, samples, k = case
     X, y, weights = data_of(size, name, samples, k)
     drawn = random.Random(k)  # so that no option goes hand in hand with another
@@ -120,7 +126,8 @@ def test_the_kernels_give_the_arbiters_bits(case, cuda_backend):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_overflow_to_the_end(name, device, cuda_backend):
-    """Every row until all is NaN, and after, against the arbiter; the hand-over with a row and with an update."""
+    """Every row until all is NaN, and after, against the arbiter; the hand-over with a row and with
+    an update."""
     device(epochs_per_launch=7)
     X, y, _ = data_of((40, 2), name, "all", 21, m=1)
     omega, safe = arbiter.FORMATS[name].omega, arbiter.safe_rate(arbiter.compress(X[0], y[0]))
@@ -133,7 +140,8 @@ def test_overflow_to_the_end(name, device, cuda_backend):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8])
 def test_plain_descents_hurry(name, d, device, on_both):
-    """Blocks of epochs without questions: limits are passed at once, within a block, or never; one fit has a momentum; launches are cut."""
+    """Blocks of epochs without questions: limits are passed at once, within a block, or never; one
+    fit has a momentum; launches are cut."""
     X, y, _ = data_of((40, d), name, "all", 31, m=40)
     safe = fastgd.fit(X, y, epochs=0).lr
     rates = safe * np.concatenate([np.full(30, 1.0), np.linspace(3, 90, 10)])
@@ -148,7 +156,8 @@ def test_plain_descents_hurry(name, d, device, on_both):
 
 
 def test_limits_that_only_one_question_asks_for(on_both):
-    """float32: an update too large at the last epoch of a block or near it, after losses that were fine; a w too large at a loss of 0."""
+    """float32: an update too large at the last epoch of a block or near it, after losses that were
+    fine; a w too large at a loss of 0."""
     X, y = np.ones((4, 1), np.float32), np.zeros(4, np.float32)
     rate = 1.1 * 2.0**61  # a step multiplies by 1 − 2 rate
     m = 12  # numbers of which some are rounded otherwise in float32
@@ -192,7 +201,8 @@ def test_shared_data_are_compressed_once(name, device, on_both, cuda_backend):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("intercept", [False, True])
 def test_data_that_need_no_looking_up_and_such_that_do(name, intercept, on_both):
-    """Whole warps of neighbouring rows; one y of many X, weights of which none is 0, one sample of one fit that is missing."""
+    """Whole warps of neighbouring rows; one y of many X, weights of which none is 0, one sample of
+    one fit that is missing."""
     X, y, _ = data_of((50, 2), name, "all", 12, m=5)
     missing = y.copy()
     missing[3, 7] = np.nan
@@ -217,7 +227,8 @@ def test_long_fits_and_their_chunks(name, on_both):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_many_features(name, on_both):
-    """More than 16 columns: several tiles of pairs; more than 64 parameters: the row sum instead of Jacobi."""
+    """More than 16 columns: several tiles of pairs; more than 64 parameters: the row sum instead of
+    Jacobi."""
     for d in (17, 66):
         X, y, _ = data_of((2 * d + 9, d), name, "all", d, m=1)
         on_both(X, y, epochs=2, lr=None)
@@ -232,7 +243,8 @@ def test_small_fits_share_a_warp(name, on_both):
 
 
 def test_a_device_that_runs_out_of_memory(monkeypatch, caplog):
-    """The part is halved until it fits, and the log says so; one fit that does not fit is an error with its size."""
+    """The part is halved until it fits, and the log says so; one fit that does not fit is an error
+    with its size."""
     X, y, _ = data_of((64, 1), "float64", "all", 3, m=40)
     theirs = fastgd.fit(X, y, epochs=3, history=True, backend="cpu")
     for sizes, parts in (({"memory": 1500, "free": 10**9}, 2), ({"free": 50_000}, 2), ({"free": 20_000}, 4)):
@@ -284,7 +296,8 @@ def test_cancelling_and_progress():
 
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 def test_places_beyond_2_31(algorithm):
-    """Two fits at the ends of arrays of more than 2³¹ numbers each; what lies between is never touched, and takes no memory."""
+    """Two fits at the ends of arrays of more than 2³¹ numbers each; what lies between is never
+    touched, and takes no memory."""
 
     class Lending(HostDevice):
         def upload(self, array, dtype=None, alignment=8):

@@ -1,4 +1,5 @@
-"""NVRTC compiles every CUDA kernel, without a driver and without register spills; what is compiled is kept on disk.
+"""NVRTC compiles every CUDA kernel, without a driver and without register spills; what is compiled
+is kept on disk.
 
 The architecture is that of the H100 and H200. No test here needs a GPU.
 """
@@ -14,12 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from fastgd.kernels.cuda import compiling, header, instantiations, specialised
+from fastgd.kernels.cuda import compiling, instantiations
 from fastgd.kernels.cuda.cubin import read_resources
-from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES
 from tests.support.paths import ROOT
-from tests.support.rule_options import rules_with
 
 ARCHITECTURE = "sm_90"
 ALL = [(file, name) for file, names in instantiations().items() for name in names]
@@ -31,6 +30,7 @@ for _file, _name in ALL:
     )
 
 PAGE = (ROOT / "docs" / "cuda.md").read_text(encoding="utf-8")
+
 DOCUMENTED = {  # {kernel: (registers, shared bytes, warps)}: the table of docs/cuda.md, for NVRTC 13.0
     name: tuple(int(number.replace(",", "")) for number in numbers)
     for name, *numbers in re.findall(r"^\| `([^`]+)` \| (\d+) \| ([\d,]+) \| (\d+) \|$", PAGE, re.MULTILINE)
@@ -48,7 +48,8 @@ def test_the_groups_hold_every_instantiation():
 
 @pytest.mark.parametrize(("file", "group"), GROUPS)
 def test_every_instantiation_compiles_without_spills(file, group, record_property):
-    """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with its block."""
+    """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with
+    its block."""
     names = GROUPS[file, group]
     cubin, symbols, log = compiling.compiler().compile(file, names, ARCHITECTURE, compiling.NO_SPILLS)
     assert "warning" not in log, log
@@ -65,43 +66,7 @@ def test_every_instantiation_compiles_without_spills(file, group, record_propert
     record_property("kernels", len(names))
 
 
-def test_every_name_is_listed_once_and_the_set_is_bounded():
-    names = [name for file in instantiations().values() for name in file]
-    assert len(names) == len(set(names)) < 40 + 16 * len(rules_with("cuda"))  # each rule: descend 12 at most, descend_any 2, stream 2
-    assert {path.name for path in SOURCES.glob("*.cu")} == set(instantiations())
-
-
-@pytest.mark.parametrize("rule", rules_with("cuda"))
-def test_every_rule_of_the_table_has_its_kernels(rule):
-    """That it has a struct is told in tests/fit/test_rules.py."""
-    for file in ("descend.cu", "descend_any.cu", "stream.cu"):
-        assert any(f"{specialised.struct_of(UPDATE_RULES[rule])}>" in name for name in instantiations()[file])
-
-
-@pytest.mark.parametrize("d", [1, 4, 5, 8, 9, 300])
-@pytest.mark.parametrize("real", ["float", "double"])
-@pytest.mark.parametrize("intercept", [False, True])
-def test_every_kernel_that_a_fit_takes_is_listed(real, d, intercept):
-    name = specialised.compress_name(real, d, intercept)
-    assert name is None or name in instantiations()["compress.cu"]
-    for rule in rules_with("cuda"):
-        file, name = specialised.descend_name(real, UPDATE_RULES[rule], d + intercept)
-        assert name in instantiations()[file]
-
-
-def test_the_struct_of_the_kernels_has_eight_byte_fields():
-    """Python fills it field by field, from the source itself."""
-    source = (SOURCES / "work.cuh").read_text(encoding="utf-8")
-    body = source[source.index("struct Work {") : source.index("\n};", source.index("struct Work {"))]
-    fields = header.work_fields()
-    assert {kind for kind, _ in fields} == {"pointer", "long long", "double"}
-    declared = [line for line in body.splitlines()[1:] if line.strip() and not line.strip().startswith("//")]
-    assert len(declared) == len(fields)
-
-
 # -- the disk
-
-
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv(compiling.FOLDER_VARIABLE, str(tmp_path / "kept"))

@@ -1,4 +1,5 @@
-"""The launch module, with a stand-in for CuPy (tests/cuda_on_host/stand_in.py): NVRTC's cubins, copies in pieces, arrays lent by others."""
+"""The launch module, with a stand-in for CuPy (tests/cuda_on_host/stand_in.py): NVRTC's cubins,
+copies in pieces, arrays lent by others."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def test_copies_in_pieces():
 
 
 def test_arrays_that_are_on_the_device_stay_there():
-    """They are used as they are; only one that lies askew, is not contiguous or of another dtype is copied."""
+    """They are used as they are; only one that lies askew, is not contiguous or of another dtype is
+    copied."""
     gpu = launching.Gpu()
     array = there(np.arange(32, dtype=np.float32).reshape(4, 8))
     assert gpu.upload(array) is array
@@ -68,7 +70,8 @@ class Other:
 
 
 def test_large_data_are_streamed_in_parts(monkeypatch):
-    """NumPy's data: the next part goes up while one runs; the copies go through two pinned buffers, and are all waited for."""
+    """NumPy's data: the next part goes up while one runs; the copies go through two pinned buffers,
+    and are all waited for."""
     monkeypatch.setattr(splitting, "STREAMED_BYTES", 50_000)
     X, y = noisy(300, 2, m=100)
     X, y = X.astype(np.float32), y.astype(np.float32)

@@ -1,7 +1,9 @@
-"""Places beyond 2³¹ in every array that can be that long: fits at the far end of arrays of which nothing else is ever touched.
+"""Places beyond 2³¹ in every array that can be that long: fits at the far end of arrays of which
+nothing else is ever touched.
 
-The arrays are addresses without memory, and only the last blocks of a launch are run (HostDevice.last_blocks). What is found at the end of
-the long arrays is what the same fits give alone.
+The arrays are addresses without memory, and only the last blocks of a launch are run
+(HostDevice.last_blocks). What is found at the end of the long arrays is what the same fits give
+alone.
 """
 
 from __future__ import annotations
@@ -44,7 +46,8 @@ class Far(HostDevice):
 
 
 def chunk_of(m: int, n: int, d: int, dtype: str, ends: tuple[np.ndarray, ...], *, epochs: int, every: int) -> Chunk:
-    """m fits, the last ones with these X, y and weights (none: an empty array), the others with nothing."""
+    """m fits, the last ones with these X, y and weights (none: an empty array), the others with
+    nothing."""
     rule, rows = UPDATE_RULES["sgd"], 0 if every == 0 else epochs // every + 1
     values = rule.all_values()
     X, y, weights = (sparse((m, *end.shape[1:]), dtype) if end.size else np.empty((0, n), dtype) for end in ends)

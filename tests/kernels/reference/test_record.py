@@ -1,4 +1,5 @@
-"""What the two references write back: rows, state, status; and that nothing but the fit itself matters to it."""
+"""What the two references write back: rows, state, status; and that nothing but the fit itself
+matters to it."""
 
 from __future__ import annotations
 
@@ -221,7 +222,8 @@ def test_where_it_diverges_is_where_torch_does(reference, dtype, options, lr):
 
 
 def test_a_loss_that_overflowed_is_diverged_even_if_w_comes_back(reference):
-    """The square of 1e20 overflows in float32, the gradient does not. The descent goes on, and tol has no say any more."""
+    """The square of 1e20 overflows in float32, the gradient does not. The descent goes on, and tol
+    has no say any more."""
     chunk = run(reference, chunk_of(X_TUTORIAL, Y_TUTORIAL, dtype=np.float32, w0=[1e20], lr=1 / 16, epochs=500, tol=1.0))
     assert (chunk.status[0], chunk.epochs_run[0], chunk.steps[0]) == (DIVERGED, 0, 500)
     assert np.isfinite(chunk.loss[0])

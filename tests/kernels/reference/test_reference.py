@@ -1,4 +1,5 @@
-"""The numbers of the two references: the tutorial's tables, the loop that torch users write, exact rationals, and the bound."""
+"""The numbers of the two references: the tutorial's tables, the loop that torch users write, exact
+rationals, and the bound."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The torch reference: the loop that torch users write, its names and defaults, and what to install."""
+"""The torch reference: the loop that torch users write, its names and defaults, and what to
+install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The two references with sample weights and with samples left out: exact rationals, torch as its users write it, and the bound."""
+"""The two references with sample weights and with samples left out: exact rationals, torch as its
+users write it, and the bound."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_samples_that_are_left_out_are_deleted_rows(reference, weighted, rule):
 
 
 def test_neighbours_that_share_some_of_their_data(reference):
-    """Every fit has its own X, y, weights and places, whatever its neighbour had: in one chunk or alone."""
+    """Every fit has its own X, y, weights and places, whatever its neighbour had: in one chunk or
+    alone."""
     X, y = noisy(12, 2, m=3)
     weights = random_weights(2, 12)
     odd, even = list(range(1, 12, 2)), list(range(0, 12, 2))

@@ -16,8 +16,6 @@ from tests.support.drawn_problems import draw_problem, draw_rate
 from tests.support.torch_histories import DTYPES, SOMEBODY_ELSES, History, judge, torch_history
 
 OURS = 2.0
-
-
 NAMED = {problem.name: problem for problem in problems()}
 
 

@@ -1,4 +1,5 @@
-"""The error bound with sample weights: torch's weighted mean stays below it, wrong weights and wrong sums of them are above it."""
+"""The error bound with sample weights: torch's weighted mean stays below it, wrong weights and
+wrong sums of them are above it."""
 
 import numpy as np
 import pytest
@@ -26,7 +27,8 @@ def mixed(n, dtype, zeros=True, seed=0):
 
 
 def weighted_history(problem, weights, lr, epochs, reduction="mean", *, used=None, divide_by=None, gradient_factor=1.0) -> History:
-    """Descend with torch.autograd; other weights than the declared ones, another normaliser and the factor are planted defects."""
+    """Descend with torch.autograd; other weights than the declared ones, another normaliser and the
+    factor are planted defects."""
     there = weights != 0
     X, y, w = torch.tensor(problem.X[there]), torch.tensor(problem.y[there]), torch.tensor(problem.w0, requires_grad=True)
     weights = torch.tensor((weights if used is None else used)[there])
@@ -112,8 +114,9 @@ def test_weights_of_any_size_on_subnormal_data(name, dtype, scale):
 
 @pytest.mark.parametrize("weight", [1.0, 4.0, 0.25])
 def test_the_bound_worked_out_by_hand(weight):
-    # n = d = 1, X = y = 1, w = 0, lr = 1/4: r = -1, g = -2, ŵ = 1/2; in units of u: δ = 2, a_3 = 5, b = 1,
-    # |δg| = 2 (2 + 5) + 4·2 = 22, ℓ = 22/4 + 2/2 + 1/2 = 7 and Λ = 2·2 + (5 + 2) + 3 = 14, but for terms of η and u²
+    # n = d = 1, X = y = 1, w = 0, lr = 1/4: r = -1, g = -2, ŵ = 1/2; in units of u: δ = 2, a_3 = 5,
+    # b = 1, |δg| = 2 (2 + 5) + 4·2 = 22, ℓ = 22/4 + 2/2 + 1/2 = 7 and Λ = 2·2 + (5 + 2) + 3 = 14,
+    # but for terms of η and u²
     u = 2.0**-53
     step = check_step([1.0], [1.0], [0.0], [0.5 + u], 1 + 2 * u, lr=0.25, dtype="float64", sample_weight=[weight])
     assert abs(step.tau_w - 1 / 7) <= 2 * u
@@ -131,8 +134,8 @@ def test_the_bound_of_a_loss_of_zero_by_hand(weight):
 
 
 def test_the_terms_for_underflow_by_hand():
-    # X = y = w = 0, n = 1, D = 2, ω = 4: s = 1/2, δ = 4η. The intercept: |δg| = 1/2·4·4 + (1/2 + 2 + 4) + 1 + 2 = 35/2, ℓ = 39/2;
-    # the feature: |δg| = 1 + 2, ℓ = 5. The loss: Λ = η/4 + 2η
+    # X = y = w = 0, n = 1, D = 2, ω = 4: s = 1/2, δ = 4η. The intercept: |δg| = 1/2·4·4 + (1/2 + 2
+    # + 4) + 1 + 2 = 35/2, ℓ = 39/2; the feature: |δg| = 1 + 2, ℓ = 5. The loss: Λ = η/4 + 2η
     tiny = 2.0**-1074
     for w_next, share in (([0.0, tiny], 2 / 39), ([tiny, 0.0], 1 / 5)):
         step = check_step([[0.0]], [0.0], [0.0, 0.0], w_next, tiny, lr=1.0, dtype="float64", intercept=True, sample_weight=[4.0])

@@ -1,4 +1,5 @@
-"""The error bound for update rules: torch.optim.SGD stays below it with every option, wrong options do not."""
+"""The error bound for update rules: torch.optim.SGD stays below it with every option, wrong options
+do not."""
 
 import numpy as np
 import pytest
@@ -112,9 +113,9 @@ def test_momentum_damped_on_the_first_step_is_found(dtype):
 
 
 def test_the_bound_of_a_slot_worked_out_by_hand():
-    # X = 1, y = w = 0: g = 0 and δg is of size η. v = 1 becomes 1/2 and w becomes −1/8. In units of u, with k roundings: the slot may
-    # move by k/2, its change has k/2, and is rounded: ℓ_v = k + 1/2; w moves by k/8 with it, its step has k/8, and is rounded:
-    # ℓ_w = k/8 + k/8 + 1/8
+    # X = 1, y = w = 0: g = 0 and δg is of size η. v = 1 becomes 1/2 and w becomes −1/8. In units of
+    # u, with k roundings: the slot may move by k/2, its change has k/2, and is rounded: ℓ_v = k +
+    # 1/2; w moves by k/8 with it, its step has k/8, and is rounded: ℓ_w = k/8 + k/8 + 1/8
     u, k = 2.0**-53, SGD.roundings
     given = {"rule": SGD, "lr": 0.25, "hyper": {"momentum": 0.5}, "dtype": "float64"}
     check = check_lockstep([1.0], [0.0], ([0.0], [[1.0]], 1), ([-0.125 - u / 4], [[0.5 + u]]), 0.0, **given)

@@ -9,14 +9,16 @@ from fastgd.verification.bound import check_step
 
 
 def test_the_bound_worked_out_by_hand():
-    # n = d = 1, X = y = 1, w = 0, lr = 1/4: r = -1, g = -2, ŵ = 1/2; in units of u: δ = 2, |δg| = 2 (2 + 3) + 3·2 = 16,
-    # ℓ = 16/4 + 2/2 + 1/2 = 11/2 and Λ = 2·2 + (3+2) + 2 = 11, but for terms of η and u²
+    # n = d = 1, X = y = 1, w = 0, lr = 1/4: r = -1, g = -2, ŵ = 1/2; in units of u: δ = 2, |δg| = 2
+    # (2 + 3) + 3·2 = 16, ℓ = 16/4 + 2/2 + 1/2 = 11/2 and Λ = 2·2 + (3+2) + 2 = 11, but for terms of
+    # η and u²
     u = 2.0**-53
     step = check_step([1.0], [1.0], [0.0], [0.5 + u], 1 + 2 * u, lr=0.25, dtype="float64")
     assert abs(step.tau_w - 2 / 11) <= 2 * u
     assert abs(step.tau_loss - 2 / 11) <= 2 * u
     higher = check_step([1.0], [1.0], [1.0], [1.0 + 2 * u], 0.0, lr=0.25, dtype="float64", held_higher=True)
-    # at w = 1: r = 0, δ = u (3 + 1), |δg| = 2·4u, ℓ = 2 + 1, and 1 more for the state held in higher precision
+    # at w = 1: r = 0, δ = u (3 + 1), |δg| = 2·4u, ℓ = 2 + 1, and 1 more for the state held in
+    # higher precision
     assert abs(higher.tau_w - 2 / 4) <= 2 * u
 
 

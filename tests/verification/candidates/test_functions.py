@@ -1,4 +1,5 @@
-"""Candidates that are functions: a step or a training; what is said of one that raises, changes its inputs or is not deterministic."""
+"""Candidates that are functions: a step or a training; what is said of one that raises, changes its
+inputs or is not deterministic."""
 
 from __future__ import annotations
 
@@ -8,8 +9,6 @@ import pytest
 import fastgd
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
-
-
 ASKED = {"lr": 0.01, "epochs": 20}
 
 

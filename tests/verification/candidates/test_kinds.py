@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 import fastgd
+from fastgd.planning.backends import BACKENDS
+from fastgd.verification.bound.yardstick import LIMIT
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
-
-
 ASKED = {"lr": 0.01, "epochs": 20}
 
 
@@ -49,6 +50,16 @@ def test_results_histories_and_arrays():
         fastgd.verify(fastgd.fit(X, y, lr=0.1), X, y, lr=0.1)
     with pytest.raises(ValueError, match="does not have every epoch"):
         fastgd.verify(fastgd.fit(X, y, lr=0.1, epochs=9, history=3), X, y, lr=0.1)
+
+
+@pytest.mark.parametrize(("name", "chosen"), [("cpu", "cpu"), ("auto", "cpu"), ("numpy", "numpy")])
+def test_the_limit_is_that_of_the_backend(monkeypatch, name, chosen):
+    assert BACKENDS["cpu"].share_of_bound < BACKENDS["numpy"].share_of_bound == LIMIT
+    monkeypatch.setitem(BACKENDS, chosen, replace(BACKENDS[chosen], share_of_bound=1.5))
+    result = fastgd.fit(X4, 2 * X4, **ASKED, backend=name, history=True)
+    for candidate in (name, result):
+        assert fastgd.verify(candidate, X4, 2 * X4, **ASKED).verdicts[0].limit == 1.5
+    assert fastgd.verify(result.history, X4, 2 * X4, **ASKED).verdicts[0].limit == LIMIT
 
 
 @pytest.mark.parametrize("candidate", [3, None, object(), dict, {"w": 1}])

@@ -1,4 +1,5 @@
-"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what cannot be told apart is said."""
+"""Causes by name: every planted defect, no false alarm, no sure answer where there is no name; what
+cannot be told apart is said."""
 
 from __future__ import annotations
 
@@ -19,17 +20,9 @@ from tests.support.planted_verdicts import ask, draw, judge
 from tests.support.torch_histories import torch_history
 
 SEED = 20260  # not one that was used while the hypotheses were written
-
-
 DTYPES = ("float64", "float32")
-
-
 EACH = 40
-
-
 PLANTED = grids.thin("planted defects", [(code, k) for code in plants.PLANTS for k in range(EACH)], 8)
-
-
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 
 
@@ -90,7 +83,8 @@ CORRECT = grids.thin(
 
 
 def test_no_false_alarm_on_torch():
-    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right everywhere."""
+    """Noisy, noise-free, ill-conditioned, unstable, subnormal, n = 1, d > n, huge: torch is right
+    everywhere."""
     named = {problem.name: problem for problem in problems()}
     for name, dtype, multiple in CORRECT:
         problem = named[name].astype(dtype)
@@ -185,7 +179,8 @@ def test_an_unknown_cause_is_described():
 
 
 def _strange(rng):
-    """Data and a record that have nothing to do with each other, anywhere in the range of the dtype."""
+    """Data and a record that have nothing to do with each other, anywhere in the range of the
+    dtype."""
     n, d, rows, intercept = int(rng.integers(1, 9)), int(rng.integers(1, 5)), int(rng.integers(1, 12)), bool(rng.random() < 0.4)
     unit = 10.0 ** rng.choice([0, 3, -3, 37, -40, 150, -150, 300, -300])
     X, y = (rng.standard_normal(shape) * rng.choice([0, 1, 1e5, 1e-100, 1e100]) for shape in ((n, d), n))

@@ -12,7 +12,8 @@ from tests.support.planted_verdicts import ask
 
 @pytest.mark.parametrize(("dtype", "smallest"), [("float64", 1e-13), ("float32", 3e-5)])
 def test_a_small_error_of_the_gradient_is_found(dtype, smallest):
-    """A relative error of the gradient: found, and not taken for anything but a step of another length."""
+    """A relative error of the gradient: found, and not taken for anything but a step of another
+    length."""
     rng = np.random.default_rng(5)
     X = rng.standard_normal((20, 2))
     y = X @ [1.0, -2.0] + rng.standard_normal(20)

@@ -13,7 +13,8 @@ from tests.support.planted_cases import make_case
 
 @pytest.mark.parametrize("ratio", [0.9, -2.0])
 def test_a_geometric_row_is_told_from_its_errors(ratio):
-    """Moved by all of the errors, one way or the other, there still is one ratio; beyond them there is none."""
+    """Moved by all of the errors, one way or the other, there still is one ratio; beyond them there
+    is none."""
     rng = np.random.default_rng(4)
     true = 3 * ratio ** np.arange(7.0)
     errors = 1e-3 * rng.uniform(0.1, 1, 7) * abs(true)

@@ -1,4 +1,5 @@
-"""The sums of 32 lanes, eight sums at a time (kernels/cpu/moments/lane_sums.py), against the butterfly of docs/arithmetic.md, by `==`."""
+"""The sums of 32 lanes, eight sums at a time (kernels/cpu/moments/lane_sums.py), against the
+butterfly of docs/arithmetic.md, by `==`."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ def lines_added(x, y, start, stop, intercept, eights, sums):
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 @pytest.mark.parametrize("intercept", [False, True])
 def test_lines(name, kind, intercept):
-    """Σx², Σxy, Σy² (with an intercept Σx, Σy) of lines of lengths up to two groups of lanes and a bit; nothing beside is read."""
+    """Σx², Σxy, Σy² (with an intercept Σx, Σy) of lines of lengths up to two groups of lanes and a
+    bit; nothing beside is read."""
     lengths = [*range(72), 95, 96, 97, 111, 112, 113, 128, 500]
     for first in range(0, len(lengths), 8):
         chosen = np.array(lengths[first : first + 8])

@@ -1,4 +1,5 @@
-"""Sums over pairs of columns in register tiles (kernels/cpu/moments/register_tiles.py) against plain loops over lanes, by `==`."""
+"""Sums over pairs of columns in register tiles (kernels/cpu/moments/register_tiles.py) against
+plain loops over lanes, by `==`."""
 
 from __future__ import annotations
 
@@ -68,7 +69,8 @@ class Blocks:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 def test_pairs_of_columns(kind, weighted):
-    """Every range of up to 2·COLUMNS + 1 columns; three blocks, the first one `fresh`; lanes behind the last pair are not touched."""
+    """Every range of up to 2·COLUMNS + 1 columns; three blocks, the first one `fresh`; lanes behind
+    the last pair are not touched."""
     blocks = Blocks(kind, (2, 3, 1), 1, weighted)
     left, right = lists(blocks.left), lists(blocks.columns)
     want = {(i, j): [sum_by_hand(left[i][lane], right[j][lane]) for lane in range(LANES)] for i, j in pairs_of(0, MOST)}

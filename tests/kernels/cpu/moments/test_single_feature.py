@@ -1,4 +1,5 @@
-"""Fits of one feature whose samples lie side by side go a way of their own (moments/single_feature.py): the same bits as by the other way.
+"""Fits of one feature whose samples lie side by side go a way of their own
+(moments/single_feature.py): the same bits as by the other way.
 
 The other way is taken by the same numbers where y has gaps: every second number of an array.
 """
@@ -118,7 +119,8 @@ def test_fits_are_those_of_the_moments(name, intercept, seen):
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("history", [False, True])
 def test_fits_that_overflow_leave_their_batch(intercept, history, seen):
-    """One here and there, all of a batch, at the first epoch and much later; and numbers that are not ordinary."""
+    """One here and there, all of a batch, at the first epoch and much later; and numbers that are
+    not ordinary."""
     X, y = data(96, 50, 3)
     rates = np.full(96, 0.1)
     rates[[3, 40, 41, 64]] = 5.0, 2.5, 1e30, 3.0
@@ -188,7 +190,8 @@ def test_a_state_goes_on(seen):
 
 
 def test_stopping_counts_no_epoch_twice():
-    """Fits that overflow, beside others that converge: the callback is told before the end is, and sees every epoch once."""
+    """Fits that overflow, beside others that converge: the callback is told before the end is, and
+    sees every epoch once."""
     X, y = data(2_000, 40, 5)
     told = []
     control = []

@@ -1,9 +1,9 @@
-"""What reads and writes memory: each operation on arrays and on addresses, against NumPy; and nothing beside what it says is touched."""
+"""What reads and writes memory: each operation on arrays and on addresses, against NumPy; and
+nothing beside what it says is touched."""
 
 from __future__ import annotations
 
 import os
-from fractions import Fraction
 
 import numba
 import numpy as np
@@ -12,24 +12,11 @@ import pytest
 from fastgd.kernels.cpu.simd import addresses, lanes, scalars, transpose
 from fastgd.kernels.cpu.simd.addresses import address
 from fastgd.kernels.cpu.simd.lanes import LANES, PART
-from tests.specification.rationals import nearest
 from tests.support.against_arbiter import same_bits
 from tests.support.guarded_memory import PAGE, fenced, guarded
-from tests.support.lanes_by_hand import jit
+from tests.support.lanes_by_hand import jit, numbers
 
 NAMES = ["float32", "float64"]
-SPECIAL = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -0.1]
-
-
-def numbers(count: int, name: str, seed: int) -> np.ndarray:
-    """Numbers of all sizes, special ones among them."""
-    kind = np.finfo(name)
-    rng = np.random.default_rng(seed)
-    special = [*SPECIAL, kind.smallest_subnormal, -kind.smallest_subnormal, kind.smallest_normal, kind.max, -kind.max]
-    return np.where(rng.random(count) < 0.5, rng.choice(special, count), rng.standard_normal(count)).astype(name)
-
-
-# ------------------------------------------------------------------------------------------------------------------ what must not be read
 
 
 @pytest.mark.parametrize("at_end", [False, True])
@@ -135,37 +122,8 @@ def transposed(source, start, row_step, count, target, to, column_step):
 
 
 @jit
-def transposed_at(source, start, row_step, count, target, to, column_step):
-    transpose.transpose(address(source), start, row_step, count, address(target), to, column_step)
-
-
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("count", range(1, 9))
-def test_transpose_touches_what_it_says(name, count):
-    """Eight numbers of each row are read, eight of each column written; of addresses too. Rows may lie in any order."""
-    for call in (transposed, transposed_at):
-        for row_step, start in ((8, 0), (11, 0), (-9, 63), (0, 0)):
-            source = guarded(numbers(start + 7 * max(row_step, 0) + 8, name, count))
-            target = guarded(np.full(8 * count, 77, name))
-            call(source, start, row_step, count, target, 0, 8)
-            want = [[source[start + i * row_step + j] for i in range(8)] for j in range(count)]
-            assert same_bits(target, np.array(want, name).ravel())
-
-
-# ----------------------------------------------------------------------------------------------------------------------- one number
-
-
-@jit
 def got(array, index, out):
     out[0], out[1] = scalars.get(array, index), scalars.get(address(array), np.int32(index))
-
-
-@jit
-def got_own(array, index, out):
-    """The number itself, and one a little larger, rounded to the type."""
-    scalars.put(out, 0, scalars.get_own(array, index))
-    scalars.put(out, 1, scalars.get_own(address(array), np.int32(index)))
-    scalars.put(out, 2, scalars.rounded(array, scalars.get(array, index) * (1 + 2.0**-30)))
 
 
 @jit
@@ -184,71 +142,6 @@ def put_rounded(array, index, value):
 def moved(source, place, target, to):
     scalars.move(source, place, target, to)
     scalars.move(address(source), place, address(target), to + 1)
-
-
-@jit
-def stored_rounded(source, out):
-    lanes.store_rounded(out, 0, lanes.load(source, 0))
-    lanes.store_rounded(address(out), LANES, lanes.load(source, 0))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_get_put_and_move(name):
-    source, out = guarded(numbers(60, name, 2)), np.empty(2)
-    for index in (0, 1, 31, 59):
-        got(source, index, out)
-        assert same_bits(out, np.full(2, source[index], float))
-        own = np.empty(3, name)
-        got_own(source, index, own)
-        with np.errstate(over="ignore"):
-            a_little_more = (source[index].astype(float) * (1 + 2.0**-30)).astype(name)
-        assert same_bits(own, np.array([source[index], source[index], a_little_more]))
-        target = np.full(5, 77, name)
-        put(target, 2, source[index])
-        want = np.array([77, 77, source[index], source[index], 77], name)
-        assert same_bits(target, want)
-        target[:] = 77
-        moved(source, index, target, 2)
-        assert same_bits(target, want)
-
-
-def test_put_of_integers():
-    """Of the width of the array: resume is int64, status int8."""
-    for kind in (np.int8, np.int32, np.int64):
-        target = np.full(5, 77, kind)
-        put(target, 1, kind(-3))
-        assert target.tolist() == [77, -3, -3, 77, 77]
-
-
-def rounded_by_hand(value: float, name: str) -> float:
-    if name == "float64" or not np.isfinite(value) or value == 0:
-        return value
-    return nearest(Fraction(float(value)), name) or np.copysign(0.0, value)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_rounding_to_the_type(name):
-    """Ties, the border to infinity, subnormals and what is below them, against exact rationals."""
-    rng = np.random.default_rng(3)
-    ties = (1 + rng.integers(0, 2**23, 64) * 2.0**-23 + 2.0**-24) * (1 + rng.integers(-1, 2, 64) * 2.0**-52)
-    top = 2.0**128 - 2.0**103  # halfway from the largest float32 to 2^128
-    tiny = (rng.integers(0, 9, 64) + 0.5) * 2.0**-149 * (1 + rng.integers(-1, 2, 64) * 2.0**-52)
-    ends = [top, np.nextafter(top, 0), -top, 1e300, 5e-324, -5e-324, 2.0**-150, -(2.0**-150), np.nextafter(2.0**-150, 1), *SPECIAL]
-    values = np.concatenate([ties, -ties, ties * 2.0**-126, tiny, -tiny, rng.standard_normal(64), np.resize(ends, LANES)])
-    want = np.array([rounded_by_hand(value, name) for value in values]).astype(name)  # the cast is exact
-    assert name == "float64" or (want != values).sum() > 200
-    for first in range(0, len(values), LANES):
-        out = np.full(2 * LANES + 1, 77, name)
-        stored_rounded(values[first : first + LANES], out)
-        part = want[first : first + LANES]
-        assert same_bits(out, np.concatenate([part, part, [77]]).astype(name))
-    for value, expected in zip(values, want, strict=True):
-        out = np.full(4, 77, name)
-        put_rounded(out, 1, value)
-        assert same_bits(out, np.array([77, expected, expected, 77], name))
-
-
-# ------------------------------------------------------------------------------------------------------------------------ addresses
 
 
 @jit
@@ -308,25 +201,8 @@ def test_an_array_that_is_held_is_alive():
 
 
 @jit
-def of_type(array):
-    return scalars.is_double(array), scalars.is_double(address(array))
-
-
-def test_is_double():
-    assert of_type(np.zeros(1)) == (True, True)
-    assert of_type(np.zeros(1, np.float32)) == (False, False)
-
-
-@jit
 def raised_at(flag):
     return scalars.raised(address(flag))
-
-
-def test_raised_at_an_address():
-    flag = guarded(np.zeros(1, np.int32))
-    assert not raised_at(flag)
-    flag[0] = -5
-    assert raised_at(flag)
 
 
 def test_wrong_types_are_refused():

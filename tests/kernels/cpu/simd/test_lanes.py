@@ -1,15 +1,15 @@
-"""Each operation on 32 lanes (kernels/cpu/simd/lanes.py) against NumPy and exact rationals, for both types."""
+"""Each operation on 32 lanes (kernels/cpu/simd/lanes.py) against NumPy and exact rationals, for
+both types."""
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 
 import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu.simd import lanes, masks, scalars
+from fastgd.kernels.cpu.simd import lanes, masks
 from fastgd.kernels.cpu.simd.lanes import LANES
 from tests.specification.arbiter import FORMATS
 from tests.specification.rationals import nearest
@@ -20,7 +20,8 @@ SPECIAL = [0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, np.nan, 0.1, -3.0]
 
 
 def lanes_of(name: str, seed: int) -> np.ndarray:
-    """32 numbers, special ones among them; also the smallest subnormal and the largest number of the type."""
+    """32 numbers, special ones among them; also the smallest subnormal and the largest number of
+    the type."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(LANES) * 10.0 ** rng.integers(-8, 9, LANES)
     special = [*SPECIAL, np.finfo(name).smallest_subnormal, np.finfo(name).max]
@@ -101,11 +102,6 @@ def summed(a):
     return lanes.butterfly(lanes.load(a, 0))
 
 
-@numba.njit
-def is_raised(flag):
-    return scalars.raised(flag)
-
-
 def by_numpy(a, b):
     """What `binary` and `binary_of_eight` give."""
     with np.errstate(all="ignore"):
@@ -134,7 +130,8 @@ def test_some_lanes_only(name, which):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_root_rounds_once(name):
-    """Squares of numbers and their neighbours, and subnormals: the exact root lies within half a unit."""
+    """Squares of numbers and their neighbours, and subnormals: the exact root lies within half a
+    unit."""
     rng = np.random.default_rng(6)
     tiny = np.finfo(name).smallest_subnormal
     for _ in range(20):
@@ -146,16 +143,6 @@ def test_root_rounds_once(name):
             low, high = (Fraction(float(np.nextafter(found, end, dtype=name))) for end in (-np.inf, np.inf))
             middle = Fraction(float(found))
             assert ((low + middle) / 2) ** 2 <= Fraction(float(value)) <= ((middle + high) / 2) ** 2
-
-
-@numba.njit
-def power(exponent):
-    return scalars.normal_power(exponent)
-
-
-@pytest.mark.parametrize("kind", [np.int32, np.int64])
-def test_normal_powers_of_two(kind):
-    assert [power(kind(e)) for e in range(-1022, 1024)] == [math.ldexp(1.0, e) for e in range(-1022, 1024)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -189,7 +176,8 @@ def test_select_first(name, count):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fma_rounds_once(name):
-    """Against exact rationals, where two roundings give something else, lane by lane and as a scalar."""
+    """Against exact rationals, where two roundings give something else, lane by lane and as a
+    scalar."""
     number, T = np.dtype(name).type, FORMATS[name]
     rng = np.random.default_rng(1)
     different = 0
@@ -246,7 +234,8 @@ def test_butterfly_takes_every_lane_once(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_butterfly_order(name):
-    """1 + u/2 is 1: two halves that meet before they meet the 1 show; so every pair of lanes tells when it was added."""
+    """1 + u/2 is 1: two halves that meet before they meet the 1 show; so every pair of lanes tells
+    when it was added."""
     half = {"float32": 2.0**-24, "float64": 2.0**-53}[name]
     for a in range(LANES):
         for b in range(LANES):
@@ -260,37 +249,6 @@ def test_butterfly_order(name):
         lanes = np.where(np.isfinite(lanes), lanes, 1).astype(name)
         with np.errstate(all="ignore"):
             assert same_bits(np.array(summed(lanes), name), np.array(sum_by_hand(lanes), name))
-
-
-def test_raised():
-    flag = np.zeros(1, np.int32)
-    assert not is_raised(flag)
-    flag[0] = 1
-    assert is_raised(flag)
-    flag[0] = -1
-    assert is_raised(flag)
-
-
-@numba.njit(nogil=True)
-def wait_until_raised(flag, most):
-    turns = 0
-    while not scalars.raised(flag) and turns < most:
-        turns += 1
-    return turns
-
-
-def test_raised_is_read_afresh():
-    """A loop that writes nothing must still see what another thread writes."""
-    import threading
-
-    flag, turns = np.zeros(1, np.int32), []
-    wait_until_raised(np.ones(1, np.int32), 1)
-    most = 20_000_000_000
-    thread = threading.Thread(target=lambda: turns.append(wait_until_raised(flag, most)))
-    thread.start()
-    flag[0] = 1
-    thread.join()
-    assert turns[0] < most
 
 
 def test_wrong_types_are_refused():

@@ -1,4 +1,4 @@
-"""Masks, halves, parts and conversions of the vector layer: each operation against NumPy; division by a reciprocal against division."""
+"""Masks, halves, parts and conversions of 32 lanes: each operation against NumPy."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastgd.kernels.cpu.packs import gradient
-from fastgd.kernels.cpu.simd import lanes, masks, scalars, transpose
+from fastgd.kernels.cpu.simd import lanes, masks, scalars
 from fastgd.kernels.cpu.simd.compiling import aligned
 from fastgd.kernels.cpu.simd.lanes import LANES, PART
 from tests.support.against_arbiter import same_bits
@@ -126,52 +125,3 @@ def test_aligned_arrays_begin_with_a_cache_line(name):
         assert part.ctypes.data % 64 == 0
         assert len(part) == 200 - skipped - 64 // part.itemsize
         assert 0 <= part.ctypes.data - whole[skipped:].ctypes.data < 64
-
-
-@numba.njit
-def quotients(values, totals, reciprocals, out):
-    lanes.store(out, 0, gradient.divide_by_reciprocal(lanes.load(values, 0), lanes.load(totals, 0), lanes.load(reciprocals, 0)))
-
-
-@pytest.mark.parametrize("kind", ["counts", "any", "close"])
-def test_dividing_by_a_reciprocal_is_dividing(kind):
-    """300,000 quotients each: whole numbers as divisors, any divisors, quotients next to a midpoint between two numbers."""
-    rng = np.random.default_rng(4)
-    for _ in range(10_000):
-        totals = (
-            rng.integers(1, 10**7, LANES).astype(float)
-            if kind == "counts"
-            else rng.uniform(1, 2, LANES) * 2.0 ** rng.integers(-60, 60, LANES)
-        )
-        values = rng.uniform(1, 2, LANES) * 2.0 ** rng.integers(-300, 300, LANES)
-        if kind == "close":
-            values = totals * (1 + rng.integers(0, 2**52, LANES) * 2.0**-52) * (1 + rng.choice([-1, 0, 1], LANES) * 2.0**-53)
-        out = np.empty(LANES)
-        quotients(values, totals, 1 / totals, out)
-        assert same_bits(out, values / totals)
-    for value in (0.0, -0.0, 5e-324, 1e-310, 3e-293):  # what float32 cannot hold keeps its sign
-        quotients(np.full(LANES, value), totals, 1 / totals, out)
-        assert same_bits(out.astype("float32"), (value / totals).astype("float32"))
-
-
-@numba.njit
-def transposed(source, start, row_step, count, target, to, column_step):
-    transpose.transpose(source, start, row_step, count, target, to, column_step)
-
-
-@pytest.mark.parametrize("target_name", NAMES)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("count", range(1, 9))
-def test_eight_rows_become_columns(name, target_name, count):
-    if (name, target_name) == ("float64", "float32"):
-        target_name = "float64"
-    rng = np.random.default_rng(count)
-    row_step, column_step = int(rng.integers(8, 20)), int(rng.integers(8, 30))
-    source = rng.standard_normal(7 * row_step + 11).astype(name)
-    target = np.full(8 * column_step + 5, -1.0, target_name)
-    transposed(source, 3, row_step, count, target, 2, column_step)
-    want = np.full_like(target, -1)
-    for i in range(8):
-        for j in range(count):
-            want[2 + j * column_step + i] = source[3 + i * row_step + j]
-    assert same_bits(target, want)

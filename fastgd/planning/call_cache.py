@@ -1,10 +1,10 @@
 """The call cache: the decisions of small calls of `fit`, used again for like calls.
 
-1. What `prepare` checks and decides depends on shapes, dtypes and options, never on the numbers in X
-   and y: of a small fit that is half of the time. So it is remembered under a key of all that it
+1. What `prepare` checks and decides depends on shapes, dtypes and options, never on the numbers in
+   X and y: of a small fit that is half of the time. So it is remembered under a key of all that it
    depends on, and a like call is a copy of the job with other data.
-2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for all
-   options, and so little work that the calling thread does it.
+2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for
+   all options, and so little work that the calling thread does it.
 3. A remembered job holds neither data nor results.
 """
 
@@ -21,8 +21,8 @@ from ..data.items import Items
 from ..data.problem import Problem
 from ..input.arrays import NUMPY
 from ..optimizers import optimizer_classes
-from ..planning.job import FitJob
 from ..results.buffers import Buffers
+from .job import FitJob, prepare_anew
 
 MOST_REMEMBERED = 64  # keys; more, and all are forgotten
 MOST_FITS = 64  # of a call
@@ -34,13 +34,23 @@ Key = tuple[Any, ...]
 remembered: dict[Key, FitJob] = {}
 
 
+def prepare(words: Mapping[str, Any]) -> FitJob:
+    """From the arguments of `fit` to a job."""
+    key = key_of(words)
+    job = recall(key, words)
+    if job is None:
+        job = prepare_anew(words)
+        remember(key, job)
+    return job
+
+
 def forget() -> None:
     """Forget all calls."""
     remembered.clear()
 
 
 def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
-    """The job for a call like an earlier one; None where `prepare` must look. words: fit's arguments."""
+    """The job for a call like an earlier one, or None. words: the arguments of `fit`."""
     known = remembered.get(key) if key is not None else None
     X, y = words["X"], words["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
@@ -56,8 +66,8 @@ def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
 
 
 def remember(key: Key | None, job: FitJob) -> None:
-    """Remember the decisions of a call that was carried out."""
-    if key is None or job.recalled or not _is_small(job):
+    """Remember the decisions of a call."""
+    if key is None or not _is_small(job):
         return
     known, layout = _twin(job), _twin(job.buffers.layout)
     known.problem = layout.problem = _without_data(job.problem)

@@ -1,4 +1,5 @@
-"""Unchecked blocks of epochs (kernels/cpu/packs/): fits that pass a limit anywhere in a block, by `==`."""
+"""Unchecked blocks of epochs (kernels/cpu/packs/): fits that pass a limit anywhere in a block, by
+`==`."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ def safe_rates(X, y, weights=None, reduction="mean"):
 
 
 def check(X, y, *, every=EVERY, **options) -> tuple[list[arbiter.Run], list[Blocks]]:
-    """All fits against the arbiter, without a history and with several; and, of up to 32 float32 fits, the blocks of each run."""
+    """All fits against the arbiter, without a history and with several; and, of up to 32 float32
+    fits, the blocks of each run."""
     options = {"w0": np.zeros((len(X), X.shape[2])), **options}
     runs, blocks = arbiters_runs(X, y, **options), []
     for rows in every:
@@ -43,7 +45,8 @@ def check(X, y, *, every=EVERY, **options) -> tuple[list[arbiter.Run], list[Bloc
 
 
 def growing(rates, epochs):
-    """Rates with which w grows to 2^60, where the loss of ordinary data passes its limit, in so many epochs."""
+    """Rates with which w grows to 2^60, where the loss of ordinary data passes its limit, in so
+    many epochs."""
     return rates * (1 + 2.0 ** (60 / np.asarray(epochs)))
 
 
@@ -91,7 +94,8 @@ def test_one_lane_leaves_and_the_others_go_on(epoch):
 @pytest.mark.parametrize("d", [1, 2, 3, 5])
 @pytest.mark.parametrize("power", [50, 110, 160, 300])
 def test_rates_that_are_huge_for_one_epoch(d, power):
-    """Of fit f at epoch f: the update passes Ω, or the next row its loss limit, or w becomes infinite and then NaN within the block."""
+    """Of fit f at epoch f: the update passes Ω, or the next row its loss limit, or w becomes
+    infinite and then NaN within the block."""
     X, y = data(32, 8, d, d)
     lr = np.tile(safe_rates(X, y) * 0.5, (36, 1))
     lr[np.arange(32), np.arange(32)] *= 2.0**power
@@ -161,7 +165,8 @@ def test_starts_around_the_safe_size_and_the_limits(d, scale):
 @pytest.mark.parametrize("slower", [0.0, 0.7, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("start", [-0.999, -0.5, 0.3])
 def test_w_that_passes_omega_step_by_step(slower, start):
-    """x so small that the loss stays small: w goes on by 2^116 an epoch, or by less, until its update passes Ω."""
+    """x so small that the loss stays small: w goes on by 2^116 an epoch, or by less, until its
+    update passes Ω."""
     X, y = np.full((1, 1, 1), 2.0**-70, np.float32), np.full((1, 1), 2.0**58, np.float32)
     w0 = np.full((1, 1), start * 2.0**118)
     runs, blocks = check(X, y, lr=np.full(1, 2.0 ** (127 - slower)), w0=w0, epochs=90)
@@ -174,7 +179,8 @@ def test_w_that_passes_omega_step_by_step(slower, start):
 
 @pytest.mark.parametrize("share", [0.2, 0.3, 0.45, 0.55, 0.7, 0.95])
 def test_w_that_jumps_across_zero(share):
-    """By a rate of 2/λ from w to -w and back: |w| never passes Ω, but lr · gradient does where |w| is more than half of it."""
+    """By a rate of 2/λ from w to -w and back: |w| never passes Ω, but lr · gradient does where |w|
+    is more than half of it."""
     X, y, w0 = np.full((1, 1, 1), 2.0**-62, np.float32), np.zeros((1, 1), np.float32), np.full((1, 1), share * OMEGA)
     runs, blocks = check(X, y, lr=np.full(1, 2.0**124), w0=w0, epochs=40)
     assert runs[0].handover == ((0, "update") if share > 0.5 else None)
@@ -183,7 +189,8 @@ def test_w_that_jumps_across_zero(share):
 
 
 def test_losses_that_pass_their_limit_by_a_rounding_error():
-    """w_1 as large as √(n·loss) ≤ √yy + M·|w| allows and not larger, and a loss that its rounding errors lift above; then w comes back."""
+    """w_1 as large as √(n·loss) ≤ √yy + M·|w| allows and not larger, and a loss that its rounding
+    errors lift above; then w comes back."""
     rng, found = np.random.default_rng(24), 0
     X, y, lr = np.empty((200, 1, 1), np.float32), np.empty((200, 1), np.float32), np.zeros((6, 200))
     for f in range(200):
@@ -228,7 +235,8 @@ def test_more_parameters_go_epoch_by_epoch():
 
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_float64_with_extreme_exponents_side_by_side(d):
-    """Double-double has no blocks, but the lanes are of unlike scale: columns and y by 2^±500, fits that leave at many epochs."""
+    """Double-double has no blocks, but the lanes are of unlike scale: columns and y by 2^±500, fits
+    that leave at many epochs."""
     m = 32
     X, y = data(m, 8, d, 50 + d, "float64")
     rng = np.random.default_rng(d)
@@ -244,7 +252,8 @@ def test_float64_with_extreme_exponents_side_by_side(d):
 
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 9])
 def test_float64_in_blocks(d):
-    """Epochs around the lengths of blocks, a rate for all epochs or for each, an odd batch of 33 fits."""
+    """Epochs around the lengths of blocks, a rate for all epochs or for each, an odd batch of 33
+    fits."""
     m = 33
     X, y = data(m, 3 * d + 6, d, 60 + d, "float64")
     rates = safe_rates(X, y)
@@ -256,7 +265,8 @@ def test_float64_in_blocks(d):
 @pytest.mark.parametrize("d", [1, 2, 4])
 @pytest.mark.parametrize("power", [0, 99, 100, 101, -101, 480])
 def test_float64_around_what_is_ordinary(d, power):
-    """Columns, or y, of unlike sizes, starts around the size that is easy, and fits that grow beyond it within a block and leave later."""
+    """Columns, or y, of unlike sizes, starts around the size that is easy, and fits that grow
+    beyond it within a block and leave later."""
     m = 32
     X, y = data(m, 7, d, 70 + d, "float64")
     for some_X, some_y in ((X * 2.0**power, y), (X, y * 2.0**power), (X * 2.0**-power, y * 2.0**power)):

@@ -1,4 +1,5 @@
-"""The disk cache of the compiled kernels: a second process loads what the first compiled; a changed byte anywhere compiles anew."""
+"""The disk cache of the compiled kernels: a second process loads what the first compiled; a changed
+byte anywhere compiles anew."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
 
 @pytest.fixture
 def package(tmp_path) -> Path:
-    """A copy of the package: fastgd/ with its kernels/ inside, as it is installed. Nothing else of fastgd is imported."""
+    """A copy of the package: fastgd/ with its kernels/ inside, as it is installed. Nothing else of
+    fastgd is imported."""
     kernels = Path(fastgd.kernels.__file__).parent
     copy = tmp_path / "site" / "fastgd"
     copy.mkdir(parents=True)
@@ -87,7 +89,8 @@ def test_every_file_of_the_kernels_is_in_the_stamp(package):
 
 
 def test_the_stamp_is_in_every_kernel():
-    """Through an attribute of Numba's that is not public: were it gone, an old kernel could be loaded after a change."""
+    """Through an attribute of Numba's that is not public: were it gone, an old kernel could be
+    loaded after a change."""
     from fastgd.kernels.cpu import solving
     from fastgd.kernels.cpu.descent import fit_by_fit
     from fastgd.kernels.cpu.moments import compress, curvature, samples
@@ -114,7 +117,8 @@ assert result[0] == 5.0
 
 
 def test_loading_imports_nothing_that_only_compiling_needs(package):
-    """Through attributes of Numba's that are not public: without them the first call takes three times as long."""
+    """Through attributes of Numba's that are not public: without them the first call takes three
+    times as long."""
     run_smallest(package)
     done = run_after_loading(package, "", lean=True)
     assert done.returncode == 0, done.stderr
@@ -140,7 +144,8 @@ def test_where_the_short_way_to_load_fails_the_way_of_numba_is_taken(package, br
 
 
 def run_after_loading(package: Path, before: str, lean: bool) -> subprocess.CompletedProcess[str]:
-    """A process that loads the smallest kernel from the disk cache, and then compiles a function of its own."""
+    """A process that loads the smallest kernel from the disk cache, and then compiles a function of
+    its own."""
     return subprocess.run(
         [sys.executable, "-P", "-c", before + SMALLEST.format(root=str(package.parent)) + AFTER_LOADING.format(lean=lean)],
         env={**os.environ, "NUMBA_CACHE_DIR": str(package.parents[1] / "cache")},

@@ -1,4 +1,5 @@
-"""solve: against exact rationals, the NIST sets, and the limit of fit. Every bound is derived where it stands."""
+"""solve: against exact rationals, the NIST sets, and the limit of fit. Every bound is derived where
+it stands."""
 
 from __future__ import annotations
 
@@ -34,12 +35,15 @@ def algorithm(result):
 def bound(X, y, w, name, algorithm):
     """|w − exact| at most, of each parameter.
 
-    Let columns have lengths l, κ = the largest l_j |x_j⁺| (x_j⁺: row j of the pseudo-inverse), S = Σ l_k |w_k| + |y|. Moments: entry
-    (i, j) is wrong by at most γ l_i l_j, γ = (n + 40)² u² for compensated sums (Ogita, Rump, Oishi 2005: γ_n², the butterfly and the
-    pairwise sums with 3 u² each being in the 40) and (n + 40) · 2^-53 for float64 sums of exact products. As (G⁻¹)_ij = x_i⁺·x_j⁺, and
-    the last residual of the refinement errs no more than moments of D + 40 samples, the parameter moves by 2 γ D κ² S / l_j. LAPACK:
-    [X y] has a backward error of ε = 30 max(n, D) · 2^-53 · √(D + 1) per column, which moves it by ε (κ S + D κ² |r|) / l_j
-    (Wedin 1973). First order; the factor 2 covers the higher ones where ε κ D < 1/4, which is asserted. Then the result is rounded once.
+    Let columns have lengths l, κ = the largest l_j |x_j⁺| (x_j⁺: row j of the pseudo-inverse), S =
+    Σ l_k |w_k| + |y|. Moments: entry (i, j) is wrong by at most γ l_i l_j, γ = (n + 40)² u² for
+    compensated sums (Ogita, Rump, Oishi 2005: γ_n², the butterfly and the pairwise sums with 3 u²
+    each being in the 40) and (n + 40) · 2^-53 for float64 sums of exact products. As (G⁻¹)_ij =
+    x_i⁺·x_j⁺, and the last residual of the refinement errs no more than moments of D + 40 samples,
+    the parameter moves by 2 γ D κ² S / l_j. LAPACK: [X y] has a backward error of ε = 30 max(n, D)
+    · 2^-53 · √(D + 1) per column, which moves it by ε (κ S + D κ² |r|) / l_j (Wedin 1973). First
+    order; the factor 2 covers the higher ones where ε κ D < 1/4, which is asserted. Then the result
+    is rounded once.
     """
     n, size = X.shape
     lengths = np.sqrt((X * X).sum(axis=0))
@@ -57,7 +61,8 @@ def bound(X, y, w, name, algorithm):
 
 
 def check(X, y, name="float64", expect=None, **settings):
-    """Solve in this dtype and compare with exact rationals; returns the result and the largest share of the bound."""
+    """Solve in this dtype and compare with exact rationals; returns the result and the largest
+    share of the bound."""
     X, y = np.asarray(X, name), np.asarray(y, name)
     result = fastgd.solve(X, y, **settings)
     exact = exact_minimiser(X, y, settings.get("intercept", False))
@@ -88,12 +93,13 @@ def test_nist_sets(regression):
     assert int(result.rank) == X.shape[1]
     scaled = X / np.sqrt((X * X).sum(axis=0))
     indices = np.sqrt((np.linalg.pinv(scaled, rcond=0) ** 2).sum(axis=1))
-    # the pseudo-inverse by SVD is wrong by 30 max(n, D) u κ₂ of itself (LAPACK's own test), ours by D³ u κ² at most; κ₂ ≤ D κ
+    # the pseudo-inverse by SVD is wrong by 30 max(n, D) u κ₂ of itself (LAPACK's own test), ours by
+    # D³ u κ² at most; κ₂ ≤ D κ
     room = 30 * len(X) * 2.0**-53 * X.shape[1] * indices.max()
     ours = X.shape[1] ** 3 * 2.0**-53 * min(indices.max() ** 2, 2.0**46 if regression.name != "filip" else indices.max())
     assert abs(float(result.condition) / indices.max() - 1) <= room + ours
-    # the loss is that of moments: |Σr² − exact| ≤ γ (|y| + Σ l|w|)² of section 6, then what w's own rounding adds; L, L/W and the true
-    # one are rounded
+    # the loss is that of moments: |Σr² − exact| ≤ γ (|y| + Σ l|w|)² of section 6, then what w's own
+    # rounding adds; L, L/W and the true one are rounded
     lengths = np.sqrt((X * X).sum(axis=0))
     total = (lengths * abs(exact.astype(float))).sum() + np.linalg.norm(regression.y)
     rounding = (((len(X) + 40) * 2.0**-53) ** 2 * total**2 * 2 + ((lengths * limit).sum()) ** 2) / len(X)
@@ -110,7 +116,8 @@ def test_exact_rationals(n, d, intercept, name):
 
 
 def test_nearly_correctly_rounded():
-    """In well-conditioned problems the bound is u (1 + 2^-20) of each parameter: the neighbour of the exact value at worst."""
+    """In well-conditioned problems the bound is u (1 + 2^-20) of each parameter: the neighbour of
+    the exact value at worst."""
     rng = np.random.default_rng(0)
     for name in ("float32", "float64"):
         X, y = rng.standard_normal((20, 60, 3)).astype(name), rng.standard_normal((20, 60)).astype(name)
@@ -124,7 +131,8 @@ def test_nearly_correctly_rounded():
 
 @pytest.mark.parametrize(("degree", "how"), [(4, "moments"), (6, "moments"), (7, "moments"), (11, "moments"), (14, "lstsq")])
 def test_powers(degree, how):
-    """Collinearity indices 6e3, 8e5, 1e7, 3e11 and more than there are: Cholesky in float64, in double-double, then singular values."""
+    """Collinearity indices 6e3, 8e5, 1e7, 3e11 and more than there are: Cholesky in float64, in
+    double-double, then singular values."""
     x = np.linspace(1, 2, 31)
     X = x[:, None] ** np.arange(degree + 1)
     if how == "moments":
@@ -147,7 +155,8 @@ def test_float32_data_that_float64_moments_cannot_hold():
 
 
 def test_what_counts_as_dependent():
-    """Columns that differ in the last digit of float32 are told apart; sums that were rounded in float64 are not."""
+    """Columns that differ in the last digit of float32 are told apart; sums that were rounded in
+    float64 are not."""
     X = np.ones((64, 2), np.float32)
     X[::2, 1] = np.nextafter(np.float32(1), np.float32(2))
     apart = check(X, np.arange(64), "float32", expect="lstsq")
@@ -160,7 +169,8 @@ def test_what_counts_as_dependent():
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(("n", "d", "intercept"), [(8, 3, False), (8, 2, True), (3, 5, False), (2, 3, True)])
 def test_ridge(n, d, intercept, reduction):
-    """s Xᵀ(Xw − y) + weight_decay w = 0 is (XᵀX + λI) w = Xᵀy, λ = weight_decay/s: the least squares of rows √λ·I below X."""
+    """s Xᵀ(Xw − y) + weight_decay w = 0 is (XᵀX + λI) w = Xᵀy, λ = weight_decay/s: the least
+    squares of rows √λ·I below X."""
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((n, d)), rng.standard_normal(n)
     decay = 8.0 / n if reduction == "mean" else 8.0  # λ = 4, √λ = 2; for n = 3, 8/3 is rounded: by u of λ, counted below
@@ -168,7 +178,8 @@ def test_ridge(n, d, intercept, reduction):
     exact = np.array([float(v) for v in exact_minimiser(X, y, intercept, penalty=4)])
     rows = np.concatenate([design(X, intercept), 2 * np.eye(d + intercept)])
     extended = np.concatenate([y, np.zeros(d + intercept)])
-    # dw/dλ = −(G + λI)⁻¹ w, no longer than |w|/λ: a change of λ by 2u, and the square root's, moves w by 3u |w|
+    # dw/dλ = −(G + λI)⁻¹ w, no longer than |w|/λ: a change of λ by 2u, and the square root's, moves
+    # w by 3u |w|
     limit = bound(rows, extended, exact, "float64", algorithm(result)) + 3 * U["float64"] * np.linalg.norm(exact)
     assert np.all(abs(parameters(result) - exact) <= limit + U["float64"] * abs(exact))  # `exact` was rounded
     assert algorithm(result) == ("moments" if n >= d + intercept else "lstsq")
@@ -179,10 +190,11 @@ def test_ridge(n, d, intercept, reduction):
 
 @pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.5}, {"weight_decay": 3.0, "reduction": "sum", "intercept": True}])
 def test_descent_converges_to_it(settings):
-    """After T epochs |w_T − w*| ≤ ρ^T |w*| + ℓ/(1 − ρ), ρ = 1 − lr (λ_min + decay), ℓ = 6u |w*| the rounding of one step.
+    """After T epochs |w_T − w*| ≤ ρ^T |w*| + ℓ/(1 − ρ), ρ = 1 − lr (λ_min + decay), ℓ = 6u |w*| the
+    rounding of one step.
 
-    A step rounds w once, lr·g never (fma), the gradient with decay three times, where |lr · decay · w| ≤ |w|; that is 4u |w*|, and the
-    moments' own error is far below the rest.
+    A step rounds w once, lr·g never (fma), the gradient with decay three times, where |lr · decay ·
+    w| ≤ |w|; that is 4u |w*|, and the moments' own error is far below the rest.
     """
     rng = np.random.default_rng(4)
     X, y = rng.standard_normal((50, 3)), rng.standard_normal(50)
@@ -197,7 +209,8 @@ def test_descent_converges_to_it(settings):
     assert 0 < rho < 0.9
     apart = (rho**2000 + 6 * U["float64"] / (1 - rho)) * size
     assert np.linalg.norm(run.state.w - target.state.w) <= apart
-    # the mean square has the gradient −decay w · (2/n)/s there and the Hessian 2G/n; each of the two losses is rounded once
+    # the mean square has the gradient −decay w · (2/n)/s there and the Hessian 2G/n; each of the
+    # two losses is rounded once
     loss = float(target.loss)
     assert abs(float(run.loss) - loss) <= decay * 2 / 50 / s * size * apart + values[-1] / 50 * apart**2 + 4 * U["float64"] * loss
 
@@ -206,7 +219,8 @@ def test_descent_converges_to_it(settings):
 
 
 def wedin(X, w, y, rank):
-    """How far a minimum-norm solution may be off: ε (3 κ |w| + κ² |r| / σ_1), κ = σ_1/σ_r, ε = 30 max(n, D) u (Wedin 1973)."""
+    """How far a minimum-norm solution may be off: ε (3 κ |w| + κ² |r| / σ_1), κ = σ_1/σ_r, ε = 30
+    max(n, D) u (Wedin 1973)."""
     values = np.linalg.svd(X, compute_uv=False)
     condition = values[0] / values[rank - 1]
     r = np.linalg.norm(y - X @ w)

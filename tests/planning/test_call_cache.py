@@ -1,4 +1,5 @@
-"""Calls like an earlier one: the bits of a call that is prepared, and prepared wherever something is different."""
+"""Calls like an earlier one: the bits of a call that is prepared, and prepared wherever something
+is different."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels import cpu
-from fastgd.running import call_cache
+from fastgd.planning import call_cache
 from tests.support.against_arbiter import same_bits
 
 OPTIONS = [

@@ -1,4 +1,5 @@
-"""Histories beyond the cache are written past it (kernels/cpu/packs/results.py, 2): the bits of short ones, and nothing beside.
+"""Histories beyond the cache are written past it (kernels/cpu/packs/results.py, 2): the bits of
+short ones, and nothing beside.
 
 A fit alone has a short history; the same fit among many has a place in a long one.
 """
@@ -22,7 +23,8 @@ def data(m, n, d, dtype, seed=0):
 
 
 def room(shape, dtype, offset):
-    """(an array that begins `offset` numbers after a line of memory, all of it with what lies around)."""
+    """(an array that begins `offset` numbers after a line of memory, all of it with what lies
+    around)."""
     count = int(np.prod(shape))
     whole = np.full(count + 64, ENDS, dtype)
     begin = 32 + offset - whole.ctypes.data // whole.itemsize % (64 // whole.itemsize)
@@ -52,7 +54,8 @@ def test_as_alone(dtype, d, epochs, every):
 
 @pytest.mark.parametrize("tol", [None, 1e-2])
 def test_two_threads_and_stops(tol):
-    """Rows after the last epoch are the last one's; fits that stop early, batches of some stopped lanes."""
+    """Rows after the last epoch are the last one's; fits that stop early, batches of some stopped
+    lanes."""
     X, y = data(20_000, 20, 1, "float32")
     whole = fastgd.fit(X, y, lr=np.linspace(0.01, 0.6, 20_000), epochs=60, history=True, tol=tol, threads=2)
     assert whole.history.w.nbytes + whole.history.loss.nbytes > 4 * descend_packs.LEAST_STAGED

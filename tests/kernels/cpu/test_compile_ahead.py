@@ -1,4 +1,5 @@
-"""Compiling ahead: `fastgd info --warm` leaves nothing to compile; where compiled kernels are kept, and the words where they cannot be."""
+"""Compiling ahead: `fastgd info --warm` leaves nothing to compile; where compiled kernels are kept,
+and the words where they cannot be."""
 
 from __future__ import annotations
 
@@ -103,7 +104,8 @@ print(*told, sep="\\n")
 
 
 def test_no_call_compiles_more_than_is_compiled_ahead():
-    """Whatever is asked of it: an array that is read-only here and not there would be a kernel more, and half a minute."""
+    """Whatever is asked of it: an array that is read-only here and not there would be a kernel
+    more, and half a minute."""
     done = run_python(EVERY_KIND_OF_CALL)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -115,7 +117,8 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
 
 
 def test_a_second_process_loads_them_all():
-    """`info --warm` on the command line, by Numba's own counts; the first process may compile what no test has asked for yet."""
+    """`info --warm` on the command line, by Numba's own counts; the first process may compile what
+    no test has asked for yet."""
     assert run_python(COMMAND, "info", "--warm").returncode == 0
     done = run_python(COMMAND, "info", "--warm", "--json")
     assert done.returncode == 0, done.stderr
@@ -209,7 +212,8 @@ def test_a_folder_that_is_named_is_taken(read_only_site, tmp_path):
 
 
 def test_where_nothing_can_be_kept_it_is_said(read_only_site, tmp_path):
-    """The kernels run, compiled in every process; `info` says so, and `--warm` that there is nothing to do."""
+    """The kernels run, compiled in every process; `info` says so, and `--warm` that there is
+    nothing to do."""
     nowhere = tmp_path / "a file"
     nowhere.touch()
     variables = {"HOME": str(nowhere), "XDG_CACHE_HOME": str(nowhere), "NUMBA_CACHE_DIR": str(nowhere)}
@@ -275,7 +279,8 @@ print(*said, sep="\\n")
 
 
 def test_a_first_fit_loads_no_more_than_it_needs():
-    """SGD on moments in packs; the kernel for single fits, half of all compiling, when a fit overflows."""
+    """SGD on moments in packs; the kernel for single fits, half of all compiling, when a fit
+    overflows."""
     done = run_python(ONLY_WHAT_IS_NEEDED)
     assert done.returncode == 0, done.stderr
     first, kernels, second, later = map(ast.literal_eval, done.stdout.splitlines())

@@ -24,7 +24,8 @@ def same(a, b, index=...):
 
 @pytest.fixture
 def data():
-    """40 fits of 30 samples and 4 features: every fifth is collinear, every seventh is badly conditioned."""
+    """40 fits of 30 samples and 4 features: every fifth is collinear, every seventh is badly
+    conditioned."""
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((40, 30, 4)), rng.standard_normal((40, 30))
     X[::5, :, 1] = X[::5, :, 0]
@@ -95,7 +96,8 @@ def test_shared_data_are_factored_once(data, monkeypatch):
 
 @pytest.mark.parametrize("decay", [0.0, 0.25])
 def test_powers_of_two_change_no_digit(data, decay):
-    """Units are exact factors: w scales with them, bit for bit, far beyond the exponents of the squares."""
+    """Units are exact factors: w scales with them, bit for bit, far beyond the exponents of the
+    squares."""
     X, y = data[0][1], data[1][1]
     before = fastgd.solve(X, y, weight_decay=decay)
     for shift in (-480, 480):

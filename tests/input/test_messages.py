@@ -1,0 +1,45 @@
+"""Values, counts, places and sizes in words."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastgd.input.messages import amount, counted, place, shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.5, "1.5"), ("cpu", "'cpu'"), (None, "None"), ([1, 2], "[1, 2]"), ("x" * 61, "<str>"), (np.zeros((3, 3)), "<ndarray>")],
+)
+def test_values_are_shown_where_they_are_short(value, text):
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("index", "text"),
+    [((), ""), ((3,), " at index 3"), ((np.int64(3),), " at index 3"), ((1, np.int64(2)), " at index (1, 2)")],
+)
+def test_places(index, text):
+    assert place(index) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 samples"), (1, "1 sample"), (2, "2 samples"), (12_345, "12,345 samples")])
+def test_counts(count, text):
+    assert counted(count, "sample") == text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0.0 KiB"),
+        (1536, "1.5 KiB"),
+        (2**20 - 1, "1,024.0 KiB"),
+        (2**20, "1.0 MiB"),
+        (2**28 - 1, "256.0 MiB"),
+        (2**28, "0.25 GiB"),
+        (3 * 2**40, "3,072.00 GiB"),
+    ],
+)
+def test_sizes(size, text):
+    assert amount(size) == text

@@ -1,0 +1,80 @@
+"""`prepare`: from the arguments of `fit` to a job, before anything runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd import SGD, Adam
+from fastgd.kernels.chunk import MOMENTS, STREAM
+from fastgd.kernels.update_rules import UPDATE_RULES
+from fastgd.planning.job import order_fits
+from tests.support.jobs import job_of, numbers
+
+
+def test_a_job_of_plain_options():
+    job = job_of(numbers(5, 40, 3), numbers(5, 40), epochs=7, intercept=True, history=2, tol=1e-3, reduction="sum")
+    assert (job.order.shape, job.order.n_fits, job.total, job.epochs, job.every, job.tol) == ((5,), 5, 35, 7, 2, 1e-3)
+    assert (job.rule, job.reduction, job.runner) == (UPDATE_RULES["sgd"], "sum", "cpu")
+    assert job.rates is None  # the safe rate of each fit
+    assert job.begin["w"][0].tolist() == [0.0] * 4
+    assert (job.words.backend, job.words.algorithm) == ("cpu", "moments")
+    assert not job.recalled
+
+
+def test_no_epochs_are_one_unit_of_progress():
+    assert job_of([1.0, 2.0], [1.0, 2.0], epochs=0).total == 1
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "one"),
+    [(SGD(momentum=0.5), True), (SGD(momentum=[0.5, 0.6]), False), (Adam(betas=(0.5, np.float64(0.9))), True), ("rmsprop", True)],
+)
+def test_hyperparameters_that_all_fits_have_are_one_row(optimizer, one):
+    job = job_of(numbers(2, 9, 1), numbers(2, 9), optimizer=optimizer)
+    values = len(job.rule.hyperparameters) + len(job.rule.derived)
+    assert len(job.hyper) == values
+    assert (job.hyper_row is not None) == one
+    if one:
+        assert job.hyper_row.shape == (1, values)
+        assert job.hyper_row[0].tolist() == [values.item() for values in job.hyper]
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "options", "shape"),
+    [
+        ((9, 2), (9,), {}, ()),
+        ((9, 2), (9,), {"lr": [0.1, 0.2]}, (2,)),
+        ((4, 9, 2), (3, 1, 9), {"lr": 0.1}, (3, 4)),
+        ((9, 2), (9,), {"optimizer": SGD(momentum=np.zeros((3, 1))), "lr": [0.1, 0.2]}, (3, 2)),
+        ((9, 2), (9,), {"w0": np.zeros((5, 2))}, (5,)),
+        ((9, 2), (9,), {"sample_weight": np.ones((6, 9))}, (6,)),
+    ],
+)
+def test_the_shape_of_the_results(X, y, options, shape):
+    job = job_of(numbers(*X), numbers(*y), **options)
+    assert job.order.shape == shape
+    assert job.buffers.layout.order is job.order
+
+
+def test_a_state_keeps_its_algorithm():
+    X, y = numbers(40, 3), numbers(40)
+    assert job_of(X, y).plan.algorithm == MOMENTS
+    state = fastgd.fit(X, y, algorithm="stream", epochs=1).state
+    job = job_of(X, y, state=state)
+    assert job.plan.algorithm == STREAM
+    assert job.begin["steps"][0] == 1
+
+
+def test_too_many_fits():
+    problem = job_of(numbers(9, 2), numbers(9)).problem
+    with pytest.raises(ValueError, match=r"^too many fits: 2147483648 × 2147483648, with 2 parameters each, is more than 2\^63 bytes$"):
+        order_fits(problem, {"lr": (2**31, 1), "momentum": (1, 2**31)}, {}, None)
+
+
+def test_the_callers_memory_is_not_copied():
+    X, y = numbers(5, 40, 3), numbers(5, 40)
+    problem = job_of(X, y).problem
+    assert np.shares_memory(problem.X.array, X)
+    assert np.shares_memory(problem.y.array, y)
