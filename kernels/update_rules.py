@@ -29,7 +29,7 @@ import numpy as np
 
 
 class Range(NamedTuple):
-    """The values that a hyperparameter may have: numbers between ends (None: no end), or a switch."""
+    """The values that a hyperparameter may have: numbers between two ends, or a switch."""
 
     at_least: float | None = None  # closed: the end itself is allowed
     at_most: float | None = None  # closed
@@ -227,7 +227,7 @@ def _advance_adamax(*, beta1, beta1_product, **others):
 
 
 def _decay_of_nadam(momentum_decay: float) -> float:
-    """0.96^momentum_decay, the float64 nearest to it: 50 decimal digits do not depend on a machine's pow."""
+    """The float64 nearest to 0.96^momentum_decay; 50 digits depend on no machine's pow."""
     with localcontext(prec=50):
         return float(Decimal.from_float(0.96) ** Decimal(float(momentum_decay)))
 

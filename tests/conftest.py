@@ -81,7 +81,8 @@ def torch():
 
 @pytest.fixture
 def no_work(monkeypatch):
-    """From here on nothing is allocated for results and nothing runs: errors come before any work."""
+    """From here on nothing is allocated for results and nothing runs: errors come before any
+    work."""
 
     def began(*args, **options):
         raise AssertionError("work began")
@@ -92,7 +93,8 @@ def no_work(monkeypatch):
 
 @pytest.fixture
 def cupy(monkeypatch):
-    """Here `import cupy` gives the stand-in (tests/cuda_on_host/stand_in.py), and there is a GPU."""
+    """Here `import cupy` gives the stand-in (tests/cuda_on_host/stand_in.py), and there is a
+    GPU."""
     from fastgd.kernels.cuda import compiling, device, launching
     from tests.cuda_on_host import building, stand_in
 

@@ -30,7 +30,10 @@ from .record import Record
 
 
 def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray) -> None:
-    """Run the fits of the chunk one after the other. `cancel` (1,) int32: not 0 = return; `progress` (1,) int64: epochs done."""
+    """Run the fits of a chunk, one after the other.
+
+    cancel: (1,) int32, not 0: return. progress: (1,) int64, counts epochs done.
+    """
     with np.errstate(all="ignore"):  # a descent that diverges is a result, not a warning
         for fit in range(len(chunk.x_index)):
             if chunk.status[fit] == TOO_FEW_SAMPLES:

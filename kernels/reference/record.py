@@ -17,7 +17,7 @@ from ..chunk import COMPLETED, CONVERGED, DIVERGED, Chunk
 
 
 class Record:
-    """The notes of one fit of a chunk. After each loss ask `goes_on`; when it says no, `cancelled` tells whether to save."""
+    """The record of one fit of a chunk: ask `goes_on` after each loss; at the end, `cancelled`."""
 
     __slots__ = (
         "algorithm",
@@ -47,7 +47,7 @@ class Record:
         self.cancelled = False
 
     def goes_on(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:
-        """Note the row of this epoch, the loss AT w (d,) and intercept; tell whether an update is to follow."""
+        """Note this epoch's row, with the loss AT w (d,) and intercept; tell whether to go on."""
         if self.cancel[0]:
             self.cancelled = True
             return False
@@ -77,7 +77,10 @@ class Record:
         return True
 
     def _has_converged(self, loss: float) -> bool:
-        """docs/arithmetic.md, section 10. A negative tol never stops, not even at loss 0; the NaN before row 0 neither."""
+        """Whether the fit has converged (docs/arithmetic.md, section 10).
+
+        A negative tol never stops, not even at loss 0; nor does the NaN before row 0.
+        """
         return self.tol >= 0 and 0 <= self.previous_loss - loss <= self.tol * self.previous_loss
 
     def _end(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:

@@ -1,4 +1,4 @@
-"""The reference: torch.autograd makes the gradient, torch.optim makes the step. There is no formula of ours in here.
+"""The reference: torch.autograd makes the gradient, torch.optim the step; no formula of ours.
 
 1. The loss is `(residual * residual).mean()`, not `residual ** 2`: where values overflow, torch's
    `** 2` has other epochs. With weights it is `(weights * residual * residual).sum() /
@@ -36,7 +36,7 @@ TORCHS_PRODUCTS = frozenset({"mu_product"})  # those of the table's products tha
 
 
 def unavailable(device: str = "cpu") -> str | None:
-    """Tell in one sentence why this backend cannot run on the device, and what would help; None if it can."""
+    """Tell in a sentence why this cannot run on the device, and what would help; None if it can."""
     if importlib.util.find_spec("torch") is None:
         return "PyTorch is not installed: pip install 'fastgd[torch]' (a CPU-only build of torch is enough)"
     if device != "cpu":
@@ -58,7 +58,7 @@ def optimizer_class(rule: UpdateRule) -> type[torch.optim.Optimizer]:
 
 
 def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:
-    """Return the keyword arguments of the fit's optimizer, by torch's names and with the types that the table has."""
+    """Return the optimizer's keyword arguments, by torch's names, with the types of the table."""
     defaults = chunk.rule.hyperparameters
     given = chunk.hyper[fit, : len(defaults)].tolist()  # torch derives for itself what follows in the table
     values: dict[str, Any] = {name: type(default)(value) for (name, default), value in zip(defaults.items(), given, strict=True)}
@@ -68,7 +68,10 @@ def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:
 
 
 def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu") -> None:
-    """Run the fits of the chunk one after the other. `cancel` (1,) int32: not 0 = return; `progress` (1,) int64: epochs done."""
+    """Run the fits of a chunk, one after the other.
+
+    cancel: (1,) int32, not 0: return. progress: (1,) int64, counts epochs done.
+    """
     import torch
 
     device_type = torch.device(device).type

@@ -12,7 +12,7 @@ import pytest
 import fastgd
 from benchmarks import cases, counting, limits, measuring, small_calls, stages
 
-# -- operations: docs/arithmetic.md, sections 3, 4, 6 and 7, executed on numbers that count ---------------------------------------
+# -- operations: docs/arithmetic.md, sections 3, 4, 6 and 7, executed on numbers that count --------
 
 
 class Number:
@@ -135,7 +135,7 @@ def test_operations_of_stream(d):
     assert Number.count == counting.stream_operations(4, d, 2)
 
 
-# -- limits ------------------------------------------------------------------------------------------------------------------------
+# -- limits ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_the_empty_call_takes_what_the_kernel_takes():
     assert limits.empty_like(arguments)() is None
 
 
-# -- rows --------------------------------------------------------------------------------------------------------------------------
+# -- rows ------------------------------------------------------------------------------------------
 
 
 def test_a_row_tells_the_whole_story(machine, monkeypatch, capsys):
@@ -245,7 +245,7 @@ def test_repetitions_are_interleaved():
     assert measuring.percentiles([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]) == {"median": 3.5, "p20": 2.0, "p80": 5.0}
 
 
-# -- stages ------------------------------------------------------------------------------------------------------------------------
+# -- stages ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("d", "names"), [(1, ["descend_packs"]), (2, ["compress", "descend_packs"])])

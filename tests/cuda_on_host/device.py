@@ -69,7 +69,8 @@ class HostDevice:
         launch(build(file, name, self.sanitizer, self._sources_of(file)), grid, threads, arguments, self.order, self.seed, first)
 
     def _sources_of(self, file: str) -> Path:
-        """The folder of our own where it has the same file: what was built need not be built again."""
+        """The folder of our own where it has the same file: what was built need not be built
+        again."""
         same = all((self.sources / path.name).read_bytes() == path.read_bytes() for path in (*SOURCES.glob("*.cuh"), SOURCES / file))
         return SOURCES if same else self.sources
 

@@ -1,4 +1,5 @@
-"""Arrays that lie on the stand-in for a GPU: made there, brought home, and lent by other libraries."""
+"""Arrays that lie on the stand-in for a GPU: made there, brought home, and lent by other
+libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Rows of w and loss that are those of exact rationals, their dtype, and which epochs are recorded."""
+"""Rows of w and loss that are those of exact rationals, their dtype, and which epochs are
+recorded."""
 
 from __future__ import annotations
 

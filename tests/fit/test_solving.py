@@ -77,7 +77,7 @@ def check(X, y, name="float64", expect=None, **settings):
     return result
 
 
-# -- against what is exact -----------------------------------------------------------------------------------------------------
+# -- against what is exact -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("regression", nist(), ids=lambda regression: regression.name)
@@ -215,7 +215,7 @@ def test_descent_converges_to_it(settings):
     assert abs(float(run.loss) - loss) <= decay * 2 / 50 / s * size * apart + values[-1] / 50 * apart**2 + 4 * U["float64"] * loss
 
 
-# -- rank ----------------------------------------------------------------------------------------------------------------------
+# -- rank ------------------------------------------------------------------------------------------
 
 
 def wedin(X, w, y, rank):

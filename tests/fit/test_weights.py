@@ -171,13 +171,14 @@ def test_inf_and_nan_appear_at_torchs_epochs(name, kind, reduction, algorithm, t
     assert _first(loss)[0] is not None, "the case must overflow"
 
 
-# What weights mean ------------------------------------------------------------------------------------------------------------
+# What weights mean --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 @pytest.mark.parametrize("dtype", NAMES)
 def test_whole_weights_are_repeated_rows(dtype, algorithm, record_tau):
-    """The history of the weighted fit passes for one of the repeated rows, and the other way round."""
+    """The history of the weighted fit passes for one of the repeated rows, and the other way
+    round."""
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((60, 3)).astype(dtype), rng.standard_normal(60).astype(dtype)
     counts = rng.integers(0, 5, 60)
@@ -217,7 +218,8 @@ def test_the_sum_does_not_divide():
 
 
 def test_weights_broadcast():
-    """One set of weights for all, one per fit, and several over shared data are each the fit alone."""
+    """One set of weights for all, one per fit, and several over shared data are each the fit
+    alone."""
     rng = np.random.default_rng(1)
     X, y, weights = rng.standard_normal((4, 30, 2)), rng.standard_normal((4, 30)), rng.uniform(0, 2, (3, 1, 30))
     result = fastgd.fit(X, y, sample_weight=weights, epochs=9)
@@ -260,7 +262,7 @@ def test_solve_finds_what_descent_converges_to():
         assert abs(answer.loss - (weights * residual**2).sum() / weights.sum()) <= 60 * np.finfo(float).eps * answer.loss
 
 
-# Bad weights ------------------------------------------------------------------------------------------------------------------
+# Bad weights --------------------------------------------------------------------------------------
 
 BAD = [
     (np.ones(3), ValueError, r"^sample_weight must have shape \(…, 4\), a weight for each of the 4 samples; it has shape \(3,\)$"),

@@ -98,7 +98,7 @@ LONG_FILES = {  # path: why it is one file
 }
 
 
-# -- reading source ------------------------------------------------------------------------------------------------------------
+# -- reading source --------------------------------------------------------------------------------
 
 
 def python_files(*folders: str) -> dict[str, str]:
@@ -146,7 +146,8 @@ def room_of(module: str) -> str | None:
 
 
 def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
-    """{module: modules of ours that it imports}, names below fastgd; '' is the root, fastgd itself."""
+    """{module: modules of ours that it imports}, names below fastgd; '' is the root, fastgd
+    itself."""
     known = {name.rstrip(".") for name in modules}
 
     def ours(name: str) -> str:
@@ -161,7 +162,7 @@ def arrows(modules: Mapping[str, str]) -> dict[str, set[str]]:
     }
 
 
-# -- the rules -----------------------------------------------------------------------------------------------------------------
+# -- the rules -------------------------------------------------------------------------------------
 
 
 def wrong_imports(modules: Mapping[str, str]) -> list[str]:
@@ -329,7 +330,7 @@ def test_bad_names_and_lengths_are_found() -> None:
     assert len(wrong_lengths(files, {"short.py": "none"})) == 2
 
 
-# -- what is imported when -----------------------------------------------------------------------------------------------------
+# -- what is imported when -------------------------------------------------------------------------
 
 
 def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

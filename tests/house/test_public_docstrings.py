@@ -10,7 +10,8 @@ import types
 
 
 def section(docstring: str, title: str) -> list[str] | None:
-    """The names that a section of a numpydoc docstring describes; None if there is no such section."""
+    """The names that a section of a numpydoc docstring describes; None if there is no such
+    section."""
     lines = [*docstring.splitlines(), ""]
     headings = [i for i in range(len(lines) - 1) if lines[i] and re.fullmatch(r"-{3,}", lines[i + 1])]
     begin = next((i for i in headings if lines[i] == title), None)

@@ -98,7 +98,8 @@ def test_libraries_are_not_mixed(torch):
 
 
 class _Namespace(types.SimpleNamespace):
-    """An array API namespace whose arrays share memory by DLPack and are nothing that NumPy knows."""
+    """An array API namespace whose arrays share memory by DLPack and are nothing that NumPy
+    knows."""
 
 
 class _Array:

@@ -123,7 +123,7 @@ def test_the_ranges_are_torchs(rule, torch):
             made_by_torch(name, float(value))
 
 
-# A rule that only the references have ------------------------------------------------------------------------------------------
+# A rule that only the references have -------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)

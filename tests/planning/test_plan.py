@@ -101,7 +101,8 @@ def test_moments_are_made_where_they_are_needed(n, options, needed, staged):
 
 
 def test_many_features_make_small_groups():
-    """Of data that are compressed first: their moments are kept until all fits of a group have run."""
+    """Of data that are compressed first: their moments are kept until all fits of a group have
+    run."""
     few, many = plan_of(100_000, LONG + 1, 2), plan_of(100_000, LONG + 1, 256)
     assert 1 < many.pairs_per_group < few.pairs_per_group
     assert many.pairs_per_group * 2 * 8 * 256 * 259 <= MOMENTS_BYTES  # of two parts each

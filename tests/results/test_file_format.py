@@ -37,7 +37,7 @@ def saved(path: Path) -> Path:
     return path
 
 
-# -- there and back --------------------------------------------------------------------------------------------------------------
+# -- there and back --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -142,7 +142,7 @@ def test_loads_without_torch_and_numba(saved: Path) -> None:
     assert done.stdout.strip() == CASES["grid"].summary()
 
 
-# -- whole or not at all -----------------------------------------------------------------------------------------------------------
+# -- whole or not at all ---------------------------------------------------------------------------
 
 
 def left_over(folder: Path) -> list[str]:
@@ -255,7 +255,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         CASES["one fit"].save(tmp_path / "pipe")
 
 
-# -- the format --------------------------------------------------------------------------------------------------------------------
+# -- the format ------------------------------------------------------------------------------------
 
 
 def test_a_file_made_by_hand_is_read(path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Moments of a group: shared data are compressed once, long fits in parts, and nothing after a search that was cancelled."""
+"""Moments of a group: shared data are compressed once, long fits in parts, and nothing after a
+search that was cancelled."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from tests.support.fit_results import same
 
 @pytest.mark.parametrize(("x_shape", "y_shape"), [((), (40,)), ((1, 23), (4, 1)), ((7,), (3, 7)), ((2, 1, 9), (5, 1))])
 def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
-    """However small the groups are: each X's Gram matrix is computed once, but for those that two groups share at their border."""
+    """However small the groups are: each X's Gram matrix is computed once, but for those that two
+    groups share at their border."""
     rng = np.random.default_rng(5)
     X, y = rng.standard_normal((*x_shape, 30, 3)), rng.standard_normal((*y_shape, 30))
     want = fastgd.fit(X, y, lr=0.1, epochs=4)
@@ -47,7 +49,8 @@ def test_shared_data_are_compressed_once(x_shape, y_shape, monkeypatch):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2])
 def test_ranges_of_a_long_fit(name, d, monkeypatch):
-    """n > 65,536: staged and cut into ranges. Ranges of 4096 · 2^k, or no cut at all, alone or with others: the same bits."""
+    """n > 65,536: staged and cut into ranges. Ranges of 4096 · 2^k, or no cut at all, alone or with
+    others: the same bits."""
     n = 2 * 65_536 + 3 * 4096 + 5
     X, y = make(2, n, d, name, 3)
     X[:, 4096 * 5 : 4096 * 6] *= np.array(1e10, name)  # unlike exponents
@@ -82,7 +85,8 @@ def test_a_long_fit_that_is_not_staged(name, monkeypatch):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("shared", [False, True])
 def test_nothing_is_compressed_after_a_cancelled_search(weighted, shared, monkeypatch):
-    """Another task fails, or Ctrl-C is pressed, while the missing samples of a fit are looked for."""
+    """Another task fails, or Ctrl-C is pressed, while the missing samples of a fit are looked
+    for."""
     X, y, weights, _ = holes(3, 50, 2, "float64", seed=6, weighted=weighted)
     X, y = (X[0], y) if shared else (X, y)
     problem = Problem.read(arrive(X=X, y=y, sample_weight=weights), intercept=False, dtype=None, nan_policy="omit")

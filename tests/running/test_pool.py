@@ -19,7 +19,7 @@ from fastgd.running import pool
 from tests.support.against_arbiter import same_bits
 from tests.support.fit_cases import assert_same, digest, make
 
-# ---------------------------------------------------------------------------------------------------------------------- Ctrl-C
+# ------------------------------------------------------------------------------------------- Ctrl-C
 
 LONG = {  # work of seconds to hours, had nobody pressed Ctrl-C
     "descend": """X, y = rng.standard_normal((400, 50, 4)), rng.standard_normal((400, 50))
@@ -137,7 +137,7 @@ def test_a_fit_after_an_interrupted_one_is_as_ever(monkeypatch, heard):
     assert digest(fastgd.fit(X, y, lr=1e-2, epochs=20, history=True, threads=2)) == want
 
 
-# -------------------------------------------------------------------------------------------------- Python threads, forked children
+# ------------------------------------------------------------------ Python threads, forked children
 
 
 @pytest.mark.parametrize("callers", [2, 8])
@@ -213,7 +213,7 @@ print({answer == own for answer in first + in_children(2) + [fit()] + in_childre
     assert done.stdout.strip() == "{True}", done.stderr
 
 
-# -------------------------------------------------------------------------------------------------------------------- progress
+# ----------------------------------------------------------------------------------------- progress
 
 
 def case(name):
@@ -278,7 +278,7 @@ def test_progress_that_is_no_function():
         fastgd.fit([1.0, 2], [1.0, 2], lr=0.1, progress="yes")
 
 
-# ------------------------------------------------------------------------------------------------------------------- small fits
+# --------------------------------------------------------------------------------------- small fits
 
 
 def test_small_fits_start_no_thread(monkeypatch):

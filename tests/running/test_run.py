@@ -1,4 +1,5 @@
-"""Jobs are run by the module that the backend's row names; bad data are told in the caller's words."""
+"""Jobs are run by the module that the backend's row names; bad data are told in the caller's
+words."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-# ---------------------------------------------------------------------------------------------------------------- section 1: words
+# --------------------------------------------------------------------------------- section 1: words
 
 
 def as_integers(x: float) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def dd_add(left: tuple[float, float], right: tuple[float, float]) -> tuple[float
     return fast_two_sum(s, e)
 
 
-# --------------------------------------------------------------------------------------------------- section 2: a sum over samples
+# -------------------------------------------------------------------- section 2: a sum over samples
 
 CHUNK = 4096
 LANES = 32
@@ -211,7 +211,7 @@ def sum_over_samples(n: int, lane: Callable[[range], Any], add: Callable):
     return pairwise([chunk_sum(first, end, lane, add) for first, end in chunks_of(n)], add)
 
 
-# ----------------------------------------------------------------------------------------------------- sections 3 and 4: compress
+# ----------------------------------------------------------------------- sections 3 and 4: compress
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ def compress_float64(z: list[list[float]], omega: list[float] | None = None) -> 
     return Moments(FLOAT64, n, symmetric(hi, size), symmetric(lo, size), k, weights)
 
 
-# ------------------------------------------------------------------------------------------------- section 5: λ_max and lr=None
+# --------------------------------------------------------------------- section 5: λ_max and lr=None
 
 
 def jacobi(B: list[list[float]]) -> tuple[float, int]:
@@ -477,7 +477,7 @@ def safe_rate(moments: Moments, reduction: str = "mean", weight_decay: float = 0
     return moments.T.largest if rate > moments.T.largest else rate
 
 
-# ------------------------------------------------------------------------------------------------ sections 6 and 7: the two epochs
+# ----------------------------------------------------------------- sections 6 and 7: the two epochs
 
 
 def moments_epoch(moments: Moments, w: Sequence[float], reduction: str) -> tuple[float, list[float]]:
@@ -584,7 +584,7 @@ def stream_epoch(T: Format, columns: list[list[float]], y: list[float], w: Seque
     return loss, [fma_sum(column, scaled_v) for column in columns]
 
 
-# -------------------------------------------------------------------------------------------------------- section 8: update rules
+# -------------------------------------------------------------------------- section 8: update rules
 
 HYPER = {"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False, "maximize": False}
 
@@ -776,7 +776,7 @@ RULES = {"sgd": sgd_step, "adam": adam_step, "adamw": adamw_step, "rmsprop": rms
          "adadelta": adadelta_step, "adamax": adamax_step}  # fmt: skip
 
 
-# ------------------------------------------------------------------------- sections 9 and 10: which algorithm, stopping, and the run
+# ---------------------------------------- sections 9 and 10: which algorithm, stopping, and the run
 
 
 @dataclass

@@ -15,7 +15,7 @@ from tests.specification.rationals import data, exact_epoch, nearest
 
 U = 2.0**-53
 
-# ------------------------------------------------------------------------------------------------------------------- one epoch
+# ---------------------------------------------------------------------------------------- one epoch
 
 
 @pytest.mark.parametrize("algorithm", ["stream", "moments"])
@@ -145,7 +145,7 @@ def test_stream_within_the_bound_of_its_dtype():
     assert abs(fit.loss[0] - np.mean(r * r)) <= np.mean(2 * abs(r) * delta + delta**2 + depth * u * r * r) + 2 * u * fit.loss[0]
 
 
-# ---------------------------------------------------------------------------------------------------------------- update rules
+# ------------------------------------------------------------------------------------- update rules
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_hyperparameters_are_rounded_where_they_meet_the_state():
     assert fit.state.slots[0, 0] == nearest(Fraction(share) * -1 - Fraction(2.0**-39), "float32")  # v = −2, then g = −1
 
 
-# -------------------------------------------------------------------------------------------------- the overflow tail, which, when
+# ------------------------------------------------------------------- the overflow tail, which, when
 
 
 @pytest.mark.parametrize("name", ["float32", "float64"])

@@ -31,7 +31,7 @@ def assert_same_run(a, b):
     assert (a.lr, a.state.algorithm, a.handover, a.first_bad) == (b.lr, b.state.algorithm, b.handover, b.first_bad)
 
 
-# ------------------------------------------------------------------------------------------------- weights that change nothing
+# ---------------------------------------------------------------------- weights that change nothing
 
 
 @pytest.mark.parametrize("weight", [1.0, 2.0**-7, 2.0**40])
@@ -61,7 +61,7 @@ def test_moments_of_unit_weights_are_those_without(name):
     assert arbiter.overflow_limits(plain) == arbiter.overflow_limits(weighted)
 
 
-# ------------------------------------------------------------------------------------------------------ samples that are not there
+# ----------------------------------------------------------------------- samples that are not there
 
 
 @pytest.mark.parametrize("algorithm", ["auto", *ALGORITHMS])
@@ -124,7 +124,7 @@ def test_auto_counts_the_samples_that_stay():
     assert arbiter.run(X, y, lr=0.1, epochs=0, algorithm="moments", weights=weights).state.algorithm == "stream"
 
 
-# ------------------------------------------------------------------------------------------------------------------ the moments
+# -------------------------------------------------------------------------------------- the moments
 
 
 @pytest.mark.parametrize("n", [1, 33, 1000, 4096 + 65])
@@ -206,7 +206,7 @@ def test_one_exponent_of_the_weights_for_all_chunks():
     assert moments.exponents == [0, -1022]
 
 
-# ---------------------------------------------------------------------------------------------------------------- one epoch, rates
+# --------------------------------------------------------------------------------- one epoch, rates
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -316,7 +316,7 @@ def test_weighted_safe_rate_by_hand(name):
     assert arbiter.safe_rate(arbiter.compress(X, y, weights=scaled), "sum") == 1 / (378 * float(scaled[0]))
 
 
-# ------------------------------------------------------------------------------------------------------------------ overflow tail
+# ------------------------------------------------------------------------------------ overflow tail
 
 
 def test_weighted_overflow_limits_by_hand():

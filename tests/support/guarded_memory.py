@@ -12,7 +12,8 @@ PAGE = mmap.PAGESIZE
 
 
 def fenced(pages: int) -> np.ndarray:
-    """The bytes of so many pages, and of one before and one behind them that must not be touched."""
+    """The bytes of so many pages, and of one before and one behind them that must not be
+    touched."""
     whole = np.frombuffer(mmap.mmap(-1, (pages + 2) * PAGE), np.uint8)
     protect = ctypes.CDLL(None, use_errno=True).mprotect
     for page in (0, pages + 1):

@@ -15,7 +15,8 @@ from tests.support.fit_cases import digest
 
 
 def cases(name: str):
-    """(what, X, y, options of fit): every part of the kernels whose loops depend on the registers."""
+    """(what, X, y, options of fit): every part of the kernels whose loops depend on the
+    registers."""
     rng = np.random.default_rng(1)
     safe, many = {"epochs": 20, "history": True}, {"epochs": 100, "history": 3}
     for d in (1, 3, 8, 17):

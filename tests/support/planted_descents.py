@@ -72,7 +72,7 @@ def correct(case: Case, rng: Rng | None = None) -> Planted:
     return run(case)
 
 
-# -- gradients -----------------------------------------------------------------------------------------------------------------
+# -- gradients -------------------------------------------------------------------------------------
 
 
 def scaled(factor: Callable[[int], float]) -> Callable[[Case, Rng], Planted]:
@@ -171,7 +171,7 @@ def rows_dropped(case: Case, rng: Rng) -> Planted:
     return run(case, gradient=lambda X, y, w, t: X.dtype.type(2 / divisor) * (X[kept].T @ (X[kept] @ w - y[kept])))
 
 
-# -- rules ---------------------------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------
 
 
 def heavy_ball(mu: float, dampening: float = 0.0, first_damped: bool = False, nesterov: bool = False):
@@ -285,7 +285,7 @@ def adamw(case: Case, rng: Rng) -> Planted:
     return run(case, rule=adam_like(decay=float(rng.choice([0.01, 0.1]))))
 
 
-# -- precision, start, loss ----------------------------------------------------------------------------------------------------
+# -- precision, start, loss ------------------------------------------------------------------------
 
 
 def float32_storage(case: Case, rng: Rng) -> Planted:

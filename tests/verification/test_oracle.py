@@ -1,4 +1,5 @@
-"""The oracles against rationals worked out by hand, against closed forms, and against each other."""
+"""The oracles against rationals worked out by hand, against closed forms, and against each
+other."""
 
 import sys
 from decimal import Decimal

@@ -26,7 +26,7 @@ def in_both(X, y, cells, **options):
     return runs[0]
 
 
-# -------------------------------------------------------------------------------------------------------------------- overflow
+# ----------------------------------------------------------------------------------------- overflow
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -87,7 +87,8 @@ def test_each_limit_alone(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_slot_that_the_rule_leaves_alone_is_no_overflow(name):
-    """The state of a fit with momentum, continued without: its slot stays as it is, however large."""
+    """The state of a fit with momentum, continued without: its slot stays as it is, however
+    large."""
     X, y = one_column(name)
     omega = arbiter.FORMATS[name].omega
     first = fastgd.fit(X, y, lr=0.5, optimizer=fastgd.SGD(momentum=0.5), epochs=1, algorithm="moments")
@@ -123,7 +124,7 @@ def test_some_parameters_are_nan_and_some_are_not(name):
     assert any(np.isfinite(run.w).any(axis=1)[t] and not np.isfinite(run.w).all(axis=1)[t] for run in runs for t in range(60))
 
 
-# ----------------------------------------------------------------------------------------------------------- large, small, nothing
+# ---------------------------------------------------------------------------- large, small, nothing
 
 
 @pytest.mark.parametrize("exponent_x", [-320, -160, -150, 0, 150, 153, 300])
@@ -267,7 +268,7 @@ def test_data_that_are_not_finite(name, where, bad, n):
     compare(X, y, [{}], epochs=3)
 
 
-# ------------------------------------------------------------------------------------------------------------------------- tol
+# ---------------------------------------------------------------------------------------------- tol
 
 
 @pytest.mark.parametrize("name", NAMES)

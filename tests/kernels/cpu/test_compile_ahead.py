@@ -37,7 +37,7 @@ def run_python(code: str, *arguments: str, **variables: str) -> subprocess.Compl
     )
 
 
-# -- nothing is left to compile ----------------------------------------------------------------------------------------------------
+# -- nothing is left to compile --------------------------------------------------------------------
 
 EVERY_KIND_OF_CALL = """
 import numpy as np
@@ -145,7 +145,7 @@ def test_every_kernel_is_known():
     }
 
 
-# -- where they are kept -------------------------------------------------------------------------------------------------------------
+# -- where they are kept ---------------------------------------------------------------------------
 
 SMALLEST = """
 import numpy as np
@@ -175,7 +175,8 @@ def read_only_site(tmp_path):
 
 
 def smallest(site: Path, **variables: str) -> tuple[str, int, int]:
-    """(folder, hits, misses) of a process that runs the smallest kernel of the copy in this folder."""
+    """(folder, hits, misses) of a process that runs the smallest kernel of the copy in this
+    folder."""
     done = run_python(f"import sys; sys.path.insert(0, {str(site)!r})\n" + SMALLEST, **variables)
     assert done.returncode == 0, done.stderr
     where, folder, hits, misses = done.stdout.splitlines()

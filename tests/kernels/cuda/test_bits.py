@@ -273,7 +273,8 @@ def test_a_rate_of_its_own_for_every_epoch(algorithm, d):
 
 
 def test_cancelling_and_progress():
-    """The flag is looked at between two launches; the progress adds up to all epochs of all fits."""
+    """The flag is looked at between two launches; the progress adds up to all epochs of all
+    fits."""
     work, progress, cancel = chunk_of(*noisy(40, 2, m=3), epochs=9), np.zeros(1, np.int64), np.zeros(1, np.int32)
     work.algorithm[:] = ALGORITHMS.index("moments")
     machine = HostDevice(epochs_per_launch=2)

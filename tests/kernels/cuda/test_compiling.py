@@ -127,7 +127,8 @@ def test_a_damaged_file_is_made_anew(folder, damage):
 
 
 def test_many_processes_share_the_folder(folder):
-    """They write at once, and every one ends with a whole cubin; nothing half-written stays behind."""
+    """They write at once, and every one ends with a whole cubin; nothing half-written stays
+    behind."""
     code = f"from fastgd.kernels.cuda.compiling import compiled; print(len(compiled(*{KERNEL!r}).path.read_bytes()))"
     with ThreadPoolExecutor(4) as pool:
         ran = list(pool.map(lambda _: subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False),

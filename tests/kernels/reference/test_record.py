@@ -30,7 +30,7 @@ def reference(request):
     return request.param
 
 
-# Rows -------------------------------------------------------------------------------------------------------------------
+# Rows ---------------------------------------------------------------------------------------------
 
 
 def test_a_row_is_w_and_the_loss_at_this_w(reference):
@@ -87,7 +87,7 @@ def test_the_mean_and_the_sum_differ_by_n_in_the_gradient_only(reference):
     assert same(16 * mean.slots, total.slots)
 
 
-# The state --------------------------------------------------------------------------------------------------------------
+# The state ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -126,7 +126,7 @@ def test_without_momentum_the_slots_stay(reference):
     assert chunk.slots.item() == 8.0
 
 
-# Stopping ---------------------------------------------------------------------------------------------------------------
+# Stopping -----------------------------------------------------------------------------------------
 
 
 def first_converged(losses, tol):
@@ -197,7 +197,7 @@ def test_a_fit_that_had_converged_stays_where_it_is(reference):
     assert chunk.status[[0, 2]].tolist() == [COMPLETED] * 2
 
 
-# Numbers that are not finite ------------------------------------------------------------------------------------------------
+# Numbers that are not finite ----------------------------------------------------------------------
 
 
 def kinds(values):
@@ -253,7 +253,7 @@ def test_a_w_that_is_not_finite_shows_in_the_loss(reference, bad, column):
     assert (chunk.status[0], chunk.epochs_run[0]) == (DIVERGED, 0)
 
 
-# Many fits ----------------------------------------------------------------------------------------------------------------
+# Many fits ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -288,7 +288,7 @@ def test_a_chunk_of_no_fits(reference):
     run(reference, chunk_of(np.zeros((0, 4, 1)), np.zeros((0, 4))))
 
 
-# Cancel, threads, and the caller's settings -----------------------------------------------------------------------------------
+# Cancel, threads, and the caller's settings -------------------------------------------------------
 
 
 class Cancelling(np.ndarray):

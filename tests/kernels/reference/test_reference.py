@@ -20,7 +20,8 @@ def reference(request):
 
 
 def exact_descent(X, y, *, epochs, lr, reduction, momentum=0, dampening=0, weight_decay=0, nesterov=False, maximize=False):
-    """(epochs + 1) rows of parameters and losses in rationals; a column of ones is the intercept."""
+    """(epochs + 1) rows of parameters and losses in rationals; a column of ones is the
+    intercept."""
     n, D = len(X), len(X[0])
     w, v, rows = [Fraction(0)] * D, None, []
     for epoch in range(epochs + 1):

@@ -25,7 +25,7 @@ def random_weights(m, n, seed=0):
     return (10 ** np.random.default_rng(seed).uniform(-3, 3, (m, n))).astype(np.float32)
 
 
-# Numbers ----------------------------------------------------------------------------------------------------------------
+# Numbers ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("intercept", [False, True], ids=["", "intercept"])
@@ -86,7 +86,7 @@ def test_equal_weights_of_a_power_of_two_are_no_weights(reference, dtype):
         assert_same_results(run(reference, chunk_of(X, y, weights=np.full((1, 32), weight), **given)), plain)
 
 
-# Samples that are not there -----------------------------------------------------------------------------------------------------
+# Samples that are not there -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["", "weights"])

@@ -109,7 +109,7 @@ def test_weights_of_any_size_on_subnormal_data(name, dtype, scale):
         assert max(agreement.tau_w, agreement.tau_loss) <= CUSTOMARY
 
 
-# ---------------------------------------------------------------------------------------------------------------------- by hand
+# ------------------------------------------------------------------------------------------ by hand
 
 
 @pytest.mark.parametrize("weight", [1.0, 4.0, 0.25])
@@ -175,7 +175,7 @@ def test_the_limit_of_w_with_small_weights():
         assert np.isnan(step.tau_w) != judged
 
 
-# ------------------------------------------------------------------------------------------------------- samples that are not there
+# ----------------------------------------------------------------------- samples that are not there
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -236,7 +236,7 @@ def test_an_intercept_is_a_column_of_ones():
         assert np.array_equal(bounds[0][1], bounds[1][1])
 
 
-# -------------------------------------------------------------------------------------------------------------------------- defects
+# ------------------------------------------------------------------------------------------ defects
 
 
 @pytest.mark.parametrize("name", ["tutorial", "noisy", "intercept", "mixed_rows", "d_33", "n_4097"])
@@ -290,7 +290,7 @@ def test_a_sum_declared_as_a_mean_is_found():
     assert judge(data, weights, history, lr).tau_w > SOMEBODY_ELSES
 
 
-# -------------------------------------------------------------------------------- overflow, free-running trajectories, other rules
+# ------------------------------------------------- overflow, free-running trajectories, other rules
 
 
 @pytest.mark.parametrize("name", ["tutorial", "noisy", "intercept", "mixed_rows"])

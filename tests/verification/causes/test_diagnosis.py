@@ -42,7 +42,8 @@ def test_planted_defects_are_named(code):
 
 @pytest.mark.parametrize("name", NAMELESS)
 def test_a_defect_without_a_name_is_unknown(name):
-    """With one parameter and no noise some are a scaled step, exactly: so two parameters at least."""
+    """With one parameter and no noise some are a scaled step, exactly: so two parameters at
+    least."""
     for k in range(40 if grids.full else 10):
         rng = np.random.default_rng([SEED, 1000 + list(NAMELESS).index(name), k])
         case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(["normal", "scaled", "offset", "integers"])), least_d=2)

@@ -52,7 +52,8 @@ def growing(rates, epochs):
 
 @pytest.mark.parametrize("d", [1, 2, 3, MOST_UNROLLED])
 def test_fits_that_leave_at_every_epoch_of_a_block(d):
-    """Two batches and some more: growth of every speed, from w0 = 0 or not; one in seven converges."""
+    """Two batches and some more: growth of every speed, from w0 = 0 or not; one in seven
+    converges."""
     m = 75
     X, y = data(m, 6 + d, d, d)
     rates = safe_rates(X, y)
@@ -110,7 +111,8 @@ def test_rates_that_are_huge_for_one_epoch(d, power):
 
 
 def test_growth_without_end_within_a_block():
-    """By 2^200 or so an epoch: infinite after five epochs, NaN after six, in a block of 16 or 64."""
+    """By 2^200 or so an epoch: infinite after five epochs, NaN after six, in a block of 16 or
+    64."""
     X, y = data(32, 5, 2, 21)
     lr = safe_rates(X, y)
     lr[::4] *= 2.0 ** np.linspace(100, 250, 8)
@@ -130,7 +132,7 @@ def test_starts_that_are_not_finite():
     assert all(some.taken for some in blocks)
 
 
-# --------------------------------------------------------------------------------------------------------------------- at the limits
+# ------------------------------------------------------------------------------------ at the limits
 
 
 def safe_size(X, y, share=0.9):
@@ -205,7 +207,7 @@ def test_losses_that_pass_their_limit_by_a_rounding_error():
     assert found > 10
 
 
-# ----------------------------------------------------------------------------------------------------------------------- all is well
+# -------------------------------------------------------------------------------------- all is well
 
 
 @pytest.mark.parametrize("d", range(1, MOST_UNROLLED + 1))
