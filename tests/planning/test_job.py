@@ -1,4 +1,4 @@
-"""`prepare`: from the arguments of `fit` to a job, before anything runs."""
+"""`prepare_anew`: from the arguments of `fit` to a job, before anything runs."""
 
 from __future__ import annotations
 

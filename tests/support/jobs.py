@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastgd
-from fastgd.planning.job import FitJob, prepare
+from fastgd.planning.job import FitJob, prepare_anew
 
 DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(fastgd.fit).parameters.items()}
 
@@ -17,7 +17,7 @@ DEFAULTS = {name: parameter.default for name, parameter in inspect.signature(fas
 def job_of(X: Any, y: Any, **options: Any) -> FitJob:
     """The job of `fit(X, y, **options)`."""
     assert options.keys() <= DEFAULTS.keys()
-    return prepare({**DEFAULTS, "X": X, "y": y, **options})
+    return prepare_anew({**DEFAULTS, "X": X, "y": y, **options})
 
 
 def numbers(*shape: int, dtype: str = "float64") -> np.ndarray:
