@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import fastgd
-from fastgd.planning.backends import BACKENDS
+from fastgd.planning.backends import BACKENDS, Backend
 from fastgd.planning.call_cache import key_of
 from tests.support import parts_of_a_backend, parts_of_an_option
 from tests.support.parts_of_an_option import options_of_fit
@@ -75,6 +75,11 @@ def test_an_option_that_the_call_cache_does_not_know_is_told():
 def test_every_backend_is_complete(row):
     lacking = parts_of_a_backend.missing(row)
     assert not lacking, "\n".join(lacking)
+
+
+def test_the_page_of_backends_has_every_field_of_a_row():
+    page = parts_of_a_backend.read("docs/contributing/add-a-backend.md").partition("## The row")[2]
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [field.name for field in dataclasses.fields(Backend)]
 
 
 def _without_text(text):

@@ -177,6 +177,17 @@ def test_the_places_of_the_one_gradient_formula_are_those_listed():
             assert re.search(rf"^(def|__device__ .*) {name}\(", source, re.MULTILINE), f"{path} has no {name}: {table}"
 
 
+def test_the_page_of_cuda_has_every_kernel():
+    table = PAGES["docs/cuda.md"].partition("## The kernels")[2].partition("\n\nA rule")[0]
+    told, file = set(), ""
+    for cell, kernel in re.findall(r"^\| (.*?) ?\| `(\w+)<.*?>` \|", table, re.MULTILINE):
+        file = cell.strip("` ") or file
+        told.add((file, kernel))
+    kernel = re.compile(r"__global__ void\s+__launch_bounds__\([\d, ]+\)\s+(\w+)\(")
+    sources = sorted((ROOT / "kernels" / "cuda").glob("*.cu"))
+    assert told == {(path.name, name) for path in sources for name in kernel.findall(path.read_text("utf-8"))}
+
+
 def test_the_table_of_folders_is_the_one_that_is_enforced():
     """docs/design.md says who may import whom as tests/house/test_architecture.py does."""
     rows = re.findall(r"^\| `(\w+)` \| .* \| `([\w., ]+)` \|$", PAGES["docs/design.md"], re.MULTILINE)

@@ -15,7 +15,7 @@ from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
-TESTS = ("tests/fit", "tests/input", "tests/promises")
+TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 
 
 def read(path: str) -> str:

@@ -1,11 +1,18 @@
-"""The formulas of docs/error-bound.md, written out from the page, against the code."""
+"""The formulas of docs/error-bound.md, written out from the page, against the code; its exception."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pytest
 
+import fastgd
+from fastgd.verification.bound import check_history
 from fastgd.verification.bound.yardstick import Yardstick
+from tests.support.paths import ROOT
+
+ACCURACY = (ROOT / "docs" / "accuracy.md").read_text("utf-8")
 
 T = np.longdouble
 
@@ -55,3 +62,22 @@ def test_one_step(dtype, reduction, intercept, weighted, size):
     for from_page, from_code in ((dg, truth.gradient_error[0]), (Lambda, truth.loss_error[0]), (ell, bound[0])):
         assert (abs(from_page - from_code) <= own_rounding * from_page).all()
     assert (abs(w - lr * g - expected[0]) <= own_rounding * (abs(w) + lr * abs(g))).all()
+
+
+EXCEPTION = [(1, 100, 1e-6), (1, 1000, 1.0), (1, 1000, 1e-6), (10, 1000, 1e-6), (1, 10_000, 1e-4)]
+
+
+@pytest.mark.parametrize(("n", "D", "share"), EXCEPTION)
+def test_the_known_exception_is_as_bad_as_the_page_says(n, D, share):
+    """docs/accuracy.md, "The known exception": wide data, predictions much smaller than y."""
+    X, y = np.random.default_rng(n * D).normal(size=(n, D)).astype(np.float32), np.ones(n, np.float32)
+    lr = float(np.float32(share / (2 / n * np.linalg.eigvalsh(X.astype(float) @ X.T.astype(float))[-1])))
+    told = re.findall(rf"^\| {n} × {D:,} \| ([\d.e-]+) \| ([\d.]+), ([\d.]+) \|", ACCURACY, re.MULTILINE)
+    of_stream = next((float(w), float(loss)) for rate, w, loss in told if float(rate) == share)
+    shares = {}
+    for backend in ("cpu", "numpy"):
+        result = fastgd.fit(X, y, lr=lr, epochs=5, history=True, backend=backend)
+        found = check_history(X, y, result.history.w, result.history.loss, lr=lr, dtype="float32")
+        shares[result.algorithm] = found.tau_w, found.tau_loss
+    assert tuple(float(f"{tau:.3g}") for tau in shares["stream"]) == of_stream
+    assert max(shares["manual"]) < 1
