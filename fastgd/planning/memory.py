@@ -12,8 +12,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import amount, counted
@@ -102,24 +100,22 @@ def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
 def _bytes_of_record(problem: Problem, plan: Plan) -> int:
     if not plan.needs_moments:
         return 0
-    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
-    gram = 0 if plan.staged and problem.X.count == 1 and not problem.may_lose_samples else size * (size + 1) // 2
-    return 8 * (planes * (gram + size + 1) + 2 * (size + 1) + 4)
+    from ..kernels import cpu
+
+    shares_gram = plan.staged and problem.X.count == 1 and not problem.may_lose_samples
+    return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram=not shares_gram)
 
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
-    """Scratch of a kernel in one thread; D² dominates it where there are many features."""
-    size, planes = problem.n_parameters, 1 if problem.dtype == np.float32 else 2
+    """Scratch of a kernel in one thread."""
+    from ..kernels import cpu
+
     if not plan.needs_moments:
-        rows = min(4096, -(-problem.n_samples // 32) * 32)
-        return (rows * (problem.n_features + 2) + 32 * size) * problem.dtype.itemsize
+        return cpu.stream_scratch_bytes(problem.n_samples, problem.n_features, problem.n_parameters, problem.dtype)
     data = [items for items in (problem.X, problem.y, problem.weights) if items is not None]
     tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
     tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed, a piece at a time
-    levels = (problem.n_samples // 4096).bit_length() + 1  # of the stack of parts in `compress`
-    pairs = (size + 1) * (size + 2) // 2
-    block = 512 * (size + 2) * (1 + planes)
-    return tiled + 8 * (pairs * planes * levels + size * size * (planes + 1) + block + 32 * planes * min(pairs + 1, 4097))
+    return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype)
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:

@@ -45,7 +45,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "fitting": (("fitting",), FIT),
     "solving": (("solving",), FIT),
     "running": (("running*",), {"planning", "results", "data", "input", "optimizers", *KERNELS}),
-    "planning": (("planning*",), {"results", "data", "input", "optimizers", *CHUNK, "kernels.cuda", "kernels.reference"}),
+    "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),
     "results": (("results*",), {"data", "input", "kernels.chunk", RULES, "kernels.cuda"}),
     "data": (("data*",), {"input"}),
     "optimizers": (("optimizers",), {"input", RULES}),
@@ -71,6 +71,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
 ONLY_IN = {
     ("input", "kernels.cuda"): {"input.arrays"},  # asks whether there is a GPU, where an array says that it is on one
     ("results", "kernels.cuda"): {"results.device_buffers"},  # results that are made on a GPU
+    ("planning", "kernels.cpu"): {"planning.memory"},  # the kernels say how many bytes they need
     ("planning", "kernels.cuda"): {"planning.backends"},  # each row asks its own kernels whether they can run
     ("planning", "kernels.reference"): {"planning.backends"},
 }

@@ -26,6 +26,7 @@ from tests.mutants.fastgd_defects import FASTGD_DEFECTS
 from tests.support.paths import ROOT
 
 DEFECTS = (*FASTGD_DEFECTS, *CPU_DEFECTS, *CUDA_DEFECTS)
+NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof
 
 
@@ -37,12 +38,14 @@ def find_by_tests(defect: Defect, base: Path, stamp: str) -> str | None:
         options = ("-x", "-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "--backends=cpu")
         ran = subprocess.run([sys.executable, "-P", "-m", "pytest", *options, *defect.tests], cwd=folder, env=environment(folder),
                              capture_output=True, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
-    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", ran.stdout, re.MULTILINE)
+    failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", ran.stdout, re.MULTILINE)
     if ran.returncode < 0:  # killed by the system: memory that must not be touched
         failed = re.search(r"in (test_\w+)$", ran.stderr, re.MULTILINE)
         return f"{failed.group(1) if failed else defect.tests}, by signal {-ran.returncode}"
     if ran.returncode not in (0, 1) or (ran.returncode == 1 and failed is None):
         raise RuntimeError(f"the tests did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+    if failed and NOT_PYTHON.match(failed.group(2) or ""):
+        raise RuntimeError(f"the wrong text does not even run: {failed.group(2)}")
     return failed.group(1) if failed else None
 
 

@@ -29,7 +29,7 @@ WARM = (
 def environment(folder: Path) -> dict[str, str]:
     """Python imports `fastgd` from the copy, and Numba's files lie beside the sources."""
     own = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    return own | {"PYTHONPATH": str(folder)}
+    return own | {"PYTHONPATH": str(folder), "COLUMNS": "300"}  # pytest shortens what it says to the columns
 
 
 def make_base(folder: Path) -> str:

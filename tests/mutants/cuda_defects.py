@@ -92,7 +92,7 @@ CUDA_DEFECTS = (
         "momentum on the gradient too",
         f"{CUDA}/rules.cuh",
         "fused(undamped, g, slot[0] * momentum)",
-        "fused(keep, g, slot[0]) * momentum",
+        "fused(undamped, g, slot[0]) * momentum",
         "",
         NUMBERS,
     ),
@@ -106,6 +106,8 @@ def find_in_host_run(defect: CudaDefect, expected: Path) -> str | None:
         shutil.copytree(SOURCES, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
         plant(defect, Path(name))
         ran = run(defect.sanitizer, expected, folder)
+    if "could not compile" in ran.stderr:
+        raise RuntimeError(ran.stderr[-2000:])
     if isinstance(defect.told, int):
         return "the comparison with the numbers expected" if ran.returncode == defect.told else None
     if ran.returncode == 0 or defect.told not in ran.stderr:

@@ -14,12 +14,12 @@ import numpy as np
 from ...chunk import COMPLETED, CONVERGED, STREAM
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import LANES, PART, load, load_part, store, store_rounded
+from ..simd.lanes import LANES, PART, load_part, store
 from ..simd.scalars import get, is_double, move, move_line, never_inline, put, put_rounded, to_next_line
 from ..simd.transpose import SIDE, transpose
 from .state import EPOCHS, LAST_LOSS, PREVIOUS_LOSS, STOPPED, Results, are_neighbours
 
-ALL = (1 << LANES) - 1
+ALL = (1 << LANES) - 1  # the mask of all lanes
 
 
 @part
@@ -127,15 +127,6 @@ def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, sc
     Returns how many epochs were made in all lanes, those of fits that were handed over included.
     """
     constants = scratch.constants
-    if size == 1 and plain and frozen == 0 and row == n_rows and active == ALL and are_neighbours(fits, count):
-        first = count_at(fits, 0)
-        store(results.w, first, load(scratch.w, 0))
-        store_rounded(results.w_out, first, load(scratch.w, 0))
-        store_rounded(results.loss, first, load(constants, LAST_LOSS * LANES))
-        for f in range(first, first + LANES):
-            put(results.steps, f, np.int64(count_at(results.steps, f) + epochs))
-            put(results.epochs_run, f, np.int64(epochs))
-        return epochs * LANES
     done = 0
     for lane in range(count):
         f = count_at(fits, lane)

@@ -218,9 +218,6 @@ def _load_state(fits, count, size, options, w, slots, scratch):
             store(constants, UNDAMPED * LANES, fill(undamped))
             store(constants, DECAY * LANES, fill(decay))
     store(constants, PREVIOUS_LOSS * LANES, fill(math.nan))
-    if size == 1 and plain and are_neighbours(fits, count):
-        store(scratch.w, 0, load(w, count_at(fits, 0)))
-        return plain
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         for j in range(size):
@@ -234,20 +231,19 @@ def _load_state(fits, count, size, options, w, slots, scratch):
 def _set_constants(reduction_sum, doubled, scratch):
     """Fill the rows of `constants` that follow from the total weight."""
     constants = scratch.constants
-    totals, two, total = load(constants, TOTAL * LANES), fill(2.0), get(constants, TOTAL * LANES)
-    same = as_bits(both(at_most(totals, fill(total)), at_most(fill(total), totals))) == (1 << LANES) - 1  # then one division serves all
+    totals, two = load(constants, TOTAL * LANES), fill(2.0)
     if not doubled:
         store(constants, LOSS_SCALE * LANES, fill(1.0))
     if reduction_sum:
         store(constants, FACTOR * LANES, two)
         store(constants, LOW_FACTOR * LANES, fill(0.0))
     else:
-        factor = fill(2.0 / total) if same else divide(two, totals)
+        factor = divide(two, totals)
         store(constants, FACTOR * LANES, factor)
         if doubled:
             low_totals, minus = load(constants, LOW_FACTOR * LANES), negate(factor)
             store(constants, LOW_FACTOR * LANES, divide(fma(minus, low_totals, fma(minus, totals, two)), totals))
-    store(constants, RECIPROCAL * LANES, fill(1.0 / total) if same else divide(fill(1.0), totals))
+    store(constants, RECIPROCAL * LANES, divide(fill(1.0), totals))
 
 
 @inlined
