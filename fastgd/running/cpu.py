@@ -1,8 +1,8 @@
 """The runner of the CPU kernels: the fits of a job, cut into tasks.
 
 1. Fits with data of their own are compressed and descended in one task, while their data are in the
-   cache. Where data are shared, or long, a group of pairs (of an X and a y) is compressed first,
-   and its fits descend afterwards: moments.py.
+   cache. Where data are shared, or long, a group of pairs (of an X and a y) is compressed first, and
+   its fits descend afterwards: moments.py.
 2. The buffers are in the order of computation (FitOrder); a task owns its slice of them.
 """
 
@@ -35,7 +35,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
 
 
 def _compile(job: FitJob) -> None:
-    """Compile or load kernels that are sure to be needed, in the calling thread (Ctrl-C works)."""
+    """Compile or load the kernels in the calling thread, where Ctrl-C is heard: those that are sure to be needed."""
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
@@ -66,7 +66,7 @@ def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.
 
 
 def _take_scratch(job: FitJob) -> Any:
-    """Scratch for a task's moments, reused: touching fresh memory takes as long as a small task."""
+    """Moments of a task's fits, used again and again: touching fresh memory takes as long as compressing a small task."""
     try:
         return job.scratch.pop()
     except IndexError:

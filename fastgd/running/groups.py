@@ -53,7 +53,7 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
 
 
 def _gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
-    """The samples of fits first … stop-1 if fit f has X f and y f, and no weights; else None."""
+    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None."""
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None
     places = np.arange(stop - first, dtype=np.int64)
@@ -70,7 +70,7 @@ def samples_of_all(problem: Problem, order: FitOrder) -> Samples:
 
 
 def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of these items; copied item by item where they lie far apart."""
+    """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
     first, stop = int(index.min()), int(index.max()) + 1
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
         return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
@@ -90,7 +90,7 @@ def _one_by_one(
 
 
 def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of these items; a conversion is made by tasks, into one array."""
+    """(array, places in it) of the items with these numbers; a conversion is made by tasks, into one array."""
     first, stop = int(index.min()), int(index.max()) + 1
     whole = items.view(first, stop)
     if whole is None and stop - first > len(index):

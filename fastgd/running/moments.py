@@ -1,13 +1,10 @@
 """The second moments of a group of fits, and which samples each fit keeps.
 
-1. A group is a run of pairs (of an X and a y, with their weights). A group of one task is taken and
-   compressed while its data are in the cache. Where data are shared, or long, a whole group is
-   compressed first, by as many tasks as there are (`compress_groups`).
-2. Dense data are never copied to leave samples out. First all is compressed as if no number were
-   missing: non-finite data show in the moments. Only then, and only in those fits, are the missing
-   ones looked for: no second read of good data.
-3. Negative or non-finite weights are found on the way, like non-finite data: no result is handed
-   out before the error.
+1. A group is a run of pairs (of an X and a y, with their weights). A group of one task is taken and compressed while its data are in the
+   cache. Where data are shared, or long, a whole group is compressed first, by as many tasks as there are (`compress_groups`).
+2. Dense data are never copied to leave samples out. First all is compressed as if no number were missing: non-finite data show in the
+   moments. Only then, and only in those fits, are the missing ones looked for: no second read of good data.
+3. Negative or non-finite weights are found on the way, like non-finite data: no result is handed out before the error.
 """
 
 from __future__ import annotations
@@ -46,7 +43,7 @@ def read_group(
 
 
 def complete_group(problem: Problem, group: Group, control: Control, *, compress: bool, scratch: Any = None) -> None:
-    """Leave out what is missing, and make the moments if asked, into `scratch` if given."""
+    """Leave out what is missing, and make the moments if asked: into `scratch`, of as many or more."""
     samples, count = group.samples, len(group.samples.n_used)
     spread = _leave_out_weightless(problem, group, control)
     if not compress:
@@ -119,7 +116,7 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
 
 
 def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
-    """Leave out samples of weight 0; return the least and largest weights, or None without."""
+    """Leave out the samples of weight 0; the least and the largest weights, or None without weights."""
     if problem.weights is None:
         return None
     from ..kernels import cpu
@@ -133,7 +130,7 @@ def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> n
 
 
 def _find_missing(problem: Problem, group: Group, control: Control) -> None:
-    """Without moments: read the numbers, and leave missing ones out or note that there are some."""
+    """Look at the numbers themselves, where there are no moments: leave the missing ones out, or note that there are some."""
     from ..kernels import cpu
 
     omit = problem.nan_policy == "omit"
@@ -145,7 +142,7 @@ def _find_missing(problem: Problem, group: Group, control: Control) -> None:
 
 
 def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> None:
-    """Refuse, note, or compress anew without missing samples: fits whose moments are not finite."""
+    """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
     from ..kernels import cpu
 
     moments, samples = group.moments, group.samples
@@ -218,7 +215,7 @@ def _compress(
     control: Control,
     go: Run,
 ) -> None:
-    """Records of these samples, in parallel over fits, and over ranges of samples for long fits."""
+    """Records of these samples, in parallel over fits and, for long ones, over ranges of samples."""
     from ..kernels import cpu
 
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
@@ -271,7 +268,7 @@ def _fits_per_task(length: int, size: int) -> int:
 
 
 def _tiled(samples: Samples, item: np.ndarray) -> Samples:
-    """The samples of some items; interleaved items are transposed, but never a single one."""
+    """The samples of some items; data whose items interleave are transposed, these items only, and never a single one."""
     data = {}
     for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
         array, index = getattr(samples, name), getattr(samples, index_name)[item]
