@@ -47,7 +47,8 @@ class SGD:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.SGD(lr=0.02, momentum=0.5), epochs=50)
+    >>> optimizer = fastgd.SGD(lr=0.02, momentum=0.5)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=50)
     >>> round(float(result.w), 6)
     2.0
 
@@ -99,7 +100,8 @@ class Adam:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adam(lr=0.1), epochs=500)
+    >>> optimizer = fastgd.Adam(lr=0.1)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=500)
     >>> round(float(result.w), 6)
     2.0
 
@@ -152,7 +154,8 @@ class AdamW:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.AdamW(lr=0.1, weight_decay=0.0), epochs=500)
+    >>> optimizer = fastgd.AdamW(lr=0.1, weight_decay=0.0)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=500)
     >>> round(float(result.w), 6)
     2.0
 
@@ -209,7 +212,8 @@ class RMSprop:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.RMSprop(lr=0.001), epochs=3000)
+    >>> optimizer = fastgd.RMSprop(lr=0.001)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=3000)
     >>> abs(float(result.w) - 2) < 0.001
     True
 
@@ -262,7 +266,8 @@ class Adagrad:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adagrad(lr=1.0), epochs=100)
+    >>> optimizer = fastgd.Adagrad(lr=1.0)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=100)
     >>> round(float(result.w), 6)
     2.0
 
@@ -287,9 +292,9 @@ class NAdam:
 
     ::
 
-        g ← gradient (negated if maximize)
+        g ← gradient (negated if maximize)                          t = 1, 2, … counts the updates
         g ← g + weight_decay · w,  or w ← w − lr · weight_decay · w  if decoupled_weight_decay
-        μₜ = β₁ (1 − ½ · 0.96^(t · momentum_decay));  Πₜ = μ₁ ⋯ μₜ     t = 1, 2, … counts the updates
+        μₜ = β₁ (1 − ½ · 0.96^(t · momentum_decay));  Πₜ = μ₁ ⋯ μₜ
         m ← β₁ m + (1 − β₁) g;      v ← β₂ v + (1 − β₂) g²;      d = √(v / (1 − β₂ᵗ)) + eps
         w ← w − lr (1 − μₜ)/(1 − Πₜ) · g / d − lr μₜ₊₁/(1 − Πₜ₊₁) · m / d
 
@@ -318,7 +323,8 @@ class NAdam:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.NAdam(lr=0.1), epochs=500)
+    >>> optimizer = fastgd.NAdam(lr=0.1)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=500)
     >>> round(float(result.w), 6)
     2.0
 
@@ -369,7 +375,8 @@ class Adadelta:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adadelta(eps=1e-2), epochs=200)
+    >>> optimizer = fastgd.Adadelta(eps=1e-2)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=200)
     >>> round(float(result.w), 6)
     2.0
 
@@ -418,7 +425,8 @@ class Adamax:
     Examples
     --------
     >>> import fastgd
-    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=fastgd.Adamax(lr=0.1), epochs=500)
+    >>> optimizer = fastgd.Adamax(lr=0.1)
+    >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], optimizer=optimizer, epochs=500)
     >>> round(float(result.w), 6)
     2.0
 

@@ -39,11 +39,13 @@ class Items:
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1, aligned, read-only, of `dtype`: a view, or a contiguous copy."""
-        part = self.as_given(first, stop)  # on a GPU only for a message: there the kernels take `flat`
+        # data on a GPU come here only for an error message: the CUDA kernels take `flat`
+        part = self.as_given(first, stop)
         if contiguous or not self._serves(part) or items_interleave(part):
-            with np.errstate(over="ignore"):  # what float32 cannot hold becomes inf, and is found as such
+            with np.errstate(over="ignore"):  # too large for float32: inf, which the kernels find
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
-            part = part.reshape(-1).reshape(part.shape)  # a view; axes of length 1 get the usual strides too: torch looks at them
+            # a view whose axes of length 1 have the usual strides, too: torch checks them
+            part = part.reshape(-1).reshape(part.shape)
         part.flags.writeable = False
         return part
 
@@ -65,11 +67,15 @@ class Items:
         serves, interleave = self._where_it_lies
         if serves and not (tiles and interleave):
             return 0
-        size = self.dtype.itemsize + (self.array.itemsize if self._whole is None else 0)  # picked out, then converted
+        # without one stride, items are picked out first, and converted then
+        size = self.dtype.itemsize + (self.array.itemsize if self._whole is None else 0)
         return min(n_items, self.count) * math.prod(self.item) * size
 
     def convert(self, first: int, stop: int, target: np.ndarray) -> None:
-        """Write items first … stop-1 into `target`, of `dtype`; no other copy if one stride fits."""
+        """Write items first … stop-1 into `target` (stop - first, …), which has `dtype`.
+
+        They are copied a second time only where no single stride runs through the leading axes.
+        """
         with np.errstate(over="ignore"):
             np.copyto(target, self.as_given(first, stop), casting="unsafe")
 
@@ -107,7 +113,8 @@ class Items:
             return None
         step = strides[moving[-1]] if moving else 0
         item_strides = strides[len(self.leading) :]
-        item_strides += (0,) * (len(self.item) - len(item_strides))  # 1-D X: its feature axis has length 1
+        # a 1-D X has no stride for the feature axis, whose length is 1
+        item_strides += (0,) * (len(self.item) - len(item_strides))
         return strided(self.array, (self.count, *self.item), (step, *item_strides))
 
 

@@ -102,7 +102,10 @@ class Problem:
         return self.X.leading if self.weights is None else np.broadcast_shapes(self.X.leading, self.weights.leading)
 
     def item_of_gram(self, items: Items, numbers: np.ndarray) -> np.ndarray:
-        """Which of `items` these Gram matrices have, by their numbers in the flat `gram_leading`."""
+        """(m,) int64: which of `items` each of these Gram matrices is made from.
+
+        numbers: (m,) positions of Gram matrices in the flattened `gram_leading`.
+        """
         shape = self.gram_leading
         padded = (1,) * (len(shape) - len(items.leading)) + items.leading
         result = np.zeros(len(numbers), np.int64)

@@ -325,7 +325,7 @@ def to_cupy(value: Any, name: str) -> Any:
             value = value.detach().resolve_neg().resolve_conj()
             value = value.float() if value.dtype is torch.bfloat16 else value
         return cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
-    except (TypeError, RuntimeError, BufferError) as error:  # sparse, quantised, of a dtype that CuPy lacks
+    except (TypeError, RuntimeError, BufferError) as error:  # sparse, quantised, an unknown dtype
         raise TypeError(f"{name}, an array of {type(value).__module__.partition('.')[0]}, cannot be shared with CuPy: {error}") from None
 
 

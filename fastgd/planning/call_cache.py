@@ -136,7 +136,8 @@ def key_of(arguments: Mapping[str, Any]) -> Key | None:
     kinds = tuple(map(type, values))
     if not _PLAIN.issuperset(kinds) or options["progress"]:
         return None
-    signs = tuple(math.copysign(1.0, value) for value in values if type(value) is float)  # 0.0 == -0.0
+    # the signs, because 0.0 == -0.0
+    signs = tuple(math.copysign(1.0, value) for value in values if type(value) is float)
     return X.shape, y.shape, X.dtype, y.dtype, lr is None, kinds, values, signs
 
 

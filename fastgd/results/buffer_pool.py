@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 
 MOST_KEPT = 2**24  # bytes
-SMALLEST, LARGEST = 2**17, 2**22  # bytes of an array: from where on each gets pages of its own, and huge ones
+SMALLEST = 2**17  # bytes of an array: from here on the system gives each array fresh pages
+LARGEST = 2**22  # bytes of an array: from here on NumPy asks for huge pages
 CLASSES = 8  # of sizes between a power of two and the next
 
 

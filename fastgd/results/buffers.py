@@ -165,13 +165,25 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 @dataclass
 class Buffers:
-    """Results and state of all m fits in the order of computation, shaped as in kernels/chunk.py."""
+    """Results and states of all m fits, in the order of computation; shapes as in kernels/chunk.py.
+
+    Attributes
+    ----------
+    given : dict of str to (array, what the caller gave)
+        The caller's own arrays, by the names in `NAMES`.
+    arrays : dict of str to ndarray (m, …)
+        What `allocate` made, by the names in a chunk.
+    direct : dict of str to ndarray (m, …)
+        The caller's arrays that the kernels write into, by the names in a chunk.
+    scattered : dict of str to array
+        The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
+    """
 
     layout: Layout
     given: dict[str, tuple[np.ndarray, Any]]
     arrays: dict[str, np.ndarray] = field(init=False)
-    direct: dict[str, np.ndarray] = field(init=False)  # the user's arrays that the kernels can write into
-    scattered: dict[str, np.ndarray] = field(init=False)  # the others, with axes in the order of computation
+    direct: dict[str, np.ndarray] = field(init=False)
+    scattered: dict[str, np.ndarray] = field(init=False)
 
     def __post_init__(self) -> None:
         order = self.layout.order

@@ -12,7 +12,8 @@ from ..input.messages import amount
 from ..kernels.chunk import Chunk
 from .buffers import NAMES, Buffers, Layout
 
-CODES = ("algorithm", "status", "n_used")  # NumPy's while fits are computed: what happens next is decided by them
+# NumPy arrays while fits are computed, because the host decides by them what happens next
+CODES = ("algorithm", "status", "n_used")
 
 
 class DeviceBuffers(Buffers):

@@ -111,13 +111,13 @@ def _told(shown: str) -> Iterator[None]:
     except _Refusal as error:
         raise ValueError(str(error)) from None
     except (*_UNREADABLE, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # of a place before the file's beginning
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a negative offset
             raise
         what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise ValueError(f"{shown} is not damaged, but it is not a result as fastgd writes them: {what}") from None
 
 
-# -- writing -------------------------------------------------------------------------------------------------------------------
+# -- writing ------------------------------------------------------------
 
 
 def _member(name: str) -> zipfile.ZipInfo:
@@ -190,7 +190,7 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         os.close(folder)
 
 
-# -- reading -------------------------------------------------------------------------------------------------------------------
+# -- reading ------------------------------------------------------------
 
 
 def _check_whole(file: BinaryIO, shown: str) -> None:

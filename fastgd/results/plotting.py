@@ -80,7 +80,8 @@ def plot_loss(result: Any, ax: Any) -> Any:
     edges = np.quantile(np.where(np.isfinite(shown_loss), shown_loss, np.inf), _QUANTILES, axis=0, method="nearest")
     as_lines = n_fits <= _MOST_LINES
     drawn, edges = _drawable(shown_loss if as_lines else edges), _drawable(edges)
-    _limit(axes, epoch, drawn, shown_loss)  # first: matplotlib's own limits overflow where a loss is 1e308
+    # before anything is drawn: matplotlib's own limits overflow where a loss is 1e308
+    _limit(axes, epoch, drawn, shown_loss)
     if as_lines:
         _draw_losses(axes, epoch[rows], drawn, edges[2], lost, _line_names(result))
     else:

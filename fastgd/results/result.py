@@ -20,7 +20,7 @@ class Status(IntEnum):
     """What became of one fit."""
 
     COMPLETED = COMPLETED  #: all epochs were run
-    CONVERGED = CONVERGED  #: the loss fell by no more than its share `tol`; later rows of the history repeat
+    CONVERGED = CONVERGED  #: the loss fell by at most tol · loss; later history rows repeat
     DIVERGED = DIVERGED  #: w or the loss is no longer finite
     INVALID_DATA = INVALID_DATA  #: X or y is not finite (only under ``nan_policy="propagate"``)
     TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer samples than ``min_samples`` stayed
@@ -195,7 +195,7 @@ class FitResult:
         if not self._one_feature and X.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
         broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
-        with np.errstate(over="ignore", invalid="ignore"):  # fits that diverged are results, not warnings
+        with np.errstate(over="ignore", invalid="ignore"):  # a fit may have diverged
             prediction = X * w[..., None] if self._one_feature else (X @ w[..., None])[..., 0]
             return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
@@ -224,12 +224,13 @@ class FitResult:
         >>> import fastgd, numpy, os, tempfile
         >>> folder = tempfile.TemporaryDirectory()
         >>> path = os.path.join(folder.name, "line.npz")
-        >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
+        >>> X, y = [1.0, 2, 3, 4], [2.0, 4, 6, 8]
+        >>> result = fastgd.fit(X, y, lr=0.1, epochs=20)
         >>> result.save(path)
         >>> again = fastgd.load(path)
         >>> bool(again.w == result.w)
         True
-        >>> further = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20, state=again.state)
+        >>> further = fastgd.fit(X, y, lr=0.1, epochs=20, state=again.state)
         >>> with numpy.load(path) as arrays:
         ...     round(float(arrays["w"]), 3)
         2.0
@@ -256,7 +257,8 @@ class FitResult:
         Examples
         --------
         >>> import fastgd
-        >>> print(fastgd.fit([[1.0], [2], [3], [4]], [2.0, 4, 6, 8], lr=0.1, epochs=5).summary(["dose"]))  # doctest: +ELLIPSIS
+        >>> result = fastgd.fit([[1.0], [2], [3], [4]], [2.0, 4, 6, 8], lr=0.1, epochs=5)
+        >>> print(result.summary(["dose"]))  # doctest: +ELLIPSIS
         1 fit of 1 feature by sgd
           status     COMPLETED
           dose       2.0625
@@ -264,7 +266,7 @@ class FitResult:
           epochs     5
           lr         0.1
           samples    4
-          computed   cpu: the data are in the computer's memory; moments: n_samples 4 > 2 · n_features 1; ...
+          computed   cpu: the data are in the computer's memory; moments: n_samples 4 > ...
         """
         from .summary import summarize
 
@@ -332,7 +334,8 @@ class FitResult:
         Examples
         --------
         >>> import fastgd
-        >>> axes = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=[0.01, 0.1], epochs=20, history=True).plot_loss()
+        >>> X, y, rates = [1.0, 2, 3, 4], [2.0, 4, 6, 8], [0.01, 0.1]
+        >>> axes = fastgd.fit(X, y, lr=rates, epochs=20, history=True).plot_loss()
         >>> axes.get_ylabel()
         'loss (mean squared residual)'
         """

@@ -1,8 +1,8 @@
 """The runner of the CPU kernels: the fits of a job, cut into tasks.
 
 1. Fits with data of their own are compressed and descended in one task, while their data are in the
-   cache. Where data are shared, or long, a group of pairs (of an X and a y) is compressed first, and
-   its fits descend afterwards: moments.py.
+   cache. Where data are shared, or a fit has more than 65,536 samples (planning/plan.py), a group
+   of pairs (of an X and a y) is compressed first, and its fits descend afterwards.
 2. The buffers are in the order of computation (FitOrder); a task owns its slice of them.
 """
 
@@ -35,7 +35,10 @@ def run(job: FitJob, control: Control, go: Run) -> None:
 
 
 def _compile(job: FitJob) -> None:
-    """Compile or load the kernels in the calling thread, where Ctrl-C is heard: those that are sure to be needed."""
+    """Compile or load the kernels that the job certainly needs.
+
+    It is done before the threads start, because Ctrl-C interrupts only the calling thread.
+    """
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
@@ -66,7 +69,10 @@ def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.
 
 
 def _take_scratch(job: FitJob) -> Any:
-    """Moments of a task's fits, used again and again: touching fresh memory takes as long as compressing a small task."""
+    """Moments for the fits of one task: memory of an earlier task, or new memory.
+
+    Memory is used again because touching fresh pages takes as long as compressing a small task.
+    """
     try:
         return job.scratch.pop()
     except IndexError:

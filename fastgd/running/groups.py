@@ -25,7 +25,7 @@ class Group:
     samples: Samples
     invalid: np.ndarray  # (pairs,) bool
     moments: Any = None
-    gram_index: Any = None  # (pairs,) int64: the Gram record of each pair; its target record has its own number
+    gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     in_order: bool = False  # fit f has X f and y f, and no weights
 
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
@@ -70,7 +70,10 @@ def samples_of_all(problem: Problem, order: FitOrder) -> Samples:
 
 
 def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of the items with these numbers; what must be copied is copied item by item where they lie far apart."""
+    """(array, index): the items with these numbers, and the position of each in `array`.
+
+    Items that must be copied and lie far apart are copied one by one, without those between them.
+    """
     first, stop = int(index.min()), int(index.max()) + 1
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
         return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
@@ -90,7 +93,10 @@ def _one_by_one(
 
 
 def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
-    """(array, places in it) of the items with these numbers; a conversion is made by tasks, into one array."""
+    """(array, index): the items with these numbers, and the position of each in `array`.
+
+    Where the dtype or the layout must change, tasks in parallel write one converted array.
+    """
     first, stop = int(index.min()), int(index.max()) + 1
     whole = items.view(first, stop)
     if whole is None and stop - first > len(index):

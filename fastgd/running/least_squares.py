@@ -136,7 +136,8 @@ def _solve_by_svd(job: SolveJob, control: Control, fits: np.ndarray, decay: floa
         y = y.astype(np.float64)
         total, root, power = float(len(y)), np.ones(()), 0
         if weights is not None:
-            power = 2 * (math.frexp(weights.max())[1] // 2)  # an exact scale: only proportions count
+            # a power of 4, so that the scaling is exact and √weights is scaled exactly, too
+            power = 2 * (math.frexp(weights.max())[1] // 2)
             weights = np.ldexp(weights.astype(np.float64), -power)
             total, root = float(weights.sum()), np.sqrt(weights)
         if factored is None:

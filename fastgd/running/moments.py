@@ -1,10 +1,13 @@
 """The second moments of a group of fits, and which samples each fit keeps.
 
-1. A group is a run of pairs (of an X and a y, with their weights). A group of one task is taken and compressed while its data are in the
-   cache. Where data are shared, or long, a whole group is compressed first, by as many tasks as there are (`compress_groups`).
-2. Dense data are never copied to leave samples out. First all is compressed as if no number were missing: non-finite data show in the
-   moments. Only then, and only in those fits, are the missing ones looked for: no second read of good data.
-3. Negative or non-finite weights are found on the way, like non-finite data: no result is handed out before the error.
+1. A group is a range of pairs (of an X and a y, with their weights). Where each fit has data of its
+   own, one task gathers and compresses its group while the data are in the cache (`read_group`).
+   Where data are shared, or a fit has more than 65,536 samples, many tasks compress one group
+   together, before its fits descend (`compress_groups`).
+2. Data are never copied to leave samples out. All samples are compressed first: NaN and inf in the
+   data appear in the moments. Only fits with such moments are read again, to find the samples that
+   are missing; good data are read once.
+3. Negative and non-finite weights raise before any result is handed out, as non-finite data do.
 """
 
 from __future__ import annotations
@@ -43,7 +46,10 @@ def read_group(
 
 
 def complete_group(problem: Problem, group: Group, control: Control, *, compress: bool, scratch: Any = None) -> None:
-    """Leave out what is missing, and make the moments if asked: into `scratch`, of as many or more."""
+    """Leave out missing samples of a group, and compress it if asked.
+
+    scratch: moments of at least as many fits, to write into; None: new memory.
+    """
     samples, count = group.samples, len(group.samples.n_used)
     spread = _leave_out_weightless(problem, group, control)
     if not compress:
@@ -71,9 +77,8 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
     """Groups of pairs, all their data compressed. A Gram matrix that pairs share is made once."""
     from ..kernels import cpu
 
-    before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = (
-        None  # Gram numbers, their samples, faults, moments: of the last group
-    )
+    # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)
+    before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = None
     for first in range(0, order.n_pairs, plan.pairs_per_group):
         pairs = np.arange(first, min(first + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
         fits = pairs * order.n_cells
@@ -98,12 +103,14 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             of_grams.X, y, of_grams.x_index[gram_index], y_index, of_grams.weights, of_grams.weight_index[gram_index],
             of_grams.kept, of_grams.kept_index[gram_index], of_grams.n_used[gram_index],
         )  # fmt: skip
-        if math.prod(problem.gram_leading) == order.n_pairs:  # every pair has its own: one read gives both
+        # a Gram matrix for each pair: both records are made in one pass
+        if math.prod(problem.gram_leading) == order.n_pairs:
             _compress(problem, samples, moments.gram, moments.target, moments.exponents, moments.weighing, control, go)
             moments.gram_exponents[:] = moments.exponents
         else:
             if known is moments:
-                some_y = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))  # it is not read
+                # the kernel needs a y to be there, and does not read it for Gram records alone
+                some_y = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))
                 _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
                 del some_y
             weighing = moments.weighing[gram_index]  # a copy
@@ -116,7 +123,10 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
 
 
 def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
-    """Leave out the samples of weight 0; the least and the largest weights, or None without weights."""
+    """Leave out the samples of weight 0; refuse or note weights that are negative or not finite.
+
+    Returns the smallest and the largest weight of each fit; None where there are no weights.
+    """
     if problem.weights is None:
         return None
     from ..kernels import cpu
@@ -130,7 +140,10 @@ def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> n
 
 
 def _find_missing(problem: Problem, group: Group, control: Control) -> None:
-    """Look at the numbers themselves, where there are no moments: leave the missing ones out, or note that there are some."""
+    """Search the data for missing values, where there are no moments that would show them.
+
+    Under `nan_policy="omit"` the samples are left out; else such fits are noted or refused.
+    """
     from ..kernels import cpu
 
     omit = problem.nan_policy == "omit"
@@ -142,7 +155,11 @@ def _find_missing(problem: Problem, group: Group, control: Control) -> None:
 
 
 def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> None:
-    """Look at the moments: fits whose data are not finite are refused, noted, or compressed anew without what is missing."""
+    """Find fits with non-finite data by their moments.
+
+    They are refused ("raise"), noted ("propagate") or compressed again without the missing samples
+    ("omit"), by `nan_policy`.
+    """
     from ..kernels import cpu
 
     moments, samples = group.moments, group.samples
@@ -154,7 +171,8 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
         return
     wrong = np.flatnonzero(group.invalid)
     anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
-    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}  # {first: kept, kept_index, n_used} of each task
+    # {first fit of a task: (kept, kept_index, n_used)}
+    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
         these = wrong[first:stop]
@@ -215,7 +233,11 @@ def _compress(
     control: Control,
     go: Run,
 ) -> None:
-    """Records of these samples, in parallel over fits and, for long ones, over ranges of samples."""
+    """Write the records of these samples, in parallel over fits and, for long fits, over samples.
+
+    gram, target: the records, one per item each; of length 0 where they are not wanted.
+    exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py.
+    """
     from ..kernels import cpu
 
     n, size, count = problem.n_samples, problem.n_parameters, len(samples.n_used)
@@ -268,7 +290,10 @@ def _fits_per_task(length: int, size: int) -> int:
 
 
 def _tiled(samples: Samples, item: np.ndarray) -> Samples:
-    """The samples of some items; data whose items interleave are transposed, these items only, and never a single one."""
+    """The samples of some items. Data whose items interleave are copied, item after item.
+
+    A single item is left as it is.
+    """
     data = {}
     for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
         array, index = getattr(samples, name), getattr(samples, index_name)[item]

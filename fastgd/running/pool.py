@@ -39,7 +39,7 @@ def watched(plan: Plan, progress: object, total: int, description: str) -> Itera
         watcher.close(complete)
 
 
-Task = Callable[[np.ndarray], None]  # called with the worker's own progress counter, an int64 array of length 1
+Task = Callable[[np.ndarray], None]  # called with the worker's progress counter, (1,) int64
 Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 Range = Callable[[int, int, np.ndarray], None]
 

@@ -5,7 +5,8 @@
 
 and with weights
 
-    loss = sum(weights residual²) / sum(weights)        gradient = Xᵀ (2/sum(weights) (weights residual))
+    loss     = sum(weights residual²) / sum(weights)
+    gradient = Xᵀ (2/sum(weights) (weights residual))
 
 1. Every number has the dtype of the data: Python's floats do not widen a NumPy float, NumPy's
    float64 would.
@@ -114,5 +115,5 @@ def sgd(
     return w - lr * gradient, [velocity]
 
 
-# the update rules that are written by hand here; for the others see the rule's `step` in update_rules.py
+# the update rules that are written by hand here; the others take `step` of their row
 UPDATES: dict[str, Callable[..., tuple[Any, Any]]] = {"sgd": sgd}

@@ -1,4 +1,7 @@
-"""The formulas of docs/error-bound.md, written out from the page, against the code; its exception."""
+"""The formulas of docs/error-bound.md, written out from the page, against the code.
+
+The one known exception of the bound is measured, too.
+"""
 
 from __future__ import annotations
 
