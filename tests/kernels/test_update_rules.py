@@ -237,7 +237,7 @@ def test_a_rule_that_torch_does_not_have(planted, torch):
 
 
 def test_numbers_worked_out_by_hand_tell_a_wrong_step(planted):
-    """w goes from 1 by 0.5 · 2 / (1 + 0.25) = 0.8, then by half of it: the row of the test above."""
+    """w goes from 1 by 0.5 · 2 / (1 + 0.25) = 0.8, then by half of it."""
     right = Steps(hyper={"shrink": 0.25}, lr=0.5, gradients=(2.0, 1.0), w=("1", "0.2", "-0.2"))
     assert wrong_steps(planted, right) == []
     wrong = wrong_steps(planted, right._replace(w=("1", "0.2", "-0.3")))
