@@ -14,15 +14,15 @@ _STATUSES = tuple(Status)  # by their codes
 
 
 @dataclass(frozen=True)
-class Words:
-    """Names of the backend and algorithm that computed a result, and why they were chosen."""
+class Provenance:
+    """How a result was computed: backend and algorithm, and why they were chosen."""
 
     backend: str
     algorithm: str
     explanation: str
 
 
-def build(buffers: Buffers, words: Words) -> FitResult:
+def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     """The result of `fit` or `solve`; an array that the caller gave as `out` is in it itself."""
     layout = buffers.layout
     problem, order = layout.problem, layout.order
@@ -46,9 +46,9 @@ def build(buffers: Buffers, words: Words) -> FitResult:
         status=wrap(status) if order.shape else _STATUSES[int(status)],
         n_used=wrap(values["n_used"][()]),
         lr=wrap(values["lr"][()]),
-        backend=words.backend,
-        algorithm=words.algorithm,
-        explanation=words.explanation,
+        backend=provenance.backend,
+        algorithm=provenance.algorithm,
+        explanation=provenance.explanation,
         state=State(
             w=state_of("w", "state.w"),
             slots=state_of("slots", "state.slots"),

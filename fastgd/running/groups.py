@@ -46,7 +46,7 @@ def select(s: Samples, index: np.ndarray) -> Samples:
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
     """Pairs first … stop-1, with all of their samples. contiguous: copy what is not contiguous."""
-    samples = None if contiguous else _gather_in_order(problem, order, first, stop)
+    samples = None if contiguous else gather_in_order(problem, order, first, stop)
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
@@ -57,7 +57,7 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
 
 
-def _gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
     """The samples of fits first … stop-1 where each has its own X and y, in order; else None."""
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None
