@@ -38,8 +38,8 @@ def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
 def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: int, leading: tuple[int, ...]) -> tuple[int, ...]:
     """Check the shape of the weights; return `leading` broadcast with their leading axes."""
     if weights.ndim == 0 or weights.shape[-1] != n_samples:
-        told = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {told}")
+        actual = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
+        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {actual}")
     if weights.size == 0:
         raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
     try:

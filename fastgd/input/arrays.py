@@ -21,7 +21,7 @@ import numpy as np
 from .messages import place, shown
 
 _FOREIGN = ("torch", "cupy", "jax", "jaxlib")
-_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # tested first, as it is quick
+_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # tested first
 _CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 
@@ -82,8 +82,8 @@ def arrive(**given: Any) -> Arrived:
             )
     foreign = {root: given[name] for name, (root, _) in reversed(origins.items()) if root != "numpy"}
     if len(foreign) > 1:
-        told = ", ".join(f"{name} of {root}" for name, (root, _) in origins.items())
-        raise TypeError(f"arrays of different libraries were given ({told}): give them in one, so that the results can be in it")
+        listed = ", ".join(f"{name} of {root}" for name, (root, _) in origins.items())
+        raise TypeError(f"arrays of different libraries were given ({listed}): give them in one, so that the results can be in it")
     root, value = next(iter(foreign.items()), ("numpy", given[first]))
     if device is not None:
         return Arrived(given, Library(root, _wrapper_on_gpu(root, value)), device)
@@ -167,8 +167,8 @@ def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     for shape in shapes.values():
         for axis, length in enumerate(shape, len(result) - len(shape)):
             if length != 1 and result[axis] not in (1, length):
-                told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
-                raise ValueError(f"leading axes do not broadcast against each other: {told}")
+                listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+                raise ValueError(f"leading axes do not broadcast against each other: {listed}")
             result[axis] = max(result[axis], length)
     return tuple(result)
 

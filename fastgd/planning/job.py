@@ -73,7 +73,7 @@ class FitJob(Job):
     """A call of `fit`, ready to run."""
 
     rule: UpdateRule
-    rates: np.ndarray | None  # (…) learning rates, broadcast; None: the safe rate of each fit
+    rates: np.ndarray | None  # (…) learning rates, to be broadcast; None: the safe rate of each fit
     hyper: tuple[np.ndarray, ...]  # (…) hyperparameters, then derived values, in the kernels' order
     epochs: int
     tol: float  # −1: none
@@ -94,7 +94,7 @@ class FitJob(Job):
 class SolveJob(Job):
     """A call of `solve`, ready to run."""
 
-    decay: np.ndarray  # (…) weight_decay, broadcast
+    decay: np.ndarray  # (…) weight_decay, to be broadcast
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:

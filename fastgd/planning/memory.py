@@ -63,13 +63,13 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
         if free is None:
             return plan
         limit = int(SHARE * free)
-        told = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
+        limit_in_words = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
     else:
-        told = f"memory_limit is {amount(limit)}"
+        limit_in_words = f"memory_limit is {amount(limit)}"
     if wanted <= limit:
         return plan
     if least > limit:
-        raise MemoryError(_what_is_needed(problem, order, plan, results, least - results, rows, told))
+        raise MemoryError(_what_is_needed(problem, order, plan, results, least - results, rows, limit_in_words))
     left = limit - results - shared
     groups = min(plan.pairs_per_group, order.n_pairs, max(1, int(left / 2 / of_pair))) if of_pair else plan.pairs_per_group
     left -= groups * of_pair if of_pair else 0
@@ -119,7 +119,7 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype)
 
 
-def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:
+def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, limit_in_words: str) -> str:
     size = problem.n_parameters
     recorded = f" with {counted(rows, 'history row')} each" if rows else ""
     needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {amount(results)}"
@@ -132,4 +132,4 @@ def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int,
         advice = "give a larger memory_limit"
         if plan.needs_moments and size > 1000:
             advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
-    return f"{needed}, and {told}: {advice}"
+    return f"{needed}, and {limit_in_words}: {advice}"

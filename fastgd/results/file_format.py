@@ -85,7 +85,7 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
     shown = os.fspath(path)
     with open(path, "rb") as file:
         _check_whole(file, shown)
-        with _told(shown), zipfile.ZipFile(file) as archive:
+        with _in_the_users_words(shown), zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
             if len(members) != len(archive.infolist()):
                 raise zipfile.BadZipFile("two members have the same name")
@@ -108,7 +108,7 @@ class _Refusal(Exception):
 
 
 @contextlib.contextmanager
-def _told(shown: str) -> Iterator[None]:
+def _in_the_users_words(shown: str) -> Iterator[None]:
     """Turn errors of zipfile, json and NumPy into a ValueError; the checksum was right before."""
     try:
         yield

@@ -22,8 +22,8 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
     result = with_numpy_arrays(result)
-    told = feature_names(result, features)
-    columns = _frame_columns(result, names, told if features is None else [f"w_{name}" for name in told])
+    labels = feature_names(result, features)
+    columns = _frame_columns(result, names, labels if features is None else [f"w_{name}" for name in labels])
     try:
         import narwhals
     except ImportError:

@@ -85,17 +85,17 @@ def _n_fits(shape: tuple[int, ...]) -> str:
 def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
     """A heading, and rows (what, text). names: of the status codes; features: of the features."""
     result = with_numpy_arrays(result)
-    told = feature_names(result, features)
+    labels = feature_names(result, features)
     loss = np.asarray(result.loss)
     single = loss.ndim == 0
-    heading = f"{_n_fits(loss.shape)} of {counted(len(told), 'feature')}{'' if result.intercept is None else ' + intercept'}"
+    heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
     rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "–")]
     if single:
         w = coefficients(result)
-        rows += [(name, _number(value)) for name, value in zip(told[:_MOST_COEFFICIENTS], w, strict=False)]
-        if len(told) > _MOST_COEFFICIENTS:
-            rows.append(("…", f"{len(told) - _MOST_COEFFICIENTS:,} more in .w"))
+        rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
+        if len(labels) > _MOST_COEFFICIENTS:
+            rows.append(("…", f"{len(labels) - _MOST_COEFFICIENTS:,} more in .w"))
         if result.intercept is not None:
             rows.append(("intercept", _number(result.intercept)))
     rows.append(("loss", _number(loss) if single else _losses(loss)))
@@ -143,12 +143,12 @@ def short(result: Any, names: Sequence[str]) -> str:
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
     w = coefficients(result)
     numbers = [_number(value) for value in w]
-    told = [
+    parts = [
         f"w = {numbers[0] if result._one_feature else '[' + ', '.join(numbers) + ']'}"
         if w.size <= _MOST_IN_REPR
         else f"{w.size:,} features"
     ]
     if result.intercept is not None:
-        told.append(f"intercept = {_number(result.intercept)}")
-    told += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
-    return f"FitResult({names[int(result.status)]}: {', '.join(told)}; {computed})"
+        parts.append(f"intercept = {_number(result.intercept)}")
+    parts += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
+    return f"FitResult({names[int(result.status)]}: {', '.join(parts)}; {computed})"

@@ -137,7 +137,7 @@ class Progress:
         self._description = description
         self._control = control
         self._began = time.monotonic()
-        self._told = -1
+        self._reported = -1
         self._bar: Any = None
         self._row: Any = None
 
@@ -145,8 +145,8 @@ class Progress:
         """Read the counters; call the callback, or update or open the bar."""
         if self._callback is not None:
             done = min(self._control.done(), self._total)
-            if done > self._told:  # fits that start again, by another algorithm, count again
-                self._told = done
+            if done > self._reported:  # fits that start again, by another algorithm, count again
+                self._reported = done
                 self._callback(done, self._total)
         elif self._bar is not None:
             self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said())
@@ -171,5 +171,5 @@ class Progress:
             if complete:
                 self._bar.update(self._row, completed=self._total)
             self._bar.stop()
-        elif complete and self._callback is not None and self._told != self._total:
+        elif complete and self._callback is not None and self._reported != self._total:
             self._callback(self._total, self._total)
