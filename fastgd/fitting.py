@@ -172,4 +172,4 @@ def fit(
     """
     job = prepare(locals())
     run(job)
-    return build(job.buffers, job.words)
+    return build(job.buffers, job.provenance)

@@ -110,4 +110,4 @@ def solve(
     """
     job = prepare_solve(locals())
     run(job)
-    return build(job.buffers, job.words)
+    return build(job.buffers, job.provenance)

@@ -36,12 +36,12 @@ Key = tuple[Any, ...]
 remembered: dict[Key, FitJob] = {}
 
 
-def prepare(words: Mapping[str, Any]) -> FitJob:
+def prepare(arguments: Mapping[str, Any]) -> FitJob:
     """From the arguments of `fit` to a job."""
-    key = key_of(words)
-    job = recall(key, words)
+    key = key_of(arguments)
+    job = recall(key, arguments)
     if job is None:
-        job = prepare_anew(words)
+        job = prepare_anew(arguments)
         remember(key, job)
     return job
 
@@ -51,19 +51,19 @@ def forget() -> None:
     remembered.clear()
 
 
-def recall(key: Key | None, words: Mapping[str, Any]) -> FitJob | None:
-    """The job for a call like an earlier one, or None. words: the arguments of `fit`."""
+def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
+    """The job for a call like an earlier one, or None. arguments: those of `fit`."""
     known = remembered.get(key) if key is not None else None
-    X, y = words["X"], words["y"]
+    X, y = arguments["X"], arguments["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
         return None
     job = _twin(known)
     job.recalled = True
     job.problem = _with_data(known.problem, X, y)
-    if known.rates is not None and words["lr"] is not None:
-        job.rates = np.array(words["lr"])
+    if known.rates is not None and arguments["lr"] is not None:
+        job.rates = np.array(arguments["lr"])
     job.buffers = Buffers(known.buffers.layout, {})
-    job.buffers.allocate(tightly=words["memory_limit"] is not None)
+    job.buffers.allocate(tightly=arguments["memory_limit"] is not None)
     return job
 
 
@@ -120,9 +120,9 @@ def _without_data(problem: Problem) -> Problem:
     return other
 
 
-def key_of(words: Mapping[str, Any]) -> Key | None:
+def key_of(arguments: Mapping[str, Any]) -> Key | None:
     """What the checks and decisions of a call depend on; None where plain values do not tell it."""
-    options = dict(words)
+    options = dict(arguments)
     X, y, lr = options.pop("X"), options.pop("y"), options.pop("lr")
     if type(X) is not np.ndarray or type(y) is not np.ndarray:
         return None

@@ -39,7 +39,7 @@ from ..kernels.chunk import LSTSQ, MOMENTS, n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
-from ..results.building import Words
+from ..results.building import Provenance
 from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
 from .memory import fit_into_memory
@@ -63,9 +63,9 @@ class Job:
     runner: str  # the module in running/ that runs it
 
     @property
-    def words(self) -> Words:
+    def provenance(self) -> Provenance:
         """How it is computed, for the result."""
-        return Words(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
+        return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
 
 
 @dataclass(kw_only=True)
@@ -97,21 +97,21 @@ class SolveJob(Job):
     decay: np.ndarray  # weight_decay, leading axes broadcast
 
 
-def prepare_anew(words: Mapping[str, Any]) -> FitJob:
+def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """From the arguments of `fit` to a job; call_cache.prepare knows those of like calls."""
-    refuse_later_options(words)
-    arrived = arrive(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
-    backend, why_backend = choose_backend(words["backend"], arrived.device)  # before CuPy is needed
-    problem = _read_problem(words, arrived)
-    optimizer, lr, w0, intercept0 = _values_here(words, arrived.device)
+    refuse_later_options(arguments)
+    arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
+    backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
+    problem = _read_problem(arguments, arrived)
+    optimizer, lr, w0, intercept0 = _values_here(arguments, arrived.device)
     rule, rates = optimizer.rule, read_rates(lr, optimizer)
-    refuse_rule(backend, rule, words["backend"])
+    refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
-    epochs, every = read_count(words["epochs"], "epochs", 0), read_history(words["history"])
-    reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
-    tol, threads = read_tol(words["tol"]), read_threads(words["threads"])
-    limit, progress = read_memory_limit(words["memory_limit"]), read_progress(words["progress"])
-    starts, state, algorithm = read_start(problem, w0, intercept0), words["state"], words["algorithm"]
+    epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
+    reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
+    tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
+    limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
+    starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0)
         algorithm = algorithm_of(state)
@@ -129,7 +129,7 @@ def prepare_anew(words: Mapping[str, Any]) -> FitJob:
         why_backend=why_backend,
     )
     layout = Layout.of_rule(problem, order, rule, epochs, every)
-    buffers = _open_buffers(layout, read_out(words["out"], layout), limit)
+    buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
     of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
         problem,
@@ -163,14 +163,14 @@ def prepare_anew(words: Mapping[str, Any]) -> FitJob:
     )
 
 
-def prepare_solve(words: Mapping[str, Any]) -> SolveJob:
+def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """From the arguments of `solve` to a job."""
-    arrived = arrive_on_host(X=words["X"], y=words["y"], sample_weight=words["sample_weight"])
-    problem = _read_problem(words, arrived)
-    decay = read_hyperparameter(words["weight_decay"], "weight_decay", NOT_NEGATIVE)
-    reduction = read_choice(words["reduction"], "reduction", REDUCTIONS)
-    threads, limit = read_threads(words["threads"]), read_memory_limit(words["memory_limit"])
-    progress = read_progress(words["progress"])
+    arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
+    problem = _read_problem(arguments, arrived)
+    decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
+    reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
+    threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
+    progress = read_progress(arguments["progress"])
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
     layout = Layout.of_solve(problem, order)
     plan = fit_into_memory(
@@ -215,22 +215,22 @@ def order_fits(
     return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
 
 
-def _read_problem(words: Mapping[str, Any], arrived: Any) -> Problem:
+def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
     return Problem.read(
         arrived,
-        intercept=words["intercept"],
-        dtype=words["dtype"],
-        nan_policy=words["nan_policy"],
-        min_samples=words["min_samples"],
+        intercept=arguments["intercept"],
+        dtype=arguments["dtype"],
+        nan_policy=arguments["nan_policy"],
+        min_samples=arguments["min_samples"],
     )
 
 
-def _values_here(words: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:
+def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:
     """The optimizer, lr, w0 and intercept0, in the computer's memory: fetched from `device`."""
-    optimizer = find_optimizer(words["optimizer"])
+    optimizer = find_optimizer(arguments["optimizer"])
     if device is None:
-        return optimizer, words["lr"], words["w0"], words["intercept0"]
-    lr, w0, intercept0 = (beside(words[name], name, device) for name in ("lr", "w0", "intercept0"))
+        return optimizer, arguments["lr"], arguments["w0"], arguments["intercept0"]
+    lr, w0, intercept0 = (beside(arguments[name], name, device) for name in ("lr", "w0", "intercept0"))
     return values_beside(optimizer, device), lr, w0, intercept0
 
 

@@ -14,7 +14,7 @@ _STATUSES = tuple(Status)  # by their codes
 
 
 @dataclass(frozen=True)
-class Words:
+class Provenance:
     """How a result was computed."""
 
     backend: str
@@ -22,7 +22,7 @@ class Words:
     explanation: str
 
 
-def build(buffers: Buffers, words: Words) -> FitResult:
+def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     """The result of `fit` or `solve`; arrays of `out` are handed back as they are."""
     layout = buffers.layout
     problem, order = layout.problem, layout.order
@@ -46,9 +46,9 @@ def build(buffers: Buffers, words: Words) -> FitResult:
         status=wrap(status) if order.shape else _STATUSES[int(status)],
         n_used=wrap(values["n_used"][()]),
         lr=wrap(values["lr"][()]),
-        backend=words.backend,
-        algorithm=words.algorithm,
-        explanation=words.explanation,
+        backend=provenance.backend,
+        algorithm=provenance.algorithm,
+        explanation=provenance.explanation,
         state=State(
             w=state_of("w", "state.w"),
             slots=state_of("slots", "state.slots"),

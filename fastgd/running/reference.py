@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from ..kernels.chunk import AUTOGRAD
+from ..kernels.chunk import AUTOGRAD, MANUAL
 from ..planning.job import FitJob
 from .chunks import chunk_of_group, finish_chunk, set_safe_rates
 from .moments import read_group
@@ -25,14 +25,16 @@ def run(job: FitJob, control: Control, go: Run) -> None:
 
 
 def _descent_of(job: FitJob) -> Callable[..., None]:
-    """`descend(chunk, cancel, progress)` of the backend."""
+    """`descend(chunk, cancel, progress)` of the backend's algorithm."""
     if job.plan.algorithm == AUTOGRAD:
         from ..kernels.reference import torch_autograd
 
         return partial(torch_autograd.descend, device="cuda" if job.plan.backend.name == "torch-cuda" else "cpu")
-    from ..kernels.reference import numpy_manual
+    if job.plan.algorithm == MANUAL:
+        from ..kernels.reference import numpy_manual
 
-    return numpy_manual.descend
+        return numpy_manual.descend
+    raise NotImplementedError(f"running/reference.py has no descent for the algorithm {job.plan.algorithm_name!r}")
 
 
 def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first: int, stop: int, counter: np.ndarray) -> None:

@@ -19,7 +19,7 @@ def test_a_job_of_plain_options():
     assert (job.rule, job.reduction, job.runner) == (UPDATE_RULES["sgd"], "sum", "cpu")
     assert job.rates is None  # the safe rate of each fit
     assert job.begin["w"][0].tolist() == [0.0] * 4
-    assert (job.words.backend, job.words.algorithm) == ("cpu", "moments")
+    assert (job.provenance.backend, job.provenance.algorithm) == ("cpu", "moments")
     assert not job.recalled
 
 
