@@ -7,7 +7,8 @@
 2. Data are never copied to leave samples out. All samples are compressed first: NaN and inf in the
    data appear in the moments. Only fits with such moments are read again, to find the samples that
    are missing; good data are read once.
-3. Negative and non-finite weights raise before any result is handed out, as non-finite data do.
+3. A negative weight raises under every nan_policy, one that is not finite under "raise", as data
+   do. Then `fit` returns nothing, but the caller's arrays of `out` may be half written.
 """
 
 from __future__ import annotations
