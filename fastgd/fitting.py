@@ -87,7 +87,8 @@ def fit(
         w0 and intercept0. For data on a GPU its arrays are CuPy's.
     sample_weight : array (…, n_samples), optional
         Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
-        count. A sample of weight 0 is left out, even where its data are NaN.
+        count. A sample of weight 0 is left out, even where its data are NaN. A negative weight is
+        an error under every nan_policy; NaN, inf and −inf are numbers that are not finite.
     reduction : {"mean", "sum"}, default "mean"
         Which loss is differentiated: the mean of the squared residuals, or their sum, whose
         gradient is n_samples times as large. The reported loss is always the mean.
@@ -98,14 +99,18 @@ def fit(
     seed : 0
         Not available yet (mini-batches).
     tol : float, optional
-        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]. None:
+        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]: the loss
+        falls by at most this share of itself. The loss is the reported one, rounded to the data's
+        dtype, so a float32 loss may stand still while the loss before rounding still falls. None:
         run all epochs.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
         What happens when a number of X, y or the weights is not finite. "raise": an error that
         names the first such number. "omit": the sample is left out of its fit, as if the row had
-        been deleted; the data are not copied. "propagate": only that fit becomes NaN.
+        been deleted; the data are not copied. "propagate": only that fit becomes NaN, with the
+        status ``INVALID_DATA``.
     min_samples : int, optional
-        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
+        Fits that keep fewer samples get NaN for w and loss, 0 epochs and the status
+        ``TOO_FEW_SAMPLES``; n_used says how many they kept. Default 1.
     history : bool or int, default False
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional
@@ -148,7 +153,7 @@ def fit(
     ------
     ValueError, TypeError
         When an argument is wrong; the message names it, what was given and what is needed.
-        Non-finite data raise a ValueError under ``nan_policy="raise"``.
+        Non-finite data raise a ValueError under ``nan_policy="raise"``, a negative weight always.
     BackendUnavailable
         An ImportError, when the backend that was asked for cannot run here.
     MemoryError

@@ -1,7 +1,9 @@
-"""The plan of a call: which algorithm, how large a chunk, how many threads; and why.
+"""The plan of a call: which algorithm, how many fits in a task, how many threads; and why.
 
-1. The algorithm depends on n_samples and n_features alone, so that the bits of a fit do not depend
-   on the other fits (docs/arithmetic.md, section 9). Chunks, threads and memory never change a bit.
+1. The algorithm of a fit depends on its own data alone (how many samples it uses, how many features
+   it has, whether they are finite: running/chunks.py, `set_fates`) and on the option `algorithm`.
+   So its bits do not depend on the other fits (docs/arithmetic.md, section 9). The plan names the
+   algorithm of fits that use all their samples. Tasks, threads and memory never change a bit.
 2. The costs below are rough, measured on AVX2 and AVX-512 machines. They only decide how the work
    is cut into pieces of a few milliseconds.
 """
