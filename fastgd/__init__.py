@@ -24,7 +24,7 @@ __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam",
     "RMSprop", "Report", "State", "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
-_LATE = {  # what `fit` does not need: the modules that have it
+_LATE = {  # names that `fit` does not need: the modules that define them
     "Diagnosis": ".verification.causes.diagnosis", "Report": ".verification.report.report", "diagnose": ".verification.causes.diagnosing",
     "info": ".environment", "load": ".results.loading", "solve": ".solving", "verify": ".verification.verifying",
 }  # fmt: skip

@@ -1,10 +1,9 @@
 """What fastgd found on this machine, in one object that prints itself (`fastgd info`).
 
-1. Versions come from the installed metadata, so that asking does not import torch or CuPy. torch is
-   imported only where its build could have a GPU, because only torch knows.
-2. The folder of compiled kernels is Numba's: what its dispatchers say, not a guess. Numba takes
-   NUMBA_CACHE_DIR if it is set, else the folder of the package, else (that cannot be written) the
-   user's cache folder; each only if it can be written.
+1. Versions are read from the installed metadata, so that neither torch nor CuPy is imported. torch
+   is imported only where its build may use a GPU, because only torch knows whether it finds one.
+2. Numba's dispatchers are asked for the folder of compiled kernels. Numba takes the first of these
+   that can be written: NUMBA_CACHE_DIR, the folder of the package, the user's cache folder.
 """
 
 from __future__ import annotations
@@ -34,21 +33,22 @@ _NOWHERE = "Numba finds no folder that it can write to (set NUMBA_CACHE_DIR to o
 
 @dataclass(frozen=True)
 class KernelCache:
-    """Where Numba keeps the compiled CPU kernels.
+    """Where Numba stores the compiled CPU kernels.
 
     Attributes
     ----------
     folder : str or None
-        None: there is nowhere to write, and the kernels are compiled in every process.
+        None: no folder can be written, and the kernels are compiled in every process.
     writable : bool
+        Whether this process may write there.
     n_bytes : int
-        Size of everything that Numba keeps there.
+        Size of all files that Numba stored there.
     ready : bool
-        Whether the kernels of this version that `fit` needs lie there, compiled for this processor,
+        Whether the folder has the kernels that `fit` needs, of this version and for this processor,
         for float32 and float64.
     complete : bool
-        Whether those lie there too that only `solve`, weights and missing values need. ``fastgd
-        info --warm`` sees to it.
+        Whether it also has the kernels for `solve`, weights and missing values. ``fastgd info
+        --warm`` compiles all of them.
     """
 
     folder: str | None
@@ -58,13 +58,13 @@ class KernelCache:
     complete: bool = False
 
     def in_words(self) -> str:
-        """Whether anything is to be compiled yet."""
+        """Whether kernels must still be compiled, as a sentence."""
         if not self.folder:
             return f"compiled in every process: {_NOWHERE}"
         if self.complete:
-            return "compiled and kept"
+            return "compiled and stored"
         if self.ready:
-            return "compiled and kept; for solve, weights and missing values at their first use (fastgd info --warm: now)"
+            return "compiled and stored; for solve, weights and missing values at their first use (fastgd info --warm: now)"
         return "not compiled yet: the first fit of each dtype takes 15 to 35 s (fastgd info --warm: now)"
 
 
@@ -84,17 +84,18 @@ class Environment:
         Whether the processor has fused multiply-add. Without it results are the same, and much
         slower.
     libraries : dict of str to (str or None)
-        Versions; None where a library is not installed.
+        Version of each library; None where it is not installed.
     backends : dict of str to (str or None)
-        None: the backend can run here; else why it cannot.
+        Why each backend cannot run here; None where it can.
     kernel_cache : KernelCache
+        Where the compiled CPU kernels are, and whether any are missing.
     cuda_compiler : dict
-        NVRTC, which compiles the CUDA kernels (``version``, None where it is not installed), the
-        ``folder`` of those that are kept, how many ``kernels`` lie there, and ``n_bytes``.
+        ``version`` of NVRTC, which compiles the CUDA kernels (None where it is not installed),
+        ``folder`` of compiled CUDA kernels, number of ``kernels`` there, and their ``n_bytes``.
     gpu : str or None
         Name and memory of the GPU.
     why_no_gpu : str or None
-        Why there is none, if there is none.
+        Why there is no GPU; None where there is one.
     """
 
     fastgd: str
@@ -116,9 +117,9 @@ class Environment:
         return asdict(self)
 
     def rows(self) -> list[tuple[str, str]]:
-        """Return (what, value) in words, in the order in which people ask."""
+        """Return the rows that `fastgd info` prints: (what, value), both as text."""
         cache = self.kernel_cache
-        kept = f"{cache.folder} ({'writable' if cache.writable else 'NOT writable'}, {cache.n_bytes / 2**20:.1f} MiB)"
+        stored = f"{cache.folder} ({'writable' if cache.writable else 'NOT writable'}, {cache.n_bytes / 2**20:.1f} MiB)"
         cuda = self.cuda_compiler
         return [
             ("fastgd", self.fastgd),
@@ -130,9 +131,9 @@ class Environment:
             *((name, version or "not installed") for name, version in self.libraries.items()),
             *((f"backend {name}", "not available: " + reason if reason else "available") for name, reason in self.backends.items()),
             ("kernels", cache.in_words()),
-            ("kernel cache", kept if cache.folder else "none"),
+            ("kernel cache", stored if cache.folder else "none"),
             ("NVRTC", cuda["version"] or "not installed"),
-            ("CUDA kernels", f"{cuda['folder']} ({cuda['kernels']} kept, {cuda['n_bytes'] / 2**20:.1f} MiB)"),
+            ("CUDA kernels", f"{cuda['folder']} ({cuda['kernels']} stored, {cuda['n_bytes'] / 2**20:.1f} MiB)"),
             ("GPU", self.gpu or f"none: {self.why_no_gpu}"),
         ]
 
@@ -142,12 +143,12 @@ class Environment:
 
 
 def info() -> Environment:
-    """Tell what is here: versions, backends, threads, SIMD width, kernel cache, GPU.
+    """Find out what is installed here: versions, backends, threads, SIMD, kernel cache, GPU.
 
     Returns
     -------
     Environment
-        Prints itself readably; ``.to_dict()`` is ready for JSON.
+        It prints itself as a table; ``.to_dict()`` makes a dict that is ready for JSON.
 
     Examples
     --------
@@ -183,7 +184,7 @@ def info() -> Environment:
 
 
 def kernel_cache() -> KernelCache:
-    """Find where the compiled CPU kernels are kept, and whether those of this version are there."""
+    """Find the folder of compiled CPU kernels, and whether those of this version are there."""
     from .kernels.cpu import compile_ahead
 
     folders = compile_ahead.cache_folders()
@@ -197,27 +198,27 @@ def kernel_cache() -> KernelCache:
 
 
 def warm(say: Callable[[str], object] = print) -> bool:
-    """Compile ahead every CPU kernel that `fit` and `solve` may need.
+    """Compile ahead every CPU kernel that `fit` and `solve` may need, for float32 and float64.
 
-    For float32 and float64; kernels that are on disk already are left as they are.
+    Kernels that are on disk already are loaded.
 
     Parameters
     ----------
     say : callable, default print
-        Is told, in words, where the kernels are kept, of each step as it is done, and how long all
-        took.
+        Called with one line of text at a time: the folder of the kernels, each step as it is done,
+        and how long all of it took.
 
     Returns
     -------
     bool
-        Whether all kernels are on disk now. False: there is no folder to keep them in, and every
-        process compiles its own.
+        Whether all kernels are on disk now. False: no folder can be written, and every process
+        compiles its own.
 
     Examples
     --------
     >>> from fastgd.environment import warm
     >>> lines = []
-    >>> kept = warm(lines.append)  # 1 to 2 minutes where nothing is compiled yet
+    >>> complete = warm(lines.append)  # 1 to 2 minutes where nothing is compiled yet
     >>> len(lines)
     8
     """
@@ -227,7 +228,7 @@ def warm(say: Callable[[str], object] = print) -> bool:
     if not cache.folder:
         say(f"Nothing can be compiled ahead: {_NOWHERE}. Kernels are compiled in every process.")
         return False
-    say(f"Kernels are kept in {cache.folder}." + ("" if cache.complete else " Compiling takes 1 to 2 minutes, once."))
+    say(f"Kernels are stored in {cache.folder}." + ("" if cache.complete else " Compiling takes 1 to 2 minutes, once."))
     steps = {
         "fit": compile_ahead.compile_fit,
         "weights and missing values": compile_ahead.compile_find_kept,
@@ -244,8 +245,8 @@ def warm(say: Callable[[str], object] = print) -> bool:
             say(f"  {dtype}, {what}: {done}")
     spent, cache, after = time.perf_counter() - began, kernel_cache(), compile_ahead.compiled_and_loaded()
     compiled, loaded = after["compiled"] - counted["compiled"], after["loaded"] - counted["loaded"]
-    kept = f"the folder holds {cache.n_bytes / 2**20:.1f} MiB" if cache.complete else f"NOT all could be kept in {cache.folder}"
-    say(f"{compiled} kernels compiled, {loaded} loaded, in {spent:.1f} s; {kept}.")
+    stored = f"the folder holds {cache.n_bytes / 2**20:.1f} MiB" if cache.complete else f"NOT all could be stored in {cache.folder}"
+    say(f"{compiled} kernels compiled, {loaded} loaded, in {spent:.1f} s; {stored}.")
     return cache.complete
 
 
@@ -270,12 +271,12 @@ def _cpu() -> str:
 
 
 def _simd() -> tuple[int, bool]:
-    """(bits, fma) of the host, as LLVM sees it."""
+    """(width of the vector registers [bits], whether there is fma), as LLVM detects them."""
     import llvmlite.binding
 
     features = {name for name, present in dict(llvmlite.binding.get_host_cpu_features()).items() if present}
     if platform.machine().lower() in ("aarch64", "arm64"):
-        return 128, True  # NEON; fma is a part of it
+        return 128, True  # NEON, which includes fma
     bits = 512 if "avx512f" in features else 256 if "avx" in features else 128
     return bits, "fma" in features
 
@@ -287,7 +288,7 @@ def _why_not(backend: str, torch_version: str | None) -> str | None:
 
 
 def _gpu(torch_finds_one: bool) -> tuple[str | None, str | None]:
-    """(name, None) or (None, why there is none)."""
+    """(name of the GPU, None), or (None, why there is no GPU)."""
     from .kernels.cuda.device import device_name, why_no_device
 
     reason = why_no_device()

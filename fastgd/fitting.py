@@ -67,8 +67,8 @@ def fit(
         Learning rate, ≥ 0, here or in the optimizer object. None: for SGD a safe rate of each fit,
         1/(λ_max + weight_decay), where λ_max is the largest eigenvalue of the Hessian of the (mean
         or sum) loss, or above 64 parameters its largest row sum, which is a bound; 0 where the
-        Hessian is 0. It needs the second moments of the parameters: with many features give an lr.
-        For the other rules None is torch's default.
+        Hessian is 0. It is computed from the second moments, n_parameters² numbers per fit: with
+        thousands of features give an lr. For the other rules None is torch's default.
     epochs : int, default 100
         Passes over the data, ≥ 0.
     optimizer : str or optimizer object, default "sgd"
@@ -77,20 +77,21 @@ def fit(
     schedule : None
         Not available yet.
     w0 : array (…, n_features), optional
-        Start, default zeros. No feature axis where X is 1-D.
+        Start of w, default zeros. Where X is 1-D, w0 has no feature axis.
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
     intercept0 : float or array, optional
         Start of the intercept, default 0.
     state : State, optional
-        ``FitResult.state`` of an earlier fit, which is continued bit for bit; instead of w0 and
-        intercept0. For data on a GPU its arrays are CuPy's.
+        ``FitResult.state`` of an earlier fit, which is continued bit for bit; it takes the place of
+        w0 and intercept0. For data on a GPU its arrays are CuPy's.
     sample_weight : array (…, n_samples), optional
         Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
-        count. A sample of weight 0 is not there, even if it is NaN.
+        count. A sample of weight 0 is left out, even where its data are NaN. A negative weight is
+        an error under every nan_policy; NaN, inf and −inf are numbers that are not finite.
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of. "sum" is n_samples times as large. The reported loss is always the
-        mean.
+        Which loss is differentiated: the mean of the squared residuals, or their sum, whose
+        gradient is n_samples times as large. The reported loss is always the mean.
     batch_size : None
         Not available yet (mini-batches).
     shuffle : True
@@ -98,16 +99,20 @@ def fit(
     seed : 0
         Not available yet (mini-batches).
     tol : float, optional
-        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]. None:
+        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]: the loss
+        falls by at most this share of itself. The loss is the reported one, rounded to the data's
+        dtype, so a float32 loss may stand still while the loss before rounding still falls. None:
         run all epochs.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
-        What happens when a number of X, y or the weights is not finite. "raise": an error that says
-        where. "omit": the sample is left out of its fit, as if the row had been deleted, without a
-        copy of the data. "propagate": NaN for that fit alone.
+        What happens when a number of X, y or the weights is not finite. "raise": an error that
+        names the first such number. "omit": the sample is left out of its fit, as if the row had
+        been deleted; the data are not copied. "propagate": only that fit becomes NaN, with the
+        status ``INVALID_DATA``.
     min_samples : int, optional
-        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
+        Fits that keep fewer samples get NaN for w and loss, 0 epochs and the status
+        ``TOO_FEW_SAMPLES``; n_used says how many they kept. Default 1.
     history : bool or int, default False
-        True: keep w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
+        True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional
         Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats
         are computed as float32.
@@ -117,26 +122,27 @@ def fit(
         n_features, n_features > 256, or data that are not finite.
     backend : {"auto", "cpu", "torch", "torch-cuda", "numpy", "cuda"}, default "auto"
         "auto" is "cuda" where the data are on a GPU, else "cpu". "cuda" also takes NumPy data,
-        which are copied to the GPU and back. "torch" is torch.autograd and torch.optim, "numpy" a
-        readable hand-written descent: both are there to compare with, and run one fit after
-        another.
+        which are copied to the GPU and back. "torch" and "torch-cuda" are torch.autograd and
+        torch.optim, "numpy" is a readable descent written by hand: they serve as references, and
+        run one fit after another.
     threads : int, optional
-        Threads of the cpu backend, of no other. None: as many as this process may use.
+        Number of threads; only backend "cpu" has this option. None: as many as this process may
+        use.
     memory_limit : int or str, optional
         Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB".
-        The work is cut into pieces that keep within it. None: 80 % of what is free. Up to 16 MiB of
-        freed result memory is kept for later calls; give a memory_limit to avoid that. For data on
-        a GPU it is a limit of the GPU's memory.
+        The work is cut into pieces so small that they stay below it. None: 80 % of the free memory.
+        Up to 16 MiB of freed result memory stay reserved for later calls; give a memory_limit to
+        avoid that. For data on a GPU the limit is one of the GPU's memory.
     progress : bool or callable, optional
-        None: a bar on a terminal when the work is long. True, False: always, never. A function is
-        called with (done, total).
+        None: a progress bar on a terminal when the work takes over a second. True: always. False:
+        never. A function is called with (done, total), both in epochs of fits.
     checkpoint : None
         Not available yet.
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
         "history.loss", "state.w", "state.slots". Shapes and dtypes are those of the result, which
-        then holds these arrays. When `fit` raises, they may be half written.
+        then holds these arrays. When `fit` raises, they may be partly written.
 
     Returns
     -------
@@ -147,7 +153,7 @@ def fit(
     ------
     ValueError, TypeError
         When an argument is wrong; the message names it, what was given and what is needed.
-        Non-finite data are a ValueError under ``nan_policy="raise"``.
+        Non-finite data raise a ValueError under ``nan_policy="raise"``, a negative weight always.
     BackendUnavailable
         An ImportError, when the backend that was asked for cannot run here.
     MemoryError

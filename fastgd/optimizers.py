@@ -1,7 +1,7 @@
-"""Optimizers: frozen dataclasses with torch.optim's names. A value may be an array, one per fit.
+"""Optimizers: frozen dataclasses with torch.optim's names. Each value may be an array over fits.
 
-Fields and defaults are those of the rule's row in kernels/update_rules.py, written out for editors
-and for `help`; a test compares them with the row. Ranges stand in the row alone.
+Fields and defaults repeat the rule's row in kernels/update_rules.py, so that editors and `help`
+show them; a test compares both. Only the row has the ranges.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class SGD:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -95,7 +95,7 @@ class Adam:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class AdamW:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -207,7 +207,7 @@ class RMSprop:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -252,7 +252,7 @@ class Adagrad:
     weight_decay : float or array, default 0
         L2 penalty, ≥ 0: added to the gradient as weight_decay · w, on the intercept too.
     initial_accumulator_value : float or array, default 0
-        What the sum of squares starts from, ≥ 0.
+        Start of the sum of squares, ≥ 0.
     eps : float or array, default 1e-10
         Added to the root in the denominator, outside of the root; ≥ 0.
     maximize : bool or array, default False
@@ -261,7 +261,7 @@ class Adagrad:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -307,7 +307,7 @@ class NAdam:
     eps : float or array, default 1e-8
         Added to the root in the denominator, outside of the root; ≥ 0.
     weight_decay : float or array, default 0
-        Decay, ≥ 0, of the kind that decoupled_weight_decay says; on the intercept too.
+        Decay, ≥ 0, decoupled or not (see decoupled_weight_decay); on the intercept too.
     momentum_decay : float or array, default 0.004
         How fast the momentum approaches β₁, ≥ 0.
     decoupled_weight_decay : bool or array, default False
@@ -318,7 +318,7 @@ class NAdam:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -370,7 +370,7 @@ class Adadelta:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -396,7 +396,7 @@ class Adadelta:
 
 @dataclass(frozen=True)
 class Adamax:
-    """Adam with the largest gradient as its denominator: torch.optim.Adamax, options and order.
+    """Adamax, with torch.optim.Adamax's options and order of operations.
 
     ::
 
@@ -420,7 +420,7 @@ class Adamax:
     Raises
     ------
     ValueError, TypeError
-        By `fit`, when a value is out of range.
+        Raised by `fit`, when a value is out of range.
 
     Examples
     --------
@@ -448,12 +448,12 @@ _CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, N
 
 
 def optimizer_classes() -> tuple[type, ...]:
-    """The classes of the optimizers."""
+    """All optimizer classes, one for each update rule that has a class."""
     return tuple(_CLASSES.values())
 
 
 def find_optimizer(optimizer: Any) -> Any:
-    """The optimizer for a name or an object; an error lists the names that there are."""
+    """The optimizer object for a name, a class or an object; an error lists the names."""
     if isinstance(optimizer, str):
         if optimizer.lower() not in _CLASSES:
             raise ValueError(f"optimizer {optimizer!r} is unknown; there are: {', '.join(sorted(_CLASSES))}")

@@ -1,4 +1,4 @@
-"""solve(): the minimiser that descent converges to, in closed form: prepare, run, build."""
+"""solve(): the minimiser that `fit` converges to, in closed form: prepare, run, build."""
 
 from __future__ import annotations
 
@@ -32,47 +32,57 @@ def solve(
         s Xᵀ(X w − y) + weight_decay · w = 0        s = 2/n_samples (mean) or 2 (sum)
 
     With sample weights ω the gradient is s Xᵀ diag(ω)(X w − y), with s = 2/Σω or 2. Where many w
-    solve this, the result is the one of minimum norm, which descent from zero converges to. Axes
-    broadcast as in `fit`; fits that share X and weight_decay share its factors. A fit from moments
-    has the same bits alone or in a batch, for any number of threads; the bits of a fit by LAPACK
-    are LAPACK's.
+    solve this, the result is the one of minimum norm, which descent from zero converges to. The
+    leading axes of X, y, sample_weight and weight_decay broadcast as in NumPy: each point of the
+    broadcast shape is a fit of its own. A fit that is solved from moments has the same bits alone
+    or in a batch, for any number of threads; the last bits of a fit that LAPACK solves depend on
+    the build of LAPACK.
 
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features, as in `fit`.
+        Features: an array of NumPy, torch, JAX or any library with DLPack in the computer's memory,
+        or a list. Results come back in the same library. 2-D X is always (n_samples, n_features);
+        with a 1-D X the result has no feature axis.
     y : array (…, n_samples)
         Targets.
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
     weight_decay : float or array, default 0
-        L2 penalty (ridge), ≥ 0, of the size that it has in `fit` and in torch.optim: on the
-        intercept too, and for "mean" it is 2/n_samples times the λ that is added to the diagonal of
-        XᵀX, 2λ/n_samples.
+        L2 penalty (ridge), ≥ 0, on the same scale as in `fit` and torch.optim; the intercept is
+        penalised, too. Where λ is to be added to the diagonal of XᵀX, weight_decay is 2λ/n_samples
+        for "mean" and 2λ for "sum".
     reduction : {"mean", "sum"}, default "mean"
-        What the gradient is of. Without weight_decay it changes nothing.
+        Which loss is minimised: the mean of the squared residuals, or their sum. It matters only
+        together with weight_decay.
     dtype : {"float32", "float64"}, optional
-        Convert the data, as in `fit`.
+        Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats
+        are computed as float32.
     sample_weight : array (…, n_samples), optional
-        Weights ≥ 0, as in `fit`.
+        Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
+        count. A sample of weight 0 is left out, even where its data are NaN.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
-        What happens when a number of X, y or the weights is not finite, as in `fit`.
+        What happens when a number of X, y or the weights is not finite. "raise": an error that
+        names the first such number. "omit": the sample is left out of its fit. "propagate": only
+        that fit becomes NaN.
     min_samples : int, optional
         Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
     threads : int, optional
-        Threads. None: as many as this process may use.
+        Number of threads. None: as many as this process may use.
     memory_limit : int or str, optional
-        As in `fit`.
+        Bytes that the call may take beside your own arrays: a number, or a text such as "2 GiB".
+        None: 80 % of the free memory.
     progress : bool or callable, optional
-        As in `fit`.
+        None: a progress bar on a terminal when the work takes over a second. True: always. False:
+        never. A function is called with (done, total), both in fits.
 
     Returns
     -------
     FitResult
-        As from `fit`, with epochs 0, lr NaN, and for every fit
+        w, intercept, loss, status, n_used …, with epochs 0 and lr NaN, and for every fit
 
-        * ``rank``: of [X 1], with rows √λ·I below it where there is a weight_decay; 0 where the
-          data are invalid.
+        * ``rank``: the rank of X, with a column of ones for an intercept, and with the rows √λ·I
+          below it where weight_decay > 0; 0 where the data are invalid.
         * ``condition``: Stewart's largest collinearity index: 1/condition is the smallest relative
           change of one column that makes the columns dependent; 1 for orthogonal columns, at most
           their condition number once they have length 1. Where the rank is smaller than the number
@@ -81,15 +91,17 @@ def solve(
           4,096 and 9.5e7), or rank below both the number of samples and that of parameters. A
           change of the data in their last digit may then change more than half of the digits of w,
           so the answer says little about the data, however well it was computed.
-        * ``state.algorithm``: which algorithm it was computed by, "moments" or "lstsq": see
-          ``state.algorithm_names``.
+        * ``state.algorithm``: the algorithm that solved it, "moments" or "lstsq" (by LAPACK), as an
+          index into ``state.algorithm_names``.
 
     Raises
     ------
     ValueError, TypeError
-        As `fit`.
+        When an argument is wrong; the message names it, what was given and what is needed.
+        Non-finite data raise a ValueError under ``nan_policy="raise"``.
     MemoryError
-        As `fit`.
+        When the results and one piece of work do not fit into the memory limit; the message has the
+        numbers.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The sentence that names the first bad number in the data, for the error of a fit."""
+"""Error messages that name the first number of the data that is not finite or negative."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .fit_order import FitOrder
 from .items import Items
 from .problem import Problem
 
-NUMBERS_AT_A_TIME = 2**20  # that are looked at
+NUMBERS_AT_A_TIME = 2**20  # searched in one step
 
-# what was found: (its array's name, which item of it, the place in the item, the value as given)
+# (name of the array, number of the item, index within the item, the value as it was given)
 Found = tuple[str, int, tuple[int, ...], Any]
 
 
 def where_not_finite(problem: Problem) -> str:
-    """Say which datum is the first that is not finite and counts, and how to mend it."""
+    """Name the first number that is not finite and has a weight > 0, and say what to do."""
     found = _first_of_the_data(problem) if problem.weights is None else _first_that_counts(problem)
     if found is None:
         raise AssertionError("the data are finite, but their moments are not: please report this")
@@ -35,7 +35,7 @@ def where_not_finite(problem: Problem) -> str:
 
 
 def where_negative(problem: Problem) -> str:
-    """Say which weight is the first negative one."""
+    """Name the first negative weight."""
     assert problem.weights is not None
     for item in range(problem.weights.count):
         weights = problem.weights.take(item, item + 1)[0]
@@ -46,13 +46,13 @@ def where_negative(problem: Problem) -> str:
 
 
 def _arrays(problem: Problem) -> list[tuple[str, Items]]:
-    """The arrays by their names, in the order in which they are looked at."""
+    """(name, array) in the order in which they are searched."""
     weights = [] if problem.weights is None else [("sample_weight", problem.weights)]
     return [*weights, ("X", problem.X), ("y", problem.y)]
 
 
 def _first_of_the_data(problem: Problem) -> Found | None:
-    """The first value of X, else of y, that is not finite in the problem's dtype."""
+    """The first number of X, else of y, that is not finite in the problem's dtype."""
     for name, items in _arrays(problem):
         step = max(1, NUMBERS_AT_A_TIME // math.prod(items.item))
         for first in range(0, items.count, step):
@@ -64,7 +64,7 @@ def _first_of_the_data(problem: Problem) -> Found | None:
 
 
 def _first_that_counts(problem: Problem) -> Found | None:
-    """The first value that is not finite in a sample whose weight is not 0."""
+    """The first number that is not finite in a sample whose weight is not 0."""
     assert problem.weights is not None
     order = FitOrder.of(problem.leading, problem.gram_leading, problem.y.leading)
     step = max(1, NUMBERS_AT_A_TIME // (problem.n_samples * problem.n_features))
@@ -94,7 +94,7 @@ def _given(items: Items, item: int, where: list[int]) -> Any:
 
 
 def _fit_named(problem: Problem, items: Items, item: int) -> str:
-    """Which fit the item belongs to, in the caller's indices: the first one where many share it."""
+    """' of fit i of m', by the caller's indices: the first fit with this item; '' where m = 1."""
     n_fits = math.prod(problem.leading)
     if n_fits == 1:
         return ""

@@ -1,4 +1,4 @@
-"""FitOrder: which fit stands where."""
+"""FitOrder: the order in which fits are computed, and which data each fit has."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ import numpy as np
 
 @dataclass
 class FitOrder:
-    """The order in which fits are computed: fits that share their data stand together.
+    """The order in which fits are computed: fits that share their data follow each other.
 
-    `shape` is the leading shape of the results, `pairs` the part of it along which the data differ.
-    Fit f belongs to the pair (of an X and a y) f // n_cells.
+    Fit f, in this order, belongs to pair f // n_cells; a pair is an X and a y.
     """
 
-    shape: tuple[int, ...]
-    pairs: tuple[int, ...]  # as many axes as shape; 1 where the data are shared
-    own_x: tuple[bool, ...]  # as many: the axes along which X (or its weights) differs
+    shape: tuple[int, ...]  # leading axes of the results
+    pairs: tuple[int, ...]  # the same axes, of length 1 where X, y and weights are shared
+    own_x: tuple[bool, ...]  # for each axis, whether X or the weights differ along it
     n_fits: int = field(init=False)
-    n_pairs: int = field(init=False)  # different pairs of an X and a y
+    n_pairs: int = field(init=False)  # different pairs
     n_cells: int = field(init=False)  # fits per pair
-    axes: tuple[int, ...] = field(init=False)  # of `shape` in the order of computation
-    natural: bool = field(init=False)  # whether that is their own order
+    axes: tuple[int, ...] = field(init=False)  # numbers of the axes, the slowest first
+    natural: bool = field(init=False)  # whether `axes` is 0, 1, 2, …
 
     def __post_init__(self) -> None:
         self.n_fits, self.n_pairs = math.prod(self.shape), math.prod(self.pairs)
         self.n_cells = self.n_fits // self.n_pairs
-        # first the axes along which X differs, then those along which only y does, then the others
+        # the slowest axes are those along which X differs, then those along which y does
         rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
         numbers = range(len(self.shape))
         self.axes = tuple(sorted(numbers, key=lambda axis: (rank[axis], axis)))
@@ -36,13 +35,13 @@ class FitOrder:
 
     @classmethod
     def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:
-        """Order the fits of `shape` whose data have these (reduced) leading shapes."""
+        """The order of fits of `shape`, whose X (with weights) and y have these leading axes."""
         pairs = np.broadcast_shapes(*data_leading)
         x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
         return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))
 
     def index(self, leading: tuple[int, ...], fits: np.ndarray) -> np.ndarray:
-        """(m,) int64: the places of some fits in an array with these leading axes, flattened."""
+        """(m,) int64: positions of m fits in an array with these leading axes, flattened."""
         padded = (1,) * (len(self.shape) - len(leading)) + tuple(leading)
         if math.prod(padded) == 1:
             return np.zeros(len(fits), np.int64)
@@ -57,12 +56,12 @@ class FitOrder:
         return result
 
     def pick(self, values: np.ndarray, fits: np.ndarray, n_last: int = 0) -> np.ndarray:
-        """The values of some fits, (m, …); leading axes broadcast, the n_last ones stay."""
+        """(m, …): the values of m fits; axes of `values` but the n_last broadcast to `shape`."""
         leading = values.shape[: values.ndim - n_last]
         return values.reshape(math.prod(leading), *values.shape[values.ndim - n_last :])[self.index(leading, fits)]
 
     def pick_range(self, values: np.ndarray, first: int, stop: int, n_last: int = 0) -> np.ndarray:
-        """The values of fits first … stop-1: (m, …), or (1, …) where all have the same."""
+        """(stop - first, …): the values of a range of fits; (1, …) where all have the same."""
         leading, tail = values.shape[: values.ndim - n_last], values.shape[values.ndim - n_last :]
         if values.size == math.prod(tail):
             return values.reshape(1, *tail)
@@ -71,7 +70,7 @@ class FitOrder:
         return self.pick(values, np.arange(first, stop, dtype=np.int64), n_last)
 
     def restore(self, values: np.ndarray) -> np.ndarray:
-        """(n_fits, …) in the order of computation -> (shape…, …), without a copy."""
+        """A view (*shape, …) of values (n_fits, …) that are in the order of computation."""
         tail = values.shape[1:]
         if self.natural:
             return values if len(self.shape) == 1 else values.reshape(self.shape + tail)

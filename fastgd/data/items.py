@@ -1,4 +1,4 @@
-"""Items: one array of many fits, handed out range by range as the kernels want it."""
+"""Items: the data of many fits in one array, read range by range in a form for the kernels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from ..input.arrays import fetch, strided
 
 @dataclass
 class Items:
-    """An array of items (leading axes …, then the axes of `item`), handed out in ranges.
+    """An array (*leading, *item) of items; an item is the X, the y or the weights of one fit.
 
-    1. The kernels read any layout, so a range is a view where possible.
-    2. Copied, range by range, are data of another dtype, data whose leading axes no single stride
-       runs through, and data in which neighbouring items lie closer together than neighbouring
-       samples (rasters, time first): read item by item these would use one number of every cache
-       line.
+    The kernels read any layout, so a range of items is a view where that is possible. It is a copy
+    where the dtype differs, where no single stride runs through the leading axes, and where items
+    interleave, as in rasters with the time first: a view would use one number of each cache line.
     """
 
-    array: np.ndarray
-    leading: tuple[int, ...]
-    item: tuple[int, ...]
-    dtype: np.dtype
+    array: np.ndarray  # as the caller gave it; on a GPU CuPy's
+    leading: tuple[int, ...]  # lengths of the leading axes; an axis that only repeats has length 1
+    item: tuple[int, ...]  # shape of one item: (n, d) for X, (n,) for y and weights
+    dtype: np.dtype  # of the computation
     _whole: np.ndarray | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +48,7 @@ class Items:
         return part
 
     def view(self, first: int, stop: int) -> np.ndarray | None:
-        """Items first … stop-1 in whatever layout they have; None where that needs a copy."""
+        """Items first … stop-1 in any layout, read-only; None where that needs a copy."""
         part = self._view(first, stop)
         if part is None or not self._serves(part):
             return None
@@ -58,13 +56,13 @@ class Items:
         return part
 
     def flat(self) -> Any:
-        """All items, (count, …): a view where one stride runs through them."""
+        """All items, (count, *item): a view where one stride runs through them, else a copy."""
         view = self._view(0, self.count)
         return self.array.reshape(self.count, *self.item) if view is None else view
 
     def bytes_to_copy(self, n_items: int, tiles: bool = True) -> int:
-        """Bytes that `take` (without tiles: `convert`) needs for n_items; 0 for a view."""
-        serves, interleave = self._where_it_lies
+        """Bytes that `take` copies for n_items items, 0 for views; tiles=False: for `convert`."""
+        serves, interleave = self._serves_and_interleaves
         if serves and not (tiles and interleave):
             return 0
         # without one stride, items are picked out first, and converted then
@@ -80,7 +78,7 @@ class Items:
             np.copyto(target, self.as_given(first, stop), casting="unsafe")
 
     def _serves(self, part: np.ndarray) -> bool:
-        """Whether the kernels can read it as it is."""
+        """Whether the kernels can read `part` as it is."""
         return (
             part.dtype == self.dtype
             and getattr(part.flags, "aligned", True)
@@ -88,19 +86,19 @@ class Items:
         )
 
     def as_given(self, first: int, stop: int) -> np.ndarray:
-        """The range as it was given: a view, or else a copy."""
+        """Items first … stop-1 in the caller's dtype, as NumPy's: a view where possible."""
         part = self._view(first, stop)
         if part is not None:
             return fetch(part)
         return fetch(self.array)[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
-        """The range without a copy; None if no single stride runs through the leading axes."""
+        """Items first … stop-1 without a copy; None if no single stride runs through them."""
         return None if self._whole is None else self._whole[first:stop]
 
     @property
-    def _where_it_lies(self) -> tuple[bool, bool]:
-        """Whether the kernels can read all items as they are, and whether these interleave."""
+    def _serves_and_interleaves(self) -> tuple[bool, bool]:
+        """(whether the kernels can read all items as they are, whether items interleave)."""
         return (False, False) if self._whole is None else (self._serves(self._whole), items_interleave(self._whole))
 
     def _as_one_view(self) -> np.ndarray | None:
@@ -119,12 +117,12 @@ class Items:
 
 
 def items_interleave(part: np.ndarray) -> bool:
-    """Whether neighbouring items lie closer together than an item's samples."""
+    """Whether neighbouring items lie closer together in memory than samples of one item."""
     return len(part) > 1 and part.shape[1] > 1 and 0 < abs(part.strides[0]) < abs(part.strides[1])
 
 
 def tile(array: np.ndarray, first: int, stop: int) -> np.ndarray:
-    """Items first … stop-1 of an array that `Items.view` gave, as `Items.take` would give them."""
+    """Items first … stop-1 of a view by `Items.view`; a contiguous copy where they interleave."""
     part = array[first:stop]
     if items_interleave(part):
         part = np.ascontiguousarray(part)

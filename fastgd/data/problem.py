@@ -1,7 +1,7 @@
-"""Problem: X, y and weights, checked once and never copied whole.
+"""Problem: X, y and weights, checked once and never copied as a whole.
 
-Axes along which an array is only repeated (stride 0, as from numpy.broadcast_to) count as shared:
-such data are read once.
+Data that are repeated along an axis (stride 0, as from numpy.broadcast_to) count as shared, and are
+read once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .items import Items
 
 
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
-    """float32 or float64: as asked for, or as NumPy promotes (16-bit floats: as float32)."""
+    """float32 or float64: as asked for, or as NumPy promotes X and y (16-bit floats to float32)."""
     if dtype is not None:
         try:
             asked = np.dtype(dtype)
@@ -36,10 +36,10 @@ def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
 
 
 def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: int, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """The leading axes, with those of the weights."""
+    """Check the shape of the weights; return `leading` broadcast with their leading axes."""
     if weights.ndim == 0 or weights.shape[-1] != n_samples:
-        told = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {told}")
+        actual = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
+        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {actual}")
     if weights.size == 0:
         raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
     try:
@@ -52,7 +52,7 @@ def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: 
 
 
 def check_shapes(X: np.ndarray, y: np.ndarray) -> None:
-    """Refuse X and y that do not fit together, in words that say how to mend it."""
+    """Raise if the shapes of X and y do not match; the message says what to give instead."""
     for name, given in (("X", X), ("y", y)):
         if given.ndim == 0:
             raise ValueError(f"{name} must have at least one axis, the samples; it is the single number {given[()]}")
@@ -75,21 +75,21 @@ def check_shapes(X: np.ndarray, y: np.ndarray) -> None:
 
 @dataclass
 class Problem:
-    """The data of many fits."""
+    """The checked data of many fits."""
 
-    X: Items
-    y: Items
-    weights: Items | None
-    leading: tuple[int, ...]
+    X: Items  # items (n_samples, n_features)
+    y: Items  # items (n_samples,)
+    weights: Items | None  # items (n_samples,)
+    leading: tuple[int, ...]  # leading axes of X, y and weights, broadcast
     n_samples: int
     n_features: int
     one_feature: bool  # X was 1-D: results have no feature axis
     intercept: bool
-    dtype: np.dtype
-    library: Library  # that the data came in, and the results go back in
+    dtype: np.dtype  # of the computation: float32 or float64
+    library: Library  # of the data and of the results
     nan_policy: str  # "raise", "omit" or "propagate"
-    min_samples: int
-    device: int | None = None  # the GPU that the data are on
+    min_samples: int  # fits with fewer kept samples are not computed
+    device: int | None = None  # number of the GPU that the data are on; None: the computer's memory
 
     @property
     def n_parameters(self) -> int:
@@ -98,7 +98,7 @@ class Problem:
 
     @property
     def gram_leading(self) -> tuple[int, ...]:
-        """Leading axes of the different Gram matrices: of pairs of an X and weights."""
+        """Leading axes of the Gram matrices: those of X and weights, broadcast."""
         return self.X.leading if self.weights is None else np.broadcast_shapes(self.X.leading, self.weights.leading)
 
     def item_of_gram(self, items: Items, numbers: np.ndarray) -> np.ndarray:
@@ -129,7 +129,7 @@ class Problem:
         nan_policy: Any = "raise",
         min_samples: Any = None,
     ) -> Problem:
-        """Check what arrived as X, y and perhaps sample_weight. Data on a GPU stay there."""
+        """Check X, y and perhaps sample_weight. Data on a GPU stay there."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
         X, y = arrived.read("X"), arrived.read("y")

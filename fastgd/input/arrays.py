@@ -1,13 +1,12 @@
-"""Arrays of any library: asked once what they are, read without a copy, handed back in kind.
+"""Arrays of any library: inspected once, read without a copy, returned in the same library.
 
-1. An array is known by what it says of itself: its classes, torch's `device`, DLPack, or
-   `__cuda_array_interface__`. A library is never imported for its own sake: an array of it can only
-   be there if it has been imported. CuPy is imported where an array on a GPU is read, after
-   `choose_backend` has seen that it can be.
-2. Nothing moves between a GPU and the computer's memory but what is asked for by name:
-   hyperparameters are fetched (`beside`), data never are.
-3. Work goes to the stream that the caller's library has made current. CuPy and DLPack see to the
-   order of what was launched before.
+1. The library and device of an array come from its class, torch's `device`, DLPack, or
+   `__cuda_array_interface__`. No library is imported for that: an array exists only if its library
+   has been imported. CuPy is imported where an array on a GPU is read, after `choose_backend` has
+   found that it can be.
+2. Data never move between a GPU and the computer's memory; hyperparameters do (`beside`).
+3. GPU work runs on the stream that the caller's library has made current. CuPy and DLPack order it
+   after the work that was launched before.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ import numpy as np
 from .messages import place, shown
 
 _FOREIGN = ("torch", "cupy", "jax", "jaxlib")
-_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # asked first: quick
+_HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # tested first
 _CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
 
 
-def _as_it_is(array: Any) -> Any:
+def _identity(array: Any) -> Any:
     return array
 
 
@@ -38,21 +37,21 @@ class Library:
     wrap: Callable[[Any], Any]
 
 
-NUMPY = Library("numpy", _as_it_is)
+NUMPY = Library("numpy", _identity)
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """The arrays of one call, each asked once what it is.
+    """The arrays of one call, with their one library and device.
 
     Attributes
     ----------
     given : dict of str to array
-        What the caller gave, by its name.
+        The arrays as the caller gave them, by their names; None where one was not given.
     library : Library
-        What results come back in.
+        The library of the results.
     device : int or None
-        The GPU that all of them are on; None: the computer's memory.
+        Number of the GPU that all arrays are on; None: the computer's memory.
     """
 
     given: dict[str, Any]
@@ -60,7 +59,7 @@ class Arrived:
     device: int | None
 
     def read(self, name: str) -> Any:
-        """One of them as an array of real numbers: NumPy's, or CuPy's where they are on a GPU."""
+        """The array of this name, of real numbers: NumPy's, or CuPy's where it is on a GPU."""
         value = self.given[name]
         if self.device is None:
             return read_array(value, name)
@@ -68,7 +67,7 @@ class Arrived:
 
 
 def arrive(**given: Any) -> Arrived:
-    """Take the arrays of one call; an error where they are in different places or libraries.
+    """Inspect the arrays of one call; raise where they are in different places or libraries.
 
     None stands for an array that the caller did not give.
     """
@@ -83,8 +82,8 @@ def arrive(**given: Any) -> Arrived:
             )
     foreign = {root: given[name] for name, (root, _) in reversed(origins.items()) if root != "numpy"}
     if len(foreign) > 1:
-        told = ", ".join(f"{name} of {root}" for name, (root, _) in origins.items())
-        raise TypeError(f"arrays of different libraries were given ({told}): give them in one, so that the results can be in it")
+        listed = ", ".join(f"{name} of {root}" for name, (root, _) in origins.items())
+        raise TypeError(f"arrays of different libraries were given ({listed}): give them in one, so that the results can be in it")
     root, value = next(iter(foreign.items()), ("numpy", given[first]))
     if device is not None:
         return Arrived(given, Library(root, _wrapper_on_gpu(root, value)), device)
@@ -92,7 +91,7 @@ def arrive(**given: Any) -> Arrived:
 
 
 def arrive_on_host(**given: Any) -> Arrived:
-    """Take the arrays of one call that needs them in the computer's memory."""
+    """Inspect the arrays of one call; raise where one is not in the computer's memory."""
     for name, value in given.items():
         if device_of(value) is not None:
             to_numpy(value, name)  # raises: it says how to move the array
@@ -100,7 +99,7 @@ def arrive_on_host(**given: Any) -> Arrived:
 
 
 def _origin(value: Any) -> tuple[str, int | None]:
-    """(the library whose array this is, the GPU that it is on)."""
+    """(name of the array's library, number of its GPU or None)."""
     return ("numpy", None) if isinstance(value, _HOST) else (_root(value), device_of(value))
 
 
@@ -109,7 +108,7 @@ _AN_ARRAY = "an array of real numbers"
 
 def read_array(value: Any, name: str, needed: str = _AN_ARRAY) -> np.ndarray:
     """`value` as a NumPy array of real numbers, not copied where it is an array."""
-    if type(value) is np.ndarray:  # nothing to be found out
+    if type(value) is np.ndarray:  # fast path
         return _check_kind(value, value, name, needed)
     value = to_numpy(value, name)
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
@@ -122,7 +121,7 @@ def read_array(value: Any, name: str, needed: str = _AN_ARRAY) -> np.ndarray:
 
 
 def _check_kind(value: Any, array: Any, name: str, needed: str) -> Any:
-    """The array, if its dtype is one of real numbers that there are kernels for."""
+    """Return `array`; raise unless its dtype is one of real numbers of at most 64 bits."""
     kind = array.dtype.kind
     if kind == "c":
         raise TypeError(f"{name} is complex ({array.dtype}); it must be {needed}")
@@ -146,7 +145,7 @@ def _what_it_is(value: Any, array: np.ndarray) -> str:
 
 
 def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them") -> np.ndarray:
-    """Numbers as float64, checked: finite and not empty; axes that only repeat stay views."""
+    """Finite numbers, at least one, as float64; axes that only repeat (stride 0) still do."""
     array = read_array(value, name, needed)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
@@ -156,26 +155,26 @@ def read_numbers(value: Any, name: str, needed: str = "a real number or an array
 
 
 def check_all(array: np.ndarray, fine: np.ndarray, name: str, needed: str) -> None:
-    """An error that names the first value which is not fine."""
+    """Raise an error that names the first value where `fine` (same shape, bool) is False."""
     if not fine.all():
         where = tuple(np.argwhere(~fine)[0])
         raise ValueError(f"{name} must be {needed}; it is {array[where]:g}{place(where)}")
 
 
 def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape that all leading axes broadcast to; an error names those that do not fit."""
+    """The shape that these shapes broadcast to; the error for shapes that do not names them."""
     result = [1] * max(map(len, shapes.values()))
     for shape in shapes.values():
         for axis, length in enumerate(shape, len(result) - len(shape)):
             if length != 1 and result[axis] not in (1, length):
-                told = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
-                raise ValueError(f"leading axes do not broadcast against each other: {told}")
+                listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+                raise ValueError(f"leading axes do not broadcast against each other: {listed}")
             result[axis] = max(result[axis], length)
     return tuple(result)
 
 
 def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
-    """A view in which leading axes that only repeat have length 1; the last n_last axes stay."""
+    """A view in which leading axes of stride 0 have length 1; the last n_last axes stay."""
     leading = array.ndim - n_last
     if not leading:
         return array
@@ -184,7 +183,7 @@ def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
 
 
 def _root(value: Any) -> str:
-    """The library whose array this is, by its classes; 'numpy' for everything that NumPy reads."""
+    """Name of the array's library, from its classes; 'numpy' for everything that NumPy reads."""
     for base in type(value).__mro__:
         root = base.__module__.partition(".")[0]
         if root in _FOREIGN:
@@ -195,7 +194,7 @@ def _root(value: Any) -> str:
 
 
 def to_numpy(value: Any, name: str) -> Any:
-    """An array of another library as a NumPy array on its memory; anything else as it is."""
+    """A NumPy array that shares memory with another library's; anything else as it is."""
     device = device_of(value)
     if device is not None:
         raise ValueError(f"{name} is {place_of(device)}, and is needed in the computer's memory here: give {way_home(value, name)}")
@@ -214,7 +213,7 @@ def to_numpy(value: Any, name: str) -> Any:
 
 
 def with_numpy_arrays(value: Any) -> Any:
-    """The dataclass with NumPy arrays, nested ones too; itself if they are NumPy's already."""
+    """A copy of a dataclass with all arrays, nested ones too, as NumPy's; itself if they are."""
     changed = {}
     for field in fields(value):
         old = getattr(value, field.name)
@@ -265,9 +264,9 @@ _WRAPPERS = {"torch": _to_torch, "jax": _to_jax}
 
 
 def _to_namespace(value: Any) -> Callable[[Any], Any]:
-    """How the array's own namespace takes a NumPy array."""
+    """The function that turns a NumPy array into one of the array's own namespace."""
     if not hasattr(value, "__array_namespace__"):
-        return _as_it_is
+        return _identity
     namespace = value.__array_namespace__()
 
     def wrap(array: Any) -> Any:
@@ -290,7 +289,7 @@ def device_of(value: Any) -> int | None:
     if hasattr(kind, "__dlpack_device__"):
         try:
             platform, number = value.__dlpack_device__()
-        except Exception:  # an array that is traced, or has no place
+        except Exception:  # a traced array, or one without a device
             return None
         return int(number) if int(platform) in _CUDA else None
     if hasattr(kind, "__cuda_array_interface__"):
@@ -307,7 +306,7 @@ def place_of(device: int | None) -> str:
 
 
 def way_home(value: Any, name: str) -> str:
-    """How the user copies an array into the computer's memory."""
+    """The code with which a user copies an array to the computer's memory."""
     root = type(value).__module__.partition(".")[0]
     return {"cupy": f"{name}.get()", "torch": f"{name}.cpu()", "jax": f"numpy.asarray({name})", "jaxlib": f"numpy.asarray({name})"}.get(
         root, f"a copy of {name} there"
@@ -330,20 +329,20 @@ def to_cupy(value: Any, name: str) -> Any:
 
 
 def beside(value: Any, name: str, device: int | None) -> Any:
-    """A hyperparameter in the computer's memory: one on the GPU of the data is fetched."""
+    """A hyperparameter as it was given, or a copy in the computer's memory if it is on `device`."""
     return fetch(value, name) if device is not None and device_of(value) == device else value
 
 
 def fetch(value: Any, name: str = "an array") -> Any:
-    """A copy of an array on a GPU in the computer's memory; anything else as it is."""
+    """A NumPy copy of an array on a GPU; anything else as it is."""
     return value if device_of(value) is None else to_cupy(value, name).get()
 
 
 def _wrapper_on_gpu(root: str, value: Any) -> Callable[[Any], Any]:
-    """How a CuPy array becomes one of the library that this array is of."""
+    """The function that turns a CuPy array into one of the library `root`, as `value` is."""
     kind = type(value)
     if root == "cupy":
-        return _as_it_is
+        return _identity
     if root == "torch":
         return sys.modules["torch"].from_dlpack
     if root == "jax":
@@ -352,11 +351,11 @@ def _wrapper_on_gpu(root: str, value: Any) -> Callable[[Any], Any]:
         return value.__array_namespace__().from_dlpack
     if kind.__module__.partition(".")[0] == "numba":
         return sys.modules["numba.cuda"].as_cuda_array
-    return _as_it_is
+    return _identity
 
 
 def current_stream(library: str, device: int) -> Any:
-    """The stream that the caller's library has made current on a device, as CuPy's."""
+    """The stream that the caller's library has made current on a device, as a CuPy stream."""
     cupy = _cupy()
     if library != "torch":
         with cupy.cuda.Device(device):
@@ -368,7 +367,7 @@ def current_stream(library: str, device: int) -> Any:
 
 
 class _Lent:
-    """Another library's stream, as CUDA's stream protocol wants it."""
+    """A stream of another library with the method of CUDA's stream protocol."""
 
     def __init__(self, address: int) -> None:
         self._address = address
@@ -388,7 +387,7 @@ def share_memory(a: Any, b: Any) -> bool:
 
 
 def strided(array: Any, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
-    """A read-only view with this shape and these strides, of an array here or on a GPU."""
+    """A view of a NumPy (then read-only) or CuPy array, with these shape and strides [bytes]."""
     if isinstance(array, np.ndarray):
         return np.lib.stride_tricks.as_strided(array, shape, strides, writeable=False)
     return _cupy().lib.stride_tricks.as_strided(array, shape, strides)

@@ -1,4 +1,4 @@
-"""An optimizer's values, from the user's words to the rows of the kernels' table."""
+"""Hyperparameters: read from an optimizer, checked, and derived values computed from them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from .messages import place, shown
 
 
 def read_hyperparameter(value: Any, name: str, allowed: Range) -> np.ndarray:
-    """A hyperparameter as a float64 array, checked: real, finite, in its range."""
+    """A hyperparameter as a float64 array; raise unless it is real, finite and in its range."""
     if (value is True or value is False) if allowed.switch else _is_fine_float(value, allowed):
-        return np.array(float(value))  # fast path: a plain number needs no reader of arrays
+        return np.array(float(value))  # fast path for a plain number
     if allowed.switch:
         array = read_numbers(value, name, "True or False or an array of them")
         given = without_repeats(array, 0)
@@ -36,11 +36,11 @@ def _is_fine_float(value: Any, allowed: Range) -> bool:
     return type(value) is float and math.isfinite(value) and not any(allowed.faults(value).values())
 
 
-_BETAS = {"beta1": 0, "beta2": 1}  # the table's names of what users give as a pair
+_BETAS = {"beta1": 0, "beta2": 1}  # names in the rule's row: position in the pair `betas`
 
 
 def _read_betas(betas: Any) -> tuple[Any, Any]:
-    """The pair, each a scalar or an array of its own."""
+    """(beta1, beta2), each a number or an array."""
     try:
         first, second = betas
     except (TypeError, ValueError):
@@ -49,7 +49,7 @@ def _read_betas(betas: Any) -> tuple[Any, Any]:
 
 
 def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
-    """The learning rates of `fit`, of the optimizer or of the rule; None for the safe rate."""
+    """The learning rates of `fit`, the optimizer or the rule's default; None: the safe rate."""
     if lr is not None and optimizer.lr is not None:
         twice = f"fit(lr={shown(lr)}) and {type(optimizer).__name__}(lr={shown(optimizer.lr)})"
         raise ValueError(f"lr was given twice: {twice}; give one of them")
@@ -59,14 +59,14 @@ def read_rates(lr: Any, optimizer: Any) -> np.ndarray | None:
 
 
 def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
-    """All of them but lr, in the order of the kernels' table, by the user's names."""
+    """{user's name: float64 array} of all hyperparameters but lr, in the order of the row."""
     rule = optimizer.rule
     betas = _read_betas(optimizer.betas) if "beta1" in rule.hyperparameters else ()
     values = {}
     for name in rule.hyperparameters:
         which = _BETAS.get(name)
-        users, value = (name, getattr(optimizer, name)) if which is None else (f"betas[{which}]", betas[which])
-        values[users] = read_hyperparameter(value, users, rule.range_of(name))
+        given_as, value = (name, getattr(optimizer, name)) if which is None else (f"betas[{which}]", betas[which])
+        values[given_as] = read_hyperparameter(value, given_as, rule.range_of(name))
     if "nesterov" in values:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
@@ -74,7 +74,7 @@ def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
 
 
 def values_beside(optimizer: Any, device: int) -> Any:
-    """The optimizer with its values in the computer's memory, fetched from the GPU `device`."""
+    """A copy of the optimizer whose values on the GPU `device` are in the computer's memory."""
 
     def here(value: Any, name: str) -> Any:
         return tuple(beside(v, name, device) for v in value) if isinstance(value, tuple | list) else beside(value, name, device)
@@ -83,7 +83,11 @@ def values_beside(optimizer: Any, device: int) -> Any:
 
 
 def kernel_values(rule: UpdateRule, hyper: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
-    """The rows of the kernels' table: the hyperparameters and what is derived from them."""
+    """The hyperparameters, then the rule's derived values, in the order that kernels take them.
+
+    hyper: the hyperparameters in the order of the rule's row. A derived value has the shape
+    of the hyperparameter that it is computed from.
+    """
     by_name = dict(zip(rule.hyperparameters, hyper, strict=True))
     derived = []
     for of, function in rule.derived.values():

@@ -6,13 +6,13 @@ from typing import Any
 
 
 def shown(value: Any) -> str:
-    """A value for a message: itself where it is short, else what it is."""
+    """repr(value) where that is short and on one line, else its type in angle brackets."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else f"<{type(value).__name__}>"
 
 
 def place(index: tuple[Any, ...]) -> str:
-    """' at index …' for a message; nothing for a single number."""
+    """' at index 3' or ' at index (3, 1)'; an empty text for a single number."""
     if not index:
         return ""
     return f" at index {int(index[0]) if len(index) == 1 else tuple(int(i) for i in index)}"
@@ -24,7 +24,7 @@ def counted(count: int, noun: str) -> str:
 
 
 def amount(size: int) -> str:
-    """A number of bytes in words."""
+    """A number of bytes in KiB, MiB or GiB, such as '1.5 MiB'."""
     if size >= 2**28:
         return f"{size / 2**30:,.2f} GiB"
     return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.1f} KiB"

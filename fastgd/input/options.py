@@ -1,7 +1,6 @@
-"""Options: one argument at a time, from the user's words to a checked value.
+"""Options: each function reads one argument and returns a checked value.
 
-Every error names the argument, what was given and what is needed. Nothing is computed before all
-arguments are read.
+An error names the argument, what was given and what is needed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .messages import shown
 
 MOST = 2**63 - 1
 _MOST_THREADS = 1024
-_LATER = {  # options that are not available yet: their value that means "not used"
+_LATER = {  # options that are not available yet: the value that means "not used"
     "schedule": None,
     "batch_size": None,
     "shuffle": True,
@@ -28,7 +27,7 @@ _LATER = {  # options that are not available yet: their value that means "not us
 
 
 def refuse_later_options(given: Mapping[str, Any]) -> None:
-    """Raise where an option of `fit` is used that is not available yet."""
+    """Raise if the arguments of `fit` use an option that is not available yet."""
     for name, unused in _LATER.items():
         value = given[name]
         kind = bool | np.bool_ if unused is True else int | np.integer
@@ -53,14 +52,14 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
 
 
 def read_history(history: Any) -> int:
-    """Every how many epochs a row is recorded; 0 for never."""
+    """`history` as the number of epochs between two recorded rows; 0: nothing is recorded."""
     if isinstance(history, bool | np.bool_):
         return int(history)
     return read_count(history, "history", 1, needed="True, False or a whole number of epochs")
 
 
 def read_tol(tol: Any) -> float:
-    """The tolerance; -1 for none."""
+    """`tol` as a float; -1 where there is none."""
     if tol is None:
         return -1.0
     if isinstance(tol, bool | np.bool_ | str | bytes):
@@ -75,12 +74,12 @@ def read_tol(tol: Any) -> float:
 
 
 def read_threads(threads: Any) -> int | None:
-    """The number of threads; None for as many as there are."""
+    """The number of threads; None: as many as this process may use."""
     return None if threads is None else read_count(threads, "threads", 1, _MOST_THREADS)
 
 
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
-    """Return the value if it is one of the names."""
+    """Return the value; raise unless it is one of the names."""
     if not (isinstance(value, str) and value in names):
         listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
         raise ValueError(f"{name} must be {listed}, not {shown(value)}")
@@ -98,7 +97,7 @@ _UNITS = {"": 1, **{f"{k}{b}": base**power for power, k in enumerate("KMGT", 1) 
 
 
 def read_memory_limit(value: Any) -> int | None:
-    """Bytes; None where no limit is given."""
+    """`memory_limit` in bytes; None where no limit is given."""
     if value is None:
         return None
     if isinstance(value, str):

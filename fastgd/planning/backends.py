@@ -1,7 +1,7 @@
 """The table of backends: what can run a fit, and which one and which algorithm a fit takes.
 
-To add a backend: a row here, its kernels in `kernels/`, and a runner in `running/` (or one of those
-that are there). docs/contributing/add-a-backend.md shows it step by step.
+A new backend is a row here, kernels in `kernels/`, and a runner in `running/`, new or existing.
+docs/contributing/add-a-backend.md shows it step by step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..input.messages import shown
 from ..kernels.chunk import ALGORITHMS, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
 
-MOST_FEATURES = 256  # of the moments; beyond, D² per epoch is more than reading the data
+MOST_FEATURES = 256  # for moments; with more, D² operations per epoch cost more than the samples
 CHOICES = ("auto", "moments", "stream")  # of the option `algorithm`
 
 
@@ -27,11 +27,11 @@ class Backend:
     """One row: a set of kernels, and what they can do."""
 
     name: str
-    algorithms: tuple[str, ...]  # names of kernels/chunk.py; several: the caller may choose
+    algorithms: tuple[str, ...]  # names in kernels/chunk.py; of several the caller may choose
     runner: str  # module in running/, imported when it runs; also its name in UpdateRule.hands
-    why_unavailable: Callable[[], str | None]  # None: it can run here, else one sentence
-    takes_device_data: bool = False  # data on a GPU
-    has_threads: bool = False  # the option `threads`
+    why_unavailable: Callable[[], str | None]  # one sentence; None: it can run here
+    takes_device_data: bool = False  # accepts data on a GPU
+    has_threads: bool = False  # has the option `threads`
     makes_moments_on_host: bool = False  # running/moments.py compresses the data for it
     fits_at_a_time: str = "runs fits one after another"  # for the error about `threads`
     share_of_bound: float = 8.0  # the largest τ of a right result: 2 for our own kernels
@@ -96,14 +96,14 @@ BACKENDS: dict[str, Backend] = {
 }
 FOR_TESTS: dict[str, Backend] = {}  # rows that tests add: chosen by name, never listed
 _OF_DEVICE_DATA = next(row.name for row in BACKENDS.values() if row.takes_device_data)
-_REASONS = {  # of backends that have one algorithm
+_REASONS = {  # explanations for backends that have one algorithm
     "autograd": "autograd: torch.autograd and torch.optim",
     "manual": "manual: the hand-written NumPy descent",
 }
 
 
 def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
-    """(backend, reason); raises where the one asked for cannot run. device: the GPU of the data."""
+    """(backend, reason); raise where it cannot run. device: the GPU of the data, or None."""
     if not isinstance(name, str) or name not in ("auto", *BACKENDS, *FOR_TESTS):
         raise ValueError(f"backend {shown(name)} is unknown; there are: auto, {', '.join(BACKENDS)}")
     if name == "auto" and device is None:
@@ -121,7 +121,7 @@ def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
 
 
 def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:
-    """Raise where the backend, which was asked for by the name `asked`, lacks the update rule."""
+    """Raise if the backend lacks the update rule. asked: the caller's `backend`, such as "auto"."""
     if backend.runner not in rule.hands:
         name = backend.name
         does = f"backend {name!r} does" if asked == name else f"backend {asked!r} takes {name!r}, which does"
@@ -134,7 +134,7 @@ def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:
 
 
 def choose_algorithm(algorithm: str, backend: Backend, n_samples: int, n_features: int) -> tuple[int, str]:
-    """(code, reason) for fits with finite data."""
+    """(code of the algorithm, reason) for fits with finite data."""
     if not isinstance(algorithm, str) or algorithm not in CHOICES:
         raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: {', '.join(CHOICES)}")
     if len(backend.algorithms) == 1:

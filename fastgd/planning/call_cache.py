@@ -1,12 +1,12 @@
-"""The call cache: the decisions of small calls of `fit`, used again for like calls.
+"""The call cache: the decisions of small calls of `fit`, for later calls of the same kind.
 
-1. What `prepare` checks and decides depends on shapes, dtypes and options, never on the numbers in
-   X and y: of a small fit that is half of the time. So it is remembered under a key of all that it
-   depends on, and a like call is a copy of the job with other data.
-2. Remembered are only calls with NumPy arrays that the kernels take as they are, plain values for
-   all options, and so little work that the calling thread does it.
-3. A remembered job holds neither data nor results, but the scratch of like calls: each call takes
-   one for itself and puts it back, so calls in several threads never share one.
+1. Checks and decisions depend on shapes, dtypes and options, never on the numbers in X and y; they
+   take half of the time of a small fit. So the job is remembered under a key of everything that
+   they depend on, and a later call with an equal key gets a copy of the job with its own data.
+2. Only calls are remembered whose X and y are NumPy arrays that the kernels read as they are, whose
+   options are plain values, and whose work is so small that the calling thread does it.
+3. A remembered job has neither data nor results. It has scratch memory: a call takes one piece out
+   and puts it back, so that calls in several threads never share one.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ..optimizers import optimizer_classes
 from ..results.buffers import Buffers
 from .job import FitJob, prepare_anew
 
-MOST_REMEMBERED = 64  # keys; more, and all are forgotten
-MOST_FITS = 64  # of a call
-MOST_MOMENTS = 2**12  # numbers of their Gram matrices: 64 KiB of scratch in float64
+MOST_REMEMBERED = 64  # keys; before one more is added, all are forgotten
+MOST_FITS = 64  # per call
+MOST_MOMENTS = 2**12  # numbers in the Gram matrices of a call: 64 KiB of scratch in float64
 _READABLE = 0x0001 | 0x0100  # the flags of NumPy: C-contiguous, aligned
 _PLAIN = frozenset((type(None), bool, int, float, str))
-_OPTIMIZERS = frozenset(optimizer_classes())  # these, not what is derived from them
+_OPTIMIZERS = frozenset(optimizer_classes())  # a subclass is not among them
 
 Key = tuple[Any, ...]
 remembered: dict[Key, FitJob] = {}
 
 
 def prepare(arguments: Mapping[str, Any]) -> FitJob:
-    """From the arguments of `fit` to a job."""
+    """Make the job for a call of `fit`. arguments: those of `fit`, by name."""
     key = key_of(arguments)
     job = recall(key, arguments)
     if job is None:
@@ -47,12 +47,12 @@ def prepare(arguments: Mapping[str, Any]) -> FitJob:
 
 
 def forget() -> None:
-    """Forget all calls."""
+    """Empty the cache."""
     remembered.clear()
 
 
 def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
-    """The job for a call like an earlier one, or None. arguments: those of `fit`."""
+    """The job for a call whose key was seen before, with the data of this call; else None."""
     known = remembered.get(key) if key is not None else None
     X, y = arguments["X"], arguments["y"]
     if known is None or X.flags.num & y.flags.num & _READABLE != _READABLE:
@@ -68,7 +68,7 @@ def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
 
 
 def remember(key: Key | None, job: FitJob) -> None:
-    """Remember the decisions of a call."""
+    """Put the decisions of a call into the cache, if the call is small."""
     if key is None or not _is_small(job):
         return
     known, layout = _twin(job), _twin(job.buffers.layout)
@@ -80,7 +80,7 @@ def remember(key: Key | None, job: FitJob) -> None:
 
 
 def _is_small(job: FitJob) -> bool:
-    """Whether the calling thread does it, with data that the kernels take as they are."""
+    """Whether the calling thread runs the job, on data that the kernels read as they are."""
     problem, order, plan = job.problem, job.order, job.plan
     moments = order.n_fits * problem.n_parameters**2
     return (
@@ -98,7 +98,7 @@ def _is_small(job: FitJob) -> bool:
 
 
 def _twin(one: Any) -> Any:
-    """Another object with the same attributes; copy.copy takes 3 µs longer."""
+    """A shallow copy of an object; copy.copy takes 3 µs longer."""
     other = object.__new__(type(one))
     other.__dict__.update(one.__dict__)
     return other
@@ -112,7 +112,7 @@ def _with_data(problem: Problem, X: np.ndarray, y: np.ndarray) -> Problem:
 
 
 def _without_data(problem: Problem) -> Problem:
-    """The problem with X and y of the same shapes, whose data are gone."""
+    """A copy of the problem whose X and y have shapes but no data."""
     other = _twin(problem)
     other.X, other.y = _twin(problem.X), _twin(problem.y)
     for items in (other.X, other.y):
@@ -121,7 +121,7 @@ def _without_data(problem: Problem) -> Problem:
 
 
 def key_of(arguments: Mapping[str, Any]) -> Key | None:
-    """What the checks and decisions of a call depend on; None where plain values do not tell it."""
+    """Everything that the checks and decisions of a call depend on; None: not to be cached."""
     options = dict(arguments)
     X, y, lr = options.pop("X"), options.pop("y"), options.pop("lr")
     if type(X) is not np.ndarray or type(y) is not np.ndarray:
@@ -142,7 +142,7 @@ def key_of(arguments: Mapping[str, Any]) -> Key | None:
 
 
 def _inside(optimizer: Any) -> str | None:
-    """The class and the values of an optimizer, told exactly; None where they are not plain."""
+    """The class and the values of an optimizer as a text; None where a value is not plain."""
     parts: list[Any] = [type(optimizer).__name__]
     for field in fields(optimizer):
         value = getattr(optimizer, field.name)
@@ -150,4 +150,4 @@ def _inside(optimizer: Any) -> str | None:
         if not _PLAIN.issuperset(map(type, several)):
             return None
         parts.append(value)
-    return repr(parts)  # of plain values it is exact: 0.0 and -0.0, 1 and True and 1.0 differ
+    return repr(parts)  # exact for plain values: 0.0 and -0.0 differ, and 1, True and 1.0

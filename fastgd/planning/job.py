@@ -1,7 +1,7 @@
-"""Job: a call of `fit` or `solve`, checked and planned, made from the caller's words.
+"""Job: a call of `fit` or `solve`, checked and planned.
 
-Everything that can be refused is refused here, before any work: the arguments are read one by one,
-then the plan is made, then the memory for the results is taken.
+All errors about arguments are raised here, before any work: the arguments are read one by one, then
+the plan is made, then the results are allocated.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ REDUCTIONS = ("mean", "sum")
 
 @dataclass(kw_only=True)
 class Job:
-    """What every task needs to know."""
+    """A call that is ready to run: what its runner and its tasks read."""
 
     problem: Problem
     order: FitOrder
@@ -59,31 +59,31 @@ class Job:
     buffers: Buffers
     reduction: str
     progress: Any
-    total: int  # units of progress
-    runner: str  # the module in running/ that runs it
+    total: int  # units of progress in all
+    runner: str  # name of the module in running/ that runs the job
 
     @property
     def provenance(self) -> Provenance:
-        """How it is computed, for the result."""
+        """How the job is computed, for the result."""
         return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
 
 
 @dataclass(kw_only=True)
 class FitJob(Job):
-    """A call of `fit`."""
+    """A call of `fit`, ready to run."""
 
     rule: UpdateRule
-    rates: np.ndarray | None  # leading axes broadcast; None: the safe rate of each fit
-    hyper: tuple[np.ndarray, ...]  # and derived values, in the order of the kernels' table
+    rates: np.ndarray | None  # (…) learning rates, to be broadcast; None: the safe rate of each fit
+    hyper: tuple[np.ndarray, ...]  # (…) hyperparameters, then derived values, in the kernels' order
     epochs: int
-    tol: float
-    every: int
+    tol: float  # −1: none
+    every: int  # epochs between two rows of the history; 0: no history
     begin: Begin  # the state before the first epoch
-    state: State | None
+    state: State | None  # of the earlier fit that is continued
     memory_limit: int | None = None  # bytes
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
-    recalled: bool = False  # from call_cache.py
-    scratch: list[Any] = field(default_factory=list)  # of the runner's tasks, used again
+    recalled: bool = False  # made by call_cache.py from an earlier job
+    scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def __post_init__(self) -> None:
         one = all(values.size == 1 for values in self.hyper)
@@ -92,13 +92,13 @@ class FitJob(Job):
 
 @dataclass(kw_only=True)
 class SolveJob(Job):
-    """A call of `solve`."""
+    """A call of `solve`, ready to run."""
 
-    decay: np.ndarray  # weight_decay, leading axes broadcast
+    decay: np.ndarray  # (…) weight_decay, to be broadcast
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
-    """From the arguments of `fit` to a job; call_cache.prepare knows those of like calls."""
+    """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
     arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
     backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
@@ -164,7 +164,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 
 
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
-    """From the arguments of `solve` to a job."""
+    """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
     problem = _read_problem(arguments, arrived)
     decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
@@ -203,7 +203,10 @@ def order_fits(
     starts: dict[str, np.ndarray],
     state: State | None,
 ) -> FitOrder:
-    """The shape of the results and the order of computation."""
+    """The order of the fits, whose leading axes are those of all these, broadcast.
+
+    shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
+    """
     shapes = {"X and y": problem.leading} | shapes
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
     if state is not None:
@@ -226,7 +229,7 @@ def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
 
 
 def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:
-    """The optimizer, lr, w0 and intercept0, in the computer's memory: fetched from `device`."""
+    """(optimizer, lr, w0, intercept0); values on the GPU `device` are copied to NumPy arrays."""
     optimizer = find_optimizer(arguments["optimizer"])
     if device is None:
         return optimizer, arguments["lr"], arguments["w0"], arguments["intercept0"]
@@ -235,7 +238,7 @@ def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any,
 
 
 def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> Buffers:
-    """Memory for the results, where the data are."""
+    """Buffers in the memory that the data are in: the computer's or a GPU's."""
     if layout.problem.device is None:
         return Buffers(layout, given)
     from ..results.device_buffers import open_on_device
@@ -244,7 +247,7 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
 
 
 def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
-    """From the moments where they can hold the answer, else by the singular value decomposition."""
+    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
     n, size = problem.n_samples, problem.n_parameters
     if n < size:
         code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
@@ -253,7 +256,7 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
     else:
         code = MOMENTS
         why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
-    # what one fit costs: so many epochs on moments, or reading the data so often
+    # solving one fit costs about as much as 4 D epochs of descent by this algorithm
     as_algorithm = "moments" if code == MOMENTS else "stream"
     plan = make_plan(
         problem,

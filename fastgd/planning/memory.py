@@ -1,10 +1,10 @@
 """The memory of a call: how much it may take, what it needs, and how small its pieces must be.
 
-1. Sizes are planned before anything is allocated. The system grants more than it has and ends the
-   process later, so it is not asked.
-2. What is counted: results and states, and for each thread the converted data, lists of samples,
-   moments and results of its piece. The user's own arrays, those of `out` among them, are not.
-3. A smaller piece changes no bit (docs/arithmetic.md).
+1. Sizes are planned before anything is allocated. A failed allocation cannot be relied on: the
+   system grants more memory than it has, and kills the process later.
+2. Counted are the results and states, and for each thread the converted data, lists of samples,
+   moments and results of its task. The user's own arrays, `out` included, are not counted.
+3. The size of a piece changes no bit (docs/arithmetic.md).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .plan import TILED_BYTES, Plan
 
 SHARE = 0.8  # of the free memory, where no limit is given
 _CGROUP = Path("/sys/fs/cgroup")
-_SMALL_BYTES = 64 * 2**20  # below, nobody asks what is free
+_SMALL_BYTES = 64 * 2**20  # below this a call does not ask how much memory is free
 
 
 def free_memory() -> int | None:
-    """Bytes that a process may still take at most; None where the system does not say."""
+    """Bytes that this process can still allocate; None where the system does not say."""
     found = []
     for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
         try:  # the limit is "max" where there is none
@@ -40,19 +40,20 @@ def free_memory() -> int | None:
 
 
 def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None) -> Plan:
-    """The plan with pieces that keep within the limit, or a MemoryError with the numbers.
+    """The plan, with pieces that stay below the limit; MemoryError where none are small enough.
 
-    results: bytes that are handed out for all fits. of_a_fit: bytes of one fit while it is
-    computed.
+    results: bytes of the results of all fits. of_a_fit: further bytes of one fit while it is
+    computed. rows: rows of its history. limit: bytes; None: 80 % of the free memory.
     """
     if plan.inline and limit is None:
         return plan  # 2 ms of work take less than 64 MiB
-    if problem.device is not None:  # results/device_buffers.py looks after a GPU's memory
+    if problem.device is not None:  # a GPU's memory is checked by results/device_buffers.py
         return plan
     of_thread = _bytes_of_scratch(problem, plan)
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
-    shared = _bytes_of_shared(problem, plan) + of_thread  # one thread and one piece there must be
+    shared = _bytes_of_shared(problem, plan) + of_thread
+    # at least one thread and one fit
     least = results + shared + of_fit + of_pair
     wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair
     if limit is None:
@@ -62,38 +63,38 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
         if free is None:
             return plan
         limit = int(SHARE * free)
-        told = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
+        limit_in_words = f"{limit / 2**30:,.2f} GiB ({SHARE:.0%} of what is free) may be used"
     else:
-        told = f"memory_limit is {amount(limit)}"
+        limit_in_words = f"memory_limit is {amount(limit)}"
     if wanted <= limit:
         return plan
     if least > limit:
-        raise MemoryError(_what_is_needed(problem, order, plan, results, least - results, rows, told))
-    room = limit - results - shared
-    groups = min(plan.pairs_per_group, order.n_pairs, max(1, int(room / 2 / of_pair))) if of_pair else plan.pairs_per_group
-    room -= groups * of_pair if of_pair else 0
-    threads = max(1, min(plan.threads, room // max(1, of_thread + of_fit)))
-    fits = max(1, min(plan.fits_per_task, (room // threads - of_thread) // max(1, of_fit)))
+        raise MemoryError(_what_is_needed(problem, order, plan, results, least - results, rows, limit_in_words))
+    left = limit - results - shared
+    groups = min(plan.pairs_per_group, order.n_pairs, max(1, int(left / 2 / of_pair))) if of_pair else plan.pairs_per_group
+    left -= groups * of_pair if of_pair else 0
+    threads = max(1, min(plan.threads, left // max(1, of_thread + of_fit)))
+    fits = max(1, min(plan.fits_per_task, (left // threads - of_thread) // max(1, of_fit)))
     return replace(plan, threads=int(threads), fits_per_task=int(fits), pairs_per_group=int(groups))
 
 
 def _bytes_of_pair(problem: Problem, plan: Plan) -> int:
-    """Data of one pair that are converted, and the lists of the samples that stay."""
+    """Bytes of the converted data of one pair (an X and a y), and of its lists of kept samples."""
     tiles = not plan.staged
     data = [problem.y] if problem.weights is None else [problem.y, problem.weights]
     if tiles or problem.X.count > 1:
         data.append(problem.X)
     lists = 0
     if problem.may_lose_samples:
-        lists = 16 * problem.n_samples  # one for the weights, one for the data, and both in one
+        lists = 16 * problem.n_samples  # by weights, by missing values, and both joined
     elif not plan.needs_moments:
-        lists = 4 * problem.n_samples  # the numbers themselves are looked at
-    indices = 2 * (9 + 5) * 8  # of two groups: one is let go when the next is there
+        lists = 4 * problem.n_samples  # samples are searched for missing values
+    indices = 2 * (9 + 5) * 8  # of two groups: one is freed after the next is made
     return sum(items.bytes_to_copy(1, tiles) for items in data) + lists + indices
 
 
 def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
-    """X that all fits share and that must be converted as a whole."""
+    """Bytes of the converted copy of an X that all fits share; 0 where there is none."""
     return problem.X.bytes_to_copy(1, False) if plan.staged and problem.X.count == 1 else 0
 
 
@@ -107,7 +108,7 @@ def _bytes_of_record(problem: Problem, plan: Plan) -> int:
 
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
-    """Scratch of a kernel in one thread."""
+    """Bytes of scratch memory of the kernels in one thread."""
     from ..kernels import cpu
 
     if not plan.needs_moments:
@@ -118,17 +119,17 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype)
 
 
-def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, told: str) -> str:
+def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, limit_in_words: str) -> str:
     size = problem.n_parameters
     recorded = f" with {counted(rows, 'history row')} each" if rows else ""
     needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {amount(results)}"
     needed += f", computing one fit at a time {amount(work)}"
     if rows > 2:
-        advice = "record fewer rows (history=k keeps every k-th epoch), or give out=, arrays on disk for example"
+        advice = "record fewer rows (history=k records every k-th epoch), or give out=, arrays on disk for example"
     else:
         advice = "fit a part of the batch at a time, or give out=, arrays on disk for example"
     if work > results:
         advice = "give a larger memory_limit"
         if plan.needs_moments and size > 1000:
             advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
-    return f"{needed}, and {told}: {advice}"
+    return f"{needed}, and {limit_in_words}: {advice}"

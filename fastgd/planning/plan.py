@@ -1,9 +1,11 @@
-"""The plan of a call: which algorithm, how large a chunk, how many threads; and why.
+"""The plan of a call: which algorithm, how many fits in a task, how many threads; and why.
 
-1. The algorithm depends on n_samples and n_features alone, so that a fit keeps its bits in any
-   company (docs/arithmetic.md, section 9). Chunks, threads and memory never change a bit.
-2. The cost estimates below are rough, measured on AVX2 and AVX-512 machines; they only cut the work
-   into pieces of a few milliseconds.
+1. The algorithm of a fit depends on its own data alone (how many samples it uses, how many features
+   it has, whether they are finite: running/chunks.py, `set_fates`) and on the option `algorithm`.
+   So its bits do not depend on the other fits (docs/arithmetic.md, section 9). The plan names the
+   algorithm of fits that use all their samples. Tasks, threads and memory never change a bit.
+2. The costs below are rough, measured on AVX2 and AVX-512 machines. They only decide how the work
+   is cut into pieces of a few milliseconds.
 """
 
 from __future__ import annotations
@@ -19,30 +21,30 @@ from ..data.problem import Problem
 from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS, STREAM
 from .backends import Backend, choose_algorithm
 
-PIECE_NS = 4_000_000  # aim for a task's length [ns]
-DEVICE_BYTES = 2**32  # of data that are handed to a GPU at a time
-INLINE_NS = 2_000_000  # less work is done by the calling thread: starting threads takes as long
+PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
+DEVICE_BYTES = 2**32  # data of one task on a GPU
+INLINE_NS = 2_000_000  # less work runs in the calling thread: starting threads takes as long [ns]
 DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C cannot interrupt [ns]
 PACK = 32  # fits of a pack of the CPU kernels
 LONG = 65_536  # samples; a fit with more is compressed in parts
-TILED_BYTES = 2**19  # of data whose fits interleave, transposed by one task
-MOMENTS_BYTES = 256 * 2**20  # at most so many bytes of moments are kept at a time
+TILED_BYTES = 2**19  # data whose fits interleave are transposed in tiles of this size
+MOMENTS_BYTES = 256 * 2**20  # most bytes of moments in memory at a time
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What was decided for a fit, and why."""
+    """What was decided for a call, and why."""
 
     backend: Backend
-    algorithm: int  # of fits with finite data
-    auto: bool  # whether the algorithm of a fit that loses samples may be another one
+    algorithm: int  # code of the algorithm, for fits with finite data
+    auto: bool  # whether a fit that loses samples may take another algorithm
     explanation: str
     threads: int
-    staged: bool  # compress all data of a group first (they are shared, or long), then descend
-    needs_moments: bool  # made on the host, by the CPU kernels
-    inline: bool  # by the calling thread
+    staged: bool  # all pairs of a group are compressed before its fits descend
+    needs_moments: bool  # the CPU kernels make moments
+    inline: bool  # the calling thread runs the job
     fits_per_task: int
-    pairs_per_group: int
+    pairs_per_group: int  # pairs (of an X and a y) whose moments are in memory together
 
     @property
     def algorithm_name(self) -> str:
@@ -58,7 +60,7 @@ def available_threads() -> int:
 
 
 def _compress_cost(problem: Problem, safe_rate: bool) -> float:
-    """Rough nanoseconds of making the moments of one fit, and its safe rate if asked."""
+    """Rough time to compress one fit, and to find its λ_max where safe_rate is True [ns]."""
     n, size = problem.n_samples, problem.n_parameters
     pairs = (size + 1) * (size + 2) / 2
     per_pair, per_number = (0.31, 0.5) if problem.dtype == np.float64 else (0.04, 0.2)
@@ -67,7 +69,7 @@ def _compress_cost(problem: Problem, safe_rate: bool) -> float:
 
 
 def _epoch_cost(problem: Problem, algorithm: int, in_packs: bool) -> float:
-    """Rough nanoseconds of one epoch of one fit."""
+    """Rough time of one epoch of one fit [ns]."""
     n, size, double = problem.n_samples, problem.n_parameters, problem.dtype == np.float64
     if algorithm == MOMENTS and in_packs:
         return 3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08
@@ -79,14 +81,14 @@ def _epoch_cost(problem: Problem, algorithm: int, in_packs: bool) -> float:
 
 
 def _even(n_fits: int, fits: int, workers: int) -> int:
-    """About `fits` for a task, so that all workers have as many tasks and no pack is cut in two."""
+    """About `fits` fits per task: equally many tasks for all workers, of whole packs."""
     rounds = -(-n_fits // (fits * workers))
     fits = -(-n_fits // (rounds * workers))
     return -(-fits // PACK) * PACK if fits > 8 * PACK else fits
 
 
 def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit: float, workers: int) -> int:
-    """How many fits one task runs."""
+    """How many fits one task runs. per_fit: time of one fit [ns]."""
     if backend.takes_device_data:
         of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
         # the fits of one pair of an X and a y stay together
@@ -98,7 +100,7 @@ def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit:
 
 
 def _bytes_per_pair(problem: Problem, order: FitOrder, n_grams: int) -> float:
-    """Bytes of moments, lists of samples and converted data of one pair of a group."""
+    """Bytes of moments, lists of kept samples and converted data per pair of an X and a y."""
     size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
     per_gram, per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
     grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs
@@ -120,9 +122,18 @@ def make_plan(
     why_backend: str = "",
     fits_per_task: int | None = None,
 ) -> Plan:
-    """Decide. in_packs: the CPU kernels run fits of this update rule in packs of 32.
+    """Choose the algorithm, the number of threads, and the sizes of tasks and groups.
 
-    fits_per_task: instead of what the costs say; no bit depends on it.
+    Parameters
+    ----------
+    safe_rate : bool
+        Whether rates are computed from λ_max, which needs moments.
+    in_packs : bool
+        Whether the CPU kernels run fits of this update rule in packs of 32.
+    why_backend : str
+        The first half of the explanation.
+    fits_per_task : int, optional
+        Replaces the number that follows from the costs; no bit depends on it.
     """
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and not backend.has_threads:
@@ -133,9 +144,9 @@ def make_plan(
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate
     descend = 60 + (epochs + 1) * _epoch_cost(problem, code, in_packs)
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
-    # at worst every fit overflows at once, and goes on from its samples
+    # in the worst case every fit overflows at once, and runs all epochs on its samples
     at_worst = order.n_fits * (60 + (epochs + 1) * _epoch_cost(problem, STREAM, False))
-    # on a GPU the calling thread tells the progress and hears Ctrl-C while another one waits for it
+    # the calling thread shows progress and receives Ctrl-C while another one waits for the GPU
     inline = total < INLINE_NS and not backend.takes_device_data and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)
     fits = fits_per_task or _fits_per_task(problem, order, backend, descend + (0 if shared else compress), workers)

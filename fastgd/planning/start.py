@@ -17,7 +17,7 @@ from .backends import BACKENDS, Backend
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
-    """w0 (…, n_features) and perhaps intercept0 (…) as float64, rounded to the data's dtype."""
+    """{"w0": (…, n_features), perhaps "intercept0": (…)}: float64, rounded to the data's dtype."""
     if intercept0 is not None and not problem.intercept:
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
     if w0 is None and intercept0 is None:
@@ -40,11 +40,11 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
     return starts
 
 
-Begin = dict[str, tuple[Any, int]]  # {array of a chunk: (values, how many last axes are their own)}
+Begin = dict[str, tuple[Any, int]]  # {name in a chunk: (values, how many axes are not leading)}
 
 
 def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int) -> Begin:
-    """The state before the first epoch; leading axes broadcast."""
+    """The state before the first epoch of new fits; leading axes broadcast."""
     size = problem.n_parameters
     return {
         "w": (_start(problem, starts), 1),
@@ -57,7 +57,10 @@ def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], 
 
 
 def begin_again(state: State, tol: float) -> Begin:
-    """The state of an earlier fit: a fit that converged goes on where no `tol` is given."""
+    """The state before the first epoch of continued fits.
+
+    Diverged fits do not go on, nor do converged ones where a `tol` is given (tol ≥ 0).
+    """
     stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= 0))
     return {
         "w": (state.w, 1),
@@ -81,7 +84,7 @@ def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend, algorithm: str, w0: Any, intercept0: Any) -> State:
-    """The state, if it can be continued with these data and options."""
+    """The state, with C-contiguous arrays; raise where these data or options cannot continue it."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
         raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
@@ -124,7 +127,7 @@ def _in_order(array: Any) -> Any:
 
 
 def algorithm_of(state: State) -> str:
-    """What to plan for: the algorithm of the state; "auto" where it is the backend's only one."""
+    """The option `algorithm` that continues a state; "auto" where its backend has only one."""
     if not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
         return "auto"
     return "moments" if (state.algorithm == MOMENTS).any() else "stream"

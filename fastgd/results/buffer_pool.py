@@ -1,9 +1,9 @@
-"""Memory of small results, reused: touching a fresh page takes longer than computing what it holds.
+"""A pool of memory for small results: touching a fresh page takes longer than filling it.
 
-1. An array of `empty` keeps its memory until the last view of it is gone. Then the memory waits for
-   the next array of its size class, MOST_KEPT bytes in all at most. Larger arrays, whose pages
-   NumPy asks for by the megabyte, and tiny ones are NumPy's own.
-2. There are no locks: memory may come back whenever Python collects garbage, in any thread, also
+1. An array of `empty` owns its memory until the last view of it is gone. Then the memory waits for
+   the next array of its size class; at most MOST_WAITING bytes wait. Larger arrays, which NumPy
+   gets in huge pages, and smaller ones do not use the pool.
+2. There are no locks: memory may come back whenever Python collects garbage, in any thread, even
    while another piece is being taken.
 """
 
@@ -16,20 +16,23 @@ from typing import Any
 
 import numpy as np
 
-MOST_KEPT = 2**24  # bytes
+MOST_WAITING = 2**24  # bytes
 SMALLEST = 2**17  # bytes of an array: from here on the system gives each array fresh pages
 LARGEST = 2**22  # bytes of an array: from here on NumPy asks for huge pages
-CLASSES = 8  # of sizes between a power of two and the next
+CLASSES = 8  # size classes between a power of two and the next
 
 
-# by size: all that there may ever be, since the dictionary must not change while it is gone through
+# {size class: waiting memory}: all classes from the start, as another thread may be iterating
 _waiting: dict[int, deque[np.ndarray]] = {
     2**power // CLASSES * k: deque() for power in range(17, 22) for k in range(CLASSES, 2 * CLASSES + 1)
 }
 
 
-def _give_back(memory: np.ndarray, waiting: dict[int, deque[np.ndarray]] = _waiting, most: int = MOST_KEPT) -> None:
-    """Keep memory for its next use. All names are bound: at exit the module's may be gone first."""
+def _give_back(memory: np.ndarray, waiting: dict[int, deque[np.ndarray]] = _waiting, most: int = MOST_WAITING) -> None:
+    """Put memory into the pool; if the pool is full it is emptied first.
+
+    Globals are bound as defaults, because at exit they may be gone before the last array is.
+    """
     if sum([size * len(pieces) for size, pieces in waiting.items()]) + len(memory) > most:
         for pieces in waiting.values():
             pieces.clear()
@@ -48,7 +51,7 @@ class _Lease:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """Return an uninitialised array, like `numpy.empty`, in memory of the pool if it has some."""
+    """An uninitialised array, like `numpy.empty`, in memory of the pool if some waits there."""
     needed = math.prod(shape) * np.dtype(dtype).itemsize
     if not SMALLEST <= needed < LARGEST:
         return np.empty(shape, dtype)

@@ -1,9 +1,9 @@
 """Buffers: the arrays that results and states are written into, or the caller's own (`out`).
 
-1. They are in the order of computation (FitOrder), made once; a task owns its slice of them.
+1. They are in the order of computation (FitOrder), and made once; each task writes its own slice.
 2. An array of the caller's has the caller's shape and layout. Where that is the order of
-   computation the kernels write into it; else each task writes into a piece of its own and copies
-   that, so nothing of the size of the whole is made.
+   computation, the kernels write into it. Else each task computes into small arrays and copies them
+   into it, so that no second array of the full size is made.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..kernels.chunk import Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
 from . import buffer_pool
 
-# the user's name: (the array of a chunk, which part of its parameters)
+# {name in a result: (name in a chunk, which of its parameters: "" for all)}
 NAMES = {
     "w": ("w_out", "features"),
     "intercept": ("w_out", "intercept"),
@@ -38,7 +38,7 @@ NAMES = {
 }
 
 
-Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {array: (shape of one fit, dtype)}
+Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {name in a chunk: (shape of one fit, dtype)}
 _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.int64, np.int8, np.bool_))
 
 
@@ -52,10 +52,10 @@ class Layout:
     n_slots: int
     n_products: int
     epochs: int
-    every: int
-    solved: bool = False  # with rank, condition and ill_conditioned, and the loss in float64 first
+    every: int  # epochs between two rows of the history; 0: no history
+    solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
     shapes: Shapes = field(init=False)
-    bytes_per_fit: int = field(init=False)  # of all arrays
+    bytes_per_fit: int = field(init=False)  # of all arrays together
 
     def __post_init__(self) -> None:
         self.shapes = self._shapes()
@@ -72,7 +72,7 @@ class Layout:
         return cls(problem, order, "solve", 0, 0, 0, 0, solved=True)
 
     def _shapes(self) -> Shapes:
-        """The arrays by their names in a chunk."""
+        """Shape of one fit, and dtype, of every array."""
         size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
         shapes: Shapes = {
             "w_out": ((size,), dtype),
@@ -94,7 +94,7 @@ class Layout:
         return shapes
 
     def select(self, values: Any, part: str) -> Any:
-        """The features or the intercept of parameters (…, D); without a part all of them."""
+        """Parameters (…, D) without the intercept ("features"), the intercept (…), or all ("")."""
         if part == "intercept":
             return values[..., self.problem.n_features]
         if part == "features":
@@ -102,11 +102,11 @@ class Layout:
         return values
 
     def bytes_of_a_fit(self, names: Iterable[str]) -> int:
-        """Bytes of some of these arrays, per fit."""
+        """Bytes per fit of the arrays with these names."""
         return sum(self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names)
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
-        """(shape, dtype) of a result by the user's name; None where this fit has no such result."""
+        """(shape, dtype) of a result by its name in `NAMES`; None where this call has none."""
         source, part = NAMES[name]
         shape, dtype = self.shapes[source]
         if name.startswith("history") and not self.every:
@@ -119,7 +119,7 @@ class Layout:
 
 
 def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
-    """{name: (NumPy or CuPy array, what the caller gave)}, checked."""
+    """Check `out`; return {name in `NAMES`: (NumPy or CuPy array, what the caller gave)}."""
     if out is None:
         return {}
     problem = layout.problem
@@ -156,7 +156,7 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two arrays may have a byte in common; True where that is too hard to tell."""
+    """Whether two arrays may have a byte in common; True where finding out takes too long."""
     try:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
@@ -201,7 +201,7 @@ class Buffers:
         self.arrays = {}
 
     def allocate(self, tightly: bool = True) -> None:
-        """Make what the user did not give. tightly: in memory that is not kept for later."""
+        """Make the arrays that the caller did not give. tightly: not in the buffer pool."""
         order, names = self.layout.order, self.made()
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
@@ -212,17 +212,17 @@ class Buffers:
         except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
             needed = order.n_fits * self.layout.bytes_of_a_fit(names)
             raise MemoryError(
-                f"the results of {order.n_fits:,} fits need {needed / 2**30:,.1f} GiB; record fewer rows (history=k keeps every k-th "
+                f"the results of {order.n_fits:,} fits need {needed / 2**30:,.1f} GiB; record fewer rows (history=k records every k-th "
                 "epoch), give out=, arrays on disk for example, or fit a part of the batch at a time"
             ) from error
 
     @property
     def bytes_made_per_fit(self) -> int:
-        """Bytes of the arrays that are made for all fits, per fit."""
+        """Bytes per fit of the arrays that `allocate` makes."""
         return self.layout.bytes_of_a_fit(self.made()) if self.given else self.layout.bytes_per_fit
 
     def made(self) -> set[str]:
-        """The arrays that are made for all fits: those that the user's do not replace."""
+        """Names of the arrays that `allocate` makes, as the caller's do not replace them."""
         if not self.given:
             return set(self.layout.shapes)
         replaced = set()
@@ -234,7 +234,7 @@ class Buffers:
         return set(self.layout.shapes) - replaced
 
     def slices(self, first: int, stop: int) -> dict[str, np.ndarray]:
-        """Arrays for fits first … stop-1, by their names in a chunk."""
+        """{name in a chunk: (stop - first, …)} for fits first … stop-1."""
         if not self.given and stop - first == self.layout.order.n_fits:
             return self.arrays
         found = {}
@@ -244,16 +244,19 @@ class Buffers:
         return found
 
     def put(self, slices: dict[str, np.ndarray], name: str, values: Any, first: int, stop: int, n_last: int = 0) -> None:
-        """Write the start of fits first … stop-1; all axes but the n_last broadcast."""
+        """Write values into an array of `slices`, which are those of fits first … stop-1.
+
+        All axes of `values` but the n_last broadcast to the leading axes of the results.
+        """
         same_for_all = values.ndim == n_last
         slices[name][...] = values if same_for_all else self.layout.order.pick_range(values, first, stop, n_last)
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
-        """Set the entries of some fits in an array of a chunk."""
+        """Set all entries of some fits, (m,) bool, in an array (m, …) of a chunk."""
         values[fits] = value
 
     def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
-        """Copy what the kernels did not write into the user's arrays themselves."""
+        """Copy results of a chunk into the arrays in `scattered`."""
         if not self.scattered:
             return
         order = self.layout.order
@@ -267,6 +270,6 @@ class Buffers:
                 array[places] = values
 
     def whole(self, name: str) -> np.ndarray | None:
-        """An array (m, …) of all fits by its name; None if the user's has another order."""
+        """The array (m, …) of all fits, by its name in a chunk; None where tasks have their own."""
         values = self.arrays.get(name)
         return self.direct.get(name) if values is None else values

@@ -1,4 +1,4 @@
-"""The maker of a FitResult: arrays of the kernels in the caller's shapes and library."""
+"""build(): makes a FitResult of the kernels' arrays, in the caller's shapes and library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATUSES = tuple(Status)  # by their codes
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a result was computed."""
+    """How a result was computed: backend and algorithm, and why they were chosen."""
 
     backend: str
     algorithm: str
@@ -23,7 +23,7 @@ class Provenance:
 
 
 def build(buffers: Buffers, provenance: Provenance) -> FitResult:
-    """The result of `fit` or `solve`; arrays of `out` are handed back as they are."""
+    """The result of `fit` or `solve`; an array that the caller gave as `out` is in it itself."""
     layout = buffers.layout
     problem, order = layout.problem, layout.order
     wrap, given = problem.library.wrap, buffers.given

@@ -17,22 +17,22 @@ CODES = ("algorithm", "status", "n_used")
 
 
 class DeviceBuffers(Buffers):
-    """Buffers of CuPy arrays, which the kernels write for all fits at once; `given`: the user's."""
+    """Buffers of CuPy arrays; kernels compute all fits in one task. `given`: the caller's `out`."""
 
     def __init__(self, layout: Layout, given: dict[str, tuple[Any, Any]], device: Any) -> None:
         self.device = device  # launching.Gpu
         super().__init__(layout, given)
 
     def bytes_made(self) -> int:
-        """Device memory of the arrays that are made here."""
+        """Bytes of device memory that `allocate` takes."""
         return self.layout.order.n_fits * self.layout.bytes_of_a_fit(self.made())
 
     def made(self) -> set[str]:
-        """All arrays but those of the user's that the kernels write into."""
+        """Names of the arrays that `allocate` makes: all that are not in `direct`."""
         return set(self.layout.shapes) - set(self.direct)
 
     def allocate(self, tightly: bool = True) -> None:
-        """Make what the user did not give."""
+        """Make the arrays that the caller did not give; `tightly` changes nothing on a device."""
         m = self.layout.order.n_fits
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
@@ -44,19 +44,19 @@ class DeviceBuffers(Buffers):
             needed, free = self.bytes_made(), self.device.free_bytes()
             raise MemoryError(
                 f"the results of {m:,} fits need {needed / 2**30:,.1f} GiB of the GPU's memory, of which {free / 2**30:,.1f} GiB are free; "
-                "record fewer rows (history=k keeps every k-th epoch), or fit a part of the batch at a time"
+                "record fewer rows (history=k records every k-th epoch), or fit a part of the batch at a time"
             ) from None
 
     def slices(self, first: int, stop: int) -> dict[str, Any]:
-        """Arrays for fits first … stop-1, by their names in a chunk."""
+        """{name in a chunk: (stop - first, …)} for fits first … stop-1, CuPy's but for `CODES`."""
         return {name: self.whole(name)[first:stop] for name in self.layout.shapes}
 
     def whole(self, name: str) -> Any:
-        """A CuPy array of all fits, (m, …), as it is named in a chunk."""
+        """The array (m, …) of all fits, by its name in a chunk: never None on a device."""
         return super().whole(name)
 
     def put(self, slices: dict[str, Any], name: str, values: Any, first: int, stop: int, n_last: int = 0) -> None:
-        """Write what all fits begin with; on a device all fits are one task."""
+        """Write values into an array of all fits, which are one task on a device."""
         if name in CODES:
             super().put(slices, name, values, first, stop, n_last)
             return
@@ -65,13 +65,13 @@ class DeviceBuffers(Buffers):
             self.layout.order.restore(self.whole(name))[...] = here
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
-        """Set the entries of some fits in an array of a chunk."""
+        """Set all entries of some fits, (m,) bool, in an array (m, …) of a chunk."""
         if math.prod(values.shape):
             with self.device.here():
                 values[self.device.upload(np.flatnonzero(fits))] = value
 
     def scatter(self, first: int, stop: int, chunk: Chunk) -> None:
-        """Send the codes to the device; copy what the kernels did not write into `out`."""
+        """Copy `CODES` to the device, and results into the arrays of `out` that need a copy."""
         order = self.layout.order
         with self.device.here():
             for name in CODES:
@@ -84,7 +84,10 @@ class DeviceBuffers(Buffers):
 
 
 def open_on_device(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> DeviceBuffers:
-    """Results on the device of the data and the caller's stream; MemoryError beyond the limit."""
+    """Buffers on the GPU of the data, used in the caller's stream.
+
+    limit: bytes that the results may take; beyond it a MemoryError is raised.
+    """
     from ..kernels import cuda
 
     problem = layout.problem

@@ -5,15 +5,15 @@
    the format's version and the SHA-256 of every byte before it, so a flipped bit is noticed
    wherever it is: in an array, in a header, in the zip's own directory. The same result makes the
    same file.
-2. Reading trusts nothing. The checksum is compared first; then the sizes that the zip's directory
-   declares are held against a limit, and every array's header against its declared size; only then
-   is memory asked for. A stored file never declares more than it is long, so the limit is met only
-   by files that somebody compressed, or crafted: 190 KiB can hold 190 MiB of zeros.
-3. Writing goes to a new file in the same folder, to the disk, and then takes the old file's name:
-   at every moment the name leads to the whole old file or to the whole new one. A process that is
-   killed may leave a `.fastgd-….tmp` behind.
-4. Classes are given by the caller, and their fields are found by asking: what a class gains later
-   is written and read without a change here. A field that a file lacks gets its default.
+2. Reading trusts nothing. First the checksum is compared; then the sizes that the zip's directory
+   declares are compared with a limit, and every array's header with its declared size; only then
+   is memory allocated. An uncompressed file never declares more than its own length, so only files
+   that somebody compressed or crafted reach the limit: 190 KiB can hold 190 MiB of zeros.
+3. A new file is written in the same folder, flushed to the disk, and renamed to the old file's
+   name: at every moment the name leads to the whole old file or to the whole new one. A process
+   that is killed may leave a `.fastgd-….tmp` behind.
+4. The caller gives the classes, whose fields are read by `dataclasses.fields`: a new field is
+   written and read without a change here. A field that a file lacks gets its default.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _UNREADABLE = (
 
 
 def write_file(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a dataclass of arrays, numbers, strings and dataclasses; replace `path` whole."""
+    """Write a dataclass of arrays, numbers, strings and dataclasses to `path`, all or nothing."""
     arrays: dict[str, np.ndarray] = {}
     described = {"format": FORMAT, "content": _describe(with_numpy_arrays(value), "", arrays)}
     text = json.dumps(described, indent=1).encode()
@@ -75,13 +75,17 @@ def write_file(path: str | os.PathLike[str], value: Any) -> None:
 
 
 def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes: int | None = None) -> Any:
-    """Read what `write_file` wrote. classes: those it may be made of, that of the whole first."""
+    """Read what `write_file` wrote.
+
+    classes: the dataclasses and enums that the file may have; the first is the class of the result.
+    max_bytes: most memory that the contents may take; None: a limit from the file's length.
+    """
     if max_bytes is not None:
         max_bytes = read_count(max_bytes, "max_bytes", 0, needed="a whole number of bytes or None")
     shown = os.fspath(path)
     with open(path, "rb") as file:
         _check_whole(file, shown)
-        with _told(shown), zipfile.ZipFile(file) as archive:
+        with _in_the_users_words(shown), zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
             if len(members) != len(archive.infolist()):
                 raise zipfile.BadZipFile("two members have the same name")
@@ -104,8 +108,8 @@ class _Refusal(Exception):
 
 
 @contextlib.contextmanager
-def _told(shown: str) -> Iterator[None]:
-    """Turn errors of the libraries, about a file with a right checksum, into the user's words."""
+def _in_the_users_words(shown: str) -> Iterator[None]:
+    """Turn errors of zipfile, json and NumPy into a ValueError; the checksum was right before."""
     try:
         yield
     except _Refusal as error:
@@ -128,7 +132,7 @@ def _member(name: str) -> zipfile.ZipInfo:
 
 
 def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
-    """A value for the JSON; an array goes into `arrays`, and its name takes its place."""
+    """A value as JSON; an array is put into `arrays`, and its name stands for it."""
     if isinstance(value, Enum):
         return {"enum": type(value).__name__, "member": value.name}
     if value is None or type(value) in (bool, int, str):
@@ -152,7 +156,7 @@ def _join(name: str, key: str) -> str:
 
 
 def _digest(file: BinaryIO, length: int) -> str:
-    """SHA-256 of the first `length` bytes; reads the file up to there."""
+    """SHA-256, in hexadecimal, of the first `length` bytes; the file is read up to there."""
     digest = hashlib.sha256()
     file.seek(0)
     while length > 0 and (block := file.read(min(_BLOCK, length))):
@@ -163,7 +167,7 @@ def _digest(file: BinaryIO, length: int) -> str:
 
 @contextlib.contextmanager
 def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` when all of it is on the disk, and goes if anything fails."""
+    """A new file that replaces `path` once it is on the disk, and is removed if anything fails."""
     target = Path(os.path.realpath(path))  # a symbolic link stays one
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
@@ -194,7 +198,7 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _check_whole(file: BinaryIO, shown: str) -> None:
-    """Raise unless the file is one of ours, undamaged, in a format that we know."""
+    """Raise unless fastgd saved the file, it is undamaged, and its format is known."""
     start = file.read(30 + len(_DESCRIPTION))
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - 200))
@@ -211,7 +215,7 @@ def _check_whole(file: BinaryIO, shown: str) -> None:
 
 
 def _check_size(shown: str, declared: int, length: int, max_bytes: int | None) -> None:
-    """Raise where the file declares that it unpacks to more than is allowed."""
+    """Raise if the sizes that the file declares add up to more than is allowed [bytes]."""
     limit = max(ALWAYS_ALLOWED, MOST_GROWTH * length) if max_bytes is None else max_bytes
     if declared > limit:
         why = f"max_bytes={max_bytes:,}" if max_bytes is not None else f"{limit:,} are allowed for a file of {length:,}"
@@ -228,7 +232,7 @@ def _read_description(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipIn
 
 
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
-    """Raise unless the header agrees with the declared size and the array is one of numbers."""
+    """Raise unless the array is one of numbers and its header agrees with the declared size."""
     with archive.open(member) as entry:
         version = np.lib.format.read_magic(entry)
         if version not in ((1, 0), (2, 0)):
@@ -249,7 +253,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[str, type]) -> Any:
-    """The value that `_describe` described."""
+    """The value that `_describe` turned into `node`; name: for error messages."""
     if node is None or type(node) in (bool, int, str):
         return node
     if type(node) is not dict:

@@ -1,4 +1,8 @@
-"""A result as a data frame, through narwhals."""
+"""A result as a data frame, through narwhals.
+
+Every field of a result that has one value per fit becomes a column of its name, so that a new field
+needs no change here.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,16 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import shown
-from .summary import _columns, feature_names
+from .summary import coefficients, feature_names
 
 
 def make_frame(result: Any, names: Sequence[str], library: str, features: Sequence[str] | None) -> Any:
-    """The frame of `FitResult.to_frame`."""
+    """The data frame for `FitResult.to_frame`. names: of the status codes."""
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
     result = with_numpy_arrays(result)
-    told = feature_names(result, features)
-    columns = _frame_columns(result, names, told if features is None else [f"w_{name}" for name in told])
+    labels = feature_names(result, features)
+    columns = _frame_columns(result, names, labels if features is None else [f"w_{name}" for name in labels])
     try:
         import narwhals
     except ImportError:
@@ -35,12 +39,12 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
 
 
 def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dict[str, Any]:
-    """{name: one value per fit}: place among the leading axes, w, intercept, and all the rest."""
+    """{name: (n_fits,)}: indices along the leading axes, w, intercept, and the other fields."""
     leading = np.shape(result.loss)
     axes = ["fit"] if len(leading) == 1 else [f"axis_{k}" for k in range(len(leading))]
     places = np.indices(leading, sparse=True)
     columns: dict[str, Any] = {axis: np.broadcast_to(place, leading).ravel() for axis, place in zip(axes, places, strict=True)}
-    columns |= {name: _columns(result)[..., k].ravel() for k, name in enumerate(w_names)}
+    columns |= {name: coefficients(result)[..., k].ravel() for k, name in enumerate(w_names)}
     if result.intercept is not None:
         columns["intercept"] = np.ravel(result.intercept)
     for each in fields(result):

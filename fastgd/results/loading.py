@@ -1,4 +1,4 @@
-"""load(): a result that was saved, read again and checked to be one."""
+"""load(): reads a saved result, and checks that its arrays fit each other."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     Parameters
     ----------
     path : str or path
+        The file.
     max_bytes : int, optional
-        The most memory that its contents may take. None: 64 MiB or four times the length of the
-        file, whichever is more. Results are saved uncompressed, so theirs is always less than that;
+        Most memory that its contents may take [bytes]. None: 64 MiB or four times the length of the
+        file, whichever is more. `FitResult.save` does not compress, so its files always take less;
         only a file that somebody compressed, or crafted, asks for more.
 
     Returns
     -------
     FitResult
-        With NumPy arrays. ``fit(..., state=result.state)`` continues it.
+        The saved result, with NumPy arrays. ``fit(..., state=result.state)`` continues it.
 
     Raises
     ------
@@ -55,7 +56,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
 
 
 def _misfit(result: FitResult) -> str:
-    """Which array of a loaded result does not fit the others; '' where all do."""
+    """What is wrong with the shapes of a loaded result, as a sentence; '' where nothing is."""
     leading = np.shape(result.loss)
     for part, owner, kind in (("", result, FitResult), ("state.", result.state, State), ("history.", result.history, History)):
         if owner is None:

@@ -1,9 +1,9 @@
 """Pictures of a result: its losses over the epochs, and a fit beside its data.
 
-1. matplotlib is imported when a picture is drawn, never before, and pyplot never: a figure that
-   nobody holds is gone. The caller's axes keep their style.
+1. matplotlib is imported when a picture is drawn, and pyplot never, so that a figure without
+   references is freed. The style of the caller's axes stays as it is.
 2. The number of things drawn does not grow with the number of fits or samples: beyond a limit,
-   bands instead of lines and every k-th point instead of all, and the picture says so.
+   bands replace curves and every k-th point replaces all, and the picture says so.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import numpy as np
 from ..input.arrays import read_array, with_numpy_arrays
 from ..input.messages import counted, shown
 
-_MOST_LINES = 100
-_MOST_FITS = 20_000  # of which quantiles are taken
-_MOST_ROWS = 1_000
-_MOST_POINTS = 10_000
+_MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
+_MOST_FITS = 20_000  # fits that quantiles are taken of
+_MOST_ROWS = 1_000  # epochs
+_MOST_POINTS = 10_000  # samples
 _REACH = 200  # powers of ten on a log scale; matplotlib's ticks overflow when they go up to 10³⁰⁸
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _FEW = ("#0b7a75", "#c8553d", "#7b3f9d", "#d39b1f", "#3b6fb6")
@@ -60,9 +60,9 @@ def _spaced(count: int, most: int) -> np.ndarray:
 
 
 def plot_loss(result: Any, ax: Any) -> Any:
-    """The picture of `FitResult.plot_loss`."""
+    """Draw the losses over the epochs, for `FitResult.plot_loss`."""
     if result.history is None:
-        raise ValueError("the fit kept no history of its losses: fit(..., history=True) keeps every epoch, history=k every k-th")
+        raise ValueError("the fit recorded no history of its losses: fit(..., history=True) records every epoch, history=k every k-th")
     axes = _axes(ax)
     result = with_numpy_arrays(result)
     epoch = np.asarray(result.history.epoch)
@@ -90,21 +90,21 @@ def plot_loss(result: Any, ax: Any) -> Any:
 
 
 def _drawable(loss: np.ndarray) -> np.ndarray:
-    """NaN where a loss has no place on a log scale."""
+    """The losses, with NaN where a log scale cannot show them."""
     return np.where(np.isfinite(loss) & (loss > 0), np.clip(loss, 10.0 ** (-1 - _REACH), 10.0 ** (1 + _REACH)), np.nan)
 
 
 def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) -> None:
-    """Set scale and limits so that fits that go up do not press the others into a line."""
+    """Set scale and limits so that fits whose loss grows do not flatten the other curves."""
     low, high = epoch[0], max(epoch[-1], epoch[0] + 1)
-    ends = loss[np.isfinite(loss[:, -1]) & (loss[:, -1] <= loss[:, 0])]  # the fits that came down
+    ends = loss[np.isfinite(loss[:, -1]) & (loss[:, -1] <= loss[:, 0])]  # of fits whose loss fell
     came_down = ends[np.isfinite(ends)].max(initial=0.0)
     seen = np.log10(drawn[~np.isnan(drawn)])
     bottom, top = (seen.min(), seen.max()) if seen.size else (-1.0, 1.0)
     if came_down > 0 and 20 * len(ends) >= len(loss):
         top = min(top, max(math.log10(came_down) + 3, bottom))
-    room = max(0.05 * (top - bottom), 0.1)
-    limits = [10.0 ** max(bottom - room, -_REACH), 10.0 ** min(top + room, _REACH)]
+    margin = max(0.05 * (top - bottom), 0.1)
+    limits = [10.0 ** max(bottom - margin, -_REACH), 10.0 ** min(top + margin, _REACH)]
     if axes.has_data():
         (left, right), (below, above) = axes.get_xlim(), axes.get_ylim()
         low, high = min(low, left), max(high, right)
@@ -118,7 +118,7 @@ def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) ->
 
 
 def _draw_losses(axes: Any, epoch: np.ndarray, drawn: np.ndarray, median: np.ndarray, lost: np.ndarray, names: list[str]) -> None:
-    """One line for each fit, and their median where there are enough of them."""
+    """One curve for each fit, and their median where there are enough of them."""
     few = len(drawn) <= len(_FEW)
     style: dict[str, Any] = {"linewidth": 2, "alpha": 0.9} if few else {"linewidth": 0.9, "alpha": max(0.25, 0.7 - len(drawn) / 150)}
     if len(epoch) == 1:
@@ -133,7 +133,7 @@ def _draw_losses(axes: Any, epoch: np.ndarray, drawn: np.ndarray, median: np.nda
 
 
 def _line_names(result: Any) -> list[str]:
-    """'fit 3, lr 0.1': the rate where the fits have several."""
+    """Labels such as 'fit 3', or 'fit 3, lr 0.1' where the fits have different rates."""
     rates = np.ravel(result.lr)
     places = [index[0] if len(index) == 1 else index for index in np.ndindex(np.shape(result.lr))]
     several = np.unique(rates).size > 1
@@ -155,7 +155,7 @@ def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | 
 
 
 def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
-    """The picture of `FitResult.plot_fit`."""
+    """Draw one fit with its data, for `FitResult.plot_fit`."""
     result = with_numpy_arrays(result)
     place = _read_fit(fit, np.shape(result.loss))
     w = np.asarray(result.w)[place]
@@ -186,7 +186,7 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
 
 
 def _line_text(w: np.ndarray, intercept: Any, has_intercept: bool) -> str:
-    """'y = 2.1 x − 0.4', or how many features there are."""
+    """The equation 'y = 2.1 x − 0.4' of one feature, else the number of features."""
     if len(w) > 1:
         return f"{len(w):,} features"
     sign = "−" if intercept < 0 else "+"
@@ -194,11 +194,11 @@ def _line_text(w: np.ndarray, intercept: Any, has_intercept: bool) -> str:
 
 
 def _draw_line(axes: Any, x: np.ndarray, y: np.ndarray, w: Any, intercept: Any, finite: bool, dots: dict[str, Any]) -> None:
-    """The data, the residuals where they are few, and the line."""
+    """Draw the data, the fitted line, and up to 60 residuals."""
     axes.plot(x, y, "o", **dots)
-    kept = x[np.isfinite(x)]
-    if finite and kept.size:
-        ends = np.array([kept.min(), kept.max()])
+    finite_x = x[np.isfinite(x)]
+    if finite and finite_x.size:
+        ends = np.array([finite_x.min(), finite_x.max()])
         if len(x) <= 60:
             axes.vlines(x, w * x + intercept, y, color=_LINE, linewidth=1, alpha=0.4, zorder=1)
         axes.plot(ends, w * ends + intercept, color=_LINE, linewidth=2, label="fit")
@@ -208,7 +208,7 @@ def _draw_line(axes: Any, x: np.ndarray, y: np.ndarray, w: Any, intercept: Any, 
 
 
 def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bool, dots: dict[str, Any]) -> None:
-    """Predicted against observed; on the diagonal they are equal."""
+    """Draw predicted against observed values, and the diagonal where they are equal."""
     both = np.concatenate([prediction, y])
     both = both[np.isfinite(both)]
     if finite:
@@ -222,7 +222,7 @@ def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bo
 
 
 def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of one fit along each leading axis."""
+    """The index of one fit along each leading axis; an int is a position in the flat axes."""
     count = math.prod(leading)
     try:
         if isinstance(fit, bool):
@@ -239,7 +239,10 @@ def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _samples(array: np.ndarray, name: str, place: tuple[int, ...], leading: tuple[int, ...], n_last: int) -> np.ndarray:
-    """The part of X or y of one fit; leading axes may be those of the fits or broadcast to them."""
+    """X or y of one fit, from an array whose leading axes broadcast to those of the fits.
+
+    n_last: how many last axes are not leading axes. place: index of the fit.
+    """
     axes = array.ndim - n_last
     if axes < 0:
         raise ValueError(f"{name} must have at least {counted(n_last, 'axis').replace('axiss', 'axes')}; it has shape {array.shape}")

@@ -1,4 +1,4 @@
-"""What a fit gives back: FitResult, History, State, Status."""
+"""What `fit` and `solve` return: FitResult, with History, State and Status."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ class Status(IntEnum):
     CONVERGED = CONVERGED  #: the loss fell by at most tol · loss; later history rows repeat
     DIVERGED = DIVERGED  #: w or the loss is no longer finite
     INVALID_DATA = INVALID_DATA  #: X or y is not finite (only under ``nan_policy="propagate"``)
-    TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer samples than ``min_samples`` stayed
+    TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer kept samples than ``min_samples``
 
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """w and loss at recorded epochs.
+    """w and loss of m recorded epochs.
 
-    Row k of ``loss`` is the loss *at* row k of ``w``; row 0 is the start, the last row the result.
+    Row i of ``loss`` is the loss *at* row i of ``w``; row 0 is the start, the last row the result.
 
     Attributes
     ----------
-    epoch : ndarray (m,)
-        Which epoch each row is: 0, k, 2k, … and always the last.
+    epoch : ndarray (m,) of int
+        The epoch of each row: 0, k, 2k, … for ``history=k``, and always the last.
     w : ndarray (…, m, n_features), or (…, m) when X was 1-D
+        Weights, in the dtype of the data.
     loss : ndarray (…, m)
+        Mean of the squared residuals, in the dtype of the data.
     intercept : ndarray (…, m), or None without an intercept
+        Intercept, in the dtype of the data.
     """
 
     epoch: np.ndarray
@@ -49,9 +52,9 @@ class History:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Everything that a descent remembers, in its own precision.
+    """Everything that gradient descent needs to go on, without rounding.
 
-    ``fit(..., state=s)`` continues it bit for bit.
+    ``fit(..., state=state)`` continues it bit for bit.
 
     Attributes
     ----------
@@ -60,20 +63,20 @@ class State:
     slots : ndarray (…, n_slots, n_parameters) of float64
         What the update rule remembers of each parameter, for example the momentum buffer.
     products : ndarray (…, n_products) of float64
-        The update rule's running products, for example beta1 to the number of updates. NaN where
-        torch made the state and has none.
+        The update rule's running products, for example beta1 to the power of the number of updates.
+        NaN where backend "torch" made the state, and torch.optim does not have them.
     epoch : ndarray (…) of int64
-        Updates made so far.
+        Number of updates made so far.
     algorithm : ndarray (…) of int8
-        Which algorithm each fit is computed by: indices into ``State.algorithm_names``.
+        The algorithm of each fit, as an index into ``State.algorithm_names``.
     status : ndarray (…) of int8
-        Status of each fit so far.
+        `Status` of each fit so far.
     optimizer : str
         Name of the update rule.
     intercept : bool
         Whether the last parameter is an intercept.
     dtype : str
-        dtype of the data.
+        dtype of the data: "float32" or "float64".
     """
 
     algorithm_names = ALGORITHMS
@@ -93,7 +96,7 @@ _PYTHON = platform.python_version()
 
 
 def _versions() -> dict[str, str]:
-    """Versions of fastgd, Python, and the libraries that are loaded."""
+    """Versions of Python, fastgd, and the libraries that are imported."""
     versions = {"python": _PYTHON}
     for name in ("fastgd", "numpy", "numba", "torch", "cupy"):
         version = getattr(sys.modules.get(name), "__version__", None)
@@ -104,39 +107,46 @@ def _versions() -> dict[str, str]:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class FitResult:
-    """The fits, their losses and what became of each.
+    """The fits of one call: w, loss and status of each, and how they were computed.
 
-    "…" are the leading axes: those of X, y and the hyperparameters, broadcast.
+    "…" are the leading axes: those of X, y and the hyperparameters, broadcast. All arrays but
+    those of ``state`` are of the library of the data.
 
     Attributes
     ----------
     w : ndarray (…, n_features), or (…) when X was 1-D
+        Weights, in the dtype of the data.
     intercept : ndarray (…), or None without an intercept
+        Intercept, in the dtype of the data.
     loss : ndarray (…)
-        Mean of the squared residuals at w.
+        Mean of the squared residuals at w (with sample weights, their weighted mean).
     epochs : ndarray (…) of int
-        Epochs run by this call: until convergence, or the first row that is not finite.
+        Epochs run by this call: all, or those until convergence or the first number that is not
+        finite.
     status : ndarray (…) of int8
         Values of `Status`; a `Status` itself for a single fit.
     n_used : ndarray (…) of int
-        Samples used.
+        Number of kept samples.
     lr : ndarray (…) of float64
         The learning rate that was used; NaN from `solve`.
     backend, algorithm : str
-        What computed it. Single fits may have been computed otherwise: see ``state.algorithm``.
+        What computed the fits. A fit may have another algorithm: see ``state.algorithm``.
     explanation : str
-        Why this backend and this algorithm.
+        Why this backend and this algorithm were chosen.
     state : State
+        Continues the fits: ``fit(..., state=result.state)``.
     history : History or None
+        w and loss of recorded epochs; None without the option ``history``.
     rank : ndarray (…) of int, or None
-        Only from `solve`: rank of the system that was solved; 0 where the data are invalid.
+        Only from `solve`: rank of the matrix that was solved; 0 where the data are invalid.
     condition : ndarray (…) of float64, or None
-        Only from `solve`: how much a relative change of the data may be enlarged in w; see there.
+        Only from `solve`: collinearity of the columns of X, ≥ 1. A relative change of the data may
+        change w by up to about this factor more. NaN where the data are invalid.
     ill_conditioned : ndarray (…) of bool, or None
-        Only from `solve`: whether the data determine fewer than half of their own digits of w; see
-        there.
-    versions : dict
-        Versions of fastgd, Python and the libraries that were loaded when the fit was made.
+        Only from `solve`: whether a change of the data in their last digit may change more than
+        half of the digits of w.
+    versions : dict of str to str
+        Versions of Python, fastgd and the libraries that were imported when the fits were made.
     """
 
     w: Any
@@ -158,22 +168,23 @@ class FitResult:
     _one_feature: bool = False
 
     def predict(self, X: Any) -> np.ndarray:
-        """X w + intercept of every fit.
+        """Predict y of new samples: X w + intercept, for every fit.
 
         Parameters
         ----------
-        X : array (…, n_samples, n_features); (n_samples,) where the fit had a 1-D X
-            Its leading axes broadcast against those of the fits.
+        X : array (…, n_samples, n_features); (…, n_samples) where the fit had a 1-D X
+            Features of the new samples; leading axes broadcast against those of the fits.
 
         Returns
         -------
         ndarray (…, n_samples)
+            Predictions, in the library of X and w.
 
         Raises
         ------
         ValueError
-            If X has another number of features, or leading axes that do not broadcast against those
-            of the fits.
+            When X has another number of features, or leading axes that do not broadcast against
+            those of the fits.
 
         Examples
         --------
@@ -200,24 +211,24 @@ class FitResult:
             return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one file; `fastgd.load` makes the same result of it, bit for bit.
+        """Write the result to one file, which `fastgd.load` reads bit for bit.
 
         The file is an uncompressed ``.npz``: ``numpy.load`` reads its arrays (``w``, ``loss``,
         ``state.w``, ``history.loss``, …). It holds no pickles, and a checksum of every byte. It
         appears whole or not at all: when the process is killed, an older file of that name stays as
-        it was. Arrays of another library are saved, and loaded, as NumPy's.
+        it was. Arrays of other libraries are saved as NumPy arrays.
 
         Parameters
         ----------
         path : str or path
-            Where to, exactly: no ending is added. ``.npz`` is a good one.
+            Name of the file. No ending is added; ``.npz`` is a good one.
 
         Raises
         ------
         OSError
             When the file cannot be written; an older one of that name stays.
         ValueError
-            When there is something of that name that is not an ordinary file.
+            When the name belongs to something that is not an ordinary file.
 
         Examples
         --------
@@ -241,18 +252,23 @@ class FitResult:
         write_file(path, self)
 
     def summary(self, features: Sequence[str] | None = None) -> str:
-        """What became of the fits, in a few lines.
+        """Describe the fits in a few lines of text.
 
         Parameters
         ----------
         features : sequence of str, optional
-            Names of the features; default w_0, w_1, …
+            Names of the features; default w_0, w_1, … (w when X was 1-D).
 
         Returns
         -------
         str
-            Number of fits, statuses, losses, epochs, learning rates, and what computed it and why;
-            w and the intercept of a single fit.
+            Number of fits, statuses, losses, epochs, learning rates, number of samples, backend and
+            algorithm with the reason; of a single fit w and the intercept, too.
+
+        Raises
+        ------
+        TypeError, ValueError
+            When ``features`` are not as many different names as there are features.
 
         Examples
         --------
@@ -278,15 +294,16 @@ class FitResult:
         Parameters
         ----------
         library : str, default "pandas"
-            Which kind: "pandas", "polars", "pyarrow", or another one that narwhals makes from
-            columns.
+            Library of the data frame: "pandas", "polars", "pyarrow", or another one that narwhals
+            can make from columns.
         features : sequence of str, optional
-            Names of the features, for the columns ``w_<name>``; default w_0, w_1, …
+            Names of the features, for the columns ``w_<name>``; default w_0, w_1, … (w when X was
+            1-D).
 
         Returns
         -------
         data frame of that library
-            Columns: the place among the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
+            Columns: the index along the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
             for a single fit), ``w_0`` … (``w`` when X was 1-D), ``intercept``, and ``loss``,
             ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
 
@@ -294,6 +311,9 @@ class FitResult:
         ------
         ImportError
             When narwhals or the library is not installed.
+        TypeError, ValueError
+            When narwhals cannot make a frame of that library, or ``features`` are not as many
+            different names as there are features.
 
         Examples
         --------
@@ -311,9 +331,9 @@ class FitResult:
     def plot_loss(self, ax: Any = None) -> Any:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
 
-        Up to 100 fits are drawn as lines; of more, the median and the bands that hold 50 % and 90 %
-        of them. A loss of zero or that is not finite has no place on a log scale: its line ends
-        there, and it counts as above all others in the bands.
+        Up to 100 fits are drawn as curves; of more, the median and the bands that hold 50 % and
+        90 % of them. A log scale cannot show a loss that is 0 or not finite: the curve has a gap
+        there. In the bands a loss that is not finite counts as larger than all others.
 
         Parameters
         ----------
@@ -323,11 +343,14 @@ class FitResult:
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were drawn on.
 
         Raises
         ------
         ValueError
-            When the fit kept no history.
+            When the fit was made without ``history``.
+        TypeError
+            When ``ax`` is not matplotlib axes.
         ImportError
             When matplotlib is not installed.
 
@@ -344,27 +367,33 @@ class FitResult:
         return plot_loss(self, ax)
 
     def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
-        """Draw one fit beside its data.
+        """Draw one fit with its data.
 
-        For one feature the data and the line, for several predicted against observed values.
+        With one feature: the data and the fitted line. With several: predicted against observed
+        values.
 
         Parameters
         ----------
-        X, y : array
-            The data, as they were given to `fit`, or those of this one fit alone.
+        X : array (…, n_samples, n_features), or (n_samples,)
+            Features, as they were given to `fit`, or of this one fit alone.
+        y : array (…, n_samples)
+            Targets, as they were given to `fit`, or of this one fit alone.
         fit : int or tuple of int, default 0
-            Which fit: its place in the flattened leading axes, or its index along each.
+            Which fit: its position in the flattened leading axes, or its index along each.
         ax : matplotlib.axes.Axes, optional
             Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
 
         Returns
         -------
         matplotlib.axes.Axes
+            The axes that were drawn on.
 
         Raises
         ------
-        ValueError, IndexError
-            When X or y are not of the fit's shape, or there is no such fit.
+        ValueError, TypeError
+            When the shape of X or y does not match the fit, or ``fit`` or ``ax`` has a wrong type.
+        IndexError
+            When there is no such fit.
         ImportError
             When matplotlib is not installed.
 

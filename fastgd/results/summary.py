@@ -1,9 +1,6 @@
-"""A result in words and as an HTML table; the methods of FitResult call these functions.
+"""A result as text and as an HTML table; the methods of FitResult call these functions.
 
-1. Written for one fit and for 10⁸: nothing here makes a Python object per fit but the frame's
-   column of status names.
-2. Every field of a result with one value per fit becomes a column and keeps its name; fields that
-   come later need no change here.
+A result may have 10⁸ fits, so nothing here makes a Python object per fit.
 """
 
 from __future__ import annotations
@@ -17,12 +14,12 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 
-_MOST_COEFFICIENTS = 20  # of a single fit, in a summary
-_MOST_IN_REPR = 4
+_MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
+_MOST_IN_REPR = 4  # coefficients
 
 
 def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
-    """The names that were given, or w_0, w_1, … (w when X was 1-D)."""
+    """The names that were given, checked, or w_0, w_1, … (w when X was 1-D)."""
     count = 1 if result._one_feature else np.shape(result.w)[-1]
     if features is None:
         return ["w"] if result._one_feature else [f"w_{k}" for k in range(count)]
@@ -35,8 +32,8 @@ def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
     return list(features)
 
 
-def _columns(result: Any) -> np.ndarray:
-    """(…, n_features): w, with a feature axis in any case."""
+def coefficients(result: Any) -> np.ndarray:
+    """(…, n_features): w, with a feature axis even where X was 1-D."""
     w = np.asarray(result.w)
     return w[..., None] if result._one_feature else w
 
@@ -46,7 +43,7 @@ def _number(value: Any) -> str:
 
 
 def _span(values: Any) -> str:
-    """'100', or '3 to 100, median 50'."""
+    """The values in short: '100' where all are equal, else '3 to 100, median 50'."""
     values = np.asarray(values).ravel()
     if not values.size:
         return "–"
@@ -57,13 +54,13 @@ def _span(values: Any) -> str:
 
 
 def _counts(codes: Any, names: Sequence[str]) -> str:
-    """'998 COMPLETED, 2 DIVERGED'."""
+    """How often each code occurs: '998 COMPLETED, 2 DIVERGED'."""
     counts = np.bincount(np.asarray(codes).ravel(), minlength=len(names))
     return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True) if count)
 
 
 def _losses(loss: np.ndarray) -> str:
-    """Median, best and worst loss, and which fits they are."""
+    """Median, best and worst loss, and the indices of the best and the worst fit."""
     flat = loss.ravel()
     finite = np.isfinite(flat)
     if not finite.any():
@@ -80,25 +77,25 @@ def _losses(loss: np.ndarray) -> str:
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
-    """'64,000 fits (64 × 1,000)'."""
+    """The number of fits and the leading axes: '64,000 fits (64 × 1,000)'."""
     count = counted(int(np.prod(shape, dtype=object)), "fit")
     return f"{count} ({' × '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
 
 
 def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
-    """A heading, and rows of (what, text)."""
+    """A heading, and rows (what, text). names: of the status codes; features: of the features."""
     result = with_numpy_arrays(result)
-    told = feature_names(result, features)
+    labels = feature_names(result, features)
     loss = np.asarray(result.loss)
     single = loss.ndim == 0
-    heading = f"{_n_fits(loss.shape)} of {counted(len(told), 'feature')}{'' if result.intercept is None else ' + intercept'}"
+    heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
     rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "–")]
     if single:
-        w = _columns(result)
-        rows += [(name, _number(value)) for name, value in zip(told[:_MOST_COEFFICIENTS], w, strict=False)]
-        if len(told) > _MOST_COEFFICIENTS:
-            rows.append(("…", f"{len(told) - _MOST_COEFFICIENTS:,} more in .w"))
+        w = coefficients(result)
+        rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
+        if len(labels) > _MOST_COEFFICIENTS:
+            rows.append(("…", f"{len(labels) - _MOST_COEFFICIENTS:,} more in .w"))
         if result.intercept is not None:
             rows.append(("intercept", _number(result.intercept)))
     rows.append(("loss", _number(loss) if single else _losses(loss)))
@@ -144,14 +141,14 @@ def short(result: Any, names: Sequence[str]) -> str:
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
         what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
-    w = _columns(result)
+    w = coefficients(result)
     numbers = [_number(value) for value in w]
-    told = [
+    parts = [
         f"w = {numbers[0] if result._one_feature else '[' + ', '.join(numbers) + ']'}"
         if w.size <= _MOST_IN_REPR
         else f"{w.size:,} features"
     ]
     if result.intercept is not None:
-        told.append(f"intercept = {_number(result.intercept)}")
-    told += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
-    return f"FitResult({names[int(result.status)]}: {', '.join(told)}; {computed})"
+        parts.append(f"intercept = {_number(result.intercept)}")
+    parts += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
+    return f"FitResult({names[int(result.status)]}: {', '.join(parts)}; {computed})"

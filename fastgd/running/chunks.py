@@ -1,7 +1,7 @@
-"""The maker of chunks: what a backend is given, and what becomes of each fit.
+"""Chunks: how they are made for the backends, and what happens to them afterwards.
 
-`make_chunk` writes the start of some fits into their slices of the buffers, `set_fates` says which
-fits are passed over or take another algorithm, `finish_chunk` hands out what the kernels wrote.
+`make_chunk` writes the start of some fits into their slices of the buffers, `set_fates` marks fits
+that are skipped or take another algorithm, `finish_chunk` copies results to the caller's arrays.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .groups import Group
 
 
 def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
-    """Fits first … stop-1, which have these samples, as if all data were finite."""
+    """The chunk of fits first … stop-1, which have these samples; all data are taken as finite."""
     buffers = job.buffers
     slices = buffers.slices(first, stop)
     slices["n_used"][:] = samples.n_used
@@ -40,7 +40,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
-    """(the chunk of fits first … stop-1 of a group, which pair of the group each belongs to)."""
+    """(chunk, pairs) of fits first … stop-1; pairs (m,): number of each fit's pair in the group."""
     samples, pairs = group.of_fits(job.order, first, stop)
     chunk = make_chunk(job, samples, first, stop)
     set_fates(job, chunk, group.invalid[pairs])
@@ -48,9 +48,9 @@ def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Ch
 
 
 def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
-    """Which fits of a chunk have too few samples, invalid data, or so few samples that they stream.
+    """Mark fits that have too few samples or invalid data, or so few samples that they stream.
 
-    invalid: (m,) bool, whether the data of a fit are not finite.
+    invalid: (m,) bool, whether data of the fit are not finite.
     """
     problem, plan = job.problem, job.plan
     if plan.auto and problem.may_lose_samples and plan.algorithm == MOMENTS:
@@ -63,7 +63,10 @@ def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
 
 
 def set_safe_rates(chunk: Chunk, curvature: np.ndarray) -> None:
-    """Rates 1/(λ_max + weight_decay) of the Hessian of the reduced loss (docs/arithmetic.md, 5)."""
+    """Set the rates 1/(λ_max + weight_decay) (docs/arithmetic.md, section 5).
+
+    curvature: (m,) λ_max of the Hessian of the mean or summed loss.
+    """
     names = list(chunk.rule.hyperparameters)
     decay = chunk.hyper[:, names.index("weight_decay")] if "weight_decay" in names else 0.0
     with np.errstate(all="ignore"):
@@ -73,7 +76,7 @@ def set_safe_rates(chunk: Chunk, curvature: np.ndarray) -> None:
 
 
 def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
-    """NaN for fits of too few samples; results go to the caller's own arrays."""
+    """Set fits with too few samples to NaN, then copy results into the caller's own arrays."""
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
         for values in (chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products):
@@ -83,7 +86,7 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
 
 
 def _hyper_of(job: FitJob, first: int, stop: int) -> np.ndarray:
-    """(stop - first, values) of hyperparameters; a repeated row where all fits have the same."""
+    """(stop - first, n_values) hyperparameters; one repeated row where all fits have the same."""
     count, row = stop - first, job.hyper_row
     if row is not None:
         return row if count == 1 else np.broadcast_to(row, (count, row.shape[1]))

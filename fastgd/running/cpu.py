@@ -3,7 +3,7 @@
 1. Fits with data of their own are compressed and descended in one task, while their data are in the
    cache. Where data are shared, or a fit has more than 65,536 samples (planning/plan.py), a group
    of pairs (of an X and a y) is compressed first, and its fits descend afterwards.
-2. The buffers are in the order of computation (FitOrder); a task owns its slice of them.
+2. The buffers are in the order of computation (FitOrder); each task writes its own slice.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _compile(job: FitJob) -> None:
 
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """One task of fits that have their data to themselves, or that need no moments."""
+    """One task: fits first … stop-1, each with data of its own or without need of moments."""
     problem, n_cells, compress = job.problem, job.order.n_cells, job.plan.needs_moments
     group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1)
     if group.in_order and _run_single_feature(job, group, control, first, stop, counter):
@@ -81,9 +81,9 @@ def _take_scratch(job: FitJob) -> Any:
 
 
 def _run_single_feature(job: FitJob, group: Group, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:
-    """Moments and epochs in one kernel, for data of one feature.
+    """Compress and descend in one kernel, for fits of a single feature.
 
-    Returns False where the data do not allow it, or some are not finite.
+    Returns False, with nothing done, where that kernel does not apply or some data are not finite.
     """
     problem, plan, samples = job.problem, job.plan, group.samples
     if plan.algorithm != MOMENTS or job.rates is None or job.state is not None or problem.n_samples < problem.min_samples:
@@ -100,7 +100,10 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
 def _descend(
     job: FitJob, group: Group, eigenvalues: np.ndarray | None, first: int, stop: int, control: Control, counter: np.ndarray
 ) -> None:
-    """All epochs of fits of a group. eigenvalues: λ_max of each Gram record, for safe rates."""
+    """Run all epochs of fits first … stop-1 of a group.
+
+    eigenvalues: λ_max of each Gram record, where rates are the safe rates.
+    """
     chunk, pairs = chunk_of_group(job, group, first, stop)
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
@@ -111,7 +114,7 @@ def _descend(
 
 
 def _run_staged(job: FitJob, control: Control, go: Run) -> None:
-    """Groups of pairs: compress all their data, then descend all their fits."""
+    """Group after group: compress the data of its pairs, then descend its fits."""
     n_cells = job.order.n_cells
     for group in compress_groups(job.problem, job.order, job.plan, control, go):
         eigenvalues = _largest_eigenvalues(group.moments, job.problem.n_parameters, control, go) if job.rates is None else None
@@ -121,11 +124,11 @@ def _run_staged(job: FitJob, control: Control, go: Run) -> None:
             _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter)
 
         go(cut(len(group.invalid) * n_cells, job.plan.fits_per_task, descend))
-        del group, descend  # before the next one is made
+        del group, descend  # free its memory before the next group is made
 
 
 def _largest_eigenvalues(moments: Any, size: int, control: Control, go: Run) -> np.ndarray:
-    """λ_max of every Gram record, in parallel."""
+    """(n_gram,): λ_max of every Gram record, computed in parallel."""
     result = np.empty(len(moments.gram))
 
     def find(first: int, stop: int, counter: np.ndarray) -> None:

@@ -1,8 +1,8 @@
 """The runner of the CUDA kernels.
 
-1. Data in the computer's memory go to the GPU in tasks, results come back into the job's NumPy
-   arrays. Data on a GPU stay there, all fits are one task, and results are made there.
-2. The kernels find what is missing in the data; what they found is decided here (`_decide`).
+1. Data in the computer's memory are copied to the GPU task by task, and results back into the
+   job's NumPy arrays. Data on a GPU stay there, all fits are one task, and results are made there.
+2. The kernels search the data for missing values; `_decide` sets what happens to such fits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
     buffers = job.buffers
     device = buffers.device if isinstance(buffers, DeviceBuffers) else cuda.DEVICES[job.plan.backend.name]()
-    device.tell = partial(setattr, control, "note")  # kernels are compiled when they are first used
+    device.tell = partial(setattr, control, "note")  # says so while kernels are compiled
     if isinstance(buffers, DeviceBuffers):
         go([partial(_run_resident, job, buffers, control)])
     else:
@@ -39,7 +39,7 @@ def _handling(job: FitJob) -> Handling:
 
 
 def _decide(job: FitJob, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
-    """What becomes of fits whose data are not as they should be."""
+    """Refuse or mark fits with missing, invalid or negative numbers. Arrays: (m,), of a part."""
     problem = job.problem
     if negative.any():
         raise NegativeWeightError
@@ -51,7 +51,7 @@ def _decide(job: FitJob, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, n
 
 
 def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """Fits first … stop-1, with data in the computer's memory."""
+    """One task: fits first … stop-1, with data in the computer's memory."""
     n_cells = job.order.n_cells
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
@@ -60,7 +60,7 @@ def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int,
 
 
 def _run_resident(job: FitJob, buffers: DeviceBuffers, control: Control, counter: np.ndarray) -> None:
-    """All fits, with data on the device."""
+    """The one task of all fits, with data on the device."""
     n_fits = job.order.n_fits
     chunk = make_chunk(job, samples_of_all(job.problem, job.order), 0, n_fits)
     limit = None if job.memory_limit is None else max(0, job.memory_limit - buffers.bytes_made())

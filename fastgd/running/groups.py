@@ -1,4 +1,4 @@
-"""Groups: which data a piece of work has, gathered without a copy where that is possible."""
+"""Groups: the data of a range of pairs, gathered without a copy where that is possible."""
 
 from __future__ import annotations
 
@@ -14,34 +14,39 @@ from ..data.problem import Problem
 from ..kernels.chunk import Samples
 from .pool import Run, cut
 
-CONVERTED_BYTES = 2**19  # of data that one task converts
+CONVERTED_BYTES = 2**19  # data that one task converts
 
 
 @dataclass
 class Group:
-    """Some pairs: their samples, whether these are finite, and their moments if they are needed."""
+    """A range of pairs (of an X and a y): their samples, and their moments if these are needed."""
 
-    first: int  # the first pair
-    samples: Samples
-    invalid: np.ndarray  # (pairs,) bool
-    moments: Any = None
+    first: int  # number of the first pair
+    samples: Samples  # of the pairs
+    invalid: np.ndarray  # (pairs,) bool: whether data are not finite
+    moments: Any = None  # cpu.Moments
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
-    in_order: bool = False  # fit f has X f and y f, and no weights
+    in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
 
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
-        """(samples, pairs) of fits first … stop-1: `pairs` are the numbers within the group."""
+        """(samples, pairs) of fits first … stop-1; pairs (m,): number of each fit's pair here."""
         s = self.samples
         if order.n_cells == 1 and stop - first == len(s.n_used):  # all of them
             return s, np.arange(stop - first, dtype=np.int64)
         pairs = np.arange(first, stop, dtype=np.int64) // order.n_cells - self.first
-        return Samples(
-            s.X, s.y, s.x_index[pairs], s.y_index[pairs], s.weights, s.weight_index[pairs], s.kept, s.kept_index[pairs], s.n_used[pairs]
-        ), pairs
+        return select(s, pairs), pairs
+
+
+def select(s: Samples, index: np.ndarray) -> Samples:
+    """The samples of the fits with these numbers; X, y, weights and `kept` are shared."""
+    return Samples(
+        s.X, s.y, s.x_index[index], s.y_index[index], s.weights, s.weight_index[index], s.kept, s.kept_index[index], s.n_used[index]
+    )
 
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
-    """Pairs first … stop-1, each with its own data, as if all samples stayed."""
-    samples = None if contiguous else _gather_in_order(problem, order, first, stop)
+    """Pairs first … stop-1, with all of their samples. contiguous: copy what is not contiguous."""
+    samples = None if contiguous else gather_in_order(problem, order, first, stop)
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
@@ -52,8 +57,8 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
 
 
-def _gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
-    """The samples of fits first … stop-1 where fit f has X f and y f, and no weights: else None."""
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
+    """The samples of fits first … stop-1 where each has its own X and y, in order; else None."""
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None
     places = np.arange(stop - first, dtype=np.int64)
@@ -62,7 +67,7 @@ def _gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -
 
 
 def samples_of_all(problem: Problem, order: FitOrder) -> Samples:
-    """All data of a problem where they lie, on a GPU too; each fit has the places of its own."""
+    """The samples of all fits, without a copy, in the computer's memory or on a GPU."""
     fits = np.arange(order.n_fits, dtype=np.int64)
     pairs = fits // order.n_cells * order.n_cells if order.n_cells > 1 else fits
     arrays = [problem.X, problem.y, *([] if problem.weights is None else [problem.weights])]
@@ -76,14 +81,17 @@ def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray
     """
     first, stop = int(index.min()), int(index.max()) + 1
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
-        return _one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
+        return copy_one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
     return items.take(first, stop, contiguous), index - first
 
 
-def _one_by_one(
+def copy_one_by_one(
     index: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, item: Callable[[int], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(a contiguous copy of the items with these numbers, places in it)."""
+    """(array, index): a contiguous copy of the items with these numbers, and each one's position.
+
+    shape: of an item. item: returns the item of a number.
+    """
     numbers, places = np.unique(index, return_inverse=True)
     found = np.empty((len(numbers), *shape), dtype)
     for place, number in enumerate(numbers.tolist()):
@@ -92,7 +100,7 @@ def _one_by_one(
     return found, places.astype(np.int64)
 
 
-def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
+def gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.ndarray]:
     """(array, index): the items with these numbers, and the position of each in `array`.
 
     Where the dtype or the layout must change, tasks in parallel write one converted array.
@@ -114,7 +122,7 @@ def _gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.nd
 
 
 def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], count: int) -> Samples:
-    """X, y and perhaps weights, (array, index) each, with all their samples."""
+    """The samples of `count` fits, none left out. data: (array, index) of X, y, perhaps weights."""
     n = problem.n_samples
     (X, x_index), (y, y_index) = data[0], data[1]
     weights, weight_index = data[2] if len(data) > 2 else (_none(problem), np.zeros(count, np.int64))
@@ -125,15 +133,16 @@ def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], co
 
 
 def _none(problem: Problem) -> np.ndarray:
+    """An empty array of items, such as weights where there are none."""
     weights = np.empty((0, problem.n_samples), problem.dtype)
     weights.flags.writeable = False
     return weights
 
 
-def _samples_of_grams(problem: Problem, span: tuple[int, int], go: Run) -> Samples:
-    """X and weights of the Gram matrices with these numbers; no y."""
+def samples_of_grams(problem: Problem, span: tuple[int, int], go: Run) -> Samples:
+    """X and weights of the Gram matrices with the numbers span[0] … span[1]-1; no y."""
     numbers = np.arange(*span, dtype=np.int64)
-    data = [_gather(problem.X, problem.item_of_gram(problem.X, numbers), go), (_none(problem), np.zeros(len(numbers), np.int64))]
+    data = [gather(problem.X, problem.item_of_gram(problem.X, numbers), go), (_none(problem), np.zeros(len(numbers), np.int64))]
     if problem.weights is not None:
-        data.append(_gather(problem.weights, problem.item_of_gram(problem.weights, numbers), go))
+        data.append(gather(problem.weights, problem.item_of_gram(problem.weights, numbers), go))
     return _all_samples(problem, data, len(numbers))

@@ -1,10 +1,10 @@
 """The runner of `solve`: minimisers in closed form.
 
-1. The algorithm of a fit depends only on its own data. From the moments (kernels/cpu/solving.py)
-   where n_samples ≥ D, n_features ≤ 256 and their condition allows; else by the singular value
-   decomposition of the samples (svd.py).
-2. Moments first, for all fits; those that the moments cannot tell are collected for the
-   decomposition, the fits of one X and one penalty together.
+1. The algorithm of a fit depends only on its own data: moments (kernels/cpu/solving.py) where
+   n_samples ≥ D, n_features ≤ 256 and their condition allows; else the singular value decomposition
+   of the samples (svd.py).
+2. All fits are tried from moments first. Fits for which these are not accurate enough are then
+   solved by the decomposition, which fits of one X and one penalty share.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
         _solve_groups(job, control, go)
     elif plan.algorithm == MOMENTS:
         go(cut(order.n_fits, plan.fits_per_task, partial(_solve_fits, job, control)))
-    go(_left_to_svd(job, control))
+    go(_svd_tasks(job, control))
     _finish(job)
 
 
 def _begin(job: SolveJob) -> None:
-    """What holds for all fits before their data are seen."""
+    """Fill the results with their values before the data are read."""
     arrays, problem = job.buffers.arrays, job.problem
     begin = {
         "rank": problem.n_parameters,
@@ -57,9 +57,10 @@ def _begin(job: SolveJob) -> None:
 
 
 def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) -> np.ndarray:
-    """Note what became of the samples of these fits, of these pairs of the group.
+    """Write n_used of some fits, and mark those with invalid data or too few samples.
 
-    Returns (fits,) bool: which of them can be solved.
+    pairs: (m,) the number of each fit's pair in the group. Returns (m,) bool: which fits can be
+    solved.
     """
     arrays = job.buffers.arrays
     n_used = arrays["n_used"][fits] = group.samples.n_used[pairs]
@@ -72,7 +73,7 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
 
 
 def _solve_fits(job: SolveJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """Compress and solve fits that have their data to themselves."""
+    """One task: compress and solve fits first … stop-1, each with data of its own."""
     group = read_group(job.problem, job.order, first, stop, control, compress=True)
     if control.cancel[0]:
         return
@@ -81,24 +82,27 @@ def _solve_fits(job: SolveJob, control: Control, first: int, stop: int, counter:
 
 
 def _solve_groups(job: SolveJob, control: Control, go: Run) -> None:
-    """Compress a group that shares data or is long; solve fits of one Gram matrix together."""
+    """Group after group: compress its data, then solve its fits, ordered by Gram matrix."""
     order, plan = job.order, job.plan
     for group in compress_groups(job.problem, order, plan, control, go):
         pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
         fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
         sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
         go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, control, group, (fits[sequence], pairs[sequence]))))
-        del group  # before the next one is made
+        del group  # free its memory before the next group is made
 
 
 def _solve_part(
     job: SolveJob, control: Control, group: Group, places: tuple[np.ndarray, np.ndarray], first: int, stop: int, counter: np.ndarray
 ) -> None:
-    """Solve fits of a group: (fits, their pairs in the group)."""
+    """One task: solve fits of a group.
+
+    places: (fits, numbers of their pairs in the group), of which first … stop-1 are solved.
+    """
     arrays = job.buffers.arrays
     fits, pairs = (values[first:stop] for values in places)
     solvable = _sort_out(job, fits, group, pairs)
-    solvable &= arrays["n_used"][fits] >= job.problem.n_parameters  # the others keep LSTSQ
+    solvable &= arrays["n_used"][fits] >= job.problem.n_parameters  # fits with fewer go to the SVD
     arrays["algorithm"][fits[~solvable]] = LSTSQ
     fits, pairs = fits[solvable], pairs[solvable]
     cpu.solve(
@@ -107,8 +111,12 @@ def _solve_part(
     )  # fmt: skip
 
 
-def _left_to_svd(job: SolveJob, control: Control) -> Iterator[Task]:
-    """A task for fits of one Gram matrix and weight_decay, or of one pair if samples may miss."""
+def _svd_tasks(job: SolveJob, control: Control) -> Iterator[Task]:
+    """Tasks for the fits that the moments did not solve.
+
+    A task has the fits of one Gram matrix and weight_decay; where samples may be left out, of one
+    pair.
+    """
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     fits = np.flatnonzero((arrays["algorithm"] == LSTSQ) & (arrays["status"] == COMPLETED))
     items = fits // order.n_cells if problem.may_lose_samples else order.index(problem.gram_leading, fits)
@@ -121,7 +129,7 @@ def _left_to_svd(job: SolveJob, control: Control) -> Iterator[Task]:
 
 
 def _solve_by_svd(job: SolveJob, control: Control, fits: np.ndarray, decay: float, counter: np.ndarray) -> None:
-    """Fits of one X, with the same samples and weights."""
+    """One task: solve fits that have one X, with the same samples and weights, by the SVD."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     factored: Factored | None = None
     design = np.empty((0, 0))
@@ -155,7 +163,7 @@ def _solve_by_svd(job: SolveJob, control: Control, fits: np.ndarray, decay: floa
 
 
 def _finish(job: SolveJob) -> None:
-    """Answers in the data's dtype, their condition, and how many the moments could not tell."""
+    """Round results to the data's dtype, set ill_conditioned, and count the fits solved by SVD."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     rank, condition, status = arrays["rank"], arrays["condition"], arrays["status"]
     with np.errstate(all="ignore"):

@@ -7,7 +7,8 @@
 2. Data are never copied to leave samples out. All samples are compressed first: NaN and inf in the
    data appear in the moments. Only fits with such moments are read again, to find the samples that
    are missing; good data are read once.
-3. Negative and non-finite weights raise before any result is handed out, as non-finite data do.
+3. A negative weight raises under every nan_policy, one that is not finite under "raise", as data
+   do. Then `fit` returns nothing, but the caller's arrays of `out` may be half written.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from ..data.items import items_interleave, tile
 from ..data.problem import Problem
 from ..kernels.chunk import Samples
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
-from .groups import Group, _gather, _one_by_one, _samples_of_grams, gather_group
+from .groups import Group, copy_one_by_one, gather, gather_group, samples_of_grams, select
 from .pool import Control, Run, Task, cut
 
 
 class NonFiniteDataError(Exception):
-    """Data of some fit are not finite; the caller looks for the place and tells the user."""
+    """Data of some fit are not finite; run.py then names the first such number."""
 
 
 class NegativeWeightError(Exception):
-    """A sample weight is negative; the caller looks for the place and tells the user."""
+    """A sample weight is negative; run.py then names the first such weight."""
 
 
 def read_group(
     problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
 ) -> Group:
-    """A group for one task: pairs first … stop-1, each with its own data, compressed if asked."""
+    """The group of one task: pairs first … stop-1, without missing samples, compressed if asked."""
     group = gather_group(problem, order, first, stop, contiguous)
     complete_group(problem, group, control, compress=compress)
     return group
@@ -68,13 +69,13 @@ def complete_group(problem: Problem, group: Group, control: Control, *, compress
 
 
 def _at_once(tasks: Iterable[Task]) -> None:
-    """Run tasks within a task."""
+    """Run tasks in the calling thread, within a task."""
     for task in tasks:
         task(np.zeros(1, np.int64))
 
 
 def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
-    """Groups of pairs, all their data compressed. A Gram matrix that pairs share is made once."""
+    """Group after group, its data compressed. A Gram matrix that pairs share is computed once."""
     from ..kernels import cpu
 
     # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)
@@ -84,16 +85,16 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
         fits = pairs * order.n_cells
         grams = order.index(problem.gram_leading, fits)
         span = int(grams.min()), int(grams.max()) + 1
-        y, y_index = _gather(problem.y, order.index(problem.y.leading, fits), go)
+        y, y_index = gather(problem.y, order.index(problem.y.leading, fits), go)
         if before is None or before[0] != span:
-            of_grams = _samples_of_grams(problem, span, go)
+            of_grams = samples_of_grams(problem, span, go)
             holder = Group(0, of_grams, np.zeros(len(of_grams.n_used), bool))
             moments = cpu.Moments.empty(len(of_grams.n_used), len(pairs), problem.n_parameters, problem.dtype)
             spread = _leave_out_weightless(problem, holder, control)
             if spread is not None:
                 moments.set_weight_range(spread)
             before = span, of_grams, holder.invalid, moments
-        else:  # the same X as in the group before
+        else:  # the Gram matrices of the last group
             moments = cpu.Moments.empty(0, len(pairs), problem.n_parameters, problem.dtype)
             known = before[3]
             moments.gram, moments.gram_exponents, moments.weighing = known.gram, known.gram_exponents, known.weighing
@@ -113,19 +114,19 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
                 some_y = replace(of_grams, y=y[:1], y_index=np.zeros_like(of_grams.x_index))
                 _compress(problem, some_y, moments.gram, moments.target[:0], moments.gram_exponents, moments.weighing, control, go)
                 del some_y
-            weighing = moments.weighing[gram_index]  # a copy
+            weighing = moments.weighing[gram_index]
             _compress(problem, samples, moments.gram[:0], moments.target, moments.exponents, weighing, control, go)
         group = Group(first, samples, bad[gram_index], moments, gram_index)
         if not control.cancel[0]:
             _find_invalid(problem, group, control, go)
         yield group
-        del group, samples, moments, y  # what is converted for the next group takes their place
+        del group, samples, moments, y  # free their memory before the next group is made
 
 
 def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
     """Leave out the samples of weight 0; refuse or note weights that are negative or not finite.
 
-    Returns the smallest and the largest weight of each fit; None where there are no weights.
+    Returns (m, 2), the smallest and the largest weight of each fit; None without weights.
     """
     if problem.weights is None:
         return None
@@ -160,9 +161,7 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
     They are refused ("raise"), noted ("propagate") or compressed again without the missing samples
     ("omit"), by `nan_policy`.
     """
-    from ..kernels import cpu
-
-    moments, samples = group.moments, group.samples
+    moments = group.moments
     group.invalid = group.invalid | ~(moments.finite_gram()[group.gram_index] & moments.finite_target())
     if not group.invalid.any():
         return
@@ -170,55 +169,76 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
     if problem.nan_policy == "propagate":
         return
     wrong = np.flatnonzero(group.invalid)
-    anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
-    # {first fit of a task: (kept, kept_index, n_used)}
-    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    again, found = _compress_without_missing(problem, group.samples, wrong, control, go)
+    if control.cancel[0]:
+        return
+    _replace_moments(group, wrong, again)
+    _replace_samples(group, wrong, found)
+    group.invalid = np.zeros_like(group.invalid)
+
+
+# {position in `wrong` of the first fit of a task: (kept, kept_index, n_used) of its fits}
+Found = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _compress_without_missing(problem: Problem, samples: Samples, wrong: np.ndarray, control: Control, go: Run) -> tuple[Any, Found]:
+    """(moments, lists of kept samples) of the pairs with the numbers `wrong`."""
+    from ..kernels import cpu
+
+    again = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
+    found: Found = {}
 
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
-        these = wrong[first:stop]
-        some = Samples(
-            samples.X, samples.y, samples.x_index[these], samples.y_index[these], samples.weights, samples.weight_index[these],
-            samples.kept, samples.kept_index[these], samples.n_used[these],
-        )  # fmt: skip
+        some = select(samples, wrong[first:stop])
         _, spread = cpu.find_kept(some, True, True, control.cancel)
         if control.cancel[0]:
             return
         here = slice(first, stop)
-        part = cpu.Moments(anew.gram[here], anew.gram_exponents[here], anew.weighing[here], anew.target[here], anew.exponents[here])
+        part = cpu.Moments(again.gram[here], again.gram_exponents[here], again.weighing[here], again.target[here], again.exponents[here])
         if problem.weights is not None:
             part.set_weight_range(spread)
         cpu.compress_fits(some, problem.intercept, part, control.cancel)
         found[first] = some.kept, some.kept_index, some.n_used
 
     go(cut(len(wrong), _fits_per_task(problem.n_samples, problem.n_parameters), compress))
-    if control.cancel[0]:
-        return
-    n_grams = len(moments.gram)
+    return again, found
+
+
+def _replace_moments(group: Group, wrong: np.ndarray, again: Any) -> None:
+    """Give the pairs `wrong` new records; Gram records are appended, as the old may be shared."""
+    from ..kernels import cpu
+
+    moments = group.moments
     group.moments = cpu.Moments(
-        np.concatenate([moments.gram, anew.gram]),
-        np.concatenate([moments.gram_exponents, anew.gram_exponents]),
-        np.concatenate([moments.weighing, anew.weighing]),
+        np.concatenate([moments.gram, again.gram]),
+        np.concatenate([moments.gram_exponents, again.gram_exponents]),
+        np.concatenate([moments.weighing, again.weighing]),
         moments.target,
         moments.exponents,
     )
-    moments.target[wrong], moments.exponents[wrong] = anew.target, anew.exponents
+    moments.target[wrong], moments.exponents[wrong] = again.target, again.exponents
     group.gram_index = group.gram_index.copy()
-    group.gram_index[wrong] = n_grams + np.arange(len(wrong))
+    group.gram_index[wrong] = len(moments.gram) + np.arange(len(wrong))
+
+
+def _replace_samples(group: Group, wrong: np.ndarray, found: Found) -> None:
+    """Give the pairs `wrong` their lists of kept samples, appended to those of the group."""
+    samples = group.samples
     lists, kept_index, n_used = [samples.kept], samples.kept_index.copy(), samples.n_used.copy()
     n_rows = len(samples.kept)
     for first in sorted(found):
         kept, places, counts = found.pop(first)
         here = wrong[first : first + len(counts)]
         n_used[here] = counts
-        if kept is not samples.kept:  # else all its samples stay
+        if kept is not samples.kept:  # else no sample of this task was left out
             kept_index[here] = np.where(places < 0, -1, places + n_rows)
             lists.append(kept)
             n_rows += len(kept)
     group.samples = replace(samples, kept=np.concatenate(lists), kept_index=kept_index, n_used=n_used)
-    group.invalid = np.zeros_like(group.invalid)
 
 
 def _refuse(problem: Problem, invalid: np.ndarray) -> None:
+    """Raise where some data are invalid and `nan_policy` is "raise"."""
     if problem.nan_policy == "raise" and invalid.any():
         raise NonFiniteDataError
 
@@ -285,7 +305,7 @@ def _compress(
 
 
 def _fits_per_task(length: int, size: int) -> int:
-    """How many fits, or ranges of fits, of so many samples and parameters one task compresses."""
+    """How many fits, or parts of a fit, of `length` samples and `size` parameters a task takes."""
     return max(1, int(PIECE_NS / (length * (size + 1) * (size + 2) / 2)))
 
 
@@ -300,7 +320,7 @@ def _tiled(samples: Samples, item: np.ndarray) -> Samples:
         if len(array):
             first, stop = int(index.min()), int(index.max()) + 1
             if stop - first > len(index) and items_interleave(array):
-                array, index = _one_by_one(index, array.shape[1:], array.dtype, array.__getitem__)
+                array, index = copy_one_by_one(index, array.shape[1:], array.dtype, array.__getitem__)
             else:
                 array, index = tile(array, first, stop), index - first
         data[name], data[index_name] = array, index

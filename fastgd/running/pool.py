@@ -1,11 +1,11 @@
-"""A pool of threads for the tasks of one call, with progress and an answer to Ctrl-C.
+"""A pool of threads for the tasks of one call, with progress and Ctrl-C.
 
-1. Threads live for one call: nothing survives a fork, and two Python threads may call `fit` at
-   once. Starting two costs 0.1 ms; small work never comes here (`Plan.inline`).
+1. Threads live for one call, so a fork is safe, and several Python threads may call `fit` at once.
+   Starting two threads takes 0.1 ms; small work runs in the calling thread (`Plan.inline`).
 2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
    running thread as finished.
-3. On any exception the cancel flag is raised; the kernels read it, every worker is waited for, then
-   the exception goes on.
+3. An exception sets the cancel flag, which the kernels read; when all workers have ended, the
+   exception is raised again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,12 @@ from ..planning.plan import Plan
 
 @contextmanager
 def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
-    """A pool as planned: (control, a function that runs tasks and tells the progress)."""
+    """A context (control, go): go runs tasks in the planned threads and shows the progress.
+
+    total: units of progress in all. description: text of the progress bar.
+    """
     control = Control(plan.threads)
-    if plan.inline and progress is None:  # over before a bar would appear
+    if plan.inline and progress is None:  # it ends before a bar would appear
         yield control, partial(_run_inline, control.counter(0))
         return
     watcher = Progress(progress, total, description, control)
@@ -50,7 +53,7 @@ def cut(count: int, size: int, function: Range) -> Iterator[Task]:
         yield partial(function, first, min(first + size, count))
 
 
-WAIT = 0.05  # seconds between two looks at the progress
+WAIT = 0.05  # seconds between two updates of the progress
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
 
 
@@ -80,7 +83,7 @@ def _run_inline(counter: np.ndarray, tasks: Iterable[Task], watch: Callable[[], 
 
 
 def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Control, watch: Callable[[], None]) -> None:
-    """Run all tasks; returns when all are done, or raises what the first failing one raised."""
+    """Run all tasks and wait for them; raise the error of the first task that failed."""
     if inline:
         _run_inline(control.counter(0), tasks, watch)
         return
@@ -125,7 +128,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
 
 
 class Progress:
-    """Shows how far a call has come: a callback, a bar of rich's, or nothing."""
+    """Shows how far a call has come: by a callback, by a bar of rich, or not at all."""
 
     def __init__(self, option: Any, total: int, description: str, control: Control) -> None:
         self._callback = option if callable(option) else None
@@ -134,16 +137,16 @@ class Progress:
         self._description = description
         self._control = control
         self._began = time.monotonic()
-        self._told = -1
+        self._reported = -1
         self._bar: Any = None
         self._row: Any = None
 
     def watch(self) -> None:
-        """Look at the counters and tell."""
+        """Read the counters; call the callback, or update or open the bar."""
         if self._callback is not None:
             done = min(self._control.done(), self._total)
-            if done > self._told:  # fits that begin anew, by another way, are counted anew
-                self._told = done
+            if done > self._reported:  # fits that start again, by another algorithm, count again
+                self._reported = done
                 self._callback(done, self._total)
         elif self._bar is not None:
             self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said())
@@ -163,10 +166,10 @@ class Progress:
         return f"{self._description}, {self._control.note}" if self._control.note else self._description
 
     def close(self, complete: bool) -> None:
-        """Take the bar down; a callback hears of the end."""
+        """Close the bar; call the callback a last time if the work is complete."""
         if self._bar is not None:
             if complete:
                 self._bar.update(self._row, completed=self._total)
             self._bar.stop()
-        elif complete and self._callback is not None and self._told != self._total:
+        elif complete and self._callback is not None and self._reported != self._total:
             self._callback(self._total, self._total)

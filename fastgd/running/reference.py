@@ -1,4 +1,4 @@
-"""The runner of the references: torch autograd and the NumPy descent, one fit after another."""
+"""The runner of the reference backends, torch and NumPy: one fit after another."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
 
 
 def _descent_of(job: FitJob) -> Callable[..., None]:
-    """`descend(chunk, cancel, progress)` of the backend's algorithm."""
+    """The function descend(chunk, cancel, progress) of the backend's algorithm."""
     if job.plan.algorithm == AUTOGRAD:
         from ..kernels.reference import torch_autograd
 

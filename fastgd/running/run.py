@@ -1,4 +1,4 @@
-"""Run a job by its runner; what is wrong with the data is told in the caller's words."""
+"""run(): runs a job by its runner, and names bad numbers in the data by the caller's indices."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .pool import watched
 def run(job: Job) -> None:
     """Run all fits of a job into its buffers.
 
-    A runner is a module of this folder, named by the backend's row: `run(job, control, go)`, where
-    `go` runs tasks in the threads that were planned, and `control` holds the flag that ends them.
+    A runner is a module of this folder with a function `run(job, control, go)`, named by the
+    backend's row. `go` runs tasks in the planned threads; `control` has the flag that ends them.
     """
     runner = import_module(f".{job.runner}", __package__)
     try:

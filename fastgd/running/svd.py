@@ -2,14 +2,15 @@
 
 Where the rank is deficient, the solution is the one of minimum norm.
 
-1. All in float64. Columns are scaled by powers of two (exact), so neither the rank nor the accuracy
-   depends on units.
-2. The solution of minimum norm does depend on units: it belongs to the data as they are. There the
-   rank is that of the scaled columns, and the solution comes from the singular values of the
-   unscaled ones (all divided by one power of two).
+1. All is computed in float64. Columns are scaled by powers of two, exactly, so neither the rank nor
+   the accuracy depends on their units.
+2. The solution of minimum norm depends on the units of the columns. So where the rank is deficient,
+   the rank is that of the scaled columns, but the solution is computed from the singular values of
+   the unscaled ones (all divided by one power of two).
 3. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ²
    + λ), at no cost.
-4. One right side after another: a matrix product would give a y other bits in other company.
+4. Right-hand sides are solved one by one: in a matrix product the bits of one solution would depend
+   on the others.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Factored:
-    """A design matrix made ready for any y: w = 2^(−exponents) · right · (left · y)."""
+    """A factored design matrix (n, D) of rank r: w = 2^(−exponents) · right · (left · y)."""
 
     left: np.ndarray  # (r, n)
     right: np.ndarray  # (D, r): right singular vectors, divided by the singular values
@@ -31,7 +32,7 @@ class Factored:
     condition: float
 
     def solve(self, y: np.ndarray) -> np.ndarray:
-        """(n,) float64 -> (D,) float64."""
+        """Solve for y (n,) float64; returns w (D,) float64."""
         exponent = _exponents(y)
         with np.errstate(all="ignore"):
             return np.ldexp(self.right @ (self.left @ np.ldexp(y, -exponent)), exponent - self.exponents)
@@ -59,32 +60,32 @@ def factor(X: np.ndarray, root: float) -> Factored:
     common = np.full(size, own.max())
     if (own != own.max()).any():
         left, values, right = np.linalg.svd(np.ldexp(X, -common), full_matrices=False)
-    kept = values[:rank]
+    largest = values[:rank]
     with np.errstate(all="ignore"):
-        inverse = np.where(kept > 0.0, right[:rank].T / kept, 0.0)
-        condition = float(kept[0] / kept[-1]) if rank else 1.0
+        inverse = np.where(largest > 0.0, right[:rank].T / largest, 0.0)
+        condition = float(largest[0] / largest[-1]) if rank else 1.0
     return Factored(np.ascontiguousarray(left[:n, :rank].T), inverse, common, rank, condition)
 
 
 def _factor_wide(X: np.ndarray, root: float, exponent: int) -> Factored:
-    """n < D with a penalty."""
+    """Factor X (n, D), n < D, with a penalty root² > 0; all columns are scaled by 2^−exponent."""
     size = X.shape[1]
     left, values, right = np.linalg.svd(np.ldexp(X, -exponent), full_matrices=False)
     root = math.ldexp(root, -exponent)
     damped = np.hypot(values, root)
-    kept = damped > _negligible(X, damped)
+    counted = damped > _negligible(X, damped)
     with np.errstate(all="ignore"):
-        inverse = np.where(kept, right.T * (values / damped) / damped, 0.0)
-    rank = size if kept.all() else int(kept.sum())
-    condition = float(damped[0] / damped[kept].min())
+        inverse = np.where(counted, right.T * (values / damped) / damped, 0.0)
+    rank = size if counted.all() else int(counted.sum())
+    condition = float(damped[0] / damped[counted].min())
     return Factored(np.ascontiguousarray(left.T), inverse, np.full(size, exponent), rank, condition)
 
 
 def _negligible(X: np.ndarray, values: np.ndarray) -> float:
-    """Singular values below it count as zero: max(n, D) · 2^-52 of the largest, as in NumPy."""
+    """Singular values up to this count as zero: max(n, D) · 2^-52 · the largest, as in NumPy."""
     return max(X.shape) * 2.0**-52 * float(values[0])
 
 
 def _exponents(columns: np.ndarray) -> np.ndarray:
-    """The k with 2^(k−1) ≤ max|column| < 2^k; 0 for columns of zeros."""
+    """The k with 2^(k−1) ≤ max|column| < 2^k, for each column; 0 for columns of zeros."""
     return np.frexp(np.abs(columns).max(axis=0))[1].astype(np.int64)

@@ -182,7 +182,7 @@ def test_what_a_picture_needs(monkeypatch):
     ):
         with pytest.raises(kind, match=said):
             result.plot_fit(*arguments)
-    with pytest.raises(ValueError, match=r"kept no history of its losses: fit\(..., history=True\)"):
+    with pytest.raises(ValueError, match=r"recorded no history of its losses: fit\(..., history=True\)"):
         fastgd.fit(x, 2 * x).plot_loss()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for call in (result.plot_loss, lambda: result.plot_fit(X, Y)):

@@ -109,7 +109,7 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
     done = run_python(EVERY_KIND_OF_CALL)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("Kernels are kept in ")
+    assert lines[0].startswith("Kernels are stored in ")
     steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in ("fit", "weights and missing values", "solve")]
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == steps
     compiled, loaded = map(int, re.match(r"(\d+) kernels compiled, (\d+) loaded, in \d+\.\d s; the folder holds ", lines[-1]).groups())
@@ -232,7 +232,7 @@ def test_the_words_for_each_state():
     def words(*cache) -> str:
         return KernelCache(*cache).in_words()
 
-    assert words("/kept", True, 9, True, True) == "compiled and kept"
+    assert words("/kept", True, 9, True, True) == "compiled and stored"
     assert "solve, weights and missing values at their first use" in words("/kept", True, 9, True, False)
     assert "not compiled yet" in words("/kept", True, 0, False, False)
     assert "--warm" in words("/kept", True, 0, False, False)
@@ -261,7 +261,7 @@ def test_what_could_not_be_kept_is_said(monkeypatch):
     monkeypatch.setattr(environment, "kernel_cache", lambda: KernelCache("/full", True, 5, True, False))
     told: list[str] = []
     assert environment.warm(told.append) is False
-    assert told[-1].endswith("NOT all could be kept in /full.")
+    assert told[-1].endswith("NOT all could be stored in /full.")
 
 
 ONLY_WHAT_IS_NEEDED = """
