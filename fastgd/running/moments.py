@@ -161,9 +161,7 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
     They are refused ("raise"), noted ("propagate") or compressed again without the missing samples
     ("omit"), by `nan_policy`.
     """
-    from ..kernels import cpu
-
-    moments, samples = group.moments, group.samples
+    moments = group.moments
     group.invalid = group.invalid | ~(moments.finite_gram()[group.gram_index] & moments.finite_target())
     if not group.invalid.any():
         return
@@ -171,37 +169,61 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
     if problem.nan_policy == "propagate":
         return
     wrong = np.flatnonzero(group.invalid)
-    anew = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
-    # {first fit of a task: (kept, kept_index, n_used)}
-    found: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    again, found = _compress_without_missing(problem, group.samples, wrong, control, go)
+    if control.cancel[0]:
+        return
+    _replace_moments(group, wrong, again)
+    _replace_samples(group, wrong, found)
+    group.invalid = np.zeros_like(group.invalid)
+
+
+# {position in `wrong` of the first fit of a task: (kept, kept_index, n_used) of its fits}
+Found = dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+def _compress_without_missing(problem: Problem, samples: Samples, wrong: np.ndarray, control: Control, go: Run) -> tuple[Any, Found]:
+    """(moments, lists of kept samples) of the pairs with the numbers `wrong`."""
+    from ..kernels import cpu
+
+    again = cpu.Moments.empty(len(wrong), len(wrong), problem.n_parameters, problem.dtype)
+    found: Found = {}
 
     def compress(first: int, stop: int, counter: np.ndarray) -> None:
-        these = wrong[first:stop]
-        some = select(samples, these)
+        some = select(samples, wrong[first:stop])
         _, spread = cpu.find_kept(some, True, True, control.cancel)
         if control.cancel[0]:
             return
         here = slice(first, stop)
-        part = cpu.Moments(anew.gram[here], anew.gram_exponents[here], anew.weighing[here], anew.target[here], anew.exponents[here])
+        part = cpu.Moments(again.gram[here], again.gram_exponents[here], again.weighing[here], again.target[here], again.exponents[here])
         if problem.weights is not None:
             part.set_weight_range(spread)
         cpu.compress_fits(some, problem.intercept, part, control.cancel)
         found[first] = some.kept, some.kept_index, some.n_used
 
     go(cut(len(wrong), _fits_per_task(problem.n_samples, problem.n_parameters), compress))
-    if control.cancel[0]:
-        return
-    n_grams = len(moments.gram)
+    return again, found
+
+
+def _replace_moments(group: Group, wrong: np.ndarray, again: Any) -> None:
+    """Give the pairs `wrong` new records; Gram records are appended, as the old may be shared."""
+    from ..kernels import cpu
+
+    moments = group.moments
     group.moments = cpu.Moments(
-        np.concatenate([moments.gram, anew.gram]),
-        np.concatenate([moments.gram_exponents, anew.gram_exponents]),
-        np.concatenate([moments.weighing, anew.weighing]),
+        np.concatenate([moments.gram, again.gram]),
+        np.concatenate([moments.gram_exponents, again.gram_exponents]),
+        np.concatenate([moments.weighing, again.weighing]),
         moments.target,
         moments.exponents,
     )
-    moments.target[wrong], moments.exponents[wrong] = anew.target, anew.exponents
+    moments.target[wrong], moments.exponents[wrong] = again.target, again.exponents
     group.gram_index = group.gram_index.copy()
-    group.gram_index[wrong] = n_grams + np.arange(len(wrong))
+    group.gram_index[wrong] = len(moments.gram) + np.arange(len(wrong))
+
+
+def _replace_samples(group: Group, wrong: np.ndarray, found: Found) -> None:
+    """Give the pairs `wrong` their lists of kept samples, appended to those of the group."""
+    samples = group.samples
     lists, kept_index, n_used = [samples.kept], samples.kept_index.copy(), samples.n_used.copy()
     n_rows = len(samples.kept)
     for first in sorted(found):
@@ -213,7 +235,6 @@ def _find_invalid(problem: Problem, group: Group, control: Control, go: Run) -> 
             lists.append(kept)
             n_rows += len(kept)
     group.samples = replace(samples, kept=np.concatenate(lists), kept_index=kept_index, n_used=n_used)
-    group.invalid = np.zeros_like(group.invalid)
 
 
 def _refuse(problem: Problem, invalid: np.ndarray) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastgd.running.groups import gather_group, gather_in_order, samples_of_all
+from fastgd.running.groups import gather_group, samples_of_all
 from tests.support.jobs import job_of, numbers
 
 
@@ -56,12 +56,13 @@ def test_each_fit_has_its_data(case, contiguous):
 def test_data_in_order_are_views():
     X, y = numbers(6, 9, 2), numbers(6, 9)
     job = job_of(X, y)
-    samples = gather_in_order(job.problem, job.order, 2, 5)
-    assert np.shares_memory(samples.X, X)
-    assert np.array_equal(samples.X, X[2:5])
-    assert not samples.X.flags.writeable
-    assert gather_in_order(job_of(X, y, sample_weight=np.ones(9)).problem, job.order, 2, 5) is None
-    assert gather_in_order(job_of(X[0], y).problem, job.order, 2, 5) is None
+    group = gather_group(job.problem, job.order, 2, 5)
+    assert group.in_order
+    assert np.shares_memory(group.samples.X, X)
+    assert np.array_equal(group.samples.X, X[2:5])
+    assert not group.samples.X.flags.writeable
+    for other in (job_of(X, y, sample_weight=np.ones(9)), job_of(X[0], y)):
+        assert not gather_group(other.problem, other.order, 2, 5).in_order
 
 
 def test_converted_data_that_lie_far_apart_are_copied_one_by_one():
