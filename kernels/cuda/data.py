@@ -20,6 +20,9 @@ from .specialised import TYPES, compress_name
 
 THREADS = 128  # of a block
 MOST_BLOCKS = 2**31 - 1
+OF_FITS = frozenset(  # the numbers of struct Work that kernels about data alone do not read
+    ("n_fits", "sums", "epochs", "every", "n_rows", "n_rates", "n_hyper", "tol")
+)
 STRAIGHT_BLOCKS = 2**14  # of `compress` where there is nothing to be looked up: enough for every GPU, each with many items
 
 
@@ -88,6 +91,8 @@ def counts_up(places: np.ndarray) -> bool:
 class Arrays:
     """Arrays on a device and numbers, by their names in struct Work; also those of `below`."""
 
+    not_read: frozenset[str] = frozenset()  # numbers that no kernel reads which is launched here
+
     def __init__(self, device: Device, below: Arrays | None = None) -> None:
         self.device, self.below = device, below
         self.arrays: dict[str, Any] = {}
@@ -124,7 +129,11 @@ class Arrays:
         yield self
 
     def _pack(self) -> np.ndarray:
-        """struct Work as an array of one element, which is passed by value."""
+        """struct Work as an array of one element, which is passed by value.
+
+        An array that is not there is a null pointer, which kernels ask about; every number that a
+        kernel may read must be there.
+        """
         arrays = {name: array for layer in self._layers() for name, array in layer.arrays.items()}
         values = {name: value for layer in self._layers() for name, value in layer.values.items()}
         fields = work_fields()
@@ -132,15 +141,21 @@ class Arrays:
         for place, (kind, field) in enumerate(fields):
             if kind == "pointer":
                 packed[place] = self.device.address(arrays[field]) if field in arrays else 0
+            elif field in self.not_read:
+                continue
+            elif field not in values:
+                raise LookupError(f"struct Work has the number {field}, and {type(self).__name__} launches a kernel without it")
             elif kind == "double":
-                packed[place : place + 1].view(np.float64)[0] = values.get(field, 0.0)
+                packed[place : place + 1].view(np.float64)[0] = values[field]
             else:
-                packed[place] = values.get(field, 0)
+                packed[place] = values[field]
         return packed.view(np.dtype((np.void, packed.nbytes)))
 
 
 class Data(Arrays):
     """The items of a chunk on a device: data, sums of weights, moments."""
+
+    not_read = OF_FITS
 
     def __init__(self, device: Device, chunk: Chunk, representatives: np.ndarray | None) -> None:
         super().__init__(device)
@@ -170,6 +185,7 @@ class Data(Arrays):
         self.values = {
             "n_items": self.n_items, "n_chosen": self.n_items, "n_samples": self.n_samples, "n_features": self.n_features,
             "n_parameters": self.n_parameters, "intercept": int(self.intercept), "n_spans": -(-self.n_samples // CHUNK),
+            "n_chunks": 0,  # of moments that are not made yet
         }  # fmt: skip
         self._put_used()
 

@@ -18,7 +18,7 @@ from tests.promises.test_agreement import _assert_same_overflow, _first, _rows
 from tests.support.against_arbiter import compare, same_bits
 from tests.support.fit_results import same
 from tests.support.refusals import refused
-from tests.support.rule_options import rules_with
+from tests.support.rule_options import assert_refused, rules_of, rules_with
 
 OURS, OTHERS = 2.0, 8.0
 NAMES = ("float32", "float64")
@@ -108,9 +108,12 @@ def test_our_kernels_agree_at_every_epoch(name, dtype, algorithm, record_tau):
         assert verdict.steps_compared == 30 or verdict.first_excluded is not None
 
 
-@pytest.mark.parametrize("rule", rules_with("cpu"))
+@pytest.mark.parametrize("rule", UPDATE_RULES)
 @pytest.mark.parametrize("dtype", NAMES)
 def test_every_rule_in_lockstep_with_weights(rule, dtype, backend, record_tau):
+    if rule not in rules_of(backend):
+        assert_refused(rule, backend)
+        return
     problem = PROBLEMS["noisy"].astype(dtype)
     weights = make_weights(problem.n_samples, "mixed", dtype)
     options = {"sample_weight": weights, "optimizer": rule, "lr": 0.01, "backend": backend, "intercept": problem.intercept}

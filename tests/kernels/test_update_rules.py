@@ -2,6 +2,8 @@
 
 1. tests/support/parts_of_a_rule.py says where the parts of a rule stand. What is forgotten is told
    by the file to open.
+2. A rule may have the first part alone (hands={"reference"}), and torch.optim need not have it:
+   tests/house/test_contributing.py runs all tests of such rules.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from tests.specification import arbiter, golden_values
 from tests.support import parts_of_a_rule, rule_options
 from tests.support.against_arbiter import same_bits
 from tests.support.reference_chunks import chunk_of
-from tests.support.rule_options import optimizer
+from tests.support.rule_options import BY_HAND, Steps, optimizer, rules_of, ways_of, wrong_steps
 
 
 @pytest.mark.parametrize("rule", UPDATE_RULES.values(), ids=list(UPDATE_RULES))
@@ -33,6 +35,15 @@ def test_every_row_has_a_function_in_every_hand(rule):
     """A part that was forgotten is told by the file to open and by what that file lacks."""
     lacking = parts_of_a_rule.missing(rule)
     assert not lacking, "\n".join(lacking)
+
+
+@pytest.mark.parametrize("rule", UPDATE_RULES)
+def test_every_hand_has_something_to_compare_with(rule, torch):
+    """The class in torch.optim; for a rule that torch does not have, numbers worked out by hand."""
+    has_class = hasattr(torch.optim, UPDATE_RULES[rule].class_name)
+    told = "must not" if has_class else "must"
+    assert has_class != bool(BY_HAND.get(rule)), f"tests/support/rule_options.py: {rule!r} {told} be in BY_HAND, as torch.optim says"
+    assert [wrong for worked in BY_HAND.get(rule, ()) for wrong in wrong_steps(UPDATE_RULES[rule], worked)] == []
 
 
 RMSPROP = UPDATE_RULES["rmsprop"]
@@ -99,9 +110,26 @@ def _beyond(allowed):
     ]
 
 
+def _closed_ends(allowed):
+    return [float(end) for end in (allowed.at_least, allowed.at_most) if end is not None]
+
+
 @pytest.mark.parametrize("rule", UPDATE_RULES)
+def test_the_ranges_are_those_of_the_row(rule):
+    """Just outside of each end `fit` refuses; a closed end is accepted."""
+    for name, allowed in UPDATE_RULES[rule].ranges.items():
+        users = {"beta1": r"betas\[0\]", "beta2": r"betas\[1\]"}.get(name, name)
+        way = ways_of(rule)[0]
+        for value in _beyond(allowed):
+            with pytest.raises(ValueError, match=f"^{users} must be (at least|at most|below) "):
+                fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: value}), **way)
+        for value in _closed_ends(allowed):
+            fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: value}), epochs=0, **way)
+
+
+@pytest.mark.parametrize("rule", rules_of("torch"))
 def test_the_ranges_are_torchs(rule, torch):
-    """Just outside of each end `fit` and torch.optim refuse; on a closed end both accept."""
+    """Just outside of each end torch.optim refuses; it accepts a closed end."""
     row = UPDATE_RULES[rule]
     kind = torch_autograd.optimizer_class(row)
 
@@ -112,15 +140,11 @@ def test_the_ranges_are_torchs(rule, torch):
         return kind([torch.nn.Parameter(torch.zeros(1))], lr=0.1, **values)
 
     for name, allowed in row.ranges.items():
-        users = {"beta1": r"betas\[0\]", "beta2": r"betas\[1\]"}.get(name, name)
         for value in _beyond(allowed):
-            with pytest.raises(ValueError, match=f"^{users} must be (at least|at most|below) "):
-                fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: value}))
             with pytest.raises(ValueError, match="Invalid"):
                 made_by_torch(name, value)
-        for value in (end for end in (allowed.at_least, allowed.at_most) if end is not None):
-            fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=optimizer(rule, {name: float(value)}), epochs=0)
-            made_by_torch(name, float(value))
+        for value in _closed_ends(allowed):
+            made_by_torch(name, value)
 
 
 # A rule that only the references have -------------------------------------------------------------
@@ -212,6 +236,14 @@ def test_a_rule_that_torch_does_not_have(planted, torch):
     assert fastgd.verify("numpy", X, y, lr=0.25, optimizer="planted", epochs=9).ok
 
 
+def test_numbers_worked_out_by_hand_tell_a_wrong_step(planted):
+    """w goes from 1 by 0.5 · 2 / (1 + 0.25) = 0.8, then by half of it."""
+    right = Steps(hyper={"shrink": 0.25}, lr=0.5, gradients=(2.0, 1.0), w=("1", "0.2", "-0.2"))
+    assert wrong_steps(planted, right) == []
+    wrong = wrong_steps(planted, right._replace(w=("1", "0.2", "-0.3")))
+    assert wrong == ["planted, {'shrink': 0.25}, step 2: w is -0.2, by hand -0.3"]
+
+
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 def test_a_code_that_no_rule_has_does_not_stand_still(algorithm):
     chunk = chunk_of(np.ones((1, 4, 1)), np.ones((1, 4)), epochs=3)
@@ -223,7 +255,7 @@ def test_a_code_that_no_rule_has_does_not_stand_still(algorithm):
     assert np.isnan(chunk.w).all()
 
 
-@pytest.mark.parametrize("rule", [name for name in UPDATE_RULES if name != "sgd"])
+@pytest.mark.parametrize("rule", [name for name in rules_of("torch") if name != "sgd"])
 def test_defaults_are_torchs(rule, torch):
     kind = torch_autograd.optimizer_class(UPDATE_RULES[rule])
     group = kind([torch.nn.Parameter(torch.zeros(1))]).param_groups[0]
@@ -231,6 +263,6 @@ def test_defaults_are_torchs(rule, torch):
     for field in dataclasses.fields(ours):
         expected = UPDATE_RULES[rule].default_lr if field.name == "lr" else getattr(ours, field.name)
         assert group[field.name] == expected, field.name
-    result = fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=rule, epochs=0)
-    assert result.lr == group["lr"]
+    for way in ways_of(rule):
+        assert fastgd.fit([1.0, 2, 3], [1.0, 2, 4], optimizer=rule, epochs=0, **way).lr == group["lr"]
     assert type(ours).__name__ == kind.__name__

@@ -27,6 +27,22 @@ def test_threads(case, name, pooled):
     assert len(hashes) == 1
 
 
+LONG = plan.LONG + 17  # samples: such a fit is compressed in parts, by many threads
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("lr", [1e-2, None])
+@pytest.mark.parametrize(
+    ("shared", "shape"),
+    [("X", (37, 70, 3)), ("y", (37, 70, 3)), ("X", (37, 70, 17)), ("nothing", (2, LONG, 2)), ("X", (3, LONG, 2)), ("both", (1, LONG, 1))],
+)
+def test_threads_of_shared_data_and_of_long_fits(shared, shape, lr, name, pooled):
+    X, y = make(*shape, name)
+    X, y = X[0] if shared in ("X", "both") else X, y[0] if shared in ("y", "both") else y
+    settings = {"lr": lr, "epochs": 5, "history": True, "intercept": True}
+    assert len({digest(fastgd.fit(X, y, threads=threads, **settings)) for threads in range(1, 9)}) == 1
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("case", CASES)
 def test_chunks(case, name, monkeypatch):

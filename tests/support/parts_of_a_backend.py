@@ -5,19 +5,42 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
+from types import SimpleNamespace
 
 import fastgd
 from fastgd.kernels.chunk import ALGORITHMS
+from fastgd.kernels.update_rules import HANDS
 from fastgd.planning import backends
 from fastgd.planning.backends import Backend
+from fastgd.running import reference
+from tests.house import test_architecture
 from tests.support.paths import ROOT
 
 TABLE, FITTING, GUIDE, CONFTEST = "fastgd/planning/backends.py", "fastgd/fitting.py", "docs/guide.md", "tests/conftest.py"
-NEED_A_GPU = {"cuda", "torch-cuda"}  # the tests run `cuda-host` instead
+ARCHITECTURE = "tests/house/test_architecture.py"
+# {backend: what it needs that a machine may lack, such as a GPU or another operating system}
+NOT_EVERYWHERE = {"cuda": "a GPU; the tests run cuda-host instead", "torch-cuda": "a GPU"}
+VERSIONS = ("fastgd/environment.py", "fastgd/results/result.py", "fastgd/verification/verifying.py")  # they tell those of libraries
+BROUGHT_BY = {"llvmlite": "numba", "cuda": "cupy"}  # libraries that have no version of their own there
 
 
 def read(path: str) -> str:
     return (ROOT / path).read_text("utf-8")
+
+
+def libraries() -> set[str]:
+    """What the folders of kernels may import, but for the standard library."""
+    found = {library for folder, names in test_architecture.LIBRARIES.items() if folder.startswith("kernels") for library in names}
+    return {BROUGHT_BY.get(library, library) for library in found}
+
+
+def _has_descent(algorithm: str, name: str) -> bool:
+    """Whether the runner of the references finds a `descend` for an algorithm."""
+    plan = SimpleNamespace(algorithm=ALGORITHMS.index(algorithm), algorithm_name=algorithm, backend=SimpleNamespace(name=name))
+    try:
+        return callable(reference._descent_of(SimpleNamespace(plan=plan)))
+    except NotImplementedError:
+        return False
 
 
 def missing(row: Backend) -> list[str]:
@@ -29,6 +52,16 @@ def missing(row: Backend) -> list[str]:
     unknown = [algorithm for algorithm in row.algorithms if algorithm not in ALGORITHMS]
     if unknown:
         found.append(f"kernels/chunk.py: in ALGORITHMS {unknown[0]!r}, with a code")
+    elif row.runner == "reference":
+        for algorithm in row.algorithms:
+            if not _has_descent(algorithm, name):
+                found.append(f"fastgd/running/reference.py: in _descent_of the function descend of the algorithm {algorithm!r}")
+    if row.runner not in HANDS:
+        found.append(f"kernels/update_rules.py: in HANDS {row.runner!r}, else no update rule runs with {name!r}")
+    for library in sorted(libraries()):
+        found += [f"{path}: the version of {library}" for path in VERSIONS if f'"{library}"' not in read(path)]
+        if library not in test_architecture.NOT_AT_IMPORT | {"numpy"}:
+            found.append(f"{ARCHITECTURE}: in NOT_AT_IMPORT {library!r}")
     if len(row.algorithms) == 1 and row.algorithms[0] not in backends._REASONS:
         found.append(f"{TABLE}: in _REASONS {row.algorithms[0]!r}, what it does in a few words")
     listed = re.search(r"^ {4}backend : \{(.+)\}", fastgd.fit.__doc__ or "", re.MULTILINE)
@@ -37,6 +70,7 @@ def missing(row: Backend) -> list[str]:
     if f'\n| `"{name}"` |' not in read(GUIDE).partition("## Backends")[2]:
         found.append(f'{GUIDE}: in the table "Backends" a row | `"{name}"` |')
     default = re.search(r'config.option.backends = .* else "([\w,-]+)"\)', read(CONFTEST))
-    if name not in NEED_A_GPU and (default is None or name not in default[1].split(",")):
-        found.append(f"{CONFTEST}: {name} in the default of --backends")
+    if name not in NOT_EVERYWHERE and (default is None or name not in default[1].split(",")):
+        here = "tests/support/parts_of_a_backend.py"
+        found.append(f"{CONFTEST}: {name} in the default of --backends; or what it needs, such as a GPU, in NOT_EVERYWHERE of {here}")
     return found

@@ -3,6 +3,8 @@ there."""
 
 from __future__ import annotations
 
+import ast
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -11,23 +13,52 @@ from typing import Any
 import numpy as np
 
 import fastgd
+from fastgd.input.options import _LATER
+from fastgd.kernels.chunk import WRITTEN, Chunk
 from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
+JOB, OPTIONS = "fastgd/planning/job.py", "fastgd/input/options.py"
 TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
+# {where an option is that is a field of Chunk: how it stands there}. Not each kernel: tests compare
+# them with the arbiter by ==.
+OF_A_CHUNK = {
+    "fastgd/running/chunks.py": r"\b{}=",
+    "kernels/cpu/__init__.py": r"\bchunk\.{}\b",
+    "kernels/cuda": r"\bchunk\.{}\b",
+    "kernels/reference": r"\bchunk\.{}\b",
+    "tests/specification/arbiter.py": r"\b{}\b",
+}
 
 
 def read(path: str) -> str:
-    """The text of a file, or of all tests of a folder."""
+    """The text of a file, of all tests of a folder, or of all modules of a folder of kernels."""
     found = ROOT / path
-    return found.read_text("utf-8") if found.is_file() else "\n".join(file.read_text("utf-8") for file in sorted(found.glob("test_*.py")))
+    files = sorted(found.glob("test_*.py" if path.startswith("tests/") else "*.py"))
+    return found.read_text("utf-8") if found.is_file() else "\n".join(file.read_text("utf-8") for file in files)
 
 
 def options_of_fit(fit: Callable[..., Any] = fastgd.fit) -> dict[str, Any]:
     """{name: default} of everything but X and y."""
     parameters = inspect.signature(fit).parameters
     return {name: parameter.default for name, parameter in parameters.items() if name not in ("X", "y")}
+
+
+def read_for_a_job(function: str = "prepare_anew") -> set[str]:
+    """The names that a function of job.py, and those that it hands its mapping on to, look up.
+
+    The mapping is the function's first parameter.
+    """
+    functions = {node.name: node for node in ast.parse(read(JOB)).body if isinstance(node, ast.FunctionDef)}
+    mapping, found = functions[function].args.args[0].arg, set()
+    for node in ast.walk(functions[function]):
+        match node:
+            case ast.Subscript(value=ast.Name(id=looked_up), slice=ast.Constant(value=str(name))) if looked_up == mapping:
+                found.add(name)
+            case ast.Call(func=ast.Name(id=called), args=[ast.Name(id=given), *_]) if given == mapping and called in functions:
+                found |= read_for_a_job(called)
+    return found
 
 
 def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[str, Any]], Any] = key_of) -> list[str]:
@@ -42,6 +73,14 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     later = entry is not None and "Not available yet" in entry[1]
     if row is not None and later != ("not available yet" in row[2]):
         found.append(f"{GUIDE}: whether `{name}` is available, as {FITTING} says it")
+    if name not in _LATER and name not in read_for_a_job():
+        found.append(f"{JOB}: in prepare_anew its {name}, else what the caller gives is ignored")
+    if later != (name in _LATER):
+        found.append(f"{OPTIONS}: in _LATER whether `{name}` is available, as {FITTING} says it")
+    if name in {field.name for field in dataclasses.fields(Chunk)} - set(WRITTEN):
+        found += [
+            f"{path}: the field {name} of a chunk" for path, text in OF_A_CHUNK.items() if not re.search(text.format(name), read(path))
+        ]
     if not re.search(rf"\b{name}=|[\"']{name}[\"']: ", "".join(map(read, TESTS))):
         found.append(f"{TESTS[0]}: a test that gives {name}=…")
     plain = {"X": np.zeros((4, 1)), "y": np.zeros(4), **options_of_fit(), name: default}

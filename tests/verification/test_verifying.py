@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.testing import problems, rates
 from fastgd.verification.bound import check_history
-from tests.support.rule_options import rules_with
+from tests.support.rule_options import rules_of
 from tests.support.torch_histories import torch_history
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
@@ -69,17 +70,27 @@ def test_the_shares_are_those_of_the_bound(name, reduction):
         assert verdict.epochs_judged == bound.steps_compared
 
 
-def test_our_backends_agree_with_every_rule(full):
+def test_our_backends_agree_with_options_of_rules(full):
     X, y = data(fits=(3,))
     rules = [fastgd.SGD(momentum=0.9), fastgd.SGD(momentum=0.9, nesterov=True, weight_decay=0.1), "adam", fastgd.AdamW(amsgrad=True)]
     rules += [fastgd.RMSprop(centered=True, momentum=0.5), fastgd.SGD(momentum=0.5, dampening=0.3, maximize=True)]
-    rules += rules_with("cpu")
     for rule in rules if full else rules[:4]:
         for dtype in ("float32", "float64"):
             report = fastgd.verify(["cpu", "numpy", "torch"], X, y, lr=0.02, epochs=25, optimizer=rule, dtype=dtype, intercept=True)
             assert report.ok, f"{rule} {dtype}\n{report}"
             assert len(report.verdicts) == 9
             assert max(verdict.tau_w for verdict in report.verdicts if verdict.candidate == "cpu") <= 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", UPDATE_RULES)
+def test_our_backends_agree_with_every_rule(rule, dtype, torch):
+    X, y = data(fits=(3,))
+    backends = [name for name in ("cpu", "numpy", "torch") if rule in rules_of(name)]
+    report = fastgd.verify(backends, X, y, lr=0.02, epochs=25, optimizer=rule, dtype=dtype, intercept=True)
+    assert report.ok, str(report)
+    assert len(report.verdicts) == 3 * len(backends) > 0
+    assert max((verdict.tau_w for verdict in report.verdicts if verdict.candidate == "cpu"), default=0) <= 2
 
 
 def test_the_safe_rate_is_judged_as_what_was_used():

@@ -148,7 +148,7 @@ def test_the_cuda_array_interface():
     assert set(results(home(result))) >= {"w", "loss", "state.w"}
 
 
-def test_data_on_a_gpu_without_cupy(monkeypatch):
+def test_data_on_a_gpu_without_cupy(monkeypatch, torch):
     """One clear error: torch can have a GPU where CuPy is not installed."""
     monkeypatch.setattr(
         device.importlib.util, "find_spec", lambda name, real=device.importlib.util.find_spec: None if name == "cupy" else real(name)

@@ -101,4 +101,4 @@ def test_info_tells_of_the_gpu():
     assert rows["GPU"] == "a stand-in, 2 GiB, compute capability 9.0"
     assert rows["backend cuda"] == "available"
     assert rows["NVRTC"].startswith("13.")
-    assert "kept" in rows["CUDA kernels"]
+    assert "stored" in rows["CUDA kernels"]

@@ -13,6 +13,7 @@ import torch
 from fastgd.kernels.reference import torch_autograd
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.support.reference_chunks import REFERENCES, SGD_OPTIONS, X_TUTORIAL, Y_TUTORIAL, chunk_of, noisy, run, same, torch_loop
+from tests.support.rule_options import rules_of
 
 
 @pytest.fixture(params=REFERENCES)
@@ -51,7 +52,7 @@ def test_autograd_is_the_loop_that_torch_users_write(options, dtype, reduction, 
     assert same(chunk.history_loss[0], loss)
 
 
-@pytest.mark.parametrize("rule", UPDATE_RULES.values(), ids=lambda rule: rule.name)
+@pytest.mark.parametrize("rule", [UPDATE_RULES[name] for name in rules_of("torch")], ids=lambda rule: rule.name)
 def test_the_tables_names_and_defaults_are_torchs(rule):
     kind = torch_autograd.optimizer_class(rule)
     assert kind.__module__ == f"torch.optim.{rule.name}"

@@ -12,6 +12,7 @@ from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.kernels.cpu.test_bits import make_data
 from tests.support import planted_descents as plants
 from tests.support.planted_cases import make_case
+from tests.support.rule_options import rules_of
 
 
 def test_what_was_asked_for_may_be_momentum_decay_or_adam():
@@ -38,7 +39,8 @@ def test_what_was_asked_for_may_be_momentum_decay_or_adam():
 def test_every_rule_is_named(rule, dtype, torch):
     """Where SGD was asked for; where the rule itself was, all is well."""
     X, y = make_data(20, 2, dtype, "normal")
+    backend = "torch" if rule in rules_of("torch") else "numpy"
     for lr in (0.02, 0.3):
-        history = fastgd.fit(X, y, lr=lr, epochs=20, optimizer=rule, backend="torch", history=True).history
+        history = fastgd.fit(X, y, lr=lr, epochs=20, optimizer=rule, backend=backend, history=True).history
         assert fastgd.diagnose(X, y, history.w, history.loss, lr=lr).code == rule
         assert fastgd.diagnose(X, y, history.w, history.loss, lr=lr, optimizer=rule).ok
