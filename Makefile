@@ -27,7 +27,7 @@ demo: $(READY)  ## reproduce the tutorial, fit 142 countries and a million small
 test: $(READY)  ## run the tests, with a share of the large grids
 	$(BIN)/python -P -m pytest -n $(JOBS)
 
-test-quick: $(READY)  ## before a commit: no PyTorch, no CUDA; under a minute on two cores, one to two more when kernels must be compiled
+test-quick: $(READY)  ## before every commit: no PyTorch, no CUDA; under a minute once compiled
 	$(BIN)/python -P -m pytest -n $(JOBS) --quick tests/input tests/data tests/planning tests/results tests/fit
 
 test-all: $(READY)  ## run the tests, with all of the large grids

@@ -65,7 +65,7 @@ class KernelCache:
             return "compiled and stored"
         if self.ready:
             return "compiled and stored; for solve, weights and missing values at their first use (fastgd info --warm: now)"
-        return "not compiled yet: the first fit of each dtype takes 15 to 35 s (fastgd info --warm: now)"
+        return "not compiled yet: the first fit of each dtype takes 20 to 45 s (fastgd info --warm: now)"
 
 
 @dataclass(frozen=True)

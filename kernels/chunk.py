@@ -1,7 +1,8 @@
-"""Chunk: some fits, laid out for a backend. The one contract between `fastgd` and every backend.
+"""Chunk: some fits, laid out for the kernels. What `fastgd` and the kernels of every backend share.
 
-1. A backend is `descend(chunk, cancel, progress)`: it reads the first part of the chunk, updates
-   the second in place and fills the third. It makes no checks; everything in a chunk is valid.
+1. Kernels read the first part of a chunk, update the second in place and fill the third. They make
+   no checks: everything in a chunk is valid. For the references this is the whole contract,
+   `descend(chunk, cancel, progress)`; the CPU's kernels also get the moments of the fits.
 2. The state is float64 whatever the dtype of the data: a float32 state is exact in it.
 3. Data are never copied to leave samples out: a fit that does not use all samples has a row of
    `kept`, the places of those that it uses.

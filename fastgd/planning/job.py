@@ -1,7 +1,8 @@
 """Job: a call of `fit` or `solve`, checked and planned.
 
-All errors about arguments are raised here, before any work: the arguments are read one by one, then
-the plan is made, then the results are allocated.
+What shapes, dtypes and options tell is refused here, before any work: the arguments are read one by
+one, then the plan is made, then the results are allocated. Numbers in the data that are not finite
+and negative weights are found while the data are read (running/moments.py).
 """
 
 from __future__ import annotations

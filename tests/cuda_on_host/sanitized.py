@@ -34,7 +34,9 @@ OPTIONS = {
 }
 
 
-def chunk(m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="sgd", weighted=False, intercept=False, lr=1e-3) -> Chunk:
+def chunk(
+    m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="sgd", weighted=False, intercept=False, lr=1e-3, tol=-1.0
+) -> Chunk:
     """m fits of their own data."""
     rng = np.random.default_rng([m, n, d])
     table, D, rows = UPDATE_RULES[rule], d + intercept, epochs + 1
@@ -46,7 +48,7 @@ def chunk(m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="
         np.empty((0, n), np.int32), np.full(m, -1), np.full(m, n),
         intercept=intercept, rule=table, lr=np.full((1, m), lr),
         hyper=np.tile([float(values[key]) for key in (*table.hyperparameters, *table.derived)], (m, 1)),
-        epochs=epochs, reduction="mean", tol=-1.0, every=1,
+        epochs=epochs, reduction="mean", tol=tol, every=1,
         w=np.zeros((m, D)), slots=np.zeros((m, len(table.slots), D)), products=np.ones((m, len(table.products))),
         steps=np.zeros(m, np.int64),
         algorithm=np.full(m, algorithm, np.int8), status=np.zeros(m, np.int8),
@@ -64,6 +66,7 @@ def cases() -> list[tuple[str, Chunk]]:
         ("chunks", chunk(1, 4100, 1, "float64", MOMENTS, weighted=True, epochs=1)),
         ("many features", chunk(2, 40, 18, "float64", MOMENTS, epochs=1)),
         ("hand-over", chunk(2, 40, 1, "float64", MOMENTS, lr=1e200, epochs=6)),
+        ("stopping", chunk(3, 40, 2, "float32", MOMENTS, epochs=18, lr=0.02, tol=0.0016)),
         ("samples in chunks", chunk(3, 8200, 1, "float64", STREAM, epochs=3)),
     ]
 

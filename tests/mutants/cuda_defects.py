@@ -96,6 +96,7 @@ CUDA_DEFECTS = (
         "",
         NUMBERS,
     ),
+    CudaDefect("tol: absolute", f"{CUDA}/work.cuh", "drop <= tol * previous", "drop <= tol", "", NUMBERS),
 )
 
 

@@ -4,6 +4,8 @@
    first part of docs/contributing/add-a-rule.md asks for is here. The parts in docs/ are added to
    what `parts_of_a_rule.read` reads.
 2. pytest imports this before it collects the tests, which take their rules from the table.
+3. Lion's sign jumps, so a Lion of fastgd would need a bound of its own (docs/error-bound.md, "Rules
+   that jump"). In the data of these tests no two errors change the sign together.
 """
 
 from __future__ import annotations
