@@ -207,7 +207,13 @@ CPU_DEFECTS = (
     ),
     Defect("no margin for rounding errors", STATE, "multiply(fill(0.9), ", "multiply(fill(1.0), ", BLOCKS),
     Defect("any w below its limit is safe", STATE, "below(w_limit, fill(limit / 4.0))", "below(w_limit, fill(limit * 4.0))", BLOCKS),
-    Defect("the largest w never forgotten", RUN_PACK, "largest = fill(0.0)", "largest = load(scratch.constants, LARGEST * LANES)", BLOCKS),
+    Defect(
+        "the largest w never forgotten",
+        RUN_PACK,
+        "largest = fill(0.0)",
+        "largest = load(scratch.constants, LARGEST * LANES)",
+        ("tests/kernels/cpu/packs/test_run_pack.py::test_only_the_first_blocks_of_a_w_that_shrinks_are_repeated",),
+    ),
     Defect(
         "a block tested by its last w",
         PLAIN_EPOCHS,

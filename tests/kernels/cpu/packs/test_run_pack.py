@@ -164,6 +164,16 @@ def test_starts_around_the_safe_size_and_the_limits(d, scale):
     assert d > 1 or verdicts == {(True, False), (False, True)}
 
 
+def test_only_the_first_blocks_of_a_w_that_shrinks_are_repeated():
+    """w begins beyond the safe size and halves: the largest |w| of a block is not that of the
+    next."""
+    X, y = data(1, 4, 1, 23)
+    w0 = np.full((1, 1), np.float32(1.05 * safe_size(X[0], y[0])))
+    runs, blocks = check(X, y, lr=safe_rates(X, y) * 0.5, w0=w0, epochs=80, every=(0, 1))
+    assert runs[0].handover is None
+    assert [(some.repeated, some.taken) for some in blocks] == [(1, 1), (1, 80 // EPOCHS - 1)]
+
+
 @pytest.mark.parametrize("slower", [0.0, 0.7, 1.0, 1.5, 2.0])
 @pytest.mark.parametrize("start", [-0.999, -0.5, 0.3])
 def test_w_that_passes_omega_step_by_step(slower, start):
