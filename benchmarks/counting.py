@@ -43,5 +43,5 @@ def bytes_read(n_fits: int, n_samples: int, n_features: int, itemsize: int) -> i
 
 
 def bytes_written(n_fits: int, size: int, rows: int, itemsize: int) -> int:
-    """w and loss, and so many rows of them in a history."""
+    """Bytes of w and loss of all fits, and of a history of `rows` rows."""
     return n_fits * (size + 1) * (rows + 1) * itemsize

@@ -85,7 +85,7 @@ def make_data(m: int, n: int, d: int, dtype: str) -> tuple[Any, Any]:
 
 
 def bytes_of(m: int, n: int, d: int, epochs: int, every: int, dtype: str, rule: str) -> dict[str, int]:
-    """What must move, by stage; see 3."""
+    """Bytes that must be moved in each stage (note 3 at the top of this file)."""
     size, planes = np.dtype(dtype).itemsize, np.dtype(dtype).itemsize // 4
     moments = 8 * planes * (d + 1) * (d + 2) // 2
     state = 8 * d * (1 + len(UPDATE_RULES[rule].slots))
@@ -254,7 +254,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("results", type=Path)
     parser.add_argument("--seconds", type=float, default=240.0)
-    parser.add_argument("--divide", type=int, default=1, help="take so many times fewer fits, samples of the long fit, and bytes")
+    parser.add_argument(
+        "--divide", type=int, default=1, help="divide the numbers of fits, of samples of the long fit, and of bytes by this"
+    )
     parser.add_argument("--torch-device", default="cuda", help="cpu: to try this program where there is no GPU")
     options = parser.parse_args()
     began = time.perf_counter()

@@ -70,7 +70,7 @@ def one_chain(x, count):
 
 @numba.njit(**OPTIONS)
 def halves(x, count):
-    """The same of three vectors of half as many lanes."""
+    """`count` multiply-adds of each of three independent vectors of half as many lanes."""
     a, by, plus = first_half(fill(x)), first_half(fill(x)), first_half(fill(x))
     b, c = add(a, a), plus
     for _ in range(count):
@@ -84,7 +84,7 @@ def halves(x, count):
 
 @numba.njit(**OPTIONS)
 def three_chains(x, count):
-    """The same of three vectors."""
+    """`count` multiply-adds of each of three independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
     c = add(b, a)
@@ -95,7 +95,7 @@ def three_chains(x, count):
 
 @numba.njit(**OPTIONS)
 def six_chains(x, count):
-    """The same of six vectors."""
+    """`count` multiply-adds of each of six independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
     c = add(b, a)

@@ -237,7 +237,7 @@ def measure_peers(quick: bool) -> Iterator[Row]:
 
 
 def as_many_as_take(most: float, X: np.ndarray, y: np.ndarray, epochs: int, make: Callable[..., Callable[[], History]]) -> int:
-    """All fits, or the largest power of ten of them that should take so many seconds."""
+    """All fits, or the largest power of ten of them that should take at most `most` seconds."""
     fits = 1
     while fits < len(X):
         run = make(X[:fits], y[:fits], epochs)

@@ -95,7 +95,7 @@ MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
     "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
-    "kernels/cuda/compress.cu": "the paths of one stage for data that lie side by side and for others, which share their sums",
+    "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }
 

@@ -9,6 +9,7 @@ import fastgd
 from fastgd import SGD
 from fastgd.planning import memory, plan
 from tests.support.fit_results import x, y
+from tests.support.memory_cases import CASES, data_of
 from tests.support.refusals import X2, X5, Y2, refused
 
 repeat = np.broadcast_to
@@ -77,30 +78,6 @@ def test_moments_of_too_many_features_are_refused_with_the_way_out(monkeypatch):
     pattern = r"computing one fit at a time [\d.,]+ GiB, and 0.80 GiB \(80% of what is free\) may be used: give an lr$"
     refused(MemoryError, pattern, X, np.ones(10))
     assert fastgd.fit(X, np.ones(10), lr=1e-6, epochs=1).status == fastgd.Status.COMPLETED
-
-
-CASES = {
-    "own data": ((300, 20, 3), (300, 20), {}),
-    "shared X": ((20, 3), (300, 20), {}),
-    "shared y": ((300, 20, 3), (20,), {}),
-    "a grid": ((20, 3), (2, 1, 20), {"lr": np.linspace(0, 0.1, 200)}),
-    "stream": ((300, 20, 3), (300, 20), {"algorithm": "stream"}),
-    "weights": ((300, 20, 3), (300, 20), {"sample_weight": np.linspace(0, 1, 20)}),
-    "omit": ((20, 3), (300, 20), {"nan_policy": "omit"}),
-    "whole numbers": ((300, 20, 3), (20,), {"whole": True}),
-}
-
-
-def data_of(case):
-    x_shape, y_shape, options = CASES[case]
-    rng = np.random.default_rng(3)
-    X, y = rng.standard_normal(x_shape), rng.standard_normal(y_shape)
-    options = {"lr": 0.01, "epochs": 5, "history": True} | options
-    if options.pop("whole", False):
-        X = (10 * X).astype(np.int16)
-    if "nan_policy" in options:
-        y[::3, 4] = np.nan
-    return X, y, options
 
 
 @pytest.mark.parametrize("case", CASES)

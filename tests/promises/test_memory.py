@@ -11,31 +11,9 @@ import fastgd
 from fastgd.input.options import read_memory_limit
 from fastgd.planning import memory, plan
 from tests.support.fit_results import same_result
+from tests.support.memory_cases import CASES, data_of
 
 MIB = 2**20
-
-CASES = {
-    "own data": ((300, 20, 3), (300, 20), {}),
-    "shared X": ((20, 3), (300, 20), {}),
-    "shared y": ((300, 20, 3), (20,), {}),
-    "a grid": ((20, 3), (2, 1, 20), {"lr": np.linspace(0, 0.1, 200)}),
-    "stream": ((300, 20, 3), (300, 20), {"algorithm": "stream"}),
-    "weights": ((300, 20, 3), (300, 20), {"sample_weight": np.linspace(0, 1, 20)}),
-    "omit": ((20, 3), (300, 20), {"nan_policy": "omit"}),
-    "whole numbers": ((300, 20, 3), (20,), {"whole": True}),
-}
-
-
-def data_of(case):
-    x_shape, y_shape, options = CASES[case]
-    rng = np.random.default_rng(3)
-    X, y = rng.standard_normal(x_shape), rng.standard_normal(y_shape)
-    options = {"lr": 0.01, "epochs": 5, "history": True} | options
-    if options.pop("whole", False):
-        X = (10 * X).astype(np.int16)
-    if "nan_policy" in options:
-        y[::3, 4] = np.nan
-    return X, y, options
 
 
 @pytest.mark.parametrize("case", CASES)

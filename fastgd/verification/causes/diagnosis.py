@@ -31,7 +31,7 @@ from .table import CAUSES
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
-_RIVALS = 5  # so many other causes are named in the evidence
+_RIVALS = 5  # how many other causes the evidence names
 _LONGER = 3  # an explanation with so much more complexity can explain anything
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
