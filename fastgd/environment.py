@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -159,7 +160,6 @@ def info() -> Environment:
     >>> sorted(found.to_dict())[:4]
     ['backends', 'cpu', 'cuda_compiler', 'fastgd']
     """
-    from . import __version__
     from .kernels import cuda
 
     bits, fma = _simd()
@@ -167,7 +167,7 @@ def info() -> Environment:
     backends = {name: _why_not(name, libraries["torch"]) for name in BACKENDS}
     gpu, why_no_gpu = _gpu(torch_finds_one=backends["torch-cuda"] is None)
     return Environment(
-        fastgd=__version__,
+        fastgd=sys.modules["fastgd"].__version__,
         python=f"{platform.python_version()} ({platform.python_implementation()})",
         platform=platform.platform(),
         cpu=_cpu(),

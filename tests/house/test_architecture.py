@@ -41,7 +41,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {"bound", "input", "optimizers", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "input"}),
     "bound": (("verification.bound*",), VERIFY),
-    "environment": (("environment",), {"", "planning", "kernels.cpu", "kernels.cuda"}),
+    "environment": (("environment",), {"planning", "kernels.cpu", "kernels.cuda"}),
     "fitting": (("fitting",), FIT),
     "solving": (("solving",), FIT),
     "running": (("running*",), {"planning", "results", "data", "input", "optimizers", *KERNELS}),
