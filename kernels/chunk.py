@@ -73,7 +73,7 @@ class Chunk(Samples):
     epochs: int
     reduction: str  # "mean" or "sum": what the gradient is of; the reported loss is always the mean
     tol: float  # negative: no stopping
-    every: int  # history: every so many epochs; 0: none
+    every: int  # epochs from one row of the history to the next; 0: no history
     # the state, read and updated
     w: np.ndarray  # (m, D) float64
     slots: np.ndarray  # (m, n_slots, D) float64

@@ -45,8 +45,9 @@ def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: i
     results: bytes of the results of all fits. of_a_fit: further bytes of one fit while it is
     computed. rows: rows of its history. limit: bytes; None: 80 % of the free memory.
     """
-    if plan.inline and limit is None:
-        return plan  # 2 ms of work take less than 64 MiB
+    numbers = order.n_pairs * problem.n_samples * (problem.n_features + 2)  # X, y and weights
+    if plan.inline and limit is None and results + 2 * 8 * numbers < _SMALL_BYTES / 2:
+        return plan  # its data, were all of them converted, and its scratch are small
     if problem.device is not None:  # a GPU's memory is checked by results/device_buffers.py
         return plan
     of_thread = _bytes_of_scratch(problem, plan)

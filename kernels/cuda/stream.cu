@@ -6,7 +6,7 @@
 // 1. A block owns a fit, its warps take the chunks in turn; residual, loss and gradient come from
 //    one pass over the rows. The sums of a lane lie in `lanes`, in the order of parameters; the
 //    sums of a chunk in `parts`, added pairwise as `join` does.
-// 2. A fit goes on from its own epoch for at most so many epochs per launch. Where its moments made
+// 2. A fit goes on from its own epoch for a limited number of epochs per launch. Where its moments made
 //    the row of that epoch, only the update comes from the samples. When two epochs in a row began
 //    with every w NaN, all that follows is NaN and is not computed.
 #include "rules.cuh"

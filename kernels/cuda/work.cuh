@@ -23,7 +23,7 @@ struct Work {
     long long n_spans;  // ceil(n_samples / 4096)
     long long sums;  // 1: the gradient is of the sum, 0: of the mean
     long long epochs;
-    long long every;  // history: every so many epochs; 0: none
+    long long every;  // epochs from one row of the history to the next; 0: no history
     long long n_rows;  // of the history
     long long n_rates;  // 1 or epochs
     long long n_hyper;  // hyperparameters and derived values of the rule; 0: all fits have those of the first

@@ -90,6 +90,13 @@ def test_what_cannot_hold_one_fit_is_refused_with_the_numbers(case):
         fastgd.solve(X, y, memory_limit=1000, **{name: options[name] for name in ("sample_weight", "nan_policy") if name in options})
 
 
+def test_little_work_on_much_data_is_counted_too(monkeypatch):
+    """1.9 ms of work for the calling thread, whose data take 72 MB once they are converted."""
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    X, y = np.zeros((1800, 5000), np.int8), np.zeros(1800, np.int8)
+    refused(MemoryError, r"80% of what is free\) may be used", X, y, lr=0.1, epochs=0, algorithm="stream")
+
+
 def test_the_default_is_a_share_of_what_is_free(monkeypatch):
     monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
     monkeypatch.setattr(plan, "INLINE_NS", 0)

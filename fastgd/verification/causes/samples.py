@@ -21,7 +21,7 @@ from .observation import Observation, Term
 
 __all__ = ["about_samples"]
 
-_FEW = 10  # so many rows at most: every subset is tried
+_FEW = 10  # up to this many rows every subset is tried
 _STRIDES = (2, 3, 4, 5, 10)
 _TRIED = 4  # subsets that are tested at all steps
 

@@ -21,7 +21,7 @@ from .observation import Term
 
 __all__ = ["about_schedule", "factors_of_steps"]
 
-_SURPLUS = 3  # a schedule needs so many more equations than constants
+_SURPLUS = 3  # how many equations more than constants a schedule needs
 
 
 def factors_of_steps(scene: Scene) -> tuple[Array, Array]:

@@ -89,7 +89,7 @@ def keep_losses(losses, at, constants):
 
 @inlined
 def staged_results(fits, count, size, n_rows, results, staging):
-    """(results whose history is the buffer of `staging`, True), or (results, False); see 2.
+    """(results whose history is the buffer of `staging`, True), or (results, False).
 
     staging: (address of the buffer, whether the history is long enough for it).
     """
@@ -107,7 +107,7 @@ def staged_results(fits, count, size, n_rows, results, staging):
 
 @part
 def write_past_cache(source, target, count):
-    """Copy `count` numbers to memory past the cache; see 2."""
+    """Copy `count` numbers to memory without reading its cache lines first."""
     never_inline()
     line = 8 if is_double(source) else 16
     i = min(to_next_line(target), count)

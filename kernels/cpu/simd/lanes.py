@@ -46,7 +46,7 @@ class _LaneVectorModel(models.PrimitiveModel):
 
 
 REGISTER = _numbers_of_a_register()  # float64 numbers
-PART = 16  # half of the lanes, which are summed at a time: so many sums stay in registers
+PART = 16  # lanes that are summed at a time: 32 sums would not stay in registers
 _LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
 
 
