@@ -16,7 +16,11 @@ def test_nothing_is_left_to_fill_in():
 
 
 def test_it_stays_short():
-    assert len(README.splitlines()) <= 120
+    assert len(README.splitlines()) <= 126
+
+
+def test_it_tells_how_to_get_torch_without_cuda():
+    assert "install the CPU build first" in " ".join(README.split())
 
 
 def test_testing_and_verification_need_no_import_of_their_own():
