@@ -25,6 +25,9 @@ WRITTEN = (
     "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss",
 )  # fmt: skip
 
+# how near the minimum a fit is, by its name in a chunk, in the order of the kernels' arguments
+MEASURED = ("penalty", "least", "allowance", "initial_excess", "excess")
+
 COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
 
 
@@ -87,3 +90,11 @@ class Chunk(Samples):
     epochs_run: np.ndarray  # (m,) int64: epochs until convergence or the first non-finite row; else `epochs`
     history_w: np.ndarray  # (m, n_rows(epochs, every), D) T
     history_loss: np.ndarray  # (m, n_rows(epochs, every)) T
+    # how near the minimum (docs/arithmetic.md, section 10); all are empty if nobody asks. Read:
+    penalty: np.ndarray = field(default_factory=lambda: np.empty(0))  # (m,) float64: κ; the objective is loss + κ·Σw²
+    least: np.ndarray = field(default_factory=lambda: np.empty(0))  # (m,) float64: F*, its least value; NaN: not known
+    allowance: np.ndarray = field(default_factory=lambda: np.empty(0))  # (m,) float64: ρ, for rounding; read where tol ≥ 0
+    # updated: F(w_0) − F* (m,) float64 of the call that began the descent; NaN: this one does
+    initial_excess: np.ndarray = field(default_factory=lambda: np.empty(0))
+    # filled: F(w_out) − F* (m,) T
+    excess: np.ndarray = field(default_factory=lambda: np.empty(0))

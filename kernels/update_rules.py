@@ -86,6 +86,8 @@ class UpdateRule:
     # {derived value: (its hyperparameter, function of it)}
     derived: Mapping[str, tuple[str, Callable[[float], float]]] = field(default_factory=dict, repr=False)
     hands: frozenset[str] = HANDS  # who can run the rule; the backends of the others refuse it
+    # whether weight_decay shrinks w instead of adding to the gradient; or the switch that says so
+    decoupled: bool | str = False
 
     def __post_init__(self) -> None:
         for name, default in self.hyperparameters.items():
@@ -100,6 +102,14 @@ class UpdateRule:
     def name(self) -> str:
         """The class's name in lower case."""
         return self.class_name.lower()
+
+    def coupled_decay(self, hyper: np.ndarray) -> np.ndarray:
+        """(m,) weight_decay where it is part of the gradient, else 0. hyper: as in a Chunk."""
+        names = list(self.hyperparameters)
+        if "weight_decay" not in names or self.decoupled is True:
+            return np.zeros(len(hyper))
+        decay = hyper[:, names.index("weight_decay")]
+        return np.where(hyper[:, names.index(self.decoupled)] != 0.0, 0.0, decay) if self.decoupled else decay.copy()
 
     def all_values(self, hyper: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Hyperparameters and derived values by name; those not given: the defaults."""
@@ -272,6 +282,7 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             source="Loshchilov & Hutter 2019; torch.optim.AdamW",
             roundings=26,  # as adam, but the decay is 4
             step=_adamw,
+            decoupled=True,
             default_lr=1e-3,
             products=("beta1_product", "beta2_product"),
             advance=_advance_adam,
@@ -329,6 +340,7 @@ UPDATE_RULES: Mapping[str, UpdateRule] = {
             products=("beta2_product", "mu_product", "decay_product"),
             advance=_advance_nadam,
             derived={"decay": ("momentum_decay", _decay_of_nadam)},
+            decoupled="decoupled_weight_decay",
         ),
         UpdateRule(
             class_name="Adadelta",

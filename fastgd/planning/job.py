@@ -79,6 +79,7 @@ class FitJob(Job):
     epochs: int
     tol: float  # −1: none
     every: int  # epochs between two rows of the history; 0: no history
+    measured: bool  # whether F(w) − F* is asked for: docs/arithmetic.md, section 10
     begin: Begin  # the state before the first epoch
     state: State | None  # of the earlier fit that is continued
     memory_limit: int | None = None  # bytes
@@ -129,7 +130,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
-    layout = Layout.of_rule(problem, order, rule, epochs, every)
+    measured = False
+    layout = Layout.of_rule(problem, order, rule, epochs, every, measured)
     buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
     of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
@@ -158,6 +160,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         epochs=epochs,
         tol=tol,
         every=every,
+        measured=measured,
         begin=begin_of(problem, rule, starts, plan.algorithm) if state is None else begin_again(state, tol),
         state=state,
         memory_limit=limit,

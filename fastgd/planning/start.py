@@ -53,6 +53,7 @@ def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], 
         "steps": (np.zeros((), np.int64), 0),
         "algorithm": (np.array(algorithm, np.int8), 0),
         "status": (np.array(COMPLETED, np.int8), 0),
+        "initial_excess": (np.array(np.nan), 0),
     }
 
 
@@ -69,6 +70,7 @@ def begin_again(state: State, tol: float) -> Begin:
         "steps": (state.epoch, 0),
         "algorithm": (state.algorithm, 0),
         "status": (np.where(stays, state.status, np.int8(COMPLETED)), 0),
+        "initial_excess": (state.initial_excess, 0),
     }
 
 
@@ -105,7 +107,10 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend,
         if has != needs:
             raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
     leading, size = np.shape(state.epoch), problem.n_parameters
-    for name, needs in (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ())):
+    if state.initial_excess is None:
+        state = replace(state, initial_excess=np.full(leading, np.nan))
+    of_each = (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ()), ("initial_excess", ()))
+    for name, needs in of_each:
         if np.shape(getattr(state, name)) != leading + needs:
             has = np.shape(getattr(state, name))
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
@@ -116,7 +121,7 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend,
         raise ValueError(f"state was made by algorithm {made_by!r}, which backend {backend.name!r} does not have: give backend={other!r}")
     return replace(
         state,
-        **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch")},
+        **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch", "initial_excess")},
         algorithm=np.asarray(state.algorithm, order="C"),
         status=np.asarray(state.status, order="C"),
     )

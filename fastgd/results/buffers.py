@@ -35,6 +35,7 @@ NAMES = {
     "history.loss": ("history_loss", ""),
     "state.w": ("w", ""),
     "state.slots": ("slots", ""),
+    "excess_loss": ("excess", ""),
 }
 
 
@@ -53,6 +54,7 @@ class Layout:
     n_products: int
     epochs: int
     every: int  # epochs between two rows of the history; 0: no history
+    measured: bool = False  # by how much the loss is above its least value
     solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
     shapes: Shapes = field(init=False)
     bytes_per_fit: int = field(init=False)  # of all arrays together
@@ -62,9 +64,9 @@ class Layout:
         self.bytes_per_fit = self.bytes_of_a_fit(self.shapes)
 
     @classmethod
-    def of_rule(cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int) -> Layout:
+    def of_rule(cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool) -> Layout:
         """The layout of a descent."""
-        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every)
+        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured)
 
     @classmethod
     def of_solve(cls, problem: Problem, order: FitOrder) -> Layout:
@@ -88,7 +90,10 @@ class Layout:
             "algorithm": ((), _CODE),
             "n_used": ((), _WHOLE),
             "lr": ((), _DOUBLE),
+            "initial_excess": ((), _DOUBLE),
         }
+        if self.measured:
+            shapes["excess"] = ((), dtype)
         if self.solved:
             shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
         return shapes
@@ -108,9 +113,9 @@ class Layout:
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by its name in `NAMES`; None where this call has none."""
         source, part = NAMES[name]
-        shape, dtype = self.shapes[source]
-        if name.startswith("history") and not self.every:
+        if source not in self.shapes or (name.startswith("history") and not self.every):
             return None
+        shape, dtype = self.shapes[source]
         if part == "intercept":
             return ((*self.order.shape, *shape[:-1]), dtype) if self.problem.intercept else None
         if part == "features":
@@ -141,6 +146,7 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
         needed = layout.user_shape(name)
         if needed is None:
             missing = "history=True" if name.startswith("history") and not layout.every else "intercept=True"
+            missing = "excess_loss=True" if name == "excess_loss" else missing
             raise ValueError(f"{called} was given, but this fit has no {name}: give {missing} too")
         shape, dtype = needed
         if array.shape != shape or array.dtype != dtype:

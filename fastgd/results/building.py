@@ -59,9 +59,11 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             optimizer=layout.optimizer,
             intercept=problem.intercept,
             dtype=dtype,
+            initial_excess=values["initial_excess"],
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
+        excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         _one_feature=problem.one_feature,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )

@@ -77,6 +77,9 @@ class State:
         Whether the last parameter is an intercept.
     dtype : str
         dtype of the data: "float32" or "float64".
+    initial_excess : ndarray (…) of float64
+        Where ``tol`` counts from: the objective at the start of the first call, less its least
+        value. NaN where it was not computed.
     """
 
     algorithm_names = ALGORITHMS
@@ -90,6 +93,7 @@ class State:
     optimizer: str
     intercept: bool
     dtype: str
+    initial_excess: np.ndarray | None = None  # None in files of older versions
 
 
 _PYTHON = platform.python_version()
@@ -125,6 +129,9 @@ class FitResult:
         finite.
     status : ndarray (…) of int8
         Values of `Status`; a `Status` itself for a single fit.
+    excess_loss : ndarray (…), or None where nobody asked for it
+        By how much the loss at w, with the penalty of a coupled ``weight_decay``, is above its
+        least value, in the dtype of the data. NaN where that is not known.
     n_used : ndarray (…) of int
         Number of kept samples.
     lr : ndarray (…) of float64
@@ -164,6 +171,7 @@ class FitResult:
     rank: Any = None
     condition: Any = None
     ill_conditioned: Any = None
+    excess_loss: Any = None
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
 

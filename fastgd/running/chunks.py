@@ -36,7 +36,24 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         **{name: slices[name] for name in WRITTEN},
     )  # fmt: skip
     chunk.flat = samples.flat
+    if job.measured:
+        _measure(job, chunk, slices)
     return chunk
+
+
+def _measure(job: FitJob, chunk: Chunk, slices: dict[str, np.ndarray]) -> None:
+    """Give a chunk what belongs to the least value of the objective, which is not yet known."""
+    m = len(chunk.n_used)
+    chunk.penalty = penalties(chunk, chunk.n_used)
+    chunk.least, chunk.allowance = np.full(m, np.nan), np.full(m, np.nan)
+    chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
+
+
+def penalties(chunk: Chunk, total: np.ndarray) -> np.ndarray:
+    """(m,) float64: κ of docs/arithmetic.md, section 10. total (m,): Σω; without weights n_used."""
+    half = 0.5 * chunk.rule.coupled_decay(chunk.hyper)
+    with np.errstate(all="ignore"):  # the total is 0 where no sample is used
+        return half if chunk.reduction == "mean" else np.where(half == 0.0, 0.0, half / total)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
@@ -81,6 +98,8 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
     if few.any():
         for values in (chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products):
             job.buffers.spoil(values, few, np.nan)
+        if job.measured:
+            job.buffers.spoil(chunk.excess, few, np.nan)
         job.buffers.spoil(chunk.epochs_run, few, 0)
     job.buffers.scatter(first, stop, chunk)
 

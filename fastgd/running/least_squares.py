@@ -51,6 +51,7 @@ def _begin(job: SolveJob) -> None:
         "epochs_run": 0,
         "steps": 0,
         "lr": math.nan,
+        "initial_excess": math.nan,
     }
     for name, value in begin.items():
         arrays[name].fill(value)

@@ -163,6 +163,6 @@ def test_a_part_of_a_state_continues_its_part_of_the_fits(backend):
     X, target = batch(4)
     options = {"lr": 0.05, "optimizer": SGD(momentum=0.5), "backend": backend}
     state = fastgd.fit(X, target, epochs=3, **options).state
-    arrays = {name: getattr(state, name)[1::2] for name in ("w", "slots", "epoch", "algorithm", "status")}
+    arrays = {name: getattr(state, name)[1::2] for name in ("w", "slots", "epoch", "algorithm", "status", "initial_excess")}
     part = fastgd.fit(X[1::2], target[1::2], epochs=3, state=dataclasses.replace(state, **arrays), **options)
     assert same(part.w, fastgd.fit(X, target, epochs=6, **options).w[1::2])
