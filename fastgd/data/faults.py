@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import fetch
+from ..input.sharing import fetch
 from .fit_order import FitOrder
 from .items import Items
 from .problem import Problem

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import fetch, strided
+from ..input.sharing import fetch, strided
 
 
 @dataclass

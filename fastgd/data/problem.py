@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import Arrived, Library, broadcast, without_repeats
+from ..input.arrays import Arrived, Library
 from ..input.messages import counted, shown
 from ..input.options import MOST, read_choice, read_count
+from ..input.shapes import broadcast, without_repeats
 from .items import Items
 
 

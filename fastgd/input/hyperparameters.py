@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from ..kernels.update_rules import LR, Range, UpdateRule
-from .arrays import beside, broadcast, check_all, read_array, read_numbers, without_repeats
 from .messages import place, shown
+from .reading import check_all, read_array, read_numbers
+from .shapes import broadcast, without_repeats
+from .sharing import beside
 
 
 def read_hyperparameter(value: Any, name: str, allowed: Range) -> np.ndarray:

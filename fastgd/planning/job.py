@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.arrays import arrive, arrive_on_host, beside, broadcast, without_repeats
+from ..input.arrays import arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameter,
@@ -36,6 +36,8 @@ from ..input.options import (
     read_tol,
     refuse_later_options,
 )
+from ..input.shapes import broadcast, without_repeats
+from ..input.sharing import beside
 from ..kernels.chunk import LSTSQ, MOMENTS, n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer

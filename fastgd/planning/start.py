@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.arrays import broadcast, device_of, fetch, place_of, read_numbers, without_repeats
 from ..input.messages import shown
+from ..input.reading import read_numbers
+from ..input.shapes import broadcast, without_repeats
+from ..input.sharing import device_of, fetch, place_of
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
 from ..results.result import FitResult, State

@@ -17,8 +17,8 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.arrays import device_of, place_of, share_memory, to_cupy, to_numpy
 from ..input.messages import shown
+from ..input.sharing import device_of, place_of, share_memory, to_cupy, to_numpy
 from ..kernels.chunk import Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
 from . import buffer_pool

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import current_stream, to_cupy
 from ..input.messages import amount
+from ..input.sharing import current_stream, to_cupy
 from ..kernels.chunk import Chunk
 from .buffers import NAMES, Buffers, Layout
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import read_array, with_numpy_arrays
+from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
+from ..input.reading import read_array
 
 _MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
 _MOST_FITS = 20_000  # fits that quantiles are taken of

@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..input.arrays import arrive, broadcast, to_cupy
+from ..input.arrays import arrive
+from ..input.shapes import broadcast
+from ..input.sharing import to_cupy
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.arrays import arrive_on_host, broadcast, read_array, read_numbers
+from ..input.arrays import arrive_on_host
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
 from ..input.options import read_choice, read_count
+from ..input.reading import read_array, read_numbers
+from ..input.shapes import broadcast
 from ..optimizers import find_optimizer
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates

@@ -69,7 +69,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
 # Where only one module of a room may import another room: {(room, other): modules}, with the
 # reason.
 ONLY_IN = {
-    ("input", "kernels.cuda"): {"input.arrays"},  # asks whether there is a GPU, where an array says that it is on one
+    ("input", "kernels.cuda"): {"input.sharing"},  # asks whether there is a GPU, where an array says that it is on one
     ("results", "kernels.cuda"): {"results.device_buffers"},  # results that are made on a GPU
     ("planning", "kernels.cpu"): {"planning.memory"},  # the kernels say how many bytes they need
     ("planning", "kernels.cuda"): {"planning.backends"},  # each row asks its own kernels whether they can run

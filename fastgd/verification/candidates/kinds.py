@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...fitting import fit
-from ...input.arrays import read_array
 from ...input.messages import shown
+from ...input.reading import read_array
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array

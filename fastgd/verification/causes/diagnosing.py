@@ -11,10 +11,11 @@ import numpy as np
 
 from ...data.faults import where_not_finite
 from ...data.problem import Problem
-from ...input.arrays import arrive_on_host, read_array, read_numbers
+from ...input.arrays import arrive_on_host
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
+from ...input.reading import read_array, read_numbers
 from ...optimizers import find_optimizer
 from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...input.arrays import read_array
 from ...input.messages import counted, shown
+from ...input.reading import read_array
 from ..bound.yardstick import Array
 
 __all__ = ["Recorded", "arithmetic_dtype", "read_recorded"]
