@@ -36,7 +36,7 @@ def __getattr__(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if name in _LATE:
         return getattr(import_module(_LATE[name], __name__), name)
-    raise AttributeError(f"module 'fastgd' has no attribute {name!r}")
+    raise AttributeError(f"module 'fastgd' has no attribute {name!a}")
 
 
 def __dir__() -> list[str]:

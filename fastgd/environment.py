@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .input.messages import in_ascii, repr_in_ascii
 from .planning.backends import BACKENDS
 from .planning.plan import available_threads
 
@@ -32,6 +33,7 @@ _LIBRARIES = {  # name: the distributions that bring it
 _NOWHERE = "Numba finds no folder that it can write to (set NUMBA_CACHE_DIR to one)"
 
 
+@repr_in_ascii
 @dataclass(frozen=True)
 class KernelCache:
     """Where Numba stores the compiled CPU kernels.
@@ -69,7 +71,7 @@ class KernelCache:
         return "not compiled yet: the first fit of each dtype takes 20 to 45 s (fastgd info --warm: now)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Environment:
     """What fastgd found on this machine.
 
@@ -140,7 +142,9 @@ class Environment:
 
     def __str__(self) -> str:
         width = max(len(what) for what, _ in self.rows())
-        return "\n".join(f"{what:<{width}}  {value}" for what, value in self.rows())
+        return in_ascii("\n".join(f"{what:<{width}}  {value}" for what, value in self.rows()))
+
+    __repr__ = __str__
 
 
 def info() -> Environment:

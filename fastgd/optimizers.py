@@ -456,7 +456,7 @@ def find_optimizer(optimizer: Any) -> Any:
     """The optimizer object for a name, a class or an object; an error lists the names."""
     if isinstance(optimizer, str):
         if optimizer.lower() not in _CLASSES:
-            raise ValueError(f"optimizer {optimizer!r} is unknown; there are: {', '.join(sorted(_CLASSES))}")
+            raise ValueError(f"optimizer {optimizer!a} is unknown; there are: {', '.join(sorted(_CLASSES))}")
         return _CLASSES[optimizer.lower()]()
     if isinstance(optimizer, type) and issubclass(optimizer, tuple(_CLASSES.values())):
         return optimizer()

@@ -151,6 +151,6 @@ def main() -> None:
     """Run the command line: the entry point of the script `fastgd`."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # A terminal without τ gets a question mark, not a traceback.
-            stream.reconfigure(errors="replace")
+            # A terminal without umlauts gets \xe4 in a path or a name of the user, not a traceback.
+            stream.reconfigure(errors="backslashreplace")
     app()

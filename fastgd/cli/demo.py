@@ -68,7 +68,7 @@ class Findings:
 
     def heading(self, text: str) -> None:
         """Print the title of a part."""
-        self.console.print(f"\n{text}\n{'─' * len(text)}", style="bold cyan", highlight=False, soft_wrap=True)
+        self.console.print(f"\n{text}\n{'-' * len(text)}", style="bold cyan", highlight=False, soft_wrap=True)
 
     def say(self, text: str = "") -> None:
         """Print a line without markup, colours or wrapping."""
@@ -117,7 +117,7 @@ def prepare(findings: Findings) -> None:
     cache = kernel_cache()
     if not cache.ready:
         stored = f"stored in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to store them in"
-        findings.say(f"Compiling the kernels, once (20 to 30 s; {stored}) …")
+        findings.say(f"Compiling the kernels, once (20 to 30 s; {stored}) ...")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
         fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype)
@@ -211,7 +211,7 @@ def fit_countries(findings: Findings, picture: Path) -> None:
     took = time.perf_counter() - began
     raw, centred = (np.linalg.cond(np.column_stack([column, np.ones(len(x))])) ** 2 for column in (data.years, x))
     findings.say(
-        f"  x = (year − {centre}) / 10: slopes are years per decade, the Hessian's condition is {centred:.1f} instead of {raw:.0e}"
+        f"  x = (year - {centre}) / 10: slopes are years per decade, the Hessian's condition is {centred:.1f} instead of {raw:.0e}"
     )
     findings.say(f"  fastgd.fit(x, life, intercept=True, epochs=100): {len(data.names)} fits in {1e3 * took:.1f} ms")
     r2 = 1 - result.loss / data.life.var(axis=1)
@@ -233,7 +233,7 @@ def print_countries(findings: Findings, data: Countries) -> None:
     table = Table(box=None, padding=(0, 1))
     for title in ("fastest", "slowest", "poorest line"):
         table.add_column(title, no_wrap=True)
-        table.add_column("R²" if title == "poorest line" else "yr/decade", justify="right", no_wrap=True)
+        table.add_column("R^2" if title == "poorest line" else "yr/decade", justify="right", no_wrap=True)
     for a, b, c in zip(*data.extremes(), strict=True):
         table.add_row(data.names[a], f"{data.slope[a]:+.2f}", data.names[b], f"{data.slope[b]:+.2f}", data.names[c], f"{data.r2[c]:.3f}")
     findings.console.print("", table, "")
@@ -332,7 +332,7 @@ def cases(dtype: str, quick: bool) -> Iterator[Case]:
         if problem.name in NAMED[: 2 if quick else None] and dtype in problem.dtypes:
             rounded = problem.astype(dtype)
             for multiple, lr in testing.rates(rounded).items():
-                name = f"{problem.name} at {multiple}/λ"
+                name = f"{problem.name} at {multiple}/lambda"
                 yield Case(name, rounded.X, rounded.y, rounded.w0, problem.intercept, lr)
 
 
@@ -350,9 +350,9 @@ def run_case(case: Case, backend: str, algorithm: str, dtype: str) -> Agreement:
 
 def check_epochs(findings: Findings, quick: bool) -> None:
     """Print the worst share τ of the rounding-error bound of every backend and algorithm."""
-    findings.heading("4  Does every epoch agree? τ is the difference as a share of the rounding-error bound")
+    findings.heading("4  Does every epoch agree? tau is the difference as a share of the rounding-error bound")
     table = Table(box=None, padding=(0, 1))
-    for title in ("backend", "algorithm", "dtype", "worst τ_w", "worst τ_loss", "limit", "descents", "epochs"):
+    for title in ("backend", "algorithm", "dtype", "worst tau_w", "worst tau_loss", "limit", "descents", "epochs"):
         table.add_column(title, justify="left" if title in ("backend", "algorithm", "dtype") else "right", no_wrap=True)
     prepared = {dtype: list(cases(dtype, quick)) for dtype in ("float32", "float64")}
     for backend in findings.backends:
@@ -366,8 +366,8 @@ def check_epochs(findings: Findings, quick: bool) -> None:
                 worst = findings.worst.get(backend, (0.0, 0.0))
                 findings.worst[backend] = (max(tau_w, worst[0]), max(tau_loss, worst[1]))
                 findings.disagreements += [
-                    f"{backend}, {algorithm}, {dtype}, {case}: τ_w {found.tau_w:.3g} (epoch {found.tau_w_epoch}), "
-                    f"τ_loss {found.tau_loss:.3g} (epoch {found.tau_loss_epoch}); the limit is {limit:g}"
+                    f"{backend}, {algorithm}, {dtype}, {case}: tau_w {found.tau_w:.3g} (epoch {found.tau_w_epoch}), "
+                    f"tau_loss {found.tau_loss:.3g} (epoch {found.tau_loss_epoch}); the limit is {limit:g}"
                     for case, found in checked.items()
                     if not max(found.tau_w, found.tau_loss) <= limit or found.steps_compared == 0
                 ]
@@ -384,4 +384,4 @@ def conclude(findings: Findings) -> None:
     )
     shares = "; ".join(f"{name} {w:.2f} and {loss:.2f} of {BACKENDS[name].share_of_bound:g}" for name, (w, loss) in findings.worst.items())
     style = "bold red" if findings.disagreements else "bold green"
-    findings.console.print(f"{verdict} Worst τ_w and τ_loss: {shares}.", style=style, highlight=False, soft_wrap=True)
+    findings.console.print(f"{verdict} Worst tau_w and tau_loss: {shares}.", style=style, highlight=False, soft_wrap=True)

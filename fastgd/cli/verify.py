@@ -46,15 +46,16 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     """Verify backends on the named problems, at three learning rates; print and return it."""
     names = backends or [name for name, row in BACKENDS.items() if row.why_unavailable() is None]
     chosen = problems()[:: _QUICK if quick else 1]
-    tell(f"{len(chosen)} problems, learning rates of 0.5, 1.9 and 2.2 of 1/λ_max (the last diverges), 30 epochs, w and loss at every epoch")
+    rates = "learning rates of 0.5, 1.9 and 2.2 of 1/lambda_max (the last diverges)"
+    tell(f"{len(chosen)} problems, {rates}, 30 epochs, w and loss at every epoch")
     rows = [_verify_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]
-    tell(f"{'backend':10} {'dtype':8} {'problems':>8} {'worst τ_w':>10} {'worst τ_loss':>13} {'allowed':>8}")
+    tell(f"{'backend':10} {'dtype':8} {'problems':>8} {'worst tau_w':>11} {'worst tau_loss':>14} {'allowed':>8}")
     for row in rows:
         verdicts = [verdict for _, verdict in row.verdicts]
         tau_w, tau_loss = (max(np.nan_to_num(getattr(v, name), nan=0.0) for v in verdicts) for name in ("tau_w", "tau_loss"))
         bad = sum(not verdict.ok for verdict in verdicts)
         said = f"{bad} DISAGREE" if bad else "agrees"
-        tell(f"{row.backend:10} {row.dtype:8} {row.problems:8} {tau_w:10.3f} {tau_loss:13.3f} {verdicts[0].limit:8g}  {said}")
+        tell(f"{row.backend:10} {row.dtype:8} {row.problems:8} {tau_w:11.3f} {tau_loss:14.3f} {verdicts[0].limit:8g}  {said}")
     for row in rows:
         for problem, verdict in row.verdicts:
             if not verdict.ok:
@@ -77,7 +78,7 @@ def _verify_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
         for multiple, lr in rates(problem).items():
             if multiple != 1.0:
                 found = verify(name, problem.X, problem.y, lr=lr, epochs=30, intercept=problem.intercept, w0=problem.w0, dtype=dtype)
-                verdicts.append((f"{problem.name} in {dtype} at {multiple}/λ", found.verdicts[0]))
+                verdicts.append((f"{problem.name} in {dtype} at {multiple}/lambda", found.verdicts[0]))
     return _Row(name, dtype, len(fitting), verdicts)
 
 

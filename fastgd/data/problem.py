@@ -40,7 +40,7 @@ def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: 
     """Check the shape of the weights; return `leading` broadcast with their leading axes."""
     if weights.ndim == 0 or weights.shape[-1] != n_samples:
         actual = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        raise ValueError(f"sample_weight must have shape (…, {n_samples}), a weight for each of the {n_samples:,} samples; {actual}")
+        raise ValueError(f"sample_weight must have shape (..., {n_samples}), a weight for each of the {n_samples:,} samples; {actual}")
     if weights.size == 0:
         raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
     try:
@@ -155,9 +155,9 @@ class Problem:
         if weights is not None:
             leading = check_weights(weights, X, y, n_samples, leading)
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
-            fits = " × ".join(map(str, leading)) or 1
+            fits = " x ".join(map(str, leading)) or 1
             raise ValueError(
-                f"X and y are too many numbers: {fits} fits × {n_samples} samples × {n_features} features is more than 2^63 bytes"
+                f"X and y are too many numbers: {fits} fits x {n_samples} samples x {n_features} features is more than 2^63 bytes"
             )
         X, y = without_repeats(X, 1 if one_feature else 2), without_repeats(y, 1)
         weights = None if weights is None else without_repeats(weights, 1)

@@ -1,13 +1,30 @@
-"""Values, counts, places and sizes in words, for error messages."""
+"""Values, counts, places and sizes in words, for error messages and for what prints itself."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
+
+Kind = TypeVar("Kind")
+
+
+def in_ascii(text: str) -> str:
+    """The text with an escape for every character that some terminal or log file cannot take.
+
+    fastgd's own words are ASCII; names, paths and tracebacks of the user may not be.
+    """
+    return text.encode("ascii", "backslashreplace").decode("ascii")
+
+
+def repr_in_ascii(kind: type[Kind]) -> type[Kind]:
+    """Class decorator: escape what is not ASCII in the `repr` of a dataclass."""
+    of_fields = kind.__repr__
+    kind.__repr__ = lambda self: in_ascii(of_fields(self))  # type: ignore[method-assign]
+    return kind
 
 
 def shown(value: Any) -> str:
-    """repr(value) where that is short and on one line, else its type in angle brackets."""
-    text = repr(value)
+    """ascii(value) where that is short and on one line, else its type in angle brackets."""
+    text = ascii(value)
     return text if len(text) <= 60 and "\n" not in text else f"<{type(value).__name__}>"
 
 

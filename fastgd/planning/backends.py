@@ -145,7 +145,7 @@ def choose_algorithm(algorithm: str, backend: Backend, n_samples: int, n_feature
     if algorithm != "auto":
         return ALGORITHMS.index(algorithm), f"{algorithm}: asked for"
     if n_samples <= 2 * n_features:
-        return STREAM, f"stream: n_samples {n_samples} ≤ 2 · n_features {n_features}, compression does not pay"
+        return STREAM, f"stream: n_samples {n_samples} <= 2 * n_features {n_features}, compression does not pay"
     if n_features > MOST_FEATURES:
         return STREAM, f"stream: n_features {n_features} > {MOST_FEATURES}"
-    return MOMENTS, (f"moments: n_samples {n_samples} > 2 · n_features {n_features}; the data are read once, for any number of epochs")
+    return MOMENTS, (f"moments: n_samples {n_samples} > 2 * n_features {n_features}; the data are read once, for any number of epochs")

@@ -219,7 +219,7 @@ def order_fits(
         shapes["state"] = state.epoch.shape
     shape = broadcast(shapes)
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
-        fits, each = " × ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
+        fits, each = " x ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
         raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")
     return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
 

@@ -28,7 +28,9 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
     if w0 is not None and problem.one_feature:
         w = w[..., None]
     if w.ndim == 0 or w.shape[-1] != problem.n_features:
-        raise ValueError(f"w0 must have shape (…, {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}")
+        raise ValueError(
+            f"w0 must have shape (..., {problem.n_features}), since X has {problem.n_features} features; it has shape {w.shape}"
+        )
     starts = {"w0": w}
     if problem.intercept:
         starts["intercept0"] = np.zeros(()) if intercept0 is None else read_numbers(intercept0, "intercept0")

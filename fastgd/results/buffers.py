@@ -136,7 +136,7 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
     for name, value in given.items():
         if name not in NAMES:
             raise ValueError(f"out has no {shown(name)}: it may have {', '.join(NAMES)}")
-        called = "out" if not isinstance(out, Mapping) else f"out[{name!r}]"
+        called = "out" if not isinstance(out, Mapping) else f"out[{name!a}]"
         device = problem.device
         if device is not None and device_of(value) != device:
             raise ValueError(f"{called} is {place_of(device_of(value))} but X and y are {place_of(device)}: give an array there")
@@ -153,7 +153,7 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
             raise ValueError(f"{called} must have shape {shape} and dtype {dtype}; it has shape {array.shape} and dtype {array.dtype}")
         if not getattr(array.flags, "writeable", True):  # CuPy's have no such flag
             raise ValueError(f"{called} is read-only")
-        others = {**inputs, **{f"out[{other!r}]": taken for other, (taken, _) in result.items()}}
+        others = {**inputs, **{f"out[{other!a}]": taken for other, (taken, _) in result.items()}}
         for other, taken in others.items():
             if taken is not None and (_overlap if device is None else share_memory)(array, taken):
                 raise ValueError(f"{called} shares memory with {other}, which would be overwritten")

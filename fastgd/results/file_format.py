@@ -39,6 +39,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..input.arrays import with_numpy_arrays
+from ..input.messages import in_ascii
 from ..input.options import read_count
 
 FORMAT = 1
@@ -82,7 +83,7 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
     """
     if max_bytes is not None:
         max_bytes = read_count(max_bytes, "max_bytes", 0, needed="a whole number of bytes or None")
-    shown = os.fspath(path)
+    shown = in_ascii(os.fspath(path))
     with open(path, "rb") as file:
         _check_whole(file, shown)
         with _in_the_users_words(shown), zipfile.ZipFile(file) as archive:
@@ -173,7 +174,7 @@ def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     mode = target.stat().st_mode if target.exists() else None
     if mode is not None and not stat.S_ISREG(mode):
-        raise ValueError(f"{os.fspath(path)} is not an ordinary file: it cannot be replaced by a saved result")
+        raise ValueError(f"{in_ascii(os.fspath(path))} is not an ordinary file: it cannot be replaced by a saved result")
     temporary = target.parent / f".fastgd-{secrets.token_hex(8)}.tmp"
     file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before it is renamed or removed
     try:

@@ -31,10 +31,10 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
     try:
         return narwhals.from_dict(columns, backend=library).to_native()
     except ImportError:
-        raise ImportError(f"to_frame(library={library!r}) needs {library}: pip install {library}") from None
+        raise ImportError(f"to_frame(library={library!a}) needs {library}: pip install {library}") from None
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"narwhals makes no frame of library={library!r}: give 'pandas', 'polars' or 'pyarrow' ({str(error).splitlines()[0]})"
+            f"narwhals makes no frame of library={library!a}: give 'pandas', 'polars' or 'pyarrow' ({str(error).splitlines()[0]})"
         ) from None
 
 

@@ -7,6 +7,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from ..input.messages import in_ascii
 from .result import FitResult, History, State, Status
 
 
@@ -51,7 +52,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
 
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
-        raise ValueError(f"{os.fspath(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
+        raise ValueError(f"{in_ascii(os.fspath(path))} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     return result
 
 

@@ -211,7 +211,7 @@ class FitResult:
             w, intercept = to_cupy(w, "w"), None if intercept is None else to_cupy(intercept, "intercept")
         n_last = 1 if self._one_feature else 2
         if X.ndim < n_last:
-            needed = "(…, n_samples)" if self._one_feature else f"(…, n_samples, {w.shape[-1]})"
+            needed = "(..., n_samples)" if self._one_feature else f"(..., n_samples, {w.shape[-1]})"
             raise ValueError(f"X must have shape {needed}, as in the fit; it has shape {X.shape}")
         if not self._one_feature and X.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")

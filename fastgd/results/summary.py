@@ -13,6 +13,7 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
+from ..kernels.chunk import INVALID_DATA, TOO_FEW_SAMPLES
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
 _MOST_IN_REPR = 4  # coefficients
@@ -43,12 +44,13 @@ def _number(value: Any) -> str:
 
 
 def _span(values: Any) -> str:
-    """The values in short: '100' where all are equal, else '3 to 100, median 50'."""
+    """The numbers in short: '100' where all are equal, else '3 to 100, median 50'; NaN is none."""
     values = np.asarray(values).ravel()
+    values = values[~np.isnan(values)]
     if not values.size:
-        return "–"
+        return "-"
     low, high = values.min(), values.max()
-    if low == high or np.isnan(low):
+    if low == high:
         return _number(low)
     return f"{_number(low)} to {_number(high)}, median {_number(np.median(values))}"
 
@@ -59,12 +61,17 @@ def _counts(codes: Any, names: Sequence[str]) -> str:
     return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True) if count)
 
 
-def _losses(loss: np.ndarray) -> str:
-    """Median, best and worst loss, and the indices of the best and the worst fit."""
+def _made(result: Any) -> np.ndarray:
+    """(n_fits,): which fits were made, that is had numbers, and enough of them, to begin with."""
+    return ~np.isin(np.ravel(result.status), (INVALID_DATA, TOO_FEW_SAMPLES))
+
+
+def _losses(loss: np.ndarray, made: np.ndarray) -> str:
+    """Median, best and worst loss of the fits made, and the indices of the best and the worst."""
     flat = loss.ravel()
-    finite = np.isfinite(flat)
+    finite = np.isfinite(flat) & made
     if not finite.any():
-        return "none is finite" if flat.size else "–"
+        return "none is finite"
 
     def place(at: np.intp) -> str:
         index = [int(i) for i in np.unravel_index(at, loss.shape)]
@@ -72,42 +79,41 @@ def _losses(loss: np.ndarray) -> str:
 
     median = np.median(flat if finite.all() else flat[finite])
     best, worst = (place(np.argmin(np.where(finite, flat, np.inf))), place(np.argmax(np.where(finite, flat, -np.inf))))
-    lost = flat.size - np.count_nonzero(finite)
+    lost = np.count_nonzero(made) - np.count_nonzero(finite)
     return f"median {_number(median)}, best {best}, worst {worst}" + (f"; {lost:,} not finite" if lost else "")
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
     """The number of fits and the leading axes: '64,000 fits (64 × 1,000)'."""
     count = counted(int(np.prod(shape, dtype=object)), "fit")
-    return f"{count} ({' × '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
+    return f"{count} ({' x '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
 
 
 def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
     """A heading, and rows (what, text). names: of the status codes; features: of the features."""
     result = with_numpy_arrays(result)
     labels = feature_names(result, features)
-    loss = np.asarray(result.loss)
+    loss, made = np.asarray(result.loss), _made(result)
     single = loss.ndim == 0
     heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
-    rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "–")]
-    if single:
+    rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "-")]
+    if single and made.all():
         w = coefficients(result)
         rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
         if len(labels) > _MOST_COEFFICIENTS:
-            rows.append(("…", f"{len(labels) - _MOST_COEFFICIENTS:,} more in .w"))
+            rows.append(("...", f"{len(labels) - _MOST_COEFFICIENTS:,} more in .w"))
         if result.intercept is not None:
             rows.append(("intercept", _number(result.intercept)))
-    rows.append(("loss", _number(loss) if single else _losses(loss)))
-    if result.rank is None:
-        rows += [("epochs", _span(result.epochs)), ("lr", _span(result.lr))]
-    else:
-        rows += [("rank", _span(result.rank)), ("condition", _span(result.condition))]
-        if np.any(result.ill_conditioned):
-            rows.append(("warning", f"{np.count_nonzero(result.ill_conditioned):,} of {loss.size:,} ill-conditioned"))
+    if made.any():
+        rows.append(("loss", _number(loss) if single else _losses(loss, made)))
+        told = ("epochs", "lr") if result.rank is None else ("rank", "condition")
+        rows += [(name, _span(np.ravel(getattr(result, name))[made])) for name in told]
+        if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
+            rows.append(("warning", f"{bad:,} of {np.count_nonzero(made):,} ill-conditioned"))
     rows += [("samples", _span(result.n_used)), ("computed", result.explanation)]
-    algorithms = getattr(result.state, "algorithm", None)
-    if algorithms is not None and np.unique(algorithms).size > 1:
+    algorithms = np.ravel(result.state.algorithm)[made]
+    if np.unique(algorithms).size > 1:
         rows.append(("algorithms", _counts(algorithms, result.state.algorithm_names)))
     return f"{heading} by {optimizer}" if optimizer else heading, rows
 
@@ -141,6 +147,8 @@ def short(result: Any, names: Sequence[str]) -> str:
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
         what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
+    if not _made(result).all():
+        return f"FitResult({names[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"
     w = coefficients(result)
     numbers = [_number(value) for value in w]
     parts = [

@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         from . import asserting
 
         return getattr(asserting, name)
-    raise AttributeError(f"module 'fastgd.testing' has no attribute {name!r}")
+    raise AttributeError(f"module 'fastgd.testing' has no attribute {name!a}")
 
 
 def __dir__() -> list[str]:

@@ -126,7 +126,7 @@ def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]
     if name is None:
         return tuple(_nist_regression(key, entry) for key, entry in datasets.items())
     if name.lower() not in datasets:
-        raise ValueError(f"there is no NIST set {name!r}: choose one of {', '.join(datasets)}")
+        raise ValueError(f"there is no NIST set {name!a}: choose one of {', '.join(datasets)}")
     return _nist_regression(name.lower(), datasets[name.lower()])
 
 

@@ -194,10 +194,10 @@ def _descend(
 ) -> Descent:
     """Run gradient descent on exact moments, with the numbers that `number` makes."""
     if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum", not {reduction!r}')
+        raise ValueError(f'reduction must be "mean" or "sum", not {reduction!a}')
     if isinstance(rule, str):
         if rule not in UPDATE_RULES:
-            raise ValueError(f"there is no update rule {rule!r}: choose one of {', '.join(UPDATE_RULES)}")
+            raise ValueError(f"there is no update rule {rule!a}: choose one of {', '.join(UPDATE_RULES)}")
         rule = UPDATE_RULES[rule]
     w = [number(_rational(value)) for value in w0]
     parameters = range(len(w))
@@ -289,4 +289,4 @@ def _rational(value: Any) -> Fraction:
     try:
         return Fraction(*value.as_integer_ratio())
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"exact descent needs finite numbers, not {value!r}") from error
+        raise ValueError(f"exact descent needs finite numbers, not {value!a}") from error

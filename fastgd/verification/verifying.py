@@ -194,7 +194,7 @@ def _read_start(w0: Any, D: int, intercept: bool) -> Array:
         start = start[None]
     if start.shape[-1] != D:
         last = ", the intercept last" if intercept else ""
-        raise ValueError(f"w0 must have shape (…, {D}){last}; it has shape {start.shape}")
+        raise ValueError(f"w0 must have shape (..., {D}){last}; it has shape {start.shape}")
     return start
 
 

@@ -220,4 +220,4 @@ cli.main()
 """
     done = script("demo", "--out", str(tmp_path), code=code, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
     assert done.returncode == 0, done.stderr
-    assert b"worst ?" in done.stdout
+    assert rb"worst \u03c4" in done.stdout

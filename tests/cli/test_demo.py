@@ -96,7 +96,7 @@ def test_all_agrees_and_nothing_is_left_out_but_gpus(whole):
     assert "DISAGREE" not in text
     assert {line.split(":")[0] for line in findings.not_run} <= {"backend cuda", "backend torch-cuda"}
     assert {"cpu", "torch", "numpy"} <= set(findings.backends)
-    verdict = [line for line in text.splitlines() if line.startswith("Verdict: all agree, at every epoch. Worst τ_w and τ_loss: cpu ")]
+    verdict = [line for line in text.splitlines() if line.startswith("Verdict: all agree, at every epoch. Worst tau_w and tau_loss: cpu ")]
     assert len(verdict) == 1  # one line, not wrapped at the 80 columns of a pipe
     for backend in findings.backends:
         (tau_w, tau_loss), limit = findings.worst[backend], demo.BACKENDS[backend].share_of_bound
@@ -203,7 +203,7 @@ def test_a_wrong_gradient_fails_the_verdict(monkeypatch, factor, found):
     assert bool(findings.disagreements) == found
     assert ("Verdict: DISAGREEMENT" in text.getvalue()) == found
     if found:
-        assert any(line.startswith("numpy, manual, float32, tutorial, manual: τ_w") for line in findings.disagreements)
+        assert any(line.startswith("numpy, manual, float32, tutorial, manual: tau_w") for line in findings.disagreements)
         assert f"Disagrees: {findings.disagreements[0]}" in text.getvalue()
 
 

@@ -268,8 +268,8 @@ def test_solve_finds_what_descent_converges_to():
 # Bad weights --------------------------------------------------------------------------------------
 
 BAD = [
-    (np.ones(3), ValueError, r"^sample_weight must have shape \(…, 4\), a weight for each of the 4 samples; it has shape \(3,\)$"),
-    (1.0, ValueError, r"^sample_weight must have shape \(…, 4\), .* it is the single number 1\.0$"),
+    (np.ones(3), ValueError, r"^sample_weight must have shape \(\.\.\., 4\), a weight for each of the 4 samples; it has shape \(3,\)$"),
+    (1.0, ValueError, r"^sample_weight must have shape \(\.\.\., 4\), .* it is the single number 1\.0$"),
     (np.ones((0, 4)), ValueError, r"^sample_weight is empty, it has shape \(0, 4\)$"),
     ("balanced", TypeError, "^sample_weight must be an array of real numbers; it is 'balanced'$"),
     (np.ones((3, 4)), ValueError, r"^leading axes do not broadcast against each other: sample_weight has shape \(3, 4\), so \(3,\) fits"),

@@ -24,12 +24,12 @@ TOO_MUCH = {
     "2^40 fits": ({"X": repeat(X2, (2**40, 8, 2)), "y": repeat(Y2, (2**40, 8))}, MemoryError, "1,099,511,627,776 fits of 2 parameters"),
     "2^80 fits": (
         {"lr": repeat(0.1, (2**40, 1)), "optimizer": SGD(momentum=repeat(0.1, (2**40,)))}, ValueError,
-        r"^too many fits: 1099511627776 × 1099511627776, with 1 parameter each, is more than 2\^63 bytes$",
+        r"^too many fits: 1099511627776 x 1099511627776, with 1 parameter each, is more than 2\^63 bytes$",
     ),
     "2^62 fits": ({"lr": repeat(0.1, (2**31, 1)), "w0": repeat(0.1, (2**31,))}, ValueError, r"more than 2\^63 bytes$"),
     "2^64 numbers": (
         {"X": repeat(x[:, None], (2**31, 1, 4, 1)), "y": repeat(y, (2**31, 4))}, ValueError,
-        r"^X and y are too many numbers: 2147483648 × 2147483648 fits × 4 samples × 1 features is more than 2\^63 bytes$",
+        r"^X and y are too many numbers: 2147483648 x 2147483648 fits x 4 samples x 1 features is more than 2\^63 bytes$",
     ),
 }  # fmt: skip
 

@@ -11,10 +11,10 @@ import fastgd
 from tests.support.refusals import X2, X5, Y2, Y5, refused, x, y
 
 STARTS = {
-    "w0 too long": ({"w0": np.zeros(3)}, r"^w0 must have shape \(…, 2\), since X has 2 features; it has shape \(3,\)$"),
-    "w0 too short": ({"w0": [1.0]}, r"^w0 must have shape \(…, 2\), .* it has shape \(1,\)$"),
-    "w0 a number": ({"w0": 0.0}, r"^w0 must have shape \(…, 2\), .* it has shape \(\)$"),
-    "w0 with the intercept": ({"w0": np.zeros(3), "intercept": True}, r"^w0 must have shape \(…, 2\)"),
+    "w0 too long": ({"w0": np.zeros(3)}, r"^w0 must have shape \(\.\.\., 2\), since X has 2 features; it has shape \(3,\)$"),
+    "w0 too short": ({"w0": [1.0]}, r"^w0 must have shape \(\.\.\., 2\), .* it has shape \(1,\)$"),
+    "w0 a number": ({"w0": 0.0}, r"^w0 must have shape \(\.\.\., 2\), .* it has shape \(\)$"),
+    "w0 with the intercept": ({"w0": np.zeros(3), "intercept": True}, r"^w0 must have shape \(\.\.\., 2\)"),
     "w0 nan": ({"w0": [0, np.nan]}, "^w0 must be finite; it is nan at index 1$"),
     "w0 empty": ({"w0": np.zeros((0, 2))}, r"^w0 is empty: it has shape \(0, 2\)$"),
     "w0 too large": ({"w0": [1.0, -1e300], "dtype": "float32"}, r"^w0 is too large for float32: its largest value is 1e\+300$"),

@@ -76,7 +76,7 @@ def test_predict_for_a_sparse_tensor(torch):
 
 
 def test_predict_of_one_number():
-    with pytest.raises(ValueError, match=r"^X must have shape \(…, n_samples\), as in the fit; it has shape \(\)$"):
+    with pytest.raises(ValueError, match=r"^X must have shape \(\.\.\., n_samples\), as in the fit; it has shape \(\)$"):
         fastgd.fit(x, y).predict(5.0)
 
 
@@ -84,7 +84,7 @@ def test_predict_of_one_number():
     ("X", "error", "pattern"),
     [
         (np.ones((3, 4)), ValueError, r"^X must have 2 features \(its last axis\), as in the fit; it has shape \(3, 4\)$"),
-        ([1.0, 2.0], ValueError, r"^X must have shape \(…, n_samples, 2\), as in the fit; it has shape \(2,\)$"),
+        ([1.0, 2.0], ValueError, r"^X must have shape \(\.\.\., n_samples, 2\), as in the fit; it has shape \(2,\)$"),
         (np.ones((4, 3, 2)), ValueError, r"do not broadcast against each other: X \(4,\), the fits \(5,\)$"),
         ("a", TypeError, "^X must be an array of real numbers; it is 'a'$"),
     ],

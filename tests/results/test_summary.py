@@ -64,23 +64,65 @@ def test_summary_of_many_fits():
 def test_summary_names_fits_on_a_grid():
     result = grid()
     text = result.summary()
-    assert text.startswith("12 fits (2 × 6) of 3 features + intercept by sgd")
+    assert text.startswith("12 fits (2 x 6) of 3 features + intercept by sgd")
     best = tuple(int(i) for i in np.unravel_index(np.argmin(result.loss), (2, 6)))
     assert f"best {result.loss[best]:.6g} (fit {best})" in text
 
 
 def test_summary_tells_of_mixed_algorithms_and_of_no_finite_loss():
-    with_nan = Y.copy()
-    with_nan[2, 3] = np.nan
-    mixed = fastgd.fit(X, with_nan, lr=0.1, epochs=3, nan_policy="propagate")
+    with_gaps = Y.copy()
+    with_gaps[2, :15] = np.nan
+    mixed = fastgd.fit(X, with_gaps, lr=0.1, epochs=3, nan_policy="omit")
     assert facts(mixed.summary())["algorithms"] == "1 stream, 5 moments"
     assert "algorithms" not in facts(grid().summary())
     assert facts(fastgd.fit(x, 2 * x, lr=[1e9, 1e9], epochs=400).summary())["loss"] == "none is finite"
 
 
+def with_an_empty_pixel(make, **options: object) -> FitResult:
+    """Fits of which the second has no sample, and the fourth one that is not finite."""
+    y = Y.copy()
+    y[1] = np.nan
+    return make(X, y, nan_policy="omit", min_samples=4, **options)
+
+
+@pytest.mark.parametrize("make", [fastgd.fit, fastgd.solve])
+def test_what_is_told_is_that_of_the_fits_that_were_made(make):
+    """One pixel without samples turns no range into nan, and is in none of them."""
+    told, result = facts(with_an_empty_pixel(make, intercept=True).summary()), with_an_empty_pixel(make, intercept=True)
+    others = make(np.delete(X, 1, 0), np.delete(Y, 1, 0), intercept=True)
+    assert told["status"] == "5 COMPLETED, 1 TOO_FEW_SAMPLES"
+    assert told["samples"] == "0 to 20, median 20"
+    of_others = facts(others.summary())
+    for name in ("epochs", "lr") if make is fastgd.fit else ("rank", "condition"):
+        assert told[name] == of_others[name]
+    assert "nan" not in result.summary() + repr(result) + result._repr_html_()
+    assert "not finite" not in told["loss"]
+    assert told["loss"].startswith(f"median {np.nanmedian(result.loss):.6g}, best ")
+    assert "warning" not in told
+    assert "algorithms" not in told
+
+
+def test_data_that_are_not_finite_are_in_no_range():
+    y = Y.copy()
+    y[2, 3] = np.inf
+    result = fastgd.fit(X, y, epochs=3, nan_policy="propagate")
+    told = facts(result.summary())
+    assert (told["status"], told["epochs"]) == ("5 COMPLETED, 1 INVALID_DATA", "3")
+    assert "nan" not in result.summary()
+
+
+@pytest.mark.parametrize("make", [fastgd.fit, fastgd.solve])
+def test_a_fit_that_was_not_made_has_no_numbers(make):
+    alone = make([1.0, np.nan], [1.0, 2.0], nan_policy="omit", min_samples=2)
+    assert set(facts(alone.summary())) == {"status", "samples", "computed"}
+    assert repr(alone).startswith("FitResult(TOO_FEW_SAMPLES: 1 sample; ")
+    none = make(X, np.full_like(Y, np.nan), nan_policy="omit")
+    assert set(facts(none.summary())) == {"status", "samples", "computed"}
+
+
 def test_a_long_w_is_cut():
     wide = fastgd.fit(rng.normal(size=(60, 25)), rng.normal(size=60), epochs=1)
-    assert facts(wide.summary())["…"] == "5 more in .w"
+    assert facts(wide.summary())["..."] == "5 more in .w"
     assert "25 features" in repr(wide)
 
 
@@ -100,7 +142,7 @@ def test_wrong_names_of_features(features, said):
 
 
 def test_repr_is_one_short_line():
-    assert repr(grid()).startswith("FitResult(12 fits (2 × 6): 12 COMPLETED; median loss ")
+    assert repr(grid()).startswith("FitResult(12 fits (2 x 6): 12 COMPLETED; median loss ")
     one = fastgd.fit(X[0], Y[0], lr=0.1, epochs=1, intercept=True)
     w = ", ".join(f"{value:.6g}" for value in one.w)
     assert repr(one) == f"FitResult(COMPLETED: w = [{w}], intercept = {one.intercept:.6g}, loss {one.loss:.6g}, 1 epoch; cpu, moments)"

@@ -78,7 +78,7 @@ class Yardstick:
         if judged.name not in _OVERFLOW_LIMIT:
             raise ValueError(f"dtype must be float32 or float64, the precision of the arithmetic, not {judged.name}")
         if reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction must be "mean" or "sum", not {reduction!r}')
+            raise ValueError(f'reduction must be "mean" or "sum", not {reduction!a}')
         with np.errstate(over="ignore"):  # too large for the dtype: inf, which is not judged
             data, target = np.asarray(X).astype(judged), np.asarray(y).astype(judged)
         if data.ndim == 1:

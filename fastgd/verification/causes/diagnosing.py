@@ -227,7 +227,7 @@ def _start_of(question: Question, recorded: Recorded) -> tuple[str, dict[str, An
 
 
 def _told(w: Array) -> str:
-    return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', …' if len(w) > 4 else ''}]"
+    return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', ...' if len(w) > 4 else ''}]"
 
 
 def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
 from .gradient import about_gradient
 from .hypotheses import Hypothesis, Scene
@@ -36,6 +37,7 @@ _LONGER = 3  # an explanation with so much more complexity can explain anything
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
 
+@repr_in_ascii
 @dataclass(frozen=True)
 class Diagnosis:
     """Why a history is not what was asked for.
@@ -90,8 +92,10 @@ class Diagnosis:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and "tau" in self.evidence:
             tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
-            lines.append(f"  evidence: τ = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs")
-        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
+            lines.append(
+                f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs"
+            )
+        return in_ascii("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
 
 class Finding(NamedTuple):

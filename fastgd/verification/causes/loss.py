@@ -99,9 +99,9 @@ def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[Loss
     if len(w) < len(true):
         true, error = true[: len(w)], error[: len(w)]
     slopes = w[:, :-1] if seen.intercept else w
-    penalties = {"|w|²": (w * w).sum(1), "Σ|w|": np.abs(w).sum(1)}
+    penalties = {"|w|^2": (w * w).sum(1), "sum|w|": np.abs(w).sum(1)}
     if seen.intercept:
-        penalties |= {"|w|², the intercept left out": (slopes * slopes).sum(1), "Σ|w|, the intercept left out": np.abs(slopes).sum(1)}
+        penalties |= {"|w|^2, the intercept left out": (slopes * slopes).sum(1), "sum|w|, the intercept left out": np.abs(slopes).sum(1)}
     m = min(len(seen.loss), len(true))
     for factor, size in ((1.0, ()), (0.5, ("loss_half",))):
         for variant, penalty in penalties.items():

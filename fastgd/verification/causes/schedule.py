@@ -66,7 +66,7 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)
     if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS and away.sum() >= _SURPLUS:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
-        yield Hypothesis(("lr_schedule",), 6, free, {"variant": f"times {told}, … in the first epochs", "value": float(factor[-1])})
+        yield Hypothesis(("lr_schedule",), 6, free, {"variant": f"times {told}, ... in the first epochs", "value": float(factor[-1])})
 
 
 def _constant(factor: Array, doubt: Array) -> bool:
@@ -113,7 +113,7 @@ def _decays(t: Array, factor: Array, first: int, k0: Any, k1: Any, span: int) ->
         yield f"times {float(ratio):.6g} per epoch", _constants(start), start * ratio ** (one * t)
     kinds: tuple[tuple[str, Callable[[Any], Any], Callable[[Any], Any]], ...] = (
         ("1/(1 + {a:.4g} t)", lambda k: 1 / k, lambda v: 1 / v),
-        ("1/√(1 + {a:.4g} t)", lambda k: 1 / (k * k), lambda v: 1 / np.sqrt(v)),
+        ("1/sqrt(1 + {a:.4g} t)", lambda k: 1 / (k * k), lambda v: 1 / np.sqrt(v)),
     )
     for text, forward, back in kinds:
         slope = (forward(k1) - forward(k0)) / span
@@ -156,7 +156,7 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
     lengths = np.diff(begins)
     # A geometric sequence of pieces of equal length (StepLR) has two constants.
     regular = len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors)
-    yield f"times {told}" + (", …" if len(values) > 4 else ""), 2 if regular else len(pieces), factors
+    yield f"times {told}" + (", ..." if len(values) > 4 else ""), 2 if regular else len(pieces), factors
 
 
 def _geometric(values: Sequence[Any], errors: Sequence[Any]) -> bool:

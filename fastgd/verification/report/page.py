@@ -65,7 +65,8 @@ def write_page(report: Any, path: Path) -> Path:
         environment=report.environment,
         number=_number,
     )
-    path.write_text(page + "\n", encoding="utf-8")
+    # a path in a traceback may hold bytes that are no UTF-8: they are shown escaped
+    path.write_text(page + "\n", encoding="utf-8", errors="backslashreplace")
     return path
 
 

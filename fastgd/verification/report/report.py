@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
 
@@ -28,6 +29,7 @@ class Beyond(NamedTuple):
     share: float  # of the bound; inf: a value that is not finite, or a wrong start
 
 
+@repr_in_ascii
 @dataclass(frozen=True, eq=False)
 class Verdict:
     """The verdict on one candidate and one fit.
@@ -91,7 +93,7 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The verdict in one line."""
-        taus = f"τ_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", τ_loss {_number(self.tau_loss)}")
+        taus = f"tau_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {_number(self.tau_loss)}")
         if self.failure:
             return f"{self.name}: {self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
         if self.ok:
@@ -109,7 +111,7 @@ class Verdict:
             lines += [f"  {line}" for line in str(self.diagnosis).splitlines()]
         told = set(self.diagnosis.notes) if self.diagnosis is not None else set()
         lines += [f"  note: {note}" for note in self.notes if note not in told]
-        return "\n".join(lines)
+        return in_ascii("\n".join(lines))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict ready for JSON: NaN becomes None, infinity a string."""
@@ -147,7 +149,7 @@ class Report:
     >>> import fastgd
     >>> report = fastgd.verify("numpy", [1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=0.1, epochs=20)
     >>> print(report)
-    numpy: agrees at all 20 epochs judged: τ_w ..., τ_loss ... (bound 8)
+    numpy: agrees at all 20 epochs judged: tau_w ..., tau_loss ... (bound 8)
     >>> report.ok, report.first, report.diagnosis
     (True, None, None)
     """
@@ -209,7 +211,7 @@ class Report:
         lines = [str(verdict) for verdict in shown]
         if len(self.verdicts) > len(shown):
             more = len(self.verdicts) - len(shown)
-            lines.append(f"… and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok")
+            lines.append(f"... and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok")
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -315,7 +317,7 @@ class Report:
         >>> json.loads(report.to_json())["ok"]
         True
         """
-        text = json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")
         return text

@@ -32,7 +32,7 @@ def test_text():
     assert "fix: gradient = 2 / len(y) * X.T @ residual" in text
     lines = str(right_report()).splitlines()
     assert [line.partition(":")[0] for line in lines] == ["cpu", "numpy"]
-    assert all("agrees at all 20 epochs judged: τ_w" in line for line in lines)
+    assert all("agrees at all 20 epochs judged: tau_w" in line for line in lines)
     assert repr(right_report()) == "Report(2 verdicts, ok)"
     assert repr(wrong_report()) == "Report(1 verdicts, 1 NOT ok)"
 
@@ -42,7 +42,7 @@ def test_many_verdicts_are_summed_up():
     report = fastgd.verify("numpy", rng.normal(size=(50, 9, 1)), rng.normal(size=(50, 9)), lr=0.01, epochs=3)
     text = str(report)
     assert len(text.splitlines()) == 7
-    assert "… and 44 more; 0 of 50 are not ok" in text
+    assert "... and 44 more; 0 of 50 are not ok" in text
 
 
 def test_json(tmp_path):
