@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from .fitting import fit
 from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
 from .planning.backends import BackendUnavailable
-from .results.result import FitResult, History, State, Status
+from .results.result import FitResult, History, State
+from .results.status import Status
 
 if TYPE_CHECKING:
     from . import testing as testing
@@ -30,14 +31,33 @@ _LATE = {  # names that `fit` does not need: the modules that define them
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
-    """Import `fastgd.testing`, `fastgd.verification`, or a name in `_LATE`, at its first use."""
-    if name in ("testing", "verification"):
-        return import_module(f".{name}", __name__)
-    if name in _LATE:
-        return getattr(import_module(_LATE[name], __name__), name)
-    raise AttributeError(f"module 'fastgd' has no attribute {name!a}")
+_HERE = {  # what is here: what others call it
+    "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
+        "descend", "elasticnet", "gd", "gradient_descent", "gradientdescent", "lasso", "least_squares", "linear_model", "linear_regression",
+        "linearmodel", "linearregression", "linregress", "lstsq", "minimise", "minimize", "model", "ols", "optimise", "optimize", "polyfit",
+        "regress", "ridge", "sgdregressor", "train",
+    ),
+    "update rules are classes of fastgd itself, such as fastgd.SGD(momentum=0.9)": (
+        "momentum", "nesterov", "optim", "optimizer", "optimizers", "rules", "sgd", "update_rules",
+        *(name.lower() for name in __all__ if name.startswith("Ada")), "nadam", "rmsprop",
+    ),
+    "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
+    "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
+}  # fmt: skip
+
+
+if not TYPE_CHECKING:  # or else every name would pass a type checker
+
+    def __getattr__(name: str) -> Any:
+        """Import `testing`, `verification`, or a name in `_LATE`, when it is first used."""
+        if name in ("testing", "verification"):
+            return import_module(f".{name}", __name__)
+        if name in _LATE:
+            return getattr(import_module(_LATE[name], __name__), name)
+        from .input.wrong_names import missing
+
+        raise AttributeError(missing("module 'fastgd'", name, _HERE))
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "testing", "verification"})
+    return sorted([*__all__, "__version__", "testing", "verification"])

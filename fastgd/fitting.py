@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .input.wrong_names import helps_with_keywords
 from .planning.call_cache import prepare
 from .results.building import build
 from .results.result import FitResult, State
 from .running.run import run
 
 
+@helps_with_keywords
 def fit(
     X: Any,
     y: Any,

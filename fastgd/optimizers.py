@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .input.messages import shown
+from .input.wrong_names import helps_with_keywords
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
 
@@ -445,6 +446,8 @@ class Adamax:
 
 
 _CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Adadelta, Adamax)}
+for _optimizer in _CLASSES.values():
+    _optimizer.__init__ = helps_with_keywords(_optimizer.__init__)  # type: ignore[method-assign]
 
 
 def optimizer_classes() -> tuple[type, ...]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
 from .results.result import FitResult
 from .running.run import run
 
 
+@helps_with_keywords
 def solve(
     X: Any,
     y: Any,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from .buffers import NAMES, Buffers
-from .result import FitResult, History, State, Status
+from .result import FitResult, History, State
+from .status import Status, named
 
 _STATUSES = tuple(Status)  # by their codes
 
@@ -38,7 +39,10 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     def state_of(source: str, name: str) -> Any:
         return given[name][1] if name in given else values[source]
 
-    status, dtype = state_of("status", "status"), "float32" if problem.dtype.itemsize == 4 else "float64"
+    status, dtype = (
+        given["status"][1] if "status" in given else named(values["status"]),
+        "float32" if problem.dtype.itemsize == 4 else "float64",
+    )
     return FitResult(
         w=part_of("w_out", "w"),
         loss=part_of("loss", "loss"),

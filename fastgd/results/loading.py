@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
 from ..input.messages import in_ascii
-from .result import FitResult, History, State, Status
+from .result import FitResult, History, State
+from .status import Status, named
 
 
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
@@ -53,7 +54,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
         raise ValueError(f"{in_ascii(os.fspath(path))} is not damaged, but it is not a result as fastgd writes them: {wrong}")
-    return result
+    return replace(result, status=named(result.status), state=replace(result.state, status=named(result.state.status)))
 
 
 def _misfit(result: FitResult) -> str:

@@ -1,4 +1,4 @@
-"""What `fit` and `solve` return: FitResult, with History, State and Status."""
+"""What `fit` and `solve` return: FitResult, with History and State."""
 
 from __future__ import annotations
 
@@ -7,25 +7,17 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..input.arrays import arrive
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
-from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
-
-
-class Status(IntEnum):
-    """What became of one fit."""
-
-    COMPLETED = COMPLETED  #: all epochs were run
-    CONVERGED = CONVERGED  #: the loss fell by at most tol · loss; later history rows repeat
-    DIVERGED = DIVERGED  #: w or the loss is no longer finite
-    INVALID_DATA = INVALID_DATA  #: X or y is not finite (only under ``nan_policy="propagate"``)
-    TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer kept samples than ``min_samples``
+from ..input.wrong_names import missing
+from ..kernels.chunk import ALGORITHMS
+from .lookups import INSTEAD
+from .status import STATUS_NAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +122,7 @@ class FitResult:
         Epochs run by this call: all, or those until convergence or the first number that is not
         finite.
     status : ndarray (…) of int8
-        Values of `Status`; a `Status` itself for a single fit.
+        Values of `Status`; a `Status` itself for a single fit. Both print as names.
     excess_loss : ndarray (…), or None where nobody asked for it
         By how much the loss at w, with the penalty of a coupled ``weight_decay``, is above its
         least value, in the dtype of the data. NaN where that is not known.
@@ -296,7 +288,7 @@ class FitResult:
         """
         from .summary import summarize
 
-        return summarize(self, _STATUS_NAMES, features)
+        return summarize(self, STATUS_NAMES, features)
 
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
         """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
@@ -336,7 +328,7 @@ class FitResult:
         """
         from .frame import make_frame
 
-        return make_frame(self, _STATUS_NAMES, library, features)
+        return make_frame(self, STATUS_NAMES, library, features)
 
     def plot_loss(self, ax: Any = None) -> Any:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
@@ -419,15 +411,18 @@ class FitResult:
 
         return plot_fit(self, X, y, fit, ax)
 
+    if not TYPE_CHECKING:  # or else every name would pass a type checker
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what there is in place of a name that other libraries have."""
+            raise AttributeError(missing("FitResult", name, INSTEAD))
+
     def __repr__(self) -> str:
         from .summary import short
 
-        return short(self, _STATUS_NAMES)
+        return short(self, STATUS_NAMES)
 
     def _repr_html_(self) -> str:
         from .summary import html_table
 
-        return html_table(self, _STATUS_NAMES)
-
-
-_STATUS_NAMES = tuple(status.name for status in Status)
+        return html_table(self, STATUS_NAMES)

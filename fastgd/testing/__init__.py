@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 __all__ = ["Disagreement", "NamedProblem", "NistExact", "NistRegression", "assert_agrees", "nist", "problems", "rates"]
 
 
-def __getattr__(name: str) -> Any:
-    """Import `assert_agrees` and `Disagreement`, with the verifier, when they are first used."""
-    if name in ("assert_agrees", "Disagreement"):
-        from . import asserting
+if not TYPE_CHECKING:  # or else every name would pass a type checker
 
-        return getattr(asserting, name)
-    raise AttributeError(f"module 'fastgd.testing' has no attribute {name!a}")
+    def __getattr__(name: str) -> Any:
+        """Import `assert_agrees` and `Disagreement`, with the verifier, at their first use."""
+        if name in ("assert_agrees", "Disagreement"):
+            from . import asserting
+
+            return getattr(asserting, name)
+        raise AttributeError(f"module 'fastgd.testing' has no attribute {name!a}")
 
 
 def __dir__() -> list[str]:

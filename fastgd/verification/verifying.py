@@ -23,6 +23,7 @@ from ..input.messages import shown
 from ..input.options import read_choice, read_count
 from ..input.reading import read_array, read_numbers
 from ..input.shapes import broadcast
+from ..input.wrong_names import helps_with_keywords
 from ..optimizers import find_optimizer
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
@@ -38,6 +39,7 @@ from .report.report import Beyond, Report, Verdict
 __all__ = ["verify"]
 
 
+@helps_with_keywords
 def verify(
     candidate: Any,
     X: Any,

@@ -16,6 +16,7 @@ from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
 from ...input.reading import read_array, read_numbers
+from ...input.wrong_names import helps_with_keywords
 from ...optimizers import find_optimizer
 from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
@@ -63,6 +64,7 @@ class Question(NamedTuple):
         )  # fmt: skip
 
 
+@helps_with_keywords
 def diagnose(
     X: Any,
     y: Any,

@@ -1,0 +1,89 @@
+"""Names that are not here, as other libraries have them: an error says what is here instead."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
+
+from ..kernels.update_rules import UPDATE_RULES
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
+_OPTIONS = {  # ours: what others call it
+    "algorithm": ("method", "solver"),
+    "backend": ("device", "engine"),
+    "batch_size": ("batch", "minibatch_size"),
+    "betas": ("beta", "beta1", "beta2"),
+    "checkpoint": ("checkpoint_path", "resume"),
+    "dtype": ("precision", "type"),
+    "epochs": ("epoch", "iterations", "iters", "max_epochs", "max_iter", "max_iters", "maxiter", "n_epochs", "n_iter", "n_iters", "niter",
+               "nepochs", "num_epochs", "num_iterations", "num_steps", "steps"),
+    "history": ("log", "record", "record_history", "return_history", "save_history", "trace", "trajectory"),
+    "intercept": ("add_constant", "add_intercept", "bias", "constant", "fit_intercept", "use_bias"),
+    "intercept0": ("b0", "bias0", "bias_init", "intercept_init"),
+    "lr": ("eta", "eta0", "learn_rate", "learning_rate", "learning_rate_init", "rate", "step", "step_size", "stepsize"),
+    "memory_limit": ("max_bytes", "max_memory", "memory", "memory_budget"),
+    "min_samples": ("min_count", "min_obs", "min_periods"),
+    "momentum": ("mu",),
+    "nan_policy": ("missing", "nan", "nans", "on_nan", "skipna"),
+    "optimizer": ("opt", "optim", "optimiser", "rule", "update_rule"),
+    "out": ("output",),
+    "progress": ("callback", "progress_bar", "show_progress", "tqdm", "verbose"),
+    "reduction": ("loss_reduction",),
+    "sample_weight": ("sample_weights", "sw", "w", "weight", "weights"),
+    "schedule": ("lr_schedule", "lr_scheduler", "scheduler"),
+    "seed": ("random_seed", "random_state", "rng"),
+    "state": ("resume_from", "warm_start"),
+    "threads": ("jobs", "n_jobs", "n_threads", "nthreads", "num_threads", "num_workers", "workers"),
+    "tol": ("abstol", "atol", "ftol", "gtol", "reltol", "rtol", "tolerance"),
+    "w0": ("coef_init", "init", "initial_w", "p0", "start", "theta0", "w_init", "weights0", "x0"),
+    "weight_decay": ("alpha", "decay", "l2", "l2_penalty", "l2_reg", "lam", "lambda_", "penalty", "reg_lambda", "ridge", "wd"),
+}  # fmt: skip
+_OURS = {theirs: ours for ours, others in _OPTIONS.items() for theirs in others}
+
+
+def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Decorator: where a keyword is unknown, the TypeError says which one is meant."""
+
+    @functools.wraps(function)
+    def call(*args: Given.args, **options: Given.kwargs) -> Made:
+        try:
+            return function(*args, **options)
+        except TypeError as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # from within
+            known = [name for name in inspect.signature(function).parameters if name != "self"]
+            unknown = [name for name in options if name not in known]
+            if not unknown:
+                raise
+            called = function.__qualname__.removesuffix(".__init__")
+            raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], known)}") from None
+
+    return call
+
+
+def _right_option(name: str, known: list[str]) -> str:
+    """What to write instead of an unknown keyword, in words."""
+    ours = _OURS.get(name.lower(), name)
+    if ours in known:
+        return f"give {ours}="
+    asked = "beta1" if ours == "betas" else ours
+    rule = next((rule for rule in UPDATE_RULES.values() if asked in rule.hyperparameters), None)
+    if "optimizer" in known and rule is not None:
+        return f"it is one of the optimizer: give optimizer=fastgd.{rule.class_name}({ours}=...)"
+    near = difflib.get_close_matches(name.lower(), known, 1)
+    return f"give {near[0]}=" if near else f"it has {', '.join(known)}"
+
+
+def missing(owner: str, name: str, here: Mapping[str, Iterable[str]]) -> str:
+    """The text of the AttributeError for a name that `owner` lacks.
+
+    here: {what is here instead, in words: what others call it}. Python itself adds similar names.
+    """
+    plain = name.lower() if name.startswith("__") else name.lower().strip("_")
+    found = next((ours for ours, theirs in here.items() if plain in theirs), None)
+    return f"{owner} has no attribute {name!a}" + (f": {found}" if found else "")
