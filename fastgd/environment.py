@@ -67,7 +67,7 @@ class KernelCache:
         if self.complete:
             return "compiled and stored"
         if self.ready:
-            return "compiled and stored; for solve, weights and missing values at their first use (fastgd info --warm: now)"
+            return "compiled and stored; for solve, standardize, weights and missing values at their first use (fastgd info --warm: now)"
         return "not compiled yet: the first fit of each dtype takes 20 to 45 s (fastgd info --warm: now)"
 
 
@@ -224,7 +224,7 @@ def warm(say: Callable[[str], object] = print) -> bool:
     >>> lines = []
     >>> complete = warm(lines.append)  # 1 to 2 minutes where nothing is compiled yet
     >>> len(lines)
-    8
+    10
     """
     from .kernels.cpu import compile_ahead
 
@@ -236,6 +236,7 @@ def warm(say: Callable[[str], object] = print) -> bool:
     steps = {
         "fit": compile_ahead.compile_fit,
         "weights and missing values": compile_ahead.compile_find_kept,
+        "standardized features": compile_ahead.compile_standardize,
         "solve": compile_ahead.compile_solve,
     }
     began, counted = time.perf_counter(), compile_ahead.compiled_and_loaded()

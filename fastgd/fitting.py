@@ -23,6 +23,7 @@ def fit(
     w0: Any = None,
     intercept: bool = False,
     intercept0: Any = None,
+    standardize: bool = False,
     state: State | None = None,
     sample_weight: Any = None,
     reduction: str = "mean",
@@ -84,6 +85,13 @@ def fit(
         Whether to fit an intercept, as one more feature of value 1.
     intercept0 : float or array, optional
         Start of the intercept, default 0.
+    standardize : bool, default False
+        Descend on centred and scaled features, (x − center) / scale: with an intercept their mean
+        and population standard deviation, without one 0 and their root mean square (all weighted,
+        of the samples that are used); a constant column has scale 1. They are made from the
+        moments, for each fit, and are in ``result.center`` and ``result.scale``; y stays as it is.
+        w0, intercept0, w, intercept and the history are in the units of X. lr and weight_decay act
+        on the scaled features.
     state : State, optional
         ``FitResult.state`` of an earlier fit, which is continued bit for bit; it takes the place of
         w0 and intercept0. For data on a GPU its arrays are CuPy's.

@@ -27,6 +27,7 @@ WRITTEN = (
 
 # how near the minimum a fit is, by its name in a chunk, in the order of the kernels' arguments
 MEASURED = ("penalty", "least", "allowance", "initial_excess", "excess")
+STANDARD = ("center", "scale")  # what a chunk of standardised fits has besides
 
 COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
 
@@ -98,3 +99,15 @@ class Chunk(Samples):
     initial_excess: np.ndarray = field(default_factory=lambda: np.empty(0))
     # filled: F(w_out) − F* (m,) T
     excess: np.ndarray = field(default_factory=lambda: np.empty(0))
+    # of standardised fits, which descend on the features (x − center) / scale: w and the history
+    # are those of these features
+    center: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (m, d) float64, numbers of T; length 0: not standardised
+    scale: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+
+    def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """As of `Samples`; of a standardised fit X is a copy, (X − center) / scale in its dtype."""
+        X, y, weights = Samples.samples(self, fit)
+        if len(self.center):
+            with np.errstate(all="ignore"):  # data that are not finite stay so
+                X = (X - self.center[fit].astype(X.dtype)) / self.scale[fit].astype(X.dtype)
+        return X, y, weights

@@ -58,6 +58,13 @@ def read_history(history: Any) -> int:
     return read_count(history, "history", 1, needed="True, False or a whole number of epochs")
 
 
+def read_switch(value: Any, name: str) -> bool:
+    """An option that is True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False, not {shown(value)}")
+    return bool(value)
+
+
 def read_tol(tol: Any) -> float:
     """`tol` as a float; -1 where there is none."""
     if tol is None:

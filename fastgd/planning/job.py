@@ -32,6 +32,7 @@ from ..input.options import (
     read_history,
     read_memory_limit,
     read_progress,
+    read_switch,
     read_threads,
     read_tol,
     refuse_later_options,
@@ -47,7 +48,7 @@ from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
 from .memory import fit_into_memory
 from .plan import Plan, make_plan
-from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state
+from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = ("mean", "sum")
 
@@ -61,6 +62,7 @@ class Job:
     plan: Plan
     buffers: Buffers
     reduction: str
+    standardize: bool  # the fits descend on centred and scaled features
     progress: Any
     total: int  # units of progress in all
     runner: str  # name of the module in running/ that runs the job
@@ -113,14 +115,19 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
+    standardize = read_switch(arguments["standardize"], "standardize")
+    if standardize and backend.takes_device_data:
+        raise ValueError(f"standardize=True is not available yet on backend {backend.name!r}: give (X - center) / scale, or backend='cpu'")
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
-        state = read_state(state, problem, rule, backend, algorithm, w0, intercept0)
+        state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    if state is not None and standardize:
+        state = with_one_standard_per_pair(state, order)
     plan = make_plan(
         problem,
         order,
@@ -129,11 +136,12 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         algorithm=algorithm,
         threads=threads,
         safe_rate=rates is None,
+        standardize=standardize,
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
     measured = False
-    layout = Layout.of_rule(problem, order, rule, epochs, every, measured)
+    layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
     buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
     of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
@@ -153,6 +161,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         plan=plan,
         buffers=buffers,
         reduction=reduction,
+        standardize=standardize,
         progress=progress,
         total=order.n_fits * max(epochs, 1),
         runner=backend.runner,
@@ -163,7 +172,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         tol=tol,
         every=every,
         measured=measured,
-        begin=begin_of(problem, rule, starts, plan.algorithm) if state is None else begin_again(state, tol),
+        begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
         memory_limit=limit,
     )
@@ -196,6 +205,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         plan=plan,
         buffers=buffers,
         reduction=reduction,
+        standardize=False,
         progress=progress,
         total=order.n_fits,
         runner="least_squares",

@@ -118,6 +118,7 @@ def make_plan(
     algorithm: str,
     threads: int | None,
     safe_rate: bool,
+    standardize: bool = False,
     in_packs: bool = False,
     why_backend: str = "",
     fits_per_task: int | None = None,
@@ -128,6 +129,8 @@ def make_plan(
     ----------
     safe_rate : bool
         Whether rates are computed from λ_max, which needs moments.
+    standardize : bool
+        Whether features are centred and scaled, which needs moments too.
     in_packs : bool
         Whether the CPU kernels run fits of this update rule in packs of 32.
     why_backend : str
@@ -138,7 +141,7 @@ def make_plan(
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and not backend.has_threads:
         raise ValueError(f"threads is an option of backend 'cpu'; backend {backend.name!r} {backend.fits_at_a_time}")
-    needs_moments = backend.makes_moments_on_host and (code == MOMENTS or safe_rate)
+    needs_moments = backend.makes_moments_on_host and (code == MOMENTS or safe_rate or standardize)
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import shown
 from ..input.reading import read_numbers
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import device_of, fetch, place_of
-from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STREAM
+from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STANDARD, STREAM
 from ..kernels.update_rules import UpdateRule
 from ..results.result import FitResult, State
 from .backends import BACKENDS, Backend
@@ -47,10 +48,11 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
 Begin = dict[str, tuple[Any, int]]  # {name in a chunk: (values, how many axes are not leading)}
 
 
-def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int) -> Begin:
+def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int, standardize: bool = False) -> Begin:
     """The state before the first epoch of new fits; leading axes broadcast."""
     size = problem.n_parameters
-    return {
+    unknown = np.full(problem.n_features, np.nan)  # center and scale are made from the data
+    return (dict.fromkeys(STANDARD, (unknown, 1)) if standardize else {}) | {
         "w": (_start(problem, starts), 1),
         "slots": (np.zeros((len(rule.slots), size)), 2),
         "products": (np.ones(len(rule.products)), 1),
@@ -67,7 +69,7 @@ def begin_again(state: State, tol: float) -> Begin:
     Diverged fits do not go on, nor do converged ones where a `tol` is given (tol ≥ 0).
     """
     stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= 0))
-    return {
+    return ({} if state.center is None else {name: (getattr(state, name), 1) for name in STANDARD}) | {
         "w": (state.w, 1),
         "slots": (state.slots, 2),
         "products": (state.products, 1),
@@ -89,7 +91,9 @@ def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(w, order="C")
 
 
-def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend, algorithm: str, w0: Any, intercept0: Any) -> State:
+def read_state(
+    state: Any, problem: Problem, rule: UpdateRule, backend: Backend, algorithm: str, w0: Any, intercept0: Any, standardize: bool
+) -> State:
     """The state, with C-contiguous arrays; raise where these data or options cannot continue it."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
@@ -101,7 +105,7 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend,
     device = device_of(state.w)
     if device is not None and device != problem.device:
         raise ValueError(f"state is {place_of(device)} but X and y are {place_of(problem.device)}: nothing is moved silently")
-    state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status))
+    state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status), **_standard_of(state, standardize))
     for what, has, needs in (
         ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
@@ -113,8 +117,9 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend,
     leading, size = np.shape(state.epoch), problem.n_parameters
     if state.initial_excess is None:
         state = replace(state, initial_excess=np.full(leading, np.nan))
-    of_each = (("w", (size,)), ("slots", (len(rule.slots), size)), ("algorithm", ()), ("status", ()), ("initial_excess", ()))
-    for name, needs in of_each:
+    of_each = {"w": (size,), "slots": (len(rule.slots), size), "algorithm": (), "status": (), "initial_excess": ()}
+    of_each |= dict.fromkeys(STANDARD, (problem.n_features,)) if standardize else {}
+    for name, needs in of_each.items():
         if np.shape(getattr(state, name)) != leading + needs:
             has = np.shape(getattr(state, name))
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
@@ -129,6 +134,36 @@ def read_state(state: Any, problem: Problem, rule: UpdateRule, backend: Backend,
         algorithm=np.asarray(state.algorithm, order="C"),
         status=np.asarray(state.status, order="C"),
     )
+
+
+def _standard_of(state: State, standardize: bool) -> dict[str, Any]:
+    """center and scale of a state, in the computer's memory; {} where it has none."""
+    if (state.center is not None) != standardize:
+        made, give = ("standardised", "True") if state.center is not None else ("not standardised", "False")
+        raise ValueError(f"state is of a fit that was {made}: its w is not that of this fit; give standardize={give}")
+    return {name: np.asarray(fetch(getattr(state, name)), order="C") for name in STANDARD} if standardize else {}
+
+
+def with_one_standard_per_pair(state: State, order: FitOrder) -> State:
+    """The state, whose center and scale do not differ between fits that share X and y.
+
+    Such axes have length 1 afterwards. Raises where they do differ: then these fits were made from
+    different data.
+    """
+    found = {}
+    for name in STANDARD:
+        values = getattr(state, name)
+        first = len(order.shape) - (values.ndim - 1)  # the axis of the fits that is the first of the state
+        for axis in range(values.ndim - 1):
+            if order.pairs[first + axis] == 1 and values.shape[axis] > 1:
+                one = values.take([0], axis)
+                if not np.array_equal(np.broadcast_to(one, values.shape), values, equal_nan=True):
+                    raise ValueError(
+                        f"state.{name} differs along axis {axis}, but these fits share X and y: give the data that it was made from"
+                    )
+                values = one
+        found[name] = values
+    return replace(state, **found)
 
 
 def _in_order(array: Any) -> Any:

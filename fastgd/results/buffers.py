@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import shown
 from ..input.sharing import device_of, place_of, share_memory, to_cupy, to_numpy
-from ..kernels.chunk import Chunk, n_rows
+from ..kernels.chunk import STANDARD, Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
 from . import buffer_pool
 
@@ -55,6 +56,7 @@ class Layout:
     epochs: int
     every: int  # epochs between two rows of the history; 0: no history
     measured: bool = False  # by how much the loss is above its least value
+    standardize: bool = False  # there are center and scale
     solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
     shapes: Shapes = field(init=False)
     bytes_per_fit: int = field(init=False)  # of all arrays together
@@ -64,14 +66,16 @@ class Layout:
         self.bytes_per_fit = self.bytes_of_a_fit(self.shapes)
 
     @classmethod
-    def of_rule(cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool) -> Layout:
+    def of_rule(
+        cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool, standardize: bool
+    ) -> Layout:
         """The layout of a descent."""
-        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured)
+        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize)
 
     @classmethod
-    def of_solve(cls, problem: Problem, order: FitOrder) -> Layout:
+    def of_solve(cls, problem: Problem, order: FitOrder, standardize: bool = False) -> Layout:
         """The layout of solutions in closed form."""
-        return cls(problem, order, "solve", 0, 0, 0, 0, solved=True)
+        return cls(problem, order, "solve", 0, 0, 0, 0, standardize=standardize, solved=True)
 
     def _shapes(self) -> Shapes:
         """Shape of one fit, and dtype, of every array."""
@@ -94,6 +98,8 @@ class Layout:
         }
         if self.measured:
             shapes["excess"] = ((), dtype)
+        if self.standardize:
+            shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
         if self.solved:
             shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
         return shapes
@@ -256,6 +262,10 @@ class Buffers:
         """
         same_for_all = values.ndim == n_last
         slices[name][...] = values if same_for_all else self.layout.order.pick_range(values, first, stop, n_last)
+
+    def here(self) -> AbstractContextManager[Any]:
+        """A context for arithmetic with arrays of these buffers."""
+        return nullcontext()
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
         """Set all entries of some fits, (m,) bool, in an array (m, …) of a chunk."""

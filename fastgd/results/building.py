@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.chunk import STANDARD
 from .buffers import NAMES, Buffers
 from .result import FitResult, History, State
 from .status import Status, named
@@ -64,11 +65,17 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             intercept=problem.intercept,
             dtype=dtype,
             initial_excess=values["initial_excess"],
+            **({name: values[name] for name in STANDARD} if layout.standardize else {}),
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         _one_feature=problem.one_feature,
+        **(
+            {name: wrap(layout.select(values[name], "features").astype(problem.dtype)[()]) for name in STANDARD}
+            if layout.standardize
+            else {}
+        ),
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )
 

@@ -74,6 +74,8 @@ class State:
     initial_excess : ndarray (…) of float64
         Where ``tol`` counts from: the objective at the start of the first call, less its least
         value. NaN where it was not computed.
+    center, scale : ndarray (…, n_features) of float64, or None
+        Of standardised fits, whose w here is that of the features (x − center) / scale.
     """
 
     algorithm_names = ALGORITHMS
@@ -88,6 +90,8 @@ class State:
     intercept: bool
     dtype: str
     initial_excess: np.ndarray | None = None  # None in files of older versions
+    center: np.ndarray | None = None
+    scale: np.ndarray | None = None
 
 
 _PYTHON = platform.python_version()
@@ -138,6 +142,9 @@ class FitResult:
         Continues the fits: ``fit(..., state=result.state)``.
     history : History or None
         w and loss of recorded epochs; None without the option ``history``.
+    center, scale : ndarray (…, n_features), or None without ``standardize``
+        The descent was made on the features (x − center) / scale, in the dtype of the data; without
+        a feature axis when X was 1-D.
     rank : ndarray (…) of int, or None
         Only from `solve`: rank of the matrix that was solved; 0 where the data are invalid.
     condition : ndarray (…) of float64, or None
@@ -162,6 +169,8 @@ class FitResult:
     state: State = field(repr=False)
     intercept: Any = None
     history: History | None = None
+    center: Any = None
+    scale: Any = None
     rank: Any = None
     condition: Any = None
     ill_conditioned: Any = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, MOMENTS, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
+from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
+from .standardizing import enter_standard, unscale_results
 
 
 def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
@@ -33,7 +34,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         reduction=job.reduction,
         tol=job.tol,
         every=job.every,
-        **{name: slices[name] for name in WRITTEN},
+        **{name: slices[name] for name in (*WRITTEN, *(STANDARD if job.standardize else ()))},
     )  # fmt: skip
     chunk.flat = samples.flat
     if job.measured:
@@ -61,6 +62,8 @@ def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Ch
     samples, pairs = group.of_fits(job.order, first, stop)
     chunk = make_chunk(job, samples, first, stop)
     set_fates(job, chunk, group.invalid[pairs])
+    if group.standard is not None:
+        enter_standard(job, chunk, group.standard, group.gram_index[pairs])
     return chunk, pairs
 
 
@@ -93,14 +96,21 @@ def set_safe_rates(chunk: Chunk, curvature: np.ndarray) -> None:
 
 
 def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
-    """Set fits with too few samples to NaN, then copy results into the caller's own arrays."""
+    """Set fits with too few samples to NaN, then copy results into the caller's own arrays.
+
+    Results of standardised fits are turned into the caller's units before.
+    """
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
-        for values in (chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products):
+        spoiled = [chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products]
+        for values in spoiled + ([chunk.center, chunk.scale] if job.standardize else []):
             job.buffers.spoil(values, few, np.nan)
         if job.measured:
             job.buffers.spoil(chunk.excess, few, np.nan)
         job.buffers.spoil(chunk.epochs_run, few, 0)
+    if job.standardize:
+        with job.buffers.here():
+            unscale_results(chunk)
     job.buffers.scatter(first, stop, chunk)
 
 

@@ -20,8 +20,9 @@ from ..planning.job import FitJob
 from ..planning.plan import PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
 from .groups import Group, gather_group
-from .moments import complete_group, compress_groups
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
+from .standardizing import standardize_group
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -48,6 +49,8 @@ def _compile(job: FitJob) -> None:
     parts |= {"packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
     compile_ahead.compile_fit(problem.dtype, frozenset(parts))
+    if job.standardize:
+        compile_ahead.compile_standardize(problem.dtype)
 
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
@@ -60,6 +63,8 @@ def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.
     complete_group(problem, group, control, compress=compress, scratch=scratch)
     if control.cancel[0]:
         return
+    if job.standardize:
+        standardize_group(job, group, control, at_once)
     eigenvalues = None
     if job.rates is None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
@@ -86,7 +91,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     Returns False, with nothing done, where that kernel does not apply or some data are not finite.
     """
     problem, plan, samples = job.problem, job.plan, group.samples
-    if plan.algorithm != MOMENTS or job.rates is None or job.state is not None or problem.n_samples < problem.min_samples:
+    makes_more_of_moments = job.rates is None or job.standardize
+    if plan.algorithm != MOMENTS or makes_more_of_moments or job.state is not None or problem.n_samples < problem.min_samples:
         return False
     if not (cpu.runs_single_feature(samples) and cpu.runs_in_packs(job.rule, problem.n_parameters)):
         return False
@@ -116,7 +122,10 @@ def _descend(
 def _run_staged(job: FitJob, control: Control, go: Run) -> None:
     """Group after group: compress the data of its pairs, then descend its fits."""
     n_cells = job.order.n_cells
+    several = job.order.n_pairs > job.plan.pairs_per_group
     for group in compress_groups(job.problem, job.order, job.plan, control, go):
+        if job.standardize:
+            standardize_group(job, group, control, go, keep=several)
         eigenvalues = _largest_eigenvalues(group.moments, job.problem.n_parameters, control, go) if job.rates is None else None
 
         def descend(first: int, stop: int, counter: np.ndarray, group: Group = group, eigenvalues: Any = eigenvalues) -> None:

@@ -18,6 +18,15 @@ CONVERTED_BYTES = 2**19  # data that one task converts
 
 
 @dataclass
+class Standard:
+    """How the features of each Gram record of a group were standardised."""
+
+    center: np.ndarray  # (n_gram, d) float64
+    scale: np.ndarray
+    doubtful: np.ndarray  # (n_gram,) bool: the moments do not hold the scaled features well enough
+
+
+@dataclass
 class Group:
     """A range of pairs (of an X and a y): their samples, and their moments if these are needed."""
 
@@ -26,6 +35,7 @@ class Group:
     invalid: np.ndarray  # (pairs,) bool: whether data are not finite
     moments: Any = None  # cpu.Moments
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
+    standard: Standard | None = None  # of standardised fits
     in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
 
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:

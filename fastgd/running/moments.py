@@ -65,10 +65,10 @@ def complete_group(problem: Problem, group: Group, control: Control, *, compress
         moments.set_weight_range(spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
-        _find_invalid(problem, group, control, _at_once)
+        _find_invalid(problem, group, control, at_once)
 
 
-def _at_once(tasks: Iterable[Task]) -> None:
+def at_once(tasks: Iterable[Task]) -> None:
     """Run tasks in the calling thread, within a task."""
     for task in tasks:
         task(np.zeros(1, np.int64))

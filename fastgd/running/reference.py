@@ -10,13 +10,14 @@ import numpy as np
 from ..kernels.chunk import AUTOGRAD, MANUAL
 from ..planning.job import FitJob
 from .chunks import chunk_of_group, finish_chunk, set_safe_rates
-from .moments import read_group
+from .moments import at_once, read_group
 from .pool import Control, Run, cut
+from .standardizing import standardize_group
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
-    if job.rates is None:
+    if _needs_moments(job):
         from ..kernels.cpu import compile_ahead
 
         compile_ahead.compile_fit(job.problem.dtype, frozenset({"moments"}))
@@ -37,13 +38,20 @@ def _descent_of(job: FitJob) -> Callable[..., None]:
     raise NotImplementedError(f"running/reference.py has no descent for the algorithm {job.plan.algorithm_name!r}")
 
 
+def _needs_moments(job: FitJob) -> bool:
+    """Safe rates, and center and scale, come from moments, which the CPU kernels make."""
+    return job.rates is None or job.standardize
+
+
 def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """One task: fits first … stop-1. Safe rates come from moments, which the CPU kernels make."""
+    """One task: fits first … stop-1."""
     n_cells = job.order.n_cells
     pairs_of_task = first // n_cells, (stop - 1) // n_cells + 1
-    group = read_group(job.problem, job.order, *pairs_of_task, control, compress=job.rates is None, contiguous=True)
+    group = read_group(job.problem, job.order, *pairs_of_task, control, compress=_needs_moments(job), contiguous=True)
     if control.cancel[0]:
         return
+    if job.standardize:
+        standardize_group(job, group, control, at_once)
     chunk, pairs = chunk_of_group(job, group, first, stop)
     if job.rates is None:
         moments = group.moments

@@ -133,7 +133,7 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
     m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
     begin[:, 0] = np.arange(m)
-    _descend(*given, begin, np.empty((m, 2)), cancel, progress)
+    _descend(*given, chunk.center, chunk.scale, begin, np.empty((m, 2)), cancel, progress)
 
 
 def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
@@ -167,7 +167,7 @@ def _descend_in_packs(from_samples: bool, chunk: Chunk, given: tuple[Any, ...], 
     handed_over, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
     count = descend_packs(from_samples, *given, handed_over, losses, cancel, progress)
     if count > 0 and not cancel[0]:
-        _descend(*given, handed_over[:count], losses[:count], cancel, progress)
+        _descend(*given, chunk.center, chunk.scale, handed_over[:count], losses[:count], cancel, progress)
     return count >= 0
 
 

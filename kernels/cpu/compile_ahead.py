@@ -16,6 +16,7 @@ from .descent.fit_by_fit import descend as descend_kernel
 from .moments.compress import compress, join
 from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
+from .moments.standardize import standardize as standardize_kernel
 from .packs.descend_packs import descend_packs
 from .records import Moments
 from .simd.compiling import versions_on_disk
@@ -28,11 +29,12 @@ KERNELS: dict[str, Any] = {
     "largest_eigenvalues": largest_eigenvalues,
     "descend_packs": descend_packs,
     "descend": descend_kernel,
+    "standardize": standardize_kernel,
     "solve": solve_kernel,
 }
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_packs": 2, "descend": 2}
-OF_ALL = OF_FIT | {"find_kept": 2, "solve": 1}
+OF_ALL = OF_FIT | {"find_kept": 2, "standardize": 1, "solve": 1}
 PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
 _done: set[tuple[str, np.dtype]] = set()
 
@@ -71,6 +73,16 @@ def compile_find_kept(dtype: np.dtype) -> None:
         return
     find_kept(_one_sample(dtype), True, True, np.zeros(1, np.int32))
     _done.add(("find_kept", dtype))
+
+
+def compile_standardize(dtype: np.dtype) -> None:
+    """The kernel of standardised fits."""
+    if ("standardize", dtype) in _done:
+        return
+    moments, cancel, _ = _compress_one(dtype)
+    center, switch = np.ones((1, 1)), np.zeros((1, 1), bool)
+    moments.standardize_gram(0, 1, center, center.copy(), switch, switch[0], False, cancel)
+    _done.add(("standardize", dtype))
 
 
 def compile_solve(dtype: np.dtype) -> None:

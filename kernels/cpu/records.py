@@ -10,8 +10,11 @@ from .moments.compress import CHUNK, MOST_PAIRS
 from .moments.curvature import largest_eigenvalues
 from .moments.register_tiles import BLOCK
 from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
+from .moments.standardize import standardize
 from .simd.double_double import LOWEST_EXPONENT
 from .simd.lanes import LANES
+
+_NO_INDEX, _NOT_DOUBTFUL = np.zeros(0, np.int64), np.zeros(0, bool)
 
 
 @dataclass(slots=True)
@@ -77,6 +80,26 @@ class Moments:
         records = slice(first, stop)
         largest_eigenvalues(self.gram[records], self.gram_exponents[records], self.exponents.shape[1] - 1, result, cancel)
         return result
+
+    def standardize_gram(self, first: int, stop: int, center, scale, constant, doubtful, intercept: bool, cancel) -> None:
+        """Make Gram records first … stop-1 those of features (x − center) / scale, in place.
+
+        docs/arithmetic.md, section 12. center, scale (n_gram, d) float64: NaN where they are to be
+        made; constant (n_gram, d) and doubtful (n_gram,) bool are filled.
+        """
+        own = slice(first, stop)
+        standardize(
+            self.gram[own], self.gram_exponents[own], self.weighing[own], center[own], scale[own], constant[own], doubtful[own],
+            self.target[:0], self.exponents[:0], _NO_INDEX, intercept, cancel,
+        )  # fmt: skip
+
+    def standardize_target(self, first: int, stop: int, gram_index, center, scale, constant, intercept: bool, cancel) -> None:
+        """Make the other records first … stop-1 fit their Gram records, which are standardised."""
+        own = slice(first, stop)
+        standardize(
+            self.gram[:0], self.gram_exponents[:0], self.weighing[:0], center, scale, constant, _NOT_DOUBTFUL,
+            self.target[own], self.exponents[own], gram_index[own], intercept, cancel,
+        )  # fmt: skip
 
 
 def planes_of(dtype: np.dtype) -> int:

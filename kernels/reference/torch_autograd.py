@@ -76,6 +76,7 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str 
 
     device_type = torch.device(device).type
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device_type, enabled=False):
+        places: list[tuple[Any, ...]]
         copies: list[Any] = [None, None, None]  # of X, y and the weights of the fit before this one
         sources: list[Any] = [None, None, None]  # what they are copies of
         for fit in range(len(chunk.x_index)):
@@ -84,6 +85,7 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str 
                 continue
             weight_index = chunk.weight_index[fit] if len(chunk.weights) else None
             places = [(index, chunk.kept_index[fit]) for index in (chunk.x_index[fit], chunk.y_index[fit], weight_index)]
+            places[0] = (*places[0], chunk.center[fit : fit + 1].tobytes(), chunk.scale[fit : fit + 1].tobytes())
             if places != sources:
                 for i, part in enumerate(chunk.samples(fit)):
                     if places[i] != sources[i]:  # data that neighbours share are copied once

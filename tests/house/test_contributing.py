@@ -35,7 +35,7 @@ OF_EVERY_RULE = {
     "test_every_row_has_a_function_in_every_hand", "test_every_hand_has_something_to_compare_with", "test_the_ranges_are_those_of_the_row",
     "test_many_digits", "test_the_first_row_that_is_not_finite_is_torchs", "test_each_hand_takes_the_state_where_it_was_left",
     "test_per_fit_values_equal_single_fits", "test_every_rule_in_lockstep_with_weights", "test_every_rule_is_named",
-    "test_our_backends_agree_with_every_rule",
+    "test_our_backends_agree_with_every_rule", "test_every_rule_in_lockstep_on_scaled_features",
 }  # fmt: skip
 OF_TORCHS_CLASS = {"test_the_ranges_are_torchs", "test_defaults_are_torchs", "test_the_tables_names_and_defaults_are_torchs"}
 

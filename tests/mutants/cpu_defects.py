@@ -22,7 +22,53 @@ PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/st
 STREAM_EPOCHS, STOPPING = "kernels/cpu/descent/stream_epochs.py", ("tests/kernels/cpu/test_bits_extremes.py",)
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 
+STANDARDIZE = "tests/fit/test_standardize.py"
+CENTER_AND_SCALE = (f"{STANDARDIZE}::test_center_and_scale_are_the_weighted_mean_and_the_population_deviation",)
+MOMENTS_OF_SCALED = "kernels/cpu/moments/standardize.py"
+
 CPU_DEFECTS = (
+    Defect(
+        "sample deviation",
+        MOMENTS_OF_SCALED,
+        "np.float32(min(math.sqrt(spread / total)",
+        "np.float32(min(math.sqrt(spread / (total - 1.0))",
+        CENTER_AND_SCALE,
+    ),
+    Defect(
+        "sample deviation, float64",
+        MOMENTS_OF_SCALED,
+        "_usable(scale(math.sqrt(spread / total)",
+        "_usable(scale(math.sqrt(spread / (total - 1.0))",
+        CENTER_AND_SCALE,
+    ),
+    Defect(
+        "deviation about the rounded center",
+        MOMENTS_OF_SCALED,
+        "spread = fma(-moved[j], moved[j] / count, square) if intercept else square",
+        "spread = square",
+        (f"{STANDARDIZE}::test_the_kernels_give_the_arbiters_bits",),
+    ),
+    Defect(
+        "constant columns are scaled",
+        MOMENTS_OF_SCALED,
+        "constant[j] = finite and not square > CONSTANT_DOUBLED * before",
+        "constant[j] = finite and not square > 0.0",
+        (f"{STANDARDIZE}::test_columns_that_do_not_vary_have_scale_1",),
+    ),
+    Defect(
+        "Xᵀy is not centred",
+        MOMENTS_OF_SCALED,
+        "fma(-center[j], high[d], high[j]) if intercept else high[j]",
+        "high[j]",
+        (f"{STANDARDIZE}::test_raw_axes_reach_the_closed_form_in_100_epochs",),
+    ),
+    Defect(
+        "samples are scaled, not centred",
+        EVALUATE,
+        "tile[i] = (tile[i] - center) / scale",
+        "tile[i] = tile[i] / scale",
+        (f"{STANDARDIZE}::test_every_epoch_agrees_with_torch_on_standardised_data",),
+    ),
     Defect(
         "weights not normalised",
         "kernels/cpu/packs/state.py",

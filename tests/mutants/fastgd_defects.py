@@ -11,6 +11,9 @@ SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 VERIFICATION = "fastgd/verification"
+STANDARDIZE = "tests/fit/test_standardize.py"
+UNITS = f"{STANDARDIZE}::test_every_row_is_reported_in_the_callers_units"
+STANDARDIZING, COMPANY = "fastgd/running/standardizing.py", "tests/fit/test_standardize_company.py"
 
 FASTGD_DEFECTS = (
     Defect(
@@ -68,6 +71,38 @@ FASTGD_DEFECTS = (
         "not said to be ill-conditioned", "fastgd/running/least_squares.py", "half_of_the_digits) | deficient", "half_of_the_digits)", SOLVE
     ),
     Defect("condition in other units", "fastgd/running/svd.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
+    Defect(
+        "the shift not undone in the intercept",
+        STANDARDIZING,
+        "offset -= w * own_center[..., j]",
+        "offset -= w * 0.0",
+        (UNITS,),
+    ),
+    Defect(
+        "scale not applied to w0",
+        STANDARDIZING,
+        "w[:, j] *= scale[:, j]",
+        "w[:, j] *= 1.0",
+        (f"{STANDARDIZE}::test_the_start_is_given_in_the_callers_units",),
+    ),
+    Defect(
+        "w0 shifts no intercept",
+        STANDARDIZING,
+        "w[:, d] += w[:, j] *",
+        "w[:, d] += 0.0 * w[:, j] *",
+        (f"{STANDARDIZE}::test_the_start_is_given_in_the_callers_units",),
+    ),
+    Defect(
+        "a history in the units of the descent",
+        STANDARDIZING,
+        "    unscale(chunk.history_w, center, scale, chunk.intercept)\n",
+        "",
+        (UNITS,),
+    ),
+    Defect("doubtful moments are used", STANDARDIZING, "chunk.algorithm[standard.doubtful[gram_index]] = STREAM", "pass", (STANDARDIZE,)),
+    Defect("a state gets another center", STANDARDIZING, "    if state is None:\n", "    if True:\n", (COMPANY,)),
+    Defect("Gram records standardised twice", "fastgd/running/cpu.py", "go, keep=several)", "go)", (COMPANY,)),
+    Defect("shared X with one center", STANDARDIZING, "if all(np.array_equal(", "if True or all(np.array_equal(", (COMPANY,)),
     Defect(
         "products lost between fits",
         "fastgd/planning/start.py",

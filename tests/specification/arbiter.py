@@ -477,6 +477,121 @@ def safe_rate(moments: Moments, reduction: str = "mean", weight_decay: float = 0
     return moments.T.largest if rate > moments.T.largest else rate
 
 
+# --------------------------------------------------------------------- section 12: standardize=True
+
+
+@dataclass
+class Standard:
+    """The scaled features of a fit are (x − center) / scale."""
+
+    center: list[float]
+    scale: list[float]
+    doubtful: bool = False
+
+
+def dd_minus(x, v, m: float) -> tuple[float, float]:
+    """x − v·m for double-doubles x and v."""
+    p = v[0] * m
+    q = fma64(v[0], m, -p)
+    q = fma64(v[1], m, q)
+    a, r = two_sum(x[0], -p)
+    return two_sum(a, x[1] + (r - q))
+
+
+def dd_divide(a, b) -> tuple[float, float]:
+    """The quotient of double-doubles, as in section 11."""
+    q = divide(a[0], b[0])
+    p = q * b[0]
+    x = fma64(q, b[0], -p)
+    x = fma64(q, b[1], x)
+    return fast_two_sum(q, divide(((a[0] - p) - x) + a[1], b[0]))
+
+
+def usable_scale(T: Format, found: float) -> float:
+    found = min(T.round(found), T.largest)
+    return 1.0 if found == 0 else found
+
+
+def standardize(moments: Moments, intercept: bool, given: Standard | None = None) -> tuple[Moments, Standard]:
+    """The moments of the scaled features; given: center and scale of a state."""
+    T, D, total = moments.T, moments.D, moments.total
+    d = D - 1 if intercept else D
+    finite = moments.n > 0 and all(math.isfinite(moments.hi[j][j]) for j in range(d))
+    standard = given or Standard([math.nan] * d, [math.nan] * d)
+    standard = Standard(list(standard.center), list(standard.scale))
+    limit = T.omega * math.sqrt(min(1.0, total.smallest))
+    single = T is FLOAT32
+    A = {(i, j): (moments.hi[i][j], 0.0 if moments.lo is None else moments.lo[i][j]) for i, j in upper_triangle(D + 1)}
+    W = A[d, d] if intercept else (total.W, total.W_low)
+    k, sums = moments.exponents, [A[j, d] if intercept else (0.0, 0.0) for j in range(d)]
+
+    def minus(x, v, m):
+        return (fma64(-m, v[0], x[0]), 0.0) if single else dd_minus(x, v, m)
+
+    def over(x, s):
+        return (divide(x[0], s), 0.0) if single else dd_divide(x, (s, 0.0))
+
+    shifts, middles = [], []
+    for j in range(d):
+        if given is None and finite:
+            mean = 0.0
+            if intercept:
+                mean = T.round(divide(sums[j][0], W[0])) if single else scale(dd_divide(sums[j], W)[0], k[j])
+            standard.center[j] = mean
+        middles.append(scale(standard.center[j], -k[j]))
+        shifts.append(minus(sums[j], W, middles[j]))
+    C, constant = {}, []
+    for j in range(d):
+        for i in range(j + 1):
+            C[i, j] = minus(minus(A[i, j], sums[j], middles[i]), shifts[i], middles[j]) if intercept else A[i, j]
+        square, before = C[j, j][0], A[j, j][0]
+        constant.append(finite and not square > 2.0 ** (-46 if single else -96) * before)
+        if given is None and finite:
+            spread = fma64(-shifts[j][0], shifts[j][0] / W[0], square) if intercept else square
+            standard.scale[j] = 1.0 if constant[j] else usable_scale(T, scale(math.sqrt(spread / total.W), k[j]))
+        held = 2.0 ** (28 if single else 50) * square >= before
+        if not constant[j] and not (held and scale(math.sqrt(scale(max(square, 0.0), total.k)), k[j]) <= limit):
+            standard.doubtful = True
+    units = [scale(s, -k_j) for s, k_j in zip(standard.scale, k, strict=False)]
+    new = dict(A)
+    for j in range(d):
+        for i in range(j + 1):
+            new[i, j] = (0.0, 0.0) if constant[i] or constant[j] else over(over(C[i, j], units[i]), units[j])
+        if intercept:
+            new[j, d] = (0.0, 0.0) if constant[j] else over(shifts[j], units[j])
+        of_target = minus(A[j, D], A[d, D], middles[j]) if intercept else A[j, D]
+        new[j, D] = (0.0, 0.0) if constant[j] else over(of_target, units[j])
+    hi, lo = (symmetric({ij: entry[part] for ij, entry in new.items()}, D + 1) for part in (0, 1))
+    return Moments(T, moments.n, hi, None if single else lo, [0] * d + k[d:], moments.weights), standard
+
+
+def scaled_features(T: Format, columns: list[list[float]], standard: Standard) -> list[list[float]]:
+    """The columns that `stream` reads; the intercept's ones, if there are any, stay."""
+    pairs = list(zip(standard.center, standard.scale, strict=True))
+    return [[T.round(divide(T.round(x - m), s)) for x in column] for column, (m, s) in zip(columns, pairs, strict=False)] + columns[
+        len(pairs) :
+    ]
+
+
+def scaled_start(w: list[float], standard: Standard) -> list[float]:
+    w = list(w)
+    for j, (m, s) in enumerate(zip(standard.center, standard.scale, strict=True)):
+        if len(w) > len(standard.center):
+            w[-1] = w[-1] + w[j] * m
+        w[j] = w[j] * s
+    return w
+
+
+def in_own_units(T: Format, w: list[float], standard: Standard) -> list[float]:
+    """A row that is reported, from w rounded to T."""
+    w = list(w)
+    for j, (m, s) in enumerate(zip(standard.center, standard.scale, strict=True)):
+        w[j] = divide(w[j], s)
+        if len(w) > len(standard.center):
+            w[-1] = w[-1] - w[j] * m
+    return [T.round(x) for x in w]
+
+
 # ----------------------------------------------------------------- sections 6 and 7: the two epochs
 
 
@@ -788,6 +903,7 @@ class State:
     steps: int
     algorithm: str
     products: tuple[float, ...] = ()
+    standard: Standard | None = None
 
 
 @dataclass
@@ -821,11 +937,12 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False) -> Run:  # fmt: skip
+        dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False,
+        standardized=False) -> Run:  # fmt: skip
     """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate);
-    moments: if at hand; weights (n,).
+    moments: of X, if at hand; weights (n,).
 
-    omit: samples with a number that is not finite are not there.
+    omit: samples with a number that is not finite are not there. standardized: standardize=True.
     """
     T = format_of(np.asarray(X), dtype)
     X, y, weights = data_of(X, y, weights, omit, T)
@@ -840,6 +957,10 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
         moments = moments or compress(X, y, intercept, weights=weights)
         return moments
 
+    standard = None if state is None else state.standard
+    if standardized:
+        moments, standard = standardize(the_moments(), intercept, standard)
+        columns = scaled_features(T, columns, standard)
     if lr is None:
         lr = safe_rate(the_moments(), reduction, hyper["weight_decay"])
     rates = [float(lr)] * epochs if np.ndim(lr) == 0 else [float(rate) for rate in lr]
@@ -849,7 +970,11 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
     else:
         w, slots, steps = [float(x) for x in state.w], [[float(x) for x in slot] for slot in state.slots], state.steps
         products = [float(p) for p in state.products]
+    if standard is not None and state is None:
+        w = scaled_start(w, standard)
     algorithm = choose_algorithm(algorithm if state is None else state.algorithm, n, d, the_moments)
+    if standard is not None and standard.doubtful:
+        algorithm = "stream"
     if algorithm == "moments":
         w_limit, loss_limit = overflow_limits(the_moments())
     rows, losses, converged, first_bad, handover = [], [], None, None, None
@@ -882,11 +1007,13 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
         steps += 1
     if all(x != x for x in w):
         products = [math.nan] * n_products
+    if standard is not None:
+        rows = [in_own_units(T, row, standard) for row in rows]
     repeats = epochs + 1 - len(rows)
     return Run(
         w=np.array(rows + rows[-1:] * repeats, T.name).reshape(epochs + 1, D),
         loss=np.array(losses + losses[-1:] * repeats, T.name),
-        state=State(np.array(w), np.array(slots), steps, algorithm, tuple(products)),
+        state=State(np.array(w), np.array(slots), steps, algorithm, tuple(products), standard),
         converged=converged,
         first_bad=first_bad,
         handover=handover,

@@ -93,6 +93,11 @@ def joined(history: History) -> Array:
 def _of_result(result: FitResult | History) -> Candidate:
     """Return the candidate for a result of `fit` or its history."""
     held = False
+    if isinstance(result, FitResult) and result.center is not None:
+        raise ValueError(
+            "the FitResult is of standardize=True: it descended on scaled features, and its history is in the units of X; to judge such a "
+            "descent fit and verify (X - result.center) / result.scale"
+        )
     history = result.history if isinstance(result, FitResult) else result
     if history is None:
         raise ValueError("the FitResult has no history: fit(..., history=True) records every epoch")

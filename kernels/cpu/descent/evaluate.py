@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from ..moments.compress import CHUNK
@@ -22,6 +24,15 @@ from .stream_pass import MOST_UNROLLED, pass_over
 
 BLOCK = 256  # samples that are worked on at a time
 FEW = 3  # sums: one by one they are added faster than eight at a time
+
+
+class Standard(NamedTuple):
+    """How the features of a fit are centred and scaled as they come into a tile."""
+
+    center: Any  # addresses
+    scale: Any
+    first: Any  # the number of the fit's first feature there
+    used: Any  # bool: whether they are
 
 
 @inlined
@@ -103,7 +114,17 @@ def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept,
 
 
 @part
-def fill_stream_tile(tile, stride, sources, place, d, first, rows):
+def _standardize_tile(tile, stride, d, rows, standard):
+    """(x − center) / scale, in the data's dtype."""
+    number = tile.dtype.type
+    for k in range(d):
+        center, scale = number(get(standard.center, standard.first + k)), number(get(standard.scale, standard.first + k))
+        for i in range(k * stride, k * stride + rows):
+            tile[i] = (tile[i] - center) / scale
+
+
+@part
+def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows):
     """Copy samples first … first+rows-1 of those that are used to a tile of `stream`."""
     x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
     count = d + 1
@@ -124,6 +145,8 @@ def fill_stream_tile(tile, stride, sources, place, d, first, rows):
     for i in range(rows, (rows + LANES - 1) // LANES * LANES):
         for k in range(count):
             tile[k * stride + i] = tile.dtype.type(0)
+    if standard.used:
+        _standardize_tile(tile, stride, d, rows, standard)
 
 
 @inlined
@@ -256,7 +279,7 @@ def sum_weights(sources, place, n, lanes, parts):
 
 @inlined
 def evaluate_stream(
-    tile, stride, tile_is_filled, sources, place, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+    tile, stride, tile_is_filled, sources, place, standard, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
 ):  # fmt: skip
     """Fill the gradient and return the loss, in one pass over the samples, in their dtype.
 
@@ -267,7 +290,7 @@ def evaluate_stream(
     for chunk in range(count):
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, stride, sources, place, d, chunk * CHUNK, rows)
+            fill_stream_tile(tile, stride, sources, place, d, standard, chunk * CHUNK, rows)
         _evaluate_chunk(tile, stride, rows, d, intercept, sources.weighted, w, factor, lanes, parts[chunk])
     if count > 1:
         add_pairwise(parts, count, size + 1)

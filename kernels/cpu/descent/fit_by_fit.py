@@ -27,7 +27,7 @@ from ..simd.double_double import scale
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
-from .evaluate import BLOCK, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from .evaluate import BLOCK, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
@@ -107,7 +107,7 @@ def descend(
     data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
-    w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, cancel, progress,
+    w_out, loss_out, epochs_run, history_w, history_loss, center, scales, handed_over, handed_over_losses, cancel, progress,
 ):  # fmt: skip
     """Run the fits handed_over[:, 0] of a chunk, one after the other.
 
@@ -234,8 +234,9 @@ def descend(
             _copy_state(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             place = place_of(sources, f)
+            standard = Standard(address(center), address(scales), f * d, len(center) > 0)
             if one_chunk:
-                fill_stream_tile(tile, stride, sources, place, d, 0, n)
+                fill_stream_tile(tile, stride, sources, place, d, standard, 0, n)
             stream_weight = sum_weights(sources, place, n, lanes, parts)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
@@ -261,8 +262,8 @@ def descend(
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
-                    tile, stride, one_chunk, sources, place, n, d, intercept, stream_state, stream_weight, stream_factor, lanes, parts,
-                    stream_gradient,
+                    tile, stride, one_chunk, sources, place, standard, n, d, intercept, stream_state, stream_weight, stream_factor, lanes,
+                    parts, stream_gradient,
                 )  # fmt: skip
                 loss = loss if row_is_done else stream_loss
                 if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
@@ -302,4 +303,4 @@ def descend(
             outcome = DIVERGED if outcome == COMPLETED else outcome
         status[f] = outcome
         progress[0] += epochs - reported
-    keep_alive((data, index, lr, history_w, history_loss, tile, lanes, stream_state, cancel, progress))
+    keep_alive((data, index, lr, history_w, history_loss, center, scales, tile, lanes, stream_state, cancel, progress))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .compiling import inlined
-from .lanes import add, subtract
+from .lanes import add, fma, subtract
 from .scalars import normal_power
 
 LOWEST_EXPONENT = -1022
@@ -36,6 +36,16 @@ def dd_add(a, a_low, b, b_low):
     s, e = fast_two_sum(s, e)
     e = e + f
     return fast_two_sum(s, e)
+
+
+@inlined
+def dd_divide(a, a_low, b, b_low):
+    """Quotient of two double-doubles."""
+    q = a / b
+    p = q * b
+    e = fma(q, b, -p)
+    e = fma(q, b_low, e)
+    return fast_two_sum(q, (((a - p) - e) + a_low) / b)
 
 
 @inlined

@@ -20,7 +20,7 @@ from fastgd import environment
 from fastgd.environment import KernelCache
 
 KERNELS = Path(fastgd.kernels.__file__).parent
-N_KERNELS = 11  # compiled versions of all kernels for both dtypes
+N_KERNELS = 12  # compiled versions of all kernels for both dtypes
 COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
 
 
@@ -84,6 +84,10 @@ for dtype in ("float32", "float64"):
     for other in (np.asfortranarray(X), X[:, ::-1], X[::2].repeat(2, 0), np.moveaxis(np.ascontiguousarray(np.moveaxis(X, 0, -1)), -1, 0)):
         fit(other, y, **lr)
     fit(X, y[::-1, ::-1], **lr)
+    first = fit(X, y, standardize=True, intercept=True, epochs=3)
+    fit(X, y, standardize=True, intercept=True, state=first.state, epochs=3), fit(X[0], y, standardize=True, **lr)
+    fit(X + 1e30, y, standardize=True, intercept=True, **lr), fit(gaps, y, standardize=True, nan_policy="omit", **lr)
+    fit(X, y, standardize=True, algorithm="stream", sample_weight=weights, **lr)
     fit(X.astype(np.float16), y, **lr)
     fit(rng.normal(size=(100, 60)).astype(dtype), rng.normal(size=100).astype(dtype), epochs=2)  # too many parameters for a batch
     fit(rng.normal(size=(20, 30)).astype(dtype), rng.normal(size=20).astype(dtype), **lr)  # by the samples
@@ -110,7 +114,8 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Kernels are stored in ")
-    steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in ("fit", "weights and missing values", "solve")]
+    parts = "fit", "weights and missing values", "standardized features", "solve"
+    steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in parts]
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == steps
     compiled, loaded = map(int, re.match(r"(\d+) kernels compiled, (\d+) loaded, in \d+\.\d s; the folder holds ", lines[-1]).groups())
     assert compiled + loaded == N_KERNELS  # nothing was made twice
@@ -233,7 +238,7 @@ def test_the_words_for_each_state():
         return KernelCache(*cache).in_words()
 
     assert words("/kept", True, 9, True, True) == "compiled and stored"
-    assert "solve, weights and missing values at their first use" in words("/kept", True, 9, True, False)
+    assert "solve, standardize, weights and missing values at their first use" in words("/kept", True, 9, True, False)
     assert "not compiled yet" in words("/kept", True, 0, False, False)
     assert "--warm" in words("/kept", True, 0, False, False)
     assert "in every process" in words(None, False, 0, False, False)
@@ -256,7 +261,7 @@ def test_what_could_not_be_kept_is_said(monkeypatch):
     """Compiled, but the folder could not take them: a full disk, say."""
     from fastgd.kernels.cpu import compile_ahead
 
-    for name in ("compile_fit", "compile_find_kept", "compile_solve"):
+    for name in ("compile_fit", "compile_find_kept", "compile_standardize", "compile_solve"):
         monkeypatch.setattr(compile_ahead, name, lambda dtype: None)
     monkeypatch.setattr(environment, "kernel_cache", lambda: KernelCache("/full", True, 5, True, False))
     told: list[str] = []

@@ -1,0 +1,122 @@
+"""Standardised fits: the step between `compress` and the descent, and the way back.
+
+1. A fit of `standardize=True` descends on the features (x − center) / scale. Its moments become
+   those of these features (kernels/cpu/moments/standardize.py), once for each Gram record, so data
+   that are shared stay shared; where samples are read, they are scaled as they are read.
+2. The start is given, and results are reported, in the caller's units (docs/arithmetic.md, section
+   12). What is converted are the rounded numbers of every row, so the w of a fit is the row of a
+   longer one. The state stays as it is, and carries center and scale.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..input.sharing import fetch
+from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, STANDARD, STREAM, Chunk
+from ..planning.job import FitJob, Job
+from ..planning.plan import PIECE_NS
+from .groups import Group, Standard
+from .pool import Control, Run, cut
+
+BLOCK = 2**16  # rows that are converted at a time
+RECORD_NS = 5  # rough time to standardise a record, for each of its moments [ns]
+
+
+def standardize_group(job: Job, group: Group, control: Control, go: Run, *, keep: bool = False) -> None:
+    """Standardise the moments of a group, in place; keep: other groups have the same Gram records.
+
+    Center and scale are made from the moments, or are those of the state that is continued.
+    """
+    moments, gram_index, center, scale = _begin(job, group)
+    if keep and moments.gram is group.moments.gram:
+        moments = replace(moments, gram=moments.gram.copy(), gram_exponents=moments.gram_exponents.copy())
+    intercept, cancel = job.problem.intercept, control.cancel
+    constant, doubtful = np.zeros(center.shape, bool), np.zeros(len(center), bool)
+
+    def of_grams(first: int, stop: int, counter: np.ndarray) -> None:
+        moments.standardize_gram(first, stop, center, scale, constant, doubtful, intercept, cancel)
+
+    def of_targets(first: int, stop: int, counter: np.ndarray) -> None:
+        moments.standardize_target(first, stop, gram_index, center, scale, constant, intercept, cancel)
+
+    per_task = max(1, int(PIECE_NS / (RECORD_NS * job.problem.n_parameters**2 + 50)))
+    go(cut(len(moments.gram), per_task, of_grams))
+    go(cut(len(moments.target), per_task, of_targets))
+    group.moments, group.gram_index, group.standard = moments, gram_index, Standard(center, scale, doubtful)
+
+
+def _begin(job: Job, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+    """(moments, gram_index, center, scale) of a group; center and scale are NaN unless given."""
+    moments, gram_index = group.moments, group.gram_index
+    state = job.state if isinstance(job, FitJob) else None
+    if state is None:
+        return moments, gram_index, *np.full((2, len(moments.gram), job.problem.n_features), np.nan)
+    fits = (group.first + np.arange(len(gram_index), dtype=np.int64)) * job.order.n_cells
+    given = [job.order.pick(values, fits, 1) for values in (getattr(state, name) for name in STANDARD)]
+    pair_of_gram = np.zeros(len(moments.gram), np.int64)
+    pair_of_gram[gram_index] = np.arange(len(gram_index))
+    of_grams = [values[pair_of_gram] for values in given]
+    if all(np.array_equal(own[gram_index], values, equal_nan=True) for own, values in zip(of_grams, given, strict=True)):
+        return moments, gram_index, *of_grams
+    # pairs that share a Gram record were fitted on other data before: each gets a record of its own
+    own_records = {name: getattr(moments, name)[gram_index] for name in ("gram", "gram_exponents", "weighing")}
+    return replace(moments, **own_records), np.arange(len(gram_index), dtype=np.int64), *given
+
+
+def enter_standard(job: FitJob, chunk: Chunk, standard: Standard, gram_index: np.ndarray) -> None:
+    """Write center, scale and the scaled start of a chunk; doubtful fits go to their samples."""
+    chunk.center[:], chunk.scale[:] = standard.center[gram_index], standard.scale[gram_index]
+    if STREAM in job.plan.backend.codes:
+        chunk.algorithm[standard.doubtful[gram_index]] = STREAM
+    if job.state is None:
+        scale_start(chunk)
+
+
+def scale_start(chunk: Chunk) -> None:
+    """Turn a start in the caller's units into that of the scaled features, in place.
+
+    The arrays of the chunk may be NumPy's or CuPy's.
+    """
+    w, center, scale = chunk.w, chunk.center, chunk.scale
+    d = center.shape[1]
+    with np.errstate(all="ignore"):
+        for j in range(d):
+            if chunk.intercept:
+                w[:, d] += w[:, j] * center[:, j]
+            w[:, j] *= scale[:, j]
+
+
+def unscale_results(chunk: Chunk) -> None:
+    """Turn w and the history into the caller's units, in place; arrays as in `scale_start`.
+
+    A fit whose w is not a finite number in these units counts as diverged.
+    """
+    center, scale = chunk.center, chunk.scale
+    unscale(chunk.w_out[:, None], center, scale, chunk.intercept)
+    unscale(chunk.history_w, center, scale, chunk.intercept)
+    lost = ~fetch(np.isfinite(chunk.w_out).all(axis=1))
+    chunk.status[lost & ((chunk.status == COMPLETED) | (chunk.status == CONVERGED))] = DIVERGED
+
+
+def unscale(values: Any, center: Any, scale: Any, intercept: bool) -> None:
+    """Turn rows of parameters (m, rows, D) of scaled features into the caller's units, in place."""
+    m, rows, _ = values.shape
+    d = center.shape[1]
+    fits = max(1, BLOCK // max(rows, 1))
+    with np.errstate(all="ignore"):
+        for first in range(0, m, fits):
+            for row in range(0, rows, BLOCK):
+                here = values[first : first + fits, row : row + BLOCK]
+                own_center, own_scale = center[first : first + fits, None], scale[first : first + fits, None]
+                offset = here[..., d].astype(np.float64) if intercept else None
+                for j in range(d):
+                    w = here[..., j].astype(np.float64) / own_scale[..., j]
+                    if offset is not None:
+                        offset -= w * own_center[..., j]
+                    here[..., j] = w
+                if offset is not None:
+                    here[..., d] = offset
