@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
+from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, OptimizerName, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
+from .optimizers import Optimizer
 from .planning.call_cache import prepare
 from .results.building import build
 from .results.result import FitResult, State
@@ -13,35 +15,35 @@ from .running.run import run
 
 @helps_with_keywords
 def fit(
-    X: Any,
-    y: Any,
+    X: AnyArray,
+    y: AnyArray,
     *,
-    lr: Any = None,
+    lr: AnyArray | None = None,
     epochs: int = 100,
-    optimizer: Any = "sgd",
-    schedule: Any = None,
-    w0: Any = None,
+    optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
+    schedule: None = None,
+    w0: AnyArray | None = None,
     intercept: bool = False,
-    intercept0: Any = None,
+    intercept0: AnyArray | None = None,
     standardize: bool = False,
     state: State | None = None,
-    sample_weight: Any = None,
-    reduction: str = "mean",
-    batch_size: int | None = None,
+    sample_weight: AnyArray | None = None,
+    reduction: Reduction = "mean",
+    batch_size: None = None,
     shuffle: bool = True,
-    seed: Any = 0,
+    seed: int = 0,
     tol: float | None = None,
-    nan_policy: str = "raise",
+    nan_policy: NanPolicy = "raise",
     min_samples: int | None = None,
     history: bool | int = False,
-    dtype: Any = None,
-    algorithm: str = "auto",
-    backend: str = "auto",
+    dtype: DType | None = None,
+    algorithm: Algorithm = "auto",
+    backend: BackendName = "auto",
     threads: int | None = None,
-    memory_limit: Any = None,
-    progress: Any = None,
-    checkpoint: Any = None,
-    out: Any = None,
+    memory_limit: int | str | None = None,
+    progress: Progress | None = None,
+    checkpoint: None = None,
+    out: AnyArray | Mapping[str, AnyArray] | None = None,
 ) -> FitResult:
     """Fit linear models by full-batch gradient descent, one or millions at a time.
 

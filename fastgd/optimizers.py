@@ -6,9 +6,11 @@ show them; a test compares both. Only the row has the ranges.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias, get_args
 
+from .input.annotations import AnyArray
 from .input.messages import shown
 from .input.wrong_names import helps_with_keywords
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
@@ -60,12 +62,12 @@ class SGD:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["sgd"]
 
-    lr: Any = None
-    momentum: Any = 0.0
-    dampening: Any = 0.0
-    weight_decay: Any = 0.0
-    nesterov: Any = False
-    maximize: Any = False
+    lr: AnyArray | None = None
+    momentum: AnyArray = 0.0
+    dampening: AnyArray = 0.0
+    weight_decay: AnyArray = 0.0
+    nesterov: AnyArray = False
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,12 @@ class Adam:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adam"]
 
-    lr: Any = None
-    betas: Any = (0.9, 0.999)
-    eps: Any = 1e-8
-    weight_decay: Any = 0.0
-    amsgrad: Any = False
-    maximize: Any = False
+    lr: AnyArray | None = None
+    betas: Sequence[AnyArray] = (0.9, 0.999)
+    eps: AnyArray = 1e-8
+    weight_decay: AnyArray = 0.0
+    amsgrad: AnyArray = False
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -167,12 +169,12 @@ class AdamW:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adamw"]
 
-    lr: Any = None
-    betas: Any = (0.9, 0.999)
-    eps: Any = 1e-8
-    weight_decay: Any = 0.01
-    amsgrad: Any = False
-    maximize: Any = False
+    lr: AnyArray | None = None
+    betas: Sequence[AnyArray] = (0.9, 0.999)
+    eps: AnyArray = 1e-8
+    weight_decay: AnyArray = 0.01
+    amsgrad: AnyArray = False
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -225,13 +227,13 @@ class RMSprop:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["rmsprop"]
 
-    lr: Any = None
-    alpha: Any = 0.99
-    eps: Any = 1e-8
-    weight_decay: Any = 0.0
-    momentum: Any = 0.0
-    centered: Any = False
-    maximize: Any = False
+    lr: AnyArray | None = None
+    alpha: AnyArray = 0.99
+    eps: AnyArray = 1e-8
+    weight_decay: AnyArray = 0.0
+    momentum: AnyArray = 0.0
+    centered: AnyArray = False
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -279,12 +281,12 @@ class Adagrad:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adagrad"]
 
-    lr: Any = None
-    lr_decay: Any = 0.0
-    weight_decay: Any = 0.0
-    initial_accumulator_value: Any = 0.0
-    eps: Any = 1e-10
-    maximize: Any = False
+    lr: AnyArray | None = None
+    lr_decay: AnyArray = 0.0
+    weight_decay: AnyArray = 0.0
+    initial_accumulator_value: AnyArray = 0.0
+    eps: AnyArray = 1e-10
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -336,13 +338,13 @@ class NAdam:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["nadam"]
 
-    lr: Any = None
-    betas: Any = (0.9, 0.999)
-    eps: Any = 1e-8
-    weight_decay: Any = 0.0
-    momentum_decay: Any = 0.004
-    decoupled_weight_decay: Any = False
-    maximize: Any = False
+    lr: AnyArray | None = None
+    betas: Sequence[AnyArray] = (0.9, 0.999)
+    eps: AnyArray = 1e-8
+    weight_decay: AnyArray = 0.0
+    momentum_decay: AnyArray = 0.004
+    decoupled_weight_decay: AnyArray = False
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -388,11 +390,11 @@ class Adadelta:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adadelta"]
 
-    lr: Any = None
-    rho: Any = 0.9
-    eps: Any = 1e-6
-    weight_decay: Any = 0.0
-    maximize: Any = False
+    lr: AnyArray | None = None
+    rho: AnyArray = 0.9
+    eps: AnyArray = 1e-6
+    weight_decay: AnyArray = 0.0
+    maximize: AnyArray = False
 
 
 @dataclass(frozen=True)
@@ -438,16 +440,17 @@ class Adamax:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adamax"]
 
-    lr: Any = None
-    betas: Any = (0.9, 0.999)
-    eps: Any = 1e-8
-    weight_decay: Any = 0.0
-    maximize: Any = False
+    lr: AnyArray | None = None
+    betas: Sequence[AnyArray] = (0.9, 0.999)
+    eps: AnyArray = 1e-8
+    weight_decay: AnyArray = 0.0
+    maximize: AnyArray = False
 
 
-_CLASSES = {cls.rule.name: cls for cls in (SGD, Adam, AdamW, RMSprop, Adagrad, NAdam, Adadelta, Adamax)}
+Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Adagrad | NAdam | Adadelta | Adamax
+_CLASSES = {cls.rule.name: cls for cls in get_args(Optimizer)}
 for _optimizer in _CLASSES.values():
-    _optimizer.__init__ = helps_with_keywords(_optimizer.__init__)  # type: ignore[method-assign]
+    _optimizer.__init__ = helps_with_keywords(_optimizer.__init__)
 
 
 def optimizer_classes() -> tuple[type, ...]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from .input.annotations import AnyArray, DType, NanPolicy, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
@@ -13,19 +12,19 @@ from .running.run import run
 
 @helps_with_keywords
 def solve(
-    X: Any,
-    y: Any,
+    X: AnyArray,
+    y: AnyArray,
     *,
     intercept: bool = False,
-    weight_decay: Any = 0.0,
-    reduction: str = "mean",
-    dtype: Any = None,
-    sample_weight: Any = None,
-    nan_policy: str = "raise",
+    weight_decay: AnyArray = 0.0,
+    reduction: Reduction = "mean",
+    dtype: DType | None = None,
+    sample_weight: AnyArray | None = None,
+    nan_policy: NanPolicy = "raise",
     min_samples: int | None = None,
     threads: int | None = None,
-    memory_limit: Any = None,
-    progress: Any = None,
+    memory_limit: int | str | None = None,
+    progress: Progress | None = None,
 ) -> FitResult:
     """Fit linear models by least squares in closed form: what `fit` converges to.
 

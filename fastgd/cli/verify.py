@@ -70,7 +70,7 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     return Report(every, question, first.environment)
 
 
-def _verify_backend(name: str, dtype: str, chosen: list[Any]) -> _Row:
+def _verify_backend(name: str, dtype: Any, chosen: list[Any]) -> _Row:
     """Verify one backend in one dtype on the problems that suit the dtype."""
     verdicts = []
     fitting = [problem.astype(dtype) for problem in chosen if dtype in problem.dtypes]

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from ..input.annotations import NanPolicy
 from ..input.arrays import Arrived, Library
 from ..input.messages import counted, shown
 from ..input.options import MOST, read_choice, read_count
@@ -136,7 +137,7 @@ class Problem:
         X, y = arrived.read("X"), arrived.read("y")
         check_shapes(X, y)
         weights = None if arrived.given.get("sample_weight") is None else arrived.read("sample_weight")
-        nan_policy = read_choice(nan_policy, "nan_policy", ("raise", "omit", "propagate"))
+        nan_policy = read_choice(nan_policy, "nan_policy", get_args(NanPolicy))
         least = 1 if min_samples is None else read_count(min_samples, "min_samples", 1)
         one_feature = X.ndim == 1
         n_samples = X.shape[0] if one_feature else X.shape[-2]

@@ -37,6 +37,7 @@ _OPTIONS = {  # ours: what others call it
     "sample_weight": ("sample_weights", "sw", "w", "weight", "weights"),
     "schedule": ("lr_schedule", "lr_scheduler", "scheduler"),
     "seed": ("random_seed", "random_state", "rng"),
+    "standardize": ("center", "normalise", "normalize", "scale", "standardise"),
     "state": ("resume_from", "warm_start"),
     "threads": ("jobs", "n_jobs", "n_threads", "nthreads", "num_threads", "num_workers", "workers"),
     "tol": ("abstol", "atol", "ftol", "gtol", "reltol", "rtol", "tolerance"),

@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
+from ..input.annotations import Reduction
 from ..input.arrays import arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
@@ -50,7 +51,7 @@ from .memory import fit_into_memory
 from .plan import Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state, with_one_standard_per_pair
 
-REDUCTIONS = ("mean", "sum")
+REDUCTIONS = get_args(Reduction)
 
 
 @dataclass(kw_only=True)

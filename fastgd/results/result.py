@@ -7,10 +7,12 @@ import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..input.annotations import AnyArray
 from ..input.arrays import arrive
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
@@ -18,6 +20,9 @@ from ..input.wrong_names import missing
 from ..kernels.chunk import ALGORITHMS
 from .lookups import INSTEAD
 from .status import STATUS_NAMES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,10 +43,10 @@ class History:
         Intercept, in the dtype of the data.
     """
 
-    epoch: np.ndarray
-    w: np.ndarray
-    loss: np.ndarray
-    intercept: np.ndarray | None = None
+    epoch: NDArray[np.int64]
+    w: Any  # of the library of the data, like loss and intercept
+    loss: Any
+    intercept: Any = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,14 +83,14 @@ class State:
         Of standardised fits, whose w here is that of the features (x − center) / scale.
     """
 
-    algorithm_names = ALGORITHMS
+    algorithm_names: ClassVar[tuple[str, ...]] = ALGORITHMS
 
-    w: np.ndarray
-    slots: np.ndarray
-    products: np.ndarray
-    epoch: np.ndarray
-    algorithm: np.ndarray
-    status: np.ndarray
+    w: NDArray[np.float64]
+    slots: NDArray[np.float64]
+    products: NDArray[np.float64]
+    epoch: NDArray[np.int64]
+    algorithm: NDArray[np.int8]
+    status: NDArray[np.int8]
     optimizer: str
     intercept: bool
     dtype: str
@@ -178,7 +183,7 @@ class FitResult:
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: AnyArray) -> Any:
         """Predict y of new samples: X w + intercept, for every fit.
 
         Parameters
@@ -205,20 +210,20 @@ class FitResult:
         array([10.])
         """
         arrived = arrive(X=X, w=self.w)
-        X, w, intercept = arrived.read("X"), self.w, self.intercept
+        samples, w, intercept = arrived.read("X"), self.w, self.intercept
         if arrived.device is None:
             w, intercept = np.asarray(w), None if intercept is None else np.asarray(intercept)
         else:
             w, intercept = to_cupy(w, "w"), None if intercept is None else to_cupy(intercept, "intercept")
         n_last = 1 if self._one_feature else 2
-        if X.ndim < n_last:
+        if samples.ndim < n_last:
             needed = "(..., n_samples)" if self._one_feature else f"(..., n_samples, {w.shape[-1]})"
-            raise ValueError(f"X must have shape {needed}, as in the fit; it has shape {X.shape}")
-        if not self._one_feature and X.shape[-1] != w.shape[-1]:
-            raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {X.shape}")
-        broadcast({"X": X.shape[:-n_last], "the fits": np.shape(self.loss)})
+            raise ValueError(f"X must have shape {needed}, as in the fit; it has shape {samples.shape}")
+        if not self._one_feature and samples.shape[-1] != w.shape[-1]:
+            raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {samples.shape}")
+        broadcast({"X": samples.shape[:-n_last], "the fits": np.shape(self.loss)})
         with np.errstate(over="ignore", invalid="ignore"):  # a fit may have diverged
-            prediction = X * w[..., None] if self._one_feature else (X @ w[..., None])[..., 0]
+            prediction = samples * w[..., None] if self._one_feature else (samples @ w[..., None])[..., 0]
             return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -339,7 +344,7 @@ class FitResult:
 
         return make_frame(self, STATUS_NAMES, library, features)
 
-    def plot_loss(self, ax: Any = None) -> Any:
+    def plot_loss(self, ax: Axes | None = None) -> Axes:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
 
         Up to 100 fits are drawn as curves; of more, the median and the bands that hold 50 % and
@@ -377,7 +382,7 @@ class FitResult:
 
         return plot_loss(self, ax)
 
-    def plot_fit(self, X: Any, y: Any, fit: int | tuple[int, ...] = 0, ax: Any = None) -> Any:
+    def plot_fit(self, X: AnyArray, y: AnyArray, fit: int | tuple[int, ...] = 0, ax: Axes | None = None) -> Axes:
         """Draw one fit with its data.
 
         With one feature: the data and the fitted line. With several: predicted against observed

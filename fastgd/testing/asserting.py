@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+from ..input.annotations import AnyArray, DType, OptimizerName, Reduction
+from ..optimizers import Optimizer
 from ..verification.report.report import Report
 from ..verification.verifying import verify
 
@@ -18,7 +20,19 @@ class Disagreement(AssertionError):
         self.report = report
 
 
-def assert_agrees(candidate: Any, X: Any, y: Any, **asked: Any) -> Report:
+class Asked(TypedDict, total=False):
+    """The options of `fastgd.verify`."""
+
+    lr: AnyArray | None
+    epochs: int | None
+    optimizer: OptimizerName | Optimizer | type[Optimizer]
+    reduction: Reduction
+    intercept: bool
+    w0: AnyArray | None
+    dtype: DType | None
+
+
+def assert_agrees(candidate: Any, X: AnyArray, y: AnyArray, **asked: Unpack[Asked]) -> Report:
     """Assert that gradient descent is right at every epoch, within the rounding-error bound.
 
     Parameters

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from ..input.annotations import Reduction
 from .nist_strd import nist
 
 __all__ = ["NamedProblem", "problems", "rates"]
@@ -67,7 +68,7 @@ class NamedProblem:
         """Return the problem with X, y and w0 rounded to `dtype`."""
         return replace(self, X=self.X.astype(dtype), y=self.y.astype(dtype), w0=self.w0.astype(dtype))
 
-    def lambda_max(self, reduction: str = "mean") -> float:
+    def lambda_max(self, reduction: Reduction = "mean") -> float:
         """Return the largest eigenvalue of the Hessian s·XᵀX, from singular values in float64.
 
         s is 2/n_samples for the reduction "mean" and 2 for "sum".
@@ -80,13 +81,13 @@ class NamedProblem:
         scale = 2.0 if reduction == "sum" else 2.0 / self.n_samples
         return float(np.ldexp(scale * largest * largest, 2 * exponent))
 
-    def lr_limit(self, reduction: str = "mean") -> float:
+    def lr_limit(self, reduction: Reduction = "mean") -> float:
         """Return the limit of stability 2/λ_max; larger rates diverge. It is inf for λ_max = 0."""
         largest = self.lambda_max(reduction)
         return 2.0 / largest if largest else np.inf
 
 
-def rates(problem: NamedProblem, reduction: str = "mean") -> dict[float, float]:
+def rates(problem: NamedProblem, reduction: Reduction = "mean") -> dict[float, float]:
     """Return learning rates at 0.5, 1, 1.9 and 2.2 times 1/λ_max; the last one diverges.
 
     They are 0.25, 0.5, 0.95 and 1.1 times the limit of stability 2/λ_max: two are safe, one

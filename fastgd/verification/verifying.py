@@ -12,11 +12,12 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from ..data.problem import Problem
+from ..input.annotations import AnyArray, DType, OptimizerName, Reduction
 from ..input.arrays import arrive_on_host
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
@@ -24,7 +25,7 @@ from ..input.options import read_choice, read_count
 from ..input.reading import read_array, read_numbers
 from ..input.shapes import broadcast
 from ..input.wrong_names import helps_with_keywords
-from ..optimizers import find_optimizer
+from ..optimizers import Optimizer, find_optimizer
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
 from .candidates.tasks import Candidate, Task, Trial
@@ -42,16 +43,16 @@ __all__ = ["verify"]
 @helps_with_keywords
 def verify(
     candidate: Any,
-    X: Any,
-    y: Any,
+    X: AnyArray,
+    y: AnyArray,
     *,
-    lr: Any = None,
+    lr: AnyArray | None = None,
     epochs: int | None = None,
-    optimizer: Any = "sgd",
-    reduction: str = "mean",
+    optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
+    reduction: Reduction = "mean",
     intercept: bool = False,
-    w0: Any = None,
-    dtype: Any = None,
+    w0: AnyArray | None = None,
+    dtype: DType | None = None,
 ) -> Report:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
@@ -155,7 +156,7 @@ def _read_task(
     data = data[..., None] if data.ndim == 1 else data
     found = find_optimizer(optimizer)
     rates = read_rates(lr, found)
-    read_choice(reduction, "reduction", ("mean", "sum"))
+    read_choice(reduction, "reduction", get_args(Reduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
     shapes = {"X": data.shape[:-2], "y": target.shape[:-1]}

@@ -35,7 +35,7 @@ DOORS = {"", "environment", "testing", "verification", "report", "bound", "fitti
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
-    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "input", "data"}),
+    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "input"}),
     "causes": (("verification.causes*",), {"bound", "input", "optimizers", "data", RULES}),

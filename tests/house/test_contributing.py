@@ -12,6 +12,7 @@ import dataclasses
 import re
 import subprocess
 import sys
+from typing import Literal
 
 import pytest
 
@@ -163,6 +164,11 @@ FORGOTTEN_OF_A_BACKEND = {
     "import": ({}, _with_library("jax", not_at_import=False), "tests/house/test_architecture.py: in NOT_AT_IMPORT 'jax'"),
     "algorithm": ({"algorithms": ("manual", "by hand")}, None, "kernels/chunk.py: in ALGORITHMS 'by hand'"),
     "reason": ({"algorithms": ("moments",), "runner": "cpu"}, None, "fastgd/planning/backends.py: in _REASONS 'moments'"),
+    "choice": (
+        {},
+        lambda m: m.setattr(parts_of_a_backend.annotations, "BackendName", Literal["cpu"]),
+        "fastgd/input/annotations.py: 'numpy' in BackendName",
+    ),
     "row of the docs": ({}, _without_text('| `"numpy"` |'), "docs/guide.md: "),
     "tests": ({}, _without_text('else "cpu,torch,numpy"'), "tests/conftest.py: numpy "),
 }

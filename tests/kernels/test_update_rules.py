@@ -9,13 +9,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pytest
 
 import fastgd
 from fastgd import optimizers
+from fastgd.input import annotations
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.cpu.descent.update import CODES
@@ -53,6 +54,8 @@ FORGOTTEN = {  # {part: (how it is taken away, the file and the name that must b
     "docstring": (lambda m: m.setattr(fastgd.RMSprop, "__doc__", fastgd.RMSprop.__doc__.replace("0.99", "0.9")),
                   "fastgd/optimizers.py: the docstring of RMSprop"),
     "export": (lambda m: m.setattr(fastgd, "__all__", ["fit"]), "fastgd/__init__.py: RMSprop"),
+    "choice": (lambda m: m.setattr(annotations, "OptimizerName", Literal["sgd"]),
+               "fastgd/input/annotations.py: 'rmsprop' in OptimizerName"),
     "CPU code": (lambda m: m.delitem(CODES, "rmsprop"), "kernels/cpu/descent/update.py: RMSPROP = 3"),
     "CUDA struct": (lambda m: _without(m, "struct Rmsprop {"), "kernels/cuda/rules.cuh: struct Rmsprop"),
     "register limit": (lambda m: m.delitem(specialised.MOST_PARAMETERS["rmsprop"], "double"), "kernels/cuda/specialised.py: 'rmsprop'"),

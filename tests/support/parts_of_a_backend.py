@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import re
 from types import SimpleNamespace
+from typing import get_args
 
 import fastgd
+from fastgd.input import annotations
 from fastgd.kernels.chunk import ALGORITHMS
 from fastgd.kernels.update_rules import HANDS
 from fastgd.planning import backends
@@ -67,6 +69,8 @@ def missing(row: Backend) -> list[str]:
     listed = re.search(r"^ {4}backend : \{(.+)\}", fastgd.fit.__doc__ or "", re.MULTILINE)
     if listed is None or f'"{name}"' not in listed[1]:
         found.append(f'{FITTING}: in the docstring of `backend` "{name}"')
+    if name not in get_args(annotations.BackendName):
+        found.append(f"fastgd/input/annotations.py: {name!r} in BackendName, for type checkers")
     if f'\n| `"{name}"` |' not in read(GUIDE).partition("## Backends")[2]:
         found.append(f'{GUIDE}: in the table "Backends" a row | `"{name}"` |')
     default = re.search(r'config.option.backends = .* else "([\w,-]+)"\)', read(CONFTEST))

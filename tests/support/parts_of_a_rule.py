@@ -7,11 +7,13 @@ import dataclasses
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import get_args
 
 import numpy as np
 
 import fastgd
 from fastgd import optimizers
+from fastgd.input import annotations
 from fastgd.kernels import cpu, cuda
 from fastgd.kernels.chunk import STREAM
 from fastgd.kernels.cpu.descent import update
@@ -62,7 +64,7 @@ def _missing_for_users(rule: UpdateRule) -> list[str]:
     found, here = [], file_of(optimizers)
     cls = next((cls for cls in optimizers.optimizer_classes() if cls.rule.name == rule.name), None)
     if cls is None or cls.__name__ != rule.class_name:
-        found.append(f"{here}: the class {rule.class_name}, also listed in _CLASSES")
+        found.append(f"{here}: the class {rule.class_name}, also listed in Optimizer")
     else:
         betas = tuple(rule.hyperparameters[name] for name in ("beta1", "beta2") if name in rule.hyperparameters)
         expected = {"lr": None} | ({"betas": betas} if betas else {})
@@ -74,6 +76,8 @@ def _missing_for_users(rule: UpdateRule) -> list[str]:
         shown = {name: "" if value is None else str(value) for name, value in expected.items()}
         if {name: _number(text) for name, text in described.items()} != {name: _number(text) for name, text in shown.items()}:
             found.append(f"{here}: the docstring of {rule.class_name} with the row's defaults: {shown}; it has {described}")
+    if rule.name not in get_args(annotations.OptimizerName):
+        found.append(f"{file_of(annotations)}: {rule.name!r} in OptimizerName, for type checkers")
     if rule.class_name not in fastgd.__all__ or not hasattr(fastgd, rule.class_name):
         found.append(f"{file_of(fastgd)}: {rule.class_name} among the imports and in __all__")
     return found

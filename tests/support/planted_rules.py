@@ -11,12 +11,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 import fastgd
 from fastgd import optimizers
+from fastgd.input import annotations
 from fastgd.kernels.update_rules import DECAY_RATE, NOT_NEGATIVE, UPDATE_RULES, UpdateRule
 
 
@@ -69,6 +70,7 @@ class Lion:
     maximize: Any = False
 
 
+annotations.OptimizerName = Literal[annotations.OptimizerName, "lion"]  # type: ignore[misc]
 optimizers._CLASSES["lion"] = fastgd.Lion = Lion  # type: ignore[attr-defined]
 fastgd.__all__.append("Lion")
 

@@ -59,14 +59,11 @@ class _Backend:
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, the history that `fit` recorded)."""
-        options: dict[str, Any] = {"intercept": True} if task.intercept else {}
+        options: dict[str, Any] = {"backend": self.name, "reduction": task.reduction} | ({"intercept": True} if task.intercept else {})
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
             options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
-        result = fit(
-            task.X, task.y, lr=task.lr, epochs=task.counted_epochs(), optimizer=task.optimizer, reduction=task.reduction, history=True,
-            backend=self.name, **options,
-        )  # fmt: skip
+        result = fit(task.X, task.y, lr=task.lr, epochs=task.counted_epochs(), optimizer=task.optimizer, history=True, **options)
         assert result.history is not None
         self.limit = _limit_of(result)
         w, loss = joined(result.history), np.asarray(result.history.loss)

@@ -5,19 +5,20 @@ It checks the arguments, explains update, start and loss, and puts the findings 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
 from ...data.faults import where_not_finite
 from ...data.problem import Problem
+from ...input.annotations import AnyArray, DType, OptimizerName, Reduction
 from ...input.arrays import arrive_on_host
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
 from ...input.reading import read_array, read_numbers
 from ...input.wrong_names import helps_with_keywords
-from ...optimizers import find_optimizer
+from ...optimizers import Optimizer, find_optimizer
 from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .observation import Observation
@@ -66,17 +67,17 @@ class Question(NamedTuple):
 
 @helps_with_keywords
 def diagnose(
-    X: Any,
-    y: Any,
-    w_history: Any,
-    loss_history: Any = None,
+    X: AnyArray,
+    y: AnyArray,
+    w_history: AnyArray,
+    loss_history: AnyArray | None = None,
     *,
-    lr: Any,
-    optimizer: Any = "sgd",
-    reduction: str = "mean",
+    lr: AnyArray,
+    optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
+    reduction: Reduction = "mean",
     intercept: bool = False,
-    w0: Any = None,
-    dtype: Any = None,
+    w0: AnyArray | None = None,
+    dtype: DType | None = None,
 ) -> Diagnosis:
     """Name the cause when a recorded gradient descent is not what it should be.
 
@@ -170,7 +171,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
     defaults = optimizer.rule.hyperparameters
     plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
-    factor = float(problem.n_samples) if read_choice(reduction, "reduction", ("mean", "sum")) == "sum" else 1.0
+    factor = float(problem.n_samples) if read_choice(reduction, "reduction", get_args(Reduction)) == "sum" else 1.0
     start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
     changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
     words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.ravel()[0]):g}, {reduction}"

@@ -8,13 +8,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["Beyond", "Report", "Verdict"]
 
@@ -217,7 +220,7 @@ class Report:
     def __repr__(self) -> str:
         return f"Report({len(self.verdicts)} verdicts, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
 
-    def plot(self, ax: Any = None) -> Any:
+    def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of the bound at every epoch, a curve per candidate, on a log scale.
 
         It needs matplotlib: ``pip install 'fastgd[report]'``.
