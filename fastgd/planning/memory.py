@@ -132,5 +132,6 @@ def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int,
     if work > results:
         advice = "give a larger memory_limit"
         if plan.needs_moments and size > 1000:
-            advice = "give an lr" if plan.algorithm == STREAM else "give an lr and algorithm='stream'"
+            leave = ", and leave standardize=True out" if plan.standardize else ""
+            advice = f"give an lr{leave}" if plan.algorithm == STREAM else f"give an lr and algorithm='stream'{leave}"
     return f"{needed}, and {limit_in_words}: {advice}"

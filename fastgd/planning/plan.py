@@ -42,6 +42,7 @@ class Plan:
     threads: int
     staged: bool  # all pairs of a group are compressed before its fits descend
     needs_moments: bool  # the CPU kernels make moments
+    standardize: bool  # features are centred and scaled
     inline: bool  # the calling thread runs the job
     fits_per_task: int
     pairs_per_group: int  # pairs (of an X and a y) whose moments are in memory together
@@ -162,6 +163,7 @@ def make_plan(
         threads=workers,
         staged=staged,
         needs_moments=needs_moments,
+        standardize=standardize,
         inline=inline,
         fits_per_task=min(fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))) if staged else 1,

@@ -111,9 +111,12 @@ def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) ->
         rows += [(name, _span(np.ravel(getattr(result, name))[made])) for name in told]
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
             rows.append(("warning", f"{bad:,} of {np.count_nonzero(made):,} ill-conditioned"))
-    rows += [("samples", _span(result.n_used)), ("computed", result.explanation)]
+    rows.append(("samples", _span(result.n_used)))
+    if result.center is not None:
+        rows.append(("features", "(x - center) / scale in the computation; w is in the units of X"))
+    rows.append(("computed", result.explanation))
     algorithms = np.ravel(result.state.algorithm)[made]
-    if np.unique(algorithms).size > 1:
+    if any(result.state.algorithm_names[code] != result.algorithm for code in np.unique(algorithms)):
         rows.append(("algorithms", _counts(algorithms, result.state.algorithm_names)))
     return f"{heading} by {optimizer}" if optimizer else heading, rows
 

@@ -77,13 +77,14 @@ def test_moments_of_too_many_features_are_refused_with_the_way_out(monkeypatch):
     X = np.ones((10, 60_000))
     pattern = r"computing one fit at a time [\d.,]+ GiB, and 0.80 GiB \(80% of what is free\) may be used: give an lr$"
     refused(MemoryError, pattern, X, np.ones(10))
+    refused(MemoryError, pattern[:-1] + ", and leave standardize=True out$", X, np.ones(10), standardize=True)
     assert fastgd.fit(X, np.ones(10), lr=1e-6, epochs=1).status == fastgd.Status.COMPLETED
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_what_cannot_hold_one_fit_is_refused_with_the_numbers(case):
     X, y, options = data_of(case)
-    pattern = r"^the results of [\d,]+ fits of 3 parameters with 6 history rows each need [\d.,]+ [KM]iB, computing one fit at a time "
+    pattern = r"^the results of [\d,]+ fits of [34] parameters with 6 history rows each need [\d.,]+ [KM]iB, computing one fit at a time "
     pattern += r"[\d.]+ [KM]iB, and memory_limit is 19\.5 KiB: (record fewer rows|give a larger memory_limit)"
     refused(MemoryError, pattern, X, y, memory_limit=20_000, **options)
     with pytest.raises(MemoryError, match=r"^the results of [\d,]+ fits? of 3 parameters need .* memory_limit is 1.0 KiB: "):

@@ -210,3 +210,12 @@ def test_words_need_no_libraries():
         assert "pandas" not in sys.modules"""
     done = subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_summary_tells_of_scaled_features_and_of_the_algorithm_that_ran():
+    """In float32 the moments of Julian days do not hold their spread: the fit reads its samples."""
+    days = (2451545 + np.arange(20)).astype("float32")
+    told = facts(fastgd.fit(days, np.arange(20, dtype="float32"), intercept=True, standardize=True).summary())
+    assert told["features"].startswith("(x - center) / scale")
+    assert told["algorithms"] == "1 stream"
+    assert "features" not in facts(grid().summary())

@@ -12,6 +12,9 @@ CASES = {
     "stream": ((300, 20, 3), (300, 20), {"algorithm": "stream"}),
     "weights": ((300, 20, 3), (300, 20), {"sample_weight": np.linspace(0, 1, 20)}),
     "omit": ((20, 3), (300, 20), {"nan_policy": "omit"}),
+    "standardize": ((300, 20, 3), (300, 20), {"standardize": True, "intercept": True}),
+    "standardize, shared X": ((20, 3), (300, 20), {"standardize": True, "intercept": True}),
+    "standardize, stream": ((300, 20, 3), (300, 20), {"standardize": True, "algorithm": "stream"}),
     "whole numbers": ((300, 20, 3), (20,), {"whole": True}),
 }
 
