@@ -25,6 +25,7 @@ from typing import Any
 import numba
 from numba.core import registry
 
+from . import linking
 from .scalars import to_next_line
 
 OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
@@ -48,7 +49,7 @@ def part(function: Callable) -> Callable:
 
     Numba passes `forceinline` on to whatever an inlined function calls: here that stops.
     """
-    return numba.njit(forceinline=False, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
+    return linking.without_constants(numba.njit(forceinline=False, **NOT_CALLED_BY_PYTHON, **OPTIONS, **linking.PART)(function))
 
 
 def inlined(function: Callable) -> Callable:
@@ -56,7 +57,7 @@ def inlined(function: Callable) -> Callable:
 
     Inlining costs time to compile.
     """
-    return numba.njit(forceinline=True, **NOT_CALLED_BY_PYTHON, **OPTIONS)(function)
+    return linking.without_constants(numba.njit(forceinline=True, **NOT_CALLED_BY_PYTHON, **OPTIONS, **linking.PART)(function))
 
 
 def kernel(function: Callable) -> Callable:
