@@ -33,6 +33,7 @@ def fit(
     shuffle: bool = True,
     seed: int = 0,
     tol: float | None = None,
+    excess_loss: bool | None = None,
     nan_policy: NanPolicy = "raise",
     min_samples: int | None = None,
     history: bool | int = False,
@@ -111,10 +112,16 @@ def fit(
     seed : 0
         Not available yet (mini-batches).
     tol : float, optional
-        Stop a fit at the first epoch t ≥ 1 with 0 ≤ loss[t−1] − loss[t] ≤ tol · loss[t−1]: the loss
-        falls by at most this share of itself. The loss is the reported one, rounded to the data's
-        dtype, so a float32 loss may stand still while the loss before rounding still falls. None:
-        run all epochs.
+        Stop a fit at the first epoch t ≥ 1 with F(w_t) − F* ≤ tol · (F(w_0) − F*): at most this
+        share of the start's distance from the least loss F* is left. F is the loss, plus what a
+        coupled ``weight_decay`` adds; with a state w_0 is the start of the first call. Differences
+        that are rounding count as none. F* is known beforehand, since the loss is quadratic: see
+        excess_loss for what that costs. Not for ``maximize``. None: run all epochs.
+    excess_loss : bool, optional
+        Whether the result tells F(w) − F*, by how much the loss is above its least value. None:
+        where it costs next to nothing, which is for fits on moments of at most 32 parameters; NaN
+        for others. True: for every fit; more parameters, "stream" and the reference backends then
+        take as long as `solve` does, besides. False: for none (where there is no tol).
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
         What happens when a number of X, y or the weights is not finite. "raise": an error that
         names the first such number. "omit": the sample is left out of its fit, as if the row had
@@ -153,13 +160,14 @@ def fit(
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
-        "history.loss", "state.w", "state.slots". Shapes and dtypes are those of the result, which
-        then holds these arrays. When `fit` raises, they may be partly written.
+        "history.loss", "state.w", "state.slots", "excess_loss". Shapes and dtypes are those of the
+        result, which then holds these arrays. When `fit` raises, they may be partly written.
 
     Returns
     -------
     FitResult
-        w, intercept, loss, epochs, status, lr, state, history …; "…" is the broadcast shape.
+        w, intercept, loss, excess_loss, epochs, status, lr, state, history …; "…" is the broadcast
+        shape.
 
     Raises
     ------

@@ -111,6 +111,11 @@ class UpdateRule:
         decay = hyper[:, names.index("weight_decay")]
         return np.where(hyper[:, names.index(self.decoupled)] != 0.0, 0.0, decay) if self.decoupled else decay.copy()
 
+    def maximizes(self, hyper: np.ndarray) -> np.ndarray:
+        """(m,) bool: where the rule goes up the gradient. hyper: as in a Chunk."""
+        names = list(self.hyperparameters)
+        return hyper[:, names.index("maximize")] != 0.0 if "maximize" in names else np.zeros(len(hyper), bool)
+
     def all_values(self, hyper: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Hyperparameters and derived values by name; those not given: the defaults."""
         values = {**self.hyperparameters, **(hyper or {})}

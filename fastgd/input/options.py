@@ -80,6 +80,13 @@ def read_tol(tol: Any) -> float:
     return value
 
 
+def read_excess_loss(value: Any) -> bool | None:
+    """`excess_loss`, checked: True, False, or None where it is computed if that is cheap."""
+    if value is not None and not isinstance(value, bool | np.bool_):
+        raise TypeError(f"excess_loss must be True, False or None, not {shown(value)}")
+    return None if value is None else bool(value)
+
+
 def read_threads(threads: Any) -> int | None:
     """The number of threads; None: as many as this process may use."""
     return None if threads is None else read_count(threads, "threads", 1, _MOST_THREADS)

@@ -30,6 +30,7 @@ from ..input.options import (
     MOST,
     read_choice,
     read_count,
+    read_excess_loss,
     read_history,
     read_memory_limit,
     read_progress,
@@ -84,7 +85,8 @@ class FitJob(Job):
     epochs: int
     tol: float  # −1: none
     every: int  # epochs between two rows of the history; 0: no history
-    measured: bool  # whether F(w) − F* is asked for: docs/arithmetic.md, section 10
+    measured: bool  # whether F(w) − F* is asked for (docs/arithmetic.md, section 10): of fits where it is cheap,
+    least_needed: bool  # or of all fits
     begin: Begin  # the state before the first epoch
     state: State | None  # of the earlier fit that is continued
     memory_limit: int | None = None  # bytes
@@ -141,7 +143,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
-    measured = False
+    measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
     buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
     of_results = buffers.bytes_made_per_fit
@@ -173,6 +175,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         tol=tol,
         every=every,
         measured=measured,
+        least_needed=least_needed,
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
         memory_limit=limit,
@@ -243,6 +246,18 @@ def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
         nan_policy=arguments["nan_policy"],
         min_samples=arguments["min_samples"],
     )
+
+
+def _read_measuring(excess_loss: Any, tol: float, rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> tuple[bool, bool]:
+    """(whether F* is asked for, whether of every fit); raise where there is none."""
+    wanted = read_excess_loss(excess_loss)
+    maximize = without_repeats(hyper["maximize"], 0) if "maximize" in rule.hyperparameters else np.zeros(1)
+    for name, given in (("tol", tol >= 0.0), ("excess_loss=True", wanted is True)):
+        if given and maximize.any():
+            raise ValueError(f"{name} asks how near the loss is to its least value, but maximize=True leads away from it: leave one out")
+    if maximize.all():
+        return False, False
+    return wanted is not False or tol >= 0.0, wanted is True or tol >= 0.0
 
 
 def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:

@@ -47,10 +47,11 @@ def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dic
     columns |= {name: coefficients(result)[..., k].ravel() for k, name in enumerate(w_names)}
     if result.intercept is not None:
         columns["intercept"] = np.ravel(result.intercept)
-    for each in fields(result):
-        value = getattr(result, each.name)
-        if each.name == "status":
-            columns[each.name] = [names[code] for code in np.ravel(value).tolist()]
-        elif each.name not in {"w", "intercept"} and isinstance(value, np.ndarray | np.generic) and np.shape(value) == leading:
-            columns[each.name] = np.ravel(value)
+    others = [each.name for each in fields(result) if each.name not in {"w", "intercept", "loss", "excess_loss"}]
+    for name in ("loss", "excess_loss", *others):
+        value = getattr(result, name)
+        if name == "status":
+            columns[name] = [names[code] for code in np.ravel(value).tolist()]
+        elif isinstance(value, np.ndarray | np.generic) and np.shape(value) == leading:
+            columns[name] = np.ravel(value)
     return columns

@@ -321,7 +321,7 @@ class FitResult:
         data frame of that library
             Columns: the index along the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
             for a single fit), ``w_0`` … (``w`` when X was 1-D), ``intercept``, and ``loss``,
-            ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
+            ``excess_loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
 
         Raises
         ------
@@ -336,7 +336,7 @@ class FitResult:
         >>> import fastgd
         >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], lr=[0.1, 0.5], epochs=100)
         >>> result.to_frame("polars").columns
-        ['fit', 'w', 'loss', 'epochs', 'status', 'n_used', 'lr']
+        ['fit', 'w', 'loss', 'excess_loss', 'epochs', 'status', 'n_used', 'lr']
         >>> list(result.to_frame()["status"])
         ['COMPLETED', 'COMPLETED']
         """

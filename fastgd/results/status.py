@@ -14,7 +14,7 @@ class Status(IntEnum):
     """What became of one fit; it prints as its name, and compares and counts as its code."""
 
     COMPLETED = COMPLETED  #: all epochs were run
-    CONVERGED = CONVERGED  #: the loss fell by at most tol · loss; later history rows repeat
+    CONVERGED = CONVERGED  #: at most tol of the start's distance from the least loss was left; later history rows repeat
     DIVERGED = DIVERGED  #: w or the loss is no longer finite
     INVALID_DATA = INVALID_DATA  #: X or y is not finite (only under ``nan_policy="propagate"``)
     TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer kept samples than ``min_samples``

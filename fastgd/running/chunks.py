@@ -38,23 +38,10 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     )  # fmt: skip
     chunk.flat = samples.flat
     if job.measured:
-        _measure(job, chunk, slices)
+        m = stop - first
+        chunk.penalty, chunk.least, chunk.allowance = np.zeros(m), np.full(m, np.nan), np.zeros(m)  # least_values.py fills them
+        chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
     return chunk
-
-
-def _measure(job: FitJob, chunk: Chunk, slices: dict[str, np.ndarray]) -> None:
-    """Give a chunk what belongs to the least value of the objective, which is not yet known."""
-    m = len(chunk.n_used)
-    chunk.penalty = penalties(chunk, chunk.n_used)
-    chunk.least, chunk.allowance = np.full(m, np.nan), np.full(m, np.nan)
-    chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
-
-
-def penalties(chunk: Chunk, total: np.ndarray) -> np.ndarray:
-    """(m,) float64: κ of docs/arithmetic.md, section 10. total (m,): Σω; without weights n_used."""
-    half = 0.5 * chunk.rule.coupled_decay(chunk.hyper)
-    with np.errstate(all="ignore"):  # the total is 0 where no sample is used
-        return half if chunk.reduction == "mean" else np.where(half == 0.0, 0.0, half / total)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

@@ -21,6 +21,7 @@ from ..planning.job import FitJob
 from ..planning.plan import PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
 from .groups import Group, gather_group
+from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
@@ -98,7 +99,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     if not (cpu.runs_single_feature(samples) and cpu.runs_in_packs(job.rule, problem.n_parameters)):
         return False
     chunk = make_chunk(job, samples, first, stop)
-    if not cpu.descend_single_feature(chunk, control.cancel, counter):
+    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
     finish_chunk(job, first, stop, chunk)
     return True
@@ -115,6 +116,7 @@ def _descend(
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
+    find_least_values(job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter)
     finish_chunk(job, first, stop, chunk)

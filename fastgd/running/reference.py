@@ -10,6 +10,7 @@ import numpy as np
 from ..kernels.chunk import AUTOGRAD, MANUAL
 from ..planning.job import FitJob
 from .chunks import chunk_of_group, finish_chunk, set_safe_rates
+from .least_values import find_least_values
 from .moments import at_once, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
@@ -57,5 +58,6 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
         moments = group.moments
         eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
+    find_least_values(job, chunk, group, pairs, control)
     descend(chunk, control.cancel, counter)
     finish_chunk(job, first, stop, chunk)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MOMENTS, WRITTEN, Chunk, Samples
+from ..chunk import MEASURED, MOMENTS, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES, UpdateRule
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
@@ -19,12 +19,13 @@ from .moments.compress import CHUNK, RANGE, compress, join
 from .moments.samples import FINE, NEGATIVE, NOT_FINITE
 from .moments.samples import find_kept as _find_kept
 from .packs.descend_packs import descend_packs
+from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED
 from .packs.state import MOST_PARAMETERS, SMALLEST_PACK
 from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes
 from .solving import solve as _solve
 
-_written_of = attrgetter(*WRITTEN)
+_written_of, _measured_of = attrgetter(*WRITTEN), attrgetter(*MEASURED)
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -133,38 +134,40 @@ def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index
     m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
     begin[:, 0] = np.arange(m)
-    _descend(*given, chunk.center, chunk.scale, begin, np.empty((m, 2)), cancel, progress)
+    _descend(*given, chunk.center, chunk.scale, begin, np.empty(m), cancel, progress)
 
 
 def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
     """What both kernels of a descent take: data, options, records, and the arrays `WRITTEN`."""
     one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
+    excess = chunk.excess if len(chunk.excess) else np.empty(0, chunk.w_out.dtype)
     hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
     return (
         flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
         read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target,
-        target_index, moments.exponents, moments.weighing, *_written_of(chunk),
+        target_index, moments.exponents, moments.weighing, *_written_of(chunk), *_measured_of(chunk)[:4], excess,
     )  # fmt: skip
 
 
-def descend_single_feature(chunk: Chunk, cancel, progress) -> bool:
+def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress) -> bool:
     """Make the moments and run all epochs of a chunk that begins anew, in one kernel.
 
-    The chunk is one that `runs_single_feature` allows. Returns False where a sample is not finite:
-    then the chunk is as it was but for its state and results, which are of no use.
+    The chunk is one that `runs_single_feature` allows. Returns False where a sample is not finite,
+    or F* of a fit is doubtful though it is needed: then the chunk is as it was but for its state
+    and results, which are of no use.
     """
     before, nothing = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype)
     given = _given(chunk, nothing, chunk.x_index, chunk.y_index)
-    finite = _descend_in_packs(True, chunk, given, cancel, progress)
-    if not finite:
+    done = _descend_in_packs(True, chunk, given, cancel, progress) and not (least_needed and np.isnan(chunk.least).any())
+    if not done:
         progress[0] = before
-    return finite
+    return done
 
 
 def _descend_in_packs(from_samples: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress) -> bool:
     """Run fits in packs, then those that are handed over; False where a sample is not finite."""
     m = len(chunk.w)
-    handed_over, losses = np.empty((m, 3), np.int64), np.empty((m, 2))
+    handed_over, losses = np.empty((m, 3), np.int64), np.empty(m)
     count = descend_packs(from_samples, *given, handed_over, losses, cancel, progress)
     if count > 0 and not cancel[0]:
         _descend(*given, chunk.center, chunk.scale, handed_over[:count], losses[:count], cancel, progress)
@@ -191,6 +194,18 @@ def runs_single_feature(samples: Samples) -> bool:
     return samples.X.dtype == np.float32 and samples.X.shape[1] <= CHUNK and is_single_feature(samples)
 
 
+def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, target_index, with_allowance: bool, cancel) -> None:
+    """Fill κ, F* and, if asked, ρ of these fits of a chunk, on moments of at most 32 parameters.
+
+    F* is NaN where the elimination leaves it open. Indices as in `descend`.
+    """
+    _least_values(
+        fits, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
+        0.5 * chunk.rule.coupled_decay(chunk.hyper), chunk.reduction == "sum", with_allowance, chunk.penalty, chunk.least, chunk.allowance,
+        cancel,
+    )  # fmt: skip
+
+
 def solve(
     moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, algorithm, cancel, progress
 ) -> None:
@@ -213,6 +228,7 @@ __all__ = [
     "descend_single_feature",
     "find_kept",
     "join",
+    "least_values",
     "moments_scratch_bytes",
     "no_records",
     "no_weighing",

@@ -18,6 +18,7 @@ from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
 from .moments.standardize import standardize as standardize_kernel
 from .packs.descend_packs import descend_packs
+from .packs.least import least_values as least_values_kernel
 from .records import Moments
 from .simd.compiling import versions_on_disk
 from .solving import solve as solve_kernel
@@ -27,13 +28,14 @@ KERNELS: dict[str, Any] = {
     "compress": compress,
     "join": join,
     "largest_eigenvalues": largest_eigenvalues,
+    "least_values": least_values_kernel,
     "descend_packs": descend_packs,
     "descend": descend_kernel,
     "standardize": standardize_kernel,
     "solve": solve_kernel,
 }
 # how many compiled versions there are for both data types
-OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "descend_packs": 2, "descend": 2}
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {"find_kept": 2, "standardize": 1, "solve": 1}
 PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
 _done: set[tuple[str, np.dtype]] = set()
@@ -54,6 +56,10 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
     for part in missing:
         if part == "moments":
             _compress_one(dtype)[0].largest_eigenvalues(0, 1, cancel)
+            least_values_kernel(
+                one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
+                m[0].copy(), m[0].copy(), m[0].copy(), cancel,
+            )  # fmt: skip
         else:
             algorithm = MOMENTS if part == "packs" else STREAM
             chunk = Chunk(

@@ -25,12 +25,15 @@ class Record:
         "cancelled",
         "chunk",
         "epochs_run",
+        "excess",
         "finite",
         "fit",
-        "previous_loss",
+        "initial",
+        "least",
+        "penalty",
         "progress",
         "status",
-        "tol",
+        "target",
     )
 
     def __init__(self, chunk: Chunk, fit: int, algorithm: int, cancel: np.ndarray, progress: np.ndarray) -> None:
@@ -40,11 +43,13 @@ class Record:
         self.cancel = cancel  # (1,) int32: not 0 = stop
         self.progress = progress  # (1,) int64: epochs done
         self.status = int(chunk.status[fit])
-        self.tol = float(chunk.tol)
         self.finite = self.status != DIVERGED  # a state remembers that it had a row that was not finite
         self.epochs_run = chunk.epochs if self.finite else 0
-        self.previous_loss = math.nan
         self.cancelled = False
+        self.penalty, self.least, self.initial, self.excess = 0.0, math.nan, math.nan, math.nan  # κ, F*, F(w_0) − F*, F(w) − F*
+        if len(chunk.excess):
+            self.penalty, self.least, self.initial = (float(part[fit]) for part in (chunk.penalty, chunk.least, chunk.initial_excess))
+        self.target = self._target()
 
     def goes_on(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:
         """Note this epoch's row, with the loss AT w (d,) and intercept; tell whether to go on."""
@@ -53,6 +58,11 @@ class Record:
             return False
         chunk = self.chunk
         loss = float(loss)
+        objective = loss + self.penalty * _sum_of_squares(w, intercept) if self.penalty else loss
+        if epoch == 0 and math.isnan(self.initial):
+            self.initial = objective - self.least
+            self.target = self._target()
+        self.excess = max(objective - self.least, 0.0)
         if self.status == CONVERGED:  # before this descent began
             self.epochs_run = 0
             return self._end(epoch, loss, w, intercept)
@@ -62,7 +72,7 @@ class Record:
                 self.epochs_run = epoch
                 if self.status == COMPLETED:
                     self.status = DIVERGED  # and the descent goes on
-        elif self.status == COMPLETED and self._has_converged(loss):
+        elif self.status == COMPLETED and epoch > 0 and objective <= self.target:
             self.status = CONVERGED
             self.epochs_run = epoch
             return self._end(epoch, loss, w, intercept)
@@ -72,16 +82,18 @@ class Record:
             row = epoch // chunk.every
             self._put(chunk.history_w[self.fit, row], w, intercept)
             chunk.history_loss[self.fit, row] = loss
-        self.previous_loss = loss
         self.progress[0] += 1
         return True
 
-    def _has_converged(self, loss: float) -> bool:
-        """Whether the fit has converged (docs/arithmetic.md, section 10).
+    def _target(self) -> float:
+        """What the objective must not pass where the fit has converged; NaN: it does not converge.
 
-        A negative tol never stops, not even at loss 0; nor does the NaN before row 0.
+        docs/arithmetic.md, section 10.
         """
-        return self.tol >= 0 and 0 <= self.previous_loss - loss <= self.tol * self.previous_loss
+        tol = float(self.chunk.tol)
+        if not (tol >= 0.0 and math.isfinite(self.initial)):
+            return math.nan
+        return self.least + max(tol * self.initial, float(self.chunk.allowance[self.fit]))
 
     def _end(self, epoch: int, loss: float, w: np.ndarray, intercept: np.ndarray | float) -> bool:
         """Write the results and the state; rows from this epoch on are this row."""
@@ -93,6 +105,8 @@ class Record:
         self._put(chunk.w_out[fit], w, intercept)
         self._put(chunk.w[fit], w, intercept)
         chunk.loss[fit] = loss
+        if len(chunk.excess):
+            chunk.initial_excess[fit], chunk.excess[fit] = self.initial, self.excess
         chunk.status[fit] = self.status
         chunk.epochs_run[fit] = self.epochs_run
         chunk.steps[fit] += epoch
@@ -106,3 +120,7 @@ class Record:
             target[..., -1] = intercept
         else:
             target[...] = w
+
+
+def _sum_of_squares(w: np.ndarray, intercept: np.ndarray | float) -> float:
+    return float(np.square(w, dtype=np.float64).sum()) + float(intercept) ** 2

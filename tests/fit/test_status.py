@@ -12,41 +12,52 @@ from tests.support.fit_results import batch, same
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_converged(backend, dtype):
-    """The error halves, the loss falls by 3/4 of itself: tol = 3/4 stops at once, the next smaller
-    one never does."""
+    """The error halves, so 1/4 of the loss is left after an epoch: tol = 1/4 stops there, the next
+    smaller one an epoch later."""
     ones = np.ones(4)  # the Hessian is 2: w = 1/2, 3/4, … exactly, loss = 1, 1/4, 1/16, …
     options = {"lr": 0.25, "epochs": 9, "history": True, "dtype": dtype, "backend": backend}
-    result = fastgd.fit(ones, ones, tol=0.75, **options)
+    result = fastgd.fit(ones, ones, tol=0.25, **options)
     assert result.status == Status.CONVERGED
-    assert (result.epochs, result.w, result.loss) == (1, 0.5, 0.25)
+    assert (result.epochs, result.w, result.loss, result.excess_loss) == (1, 0.5, 0.25, 0.25)
     assert result.history.w.tolist() == [0] + 9 * [0.5]
     assert result.history.loss.tolist() == [1] + 9 * [0.25]
-    assert result.state.epoch == 1
-    result = fastgd.fit(ones, ones, tol=np.nextafter(0.75, 0), **options)
-    assert (result.status, result.epochs) == (Status.COMPLETED, 9)
-    assert result.history.loss.tolist() == [4.0**-t for t in range(10)]
+    assert (result.state.epoch, result.state.initial_excess) == (1, 1.0)
+    result = fastgd.fit(ones, ones, tol=np.nextafter(0.25, 0), **options)
+    assert (result.status, result.epochs, result.w) == (Status.CONVERGED, 2, 0.75)
     assert fastgd.fit(ones, ones, **options).status == Status.COMPLETED
 
 
-def test_converged_with_tol_0(backend):
-    """At the solution the loss stays 0: it stops where nothing changes any more; without a tol it
-    does not."""
+def test_a_start_at_the_minimum_has_converged_at_epoch_1(backend):
     ones = np.ones(4)
-    result = fastgd.fit(ones, [ones, 0 * ones], lr=0.5, epochs=9, tol=0, backend=backend)
-    assert result.status.tolist() == 2 * [Status.CONVERGED]
-    assert result.epochs.tolist() == [2, 1]
-    assert result.w.tolist() == [1, 0]
+    result = fastgd.fit(ones, [ones, 0 * ones, ones], w0=[0, 0, 1], lr=0.5, epochs=9, tol=0, backend=backend)
+    assert result.status.tolist() == 3 * [Status.CONVERGED]
+    assert result.epochs.tolist() == [1, 1, 1]
+    assert result.w.tolist() == [1, 0, 1]
+    assert result.excess_loss.tolist() == [0, 0, 0]
     assert fastgd.fit(ones, ones, lr=0.5, epochs=9, backend=backend).status == Status.COMPLETED
-    rises = fastgd.fit(ones, ones, lr=2.0, epochs=3, tol=0.5, backend=backend)  # a loss that rises is no convergence
+
+
+def test_a_target_that_is_met_at_the_last_epoch_counts(backend):
+    ones = np.ones(4)
+    options = {"lr": 0.25, "tol": 2.0**-10, "backend": backend}
+    assert fastgd.fit(ones, ones, epochs=5, **options).status == Status.CONVERGED
+    assert fastgd.fit(ones, ones, epochs=4, **options).status == Status.COMPLETED
+
+
+def test_a_loss_that_rises_is_no_convergence(backend):
+    ones = np.ones(4)
+    rises = fastgd.fit(ones, ones, lr=2.0, epochs=3, tol=0.5, backend=backend)
     assert rises.status == Status.COMPLETED
+    assert rises.excess_loss == 3.0**6
 
 
 def test_a_fit_that_converged_stays_there(backend):
     ones = np.ones(4)
-    options = {"lr": 0.25, "tol": 0.75, "backend": backend}
+    options = {"lr": 0.25, "tol": 0.25, "backend": backend}
     first = fastgd.fit(ones, ones, epochs=9, **options)
     more = fastgd.fit(ones, ones, epochs=4, state=first.state, **options)
     assert (more.status, more.epochs, more.w, more.state.epoch) == (Status.CONVERGED, 0, 0.5, 1)
+    assert (more.excess_loss, more.state.initial_excess) == (0.25, 1.0)
     free = fastgd.fit(ones, ones, epochs=1, lr=0.25, backend=backend, state=first.state)
     assert (free.status, free.epochs, free.w, free.state.epoch) == (Status.COMPLETED, 1, 0.75, 2)
 

@@ -26,14 +26,16 @@ def test_frame_has_one_row_per_fit(library):
     result = grid()
     frame = result.to_frame(library, features=["a", "b", "c"])
     assert type(frame).__module__.split(".")[0] == library
-    columns = ["axis_0", "axis_1", "w_a", "w_b", "w_c", "intercept", "loss", "epochs", "status", "n_used", "lr"]
+    columns = ["axis_0", "axis_1", "w_a", "w_b", "w_c", "intercept", "loss", "excess_loss", "epochs", "status", "n_used", "lr"]
     assert list(frame.columns) == columns
-    assert frame.shape == (12, 11)
+    assert frame.shape == (12, 12)
     for row, index in enumerate(np.ndindex(2, 6)):
         values = {name: frame[name][row] for name in columns}
         assert (values["axis_0"], values["axis_1"]) == index
         assert [values["w_a"], values["w_b"], values["w_c"]] == result.w[index].tolist()
-        assert [values["intercept"], values["loss"], values["lr"]] == [result.intercept[index], result.loss[index], result.lr[index]]
+        assert [values[name] for name in ("intercept", "loss", "excess_loss", "lr")] == [
+            getattr(result, name)[index] for name in ("intercept", "loss", "excess_loss", "lr")
+        ]
         assert (values["status"], values["epochs"], values["n_used"]) == ("COMPLETED", 7, 20)
 
 
@@ -41,10 +43,10 @@ def test_frames_of_every_shape():
     assert list(grid().to_frame().columns)[2:5] == ["w_0", "w_1", "w_2"]
     one = fastgd.fit(x, 2 * x, lr=0.1, epochs=1)
     assert one.to_frame("polars").to_dicts() == [
-        {"w": 3.0, "loss": 7.5, "epochs": 1, "status": "COMPLETED", "n_used": 4, "lr": 0.1},
+        {"w": 3.0, "loss": 7.5, "excess_loss": 7.5, "epochs": 1, "status": "COMPLETED", "n_used": 4, "lr": 0.1},
     ]
     many = fastgd.fit(x, 2 * x, lr=[0.1, 1e9], epochs=400)
-    assert list(many.to_frame().columns) == ["fit", "w", "loss", "epochs", "status", "n_used", "lr"]
+    assert list(many.to_frame().columns) == ["fit", "w", "loss", "excess_loss", "epochs", "status", "n_used", "lr"]
     assert many.to_frame("polars")["status"].to_list() == ["COMPLETED", "DIVERGED"]
     single = fastgd.fit(X.astype("f"), Y.astype("f"), epochs=1)
     assert single.to_frame()["w_0"].dtype == np.float32

@@ -903,6 +903,7 @@ class State:
     steps: int
     algorithm: str
     products: tuple[float, ...] = ()
+    initial_excess: float = math.nan  # F(w_0) − F* of the first call
     standard: Standard | None = None
 
 
@@ -917,6 +918,7 @@ class Run:
     converged: int | None  # the epoch at which tol stopped the fit
     first_bad: int | None  # the first row with a number that is not finite
     handover: tuple[int, str] | None  # the epoch at which stream took over, and whether with its "row" or with its "update"
+    excess: float  # F − F* of the last row, rounded to T
     lr: float | Sequence[float]
 
 
@@ -927,9 +929,140 @@ def choose_algorithm(asked: str, n: int, d: int, moments: Callable[[], Moments])
     return "moments" if moments().finite and moments().total.sigma <= moments().T.omega else "stream"
 
 
-def has_converged(tol: float | None, before: float, now: float) -> bool:
-    """Section 10."""
-    return tol is not None and tol >= 0 and 0 <= before - now <= tol * before
+@dataclass(frozen=True)
+class Least:
+    """F* and ρ of section 10; doubtful: the elimination left them open, both are NaN."""
+
+    value: float = math.nan
+    allowance: float = math.nan
+    doubtful: bool = False
+
+
+def penalty_of(sigma: float, weight_decay: float, reduction: str) -> float:
+    """κ of section 10; weight_decay: 0 where it is decoupled. sigma: Σω."""
+    half = 0.5 * weight_decay
+    return half if reduction == "mean" or half == 0 else divide(half, sigma)
+
+
+def objective(loss: float, w: Sequence[float], kappa: float) -> float:
+    """F of section 10."""
+    if kappa == 0:
+        return loss
+    P = 0.0
+    for w_j in w:
+        P = fma64(w_j, w_j, P)
+    return fma64(kappa, P, loss)
+
+
+def is_regular(pivot: float, before: float, aliased: float, regular: float) -> bool | None:
+    """Whether a pivot counts; None: doubtful."""
+    if before != 0 and pivot > regular * before:
+        return True
+    return False if before == 0 or pivot <= aliased * before else None
+
+
+def least_value(moments: Moments, weight_decay: float = 0.0, reduction: str = "mean") -> Least:
+    """F* of moments, D ≤ 32."""
+    return (least_float32 if moments.T is FLOAT32 else least_float64)(moments, 0.5 * weight_decay, reduction)
+
+
+def allowance_of(least: float, E: Mapping[tuple[int, int], float], a: Sequence[float], squares: float, W: float, k_y: int, unit: float):
+    """ρ; E: the factors where the entries were."""
+    D = len(a)
+    w = [0.0] * D
+    for k in reversed(range(D)):
+        w[k] = E[k, D]
+        for j in range(k + 1, D):
+            w[k] = fma64(-E[k, j], w[j], w[k])
+    Q = squares
+    for j in range(D):
+        Q = fma64(w[j] * w[j], a[j], Q)
+    return fma64(2.0**-52, least, scale(divide(((D + 1) * (D + 1) * unit) * Q, W), 2 * k_y))
+
+
+def least_float32(moments: Moments, half: float, reduction: str) -> Least:
+    D, W = moments.D, moments.total.W
+    E = {(i, j): moments.hi[i][j] for i, j in upper_triangle(D + 1)}
+    penalty = half * W if reduction == "mean" else half
+    for j in range(D):
+        if E[j, j] != 0 and penalty != 0:
+            E[j, j] = E[j, j] + penalty
+    a, doubtful = [E[j, j] for j in range(D)], False
+    for k in range(D):
+        regular = is_regular(E[k, k], a[k], 2.0**-48, 2.0**-40)
+        doubtful = doubtful or regular is None
+        r = 1 / E[k, k] if regular else 0.0
+        factors = {j: E[k, j] * r for j in range(k + 1, D + 1)}
+        for j in range(k + 1, D + 1):
+            for i in range(k + 1, j + 1):
+                E[i, j] = fma64(-factors[j], E[k, i], E[i, j])
+        for j, factor in factors.items():
+            E[k, j] = factor
+    if doubtful:
+        return Least(doubtful=True)
+    L = 0.0 if E[D, D] < 0 else E[D, D]
+    value = divide(L, W)
+    return Least(value, allowance_of(value, E, a, moments.hi[D][D], W, 0, 2.0**-51))
+
+
+def dd_product(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float, float]:
+    """p, and its error q, of section 10 and 11: (p, q) as they stand, not normalised."""
+    p = a[0] * b[0]
+    q = fma64(a[0], b[0], -p)
+    q = fma64(a[1], b[0], q)
+    return p, fma64(a[0], b[1], q)
+
+
+def least_float64(moments: Moments, half: float, reduction: str) -> Least:
+    D, W, W_low, k = moments.D, moments.total.W, moments.total.W_low, moments.exponents
+    E = {(i, j): (moments.hi[i][j], moments.lo[i][j]) for i, j in upper_triangle(D + 1)}
+    if reduction == "mean":
+        penalty, shift = (half * W, fma64(half, W_low, fma64(half, W, -(half * W)))), 0
+    else:
+        penalty, shift = (half, 0.0), -moments.total.k
+    for j in range(D):
+        if E[j, j][0] != 0 and half != 0:
+            E[j, j] = dd_add(E[j, j], tuple(scale(part, shift - 2 * k[j]) for part in penalty))
+    a, doubtful = [E[j, j][0] for j in range(D)], False
+    for step in range(D):
+        t, t_low = E[step, step]
+        regular = is_regular(t, a[step], 2.0**-98, 2.0**-90)
+        doubtful = doubtful or regular is None
+        R = (0.0, 0.0)
+        if regular:
+            q = 1 / t
+            e = fma64(-q, t, 1.0)
+            e = fma64(-q, t_low, e)
+            R = fast_two_sum(q, q * e)
+        factors = {j: fast_two_sum(*dd_product(E[step, j], R)) for j in range(step + 1, D + 1)}
+        for j in range(step + 1, D + 1):
+            for i in range(step + 1, j + 1):
+                p, q = dd_product(factors[j], E[step, i])
+                high, lost = two_sum(E[i, j][0], -p)
+                E[i, j] = two_sum(high, E[i, j][1] + (lost - q))
+        for j, factor in factors.items():
+            E[step, j] = factor
+    if doubtful:
+        return Least(doubtful=True)
+    squares = moments.hi[D][D]
+    k_y = 0 if squares == 0 else k[D]
+    L = E[D, D][0] + E[D, D][1]
+    value = 0.0 if squares == 0 else scale(divide(0.0 if L < 0 else L, W), 2 * k_y)
+    factors = {ij: entry[0] for ij, entry in E.items()}
+    return Least(value, allowance_of(value, factors, a, squares, W, k_y, 2.0**-100))
+
+
+def target_of(least: Least, initial: float, tol: float | None) -> float:
+    """What F must not pass; NaN: nothing does that."""
+    if tol is None or tol < 0 or not math.isfinite(initial):
+        return math.nan
+    return least.value + max(tol * initial, least.allowance)
+
+
+def excess_of(T: Format, F: float, least: float) -> float:
+    """`excess_loss`."""
+    excess = F - least
+    return T.round(0.0 if excess < 0 else excess)
 
 
 def all_within(values: Sequence[float], limit: float) -> bool:
@@ -937,12 +1070,14 @@ def all_within(values: Sequence[float], limit: float) -> bool:
 
 
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
-        dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False,
-        standardized=False) -> Run:  # fmt: skip
+        dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False, standardized=False,
+        measured=False, least: Least | None = None) -> Run:  # fmt: skip
     """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate);
     moments: of X, if at hand; weights (n,).
 
     omit: samples with a number that is not finite are not there. standardized: standardize=True.
+    measured: find `excess` without a tol, too. least: F* and ρ where section 10 leaves them to the
+    minimiser.
     """
     T = format_of(np.asarray(X), dtype)
     X, y, weights = data_of(X, y, weights, omit, T)
@@ -975,6 +1110,14 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
     algorithm = choose_algorithm(algorithm if state is None else state.algorithm, n, d, the_moments)
     if standard is not None and standard.doubtful:
         algorithm = "stream"
+    kappa, initial = 0.0, math.nan if state is None else state.initial_excess
+    if tol is not None or measured:
+        decay = 0.0 if rule == "adamw" or hyper.get("decoupled_weight_decay") else hyper.get("weight_decay", 0.0)
+        kappa = penalty_of(the_moments().total.sigma if reduction == "sum" and decay else 1.0, decay, reduction)
+        if algorithm == "moments" and D <= 32:
+            own = least_value(the_moments(), decay, reduction)
+            least = least if own.doubtful else own
+    least = Least() if least is None or hyper.get("maximize") else least
     if algorithm == "moments":
         w_limit, loss_limit = overflow_limits(the_moments())
     rows, losses, converged, first_bad, handover = [], [], None, None, None
@@ -990,7 +1133,10 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
         losses.append(T.round(loss))
         if first_bad is None and not all(map(math.isfinite, [*rows[t], losses[t]])):
             first_bad = t
-        if t > 0 and first_bad is None and has_converged(tol, losses[t - 1], losses[t]):
+        F = objective(loss, w, kappa)
+        if t == 0 and initial != initial:
+            initial = F - least.value
+        if t > 0 and first_bad is None and target_of(least, initial, tol) >= F:
             converged = t
             break
         if t == epochs:
@@ -1013,9 +1159,10 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
     return Run(
         w=np.array(rows + rows[-1:] * repeats, T.name).reshape(epochs + 1, D),
         loss=np.array(losses + losses[-1:] * repeats, T.name),
-        state=State(np.array(w), np.array(slots), steps, algorithm, tuple(products), standard),
+        state=State(np.array(w), np.array(slots), steps, algorithm, tuple(products), initial, standard),
         converged=converged,
         first_bad=first_bad,
         handover=handover,
+        excess=excess_of(T, F, least.value),
         lr=lr,
     )

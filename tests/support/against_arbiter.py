@@ -6,9 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import fastgd
+import fastgd.running.cpu
 from fastgd.kernels.update_rules import UPDATE_RULES
+from fastgd.running import least_values
 from tests.specification import arbiter
 from tests.support.rule_options import optimizer
 
@@ -51,6 +54,15 @@ def compare(
     for i, cell in enumerate(cells):
         w0 = cell.get("w0", ())
         start[i, : len(w0)] = w0
+    seen: list[tuple[float, float]] = []  # F* and ρ, fit after fit
+    finding = least_values.find_least_values
+
+    def find(job, chunk, *arguments):
+        finding(job, chunk, *arguments)
+        seen.extend(zip(chunk.least.tolist(), chunk.allowance.tolist(), strict=True))
+
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(fastgd.running.cpu, "find_least_values", find)
     result = fastgd.fit(
         X,
         y,
@@ -68,6 +80,8 @@ def compare(
         nan_policy=nan_policy,
         backend=backend,
     )
+    monkeypatch.undo()
+    measured_excess = np.full(len(cells), np.nan, X.dtype) if result.excess_loss is None else result.excess_loss
     omit = nan_policy == "omit"
     there = arbiter.samples_that_stay(X, y, None if sample_weight is None else np.asarray(sample_weight, X.dtype), omit)
     finite = np.isfinite(X[there]).all() and np.isfinite(y[there]).all()
@@ -92,6 +106,8 @@ def compare(
             n_products=len(row.products),
             weights=sample_weight,
             omit=omit,
+            measured=True,
+            least=arbiter.Least(*seen[i]) if seen else None,
         )
         told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, {nan_policy=}, handover {run.handover}"
         history_w = result.history.w[i]
@@ -101,6 +117,9 @@ def compare(
         assert same_bits(history_w, run.w), f"w, {told}: {first_difference(history_w, run.w)}"
         assert same_bits(result.loss[i], run.loss[-1]), told
         assert same_bits(result.w[i], run.w[-1, : X.shape[1]]), told
+        excess = X.dtype.type(run.excess)
+        assert same_bits(measured_excess[i], excess), f"excess, {told}: {measured_excess[i]!r}, {excess!r}"
+        assert same_bits(result.state.initial_excess[i], np.float64(run.state.initial_excess)), told
         assert same_bits(result.state.w[i], run.state.w), f"state, {told}: {first_difference(result.state.w[i], run.state.w)}"
         assert same_bits(result.state.slots[i], run.state.slots), (
             f"slots, {told}: {first_difference(result.state.slots[i], run.state.slots)}"

@@ -17,6 +17,7 @@ from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
 from fastgd.kernels.cpu.descent.limits import LIMIT_FLOAT32
 from fastgd.kernels.cpu.moments.samples import sources_of
 from fastgd.kernels.cpu.packs import run_pack, state
+from fastgd.kernels.cpu.packs.least import addresses_of_least, make_least_scratch
 from fastgd.kernels.cpu.simd.addresses import address
 from fastgd.kernels.cpu.simd.compiling import inlined, part
 from fastgd.kernels.cpu.simd.lanes import LANES
@@ -60,18 +61,22 @@ _run_pack = _with(run_pack.run_pack, _stayed_below_w_safe=_counting, _stayed_mod
 def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, scratch, cancel, progress):
     gram, gram_index, target, target_index, exponents, weighing = records
     w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left = results
+    nothing, no_excess = address(left_losses), address(loss_out)  # nobody asks for the excess
     return _run_pack(
         address(fits), len(fits), size,
         state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
-        state.SampleSource(False, sources_of(data, index), address(fits), False, address(w)),
+        state.SampleSource(
+            False, sources_of(data, index), address(fits), False, address(w), addresses_of_least(make_least_scratch(0, False)),
+        ),
         state.Options(
             address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0, every,
+            False,
         ),
         n_rows,
         state.Results(
             address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
-            address(epochs_run), address(history_w), address(history_loss), address(left), address(left_losses),
-            address(n_left),
+            address(epochs_run), address(history_w), address(history_loss), nothing, nothing, nothing, nothing, no_excess,
+            address(left), address(left_losses), address(n_left),
         ),
         (address(w_out), False), state.addresses_of(scratch), address(cancel), address(progress),
     )  # fmt: skip
@@ -97,7 +102,7 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
     lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
     scratch = state.PackScratch(*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
-    left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros((m, 2)), np.zeros(1, np.int64), np.arange(m)
+    left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros(m), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
     results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
     outcome = _run_counted(

@@ -42,6 +42,9 @@ def chunk_of(
     weights=None,
     weight_index=None,
     kept=None,
+    least=None,
+    allowance=0.0,
+    penalty=0.0,
     **options,
 ):
     """A chunk of fits with one X (n_x, n, d) and one y (n_y, n) each, or as the indices say; lr a
@@ -68,7 +71,7 @@ def chunk_of(
     hyper = rule.all_values(options)
     hyper = [float(hyper[name]) for name in (*rule.hyperparameters, *rule.derived)]
     lr = np.asarray(lr, float)
-    return Chunk(
+    chunk = Chunk(
         X=X,
         y=y,
         x_index=x_index,
@@ -98,6 +101,12 @@ def chunk_of(
         history_w=np.full((m, rows, D), 77, dtype),
         history_loss=np.full((m, rows), 77, dtype),
     )
+    if least is not None:
+        values = {"penalty": penalty, "least": least, "allowance": allowance, "initial_excess": np.nan}
+        for name, value in values.items():
+            setattr(chunk, name, np.broadcast_to(np.asarray(value, float), m).copy())
+        chunk.excess = np.full(m, 77, dtype)
+    return chunk
 
 
 def run(name, chunk, cancel=None, progress=None):

@@ -29,6 +29,7 @@ from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
 from .evaluate import BLOCK, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
+from .objective import excess_of, objective_of, target_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
 from .update import SGD, update
@@ -95,26 +96,20 @@ def _record(history_w, history_loss, row, w, loss):
     history_loss[row] = loss
 
 
-@inlined
-def _has_converged(epoch, previous, loss, tol):
-    """Whether the loss fell, and by no more than tol · its value before."""
-    drop = previous - loss
-    return epoch >= 1 and tol >= 0.0 and math.isfinite(previous) and drop >= 0.0 and drop <= tol * previous
-
-
 @kernel
 def descend(
     data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
-    w_out, loss_out, epochs_run, history_w, history_loss, center, scales, handed_over, handed_over_losses, cancel, progress,
+    w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
+    center, scales, handed_over, handed_over_losses, cancel, progress,
 ):  # fmt: skip
     """Run the fits handed_over[:, 0] of a chunk, one after the other.
 
     data, index: moments/samples.py, 1 and 2; shapes as in kernels/chunk.py; moments as `compress`
     writes them. gram_index, target_index (m,): the records of a fit, not read where its algorithm
     is STREAM; exponents belongs to target, weighing to gram. handed_over (k, 3) int64 and
-    handed_over_losses (k, 2) float64: where each fit begins, as `descend_packs` returns them; a fit
+    handed_over_losses (k,) float64: where each fit begins, as `descend_packs` returns them; a fit
     that begins with its state has the epoch NOT_RUN.
     """
     size = w.shape[1]
@@ -143,7 +138,8 @@ def descend(
     stream_gradient = np.empty(size, dtype)
     stream_state, next_stream_state = np.empty(size, dtype), np.empty(size, dtype)
     stream_slot, next_stream_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
-    own_hyper, n_rows, told = len(hyper) > 1, history_loss.shape[1], address(progress)
+    own_hyper, n_rows, told, measured = len(hyper) > 1, history_loss.shape[1], address(progress), len(excess) > 0
+    kappa, best, slack, initial = 0.0, math.nan, 0.0, math.nan  # κ, F*, ρ and F(w_0) − F* of the fit at hand
     unpacked = -1
     sources = sources_of(data, index)
     for entry in range(len(handed_over)):
@@ -157,7 +153,10 @@ def descend(
         last = 0 if status[f] == CONVERGED else epochs
         outcome = status[f]
         epoch, row, reported = 0, 0, 0
-        previous, loss = math.nan, number(0)
+        loss, now = number(0), math.nan  # now: the objective
+        if measured:
+            kappa, best, slack, initial = penalty[f], least[f], allowance[f], initial_excess[f]
+        goal = target_of(best, slack, initial, tol)
         first_bad = 0 if outcome == DIVERGED else -1  # a state remembers that it had a row that was not finite
         finished, row_is_done = False, False
         options = hyper[f if own_hyper else 0]
@@ -168,7 +167,7 @@ def descend(
             epoch = reported = handed_over[entry, 1]
             row_is_done = handed_over[entry, 2] != 0
             step += epoch
-            loss, previous = number(handed_over_losses[entry, 0]), handed_over_losses[entry, 1]
+            loss = number(handed_over_losses[entry])
             if every > 0:
                 row = epoch // every + 1 if row_is_done else (epoch + every - 1) // every
         if algorithm[f] == MOMENTS:
@@ -205,8 +204,13 @@ def descend(
                 if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
+                if measured:
+                    now = objective_of(exact_loss, state, kappa)
+                    if epoch == 0 and math.isnan(initial):
+                        initial = now - best
+                        goal = target_of(best, slack, initial, tol)
                 recorded = every > 0 and (epoch % every == 0 or epoch == epochs)
-                if first_bad < 0 and _has_converged(epoch, previous, float(loss), tol):
+                if epoch >= 1 and first_bad < 0 and now <= goal:
                     outcome = CONVERGED
                     finished = True
                 elif epoch == last:
@@ -219,7 +223,6 @@ def descend(
                     if not update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit):
                         row_is_done = True
                         break
-                    previous = float(loss)
                     _copy_state(state, slot, product, next_state, next_slot, next_product)
                     epoch += 1
                     step += 1
@@ -245,16 +248,17 @@ def descend(
             if alone and outcome == COMPLETED:
                 rates = further(address(lr), f)
                 history = further(address(history_w), f * n_rows * size), further(address(history_loss), f * n_rows)
-                recording = every, tol, epochs, row, history[0], history[1]
+                recording = every, epochs, row, history[0], history[1]
                 progress[0] += epoch - reported
-                epoch, row, loss, previous, ended = stream_epochs(
+                epoch, row, loss, initial, ended = stream_epochs(
                     address(tile), stride, n, d, intercept, address(stream_state), stream_weight, stream_factor, rates,
-                    lr.shape[1] if lr.shape[0] > 1 else 0, (epoch, last, previous), recording, further(address(lanes), BLOCK),
-                    address(lanes), address(cancel), told,
+                    lr.shape[1] if lr.shape[0] > 1 else 0, (epoch, last), (tol, best, slack, initial), recording,
+                    further(address(lanes), BLOCK), address(lanes), address(cancel), told,
                 )  # fmt: skip
                 reported, step = epoch, steps[f] + epoch
                 outcome = CONVERGED if ended == STOPPED else outcome
                 finished = ended != HANDED_OVER
+                now, goal = float(loss), target_of(best, slack, initial, tol)
             while not finished:
                 if raised(cancel):
                     return
@@ -266,13 +270,18 @@ def descend(
                     parts, stream_gradient,
                 )  # fmt: skip
                 loss = loss if row_is_done else stream_loss
+                if measured and not row_is_done:
+                    now = objective_of(loss, stream_state, kappa)
+                    if epoch == 0 and math.isnan(initial):
+                        initial = now - best
+                        goal = target_of(best, slack, initial, tol)
                 if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
                     first_bad = epoch
                 nan_epochs = nan_epochs + 1 if _all_nan(stream_state) else 0
                 if not row_is_done and every > 0 and (epoch % every == 0 or epoch == epochs):
                     _record(rows_w, rows_loss, row, stream_state, loss)
                     row += 1
-                if first_bad < 0 and not row_is_done and _has_converged(epoch, previous, float(loss), tol):
+                if epoch >= 1 and first_bad < 0 and not row_is_done and now <= goal:
                     outcome = CONVERGED
                     finished = True
                 elif epoch == last or nan_epochs >= 2:
@@ -283,7 +292,6 @@ def descend(
                         rule, stream_state, stream_slot, product, stream_gradient, rate, options, step,
                         next_stream_state, next_stream_slot, next_product, math.inf,
                     )  # fmt: skip
-                    previous = float(loss)
                     row_is_done = False
                     _copy_state(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
                     epoch += 1
@@ -294,6 +302,8 @@ def descend(
                     product[k] = math.nan
             _copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
+        if measured:
+            initial_excess[f], excess[f] = initial, excess_of(now, best)
         for later in range(row, history_loss.shape[1]):
             _record(rows_w, rows_loss, later, w_out[f], loss)
         steps[f] = steps[f] + last if outcome != CONVERGED else step
@@ -303,4 +313,4 @@ def descend(
             outcome = DIVERGED if outcome == COMPLETED else outcome
         status[f] = outcome
         progress[0] += epochs - reported
-    keep_alive((data, index, lr, history_w, history_loss, center, scales, tile, lanes, stream_state, cancel, progress))
+    keep_alive((data, index, lr, history_w, history_loss, excess, center, scales, tile, lanes, stream_state, cancel, progress))

@@ -16,6 +16,7 @@ from ..simd.addresses import address, keep_alive
 from ..simd.compiling import aligned, kernel
 from ..simd.lanes import LANES
 from ..simd.scalars import fence, is_double
+from .least import addresses_of_least, make_least_scratch
 from .results import hand_over
 from .run_pack import CANCELLED, NOT_FINITE, may_run_unchecked, run_pack
 from .state import SMALLEST_PACK, Options, Records, Results, SampleSource, addresses_of, can_join_a_pack, is_plain, make_scratch
@@ -29,35 +30,39 @@ def descend_packs(
     from_samples, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
-    w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, cancel, progress,
+    w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
+    handed_over, handed_over_losses, cancel, progress,
 ):  # fmt: skip
     """Run those fits of a chunk that can run in packs. Arguments as in fit_by_fit.descend.
 
     from_samples: the moments are made from the samples of one feature (is_single_feature), not
     read. Returns how many fits are handed over. handed_over[k] is the fit, its epoch (or NOT_RUN),
     and whether that epoch's row of the history is done; handed_over_losses[k] the loss of that
-    epoch and the one before. Returns −1 where some sample is not finite: then the state is not what
-    it was.
+    epoch. From samples F*, κ and ρ are made too and written; F* is NaN where it is doubtful.
+    Returns −1 where some sample is not finite: then the state is not what it was.
     """
     size, n_fits, n_rows = w.shape[1], len(n_used), history_loss.shape[1]
     doubled = is_double(data[0])
     n_handed_over = np.zeros(1, np.int64)
     scratch, sums = make_scratch(size, doubled, data[0].dtype), aligned(np.zeros(SCRATCH + 8))
+    least_scratch = make_least_scratch(size if from_samples else 0, doubled)
     fits, count = np.zeros(LANES, np.int64), 0  # of the pack that is being filled
     unchecked = not doubled and len(hyper) == 1 and may_run_unchecked(size, doubled, tol) and is_plain(address(hyper))
     smallest = 1 if unchecked or from_samples else SMALLEST_PACK[min(size, len(SMALLEST_PACK) - 1)]  # fit_by_fit.py needs records
     records = Records(
         address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),
     )  # fmt: skip
-    source = SampleSource(from_samples, sources_of(data, index), address(n_used), intercept, address(sums))
+    source = SampleSource(
+        from_samples, sources_of(data, index), address(n_used), intercept, address(sums), addresses_of_least(least_scratch)
+    )
     options = Options(
         address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], len(hyper) > 1, reduction_sum,
-        LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32, doubled, epochs, tol, every,
+        LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32, doubled, epochs, tol, every, len(excess) > 0,
     )  # fmt: skip
     results = Results(
         address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
-        address(epochs_run), address(history_w), address(history_loss), address(handed_over), address(handed_over_losses),
-        address(n_handed_over),
+        address(epochs_run), address(history_w), address(history_loss), address(penalty), address(least), address(allowance),
+        address(initial_excess), address(excess), address(handed_over), address(handed_over_losses), address(n_handed_over),
     )  # fmt: skip
     to_fits, to_scratch, flag, counter = address(fits), addresses_of(scratch), address(cancel), address(progress)
     of_pack, of_chunk = LANES * n_rows * (size + 1), n_fits * n_rows * (size + 1)  # numbers of the history
@@ -85,5 +90,6 @@ def descend_packs(
     if is_staged:
         fence()
     keep_alive((w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, n_handed_over))
-    keep_alive((fits, scratch, sums, staged, cancel, progress))
+    keep_alive((penalty, least, allowance, initial_excess, excess))
+    keep_alive((fits, scratch, sums, least_scratch, staged, cancel, progress))
     return -1 if outcome == NOT_FINITE else n_handed_over[0]

@@ -17,7 +17,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, PART, load_part, store
 from ..simd.scalars import get, is_double, move, move_line, never_inline, put, put_rounded, to_next_line
 from ..simd.transpose import SIDE, transpose
-from .state import EPOCHS, LAST_LOSS, PREVIOUS_LOSS, STOPPED, Results, are_neighbours
+from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, OBJECTIVE, STOPPED, Results, are_neighbours
 
 ALL = (1 << LANES) - 1  # the mask of all lanes
 
@@ -63,7 +63,7 @@ def hand_over(fit, epoch, row_is_done, results):
 
 
 @part
-def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, scratch, results):
+def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, measured, scratch, results):
     """Hand over the fits in these lanes, which would pass a limit, with their present state."""
     never_inline()
     for lane in range(LANES):
@@ -76,8 +76,9 @@ def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, scratch, resul
             put(results.algorithm, f, np.int8(STREAM))
             put(scratch.constants, STOPPED * LANES + lane, float(epoch))
             number = hand_over(f, epoch, row_is_done, results)
-            move(scratch.constants, LAST_LOSS * LANES + lane, results.handed_over_losses, 2 * number)
-            move(scratch.constants, PREVIOUS_LOSS * LANES + lane, results.handed_over_losses, 2 * number + 1)
+            move(scratch.constants, LAST_LOSS * LANES + lane, results.handed_over_losses, number)
+            if measured and epoch + row_is_done > 0:  # else fit_by_fit.py begins with row 0
+                move(scratch.constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
 
 
 @inlined
@@ -100,7 +101,8 @@ def staged_results(fits, count, size, n_rows, results, staging):
     history_w, history_loss = further(buffer, -first * n_rows * size), further(buffer, (LANES * size - first) * n_rows)
     staged = Results(
         results.w, results.slots, results.steps, results.algorithm, results.status, results.w_out, results.loss, results.epochs_run,
-        history_w, history_loss, results.handed_over, results.handed_over_losses, results.n_handed_over,
+        history_w, history_loss, results.penalty, results.least, results.allowance, results.initial_excess, results.excess,
+        results.handed_over, results.handed_over_losses, results.n_handed_over,
     )  # fmt: skip
     return staged, True
 
@@ -121,10 +123,11 @@ def write_past_cache(source, target, count):
 
 
 @part
-def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results):
+def write_ends(fits, count, size, active, frozen, plain, measured, epochs, row, n_rows, scratch, results):
     """Write the last w, loss and status of the fits in the lanes `active`.
 
-    Returns how many epochs were made in all lanes, those of fits that were handed over included.
+    measured: the row OBJECTIVE has become the excess, which is written too. Returns how many epochs
+    were made in all lanes, those of fits that were handed over included.
     """
     constants = scratch.constants
     done = 0
@@ -141,6 +144,9 @@ def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, sc
                 move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
             put_rounded(results.w_out, f * size + j, get(scratch.w, j * LANES + lane))
         put_rounded(results.loss, f, get(constants, LAST_LOSS * LANES + lane))
+        if measured:
+            move(constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
+            put_rounded(results.excess, f, get(constants, OBJECTIVE * LANES + lane))
         for later in range(row, n_rows):
             for j in range(size):
                 move(results.w_out, f * size + j, results.history_w, (f * n_rows + later) * size + j)

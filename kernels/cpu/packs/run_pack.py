@@ -26,17 +26,19 @@ from ..simd.lanes import LANES, absolute, divide, fill, fma, load, multiply, neg
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, put, raised
 from .gradient import divide_by_reciprocal, evaluate, evaluate_doubled
+from .measuring import begin_measuring, find_excess, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
 from .results import ALL, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
 from .state import (
     DECAY,
     EPOCHS,
+    GOAL,
     LARGEST,
     LOSS_LIMIT,
     LOSS_SCALE,
     MODERATE_W_SAFE,
     MOMENTUM,
-    PREVIOUS_LOSS,
+    OBJECTIVE,
     RECIPROCAL,
     STOPPED,
     TOTAL,
@@ -178,10 +180,13 @@ def _stayed_moderate(size, active, scratch):
 
 
 @inlined
-def _loss_of(value, doubled, constants):
-    """The loss, float64 and not yet rounded to the data's type, from what `evaluate` returned."""
+def _loss_of(value, doubled, exactly, constants):
+    """The loss, float64 and not yet rounded to the data's type, from what `evaluate` returned.
+
+    exactly: as the objective needs it, not only the loss rounded to float32.
+    """
     total = load(constants, TOTAL * LANES)
-    if not doubled:
+    if not (doubled or exactly):
         return divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES))
     up = load(constants, LOSS_SCALE * LANES)
     return multiply(multiply(divide(value, total), up), up)
@@ -202,7 +207,7 @@ def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
     for e in range(number):
         value = evaluate_doubled(size, recorded, scratch)
         if recorded:
-            store_rounded(losses, (stored + e) * LANES, _loss_of(value, True, constants))
+            store_rounded(losses, (stored + e) * LANES, _loss_of(value, True, True, constants))
         rate = load(rates, e * rate_step * LANES)
         for j in range(size):
             w = load(scratch.w, j * LANES)
@@ -216,15 +221,14 @@ def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
 
 
 @inlined
-def _freeze_converged(count, epoch, tol, active, frozen, losses, at, constants):
-    """The mask `frozen` with the lanes that converge in this epoch, whose losses begin at `at`."""
-    for lane in range(count):
-        now, previous = get(losses, at + lane), get(constants, PREVIOUS_LOSS * LANES + lane)
-        if epoch >= 1 and active & ~frozen & 1 << lane and 0.0 <= previous - now <= tol * previous:
-            frozen |= 1 << lane
-            put(constants, STOPPED * LANES + lane, float(epoch))
-        put(constants, PREVIOUS_LOSS * LANES + lane, now)
-    return frozen
+def _freeze_converged(epoch, going, constants):
+    """The mask of the lanes of `going` whose objective has reached its goal, which stop here."""
+    reached = going & as_bits(at_most(load(constants, OBJECTIVE * LANES), load(constants, GOAL * LANES)))
+    if reached:
+        for lane in range(LANES):
+            if reached >> lane & 1:
+                put(constants, STOPPED * LANES + lane, float(epoch))
+    return reached
 
 
 @part
@@ -252,6 +256,11 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
     store(constants, STOPPED * LANES, fill(float(epochs)))
     lane_options = _read_lane_options(fits, count, plain, source.wanted, options, results, constants)
     frozen = lane_options.converged
+    measured = options.measured
+    if measured:
+        value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
+        loss = _loss_of(value, doubled, True, constants)
+        begin_measuring(fits, count, size, plain, lane_options.maximize, loss, options, source, results, scratch)
     unchecked = plain and may_run_unchecked(size, doubled, tol) and frozen == 0
     limits_known = not (unchecked and epochs > 0 and is_moderate(size, doubled, scratch))
     if limits_known:
@@ -296,7 +305,10 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
             for j in range(size):
                 store(scratch.w, j * LANES, load(scratch.before, j * LANES))
         value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
-        loss = _loss_of(value, doubled, constants)
+        exactly = measured and (tol >= 0.0 or epoch == epochs or (active & ~frozen) == 0)
+        loss = _loss_of(value, doubled, exactly, constants)
+        if exactly:
+            store(constants, OBJECTIVE * LANES, objective_of_lanes(size, plain, loss, scratch))
         leaving = 0
         if limits_known:  # else this is the last epoch, and all w before it stayed moderate
             within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
@@ -304,14 +316,14 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
                 within = both(within, at_most(absolute(load(scratch.w, j * LANES)), load(constants, W_LIMIT * LANES)))
             leaving = active & ~as_bits(within)
         if leaving:
-            hand_over_lanes(fits, leaving, epoch, 0, size, plain, scratch, results)
+            hand_over_lanes(fits, leaving, epoch, 0, size, plain, measured, scratch, results)
             active &= ~leaving
             if active == 0:
                 break
         of_epoch = stored * LANES
         store_rounded(losses, of_epoch, loss)
-        if tol >= 0.0:
-            frozen = _freeze_converged(count, epoch, tol, active, frozen, losses, of_epoch, constants)
+        if tol >= 0.0 and epoch >= 1:
+            frozen |= _freeze_converged(epoch, active & ~frozen, constants)
         ended = epoch == epochs or (active & ~frozen) == 0
         if recorded:
             for j in range(size):
@@ -330,7 +342,7 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
         leaving = active & ~frozen & ~within_limit
         if leaving:
             keep_losses(losses, of_epoch, constants)
-            hand_over_lanes(fits, leaving, epoch, 1, size, plain, scratch, results)
+            hand_over_lanes(fits, leaving, epoch, 1, size, plain, measured, scratch, results)
             active &= ~leaving
         _end_epoch(size, plain, from_bits(active & ~frozen), scratch)
         epoch += 1
@@ -339,7 +351,9 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
     if stored:
         write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
         row += stored
-    done = write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results)
+    if measured:
+        find_excess(constants)
+    done = write_ends(fits, count, size, active, frozen, plain, measured, epochs, row, n_rows, scratch, results)
     if is_staged:
         write_past_cache(staging[0], further(to_history_w, first * n_rows * size), LANES * n_rows * size)
         write_past_cache(further(staging[0], LANES * n_rows * size), further(to_history_loss, first * n_rows), LANES * n_rows)

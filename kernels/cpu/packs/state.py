@@ -32,13 +32,15 @@ FACTOR, LOW_FACTOR = 2, 3  # s and s′ of docs/arithmetic.md, section 6
 W_LIMIT, LOSS_LIMIT = 4, 5  # what |w| and the loss must not pass: see `set_limits`
 MOMENTUM, UNDAMPED, DECAY = 6, 7, 8  # of SGD; UNDAMPED = 1 − dampening
 LOSS_SCALE = 9  # of float64 data: half the power of two of the loss
-PREVIOUS_LOSS, LAST_LOSS = 10, 11  # of the epoch before, and of the last epoch
-LEAST_WEIGHT = 12
-W_SAFE = 13  # while no |w| is larger the next epoch passes no limit: see `set_limits`
-LARGEST = 14  # the largest |w| since the block of epochs began
-STOPPED = 15  # epochs made in a lane that was handed over, or has converged
-LARGEST_COLUMN, LARGEST_EXPONENT = 16, 17  # of float64 data: max_j √G_jj; of columns and weights
-N_CONSTANTS = 18
+LAST_LOSS = 10  # of the last epoch
+LEAST_WEIGHT = 11
+W_SAFE = 12  # while no |w| is larger the next epoch passes no limit: see `set_limits`
+LARGEST = 13  # the largest |w| since the block of epochs began
+STOPPED = 14  # epochs made in a lane that was handed over, or has converged
+LARGEST_COLUMN, LARGEST_EXPONENT = 15, 16  # of float64 data: max_j √G_jj; of columns and weights
+PENALTY, MINIMUM, INITIAL_EXCESS, GOAL = 17, 18, 19, 20  # κ, F*, F(w_0) − F*, and what F must not pass
+OBJECTIVE = 21  # F of the last epoch
+N_CONSTANTS = 22
 
 MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
 
@@ -81,6 +83,7 @@ class SampleSource(NamedTuple):
     n_used: Any  # address
     intercept: Any  # bool
     scratch: Any  # address of single_feature.SCRATCH numbers
+    least: Any  # addresses of a LeastScratch
 
 
 class Options(NamedTuple):
@@ -98,6 +101,7 @@ class Options(NamedTuple):
     epochs: Any
     tol: Any
     every: Any
+    measured: Any  # bool: whether the objective and its least value are asked for
 
 
 class Results(NamedTuple):
@@ -113,8 +117,13 @@ class Results(NamedTuple):
     epochs_run: Any
     history_w: Any
     history_loss: Any
+    penalty: Any  # this and the next two are read where the moments come from records, else written
+    least: Any
+    allowance: Any
+    initial_excess: Any
+    excess: Any
     handed_over: Any  # (fits, 3) int64: fit, epoch or NOT_RUN, whether the row of that epoch is done
-    handed_over_losses: Any  # (fits, 2) float64: the loss of that epoch, and the one before
+    handed_over_losses: Any  # (fits,) float64: the loss of that epoch
     n_handed_over: Any  # (1,) int64
 
 
@@ -217,7 +226,6 @@ def _load_state(fits, count, size, options, w, slots, scratch):
             store(constants, MOMENTUM * LANES, fill(momentum))
             store(constants, UNDAMPED * LANES, fill(undamped))
             store(constants, DECAY * LANES, fill(decay))
-    store(constants, PREVIOUS_LOSS * LANES, fill(math.nan))
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         for j in range(size):

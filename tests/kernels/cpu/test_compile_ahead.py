@@ -20,7 +20,7 @@ from fastgd import environment
 from fastgd.environment import KernelCache
 
 KERNELS = Path(fastgd.kernels.__file__).parent
-N_KERNELS = 12  # compiled versions of all kernels for both dtypes
+N_KERNELS = 13  # compiled versions of all kernels for both dtypes
 COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
 
 
@@ -292,5 +292,5 @@ def test_a_first_fit_loads_no_more_than_it_needs():
     first, kernels, second, later = map(ast.literal_eval, done.stdout.splitlines())
     assert first == [fastgd.Status.COMPLETED] * 2
     assert second == [fastgd.Status.DIVERGED] * 2
-    assert kernels == ["compress", "descend_packs", "join", "largest_eigenvalues"]
+    assert kernels == ["compress", "descend_packs", "join", "largest_eigenvalues", "least_values"]
     assert later == sorted([*kernels, "descend"])

@@ -1,0 +1,172 @@
+"""F*, the least value of the objective of every fit of a chunk (docs/arithmetic.md, section 10).
+
+1. Of fits on moments of at most 32 parameters it comes from an elimination that costs next to
+   nothing: kernels/cpu/packs/least.py.
+2. Of all others, and where rounding leaves the elimination open, it is the objective at the
+   minimiser: of fits on moments as `solve` finds it, of fits on samples by LAPACK. That takes its
+   time, so it is done only where F* is needed: with a tol, or where the caller wants every excess.
+   Else F* stays NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk
+from ..planning.job import FitJob
+from .groups import Group
+from .pool import Control
+from .svd import factor
+
+MOST_ELIMINATED = 32  # parameters
+
+
+def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control) -> None:
+    """Fill κ, F* and, with a tol, ρ of the fits of a chunk, where the job asks for them.
+
+    pairs (m,): the number of each fit's pair in the group, which has moments where fits of the
+    chunk run on them.
+    """
+    if not job.measured:
+        return
+    runs = (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
+    eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_ELIMINATED)
+    _set_penalties(chunk, np.flatnonzero(runs & ~eliminated))
+    if eliminated.any():
+        from ..kernels import cpu
+
+        gram_index, with_allowance = group.gram_index[pairs], job.tol >= 0.0
+        cpu.least_values(chunk, np.flatnonzero(eliminated), group.moments, gram_index, pairs, with_allowance, control.cancel)
+    if job.least_needed:
+        left = runs & np.isnan(chunk.least)
+        find_from_minimisers(job, chunk, group, pairs, np.flatnonzero(left & (chunk.algorithm == MOMENTS)), control)
+        on_samples = replace(group, moments=None)  # F* of a fit on samples must not depend on what else is at hand
+        find_from_minimisers(job, chunk, on_samples, pairs, np.flatnonzero(left & (chunk.algorithm != MOMENTS)), control)
+
+
+def _set_penalties(chunk: Chunk, fits: np.ndarray) -> None:
+    """Set κ of fits of which the elimination does not."""
+    half, totals = 0.5 * chunk.rule.coupled_decay(chunk.hyper)[fits], chunk.n_used[fits].astype(np.float64)
+    if chunk.reduction == "sum":
+        for place in np.flatnonzero(half) if len(chunk.weights) else ():
+            weights: Any = chunk.samples(int(fits[place]))[2]
+            totals[place] = math.fsum(weights.tolist())
+        with np.errstate(all="ignore"):
+            half = np.where(half == 0.0, 0.0, half / totals)
+    chunk.penalty[fits] = half
+
+
+def find_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray, control: Control) -> None:
+    """Fill F* and ρ of these fits of a chunk from their minimisers; NaN where these overflow."""
+    if not len(fits) or control.cancel[0]:
+        return
+    decay = chunk.rule.coupled_decay(chunk.hyper)[fits]
+    order = np.lexsort((decay, pairs[fits] if group.moments is None else group.gram_index[pairs[fits]]))
+    fits, decay = fits[order], decay[order]
+    w, loss = _minimise(chunk, fits, decay, group, pairs[fits], control)
+    if control.cancel[0]:
+        return
+    u = float(np.finfo(chunk.w_out.dtype).eps) / 2.0
+    of_least, of_squares = 16.0 * u, 64.0 * u * u
+    if group.moments is not None:
+        of_least, of_squares = 2.0**-52, 2.0**-51 if chunk.w_out.dtype == np.float32 else 2.0**-100
+    squares = _mean_squares(chunk, group, pairs[fits], fits)
+    with np.errstate(all="ignore"):
+        total = squares[:, -1].copy()
+        for j in range(w.shape[1]):
+            total += w[:, j] * w[:, j] * squares[:, j]
+        least = np.array([_objective(*values) for values in zip(w, loss.tolist(), chunk.penalty[fits].tolist(), strict=True)])
+        slack = of_least * least + (w.shape[1] + 1) ** 2 * of_squares * total
+    known = np.isfinite(least) & np.isfinite(slack)
+    chunk.least[fits], chunk.allowance[fits] = np.where(known, least, np.nan), slack
+
+
+def _objective(w: np.ndarray, loss: float, penalty: float) -> float:
+    """The objective at w, with fused multiply-adds."""
+    if penalty == 0.0 or not (np.isfinite(w).all() and math.isfinite(loss)):
+        return loss
+    total = 0.0
+    for value in w.tolist():
+        total = float(Fraction(value) ** 2 + Fraction(total))
+    return float(Fraction(penalty) * Fraction(total) + Fraction(loss))
+
+
+def _mean_squares(chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray) -> np.ndarray:
+    """(k, D + 1): the (weighted) mean of the squares of every column and of y."""
+    size = chunk.w.shape[1]
+    found = np.ones((len(fits), size + 1))
+    moments = group.moments
+    with np.errstate(all="ignore"):
+        if moments is not None:
+            grams, exponents = group.gram_index[pairs], moments.exponents[pairs]
+            diagonal = [j * (j + 1) // 2 + j for j in range(size)]
+            found[:, :size], found[:, size] = moments.gram[grams, 0][:, diagonal], moments.target[pairs, 0, size]
+            powers = 2 * exponents if moments.gram.shape[1] == 2 else 0 * exponents
+            return np.ldexp(found / moments.weighing[grams, 0][:, None], powers)
+        for place, fit in enumerate(fits.tolist()):
+            X, y, weights = chunk.samples(fit)
+            share = np.full(len(y), 1.0 / len(y)) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
+            found[place, : X.shape[1]] = share @ (X.astype(np.float64) ** 2)
+            found[place, size] = share @ (y.astype(np.float64) ** 2)
+    return found
+
+
+def _loss_at(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, w: np.ndarray) -> float:
+    """The loss at w (D,), with residuals as if in twice the precision of float64.
+
+    Rounded in float64, they would be wrong by much more than the allowance where w is large.
+    """
+    high, low = -y.astype(np.float64), np.zeros(len(y))
+    columns = [column.astype(np.float64) for column in X.T] + [np.ones(len(y))] * (len(w) - X.shape[1])
+    with np.errstate(all="ignore"):
+        for column, value in zip(columns, w, strict=True):
+            product = column * value
+            a, b = _upper_half(column), _upper_half(value)
+            a_rest, b_rest = column - a, value - b
+            error = ((a * b - product) + a * b_rest + a_rest * b) + a_rest * b_rest
+            total = high + product
+            there = total - high
+            low += ((high - (total - there)) + (product - there)) + error
+            high = total
+        residual = high + low
+        if weights is None:
+            return float(np.square(residual).sum() / len(y))
+        omega = weights.astype(np.float64)
+        return float((omega * residual * residual).sum() / omega.sum())
+
+
+def _upper_half(values: np.ndarray) -> np.ndarray:
+    """The upper 26 bits of float64 numbers (Dekker, 1971)."""
+    stretched = values * (2.0**27 + 1.0)
+    return stretched - (stretched - values)
+
+
+def _minimise(
+    chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
+) -> tuple[np.ndarray, np.ndarray]:
+    """(w, loss) at the minimisers of these fits, float64; decay (k,) weight_decay."""
+    count, of_the_sum = len(fits), chunk.reduction == "sum"
+    w, loss, code = np.full((count, chunk.w.shape[1]), np.nan), np.full(count, np.nan), np.full(count, LSTSQ, np.int8)
+    if group.moments is not None:
+        from ..kernels import cpu
+
+        cpu.solve(
+            group.moments, group.gram_index[pairs], pairs, decay, np.arange(count), of_the_sum, w, loss, np.empty(count), code,
+            control.cancel, np.zeros(1, np.int64),
+        )  # fmt: skip
+    for place in np.flatnonzero(code == LSTSQ):
+        if control.cancel[0]:
+            break
+        X, y, weights = chunk.samples(int(fits[place]))
+        omega = np.ones(len(y)) if weights is None else weights.astype(np.float64)
+        total, root = float(omega.sum()), np.sqrt(omega)
+        design = np.concatenate([X.astype(np.float64), np.ones((len(y), w.shape[1] - X.shape[1]))], axis=1)
+        penalty = math.sqrt(0.5 * decay[place] * (1.0 if of_the_sum else total))
+        w[place] = factor(design * root[:, None], penalty).solve(y * root)
+        loss[place] = _loss_at(X, y, weights, w[place])
+    return w, loss
