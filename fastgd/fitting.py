@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, OptimizerName, Progress, Reduction
+from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, NoData, OptimizerName, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
@@ -35,6 +35,7 @@ def fit(
     tol: float | None = None,
     excess_loss: bool | None = None,
     nan_policy: NanPolicy = "raise",
+    nodata: NoData | None = None,
     min_samples: int | None = None,
     history: bool | int = False,
     dtype: DType | None = None,
@@ -62,11 +63,12 @@ def fit(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features: an array of NumPy, torch, JAX, CuPy or any library with DLPack, or a list. Results
-        come back in the same library and on the device of the data (the computer's memory or a CUDA
-        GPU), which must be the same for X, y and sample_weight. 2-D X is always
-        (n_samples, n_features); many fits of one feature are ``X[..., None]``. With a 1-D X the
-        result has no feature axis.
+        Features: an array of NumPy, torch, JAX, CuPy or any library with DLPack, a frame of pandas
+        or polars, or a list. Results come back in the same library and on the device of the data
+        (the computer's memory or a CUDA GPU), which must be the same for X, y and sample_weight.
+        2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With
+        a 1-D X the result has no feature axis. Where the axes of X and y have names (``dims`` of
+        xarray, ``dimensions`` of netCDF4), the axis of the samples is found by its name.
     y : array (…, n_samples)
         Targets.
     lr : float or array, optional
@@ -107,10 +109,10 @@ def fit(
         gradient is n_samples times as large. The reported loss is always the mean.
     batch_size : None
         Not available yet (mini-batches).
-    shuffle : True
-        Not available yet (mini-batches).
-    seed : 0
-        Not available yet (mini-batches).
+    shuffle : bool, default True
+        For mini-batches, which come later. Full-batch descent draws nothing: it changes nothing.
+    seed : int, default 0
+        For mini-batches, which come later, ≥ 0. It changes nothing.
     tol : float, optional
         Stop a fit at the first epoch t ≥ 1 with F(w_t) − F* ≤ tol · (F(w_0) − F*): at most this
         share of the start's distance from the least loss F* is left. F is the loss, plus what a
@@ -123,13 +125,20 @@ def fit(
         for others. True: for every fit; more parameters, "stream" and the reference backends then
         take as long as `solve` does, besides. False: for none (where there is no tol).
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
-        What happens when a number of X, y or the weights is not finite. "raise": an error that
-        names the first such number. "omit": the sample is left out of its fit, as if the row had
-        been deleted; the data are not copied. "propagate": only that fit becomes NaN, with the
-        status ``INVALID_DATA``.
+        What happens when a number of X, y or the weights is not finite or is missing: masked (in a
+        NumPy masked array, also in a list or behind ``__array__``), None, NA, null, or a value of
+        `nodata`. "raise": an error that names the first such number. "omit": the sample is left out
+        of its fit, as if the row had been deleted; the data are not copied whole. "propagate": only
+        that fit becomes NaN, with the status ``INVALID_DATA``.
+    nodata : number, several numbers, or mapping, optional
+        Values that mean "missing", such as -9999: a number, or a list, tuple, set or array of them,
+        for X, y and sample_weight alike; or a mapping with some of these names, such as
+        ``{"y": [255, 254]}``. They are compared with the data as they are given, in their own
+        dtype, before any conversion. A value that no array can hold is an error.
     min_samples : int, optional
         Fits that keep fewer samples get NaN for w and loss, 0 epochs and the status
-        ``TOO_FEW_SAMPLES``; n_used says how many they kept. Default 1.
+        ``TOO_FEW_SAMPLES``; n_used says how many they kept. Default: the number of parameters for
+        ``nan_policy="omit"``, else 1.
     history : bool or int, default False
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .input.annotations import AnyArray, DType, NanPolicy, Progress, Reduction
+from .input.annotations import AnyArray, DType, NanPolicy, NoData, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
@@ -21,6 +21,7 @@ def solve(
     dtype: DType | None = None,
     sample_weight: AnyArray | None = None,
     nan_policy: NanPolicy = "raise",
+    nodata: NoData | None = None,
     min_samples: int | None = None,
     threads: int | None = None,
     memory_limit: int | str | None = None,
@@ -43,8 +44,9 @@ def solve(
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
         Features: an array of NumPy, torch, JAX or any library with DLPack in the computer's memory,
-        or a list. Results come back in the same library. 2-D X is always (n_samples, n_features);
-        with a 1-D X the result has no feature axis.
+        a frame of pandas or polars, or a list. Results come back in the same library. 2-D X is
+        always (n_samples, n_features); with a 1-D X the result has no feature axis. Where the axes
+        of X and y have names, the axis of the samples is found by its name, as in `fit`.
     y : array (…, n_samples)
         Targets.
     intercept : bool, default False
@@ -63,11 +65,15 @@ def solve(
         Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
         count. A sample of weight 0 is left out, even where its data are NaN.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
-        What happens when a number of X, y or the weights is not finite. "raise": an error that
-        names the first such number. "omit": the sample is left out of its fit. "propagate": only
-        that fit becomes NaN.
+        What happens when a number of X, y or the weights is not finite or is missing: masked, None,
+        NA, null, or a value of `nodata`. "raise": an error that names the first such number.
+        "omit": the sample is left out of its fit. "propagate": only that fit becomes NaN.
+    nodata : number, several numbers, or mapping, optional
+        Values that mean "missing", such as -9999, compared in the dtype of the data before any
+        conversion: for X, y and sample_weight alike, or a mapping such as ``{"y": [255, 254]}``.
     min_samples : int, optional
-        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default 1.
+        Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default: the number
+        of parameters for ``nan_policy="omit"``, else 1.
     threads : int, optional
         Number of threads. None: as many as this process may use.
     memory_limit : int or str, optional
@@ -89,9 +95,10 @@ def solve(
           their condition number once they have length 1. Where the rank is smaller than the number
           of parameters, σ_1/σ_rank of X as it is. NaN where the data are invalid.
         * ``ill_conditioned``: condition > 1/√u (u = 2^-24 for float32 data, 2^-53 for float64:
-          4,096 and 9.5e7), or rank below both the number of samples and that of parameters. A
-          change of the data in their last digit may then change more than half of the digits of w,
-          so the answer says little about the data, however well it was computed.
+          4,096 and 9.5e7), or rank below the number of parameters, as in every fit without
+          weight_decay that has fewer samples than parameters. A change of the data in their last
+          digit may then change more than half of the digits of w, or many w fit the data equally
+          well, so the answer says little about the data, however well it was computed.
         * ``state.algorithm``: the algorithm that solved it, "moments" or "lstsq" (by LAPACK), as an
           index into ``state.algorithm_names``.
 

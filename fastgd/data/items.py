@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..input.missing import joined
 from ..input.sharing import fetch, strided
+
+Where = slice | np.ndarray  # a range of items, or the numbers of some
 
 
 @dataclass
@@ -19,12 +22,15 @@ class Items:
     The kernels read any layout, so a range of items is a view where that is possible. It is a copy
     where the dtype differs, where no single stride runs through the leading axes, and where items
     interleave, as in rasters with the time first: a view would use one number of each cache line.
+    Where numbers may be missing it is always a copy, with NaN in their place.
     """
 
     array: np.ndarray  # as the caller gave it; on a GPU CuPy's
     leading: tuple[int, ...]  # lengths of the leading axes; an axis that only repeats has length 1
     item: tuple[int, ...]  # shape of one item: (n, d) for X, (n,) for y and weights
     dtype: np.dtype  # of the computation
+    mask: Items | None = None  # of bool: True where a number is missing, whatever it is
+    nodata: tuple[Any, ...] = ()  # of the array's dtype: values that mean missing
     _whole: np.ndarray | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -35,16 +41,33 @@ class Items:
         """Number of different items."""
         return math.prod(self.leading)
 
+    @property
+    def may_miss(self) -> bool:
+        """Whether numbers may be missing that are not NaN."""
+        return self.mask is not None or self.nodata != ()
+
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1, aligned, read-only, of `dtype`: a view, or a contiguous copy."""
         # data on a GPU come here only for an error message: the CUDA kernels take `flat`
         part = self.as_given(first, stop)
-        if contiguous or not self._serves(part) or items_interleave(part):
+        if self.may_miss:
+            part = np.empty(part.shape, self.dtype)
+            self.convert(first, stop, part)
+        elif contiguous or not self._serves(part) or items_interleave(part):
             with np.errstate(over="ignore"):  # too large for float32: inf, which the kernels find
                 part = np.require(part, dtype=self.dtype, requirements=["C", "A"])
             # a view whose axes of length 1 have the usual strides, too: torch checks them
             part = part.reshape(-1).reshape(part.shape)
         part.flags.writeable = False
+        return part
+
+    def pick(self, numbers: np.ndarray) -> np.ndarray:
+        """The items with these numbers, which are in order and without repeats: as `take`."""
+        first, stop = int(numbers[0]), int(numbers[-1]) + 1
+        if stop - first == len(numbers):
+            return self.take(first, stop)
+        part = np.empty((len(numbers), *self.item), self.dtype)
+        self._convert(numbers, part)
         return part
 
     def view(self, first: int, stop: int) -> np.ndarray | None:
@@ -66,7 +89,7 @@ class Items:
         if serves and not (tiles and interleave):
             return 0
         # without one stride, items are picked out first, and converted then
-        size = self.dtype.itemsize + (self.array.itemsize if self._whole is None else 0)
+        size = self.dtype.itemsize + (self.array.itemsize if self._whole is None else 0) + (3 if self.may_miss else 0)
         return min(n_items, self.count) * math.prod(self.item) * size
 
     def convert(self, first: int, stop: int, target: np.ndarray) -> None:
@@ -74,23 +97,40 @@ class Items:
 
         They are copied a second time only where no single stride runs through the leading axes.
         """
+        self._convert(slice(first, stop), target)
+
+    def _convert(self, where: Where, target: np.ndarray) -> None:
         with np.errstate(over="ignore"):
-            np.copyto(target, self.as_given(first, stop), casting="unsafe")
+            np.copyto(target, self._at(where), casting="unsafe")
+        missing = self.missing(where)
+        if missing is not None:
+            np.copyto(target, np.nan, where=missing)
+
+    def missing(self, where: Where) -> np.ndarray | None:
+        """(items, …) bool: which numbers of these items are missing; None: none can be."""
+        if not self.may_miss:
+            return None
+        return joined(None if self.mask is None else self.mask._at(where), self._at(where), self.nodata)
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read `part` as it is."""
         return (
-            part.dtype == self.dtype
+            not self.may_miss
+            and part.dtype == self.dtype
             and getattr(part.flags, "aligned", True)
             and all(stride % part.itemsize == 0 for stride in part.strides)
         )
 
     def as_given(self, first: int, stop: int) -> np.ndarray:
         """Items first … stop-1 in the caller's dtype, as NumPy's: a view where possible."""
-        part = self._view(first, stop)
-        if part is not None:
-            return fetch(part)
-        return fetch(self.array)[np.unravel_index(np.arange(first, stop), self.leading)].reshape(stop - first, *self.item)
+        return self._at(slice(first, stop))
+
+    def _at(self, where: Where) -> np.ndarray:
+        """Items in the caller's dtype, as NumPy's; of a range a view where one stride allows it."""
+        if self._whole is not None:
+            return fetch(self._whole[where])
+        numbers = np.arange(where.start, where.stop) if isinstance(where, slice) else where
+        return fetch(self.array)[np.unravel_index(numbers, self.leading)].reshape(len(numbers), *self.item)
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """Items first … stop-1 without a copy; None if no single stride runs through them."""

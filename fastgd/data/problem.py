@@ -14,10 +14,14 @@ import numpy as np
 
 from ..input.annotations import NanPolicy
 from ..input.arrays import Arrived, Library
-from ..input.messages import counted, shown
+from ..input.messages import shown
+from ..input.missing import Numbers, read_nodata, refuse_impossible
 from ..input.options import MOST, read_choice, read_count
-from ..input.shapes import broadcast, without_repeats
+from ..input.shapes import axes_that_repeat, broadcast, without_repeats
+from .axes import bring_samples_into_place, check_shapes, check_weights
 from .items import Items
+
+DATA = ("X", "y", "sample_weight")
 
 
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
@@ -35,44 +39,6 @@ def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
     kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]
     result = np.result_type(*kinds)
     return np.dtype(np.float32) if result.itemsize < 4 else np.dtype(result.type)
-
-
-def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: int, leading: tuple[int, ...]) -> tuple[int, ...]:
-    """Check the shape of the weights; return `leading` broadcast with their leading axes."""
-    if weights.ndim == 0 or weights.shape[-1] != n_samples:
-        actual = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        raise ValueError(f"sample_weight must have shape (..., {n_samples}), a weight for each of the {n_samples:,} samples; {actual}")
-    if weights.size == 0:
-        raise ValueError(f"sample_weight is empty, it has shape {weights.shape}")
-    try:
-        return broadcast({"": leading, "sample_weight": weights.shape[:-1]})
-    except ValueError:
-        raise ValueError(
-            f"leading axes do not broadcast against each other: sample_weight has shape {weights.shape}, so {weights.shape[:-1]} fits, "
-            f"X has shape {X.shape}, y has shape {y.shape}: {leading} fits"
-        ) from None
-
-
-def check_shapes(X: np.ndarray, y: np.ndarray) -> None:
-    """Raise if the shapes of X and y do not match; the message says what to give instead."""
-    for name, given in (("X", X), ("y", y)):
-        if given.ndim == 0:
-            raise ValueError(f"{name} must have at least one axis, the samples; it is the single number {given[()]}")
-        if given.size == 0:
-            raise ValueError(f"{name} is empty, it has shape {given.shape}; at least one sample, one feature and one fit are needed")
-    n_samples = X.shape[0] if X.ndim == 1 else X.shape[-2]
-    if X.ndim == 2 and X.shape == y.shape:
-        raise ValueError(
-            f"X and y both have shape {X.shape}, and a 2-D X is always (n_samples, n_features). "
-            f"For {counted(X.shape[0], 'fit')} of one feature give X[..., None]; for one X and many y give X[None]"
-        )
-    if y.shape[-1] != n_samples:
-        hint = ""
-        if y.ndim == 2 and y.shape[0] == n_samples:
-            hint = "; the samples are the last axis of y: give " + ("y[:, 0]" if y.shape[1] == 1 else "y.T for many targets")
-        elif X.ndim == 2 and y.shape[-1] == X.shape[1]:
-            hint = "; a 2-D X is always (n_samples, n_features): for many fits of one feature give X[..., None]"
-        raise ValueError(f"X has {counted(n_samples, 'sample')} (shape {X.shape}) but y has {y.shape[-1]:,} (shape {y.shape}){hint}")
 
 
 @dataclass
@@ -130,18 +96,20 @@ class Problem:
         dtype: Any,
         nan_policy: Any = "raise",
         min_samples: Any = None,
+        nodata: Any = None,
     ) -> Problem:
         """Check X, y and perhaps sample_weight. Data on a GPU stay there."""
         if not isinstance(intercept, bool | np.bool_):
             raise TypeError(f"intercept must be True or False, not {shown(intercept)}; a starting value is given as intercept0")
-        X, y = arrived.read("X"), arrived.read("y")
+        of_x, of_y, of_weights = read_data(arrived, nodata)
+        X, y = of_x.array, of_y.array
         check_shapes(X, y)
-        weights = None if arrived.given.get("sample_weight") is None else arrived.read("sample_weight")
         nan_policy = read_choice(nan_policy, "nan_policy", get_args(NanPolicy))
-        least = 1 if min_samples is None else read_count(min_samples, "min_samples", 1)
         one_feature = X.ndim == 1
         n_samples = X.shape[0] if one_feature else X.shape[-2]
         n_features = 1 if one_feature else X.shape[-1]
+        default = n_features + bool(intercept) if nan_policy == "omit" else 1
+        least = default if min_samples is None else read_count(min_samples, "min_samples", 1)
         chosen = choose_dtype(X, y, dtype)
         x_leading = () if one_feature else X.shape[:-2]
         try:
@@ -151,20 +119,42 @@ class Problem:
                 "leading axes do not broadcast against each other: "
                 f"X has shape {X.shape}, so {x_leading} fits, y has shape {y.shape}, so {y.shape[:-1]}"
             ) from None
-        if n_samples >= 2**31 and (weights is not None or nan_policy == "omit"):
+        if n_samples >= 2**31 and (of_weights is not None or nan_policy == "omit"):
             raise ValueError(f"fits of 2^31 samples or more cannot leave samples out; X has {n_samples:,}")
-        if weights is not None:
-            leading = check_weights(weights, X, y, n_samples, leading)
+        if of_weights is not None:
+            leading = check_weights(of_weights.array, X, y, n_samples, leading)
         if n_samples * n_features * math.prod(leading) * chosen.itemsize > MOST:
             fits = " x ".join(map(str, leading)) or 1
             raise ValueError(
                 f"X and y are too many numbers: {fits} fits x {n_samples} samples x {n_features} features is more than 2^63 bytes"
             )
-        X, y = without_repeats(X, 1 if one_feature else 2), without_repeats(y, 1)
-        weights = None if weights is None else without_repeats(weights, 1)
         return cls(
-            Items(X, X.shape[: X.ndim - (1 if one_feature else 2)], (n_samples, n_features), chosen),
-            Items(y, y.shape[:-1], (n_samples,), chosen),
-            None if weights is None else Items(weights, weights.shape[:-1], (n_samples,), chosen),
+            items_of(of_x, 1 if one_feature else 2, (n_samples, n_features), chosen),
+            items_of(of_y, 1, (n_samples,), chosen),
+            None if of_weights is None else items_of(of_weights, 1, (n_samples,), chosen),
             leading, n_samples, n_features, one_feature, bool(intercept), chosen, arrived.library, nan_policy, least, arrived.device,
         )  # fmt: skip
+
+
+def read_data(arrived: Arrived, nodata: Any) -> tuple[Numbers, Numbers, Numbers | None]:
+    """X, y and the weights (None where none were given), with the samples in their places."""
+    given = DATA if arrived.given.get("sample_weight") is not None else DATA[:2]
+    asked = {} if nodata is None else read_nodata(nodata, DATA)
+    numbers = {name: arrived.read(name, asked.get(name, ())) for name in given}
+    if asked:
+        refuse_impossible(asked, numbers)
+    X, y, weights = numbers["X"], numbers["y"], numbers.get("sample_weight")
+    bring_samples_into_place(X, y, weights)
+    return X, y, weights
+
+
+def items_of(numbers: Numbers, n_last: int, item: tuple[int, ...], dtype: np.dtype) -> Items:
+    """The items of an array; axes along which numbers and mask only repeat have length 1."""
+    array, mask = numbers.array, numbers.mask
+    if mask is None:
+        array = without_repeats(array, n_last)
+        return Items(array, array.shape[: array.ndim - n_last], item, dtype, nodata=numbers.nodata)
+    index = axes_that_repeat(n_last, array, mask)
+    array, mask = array[index], mask[index]
+    leading = array.shape[: array.ndim - n_last]
+    return Items(array, leading, item, dtype, Items(mask, leading, item, np.dtype(bool)), numbers.nodata)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -21,5 +21,6 @@ BackendName: TypeAlias = Literal["auto", "cpu", "torch", "torch-cuda", "numpy", 
 DType: TypeAlias = Literal["float32", "float64"] | type[float] | type[np.float32] | type[np.float64] | np.dtype[Any]
 NanPolicy: TypeAlias = Literal["raise", "omit", "propagate"]
 OptimizerName: TypeAlias = Literal["sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam", "adadelta", "adamax"]
+NoData: TypeAlias = ArrayLike | Mapping[str, Any]  # numbers, or numbers by the names of arrays
 Progress: TypeAlias = bool | Callable[[int, int], object]
 Reduction: TypeAlias = Literal["mean", "sum"]

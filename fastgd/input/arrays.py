@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .reading import AN_ARRAY, check_kind, read_array
+from .missing import Numbers
+from .reading import AN_ARRAY, check_kind, read
 from .sharing import HOST, device_of, fetch, library_of, place_of, to_cupy, to_numpy
 
 
@@ -46,12 +47,16 @@ class Arrived:
     library: Library
     device: int | None
 
-    def read(self, name: str) -> Any:
-        """The array of this name, of real numbers: NumPy's, or CuPy's where it is on a GPU."""
+    def read(self, name: str, nodata: tuple[Any, ...] = ()) -> Numbers:
+        """The numbers of this name: NumPy's, or CuPy's where they are on a GPU."""
         value = self.given[name]
         if self.device is None:
-            return read_array(value, name)
-        return check_kind(value, to_cupy(value, name), name, AN_ARRAY)
+            return read(value, name, nodata=nodata)
+        if nodata:
+            raise ValueError(
+                f"nodata is for data in the computer's memory, and {name} is {place_of(self.device)}: write NaN in its place there"
+            )
+        return Numbers(check_kind(value, to_cupy(value, name), name, AN_ARRAY))
 
 
 def arrive(**given: Any) -> Arrived:

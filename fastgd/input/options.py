@@ -20,8 +20,6 @@ _MOST_THREADS = 1024
 _LATER = {  # options that are not available yet: the value that means "not used"
     "schedule": None,
     "batch_size": None,
-    "shuffle": True,
-    "seed": 0,
     "checkpoint": None,
 }
 
@@ -30,16 +28,14 @@ def refuse_later_options(given: Mapping[str, Any]) -> None:
     """Raise if the arguments of `fit` use an option that is not available yet."""
     for name, unused in _LATER.items():
         value = given[name]
-        kind = bool | np.bool_ if unused is True else int | np.integer
-        alike = isinstance(value, kind) and isinstance(value, bool | np.bool_) == isinstance(unused, bool)
-        if not (value is unused or (unused is not None and alike and value == unused)):
+        if value is not unused:
             raise ValueError(f"{name} is not available yet in this version of fastgd; leave it out (it was given as {shown(value)})")
 
 
 def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str = "a whole number") -> int:
     """A whole number between `least` and `most`."""
     try:
-        if isinstance(value, bool | np.bool_):
+        if isinstance(value, bool | np.bool_ | np.ma.MaskedArray):
             raise TypeError
         count = operator.index(value)
     except TypeError:
@@ -49,6 +45,13 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
     if count > most:
         raise ValueError(f"{name} must be {needed}, at most {'2^63 - 1' if most == MOST else format(most, ',')}; it is {count}")
     return count
+
+
+def check_randomness(shuffle: Any, seed: Any) -> None:
+    """Raise where `shuffle` or `seed` is no such option; full-batch descent draws nothing."""
+    if not isinstance(shuffle, bool | np.bool_):
+        raise TypeError(f"shuffle must be True or False, not {shown(shuffle)}")
+    read_count(seed, "seed", 0)
 
 
 def read_history(history: Any) -> int:
@@ -69,7 +72,7 @@ def read_tol(tol: Any) -> float:
     """`tol` as a float; -1 where there is none."""
     if tol is None:
         return -1.0
-    if isinstance(tol, bool | np.bool_ | str | bytes):
+    if isinstance(tol, bool | np.bool_ | str | bytes | np.ma.MaskedArray):
         raise TypeError(f"tol must be a number or None, not {shown(tol)}")
     try:
         value = float(tol)

@@ -1,54 +1,76 @@
-"""Reading: what a caller gives as an array becomes NumPy's, of real numbers."""
+"""Reading: what a caller gives as an array becomes NumPy's, of real numbers.
+
+1. Masks count wherever they stand: `numpy.ma`, behind `__array__` or `[...]` (netCDF4.Variable, a
+   dask array), in lists, as None or pandas.NA among objects. `read` says what is missing;
+   `read_array` refuses it.
+2. An array of NumPy, or of a library that shares memory with it, is not copied. Lists, frames of
+   several dtypes and arrays of objects are.
+"""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 import numpy as np
 
-from .messages import place, shown
+from .messages import place
+from .missing import Numbers, as_stored
 from .shapes import without_repeats
-from .sharing import to_numpy
+from .sharing import HOST, rounding_of, to_numpy
+from .unreadable import is_collection, is_missing_kind, is_number_kind, what_is_ragged, why_unreadable
 
 AN_ARRAY = "an array of real numbers"
+_SEQUENCES = (list, tuple, deque)
+_PLAIN = {bool, int, float, *(kind for kind in np.sctypeDict.values() if is_number_kind(kind))}
+
+
+def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] = ()) -> Numbers:
+    """The numbers of an array, and what of them is missing. nodata: as in `read_nodata`."""
+    if type(value) is np.ndarray and not nodata and value.dtype.kind in "fiub":  # fast path
+        return Numbers(check_kind(value, value, name, needed))
+    if type(value) is not np.ndarray:
+        columns = _columns_of(value)
+        if columns is not None:
+            return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], name, -1)
+        if isinstance(value, _SEQUENCES) and not _is_plain(value, nodata != ()):
+            return _read_sequence(value, name, needed, nodata)
+    given, array = value, _as_numpy(value, name, needed)
+    mask: Any = None
+    if isinstance(array, np.ma.MaskedArray):
+        hidden = np.ma.getmask(array)
+        array, mask = np.asarray(array.data), hidden if hidden is not np.ma.nomask and hidden.any() else None
+    if array.dtype == object and array.ndim:
+        array, mask = _read_objects(given, array, mask, name, needed)
+    check_kind(given, array, name, needed)
+    if not nodata:
+        return Numbers(array, mask, dims=_dims_of(given, array))
+    held = as_stored(nodata, array.dtype, rounding_of(given))
+    not_held = frozenset(number for number in nodata if number not in held)
+    return Numbers(array, mask, tuple(held.values()), not_held, _dims_of(given, array))
 
 
 def read_array(value: Any, name: str, needed: str = AN_ARRAY) -> np.ndarray:
-    """`value` as a NumPy array of real numbers, not copied where it is an array."""
-    if type(value) is np.ndarray:  # fast path
+    """`value` as a NumPy array of real numbers of which none is missing."""
+    if type(value) is np.ndarray and value.dtype.kind in "fiub":  # fast path
         return check_kind(value, value, name, needed)
-    value = to_numpy(value, name)
-    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
-        raise TypeError(f"{name} is a masked array; masks are not available yet: give {name}.filled(numpy.nan) or leave the rows out")
-    try:
-        array = np.asarray(value)
-    except Exception as error:  # whatever an __array__ may raise
-        raise TypeError(f"{name} must be {needed}; it cannot be read as one: {error}") from None
-    return check_kind(value, array, name, needed)
+    numbers = read(value, name, needed)
+    if numbers.mask is not None:
+        where = place(tuple(np.argwhere(numbers.mask)[0]))
+        raise ValueError(
+            f"{name} must be {needed}; a number is missing{where} (masked, None or NA): give {name}.filled(value), or a number"
+        )
+    return numbers.array if numbers.array.dtype.kind in "fiub" else numbers.array.astype(np.float32)
 
 
 def check_kind(value: Any, array: Any, name: str, needed: str) -> Any:
     """Return `array`; raise unless its dtype is one of real numbers of at most 64 bits."""
     kind = array.dtype.kind
-    if kind == "c":
-        raise TypeError(f"{name} is complex ({array.dtype}); it must be {needed}")
-    if kind not in "fiub":
-        raise TypeError(f"{name} must be {needed}; {_what_it_is(value, array)}")
+    if kind not in "fiub" and array.dtype.name != "bfloat16":
+        raise TypeError(f"{name} must be {needed}; {why_unreadable(value, array, name)}")
     if kind == "f" and array.dtype.itemsize > 8:
         raise TypeError(f"{name} has dtype {array.dtype}; there are float32 and float64: use {name}.astype('float64')")
     return array
-
-
-def _what_it_is(value: Any, array: np.ndarray) -> str:
-    if array.ndim == 0:
-        return f"it is {shown(value)}"
-    if array.dtype.kind != "O":
-        return f"it has dtype {array.dtype}"
-    for index in np.ndindex(array.shape):
-        entry: Any = array[index]
-        if isinstance(entry, bool) or not isinstance(entry, int | float | np.number):
-            return f"it has dtype object, with {shown(entry)} ({type(entry).__name__}){place(index)}"
-    return "it has dtype object: use .astype('float64')"
 
 
 def read_numbers(value: Any, name: str, needed: str = "a real number or an array of them") -> np.ndarray:
@@ -66,3 +88,110 @@ def check_all(array: np.ndarray, fine: np.ndarray, name: str, needed: str) -> No
     if not fine.all():
         where = tuple(np.argwhere(~fine)[0])
         raise ValueError(f"{name} must be {needed}; it is {array[where]:g}{place(where)}")
+
+
+def _as_numpy(value: Any, name: str, needed: str) -> np.ndarray:
+    """An array of NumPy, which may be masked or of objects."""
+    if is_collection(value):
+        raise TypeError(f"{name} must be {needed}; {why_unreadable(value, np.array(None), name)}")
+    value = to_numpy(value, name)
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        if hasattr(value, "dims") and hasattr(getattr(value, "data", None), "__array__"):
+            value = to_numpy(value.data, name)  # xarray drops the mask of what it wraps
+        array = np.asanyarray(value)
+        if array.dtype == object and array.ndim == 0 and hasattr(value, "shape") and hasattr(value, "__getitem__"):
+            array = np.asanyarray(value[...])  # a variable of a file, such as scipy.io's
+    except Exception as error:  # whatever an __array__ may raise
+        ragged = what_is_ragged(value, name) if isinstance(value, _SEQUENCES) else None
+        raise TypeError(f"{name} must be {needed}; {ragged or f'it cannot be read as one: {error}'}") from None
+    return array
+
+
+def _dims_of(value: Any, array: np.ndarray) -> tuple[str, ...] | None:
+    """The names of the axes of an array of xarray or netCDF4; None where they have none."""
+    if isinstance(value, HOST):
+        return None
+    names = getattr(value, "dims", None) or getattr(value, "dimensions", None)
+    if isinstance(names, tuple) and len(names) == array.ndim and all(isinstance(name, str) for name in names):
+        return names
+    return None
+
+
+def _columns_of(value: Any) -> list[tuple[Any, Any]] | None:
+    """[(label, column)] of a frame whose columns are to be read one by one; else None.
+
+    A frame of one dtype that NumPy has is an array.
+    """
+    if isinstance(value, HOST):
+        return None
+    if hasattr(value, "columns") and hasattr(value, "dtypes"):  # pandas, polars
+        kinds = list(value.dtypes)
+        if kinds and all(isinstance(kind, np.dtype) and kind == kinds[0] and kind.kind in "fiub" for kind in kinds):
+            return None
+        column = (lambda k: value.iloc[:, k]) if hasattr(value, "iloc") else value.to_series
+        return [(label, column(k)) for k, label in enumerate(value.columns)] or None
+    if hasattr(value, "column_names") and hasattr(value, "column"):  # pyarrow
+        return [(label, value.column(k)) for k, label in enumerate(value.column_names)] or None
+    return None
+
+
+def _is_plain(value: Any, of_one_kind: bool) -> bool:
+    """Whether a list, nested too, has numbers or NumPy's arrays alone, in which nothing is hidden.
+
+    of_one_kind: whether the arrays must have one dtype.
+    """
+    kinds = set(map(type, value))
+    if _PLAIN.issuperset(kinds):
+        return True
+    if kinds == {np.ndarray}:
+        return not of_one_kind or len({array.dtype for array in value}) == 1
+    return kinds <= {list, tuple} and all(_is_plain(row, of_one_kind) for row in value)
+
+
+def _read_sequence(value: Any, name: str, needed: str, nodata: tuple[Any, ...]) -> Numbers:
+    """The numbers of a list in which something may be hidden: its entries are read one by one."""
+    entries = [None if entry is np.ma.masked else entry for entry in value]
+    if not any(isinstance(entry, (*_SEQUENCES, np.ndarray)) or _is_array(entry) for entry in entries):
+        array = np.empty(len(entries), object)
+        array[:] = entries
+        return read(array, name, needed, nodata)
+    parts = [read(entry, f"{name}[{k}]", needed, nodata) for k, entry in enumerate(entries)]
+    if len({part.array.shape for part in parts}) > 1:
+        raise TypeError(f"{name} must be {needed}; {what_is_ragged([part.array for part in parts], name)}")
+    return _stack(parts, name, 0)
+
+
+def _is_array(entry: Any) -> bool:
+    return not isinstance(entry, np.generic) and any(hasattr(type(entry), name) for name in ("__array__", "__dlpack__"))
+
+
+def _stack(parts: list[Numbers], name: str, axis: int) -> Numbers:
+    """One array of several, along a new axis; `nodata` is compared in the dtype of each."""
+    missing = [part.missing for part in parts]
+    array = np.stack([part.array for part in parts], axis)
+    not_held = frozenset.intersection(*(part.not_held for part in parts))
+    if all(mask is None or not mask.any() for mask in missing):
+        return Numbers(array, not_held=not_held)
+    shape = parts[0].array.shape
+    return Numbers(array, np.stack([np.zeros(shape, bool) if mask is None else mask for mask in missing], axis), not_held=not_held)
+
+
+def _read_objects(given: Any, array: np.ndarray, mask: np.ndarray | None, name: str, needed: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """(float64 array, mask) of an array of Python's numbers; None, NA and NaT are missing."""
+    if mask is not None:
+        array = array.copy()
+        array[mask] = None
+    kinds = set(map(type, array.flat))
+    missing = {kind for kind in kinds if is_missing_kind(kind)}
+    if not all(map(is_number_kind, kinds - missing)):
+        raise TypeError(f"{name} must be {needed}; {why_unreadable(given, array, name)}")
+    if missing:
+        mask = np.array([type(entry) in missing for entry in array.flat], bool).reshape(array.shape)
+        array = array.copy()
+        array[mask] = np.nan
+    try:
+        return array.astype(np.float64), mask
+    except OverflowError as error:
+        raise TypeError(f"{name} must be {needed}; a number in it is too large for float64: {error}") from None

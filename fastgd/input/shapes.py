@@ -21,8 +21,14 @@ def broadcast(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
 
 def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
     """A view in which leading axes of stride 0 have length 1; the last n_last axes stay."""
-    leading = array.ndim - n_last
-    if not leading:
-        return array
-    index = tuple(slice(0, 1) if array.strides[a] == 0 and array.shape[a] > 1 else slice(None) for a in range(leading))
-    return array[index] if index else array
+    return array[axes_that_repeat(n_last, array)] if array.ndim > n_last and 0 in array.strides else array
+
+
+def axes_that_repeat(n_last: int, *arrays: np.ndarray) -> tuple[slice, ...]:
+    """The index that keeps one of each leading axis that has stride 0 in all of these arrays.
+
+    The arrays have one shape; their last n_last axes stay.
+    """
+    shape = arrays[0].shape
+    repeat = (not any(array.strides[axis] for array in arrays) for axis in range(len(shape) - n_last))
+    return tuple(slice(0, 1) if only and shape[axis] > 1 else slice(None) for axis, only in enumerate(repeat))

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,11 @@ def to_numpy(value: Any, name: str) -> Any:
     if device is not None:
         raise ValueError(f"{name} is {place_of(device)}, and is needed in the computer's memory here: give {way_home(value, name)}")
     root = library_of(value)
-    if root == "torch":
+    if root == "torch" and hasattr(value, "detach"):  # not a Dataset
         return _from_torch(value, name)
     if root == "jax":
         return _from_jax(value, name)
-    if root == "array API":
+    if hasattr(value, "__dlpack__") and (root == "array API" or not (isinstance(value, HOST) or hasattr(value, "__array__"))):
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, AttributeError) as error:
@@ -70,8 +71,15 @@ def _from_jax(value: Any, name: str) -> np.ndarray:
     if platforms != {"cpu"}:
         place = " and ".join(sorted(platforms))
         raise ValueError(f"{name} is on {place}, from where fit does not take arrays yet: give numpy.asarray({name})")
-    array = np.asarray(value)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
+    return np.asarray(value)
+
+
+def rounding_of(value: Any) -> Callable[[float], Any] | None:
+    """How a tensor of bfloat16, which `to_numpy` gives as float32, rounds numbers; else None."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or value.dtype is not torch.bfloat16:
+        return None
+    return lambda number: np.float32(torch.tensor(number, dtype=torch.bfloat16).item())
 
 
 def device_of(value: Any) -> int | None:
@@ -82,7 +90,7 @@ def device_of(value: Any) -> int | None:
     root = kind.__module__.partition(".")[0]
     if root == "cupy":
         return int(value.device.id)
-    if root == "torch":
+    if root == "torch" and hasattr(value, "device"):
         place = value.device
         return int(place.index or 0) if place.type == "cuda" else None
     if hasattr(kind, "__dlpack_device__"):

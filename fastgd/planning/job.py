@@ -28,6 +28,7 @@ from ..input.hyperparameters import (
 from ..input.messages import counted
 from ..input.options import (
     MOST,
+    check_randomness,
     read_choice,
     read_count,
     read_excess_loss,
@@ -109,6 +110,7 @@ class SolveJob(Job):
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
+    check_randomness(arguments["shuffle"], arguments["seed"])
     arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
     backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
     problem = _read_problem(arguments, arrived)
@@ -231,11 +233,25 @@ def order_fits(
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
     if state is not None:
         shapes["state"] = state.epoch.shape
-    shape = broadcast(shapes)
+    try:
+        shape = broadcast(shapes)
+    except ValueError as error:
+        raise ValueError(f"{error}{_advice_on_axes(shapes)}") from None
     if math.prod(shape) * problem.n_parameters * 8 > MOST:
         fits, each = " x ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
         raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")
     return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
+
+
+def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """What to give where leading axes do not broadcast; '' where nothing is likely."""
+    fits = shapes["X and y"]
+    if len(fits) and shapes.get("state", fits) != fits:
+        return f": the state is of {counted(math.prod(shapes['state']), 'fit')}, the data are of {math.prod(fits):,}"
+    for name, shape in shapes.items():
+        if name not in ("X and y", "state") and len(fits) and len(shape) == 1 and shape[0] not in (1, fits[-1]):
+            return f": for each of these {name} with every fit give {name}[{', '.join([':'] + ['None'] * len(fits))}]"
+    return ""
 
 
 def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
@@ -245,6 +261,7 @@ def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
         dtype=arguments["dtype"],
         nan_policy=arguments["nan_policy"],
         min_samples=arguments["min_samples"],
+        nodata=arguments["nodata"],
     )
 
 

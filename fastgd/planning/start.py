@@ -16,7 +16,7 @@ from ..input.sharing import device_of, fetch, place_of
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STANDARD, STREAM
 from ..kernels.update_rules import UpdateRule
 from ..results.result import FitResult, State
-from .backends import BACKENDS, Backend
+from .backends import BACKENDS, CHOICES, Backend
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
@@ -100,12 +100,11 @@ def read_state(
         raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
     if w0 is not None or intercept0 is not None:
         raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
-    if not (isinstance(algorithm, str) and algorithm == "auto"):
-        raise ValueError(f"state continues with its own algorithm: leave algorithm={shown(algorithm)} out")
     device = device_of(state.w)
     if device is not None and device != problem.device:
         raise ValueError(f"state is {place_of(device)} but X and y are {place_of(problem.device)}: nothing is moved silently")
     state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status), **_standard_of(state, standardize))
+    _refuse_another_algorithm(state, algorithm)
     for what, has, needs in (
         ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
@@ -134,6 +133,20 @@ def read_state(
         algorithm=np.asarray(state.algorithm, order="C"),
         status=np.asarray(state.status, order="C"),
     )
+
+
+def _refuse_another_algorithm(state: State, asked: Any) -> None:
+    """Raise where the option `algorithm` is neither "auto" nor the state's own."""
+    codes = np.asarray(state.algorithm)
+    going_on = codes[np.asarray(state.status) != DIVERGED]  # fits that overflowed ended in `stream`
+    own = {ALGORITHMS[code] for code in np.unique(going_on)}
+    if len(own) == 2:  # of "moments", where fits with few samples stream
+        own = {algorithm_of(state)}
+    elif not own:
+        own = {*CHOICES[1:], *(ALGORITHMS[code] for code in np.unique(codes))}
+    if not isinstance(asked, str) or asked not in {"auto", *own}:
+        words = " or ".join(sorted(map(repr, own)))
+        raise ValueError(f"state continues with its own algorithm, {words}: leave algorithm={shown(asked)} out")
 
 
 def _standard_of(state: State, standardize: bool) -> dict[str, Any]:

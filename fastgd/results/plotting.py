@@ -17,7 +17,7 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
-from ..input.reading import read_array
+from ..input.reading import read
 
 _MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
 _MOST_FITS = 20_000  # fits that quantiles are taken of
@@ -162,8 +162,8 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
     w = np.asarray(result.w)[place]
     intercept = 0.0 if result.intercept is None else np.asarray(result.intercept)[place]
     d = 1 if result._one_feature else w.shape[-1]
-    X = _samples(read_array(X, "X"), "X", place, np.shape(result.loss), 1 if result._one_feature else 2)
-    y = _samples(read_array(y, "y"), "y", place, np.shape(result.loss), 1)
+    X = _samples(read(X, "X").filled(), "X", place, np.shape(result.loss), 1 if result._one_feature else 2)
+    y = _samples(read(y, "y").filled(), "y", place, np.shape(result.loss), 1)
     if not result._one_feature and X.shape[-1] != d:
         raise ValueError(f"X must have {counted(d, 'feature')} (its last axis), as in the fit; it has shape {X.shape}")
     if len(X) != len(y):

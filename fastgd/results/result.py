@@ -210,7 +210,7 @@ class FitResult:
         array([10.])
         """
         arrived = arrive(X=X, w=self.w)
-        samples, w, intercept = arrived.read("X"), self.w, self.intercept
+        samples, w, intercept = arrived.read("X").filled(), self.w, self.intercept
         if arrived.device is None:
             w, intercept = np.asarray(w), None if intercept is None else np.asarray(intercept)
         else:

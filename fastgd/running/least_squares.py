@@ -172,10 +172,8 @@ def _finish(job: SolveJob) -> None:
         arrays["loss"][:] = arrays["loss64"]
     finite = np.isfinite(arrays["w_out"]).all(axis=1) & np.isfinite(arrays["loss"])
     status[~finite & (status == COMPLETED)] = DIVERGED
-    few = np.minimum(arrays["n_used"], problem.n_parameters)
     solved = (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES)
-    penalised = order.pick(job.decay, np.arange(order.n_fits)) > 0.0
-    deficient = (rank < np.where(penalised, problem.n_parameters, few)) & solved
+    deficient = (rank < problem.n_parameters) & solved
     half_of_the_digits = 1.0 / math.sqrt(np.finfo(problem.dtype).eps / 2.0)
     arrays["ill_conditioned"][:] = (condition > half_of_the_digits) | deficient
     by_svd = int(((arrays["algorithm"] == LSTSQ) & solved).sum())

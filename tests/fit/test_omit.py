@@ -139,7 +139,7 @@ def test_solve_without_the_missing_samples(size, name, intercept, weighted, deca
     if weights is not None:
         weights[:, 0] = 1
     options = {"intercept": intercept, "weight_decay": decay, "reduction": reduction}
-    result = fastgd.solve(X, y, sample_weight=weights, nan_policy="omit", **options)
+    result = fastgd.solve(X, y, sample_weight=weights, nan_policy="omit", min_samples=1, **options)
     for f in range(m):
         one_x, one_y, one_weights = delete(kept[f], X[f], y[f], None if weights is None else weights[f])
         same_fit(result, f, fastgd.solve(one_x, one_y, sample_weight=one_weights, **options))

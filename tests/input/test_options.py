@@ -97,8 +97,6 @@ def test_progress(value):
 LATER = {
     "schedule": ["cosine", 0, np.ones(3)],
     "batch_size": [2, 0, 4],
-    "shuffle": [False, 1, None],
-    "seed": [1, True, 0.0, None, np.array([0, 1])],
     "checkpoint": ["folder", False],
 }
 
@@ -109,8 +107,24 @@ def test_options_of_later_versions(no_work, name, value):
 
 
 def test_defaults_of_later_options_may_be_written_out():
-    options = dict.fromkeys(LATER) | {"shuffle": np.True_, "seed": np.int64(0)}
+    assert fastgd.fit(x, y, **dict.fromkeys(LATER)).w == fastgd.fit(x, y).w
+
+
+@pytest.mark.parametrize("options", [{"shuffle": np.True_}, {"shuffle": False, "seed": 7}, {"seed": np.int64(2**62)}, {"seed": 2**63 - 1}])
+def test_what_is_random_changes_nothing_without_mini_batches(options):
     assert fastgd.fit(x, y, **options).w == fastgd.fit(x, y).w
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("shuffle", [1, None, "yes"]), ("seed", [True, 0.0, None, "7", np.array([0, 1]), np.ma.array(3, mask=True)])]
+)
+def test_what_is_no_seed_is_refused(no_work, name, values):
+    for value in values:
+        refused(TypeError, f"^{name} must be (True or False|a whole number), not ", x, y, **{name: value})
+
+
+def test_a_negative_seed_is_refused(no_work):
+    refused(ValueError, "^seed must be a whole number, at least 0; it is -1$", x, y, seed=-1)
 
 
 LIMITS = {

@@ -10,6 +10,7 @@ MEMORY = ("tests/promises/test_memory.py",)
 SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
+MISSING = ("tests/fit/test_missing_data.py", "tests/input/test_missing.py", "tests/input/test_reading.py")
 VERIFICATION = "fastgd/verification"
 STANDARDIZE = "tests/fit/test_standardize.py"
 UNITS = f"{STANDARDIZE}::test_every_row_is_reported_in_the_callers_units"
@@ -58,6 +59,45 @@ FASTGD_DEFECTS = (
     Defect("a group kept while the next is made", "fastgd/running/cpu.py", "        del group, descend  #", "        #", MEMORY),
     Defect("lists of samples not counted", "fastgd/planning/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
     Defect("gaps of another fit", "fastgd/running/moments.py", "places + n_rows)", "places)", OMIT),
+    Defect(
+        "a mask dropped", "fastgd/input/reading.py", "        hidden = np.ma.getmask(array)\n", "        hidden = np.ma.nomask\n", MISSING
+    ),
+    Defect(
+        "a mask behind __array__ dropped",
+        "fastgd/input/reading.py",
+        "array = np.asanyarray(value)\n",
+        "array = np.asarray(value)\n",
+        MISSING[2:],
+    ),
+    Defect(
+        "the mask of one of many fits for all",
+        "fastgd/input/shapes.py",
+        "for array in arrays) for axis",
+        "for array in arrays[:1]) for axis",
+        MISSING,
+    ),
+    Defect(
+        "nodata compared after conversion",
+        "fastgd/data/items.py",
+        "self._at(where), self.nodata)",
+        "self._at(where).astype(self.dtype), tuple(map(self.dtype.type, self.nodata)))",
+        MISSING,
+    ),
+    Defect(
+        "nodata of another dtype",
+        "fastgd/input/missing.py",
+        "stored = (rounding or dtype.type)(number)",
+        "stored = np.float64(number)",
+        MISSING,
+    ),
+    Defect(
+        "nodata that is remembered away",
+        "fastgd/planning/call_cache.py",
+        " and not (problem.X.may_miss or problem.y.may_miss)",
+        "",
+        MISSING,
+    ),
+    Defect("one sample is a line", "fastgd/data/problem.py", 'if nan_policy == "omit" else 1', "if False else 1", MISSING),
     Defect(
         "ridge of 1/n by LAPACK",
         "fastgd/running/least_squares.py",

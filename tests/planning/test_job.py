@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from fastgd.kernels.chunk import MOMENTS, STREAM
 from fastgd.kernels.update_rules import UPDATE_RULES
 from fastgd.planning.job import order_fits
 from tests.support.jobs import job_of, numbers
+from tests.support.refusals import refused
 
 
 def test_a_job_of_plain_options():
@@ -78,3 +81,21 @@ def test_the_callers_memory_is_not_copied():
     problem = job_of(X, y).problem
     assert np.shares_memory(problem.X.array, X)
     assert np.shares_memory(problem.y.array, y)
+
+
+AXES = {  # {option: (its value for 64 fits, the same beside every fit)}
+    "lr": lambda values, axes: {"lr": values[(slice(None), *axes)]},
+    "momentum": lambda values, axes: {"optimizer": fastgd.SGD(momentum=(values / 100)[(slice(None), *axes)])},
+    "betas[0]": lambda values, axes: {"optimizer": fastgd.Adam(betas=((values / 100)[(slice(None), *axes)], 0.9))},
+    "w0": lambda values, axes: {"w0": np.stack([values, values], -1)[(slice(None), *axes)]},
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+@pytest.mark.parametrize("leading", [(5,), (4, 5)])
+def test_values_for_every_fit_are_told_to_take_an_axis_of_their_own(name, leading):
+    X, y = np.random.default_rng(0).standard_normal((*leading, 8, 2)), np.ones((*leading, 8))
+    values, nones = np.linspace(0, 1, 64), ", ".join(["None"] * len(leading))
+    pattern = rf"{re.escape(name)} \(64,\): for each of these {re.escape(name)} with every fit give {re.escape(name)}\[:, {nones}\]$"
+    refused(ValueError, rf"^leading axes do not broadcast against each other: X and y .*{pattern}", X, y, **AXES[name](values, ()))
+    assert fastgd.fit(X, y, epochs=1, **AXES[name](values, (None,) * len(leading))).loss.shape == (64, *leading)  # the advice works

@@ -109,6 +109,12 @@ COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits t
     "lists, weights": lambda: (
         noise(30, 40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit", "sample_weight": whole(30, 40, 1000) & 3}, "300 KiB",
     ),
+    "masked": lambda: (noise(40, 1000, 1), np.ma.masked_invalid(gaps(30, 40, 1000)), {"nan_policy": "omit"}, "400 KiB"),
+    "masked, one X": lambda: (np.ma.masked_invalid(gaps(60_000, 6)), noise(2, 60_000), {"nan_policy": "omit"}, "9 MiB"),
+    "masked, interleaved": lambda: (
+        noise(1000, 2), np.ma.masked_invalid(gaps(1000, 1200)).T, {"nan_policy": "omit"}, "800 KiB",
+    ),
+    "nodata": lambda: (whole(30, 40, 1000, 1), whole(30, 40, 1000), {"nan_policy": "omit", "nodata": [7, -3]}, "300 KiB"),
     "lists, stream": lambda: (noise(30, 40, 1000, 1), noise(30, 40, 1000), {"algorithm": "stream"}, "300 KiB"),
 }  # fmt: skip
 

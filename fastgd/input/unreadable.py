@@ -1,0 +1,110 @@
+"""Values that are not arrays of real numbers: what they are, and how to make numbers of them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .messages import place, shown
+
+_DAYS = "of times t give (t - t[0]) / np.timedelta64(1, 'D')"
+_TIMES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+_ONE_HOT = "encode categories as numbers first, as pandas.get_dummies does"
+
+
+def is_number_kind(kind: type) -> bool:
+    """Whether a class is of real numbers of Python or NumPy."""
+    return issubclass(kind, int | float | np.integer | np.floating | np.bool_) and not issubclass(kind, np.timedelta64)
+
+
+def is_missing_kind(kind: type) -> bool:
+    """Whether a class says that a number is missing: None, numpy.ma.masked, pandas.NA and NaT."""
+    masks = (type(None), type(np.ma.masked))
+    return kind in masks or (kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas."))
+
+
+def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
+    """What is wrong with an array, and what to give instead. value: as the caller gave it."""
+    kind = array.dtype.kind
+    if array.ndim == 0 and kind in "OUST":
+        return _what_one_is(value, name)
+    if kind in "mM":
+        return f"it has dtype {array.dtype}: {_DAYS}"
+    if kind == "c":
+        return f"it is complex ({array.dtype}): give {name}.real, or real and imaginary parts as two features"
+    if kind in "UST":
+        example = f"such as {shown(array.flat[0].item() if kind != 'T' else array.flat[0])}" if array.size else "and empty"
+        return f"it is text, of dtype {array.dtype}, {example}: {_of_text(array)}"
+    if kind != "O":
+        return f"it has dtype {array.dtype}: give {name}.astype('float64') if these are numbers"
+    for index in np.ndindex(array.shape):
+        kind_of_entry = type(array[index])
+        if not is_number_kind(kind_of_entry) and not is_missing_kind(kind_of_entry):
+            entry = array[index]
+            return f"it has dtype object, with {shown(entry)} ({kind_of_entry.__name__}){place(index)}: {_how_to_mend(entry, value, name)}"
+    return f"it has dtype object: use np.asarray({name}, 'float64')"
+
+
+def what_is_ragged(value: Any, name: str) -> str | None:
+    """Which entries of a list differ in length; None where all are alike."""
+    lengths = [np.shape(entry) if isinstance(entry, np.ndarray) else _length(entry) for entry in value]
+    for k, length in enumerate(lengths):
+        if length != lengths[0]:
+            shapes = f"{name}[0] has shape {lengths[0]}, {name}[{k}] has {length}"
+            return f"it is ragged: {shapes}; fill the shorter ones up with NaN and give nan_policy='omit'"
+    inner = ((k, what_is_ragged(entry, f"{name}[{k}]")) for k, entry in enumerate(value) if isinstance(entry, list | tuple))
+    return next((words for _, words in inner if words), None)
+
+
+def _length(entry: Any) -> tuple[int, ...]:
+    return (len(entry),) if hasattr(entry, "__len__") and not isinstance(entry, str) else ()
+
+
+def _what_one_is(value: Any, name: str) -> str:
+    """Words for something that is no array."""
+    kind = type(value)
+    words = f"it is {shown(value)}"
+    sparse = next((method for method in ("toarray", "todense") if hasattr(value, method)), None)
+    if sparse:
+        return f"it is sparse ({kind.__name__}): give {name}.{sparse}()"
+    if is_collection(value):
+        return f"it is a {kind.__name__}: give the arrays in it, such as X, y = dataset.tensors, or dataset['name']"
+    if isinstance(value, Mapping):
+        return f"it is a {kind.__name__}: give np.stack(list({name}.values()), -1), or a frame"
+    return words if value is None or not isinstance(value, _TIMES) else f"{words}: {_DAYS}"
+
+
+def is_collection(value: Any) -> bool:
+    """Whether a value is a dataset or a loader of batches, of torch or another library."""
+    names = {base.__name__ for base in type(value).__mro__}
+    return not names.isdisjoint(("Dataset", "DataLoader")) and not hasattr(value, "__array__")  # h5py's is an array
+
+
+def _of_text(array: np.ndarray) -> str:
+    try:
+        array.astype(np.float64)
+    except (TypeError, ValueError):
+        return _ONE_HOT
+    return "convert it with .astype('float64')"
+
+
+def _how_to_mend(entry: Any, value: Any, name: str) -> str:
+    """What to give instead of an array of objects with this entry."""
+    kind = type(entry)
+    if kind.__name__ == "Period":
+        return f"with t = {name}.to_timestamp() {_DAYS.removeprefix('of times t ')}"
+    if isinstance(entry, _TIMES):
+        unit = "timedelta64[us]" if isinstance(entry, datetime.timedelta) else "datetime64[us]"
+        return f"with t = np.asarray({name}, '{unit}') {_DAYS.removeprefix('of times t ')}"
+    if kind.__module__.partition(".")[0] == "cftime":
+        return f"give cftime.date2num({name}, 'days since 2000-01-01')"
+    if isinstance(entry, str | bytes):
+        return _of_text(np.asarray([entry]))
+    if isinstance(entry, complex):
+        return f"give {name}.real, or real and imaginary parts as two features"
+    if hasattr(entry, "__len__"):
+        return f"give list({name}), of arrays of one length"
+    return f"give np.asarray({name}, 'float64')"

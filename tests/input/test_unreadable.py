@@ -1,0 +1,142 @@
+"""What is not an array of real numbers: the error says what it is, and what to give instead."""
+
+from __future__ import annotations
+
+import datetime
+
+import ml_dtypes
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import fastgd
+from tests.support.hidden_masks import OfNetCDF4
+from tests.support.refusals import refused, x, y
+
+DAYS = pd.date_range("2020-01-01", periods=4)
+FORMULA = r"give \(t - t\[0\]\) / np\.timedelta64\(1, 'D'\)$"
+MOMENTS = [datetime.datetime(2020, 1, 1 + k) for k in range(4)]
+AS_ARRAY = rf"with t = np\.asarray\(X, 'datetime64\[us\]'\) {FORMULA}"
+
+TIMES = {  # {what: (X, what the error says after the name, what t is then)}
+    "datetime64": (DAYS.to_numpy(), f"it has dtype datetime64.*: of times t {FORMULA}", DAYS.to_numpy()),
+    "days": (DAYS.to_numpy().astype("M8[D]"), rf"datetime64\[D\]: of times t {FORMULA}", DAYS.to_numpy().astype("M8[D]")),
+    "timedelta64": (np.arange(4) * np.timedelta64(1, "D"), rf"it has dtype timedelta64\[D\]: .*{FORMULA}", None),
+    "index": (DAYS, f"it has dtype datetime64.*{FORMULA}", DAYS),
+    "series": (pd.Series(DAYS), FORMULA, DAYS),
+    "periods": (pd.period_range("2020-01-01", periods=4), rf"with t = X\.to_timestamp\(\) {FORMULA}", DAYS),
+    "time zone": (DAYS.tz_localize("Europe/Oslo"), AS_ARRAY, None),
+    "list of datetimes": (MOMENTS, AS_ARRAY, np.asarray(MOMENTS, "datetime64[us]")),
+    "list of dates": ([moment.date() for moment in MOMENTS], AS_ARRAY, None),
+    "list of NumPy's": (list(DAYS.to_numpy()), AS_ARRAY, None),
+    "list of pandas'": (list(DAYS), AS_ARRAY, None),
+    "after NaT": ([pd.NaT, *DAYS[1:]], AS_ARRAY, None),
+    "list of durations": (
+        [moment - MOMENTS[0] for moment in MOMENTS], rf"with t = np\.asarray\(X, 'timedelta64\[us\]'\) {FORMULA}", None,
+    ),
+    "objects": (np.array(MOMENTS), AS_ARRAY, None),
+    "polars": (pl.Series(MOMENTS), FORMULA, None),
+    "netCDF4": (OfNetCDF4(DAYS.to_numpy()), FORMULA, None),
+    "one": (MOMENTS[0], FORMULA, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "pattern", "t"), TIMES.values(), ids=TIMES)
+def test_times(no_work, value, pattern, t):
+    refused(TypeError, rf"^X must be an array of real numbers; .*{pattern}", value, y)
+
+
+@pytest.mark.parametrize("t", [t for _, _, t in TIMES.values() if t is not None], ids=[k for k, v in TIMES.items() if v[2] is not None])
+def test_what_the_error_advises_for_times_works(t):
+    days = (t - t[0]) / np.timedelta64(1, "D")
+    assert fastgd.fit(days, y, epochs=3).w == fastgd.fit(x - 1, y, epochs=3).w
+
+
+def test_columns_are_named(no_work):
+    frame = pd.DataFrame({"v": x, "day": DAYS})
+    refused(TypeError, rf"^X\['day'\] must be an array of real numbers; it has dtype datetime64.*{FORMULA}", frame, y)
+    refused(TypeError, r"^X\['day'\] must be an array of real numbers; ", pl.DataFrame({"v": x, "day": MOMENTS}), y)
+    for city in (pd.Categorical(list("abca")), list("abca")):
+        for make in (pd.DataFrame, pl.DataFrame):
+            frame = make({"v": x, "city": city if make is pd.DataFrame else list(city)})
+            refused(TypeError, r"^X\['city'\] must be .*'a'.*: encode categories as numbers first, as pandas\.get_dummies does$", frame, y)
+
+
+class Sparse:
+    """A matrix of scipy.sparse, which NumPy takes as one object."""
+
+    shape = (4, 4)
+
+    def toarray(self):
+        return np.eye(4)
+
+
+class SparseToo:
+    """An array of a library whose word for it is another."""
+
+    def todense(self):
+        return np.eye(4)
+
+
+class Dataset:
+    """A dataset of torch: NumPy would take it for a list."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        return x[index], y[index]
+
+
+class TensorDataset(Dataset):
+    pass
+
+
+OTHERS = {
+    "sparse": (Sparse(), r"it is sparse \(Sparse\): give X\.toarray\(\)$"),
+    "sparse, another": (SparseToo(), r"it is sparse \(SparseToo\): give X\.todense\(\)$"),
+    "dataset": (TensorDataset(), r"it is a TensorDataset: give the arrays in it, such as X, y = dataset\.tensors"),
+    "loader": (type("DataLoader", (), {})(), "it is a DataLoader: give the arrays in it"),
+    "complex": (x + 0j, r"it is complex \(complex128\): give X\.real"),
+    "complex list": ([1j, 2, 3, 4], r"with 1j \(complex\) at index 0: give X\.real"),
+    "strings": (list("abcd"), r"'a' .*: encode categories as numbers first"),
+    "array of strings": (np.array(list("abcd")), "it is text, of dtype <U1, such as 'a': encode categories as numbers first"),
+    "no strings": (np.array([], "U1"), "it is text, of dtype <U1, and empty"),
+    "numbers as text": (["1", "2.5"], r"'1' .*: convert it with \.astype\('float64'\)$"),
+    "bytes": (np.array([b"1"] * 4), r"dtype \|S1, such as b'1': convert it"),
+    "string dtype": (np.array(["1"] * 4, np.dtypes.StringDType()), r"StringDType.*, such as '1': convert it"),
+    "categories": (pd.Series(list("abca"), dtype="category"), "'a' .*: encode categories"),
+    "arrays of one length as objects": (pd.Series([x, x]), r"it has dtype object, with .* \(ndarray\) at index 0: give list\(X\)"),
+    "4-bit integers": (x.astype(ml_dtypes.int4), r"dtype int4: give X\.astype\('float64'\) if these are numbers$"),
+    "ragged": (
+        [[1.0, 2.0], [3.0]],
+        r"it is ragged: X\[0\] has shape \(2,\), X\[1\] has \(1,\); fill the shorter ones up with NaN and give nan",
+    ),
+    "ragged arrays": ([x, x[:3]], r"it is ragged: X\[0\] has shape \(4,\), X\[1\] has \(3,\)"),
+    "ragged masked arrays": ([x, np.ma.array(x[:3])], r"it is ragged: X\[0\] has shape \(4,\), X\[1\] has \(3,\)"),
+    "ragged inside": ([[[1, 2], [3, 4]], [[1, 2], [3]]], r"it is ragged: X\[1\]\[0\] has shape \(2,\), X\[1\]\[1\] has \(1,\)"),
+    "ragged with None": ([[1.0, None], [3.0]], r"it is ragged: X\[0\] has shape \(2,\), X\[1\] has \(1,\)"),
+    "lists and numbers": ([[1.0, 2.0], 3.0], r"it is ragged: X\[0\] has shape \(2,\), X\[1\] has \(\)"),
+}
+
+
+@pytest.mark.parametrize(("value", "pattern"), OTHERS.values(), ids=OTHERS)
+def test_what_to_give_instead(no_work, value, pattern):
+    refused(TypeError, rf"^X must be an array of real numbers; .*{pattern}", value, y)
+
+
+def test_datasets_of_torch(no_work, torch):
+    data = torch.utils.data.TensorDataset(torch.ones(4, 1), torch.ones(4))
+    for value in (data, torch.utils.data.DataLoader(data), torch.utils.data.Subset(data, [0, 1])):
+        refused(TypeError, rf"^X must be an array of real numbers; it is a {type(value).__name__}: give the arrays in it", value, y)
+        refused(TypeError, r"^y must be an array of real numbers; it is a \w+: give the arrays in it", x, value)
+    refused(TypeError, r"^X must be an array of real numbers; it is Linear\(", torch.nn.Linear(1, 1), y)
+
+
+def test_ragged_data_filled_up_with_nan_work():
+    """What the error advises."""
+    rows = [[1.0, 2.0, 4.0], [3.0, 1.0, np.nan]]
+    result = fastgd.solve([1.0, 2.0, 3.0], rows, nan_policy="omit")
+    assert result.n_used.tolist() == [3, 2]
+    assert result.w[1] == 1.0
