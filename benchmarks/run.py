@@ -18,6 +18,7 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
 
 from benchmarks.cases import LARGE, all_cases, measure, measure_stream
+from benchmarks.closed_form import measure_solve
 from benchmarks.first_call import measure_first_calls, measure_imports
 from benchmarks.limits import Machine
 from benchmarks.measuring import Journal, conditions, table_of_aims
@@ -51,6 +52,7 @@ def main() -> None:
         tell(measure(case, machine))
     for name, rows in (
         ("stream", lambda: measure_stream(machine, options.quick)),
+        ("solve", lambda: measure_solve(machine, options.quick)),
         ("a small call", lambda: measure_small_calls(options.quick)),
         ("first fit", lambda: measure_first_calls(3 if options.quick else 9)),
         ("import", lambda: measure_imports(3 if options.quick else 9)),

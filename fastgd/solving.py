@@ -92,8 +92,9 @@ def solve(
           below it where weight_decay > 0; 0 where the data are invalid.
         * ``condition``: Stewart's largest collinearity index: 1/condition is the smallest relative
           change of one column that makes the columns dependent; 1 for orthogonal columns, at most
-          their condition number once they have length 1. Where the rank is smaller than the number
-          of parameters, σ_1/σ_rank of X as it is. NaN where the data are invalid.
+          their condition number once they have length 1. Columns of zeros, and constant ones beside
+          an intercept, are left out of it; where the rank is smaller still, it is σ_1/σ_rank of X
+          as it is. NaN where the data are invalid.
         * ``ill_conditioned``: condition > 1/√u (u = 2^-24 for float32 data, 2^-53 for float64:
           4,096 and 9.5e7), or rank below the number of parameters, as in every fit without
           weight_decay that has fewer samples than parameters. A change of the data in their last

@@ -50,10 +50,11 @@ from ..results.building import Provenance
 from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
 from .memory import fit_into_memory
-from .plan import Plan, make_plan
+from .plan import STACK_NUMBERS, Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = get_args(Reduction)
+PACKED_PARAMETERS = 32  # of the CPU kernels
 
 
 @dataclass(kw_only=True)
@@ -200,6 +201,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         _plan_solve(problem, order, threads),
         results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
+        of_a_thread=_bytes_of_stack(problem),
         rows=0,
         limit=limit,
     )
@@ -305,15 +307,24 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
     else:
         code = MOMENTS
         why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
-    # solving one fit costs about as much as 4 D epochs of descent by this algorithm
-    as_algorithm = "moments" if code == MOMENTS else "stream"
+    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
+    # as 20 D epochs of `stream` and 3 µs of calls
+    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
     plan = make_plan(
         problem,
         order,
         BACKENDS["cpu"],
-        epochs=4 * size,
-        algorithm=as_algorithm,
+        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
+        algorithm="moments" if code == MOMENTS else "stream",
         threads=threads,
         safe_rate=False,
+        in_packs=size <= PACKED_PARAMETERS,
+        worst_cost=decomposed,
     )
     return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
+
+
+def _bytes_of_stack(problem: Problem) -> int:
+    """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
+    rows = min(problem.n_samples, 4 * problem.n_parameters)  # a longer one is made triangular, block after block
+    return 6 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)

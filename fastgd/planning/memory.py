@@ -39,18 +39,21 @@ def free_memory() -> int | None:
     return min(found, default=None)
 
 
-def fit_into_memory(problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None) -> Plan:
+def fit_into_memory(
+    problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None, of_a_thread: int = 0
+) -> Plan:
     """The plan, with pieces that stay below the limit; MemoryError where none are small enough.
 
     results: bytes of the results of all fits. of_a_fit: further bytes of one fit while it is
-    computed. rows: rows of its history. limit: bytes; None: 80 % of the free memory.
+    computed; of_a_thread: of each thread. rows: rows of its history. limit: bytes; None: 80 % of
+    the free memory.
     """
     numbers = order.n_pairs * problem.n_samples * (problem.n_features + 2)  # X, y and weights
     if plan.inline and limit is None and results + 2 * 8 * numbers < _SMALL_BYTES / 2:
         return plan  # its data, were all of them converted, and its scratch are small
     if problem.device is not None:  # a GPU's memory is checked by results/device_buffers.py
         return plan
-    of_thread = _bytes_of_scratch(problem, plan)
+    of_thread = _bytes_of_scratch(problem, plan) + of_a_thread
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
     shared = _bytes_of_shared(problem, plan) + of_thread

@@ -28,6 +28,7 @@ DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C c
 PACK = 32  # fits of a pack of the CPU kernels
 LONG = 65_536  # samples; a fit with more is compressed in parts
 TILED_BYTES = 2**19  # data whose fits interleave are transposed in tiles of this size
+STACK_NUMBERS = 2**15  # numbers of the matrices that `solve` decomposes together
 MOMENTS_BYTES = 256 * 2**20  # most bytes of moments in memory at a time
 
 
@@ -123,6 +124,7 @@ def make_plan(
     in_packs: bool = False,
     why_backend: str = "",
     fits_per_task: int | None = None,
+    worst_cost: float | None = None,
 ) -> Plan:
     """Choose the algorithm, the number of threads, and the sizes of tasks and groups.
 
@@ -138,6 +140,8 @@ def make_plan(
         The first half of the explanation.
     fits_per_task : int, optional
         Replaces the number that follows from the costs; no bit depends on it.
+    worst_cost : float, optional
+        Time of one fit at worst [ns]; None: all epochs on its samples.
     """
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if threads is not None and not backend.has_threads:
@@ -149,7 +153,7 @@ def make_plan(
     descend = 60 + (epochs + 1) * _epoch_cost(problem, code, in_packs)
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
     # in the worst case every fit overflows at once, and runs all epochs on its samples
-    at_worst = order.n_fits * (60 + (epochs + 1) * _epoch_cost(problem, STREAM, False))
+    at_worst = order.n_fits * (worst_cost or 60 + (epochs + 1) * _epoch_cost(problem, STREAM, False))
     # the calling thread shows progress and receives Ctrl-C while another one waits for the GPU
     inline = total < INLINE_NS and not backend.takes_device_data and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)

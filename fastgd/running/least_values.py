@@ -21,7 +21,6 @@ from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
-from .svd import factor
 
 MOST_ELIMINATED = 32  # parameters
 
@@ -68,7 +67,7 @@ def find_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndar
     decay = chunk.rule.coupled_decay(chunk.hyper)[fits]
     order = np.lexsort((decay, pairs[fits] if group.moments is None else group.gram_index[pairs[fits]]))
     fits, decay = fits[order], decay[order]
-    w, loss = _minimise(chunk, fits, decay, group, pairs[fits], control)
+    w, loss = _minimise(job, chunk, fits, decay, group, pairs[fits], control)
     if control.cancel[0]:
         return
     u = float(np.finfo(chunk.w_out.dtype).eps) / 2.0
@@ -147,26 +146,16 @@ def _upper_half(values: np.ndarray) -> np.ndarray:
 
 
 def _minimise(
-    chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
+    job: FitJob, chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
 ) -> tuple[np.ndarray, np.ndarray]:
     """(w, loss) at the minimisers of these fits, float64; decay (k,) weight_decay."""
-    count, of_the_sum = len(fits), chunk.reduction == "sum"
-    w, loss, code = np.full((count, chunk.w.shape[1]), np.nan), np.full(count, np.nan), np.full(count, LSTSQ, np.int8)
-    if group.moments is not None:
-        from ..kernels import cpu
+    from .minimisers import Minimisers, minimise
 
-        cpu.solve(
-            group.moments, group.gram_index[pairs], pairs, decay, np.arange(count), of_the_sum, w, loss, np.empty(count), code,
-            control.cancel, np.zeros(1, np.int64),
-        )  # fmt: skip
-    for place in np.flatnonzero(code == LSTSQ):
+    found, places = Minimisers.empty(len(fits), chunk.w.shape[1]), np.arange(len(fits), dtype=np.int64)
+    minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
+    for place in np.flatnonzero(found.algorithm == LSTSQ):
         if control.cancel[0]:
             break
         X, y, weights = chunk.samples(int(fits[place]))
-        omega = np.ones(len(y)) if weights is None else weights.astype(np.float64)
-        total, root = float(omega.sum()), np.sqrt(omega)
-        design = np.concatenate([X.astype(np.float64), np.ones((len(y), w.shape[1] - X.shape[1]))], axis=1)
-        penalty = math.sqrt(0.5 * decay[place] * (1.0 if of_the_sum else total))
-        w[place] = factor(design * root[:, None], penalty).solve(y * root)
-        loss[place] = _loss_at(X, y, weights, w[place])
-    return w, loss
+        found.loss[place] = _loss_at(X, y, weights, found.w[place])
+    return found.w, found.loss

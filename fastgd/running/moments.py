@@ -252,11 +252,13 @@ def _compress(
     weighing: np.ndarray,
     control: Control,
     go: Run,
+    shift: np.ndarray | None = None,
 ) -> None:
     """Write the records of these samples, in parallel over fits and, for long fits, over samples.
 
     gram, target: the records, one per item each; of length 0 where they are not wanted.
-    exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py.
+    exponents, weighing: (items, D + 1) and (items, …), as in kernels/cpu/records.py. shift (items,
+    D + 1): what is subtracted from the columns first.
     """
     from ..kernels import cpu
 
@@ -288,6 +290,7 @@ def _compress(
             part_exponents[here],
             part_weighing[here],
             control.cancel,
+            None if shift is None else shift[item],
         )
 
     go(cut(count * parts, items_per_task, compress))
@@ -302,6 +305,21 @@ def _compress(
         if len(target):
             target[item] = part_target[item * parts]
         exponents[item], weighing[item] = part_exponents[item * parts], part_weighing[item * parts]
+
+
+def compress_shifted(problem: Problem, group: Group, pairs: np.ndarray, shift: np.ndarray, control: Control) -> Any:
+    """The moments of some pairs of a compressed group, with shift (m, D + 1) subtracted.
+
+    It is work within a task.
+    """
+    from ..kernels import cpu
+
+    moments = cpu.Moments.empty(len(pairs), len(pairs), problem.n_parameters, problem.dtype)
+    moments.weighing[:] = group.moments.weighing[group.gram_index[pairs]]
+    samples = select(group.samples, pairs)
+    _compress(problem, samples, moments.gram, moments.target, moments.exponents, moments.weighing, control, at_once, shift)
+    moments.gram_exponents[:] = moments.exponents
+    return moments
 
 
 def _fits_per_task(length: int, size: int) -> int:

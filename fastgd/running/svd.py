@@ -2,20 +2,21 @@
 
 Where the rank is deficient, the solution is the one of minimum norm.
 
-1. All is computed in float64. Columns are scaled by powers of two, exactly, so neither the rank nor
+1. Fits of as many samples are computed in stacks, by the same calls as one fit, so the bits of a
+   fit do not depend on the others. In a stack either each fit has its own X, or all have one.
+2. All is computed in float64. Columns are scaled by powers of two, exactly, so neither the rank nor
    the accuracy depends on their units.
-2. The solution of minimum norm depends on the units of the columns. So where the rank is deficient,
+3. The solution of minimum norm depends on the units of the columns. So where the rank is deficient,
    the rank is that of the scaled columns, but the solution is computed from the singular values of
    the unscaled ones (all divided by one power of two).
-3. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ²
+4. A penalty λ is √λ·I appended as rows where n ≥ D; where n < D (many features) it enters as σ/(σ²
    + λ), at no cost.
-4. Right-hand sides are solved one by one: in a matrix product the bits of one solution would depend
+5. Right-hand sides are solved one by one: in a matrix product the bits of one solution would depend
    on the others.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,69 +24,75 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Factored:
-    """A factored design matrix (n, D) of rank r: w = 2^(−exponents) · right · (left · y)."""
+    """A stack of factored design matrices (k, n, D): w = 2^(−exponents) · right · (left · y)."""
 
-    left: np.ndarray  # (r, n)
-    right: np.ndarray  # (D, r): right singular vectors, divided by the singular values
-    exponents: np.ndarray  # (D,) int
-    rank: int
-    condition: float
+    left: np.ndarray  # (k, r, n), r = min(n, D)
+    right: np.ndarray  # (k, D, r): right singular vectors, divided by the singular values; 0 beyond the rank
+    exponents: np.ndarray  # (k, D) int
+    rank: np.ndarray  # (k,) int
+    condition: np.ndarray  # (k,)
 
     def solve(self, y: np.ndarray) -> np.ndarray:
-        """Solve for y (n,) float64; returns w (D,) float64."""
-        exponent = _exponents(y)
+        """Solve for y (m, n) float64, m = k or k = 1; returns w (m, D) float64."""
+        exponent = _exponents(y)[:, None]
         with np.errstate(all="ignore"):
-            return np.ldexp(self.right @ (self.left @ np.ldexp(y, -exponent)), exponent - self.exponents)
+            inner = np.matmul(self.left, np.ldexp(y, -exponent)[..., None])
+            return np.ldexp(np.matmul(self.right, inner)[..., 0], exponent - self.exponents)
 
 
-def factor(X: np.ndarray, root: float) -> Factored:
-    """Factor X (n, D) float64 with the penalty root²·|w|².
+def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Factored:
+    """Factor X (k, n, D) float64 with the penalties root²·|w|², root (k,): all 0, or none.
 
     The condition is Stewart's largest collinearity index, max_j ‖x_j‖·‖row j of the
     pseudo-inverse‖; where the columns are dependent (or n < D) it is σ_1/σ_rank of X as it is.
+    n_samples: of the data that X stands for, where it is a triangular factor of them.
     """
-    n, size = X.shape
-    own = _exponents(X)
-    if n < size and root > 0.0:
-        return _factor_wide(X, root, max(int(own.max()), math.frexp(root)[1]))
-    if root > 0.0:
-        X = np.concatenate([X, np.diag(np.full(size, root))])
-        own = np.maximum(own, math.frexp(root)[1])
-    left, values, right = np.linalg.svd(np.ldexp(X, -own), full_matrices=False)
-    rank = int((values > _negligible(X, values)).sum())
-    if rank == size:
-        inverse = right.T / values
-        lengths = np.sqrt(((right.T * values) ** 2).sum(axis=1) * (inverse**2).sum(axis=1))
-        return Factored(np.ascontiguousarray(left[:n].T), inverse, own, rank, max(1.0, float(lengths.max())))
-    common = np.full(size, own.max())
-    if (own != own.max()).any():
-        left, values, right = np.linalg.svd(np.ldexp(X, -common), full_matrices=False)
-    largest = values[:rank]
+    count, n, size = X.shape
+    length = max(n if n_samples is None else n_samples, size)
+    own, penalised = _exponents(X), bool(root.any())
+    if penalised:
+        own = np.maximum(own, np.frexp(root)[1][:, None])
+        if n < size:
+            return _factor_wide(X, root, own.max(axis=1), length)
+        X = np.concatenate([X, root[:, None, None] * np.eye(size)], axis=1)
+        length += size
+    left, values, right = np.linalg.svd(np.ldexp(X, -own[:, None, :]), full_matrices=False)
+    counted = values > _negligible(length, values)
+    rank, exponents, condition = counted.sum(axis=1), own.copy(), np.ones(count)
+    few = rank < size
+    again = few & (own != own.max(axis=1, keepdims=True)).any(axis=1)
+    exponents[few] = own[few].max(axis=1, keepdims=True)
+    if again.any():
+        left[again], values[again], right[again] = np.linalg.svd(np.ldexp(X[again], -exponents[again][:, None, :]), full_matrices=False)
+        counted = np.arange(values.shape[1]) < rank[:, None]
+    right = right.transpose(0, 2, 1)
     with np.errstate(all="ignore"):
-        inverse = np.where(largest > 0.0, right[:rank].T / largest, 0.0)
-        condition = float(largest[0] / largest[-1]) if rank else 1.0
-    return Factored(np.ascontiguousarray(left[:n, :rank].T), inverse, common, rank, condition)
+        inverse = np.where((counted & (values > 0.0))[:, None, :], right / values[:, None, :], 0.0)
+        lengths = np.sqrt(((right * values[:, None, :]) ** 2).sum(axis=2) * (inverse**2).sum(axis=2)).max(axis=1)
+        spread = values[:, 0] / np.take_along_axis(values, np.maximum(rank - 1, 0)[:, None], axis=1)[:, 0]
+    condition = np.where(few, np.where(rank > 0, spread, 1.0), np.maximum(1.0, lengths))
+    return Factored(np.ascontiguousarray(left[:, :n].transpose(0, 2, 1)), inverse, exponents, rank, condition)
 
 
-def _factor_wide(X: np.ndarray, root: float, exponent: int) -> Factored:
-    """Factor X (n, D), n < D, with a penalty root² > 0; all columns are scaled by 2^−exponent."""
-    size = X.shape[1]
-    left, values, right = np.linalg.svd(np.ldexp(X, -exponent), full_matrices=False)
-    root = math.ldexp(root, -exponent)
-    damped = np.hypot(values, root)
-    counted = damped > _negligible(X, damped)
+def _factor_wide(X: np.ndarray, root: np.ndarray, exponent: np.ndarray, length: int) -> Factored:
+    """Factor X (k, n, D), n < D, with penalties root² > 0; columns are scaled by 2^−exponent."""
+    size = X.shape[2]
+    left, values, right = np.linalg.svd(np.ldexp(X, -exponent[:, None, None]), full_matrices=False)
+    damped = np.hypot(values, np.ldexp(root, -exponent)[:, None])
+    counted = damped > _negligible(length, damped)
     with np.errstate(all="ignore"):
-        inverse = np.where(counted, right.T * (values / damped) / damped, 0.0)
-    rank = size if counted.all() else int(counted.sum())
-    condition = float(damped[0] / damped[counted].min())
-    return Factored(np.ascontiguousarray(left.T), inverse, np.full(size, exponent), rank, condition)
+        inverse = np.where(counted[:, None, :], right.transpose(0, 2, 1) * (values / damped / damped)[:, None, :], 0.0)
+        condition = damped[:, 0] / np.where(counted, damped, np.inf).min(axis=1)
+    rank = np.where(counted.all(axis=1), size, counted.sum(axis=1))
+    exponents = np.repeat(exponent[:, None], size, axis=1)
+    return Factored(np.ascontiguousarray(left.transpose(0, 2, 1)), inverse, exponents, rank, condition)
 
 
-def _negligible(X: np.ndarray, values: np.ndarray) -> float:
+def _negligible(length: int, values: np.ndarray) -> np.ndarray:
     """Singular values up to this count as zero: max(n, D) · 2^-52 · the largest, as in NumPy."""
-    return max(X.shape) * 2.0**-52 * float(values[0])
+    return length * 2.0**-52 * values[:, :1]
 
 
 def _exponents(columns: np.ndarray) -> np.ndarray:
-    """The k with 2^(k−1) ≤ max|column| < 2^k, for each column; 0 for columns of zeros."""
-    return np.frexp(np.abs(columns).max(axis=0))[1].astype(np.int64)
+    """The k with 2^(k−1) ≤ max|column| < 2^k, of each column (k, n, D) or y (k, n); 0 of zeros."""
+    return np.frexp(np.abs(columns).max(axis=1))[1].astype(np.int64)

@@ -18,6 +18,7 @@ from .descent.fit_by_fit import descend as _descend
 from .moments.compress import CHUNK, RANGE, compress, join
 from .moments.samples import FINE, NEGATIVE, NOT_FINITE
 from .moments.samples import find_kept as _find_kept
+from .moments.samples import find_shifts as _find_shifts
 from .packs.descend_packs import descend_packs
 from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED
@@ -26,6 +27,7 @@ from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, 
 from .solving import solve as _solve
 
 _written_of, _measured_of = attrgetter(*WRITTEN), attrgetter(*MEASURED)
+_NO_SHIFT = np.empty((0, 0))
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -109,16 +111,26 @@ def compress_fits(samples: Samples, intercept: bool, moments: Moments, cancel: n
     return finite
 
 
-def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel) -> bool:
+def compress_items(samples: Samples, start, stop, intercept: bool, gram, target, exponents, weighing, cancel, shift=None) -> bool:
     """Write the moments of ranges of the samples that each fit uses: see moments/compress.py, 1.
 
     Each range begins at a multiple of RANGE and is a power of two times RANGE long. Pass a gram or
-    a target of length 0 to leave it out. Returns whether all moments are finite.
+    a target of length 0 to leave it out. shift (m, D + 1): what is subtracted from the columns of
+    each item first. Returns whether all moments are finite.
     """
     single_feature = is_single_feature(samples)
+    if shift is None:
+        shift = _NO_SHIFT
     return compress(
-        flat_data(samples), _index_of(samples), start, stop, intercept, single_feature, gram, target, exponents, weighing, cancel
+        flat_data(samples), _index_of(samples), start, stop, intercept, single_feature, shift, gram, target, exponents, weighing, cancel
     )
+
+
+def find_shifts(samples: Samples, n_parameters: int, cancel: np.ndarray) -> np.ndarray:
+    """(m, D + 1): what can be subtracted exactly from each column and from y; 0 where nothing."""
+    shift = np.empty((len(samples.n_used), n_parameters + 1))
+    _find_shifts(flat_data(samples), _index_of(samples), samples.n_used, samples.X.shape[2], shift, cancel)
+    return shift
 
 
 def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
@@ -207,12 +219,13 @@ def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, t
 
 
 def solve(
-    moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, algorithm, cancel, progress
-) -> None:
+    moments: Moments, gram_index, target_index, decay, places, of_the_sum: bool, w, loss, condition, rank, algorithm, cancel, progress,
+    shift=None,
+) -> None:  # fmt: skip
     """Write minimisers from moments. Arguments as in solving.solve."""
     _solve(
         moments.gram, moments.gram_exponents, gram_index, moments.target, moments.exponents, target_index, decay, places, moments.weighing,
-        of_the_sum, w, loss, condition, algorithm, cancel, progress,
+        of_the_sum, _NO_SHIFT if shift is None else shift, w, loss, condition, rank, algorithm, cancel, progress,
     )  # fmt: skip
 
 
@@ -227,6 +240,7 @@ __all__ = [
     "descend",
     "descend_single_feature",
     "find_kept",
+    "find_shifts",
     "join",
     "least_values",
     "moments_scratch_bytes",

@@ -11,11 +11,12 @@ import numpy as np
 
 from ..chunk import MOMENTS, STREAM, Chunk, Samples
 from ..update_rules import UPDATE_RULES
-from . import compress_fits, descend, find_kept, read_only, solve
+from . import compress_fits, descend, find_kept, find_shifts, read_only, solve
 from .descent.fit_by_fit import descend as descend_kernel
 from .moments.compress import compress, join
 from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
+from .moments.samples import find_shifts as find_shifts_kernel
 from .moments.standardize import standardize as standardize_kernel
 from .packs.descend_packs import descend_packs
 from .packs.least import least_values as least_values_kernel
@@ -25,6 +26,7 @@ from .solving import solve as solve_kernel
 
 KERNELS: dict[str, Any] = {
     "find_kept": find_kept_kernel,
+    "find_shifts": find_shifts_kernel,
     "compress": compress,
     "join": join,
     "largest_eigenvalues": largest_eigenvalues,
@@ -36,7 +38,7 @@ KERNELS: dict[str, Any] = {
 }
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend": 2}
-OF_ALL = OF_FIT | {"find_kept": 2, "standardize": 1, "solve": 1}
+OF_ALL = OF_FIT | {"find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
 PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
 _done: set[tuple[str, np.dtype]] = set()
 
@@ -97,7 +99,8 @@ def compile_solve(dtype: np.dtype) -> None:
         return
     moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.zeros(1)
-    solve(moments, one, one, m, one, False, m[:, None], m, m, np.zeros(1, np.int8), cancel, counter)
+    solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
+    find_shifts(_one_sample(dtype), 1, cancel)
     _done.add(("solve", dtype))
 
 

@@ -148,8 +148,11 @@ def test_powers(degree, how):
 def test_float32_data_that_float64_moments_cannot_hold():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((50, 2)).astype(np.float32) + np.float32(4e5)
-    result = check(X, rng.standard_normal(50), "float32", expect="lstsq", intercept=True)
+    y = rng.standard_normal(50)
+    result = check(X, y, "float32", expect="moments", intercept=True)  # of shifted columns
     assert result.ill_conditioned
+    features = np.column_stack([X, np.ones(50, np.float32)])  # a feature is what it is
+    assert check(features, y, "float32", expect="lstsq").ill_conditioned
     near = check(X - np.float32(4e5 - 100), rng.standard_normal(50), "float32", expect="moments", intercept=True)
     assert not near.ill_conditioned
 

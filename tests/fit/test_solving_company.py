@@ -84,14 +84,16 @@ def test_shared_data_and_many_penalties(data, name):
 
 
 def test_shared_data_are_factored_once(data, monkeypatch):
-    from fastgd.running import least_squares
+    from fastgd.running import minimisers
 
     seen = []
-    real = least_squares.factor
-    monkeypatch.setattr(least_squares, "factor", lambda X, root: seen.append(root) or real(X, root))
+    real = minimisers.factor
+    monkeypatch.setattr(minimisers, "factor", lambda X, root: seen.append(len(X)) or real(X, root))
     X, y = data
-    fastgd.solve(X[:2, :3], y[:, None, :3], weight_decay=np.array([0.0, 0.5])[:, None, None])
-    assert len(seen) == 4  # 2 X, 2 penalties; 160 fits
+    result = fastgd.solve(X[:2, :3], y[:, None, :3], weight_decay=np.array([0.0, 0.5])[:, None, None], threads=1)
+    assert seen == [1] * 4  # 2 X, 2 penalties; 160 fits
+    for k, i, j in np.ndindex(2, 40, 2):
+        same(result, fastgd.solve(X[j, :3], y[i, :3], weight_decay=[0.0, 0.5][k]), (k, i, j))
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.25])

@@ -53,7 +53,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "kernels.cpu": (
         ("kernels.cpu", "kernels.cpu.compile_ahead"), {"cpu.solving", "cpu.records", "packs", "descent", "moments", "simd", *CHUNK},
     ),
-    "cpu.solving": (("kernels.cpu.solving",), {"descent", "moments", "simd", *CHUNK}),
+    "cpu.solving": (("kernels.cpu.solving",), {"closed_form", "packs", "descent", "moments", "simd", *CHUNK}),
+    "closed_form": (("kernels.cpu.closed_form*",), {"packs", "moments", "simd"}),
     "cpu.records": (("kernels.cpu.records",), {"moments", "simd"}),
     "packs": (("kernels.cpu.packs*",), {"descent", "moments", "simd", *CHUNK}),
     "descent": (("kernels.cpu.descent*",), {"moments", "simd", *CHUNK}),

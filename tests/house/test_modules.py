@@ -32,6 +32,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "kernels/cpu/packs": "tests/kernels/cpu/test_bits.py",
     "kernels/cpu/records.py": "tests/planning/test_memory.py",  # bytes are those that a call takes
     "kernels/cpu/simd/double_double.py": "tests/kernels/cpu/moments/test_lane_sums.py",
+    "kernels/cpu/closed_form": "tests/fit/test_solving_offsets.py",
     "kernels/cpu/solving.py": "tests/fit/test_solving.py",
     "kernels/cuda/cubin.py": "tests/kernels/cuda/test_compiling.py",
     "kernels/cuda/part.py": "tests/kernels/cuda/test_bits.py",

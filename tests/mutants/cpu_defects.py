@@ -9,6 +9,8 @@ BITS = ("tests/kernels/cpu/test_bits.py", "tests/kernels/cpu/test_bits_extremes.
 WEIGHTS = ("tests/fit/test_weights.py",)
 OMIT = ("tests/fit/test_omit.py",)
 SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
+OFFSETS = ("tests/fit/test_solving_offsets.py",)
+ONE_FIT, SOLVE_PACK = "kernels/cpu/closed_form/one_fit.py", "kernels/cpu/closed_form/pack.py"
 RULES = ("tests/fit/test_rules.py",)
 LAYER = ("tests/kernels/cpu/simd/test_lanes.py", "tests/kernels/cpu/simd/test_masks.py", "tests/kernels/cpu/simd/test_addresses.py")
 TILES = ("tests/kernels/cpu/moments/test_register_tiles.py", "tests/kernels/cpu/moments/test_lane_sums.py")
@@ -186,20 +188,34 @@ CPU_DEFECTS = (
         "copy(state, stream_state)",
         BITS,
     ),
-    Defect("ridge of 1/n", "kernels/cpu/solving.py", "    power -= 1\n", "    power -= 2\n", SOLVE),
+    Defect("ridge of 1/n", ONE_FIT, "-penalty)), power - 1", "-penalty)), power - 2", SOLVE),
     Defect(
         "low part of the Gram matrix dropped", "kernels/cpu/solving.py", "low_gram = zeros if single", "low_gram = zeros if size", SOLVE
     ),
-    Defect("no refinement", "kernels/cpu/solving.py", "MOST_STEPS = 40", "MOST_STEPS = 1", SOLVE),
+    Defect("no refinement", ONE_FIT, "MOST_STEPS = 40", "MOST_STEPS = 1", SOLVE),
     Defect(
         "low part of the solution dropped",
-        "kernels/cpu/solving.py",
+        ONE_FIT,
         "matrix[j, k], low_matrix[j, k], z[k], low_z[k]",
         "matrix[j, k], low_matrix[j, k], z[k], 0.0",
         SOLVE,
     ),
-    Defect("factor kept for another penalty", "kernels/cpu/solving.py", " or decay[f] != decay[f - 1]", "", SOLVE),
-    Defect("double-double root in float64", "kernels/cpu/solving.py", "(fma(-root, root, total) + low) / (2.0 * root)", "0.0", SOLVE),
+    Defect("pack: low part of the solution dropped", SOLVE_PACK, "load(scratch.low_z, k * LANES), e)", "fill(0.0), e)", SOLVE),
+    Defect(
+        "pack: a lane is accepted by its neighbour", "kernels/cpu/solving.py", "solved >> lane & 1", "solved >> (lane ^ 1) & 1", OFFSETS
+    ),
+    Defect("pack: a column of zeros is not dropped", SOLVE_PACK, "choose(at_most(value, zero), one, value)", "value", OFFSETS),
+    Defect(
+        "solve: the shift is not undone in the intercept",
+        "kernels/cpu/closed_form/shifted.py",
+        "minus_product(total, lost, w[j], low[j], shift[j], 0.0)",
+        "minus_product(total, lost, w[j], low[j], 0.0, 0.0)",
+        OFFSETS,
+    ),
+    Defect("y is shifted and not shifted back", "kernels/cpu/closed_form/shifted.py", "shift[size], 0.0)", "0.0, 0.0)", OFFSETS),
+    Defect("a shift that is not exact", "kernels/cpu/moments/samples.py", "if lost != 0.0:", "if lost > math.inf:", OFFSETS),
+    Defect("factor kept for another penalty", "kernels/cpu/solving.py", " or decay[f] != decay[before]", "", SOLVE),
+    Defect("double-double root in float64", ONE_FIT, "(fma(-root, root, total) + low) / (2.0 * root)", "0.0", SOLVE),
     Defect(
         "Nesterov in Sutskever's form",  # the step is the new velocity: w is not the look-ahead
         UPDATE,

@@ -100,17 +100,27 @@ FASTGD_DEFECTS = (
     Defect("one sample is a line", "fastgd/data/problem.py", 'if nan_policy == "omit" else 1', "if False else 1", MISSING),
     Defect(
         "ridge of 1/n by LAPACK",
-        "fastgd/running/least_squares.py",
-        "penalty = math.sqrt(0.5 * decay)",
-        "penalty = math.sqrt(1.0 * decay)",
+        "fastgd/running/minimisers.py",
+        "np.sqrt(0.5 * decay)",
+        "np.sqrt(1.0 * decay)",
         SOLVE,
     ),
     Defect("rank by another tolerance", "fastgd/running/svd.py", "2.0**-52", "2.0**-30", SOLVE),
-    Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "if (own != own.max()).any():", "common = own\n    if False:", SOLVE),
+    Defect("minimum norm of scaled columns", "fastgd/running/svd.py", "again = few & ", "again = False & few & ", SOLVE),
     Defect(
-        "not said to be ill-conditioned", "fastgd/running/least_squares.py", "half_of_the_digits) | deficient", "half_of_the_digits)", SOLVE
+        "not said to be ill-conditioned",
+        "fastgd/running/least_squares.py",
+        "most_condition(problem.dtype)) | deficient",
+        "most_condition(problem.dtype))",
+        SOLVE,
     ),
-    Defect("condition in other units", "fastgd/running/svd.py", "own = _exponents(X)", "own = _exponents(X) * 0", SOLVE),
+    Defect(
+        "condition in other units",
+        "fastgd/running/svd.py",
+        "own, penalised = _exponents(X), ",
+        "own, penalised = _exponents(X) * 0, ",
+        SOLVE,
+    ),
     Defect(
         "the shift not undone in the intercept",
         STANDARDIZING,

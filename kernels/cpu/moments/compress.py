@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..simd.addresses import address, further, keep_alive
-from ..simd.compiling import aligned, copy, kernel, part
+from ..simd.compiling import aligned, copy, inlined, kernel, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, fill, store
 from ..simd.scalars import get, is_double, prefetch, put, raised
@@ -33,7 +33,7 @@ from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_double
 from .samples import place_of, sources_of
 from .single_feature import SCRATCH, compress_single_feature, compress_single_feature_doubled
 from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels, write_item
-from .tiles import fill_tile, largest_of_tile, scale_tile, sum_weights, weigh_tile
+from .tiles import fill_tile, largest_of_tile, scale_tile, shift_tile, sum_weights, weigh_tile
 
 CHUNK = 4096  # samples; part of the specification
 MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with more the tile is filled several times
@@ -50,6 +50,8 @@ class _Tiles(NamedTuple):
     lanes: Any  # (pairs + 1, LANES): the sums of the pairs at hand, then those of the weights
     low_lanes: Any
     factor: Any  # (columns + 1,): the power of two that each column, and the weights, are scaled by
+    shift: Any  # (columns,): what is subtracted from each column of the item at hand
+    shifted: Any  # bool: whether anything is
 
 
 class _Columns(NamedTuple):
@@ -63,6 +65,14 @@ class _Columns(NamedTuple):
     entries: Any  # of a level of the stack: its sums, padded
 
 
+@inlined
+def _fill(tiles, rows, sources, place, first, columns):
+    """Fill the tile with samples first … first+rows-1, their columns shifted."""
+    fill_tile(tiles.tile, rows, sources, place, first, columns.n_features, columns.intercept)
+    if tiles.shifted:
+        shift_tile(tiles.tile, rows, columns.n_columns, tiles.shift)
+
+
 @part
 def _find_exponents(tiles, sources, place, start, stop, columns, exponents):
     """Write each column's exponent over samples start … stop-1, and its factor 2^-exponent.
@@ -74,7 +84,7 @@ def _find_exponents(tiles, sources, place, start, stop, columns, exponents):
         put(factor, j, 0.0)
     for first in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - first)
-        fill_tile(tiles.tile, rows, sources, place, first, columns.n_features, columns.intercept)
+        _fill(tiles, rows, sources, place, first, columns)
         largest_of_tile(tiles.tile, (rows + LANES - 1) // LANES, count, factor)
     for j in range(count):
         k = exponent_of(get(factor, j))
@@ -88,7 +98,7 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
 
     filled: the chunk is one block, and is in the tile already. Returns False if cancelled.
     """
-    n_columns, d, tile = columns.n_columns, columns.n_features, tiles.tile
+    n_columns, tile = columns.n_columns, tiles.tile
     weighted, doubled = sources.weighted, is_double(sources.X)
     offset = first_column * (first_column + 1) // 2
     count = last_column * (last_column + 1) // 2 - offset
@@ -103,7 +113,7 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
         rows = min(BLOCK, stop - first)
         groups = (rows + LANES - 1) // LANES
         if not filled:
-            fill_tile(tile, rows, sources, place, first, d, columns.intercept)
+            _fill(tiles, rows, sources, place, first, columns)
         if doubled:
             scale_tile(tile, groups, n_columns + weighted, tiles.factor)
         left = tile
@@ -172,14 +182,16 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
 
 
 @kernel
-def compress(data, index, start, stop, intercept, single_feature, gram, target, exponents, weighing, cancel):
+def compress(data, index, start, stop, intercept, single_feature, shift, gram, target, exponents, weighing, cancel):
     """Moments of items, each a range start … stop-1 of the samples that its fit uses.
 
     data, index: samples.py, 1 and 2; start, stop (items,) int64; single_feature: whether the
-    samples allow the path of single_feature.py; gram (items, planes, D(D+1)/2) and target (items,
-    planes, D+1) float64, planes = 1 for float32 data and 2 (hi, lo) for float64 data; exponents
-    (items, D+1) int64, all 0 for float32 data; weighing (items, 4). All are C-contiguous. An empty
-    gram or target (length 0) is not computed. Returns whether all moments are finite.
+    samples allow the path of single_feature.py; shift (items, D+1) float64: what is subtracted from
+    the columns of each item first, of length 0 where nothing is; gram (items, planes, D(D+1)/2) and
+    target (items, planes, D+1) float64, planes = 1 for float32 data and 2 (hi, lo) for float64
+    data; exponents (items, D+1) int64, all 0 for float32 data; weighing (items, 4). All are
+    C-contiguous. An empty gram or target (length 0) is not computed. Returns whether all moments
+    are finite.
     """
     n_columns = exponents.shape[1]
     n_parameters = n_columns - 1
@@ -202,18 +214,19 @@ def compress(data, index, start, stop, intercept, single_feature, gram, target, 
     tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
     low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
     lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
-    factor, factors = np.ones(n_columns + 1), np.empty(2 * n_columns)
+    factor, factors, shift_of_item = np.ones(n_columns + 1), np.empty(2 * n_columns), np.zeros(n_columns)
     sums, low_sums = np.empty(depth * entries), np.empty(depth * entries if doubled else 1)
     sum_exponents = np.zeros(depth * n_columns, np.int64)
     sources, flag = sources_of(data, index), address(cancel)
     tiles = _Tiles(
-        address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor)
+        address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor),
+        address(shift_of_item), len(shift) > 0,
     )  # fmt: skip
     stack = Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
     records = RecordAddresses(address(gram), has_gram, address(target), has_target, address(exponents), address(weighing))
     finite = True
     done = 0
-    if single_feature and has_gram and has_target and longest == 1:
+    if single_feature and len(shift) == 0 and has_gram and has_target and longest == 1:
         eights, low_eights = aligned(np.zeros(SCRATCH + 8)), aligned(np.zeros((SCRATCH if doubled else 0) + 8))
         of_columns = np.empty(2 * SIDE, np.int64)
         for first in range(0, len(start), ITEMS_PER_POLL):
@@ -230,13 +243,15 @@ def compress(data, index, start, stop, intercept, single_feature, gram, target, 
         done = len(start)
     for item in range(done, len(start)):
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))
+        if len(shift):
+            copy(shift[item], shift_of_item)
         if not _compress_item(sources, place_of(sources, item), start[item], stop[item], columns, tiles, stack, flag):
             break
         for j in range(columns.first, columns.stop):
             finite = finite and math.isfinite(sums[j * (j + 1) // 2 + j])
         write_item(stack, item, n_gram, n_columns, records, doubled)
-    keep_alive((data, index, start, stop, gram, target, exponents, weighing, cancel))
-    keep_alive((tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor, factors, sums, low_sums, sum_exponents))
+    keep_alive((data, index, start, stop, shift, gram, target, exponents, weighing, cancel))
+    keep_alive((tile, weighted_tile, low_weighted_tile, lanes, low_lanes, factor, factors, shift_of_item, sums, low_sums, sum_exponents))
     return finite
 
 

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..simd.addresses import address, count_at
+from ..simd.addresses import address, count_at, keep_alive
 from ..simd.compiling import inlined, kernel
-from ..simd.scalars import raised
+from ..simd.double_double import two_sum
+from ..simd.scalars import get, raised
 
 FINE, NEGATIVE, NOT_FINITE = range(3)  # what `find_kept` finds of the weights of a fit
 
@@ -134,3 +135,35 @@ def find_kept(data, index, n, d, omit, check_finite, kept, n_used, spread, fault
                 least, largest = min(least, weight), max(largest, weight)
         n_used[f] = count
         spread[f, 0], spread[f, 1] = (least, largest) if count else (1.0, 1.0)
+
+
+@kernel
+def find_shifts(data, index, n_used, d, shift, cancel):
+    """Find what can be subtracted from each column, and from y, exactly: their first used number.
+
+    Fills shift (m, D + 1) float64, D = d or d + 1: of a column from which it cannot be subtracted
+    without rounding in float64, and of the intercept's ones, 0.
+    """
+    sources, last = sources_of(data, index), shift.shape[1] - 1
+    for f in range(len(n_used)):
+        if raised(cancel):
+            break
+        place = place_of(sources, f)
+        for j in range(last + 1):
+            shift[f, j] = 0.0
+        for j in range(d + 1):
+            first, exact = 0.0, True
+            for i in range(n_used[f]):
+                sample = count_at(sources.kept, place.kept + i) if place.masked else np.int64(i)
+                if j < d:
+                    value = get(sources.X, place.x + sample * sources.x_step + j * sources.feature_step)
+                else:
+                    value = get(sources.y, place.y + sample * sources.y_step)
+                if i == 0:
+                    first = value
+                _, lost = two_sum(value, -first)
+                if lost != 0.0:  # true of a NaN, too: the difference is inf
+                    exact = False
+                    break
+            shift[f, j if j < d else last] = first if exact else 0.0
+    keep_alive((data, index, n_used))

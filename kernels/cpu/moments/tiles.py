@@ -89,6 +89,16 @@ def fill_tile(tile, rows, sources, place, first, d, intercept):
 
 
 @part
+def shift_tile(tile, rows, count, shift):
+    """Subtract from each column of the tile its shift; the padding stays 0."""
+    for j in range(count):
+        by = get(shift, j)
+        if by != 0.0:
+            for i in range(j * STRIDE, j * STRIDE + rows):
+                put(tile, i, get(tile, i) - by)
+
+
+@part
 def scale_tile(tile, groups, count, factor):
     """Multiply each column of the tile by its factor."""
     for j in range(count):

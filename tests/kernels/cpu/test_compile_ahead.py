@@ -20,7 +20,7 @@ from fastgd import environment
 from fastgd.environment import KernelCache
 
 KERNELS = Path(fastgd.kernels.__file__).parent
-N_KERNELS = 13  # compiled versions of all kernels for both dtypes
+N_KERNELS = 15  # compiled versions of all kernels for both dtypes
 COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
 
 
@@ -99,6 +99,10 @@ for dtype in ("float32", "float64"):
     solve(X, y), solve(X[0], y[0]), solve(X, y, intercept=True, weight_decay=0.1), solve(X[0], y)
     solve(gaps, y, nan_policy="omit"), solve(X, y, sample_weight=weights), solve(long_X, long_y)
     solve(np.ones((9, 2), dtype), np.ones(9, dtype))
+    far, far_y = X + 1e7, y + 1e7  # shifted columns
+    solve(far, y, intercept=True), solve(far[0], far_y, intercept=True), solve(far, y, intercept=True, sample_weight=weights)
+    solve(gaps + 1e7, y, intercept=True, nan_policy="omit"), solve(long_X + 1e7, long_y, intercept=True)
+    solve(np.asfortranarray(far), y, intercept=True)
 later = {name: sorted(map(str, set(kernel.signatures) - prepared[name])) for name, kernel in compile_ahead.KERNELS.items()}
 assert not any(later.values()), later
 assert {name: len(made) for name, made in prepared.items()} == compile_ahead.OF_ALL, prepared

@@ -1,0 +1,273 @@
+"""Minimisers of fits of a group, in closed form: from moments if these suffice, else from samples.
+
+1. The moments of the data as they are (kernels/cpu/solving.py).
+2. With an intercept and without a penalty, where these do not suffice or the answer may have lost
+   half of its digits: the moments of columns from which a constant was subtracted, exactly. It is
+   another read of the data, of these fits only.
+3. The singular value decomposition of the samples (svd.py), in stacks of fits. Of long fits a
+   triangular factor is decomposed, which is made block after block, so that the memory is small.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ..data.problem import Problem
+from ..kernels import cpu
+from ..kernels.chunk import LSTSQ, MOMENTS, Samples
+from ..planning.plan import STACK_NUMBERS
+from .groups import Group, select
+from .moments import compress_shifted
+from .pool import Control
+from .svd import factor
+
+SHARED = 8  # fits of one X: from here on it is factored once; fewer are solved in stacks with others
+TALL = 4  # samples per parameter: from here on a factor is made block after block, where n · D is large
+
+
+@dataclass
+class Minimisers:
+    """The minimisers of some fits; a row for each."""
+
+    w: np.ndarray  # (m, D) float64
+    loss: np.ndarray  # (m,) float64
+    condition: np.ndarray  # (m,) float64
+    rank: np.ndarray  # (m,) int64
+    algorithm: np.ndarray  # (m,) int8: MOMENTS or LSTSQ
+
+    @classmethod
+    def empty(cls, count: int, n_parameters: int) -> Minimisers:
+        """Rows to be filled."""
+        return cls(np.empty((count, n_parameters)), np.empty(count), np.empty(count), np.empty(count, np.int64), np.empty(count, np.int8))
+
+
+class LastMatrices:
+    """The matrices that were factored last, for other tasks whose fits have the same."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._key: tuple[int, float] | None = None
+        self._matrices: Matrices | None = None
+
+    def find(self, key: tuple[int, float], make: Callable[[], Matrices]) -> Matrices:
+        """The matrices of a key; made where they are not those of the last one."""
+        with self._lock:
+            if self._matrices is None or key != self._key:
+                self._key, self._matrices = key, make()
+            return self._matrices
+
+
+def most_condition(dtype: np.dtype) -> float:
+    """1/√u: beyond, a change of the data in their last digit can change half of the digits of w."""
+    return 1.0 / math.sqrt(np.finfo(dtype).eps / 2.0)
+
+
+def minimise(
+    problem: Problem, group: Group, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, found: Minimisers, places: np.ndarray,
+    control: Control, counter: np.ndarray, shared: tuple[LastMatrices, np.ndarray] | None = None,
+) -> None:  # fmt: skip
+    """Write the minimisers of fits of a group, whose data are finite, to these rows of `found`.
+
+    pairs (m,): the number of each fit's pair in the group; decay (m,) weight_decay. Fits of one
+    Gram matrix and one decay should follow each other. A group without moments is solved from its
+    samples. shared: what tasks share, and (m,) a number of the X and weights of each fit.
+    """
+    found.algorithm[places] = LSTSQ
+    if group.moments is not None:
+        enough = np.flatnonzero(group.samples.n_used[pairs] >= problem.n_parameters)
+        some, rows = pairs[enough], places[enough]
+        cpu.solve(
+            group.moments, group.gram_index[some], some, decay[enough], rows, of_the_sum,
+            found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
+        )  # fmt: skip
+        if problem.intercept:
+            lost = found.algorithm[rows] == LSTSQ
+            lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
+            again = enough[lost & (decay[enough] == 0.0)]
+            if len(again):
+                _solve_shifted(problem, group, pairs[again], found, places[again], control, counter)
+    left = np.flatnonzero(found.algorithm[places] == LSTSQ)
+    if not len(left):
+        return
+    if shared is not None:
+        shared = shared[0], shared[1][left]
+    _solve_samples(problem, group.samples, pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
+
+
+def _solve_shifted(
+    problem: Problem, group: Group, pairs: np.ndarray, found: Minimisers, places: np.ndarray, control: Control, counter: np.ndarray
+) -> None:
+    """Solve fits from moments of shifted columns, as far as that can be done."""
+    size = problem.n_parameters
+    step = max(1, STACK_NUMBERS * 8 // cpu.record_bytes(size, problem.dtype))
+    for first in range(0, len(pairs), step):
+        samples = select(group.samples, pairs[first : first + step])
+        shift = cpu.find_shifts(samples, size, control.cancel)
+        if control.cancel[0]:
+            return
+        useful = np.flatnonzero(shift[:, : problem.n_features].any(axis=1))
+        if not len(useful):
+            continue
+        some, rows = pairs[first : first + step][useful], places[first : first + step][useful]
+        moments = compress_shifted(problem, group, some, shift[useful], control)
+        if control.cancel[0]:
+            return
+        better, order = Minimisers.empty(len(some), size), np.arange(len(some), dtype=np.int64)
+        cpu.solve(
+            moments, order, order, np.zeros(len(some)), order, False,
+            better.w, better.loss, better.condition, better.rank, better.algorithm, control.cancel, np.zeros(1, np.int64), shift[useful],
+        )  # fmt: skip
+        solved = better.algorithm == MOMENTS
+        counter[0] += int((found.algorithm[rows[solved]] == LSTSQ).sum())
+        for name in ("w", "loss", "condition", "rank", "algorithm"):
+            getattr(found, name)[rows[solved]] = getattr(better, name)[solved]
+
+
+# -- from samples ----------------------------------------------------------------------------------
+
+
+def _solve_samples(
+    problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, found: Minimisers, places: np.ndarray,
+    control: Control, counter: np.ndarray, shared: tuple[LastMatrices, np.ndarray] | None,
+) -> None:  # fmt: skip
+    """Solve fits by the singular value decomposition."""
+    size = problem.n_parameters
+    for stack, one in _stacks(samples, pairs, decay):
+        n = int(samples.n_used[pairs[stack[0]]])
+        long = n * size > STACK_NUMBERS and n > TALL * size
+        step = 1 if long else max(1, STACK_NUMBERS // (n * (1 if one else size)))
+        matrices: Matrices | None = None
+        for first in range(0, len(stack), step):
+            if control.cancel[0]:
+                return
+            some = stack[first : first + step]
+            if long:
+                solution = _solve_long(problem, samples, pairs[some], decay[some], of_the_sum)
+            else:
+                if matrices is None or not one:
+                    of_matrices = some[:1] if one else some
+                    make = partial(Matrices, problem, samples, pairs[of_matrices], decay[of_matrices], of_the_sum)
+                    if one and shared is not None:
+                        matrices = shared[0].find((int(shared[1][some[0]]), float(decay[some[0]])), make)
+                    else:
+                        matrices = make()
+                solution = matrices.solve(_read(samples, "y", pairs[some]))
+            rows = places[some]
+            found.w[rows], found.loss[rows], found.rank[rows], found.condition[rows] = solution
+            counter[0] += len(some)
+
+
+def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
+    """Fits that are solved together: (their positions in `pairs`, whether all have one matrix).
+
+    All have as many samples, and a penalty, or none has.
+    """
+    shape = np.stack([samples.n_used[pairs], decay > 0.0])
+    matrix = np.stack([decay, samples.x_index[pairs], samples.weight_index[pairs], samples.kept_index[pairs]])
+    order = np.lexsort((*matrix, *shape))
+    alone = []
+    for run in _runs(order, np.concatenate([shape, matrix])):
+        if len(run) >= SHARED:
+            yield run, True
+        else:
+            alone.append(run)
+    if alone:
+        for run in _runs(np.concatenate(alone), shape):
+            yield run, False
+
+
+def _runs(order: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
+    """`order`, cut where one of the keys (k, m) changes."""
+    if not len(order):
+        return []
+    return np.split(order, np.flatnonzero((np.diff(keys[:, order], axis=1) != 0).any(axis=0)) + 1)
+
+
+def _read(samples: Samples, name: str, pairs: np.ndarray, first: int = 0, stop: int | None = None) -> np.ndarray:
+    """(m, n, …) float64: samples first … stop-1 of X, y or weights, of fits of equally many."""
+    array, index = getattr(samples, name), getattr(samples, {"X": "x_index", "y": "y_index", "weights": "weight_index"}[name])[pairs]
+    kept = samples.kept_index[pairs]
+    stop = int(samples.n_used[pairs[0]]) if stop is None else stop
+    if (kept < 0).all():
+        return array[index, first:stop].astype(np.float64)
+    rows = np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
+    return array[index[:, None], rows].astype(np.float64)
+
+
+def _design(problem: Problem, X: np.ndarray) -> np.ndarray:
+    """X (m, n, d), with a column of ones for an intercept."""
+    return np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2) if problem.intercept else X
+
+
+class Matrices:
+    """The design matrices of a stack of fits, or the one that they share, factored."""
+
+    def __init__(self, problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool) -> None:
+        self.design = _design(problem, _read(samples, "X", pairs))
+        self.weights: np.ndarray | None = None
+        self.roots: np.ndarray | float = 1.0
+        power = np.zeros(len(pairs), np.int64)
+        self.total = np.full(len(pairs), float(self.design.shape[1]))
+        weighed = self.design
+        if len(samples.weights):
+            weights = _read(samples, "weights", pairs)
+            power = _even_exponent(weights.max(axis=1))
+            self.weights = np.ldexp(weights, -power[:, None])
+            roots = np.sqrt(self.weights)
+            self.total, self.roots = self.weights.sum(axis=1), roots
+            weighed = self.design * roots[..., None]
+        self.factored = factor(weighed, _penalty(decay, self.total, power, of_the_sum))
+
+    def solve(self, y: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(w, loss, rank, condition) of fits with these y (m, n)."""
+        w = self.factored.solve(y * self.roots)
+        with np.errstate(all="ignore"):
+            residual = np.matmul(self.design, w[..., None])[..., 0] - y
+            squares = residual * residual if self.weights is None else self.weights * residual * residual
+            return w, squares.sum(axis=1) / self.total, self.factored.rank, self.factored.condition
+
+
+def _solve_long(problem: Problem, samples: Samples, pair: np.ndarray, decay: np.ndarray, of_the_sum: bool) -> tuple[np.ndarray, ...]:
+    """(w, loss, rank, condition), of length 1, of a fit of many samples, block after block."""
+    n, size = int(samples.n_used[pair[0]]), problem.n_parameters
+    starts = range(0, n, max(TALL * size, STACK_NUMBERS // size))
+    blocks = [(first, min(first + starts.step, n)) for first in starts]
+    weighted = len(samples.weights) > 0
+    power = np.zeros(1, np.int64)
+    if weighted:
+        power = _even_exponent(np.array([max(float(_read(samples, "weights", pair, *block).max()) for block in blocks)]))
+    triangle, total = np.empty((0, size + 1)), 0.0
+    for block in blocks:
+        rows = np.concatenate(
+            [_design(problem, _read(samples, "X", pair, *block))[0], _read(samples, "y", pair, *block)[0][:, None]], axis=1
+        )
+        if weighted:
+            weights = np.ldexp(_read(samples, "weights", pair, *block)[0], -power)
+            rows *= np.sqrt(weights)[:, None]
+            total += float(weights.sum())
+        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, rows]), mode="r"))
+    totals = np.array([total if weighted else float(n)])
+    factored = factor(triangle[None, :, :size], _penalty(decay, totals, power, of_the_sum), n)
+    w, squares = factored.solve(triangle[None, :, size]), 0.0
+    with np.errstate(all="ignore"):
+        for block in blocks:
+            residual = (_design(problem, _read(samples, "X", pair, *block)) @ w[0] - _read(samples, "y", pair, *block))[0]
+            weights = np.ldexp(_read(samples, "weights", pair, *block)[0], -power) if weighted else 1.0
+            squares += float((weights * residual) @ residual)
+        return w, squares / totals, factored.rank, factored.condition
+
+
+def _even_exponent(weights: np.ndarray) -> np.ndarray:
+    """Of the largest weights, even: by half of it √weights is scaled, exactly, too."""
+    return 2 * (np.frexp(weights)[1] // 2).astype(np.int64)
+
+
+def _penalty(decay: np.ndarray, total: np.ndarray, power: np.ndarray, of_the_sum: bool) -> np.ndarray:
+    """√λ of each fit, whose weights, of this total, were scaled by 2^-power."""
+    return np.sqrt(0.5 * decay) * (np.ldexp(1.0, -power // 2) if of_the_sum else np.sqrt(total))
