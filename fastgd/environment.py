@@ -22,6 +22,7 @@ import numpy as np
 from .input.messages import in_ascii, repr_in_ascii
 from .planning.backends import BACKENDS
 from .planning.plan import available_threads
+from .results.table import html_table
 
 _LIBRARIES = {  # name: the distributions that bring it
     "numpy": ("numpy",),
@@ -139,6 +140,9 @@ class Environment:
             ("CUDA kernels", f"{cuda['folder']} ({cuda['kernels']} stored, {cuda['n_bytes'] / 2**20:.1f} MiB)"),
             ("GPU", self.gpu or f"none: {self.why_no_gpu}"),
         ]
+
+    def _repr_html_(self) -> str:
+        return html_table("fastgd on this machine", self.rows())
 
     def __str__(self) -> str:
         width = max(len(what) for what, _ in self.rows())

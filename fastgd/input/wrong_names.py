@@ -54,12 +54,10 @@ def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made
     def call(*args: Given.args, **options: Given.kwargs) -> Made:
         try:
             return function(*args, **options)
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # from within
+        except TypeError:
             known = [name for name in inspect.signature(function).parameters if name != "self"]
             unknown = [name for name in options if name not in known]
-            if not unknown:
+            if not unknown:  # it is about something else
                 raise
             called = function.__qualname__.removesuffix(".__init__")
             raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], known)}") from None

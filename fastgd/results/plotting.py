@@ -1,7 +1,6 @@
 """Pictures of a result: its losses over the epochs, and a fit beside its data.
 
-1. matplotlib is imported when a picture is drawn, and pyplot never, so that a figure without
-   references is freed. The style of the caller's axes stays as it is.
+1. matplotlib is imported when a picture is drawn. The style of the caller's axes stays as it is.
 2. The number of things drawn does not grow with the number of fits or samples: beyond a limit,
    bands replace curves and every k-th point replaces all, and the picture says so.
 """
@@ -18,6 +17,7 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from ..input.reading import read
+from .figure import axes_for
 
 _MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
 _MOST_FITS = 20_000  # fits that quantiles are taken of
@@ -27,28 +27,6 @@ _REACH = 200  # powers of ten on a log scale; matplotlib's ticks overflow when t
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _FEW = ("#0b7a75", "#c8553d", "#7b3f9d", "#d39b1f", "#3b6fb6")
 _LINE, _POINT, _LOST, _SOFT, _DARK = "#0b7a75", "#4a5560", "#c8553d", "#666666", "#222222"
-_STYLE = {
-    "axes.spines.top": False, "axes.spines.right": False, "axes.edgecolor": "#999999", "xtick.color": _SOFT, "ytick.color": _SOFT,
-    "axes.labelcolor": _SOFT, "axes.grid": True, "grid.color": "#eeeeee", "axes.axisbelow": True,
-}  # fmt: skip
-
-
-def _axes(ax: Any) -> Any:
-    """The caller's axes, or those of a new figure that can be saved and shown without pyplot."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'fastgd[plot]'") from None
-    if ax is not None:
-        if not callable(getattr(ax, "plot", None)):
-            raise TypeError(f"ax must be matplotlib axes or None, not {shown(ax)}")
-        return ax
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 4.6), dpi=130, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        return figure.add_subplot()
 
 
 def _title(axes: Any, text: str) -> None:
@@ -64,7 +42,7 @@ def plot_loss(result: Any, ax: Any) -> Any:
     """Draw the losses over the epochs, for `FitResult.plot_loss`."""
     if result.history is None:
         raise ValueError("the fit recorded no history of its losses: fit(..., history=True) records every epoch, history=k every k-th")
-    axes = _axes(ax)
+    axes = axes_for(ax, "plot")
     result = with_numpy_arrays(result)
     epoch = np.asarray(result.history.epoch)
     loss = np.asarray(result.history.loss)
@@ -168,7 +146,7 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
         raise ValueError(f"X must have {counted(d, 'feature')} (its last axis), as in the fit; it has shape {X.shape}")
     if len(X) != len(y):
         raise ValueError(f"X has {counted(len(X), 'sample')}, but y has {len(y):,}")
-    axes = _axes(ax)
+    axes = axes_for(ax, "plot")
     chosen = _spaced(len(y), _MOST_POINTS)
     label = "data" if len(chosen) == len(y) else f"{len(chosen):,} of {len(y):,} samples, evenly spaced"
     X, y = X.reshape(len(y), d)[chosen].astype(float), y[chosen].astype(float)

@@ -20,12 +20,13 @@ from ..input.wrong_names import missing
 from ..kernels.chunk import ALGORITHMS
 from .lookups import INSTEAD
 from .status import STATUS_NAMES
+from .table import html_table, in_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class History:
     """w and loss of m recorded epochs.
 
@@ -48,8 +49,18 @@ class History:
     loss: Any
     intercept: Any = None
 
+    def __repr__(self) -> str:
+        from .summary import history_facts
 
-@dataclass(frozen=True, eq=False)
+        return in_line(*history_facts(self))
+
+    def _repr_html_(self) -> str:
+        from .summary import history_facts
+
+        return html_table(*history_facts(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class State:
     """Everything that gradient descent needs to go on, without rounding.
 
@@ -97,6 +108,16 @@ class State:
     initial_excess: np.ndarray | None = None  # None in files of older versions
     center: np.ndarray | None = None
     scale: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        from .summary import state_facts
+
+        return in_line(*state_facts(self, STATUS_NAMES))
+
+    def _repr_html_(self) -> str:
+        from .summary import state_facts
+
+        return html_table(*state_facts(self, STATUS_NAMES))
 
 
 _PYTHON = platform.python_version()
@@ -354,7 +375,8 @@ class FitResult:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
+            Where to draw. None: on a new figure (``axes.figure``), which is pyplot's own where
+            pyplot is imported and in notebooks, so that ``plt.show()`` shows it.
 
         Returns
         -------
@@ -397,7 +419,8 @@ class FitResult:
         fit : int or tuple of int, default 0
             Which fit: its position in the flattened leading axes, or its index along each.
         ax : matplotlib.axes.Axes, optional
-            Where to draw. None: on a new figure (``axes.figure``), made without pyplot.
+            Where to draw. None: on a new figure (``axes.figure``), which is pyplot's own where
+            pyplot is imported and in notebooks, so that ``plt.show()`` shows it.
 
         Returns
         -------
@@ -437,6 +460,6 @@ class FitResult:
         return short(self, STATUS_NAMES)
 
     def _repr_html_(self) -> str:
-        from .summary import html_table
+        from .summary import in_html
 
-        return html_table(self, STATUS_NAMES)
+        return in_html(self, STATUS_NAMES)

@@ -1,11 +1,10 @@
-"""A result as text and as an HTML table; the methods of FitResult call these functions.
+"""A result and its parts in words, for the methods of FitResult, History and State.
 
 A result may have 10⁸ fits, so nothing here makes a Python object per fit.
 """
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from ..kernels.chunk import INVALID_DATA, TOO_FEW_SAMPLES
+from .table import html_table, text_table
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
 _MOST_IN_REPR = 4  # coefficients
@@ -84,7 +84,7 @@ def _losses(loss: np.ndarray, made: np.ndarray) -> str:
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
-    """The number of fits and the leading axes: '64,000 fits (64 × 1,000)'."""
+    """The number of fits and the leading axes: '64,000 fits (64 x 1,000)'."""
     count = counted(int(np.prod(shape, dtype=object)), "fit")
     return f"{count} ({' x '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
 
@@ -123,21 +123,39 @@ def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) ->
 
 def summarize(result: Any, names: Sequence[str], features: Sequence[str] | None) -> str:
     """The text of `FitResult.summary`; `names` are those of the status codes."""
-    heading, rows = _facts(result, names, features)
-    width = max(10, *(len(what) for what, _ in rows))
-    return "\n".join([heading, *(f"  {what:<{width}} {text}" for what, text in rows)])
+    return text_table(*_facts(result, names, features))
 
 
-def html_table(result: Any, names: Sequence[str]) -> str:
-    """The summary as a small HTML table that needs no style sheet."""
-    heading, rows = _facts(result, names, None)
-    cell = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
-    lines = [
-        f'<tr><th scope="row" style="{cell};font-weight:600">{html.escape(what)}</th><td style="{cell}">{html.escape(text)}</td></tr>'
-        for what, text in rows
+def in_html(result: Any, names: Sequence[str]) -> str:
+    """The summary as an HTML table."""
+    return html_table(*_facts(result, names, None))
+
+
+def history_facts(history: Any) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and rows (what, text), of a History."""
+    history = with_numpy_arrays(history)
+    epoch, loss = history.epoch, np.asarray(history.loss)
+    rows = [
+        ("epochs", f"{epoch[0]} to {epoch[-1]}, " + counted(len(epoch), "row")),
+        ("first loss", _span(loss[..., 0])),
+        ("last loss", _span(loss[..., -1])),
+        ("w", f"shape {np.shape(history.w)}, {history.w.dtype}"),
     ]
-    caption = f'<caption style="text-align:left;font-weight:600;padding:0 0 4px 0">{html.escape(heading)}</caption>'
-    return f'<table style="border-collapse:collapse">{caption}<tbody>{"".join(lines)}</tbody></table>'
+    return f"History of {_n_fits(loss.shape[:-1])}", rows
+
+
+def state_facts(state: Any, names: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and rows (what, text), of a State. names: of the status codes."""
+    state = with_numpy_arrays(state)
+    *leading, size = state.w.shape
+    rows = [
+        ("status", _counts(state.status, names)),
+        ("epochs", _span(state.epoch)),
+        ("parameters", f"{size:,}" + (", the intercept last" if state.intercept else "")),
+        ("algorithm", _counts(state.algorithm, state.algorithm_names)),
+        ("dtype", state.dtype),
+    ]
+    return f"State of {_n_fits(tuple(leading))}" + (f" by {state.optimizer}" if state.optimizer else ""), rows
 
 
 def short(result: Any, names: Sequence[str]) -> str:

@@ -1,7 +1,7 @@
 """The picture of a report: the share of the bound at every epoch, a curve per candidate.
 
-1. matplotlib is imported when the picture is drawn, pyplot never. The page has its own picture,
-   which needs no matplotlib.
+1. matplotlib is imported when the picture is drawn. The page has its own picture, which needs no
+   matplotlib.
 2. A log scale shows neither 0 nor infinity: they are drawn at the lower and the upper edge.
 """
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...results.figure import axes_for
 from ..bound.yardstick import Array
 
 __all__ = ["LOWEST", "curves", "plot_shares"]
@@ -39,17 +40,7 @@ def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
 
 def plot_shares(report: Any, ax: Any) -> Any:
     """Draw a report on axes, or on those of a new figure; return them."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("pictures need matplotlib: pip install 'fastgd[report]'") from None
-    if ax is None:
-        figure = Figure(figsize=(7.2, 4.2), dpi=130, layout="constrained", facecolor="white")
-        FigureCanvasAgg(figure)
-        ax = figure.add_subplot()
-        for side in ("top", "right"):
-            ax.spines[side].set_visible(False)
+    ax = axes_for(ax, "report")
     drawn = curves(report)
     finite = [share[np.isfinite(share)] for *_, share in drawn]
     highest = max([10.0 * max(verdict.limit for verdict in report.verdicts), *(float(s.max()) * 10 for s in finite if len(s))])

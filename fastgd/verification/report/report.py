@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...input.messages import in_ascii, repr_in_ascii
+from ...input.messages import counted, in_ascii, repr_in_ascii
+from ...results.table import html_table
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
 
@@ -96,25 +97,32 @@ class Verdict:
     @property
     def headline(self) -> str:
         """The verdict in one line."""
-        taus = f"tau_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {_number(self.tau_loss)}")
-        if self.failure:
-            return f"{self.name}: {self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
-        if self.ok:
-            return f"{self.name}: agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
-        if self.first is None:
-            return f"{self.name}: NOT ok: {taus} (bound {self.limit:g})"
-        far = "is not a number" if not math.isfinite(self.first.share) else f"is {_number(self.first.share)} times its rounding-error bound"
-        return f"{self.name}: DISAGREES from epoch {self.first.epoch} on: {self.first.quantity} {far} ({self.limit:g} are allowed)"
+        return f"{self.name}: {self._lines()[0]}"
 
-    def __str__(self) -> str:
-        lines = [self.headline]
+    def _lines(self) -> list[str]:
+        """The verdict in words, without the name: one line, the cause, the notes."""
+        lines = [self._in_short()]
         if self.failure:
             lines += [f"  {line}" for line in self.failure.splitlines()[1:]]
         if self.diagnosis is not None and not self.diagnosis.ok:
             lines += [f"  {line}" for line in str(self.diagnosis).splitlines()]
         told = set(self.diagnosis.notes) if self.diagnosis is not None else set()
-        lines += [f"  note: {note}" for note in self.notes if note not in told]
-        return in_ascii("\n".join(lines))
+        return lines + [f"  note: {note}" for note in self.notes if note not in told]
+
+    def _in_short(self) -> str:
+        taus = f"tau_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {_number(self.tau_loss)}")
+        if self.failure:
+            return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
+        if self.ok:
+            return f"agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
+        if self.first is None:
+            return f"NOT ok: {taus} (bound {self.limit:g})"
+        far = "is not a number" if not math.isfinite(self.first.share) else f"is {_number(self.first.share)} times its rounding-error bound"
+        return f"DISAGREES from epoch {self.first.epoch} on: {self.first.quantity} {far} ({self.limit:g} are allowed)"
+
+    def __str__(self) -> str:
+        first, *others = self._lines()
+        return in_ascii("\n".join([f"{self.name}: {first}", *others]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict ready for JSON: NaN becomes None, infinity a string."""
@@ -209,16 +217,24 @@ class Report:
         worst = max(known, key=lambda verdict: getattr(verdict, name))
         return getattr(worst, name), getattr(worst, f"{name}_epoch")
 
+    def _shown(self) -> tuple[list[Verdict], list[str]]:
+        """The verdicts that are told, those that are not ok first, and a line about the others."""
+        ordered = [*self.failed, *(verdict for verdict in self.verdicts if verdict.ok)]
+        more = len(ordered) - _MOST_SHOWN
+        others = f"... and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok"
+        return ordered[:_MOST_SHOWN], [others] if more > 0 else []
+
     def __str__(self) -> str:
-        shown = (*self.failed, *(verdict for verdict in self.verdicts if verdict.ok))[:_MOST_SHOWN]
-        lines = [str(verdict) for verdict in shown]
-        if len(self.verdicts) > len(shown):
-            more = len(self.verdicts) - len(shown)
-            lines.append(f"... and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok")
-        return "\n".join(lines)
+        shown, others = self._shown()
+        return "\n".join([*map(str, shown), *others])
+
+    def _repr_html_(self) -> str:
+        shown, others = self._shown()
+        rows = [(verdict.name, "\n".join(verdict._lines())) for verdict in shown] + [("", line) for line in others]
+        return html_table("All agree" if self.ok else f"{len(self.failed):,} of {len(self.verdicts):,} NOT ok", rows)
 
     def __repr__(self) -> str:
-        return f"Report({len(self.verdicts)} verdicts, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
+        return f"Report({counted(len(self.verdicts), 'verdict')}, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of the bound at every epoch, a curve per candidate, on a log scale.
@@ -228,7 +244,8 @@ class Report:
         Parameters
         ----------
         ax : matplotlib.axes.Axes, optional
-            The axes to draw on. None: axes of a new figure (``axes.figure``), made without pyplot.
+            Where to draw. None: on a new figure (``axes.figure``), which is pyplot's own where
+            pyplot is imported and in notebooks, so that ``plt.show()`` shows it.
 
         Returns
         -------

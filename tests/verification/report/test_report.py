@@ -34,7 +34,7 @@ def test_text():
     assert [line.partition(":")[0] for line in lines] == ["cpu", "numpy"]
     assert all("agrees at all 20 epochs judged: tau_w" in line for line in lines)
     assert repr(right_report()) == "Report(2 verdicts, ok)"
-    assert repr(wrong_report()) == "Report(1 verdicts, 1 NOT ok)"
+    assert repr(wrong_report()) == "Report(1 verdict, 1 NOT ok)"
 
 
 def test_many_verdicts_are_summed_up():
