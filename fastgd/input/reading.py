@@ -39,7 +39,8 @@ def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] 
     mask: Any = None
     if isinstance(array, np.ma.MaskedArray):
         hidden = np.ma.getmask(array)
-        array, mask = np.asarray(array.data), hidden if hidden is not np.ma.nomask and hidden.any() else None
+        array, mask = array.data, hidden if hidden is not np.ma.nomask and hidden.any() else None
+    array = np.asarray(array)  # no matrix, which never has three axes
     if array.dtype == object and array.ndim:
         array, mask = _read_objects(given, array, mask, name, needed)
     check_kind(given, array, name, needed)

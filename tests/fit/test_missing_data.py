@@ -169,6 +169,16 @@ def test_nodata_is_compared_before_any_conversion(y, value, dtype):
     assert fastgd.fit(x, np.asarray(y).astype("f8"), nodata={"X": 1e9}, nan_policy="omit").n_used == 5  # of y nothing is missing
 
 
+@pytest.mark.parametrize("y", [np.array([2**53, 2**53 + 1, 3, 4, 5]), np.array([1 + 2.0**-40, 1, 3, 4, 5])], ids=["int64", "float64"])
+def test_a_neighbour_that_conversion_makes_equal_is_not_missing(y):
+    """float64(2^53 + 1) is 2^53, float32(1 + 2^-40) is 1."""
+    dtype = "float64" if y.dtype.kind == "i" else "float32"
+    for call in (fastgd.fit, fastgd.solve):
+        result = call(np.arange(5.0), y[::-1], nodata={"y": y[1].item()}, nan_policy="omit", dtype=dtype)
+        assert result.n_used == 4
+        assert call(np.arange(5.0), y[[0, 2, 3, 4, 0]], nodata={"y": y[1].item()}, nan_policy="omit", dtype=dtype).n_used == 5
+
+
 def test_nodata_of_torch(torch):
     x, y = torch.arange(5.0), torch.tensor([1, -9999, 5, 7, 9], dtype=torch.bfloat16)
     result = fastgd.solve(x, y, intercept=True, nan_policy="omit", nodata={"y": -9999})

@@ -148,7 +148,7 @@ def test_jax_arrays_go_through_its_own_functions(monkeypatch):
     result = fastgd.fit(jax_array(X), jax_array(y), epochs=3)
     assert result.w[0] == "jax"
     assert np.array_equal(result.w[1], fastgd.fit(X, y, epochs=3).w)
-    assert len(made) == 6  # w, loss, epochs, status, n_used, lr
+    assert len(made) == 7  # w, loss, epochs, status, n_used, lr, excess_loss
 
 
 def test_no_library_is_imported_for_its_own_sake():

@@ -70,6 +70,7 @@ WORKS = {
     "nullable": (pd.Series([1, 2, 3, 4], dtype="Int64"), pd.Series([2, 4, 6, 8], dtype="int8")),
     "masked, but nothing is": (np.ma.array(x), np.ma.array(y, mask=[False] * 4)),
     "other byte order": (x.astype(">f8"), y.astype(">i4")),
+    "memory map's class": (x.view(np.memmap), y),
     "strided": (np.flip(np.flip(x)), np.repeat(y, 2)[::2]),
     "objects": (np.array([1, 2.0, np.float32(3), np.int8(4)], object), y),
     "deque": (deque(x), y),
@@ -82,6 +83,15 @@ WORKS = {
 @pytest.mark.parametrize(("X", "y"), WORKS.values(), ids=WORKS)
 def test_what_is_an_array_works(X, y):
     assert fastgd.fit(X, y, epochs=3, lr=0.01).w == fastgd.fit(x, 2 * x, epochs=3, lr=0.01).w
+
+
+def test_a_matrix_is_an_array():
+    X = np.arange(6.0).reshape(3, 2)
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix(X)
+    for given in (matrix, np.ma.array(matrix)):
+        assert fastgd.fit(given, [1.0, 2, 4], epochs=3).w.tolist() == fastgd.fit(X, [1.0, 2, 4], epochs=3).w.tolist()
+    refused(ValueError, "^X is missing", np.ma.array(matrix, mask=X == 3), [1.0, 2, 4])
 
 
 def test_arrays_are_not_copied():
