@@ -127,6 +127,7 @@ def verify(
     """
     from .. import SGD
     from ..planning.backends import BackendUnavailable
+    from ..verification.bound.yardstick import NoLongDouble
     from .verify import CommandError, verify_backends, verify_one
 
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
@@ -141,7 +142,7 @@ def verify(
             typer.echo(f"report: {report.to_html(html)}")
         if as_json is not None:
             report.to_json(as_json)
-    except (CommandError, BackendUnavailable, ValueError, TypeError, OSError, ImportError) as error:
+    except (CommandError, BackendUnavailable, NoLongDouble, ValueError, TypeError, OSError, ImportError) as error:
         raise typer.BadParameter(str(error)) from None
     if not report.ok:
         raise typer.Exit(1)

@@ -21,6 +21,7 @@ import numpy as np
 from ..environment import info
 from ..planning.backends import BACKENDS
 from ..testing import problems, rates
+from ..verification.bound.yardstick import NoLongDouble
 from ..verification.report.report import Report, Verdict
 from ..verification.verifying import verify
 
@@ -48,7 +49,13 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     chosen = problems()[:: _QUICK if quick else 1]
     rates = "learning rates of 0.5, 1.9 and 2.2 of 1/lambda_max (the last diverges)"
     tell(f"{len(chosen)} problems, {rates}, 30 epochs, w and loss at every epoch")
-    rows = [_verify_backend(name, dtype, chosen) for name in names for dtype in ("float32", "float64")]
+    rows, not_judged = [], {}
+    for name in names:
+        for dtype in ("float32", "float64"):
+            try:
+                rows.append(_verify_backend(name, dtype, chosen))
+            except NoLongDouble as missing:
+                not_judged[dtype] = missing
     tell(f"{'backend':10} {'dtype':8} {'problems':>8} {'worst tau_w':>11} {'worst tau_loss':>14} {'allowed':>8}")
     for row in rows:
         verdicts = [verdict for _, verdict in row.verdicts]
@@ -60,12 +67,15 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
         for problem, verdict in row.verdicts:
             if not verdict.ok:
                 tell(f"{problem}: {verdict}")
+    for dtype, why in not_judged.items():
+        tell(f"{dtype} is left out: {why}")
     for name, reason in info().backends.items():
         if reason and not backends:
             tell(f"{name} cannot run here: {reason}")
+    judged = list(dict.fromkeys(row.dtype for row in rows))
     every = tuple(_named(verdict, problem) for row in rows for problem, verdict in row.verdicts)
-    first = verify("numpy", [1.0], [1.0], lr=0.1, epochs=0)
-    question = {**first.question, "recipe": "the named problems of fastgd.testing", "epochs": 30, "dtype": "float32 and float64"}
+    first = verify("numpy", [1.0], [1.0], lr=0.1, epochs=0, dtype="float32")
+    question = {**first.question, "recipe": "the named problems of fastgd.testing", "epochs": 30, "dtype": " and ".join(judged)}
     question |= {"n_fits": len(every), "n_samples": "various", "n_features": "various"}
     return Report(every, question, first.environment)
 

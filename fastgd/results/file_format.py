@@ -57,6 +57,12 @@ _UNREADABLE = (
 )  # fmt: skip
 
 
+def with_ending(path: str | os.PathLike[str]) -> str:
+    """The name of the file, ending in .npz."""
+    name = os.fsdecode(path)
+    return name if name.endswith(".npz") else f"{name}.npz"
+
+
 def write_file(path: str | os.PathLike[str], value: Any) -> None:
     """Write a dataclass of arrays, numbers, strings and dataclasses to `path`, all or nothing."""
     arrays: dict[str, np.ndarray] = {}

@@ -20,7 +20,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     Parameters
     ----------
     path : str or path
-        The file.
+        The file, as it was given to `FitResult.save`: ``.npz`` may be left out.
     max_bytes : int, optional
         Most memory that its contents may take [bytes]. None: 64 MiB or four times the length of the
         file, whichever is more. `FitResult.save` does not compress, so its files always take less;
@@ -49,8 +49,9 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     ...     fastgd.load(path)
     FitResult(COMPLETED: w = 2.0625, loss 0.0292969, 5 epochs; cpu, moments)
     """
-    from .file_format import read_file
+    from .file_format import read_file, with_ending
 
+    path = longer if os.path.exists(longer := with_ending(path)) else path
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
         raise ValueError(f"{in_ascii(os.fspath(path))} is not damaged, but it is not a result as fastgd writes them: {wrong}")

@@ -258,7 +258,7 @@ class FitResult:
         Parameters
         ----------
         path : str or path
-            Name of the file. No ending is added; ``.npz`` is a good one.
+            Name of the file. ``.npz`` is added where it does not end so, as by ``numpy.savez``.
 
         Raises
         ------
@@ -284,9 +284,9 @@ class FitResult:
         2.0
         >>> folder.cleanup()
         """
-        from .file_format import write_file
+        from .file_format import with_ending, write_file
 
-        write_file(path, self)
+        write_file(with_ending(path), self)
 
     def summary(self, features: Sequence[str] | None = None) -> str:
         """Describe the fits in a few lines of text.

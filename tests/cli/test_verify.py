@@ -98,6 +98,18 @@ def test_all_backends_on_the_problems(tmp_path):
     assert "numpy, noisy" in (page := (tmp_path / "r.html").read_text("utf-8")) or "numpy, tutorial" in page
 
 
+def test_without_a_long_double_float32_is_judged_and_float64_left_out(monkeypatch, table):
+    """As on macOS and Windows, and on aarch64 where long double is float64."""
+    monkeypatch.setattr(np, "longdouble", np.float64)
+    done = run("--quick", "--backends", "numpy")
+    assert done.exit_code == 0, done.output
+    assert "float32" in done.output
+    assert "float64 is left out: judging float64 arithmetic needs a numpy.longdouble" in done.output
+    one = run("numpy", "--data", table[0], "--y", "price", "--lr", "0.01", "--epochs", "3")
+    assert one.exit_code == 2
+    assert "numpy.longdouble" in one.output
+
+
 def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
     from fastgd.kernels.reference import numpy_manual
 

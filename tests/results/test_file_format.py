@@ -229,13 +229,13 @@ def test_killed_while_saving(tmp_path: Path) -> None:
 
 
 def test_the_name_the_mode_and_the_link_are_kept(tmp_path: Path) -> None:
-    plain, link = tmp_path / "no ending", tmp_path / "link"
+    plain, link = tmp_path / "plain.npz", tmp_path / "link.npz"
     mask = os.umask(0o027)
     try:
         CASES["one fit"].save(plain)
     finally:
         os.umask(mask)
-    assert sorted(os.listdir(tmp_path)) == ["no ending"]
+    assert sorted(os.listdir(tmp_path)) == ["plain.npz"]
     assert stat.S_IMODE(plain.stat().st_mode) == 0o640
     plain.chmod(0o604)
     link.symlink_to(plain)
@@ -248,11 +248,33 @@ def test_the_name_the_mode_and_the_link_are_kept(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"there is no such folder: '{tmp_path}/nowhere'"):
         CASES["one fit"].save(tmp_path / "nowhere" / "result.npz")
+    (tmp_path / "folder.npz").mkdir()
     with pytest.raises(ValueError, match="is not an ordinary file"):
-        CASES["one fit"].save(tmp_path)
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="pipe is not an ordinary file: it cannot be replaced"):
+        CASES["one fit"].save(tmp_path / "folder")
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(ValueError, match=r"pipe\.npz is not an ordinary file: it cannot be replaced"):
         CASES["one fit"].save(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize("name", ["g", "g.npz", "g.dat", b"g", ".hidden", "größe.v1"])
+def test_the_ending_is_added_as_numpy_does(name: str | bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = os.fsdecode(name)
+    np.savez(plain, w=1)
+    (theirs,) = os.listdir()
+    os.remove(theirs)
+    Path(plain).write_bytes(b"something older of that name") if not plain.endswith(".npz") else None
+    CASES["one fit"].save(name)
+    assert {theirs} == set(os.listdir()) - ({plain} - {theirs})
+    for again in (name, theirs, Path(plain)):
+        assert same(fastgd.load(again), CASES["one fit"])
+
+
+def test_a_file_without_the_ending_is_read_too(saved: Path, tmp_path: Path) -> None:
+    saved.rename(tmp_path / "renamed")
+    assert same(fastgd.load(tmp_path / "renamed"), CASES["grid"])
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        fastgd.load(tmp_path / "nowhere")
 
 
 # -- the format ------------------------------------------------------------------------------------

@@ -222,13 +222,17 @@ class Yardstick:
         return np.concatenate([product, r.sum(1, keepdims=True)], axis=1) if self.intercept else product
 
 
+class NoLongDouble(RuntimeError):
+    """The numpy.longdouble of this machine is too short to judge float64 arithmetic."""
+
+
 def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
     """Return a type with at least 11 bits more than the judged one (note 1)."""
     if judged == np.float32:
         return np.float64
     bits = np.finfo(np.longdouble).nmant
     if bits < 63:
-        raise RuntimeError(
+        raise NoLongDouble(
             f"judging float64 arithmetic needs a numpy.longdouble with a significand of 64 bits or more (x87); here it has {bits + 1}. "
             "Judge float32 arithmetic, or run the verification on x86-64 Linux"
         )
