@@ -16,6 +16,7 @@ def solve(
     y: AnyArray,
     *,
     intercept: bool = False,
+    standardize: bool = False,
     weight_decay: AnyArray = 0.0,
     reduction: Reduction = "mean",
     dtype: DType | None = None,
@@ -51,6 +52,11 @@ def solve(
         Targets.
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
+    standardize : bool, default False
+        Solve for centred and scaled features, (x − center) / scale, as `fit` does; w and the
+        intercept are in the units of X. weight_decay penalises all scaled features alike then, and
+        of many solutions the one is taken whose w is shortest there. Without either nothing but
+        the last digits changes.
     weight_decay : float or array, default 0
         L2 penalty (ridge), ≥ 0, on the same scale as in `fit` and torch.optim; the intercept is
         penalised, too. Where λ is to be added to the diagonal of XᵀX, weight_decay is 2λ/n_samples
@@ -100,6 +106,7 @@ def solve(
           weight_decay that has fewer samples than parameters. A change of the data in their last
           digit may then change more than half of the digits of w, or many w fit the data equally
           well, so the answer says little about the data, however well it was computed.
+          Of scaled features where ``standardize=True``, as are rank and condition.
         * ``state.algorithm``: the algorithm that solved it, "moments" or "lstsq" (by LAPACK), as an
           index into ``state.algorithm_names``.
 

@@ -193,12 +193,13 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
+    standardize = read_switch(arguments["standardize"], "standardize")
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
-    layout = Layout.of_solve(problem, order)
+    layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
         problem,
         order,
-        _plan_solve(problem, order, threads),
+        _plan_solve(problem, order, threads, standardize),
         results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
         of_a_thread=_bytes_of_stack(problem),
@@ -213,7 +214,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         plan=plan,
         buffers=buffers,
         reduction=reduction,
-        standardize=False,
+        standardize=standardize,
         progress=progress,
         total=order.n_fits,
         runner="least_squares",
@@ -297,7 +298,7 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
     return open_on_device(layout, given, limit)
 
 
-def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
+def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
     """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
     n, size = problem.n_samples, problem.n_parameters
     if n < size:
@@ -318,6 +319,7 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None) -> Plan:
         algorithm="moments" if code == MOMENTS else "stream",
         threads=threads,
         safe_rate=False,
+        standardize=standardize,
         in_packs=size <= PACKED_PARAMETERS,
         worst_cost=decomposed,
     )

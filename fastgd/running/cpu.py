@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import partial
 from typing import Any
 
@@ -125,11 +124,9 @@ def _descend(
 def _run_staged(job: FitJob, control: Control, go: Run) -> None:
     """Group after group: compress the data of its pairs, then descend its fits."""
     n_cells = job.order.n_cells
-    # whether groups may have the same Gram records
-    several = math.prod(job.problem.gram_leading) < job.order.n_pairs > job.plan.pairs_per_group
     for group in compress_groups(job.problem, job.order, job.plan, control, go):
         if job.standardize:
-            standardize_group(job, group, control, go, keep=several)
+            standardize_group(job, group, control, go)
         eigenvalues = _largest_eigenvalues(group.moments, job.problem.n_parameters, control, go) if job.rates is None else None
 
         def descend(first: int, stop: int, counter: np.ndarray, group: Group = group, eigenvalues: Any = eigenvalues) -> None:

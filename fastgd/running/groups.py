@@ -24,6 +24,7 @@ class Standard:
     center: np.ndarray  # (n_gram, d) float64
     scale: np.ndarray
     doubtful: np.ndarray  # (n_gram,) bool: the moments do not hold the scaled features well enough
+    apart: bool  # pairs of one X have records, center and scale of their own: those of a state
 
 
 @dataclass

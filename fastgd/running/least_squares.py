@@ -14,13 +14,14 @@ from functools import partial
 
 import numpy as np
 
-from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES
+from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, STANDARD, TOO_FEW_SAMPLES
 from ..kernels.cpu import compile_ahead
 from ..planning.job import SolveJob
 from .groups import Group
 from .minimisers import LastMatrices, Minimisers, minimise, most_condition
-from .moments import compress_groups, read_group
+from .moments import at_once, compress_groups, read_group
 from .pool import Control, Run, cut
+from .standardizing import standardize_group, write_unscaled
 
 
 def run(job: SolveJob, control: Control, go: Run) -> None:
@@ -30,6 +31,8 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     _begin(job)
     if plan.algorithm == MOMENTS:
         compile_ahead.compile_solve(job.problem.dtype)
+    if job.standardize:
+        compile_ahead.compile_standardize(job.problem.dtype)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)
     else:
@@ -62,10 +65,13 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
     """
     arrays = job.buffers.arrays
     n_used = arrays["n_used"][fits] = group.samples.n_used[pairs]
+    if group.standard is not None:
+        for name in STANDARD:
+            arrays[name][fits] = getattr(group.standard, name)[group.gram_index[pairs]]
     too_few = n_used < job.problem.min_samples
     for fate, hit in ((INVALID_DATA, group.invalid[pairs]), (TOO_FEW_SAMPLES, too_few)):
         if hit.any():
-            for name in ("w", "loss64", "condition"):
+            for name in ("w", "loss64", "condition", *(STANDARD if fate == TOO_FEW_SAMPLES and job.standardize else ())):
                 arrays[name][fits[hit]] = math.nan
             arrays["rank"][fits[hit]], arrays["status"][fits[hit]] = 0, fate
     return arrays["status"][fits] == COMPLETED
@@ -73,9 +79,13 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
 
 def _solve_pairs(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: read the data of pairs first … stop-1, and solve their fits."""
-    group = read_group(job.problem, job.order, first, stop, control, compress=job.plan.algorithm == MOMENTS)
+    group = read_group(job.problem, job.order, first, stop, control, compress=job.plan.algorithm == MOMENTS or job.standardize)
     if control.cancel[0]:
         return
+    if job.standardize:
+        standardize_group(job, group, control, at_once)
+    if job.plan.algorithm == LSTSQ:
+        group.moments = None
     cells = job.order.n_cells
     fits = np.arange(first * cells, stop * cells, dtype=np.int64)
     _solve_part(job, last, control, group, (fits, fits // cells - first), 0, len(fits), counter)
@@ -85,6 +95,8 @@ def _solve_groups(job: SolveJob, last: LastMatrices, control: Control, go: Run) 
     """Group after group: compress its data, then solve its fits, ordered by Gram matrix."""
     order, plan = job.order, job.plan
     for group in compress_groups(job.problem, order, plan, control, go):
+        if job.standardize:
+            standardize_group(job, group, control, go)
         pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
         fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
         sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
@@ -117,7 +129,10 @@ def _finish(job: SolveJob) -> None:
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     rank, condition, status = arrays["rank"], arrays["condition"], arrays["status"]
     with np.errstate(all="ignore"):
-        arrays["w_out"][:] = arrays["w"]
+        if job.standardize:
+            write_unscaled(arrays["w"], arrays["center"], arrays["scale"], problem.intercept, arrays["w_out"])
+        else:
+            arrays["w_out"][:] = arrays["w"]
         arrays["loss"][:] = arrays["loss64"]
     finite = np.isfinite(arrays["w_out"]).all(axis=1) & np.isfinite(arrays["loss"])
     status[~finite & (status == COMPLETED)] = DIVERGED

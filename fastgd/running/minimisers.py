@@ -4,6 +4,7 @@
 2. With an intercept and without a penalty, where these do not suffice or the answer may have lost
    half of its digits: the moments of columns from which a constant was subtracted, exactly. It is
    another read of the data, of these fits only.
+   Standardised moments need no such shift.
 3. The singular value decomposition of the samples (svd.py), in stacks of fits. Of long fits a
    triangular factor is decomposed, which is made block after block, so that the memory is small.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 
 import numpy as np
@@ -80,13 +81,16 @@ def minimise(
     """
     found.algorithm[places] = LSTSQ
     if group.moments is not None:
-        enough = np.flatnonzero(group.samples.n_used[pairs] >= problem.n_parameters)
+        held = group.samples.n_used[pairs] >= problem.n_parameters
+        if group.standard is not None:
+            held &= ~group.standard.doubtful[group.gram_index[pairs]]
+        enough = np.flatnonzero(held)
         some, rows = pairs[enough], places[enough]
         cpu.solve(
             group.moments, group.gram_index[some], some, decay[enough], rows, of_the_sum,
             found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
         )  # fmt: skip
-        if problem.intercept:
+        if problem.intercept and group.standard is None:
             lost = found.algorithm[rows] == LSTSQ
             lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
             again = enough[lost & (decay[enough] == 0.0)]
@@ -97,7 +101,7 @@ def minimise(
         return
     if shared is not None:
         shared = shared[0], shared[1][left]
-    _solve_samples(problem, group.samples, pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
+    _solve_samples(problem, _scaled(group), pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
 
 
 def _solve_shifted(
@@ -130,6 +134,24 @@ def _solve_shifted(
 
 
 # -- from samples ----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class ScaledSamples(Samples):
+    """Samples whose features are read as (x − center) / scale; m pairs."""
+
+    center: np.ndarray  # (m, d)
+    scale: np.ndarray
+    own: np.ndarray  # (m,): pairs of one X and one number have the same center and scale
+
+
+def _scaled(group: Group) -> Samples:
+    """The samples of a group, scaled where the group is standardised."""
+    samples, standard, index = group.samples, group.standard, group.gram_index
+    if standard is None:
+        return samples
+    own = {field.name: getattr(samples, field.name) for field in fields(Samples) if field.init}
+    return ScaledSamples(**own, center=standard.center[index], scale=standard.scale[index], own=index if standard.apart else index * 0)
 
 
 def _solve_samples(
@@ -169,7 +191,8 @@ def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray) -> Iterator[
     All have as many samples, and a penalty, or none has.
     """
     shape = np.stack([samples.n_used[pairs], decay > 0.0])
-    matrix = np.stack([decay, samples.x_index[pairs], samples.weight_index[pairs], samples.kept_index[pairs]])
+    own = [samples.own[pairs]] if isinstance(samples, ScaledSamples) else []
+    matrix = np.stack([decay, samples.x_index[pairs], samples.weight_index[pairs], samples.kept_index[pairs], *own])
     order = np.lexsort((*matrix, *shape))
     alone = []
     for run in _runs(order, np.concatenate([shape, matrix])):
@@ -195,9 +218,13 @@ def _read(samples: Samples, name: str, pairs: np.ndarray, first: int = 0, stop: 
     kept = samples.kept_index[pairs]
     stop = int(samples.n_used[pairs[0]]) if stop is None else stop
     if (kept < 0).all():
-        return array[index, first:stop].astype(np.float64)
-    rows = np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
-    return array[index[:, None], rows].astype(np.float64)
+        values = array[index, first:stop].astype(np.float64)
+    else:
+        rows = np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
+        values = array[index[:, None], rows].astype(np.float64)
+    if name == "X" and isinstance(samples, ScaledSamples):
+        return (values - samples.center[pairs, None]) / samples.scale[pairs, None]
+    return values
 
 
 def _design(problem: Problem, X: np.ndarray) -> np.ndarray:

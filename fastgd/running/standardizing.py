@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +27,14 @@ BLOCK = 2**16  # rows that are converted at a time
 RECORD_NS = 5  # rough time to standardise a record, for each of its moments [ns]
 
 
-def standardize_group(job: Job, group: Group, control: Control, go: Run, *, keep: bool = False) -> None:
-    """Standardise the moments of a group, in place; keep: other groups have the same Gram records.
+def standardize_group(job: Job, group: Group, control: Control, go: Run) -> None:
+    """Standardise the moments of a group, in place.
 
     Center and scale are made from the moments, or are those of the state that is continued.
     """
     moments, gram_index, center, scale = _begin(job, group)
-    if keep and moments.gram is group.moments.gram:
+    in_other_groups = job.plan.staged and math.prod(job.problem.gram_leading) < job.order.n_pairs > job.plan.pairs_per_group
+    if in_other_groups and moments.gram is group.moments.gram:
         moments = replace(moments, gram=moments.gram.copy(), gram_exponents=moments.gram_exponents.copy())
     intercept, cancel = job.problem.intercept, control.cancel
     constant, doubtful = np.zeros(center.shape, bool), np.zeros(len(center), bool)
@@ -46,7 +48,8 @@ def standardize_group(job: Job, group: Group, control: Control, go: Run, *, keep
     per_task = max(1, int(PIECE_NS / (RECORD_NS * job.problem.n_parameters**2 + 50)))
     go(cut(len(moments.gram), per_task, of_grams))
     go(cut(len(moments.target), per_task, of_targets))
-    group.moments, group.gram_index, group.standard = moments, gram_index, Standard(center, scale, doubtful)
+    group.standard = Standard(center, scale, doubtful, apart=gram_index is not group.gram_index)
+    group.moments, group.gram_index = moments, gram_index
 
 
 def _begin(job: Job, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
@@ -100,6 +103,16 @@ def unscale_results(chunk: Chunk) -> None:
     unscale(chunk.history_w, center, scale, chunk.intercept)
     lost = ~fetch(np.isfinite(chunk.w_out).all(axis=1))
     chunk.status[lost & ((chunk.status == COMPLETED) | (chunk.status == CONVERGED))] = DIVERGED
+
+
+def write_unscaled(w: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept: bool, w_out: np.ndarray) -> None:
+    """Write w (m, D) float64 in the caller's units to w_out (m, D); w stays as it is."""
+    for first in range(0, len(w), BLOCK):
+        here = slice(first, first + BLOCK)
+        values = w[here, None].copy()
+        unscale(values, center[here], scale[here], intercept)
+        with np.errstate(over="ignore"):
+            w_out[here] = values[:, 0]
 
 
 def unscale(values: Any, center: Any, scale: Any, intercept: bool) -> None:

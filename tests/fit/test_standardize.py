@@ -331,3 +331,42 @@ def test_raw_axes_reach_the_closed_form_in_100_epochs(axis, name, backend):
     assert abs(there - mean_y - slope * (Fraction(float(result.center)) - mean)) <= most
     plain = fastgd.fit(x, y, intercept=True, backend=backend)
     assert abs(float(plain.w) - float(slope)) > abs(float(slope)) / 2 or axis == "miles", "the axis as it is hides the trend"
+
+
+# -- how near the minimum --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize("kind", ["years", "mixed columns", "constant column"])
+@pytest.mark.parametrize("name", NAMES)
+def test_tol_and_excess_are_those_of_the_scaled_features(name, kind, decay):
+    """The arbiter's epoch and bits: the penalty, and with it F*, is that of the scaled w."""
+    X, y = data_of(kind, 50, 2, name)
+    rule, hyper = fastgd.SGD(lr=0.05, weight_decay=decay), {"weight_decay": decay}
+    result = fastgd.fit(X, y, intercept=True, standardize=True, optimizer=rule, epochs=300, tol=1e-4, history=True)
+    run = arbiter.run(X, y, lr=0.05, hyper=hyper, intercept=True, standardized=True, epochs=300, tol=1e-4)
+    assert result.status == fastgd.Status.CONVERGED
+    assert result.epochs == run.converged
+    assert same_bits(rows_of(result), run.w)
+    assert same_bits(result.excess_loss, np.asarray(run.excess, name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["years", "julian days"])
+def test_a_fit_on_samples_stops_near_its_minimum_too(kind, name, backend):
+    """Within tol of the objective at the minimiser that solve gives."""
+    X, y = data_of(kind, 50, 2, name)
+    decay, options = 0.3, {"intercept": True, "standardize": True}
+    algorithm = "stream" if backend in ("cpu", "cuda") else "auto"
+    result = fastgd.fit(X, y, optimizer=fastgd.SGD(lr=0.05, weight_decay=decay), epochs=500, tol=1e-3, algorithm=algorithm,
+                        backend=backend, **options)  # fmt: skip
+    least = fastgd.solve(X.astype(float), y.astype(float), weight_decay=decay, **options)
+    before = fastgd.fit(X.astype(float), y.astype(float), lr=0.05, epochs=0, **options)
+
+    def objective(fit):
+        return float(fit.loss) + decay / 2 * float((fit.state.w**2).sum())
+
+    assert result.status == fastgd.Status.CONVERGED
+    assert 1 < result.epochs < 500
+    assert objective(result) - objective(least) <= 1.01e-3 * (objective(before) - objective(least))
+    assert objective(result) - objective(least) > 5e-4 * (objective(before) - objective(least))

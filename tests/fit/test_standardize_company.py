@@ -103,7 +103,7 @@ def test_a_state_keeps_its_center_on_other_data():
     assert same(more.w, first.w)
     assert same(more.intercept, first.intercept)
     standard = arbiter.Standard(list(first.state.center), list(first.state.scale))
-    state = arbiter.State(first.state.w, first.state.slots, 3, "moments", (), standard)
+    state = arbiter.State(first.state.w, first.state.slots, 3, "moments", standard=standard)
     run = arbiter.run(X * 2 + 5, y, lr=None, epochs=4, intercept=True, standardized=True, state=state)
     four = fastgd.fit(X * 2 + 5, y, intercept=True, standardize=True, epochs=4, state=first.state, history=True)
     assert same_bits(rows_of(four), run.w)
