@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.input.arrays import NUMPY, Arrived
 from fastgd.input.sharing import to_numpy
 
 
@@ -158,3 +159,12 @@ def test_no_library_is_imported_for_its_own_sake():
     )
     ran = subprocess.run([sys.executable, "-P", "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def test_nodata_on_a_gpu_is_refused():
+    """Data of CuPy are never brought home to be compared."""
+    arrived = Arrived({"X": object(), "y": object()}, NUMPY, 0)
+    with pytest.raises(
+        ValueError, match=r"^nodata is for data in the computer's memory, and X is on cuda:0: write NaN in its place there$"
+    ):
+        arrived.read("X", (-9999,))

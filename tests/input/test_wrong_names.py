@@ -39,7 +39,7 @@ CALLS = {
         ("fit", "rho", "it is one of the optimizer: give optimizer=fastgd.Adadelta(rho=...)"),
         ("fit", "intercpt", "give intercept="),
         ("solve", "alpha", "give weight_decay="),
-        ("solve", "lr", "it has X, y, intercept, weight_decay, "),
+        ("solve", "lr", "it has X, y, intercept, "),
         ("solve", "größe", "it has X, y, "),
         ("verify", "learning_rate", "give lr="),
         ("diagnose", "learning_rate", "give lr="),
