@@ -32,7 +32,7 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
     if array.ndim == 0 and kind in "OUST":
         return _what_one_is(value, name)
     if kind in "mM":
-        return f"it has dtype {array.dtype}: {_DAYS}"
+        return f"it has dtype {array.dtype}: {_in_units(array.dtype)}"
     if kind == "c":
         return f"it is complex ({array.dtype}): give {name}.real, or real and imaginary parts as two features"
     if kind in "UST":
@@ -46,6 +46,13 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
             entry = array[index]
             return f"it has dtype object, with {shown(entry)} ({kind_of_entry.__name__}){place(index)}: {_how_to_mend(entry, value, name)}"
     return f"it has dtype object: use np.asarray({name}, 'float64')"
+
+
+def _in_units(dtype: np.dtype) -> str:
+    """How to make numbers of times or durations: months and years are no number of days."""
+    unit = np.datetime_data(dtype)[0]
+    step = f"np.timedelta64(1, '{unit if unit in 'YM' else 'D'}')"
+    return f"of times t give (t - t[0]) / {step}" if dtype.kind == "M" else f"of durations t give t / {step}"
 
 
 def what_is_ragged(value: Any, name: str) -> str | None:

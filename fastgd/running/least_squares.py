@@ -138,6 +138,7 @@ def _finish(job: SolveJob) -> None:
     status[~finite & (status == COMPLETED)] = DIVERGED
     solved = (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES)
     deficient = (rank < problem.n_parameters) & solved
+    deficient |= (status == TOO_FEW_SAMPLES) & (arrays["n_used"] < problem.n_parameters)
     arrays["ill_conditioned"][:] = (condition > most_condition(problem.dtype)) | deficient
     by_svd = int(((arrays["algorithm"] == LSTSQ) & solved).sum())
     if by_svd and job.plan.algorithm == MOMENTS:

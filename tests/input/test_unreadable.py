@@ -22,7 +22,14 @@ AS_ARRAY = rf"with t = np\.asarray\(X, 'datetime64\[us\]'\) {FORMULA}"
 TIMES = {  # {what: (X, what the error says after the name, what t is then)}
     "datetime64": (DAYS.to_numpy(), f"it has dtype datetime64.*: of times t {FORMULA}", DAYS.to_numpy()),
     "days": (DAYS.to_numpy().astype("M8[D]"), rf"datetime64\[D\]: of times t {FORMULA}", DAYS.to_numpy().astype("M8[D]")),
-    "timedelta64": (np.arange(4) * np.timedelta64(1, "D"), rf"it has dtype timedelta64\[D\]: .*{FORMULA}", None),
+    "timedelta64": (
+        np.arange(4) * np.timedelta64(1, "D"),
+        r"it has dtype timedelta64\[D\]: of durations t give t / np\.timedelta64\(1, 'D'\)$", None,
+    ),
+    "months": (
+        np.arange("2020-01", "2020-05", dtype="M8[M]"),
+        r"it has dtype datetime64\[M\]: of times t give \(t - t\[0\]\) / np\.timedelta64\(1, 'M'\)$", None,
+    ),
     "index": (DAYS, f"it has dtype datetime64.*{FORMULA}", DAYS),
     "series": (pd.Series(DAYS), FORMULA, DAYS),
     "periods": (pd.period_range("2020-01-01", periods=4), rf"with t = X\.to_timestamp\(\) {FORMULA}", DAYS),
@@ -51,6 +58,18 @@ def test_times(no_work, value, pattern, t):
 def test_what_the_error_advises_for_times_works(t):
     days = (t - t[0]) / np.timedelta64(1, "D")
     assert fastgd.fit(days, y, epochs=3).w == fastgd.fit(x - 1, y, epochs=3).w
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "D", "s"])
+def test_what_the_error_advises_fits_the_unit(unit):
+    """Months and years are no number of days: NumPy divides them by months and years alone."""
+    t = np.arange(4).astype(f"M8[{unit}]")
+    for times, formula in ((t, "(t - t[0]) / "), (t - t[0], "t / ")):
+        with pytest.raises(TypeError) as raised:
+            fastgd.fit(times, y)
+        advice = str(raised.value).rpartition("give ")[2]
+        assert advice.startswith(formula)
+        assert fastgd.fit(eval(advice, {"t": times, "np": np}), y, epochs=3).w is not None
 
 
 def test_columns_are_named(no_work):
