@@ -2,8 +2,7 @@
 
 1. Versions are read from the installed metadata, so that neither torch nor CuPy is imported. torch
    is imported only where its build may use a GPU, because only torch knows whether it finds one.
-2. Numba's dispatchers are asked for the folder of compiled kernels. Numba takes the first of these
-   that can be written: NUMBA_CACHE_DIR, the folder of the package, the user's cache folder.
+2. Where compiled kernels lie is decided in kernels/cpu/simd/disk_cache.py.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,28 +31,34 @@ _LIBRARIES = {  # name: the distributions that bring it
     "cupy": ("cupy-cuda13x", "cupy-cuda12x", "cupy"),
     "matplotlib": ("matplotlib",),
 }
-_NOWHERE = "Numba finds no folder that it can write to (set NUMBA_CACHE_DIR to one)"
+_NOWHERE = "there is no home folder to keep them in (set NUMBA_CACHE_DIR to a folder)"
 
 
 @repr_in_ascii
 @dataclass(frozen=True)
 class KernelCache:
-    """Where Numba stores the compiled CPU kernels.
+    """Where the compiled CPU kernels are stored.
 
     Attributes
     ----------
     folder : str or None
-        None: no folder can be written, and the kernels are compiled in every process.
+        The folder that has kernels of this version, else the one to which they would be written.
+        None: there is none.
     writable : bool
         Whether this process may write there.
     n_bytes : int
-        Size of all files that Numba stored there.
+        Size of all kernels there.
     ready : bool
         Whether the folder has the kernels that `fit` needs, of this version and for this processor,
         for float32 and float64.
     complete : bool
         Whether it also has the kernels for `solve`, weights and missing values. ``fastgd info
         --warm`` compiles all of them.
+    why_not : str or None
+        Why kernels can be neither read nor stored, so that every process compiles its own; None
+        where they can.
+    time : str
+        How long compiling takes here, in words.
     """
 
     folder: str | None
@@ -60,16 +66,18 @@ class KernelCache:
     n_bytes: int
     ready: bool
     complete: bool = False
+    why_not: str | None = None
+    time: str = ""
 
     def in_words(self) -> str:
         """Whether kernels must still be compiled, as a sentence."""
-        if not self.folder:
-            return f"compiled in every process: {_NOWHERE}"
+        if self.why_not:
+            return f"compiled in every process: {self.why_not}"
         if self.complete:
             return "compiled and stored"
         if self.ready:
             return "compiled and stored; for solve, standardize, weights and missing values at their first use (fastgd info --warm: now)"
-        return "not compiled yet: the first fit of each dtype takes 20 to 45 s (fastgd info --warm: now)"
+        return f"not compiled yet: {self.time} (fastgd info --warm: now)"
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,19 +201,24 @@ def info() -> Environment:
 
 def kernel_cache() -> KernelCache:
     """Find the folder of compiled CPU kernels, and whether those of this version are there."""
+    missing = BACKENDS["cpu"].why_unavailable()
+    if missing:
+        return KernelCache(None, False, 0, False, why_not=missing)
     from .kernels.cpu import compile_ahead
 
-    folders = compile_ahead.cache_folders()
-    if not folders:
-        return KernelCache(None, False, 0, False)
-    path = Path(os.path.commonpath(folders))
-    there = next((parent for parent in (path, *path.parents) if parent.exists()), path)
-    files = [file for folder in folders for file in Path(folder).glob("*.nb[ic]") if file.is_file()]
+    folder, refused = compile_ahead.cache_folder()
+    time_to_compile = compile_ahead.time_to_compile()
+    if folder is None:
+        return KernelCache(None, False, 0, False, why_not=_NOWHERE, time=time_to_compile)
     ready, complete = compile_ahead.on_disk()
-    return KernelCache(str(path), os.access(there, os.W_OK), sum(file.stat().st_size for file in files), ready, complete)
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    writable = there.is_dir() and os.access(there, os.W_OK) and not refused
+    n_bytes = sum(file.stat().st_size for file in folder.glob("*") if file.is_file()) if folder.is_dir() else 0
+    why_not = refused or (None if ready or writable else f"{folder} cannot be written to (set NUMBA_CACHE_DIR to a folder that can)")
+    return KernelCache(str(folder), writable, n_bytes, ready, complete, why_not, time_to_compile)
 
 
-def warm(say: Callable[[str], object] = print) -> bool:
+def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     """Compile ahead every CPU kernel that `fit` and `solve` may need, for float32 and float64.
 
     Kernels that are on disk already are loaded.
@@ -215,39 +228,53 @@ def warm(say: Callable[[str], object] = print) -> bool:
     say : callable, default print
         Called with one line of text at a time: the folder of the kernels, each step as it is done,
         and how long all of it took.
+    shared : bool, default False
+        Store them beside the installed package, where every user of it reads them: for images and
+        shared installations. To be called in a new process, by someone who may write there.
 
     Returns
     -------
     bool
-        Whether all kernels are on disk now. False: no folder can be written, and every process
+        Whether all kernels are on disk now. False: they cannot be stored, and every process
         compiles its own.
 
     Examples
     --------
     >>> from fastgd.environment import warm
     >>> lines = []
-    >>> complete = warm(lines.append)  # 1 to 2 minutes where nothing is compiled yet
+    >>> complete = warm(lines.append)  # under a minute where nothing is compiled yet
     >>> len(lines)
     10
     """
+    unavailable = BACKENDS["cpu"].why_unavailable()
+    if unavailable:
+        say(f"Nothing can be compiled ahead: {unavailable}.")
+        return False
+    from .kernels.cpu import compile_ahead
+
+    with compile_ahead.writing_shared() if shared else nullcontext():
+        return _warm(say)
+
+
+def _warm(say: Callable[[str], object]) -> bool:
     from .kernels.cpu import compile_ahead
 
     cache = kernel_cache()
-    if not cache.folder:
-        say(f"Nothing can be compiled ahead: {_NOWHERE}. Kernels are compiled in every process.")
+    if cache.why_not:
+        say(f"Nothing can be compiled ahead: {cache.why_not}. Kernels are compiled in every process.")
         return False
-    say(f"Kernels are stored in {cache.folder}." + ("" if cache.complete else " Compiling takes 1 to 2 minutes, once."))
+    say(f"Kernels are stored in {cache.folder}." + ("" if cache.complete else f" Compiling takes {cache.time}."))
     steps = {
-        "fit": compile_ahead.compile_fit,
-        "weights and missing values": compile_ahead.compile_find_kept,
-        "standardized features": compile_ahead.compile_standardize,
-        "solve": compile_ahead.compile_solve,
+        "fit": compile_ahead.PARTS,
+        "weights and missing values": {"find_kept"},
+        "standardized features": {"standardize"},
+        "solve": {"solve"},
     }
     began, counted = time.perf_counter(), compile_ahead.compiled_and_loaded()
     for dtype in ("float32", "float64"):
-        for what, prepare in steps.items():
+        for what, parts in steps.items():
             started, before = time.perf_counter(), compile_ahead.compiled_and_loaded()
-            prepare(np.dtype(dtype))
+            compile_ahead.compile_parts(np.dtype(dtype), parts)
             spent, after = time.perf_counter() - started, compile_ahead.compiled_and_loaded()
             compiled, loaded = after["compiled"] - before["compiled"], after["loaded"] - before["loaded"]
             done = f"compiled in {spent:.1f} s" if compiled else f"loaded in {spent:.1f} s" if loaded else "at hand"

@@ -29,6 +29,7 @@ WRITTEN = (
 MEASURED = ("penalty", "least", "allowance", "initial_excess", "excess")
 STANDARD = ("center", "scale")  # what a chunk of standardised fits has besides
 
+FINE, NEGATIVE, NOT_FINITE = range(3)  # what is wrong with the weights of a fit
 COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
 
 
@@ -63,6 +64,12 @@ class Samples:
             return X, y, weights
         rows = self.kept[self.kept_index[fit], : self.n_used[fit]]
         return X[rows], y[rows], None if weights is None else weights[rows]
+
+    def keep_only(self, kept: np.ndarray) -> None:
+        """Take the lists (m, n) of the samples that are used, the first `n_used` of each row."""
+        lost = self.n_used < kept.shape[1]
+        if lost.any():
+            self.kept, self.kept_index = kept, np.where(lost, np.arange(len(lost)), -1)
 
 
 @dataclass(slots=True)

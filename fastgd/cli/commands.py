@@ -71,8 +71,11 @@ def info(
     warm: Annotated[
         bool,
         typer.Option(
-            "--warm", help="First compile every CPU kernel, for float32 and float64, unless it is on disk already: 1 to 2 minutes."
+            "--warm", help="First compile every CPU kernel, for float32 and float64, unless it is on disk already: under a minute."
         ),
+    ] = False,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="With --warm: store them beside the installed package, for every user of it.")
     ] = False,
 ) -> None:
     """Print versions, backends, threads, SIMD width, the folder of compiled kernels, and the GPU.
@@ -83,8 +86,10 @@ def info(
     from .. import environment
 
     stored = True
+    if shared and not warm:
+        raise typer.BadParameter("it says where --warm stores the kernels: fastgd info --warm --shared", param_hint="--shared")
     if warm:
-        stored = environment.warm(lambda line: typer.echo(line, err=as_json))
+        stored = environment.warm(lambda line: typer.echo(line, err=as_json), shared=shared)
         if not as_json:
             typer.echo()
     found = environment.info()

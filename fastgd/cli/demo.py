@@ -117,11 +117,11 @@ def prepare(findings: Findings) -> None:
         findings.say(f"  cannot run here: {line}")
     cache = kernel_cache()
     if not cache.ready:
-        stored = f"stored in {cache.folder}" if cache.folder and cache.writable else "in every process: there is no folder to store them in"
-        findings.say(f"Compiling the kernels, once (20 to 30 s; {stored}) ...")
+        stored = f"stored in {cache.folder}" if not cache.why_not else f"in every process: {cache.why_not}"
+        findings.say(f"Compiling the kernels, once ({cache.time}; {stored}) ...")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
-        fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype)
+        fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype, progress=False)
     if not cache.ready:
         findings.say(f"Compiled in {time.perf_counter() - began:.0f} s.")
 

@@ -7,6 +7,8 @@ docs/contributing/add-a-backend.md shows it step by step.
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,6 +48,12 @@ def _available() -> None:
     return None
 
 
+def _why_no_kernels() -> str | None:
+    loaded = sys.modules.get("numba")
+    off = loaded.config.DISABLE_JIT if loaded else os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
+    return "NUMBA_DISABLE_JIT is set, and kernels must be compiled (backend='numpy' with an lr needs none)" if off else None
+
+
 def _why_no_cuda() -> str | None:
     from ..kernels import cuda
 
@@ -75,7 +83,7 @@ BACKENDS: dict[str, Backend] = {
             "cpu",
             ("moments", "stream"),
             "cpu",
-            _available,
+            _why_no_kernels,
             has_threads=True,
             makes_moments_on_host=True,
             share_of_bound=2.0,
@@ -106,9 +114,8 @@ def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
     """(backend, reason); raise where it cannot run. device: the GPU of the data, or None."""
     if not isinstance(name, str) or name not in ("auto", *BACKENDS, *FOR_TESTS):
         raise ValueError(f"backend {shown(name)} is unknown; there are: auto, {', '.join(BACKENDS)}")
-    if name == "auto" and device is None:
-        return BACKENDS["cpu"], "cpu: the data are in the computer's memory"
-    backend = (BACKENDS | FOR_TESTS)[_OF_DEVICE_DATA if name == "auto" else name]
+    of_data = "cpu" if device is None else _OF_DEVICE_DATA
+    backend = (BACKENDS | FOR_TESTS)[of_data if name == "auto" else name]
     if device is not None and not backend.takes_device_data:
         raise ValueError(
             f"backend {name!r} takes data in the computer's memory, and X and y are on cuda:{device}: give copies of them there"
@@ -116,8 +123,16 @@ def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
     reason = backend.why_unavailable()
     if reason:
         raise BackendUnavailable(f"backend {backend.name!r} is not available: {reason}")
-    asked = "asked for" if name != "auto" else f"the data are on cuda:{device}"
+    there = "in the computer's memory" if device is None else f"on cuda:{device}"
+    asked = "asked for" if name != "auto" else f"the data are {there}"
     return backend, f"{backend.name}: {asked}"
+
+
+def require_kernels(what: str) -> None:
+    """Raise where what the caller asks for takes kernels of the CPU, and they cannot run here."""
+    reason = _why_no_kernels()
+    if reason:
+        raise BackendUnavailable(f"{what} takes the kernels of backend 'cpu', which is not available: {reason}")
 
 
 def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:

@@ -48,7 +48,7 @@ from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
-from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule
+from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
 from .memory import fit_into_memory
 from .plan import STACK_NUMBERS, Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state, with_one_standard_per_pair
@@ -187,6 +187,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
+    require_kernels("solve")
     arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
     problem = _read_problem(arguments, arrived)
     decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)

@@ -16,6 +16,7 @@ from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import amount, counted
 from ..kernels.chunk import STREAM
+from ..kernels.reference.kept import BLOCK
 from .plan import TILED_BYTES, Plan
 
 SHARE = 0.8  # of the free memory, where no limit is given
@@ -113,6 +114,8 @@ def _bytes_of_record(problem: Problem, plan: Plan) -> int:
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     """Bytes of scratch memory of the kernels in one thread."""
+    if plan.backend.runner == "reference" and not plan.needs_moments:
+        return BLOCK * (problem.n_features + 24)  # masks, places and weights of the samples that are looked at
     from ..kernels import cpu
 
     if not plan.needs_moments:

@@ -49,9 +49,9 @@ def _compile(job: FitJob) -> None:
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
-    compile_ahead.compile_fit(problem.dtype, frozenset(parts))
-    if job.standardize:
-        compile_ahead.compile_standardize(problem.dtype)
+    parts |= {"find_kept"} if problem.weights is not None else set()
+    parts |= {"standardize"} if job.standardize else set()
+    compile_ahead.compile_parts(problem.dtype, parts)
 
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:

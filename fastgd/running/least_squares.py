@@ -29,10 +29,8 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     order, plan = job.order, job.plan
     last = LastMatrices()
     _begin(job)
-    if plan.algorithm == MOMENTS:
-        compile_ahead.compile_solve(job.problem.dtype)
-    if job.standardize:
-        compile_ahead.compile_standardize(job.problem.dtype)
+    parts = ({"solve"} if plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
+    compile_ahead.compile_parts(job.problem.dtype, parts)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)
     else:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -23,10 +23,12 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.items import items_interleave, tile
 from ..data.problem import Problem
-from ..kernels.chunk import Samples
+from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
 from .groups import Group, copy_one_by_one, gather, gather_group, samples_of_grams, select
 from .pool import Control, Run, Task, cut
+
+FindKept = Callable[[Samples, bool, bool, np.ndarray], tuple[np.ndarray, np.ndarray]]  # as kernels.reference.kept.find_kept
 
 
 class NonFiniteDataError(Exception):
@@ -38,23 +40,27 @@ class NegativeWeightError(Exception):
 
 
 def read_group(
-    problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False
-) -> Group:
+    problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False,
+    find_kept: FindKept | None = None,
+) -> Group:  # fmt: skip
     """The group of one task: pairs first … stop-1, without missing samples, compressed if asked."""
     group = gather_group(problem, order, first, stop, contiguous)
-    complete_group(problem, group, control, compress=compress)
+    complete_group(problem, group, control, compress=compress, find_kept=find_kept)
     return group
 
 
-def complete_group(problem: Problem, group: Group, control: Control, *, compress: bool, scratch: Any = None) -> None:
+def complete_group(
+    problem: Problem, group: Group, control: Control, *, compress: bool, scratch: Any = None, find_kept: FindKept | None = None
+) -> None:
     """Leave out missing samples of a group, and compress it if asked.
 
-    scratch: moments of at least as many fits, to write into; None: new memory.
+    scratch: moments of at least as many fits, to write into; None: new memory. find_kept: what
+    looks for missing samples; None: the kernel of the CPU.
     """
     samples, count = group.samples, len(group.samples.n_used)
-    spread = _leave_out_weightless(problem, group, control)
+    spread = _leave_out_weightless(problem, group, control, find_kept)
     if not compress:
-        _find_missing(problem, group, control)
+        _find_missing(problem, group, control, find_kept)
         return
     from ..kernels import cpu
 
@@ -123,33 +129,36 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
         del group, samples, moments, y  # free their memory before the next group is made
 
 
-def _leave_out_weightless(problem: Problem, group: Group, control: Control) -> np.ndarray | None:
+def _leave_out_weightless(problem: Problem, group: Group, control: Control, find_kept: FindKept | None = None) -> np.ndarray | None:
     """Leave out the samples of weight 0; refuse or note weights that are negative or not finite.
 
     Returns (m, 2), the smallest and the largest weight of each fit; None without weights.
     """
     if problem.weights is None:
         return None
-    from ..kernels import cpu
-
-    faults, spread = cpu.find_kept(group.samples, problem.nan_policy == "omit", False, control.cancel)
-    if (faults == cpu.NEGATIVE).any():
+    find_kept = find_kept or _of_the_cpu()
+    faults, spread = find_kept(group.samples, problem.nan_policy == "omit", False, control.cancel)
+    if (faults == NEGATIVE).any():
         raise NegativeWeightError
-    group.invalid |= faults == cpu.NOT_FINITE
+    group.invalid |= faults == NOT_FINITE
     _refuse(problem, group.invalid)
     return spread
 
 
-def _find_missing(problem: Problem, group: Group, control: Control) -> None:
+def _of_the_cpu() -> FindKept:
+    from ..kernels import cpu
+
+    return cpu.find_kept
+
+
+def _find_missing(problem: Problem, group: Group, control: Control, find_kept: FindKept | None) -> None:
     """Search the data for missing values, where there are no moments that would show them.
 
     Under `nan_policy="omit"` the samples are left out; else such fits are noted or refused.
     """
-    from ..kernels import cpu
-
     omit = problem.nan_policy == "omit"
     seen = group.samples if omit else replace(group.samples, n_used=group.samples.n_used.copy())
-    cpu.find_kept(seen, omit, True, control.cancel)
+    (find_kept or _of_the_cpu())(seen, omit, True, control.cancel)
     if not omit and not control.cancel[0]:
         group.invalid |= seen.n_used < group.samples.n_used
         _refuse(problem, group.invalid)

@@ -4,7 +4,9 @@
    Starting two threads takes 0.1 ms; small work runs in the calling thread (`Plan.inline`).
 2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
    running thread as finished.
-3. An exception sets the cancel flag, which the kernels read; when all workers have ended, the
+3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
+   worker threads too. `progress=False` keeps it quiet.
+4. An exception sets the cancel flag, which the kernels read; when all workers have ended, the
    exception is raised again.
 """
 
@@ -15,11 +17,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
 
@@ -29,17 +33,22 @@ def watched(plan: Plan, progress: object, total: int, description: str) -> Itera
 
     total: units of progress in all. description: text of the progress bar.
     """
-    control = Control(plan.threads)
-    if plan.inline and progress is None:  # it ends before a bar would appear
-        yield control, partial(_run_inline, control.counter(0))
-        return
-    watcher = Progress(progress, total, description, control)
-    complete = False
+    control = Control(plan.threads, quiet=progress is False)
+    listening = LISTENER.set(control)
     try:
-        yield control, partial(run_tasks, workers=plan.threads, inline=plan.inline, control=control, watch=watcher.watch)
-        complete = True
+        if plan.inline and progress is None:  # it ends before a bar would appear
+            yield control, partial(_run_inline, control.counter(0))
+            return
+        watcher = Progress(progress, total, description, control)
+        control.watch = watcher.watch
+        complete = False
+        try:
+            yield control, partial(run_tasks, workers=plan.threads, inline=plan.inline, control=control, watch=watcher.watch)
+            complete = True
+        finally:
+            watcher.close(complete)
     finally:
-        watcher.close(complete)
+        LISTENER.reset(listening)
 
 
 Task = Callable[[np.ndarray], None]  # called with the worker's progress counter, (1,) int64
@@ -57,13 +66,31 @@ WAIT = 0.05  # seconds between two updates of the progress
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
 
 
-class Control:
-    """The cancel flag and the progress counters of one call."""
+class Control(Listener):
+    """The cancel flag and the progress counters of one call; it hears what kernels say."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, quiet: bool = False) -> None:
         self.cancel = np.zeros(1, np.int32)
         self.note = ""  # what is being done instead of fits, for the progress bar
+        self.watch: Callable[[], None] | None = None  # shows the progress
+        self._quiet = quiet
+        self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, unless the call is to be quiet."""
+        if not self._quiet:
+            super().say(line)
+
+    def begin(self, note: str) -> None:
+        """Name in the progress bar what is done instead of fits."""
+        self.note = note
+        if self.watch is not None and threading.get_ident() == self._thread:  # which otherwise waits and watches
+            self.watch()
+
+    def end(self) -> None:
+        """Name it no longer."""
+        self.begin("")
 
     def counter(self, worker: int) -> np.ndarray:
         """The progress counter of one worker."""
@@ -108,7 +135,9 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         finally:
             finished[worker].set()
 
-    threads = [threading.Thread(target=work, args=(worker,), name=f"fastgd-{worker}", daemon=True) for worker in range(workers)]
+    threads = [
+        threading.Thread(target=copy_context().run, args=(work, worker), name=f"fastgd-{worker}", daemon=True) for worker in range(workers)
+    ]
     try:
         for thread in threads:
             thread.start()

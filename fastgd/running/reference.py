@@ -1,4 +1,7 @@
-"""The runner of the reference backends, torch and NumPy: one fit after another."""
+"""The runner of the reference backends, torch and NumPy: one fit after another.
+
+They need no compiled kernel, but for the moments behind `lr=None` and `standardize=True`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from functools import partial
 import numpy as np
 
 from ..kernels.chunk import AUTOGRAD, MANUAL
+from ..kernels.reference.kept import find_kept
+from ..planning.backends import require_kernels
 from ..planning.job import FitJob
 from .chunks import chunk_of_group, finish_chunk, set_safe_rates
 from .least_values import find_least_values
@@ -19,9 +24,10 @@ from .standardizing import standardize_group
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
     if _needs_moments(job):
+        require_kernels("lr=None" if job.rates is None else "standardize=True")
         from ..kernels.cpu import compile_ahead
 
-        compile_ahead.compile_fit(job.problem.dtype, frozenset({"moments"}))
+        compile_ahead.compile_parts(job.problem.dtype, {"moments"})
     descend = _descent_of(job)
     go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, control)))
 
@@ -48,7 +54,7 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
     """One task: fits first … stop-1."""
     n_cells = job.order.n_cells
     pairs_of_task = first // n_cells, (stop - 1) // n_cells + 1
-    group = read_group(job.problem, job.order, *pairs_of_task, control, compress=_needs_moments(job), contiguous=True)
+    group = read_group(job.problem, job.order, *pairs_of_task, control, compress=_needs_moments(job), contiguous=True, find_kept=find_kept)
     if control.cancel[0]:
         return
     if job.standardize:

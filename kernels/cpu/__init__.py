@@ -16,7 +16,6 @@ from ..update_rules import UPDATE_RULES, UpdateRule
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
 from .moments.compress import CHUNK, RANGE, compress, join
-from .moments.samples import FINE, NEGATIVE, NOT_FINITE
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
 from .packs.descend_packs import descend_packs
@@ -95,9 +94,8 @@ def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarr
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
     index = (samples.x_index, samples.y_index, samples.weight_index)
     _find_kept(flat_data(samples), index, n, samples.X.shape[2], omit, check_finite, kept, samples.n_used, spread, faults, cancel)
-    lost = samples.n_used < n
-    if lost.any() and not cancel[0]:  # a search that was cancelled has found nothing
-        samples.kept, samples.kept_index = kept, np.where(lost, np.arange(m), -1)
+    if not cancel[0]:  # a search that was cancelled has found nothing
+        samples.keep_only(kept)
     return faults, spread
 
 
@@ -230,9 +228,6 @@ def solve(
 
 
 __all__ = [
-    "FINE",
-    "NEGATIVE",
-    "NOT_FINITE",
     "RANGE",
     "Moments",
     "compress_fits",

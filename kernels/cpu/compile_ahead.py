@@ -5,6 +5,8 @@ Each function here runs its kernels once on one sample, in the data type that is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,9 @@ from .moments.standardize import standardize as standardize_kernel
 from .packs.descend_packs import descend_packs
 from .packs.least import least_values as least_values_kernel
 from .records import Moments
-from .simd.compiling import versions_on_disk
+from .simd.announcing import announced, in_words
+from .simd.disk_cache import ENDING, folder_to_write, folders_to_read, why_refused
+from .simd.disk_cache import writing_shared as writing_shared
 from .solving import solve as solve_kernel
 
 KERNELS: dict[str, Any] = {
@@ -40,7 +44,49 @@ KERNELS: dict[str, Any] = {
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {"find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
 PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
+NEEDED = {  # the kernels of each part
+    "moments": ("compress", "join", "largest_eigenvalues", "least_values"),
+    "packs": ("descend_packs",),
+    "fit_by_fit": ("descend",),
+    "find_kept": ("find_kept",),
+    "standardize": ("compress", "join", "standardize"),
+    "solve": ("compress", "join", "find_shifts", "solve"),
+}
 _done: set[tuple[str, np.dtype]] = set()
+
+
+def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
+    """Compile or load the kernels of parts, keys of NEEDED: one line says so if any is compiled."""
+    missing = {part for part in parts if (part, dtype) not in _done}
+    if not missing:
+        return
+    with announced(_to_compile(dtype, missing)):
+        compile_fit(dtype, PARTS & missing)
+        for part, prepare in (("find_kept", compile_find_kept), ("standardize", compile_standardize), ("solve", compile_solve)):
+            if part in missing:
+                prepare(dtype)
+
+
+def _to_compile(dtype: np.dtype, parts: Iterable[str]) -> list[str]:
+    """Which kernels of these parts this process has not, nor the disk."""
+    return [name for name in sorted({name for part in parts for name in NEEDED[part]}) if not _is_at_hand(name, dtype)]
+
+
+def _is_at_hand(name: str, dtype: np.dtype) -> bool:
+    """Whether a kernel is compiled for a type of data, in this process or on disk.
+
+    Of the types of a version "float32" is one only where the data are float32.
+    """
+    kernel = KERNELS[name]
+    versions = {*map(str, kernel.signatures), *kernel._cache.signatures_on_disk()}
+    return any(OF_ALL[name] == 1 or ("float32" in version) == (dtype == np.float32) for version in versions)
+
+
+def time_to_compile() -> str:
+    """How long compiling takes here for a first fit of plain SGD, and for everything, in words."""
+    first = [name for part in ("moments", "packs") for name in NEEDED[part]]
+    everything = [name for name, versions in OF_ALL.items() for _ in range(versions)]
+    return f"about {in_words(first)} of one core for the first fit of each dtype, {in_words(everything)} for all kernels"
 
 
 def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
@@ -115,15 +161,19 @@ def compiled_and_loaded() -> dict[str, int]:
 
 def on_disk() -> tuple[bool, bool]:
     """Whether the kernels of `fit`, and whether all kernels, are on disk for this processor."""
-    versions = {name: versions_on_disk(kernel) for name, kernel in KERNELS.items()}
+    versions = {name: len(kernel._cache.signatures_on_disk()) for name, kernel in KERNELS.items()}
     ready, complete = (all(versions[name] >= needed for name, needed in group.items()) for group in (OF_FIT, OF_ALL))
     return ready, complete
 
 
-def cache_folders() -> set[str]:
-    """Where Numba keeps the kernels: one folder for each folder of sources; empty if nowhere."""
-    folders = {getattr(kernel.stats, "cache_path", None) for kernel in KERNELS.values()}
-    return {folder for folder in folders if folder}
+def cache_folder() -> tuple[Path | None, str | None]:
+    """(the folder of the kernels of these sources, why it is refused or None).
+
+    It is the one that has any, else the one to which they would be written; None: there is none.
+    """
+    having = (folder for folder in folders_to_read() if any(folder.glob(f"*{ENDING}")))
+    folder = next(having, folder_to_write())
+    return folder, why_refused(folder) if folder else None
 
 
 def _one_sample(dtype: np.dtype) -> Samples:

@@ -44,7 +44,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "fitting": (("fitting",), FIT),
     "solving": (("solving",), FIT),
-    "running": (("running*",), {"planning", "results", "data", "input", "optimizers", *KERNELS}),
+    "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.telling", *KERNELS}),
     "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),
     "results": (("results*",), {"data", "input", "kernels.chunk", RULES, "kernels.cuda"}),
     "data": (("data*",), {"input"}),
@@ -58,8 +58,9 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cpu.records": (("kernels.cpu.records",), {"moments", "simd"}),
     "packs": (("kernels.cpu.packs*",), {"descent", "moments", "simd", *CHUNK}),
     "descent": (("kernels.cpu.descent*",), {"moments", "simd", *CHUNK}),
-    "moments": (("kernels.cpu.moments*",), {"simd"}),
-    "simd": (("kernels.cpu.simd*",), set()),
+    "moments": (("kernels.cpu.moments*",), {"simd", "kernels.chunk"}),
+    "simd": (("kernels.cpu.simd*",), {"kernels.telling"}),
+    "kernels.telling": (("kernels.telling",), set()),
     "kernels.cuda": (("kernels.cuda*",), CHUNK),
     "kernels.reference": (("kernels.reference*",), CHUNK),
     "kernels.chunk": (("kernels.chunk",), {RULES}),
@@ -74,7 +75,7 @@ ONLY_IN = {
     ("results", "kernels.cuda"): {"results.device_buffers"},  # results that are made on a GPU
     ("planning", "kernels.cpu"): {"planning.memory"},  # the kernels say how many bytes they need
     ("planning", "kernels.cuda"): {"planning.backends"},  # each row asks its own kernels whether they can run
-    ("planning", "kernels.reference"): {"planning.backends"},
+    ("planning", "kernels.reference"): {"planning.backends", "planning.memory"},
 }
 
 # What a folder of kernels may take from outside the standard library; first match. No hand borrows

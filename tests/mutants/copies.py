@@ -2,10 +2,10 @@
 
 1. The base is a copy with every CPU kernel compiled. A defect outside `kernels/` shares the kernels
    of the base by a link, so nothing is compiled.
-2. A defect in `kernels/cpu/` gets a copy of the kernels. Numba's files are stamped with a digest of
-   all sources; in the copy the stamp is fixed to the one of the base, and the files of every kernel
-   that imports the spoiled module, over any number of imports, are deleted. Only these are
-   compiled anew, for the types of data that the tests use.
+2. A defect in `kernels/cpu/` gets a copy of the kernels, and of what was compiled. The key of a
+   compiled kernel has a digest of all sources; in the copy it is fixed to the one of the base, and
+   the files of every kernel whose module imports the spoiled one, over any number of imports, are
+   deleted. Only these are compiled anew, for the types of data that the tests use.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from pathlib import Path
 from tests.mutants.defect import Defect, plant
 from tests.support.paths import ROOT
 
-STAMP_FILE, STAMP = "kernels/cpu/simd/compiling.py", "_DIGEST = _digest_of_sources()\n"
+STAMP_FILE, STAMP = "kernels/cpu/simd/disk_cache.py", "_DIGEST = _digest_of_sources()\n"
+COMPILED = "compiled"
 WARM = (
-    "import fastgd.environment as e, fastgd.kernels.cpu.simd.compiling as c; assert e.warm(lambda line: None); print(c.__file__, c._DIGEST)"
+    "import fastgd.environment as e, fastgd.kernels.cpu.simd.disk_cache as c; "
+    "assert e.warm(lambda line: None); print(c.__file__, c._DIGEST)"
 )
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Python imports `fastgd` from the copy, and Numba's files lie beside the sources."""
-    own = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
-    return own | {"PYTHONPATH": str(folder), "COLUMNS": "300"}  # pytest shortens what it says to the columns
+    """Python imports `fastgd` from the copy, and compiled kernels lie in it."""
+    return os.environ | {"PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(folder / COMPILED), "COLUMNS": "300"}  # for pytest's lines
 
 
 def make_base(folder: Path) -> str:
-    """Copy the repository as it stands, compile every CPU kernel; return the stamp of Numba's
-    files."""
+    """Copy the repository as it stands, compile every CPU kernel; return the digest
+    of its sources."""
     folder.mkdir()
     for name in ("fastgd", "kernels", "tests"):
         shutil.copytree(ROOT / name, folder / name)
@@ -61,14 +62,18 @@ def imported_files(path: Path) -> set[Path]:
     return found
 
 
+def kernels_of(path: Path) -> list[str]:
+    """The names of the kernels in a module."""
+    functions = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.FunctionDef)]
+    return [function.name for function in functions if "kernel" in map(ast.unparse, function.decorator_list)]
+
+
 def spoiled_kernels(kernels: Path, spoiled: Path) -> list[Path]:
-    """The modules with a kernel, a function that Numba keeps on disk, that are or import the
-    spoiled file."""
+    """The modules with a kernel, a function that is kept on disk, that are or import the spoiled
+    file."""
     found = []
     for path in sorted((kernels / "cpu").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        decorators = {ast.unparse(mark) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) for mark in node.decorator_list}
-        if "kernel" not in decorators:
+        if not kernels_of(path):
             continue
         reached, todo = set(), {path}
         while todo:
@@ -82,14 +87,18 @@ def spoiled_kernels(kernels: Path, spoiled: Path) -> list[Path]:
 def spoiled_copy(defect: Defect, base: Path, stamp: str, folder: Path) -> None:
     """Make `folder` a copy of the base with the defect in it."""
     in_kernels = defect.file.startswith("kernels/")
-    shutil.copytree(base, folder, symlinks=True, ignore=lambda at, names: {"kernels"} & set(names) if Path(at) == base else ())
+    shared = {"kernels", COMPILED}
+    shutil.copytree(base, folder, symlinks=True, ignore=lambda at, names: shared & set(names) if Path(at) == base else ())
     if not in_kernels:
-        (folder / "kernels").symlink_to(base / "kernels")
+        for name in shared:
+            (folder / name).symlink_to(base / name)
         plant(defect, folder)
         return
     shutil.copytree(base / "kernels", folder / "kernels")
+    shutil.copytree(base / COMPILED, folder / COMPILED)
     for path in spoiled_kernels(folder / "kernels", folder / defect.file):
-        for file in (path.parent / "__pycache__").glob(f"{path.stem}.*.nb[ci]"):
-            file.unlink()
+        for name in kernels_of(path):
+            for file in (folder / COMPILED).rglob(f"{name}-*"):
+                file.unlink()
     plant(defect, folder)
-    plant(Defect("the stamp of Numba's files", STAMP_FILE, STAMP, f'_DIGEST = "{stamp}"\n', ()), folder)
+    plant(Defect("the digest of the sources", STAMP_FILE, STAMP, f'_DIGEST = "{stamp}"\n', ()), folder)

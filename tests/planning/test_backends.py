@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -91,3 +94,38 @@ def test_the_algorithm_depends_on_the_numbers_of_samples_and_features(asked, n, 
     found, reason = choose_algorithm(asked, BACKENDS["cpu"], n, d)
     assert found == code
     assert reason.startswith(f"{ALGORITHMS[code]}: ")
+
+
+WITHOUT_KERNELS = """
+import numpy as np, fastgd
+X, y = np.arange(8.0).reshape(2, 4, 1), np.arange(8.0).reshape(2, 4) * 2
+for backend in {backends}:
+    weights = dict(sample_weight=[1.0, 0, 1, 1], nan_policy="omit")
+    options = dict(epochs=3, backend=backend)
+    print(fastgd.fit(X[0], y[0], lr=0.1, **options).w.tolist(), fastgd.fit(X, y, lr=0.01, **options, **weights).w.tolist())
+for call in (
+    lambda: fastgd.fit(X, y, lr=0.1), lambda: fastgd.fit(X, y, lr=0.1, backend="cpu"), lambda: fastgd.solve(X, y),
+    lambda: fastgd.fit(X, y, backend="numpy"), lambda: fastgd.fit(X, y, lr=0.1, standardize=True, backend="numpy"),
+):
+    try:
+        call()
+    except fastgd.BackendUnavailable as error:
+        assert "NUMBA_DISABLE_JIT" in str(error)
+        print(str(error).partition(" ")[0])
+assert "in every process: NUMBA_DISABLE_JIT" in fastgd.info().kernel_cache.in_words()
+import sys
+assert "fastgd.kernels.cpu" not in sys.modules
+"""
+
+
+def test_without_compiled_kernels_the_references_run_and_the_rest_says_why():
+    """NUMBA_DISABLE_JIT=1 turns kernels into Python, which they are not made for."""
+    there = [name for name in ("numpy", "torch") if BACKENDS[name].why_unavailable() is None]
+    code, lines = WITHOUT_KERNELS.format(backends=there), {}
+    for value, script in (("1", code), ("0", code.partition("for call")[0])):
+        variables = {**os.environ, "NUMBA_DISABLE_JIT": value}
+        done = subprocess.run([sys.executable, "-P", "-c", script], env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        lines[value] = done.stdout.splitlines()
+    assert lines["1"][: len(there)] == lines["0"]  # the same bits
+    assert lines["1"][len(there) :] == ["backend", "backend", "solve", "lr=None", "standardize=True"]

@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...chunk import FINE, NEGATIVE, NOT_FINITE
 from ..simd.addresses import address, count_at, keep_alive
 from ..simd.compiling import inlined, kernel
 from ..simd.double_double import two_sum
 from ..simd.scalars import get, raised
-
-FINE, NEGATIVE, NOT_FINITE = range(3)  # what `find_kept` finds of the weights of a fit
 
 
 class Sources(NamedTuple):

@@ -17,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
 from .addresses import of_floats, pointer_to
-from .compiling import processor
+from .disk_cache import processor
 
 LANES = 32
 _INDEX = ir.IntType(32)

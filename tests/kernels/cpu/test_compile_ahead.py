@@ -1,40 +1,21 @@
-"""Compiling ahead: `fastgd info --warm` leaves nothing to compile; where compiled kernels are kept,
-and the words where they cannot be."""
+"""Compiling ahead: `fastgd info --warm` leaves nothing to compile; what is said while kernels are
+compiled. Where they are kept: test_compile_ahead_places.py."""
 
 from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import fastgd
 import fastgd.kernels
-from fastgd import environment
-from fastgd.environment import KernelCache
+from tests.support.new_processes import COMMAND, COMPILING, N_KERNELS, run_python
 
 KERNELS = Path(fastgd.kernels.__file__).parent
-N_KERNELS = 15  # compiled versions of all kernels for both dtypes
-COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
-
-
-def run_python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A new process; a variable that is '' is not set there."""
-    named = {**os.environ, **variables}
-    return subprocess.run(
-        [sys.executable, "-P", "-c", code, *arguments],
-        env={name: value for name, value in named.items() if value},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 # -- nothing is left to compile --------------------------------------------------------------------
@@ -134,7 +115,8 @@ def test_a_second_process_loads_them_all():
     assert f"\n0 kernels compiled, {N_KERNELS} loaded, in " in done.stderr
     cache = json.loads(done.stdout)["kernel_cache"]
     assert cache["ready"] is cache["complete"] is True
-    files = [path for path in Path(cache["folder"]).rglob("*") if path.suffix in (".nbi", ".nbc")]
+    files = list(Path(cache["folder"]).glob("*.kernel"))
+    assert len(files) >= N_KERNELS  # of every processor that writes there
     assert cache["n_bytes"] == sum(path.stat().st_size for path in files)
 
 
@@ -154,123 +136,62 @@ def test_every_kernel_is_known():
     }
 
 
-# -- where they are kept ---------------------------------------------------------------------------
+# -- what is said --------------------------------------------------------------------------------
 
-SMALLEST = """
-import numpy as np
-from fastgd.kernels.cpu.moments import curvature
-result = np.empty(1)
-curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
-assert result[0] == 3.0
-stats = curvature.largest_eigenvalues.stats
-print(curvature.__file__, stats.cache_path, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), sep="\\n")
+FIRST = """
+import warnings; warnings.simplefilter("error")
+import numpy as np, fastgd
+X, y = np.ones((2, 30, 1)), np.ones((2, 30))
+fastgd.fit(X, y, lr=0.1, epochs=3{options})
 """
 
 
-@pytest.fixture
-def read_only_site(tmp_path):
-    """A folder with fastgd as it is installed, in which nothing can be written."""
-    site, package = tmp_path / "site", Path(fastgd.__file__).parent
-    shutil.copytree(package, site / "fastgd", ignore=shutil.ignore_patterns("__pycache__", "kernels"))
-    shutil.copytree(KERNELS, site / "fastgd" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    for folder in [path for path in site.rglob("*") if path.is_dir()]:  # root may write where the mode says no: there is no such folder
-        (folder / "__pycache__").touch()
-    everything = [site, *site.rglob("*")]
-    for path in everything:
-        path.chmod(0o555 if path.is_dir() else 0o444)
-    yield site
-    for path in everything:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-
-
-def smallest(site: Path, **variables: str) -> tuple[str, int, int]:
-    """(folder, hits, misses) of a process that runs the smallest kernel of the copy in this
-    folder."""
-    done = run_python(f"import sys; sys.path.insert(0, {str(site)!r})\n" + SMALLEST, **variables)
+def test_compiling_is_said_once_on_stderr_and_loading_is_not(tmp_path):
+    """Not on a terminal here, and with warnings as errors."""
+    done = run_python(FIRST.format(options=""), NUMBA_CACHE_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    where, folder, hits, misses = done.stdout.splitlines()
-    assert where.startswith(str(site))
-    return folder, int(hits), int(misses)
+    assert COMPILING.fullmatch(done.stderr.strip())
+    done = run_python(FIRST.format(options=""), NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    later = FIRST.format(options="") + "fastgd.fit(X, y, lr=9.0, epochs=300{options})"  # overflows: the kernel for single fits
+    done = run_python(later.format(options=", progress=False"), NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    [kernel] = [path for path in tmp_path.rglob("*.kernel") if path.name.startswith("descend-")]
+    kernel.unlink()
+    done = run_python(later.format(options=", threads=2"), NUMBA_CACHE_DIR=str(tmp_path))  # in a thread of the pool
+    assert done.returncode == 0
+    assert COMPILING.fullmatch(done.stderr.strip())
 
 
-def command(site: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run_python(f"import sys; sys.path.insert(0, {str(site)!r})\n" + COMMAND, *arguments, **variables)
-
-
-def test_a_read_only_installation_is_kept_for_the_user(read_only_site, tmp_path):
-    variables = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": "", "NUMBA_CACHE_DIR": ""}
-    folder, hits, misses = smallest(read_only_site, **variables)
-    assert (hits, misses) == (0, 1)
-    assert folder.startswith(str(tmp_path / "home"))
-    assert list(Path(folder).glob("*.nbc"))
-    assert smallest(read_only_site, **variables) == (folder, 1, 0)
-    done = command(read_only_site, "info", "--json", **variables)
-    assert done.returncode == 0, done.stderr
-    cache = json.loads(done.stdout)["kernel_cache"]
-    assert folder.startswith(cache["folder"])
-    assert (cache["writable"], cache["ready"]) == (True, False)
-    assert cache["n_bytes"] > 0
-
-
-def test_a_folder_that_is_named_is_taken(read_only_site, tmp_path):
-    variables = {"HOME": str(tmp_path / "home"), "NUMBA_CACHE_DIR": str(tmp_path / "named")}
-    folder, hits, misses = smallest(read_only_site, **variables)
-    assert (hits, misses) == (0, 1)
-    assert folder.startswith(str(tmp_path / "named"))
-    assert not (tmp_path / "home").exists()
-    assert smallest(read_only_site, **variables) == (folder, 1, 0)
-
-
-def test_where_nothing_can_be_kept_it_is_said(read_only_site, tmp_path):
-    """The kernels run, compiled in every process; `info` says so, and `--warm` that there is
-    nothing to do."""
-    nowhere = tmp_path / "a file"
-    nowhere.touch()
-    variables = {"HOME": str(nowhere), "XDG_CACHE_HOME": str(nowhere), "NUMBA_CACHE_DIR": str(nowhere)}
-    done = command(read_only_site, "info", **variables)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^kernels +compiled in every process: Numba finds no folder that it can write to", done.stdout, re.MULTILINE)
-    assert re.search(r"^kernel cache +none$", done.stdout, re.MULTILINE)
-    done = command(read_only_site, "info", "--warm", **variables)
-    assert done.returncode == 1
-    assert done.stdout.startswith("Nothing can be compiled ahead: Numba finds no folder that it can write to (set NUMBA_CACHE_DIR to one).")
-    assert smallest(read_only_site, **variables) == ("None", 0, 1)
-
-
-def test_the_words_for_each_state():
-    def words(*cache) -> str:
-        return KernelCache(*cache).in_words()
-
-    assert words("/kept", True, 9, True, True) == "compiled and stored"
-    assert "solve, standardize, weights and missing values at their first use" in words("/kept", True, 9, True, False)
-    assert "not compiled yet" in words("/kept", True, 0, False, False)
-    assert "--warm" in words("/kept", True, 0, False, False)
-    assert "in every process" in words(None, False, 0, False, False)
-
-
-def test_kernels_of_another_processor_do_not_count(monkeypatch):
-    """A folder that machines share holds a version of each kernel for each of them."""
+@pytest.mark.parametrize("options", ["", ", progress=False"])
+def test_the_line_is_for_all_that_will_be_compiled(options, capsys, monkeypatch):
+    """One line for a call, and none where it is to be quiet."""
     from fastgd.kernels.cpu import compile_ahead
-    from fastgd.kernels.cpu.simd.compiling import versions_on_disk
+    from fastgd.kernels.cpu.simd import announcing
 
-    kernel = compile_ahead.KERNELS["largest_eigenvalues"]
-    key, *_ = kernel._cache._cache_file._load_index() or [("signature", kernel.targetctx.codegen().magic_tuple(), ())]
-    assert key[1] == kernel.targetctx.codegen().magic_tuple()  # where Numba puts the processor
-    index = {key: "mine", (key[0], ("another", "processor", "here"), *key[2:]): "theirs"}
-    monkeypatch.setattr(type(kernel._cache._cache_file), "_load_index", lambda self: index)
-    assert versions_on_disk(kernel) == 1
+    for name in ("compile_fit", "compile_standardize"):
+        monkeypatch.setattr(compile_ahead, name, lambda *given: announcing.announce_lazily("descend_packs"))
+    monkeypatch.setattr(compile_ahead, "_done", set())
+    monkeypatch.setattr(compile_ahead, "_is_at_hand", lambda name, dtype: False)
+    monkeypatch.setattr(announcing, "slowness", lambda: 2.0)
+    quiet = {"progress": False} if options else {}
+    fastgd.fit(np.arange(60.0).reshape(2, 30, 1), np.ones((2, 30)), epochs=1, standardize=True, **quiet)
+    parts = {name for part in ("moments", "packs", "fit_by_fit", "standardize") for name in compile_ahead.NEEDED[part]}
+    needed = {name for name in parts if name != "descend"}
+    seconds = 2 * sum(announcing.SECONDS[name] for name in needed)
+    expected = f"fastgd: compiling CPU kernels, once: about {seconds:.0f} s of one core (docs/guide.md, Compiling)\n"
+    said = capsys.readouterr().err
+    assert said in ("", expected, expected.replace(f"{seconds:.0f}", f"{seconds + 2 * announcing.SECONDS['descend']:.0f}"))
+    assert bool(said) is not bool(options)
 
 
-def test_what_could_not_be_kept_is_said(monkeypatch):
-    """Compiled, but the folder could not take them: a full disk, say."""
+def test_every_kernel_has_a_time_and_a_part():
     from fastgd.kernels.cpu import compile_ahead
+    from fastgd.kernels.cpu.simd import announcing
 
-    for name in ("compile_fit", "compile_find_kept", "compile_standardize", "compile_solve"):
-        monkeypatch.setattr(compile_ahead, name, lambda dtype: None)
-    monkeypatch.setattr(environment, "kernel_cache", lambda: KernelCache("/full", True, 5, True, False))
-    told: list[str] = []
-    assert environment.warm(told.append) is False
-    assert told[-1].endswith("NOT all could be stored in /full.")
+    assert set(announcing.SECONDS) == set(compile_ahead.KERNELS) == set(compile_ahead.OF_ALL)
+    assert {name for kernels in compile_ahead.NEEDED.values() for name in kernels} == set(compile_ahead.KERNELS)
+    assert set(compile_ahead.NEEDED) >= compile_ahead.PARTS
 
 
 ONLY_WHAT_IS_NEEDED = """

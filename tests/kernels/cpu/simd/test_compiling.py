@@ -1,168 +1,35 @@
-"""The disk cache of the compiled kernels: a second process loads what the first compiled; a changed
-byte anywhere compiles anew."""
+"""How kernels and parts are compiled: with one set of options, and kernels with a cache on disk."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
-from pathlib import Path
-
-import pytest
-
-import fastgd.kernels
-
-SMALLEST = """
-import sys
-sys.path.insert(0, {root!r})
 import numpy as np
-import fastgd.kernels.cpu.moments.curvature as curvature
-assert curvature.__file__.startswith({root!r}), curvature.__file__
-result = np.empty(1)
-curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
-assert result[0] == 3.0
-stats = curvature.largest_eigenvalues.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
+
+from fastgd.kernels.cpu import compile_ahead
+from fastgd.kernels.cpu.simd.compiling import NOT_CALLED_BY_PYTHON, OPTIONS, copy, inlined, kernel, part
+from fastgd.kernels.cpu.simd.disk_cache import DiskCache
 
 
-@pytest.fixture
-def package(tmp_path) -> Path:
-    """A copy of the package: fastgd/ with its kernels/ inside, as it is installed. Nothing else of
-    fastgd is imported."""
-    kernels = Path(fastgd.kernels.__file__).parent
-    copy = tmp_path / "site" / "fastgd"
-    copy.mkdir(parents=True)
-    (copy / "__init__.py").touch()
-    shutil.copytree(kernels, copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
+def test_every_kernel_lets_other_threads_run_and_is_kept_on_disk():
+    for name, found in compile_ahead.KERNELS.items():
+        assert {**OPTIONS, **found.targetoptions} == found.targetoptions, name
+        assert isinstance(found._cache, DiskCache), name
+        assert found._cache.name == name
 
 
-def run_smallest(package: Path) -> tuple[int, int, int]:
-    """(cache hits, misses, files in the cache) of a process that runs the smallest kernel."""
-    cache = package.parents[1] / "cache"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", SMALLEST.format(root=str(package.parent))],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    hits, misses = map(int, done.stdout.split())
-    return hits, misses, sum(path.suffix == ".nbc" for path in cache.rglob("*"))
+def test_no_order_of_arithmetic_is_given_away():
+    assert OPTIONS["fastmath"] is False
+    assert OPTIONS["nogil"] is True
+    assert "parallel" not in OPTIONS
+    for decorate, inline in ((part, False), (inlined, True)):
+        options = decorate(lambda array: None).targetoptions
+        assert {**options, **OPTIONS, **NOT_CALLED_BY_PYTHON, "forceinline": inline} == options
 
 
-def test_a_second_process_loads_and_a_changed_byte_compiles(package):
-    assert run_smallest(package) == (0, 1, 1)
-    assert run_smallest(package) == (1, 0, 1)
-    # one byte of a comment in a file that this kernel does not even import
-    changed = package / "kernels" / "cpu" / "simd" / "lanes.py"
-    source = changed.read_text()
-    assert "The 32 lanes" in source
-    changed.write_text(source.replace("The 32 lanes", "the 32 lanes", 1))
-    assert run_smallest(package)[:2] == (0, 1)
-    assert run_smallest(package)[:2] == (1, 0)
+def test_copy():
+    @kernel
+    def copied(source, target):
+        copy(source, target)
 
-
-def test_every_file_of_the_kernels_is_in_the_stamp(package):
-    """The digest alone, without compiling."""
-    script = (
-        "import sys; sys.path.insert(0, {root!r}); from fastgd.kernels.cpu.simd import compiling; print(compiling._digest_of_sources())"
-    )
-    command = [sys.executable, "-P", "-c", script.format(root=str(package.parent))]
-
-    def digest() -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    seen = {digest()}
-    assert {digest()} == seen
-    codes = [package / "kernels" / name for name in ("chunk.py", "update_rules.py")]  # frozen into the kernels
-    files = sorted((package / "kernels" / "cpu").rglob("*.py")) + codes
-    assert len(files) >= 30
-    for count, path in enumerate(files, start=2):
-        path.write_bytes(path.read_bytes() + b"#")
-        seen.add(digest())
-        assert len(seen) == count, path.name
-
-
-def test_the_stamp_is_in_every_kernel():
-    """Through an attribute of Numba's that is not public: were it gone, an old kernel could be
-    loaded after a change."""
-    from fastgd.kernels.cpu import solving
-    from fastgd.kernels.cpu.descent import fit_by_fit
-    from fastgd.kernels.cpu.moments import compress, curvature, samples
-    from fastgd.kernels.cpu.simd import compiling
-
-    for kernel in (samples.find_kept, compress.compress, compress.join, fit_by_fit.descend, curvature.largest_eigenvalues, solving.solve):
-        assert kernel._cache._cache_file._source_stamp == compiling._DIGEST
-
-
-AFTER_LOADING = """
-import sys
-import numba
-assert stats.cache_hits and not stats.cache_misses
-if {lean}:
-    assert "numba.np.linalg" not in sys.modules
-    assert "scipy.linalg" not in sys.modules
-@numba.njit
-def other(array):
-    return np.sort(array)[0] + np.sqrt((array * array).sum()) + hash((1, 2)) * 0 + len({{3: 4}}) + np.random.random() * 0 + sum([1, 2])
-assert other(np.array([4.0, 3.0])) == 3 + 5 + 1 + 3
-curvature.largest_eigenvalues(np.full((1, 1, 1), 5.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
-assert result[0] == 5.0
-"""
-
-
-def test_loading_imports_nothing_that_only_compiling_needs(package):
-    """Through attributes of Numba's that are not public: without them the first call takes three
-    times as long."""
-    run_smallest(package)
-    done = run_after_loading(package, "", lean=True)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
-        "import numba.core.caching as c\ndef fail(self, *others): raise ValueError\nc.Cache._load_overload = fail\n",
-        "from numba.core.runtime import rtsys\nreal = type(rtsys).initialize\ncalls = []\n"
-        "def fail(self, context):\n    calls.append(1)\n    if len(calls) == 1: raise ValueError\n    return real(self, context)\n"
-        "type(rtsys).initialize = fail\n",
-    ],
-    ids=["reading", "memory"],
-)
-def test_where_the_short_way_to_load_fails_the_way_of_numba_is_taken(package, broken):
-    run_smallest(package)
-    done = run_after_loading(package, broken, lean=False)
-    if "_load_overload" in broken:  # Numba's own way takes it too, and its error is told
-        assert "ValueError" in done.stderr
-    else:
-        assert done.returncode == 0, done.stderr
-
-
-def run_after_loading(package: Path, before: str, lean: bool) -> subprocess.CompletedProcess[str]:
-    """A process that loads the smallest kernel from the disk cache, and then compiles a function of
-    its own."""
-    return subprocess.run(
-        [sys.executable, "-P", "-c", before + SMALLEST.format(root=str(package.parent)) + AFTER_LOADING.format(lean=lean)],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(package.parents[1] / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def test_nowhere_to_write(package):
-    """Without a cache folder the kernels are compiled in every process, and work."""
-    script = SMALLEST.format(root=str(package.parent)).replace(
-        "import numpy as np",
-        "import numpy as np\nimport numba.core.caching as c\nassert c.CacheImpl._locator_classes\nc.CacheImpl._locator_classes = []",
-        1,
-    )
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split()[0] == "0"
+    source, target = np.array([1.0, 2.0]), np.zeros(2, np.float32)
+    copied(source, target)
+    assert target.tolist() == [1, 2]

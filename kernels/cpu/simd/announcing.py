@@ -1,0 +1,69 @@
+"""What is said before kernels are compiled: one line for all that a call needs, and how long.
+
+The seconds are of one core of the machine in REFERENCE (`python benchmarks/first_call.py`), scaled
+by how fast this one compiles a piece of Python: most of Numba's work is Python's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+
+from ...telling import LISTENER
+
+REFERENCE = "an AMD EPYC core of 2024"
+SECONDS = {  # of one core, for each version of a kernel
+    "compress": 4.8, "join": 0.4, "largest_eigenvalues": 0.5, "descend_packs": 4.8, "descend": 7.8, "find_kept": 0.5,
+    "least_values": 1.0, "find_shifts": 0.5, "standardize": 0.4, "solve": 3.0,
+}  # fmt: skip
+PIECE_SECONDS = 0.0031  # that the reference takes to compile the text of this file 16 times
+_announced: ContextVar[bool] = ContextVar("_announced", default=False)
+
+
+@functools.cache
+def slowness() -> float:
+    """How long this machine takes for the piece of Python, in times of the reference."""
+    text, spent = Path(__file__).read_bytes().partition(b"from __future__")[2].partition(b"\n")[2] * 16, []
+    for _ in range(3):
+        began = time.perf_counter()
+        compile(text, __file__, "exec")
+        spent.append(time.perf_counter() - began)
+    return min(max(min(spent) / PIECE_SECONDS, 0.3), 10.0)
+
+
+def seconds(kernels: Iterable[str]) -> float:
+    """How long compiling these kernels takes here [s of one core], about."""
+    return slowness() * sum(SECONDS.get(name, 0.5) for name in kernels)
+
+
+def in_words(kernels: Iterable[str]) -> str:
+    """The same, as "12 s"."""
+    return f"{max(1, round(seconds(kernels)))} s"
+
+
+@contextlib.contextmanager
+def announced(kernels: list[str]) -> Iterator[None]:
+    """While it is open these kernels are compiled, one after another: one line for all of them."""
+    if not kernels:
+        yield
+        return
+    listener = LISTENER.get()
+    listener.say(f"fastgd: compiling CPU kernels, once: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
+    listener.begin(f"compiling kernels, about {in_words(kernels)}")
+    token = _announced.set(True)
+    try:
+        yield
+    finally:
+        _announced.reset(token)
+        listener.end()
+
+
+def announce_lazily(kernel: str) -> None:
+    """A kernel is about to be compiled: say so, unless a line has told of it."""
+    if not _announced.get():
+        with announced([kernel]):
+            pass
