@@ -113,8 +113,9 @@ def _solve_part(
     arrays = job.buffers.arrays
     fits, pairs = (values[first:stop] for values in places)
     solvable = _sort_out(job, fits, group, pairs)
-    arrays["algorithm"][fits[~solvable]] = LSTSQ
-    fits, pairs = fits[solvable], pairs[solvable]
+    if not solvable.all():
+        arrays["algorithm"][fits[~solvable]] = LSTSQ
+        fits, pairs = fits[solvable], pairs[solvable]
     found = Minimisers(arrays["w"], arrays["loss64"], arrays["condition"], arrays["rank"], arrays["algorithm"])
     # where samples may be left out, fits of one X may have other matrices
     shared = None if job.problem.may_lose_samples else (last, job.order.index(job.problem.gram_leading, fits))

@@ -81,21 +81,22 @@ def minimise(
     """
     found.algorithm[places] = LSTSQ
     if group.moments is not None:
-        held = group.samples.n_used[pairs] >= problem.n_parameters
+        some, rows, own_decay = pairs, places, decay
+        enough = group.samples.n_used[pairs] >= problem.n_parameters
         if group.standard is not None:
-            held &= ~group.standard.doubtful[group.gram_index[pairs]]
-        enough = np.flatnonzero(held)
-        some, rows = pairs[enough], places[enough]
+            enough &= ~group.standard.doubtful[group.gram_index[pairs]]
+        if not enough.all():
+            some, rows, own_decay = pairs[enough], places[enough], decay[enough]
         cpu.solve(
-            group.moments, group.gram_index[some], some, decay[enough], rows, of_the_sum,
+            group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum,
             found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
         )  # fmt: skip
         if problem.intercept and group.standard is None:
             lost = found.algorithm[rows] == LSTSQ
             lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
-            again = enough[lost & (decay[enough] == 0.0)]
-            if len(again):
-                _solve_shifted(problem, group, pairs[again], found, places[again], control, counter)
+            lost &= own_decay == 0.0
+            if lost.any():
+                _solve_shifted(problem, group, some[lost], found, rows[lost], control, counter)
     left = np.flatnonzero(found.algorithm[places] == LSTSQ)
     if not len(left):
         return

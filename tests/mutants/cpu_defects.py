@@ -204,7 +204,8 @@ CPU_DEFECTS = (
     Defect(
         "pack: a lane is accepted by its neighbour", "kernels/cpu/solving.py", "solved >> lane & 1", "solved >> (lane ^ 1) & 1", OFFSETS
     ),
-    Defect("pack: a column of zeros is not dropped", SOLVE_PACK, "choose(at_most(value, zero), one, value)", "value", OFFSETS),
+    Defect("pack: a column of zeros counts in the rank", SOLVE_PACK, "rank += diagonal != 0.0 or penalty != 0.0", "rank += 1", OFFSETS),
+    Defect("a column of zeros is not dropped", ONE_FIT, "                high = 1.0\n", "                high = 0.0\n", OFFSETS),
     Defect(
         "solve: the shift is not undone in the intercept",
         "kernels/cpu/closed_form/shifted.py",
