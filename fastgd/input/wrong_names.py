@@ -30,6 +30,7 @@ _OPTIONS = {  # ours: what others call it
     "min_samples": ("min_count", "min_obs", "min_periods"),
     "momentum": ("mu",),
     "nan_policy": ("missing", "nan", "nans", "on_nan", "skipna"),
+    "nodata": ("fill_value", "missing_value", "na_value", "no_data"),
     "optimizer": ("opt", "optim", "optimiser", "rule", "update_rule"),
     "out": ("output",),
     "progress": ("callback", "progress_bar", "show_progress", "tqdm", "verbose"),
