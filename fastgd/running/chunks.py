@@ -38,8 +38,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     )  # fmt: skip
     chunk.flat = samples.flat
     if job.measured:
-        m = stop - first
-        chunk.penalty, chunk.least, chunk.allowance = np.zeros(m), np.full(m, np.nan), np.zeros(m)  # least_values.py fills them
+        chunk.penalty, chunk.least, chunk.allowance = np.full((3, stop - first), np.nan)  # packs or least_values.py fill them
         chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
     return chunk
 

@@ -115,9 +115,9 @@ def _descend(
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
-    find_least_values(job, chunk, group, pairs, control)
+    complete = partial(find_least_values, job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
-    cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter)
+    cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
     finish_chunk(job, first, stop, chunk)
 
 

@@ -25,15 +25,17 @@ from .pool import Control
 MOST_ELIMINATED = 32  # parameters
 
 
-def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control) -> None:
-    """Fill κ, F* and, with a tol, ρ of the fits of a chunk, where the job asks for them.
+def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control, fits: np.ndarray) -> None:
+    """Fill κ, F* and, with a tol, ρ of these fits of a chunk, where the job asks for them.
 
     pairs (m,): the number of each fit's pair in the group, which has moments where fits of the
     chunk run on them.
     """
-    if not job.measured:
+    if not (job.measured and len(fits)):
         return
-    runs = (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
+    runs = np.zeros(len(pairs), bool)
+    runs[fits] = True
+    runs &= (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
     eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_ELIMINATED)
     _set_penalties(chunk, np.flatnonzero(runs & ~eliminated))
     if eliminated.any():

@@ -64,6 +64,6 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
         moments = group.moments
         eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
-    find_least_values(job, chunk, group, pairs, control)
+    find_least_values(job, chunk, group, pairs, control, np.arange(stop - first))
     descend(chunk, control.cancel, counter)
     finish_chunk(job, first, stop, chunk)

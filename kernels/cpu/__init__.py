@@ -6,6 +6,7 @@ Importing this imports Numba, so `fastgd` does it when the first fit runs.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -131,19 +132,24 @@ def find_shifts(samples: Samples, n_parameters: int, cancel: np.ndarray) -> np.n
     return shift
 
 
-def descend(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress) -> None:
+def descend(
+    chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress,
+    least_needed: bool = False, complete: Callable[[np.ndarray], None] = lambda fits: None,
+) -> None:  # fmt: skip
     """Run all epochs of a chunk.
 
     gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is
-    STREAM.
+    STREAM. Packs find the least values of their fits. complete: called with the numbers of all
+    other fits before they run, and, where least_needed, of those whose least value is doubtful.
     """
     given = _given(chunk, moments, gram_index, target_index)
     if runs_in_packs(chunk.rule, chunk.w.shape[1]) and (chunk.algorithm == MOMENTS).any():
-        _descend_in_packs(False, chunk, given, cancel, progress)
+        _descend_in_packs(False, least_needed, chunk, given, cancel, progress, complete)
         return
     m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
     begin[:, 0] = np.arange(m)
+    complete(begin[:, 0])
     _descend(*given, chunk.center, chunk.scale, begin, np.empty(m), cancel, progress)
 
 
@@ -168,18 +174,22 @@ def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress) -
     """
     before, nothing = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype)
     given = _given(chunk, nothing, chunk.x_index, chunk.y_index)
-    done = _descend_in_packs(True, chunk, given, cancel, progress) and not (least_needed and np.isnan(chunk.least).any())
+    done = _descend_in_packs(True, False, chunk, given, cancel, progress, lambda fits: None)
+    done = done and not (least_needed and np.isnan(chunk.least).any())
     if not done:
         progress[0] = before
     return done
 
 
-def _descend_in_packs(from_samples: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress) -> bool:
+def _descend_in_packs(
+    from_samples: bool, least_needed: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress, complete: Callable[[np.ndarray], None]
+) -> bool:
     """Run fits in packs, then those that are handed over; False where a sample is not finite."""
     m = len(chunk.w)
     handed_over, losses = np.empty((m, 3), np.int64), np.empty(m)
-    count = descend_packs(from_samples, *given, handed_over, losses, cancel, progress)
+    count = descend_packs(from_samples, least_needed, *given, handed_over, losses, cancel, progress)
     if count > 0 and not cancel[0]:
+        complete(handed_over[:count, 0][handed_over[:count, 1] == NOT_RUN])
         _descend(*given, chunk.center, chunk.scale, handed_over[:count], losses[:count], cancel, progress)
     return count >= 0
 

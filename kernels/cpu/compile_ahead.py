@@ -104,10 +104,6 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
     for part in missing:
         if part == "moments":
             _compress_one(dtype)[0].largest_eigenvalues(0, 1, cancel)
-            least_values_kernel(
-                one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
-                m[0].copy(), m[0].copy(), m[0].copy(), cancel,
-            )  # fmt: skip
         else:
             algorithm = MOMENTS if part == "packs" else STREAM
             chunk = Chunk(
@@ -118,6 +114,11 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
                 np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
             )  # fmt: skip
             descend(chunk, moments, one, one, cancel, counter)
+            if part == "fit_by_fit":
+                least_values_kernel(
+                    one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
+                    m[0].copy(), m[0].copy(), m[0].copy(), cancel,
+                )  # fmt: skip
         _done.add((part, dtype))
 
 

@@ -11,7 +11,6 @@ import pytest
 import fastgd
 import fastgd.running.cpu
 from fastgd.kernels.update_rules import UPDATE_RULES
-from fastgd.running import least_values
 from tests.specification import arbiter
 from tests.support.rule_options import optimizer
 
@@ -54,15 +53,15 @@ def compare(
     for i, cell in enumerate(cells):
         w0 = cell.get("w0", ())
         start[i, : len(w0)] = w0
-    seen: list[tuple[float, float]] = []  # F* and ρ, fit after fit
-    finding = least_values.find_least_values
+    chunks, making = [], fastgd.running.cpu.chunk_of_group
 
-    def find(job, chunk, *arguments):
-        finding(job, chunk, *arguments)
-        seen.extend(zip(chunk.least.tolist(), chunk.allowance.tolist(), strict=True))
+    def make(*arguments):
+        made = making(*arguments)
+        chunks.append(made[0])  # its F* and ρ are seen afterwards
+        return made
 
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(fastgd.running.cpu, "find_least_values", find)
+    monkeypatch.setattr(fastgd.running.cpu, "chunk_of_group", make)
     result = fastgd.fit(
         X,
         y,
@@ -107,7 +106,7 @@ def compare(
             weights=sample_weight,
             omit=omit,
             measured=True,
-            least=arbiter.Least(*seen[i]) if seen else None,
+            least=arbiter.Least(float(chunks[0].least[i]), float(chunks[0].allowance[i])) if chunks and len(chunks[0].least) else None,
         )
         told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, {nan_policy=}, handover {run.handover}"
         history_w = result.history.w[i]

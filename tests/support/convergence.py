@@ -12,7 +12,6 @@ import pytest
 import fastgd
 import fastgd.running.cpu
 from fastgd.kernels.update_rules import UPDATE_RULES
-from fastgd.running.least_values import find_least_values
 from tests.support.rule_options import optimizer
 
 KINDS = ("normal", "offset", "collinear", "nearly collinear", "constant", "noise-free", "zero column", "units", "few", "wide")
@@ -139,15 +138,16 @@ class Claim:
 
 def claims(number: int) -> tuple[int, list[Claim]]:
     """(number of fits, the claims of those that converged) of one problem."""
-    problem, seen = draw(number), {}
+    problem, chunks, making = draw(number), [], fastgd.running.cpu.chunk_of_group
     options = problem.options
 
-    def find(job, chunk, *arguments):
-        find_least_values(job, chunk, *arguments)
-        seen["least"], seen["allowance"] = chunk.least.copy(), chunk.allowance.copy()
+    def make(*arguments):
+        made = making(*arguments)
+        chunks.append(made[0])  # its F* and ρ are seen afterwards
+        return made
 
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(fastgd.running.cpu, "find_least_values", find)
+    monkeypatch.setattr(fastgd.running.cpu, "chunk_of_group", make)
     monkeypatch.setattr(fastgd.running.cpu, "_run_single_feature", lambda *given: False)  # its F* is not seen
     result = fastgd.fit(problem.X, problem.y, sample_weight=problem.weights, **options)
     monkeypatch.undo()
@@ -161,7 +161,7 @@ def claims(number: int) -> tuple[int, list[Claim]]:
             start[: problem.X.shape[2]] = options["w0"][f].astype(problem.X.dtype)
         least = exact.least()
         excess, allowed = exact.at(result.state.w[f]) - least, Fraction(options["tol"]) * (exact.at(start) - least)
-        told, told_least, allowance = float(result.excess_loss[f]), float(seen["least"][f]), Fraction(seen["allowance"][f])
+        told, told_least, allowance = float(result.excess_loss[f]), float(chunks[0].least[f]), Fraction(chunks[0].allowance[f])
         where = f"problem {number}, fit {f}, {options}"
         found.append(Claim(excess, allowed, allowance, told, told_least, least, problem.X.dtype == np.float32, where))
     return len(problem.X), found

@@ -70,7 +70,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
         ),
         state.Options(
             address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0, every,
-            False,
+            False, False,
         ),
         n_rows,
         state.Results(

@@ -27,7 +27,7 @@ MOST_STAGED = 2**19  # bytes of one pack's history, which must stay in the cache
 
 @kernel
 def descend_packs(
-    from_samples, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -38,14 +38,15 @@ def descend_packs(
     from_samples: the moments are made from the samples of one feature (is_single_feature), not
     read. Returns how many fits are handed over. handed_over[k] is the fit, its epoch (or NOT_RUN),
     and whether that epoch's row of the history is done; handed_over_losses[k] the loss of that
-    epoch. From samples F*, κ and ρ are made too and written; F* is NaN where it is doubtful.
-    Returns −1 where some sample is not finite: then the state is not what it was.
+    epoch. Where the excess is asked for κ, F* and ρ are written too; F* is NaN where it is
+    doubtful. least_needed: such fits are handed over before their first epoch (from samples they
+    are not). Returns −1 where some sample is not finite: then the state is not what it was.
     """
     size, n_fits, n_rows = w.shape[1], len(n_used), history_loss.shape[1]
     doubled = is_double(data[0])
     n_handed_over = np.zeros(1, np.int64)
     scratch, sums = make_scratch(size, doubled, data[0].dtype), aligned(np.zeros(SCRATCH + 8))
-    least_scratch = make_least_scratch(size if from_samples else 0, doubled)
+    least_scratch = make_least_scratch(size if len(excess) > 0 else 0, doubled)
     fits, count = np.zeros(LANES, np.int64), 0  # of the pack that is being filled
     unchecked = not doubled and len(hyper) == 1 and may_run_unchecked(size, doubled, tol) and is_plain(address(hyper))
     smallest = 1 if unchecked or from_samples else SMALLEST_PACK[min(size, len(SMALLEST_PACK) - 1)]  # fit_by_fit.py needs records
@@ -58,6 +59,7 @@ def descend_packs(
     options = Options(
         address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], len(hyper) > 1, reduction_sum,
         LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32, doubled, epochs, tol, every, len(excess) > 0,
+        least_needed and not from_samples,
     )  # fmt: skip
     results = Results(
         address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add_lanes, two_sum_lanes
-from ..simd.lanes import LANES, add, fill, fma, load, multiply, negate, store, subtract, with_sign_of
-from ..simd.masks import below, choose
+from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, store, subtract, with_sign_of
+from ..simd.masks import as_bits, at_most, below, both, choose
 from .state import FACTOR, LOW_FACTOR
 
 
@@ -23,6 +23,15 @@ def divide_by_reciprocal(value, total, reciprocal):
     q = multiply(value, reciprocal)
     q = fma(fma(negate(q), total, value), reciprocal, q)
     return with_sign_of(fma(fma(negate(q), total, value), reciprocal, q), value)
+
+
+@inlined
+def divide_exactly(value, total, reciprocal):
+    """value / total, rounded once to float64; value and total are as in `divide_by_reciprocal`."""
+    ordinary = as_bits(both(at_most(fill(2.0**-700), value), at_most(value, fill(2.0**700)))) | as_bits(at_most(value, fill(0.0)))
+    if ordinary == (1 << LANES) - 1:
+        return divide_by_reciprocal(value, total, reciprocal)
+    return divide(value, total)
 
 
 @inlined

@@ -188,13 +188,38 @@ def add_penalty(size, penalty, scratch):
 
 
 @part
-def _load_lane(lane, size, doubled, moments, powers, weighing, half, reduction_sum, scratch):
-    """Fill a lane with the moments and the penalty of a fit.
+def add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scratch):
+    """`add_penalty` in one lane: float64 data. half: of weight_decay, not 0.
 
-    moments: addresses of its records, (gram, target); of float64 data (gram, low gram, target, low
-    target) follow each other. powers: address of k_0 … k_y; weighing: of its row.
+    powers: address of k_0 … k_D−1; weighing: address of W, W′, k_ω.
     """
-    gram, target = moments
+    total = get(weighing, W_HIGH)
+    penalty, low_penalty, shift = half, 0.0, -np.int64(get(weighing, W_EXPONENT))
+    if not reduction_sum:
+        penalty, shift = half * total, 0
+        low_penalty = fma(half, get(weighing, W_LOW), fma(half, total, -penalty))
+    for j in range(size):
+        entry = (j * (j + 1) // 2 + j) * LANES + lane
+        high = get(scratch.entries, entry)
+        if high != 0.0:
+            power = shift - 2 * count_at(powers, j)
+            high, low = dd_add(high, get(scratch.low_entries, entry), scale(penalty, power), scale(low_penalty, power))
+            put(scratch.entries, entry, high)
+            put(scratch.low_entries, entry, low)
+        put(scratch.diagonal, j * LANES + lane, high)
+
+
+@inlined
+def penalty_of(half, weighing, reduction_sum):
+    """κ. half: of weight_decay; weighing: address of W, W′, k_ω."""
+    if not reduction_sum or half == 0.0:
+        return half
+    return half / scale(get(weighing, W_HIGH), np.int64(get(weighing, W_EXPONENT)))
+
+
+@part
+def _load_lane(lane, size, doubled, gram, target, powers, weighing, half, reduction_sum, scratch):
+    """Fill a lane with the moments and the penalty of a fit; gram … weighing are addresses."""
     entries, total = size * (size + 1) // 2, get(weighing, W_HIGH)
     for entry in range(entries):
         move(gram, entry, scratch.entries, entry * LANES + lane)
@@ -204,29 +229,21 @@ def _load_lane(lane, size, doubled, moments, powers, weighing, half, reduction_s
     put(scratch.constants, WEIGHT * LANES + lane, total)
     put(scratch.constants, SQUARES * LANES + lane, squares)
     put(scratch.constants, SCALE_Y * LANES + lane, pow2(count_at(powers, size)) if doubled and squares != 0.0 else 1.0)
-    penalty, low_penalty, shift = half, 0.0, 0
-    if reduction_sum:
-        shift = -np.int64(get(weighing, W_EXPONENT))
-    else:
-        penalty = half * total
-        low_penalty = fma(half, get(weighing, W_LOW), fma(half, total, -penalty)) if doubled else 0.0
+    penalty = half if reduction_sum else half * total
+    for j in range(size):
+        entry = (j * (j + 1) // 2 + j) * LANES + lane
+        own = get(scratch.entries, entry)
+        if not doubled and own > 0.0:
+            own = own + penalty
+            put(scratch.entries, entry, own)
+        put(scratch.diagonal, j * LANES + lane, own)
     if doubled:
         for entry in range(entries):
             move(gram, entries + entry, scratch.low_entries, entry * LANES + lane)
         for entry in range(size + 1):
             move(target, size + 1 + entry, scratch.low_entries, (entries + entry) * LANES + lane)
-    for j in range(size):
-        entry = (j * (j + 1) // 2 + j) * LANES + lane
-        high = get(scratch.entries, entry)
-        if half != 0.0 and high != 0.0:
-            if doubled:
-                power = shift - 2 * count_at(powers, j)
-                high, low = dd_add(high, get(scratch.low_entries, entry), scale(penalty, power), scale(low_penalty, power))
-                put(scratch.low_entries, entry, low)
-            else:
-                high = high + penalty
-            put(scratch.entries, entry, high)
-        put(scratch.diagonal, j * LANES + lane, high)
+        if half != 0.0:
+            add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scratch)
 
 
 @kernel
@@ -250,18 +267,18 @@ def least_values(
         for lane in range(LANES):
             f = fits[first + (lane if lane < count else 0)]
             g, record = gram_index[f], target_index[f]
-            moments = further(address(gram), g * of_gram), further(address(target), record * of_target)
             powers, weights = further(address(exponents), record * (size + 1)), further(address(weighing), g * 4)
-            _load_lane(lane, size, doubled, moments, powers, weights, half_decay[f], reduction_sum, to_scratch)
+            _load_lane(
+                lane, size, doubled, further(address(gram), g * of_gram), further(address(target), record * of_target), powers, weights,
+                half_decay[f], reduction_sum, to_scratch,
+            )  # fmt: skip
         if doubled:
             doubtful = find_least_doubled(size, with_allowance, to_scratch)
         else:
             doubtful = find_least(size, with_allowance, to_scratch)
         for lane in range(count):
             f = fits[first + lane]
-            g = gram_index[f]
-            whole = scale(weighing[g, W_HIGH], np.int64(weighing[g, W_EXPONENT]))
-            penalty[f] = half_decay[f] / whole if reduction_sum and half_decay[f] != 0.0 else half_decay[f]
+            penalty[f] = penalty_of(half_decay[f], further(address(weighing), gram_index[f] * 4), reduction_sum)
             least[f] = math.nan if doubtful >> lane & 1 else get(to_scratch.constants, LEAST * LANES + lane)
             if with_allowance:
                 allowance[f] = get(to_scratch.constants, ALLOWANCE * LANES + lane)

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 
-from ..simd.addresses import count_at
+from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import LANES, absolute, add, divide, fill, fma, load, multiply, store, subtract
+from ..simd.lanes import LANES, absolute, add, divide, fill, fma, load, multiply, store, store_rounded, subtract
 from ..simd.masks import at_most, below, both, choose
-from ..simd.scalars import get, is_double, put
-from .least import ALLOWANCE, LEAST, SCALE_Y, SQUARES, WEIGHT, add_penalty, find_least
-from .state import DECAY, GOAL, INITIAL_EXCESS, MINIMUM, OBJECTIVE, PENALTY, TOTAL, are_neighbours
+from ..simd.scalars import get, is_double, put, put_rounded
+from .least import (
+    ALLOWANCE,
+    LEAST,
+    SCALE_Y,
+    SQUARES,
+    WEIGHT,
+    add_penalty,
+    add_penalty_to_lane,
+    find_least,
+    find_least_doubled,
+    penalty_of,
+)
+from .results import ALL
+from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, PENALTY, TOTAL, are_neighbours
 
 LARGEST_FLOAT64 = 1.7976931348623157e308
 
@@ -31,6 +43,9 @@ def objective_of_lanes(size, plain, loss, scratch):
 @inlined
 def _read(fits, count, values, constants, row):
     """Fill a row from the values of the fits, float64."""
+    if are_neighbours(fits, count):
+        store(constants, row * LANES, load(values, count_at(fits, 0)))
+        return
     for lane in range(LANES):
         put(constants, row * LANES + lane, get(values, count_at(fits, lane if lane < count else 0)))
 
@@ -46,44 +61,66 @@ def _write(fits, count, constants, row, values):
 
 
 @part
-def _find_from_samples(fits, count, size, maximizing, options, results, least, scratch):
-    """Fill the rows PENALTY, MINIMUM and GOAL (with ρ, if asked), from float32 moments.
+def _find_least(fits, count, size, plain, maximizing, options, records, results, least, scratch):
+    """Fill the rows PENALTY, MINIMUM and GOAL (with ρ, if asked) from the moments of the pack.
 
-    F* is NaN in the lanes `maximizing`, a mask, and in those where it is doubtful.
+    F* is NaN in the lanes `maximizing`, a mask, and in those where it is doubtful: these are
+    returned.
     """
-    constants, entries = scratch.constants, size * (size + 1) // 2
-    for entry in range(entries):
-        store(least.entries, entry * LANES, load(scratch.grams, entry * LANES))
-    for entry in range(size + 1):
-        store(least.entries, (entries + entry) * LANES, load(scratch.targets, entry * LANES))
-    total, half = load(constants, TOTAL * LANES), multiply(fill(0.5), load(constants, DECAY * LANES))
+    constants, entries, doubled = scratch.constants, size * (size + 1) // 2, is_double(results.loss)
+    for entry in range(entries + size + 1):
+        of_target = entry - entries
+        high = load(scratch.grams, entry * LANES) if of_target < 0 else load(scratch.targets, of_target * LANES)
+        store(least.entries, entry * LANES, high)
+        if doubled:
+            low = load(scratch.low_grams, entry * LANES) if of_target < 0 else load(scratch.low_targets, of_target * LANES)
+            store(least.low_entries, entry * LANES, low)
+    for j in range(size):
+        store(least.diagonal, j * LANES, load(scratch.grams, (j * (j + 1) // 2 + j) * LANES))
+    total = load(constants, TOTAL * LANES)
     store(least.constants, WEIGHT * LANES, total)
     store(least.constants, SQUARES * LANES, load(scratch.targets, size * LANES))
-    store(least.constants, SCALE_Y * LANES, fill(1.0))
-    add_penalty(size, half if options.reduction_sum else multiply(half, total), least)
-    unknown = find_least(size, options.tol >= 0.0, least) | maximizing
-    store(constants, PENALTY * LANES, divide(half, total) if options.reduction_sum else half)
+    store(least.constants, SCALE_Y * LANES, load(constants, LOSS_SCALE * LANES))
+    store(constants, PENALTY * LANES, fill(0.0))
+    if not plain:
+        half = multiply(fill(0.5), load(constants, DECAY * LANES))
+        if doubled:
+            store(constants, PENALTY * LANES, half)
+            for lane in range(LANES):
+                f, own = count_at(fits, lane if lane < count else 0), get(constants, PENALTY * LANES + lane)
+                if own != 0.0:
+                    powers = further(records.exponents, count_at(records.target_index, f) * (size + 1))
+                    weighing = further(records.weighing, count_at(records.gram_index, f) * 4)
+                    add_penalty_to_lane(lane, size, powers, weighing, own, options.reduction_sum, least)
+                    put(constants, PENALTY * LANES + lane, penalty_of(own, weighing, options.reduction_sum))
+        else:
+            add_penalty(size, half if options.reduction_sum else multiply(half, total), least)
+            store(constants, PENALTY * LANES, divide(half, total) if options.reduction_sum else half)
+    if doubled:
+        doubtful = find_least_doubled(size, options.tol >= 0.0, least)
+    else:
+        doubtful = find_least(size, options.tol >= 0.0, least)
     store(constants, MINIMUM * LANES, load(least.constants, LEAST * LANES))
+    store(constants, GOAL * LANES, load(least.constants, ALLOWANCE * LANES))
+    unknown = doubtful | maximizing
     if unknown:
         for lane in range(LANES):
             if unknown >> lane & 1:
                 put(constants, MINIMUM * LANES + lane, math.nan)
-    store(constants, GOAL * LANES, load(least.constants, ALLOWANCE * LANES))
     _write(fits, count, constants, PENALTY, results.penalty)
     _write(fits, count, constants, MINIMUM, results.least)
     _write(fits, count, constants, GOAL, results.allowance)
+    return doubtful
 
 
 @part
-def begin_measuring(fits, count, size, plain, maximizing, loss, options, source, results, scratch):
-    """Fill the rows PENALTY, MINIMUM, INITIAL_EXCESS and GOAL; `loss` is that of the start."""
+def begin_measuring(fits, count, size, plain, maximizing, loss, options, records, source, results, scratch):
+    """Fill the rows PENALTY, MINIMUM, INITIAL_EXCESS and GOAL; `loss` is that of the start.
+
+    Returns the lanes in which F* is doubtful, a mask.
+    """
     constants = scratch.constants
-    if source.wanted and not is_double(results.loss):
-        _find_from_samples(fits, count, size, maximizing, options, results, source.least, scratch)
-    else:
-        _read(fits, count, results.penalty, constants, PENALTY)
-        _read(fits, count, results.least, constants, MINIMUM)
-        _read(fits, count, results.allowance, constants, GOAL)
+    doubtful = _find_least(fits, count, size, plain, maximizing, options, records, results, source.least, scratch)
     _read(fits, count, results.initial_excess, constants, INITIAL_EXCESS)
     least, known = load(constants, MINIMUM * LANES), load(constants, INITIAL_EXCESS * LANES)
     initial = choose(at_most(known, known), known, subtract(objective_of_lanes(size, plain, loss, scratch), least))
@@ -93,10 +130,21 @@ def begin_measuring(fits, count, size, plain, maximizing, loss, options, source,
         goal = add(least, choose(below(share, allowance), allowance, share))
         finite = at_most(absolute(initial), fill(LARGEST_FLOAT64))
         store(constants, GOAL * LANES, choose(finite, goal, fill(math.nan)))
+    return doubtful
 
 
-@inlined
-def find_excess(constants):
-    """Turn the row OBJECTIVE into the excess over the least value."""
+@part
+def end_measuring(fits, count, active, constants, results):
+    """Write the excess over the least value, and that of the start, of the lanes `active`."""
     excess = subtract(load(constants, OBJECTIVE * LANES), load(constants, MINIMUM * LANES))
-    store(constants, OBJECTIVE * LANES, choose(below(excess, fill(0.0)), fill(0.0), excess))
+    excess = choose(below(excess, fill(0.0)), fill(0.0), excess)
+    if active == ALL and are_neighbours(fits, count):
+        store_rounded(results.excess, count_at(fits, 0), excess)
+        store(results.initial_excess, count_at(fits, 0), load(constants, INITIAL_EXCESS * LANES))
+        return
+    store(constants, OBJECTIVE * LANES, excess)
+    for lane in range(count):
+        if active >> lane & 1:
+            f = count_at(fits, lane)
+            put(results.initial_excess, f, get(constants, INITIAL_EXCESS * LANES + lane))
+            put_rounded(results.excess, f, get(constants, OBJECTIVE * LANES + lane))

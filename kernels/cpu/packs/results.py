@@ -12,12 +12,13 @@ from __future__ import annotations
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, STREAM
+from ..descent.fit_by_fit import NOT_RUN
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, PART, load_part, store
 from ..simd.scalars import get, is_double, move, move_line, never_inline, put, put_rounded, to_next_line
 from ..simd.transpose import SIDE, transpose
-from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, OBJECTIVE, STOPPED, Results, are_neighbours
+from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, STOPPED, Results, are_neighbours
 
 ALL = (1 << LANES) - 1  # the mask of all lanes
 
@@ -81,6 +82,15 @@ def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, measured, scra
                 move(scratch.constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
 
 
+@part
+def hand_over_doubtful(fits, lanes, results, constants):
+    """Hand over the fits in these lanes before their first epoch: their F* must be known first."""
+    for lane in range(LANES):
+        if lanes >> lane & 1:
+            hand_over(count_at(fits, lane), NOT_RUN, 0, results)
+            put(constants, STOPPED * LANES + lane, 0.0)
+
+
 @inlined
 def keep_losses(losses, at, constants):
     """Copy the losses of an epoch to the row LAST_LOSS."""
@@ -123,11 +133,10 @@ def write_past_cache(source, target, count):
 
 
 @part
-def write_ends(fits, count, size, active, frozen, plain, measured, epochs, row, n_rows, scratch, results):
+def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results):
     """Write the last w, loss and status of the fits in the lanes `active`.
 
-    measured: the row OBJECTIVE has become the excess, which is written too. Returns how many epochs
-    were made in all lanes, those of fits that were handed over included.
+    Returns how many epochs were made in all lanes, those of fits that were handed over included.
     """
     constants = scratch.constants
     done = 0
@@ -144,9 +153,6 @@ def write_ends(fits, count, size, active, frozen, plain, measured, epochs, row, 
                 move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
             put_rounded(results.w_out, f * size + j, get(scratch.w, j * LANES + lane))
         put_rounded(results.loss, f, get(constants, LAST_LOSS * LANES + lane))
-        if measured:
-            move(constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
-            put_rounded(results.excess, f, get(constants, OBJECTIVE * LANES + lane))
         for later in range(row, n_rows):
             for j in range(size):
                 move(results.w_out, f * size + j, results.history_w, (f * n_rows + later) * size + j)

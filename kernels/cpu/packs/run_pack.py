@@ -25,10 +25,10 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, put, raised
-from .gradient import divide_by_reciprocal, evaluate, evaluate_doubled
-from .measuring import begin_measuring, find_excess, objective_of_lanes
+from .gradient import divide_by_reciprocal, divide_exactly, evaluate, evaluate_doubled
+from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
-from .results import ALL, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
+from .results import ALL, hand_over_doubtful, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
 from .state import (
     DECAY,
     EPOCHS,
@@ -186,8 +186,9 @@ def _loss_of(value, doubled, exactly, constants):
     exactly: as the objective needs it, not only the loss rounded to float32.
     """
     total = load(constants, TOTAL * LANES)
-    if not (doubled or exactly):
-        return divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES))
+    if not doubled:
+        reciprocal = load(constants, RECIPROCAL * LANES)
+        return divide_exactly(value, total, reciprocal) if exactly else divide_by_reciprocal(value, total, reciprocal)
     up = load(constants, LOSS_SCALE * LANES)
     return multiply(multiply(divide(value, total), up), up)
 
@@ -260,7 +261,12 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
     if measured:
         value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
         loss = _loss_of(value, doubled, True, constants)
-        begin_measuring(fits, count, size, plain, lane_options.maximize, loss, options, source, results, scratch)
+        doubtful = begin_measuring(fits, count, size, plain, lane_options.maximize, loss, options, records, source, results, scratch)
+        if options.least_needed and doubtful & active:
+            hand_over_doubtful(fits, doubtful & active, results, constants)
+            active &= ~doubtful
+            if active == 0:
+                return RUN
     unchecked = plain and may_run_unchecked(size, doubled, tol) and frozen == 0
     limits_known = not (unchecked and epochs > 0 and is_moderate(size, doubled, scratch))
     if limits_known:
@@ -352,8 +358,8 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
         write_rows(fits, count, size, rows, row, stored, n_rows, history_w, history_loss)
         row += stored
     if measured:
-        find_excess(constants)
-    done = write_ends(fits, count, size, active, frozen, plain, measured, epochs, row, n_rows, scratch, results)
+        end_measuring(fits, count, active, constants, results)
+    done = write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results)
     if is_staged:
         write_past_cache(staging[0], further(to_history_w, first * n_rows * size), LANES * n_rows * size)
         write_past_cache(further(staging[0], LANES * n_rows * size), further(to_history_loss, first * n_rows), LANES * n_rows)

@@ -102,6 +102,7 @@ class Options(NamedTuple):
     tol: Any
     every: Any
     measured: Any  # bool: whether the objective and its least value are asked for
+    least_needed: Any  # bool: whether a fit whose least value is doubtful is handed over before its first epoch
 
 
 class Results(NamedTuple):
@@ -117,7 +118,7 @@ class Results(NamedTuple):
     epochs_run: Any
     history_w: Any
     history_loss: Any
-    penalty: Any  # this and the next two are read where the moments come from records, else written
+    penalty: Any
     least: Any
     allowance: Any
     initial_excess: Any
