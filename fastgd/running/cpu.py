@@ -49,6 +49,8 @@ def _compile(job: FitJob) -> None:
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
+    parts |= {"rates"} if job.rates is None else set()
+    parts |= {"least"} if job.measured and "fit_by_fit" in parts else set()
     parts |= {"find_kept"} if problem.weights is not None else set()
     parts |= {"standardize"} if job.standardize else set()
     compile_ahead.compile_parts(problem.dtype, parts)

@@ -43,9 +43,11 @@ KERNELS: dict[str, Any] = {
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {"find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
-PARTS = frozenset(("moments", "packs", "fit_by_fit"))  # of the kernels of `fit`
+PARTS = frozenset(("moments", "rates", "least", "packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
-    "moments": ("compress", "join", "largest_eigenvalues", "least_values"),
+    "moments": ("compress", "join"),
+    "rates": ("largest_eigenvalues",),
+    "least": ("least_values",),
     "packs": ("descend_packs",),
     "fit_by_fit": ("descend",),
     "find_kept": ("find_kept",),
@@ -90,9 +92,10 @@ def time_to_compile() -> str:
 
 
 def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
-    """The kernels of `fit`: "moments"; "packs" of fits; "fit_by_fit" for all other fits.
+    """Run the kernels of these parts of `fit` once.
 
-    What is left out is compiled or loaded when it is first needed.
+    "moments"; safe "rates" and the "least" values, from them; "packs" of fits; "fit_by_fit" for all
+    other fits. What is left out is compiled or loaded when it is first needed.
     """
     missing = sorted(part for part in parts if (part, dtype) not in _done)
     if not missing:
@@ -103,7 +106,14 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
     rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
     for part in missing:
         if part == "moments":
-            _compress_one(dtype)[0].largest_eigenvalues(0, 1, cancel)
+            _compress_one(dtype)
+        elif part == "rates":
+            moments.largest_eigenvalues(0, 1, cancel)
+        elif part == "least":
+            least_values_kernel(
+                one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
+                m[0].copy(), m[0].copy(), m[0].copy(), cancel,
+            )  # fmt: skip
         else:
             algorithm = MOMENTS if part == "packs" else STREAM
             chunk = Chunk(
@@ -114,11 +124,6 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
                 np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
             )  # fmt: skip
             descend(chunk, moments, one, one, cancel, counter)
-            if part == "fit_by_fit":
-                least_values_kernel(
-                    one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
-                    m[0].copy(), m[0].copy(), m[0].copy(), cancel,
-                )  # fmt: skip
         _done.add((part, dtype))
 
 

@@ -13,6 +13,7 @@ import ast
 import configparser
 import email
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -163,3 +165,36 @@ def test_constraints_pin_everything_that_is_installed() -> None:
     wrong = [f"{asker} needs {what}" for asker, what in needed if not what.specifier.contains(pinned[canonicalize_name(what.name)])]
     assert wrong == []
     assert pinned["torch"] == "2.13.0"
+
+
+USED = """
+import numpy as np
+import fastgd
+from fastgd.kernels.cpu.moments import curvature
+assert fastgd.__file__.startswith({site!r}), fastgd.__file__
+result = np.empty(1)
+curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
+assert result[0] == 3
+"""
+
+
+def test_an_uninstallation_leaves_nothing_that_imports(sdist: Path, wheel: dict[str, bytes], tmp_path: Path) -> None:
+    """Compiled kernels do not lie in the package; what pip installed it removes."""
+    (built,) = (sdist.parent.parent / "wheel").glob("*.whl")
+    run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")])
+    python = tmp_path / "venv" / "bin" / "python"
+    (site,) = (tmp_path / "venv" / "lib").glob("python*/site-packages")
+    (site / "others.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+    pip = [sys.executable, "-P", "-m", "pip", "--python", str(python)]
+    run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(built)])
+    home = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    home |= {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    run([str(python), "-P", "-c", USED.format(site=str(site))], env=home, cwd=tmp_path)
+    assert list((tmp_path / "cache" / "fastgd" / "kernels").rglob("*.kernel"))
+    run([*pip, "uninstall", "--quiet", "--yes", "fastgd"])
+    assert [path for path in site.rglob("*") if "fastgd" in path.name] == []
+
+
+def run(command: list[str], **options: Any) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -369,4 +369,32 @@ CPU_DEFECTS = (
         "< self.tol * self.previous_loss",
         ("tests/kernels/reference/test_record.py",),
     ),
+    Defect(
+        "a cache file of another digest is loaded",
+        "kernels/cpu/simd/disk_cache.py",
+        "if hashlib.sha256(rest).hexdigest().encode() != digest:",
+        "if not digest:",
+        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+    ),
+    Defect(
+        "a cache file of other sources is loaded",
+        "kernels/cpu/simd/disk_cache.py",
+        "if of != key.encode():",
+        "if not of:",
+        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+    ),
+    Defect(
+        "kernels are loaded from where a group can write",
+        "kernels/cpu/simd/disk_cache.py",
+        "OTHERS = stat.S_IWGRP | stat.S_IWOTH",
+        "OTHERS = stat.S_IWOTH",
+        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+    ),
+    Defect(
+        "what kernels say is not heard in the threads of a call",
+        "fastgd/running/pool.py",
+        "target=copy_context().run, args=(work, worker)",
+        "target=work, args=(worker,)",
+        ("tests/running/test_pool.py",),
+    ),
 )

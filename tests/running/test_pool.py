@@ -9,13 +9,16 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fastgd
+from fastgd.kernels.telling import LISTENER
 from fastgd.planning import plan
 from fastgd.running import pool
+from fastgd.running.pool import watched
 from tests.support.against_arbiter import same_bits
 from tests.support.fit_cases import assert_same, digest, make
 
@@ -302,3 +305,37 @@ def test_no_thread_is_left_behind():
     before = threading.active_count()
     fastgd.fit(X, y, lr=1e-2, epochs=1000, threads=4)
     assert threading.active_count() == before
+
+
+# -- what kernels say ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("progress", "said"), [(None, "compiling\n"), (False, "")])
+def test_what_kernels_say_is_heard_by_their_call_in_its_threads(progress, said, capsys):
+    planned, notes = SimpleNamespace(threads=2, inline=False), []
+
+    def task(counter):
+        listener = LISTENER.get()
+        listener.say("compiling")
+        listener.begin("note")
+        notes.append(listener.note)
+        listener.end()
+        notes.append(listener.note)
+
+    with watched(planned, progress, 1, "1 fit") as (control, go):
+        go([task])
+        assert LISTENER.get() is control
+    assert notes == ["note", ""]
+    assert capsys.readouterr().err == said
+    assert LISTENER.get() is not control
+
+
+def test_the_progress_bar_names_it(capsys):
+    """From the calling thread, which does not watch while it compiles."""
+    with watched(SimpleNamespace(threads=1, inline=True), True, 1, "1 fit") as (control, _):
+        control.begin("compiling kernels, about 9 s")
+        assert control.note == "compiling kernels, about 9 s"
+        bar = control.watch.__self__
+        assert bar._bar.tasks[0].description == "1 fit, compiling kernels, about 9 s"
+        control.end()
+        assert bar._bar.tasks[0].description == "1 fit"
