@@ -199,6 +199,14 @@ def test_packs_have_the_bits_of_fits_one_by_one(name, settings):
     np.testing.assert_array_equal(one_by_one.state.algorithm, packed.state.algorithm)
 
 
+def test_fits_one_by_one_have_a_factor_for_each_penalty():
+    rng = np.random.default_rng(17)
+    X, y, decay = rng.standard_normal((80, 33)), rng.standard_normal((2, 80)), np.array([0.1, 0.5, 3.0])
+    result = fastgd.solve(X, y, weight_decay=decay[:, None], threads=1)  # one task
+    for k, i in np.ndindex(3, 2):
+        same(result, fastgd.solve(X, y[i], weight_decay=decay[k]), (k, i))
+
+
 def test_a_lane_is_accepted_on_its_own():
     """Every other fit needs a Cholesky in double-double, or has equal columns; each has the bits
     that it has alone."""
