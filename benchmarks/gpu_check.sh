@@ -113,6 +113,7 @@ elif ! has numba; then
     missing bits "Numba is not there, and with it the CPU backend that the kernels are compared with"
 else
     step bits 100 "${PYTEST[@]}" tests/kernels/cuda/test_bits.py -k "not out_of_memory and not own_for_every_epoch and not cancelling and not 2_31"
+    step least-and-standardize 60 "${PYTEST[@]}" tests/kernels/cuda/test_least.py tests/kernels/cuda/test_standardize.py -k "the_cpus or share_their_data"
 fi
 
 cat >"$WORK/small.py" <<'PYTHON_END'

@@ -122,8 +122,6 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     standardize = read_switch(arguments["standardize"], "standardize")
-    if standardize and backend.takes_device_data:
-        raise ValueError(f"standardize=True is not available yet on backend {backend.name!r}: give (X - center) / scale, or backend='cpu'")
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]

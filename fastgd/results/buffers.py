@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -262,10 +261,6 @@ class Buffers:
         """
         same_for_all = values.ndim == n_last
         slices[name][...] = values if same_for_all else self.layout.order.pick_range(values, first, stop, n_last)
-
-    def here(self) -> AbstractContextManager[Any]:
-        """A context for arithmetic with arrays of these buffers."""
-        return nullcontext()
 
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
         """Set all entries of some fits, (m,) bool, in an array (m, …) of a chunk."""

@@ -64,10 +64,6 @@ class DeviceBuffers(Buffers):
             here = self.device.upload(np.array(values, order="C")) if isinstance(values, np.ndarray) else to_cupy(values, name)
             self.layout.order.restore(self.whole(name))[...] = here
 
-    def here(self) -> Any:
-        """The device and stream of these arrays are the current ones in this context."""
-        return self.device.here()
-
     def spoil(self, values: Any, fits: np.ndarray, value: float) -> None:
         """Set all entries of some fits, (m,) bool, in an array (m, …) of a chunk."""
         if math.prod(values.shape):

@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
-from .standardizing import enter_standard, unscale_results
+from .standardizing import enter_standard
 
 
 def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
@@ -38,7 +38,8 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     )  # fmt: skip
     chunk.flat = samples.flat
     if job.measured:
-        chunk.penalty, chunk.least, chunk.allowance = np.full((3, stop - first), np.nan)  # packs or least_values.py fill them
+        m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
+        chunk.penalty, chunk.least, chunk.allowance = np.full((3, m), np.nan)  # packs or least_values.py fill them
         chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
     return chunk
 
@@ -82,10 +83,7 @@ def set_safe_rates(chunk: Chunk, curvature: np.ndarray) -> None:
 
 
 def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
-    """Set fits with too few samples to NaN, then copy results into the caller's own arrays.
-
-    Results of standardised fits are turned into the caller's units before.
-    """
+    """Set fits with too few samples to NaN, then copy results into the caller's own arrays."""
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
         spoiled = [chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products]
@@ -94,9 +92,6 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
         if job.measured:
             job.buffers.spoil(chunk.excess, few, np.nan)
         job.buffers.spoil(chunk.epochs_run, few, 0)
-    if job.standardize:
-        with job.buffers.here():
-            unscale_results(chunk)
     job.buffers.scatter(first, stop, chunk)
 
 

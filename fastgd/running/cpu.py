@@ -23,7 +23,7 @@ from .groups import Group, gather_group
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
-from .standardizing import standardize_group
+from .standardizing import standardize_group, unscale_results
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -120,6 +120,8 @@ def _descend(
     complete = partial(find_least_values, job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
+    if job.standardize:
+        unscale_results(chunk)
     finish_chunk(job, first, stop, chunk)
 
 

@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from ..kernels import cuda
-from ..kernels.chunk import Chunk
+from ..kernels.chunk import MOMENTS, Chunk
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_fates
-from .groups import gather_group, samples_of_all
-from .moments import NegativeWeightError, NonFiniteDataError
+from .groups import Group, gather_group, samples_of_all, select
+from .least_values import find_from_minimisers
+from .moments import NegativeWeightError, NonFiniteDataError, at_once, complete_group
 from .pool import Control, Run, cut
+from .standardizing import standardize_moments
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -34,8 +36,34 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_task, job, device, control)))
 
 
-def _handling(job: FitJob) -> Handling:
-    return Handling(partial(_decide, job), job.problem.nan_policy == "omit", job.rates is None)
+def _handling(job: FitJob, control: Control) -> Handling:
+    return Handling(
+        partial(_decide, job),
+        omit=job.problem.nan_policy == "omit",
+        safe_rates=job.rates is None,
+        minimise=partial(_find_least, job, control) if job.least_needed else None,
+        own_units=job.standardize,
+        from_own_units=job.standardize and job.state is None,
+    )
+
+
+def _find_least(job: FitJob, control: Control, chunk: Chunk) -> None:
+    """Fill F* of fits whose moments on the device do not tell it, as the CPU backend does.
+
+    The samples of the chunk are in the computer's memory, and none is left out yet.
+    """
+    m = len(chunk.n_used)
+    places = np.arange(m)
+    group = Group(0, select(chunk, places), np.zeros(m, bool))
+    complete_group(job.problem, group, control, compress=bool((chunk.algorithm == MOMENTS).any()))
+    for name in ("kept", "kept_index", "n_used"):
+        setattr(chunk, name, getattr(group.samples, name))
+    if job.standardize and group.moments is not None and not control.cancel[0]:
+        fit_of_gram = np.zeros(len(group.moments.gram), np.int64)
+        fit_of_gram[group.gram_index] = places
+        given = chunk.center[fit_of_gram], chunk.scale[fit_of_gram]
+        standardize_moments(job, group.moments, group.gram_index, *given, control, at_once)
+    find_from_minimisers(job, chunk, group, places, np.ones(m, bool), control)
 
 
 def _decide(job: FitJob, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
@@ -55,7 +83,7 @@ def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int,
     n_cells = job.order.n_cells
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
-    cuda.descend(chunk, control.cancel, counter, device, _handling(job))
+    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control))
     finish_chunk(job, first, stop, chunk)
 
 
@@ -64,5 +92,5 @@ def _run_resident(job: FitJob, buffers: DeviceBuffers, control: Control, counter
     n_fits = job.order.n_fits
     chunk = make_chunk(job, samples_of_all(job.problem, job.order), 0, n_fits)
     limit = None if job.memory_limit is None else max(0, job.memory_limit - buffers.bytes_made())
-    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job), limit)
+    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job, control), limit)
     finish_chunk(job, 0, n_fits, chunk)

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk
+from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
 
 MOST_ELIMINATED = 32  # parameters
+_FIRST = np.zeros(1, np.int64)
 
 
 def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control, fits: np.ndarray) -> None:
@@ -44,10 +45,7 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
         gram_index, with_allowance = group.gram_index[pairs], job.tol >= 0.0
         cpu.least_values(chunk, np.flatnonzero(eliminated), group.moments, gram_index, pairs, with_allowance, control.cancel)
     if job.least_needed:
-        left = runs & np.isnan(chunk.least)
-        find_from_minimisers(job, chunk, group, pairs, np.flatnonzero(left & (chunk.algorithm == MOMENTS)), control)
-        on_samples = replace(group, moments=None)  # F* of a fit on samples must not depend on what else is at hand
-        find_from_minimisers(job, chunk, on_samples, pairs, np.flatnonzero(left & (chunk.algorithm != MOMENTS)), control)
+        find_from_minimisers(job, chunk, group, pairs, runs & np.isnan(chunk.least), control)
 
 
 def _set_penalties(chunk: Chunk, fits: np.ndarray) -> None:
@@ -62,8 +60,16 @@ def _set_penalties(chunk: Chunk, fits: np.ndarray) -> None:
     chunk.penalty[fits] = half
 
 
-def find_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray, control: Control) -> None:
-    """Fill F* and ρ of these fits of a chunk from their minimisers; NaN where these overflow."""
+def find_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, chosen: np.ndarray, control: Control) -> None:
+    """Fill F* and ρ of some fits of a chunk from their minimisers; chosen (m,) bool."""
+    on_moments = chunk.algorithm == MOMENTS
+    _fill_from_minimisers(job, chunk, group, pairs, np.flatnonzero(chosen & on_moments), control)
+    on_samples = replace(group, moments=None)  # F* of a fit on samples must not depend on what else is at hand
+    _fill_from_minimisers(job, chunk, on_samples, pairs, np.flatnonzero(chosen & ~on_moments), control)
+
+
+def _fill_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray, control: Control) -> None:
+    """Fill F* and ρ of these fits of a chunk; NaN where they overflow."""
     if not len(fits) or control.cancel[0]:
         return
     decay = chunk.rule.coupled_decay(chunk.hyper)[fits]
@@ -147,6 +153,20 @@ def _upper_half(values: np.ndarray) -> np.ndarray:
     return stretched - (stretched - values)
 
 
+def _alone(chunk: Chunk, fit: int, group: Group, pair: int) -> Group:
+    """The group of one standardised fit, with samples of its scaled features."""
+    X, y, weights = chunk.samples(fit)
+    n, m = len(y), group.moments
+    samples = Samples(
+        X[None], y[None], _FIRST, _FIRST, np.empty((0, n), y.dtype) if weights is None else weights[None], _FIRST,
+        np.empty((0, n), np.int32), np.full(1, -1), np.full(1, n),
+    )  # fmt: skip
+    if m is not None:
+        gram, target = slice(group.gram_index[pair], group.gram_index[pair] + 1), slice(pair, pair + 1)
+        m = type(m)(m.gram[gram], m.gram_exponents[gram], m.weighing[gram], m.target[target], m.exponents[target])
+    return Group(0, samples, np.zeros(1, bool), m, _FIRST)
+
+
 def _minimise(
     job: FitJob, chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +174,11 @@ def _minimise(
     from .minimisers import Minimisers, minimise
 
     found, places = Minimisers.empty(len(fits), chunk.w.shape[1]), np.arange(len(fits), dtype=np.int64)
-    minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
+    parts = [(group, pairs, places)]
+    if len(chunk.center):
+        parts = [(_alone(chunk, int(fits[place]), group, int(pairs[place])), _FIRST, places[place : place + 1]) for place in places]
+    for part, of_part, rows in parts:
+        minimise(job.problem, part, of_part, decay[rows], chunk.reduction == "sum", found, rows, control, np.zeros(1, np.int64))
     for place in np.flatnonzero(found.algorithm == LSTSQ):
         if control.cancel[0]:
             break

@@ -18,7 +18,7 @@ from .chunks import chunk_of_group, finish_chunk, set_safe_rates
 from .least_values import find_least_values
 from .moments import at_once, read_group
 from .pool import Control, Run, cut
-from .standardizing import standardize_group
+from .standardizing import standardize_group, unscale_results
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -66,4 +66,6 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
     find_least_values(job, chunk, group, pairs, control, np.arange(stop - first))
     descend(chunk, control.cancel, counter)
+    if job.standardize:
+        unscale_results(chunk)
     finish_chunk(job, first, stop, chunk)

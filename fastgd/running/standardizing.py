@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ..input.sharing import fetch
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, STANDARD, STREAM, Chunk
 from ..planning.job import FitJob, Job
 from ..planning.plan import PIECE_NS
@@ -36,6 +35,18 @@ def standardize_group(job: Job, group: Group, control: Control, go: Run) -> None
     in_other_groups = job.plan.staged and math.prod(job.problem.gram_leading) < job.order.n_pairs > job.plan.pairs_per_group
     if in_other_groups and moments.gram is group.moments.gram:
         moments = replace(moments, gram=moments.gram.copy(), gram_exponents=moments.gram_exponents.copy())
+    doubtful = standardize_moments(job, moments, gram_index, center, scale, control, go)
+    group.standard = Standard(center, scale, doubtful, apart=gram_index is not group.gram_index)
+    group.moments, group.gram_index = moments, gram_index
+
+
+def standardize_moments(
+    job: Job, moments: Any, gram_index: np.ndarray, center: np.ndarray, scale: np.ndarray, control: Control, go: Run
+) -> np.ndarray:
+    """Standardise moments in place; returns (n_gram,) bool, whether a Gram record is doubtful.
+
+    gram_index: the Gram record of each other record. center, scale (n_gram, d): made where NaN.
+    """
     intercept, cancel = job.problem.intercept, control.cancel
     constant, doubtful = np.zeros(center.shape, bool), np.zeros(len(center), bool)
 
@@ -48,8 +59,7 @@ def standardize_group(job: Job, group: Group, control: Control, go: Run) -> None
     per_task = max(1, int(PIECE_NS / (RECORD_NS * job.problem.n_parameters**2 + 50)))
     go(cut(len(moments.gram), per_task, of_grams))
     go(cut(len(moments.target), per_task, of_targets))
-    group.standard = Standard(center, scale, doubtful, apart=gram_index is not group.gram_index)
-    group.moments, group.gram_index = moments, gram_index
+    return doubtful
 
 
 def _begin(job: Job, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
@@ -80,10 +90,7 @@ def enter_standard(job: FitJob, chunk: Chunk, standard: Standard, gram_index: np
 
 
 def scale_start(chunk: Chunk) -> None:
-    """Turn a start in the caller's units into that of the scaled features, in place.
-
-    The arrays of the chunk may be NumPy's or CuPy's.
-    """
+    """Turn a start in the caller's units into that of the scaled features, in place."""
     w, center, scale = chunk.w, chunk.center, chunk.scale
     d = center.shape[1]
     with np.errstate(all="ignore"):
@@ -94,14 +101,14 @@ def scale_start(chunk: Chunk) -> None:
 
 
 def unscale_results(chunk: Chunk) -> None:
-    """Turn w and the history into the caller's units, in place; arrays as in `scale_start`.
+    """Turn w and the history into the caller's units, in place.
 
     A fit whose w is not a finite number in these units counts as diverged.
     """
     center, scale = chunk.center, chunk.scale
     unscale(chunk.w_out[:, None], center, scale, chunk.intercept)
     unscale(chunk.history_w, center, scale, chunk.intercept)
-    lost = ~fetch(np.isfinite(chunk.w_out).all(axis=1))
+    lost = ~np.isfinite(chunk.w_out).all(axis=1)
     chunk.status[lost & ((chunk.status == COMPLETED) | (chunk.status == CONVERGED))] = DIVERGED
 
 
@@ -115,7 +122,7 @@ def write_unscaled(w: np.ndarray, center: np.ndarray, scale: np.ndarray, interce
             w_out[here] = values[:, 0]
 
 
-def unscale(values: Any, center: Any, scale: Any, intercept: bool) -> None:
+def unscale(values: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept: bool) -> None:
     """Turn rows of parameters (m, rows, D) of scaled features into the caller's units, in place."""
     m, rows, _ = values.shape
     d = center.shape[1]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..chunk import Chunk
-from .header import CHUNK, FINE, LANES, NEGATIVE, NOT_FINITE, work_fields
+from .header import CANCELLED, CHUNK, FINE, LANES, NEGATIVE, NOT_FINITE, work_fields
 from .specialised import TYPES, compress_name
 
 THREADS = 128  # of a block
@@ -170,18 +170,20 @@ class Data(Arrays):
         self.used = chunk.n_used[chosen]
         self.weighted, self.n_chunks = len(chunk.weights) > 0, 0
         self.invalid = self.negative = np.zeros(self.n_items, bool)  # data that are not finite, weights below 0
+        self.cancelled = self.invalid  # moments that lost too much as they were standardised
         row = self.n_features * self.dtype.itemsize
         self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
         self.put("y", chunk.y, self.dtype, self.dtype.itemsize)
+        self._places = {"X": ("x_index", chunk.x_index[chosen]), "y": ("y_index", chunk.y_index[chosen])}
         self._put_places("item_x", chunk.x_index[chosen], len(chunk.X))
         self._put_places("item_y", chunk.y_index[chosen], len(chunk.y))
         if self.weighted:
             self.put("weights", chunk.weights, self.dtype, self.dtype.itemsize)
+            self._places["weights"] = ("weight_index", chunk.weight_index[chosen])
             self._put_places("item_weights", chunk.weight_index[chosen], len(chunk.weights))
-        self._kept_rows = chunk.kept_index[chosen] if len(chunk.kept) else None
-        if self._kept_rows is not None:
+        if len(chunk.kept):
             self.put("kept", chunk.kept, np.int32, 4)
-            self.put("item_kept", self._kept_rows)
+            self.put("item_kept", chunk.kept_index[chosen])
         self.values = {
             "n_items": self.n_items, "n_chosen": self.n_items, "n_samples": self.n_samples, "n_features": self.n_features,
             "n_parameters": self.n_parameters, "intercept": int(self.intercept), "n_spans": -(-self.n_samples // CHUNK),
@@ -298,6 +300,49 @@ class Data(Arrays):
         self.allocate("faults", (self.n_items,), np.int8)
         self.launch("missing.cu", f"find_invalid<{self.real}>", -(-self.n_items // THREADS), THREADS)
         return self.read("faults", (self.n_items,), np.int8) == NOT_FINITE
+
+    def standardize(self, chunk: Chunk, representatives: np.ndarray | None, given: bool) -> np.ndarray:
+        """Make the moments those of standardised features, and their center and scale.
+
+        given: those in the chunk are taken where they are not NaN. Returns (n_items,) bool: whether
+        the moments of an item lost too much.
+        """
+        for name in ("center", "scale"):
+            shape = self.n_items, self.n_features
+            if given:
+                values = np.empty(getattr(chunk, name).shape)
+                self.device.download(getattr(chunk, name), values)
+                self.put(f"item_{name}", values if representatives is None else values[representatives])
+            else:
+                self.allocate(f"item_{name}", shape, np.float64, 0xFF)
+        self.allocate("faults", (self.n_items,), np.int8)
+        group = np.int32(min(LANES, 1 << (self.n_features - 1).bit_length()))
+        self.launch("standardize.cu", f"standardize<{self.real}>", -(-self.n_items * int(group) // THREADS), THREADS, group)
+        return self.read("faults", (self.n_items,), np.int8) == CANCELLED
+
+    def samples_of(self, items: np.ndarray) -> dict[str, Any]:
+        """All samples of these items in the computer's memory, by their names in Samples."""
+        m, n = len(items), self.n_samples
+        found: dict[str, Any] = {
+            "weights": np.empty((0, n), self.dtype), "weight_index": np.zeros(m, np.int64),
+            "kept": np.empty((0, n), np.int32), "kept_index": np.full(m, -1), "n_used": np.full(m, n),
+        }  # fmt: skip
+        for name, (index, places) in self._places.items():
+            found[name], found[index] = self._fetch(name, places[items])
+        return found
+
+    def _fetch(self, name: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of an array of the device, and the number among them of each of these places."""
+        array, (rows, index) = self.arrays[name], np.unique(places, return_inverse=True)
+        low, high = int(rows[0]), int(rows[-1]) + 1
+        if high - low < 2 * len(rows):  # most of what lies between is wanted
+            result = np.empty((high - low, *array.shape[1:]), array.dtype)
+            self.device.download(array[low:high], result)
+            return result, places - low
+        result = np.empty((len(rows), *array.shape[1:]), array.dtype)
+        for row, into in zip(rows.tolist(), result, strict=True):
+            self.device.download(array[row], into)
+        return result, index
 
     def find_eigenvalues(self) -> None:
         """Find λ_max of every item."""

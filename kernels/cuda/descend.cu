@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
     typename Format<T>::Sum G[ENTRIES];
     Moments<T> moments;
     Update rule;
-    double previous = not_a_number();
+    double target = not_a_number();
     bool may_converge = true, holds = false;  // every row was finite so far; it had converged in an earlier call
     long long first_step = 0;
     T loss = records && !running ? static_cast<const T*>(work.loss)[fit] : T(0);
@@ -155,8 +155,8 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
 #pragma unroll
         for (int p = 0; p < N_PRODUCTS; ++p) products[p] = work.products[fit * N_PRODUCTS + p];
         rule.read(work.hyper + fit * work.n_hyper);
-        previous = work.previous[fit], may_converge = work.first_bad[fit] < 0, first_step = work.steps[fit];
-        holds = work.status[fit] == CONVERGED;
+        may_converge = work.first_bad[fit] < 0, first_step = work.steps[fit], holds = work.status[fit] == CONVERGED;
+        target = target_of(work, fit);
     }
     rows.until[lane] = records ? work.n_rows : 0;
     __syncwarp();
@@ -195,7 +195,6 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
                     }
                     if (__all_sync(ALL_LANES, fine)) {
                         loss = running ? last_loss : loss;
-                        previous = running ? double(last_loss) : previous;
                         if (clock.every == 1) {
                             const bool whole = rows.until[lane] >= row + ROWS;
                             if (__all_sync(ALL_LANES, whole)) {
@@ -217,18 +216,17 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
         bool stays = true, updates = false, good = true;  // stays: on the moments
         if (running) {
             const double exact_loss = evaluate<D>(G, moments, w, gradient);
-            stays = moments.usable && exact_loss <= moments.loss_limit;
-#pragma unroll
-            for (int j = 0; j < D; ++j) stays = stays && size_of(w[j]) <= moments.w_limit;
+            stays = moments.allow(w, D, exact_loss);
             if (stays) {
                 loss = T(exact_loss);
-                const bool converged = may_converge && has_converged(t, previous, double(loss), tol);
+                const bool converged = t >= 1 && may_converge && meets(target, work, fit, exact_loss, w, D);
                 updates = !converged && t != (holds ? 0 : clock.last);
                 if (!updates) {
                     running = false;
                     static_cast<T*>(work.loss)[fit] = loss;
 #pragma unroll
                     for (int j = 0; j < D; ++j) static_cast<T*>(work.w_out)[fit * D + j] = T(w[j]);
+                    write_excess<T>(work, fit, exact_loss, w, D);
                     write_outcome(work, fit, converged, t, work.first_bad[fit]);
                 }
             }
@@ -254,7 +252,6 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
                 }
 #pragma unroll
                 for (int p = 0; p < N_PRODUCTS; ++p) products[p] = new_products[p];
-                previous = double(loss);
             }
         }
         if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
@@ -279,7 +276,6 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
     }
     if (collected > 0) flush<T, D>(work, rows, first_fit, row, collected, lane);
     if (!began) return;
-    work.previous[fit] = previous;
 #pragma unroll
     for (int j = 0; j < D; ++j) {
         work.w[fit * D + j] = w[j];

@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(128, 1)
     for (int p = 0; p < N_PRODUCTS; ++p) products[p] = work.products[fit * N_PRODUCTS + p];
     Update rule;
     rule.read(work.hyper + fit * work.n_hyper);
-    double previous = work.previous[fit];
+    const double target = target_of(work, fit);
     const double limit = Format<T>::OMEGA;
     const long long first_bad = work.first_bad[fit], first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
     RowClock clock(work, first_epoch);
@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(128, 1)
         bool good = true;
         if (stays) {
             const T loss = T(exact_loss);
-            const bool converged = first_bad < 0 && has_converged(t, previous, double(loss), work.tol);
+            const bool converged = t >= 1 && first_bad < 0 && meets(target, work, fit, exact_loss, w, D);
             const bool ends = converged || t == last;
             const bool has_row = clock.strikes(t);
             if (has_row || (ends && work.every > 0)) {
@@ -104,6 +104,7 @@ __global__ void __launch_bounds__(128, 1)
             if (ends) {
                 for (long long j = lane; j < D; j += group) static_cast<T*>(work.w_out)[fit * D + j] = T(w[j]);
                 if (lane == 0) {
+                    write_excess<T>(work, fit, exact_loss, w, D);
                     write_outcome(work, fit, converged, t, first_bad);
 #pragma unroll
                     for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = products[p];
@@ -121,7 +122,6 @@ __global__ void __launch_bounds__(128, 1)
             }
             good = __all_sync(mask, good);
             if (!good && lane == 0) static_cast<T*>(work.loss)[fit] = loss;
-            if (good) previous = double(loss);
         }
         const bool hands_over = !stays || !good;  // `stream` goes on: with the row of this epoch, or with its update
         for (long long j = lane; j < D; j += group) {
@@ -140,9 +140,8 @@ __global__ void __launch_bounds__(128, 1)
 #pragma unroll
         for (int p = 0; p < N_PRODUCTS; ++p) products[p] = next_products[p];
     }
-    if (lane == 0) {
-        work.previous[fit] = previous;
 #pragma unroll
-        for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = products[p];
+    for (int p = 0; p < N_PRODUCTS; ++p) {
+        if (lane == 0) work.products[fit * N_PRODUCTS + p] = products[p];
     }
 }

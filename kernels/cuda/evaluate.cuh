@@ -47,10 +47,41 @@ struct Moments {
         loss_limit = (level < ratio * ratio ? level : ratio * ratio) / sum;
         usable = sum <= omega;
     }
-    // L / W. Of float32 data it is rounded to float32, so that it does not matter how one below
-    // 2^−900 is rounded here; an L that is not finite passes no limit, and neither does a NaN.
+    // whether the row of an epoch with this w and loss is made from the moments
+    __device__ __forceinline__ bool allow(const double* w, long long size, double loss) const {
+        bool within = usable && loss <= loss_limit;
+#pragma unroll
+        for (long long j = 0; j < size; ++j) within = within && size_of(w[j]) <= w_limit;
+        return within;
+    }
+    // L / W. A loss of float32 data is rounded to float32, so that it does not matter how one below
+    // 2^−900 is rounded here, nor does it beside what F is compared with; an L that is not finite
+    // passes no limit, and neither does a NaN.
     __device__ __forceinline__ double mean(double L) const {
         const double positive = L < 0.0 ? 0.0 : L;
         return DOUBLED ? positive / W : quotient(positive, W, reciprocal);
     }
 };
+
+// the loss at w, any number of parameters; one thread
+__device__ __forceinline__ double loss_at(const Moments<float>& m, const double* w) {
+    double loss = m.target(m.D);
+    for (long long j = 0; j < m.D; ++j) {
+        const double c = m.target(j);
+        double r = -c;
+        for (long long k = 0; k < m.D; ++k) r = fused(m.gram(j, k), w[k], r);
+        loss = fused(w[j], r - c, loss);
+    }
+    return m.mean(loss);
+}
+
+__device__ __forceinline__ double loss_at(const Moments<double>& m, const double* w) {
+    Pair loss = m.target_pair(m.D);
+    for (long long j = 0; j < m.D; ++j) {
+        const Pair c = m.target_pair(j), minus_c = {-c.hi, -c.lo};
+        Pair r = minus_c;
+        for (long long k = 0; k < m.D; ++k) r = add_product(r, m.gram_pair(j, k), scale(w[k], m.exponents[k] - m.exponent_y));
+        loss = add_product(loss, dd_add(two_sum(r.hi, r.lo), minus_c), scale(w[j], m.exponents[j] - m.exponent_y));
+    }
+    return scale(m.mean(loss.hi + loss.lo), 2 * m.exponent_y);
+}

@@ -10,21 +10,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..chunk import DIVERGED, MOMENTS, TOO_FEW_SAMPLES, Chunk
+from ..chunk import DIVERGED, INVALID_DATA, MOMENTS, STANDARD, TOO_FEW_SAMPLES, Chunk
 from .data import THREADS, Arrays, Data, Device
 from .header import CHUNK, FINISHED, LANES, ON_MOMENTS, ON_SAMPLES
 from .specialised import descend_name, struct_of
 
 LAUNCH_SECONDS = 0.1
-SCRATCH_BYTES = 256 * 2**20  # of `stream`, at a time
+SCRATCH_BYTES = 256 * 2**20  # of `stream` and of `least_values`, at a time
+FETCHED_BYTES = 256 * 2**20  # of samples that are copied to the computer's memory at a time
 STATE = ("w", "slots", "products", "steps")
 RESULTS = ("w_out", "loss", "epochs_run", "history_w", "history_loss")
+EXCESSES = ("initial_excess", "excess")  # of length 0 where nobody asks how far a fit is from its minimum
 CODES = ("algorithm", "status")  # always NumPy arrays: the host decides by them what happens next
+
+# fills least and allowance of a chunk of fits whose samples are in the computer's memory
+Minimise = Callable[[Chunk], None]
 
 
 class Part(Arrays):
@@ -43,10 +50,11 @@ class Part(Arrays):
         """Values of items as values of fits."""
         return of_items if self.item_of_fit is None else of_items[self.item_of_fit]
 
-    def begin(self, safe_rates: bool = False) -> None:
+    def begin(self, safe_rates: bool = False, converts: bool = False) -> None:
         """Upload the start of every fit, and allocate the results.
 
-        safe_rates: the learning rates are made on the device.
+        safe_rates: the learning rates are made on the device. converts: the start is in the
+        caller's units, the fits are standardised.
         """
         chunk, m = self.chunk, self.n_fits
         self.values = {
@@ -79,11 +87,73 @@ class Part(Arrays):
         self.put("phase", self.began_on)
         diverged = chunk.status == DIVERGED
         for name, dtype, byte in (("row_is_done", np.int8, 0), ("nan_epochs", np.int8, 0), ("epoch", np.int64, 0),
-                                  ("first_bad", np.int64, 0xFF), ("previous", np.float64, 0xFF)):  # fmt: skip
+                                  ("first_bad", np.int64, 0xFF)):  # fmt: skip
             self.allocate(name, (m,), dtype, byte)
         self.allocate("handed_over", (1,), np.int32, 0)
         if diverged.any():
             self.put("first_bad", np.where(diverged, 0, -1))
+        if len(chunk.center):
+            for name in STANDARD:
+                self._make(name, getattr(chunk, name))
+            self.launch("units.cu", f"enter_standard<{self.real}>", -(-m // THREADS), THREADS, np.int32(converts))
+
+    def convert_results(self) -> None:
+        """Turn results of standardised fits into the caller's units."""
+        rows = self.n_fits * (self.chunk.history_w.shape[1] + 1)
+        self.launch("units.cu", f"leave_standard<{self.real}>", -(-rows // THREADS), THREADS)
+
+    def find_least(self, minimise: Minimise | None) -> None:
+        """Find the least value of what each fit descends on, where somebody asks for it.
+
+        minimise: finds it for fits whose moments do not tell it; without it they have none.
+        """
+        chunk, m = self.chunk, self.n_fits
+        if len(chunk.excess) == 0:
+            return
+        self._take("initial_excess", chunk.initial_excess)
+        self._make("excess", chunk.excess)
+        switches = decay, _, _ = self._switches()
+        names = ["least"] + ["penalty"] * (decay >= 0) + ["allowance"] * (chunk.tol >= 0.0)
+        for name in names:
+            self.allocate(name, (m,), np.float64)
+        self.allocate("doubtful", (m,), np.int8)
+        self.allocate("some_are_doubtful", (1,), np.int32, 0)
+        entries = self.data.planes * self.data.n_entries
+        threads = max(1, min(m, SCRATCH_BYTES // (8 * entries)))
+        self.allocate("elimination", (entries, threads), np.float64)
+        self.launch("least.cu", f"least_values<{self.real}>", -(-threads // THREADS), THREADS, *map(np.int64, (threads, *switches)))
+        del self.arrays["elimination"]
+        if minimise is not None and self.read("some_are_doubtful", (1,), np.int32)[0]:
+            doubtful = (self.read("doubtful", (m,), np.int8) != 0) & (chunk.status != INVALID_DATA)
+            self._minimise(minimise, np.flatnonzero(doubtful), names)
+            self.launch("least.cu", f"initial_excesses<{self.real}>", -(-m // THREADS), THREADS)
+
+    def _switches(self) -> tuple[int, int, int]:
+        """Places of weight_decay, of the switch that decouples it, and of maximize; −1: none."""
+        rule, names = self.chunk.rule, list(self.chunk.rule.hyperparameters)
+        decay, maximize = (names.index(name) if name in names else -1 for name in ("weight_decay", "maximize"))
+        decoupled = names.index(rule.decoupled) if isinstance(rule.decoupled, str) else -1
+        no_decay = rule.decoupled is True or (self.values["n_hyper"] == 0 and self.chunk.hyper[0, decay] == 0.0)
+        return -1 if no_decay else decay, decoupled, maximize
+
+    def _minimise(self, minimise: Minimise, fits: np.ndarray, names: list[str]) -> None:
+        """Have F* of these fits found from their samples, some at a time. names: what there is."""
+        chunk, m, D = self.chunk, self.n_fits, self.n_parameters
+        found = {"penalty": np.zeros(m), "allowance": np.zeros(m)} | {name: self.read(name, (m,), np.float64) for name in names}
+        found |= {name: self.read(name, (m, self.data.n_features), np.float64) for name in STANDARD if len(chunk.center)}
+        items = fits if self.item_of_fit is None else self.item_of_fit[fits]
+        at_a_time = max(1, FETCHED_BYTES // (self.data.n_samples * (self.data.n_features + 2) * self.dtype.itemsize))
+        for begin in range(0, len(fits), at_a_time):
+            here, some = slice(begin, begin + at_a_time), fits[begin : begin + at_a_time]
+            changed = self.data.samples_of(items[here]) | {name: array[some] for name, array in found.items()}
+            changed |= {name: getattr(chunk, name)[some] for name in (*CODES, "hyper")}
+            changed |= {"w": np.empty((len(some), D)), "w_out": np.empty((len(some), D), self.dtype)}
+            apart = dataclasses.replace(chunk, **changed)
+            minimise(apart)
+            for name in ("least", "allowance"):
+                found[name][some] = getattr(apart, name)
+        for name in names:
+            self.put(name, found[name])
 
     def _take(self, name: str, array: Any) -> None:
         """Upload or copy an array that is read and written."""
@@ -158,9 +228,9 @@ class Part(Arrays):
     def write_back(self) -> None:
         """Download into the chunk; fits of too few samples are left as they are."""
         too_few = self.chunk.status == TOO_FEW_SAMPLES
-        for name in (*STATE, *RESULTS, *CODES, "lr"):
+        for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, *CODES, "lr"):
             into = getattr(self.chunk, name)
-            if into.size == 0 or (name == "lr" and not self.makes_rates) or self.arrays[name] is into:
+            if name not in self.arrays or into.size == 0 or (name == "lr" and not self.makes_rates) or self.arrays[name] is into:
                 continue
             if too_few.any() and name != "lr" and isinstance(into, np.ndarray):
                 found = np.empty(into.shape, into.dtype)

@@ -60,6 +60,9 @@ def instantiations() -> dict[str, list[str]]:
     return {
         "compress.cu": generic + [name for name in specialised if name],
         "curvature.cu": [f"largest_eigenvalues<{real}>" for real in reals],
+        "standardize.cu": [f"standardize<{real}>" for real in reals],
+        "units.cu": [f"{name}<{real}>" for name in ("enter_standard", "leave_standard") for real in reals],
+        "least.cu": [f"{name}<{real}>" for name in ("least_values", "initial_excesses") for real in reals],
         "rates.cu": [f"safe_rates<{real}>" for real in reals],
         "descend.cu": [
             f"descend<{real}, {D}, {struct_of(rule)}>"

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MOMENTS, Chunk
+from ..chunk import MOMENTS, STANDARD, STREAM, Chunk
 from .data import Data, Device, find_items
 from .header import CHUNK, NEGATIVE, NOT_FINITE
-from .part import RESULTS, STATE, Part
+from .part import EXCESSES, RESULTS, STATE, Minimise, Part
 
 SHARE = 0.8  # of the free memory
 STREAMED_BYTES = 2**29  # of data in the computer's memory: more is sent in parts
@@ -39,12 +39,17 @@ class Handling:
     omit: samples with missing numbers are left out. safe_rates: the learning rates are made there,
     into lr. refuse(chunk, n_used, invalid, negative) is called before a part descends, with how
     many samples each fit uses, whether its data are not finite, and whether a weight is negative;
-    it may raise, and set status and algorithm.
+    it may raise, and set status and algorithm. minimise: as in Part.find_least. own_units: of
+    standardised fits: results are turned into the caller's units; from_own_units: so is the start
+    from these.
     """
 
     refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
     omit: bool = False
     safe_rates: bool = False
+    minimise: Minimise | None = None
+    own_units: bool = False
+    from_own_units: bool = False
 
 
 def _is_here(array: Any) -> bool:
@@ -58,8 +63,10 @@ def bytes_of(chunk: Chunk, dtype: np.dtype) -> tuple[int, float]:
     planes, chunks = itemsize // 4, -(-n // CHUNK)
     data = sum(array.size * itemsize for array in (chunk.X, chunk.y, chunk.weights) if not _is_as_needed(array, dtype))
     records = 8 * chunks * (planes * (size + 1) * (size + 2) // 2 + size + 1) + 8 * size * size + 100
+    records += 8 * planes * (size + 1) * (size + 2) // 2 if len(chunk.excess) else 0  # of the elimination
+    records += 16 * size if len(chunk.center) else 0
     scratch = 8 * size * (chunk.slots.shape[1] + 6) + 8 * (chunk.hyper.shape[1] + 10)
-    results = [array for name in (*STATE, *RESULTS, "lr") if _is_here(array := getattr(chunk, name))]
+    results = [array for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, "lr") if _is_here(array := getattr(chunk, name))]
     return data, records + scratch + sum(array.nbytes for array in results) / len(chunk.w)
 
 
@@ -80,7 +87,7 @@ def cut_chunk(chunk: Chunk, first: int, stop: int) -> Chunk:
         low, high = (int(there.min()), int(there.max()) + 1) if len(there) else (0, 0)
         if (low, high) != (0, len(array)):
             changed |= {data: array[low:high], index: np.where(places < 0, -1, places - low) if low else places}
-    for name in ("n_used", "hyper", "algorithm", "status", *STATE, *RESULTS):
+    for name in ("n_used", "hyper", "algorithm", "status", *STATE, *RESULTS, *EXCESSES, *STANDARD):
         changed[name] = getattr(chunk, name)[here]
     return dataclasses.replace(chunk, **changed)
 
@@ -99,18 +106,26 @@ class _Prepared:
         shares = before is not None and self.key is not None and before.key == self.key
         self.is_new = not shares
         self.data: Data = before.data if shares and before is not None else Data(device, cut, representatives)
-        self.part = Part(self.data, cut, item_of_fit)
+        self.part, self.representatives = Part(self.data, cut, item_of_fit), representatives
 
     def run(self, cancel: np.ndarray, progress: np.ndarray, handling: Handling | None) -> None:
         """Run the part, from the data to the results."""
         part, data = self.part, self.data
-        compresses = (part.chunk.algorithm == MOMENTS).any() or (handling is not None and handling.safe_rates)
+        standardizes = len(part.chunk.center) > 0
+        compresses = bool((part.chunk.algorithm == MOMENTS).any()) or standardizes or (handling is not None and handling.safe_rates)
         if self.is_new:
-            data.invalid, data.negative = _find_invalid(data, handling, bool(compresses))
+            data.invalid, data.negative = _find_invalid(data, handling, compresses)
+            if standardizes:
+                data.cancelled = data.standardize(part.chunk, self.representatives, handling is None or not handling.from_own_units)
         if handling is not None:
             handling.refuse(part.chunk, part.of_fits(data.used), part.of_fits(data.invalid), part.of_fits(data.negative))
-        part.begin(handling is not None and handling.safe_rates)
+        if standardizes:
+            part.chunk.algorithm[part.of_fits(data.cancelled)] = STREAM
+        part.begin(handling is not None and handling.safe_rates, handling is not None and handling.from_own_units)
+        part.find_least(handling.minimise if handling is not None else None)
         if part.descend(cancel, progress):
+            if standardizes and handling is not None and handling.own_units:
+                part.convert_results()
             part.write_back()
 
 

@@ -12,13 +12,20 @@
 #include "rules.cuh"
 #include "work.cuh"
 
+// feature k of a sample as the descent sees it
+template <typename T, bool STANDARD>
+__device__ __forceinline__ T feature(const T* x, const double* center, const double* scales, long long k) {
+    return STANDARD ? (x[k] - T(center[k])) / T(scales[k]) : x[k];
+}
+
 // the sums of one chunk; one warp
-template <typename T>
+template <typename T, bool STANDARD>
 __device__ __forceinline__ void sum_chunk(const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums,
                                           int lane) {
     const long long d = work.n_features, D = work.n_parameters, used = used_of(work, item);
     const long long stop = first + CHUNK < used ? first + CHUNK : used;
     const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
+    const double *center = work.item_center + item * d, *scales = work.item_scale + item * d;
     const int* kept = kept_row_of(work, item);
     T squares = T(0);
     for (long long j = 0; j < D; ++j) lanes[j * LANES + lane] = T(0);
@@ -26,12 +33,13 @@ __device__ __forceinline__ void sum_chunk(const Work& work, long long item, long
         const long long place = place_of(kept, i);
         const T* x = X + place * d;
         T r = -y[place];
-        for (long long k = 0; k < d; ++k) r = fused(x[k], T(w[k]), r);
+        for (long long k = 0; k < d; ++k) r = fused(feature<T, STANDARD>(x, center, scales, k), T(w[k]), r);
         if (work.intercept) r = r + T(w[d]);
         const T v = weights ? weights[place] * r : r;
         squares = fused(v, r, squares);
         const T share = factor * v;
-        for (long long j = 0; j < d; ++j) lanes[j * LANES + lane] = fused(x[j], share, lanes[j * LANES + lane]);
+        for (long long j = 0; j < d; ++j)
+            lanes[j * LANES + lane] = fused(feature<T, STANDARD>(x, center, scales, j), share, lanes[j * LANES + lane]);
         if (work.intercept) lanes[d * LANES + lane] = lanes[d * LANES + lane] + share;
     }
     __syncwarp();
@@ -64,7 +72,7 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
     Update rule;
     rule.read(work.hyper + fit * work.n_hyper);
     T loss = static_cast<T*>(work.loss)[fit];  // read where the row of this epoch is done
-    double previous = work.previous[fit];
+    double initial_excess = work.least ? work.initial_excess[fit] : 0.0, target = target_of(work, fit);
     long long t = work.epoch[fit], first_bad = work.first_bad[fit], nan_epochs = work.nan_epochs[fit];
     const long long first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
     bool row_is_done = work.row_is_done[fit], ends = false, converged = false;
@@ -72,7 +80,11 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
     __syncthreads();  // all have read where the fit stands
     for (long long count = 0; count < most_epochs; ++count) {
         for (long long chunk = warp; chunk < chunks; chunk += n_warps) {
-            sum_chunk<T>(work, item, chunk * CHUNK, w, factor, lanes, parts + chunk * (D + 1), lane);
+            T* sums = parts + chunk * (D + 1);
+            if (work.item_center)
+                sum_chunk<T, true>(work, item, chunk * CHUNK, w, factor, lanes, sums, lane);
+            else
+                sum_chunk<T, false>(work, item, chunk * CHUNK, w, factor, lanes, sums, lane);
         }
         bool all_finite = true, all_nan = true;
         for (long long j = threadIdx.x; j < D; j += blockDim.x) {
@@ -92,7 +104,11 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
         if (!row_is_done) loss = parts[D] / total;
         if (first_bad < 0 && !(is_finite(double(loss)) && all_finite)) first_bad = t;
         nan_epochs = all_nan ? nan_epochs + 1 : 0;
-        converged = first_bad < 0 && !row_is_done && has_converged(t, previous, double(loss), work.tol);
+        if (t == 0 && initial_excess != initial_excess) {
+            initial_excess = objective(work, fit, double(loss), w, D) - work.least[fit];
+            target = target_of(work, fit, initial_excess);
+        }
+        converged = t >= 1 && first_bad < 0 && !row_is_done && meets(target, work, fit, double(loss), w, D);
         ends = converged || t == last || nan_epochs >= 2;
         const bool has_row = clock.strikes(t);
         if (work.every > 0 && ((has_row && !row_is_done) || ends)) {
@@ -115,7 +131,6 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
         }
 #pragma unroll
         for (int p = 0; p < N_PRODUCTS; ++p) products[p] = next_products[p];
-        previous = double(loss);
         row_is_done = false;
         ++t;
         __syncthreads();  // the new w stands, and `parts` has been read
@@ -129,8 +144,10 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
         work.products[fit * N_PRODUCTS + p] = ends && nan_epochs > 0 ? not_a_number() : products[p];
     }
     static_cast<T*>(work.loss)[fit] = loss;
-    work.previous[fit] = previous, work.epoch[fit] = t, work.row_is_done[fit] = row_is_done;
+    work.epoch[fit] = t, work.row_is_done[fit] = row_is_done;
     work.nan_epochs[fit] = (signed char)(nan_epochs);
     work.first_bad[fit] = first_bad;
+    if (work.least) work.initial_excess[fit] = initial_excess;
+    if (ends) write_excess<T>(work, fit, double(loss), w, D);
     if (ends) write_outcome(work, fit, converged, t, first_bad);
 }

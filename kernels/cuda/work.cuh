@@ -41,7 +41,7 @@ struct Work {
     const long long* chosen;  // (n_chosen,): the items that a launch is about; null: i
     const signed char* check_finite;  // (n_items,): whether `find_kept` tests X and y of an item; null: of none
     int* counts;  // (n_chosen, n_spans): how many samples of a span are kept
-    signed char* faults;  // (n_chosen, n_spans), or (n_items,): FINE, NEGATIVE or NOT_FINITE
+    signed char* faults;  // (n_chosen, n_spans), or (n_items,): FINE, NEGATIVE, NOT_FINITE or CANCELLED
     // of the weights, made by `weigh`; without weights W = n
     double* weight_sum;  // (n_items, 2): W, W′
     double* weight_total;  // (n_items,): W_T, a number of T
@@ -50,10 +50,14 @@ struct Work {
     // the moments: chunk 0 of an item holds those of the whole item after `join`
     double* moments;  // (n_items, n_chunks, planes, E)
     long long* exponents;  // (n_items, n_chunks, Z); null for float32 data
+    double* item_center;  // (n_items, d): of standardised fits, m; NaN: to be made. Null: features are as they are
+    double* item_scale;  // (n_items, d): s
     double* matrix;  // (n_items, D, D): scratch of `largest_eigenvalues`
     double* eigenvalues;  // (n_items,): λ_max of XᵀX
     // the fits
     const long long* item;  // (m,); null: f
+    double* center;  // (m, d): those of their items
+    double* scale;  // (m, d)
     double* lr;  // (n_rates, m); of one row where `safe_rates` makes it
     const double* hyper;  // (m, n_hyper), or one row
     double* w;  // (m, D)
@@ -67,15 +71,23 @@ struct Work {
     long long* epochs_run;  // (m,)
     void* history_w;  // (m, n_rows, D) T
     void* history_loss;  // (m, n_rows) T
+    // how far a fit is from its minimum (section 10); null where nobody asks
+    double* penalty;  // (m,): κ; null where all are 0
+    double* least;  // (m,): F*; NaN: not known
+    double* allowance;  // (m,): ρ; null without a tol
+    signed char* doubtful;  // (m,): F* is not to be had from the moments
+    int* some_are_doubtful;  // (1,): not 0 once one is
+    double* initial_excess;  // (m,): e₀; NaN: epoch 0 is the start
+    void* excess;  // (m,) T
     // where a fit stands between two launches
     signed char* phase;  // (m,): ON_MOMENTS, ON_SAMPLES or FINISHED
     signed char* row_is_done;  // (m,): the row of this epoch was made from the moments
     signed char* nan_epochs;  // (m,): epochs in a row that began with every w NaN, 2 at most
     long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next
     long long* first_bad;  // (m,): the first row that is not finite; −1: none yet
-    double* previous;  // (m,): the loss of the row before
     int* handed_over;  // (1,): not 0 once a fit went from ON_MOMENTS to ON_SAMPLES
     // scratch
+    double* elimination;  // (planes · E, threads): of `least_values`
     double* scratch;  // (m, n_slots + 5, D): of `descend_any`; see there
     void* parts;  // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
     void* lanes;  // (fits at hand, warps, D, 32) T: of `stream`
@@ -85,7 +97,7 @@ struct Work {
 constexpr signed char COMPLETED = 0, CONVERGED = 1, DIVERGED = 2, TOO_FEW_SAMPLES = 4;  // kernels/chunk.py
 constexpr signed char STREAM = 0;
 constexpr signed char ON_MOMENTS = 0, ON_SAMPLES = 1, FINISHED = 2;
-constexpr signed char FINE = 0, NEGATIVE = 1, NOT_FINITE = 2;
+constexpr signed char FINE = 0, NEGATIVE = 1, NOT_FINITE = 2, CANCELLED = 3;
 
 template <typename T>
 struct Format;
@@ -152,10 +164,34 @@ __device__ __forceinline__ long long rows_before(const Work& work, long long t) 
     return work.every > 0 ? (t + work.every - 1) / work.every : 0;
 }
 
-// the test of section 10 for one epoch
-__device__ __forceinline__ bool has_converged(long long t, double previous, double loss, double tol) {
-    const double drop = previous - loss;
-    return t >= 1 && tol >= 0.0 && is_finite(previous) && drop >= 0.0 && drop <= tol * previous;
+// F of section 10, where least is there
+__device__ __forceinline__ double objective(const Work& work, long long fit, double loss, const double* w, long long D) {
+    const double penalty = work.penalty ? work.penalty[fit] : 0.0;
+    if (penalty == 0.0) return loss;
+    double squares = 0.0;
+#pragma unroll
+    for (long long j = 0; j < D; ++j) squares = fused(w[j], w[j], squares);
+    return fused(penalty, squares, loss);
+}
+
+// the F at which a fit has converged, if it is no larger; NaN: at none
+__device__ __forceinline__ double target_of(const Work& work, long long fit, double initial_excess) {
+    if (!(work.tol >= 0.0 && is_finite(initial_excess))) return not_a_number();
+    return work.least[fit] + larger(work.tol * initial_excess, work.allowance[fit]);
+}
+__device__ __forceinline__ double target_of(const Work& work, long long fit) {
+    return work.least ? target_of(work, fit, work.initial_excess[fit]) : not_a_number();
+}
+__device__ __forceinline__ bool meets(double target, const Work& work, long long fit, double loss, const double* w, long long D) {
+    return target == target && objective(work, fit, loss, w, D) <= target;
+}
+
+// writes excess_loss of a fit that ends with this loss and w, where it is asked for
+template <typename T>
+__device__ __forceinline__ void write_excess(const Work& work, long long fit, double loss, const double* w, long long D) {
+    if (!work.least) return;
+    const double excess = objective(work, fit, loss, w, D) - work.least[fit];
+    static_cast<T*>(work.excess)[fit] = T(excess < 0.0 ? 0.0 : excess);  // a NaN stays
 }
 
 // writes status, steps and epochs of a fit that ends; converged: in this call

@@ -34,6 +34,11 @@ SANITIZED = [  # what tests/cuda_on_host/sanitized.py runs
     ("descend.cu", "descend<double, 1, Sgd>"),
     ("compress.cu", "find_exponents<double>"), ("compress.cu", "compress_any<double>"), ("compress.cu", "join<double>"),
     ("descend_any.cu", "descend_any<double, Sgd>"), ("stream.cu", "stream<double, Sgd>"),
+    ("least.cu", "least_values<float>"), ("least.cu", "least_values<double>"),
+    ("least.cu", "initial_excesses<float>"), ("least.cu", "initial_excesses<double>"),
+    ("standardize.cu", "standardize<float>"), ("standardize.cu", "standardize<double>"),
+    ("units.cu", "enter_standard<float>"), ("units.cu", "enter_standard<double>"), ("units.cu", "leave_standard<double>"),
+    ("compress.cu", "compress<double, 1, true>"), ("descend.cu", "descend<double, 2, Sgd>"),
 ]  # fmt: skip
 ORDERS = {"forwards": 0, "backwards": 1, "random": 2}
 LIBRARIES = Path(tempfile.gettempdir()) / f"fastgd-cuda-on-host-{os.getuid()}"

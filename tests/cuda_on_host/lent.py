@@ -23,12 +23,14 @@ def there(array, number=0):
 
 def home(result):
     """A result with NumPy's arrays; every array of it lay on the device."""
-    arrays = {name: getattr(result, name) for name in ("w", "intercept", "loss", "epochs", "n_used", "lr")}
+    arrays = {
+        name: getattr(result, name) for name in ("w", "intercept", "loss", "epochs", "n_used", "lr", "excess_loss", "center", "scale")
+    }
     if np.shape(result.loss):
         arrays["status"] = result.status
     assert all(isinstance(array, stand_in.ndarray) for array in arrays.values() if array is not None), arrays
     moved = {name: array.get() for name, array in arrays.items() if array is not None}
-    state = dataclasses.replace(result.state, **{name: getattr(result.state, name).get() for name in STATE})
+    state = dataclasses.replace(result.state, **{name: array.get() for name in STATE if (array := getattr(result.state, name)) is not None})
     history = result.history
     if history is not None:
         history = dataclasses.replace(history, **{name: array.get() for name in ("w", "loss", "intercept")
@@ -36,7 +38,7 @@ def home(result):
     return dataclasses.replace(result, **moved, state=state, history=history)
 
 
-STATE = ("w", "slots", "products", "epoch", "algorithm", "status")
+STATE = ("w", "slots", "products", "epoch", "algorithm", "status", "initial_excess", "center", "scale")
 
 
 class Tensor:

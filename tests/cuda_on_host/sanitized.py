@@ -26,6 +26,7 @@ from tests.cuda_on_host.building import SOURCES, KernelError
 from tests.cuda_on_host.device import HostDevice
 
 RESULTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
+MORE = ("initial_excess", "excess", "center", "scale")  # of length 0 where nobody asks for them
 LIBRARIES = {"thread": "libtsan.so", "address": "libasan.so"}
 OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:report_signal_unsafe=0",
@@ -35,12 +36,26 @@ OPTIONS = {
 
 
 def chunk(
-    m: int, n: int, d: int, name: str, algorithm: int, *, epochs=3, rule="sgd", weighted=False, intercept=False, lr=1e-3, tol=-1.0
+    m: int,
+    n: int,
+    d: int,
+    name: str,
+    algorithm: int,
+    *,
+    epochs=3,
+    rule="sgd",
+    weighted=False,
+    intercept=False,
+    lr=1e-3,
+    tol=-1.0,
+    standardized=False,
+    weight_decay=0.0,
 ) -> Chunk:
-    """m fits of their own data."""
+    """m fits of their own data; F(w) − F* is asked for."""
     rng = np.random.default_rng([m, n, d])
     table, D, rows = UPDATE_RULES[rule], d + intercept, epochs + 1
-    values = table.all_values({"momentum": 0.5} if rule == "sgd" else {})
+    values = table.all_values({"momentum": 0.5, "weight_decay": weight_decay})
+    to_be_made = np.full((m if standardized else 0, d), np.nan)
     own = np.arange(m)
     return Chunk(
         rng.standard_normal((m, n, d)).astype(name), rng.standard_normal((m, n)).astype(name), own, own,
@@ -54,6 +69,7 @@ def chunk(
         algorithm=np.full(m, algorithm, np.int8), status=np.zeros(m, np.int8),
         w_out=np.zeros((m, D), name), loss=np.zeros(m, name), epochs_run=np.zeros(m, np.int64),
         history_w=np.zeros((m, rows, D), name), history_loss=np.zeros((m, rows), name),
+        initial_excess=np.full(m, np.nan), excess=np.zeros(m, name), center=to_be_made, scale=to_be_made.copy(),
     )  # fmt: skip
 
 
@@ -66,9 +82,30 @@ def cases() -> list[tuple[str, Chunk]]:
         ("chunks", chunk(1, 4100, 1, "float64", MOMENTS, weighted=True, epochs=1)),
         ("many features", chunk(2, 40, 18, "float64", MOMENTS, epochs=1)),
         ("hand-over", chunk(2, 40, 1, "float64", MOMENTS, lr=1e200, epochs=6)),
-        ("stopping", chunk(3, 40, 2, "float32", MOMENTS, epochs=18, lr=0.02, tol=0.0016)),
+        ("stopping", chunk(3, 40, 2, "float32", MOMENTS, epochs=18, lr=0.05, tol=0.05)),
         ("samples in chunks", chunk(3, 8200, 1, "float64", STREAM, epochs=3)),
+        ("a penalty", chunk(2, 40, 2, "float32", MOMENTS, epochs=3, weight_decay=0.5)),
+        ("a penalty, doubled", chunk(2, 40, 1, "float64", MOMENTS, epochs=3, weight_decay=0.5)),
+        ("columns that depend on others", with_dependent_columns()),
+        ("two rates for one item", with_shared_data()),
+        ("scaled features", chunk(2, 40, 2, "float32", MOMENTS, standardized=True)),
+        ("scaled features of samples", chunk(2, 40, 1, "float64", STREAM, standardized=True)),
     ]
+
+
+def with_dependent_columns() -> Chunk:
+    """18 features, of which one is another one doubled, and one is 0."""
+    work = chunk(1, 40, 18, "float64", MOMENTS, epochs=1)
+    work.X[:, :, 17], work.X[:, :, 3] = 2 * work.X[:, :, 0], 0
+    return work
+
+
+def with_shared_data() -> Chunk:
+    """Three fits of the data of two; one goes on from a state."""
+    work = chunk(3, 40, 2, "float32", MOMENTS)
+    work.x_index = work.y_index = np.array([0, 0, 1])
+    work.initial_excess[1] = 0.5
+    return work
 
 
 def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
@@ -79,13 +116,20 @@ def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
         data.weigh()
         data.compress()
         data.find_eigenvalues()
-        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device)
-        found[name] = {result: getattr(work, result) for result in RESULTS}
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, Handling(take_note, minimise=know_least))
+        found[name] = {result: getattr(work, result) for result in (*RESULTS, *MORE)}
         found[name]["eigenvalues"] = data.read("eigenvalues", (data.n_items,), np.float64)
     for name, work in gaps():
-        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, Handling(take_note, omit=True, safe_rates=True))
-        found[name] = {result: getattr(work, result) for result in (*RESULTS, "n_used", "lr")}
+        units = len(work.center) > 0
+        handling = Handling(take_note, omit=True, safe_rates=True, own_units=units, from_own_units=units)
+        descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, handling)
+        found[name] = {result: getattr(work, result) for result in (*RESULTS, *MORE, "n_used", "lr")}
     return found
+
+
+def know_least(apart: Chunk) -> None:
+    """What a caller does for fits whose moments do not tell F*: any number will do here."""
+    apart.least[:], apart.allowance[:] = 0.25 * apart.n_used / apart.X.shape[1], 0.0
 
 
 def take_note(part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
@@ -94,10 +138,15 @@ def take_note(part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np
 
 
 def gaps() -> list[tuple[str, Chunk]]:
-    """Samples of weight 0, and missing numbers: lists of those that stay, in two spans."""
+    """Samples of weight 0, and missing numbers: lists of those that stay, in two spans; with scaled
+    features, a start and an intercept."""
     found = []
-    for name, m, n, dtype in (("gaps", 3, 40, "float32"), ("gaps in spans", 1, 4130, "float64")):
-        work = chunk(m, n, 2 if dtype == "float32" else 1, dtype, MOMENTS, weighted=True, epochs=1)
+    for name, m, n, dtype, scaled in (("gaps", 3, 40, "float32", False), ("gaps in spans", 1, 4130, "float64", False),
+                                      ("units", 2, 40, "float64", True)):  # fmt: skip
+        d = 2 if dtype == "float32" else 1
+        work = chunk(m, n, d, dtype, MOMENTS, weighted=True, epochs=1, standardized=scaled, intercept=scaled)
+        if scaled:
+            work.w[:], work.X[1] = 0.5, 0.3  # the feature of the second fit is constant
         work.weights[:, ::7] = 0
         work.y[0, 3], work.X[-1, n - 1, 0] = np.nan, np.inf
         found.append((name, work))

@@ -96,7 +96,39 @@ CUDA_DEFECTS = (
         "",
         NUMBERS,
     ),
-    CudaDefect("tol: absolute", f"{CUDA}/work.cuh", "drop <= tol * previous", "drop <= tol", "", NUMBERS),
+    CudaDefect("tol: absolute", f"{CUDA}/work.cuh", "larger(work.tol * initial_excess,", "larger(work.tol,", "", NUMBERS),
+    CudaDefect(
+        "target from w at another epoch", f"{CUDA}/stream.cu", "if (t == 0 && initial_excess", "if (t == 1 && initial_excess", "", NUMBERS
+    ),
+    CudaDefect(
+        "target of a state that goes on, from its w",
+        f"{CUDA}/least.cu",
+        "if (known == known) return;",
+        "if (known == known + 1.0) return;",
+        "",
+        NUMBERS,
+    ),
+    CudaDefect("F* without the penalty", f"{CUDA}/least.cu", "hi != 0.0 ? entry + hi : entry", "hi != 0.0 ? entry : entry", "", NUMBERS),
+    CudaDefect("F* without the penalty, float64", f"{CUDA}/least.cu", "half != 0.0 ? dd_add(", "half == 0.0 ? dd_add(", "", NUMBERS),
+    CudaDefect("a column that is a combination of others is not left out", f"{CUDA}/least.cu", "if (regular) r =", "r =", "", NUMBERS),
+    CudaDefect(
+        "F* of another item",
+        f"{CUDA}/least.cu",
+        "const long long item = listed(work.item, fit);",
+        "const long long item = fit % work.n_items;",
+        "",
+        NUMBERS,
+    ),
+    CudaDefect("shift not undone in the intercept", f"{CUDA}/units.cu", "b = b - own *", "b = b - 0.0 *", "", NUMBERS),
+    CudaDefect("start not scaled", f"{CUDA}/units.cu", "w[j] = w[j] * s;", "w[j] = w[j];", "", NUMBERS),
+    CudaDefect(
+        "a constant column of features is not left out",
+        f"{CUDA}/standardize.cu",
+        "const bool constant = finite &&",
+        "const bool constant = !finite &&",
+        "",
+        NUMBERS,
+    ),
 )
 
 

@@ -36,6 +36,7 @@ from tests.support.rule_options import GOLDEN, optimizer, rules_with
 FOLDER = Path(__file__).parent / "golden"
 FIRST = ("sgd", "adam", "adamw", "rmsprop", "adagrad", "nadam")  # their cases take their seeds from their place in the list
 SIZES = ((100, 1), (40, 3), (60, 12))  # (n, d)
+MORE = ("excess_loss", "center", "scale", "state.initial_excess", "state.center", "state.scale")  # of cases that ask for them
 SCHEDULES: dict[str, Callable[[int], Fraction]] = {  # {name: share of the rate at epoch t}
     "steps": lambda t: Fraction(1, 2 ** (t // 6)),
     "warm-up": lambda t: Fraction(min(t + 1, 8), 8) * Fraction(40 - t, 40),
@@ -67,6 +68,13 @@ def cases() -> dict[str, dict[str, Any]]:
                 made[f"{schedule}-{rule}-{dtype}"] = {"rule": rule, "dtype": dtype, "n": 50, "d": d, "m": 3, "epochs": 24, "rates": rates,
                                                       "algorithm": algorithm}  # fmt: skip
     numbered = {name: {"seed": seed, **case} for seed, (name, case) in enumerate(made.items())}
+    for dtype in ("float32", "float64"):
+        common = {"dtype": dtype, "n": 60, "m": 5, "more": True}
+        numbered |= {
+            f"excess-{dtype}": {"seed": 1000, "rule": "sgd", "d": 3, "epochs": 60, "lr": None, "tol": 1e-2, **common},
+            f"penalty-{dtype}": {"seed": 1001, "rule": "sgd", "d": 11, "epochs": 60, "lr": 0.02, "tol": 1e-2, **common},
+            f"standardize-{dtype}": {"seed": 1003, "rule": "adam", "d": 2, "epochs": 20, "lr": 0.1, "standardize": True, **common},
+        }
     for rule in rules_with("cuda"):
         if rule not in FIRST:
             for dtype in ("float32", "float64"):
@@ -93,7 +101,7 @@ def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
     return fastgd.fit(
         X, y, lr=case["lr"], optimizer=optimizer(case["rule"], hyper), epochs=case["epochs"], intercept=case["seed"] % 2 == 1,
         sample_weight=weights, nan_policy="omit", tol=case.get("tol"), algorithm=case.get("algorithm", "auto"), history=True,
-        backend=backend,
+        standardize=case.get("standardize", False), backend=backend,
     )  # fmt: skip
 
 
@@ -127,7 +135,8 @@ def run_case(case: dict[str, Any], backend: str) -> dict[str, Any]:
         arrays = run_schedule(case, backend)
         return told(arrays, arrays["w_out"], arrays["loss"])
     result = fit_case(case, backend)
-    return told(results(result), result.w, result.loss)
+    arrays = {name: array for name, array in results(result).items() if "more" in case or name not in MORE}
+    return told(arrays, result.w, result.loss)
 
 
 def told(arrays: Mapping[str, np.ndarray], w: np.ndarray, loss: np.ndarray) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import numpy as np
 import fastgd
 from tests.support.against_arbiter import bits
 
-NAMES = ("w", "intercept", "loss", "epochs", "status", "n_used", "lr")
-STATE = ("w", "slots", "products", "epoch", "algorithm", "status")
+NAMES = ("w", "intercept", "loss", "epochs", "status", "n_used", "lr", "excess_loss")
+STATE = ("w", "slots", "products", "epoch", "algorithm", "status", "initial_excess")
 
 
 def data_of(dtype: str = "float32") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -58,6 +58,13 @@ def check_cupy(dtype: str) -> None:
         assert ours.backend == "cuda"
         assert all(isinstance(getattr(ours, name), cupy.ndarray) for name in NAMES)
         assert_same(ours, theirs, lambda array: array.get())
+    for more in ({"tol": 0.01}, {"excess_loss": True, "algorithm": "stream"}, {"standardize": True}, {"standardize": True, "tol": 0.01}):
+        theirs = fastgd.fit(X, y, lr=0.05, backend="cuda", **OPTIONS, **more)
+        ours = fastgd.fit(there[0], there[1], lr=0.05, **OPTIONS, **more)
+        assert_same(ours, theirs, lambda array: array.get())
+        if "standardize" in more:
+            assert np.array_equal(ours.center.get(), theirs.center)
+            assert np.array_equal(ours.state.scale.get(), theirs.state.scale)
     swapped = cupy.asarray(np.ascontiguousarray(X.transpose(1, 2, 0))).transpose(2, 0, 1)
     assert_same(fastgd.fit(swapped, there[1], lr=0.05, **OPTIONS), fastgd.fit(X, y, lr=0.05, backend="cuda", **OPTIONS), lambda a: a.get())
     first = fastgd.fit(there[0], there[1], lr=0.05, **{**OPTIONS, "epochs": 4})

@@ -26,6 +26,8 @@ CASES = [  # rule, dtype, (n, d), what is missing, options
     ("nadam", "float32", (100, 3), "poisoned", {"lr": [1e-2, 1e-1, 1.0, 10.0]}),
     ("rmsprop", "float32", (33, 12), "weights", {"lr": 0.02, "tol": 0.05}),
     ("adagrad", "float64", (4099, 1), "omit", {"lr": 0.1}),
+    ("sgd", "float64", (40, 3), "weights", {"lr": None, "standardize": True, "tol": 0.01}),
+    ("adam", "float32", (9, 4), "omit", {"lr": 0.1, "standardize": True}),
 ]
 
 

@@ -37,7 +37,7 @@ def test_a_launch_without_a_number_is_an_error(name):
 
 def test_kernels_about_data_alone_read_no_number_of_fits():
     launched = re.findall(r'launch\("(\w+\.cu)"', (SOURCES / "data.py").read_text(encoding="utf-8"))
-    assert set(launched) == {"compress.cu", "curvature.cu", "missing.cu"}
+    assert set(launched) == {"compress.cu", "curvature.cu", "missing.cu", "standardize.cu"}
     read = {name for file in launched for name in re.findall(r"\bwork\.(\w+)", (SOURCES / file).read_text(encoding="utf-8"))}
     assert "n_samples" in read
     assert set(NUMBERS) > OF_FITS

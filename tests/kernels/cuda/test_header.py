@@ -10,7 +10,9 @@ from fastgd.kernels.cuda import header
 
 def test_constants_are_those_of_the_other_kernels():
     here = {name: value for module in (lanes, compress, samples, chunk) for name, value in vars(module).items()}
-    shared = {name: value for name, value in header.constants().items() if name not in ("ON_MOMENTS", "ON_SAMPLES", "FINISHED")}
+    shared = {
+        name: value for name, value in header.constants().items() if name not in ("ON_MOMENTS", "ON_SAMPLES", "FINISHED", "CANCELLED")
+    }
     assert {"LANES", "CHUNK", "FINE", "NEGATIVE", "NOT_FINITE", "STREAM", "COMPLETED", "CONVERGED", "DIVERGED", "TOO_FEW_SAMPLES"} == set(
         shared
     )
