@@ -300,7 +300,10 @@ class FitResult:
         -------
         str
             Number of fits, statuses, losses, epochs, learning rates, number of samples, backend and
-            algorithm with the reason; of a single fit w and the intercept, too.
+            algorithm with the reason; of a single fit w and the intercept, too. Where the excess
+            loss is known: how large it is, how many fits are more than 1 % above the least loss
+            (excess more than 1 % of the loss, and above what the dtype resolves of the excess that
+            the fit began with), and how many ended above the loss that they began with.
 
         Raises
         ------
@@ -316,6 +319,8 @@ class FitResult:
           status     COMPLETED
           dose       2.0625
           loss       0.0292969
+          excess     0.0292969
+          note       more than 1 % above the least loss: try standardize=True, more epochs or solve
           epochs     5
           lr         0.1
           samples    4

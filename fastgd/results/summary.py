@@ -83,6 +83,39 @@ def _losses(loss: np.ndarray, made: np.ndarray) -> str:
     return f"median {_number(median)}, best {best}, worst {worst}" + (f"; {lost:,} not finite" if lost else "")
 
 
+def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n_fits,) bool each: whose excess loss is known, is far from 0, is more than at the start.
+
+    Far: more than 1 % of the loss, and not below what the dtype resolves of the start's excess,
+    where a fit without noise ends.
+    """
+    if result.excess_loss is None:
+        return np.zeros_like(made), np.zeros_like(made), np.zeros_like(made)
+    excess, eps = np.ravel(result.excess_loss).astype(np.float64), float(np.finfo(np.asarray(result.loss).dtype).eps)
+    start = np.ravel(result.state.initial_excess)
+    known = made & ~np.isnan(excess)
+    with np.errstate(all="ignore"):
+        far = known & (excess > 0.01 * np.ravel(result.loss)) & ~(excess <= eps * start)
+        return known, far, known & (excess > start * (1.0 + eps))
+
+
+def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
+    """Rows (what, text) on the distance from the least loss; none where it is not known."""
+    known, far, worse = _distances(result, made)
+    if not known.any():
+        return []
+    rows = [("excess", _span(np.ravel(result.excess_loss)[known]))]
+    total, single = np.count_nonzero(known), np.ndim(result.loss) == 0
+    if far.any():
+        whose = "" if single else f"{np.count_nonzero(far):,} of {total:,} fits are "
+        ways = "more epochs or solve" if result.center is not None else "standardize=True, more epochs or solve"
+        rows.append(("note", f"{whose}more than 1 % above the least loss: try {ways}"))
+    if worse.any():
+        whose = "" if single else f"{np.count_nonzero(worse):,} of {total:,} "
+        rows.append(("warning", f"{whose}ended above the loss that {'it' if single else 'they'} began with: the rate is too large"))
+    return rows
+
+
 def _n_fits(shape: tuple[int, ...]) -> str:
     """The number of fits and the leading axes: '64,000 fits (64 x 1,000)'."""
     count = counted(int(np.prod(shape, dtype=object)), "fit")
@@ -107,6 +140,7 @@ def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) ->
             rows.append(("intercept", _number(result.intercept)))
     if made.any():
         rows.append(("loss", _number(loss) if single else _losses(loss, made)))
+        rows += _notes(result, made)
         told = ("epochs", "lr") if result.rank is None else ("rank", "condition")
         rows += [(name, _span(np.ravel(getattr(result, name))[made])) for name in told]
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
@@ -166,6 +200,8 @@ def short(result: Any, names: Sequence[str]) -> str:
     if loss.ndim:
         finite = loss[np.isfinite(loss)]
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
+        _, far, _ = _distances(result, _made(result))
+        losses += f", {np.count_nonzero(far):,} more than 1 % above the least" if far.any() else ""
         what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
     if not _made(result).all():
@@ -179,5 +215,7 @@ def short(result: Any, names: Sequence[str]) -> str:
     ]
     if result.intercept is not None:
         parts.append(f"intercept = {_number(result.intercept)}")
-    parts += [f"loss {_number(loss)}", counted(int(result.epochs), "epoch")]
+    _, far, _ = _distances(result, _made(result))
+    above = f" ({_number(result.excess_loss)} above the least)" if far.any() else ""
+    parts += [f"loss {_number(loss)}{above}", counted(int(result.epochs), "epoch")]
     return f"FitResult({names[int(result.status)]}: {', '.join(parts)}; {computed})"

@@ -21,7 +21,6 @@ EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/f
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
 REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
 PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
-STREAM_EPOCHS, STOPPING = "kernels/cpu/descent/stream_epochs.py", ("tests/kernels/cpu/test_bits_extremes.py",)
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 
 STANDARDIZE = "tests/fit/test_standardize.py"
@@ -358,16 +357,6 @@ CPU_DEFECTS = (
         "hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))",
         "hyper = np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper)",
         ("tests/kernels/cpu/test_compile_ahead.py",),
-    ),
-    Defect("tol: a loss that rises has converged, one fit", FIT_BY_FIT, "and drop >= 0.0 and drop <= tol", "and drop <= tol", STOPPING),
-    Defect("tol: absolute, loop of plain SGD", STREAM_EPOCHS, "drop <= tol * previous", "drop <= tol", STOPPING),
-    Defect("tol: a loss that rises has converged, packs", RUN_PACK, "0.0 <= previous - now <= tol", "previous - now <= tol", STOPPING),
-    Defect(
-        "tol: a loss that stands still goes on, references",
-        "kernels/reference/record.py",
-        "<= self.tol * self.previous_loss",
-        "< self.tol * self.previous_loss",
-        ("tests/kernels/reference/test_record.py",),
     ),
     Defect(
         "a cache file of another digest is loaded",

@@ -63,7 +63,7 @@ def test_predict_of_fits_that_diverged_does_not_warn():
 
 
 def test_repr():
-    assert repr(fastgd.fit(x, y, w0=1.0, epochs=0)) == "FitResult(COMPLETED: w = 1, loss 7.5, 0 epochs; cpu, moments)"
+    assert repr(fastgd.fit(x, y, w0=1.0, epochs=0)) == "FitResult(COMPLETED: w = 1, loss 7.5 (7.5 above the least), 0 epochs; cpu, moments)"
     many = fastgd.fit(x, y, w0=[1.0, 2.0, 4.0], epochs=0, algorithm="stream")
     assert repr(many) == "FitResult(3 fits: 3 COMPLETED; median loss 7.5; cpu, stream)"
     lost = fastgd.fit(x, y, lr=1e300, epochs=9, backend="numpy")

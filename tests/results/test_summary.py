@@ -33,7 +33,7 @@ def test_summary_of_a_single_fit():
     text = result.summary(["age", "height", "a weight"])
     assert text.splitlines()[0] == "1 fit of 3 features + intercept by sgd"
     rows = [line[2:13].rstrip() for line in text.splitlines()[1:]]
-    assert rows == ["status", "age", "height", "a weight", "intercept", "loss", "epochs", "lr", "samples", "computed"]
+    assert rows == ["status", "age", "height", "a weight", "intercept", "loss", "excess", "note", "epochs", "lr", "samples", "computed"]
     told = facts(text)
     assert told["status"] == "COMPLETED"
     assert [told["age"], told["height"]] == [f"{w:.6g}" for w in result.w[:2]]
@@ -145,7 +145,10 @@ def test_repr_is_one_short_line():
     assert repr(grid()).startswith("FitResult(12 fits (2 x 6): 12 COMPLETED; median loss ")
     one = fastgd.fit(X[0], Y[0], lr=0.1, epochs=1, intercept=True)
     w = ", ".join(f"{value:.6g}" for value in one.w)
-    assert repr(one) == f"FitResult(COMPLETED: w = [{w}], intercept = {one.intercept:.6g}, loss {one.loss:.6g}, 1 epoch; cpu, moments)"
+    assert repr(one) == (
+        f"FitResult(COMPLETED: w = [{w}], intercept = {one.intercept:.6g}, "
+        f"loss {one.loss:.6g} ({one.excess_loss:.6g} above the least), 1 epoch; cpu, moments)"
+    )
     assert repr(fastgd.fit(X[:1], Y[:1], epochs=1)).startswith("FitResult(1 fit: 1 COMPLETED; median loss ")
 
 
@@ -193,7 +196,7 @@ def test_a_result_in_tensors_reads_the_same(tmp_path, torch):
     assert again.w.tobytes() == ours.w.tobytes()
     assert again.history.loss.tobytes() == ours.history.loss.tobytes()
     alone = fastgd.fit(torch.tensor(x), torch.tensor(2 * x), lr=0.1, epochs=1)
-    assert repr(alone) == "FitResult(COMPLETED: w = 3, loss 7.5, 1 epoch; cpu, moments)"
+    assert repr(alone) == "FitResult(COMPLETED: w = 3, loss 7.5 (7.5 above the least), 1 epoch; cpu, moments)"
     assert facts(alone.summary())["w"] == "3"
     assert alone.to_frame("polars")["w"].to_list() == [3.0]
     alone.save(tmp_path / "alone.npz")
@@ -219,3 +222,43 @@ def test_summary_tells_of_scaled_features_and_of_the_algorithm_that_ran():
     assert told["features"].startswith("(x - center) / scale")
     assert told["algorithms"] == "1 stream"
     assert "features" not in facts(grid().summary())
+
+
+# -- how far from the least loss -------------------------------------------------------------------
+
+
+def test_how_many_fits_are_far_from_the_least_loss():
+    years = np.arange(1990, 2021.0)
+    y = 0.02 * (years - 1990) + 15 + 0.1 * np.sin(years)
+    rates = np.array([0.1, 0.2, 1e-9, 1.0, 1.0]) / np.mean(years**2)
+    raw = fastgd.fit(years, y, lr=rates, intercept=True, epochs=50)
+    assert facts(raw.summary())["note"] == "5 of 5 fits are more than 1 % above the least loss: try standardize=True, more epochs or solve"
+    assert "5 more than 1 % above the least;" in repr(raw)
+    scaled = fastgd.fit(years, y, intercept=True, standardize=True)
+    assert "note" not in facts(scaled.summary())
+    assert "above" not in repr(scaled)
+    few = fastgd.fit(years, y, lr=1e-3, intercept=True, standardize=True, epochs=3)
+    assert facts(few.summary())["note"] == "more than 1 % above the least loss: try more epochs or solve"
+
+
+def test_a_fit_without_noise_that_is_done_is_not_far():
+    """Its loss is rounding, thousands of times the least loss, which is 0."""
+    result = fastgd.fit(x, 2 * x, lr=0.05, epochs=400)
+    assert 0 <= result.excess_loss < 1e-28
+    assert "note" not in facts(result.summary())
+
+
+def test_how_many_fits_ended_above_their_start():
+    result = fastgd.fit(x, 2 * x, lr=[0.1, 0.14, 0.2], epochs=20)
+    assert facts(result.summary())["warning"] == "2 of 3 ended above the loss that they began with: the rate is too large"
+    assert "warning" not in facts(fastgd.fit(x, 2 * x, lr=0.1, epochs=0).summary())
+    alone = fastgd.fit(x, 2 * x, lr=0.2, epochs=20)
+    assert facts(alone.summary())["warning"] == "ended above the loss that it began with: the rate is too large"
+
+
+def test_what_is_not_known_is_not_said():
+    for unknown in ({"excess_loss": False}, {"backend": "numpy"}, {"optimizer": fastgd.SGD(maximize=True)}):
+        result = fastgd.fit(x, 2 * x, lr=1e-3, epochs=3, **unknown)
+        assert {"excess", "note", "warning"}.isdisjoint(facts(result.summary()))
+        assert "above" not in repr(result)
+    assert "excess" not in facts(fastgd.solve(x, 2 * x).summary())

@@ -1,0 +1,77 @@
+"""Defects of the least value, of `tol` and of `excess_loss` (docs/arithmetic.md, section 10)."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+FIT_BY_FIT, STREAM_EPOCHS = "kernels/cpu/descent/fit_by_fit.py", "kernels/cpu/descent/stream_epochs.py"
+OBJECTIVE, MEASURING, LEAST = "kernels/cpu/descent/objective.py", "kernels/cpu/packs/measuring.py", "kernels/cpu/packs/least.py"
+CONVERGED, LEAST_VALUES = ("tests/promises/test_converged.py",), ("tests/running/test_least_values.py",)
+STOPPING = ("tests/kernels/cpu/test_bits_extremes.py",)
+
+STOPPING_DEFECTS = (
+    Defect(
+        "tol: the target of another epoch, one fit",
+        FIT_BY_FIT,
+        "now = objective_of(exact_loss, state, kappa)\n                    if epoch == 0 and",
+        "now = objective_of(exact_loss, state, kappa)\n                    if epoch == 1 and",
+        STOPPING,
+    ),
+    Defect(
+        "tol: the target of another epoch, loop of plain SGD",
+        STREAM_EPOCHS,
+        "if epoch == 0 and math.isnan(initial)",
+        "if epoch == 1 and math.isnan(initial)",
+        STOPPING,
+    ),
+    Defect(
+        "tol: without the allowance for rounding",
+        OBJECTIVE,
+        "least + (allowance if share < allowance else share)",
+        "least + share",
+        STOPPING,
+    ),
+    Defect(
+        "tol: without the allowance for rounding, packs",
+        MEASURING,
+        "add(least, choose(below(share, allowance), allowance, share))",
+        "add(least, share)",
+        CONVERGED,
+    ),
+    Defect(
+        "F*: without the penalty, float32",
+        LEAST,
+        "own = choose(below(fill(0.0), own), add(own, penalty), own)",
+        "own = choose(below(fill(0.0), own), own, own)",
+        CONVERGED,
+    ),
+    Defect(
+        "F*: without the penalty, float64",
+        LEAST,
+        "            put(scratch.entries, entry, high)\n            put(scratch.low_entries, entry, low)",
+        "            put(scratch.low_entries, entry, low)",
+        CONVERGED,
+    ),
+    Defect("the objective without the penalty", OBJECTIVE, "if penalty != 0.0:", "if penalty < 0.0:", LEAST_VALUES),
+    Defect(
+        "F*: a column that others explain is not passed over",
+        LEAST,
+        "ALIASED, REGULAR = 2.0**-48, 2.0**-40",
+        "ALIASED, REGULAR = -1.0, -1.0",
+        LEAST_VALUES,
+    ),
+    Defect(
+        "tol: the target forgets the least value, references",
+        "kernels/reference/record.py",
+        "self.least + max(tol",
+        "max(tol",
+        ("tests/kernels/reference/test_record.py",),
+    ),
+    Defect(
+        "F*: of samples in float64 alone",
+        "fastgd/running/least_values.py",
+        "residual = high + low",
+        "residual = high",
+        ("tests/promises/test_converged.py",),
+    ),
+)
