@@ -14,6 +14,7 @@ from fastgd import SGD
 from tests.support.against_arbiter import same_bits
 from tests.support.fit_cases import CASES, NAMES, assert_same, fit_case, make
 from tests.support.fit_results import batch, same, x, y
+from tests.support.rule_options import rules_with
 
 OPTIONS = (
     {},
@@ -166,3 +167,17 @@ def test_a_part_of_a_state_continues_its_part_of_the_fits(backend):
     arrays = {name: getattr(state, name)[1::2] for name in ("w", "slots", "epoch", "algorithm", "status", "initial_excess")}
     part = fastgd.fit(X[1::2], target[1::2], epochs=3, state=dataclasses.replace(state, **arrays), **options)
     assert same(part.w, fastgd.fit(X, target, epochs=6, **options).w[1::2])
+
+
+@pytest.mark.parametrize("rule", sorted(rules_with("cpu")))
+@pytest.mark.parametrize("shape", [(40, 3), (6, 3), (80, 33)], ids=str)  # moments, samples, more than 32 parameters
+def test_tol_counts_from_the_start_of_the_first_call(rule, shape):
+    X, y = make(5, *shape, "float64", 17)
+    settings = {"optimizer": rule, "tol": 0.3, "lr": {"sgd": None, "adadelta": 50.0}.get(rule, 0.05)}
+    whole = fastgd.fit(X, y, epochs=10, **settings)
+    first = fastgd.fit(X, y, epochs=4, **settings)
+    then = fastgd.fit(X, y, epochs=6, state=first.state, **settings)
+    for name in ("w", "loss", "excess_loss", "status"):
+        assert same_bits(getattr(then, name), getattr(whole, name)), name
+    assert same_bits(then.state.initial_excess, whole.state.initial_excess)
+    assert np.isfinite(whole.state.initial_excess).all()

@@ -26,6 +26,7 @@ OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH
 STANDARDIZE = "tests/fit/test_standardize.py"
 CENTER_AND_SCALE = (f"{STANDARDIZE}::test_center_and_scale_are_the_weighted_mean_and_the_population_deviation",)
 MOMENTS_OF_SCALED = "kernels/cpu/moments/standardize.py"
+DISK_CACHE = "tests/kernels/cpu/simd/test_disk_cache.py"
 
 CPU_DEFECTS = (
     Defect(
@@ -363,21 +364,21 @@ CPU_DEFECTS = (
         "kernels/cpu/simd/disk_cache.py",
         "if hashlib.sha256(rest).hexdigest().encode() != digest:",
         "if not digest:",
-        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+        (f"{DISK_CACHE}::test_a_damaged_file_is_compiled_anew_never_executed_and_said_once",),
     ),
     Defect(
         "a cache file of other sources is loaded",
         "kernels/cpu/simd/disk_cache.py",
         "if of != key.encode():",
         "if not of:",
-        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+        (f"{DISK_CACHE}::test_a_file_of_something_else_under_the_right_name_is_not_executed",),
     ),
     Defect(
         "kernels are loaded from where a group can write",
         "kernels/cpu/simd/disk_cache.py",
         "OTHERS = stat.S_IWGRP | stat.S_IWOTH",
         "OTHERS = stat.S_IWOTH",
-        ("tests/kernels/cpu/simd/test_disk_cache.py",),
+        (f"{DISK_CACHE}::test_what_others_can_write_is_refused",),
     ),
     Defect(
         "what kernels say is not heard in the threads of a call",

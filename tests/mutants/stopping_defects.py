@@ -36,7 +36,7 @@ STOPPING_DEFECTS = (
         MEASURING,
         "add(least, choose(below(share, allowance), allowance, share))",
         "add(least, share)",
-        CONVERGED,
+        STOPPING,
     ),
     Defect(
         "F*: without the penalty, float32",
