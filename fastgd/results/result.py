@@ -320,7 +320,7 @@ class FitResult:
           dose       2.0625
           loss       0.0292969
           excess     0.0292969
-          note       more than 1 % above the least loss: try standardize=True, more epochs or solve
+          note       more than 1 % above the least loss: centre and scale X ...
           epochs     5
           lr         0.1
           samples    4

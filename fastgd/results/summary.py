@@ -12,7 +12,7 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
-from ..kernels.chunk import INVALID_DATA, TOO_FEW_SAMPLES
+from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 from .table import html_table, text_table
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
@@ -87,7 +87,8 @@ def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     """(n_fits,) bool each: whose excess loss is known, is far from 0, is more than at the start.
 
     Far: more than 1 % of the loss, and not below what the dtype resolves of the start's excess,
-    where a fit without noise ends.
+    where a fit without noise ends. A fit that diverged ended above its start, though the excess of
+    NaN is not known.
     """
     if result.excess_loss is None:
         return np.zeros_like(made), np.zeros_like(made), np.zeros_like(made)
@@ -96,7 +97,8 @@ def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     known = made & ~np.isnan(excess)
     with np.errstate(all="ignore"):
         far = known & (excess > 0.01 * np.ravel(result.loss)) & ~(excess <= eps * start)
-        return known, far, known & (excess > start * (1.0 + eps))
+        diverged = ~np.isnan(start) & (np.ravel(result.status) == DIVERGED)
+        return known, far, known & (excess > start * (1.0 + eps)) | diverged
 
 
 def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
@@ -105,15 +107,30 @@ def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
     if not known.any():
         return []
     rows = [("excess", _span(np.ravel(result.excess_loss)[known]))]
-    total, single = np.count_nonzero(known), np.ndim(result.loss) == 0
+    single = np.ndim(result.loss) == 0
     if far.any():
-        whose = "" if single else f"{np.count_nonzero(far):,} of {total:,} fits are "
-        ways = "more epochs or solve" if result.center is not None else "standardize=True, more epochs or solve"
-        rows.append(("note", f"{whose}more than 1 % above the least loss: try {ways}"))
+        whose = "" if single else f"{np.count_nonzero(far):,} of {np.count_nonzero(known):,} fits are "
+        ways = "give more epochs, or use solve"
+        ways = ways if result.center is not None else f"centre and scale X (standardize=True), {ways}"
+        rows.append(("note", f"{whose}more than 1 % above the least loss: {ways}"))
     if worse.any():
-        whose = "" if single else f"{np.count_nonzero(worse):,} of {total:,} "
-        rows.append(("warning", f"{whose}ended above the loss that {'it' if single else 'they'} began with: the rate is too large"))
+        whose = "" if single else f"{np.count_nonzero(worse):,} of {np.count_nonzero(known | worse):,} "
+        began = "it" if single else "they"
+        rows.append(("warning", f"{whose}ended above the loss that {began} began with: {_why_worse(result, worse)}"))
     return rows
+
+
+def _why_worse(result: Any, worse: np.ndarray) -> str:
+    """Why fits ended above their start.
+
+    Of plain SGD there is one reason: at a rate of at most 2/λ_max no part of the excess grows.
+    """
+    state = result.state
+    plain = state.optimizer == "sgd" and not state.slots.reshape(worse.size, -1)[worse].any()
+    if not plain:
+        return "the rate is too large"
+    rates = "the rate is" if np.ndim(result.loss) == 0 else "these rates are"
+    return f"{rates} above the stability limit 2/lambda_max"
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
