@@ -31,7 +31,14 @@ STATUS_NAMES = tuple(status.name for status in Status)
 
 
 class StatusArray(np.ndarray):
-    """An array of int8 codes that prints names; what is computed from it is a plain array."""
+    """An array of int8 codes that prints names, and whose elements are `Status`.
+
+    What is computed from it is a plain array.
+    """
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return Status(int(found)) if isinstance(found, np.int8) and 0 <= found < len(STATUS_NAMES) else found
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         plain = np.asarray(array)

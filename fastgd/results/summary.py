@@ -98,7 +98,8 @@ def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     with np.errstate(all="ignore"):
         far = known & (excess > 0.01 * np.ravel(result.loss)) & ~(excess <= eps * start)
         diverged = ~np.isnan(start) & (np.ravel(result.status) == DIVERGED)
-        return known, far, known & (excess > start * (1.0 + eps)) | diverged
+        rounding = 64.0 * eps * np.ravel(result.loss)  # a fit that began at the minimum stays within it
+        return known, far, known & (excess > start * (1.0 + eps) + rounding) | diverged
 
 
 def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:

@@ -98,9 +98,12 @@ def _objective(w: np.ndarray, loss: float, penalty: float) -> float:
     if penalty == 0.0 or not (np.isfinite(w).all() and math.isfinite(loss)):
         return loss
     total = 0.0
-    for value in w.tolist():
-        total = float(Fraction(value) ** 2 + Fraction(total))
-    return float(Fraction(penalty) * Fraction(total) + Fraction(loss))
+    try:
+        for value in w.tolist():
+            total = float(Fraction(value) ** 2 + Fraction(total))
+        return float(Fraction(penalty) * Fraction(total) + Fraction(loss))
+    except OverflowError:
+        return math.inf
 
 
 def _mean_squares(chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray) -> np.ndarray:

@@ -123,4 +123,5 @@ class Record:
 
 
 def _sum_of_squares(w: np.ndarray, intercept: np.ndarray | float) -> float:
-    return float(np.square(w, dtype=np.float64).sum()) + float(intercept) ** 2
+    with np.errstate(over="ignore"):  # of a fit that diverges
+        return float(np.square(w, dtype=np.float64).sum() + np.square(intercept, dtype=np.float64))

@@ -49,7 +49,16 @@ def test_an_array_of_statuses_is_int8_to_all_others():
     assert str(status.astype(float)) == "[0. 2.]"
     assert np.array([1.0, 2.0])[status == Status.DIVERGED] == 2
     assert status[1] == Status.DIVERGED
-    assert Status(status[1]) is Status.DIVERGED
+
+
+def test_the_elements_of_an_array_of_statuses_are_statuses():
+    status = two().status
+    assert status[1] is Status.DIVERGED
+    assert [str(each) for each in status] == ["COMPLETED", "DIVERGED"]
+    assert status[..., 0][()] is Status.COMPLETED
+    assert status.reshape(2, 1)[1, 0] is Status.DIVERGED
+    assert named(np.array([7], np.int8))[0] == 7
+    assert status.tolist() == [0, 2]
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda result: pickle.loads(pickle.dumps(result))])

@@ -266,6 +266,18 @@ def test_how_many_fits_ended_above_their_start():
         assert facts(result.summary())["warning"] == "ended above the loss that it began with: the rate is too large"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fit_that_begins_where_it_ends_is_not_above_its_start(dtype):
+    """Its excess is rounding, at the start as at the end."""
+    data, y = rng.standard_normal((200, 50)).astype(dtype), rng.standard_normal((200, 50)).astype(dtype)
+    for options in ({}, {"algorithm": "stream"}):
+        first = fastgd.fit(data[..., None], y, intercept=True, lr=0.3, epochs=300, excess_loss=True, **options)
+        again = fastgd.fit(
+            data[..., None], y, intercept=True, w0=first.w, intercept0=first.intercept, lr=0.3, epochs=9, excess_loss=True, **options
+        )
+        assert {"note", "warning"}.isdisjoint(facts(again.summary()))
+
+
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 3.0), st.sampled_from([0.0, 0.5]))
 def test_rates_that_are_called_above_the_limit_are(seed, share, decay):

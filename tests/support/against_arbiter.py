@@ -57,7 +57,7 @@ def compare(
 
     def make(*arguments):
         made = making(*arguments)
-        chunks.append(made[0])  # its F* and ρ are seen afterwards
+        chunks.append((arguments[2], made[0]))  # (its first fit, the chunk): its F* and ρ are seen afterwards
         return made
 
     monkeypatch = pytest.MonkeyPatch()
@@ -80,6 +80,8 @@ def compare(
         backend=backend,
     )
     monkeypatch.undo()
+    chunks.sort(key=lambda entry: entry[0])
+    found, slack = (np.concatenate([np.empty(0), *(getattr(chunk, name) for _, chunk in chunks)]) for name in ("least", "allowance"))
     measured_excess = np.full(len(cells), np.nan, X.dtype) if result.excess_loss is None else result.excess_loss
     omit = nan_policy == "omit"
     there = arbiter.samples_that_stay(X, y, None if sample_weight is None else np.asarray(sample_weight, X.dtype), omit)
@@ -106,7 +108,7 @@ def compare(
             weights=sample_weight,
             omit=omit,
             measured=True,
-            least=arbiter.Least(float(chunks[0].least[i]), float(chunks[0].allowance[i])) if chunks and len(chunks[0].least) else None,
+            least=arbiter.Least(float(found[i]), float(slack[i])) if len(found) else None,
         )
         told = f"cell {i}, {cell}, {intercept=}, {reduction=}, {algorithm=}, {tol=}, {nan_policy=}, handover {run.handover}"
         history_w = result.history.w[i]
