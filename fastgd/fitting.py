@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, NoData, OptimizerName, Progress, Reduction
+from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, NoData, NumberOrArray, OptimizerName, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
@@ -18,7 +18,7 @@ def fit(
     X: AnyArray,
     y: AnyArray,
     *,
-    lr: AnyArray | None = None,
+    lr: NumberOrArray | None = None,
     epochs: int = 100,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: None = None,

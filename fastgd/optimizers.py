@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias, get_args
 
-from .input.annotations import AnyArray
+from .input.annotations import NumberOrArray
 from .input.messages import shown
 from .input.wrong_names import helps_with_keywords
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
@@ -62,12 +62,12 @@ class SGD:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["sgd"]
 
-    lr: AnyArray | None = None
-    momentum: AnyArray = 0.0
-    dampening: AnyArray = 0.0
-    weight_decay: AnyArray = 0.0
-    nesterov: AnyArray = False
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    momentum: NumberOrArray = 0.0
+    dampening: NumberOrArray = 0.0
+    weight_decay: NumberOrArray = 0.0
+    nesterov: NumberOrArray = False
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Adam:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adam"]
 
-    lr: AnyArray | None = None
-    betas: Sequence[AnyArray] = (0.9, 0.999)
-    eps: AnyArray = 1e-8
-    weight_decay: AnyArray = 0.0
-    amsgrad: AnyArray = False
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    betas: Sequence[NumberOrArray] = (0.9, 0.999)
+    eps: NumberOrArray = 1e-8
+    weight_decay: NumberOrArray = 0.0
+    amsgrad: NumberOrArray = False
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -169,12 +169,12 @@ class AdamW:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adamw"]
 
-    lr: AnyArray | None = None
-    betas: Sequence[AnyArray] = (0.9, 0.999)
-    eps: AnyArray = 1e-8
-    weight_decay: AnyArray = 0.01
-    amsgrad: AnyArray = False
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    betas: Sequence[NumberOrArray] = (0.9, 0.999)
+    eps: NumberOrArray = 1e-8
+    weight_decay: NumberOrArray = 0.01
+    amsgrad: NumberOrArray = False
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -227,13 +227,13 @@ class RMSprop:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["rmsprop"]
 
-    lr: AnyArray | None = None
-    alpha: AnyArray = 0.99
-    eps: AnyArray = 1e-8
-    weight_decay: AnyArray = 0.0
-    momentum: AnyArray = 0.0
-    centered: AnyArray = False
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    alpha: NumberOrArray = 0.99
+    eps: NumberOrArray = 1e-8
+    weight_decay: NumberOrArray = 0.0
+    momentum: NumberOrArray = 0.0
+    centered: NumberOrArray = False
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -281,12 +281,12 @@ class Adagrad:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adagrad"]
 
-    lr: AnyArray | None = None
-    lr_decay: AnyArray = 0.0
-    weight_decay: AnyArray = 0.0
-    initial_accumulator_value: AnyArray = 0.0
-    eps: AnyArray = 1e-10
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    lr_decay: NumberOrArray = 0.0
+    weight_decay: NumberOrArray = 0.0
+    initial_accumulator_value: NumberOrArray = 0.0
+    eps: NumberOrArray = 1e-10
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -338,13 +338,13 @@ class NAdam:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["nadam"]
 
-    lr: AnyArray | None = None
-    betas: Sequence[AnyArray] = (0.9, 0.999)
-    eps: AnyArray = 1e-8
-    weight_decay: AnyArray = 0.0
-    momentum_decay: AnyArray = 0.004
-    decoupled_weight_decay: AnyArray = False
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    betas: Sequence[NumberOrArray] = (0.9, 0.999)
+    eps: NumberOrArray = 1e-8
+    weight_decay: NumberOrArray = 0.0
+    momentum_decay: NumberOrArray = 0.004
+    decoupled_weight_decay: NumberOrArray = False
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -390,11 +390,11 @@ class Adadelta:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adadelta"]
 
-    lr: AnyArray | None = None
-    rho: AnyArray = 0.9
-    eps: AnyArray = 1e-6
-    weight_decay: AnyArray = 0.0
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    rho: NumberOrArray = 0.9
+    eps: NumberOrArray = 1e-6
+    weight_decay: NumberOrArray = 0.0
+    maximize: NumberOrArray = False
 
 
 @dataclass(frozen=True)
@@ -440,11 +440,11 @@ class Adamax:
 
     rule: ClassVar[UpdateRule] = UPDATE_RULES["adamax"]
 
-    lr: AnyArray | None = None
-    betas: Sequence[AnyArray] = (0.9, 0.999)
-    eps: AnyArray = 1e-8
-    weight_decay: AnyArray = 0.0
-    maximize: AnyArray = False
+    lr: NumberOrArray | None = None
+    betas: Sequence[NumberOrArray] = (0.9, 0.999)
+    eps: NumberOrArray = 1e-8
+    weight_decay: NumberOrArray = 0.0
+    maximize: NumberOrArray = False
 
 
 Optimizer: TypeAlias = SGD | Adam | AdamW | RMSprop | Adagrad | NAdam | Adadelta | Adamax

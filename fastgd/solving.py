@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .input.annotations import AnyArray, DType, NanPolicy, NoData, Progress, Reduction
+from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Reduction
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
@@ -17,7 +17,7 @@ def solve(
     *,
     intercept: bool = False,
     standardize: bool = False,
-    weight_decay: AnyArray = 0.0,
+    weight_decay: NumberOrArray = 0.0,
     reduction: Reduction = "mean",
     dtype: DType | None = None,
     sample_weight: AnyArray | None = None,

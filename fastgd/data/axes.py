@@ -7,6 +7,8 @@ brought there, as a view.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..input.messages import counted
@@ -99,11 +101,10 @@ def check_shapes(X: np.ndarray, y: np.ndarray) -> None:
     if X.ndim == 2 and X.shape == y.shape:
         raise ValueError(
             f"X and y both have shape {X.shape}, and a 2-D X is always (n_samples, n_features). "
-            f"For {counted(X.shape[0], 'fit')} of one feature give X[..., None]; for one X and many y give X[None]"
+            f"For {counted(X.shape[0], 'fit')} of one feature give X[..., None]; for {_one_X_in_words(X.shape)}"
         )
     if y.shape[-1] != n_samples:
-        hints = [_samples_are_elsewhere("y", y.shape, n_samples), _of_features(X.shape, y.shape[-1])]
-        hint = next(filter(None, reversed(hints) if X.shape == y.shape else hints), "")
+        hint = _advice(X.shape, y.shape)
         raise ValueError(f"X has {counted(n_samples, 'sample')} (shape {X.shape}) but y has {y.shape[-1]:,} (shape {y.shape}){hint}")
 
 
@@ -111,7 +112,8 @@ def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: 
     """Check the shape of the weights; return `leading` broadcast with their leading axes."""
     if weights.ndim == 0 or weights.shape[-1] != n_samples:
         actual = f"it has shape {weights.shape}" if weights.ndim else f"it is the single number {weights[()]}"
-        hint = _samples_are_elsewhere("sample_weight", weights.shape, n_samples)
+        orders = _orders("sample_weight", weights.shape, n_samples)
+        hint = f"; the samples are the last axis of sample_weight: give {orders[0][0]}" if orders else ""
         raise ValueError(
             f"sample_weight must have shape (..., {n_samples}), a weight for each of the {n_samples:,} samples; {actual}{hint}"
         )
@@ -126,24 +128,58 @@ def check_weights(weights: np.ndarray, X: np.ndarray, y: np.ndarray, n_samples: 
         ) from None
 
 
-def _samples_are_elsewhere(name: str, shape: tuple[int, ...], n_samples: int) -> str:
-    """Words for an array of which another axis than the last is the samples; '' where none is."""
-    if n_samples not in shape[:-1]:
-        return ""
-    if shape[-1] == 1 and shape[-2] == n_samples:
-        instead = f"{name}[:, 0]" if len(shape) == 2 else f"{name}[..., 0]"
-    elif len(shape) == 2:
-        instead = f"{name}.T for many {'targets' if name == 'y' else 'fits'}"
-    else:
-        instead = f"np.moveaxis({name}, {shape.index(n_samples)}, -1)"
-    return f"; the samples are the last axis of {name}: give {instead}"
+def _one_X_in_words(shape: tuple[int, ...]) -> str:
+    """What to give for one X where X and y have the same shape."""
+    if shape[0] == shape[1]:
+        return "one X and many y give X[None]"
+    return "one fit give y[:, 0]" if shape[1] == 1 else f"one X and {shape[1]:,} targets give y.T"
 
 
-def _of_features(shape: tuple[int, ...], n_samples: int) -> str:
-    """Words for an X of which another axis than the last but one is the samples."""
+def _advice(X: tuple[int, ...], y: tuple[int, ...]) -> str:
+    """Where the samples are, and what to give instead of arrays of these shapes.
+
+    Axes are advised only where the leading ones match then, too: else a fit would run on the wrong
+    samples, or another error follow.
+    """
+    n_samples = X[0] if len(X) == 1 else X[-2]
+    of_y = [(code, X[:-2], leading, n_samples, X[-1] if len(X) > 1 else 1) for code, leading in _orders("y", y, n_samples)]
+    of_X = [(code, leading, y[:-1], y[-1], d) for code, leading, d in _orders_of_X(X, y[-1])]
+    if X == y:  # noqa: SIM300 - X is no constant
+        of_X.append(("np.moveaxis(X, 0, -1)[..., None] and np.moveaxis(y, 0, -1)", X[1:], X[1:], X[0], 1))
+    ways = [way for way in of_y + of_X if way[1] == way[2] or not way[1] or not way[2]]
+    rule = "the samples are the last axis of y"
+    if not ways or not set(ways) <= set(of_y):
+        rule = "a 2-D X is always (n_samples, n_features)" if len(X) == 2 else rule + ", and the last but one of X"
+    if not ways:
+        return f"; {rule}"
+    if len(ways) == 1:
+        return f"; {rule}: give {ways[0][0]}"
+    words = (
+        f"for {counted(math.prod(one or other), 'fit')} of {counted(n, 'sample')} and {counted(d, 'feature')} give {code}"
+        for code, one, other, n, d in ways[:3]
+    )
+    return f"; {rule}: {'; '.join(words)}"
+
+
+def _orders(name: str, shape: tuple[int, ...], n_samples: int) -> list[tuple[str, tuple[int, ...]]]:
+    """[(code that makes the samples the last axis of y or the weights, the leading axes then)]."""
+    if len(shape) > 1 and shape[-1] == 1 and shape[-2] == n_samples:
+        return [(f"{name}[:, 0]" if len(shape) == 2 else f"{name}[..., 0]", shape[:-2])]
+    found = []
+    for k in (k for k, length in enumerate(shape[:-1]) if length == n_samples):
+        code = f"{name}.T for many {'targets' if name == 'y' else 'fits'}" if len(shape) == 2 else f"np.moveaxis({name}, {k}, -1)"
+        found.append((code, shape[:k] + shape[k + 1 :]))
+    return found
+
+
+def _orders_of_X(shape: tuple[int, ...], n_samples: int) -> list[tuple[str, tuple[int, ...], int]]:
+    """[(code that makes the samples the last axis but one of X, its leading axes, features)]."""
+    found = []
     if len(shape) > 1 and shape[-1] == n_samples:
-        which = "a 2-D X is always (n_samples, n_features)" if len(shape) == 2 else "the last axis of X is the features"
-        return f"; {which}: for many fits of one feature give X[..., None]"
-    if n_samples in shape[:-2]:
-        return f"; the samples are the last axis but one of X: give np.moveaxis(X, {shape.index(n_samples)}, -2)"
-    return ""
+        found.append(("X[..., None]", shape[:-1], 1))
+        found.append(("X.T" if len(shape) == 2 else "np.swapaxes(X, -1, -2)", shape[:-2], shape[-2]))
+    for k in (k for k, length in enumerate(shape[:-2]) if length == n_samples):
+        others = shape[:k] + shape[k + 1 :]
+        found.append((f"np.moveaxis(X, {k}, -2)", others[:-1], others[-1]))
+        found.append((f"np.moveaxis(X, {k}, -1)[..., None]", others, 1))
+    return found

@@ -24,7 +24,10 @@ def repr_in_ascii(kind: type[Kind]) -> type[Kind]:
 
 def shown(value: Any) -> str:
     """ascii(value) where that is short and on one line, else its type in angle brackets."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except ValueError:  # of an int that has more digits than Python prints
+        text = "\n"
     return text if len(text) <= 60 and "\n" not in text else f"<{type(value).__name__}>"
 
 

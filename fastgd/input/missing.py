@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 from .messages import shown
 
 NUMBER_OR_SEVERAL = "a number or several of them, the same for all arrays or in a mapping such as {'y': -9999}"
+
+LARGEST = sys.float_info.max
 
 
 @dataclass(slots=True)
@@ -72,6 +75,8 @@ def _numbers_of(option: Any, name: str) -> tuple[Any, ...]:
     for value in numbers:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise TypeError(f"{name} must be {NUMBER_OR_SEVERAL}, not {shown(option)}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise ValueError(f"{name} has a number beyond {LARGEST:.2g}, which no array can hold: no number can be missing by it")
     return tuple(value for value in numbers if math.isfinite(value))
 
 

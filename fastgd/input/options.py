@@ -41,9 +41,9 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
     except TypeError:
         raise TypeError(f"{name} must be {needed}, not {shown(value)}") from None
     if count < least:
-        raise ValueError(f"{name} must be {needed}, at least {least}; it is {count}")
+        raise ValueError(f"{name} must be {needed}, at least {least}; it is {shown(count)}")
     if count > most:
-        raise ValueError(f"{name} must be {needed}, at most {'2^63 - 1' if most == MOST else format(most, ',')}; it is {count}")
+        raise ValueError(f"{name} must be {needed}, at most {'2^63 - 1' if most == MOST else format(most, ',')}; it is {shown(count)}")
     return count
 
 
@@ -78,6 +78,8 @@ def read_tol(tol: Any) -> float:
         value = float(tol)
     except (TypeError, ValueError):
         raise TypeError(f"tol must be a number or None, not {shown(tol)}") from None
+    except OverflowError:  # a whole number beyond float64
+        value = math.inf
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"tol must be finite and at least 0; it is {value:g}")
     return value

@@ -48,7 +48,8 @@ def to_numpy(value: Any, name: str) -> Any:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, AttributeError) as error:
             library = type(value).__module__.partition(".")[0]
-            raise TypeError(f"{name}, an array of {library}, cannot be shared with NumPy: {error}") from None
+            instead = f"it has a dtype that NumPy lacks, such as bfloat16: give {name} in float32" if "dtype" in str(error) else error
+            raise TypeError(f"{name}, an array of {library}, cannot be shared with NumPy: {instead}") from None
     return value
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict, Unpack
 
-from ..input.annotations import AnyArray, DType, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..optimizers import Optimizer
 from ..verification.report.report import Report
 from ..verification.verifying import verify
@@ -23,7 +23,7 @@ class Disagreement(AssertionError):
 class Asked(TypedDict, total=False):
     """The options of `fastgd.verify`."""
 
-    lr: AnyArray | None
+    lr: NumberOrArray | None
     epochs: int | None
     optimizer: OptimizerName | Optimizer | type[Optimizer]
     reduction: Reduction

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.annotations import AnyArray, DType, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import arrive_on_host
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
@@ -46,7 +46,7 @@ def verify(
     X: AnyArray,
     y: AnyArray,
     *,
-    lr: AnyArray | None = None,
+    lr: NumberOrArray | None = None,
     epochs: int | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     reduction: Reduction = "mean",

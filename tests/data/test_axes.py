@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import re
 
 import numpy as np
 import pytest
 
 import fastgd
+from fastgd.data.axes import check_shapes
 from tests.support.hidden_masks import OfNetCDF4, OfXarray
 from tests.support.refusals import refused
 
@@ -31,27 +34,51 @@ ELSEWHERE = {
     "columns of many fits": (rng.standard_normal((H, T, 2)), rng.standard_normal((H, T, 1)), "y[..., 0]"),
     "columns, deep": (TIME, rng.standard_normal((2, H, T, 1)), "y[..., 0]"),
     "targets side by side": (X, TARGETS[:, 0], "y.T"),
-    "features of a cube": (np.stack([TARGETS, TARGETS], -1), np.moveaxis(TARGETS, 0, -1), None),
-    "X with time first": (rng.standard_normal((7, H, W, 2)), rng.standard_normal((H, W, 7)), None),
+    "X of each pixel, time first": (rng.standard_normal((T, H, W)), last(TARGETS), "np.moveaxis(X, 0, -1)[..., None]"),
+    "features of a cube": (np.stack([TARGETS, TARGETS], -1), last(TARGETS), "np.moveaxis(X, 0, -2)"),
+    "X with its features before its samples": (rng.standard_normal((H, W, 2, T)), last(TARGETS), "np.swapaxes(X, -1, -2)"),
+    "one X for all, transposed": (X.T, last(TARGETS), "X.T"),
 }
 
 
 @pytest.mark.parametrize(("data", "target", "advice"), ELSEWHERE.values(), ids=ELSEWHERE)
 def test_the_samples_are_elsewhere(no_work, data, target, advice):
-    refused(ValueError, rf"^X has .* but y has .*: give {re.escape(advice) if advice else 'np.moveaxis.[Xy], [01], -[12].$'}", data, target)
+    refused(ValueError, rf"^X has .* but y has .*: give {re.escape(advice)}", data, target)
 
 
-@pytest.mark.parametrize("case", [name for name, (*_, advice) in ELSEWHERE.items() if advice])
+@pytest.mark.parametrize("case", ELSEWHERE)
 def test_what_the_error_advises_works(case):
     data, y, advice = ELSEWHERE[case]
-    result = fastgd.solve(data, eval(advice, {"np": np, "y": y}))
+    given = eval(advice, {"np": np, "y": y, "X": data})
+    result = fastgd.solve(data, given) if "(y" in advice or advice[0] == "y" else fastgd.solve(given, y)
     assert result.n_used.flat[0] == T
+
+
+def test_whatever_is_advised_matches():
+    """Of all small shapes: no advice of an error leads to another one."""
+    shapes = [shape for n in (1, 2, 3, 4) for shape in itertools.product((2, 3, 5), repeat=n)]
+    advised = 0
+    for of_X, of_y in itertools.product(shapes, shapes[:39]):
+        arrays = {"X": np.empty(of_X), "y": np.empty(of_y)}
+        with contextlib.suppress(ValueError):
+            check_shapes(*arrays.values())
+            continue
+        with pytest.raises(ValueError, match=r"^X ") as caught:
+            check_shapes(*arrays.values())
+        for advice in re.findall(r"give (.+?)(?:$|;| for many)", str(caught.value)):
+            advised += 1
+            changed = {"Xy"["y" in code]: eval(code, {"np": np, **arrays}) for code in advice.split(" and ")}
+            now = arrays | changed
+            check_shapes(now["X"], now["y"])
+            np.broadcast_shapes(now["X"].shape[:-2], now["y"].shape[:-1])
+    assert advised > 500
 
 
 def test_cubes_without_features(no_work):
     refused(
         ValueError,
-        r"the last axis of X is the features: for many fits of one feature give X\[\.\.\., None\]$",
+        r"for 12 fits of 5 samples and 1 feature give X\[\.\.\., None\]; for 20 fits of 3 samples and 1 feature give np\.moveaxis"
+        r"\(X, 0, -1\)\[\.\.\., None\] and np\.moveaxis\(y, 0, -1\)$",
         last(TARGETS),
         last(TARGETS),
     )

@@ -24,7 +24,7 @@ SHAPES = {
     "2-D y, 2-D X": (
         X2,
         X2,
-        r"both have shape \(8, 2\), and a 2-D X is always \(n_samples, n_features\).*8 fits.*X\[\.\.\., None\].*X\[None\]",
+        r"both have shape \(8, 2\), and a 2-D X is always \(n_samples, n_features\).*8 fits.*X\[\.\.\., None\].*2 targets give y\.T$",
     ),
     "X rows are fits": (np.ones((100, 8)), np.ones(8), r"100 samples.*y has 8.*always \(n_samples, n_features\).*X\[\.\.\., None\]"),
     "y is a column": (X2, Y2[:, None], r"y has 1 \(shape \(8, 1\)\); the samples are the last axis of y: give y\[:, 0\]"),

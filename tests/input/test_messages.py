@@ -16,6 +16,10 @@ def test_values_are_shown_where_they_are_short(value, text):
     assert shown(value) == text
 
 
+def test_an_int_of_more_digits_than_python_prints_is_shown_as_its_type():
+    assert shown(10**5000) == "<int>"
+
+
 @pytest.mark.parametrize(
     ("index", "text"),
     [((), ""), ((3,), " at index 3"), ((np.int64(3),), " at index 3"), ((1, np.int64(2)), " at index (1, 2)")],

@@ -47,6 +47,11 @@ def test_nodata_of_no_array(no_work):
     refused(ValueError, "^nodata has an array 'Y'; there are: X, y, sample_weight$", x, y, nodata={"Y": 0})
 
 
+@pytest.mark.parametrize("option", [10**400, -(10**5000), [1, 10**400], {"y": 10**400}], ids=["one", "digits", "several", "for y"])
+def test_nodata_beyond_every_number_of_an_array(no_work, option):
+    refused(ValueError, r"^nodata(\['y'\])? has a number beyond 1\.8e\+308, which no array can hold", x, y, nodata=option)
+
+
 def test_nodata_that_no_array_can_hold(no_work):
     """-9999 in uint16 data has long become 55537: the caller must know."""
     counts = np.array([1, 2, 3, 4], np.uint16)

@@ -70,6 +70,7 @@ OPTIONS = {
         (-1e-9, ValueError, "finite and at least 0; it is -1e-09"),
         (np.nan, ValueError, "finite and at least 0; it is nan"),
         (np.inf, ValueError, "finite and at least 0; it is inf"),
+        (10**400, ValueError, "finite and at least 0; it is inf"),
         ("0.1", TypeError, "a number or None, not '0.1'"),
         (True, TypeError, "a number or None, not True"),
         ([0.1, 0.2], TypeError, r"a number or None, not \[0.1, 0.2\]"),
@@ -87,6 +88,12 @@ OPTIONS = {
 @pytest.mark.parametrize(("name", "value", "error", "pattern"), [(name, *case) for name, cases in OPTIONS.items() for case in cases])
 def test_options(no_work, name, value, error, pattern):
     refused(error, f"^{name} must be .*{pattern}", x, y, **{name: value})
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_count_of_more_digits_than_python_prints(no_work, sign):
+    for name in ("epochs", "history", "min_samples", "seed", "threads", "memory_limit"):
+        refused(ValueError, rf"^{name} must be .*, at (least|most) .*; it is <int>$", x, y, **{name: sign * 10**5000})
 
 
 @pytest.mark.parametrize("value", ["yes", 0, 1, 2.5])

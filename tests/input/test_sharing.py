@@ -57,3 +57,15 @@ def test_jax_on_a_gpu_and_traced(monkeypatch):
     traced = type("DynamicTracer", (tracer,), {"__module__": "jax._src"})()
     with pytest.raises(TypeError, match=r"X is traced by jax\.jit"):
         fastgd.fit(traced, [1.0, 2.0])
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])
+def test_dtypes_that_numpy_lacks_are_told_what_to_give(torch, dtype):
+    """Of arrays that have DLPack alone; tensors of bfloat16 themselves are taken."""
+    tensor = torch.arange(5.0).to(getattr(torch, dtype))
+    methods = {"__dlpack__": lambda self, **options: tensor.__dlpack__(), "__dlpack_device__": lambda self: tensor.__dlpack_device__()}
+    array = _fake("other", **methods)
+    with pytest.raises(
+        TypeError, match=r"^y, an array of other, .*: it has a dtype that NumPy lacks, such as bfloat16: give y in float32$"
+    ):
+        fastgd.fit(np.arange(5.0), array)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...data.faults import where_not_finite
 from ...data.problem import Problem
-from ...input.annotations import AnyArray, DType, OptimizerName, Reduction
+from ...input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ...input.arrays import arrive_on_host
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
@@ -72,7 +72,7 @@ def diagnose(
     w_history: AnyArray,
     loss_history: AnyArray | None = None,
     *,
-    lr: AnyArray,
+    lr: NumberOrArray,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     reduction: Reduction = "mean",
     intercept: bool = False,

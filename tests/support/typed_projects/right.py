@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,10 @@ def main(path: Path) -> None:
     data = np.arange(12.0).reshape(2, 6)
     fastgd.fit([1.0, 2, 3], (2, 4, 6), lr=0.1, w0=0.5, intercept=True, intercept0=1, dtype="float32")
     fastgd.fit([[1, 2], [3, 4]], data[0, :2], optimizer="adam", dtype=np.float64, memory_limit="2 GiB", backend="cpu", threads=2)
+    fastgd.fit([1, None, 3, 4], [2.0, 4.0, 6.0, None], nan_policy="omit", nodata={"y": [255, np.float32(0.5)], "X": None})
+    fastgd.solve(array("d", [1, 2, 3]), range(3), weight_decay=array("d", [0.5]), nodata=np.array([7, 8]))
     X = data[..., None]
+    fastgd.fit(X, data, lr=[[1e-4], [2e-4]], nodata=(-9999, np.int16(-3)), optimizer=fastgd.SGD(momentum=[0.5, 0]))
     fastgd.fit(X, data, optimizer=fastgd.Adam, out={"w": np.empty((2, 1))}, sample_weight=[1, 1, 1, 1, 1, 0.5], reduction="sum")
     fastgd.fit(X, [data[0], data[1]], optimizer=fastgd.Adam(lr=[0.1, 0.2], betas=(0.9, [0.99, 0.999])), dtype=data.dtype)
     result = fastgd.fit(data[0], data[1], nan_policy="omit", min_samples=2, algorithm="stream", history=True)

@@ -17,6 +17,13 @@ fastgd.fit(x, x, algorithm="fast")  # arg-type
 fastgd.fit(x, x, dtype="float16")  # arg-type
 fastgd.fit(x, x, tol="small")  # arg-type
 fastgd.fit(x, x, lr={0.1})  # arg-type
+fastgd.fit(x, x, lr="a")  # arg-type
+fastgd.fit(x, x, lr=["a"])  # arg-type
+fastgd.fit(x, x, nodata="x")  # arg-type
+fastgd.fit(x, x, nodata=["x"])  # list-item
+fastgd.fit(x, x, nodata={"z": 3})  # dict-item
+fastgd.solve(x, x, nodata={"y": "x"})  # dict-item
+fastgd.solve(x, x, weight_decay="small")  # arg-type
 fastgd.fit({1: x}, x)  # arg-type
 fastgd.fit(x)  # call-arg
 fastgd.fit(x, x, 0.1)  # call-arg
@@ -29,7 +36,10 @@ fastgd.solve(x, x, lr=0.1)  # call-arg
 fastgd.solve(x, x, nan_policy="drop")  # arg-type
 fastgd.SGD(learning_rate=0.1)  # call-arg
 fastgd.SGD(lr={0.1})  # arg-type
+fastgd.SGD(momentum="x")  # arg-type
 fastgd.Adam(betas=0.9)  # arg-type
+fastgd.Adam(betas="ab")  # arg-type
+fastgd.verify("numpy", x, x, lr="a")  # arg-type
 fastgd.LinearRegression()  # attr-defined
 print(fastgd.Status.FAILED)  # attr-defined
 fastgd.verify("numpy", x, x, reduction="max")  # arg-type
