@@ -16,10 +16,12 @@ from contextvars import ContextVar
 class Listener:
     """Hears a line, and what is being done instead of fits from `begin` to `end`."""
 
-    def say(self, line: str) -> None:
-        """Print a line on stderr, where there is one."""
-        if sys.stderr is not None:  # as in a program without a console
-            print(line, file=sys.stderr, flush=True)
+    def say(self, line: str) -> bool:
+        """Print a line on stderr, where there is one; returns whether it was printed."""
+        if sys.stderr is None:  # as in a program without a console
+            return False
+        print(line, file=sys.stderr, flush=True)
+        return True
 
     def begin(self, note: str) -> None:
         """Compiling begins."""
@@ -34,7 +36,9 @@ _said: set[tuple[Hashable, ...]] = set()
 
 
 def say_once(line: str, *about: Hashable) -> None:
-    """Say a line, unless this process has said one about the same thing."""
-    if about not in _said:
+    """Say a line, unless this process has said one about the same thing.
+
+    What a quiet call does not print is still to be said: by the next call that is not quiet.
+    """
+    if about not in _said and LISTENER.get().say(line):
         _said.add(about)
-        LISTENER.get().say(line)

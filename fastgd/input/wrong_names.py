@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -75,7 +74,9 @@ def _right_option(name: str, known: list[str]) -> str:
     rule = next((rule for rule in UPDATE_RULES.values() if asked in rule.hyperparameters), None)
     if "optimizer" in known and rule is not None:
         return f"it is one of the optimizer: give optimizer=fastgd.{rule.class_name}({ours}=...)"
-    near = difflib.get_close_matches(name.lower(), known, 1)
+    from difflib import get_close_matches  # of an error only: a millisecond of `import fastgd`
+
+    near = get_close_matches(name.lower(), known, 1)
     return f"give {near[0]}=" if near else f"it has {', '.join(known)}"
 
 

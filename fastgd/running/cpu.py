@@ -17,10 +17,10 @@ from ..kernels import cpu
 from ..kernels.chunk import MOMENTS
 from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
-from ..planning.plan import PIECE_NS
+from ..planning.plan import PACK, PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
 from .groups import Group, gather_group
-from .least_values import find_least_values
+from .least_values import MOST_ELIMINATED, find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
@@ -48,12 +48,26 @@ def _compile(job: FitJob) -> None:
     plain = not any(values.any() for values in job.hyper)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs"} if in_packs else set()
-    parts |= {"fit_by_fit"} if not in_packs or job.order.n_fits < smallest else set()
+    parts |= {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
     parts |= {"rates"} if job.rates is None else set()
-    parts |= {"least"} if job.measured and "fit_by_fit" in parts else set()
-    parts |= {"find_kept"} if problem.weights is not None else set()
+    if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_ELIMINATED:
+        parts |= {"least"} if job.measured and "fit_by_fit" in parts else set()
+    elif plan.algorithm == MOMENTS:
+        parts |= {"solve"} if job.least_needed else set()
+    parts |= {"find_kept"} if problem.may_lose_samples or not plan.needs_moments else set()
     parts |= {"standardize"} if job.standardize else set()
     compile_ahead.compile_parts(problem.dtype, parts)
+
+
+def _leaves_some(job: FitJob, smallest: int) -> bool:
+    """Whether some task has fewer fits than a pack, or leaves as few when its packs are full."""
+    n_fits, per_task = job.order.n_fits, job.plan.fits_per_task
+    if job.problem.n_features == 1:  # whose packs can be smaller
+        return n_fits < smallest
+    per_group = min(job.plan.pairs_per_group * job.order.n_cells, n_fits) if job.plan.staged else n_fits
+    of_groups = per_group, n_fits % per_group
+    of_tasks = [fits for group in of_groups for fits in (min(per_task, group), group % per_task)]
+    return any(0 < fits % PACK < smallest for fits in of_tasks)
 
 
 def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:

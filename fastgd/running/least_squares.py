@@ -30,6 +30,7 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     last = LastMatrices()
     _begin(job)
     parts = ({"solve"} if plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
+    parts |= {"find_kept"} if job.problem.may_lose_samples or not parts else set()
     compile_ahead.compile_parts(job.problem.dtype, parts)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)

@@ -77,10 +77,9 @@ class Control(Listener):
         self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each
 
-    def say(self, line: str) -> None:
-        """Print a line on stderr, unless the call is to be quiet."""
-        if not self._quiet:
-            super().say(line)
+    def say(self, line: str) -> bool:
+        """Print a line on stderr, unless the call is to be quiet; returns whether it was."""
+        return not self._quiet and super().say(line)
 
     def begin(self, note: str) -> None:
         """Name in the progress bar what is done instead of fits."""

@@ -27,7 +27,9 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         require_kernels("lr=None" if job.rates is None else "standardize=True")
         from ..kernels.cpu import compile_ahead
 
-        compile_ahead.compile_parts(job.problem.dtype, {"moments", "rates"} if job.rates is None else {"moments"})
+        parts = {"moments"} | ({"rates"} if job.rates is None else set()) | ({"standardize"} if job.standardize else set())
+        parts |= {"find_kept"} if job.problem.nan_policy == "omit" else set()
+        compile_ahead.compile_parts(job.problem.dtype, parts)
     descend = _descent_of(job)
     go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, control)))
 

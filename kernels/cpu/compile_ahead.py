@@ -77,11 +77,15 @@ def _to_compile(dtype: np.dtype, parts: Iterable[str]) -> list[str]:
 def _is_at_hand(name: str, dtype: np.dtype) -> bool:
     """Whether a kernel is compiled for a type of data, in this process or on disk.
 
-    Of the types of a version "float32" is one only where the data are float32.
+    Of the types of a version "float32" is one only where the data are float32. A file on disk is
+    not read to its end: that is done when it is loaded.
     """
     kernel = KERNELS[name]
-    versions = {*map(str, kernel.signatures), *kernel._cache.signatures_on_disk()}
-    return any(OF_ALL[name] == 1 or ("float32" in version) == (dtype == np.float32) for version in versions)
+
+    def are_for(versions: Iterable[str]) -> bool:
+        return any(OF_ALL[name] == 1 or ("float32" in version) == (dtype == np.float32) for version in versions)
+
+    return are_for(map(str, kernel.signatures)) or are_for(kernel._cache.signatures_on_disk(whole=False))
 
 
 def time_to_compile() -> str:

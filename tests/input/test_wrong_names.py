@@ -11,6 +11,7 @@ import pytest
 import fastgd
 from fastgd.input import wrong_names
 from fastgd.optimizers import optimizer_classes
+from tests.support.new_processes import run_python
 
 X, y = [[1.0], [2.0], [3.0]], [2.0, 4.0, 6.0]
 CALLS = {
@@ -108,3 +109,8 @@ def test_python_adds_names_that_are_alike():
     with pytest.raises(AttributeError) as caught:
         fastgd.Fit  # noqa: B018
     assert (caught.value.name, caught.value.obj) == ("Fit", fastgd)  # what it makes "Did you mean: 'fit'?" of
+
+
+def test_what_only_errors_need_is_not_imported_with_fastgd():
+    done = run_python("import numpy, sys; before = set(sys.modules); import fastgd; print('difflib' in set(sys.modules) - before)")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")

@@ -56,6 +56,13 @@ FASTGD_DEFECTS = (
         ("tests/verification/candidates/test_functions.py",),
     ),
     Defect("auto by all samples", "fastgd/running/chunks.py", "chunk.n_used <= 2 *", "problem.n_samples + 0 * chunk.n_used <= 2 *", OMIT),
+    Defect(
+        "a kernel that is loaded in a worker thread",
+        "fastgd/running/cpu.py",
+        "if problem.may_lose_samples or not plan.needs_moments else",
+        "if problem.may_lose_samples else",
+        ("tests/kernels/cpu/test_compile_ahead.py::test_no_kernel_is_compiled_or_loaded_in_a_worker_thread",),
+    ),
     Defect("a group kept while the next is made", "fastgd/running/cpu.py", "        del group, descend  #", "        #", MEMORY),
     Defect("lists of samples not counted", "fastgd/planning/memory.py", "lists = 16 *", "lists = 0 *", MEMORY),
     Defect("gaps of another fit", "fastgd/running/moments.py", "places + n_rows)", "places)", OMIT),

@@ -51,19 +51,28 @@ def announced(kernels: list[str]) -> Iterator[None]:
     if not kernels:
         yield
         return
-    listener = LISTENER.get()
-    listener.say(f"fastgd: compiling CPU kernels, once: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
-    listener.begin(f"compiling kernels, about {in_words(kernels)}")
+    _begin(kernels)
     token = _announced.set(True)
     try:
         yield
     finally:
         _announced.reset(token)
-        listener.end()
+        LISTENER.get().end()
+
+
+def _begin(kernels: list[str]) -> None:
+    listener = LISTENER.get()
+    listener.say(f"fastgd: compiling CPU kernels, once: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
+    listener.begin(f"compiling kernels, about {in_words(kernels)}")
 
 
 def announce_lazily(kernel: str) -> None:
     """A kernel is about to be compiled: say so, unless a line has told of it."""
     if not _announced.get():
-        with announced([kernel]):
-            pass
+        _begin([kernel])
+
+
+def end_lazily() -> None:
+    """That kernel is compiled."""
+    if not _announced.get():
+        LISTENER.get().end()

@@ -38,7 +38,7 @@ from numba.core import compiler, config, registry, serialize
 from numba.core.runtime import rtsys
 
 from ...telling import say_once
-from .announcing import announce_lazily
+from .announcing import announce_lazily, end_lazily
 
 FORMAT = b"fastgd kernel, format 1\n"
 ENDING = ".kernel"
@@ -77,7 +77,10 @@ def user_root() -> Path | None:
 
 
 _write_shared = False
-_refused: set[Path] = set()  # folders about which something was said
+
+
+class FolderRefused(ValueError):
+    """Kernels are neither read from a folder nor written to it."""
 
 
 @contextlib.contextmanager
@@ -166,7 +169,8 @@ class DiskCache:
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Write a version; where that fails, go on without."""
+        """Write a version that was compiled; where that fails, go on without."""
+        end_lazily()
         folder = folder_to_write()
         if folder is None:
             return
@@ -175,18 +179,22 @@ class DiskCache:
             _write(folder, key, serialize.dumps(compiled._reduce()))
         except Exception as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            if folder not in _refused:
-                say_once(f"fastgd: compiled kernels cannot be kept in {folder}, every process compiles its own: {reason}", folder, "write")
+            line = f"fastgd: compiled kernels cannot be kept in {folder}, every process compiles its own: {reason}"
+            say_once(line, folder, "refused" if isinstance(error, FolderRefused) else "write")
 
-    def signatures_on_disk(self) -> set[str]:
-        """The types of the versions that are on disk for this processor, up to date and whole."""
+    def signatures_on_disk(self, whole: bool = True) -> set[str]:
+        """The types of the versions that are on disk for this processor and up to date.
+
+        whole: and not damaged, for which files are read to their end.
+        """
         found = set()
         for folder in folders_to_read():
             for path in folder.glob(f"{self.name}-*{ENDING}"):
-                with contextlib.suppress(OSError, ValueError):
-                    key = json.loads(_parts(path.read_bytes())[0])
-                    if json.dumps(key) == _key(self.name, key["types"]) and _read(folder, json.dumps(key), quietly=True) is not None:
-                        found.add(key["types"])
+                with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+                    key = _content(folder, path, whole)[0].decode()
+                    types = json.loads(key)["types"]
+                    if key == _key(self.name, types) and path == _file(folder, key):
+                        found.add(types)
         return found
 
     def enable(self) -> None:
@@ -225,24 +233,36 @@ def _parts(content: bytes) -> tuple[bytes, bytes]:
     return key, payload
 
 
-def _read(folder: Path, key: str, quietly: bool = False) -> bytes | None:
+def _content(folder: Path, path: Path, whole: bool = True) -> tuple[bytes, bytes]:
+    """(key, payload) of a file that may be loaded; only the key, unchecked, if not `whole`."""
+    with path.open("rb") as file:
+        refused = why_refused(folder)
+        if refused:
+            raise FolderRefused(refused)
+        unsafe = why_unsafe(path, os.fstat(file.fileno()))
+        if unsafe:
+            raise ValueError(unsafe)
+        if whole:
+            return _parts(file.read())
+        lines = [file.readline() for _ in range(3)]  # format, digest, key
+        if lines[0] != FORMAT:
+            raise ValueError("it is not a kernel")
+        return lines[2].removesuffix(b"\n"), b""
+
+
+def _read(folder: Path, key: str) -> bytes | None:
     """What is stored for a key; None where nothing is, or nothing that may be loaded."""
     path = _file(folder, key)
     try:
-        with path.open("rb") as file:
-            reason = why_refused(folder) or why_unsafe(path, os.fstat(file.fileno()))
-            if reason:
-                _refused.add(folder)
-                raise ValueError(reason)
-            of, payload = _parts(file.read())
+        of, payload = _content(folder, path)
         if of != key.encode():
             raise ValueError("it is of something else")
         return payload
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        if not quietly:
-            _say(folder, str(error) if folder.as_posix() in str(error) else f"{path.name}: {error}")
+        what = str(error) if str(folder) in str(error) else f"{path.name}: {error}"
+        _say(folder, what, "refused" if isinstance(error, FolderRefused) else "read")
         return None
 
 
@@ -250,9 +270,11 @@ def _write(folder: Path, key: str, payload: bytes) -> None:
     """Write a file under another name, then give it its own."""
     refused = why_refused(folder)
     if refused:
-        raise ValueError(refused)
+        raise FolderRefused(refused)
     for path in (*reversed(folder.parents), folder):
-        with contextlib.suppress(FileExistsError):
+        if path.is_dir():  # to make the root again is another error on every system
+            continue
+        with contextlib.suppress(FileExistsError):  # another process has made it meanwhile
             path.mkdir(0o755)
             if _write_shared:
                 path.chmod(0o755)  # whatever the umask
@@ -279,5 +301,5 @@ def _remove_oldest(root: Path) -> None:
             folder.rmdir()
 
 
-def _say(folder: Path, what: str) -> None:
-    say_once(f"fastgd: a kernel in {folder} is not used, and compiled anew: {what}", folder, "read")
+def _say(folder: Path, what: str, about: str = "read") -> None:
+    say_once(f"fastgd: a kernel in {folder} is not used, and compiled anew: {what}", folder, about)

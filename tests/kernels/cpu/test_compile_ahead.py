@@ -206,6 +206,103 @@ print(*said, sep="\\n")
 """
 
 
+def test_what_this_process_has_is_not_looked_for_on_disk(monkeypatch):
+    """A folder of kernels may lie on a slow network."""
+    from fastgd.kernels.cpu import compile_ahead
+    from fastgd.kernels.cpu.simd import disk_cache
+
+    compile_ahead.compile_parts(np.dtype("float64"), {"moments"})
+    asked = []
+    monkeypatch.setattr(disk_cache, "folders_to_read", lambda: asked.append(1) or [])
+    assert compile_ahead._is_at_hand("compress", np.dtype("float64"))
+    assert asked == []
+
+
+LATE = """
+import threading
+import numpy as np
+import fastgd
+from fastgd.kernels.cpu import compile_ahead
+from fastgd.kernels.cpu.simd import disk_cache
+from fastgd.planning import call_cache, plan
+
+plan.INLINE_NS = 0  # every call has threads
+late, at_hand, real = [], [], disk_cache.DiskCache.load_overload
+
+def load(self, signature, context):
+    (at_hand if threading.current_thread() is threading.main_thread() else late).append(self.name)
+    return real(self, signature, context)
+
+disk_cache.DiskCache.load_overload = load
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(70, 30, 3)).astype("float32"), rng.normal(size=(70, 30)).astype("float32")
+gaps, weights = X.copy(), np.ones((70, 30), "float32")
+gaps[::7, 2, 1], weights[:, 4] = np.nan, 0
+wide, wide_y = rng.normal(size=(3, 100, 40)).astype("float32"), rng.normal(size=(3, 100)).astype("float32")
+SGD, fit, solve = fastgd.SGD(momentum=0.5), fastgd.fit, fastgd.solve
+lr = dict(lr=0.01, epochs=3, threads=2)
+of_numpy = dict(epochs=2, backend="numpy")
+calls = {
+    "plain": lambda: fit(X, y, **lr),
+    "safe rates": lambda: fit(X, y, epochs=3, threads=2),
+    "Adam": lambda: fit(X, y, optimizer="adam", **lr),
+    "packs that leave two": lambda: fit(X[:66], y[:66], optimizer=SGD, **lr),
+    "a task that leaves three": lambda: fit(X[:37], y[:37], optimizer=SGD, memory_limit="1 MiB", **lr),
+    "groups": lambda: fit(X[0], y[:35], optimizer=SGD, **lr),
+    "two fits": lambda: fit(X[:2], y[:2], optimizer=SGD, **lr),
+    "stream": lambda: fit(X, y, algorithm="stream", **lr),
+    "stream, excess": lambda: fit(X, y, algorithm="stream", excess_loss=True, **lr),
+    "few samples": lambda: fit(X[:, :5], y[:, :5], **lr),
+    "few samples, safe rates": lambda: fit(X[:, :5], y[:, :5], epochs=3, threads=2),
+    "few samples, weights": lambda: fit(X[:, :5], y[:, :5], sample_weight=weights[:, :5], **lr),
+    "weights": lambda: fit(X, y, sample_weight=weights, **lr),
+    "weights of all": lambda: fit(X, y, sample_weight=weights[0], **lr),
+    "missing": lambda: fit(gaps, y, nan_policy="omit", **lr),
+    "missing, shared": lambda: fit(gaps[0], y, nan_policy="omit", **lr),
+    "tol": lambda: fit(X, y, tol=1e-3, **lr),
+    "tol, Adam": lambda: fit(X, y, tol=1e-3, optimizer="adam", **lr),
+    "tol, many parameters": lambda: fit(wide, wide_y, tol=1e-3, intercept=True, **lr),
+    "excess, many parameters": lambda: fit(wide, wide_y, excess_loss=True, **lr),
+    "tol, standardize": lambda: fit(X, y, tol=1e-3, standardize=True, intercept=True, **lr),
+    "standardize, stream": lambda: fit(X, y, standardize=True, algorithm="stream", **lr),
+    "standardize, shared": lambda: fit(X[0], y, standardize=True, **lr),
+    "NumPy, standardize": lambda: fit(X[:4], y[:4], standardize=True, lr=0.01, **of_numpy),
+    "NumPy, safe rates": lambda: fit(X[:4], y[:4], standardize=True, **of_numpy),
+    "NumPy, missing": lambda: fit(gaps[:4], y[:4], nan_policy="omit", **of_numpy),
+    "NumPy, weights": lambda: fit(X[:4], y[:4], sample_weight=weights[:4], **of_numpy),
+    "NumPy": lambda: fit(X[:4], y[:4], lr=0.01, tol=1e-3, **of_numpy),
+    "solve": lambda: solve(X, y, threads=2),
+    "solve, intercept": lambda: solve(X + 1e4, y, intercept=True, threads=2),
+    "solve, shared": lambda: solve(X[0], y, threads=2),
+    "solve, standardize": lambda: solve(X, y, standardize=True, threads=2),
+    "solve, weights": lambda: solve(X, y, sample_weight=weights, threads=2),
+    "solve, missing": lambda: solve(gaps, y, nan_policy="omit", threads=2),
+    "solve, few samples": lambda: solve(X[:, :2], y[:, :2], threads=2),
+    "solve, few samples, weights": lambda: solve(X[:, :2], y[:, :2], sample_weight=weights[:, :2], threads=2),
+    "solve, few samples, standardize": lambda: solve(X[:, :2], y[:, :2], standardize=True, intercept=True, threads=2),
+}
+found = {}
+for name, call in calls.items():
+    for kernel in compile_ahead.KERNELS.values():
+        kernel._reset_overloads()  # as in a new process
+        kernel.overloads.clear()
+    compile_ahead._done.clear()
+    late.clear(), at_hand.clear()
+    call()
+    if late:
+        found[name] = sorted(late)
+    assert at_hand or late or name == "NumPy", name
+print(found)
+"""
+
+
+def test_no_kernel_is_compiled_or_loaded_in_a_worker_thread():
+    """There Ctrl-C waits for it, and a second line is said. (What only the data tell is late: fits
+    that overflow, a least value that rounding leaves open.)"""
+    done = run_python(LATE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "{}\n", "")
+
+
 def test_a_first_fit_loads_no_more_than_it_needs():
     """SGD on moments in packs; the kernel for single fits, half of all compiling, when a fit
     overflows."""

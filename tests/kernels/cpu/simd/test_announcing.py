@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fastgd.kernels import telling
-from fastgd.kernels.cpu.simd import announcing
+from fastgd.kernels.cpu.simd import announcing, compiling, disk_cache
 
 
 class Heard(telling.Listener):
@@ -14,6 +15,7 @@ class Heard(telling.Listener):
 
     def say(self, line):
         self.told.append(line)
+        return True
 
     def begin(self, note):
         self.told.append(f"begin {note}")
@@ -42,7 +44,36 @@ def test_one_line_for_all(heard):
         "end",
     ]
     announcing.announce_lazily("solve")  # later, alone
-    assert len(heard) == 6
+    assert len(heard) == 5
+
+
+def test_a_kernel_alone_is_named_while_it_is_compiled(heard, monkeypatch, tmp_path):
+    """From the moment when nothing is found on disk until the compiled version is handed over."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
+    @compiling.kernel
+    def alone(array):
+        array[0] += 1
+
+    real = type(alone._compiler).compile
+
+    def compile_and_tell(self, *given):
+        heard.append("compiled")
+        return real(self, *given)
+
+    monkeypatch.setattr(type(alone._compiler), "compile", compile_and_tell)
+    alone(np.zeros(1))
+    assert [line.split()[0] for line in heard] == ["fastgd:", "begin", "compiled", "end"]
+    monkeypatch.setattr(disk_cache, "folder_to_write", lambda: None)
+    alone(np.zeros(1, np.float32))  # where nothing can be kept
+    assert [line.split()[0] for line in heard[4:]] == ["fastgd:", "begin", "compiled", "end"]
+
+
+def test_what_one_line_announced_ends_once(heard):
+    with announcing.announced(["solve"]):
+        announcing.end_lazily()
+        assert heard[-1].startswith("begin")
+    assert heard[-1] == "end"
 
 
 def test_nothing_to_compile_is_not_said(heard):
@@ -56,7 +87,7 @@ def test_an_error_ends_it(heard):
         raise ZeroDivisionError
     assert heard[-1] == "end"
     announcing.announce_lazily("solve")
-    assert len(heard) == 6
+    assert len(heard) == 5
 
 
 def test_the_speed_of_this_machine_is_measured():

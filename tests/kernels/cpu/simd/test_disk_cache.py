@@ -1,5 +1,5 @@
-"""The compiled kernels on disk: a second process loads what the first compiled; what is not whole,
-not of these sources, or not safe to execute is compiled anew, and that is said."""
+"""The compiled kernels on disk: what is not whole, not of these sources, or not safe to execute is
+compiled anew, and that is said. In new processes: test_disk_cache_processes.py."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import errno
 import hashlib
 import os
 import pickle
-import shutil
-import subprocess
-import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,135 +17,11 @@ from numba.core import types
 import fastgd.kernels
 from fastgd.kernels import telling
 from fastgd.kernels.cpu.simd import disk_cache
-
-SMALLEST = """
-import sys
-sys.path.insert(0, {root!r})
-import numpy as np
-import fastgd.kernels.cpu.moments.curvature as curvature
-assert curvature.__file__.startswith({root!r}), curvature.__file__
-result = np.empty(1)
-curvature.largest_eigenvalues(np.full((1, 1, 1), 3.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
-assert result[0] == 3.0
-stats = curvature.largest_eigenvalues.stats
-print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
-"""
-
-
-@pytest.fixture
-def package(tmp_path) -> Path:
-    """A copy of the package: fastgd/ with its kernels/ inside, as it is installed. Nothing else of
-    fastgd is imported."""
-    kernels = Path(fastgd.kernels.__file__).parent
-    copy = tmp_path / "site" / "fastgd"
-    copy.mkdir(parents=True)
-    (copy / "__init__.py").touch()
-    shutil.copytree(kernels, copy / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-    return copy
+from fastgd.running.pool import watched
 
 
 def kernels_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix == ".kernel")
-
-
-def run_smallest(package: Path) -> tuple[int, int, int]:
-    """(cache hits, misses, files in the cache) of a process that runs the smallest kernel."""
-    cache = package.parents[1] / "cache"
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", SMALLEST.format(root=str(package.parent))],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(cache)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    hits, misses = map(int, done.stdout.split())
-    return hits, misses, len(kernels_in(cache))
-
-
-def test_a_second_process_loads_and_a_changed_byte_compiles(package):
-    assert run_smallest(package) == (0, 1, 1)
-    assert run_smallest(package) == (1, 0, 1)
-    # one byte of a comment in a file that this kernel does not even import
-    changed = package / "kernels" / "cpu" / "simd" / "lanes.py"
-    source = changed.read_text()
-    assert "The 32 lanes" in source
-    changed.write_text(source.replace("The 32 lanes", "the 32 lanes", 1))
-    assert run_smallest(package)[:2] == (0, 1)
-    assert run_smallest(package)[:2] == (1, 0)
-
-
-def test_every_file_of_the_kernels_is_in_the_stamp(package):
-    """The digest alone, without compiling."""
-    script = (
-        "import sys; sys.path.insert(0, {root!r}); from fastgd.kernels.cpu.simd import disk_cache; print(disk_cache._digest_of_sources())"
-    )
-    command = [sys.executable, "-P", "-c", script.format(root=str(package.parent))]
-
-    def digest() -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    seen = {digest()}
-    assert {digest()} == seen
-    codes = [package / "kernels" / name for name in ("chunk.py", "update_rules.py")]  # frozen into the kernels
-    files = sorted((package / "kernels" / "cpu").rglob("*.py")) + codes
-    assert len(files) >= 30
-    for count, path in enumerate(files, start=2):
-        path.write_bytes(path.read_bytes() + b"#")
-        seen.add(digest())
-        assert len(seen) == count, path.name
-
-
-AFTER_LOADING = """
-import sys
-import numba
-assert stats.cache_hits and not stats.cache_misses
-if {lean}:
-    assert "numba.np.linalg" not in sys.modules
-    assert "scipy.linalg" not in sys.modules
-@numba.njit
-def other(array):
-    return np.sort(array)[0] + np.sqrt((array * array).sum()) + hash((1, 2)) * 0 + len({{3: 4}}) + np.random.random() * 0 + sum([1, 2])
-assert other(np.array([4.0, 3.0])) == 3 + 5 + 1 + 3
-curvature.largest_eigenvalues(np.full((1, 1, 1), 5.0), np.zeros((1, 1), np.int64), 1, result, np.zeros(1, np.int32))
-assert result[0] == 5.0
-"""
-
-
-def test_loading_imports_nothing_that_only_compiling_needs(package):
-    """Through attributes of Numba's that are not public: without them the first call takes three
-    times as long."""
-    run_smallest(package)
-    done = run_after_loading(package, "", lean=True)
-    assert done.returncode == 0, done.stderr
-
-
-def test_where_the_short_way_to_load_fails_all_of_numba_is_imported(package):
-    run_smallest(package)
-    broken = (
-        "from numba.core.runtime import rtsys\nreal = type(rtsys).initialize\ncalls = []\n"
-        "def fail(self, context):\n    calls.append(1)\n    if len(calls) == 1: raise ValueError\n    return real(self, context)\n"
-        "type(rtsys).initialize = fail\n"
-    )
-    done = run_after_loading(package, broken, lean=False)
-    assert done.returncode == 0, done.stderr
-
-
-def run_after_loading(package: Path, before: str, lean: bool) -> subprocess.CompletedProcess[str]:
-    """A process that loads the smallest kernel from the disk cache, and then compiles a function of
-    its own."""
-    return subprocess.run(
-        [sys.executable, "-P", "-c", before + SMALLEST.format(root=str(package.parent)) + AFTER_LOADING.format(lean=lean)],
-        env={**os.environ, "NUMBA_CACHE_DIR": str(package.parents[1] / "cache")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-# -- what may be loaded ----------------------------------------------------------------------------
 
 
 def a_kernel(name: str = "smallest"):
@@ -165,7 +39,6 @@ def a_kernel(name: str = "smallest"):
 def cache(tmp_path, monkeypatch) -> Path:
     """An empty folder for kernels."""
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(disk_cache, "_refused", set())
     monkeypatch.setattr(telling, "_said", set())
     return tmp_path / "cache"
 
@@ -279,6 +152,78 @@ def test_what_others_can_write_is_refused(cache, capsys, where):
         assert said.count("others can write") == 1
         spoiled.chmod(spoiled.stat().st_mode & ~0o022)
     assert count(a_kernel()) == (1, 0)
+
+
+@pytest.mark.parametrize("quiet_first", [False, True])
+def test_a_refused_folder_is_named_where_nothing_could_be_read_from_it(cache, capsys, quiet_first):
+    """A version for other data is on disk: asking for it, or a call that says nothing, hides no
+    line."""
+    assert count(a_kernel()) == (0, 1)
+    cache.chmod(0o777)
+    capsys.readouterr()
+    kernel = a_kernel()
+    assert kernel._cache.signatures_on_disk() == kernel._cache.signatures_on_disk(whole=False) == set()
+    assert capsys.readouterr().err == ""
+    if quiet_first:
+        with watched(SimpleNamespace(threads=1, inline=True), False, 1, "1 fit"):
+            count(a_kernel("another"))
+        assert capsys.readouterr().err == ""
+    kernel(np.zeros(1, np.float32))
+    said = capsys.readouterr().err
+    assert said.count("cannot be kept") == said.count(f"others can write to {cache}") == 1
+    count(a_kernel())
+    assert "others" not in capsys.readouterr().err  # once a process
+
+
+def test_a_folder_is_made_where_the_root_cannot_be_made_again(cache, monkeypatch):
+    """Making "/" is EISDIR on macOS, and a drive PermissionError on Windows, not "it exists"."""
+    real = Path.mkdir
+
+    def mkdir(path, *given, **options):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        real(path, *given, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert count(a_kernel()) == (0, 1)
+    assert count(a_kernel()) == (1, 0)
+
+
+def test_a_folder_that_cannot_be_made_is_said_once_and_does_no_harm(cache, capsys, monkeypatch):
+    def refuse(path, *given, **options):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    for name in ("one", "two"):
+        assert count(a_kernel(name)) == (0, 1)
+    assert capsys.readouterr().err.count("cannot be kept") == 1
+
+
+def test_a_file_is_read_once(cache, monkeypatch):
+    """Not at all where only its types are asked for, but for its first lines."""
+    assert count(a_kernel()) == (0, 1)
+    read, real = [], disk_cache._parts
+    monkeypatch.setattr(disk_cache, "_parts", lambda content: read.append(1) or real(content))
+    kernel = a_kernel()
+    [types_on_disk] = kernel._cache.signatures_on_disk(whole=False)
+    assert (read, "float64" in types_on_disk) == ([], True)
+    assert kernel._cache.signatures_on_disk() == {types_on_disk}
+    assert read == [1]
+    assert count(kernel) == (1, 0)
+    assert read == [1, 1]
+
+
+@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: b"\n" * 4, lambda content: b"\xff" * 99, flipped])
+def test_what_is_damaged_is_not_counted(cache, damage):
+    assert count(a_kernel()) == (0, 1)
+    [path] = kernels_in(cache)
+    key, payload = disk_cache._parts(path.read_bytes())
+    for content in (damage(path.read_bytes()), sealed(b"1", payload), sealed(b"{}", payload)):
+        path.write_bytes(content)
+        assert a_kernel()._cache.signatures_on_disk() == set()
+    path.write_bytes(sealed(key, payload))
+    path.rename(path.with_name("smallest-0" + disk_cache.ENDING))  # where no load looks for it
+    assert a_kernel()._cache.signatures_on_disk() == a_kernel()._cache.signatures_on_disk(whole=False) == set()
 
 
 def test_a_sticky_folder_may_be_shared(cache):
