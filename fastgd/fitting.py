@@ -116,8 +116,9 @@ def fit(
     tol : float, optional
         Stop a fit at the first epoch t ≥ 1 with F(w_t) − F* ≤ tol · (F(w_0) − F*): at most this
         share of the start's distance from the least loss F* is left. F is the loss, plus what a
-        coupled ``weight_decay`` adds; with a state w_0 is the start of the first call. Differences
-        that are rounding count as none. F* is known beforehand, since the loss is quadratic: see
+        coupled ``weight_decay`` adds; with a state w_0 is the start of the first call, on the data
+        of that call, and fits that met a larger tol go on. Differences that are rounding count as
+        none. F* is known beforehand, since the loss is quadratic: see
         excess_loss for what that costs. Not for ``maximize``. None: run all epochs.
     excess_loss : bool, optional
         Whether the result tells F(w) − F*, by how much the loss is above its least value. None:

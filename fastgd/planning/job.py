@@ -51,7 +51,7 @@ from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
 from .memory import fit_into_memory
 from .plan import STACK_NUMBERS, Plan, make_plan
-from .start import Begin, algorithm_of, begin_again, begin_of, read_start, read_state, with_one_standard_per_pair
+from .start import Begin, algorithm_of, begin_again, begin_of, kind_of_start, met_tol, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = get_args(Reduction)
 PACKED_PARAMETERS = 32  # of the CPU kernels
@@ -91,6 +91,8 @@ class FitJob(Job):
     least_needed: bool  # or of all fits
     begin: Begin  # the state before the first epoch
     state: State | None  # of the earlier fit that is continued
+    start: str  # where the descent begins, as FitResult._start has it
+    penalised: bool  # a coupled weight_decay is part of the objective
     memory_limit: int | None = None  # bytes
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
     recalled: bool = False  # made by call_cache.py from an earlier job
@@ -99,6 +101,12 @@ class FitJob(Job):
     def __post_init__(self) -> None:
         one = all(values.size == 1 for values in self.hyper)
         self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the fits are computed, and what is known of their start and their objective."""
+        plan, tol = self.plan, met_tol(self.state, self.tol)
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, tol, self.start, self.penalised)
 
 
 @dataclass(kw_only=True)
@@ -144,6 +152,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
+    start = kind_of_start(state, starts)
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
     buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
@@ -179,6 +188,9 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         least_needed=least_needed,
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
+        # weights that are summed scale the rate, so nothing is known of the data from it
+        start="" if start != "zero" and reduction == "sum" and problem.weights is not None else start,
+        penalised=_is_penalised(rule, hyper),
         memory_limit=limit,
     )
 
@@ -277,6 +289,13 @@ def _read_measuring(excess_loss: Any, tol: float, rule: UpdateRule, hyper: Mappi
     if maximize.all():
         return False, False
     return wanted is not False or tol >= 0.0, wanted is True or tol >= 0.0
+
+
+def _is_penalised(rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> bool:
+    """Whether a coupled weight_decay is part of the objective of some fit."""
+    if rule.decoupled is True or "weight_decay" not in hyper or not without_repeats(hyper["weight_decay"], 0).any():
+        return False
+    return not (rule.decoupled and without_repeats(hyper[rule.decoupled], 0).all())
 
 
 def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:

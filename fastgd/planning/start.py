@@ -10,6 +10,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import shown
+from ..input.options import read_tol
 from ..input.reading import read_numbers
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import device_of, fetch, place_of
@@ -66,9 +67,10 @@ def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], 
 def begin_again(state: State, tol: float) -> Begin:
     """The state before the first epoch of continued fits.
 
-    Diverged fits do not go on, nor do converged ones where a `tol` is given (tol ≥ 0).
+    Diverged fits do not go on, nor do converged ones where a `tol` is given (tol ≥ 0) that is at
+    least the one they met.
     """
-    stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= 0))
+    stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= max(0.0, read_tol(state.tol))))
     return ({} if state.center is None else {name: (getattr(state, name), 1) for name in STANDARD}) | {
         "w": (state.w, 1),
         "slots": (state.slots, 2),
@@ -78,6 +80,20 @@ def begin_again(state: State, tol: float) -> Begin:
         "status": (np.where(stays, state.status, np.int8(COMPLETED)), 0),
         "initial_excess": (state.initial_excess, 0),
     }
+
+
+def met_tol(state: State | None, tol: float) -> float | None:
+    """The tol that the converged fits of a call have met; None where it is not known, or none."""
+    if state is not None and state.tol is None and (state.status == CONVERGED).any():
+        return None
+    return tol if tol >= 0.0 else None
+
+
+def kind_of_start(state: State | None, starts: dict[str, np.ndarray]) -> str:
+    """Where a descent begins, as FitResult._start has it."""
+    if state is not None:
+        return "state"
+    return "given" if any(without_repeats(values, 0).any() for values in starts.values()) else "zero"
 
 
 def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:

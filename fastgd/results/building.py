@@ -22,6 +22,9 @@ class Provenance:
     backend: str
     algorithm: str
     explanation: str
+    tol: float | None = None  # what fits that are CONVERGED have met
+    start: str = ""  # as FitResult._start
+    penalised: bool = False  # a coupled weight_decay is part of the objective
 
 
 def build(buffers: Buffers, provenance: Provenance) -> FitResult:
@@ -65,12 +68,15 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             intercept=problem.intercept,
             dtype=dtype,
             initial_excess=values["initial_excess"],
+            tol=provenance.tol,
             **({name: values[name] for name in STANDARD} if layout.standardize else {}),
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         _one_feature=problem.one_feature,
+        _start=provenance.start,
+        _penalised=provenance.penalised,
         **(
             {name: wrap(layout.select(values[name], "features").astype(problem.dtype)[()]) for name in STANDARD}
             if layout.standardize

@@ -55,7 +55,9 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
         raise ValueError(f"{in_ascii(os.fspath(path))} is not damaged, but it is not a result as fastgd writes them: {wrong}")
-    return replace(result, status=named(result.status), state=replace(result.state, status=named(result.state.status)))
+    state = result.state
+    state = replace(state, status=named(state.status), tol=None if state.tol is None else float(state.tol))
+    return replace(result, status=named(result.status), state=state)
 
 
 def _misfit(result: FitResult) -> str:
@@ -70,6 +72,8 @@ def _misfit(result: FitResult) -> str:
         if owner is result.history:
             if shapes.get("loss") != (*leading, *shapes.pop("epoch", ())):
                 return "history.loss and history.epoch have other numbers of rows"
+        elif owner is result.state and type(owner.tol).__name__ not in ("NoneType", "float", "float64"):
+            return f"state.tol is a {type(owner.tol).__name__}"
         elif owner is result.state and shapes.get("slots", ())[len(leading) + 1 :] != shapes.get("w", (None,))[len(leading) :]:
             return f"state.w has shape {shapes.get('w')}, state.slots {shapes.get('slots')}"
         for name, shape in shapes.items():

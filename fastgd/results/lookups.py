@@ -17,7 +17,7 @@ INSTEAD = {  # what there is: what others call it, without underscores at the en
     "it is result.condition, from fastgd.solve": ("cond", "condition_number"),
     "it is result.rank, from fastgd.solve": ("matrix_rank", "rank"),
     "it is np.shape(result.loss)": ("batch_shape", "n_fits", "shape", "size"),
-    "it is 1 - result.loss / np.var(y), where no sample is left out or weighted": (
+    "it is 1 - result.loss / np.var(y, axis=-1), where no sample is left out or weighted": (
         "r2", "r2_score", "r_squared", "rsquared", "rsquared_adj", "rvalue", "score",
     ),
     "it is y - result.predict(X)": ("resid", "residual", "residuals", "resids"),

@@ -89,9 +89,12 @@ class State:
         dtype of the data: "float32" or "float64".
     initial_excess : ndarray (…) of float64
         Where ``tol`` counts from: the objective at the start of the first call, less its least
-        value. NaN where it was not computed.
+        value, both on the data of that call. NaN where it was not computed.
     center, scale : ndarray (…, n_features) of float64, or None
         Of standardised fits, whose w here is that of the features (x − center) / scale.
+    tol : float, or None
+        The ``tol`` of the call that made the state: what fits that are CONVERGED have met. With a
+        smaller one they go on. None without one, and where it is not known.
     """
 
     algorithm_names: ClassVar[tuple[str, ...]] = ALGORITHMS
@@ -108,6 +111,7 @@ class State:
     initial_excess: np.ndarray | None = None  # None in files of older versions
     center: np.ndarray | None = None
     scale: np.ndarray | None = None
+    tol: float | None = None
 
     def __repr__(self) -> str:
         from .summary import state_facts
@@ -153,9 +157,10 @@ class FitResult:
         finite.
     status : ndarray (…) of int8
         Values of `Status`; a `Status` itself for a single fit. Both print as names.
-    excess_loss : ndarray (…), or None where nobody asked for it
+    excess_loss : ndarray (…), or None
         By how much the loss at w, with the penalty of a coupled ``weight_decay``, is above its
-        least value, in the dtype of the data. NaN where that is not known.
+        least value, in the dtype of the data. None with excess_loss=False and no tol, or with
+        maximize; NaN where it was not computed.
     n_used : ndarray (…) of int
         Number of kept samples.
     lr : ndarray (…) of float64
@@ -178,7 +183,7 @@ class FitResult:
         change w by up to about this factor more. NaN where the data are invalid.
     ill_conditioned : ndarray (…) of bool, or None
         Only from `solve`: whether a change of the data in their last digit may change more than
-        half of the digits of w.
+        half of the digits of w, or the rank is below the number of parameters.
     versions : dict of str to str
         Versions of Python, fastgd and the libraries that were imported when the fits were made.
     """
@@ -203,6 +208,8 @@ class FitResult:
     excess_loss: Any = None
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
+    _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
+    _penalised: bool = True  # the objective may be more than the loss
 
     def predict(self, X: AnyArray) -> Any:
         """Predict y of new samples: X w + intercept, for every fit.
@@ -320,7 +327,7 @@ class FitResult:
           dose       2.0625
           loss       0.0292969
           excess     0.0292969
-          note       more than 1 % above the least loss: centre and scale X ...
+          note       more than 1 % above the least loss: give more epochs, or use solve
           epochs     5
           lr         0.1
           samples    4

@@ -33,7 +33,7 @@ STATUS_NAMES = tuple(status.name for status in Status)
 class StatusArray(np.ndarray):
     """An array of int8 codes that prints names, and whose elements are `Status`.
 
-    What is computed from it is a plain array.
+    What is computed from it is a plain array; what `numpy.unique` picks from it are statuses.
     """
 
     def __getitem__(self, place: Any) -> Any:
@@ -42,6 +42,8 @@ class StatusArray(np.ndarray):
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         plain = np.asarray(array)
+        if context is None and plain.dtype == np.int8 and not return_scalar:  # of no ufunc: codes were picked
+            return named(plain)
         return plain[()] if return_scalar else plain
 
     def _in_words(self, write: Any) -> str:

@@ -17,6 +17,7 @@ from .table import html_table, text_table
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
 _MOST_IN_REPR = 4  # coefficients
+_ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
 
 
 def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
@@ -83,45 +84,69 @@ def _losses(loss: np.ndarray, made: np.ndarray) -> str:
     return f"median {_number(median)}, best {best}, worst {worst}" + (f"; {lost:,} not finite" if lost else "")
 
 
-def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n_fits,) bool each: whose excess loss is known, is far from 0, is more than at the start.
+def _scale(result: Any, start: np.ndarray, loss: np.ndarray) -> np.ndarray:
+    """(n_fits,): not much less than the mean square of y and of each term of the prediction.
 
-    Far: more than 1 % of the loss, and not below what the dtype resolves of the start's excess,
-    where a fit without noise ends. A fit that diverged ended above its start, though the excess of
-    NaN is not known.
+    Of a descent from zero it is its first loss. Of SGD at a rate that is not too large it follows
+    from w: λ_max |w|² bounds the terms, and the rate is about 2/λ_max or less. Of others it is not
+    known: inf.
     """
+    if result._start == "zero":
+        return start + loss
+    if result._start not in ("given", "state") or result.state.optimizer != "sgd":
+        return np.full(len(loss), np.inf)
+    squares = np.square(result.state.w).sum(axis=-1).ravel()
+    return np.where(squares == 0.0, 0.0, squares / np.ravel(result.lr)) + loss
+
+
+def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(n_fits,) bool each: whose excess loss is known, is far, has grown, has grown hundredfold.
+
+    Far is more than 1 % of the loss. Nothing is said of an excess that may be rounding, of the
+    start of a state, which may be that of other data, and of a fit that overflowed where it began.
+    """
+    no = np.zeros_like(made)
     if result.excess_loss is None:
-        return np.zeros_like(made), np.zeros_like(made), np.zeros_like(made)
-    excess, eps = np.ravel(result.excess_loss).astype(np.float64), float(np.finfo(np.asarray(result.loss).dtype).eps)
-    start = np.ravel(result.state.initial_excess)
+        return no, no, no, no
+    loss, excess = (np.ravel(values).astype(np.float64) for values in (result.loss, result.excess_loss))
+    start, size = np.ravel(result.state.initial_excess), result.state.w.shape[-1]
+    eps, rate = float(np.finfo(np.asarray(result.loss).dtype).eps), np.ravel(result.lr)
     known = made & ~np.isnan(excess)
     with np.errstate(all="ignore"):
-        far = known & (excess > 0.01 * np.ravel(result.loss)) & ~(excess <= eps * start)
-        diverged = ~np.isnan(start) & (np.ravel(result.status) == DIVERGED)
-        rounding = 64.0 * eps * np.ravel(result.loss)  # a fit that began at the minimum stays within it
-        return known, far, known & (excess > start * (1.0 + eps) + rounding) | diverged
+        scale = _scale(result, start, loss)
+        far = known & (excess > 0.01 * loss) & (excess > eps * scale) & (not result._penalised)
+        if result._start not in ("zero", "given"):
+            return known, far, no, no
+        moved = made & (np.ravel(result.epochs) >= 1) & np.isfinite(start)
+        diverged = moved & (np.ravel(result.status) == DIVERGED) & (rate > _ORDINARY[0]) & (rate < _ORDINARY[1])
+        grown = moved & known & (start > 0.0) & (excess > 2.0 * start + eps * (64.0 * loss + (size + 1) * scale))
+        return known, far, grown | diverged, grown & (excess > 100.0 * start) | diverged
 
 
 def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
     """Rows (what, text) on the distance from the least loss; none where it is not known."""
-    known, far, worse = _distances(result, made)
-    if not known.any():
+    known, far, worse, much_worse = _distances(result, made)
+    if not known.any() and not worse.any():
         return []
-    rows = [("excess", _span(np.ravel(result.excess_loss)[known]))]
+    least = " above the least objective" if result._penalised else ""
+    rows = [("excess", _span(np.ravel(result.excess_loss)[known]) + least)] if known.any() else []
     single = np.ndim(result.loss) == 0
+    far &= ~worse  # whose rate is to be mended first
     if far.any():
         whose = "" if single else f"{np.count_nonzero(far):,} of {np.count_nonzero(known):,} fits are "
         ways = "give more epochs, or use solve"
-        ways = ways if result.center is not None else f"centre and scale X (standardize=True), {ways}"
+        alike = result._one_feature or np.shape(result.w)[-1] == 1
+        if result.center is None and not (alike and result.intercept is None):  # one column is as good as scaled
+            ways = f"centre and scale X (standardize=True), {ways}"
         rows.append(("note", f"{whose}more than 1 % above the least loss: {ways}"))
     if worse.any():
         whose = "" if single else f"{np.count_nonzero(worse):,} of {np.count_nonzero(known | worse):,} "
-        began = "it" if single else "they"
-        rows.append(("warning", f"{whose}ended above the loss that {began} began with: {_why_worse(result, worse)}"))
+        began, what = "it" if single else "they", "objective" if result._penalised else "loss"
+        rows.append(("warning", f"{whose}ended above the {what} that {began} began with: {_why_worse(result, worse, much_worse)}"))
     return rows
 
 
-def _why_worse(result: Any, worse: np.ndarray) -> str:
+def _why_worse(result: Any, worse: np.ndarray, much_worse: np.ndarray) -> str:
     """Why fits ended above their start.
 
     Of plain SGD there is one reason: at a rate of at most 2/λ_max no part of the excess grows.
@@ -129,9 +154,11 @@ def _why_worse(result: Any, worse: np.ndarray) -> str:
     state = result.state
     plain = state.optimizer == "sgd" and not state.slots.reshape(worse.size, -1)[worse].any()
     if not plain:
+        return f"the rate{' or the momentum' if state.optimizer in ('sgd', 'rmsprop') else ''} is too large"
+    if (worse & ~much_worse).any():
         return "the rate is too large"
     rates = "the rate is" if np.ndim(result.loss) == 0 else "these rates are"
-    return f"{rates} above the stability limit 2/lambda_max"
+    return f"{rates} above the stability limit 2/{'(lambda_max + weight_decay)' if result._penalised else 'lambda_max'}"
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
@@ -218,7 +245,7 @@ def short(result: Any, names: Sequence[str]) -> str:
     if loss.ndim:
         finite = loss[np.isfinite(loss)]
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
-        _, far, _ = _distances(result, _made(result))
+        far = _distances(result, _made(result))[1]
         losses += f", {np.count_nonzero(far):,} more than 1 % above the least" if far.any() else ""
         what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
@@ -233,7 +260,7 @@ def short(result: Any, names: Sequence[str]) -> str:
     ]
     if result.intercept is not None:
         parts.append(f"intercept = {_number(result.intercept)}")
-    _, far, _ = _distances(result, _made(result))
+    far = _distances(result, _made(result))[1]
     above = f" ({_number(result.excess_loss)} above the least)" if far.any() else ""
     parts += [f"loss {_number(loss)}{above}", counted(int(result.epochs), "epoch")]
     return f"FitResult({names[int(result.status)]}: {', '.join(parts)}; {computed})"

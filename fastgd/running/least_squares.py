@@ -137,9 +137,7 @@ def _finish(job: SolveJob) -> None:
     finite = np.isfinite(arrays["w_out"]).all(axis=1) & np.isfinite(arrays["loss"])
     status[~finite & (status == COMPLETED)] = DIVERGED
     solved = (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES)
-    deficient = (rank < problem.n_parameters) & solved
-    deficient |= (status == TOO_FEW_SAMPLES) & (arrays["n_used"] < problem.n_parameters)
-    arrays["ill_conditioned"][:] = (condition > most_condition(problem.dtype)) | deficient
+    arrays["ill_conditioned"][:] = (condition > most_condition(problem.dtype)) | (rank < problem.n_parameters)
     by_svd = int(((arrays["algorithm"] == LSTSQ) & solved).sum())
     if by_svd and job.plan.algorithm == MOMENTS:
         job.plan = replace(job.plan, explanation=f"{job.plan.explanation} ({by_svd:,} of {order.n_fits:,})")

@@ -115,6 +115,33 @@ def test_a_converged_fit_goes_on_when_tol_is_left_out():
         assert same_bits(then.history.loss[i], free.history.loss[i, first.epochs[i] : first.epochs[i] + 6])
 
 
+def test_a_smaller_tol_is_met_by_going_on(backend):
+    """CONVERGED is said of the tol of this call, not of that of an earlier one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)) * [1, 2, 5]
+    y = X @ [1, 2, 3] + rng.normal(size=40)
+    settings = {"lr": 0.02, "epochs": 2000, "backend": backend}
+    rough = fastgd.fit(X, y, tol=0.1, **settings)
+    assert (rough.status, rough.state.tol) == (fastgd.Status.CONVERGED, 0.1)
+    fine, once = fastgd.fit(X, y, tol=1e-4, state=rough.state, **settings), fastgd.fit(X, y, tol=1e-4, **settings)
+    assert fine.status == once.status == fastgd.Status.CONVERGED
+    assert (fine.w.tobytes(), fine.epochs + rough.epochs, fine.state.tol) == (once.w.tobytes(), once.epochs, 1e-4)
+    for tol in (1e-4, 0.5):
+        there = fastgd.fit(X, y, tol=tol, state=fine.state, **settings)
+        assert (there.status, there.epochs, there.w.tobytes()) == (fastgd.Status.CONVERGED, 0, fine.w.tobytes())
+    short = fastgd.fit(X, y, tol=1e-4, state=rough.state, **settings | {"epochs": 2})
+    assert (short.status, short.epochs) == (fastgd.Status.COMPLETED, 2)
+    assert fastgd.fit(X, y, state=rough.state, **settings).state.tol is None
+
+
+def test_a_converged_state_of_unknown_tol_stays():
+    """As a file of an older version has it; what it met stays unknown."""
+    first = fastgd.fit(x, 2 * x + 1, tol=0.3, epochs=90)
+    assert first.status == fastgd.Status.CONVERGED
+    then = fastgd.fit(x, 2 * x + 1, tol=1e-9, epochs=90, state=dataclasses.replace(first.state, tol=None))
+    assert (then.status, then.epochs, then.state.tol) == (fastgd.Status.CONVERGED, 0, None)
+
+
 def test_a_row_that_was_not_finite_is_remembered():
     """docs/arithmetic.md, section 10: a fit that has had a non-finite row does not converge; in the
     state's own words, status is so far."""

@@ -148,7 +148,7 @@ def test_data_that_are_not_finite(data, name, shared):
     assert np.isnan(result.loss[bad]).all()
     assert np.isnan(result.condition[bad]).all()
     assert not result.rank[bad].any()
-    assert not result.ill_conditioned[bad].any()
+    assert result.ill_conditioned[bad].all()
     same(result, fastgd.solve(X if shared else X[good], y[good]), good)
 
 
@@ -160,6 +160,15 @@ def test_few_samples_that_are_not_finite(X, y):
     assert result.status.tolist() == [Status.INVALID_DATA, Status.COMPLETED]
     assert np.isnan(result.w[0]).all()
     assert np.isfinite(result.w[1]).all()
+
+
+def test_a_rank_below_the_number_of_parameters_is_ill_conditioned():
+    """Whatever the status: a fit that was not made has rank 0."""
+    x = np.arange(5.0)
+    few = fastgd.solve(x, x, intercept=True, min_samples=9)
+    bad = fastgd.solve([1.0, np.nan], [1.0, 2.0], nan_policy="propagate")
+    for result, status in ((few, Status.TOO_FEW_SAMPLES), (bad, Status.INVALID_DATA)):
+        assert (result.status, int(result.rank), bool(result.ill_conditioned)) == (status, 0, True)
 
 
 def test_the_face_of_the_result():

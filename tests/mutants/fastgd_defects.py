@@ -117,7 +117,7 @@ FASTGD_DEFECTS = (
     Defect(
         "not said to be ill-conditioned",
         "fastgd/running/least_squares.py",
-        "most_condition(problem.dtype)) | deficient",
+        "most_condition(problem.dtype)) | (rank < problem.n_parameters)",
         "most_condition(problem.dtype))",
         SOLVE,
     ),

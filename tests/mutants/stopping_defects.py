@@ -68,6 +68,27 @@ STOPPING_DEFECTS = (
         ("tests/kernels/reference/test_record.py",),
     ),
     Defect(
+        "tol: what met a larger one has converged",
+        "fastgd/planning/start.py",
+        "(tol >= max(0.0, read_tol(state.tol)))",
+        "(tol >= 0.0)",
+        ("tests/fit/test_resuming.py",),
+    ),
+    Defect(
+        "rounding is called a rise",
+        "fastgd/results/summary.py",
+        " + eps * (64.0 * loss + (size + 1) * scale)",
+        "",
+        ("tests/results/test_summary.py",),
+    ),
+    Defect(
+        "the loss is told of for the objective",
+        "fastgd/planning/job.py",
+        "penalised=_is_penalised(rule, hyper)",
+        "penalised=False",
+        ("tests/results/test_summary.py",),
+    ),
+    Defect(
         "F*: of samples in float64 alone",
         "fastgd/running/least_values.py",
         "residual = high + low",

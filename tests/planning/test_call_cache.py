@@ -170,6 +170,17 @@ def test_after_data_that_are_not_finite(only_short):
     assert same(fastgd.fit(X, y, lr=0.1, nan_policy="propagate"), want)
 
 
+def test_what_a_result_says_of_its_call_is_that_of_this_call():
+    """tol, the start and the penalty are in the key: none comes from an earlier call."""
+    data, y = np.arange(5.0), np.arange(5.0) + 1.0
+    for _ in range(2):
+        for tol in (None, 0.1, 0.2):
+            for w0, start in ((None, "zero"), (0.0, "zero"), (1.0, "given")):
+                for decay in (0.0, 0.5):
+                    result = fastgd.fit(data, y, tol=tol, w0=w0, optimizer=fastgd.SGD(weight_decay=decay), epochs=3)
+                    assert (result.state.tol, result._start, result._penalised) == (tol, start, decay > 0)
+
+
 def test_one_feature_without_its_axis(only_short):
     X, y = make_data(0, (30, 1))
     want = fastgd.fit(X[:, 0].copy(), y, lr=0.1)

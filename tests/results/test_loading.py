@@ -196,6 +196,11 @@ def test_crafted_fields_are_refused(saved: Path) -> None:
         saved.write_bytes(seal(good | {"fastgd.json": json.dumps(content).encode()}))
         with pytest.raises(ValueError, match="not a result as fastgd writes them"):
             fastgd.load(saved)
+    content = json.loads(good["fastgd.json"])
+    content["content"]["fields"]["state"]["fields"]["tol"] = "small"
+    saved.write_bytes(seal(good | {"fastgd.json": json.dumps(content).encode()}))
+    with pytest.raises(ValueError, match=r"not a result as fastgd writes them: state\.tol is a str"):
+        fastgd.load(saved)
 
 
 def test_a_broken_zip_with_a_right_checksum_is_refused(saved: Path) -> None:

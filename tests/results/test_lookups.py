@@ -27,7 +27,7 @@ def what_is_said(name: str) -> str:
         ("coef_", "it is result.w"),
         ("intercept_", "it is result.intercept"),
         ("stderr", "fastgd computes no standard errors"),
-        ("score", "it is 1 - result.loss / np.var(y)"),
+        ("score", "it is 1 - result.loss / np.var(y, axis=-1), where"),
         ("n_iter_", "it is result.epochs"),
         ("converged", "it is result.status == fastgd.Status.CONVERGED"),
         ("Weights", "it is result.w"),

@@ -39,6 +39,12 @@ def test_an_array_of_statuses_prints_names():
     assert "..." in str(named(np.zeros(5000, np.int8)))
 
 
+def test_the_statuses_that_occur_print_names():
+    assert str(np.unique(two().status)) == "[COMPLETED DIVERGED]"
+    found, counts = np.unique(two().status, return_counts=True)
+    assert (str(found), str(counts)) == ("[COMPLETED DIVERGED]", "[1 1]")
+
+
 def test_an_array_of_statuses_is_int8_to_all_others():
     status = two().status
     assert isinstance(status, np.ndarray)
