@@ -32,7 +32,7 @@ def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] 
     if type(value) is not np.ndarray:
         columns = _columns_of(value)
         if columns is not None:
-            return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], name, -1)
+            return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], -1)
         if isinstance(value, _SEQUENCES) and not _is_plain(value, nodata != ()):
             return _read_sequence(value, name, needed, nodata)
     given, array = value, _as_numpy(value, name, needed)
@@ -161,14 +161,14 @@ def _read_sequence(value: Any, name: str, needed: str, nodata: tuple[Any, ...]) 
     parts = [read(entry, f"{name}[{k}]", needed, nodata) for k, entry in enumerate(entries)]
     if len({part.array.shape for part in parts}) > 1:
         raise TypeError(f"{name} must be {needed}; {what_is_ragged([part.array for part in parts], name)}")
-    return _stack(parts, name, 0)
+    return _stack(parts, 0)
 
 
 def _is_array(entry: Any) -> bool:
     return not isinstance(entry, np.generic) and any(hasattr(type(entry), name) for name in ("__array__", "__dlpack__"))
 
 
-def _stack(parts: list[Numbers], name: str, axis: int) -> Numbers:
+def _stack(parts: list[Numbers], axis: int) -> Numbers:
     """One array of several, along a new axis; `nodata` is compared in the dtype of each."""
     missing = [part.missing for part in parts]
     array = np.stack([part.array for part in parts], axis)

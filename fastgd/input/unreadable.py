@@ -44,7 +44,7 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
         kind_of_entry = type(array[index])
         if not is_number_kind(kind_of_entry) and not is_missing_kind(kind_of_entry):
             entry = array[index]
-            return f"it has dtype object, with {shown(entry)} ({kind_of_entry.__name__}){place(index)}: {_how_to_mend(entry, value, name)}"
+            return f"it has dtype object, with {shown(entry)} ({kind_of_entry.__name__}){place(index)}: {_how_to_mend(entry, name)}"
     return f"it has dtype object: use np.asarray({name}, 'float64')"
 
 
@@ -98,7 +98,7 @@ def _of_text(array: np.ndarray) -> str:
     return "convert it with .astype('float64')"
 
 
-def _how_to_mend(entry: Any, value: Any, name: str) -> str:
+def _how_to_mend(entry: Any, name: str) -> str:
     """What to give instead of an array of objects with this entry."""
     kind = type(entry)
     if kind.__name__ == "Period":

@@ -163,6 +163,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         plan,
         results=order.n_fits * of_results,
         of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12),
+        of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
     )
@@ -347,4 +348,4 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standard
 def _bytes_of_stack(problem: Problem) -> int:
     """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
     rows = min(problem.n_samples, 4 * problem.n_parameters)  # a longer one is made triangular, block after block
-    return 6 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)
+    return 8 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)

@@ -21,6 +21,7 @@ from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
+from .samples import blocks_of, read_samples, scale_samples, total_weights, two_sum, weights_of
 
 MOST_ELIMINATED = 32  # parameters
 _FIRST = np.zeros(1, np.int64)
@@ -52,9 +53,9 @@ def _set_penalties(chunk: Chunk, fits: np.ndarray) -> None:
     """Set κ of fits of which the elimination does not."""
     half, totals = 0.5 * chunk.rule.coupled_decay(chunk.hyper)[fits], chunk.n_used[fits].astype(np.float64)
     if chunk.reduction == "sum":
-        for place in np.flatnonzero(half) if len(chunk.weights) else ():
-            weights: Any = chunk.samples(int(fits[place]))[2]
-            totals[place] = math.fsum(weights.tolist())
+        penalised = half != 0.0
+        if len(chunk.weights) and penalised.any():
+            totals[penalised] = total_weights(chunk, fits[penalised])
         with np.errstate(all="ignore"):
             half = np.where(half == 0.0, 0.0, half / totals)
     chunk.penalty[fits] = half
@@ -75,15 +76,16 @@ def _fill_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.nda
     decay = chunk.rule.coupled_decay(chunk.hyper)[fits]
     order = np.lexsort((decay, pairs[fits] if group.moments is None else group.gram_index[pairs[fits]]))
     fits, decay = fits[order], decay[order]
-    w, loss = _minimise(job, chunk, fits, decay, group, pairs[fits], control)
+    group = replace(group, samples=_samples_of(chunk, fits, group, pairs[fits]))
+    w, loss = _minimise(job, chunk, decay, group, pairs[fits], control)
     if control.cancel[0]:
         return
     u = float(np.finfo(chunk.w_out.dtype).eps) / 2.0
     of_least, of_squares = 16.0 * u, 64.0 * u * u
     if group.moments is not None:
         of_least, of_squares = 2.0**-52, 2.0**-51 if chunk.w_out.dtype == np.float32 else 2.0**-100
-    squares = _mean_squares(chunk, group, pairs[fits], fits)
     with np.errstate(all="ignore"):
+        squares = _mean_squares(group.moments, group.gram_index, group.samples, pairs[fits], w.shape[1])
         total = squares[:, -1].copy()
         for j in range(w.shape[1]):
             total += w[:, j] * w[:, j] * squares[:, j]
@@ -106,48 +108,49 @@ def _objective(w: np.ndarray, loss: float, penalty: float) -> float:
         return math.inf
 
 
-def _mean_squares(chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray) -> np.ndarray:
+def _mean_squares(moments: Any, gram_index: Any, samples: Samples, pairs: np.ndarray, size: int) -> np.ndarray:
     """(k, D + 1): the (weighted) mean of the squares of every column and of y."""
-    size = chunk.w.shape[1]
-    found = np.ones((len(fits), size + 1))
-    moments = group.moments
-    with np.errstate(all="ignore"):
-        if moments is not None:
-            grams, exponents = group.gram_index[pairs], moments.exponents[pairs]
-            diagonal = [j * (j + 1) // 2 + j for j in range(size)]
-            found[:, :size], found[:, size] = moments.gram[grams, 0][:, diagonal], moments.target[pairs, 0, size]
-            powers = 2 * exponents if moments.gram.shape[1] == 2 else 0 * exponents
-            return np.ldexp(found / moments.weighing[grams, 0][:, None], powers)
-        for place, fit in enumerate(fits.tolist()):
-            X, y, weights = chunk.samples(fit)
-            share = np.full(len(y), 1.0 / len(y)) if weights is None else weights.astype(np.float64) / weights.sum(dtype=np.float64)
-            found[place, : X.shape[1]] = share @ (X.astype(np.float64) ** 2)
-            found[place, size] = share @ (y.astype(np.float64) ** 2)
+    found = np.ones((len(pairs), size + 1))
+    if moments is not None:
+        grams, exponents = gram_index[pairs], moments.exponents[pairs]
+        diagonal = [j * (j + 1) // 2 + j for j in range(size)]
+        found[:, :size], found[:, size] = moments.gram[grams, 0][:, diagonal], moments.target[pairs, 0, size]
+        powers = 2 * exponents if moments.gram.shape[1] == 2 else 0 * exponents
+        return np.ldexp(found / moments.weighing[grams, 0][:, None], powers)
+    d = samples.X.shape[2]
+    found[:, :d], found[:, size] = 0.0, 0.0
+    for place in range(len(pairs)):
+        pair = pairs[place : place + 1]
+        blocks = blocks_of(samples, pair, size)
+        read_weights, total, _ = weights_of(samples, pair, blocks)
+        for block in blocks:
+            share = read_weights(block) / total
+            found[place, :d] += share @ read_samples(samples, "X", pair, *block)[0] ** 2
+            found[place, size] += share @ read_samples(samples, "y", pair, *block)[0] ** 2
     return found
 
 
-def _loss_at(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, w: np.ndarray) -> float:
-    """The loss at w (D,), with residuals as if in twice the precision of float64.
+def _loss_at(samples: Samples, pair: np.ndarray, w: np.ndarray) -> float:
+    """The loss at w (D,), with residuals as if in twice the precision of float64; pair (1,).
 
     Rounded in float64, they would be wrong by much more than the allowance where w is large.
     """
-    high, low = -y.astype(np.float64), np.zeros(len(y))
-    columns = [column.astype(np.float64) for column in X.T] + [np.ones(len(y))] * (len(w) - X.shape[1])
-    with np.errstate(all="ignore"):
-        for column, value in zip(columns, w, strict=True):
+    blocks, squares = blocks_of(samples, pair, len(w)), 0.0
+    read_weights, total, _ = weights_of(samples, pair, blocks)
+    for block in blocks:
+        X = read_samples(samples, "X", pair, *block)[0]
+        high, low = -read_samples(samples, "y", pair, *block)[0], np.zeros(len(X))
+        for j, value in enumerate(w):
+            column = X[:, j] if j < X.shape[1] else np.ones(len(X))
             product = column * value
             a, b = _upper_half(column), _upper_half(value)
             a_rest, b_rest = column - a, value - b
             error = ((a * b - product) + a * b_rest + a_rest * b) + a_rest * b_rest
-            total = high + product
-            there = total - high
-            low += ((high - (total - there)) + (product - there)) + error
-            high = total
+            high, of_sum = two_sum(high, product)
+            low += of_sum + error
         residual = high + low
-        if weights is None:
-            return float(np.square(residual).sum() / len(y))
-        omega = weights.astype(np.float64)
-        return float((omega * residual * residual).sum() / omega.sum())
+        squares += float((read_weights(block) * residual * residual).sum())
+    return squares / total
 
 
 def _upper_half(values: np.ndarray) -> np.ndarray:
@@ -156,35 +159,29 @@ def _upper_half(values: np.ndarray) -> np.ndarray:
     return stretched - (stretched - values)
 
 
-def _alone(chunk: Chunk, fit: int, group: Group, pair: int) -> Group:
-    """The group of one standardised fit, with samples of its scaled features."""
-    X, y, weights = chunk.samples(fit)
-    n, m = len(y), group.moments
-    samples = Samples(
-        X[None], y[None], _FIRST, _FIRST, np.empty((0, n), y.dtype) if weights is None else weights[None], _FIRST,
-        np.empty((0, n), np.int32), np.full(1, -1), np.full(1, n),
-    )  # fmt: skip
-    if m is not None:
-        gram, target = slice(group.gram_index[pair], group.gram_index[pair] + 1), slice(pair, pair + 1)
-        m = type(m)(m.gram[gram], m.gram_exponents[gram], m.weighing[gram], m.target[target], m.exponents[target])
-    return Group(0, samples, np.zeros(1, bool), m, _FIRST)
+def _samples_of(chunk: Chunk, fits: np.ndarray, group: Group, pairs: np.ndarray) -> Samples:
+    """The samples of a group, as these fits of a chunk descend on them; pairs (m,) of each fit."""
+    samples = group.samples
+    if not len(chunk.center):
+        return samples
+    center, scale = np.zeros((2, len(samples.x_index), chunk.center.shape[1]))
+    center[pairs], scale[pairs] = chunk.center[fits], chunk.scale[fits]
+    own = np.unique(np.concatenate([center, scale], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    # what stream scales it rounds to T; moments hold more than that
+    precision = samples.X.dtype if group.moments is None else np.dtype(np.float64)
+    return scale_samples(samples, center, scale, own, precision)
 
 
 def _minimise(
-    job: FitJob, chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
+    job: FitJob, chunk: Chunk, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(w, loss) at the minimisers of these fits, float64; decay (k,) weight_decay."""
+    """(w, loss) at the minimisers of fits of a group, float64; decay (k,) weight_decay."""
     from .minimisers import Minimisers, minimise
 
-    found, places = Minimisers.empty(len(fits), chunk.w.shape[1]), np.arange(len(fits), dtype=np.int64)
-    parts = [(group, pairs, places)]
-    if len(chunk.center):
-        parts = [(_alone(chunk, int(fits[place]), group, int(pairs[place])), _FIRST, places[place : place + 1]) for place in places]
-    for part, of_part, rows in parts:
-        minimise(job.problem, part, of_part, decay[rows], chunk.reduction == "sum", found, rows, control, np.zeros(1, np.int64))
+    found, places = Minimisers.empty(len(pairs), chunk.w.shape[1]), np.arange(len(pairs), dtype=np.int64)
+    minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
     for place in np.flatnonzero(found.algorithm == LSTSQ):
         if control.cancel[0]:
             break
-        X, y, weights = chunk.samples(int(fits[place]))
-        found.loss[place] = _loss_at(X, y, weights, found.w[place])
+        found.loss[place] = _loss_at(group.samples, pairs[place : place + 1], found.w[place])
     return found.w, found.loss

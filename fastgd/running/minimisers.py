@@ -3,10 +3,11 @@
 1. The moments of the data as they are (kernels/cpu/solving.py).
 2. With an intercept and without a penalty, where these do not suffice or the answer may have lost
    half of its digits: the moments of columns from which a constant was subtracted, exactly. It is
-   another read of the data, of these fits only.
-   Standardised moments need no such shift.
+   another read of the data, of these fits only. Standardised features are centred: they need no
+   such shift.
 3. The singular value decomposition of the samples (svd.py), in stacks of fits. Of long fits a
-   triangular factor is decomposed, which is made block after block, so that the memory is small.
+   triangular factor is decomposed, which is made block after block, so that the memory is small:
+   once for all fits of one X.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -26,10 +27,10 @@ from ..planning.plan import STACK_NUMBERS
 from .groups import Group, select
 from .moments import compress_shifted
 from .pool import Control
+from .samples import TALL, ScaledSamples, blocks_of, even_exponent, read_samples, scale_samples, weights_of
 from .svd import factor
 
 SHARED = 8  # fits of one X: from here on it is factored once; fewer are solved in stacks with others
-TALL = 4  # samples per parameter: from here on a factor is made block after block, where n · D is large
 
 
 @dataclass
@@ -49,19 +50,32 @@ class Minimisers:
 
 
 class LastMatrices:
-    """The matrices that were factored last, for other tasks whose fits have the same."""
+    """The matrices that were asked for last, for other tasks whose fits have the same."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._key: tuple[int, float] | None = None
-        self._matrices: Matrices | None = None
+        self._last = _OfOneKey(None)
 
     def find(self, key: tuple[int, float], make: Callable[[], Matrices]) -> Matrices:
-        """The matrices of a key; made where they are not those of the last one."""
+        """The matrices of a key; made where they are not those of the last one.
+
+        Only threads that need the same matrices wait while these are made.
+        """
         with self._lock:
-            if self._matrices is None or key != self._key:
-                self._key, self._matrices = key, make()
-            return self._matrices
+            if key != self._last.key:
+                self._last = _OfOneKey(key)
+            last = self._last
+        with last.lock:
+            if last.matrices is None:
+                last.matrices = make()
+            return last.matrices
+
+
+@dataclass
+class _OfOneKey:
+    key: tuple[int, float] | None
+    matrices: Matrices | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def most_condition(dtype: np.dtype) -> float:
@@ -79,6 +93,7 @@ def minimise(
     Gram matrix and one decay should follow each other. A group without moments is solved from its
     samples. shared: what tasks share, and (m,) a number of the X and weights of each fit.
     """
+    samples = _scaled(group)
     found.algorithm[places] = LSTSQ
     if group.moments is not None:
         some, rows, own_decay = pairs, places, decay
@@ -91,7 +106,7 @@ def minimise(
             group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum,
             found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
         )  # fmt: skip
-        if problem.intercept and group.standard is None:
+        if problem.intercept and not isinstance(samples, ScaledSamples):
             lost = found.algorithm[rows] == LSTSQ
             lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
             lost &= own_decay == 0.0
@@ -102,7 +117,8 @@ def minimise(
         return
     if shared is not None:
         shared = shared[0], shared[1][left]
-    _solve_samples(problem, _scaled(group), pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
+    with np.errstate(all="ignore"):  # a solution that overflows is a status
+        _solve_samples(problem, samples, pairs[left], decay[left], of_the_sum, found, places[left], control, counter, shared)
 
 
 def _solve_shifted(
@@ -137,22 +153,13 @@ def _solve_shifted(
 # -- from samples ----------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class ScaledSamples(Samples):
-    """Samples whose features are read as (x − center) / scale; m pairs."""
-
-    center: np.ndarray  # (m, d)
-    scale: np.ndarray
-    own: np.ndarray  # (m,): pairs of one X and one number have the same center and scale
-
-
 def _scaled(group: Group) -> Samples:
     """The samples of a group, scaled where the group is standardised."""
     samples, standard, index = group.samples, group.standard, group.gram_index
-    if standard is None:
+    if standard is None or isinstance(samples, ScaledSamples):
         return samples
-    own = {field.name: getattr(samples, field.name) for field in fields(Samples) if field.init}
-    return ScaledSamples(**own, center=standard.center[index], scale=standard.scale[index], own=index if standard.apart else index * 0)
+    own = index if standard.apart else index * 0
+    return scale_samples(samples, standard.center[index], standard.scale[index], own, np.dtype(np.float64))
 
 
 def _solve_samples(
@@ -161,17 +168,20 @@ def _solve_samples(
 ) -> None:  # fmt: skip
     """Solve fits by the singular value decomposition."""
     size = problem.n_parameters
-    for stack, one in _stacks(samples, pairs, decay):
+    for stack, one in _stacks(samples, pairs, decay, size):
         n = int(samples.n_used[pairs[stack[0]]])
-        long = n * size > STACK_NUMBERS and n > TALL * size
-        step = 1 if long else max(1, STACK_NUMBERS // (n * (1 if one else size)))
+        long = _is_long(n, size)
+        step = max(1, STACK_NUMBERS // (size if long else n * (1 if one else size)))
         matrices: Matrices | None = None
         for first in range(0, len(stack), step):
             if control.cancel[0]:
                 return
             some = stack[first : first + step]
             if long:
-                solution = _solve_long(problem, samples, pairs[some], decay[some], of_the_sum)
+                of_long = _solve_long(problem, samples, pairs[some], decay[some[:1]], of_the_sum, control)
+                if of_long is None:
+                    return
+                solution = of_long
             else:
                 if matrices is None or not one:
                     of_matrices = some[:1] if one else some
@@ -180,16 +190,21 @@ def _solve_samples(
                         matrices = shared[0].find((int(shared[1][some[0]]), float(decay[some[0]])), make)
                     else:
                         matrices = make()
-                solution = matrices.solve(_read(samples, "y", pairs[some]))
+                solution = matrices.solve(read_samples(samples, "y", pairs[some]))
             rows = places[some]
             found.w[rows], found.loss[rows], found.rank[rows], found.condition[rows] = solution
             counter[0] += len(some)
 
 
-def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray) -> Iterator[tuple[np.ndarray, bool]]:
+def _is_long(n: int, size: int) -> bool:
+    """Whether a fit of n samples is solved block after block."""
+    return n * size > STACK_NUMBERS and n > TALL * size
+
+
+def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, bool]]:
     """Fits that are solved together: (their positions in `pairs`, whether all have one matrix).
 
-    All have as many samples, and a penalty, or none has.
+    All have as many samples, and a penalty, or none has. Long fits have one matrix.
     """
     shape = np.stack([samples.n_used[pairs], decay > 0.0])
     own = [samples.own[pairs]] if isinstance(samples, ScaledSamples) else []
@@ -197,7 +212,7 @@ def _stacks(samples: Samples, pairs: np.ndarray, decay: np.ndarray) -> Iterator[
     order = np.lexsort((*matrix, *shape))
     alone = []
     for run in _runs(order, np.concatenate([shape, matrix])):
-        if len(run) >= SHARED:
+        if len(run) >= SHARED or _is_long(int(samples.n_used[pairs[run[0]]]), size):
             yield run, True
         else:
             alone.append(run)
@@ -213,21 +228,6 @@ def _runs(order: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.flatnonzero((np.diff(keys[:, order], axis=1) != 0).any(axis=0)) + 1)
 
 
-def _read(samples: Samples, name: str, pairs: np.ndarray, first: int = 0, stop: int | None = None) -> np.ndarray:
-    """(m, n, …) float64: samples first … stop-1 of X, y or weights, of fits of equally many."""
-    array, index = getattr(samples, name), getattr(samples, {"X": "x_index", "y": "y_index", "weights": "weight_index"}[name])[pairs]
-    kept = samples.kept_index[pairs]
-    stop = int(samples.n_used[pairs[0]]) if stop is None else stop
-    if (kept < 0).all():
-        values = array[index, first:stop].astype(np.float64)
-    else:
-        rows = np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
-        values = array[index[:, None], rows].astype(np.float64)
-    if name == "X" and isinstance(samples, ScaledSamples):
-        return (values - samples.center[pairs, None]) / samples.scale[pairs, None]
-    return values
-
-
 def _design(problem: Problem, X: np.ndarray) -> np.ndarray:
     """X (m, n, d), with a column of ones for an intercept."""
     return np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2) if problem.intercept else X
@@ -237,15 +237,15 @@ class Matrices:
     """The design matrices of a stack of fits, or the one that they share, factored."""
 
     def __init__(self, problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool) -> None:
-        self.design = _design(problem, _read(samples, "X", pairs))
+        self.design = _design(problem, read_samples(samples, "X", pairs))
         self.weights: np.ndarray | None = None
         self.roots: np.ndarray | float = 1.0
         power = np.zeros(len(pairs), np.int64)
         self.total = np.full(len(pairs), float(self.design.shape[1]))
         weighed = self.design
         if len(samples.weights):
-            weights = _read(samples, "weights", pairs)
-            power = _even_exponent(weights.max(axis=1))
+            weights = read_samples(samples, "weights", pairs)
+            power = even_exponent(weights.max(axis=1))
             self.weights = np.ldexp(weights, -power[:, None])
             roots = np.sqrt(self.weights)
             self.total, self.roots = self.weights.sum(axis=1), roots
@@ -261,39 +261,40 @@ class Matrices:
             return w, squares.sum(axis=1) / self.total, self.factored.rank, self.factored.condition
 
 
-def _solve_long(problem: Problem, samples: Samples, pair: np.ndarray, decay: np.ndarray, of_the_sum: bool) -> tuple[np.ndarray, ...]:
-    """(w, loss, rank, condition), of length 1, of a fit of many samples, block after block."""
-    n, size = int(samples.n_used[pair[0]]), problem.n_parameters
-    starts = range(0, n, max(TALL * size, STACK_NUMBERS // size))
-    blocks = [(first, min(first + starts.step, n)) for first in starts]
-    weighted = len(samples.weights) > 0
-    power = np.zeros(1, np.int64)
-    if weighted:
-        power = _even_exponent(np.array([max(float(_read(samples, "weights", pair, *block).max()) for block in blocks)]))
-    triangle, total = np.empty((0, size + 1)), 0.0
+def _solve_long(
+    problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, control: Control
+) -> tuple[np.ndarray, ...] | None:
+    """(w, loss, rank, condition) of fits of many samples and one matrix, block after block.
+
+    decay (1,). None where the work was cancelled.
+    """
+    one, size, n = pairs[:1], problem.n_parameters, int(samples.n_used[pairs[0]])
+    blocks = blocks_of(samples, one, size)
+    read_weights, total, power = weights_of(samples, one, blocks)
+    triangle, right, squares = np.empty((0, size)), np.empty((len(pairs), 0)), np.zeros(len(pairs))
+    step = max(1, STACK_NUMBERS // (blocks[0][1] + size))  # y that are read at a time
+    parts = [slice(first, first + step) for first in range(0, len(pairs), step)]
     for block in blocks:
-        rows = np.concatenate(
-            [_design(problem, _read(samples, "X", pair, *block))[0], _read(samples, "y", pair, *block)[0][:, None]], axis=1
-        )
-        if weighted:
-            weights = np.ldexp(_read(samples, "weights", pair, *block)[0], -power)
-            rows *= np.sqrt(weights)[:, None]
-            total += float(weights.sum())
-        triangle = np.asarray(np.linalg.qr(np.concatenate([triangle, rows]), mode="r"))
-    totals = np.array([total if weighted else float(n)])
-    factored = factor(triangle[None, :, :size], _penalty(decay, totals, power, of_the_sum), n)
-    w, squares = factored.solve(triangle[None, :, size]), 0.0
-    with np.errstate(all="ignore"):
-        for block in blocks:
-            residual = (_design(problem, _read(samples, "X", pair, *block)) @ w[0] - _read(samples, "y", pair, *block))[0]
-            weights = np.ldexp(_read(samples, "weights", pair, *block)[0], -power) if weighted else 1.0
-            squares += float((weights * residual) @ residual)
-        return w, squares / totals, factored.rank, factored.condition
-
-
-def _even_exponent(weights: np.ndarray) -> np.ndarray:
-    """Of the largest weights, even: by half of it √weights is scaled, exactly, too."""
-    return 2 * (np.frexp(weights)[1] // 2).astype(np.int64)
+        if control.cancel[0]:
+            return None
+        roots = np.sqrt(read_weights(block))
+        rows = _design(problem, read_samples(samples, "X", one, *block))[0] * roots[:, None]
+        q, triangle = np.linalg.qr(np.concatenate([triangle, rows]))
+        turned = np.empty((len(pairs), size))
+        for part in parts:  # one by one: see svd.py
+            y = read_samples(samples, "y", pairs[part], *block) * roots
+            turned[part] = np.matmul(q.T, np.concatenate([right[part], y], axis=1)[..., None])[..., 0]
+        right = turned
+    factored = factor(triangle[None], _penalty(decay, np.array([total]), power, of_the_sum), n)
+    w = factored.solve(right)
+    for block in blocks:
+        if control.cancel[0]:
+            return None
+        design, weights = _design(problem, read_samples(samples, "X", one, *block)), read_weights(block)
+        for part in parts:
+            residual = np.matmul(design, w[part][..., None])[..., 0] - read_samples(samples, "y", pairs[part], *block)
+            squares[part] += (weights * residual * residual).sum(axis=1)
+    return w, squares / total, factored.rank, factored.condition
 
 
 def _penalty(decay: np.ndarray, total: np.ndarray, power: np.ndarray, of_the_sum: bool) -> np.ndarray:

@@ -169,15 +169,15 @@ FASTGD_DEFECTS = (
     Defect(
         "solve: doubtful moments are used",
         "fastgd/running/minimisers.py",
-        "held &= ~group.standard.doubtful[group.gram_index[pairs]]",
+        "enough &= ~group.standard.doubtful[group.gram_index[pairs]]",
         "pass",
         ("tests/fit/test_standardize_solve.py",),
     ),
     Defect(
         "solve: LAPACK gets features as they are",
         "fastgd/running/minimisers.py",
-        "_scaled(group), pairs[left]",
-        "group.samples, pairs[left]",
+        "samples, pairs[left], decay",
+        "group.samples, pairs[left], decay",
         ("tests/fit/test_standardize_solve.py",),
     ),
     Defect("shared X with one center", STANDARDIZING, "if all(np.array_equal(", "if True or all(np.array_equal(", (COMPANY,)),

@@ -94,6 +94,13 @@ def gaps(*shape):
     return np.where(abs(noise(*shape)) < 0.1, np.nan, noise(*shape))
 
 
+def nearly_repeated(n):
+    """A column that the elimination can not tell from a copy of the other."""
+    X = noise(n, 2)
+    X[:, 1] = X[:, 0] * (1 + 1e-14 * np.sign(X[:, 1]))
+    return X
+
+
 COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits that share an X are computed together: their y lie far apart
     "converted, far apart": lambda: (noise(40, 1000, 2), whole(30, 40, 1000), {}, "300 KiB"),
     "converted, far apart, stream": lambda: (noise(40, 1000, 2), whole(30, 40, 1000), {"algorithm": "stream"}, "300 KiB"),
@@ -115,6 +122,18 @@ COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits t
         noise(1000, 2), np.ma.masked_invalid(gaps(1000, 1200)).T, {"nan_policy": "omit"}, "800 KiB",
     ),
     "nodata": lambda: (whole(30, 40, 1000, 1), whole(30, 40, 1000), {"nan_policy": "omit", "nodata": [7, -3]}, "300 KiB"),
+    **{
+        f"F*, {', '.join(options)}": lambda options=options: (
+            np.float32(noise(200_000, 4)), np.float32(noise(200_000)), {"algorithm": "stream", **options}, "3 MiB",
+        )
+        for options in ({"excess_loss": True}, *({"tol": 1e-3, **more} for more in ({}, {"standardize": True})))
+    },
+    **{
+        f"F*, doubtful moments, {', '.join(options)}": lambda options=options: (
+            nearly_repeated(200_000), noise(200_000), {"tol": 1e-3, **options}, "6 MiB",
+        )
+        for options in ({}, {"standardize": True}, {"intercept": True})
+    },
     "lists, stream": lambda: (noise(30, 40, 1000, 1), noise(30, 40, 1000), {"algorithm": "stream"}, "300 KiB"),
 }  # fmt: skip
 

@@ -187,3 +187,36 @@ def test_raw_years_do_not_converge_in_a_thousand_epochs():
 def test_a_tiny_rate_is_no_convergence():
     x, y = np.random.default_rng(2).standard_normal((2, 100))
     assert fastgd.fit(x, y, lr=1e-6, tol=1e-3).status == Status.COMPLETED
+
+
+@pytest.mark.parametrize("algorithm", ["moments", "stream"])
+def test_weights_near_the_largest_number_lose_no_batch(algorithm):
+    X, y = make(2, 8, 3)
+    weights = np.stack([np.full(8, 1e308), np.ones(8)])
+    options = {"reduction": "sum", "optimizer": fastgd.SGD(weight_decay=0.1), "lr": 0.01, "algorithm": algorithm, "excess_loss": True}
+    result = fastgd.fit(X, y, sample_weight=weights, **options)
+    alone = fastgd.fit(X[1], y[1], sample_weight=weights[1], **options)
+    assert same(result.excess_loss[1], alone.excess_loss)
+    assert np.isfinite(alone.excess_loss)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", [{"algorithm": "stream"}, {"algorithm": "moments"}, {"backend": "numpy"}], ids=str)
+@pytest.mark.parametrize("intercept", [False, True])
+def test_long_standardised_fits_are_measured_on_the_features_they_descend_on(dtype, options, intercept, monkeypatch):
+    """In blocks, with an X that many y share: to rounding of the loss the same as in one block."""
+    X, y = (part[0] for part in make(1, 3000, 33, dtype))  # more than is eliminated
+    X[:, 2] += X[:, 1] + 50
+    given = {"standardize": True, "intercept": intercept, "epochs": 40, "excess_loss": True, **options}
+    several = np.stack([y, y[::-1], X[:, 0] - y])
+    at_once = fastgd.fit(X, several, **given)
+    for module in ("samples", "minimisers"):
+        monkeypatch.setattr(f"fastgd.running.{module}.STACK_NUMBERS", 2_000)
+    found = fastgd.fit(X, several, **given)
+    room = 64 * np.finfo(dtype).eps * found.loss
+    assert (np.abs(found.excess_loss - at_once.excess_loss) <= room).all()
+    unscaled = (X.astype(float) - found.center[0]) / found.scale[0]
+    design = np.concatenate([unscaled, np.ones((3000, 1))], axis=1) if intercept else unscaled
+    for f, target in enumerate(several.astype(float)):
+        residual = design @ np.linalg.lstsq(design, target, rcond=None)[0] - target
+        assert abs(found.loss[f] - found.excess_loss[f] - np.mean(residual**2)) <= room[f]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import threading
 
 import numpy as np
 import pytest
 
 import fastgd
 from fastgd.kernels.chunk import LSTSQ, MOMENTS
-from fastgd.running import minimisers
-from fastgd.running.minimisers import Minimisers, minimise
+from fastgd.running import minimisers, samples
+from fastgd.running.minimisers import LastMatrices, Minimisers, minimise
 from fastgd.running.moments import read_group
 from fastgd.running.pool import Control
 from tests.support.jobs import numbers
@@ -50,7 +51,7 @@ def test_some_fits_of_a_group():
 
 def test_ordinary_fits_are_read_once(monkeypatch):
     monkeypatch.setattr(minimisers, "compress_shifted", None)
-    monkeypatch.setattr(minimisers, "_read", None)
+    monkeypatch.setattr(minimisers, "read_samples", None)
     assert (minimised(numbers(9, 20, 2), numbers(9, 20), range(9), intercept=True).algorithm == MOMENTS).all()
 
 
@@ -63,7 +64,8 @@ def test_a_long_fit_has_the_answer_of_its_samples_at_once(options, monkeypatch):
     if "weighted" in options:
         given["sample_weight"] = np.abs(numbers(1, 400)) + 0.125
     at_once = minimised(X, y, [0], options.get("decay"), **given)
-    monkeypatch.setattr(minimisers, "STACK_NUMBERS", 300)
+    for module in (minimisers, samples):
+        monkeypatch.setattr(module, "STACK_NUMBERS", 300)
     calls, real = [], minimisers._solve_long
     monkeypatch.setattr(minimisers, "_solve_long", lambda *a: calls.append(a) or real(*a))
     problem, group = group_of(X, y, **given)
@@ -87,10 +89,80 @@ def test_a_raised_flag_ends_the_work(monkeypatch):
     control, counter = Control(1), np.zeros(1, np.int64)
     monkeypatch.setattr(minimisers, "STACK_NUMBERS", 80)  # stacks of two
 
-    def read(*given, real=minimisers._read):
+    def read(*given, real=minimisers.read_samples):
         control.cancel[0] = 1
         return real(*given)
 
-    monkeypatch.setattr(minimisers, "_read", read)
+    monkeypatch.setattr(minimisers, "read_samples", read)
     minimise(problem, group, np.arange(50), np.zeros(50), False, Minimisers.empty(50, 2), np.arange(50), control, counter)
     assert counter[0] == 2
+
+
+def from_samples(X, y, pairs, **options):
+    """The minimisers of some fits, all from their samples."""
+    problem, group = group_of(X, y, **options)
+    group.moments = None
+    found = Minimisers.empty(len(pairs), problem.n_parameters)
+    control, counter = Control(1), np.zeros(1, np.int64)
+    minimise(problem, group, np.array(pairs), np.zeros(len(pairs)), False, found, np.arange(len(pairs)), control, counter)
+    return found
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_long_fits_of_one_x_are_factored_together(weighted, monkeypatch):
+    """Once for all of them, with the bits of each alone, and the answers of the stacks."""
+    X, y = numbers(900, 4), numbers(12, 900)
+    X[:, 3] = X[:, 2]
+    options = {"intercept": True} | ({"sample_weight": np.abs(numbers(900)) + 0.125} if weighted else {})
+    short = from_samples(X, y, range(12), **options)
+    for module in (minimisers, samples):
+        monkeypatch.setattr(module, "STACK_NUMBERS", 1_500)  # three blocks
+    calls, real = [], np.linalg.qr
+    monkeypatch.setattr(np.linalg, "qr", lambda *a: calls.append(a) or real(*a))
+    found = from_samples(X, y, range(12), **options)
+    assert len(calls) == 3
+    for name in ("w", "loss", "condition"):
+        want = getattr(short, name)
+        assert (np.abs(getattr(found, name) - want) <= 1e-12 * np.abs(want).max()).all()
+    assert found.rank.tolist() == short.rank.tolist() == [4] * 12
+    for fit in (0, 7, 11):
+        alone = from_samples(X, y, [fit], **options)
+        assert alone.w[0].tolist() == found.w[fit].tolist()
+        assert alone.loss[0] == found.loss[fit]
+        assert alone.condition[0] == found.condition[fit]
+
+
+def test_only_who_needs_the_same_matrices_waits():
+    last, made = LastMatrices(), []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slowly():
+        begun.set()
+        assert go_on.wait(30)
+        return "of a"
+
+    threads = [threading.Thread(target=lambda: made.append(last.find((0, 0.0), slowly)))]
+    threads[0].start()
+    assert begun.wait(30)
+    threads.append(threading.Thread(target=lambda: made.append(last.find((0, 0.0), lambda: "a second time"))))
+    threads[1].start()
+    threads[1].join(0.2)
+    assert threads[1].is_alive()
+    others = [threading.Thread(target=lambda: made.append(last.find((1, 0.0), lambda: "of b")))]
+    others[0].start()
+    others[0].join(30)
+    assert made == ["of b"]
+    go_on.set()
+    for thread in threads:
+        thread.join(30)
+    assert made == ["of b", "of a", "of a"]
+    assert last.find((1, 0.0), lambda: "again") == "of b"
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_numbers_near_the_largest_give_a_status(n):
+    """No warning (which would be an error here), and no error of LAPACK."""
+    largest = np.array([1.5e308, -1.7e308, 1e308, 1.0, -1e308])[:n]
+    assert fastgd.solve(numbers(n, 3), largest, sample_weight=np.full(n, 1.9)).status == fastgd.Status.DIVERGED
+    X = 1.7e308 * np.sign(numbers(n, 3))
+    assert np.isfinite(fastgd.solve(X, numbers(n), sample_weight=np.full(n, 1.9)).w).all()

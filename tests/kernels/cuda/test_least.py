@@ -64,13 +64,6 @@ def fill(apart) -> None:
     apart.least[:], apart.allowance[:] = GIVEN
 
 
-def effective_decay(rule: str, options: dict) -> float:
-    """weight_decay where it is a part of the objective."""
-    row = UPDATE_RULES[rule]
-    decoupled = row.decoupled is True or (row.decoupled and options.get(row.decoupled))
-    return 0.0 if decoupled else options.get("weight_decay", 0.0)
-
-
 LEAST = list(product(NAMES, KINDS, (1, 2, 3, 5, 8, 12, 31), (0.0, 0.1, 1e3), ("mean", "sum"), (False, True)))
 
 
