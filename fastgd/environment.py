@@ -55,10 +55,12 @@ class KernelCache:
         Whether it also has the kernels for `solve`, weights and missing values. ``fastgd info
         --warm`` compiles all of them.
     why_not : str or None
-        Why kernels can be neither read nor stored, so that every process compiles its own; None
-        where they can.
+        Why kernels can be neither read nor stored, so that every process compiles its own, or
+        (where `usable` is False) why there are none; None where they can.
     time : str
         How long compiling takes here, in words.
+    usable : bool
+        Whether kernels can be compiled at all: not with ``NUMBA_DISABLE_JIT=1``.
     """
 
     folder: str | None
@@ -68,9 +70,12 @@ class KernelCache:
     complete: bool = False
     why_not: str | None = None
     time: str = ""
+    usable: bool = True
 
     def in_words(self) -> str:
         """Whether kernels must still be compiled, as a sentence."""
+        if not self.usable:
+            return f"none: {self.why_not}"
         if self.why_not:
             return f"compiled in every process: {self.why_not}"
         if self.complete:
@@ -203,7 +208,7 @@ def kernel_cache() -> KernelCache:
     """Find the folder of compiled CPU kernels, and whether those of this version are there."""
     missing = BACKENDS["cpu"].why_unavailable()
     if missing:
-        return KernelCache(None, False, 0, False, why_not=missing)
+        return KernelCache(None, False, 0, False, why_not=missing, usable=False)
     from .kernels.cpu import compile_ahead
 
     folder, refused = compile_ahead.cache_folder()

@@ -117,14 +117,15 @@ def fit(
         Stop a fit at the first epoch t ≥ 1 with F(w_t) − F* ≤ tol · (F(w_0) − F*): at most this
         share of the start's distance from the least loss F* is left. F is the loss, plus what a
         coupled ``weight_decay`` adds; with a state w_0 is the start of the first call, on the data
-        of that call, and fits that met a larger tol go on. Differences that are rounding count as
-        none. F* is known beforehand, since the loss is quadratic: see
+        of that call, and fits that met a larger tol go on. A state that was made without tol and
+        excess_loss may not know that start: then that of this call counts. An excess below the
+        rounding error of F* counts as 0. F* is known beforehand, since the loss is quadratic: see
         excess_loss for what that costs. Not for ``maximize``. None: run all epochs.
     excess_loss : bool, optional
         Whether the result tells F(w) − F*, by how much the loss is above its least value. None:
         where it costs next to nothing, which is for fits on moments of at most 32 parameters; NaN
         for others. True: for every fit; more parameters, "stream" and the reference backends then
-        take as long as `solve` does, besides. False: for none (where there is no tol).
+        take as long as `solve` does, besides. False: for none, unless a tol needs it.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
         What happens when a number of X, y or the weights is not finite or is missing: masked (in a
         NumPy masked array, also in a list or behind ``__array__``), None, NA, null, or a value of

@@ -56,7 +56,8 @@ def solve(
         Solve for centred and scaled features, (x − center) / scale, as `fit` does; w and the
         intercept are in the units of X. weight_decay penalises all scaled features alike then, and
         of many solutions the one is taken whose w is shortest there. Without either nothing but
-        the last digits changes.
+        the last digits changes, unless a column's spread is below 2^-48 of its mean (2^-23 in
+        float32), which counts as constant.
     weight_decay : float or array, default 0
         L2 penalty (ridge), ≥ 0, on the same scale as in `fit` and torch.optim; the intercept is
         penalised, too. Where λ is to be added to the diagonal of XᵀX, weight_decay is 2λ/n_samples

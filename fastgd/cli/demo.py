@@ -117,8 +117,8 @@ def prepare(findings: Findings) -> None:
         findings.say(f"  cannot run here: {line}")
     cache = kernel_cache()
     if not cache.ready:
-        stored = f"stored in {cache.folder}" if not cache.why_not else f"in every process: {cache.why_not}"
-        findings.say(f"Compiling the kernels, once ({cache.time}; {stored}) ...")
+        stored = f"once ({cache.time}; stored in {cache.folder})" if not cache.why_not else f"in every process: {cache.why_not}"
+        findings.say(f"Compiling the kernels, {stored} ...")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):
         fit(TUTORIAL_X, TUTORIAL_Y, epochs=1, dtype=dtype, progress=False)

@@ -44,6 +44,9 @@ class Backend:
         return tuple(ALGORITHMS.index(name) for name in self.algorithms)
 
 
+_NOT_COMPILED = "NUMBA_DISABLE_JIT is set, and kernels must be compiled: unset it"
+
+
 def _available() -> None:
     return None
 
@@ -51,7 +54,7 @@ def _available() -> None:
 def _why_no_kernels() -> str | None:
     loaded = sys.modules.get("numba")
     off = loaded.config.DISABLE_JIT if loaded else os.environ.get("NUMBA_DISABLE_JIT", "0").strip() not in ("", "0")
-    return "NUMBA_DISABLE_JIT is set, and kernels must be compiled (backend='numpy' with an lr needs none)" if off else None
+    return f"{_NOT_COMPILED} (backend='numpy' with an lr, without standardize, needs none)" if off else None
 
 
 def _why_no_cuda() -> str | None:
@@ -130,9 +133,9 @@ def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
 
 def require_kernels(what: str) -> None:
     """Raise where what the caller asks for takes kernels of the CPU, and they cannot run here."""
-    reason = _why_no_kernels()
-    if reason:
-        raise BackendUnavailable(f"{what} takes the kernels of backend 'cpu', which is not available: {reason}")
+    if _why_no_kernels():
+        instead = ", or give an lr" if what == "lr=None" else ""
+        raise BackendUnavailable(f"{what} takes the kernels of backend 'cpu', which is not available: {_NOT_COMPILED}{instead}")
 
 
 def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:

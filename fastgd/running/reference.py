@@ -24,7 +24,7 @@ from .standardizing import standardize_group, unscale_results
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
     if _needs_moments(job):
-        require_kernels("lr=None" if job.rates is None else "standardize=True")
+        require_kernels("standardize=True" if job.standardize else "lr=None")
         from ..kernels.cpu import compile_ahead
 
         parts = {"moments"} | ({"rates"} if job.rates is None else set()) | ({"standardize"} if job.standardize else set())

@@ -24,7 +24,7 @@ from .packs.descend_packs import descend_packs
 from .packs.least import least_values as least_values_kernel
 from .records import Moments
 from .simd.announcing import announced, in_words
-from .simd.disk_cache import ENDING, folder_to_write, folders_to_read, why_refused
+from .simd.disk_cache import ENDING, are_kept, folder_to_write, folders_to_read, why_refused
 from .simd.disk_cache import writing_shared as writing_shared
 from .solving import solve as solve_kernel
 
@@ -62,7 +62,8 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
     missing = {part for part in parts if (part, dtype) not in _done}
     if not missing:
         return
-    with announced(_to_compile(dtype, missing)):
+    to_compile = _to_compile(dtype, missing)
+    with announced(to_compile, kept=not to_compile or are_kept()):
         compile_fit(dtype, PARTS & missing)
         for part, prepare in (("find_kept", compile_find_kept), ("standardize", compile_standardize), ("solve", compile_solve)):
             if part in missing:

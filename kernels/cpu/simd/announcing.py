@@ -46,12 +46,15 @@ def in_words(kernels: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def announced(kernels: list[str]) -> Iterator[None]:
-    """While it is open these kernels are compiled, one after another: one line for all of them."""
+def announced(kernels: list[str], kept: bool = True) -> Iterator[None]:
+    """While it is open these kernels are compiled, one after another: one line for all of them.
+
+    kept: whether they are written to disk then, so that they are compiled once.
+    """
     if not kernels:
         yield
         return
-    _begin(kernels)
+    _begin(kernels, kept)
     token = _announced.set(True)
     try:
         yield
@@ -60,16 +63,16 @@ def announced(kernels: list[str]) -> Iterator[None]:
         LISTENER.get().end()
 
 
-def _begin(kernels: list[str]) -> None:
-    listener = LISTENER.get()
-    listener.say(f"fastgd: compiling CPU kernels, once: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
+def _begin(kernels: list[str], kept: bool) -> None:
+    listener, once = LISTENER.get(), ", once" if kept else ""
+    listener.say(f"fastgd: compiling CPU kernels{once}: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
     listener.begin(f"compiling kernels, about {in_words(kernels)}")
 
 
-def announce_lazily(kernel: str) -> None:
+def announce_lazily(kernel: str, kept: bool = True) -> None:
     """A kernel is about to be compiled: say so, unless a line has told of it."""
     if not _announced.get():
-        _begin([kernel])
+        _begin([kernel], kept)
 
 
 def end_lazily() -> None:

@@ -137,6 +137,17 @@ def why_refused(folder: Path) -> str | None:
     return None
 
 
+def are_kept() -> bool:
+    """Whether kernels compiled now can be written to disk; tried, since root seems to be able."""
+    folder = folder_to_write()
+    if folder is None or why_refused(folder):
+        return False
+    with contextlib.suppress(OSError):
+        _make(folder)
+        return os.access(folder, os.W_OK)
+    return False
+
+
 class DiskCache:
     """The versions of one kernel on disk, with the methods that a dispatcher of Numba calls."""
 
@@ -165,7 +176,7 @@ class DiskCache:
                     return compiler.CompileResult._rebuild(context, *pickle.loads(payload))
                 except Exception:
                     _say(folder, f"{_file(folder, key).name} cannot be loaded ({error!r})")
-        announce_lazily(self.name)
+        announce_lazily(self.name, are_kept())
         return None
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
@@ -266,11 +277,8 @@ def _read(folder: Path, key: str) -> bytes | None:
         return None
 
 
-def _write(folder: Path, key: str, payload: bytes) -> None:
-    """Write a file under another name, then give it its own."""
-    refused = why_refused(folder)
-    if refused:
-        raise FolderRefused(refused)
+def _make(folder: Path) -> None:
+    """Make a folder for kernels, and those that it is in, where they are not there."""
     for path in (*reversed(folder.parents), folder):
         if path.is_dir():  # to make the root again is another error on every system
             continue
@@ -278,6 +286,14 @@ def _write(folder: Path, key: str, payload: bytes) -> None:
             path.mkdir(0o755)
             if _write_shared:
                 path.chmod(0o755)  # whatever the umask
+
+
+def _write(folder: Path, key: str, payload: bytes) -> None:
+    """Write a file under another name, then give it its own."""
+    refused = why_refused(folder)
+    if refused:
+        raise FolderRefused(refused)
+    _make(folder)
     rest = key.encode() + b"\n" + payload
     handle, name = tempfile.mkstemp(dir=folder, suffix=".part")
     try:

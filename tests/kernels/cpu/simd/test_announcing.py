@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd.kernels import telling
+from fastgd.kernels.cpu import compile_ahead
 from fastgd.kernels.cpu.simd import announcing, compiling, disk_cache
 
 
@@ -67,6 +68,35 @@ def test_a_kernel_alone_is_named_while_it_is_compiled(heard, monkeypatch, tmp_pa
     monkeypatch.setattr(disk_cache, "folder_to_write", lambda: None)
     alone(np.zeros(1, np.float32))  # where nothing can be kept
     assert [line.split()[0] for line in heard[4:]] == ["fastgd:", "begin", "compiled", "end"]
+
+
+def test_once_is_said_only_where_kernels_are_kept(heard, monkeypatch, tmp_path):
+    @compiling.kernel
+    def alone(array):
+        array[0] += 1
+
+    def said() -> str:
+        """The beginning of both lines: of a kernel alone, and of those that are compiled ahead."""
+        heard.clear()
+        alone._cache.load_overload("types", None)
+        with monkeypatch.context() as patched:
+            patched.setattr(compile_ahead, "_done", set())
+            patched.setattr(compile_ahead, "_to_compile", lambda *given: ["solve"])
+            patched.setattr(compile_ahead, "compile_solve", lambda dtype: None)
+            compile_ahead.compile_parts(np.dtype("float64"), {"solve"})
+        one, other = (line.partition(": about")[0] for line in heard if ": about" in line)
+        assert one == other
+        return one
+
+    a_file, of_all = tmp_path / "a file", tmp_path / "of all"
+    a_file.touch()
+    of_all.mkdir()
+    of_all.chmod(0o777)
+    for folder, words in ((tmp_path / "mine", ", once"), (a_file, ""), (of_all, ""), ("/proc/nope", "")):
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(folder))
+        assert said() == f"fastgd: compiling CPU kernels{words}", folder
+    monkeypatch.setattr(disk_cache, "folder_to_write", lambda: None)
+    assert said() == "fastgd: compiling CPU kernels"
 
 
 def test_what_one_line_announced_ends_once(heard):
