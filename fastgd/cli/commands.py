@@ -55,13 +55,19 @@ def demo(
     A part that needs a missing package is named and left out.
     The exit status is 1 if anything disagrees.
     """
+    from ..planning.backends import BackendUnavailable
     from .demo import run_demo
 
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise typer.BadParameter(f"cannot make the folder {out}: {error.strerror}", param_hint="--out") from None
-    if run_demo(fits=fits, out=out, quick=quick).disagreements:
+    try:
+        disagreements = run_demo(fits=fits, out=out, quick=quick).disagreements
+    except BackendUnavailable as error:
+        typer.echo(f"fastgd demo: {error}", err=True)
+        raise typer.Exit(1) from None
+    if disagreements:
         raise typer.Exit(1)
 
 

@@ -102,6 +102,13 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert "cannot make the folder" in done.output
 
 
+def test_a_demo_without_kernels_says_so(tmp_path):
+    done = script("demo", "--quick", "--out", str(tmp_path), NUMBA_DISABLE_JIT="1")
+    assert done.returncode == 1
+    assert done.stderr.decode().startswith("fastgd demo: backend 'cpu' is not available: NUMBA_DISABLE_JIT is set")
+    assert "Traceback" not in done.stderr.decode()
+
+
 # -- info ------------------------------------------------------------------------------------------
 
 
