@@ -20,6 +20,8 @@ from .update_rules import UpdateRule
 STREAM, MOMENTS, AUTOGRAD, MANUAL, LSTSQ = range(5)
 ALGORITHMS = ("stream", "moments", "autograd", "manual", "lstsq")  # names of the codes above
 
+MOST_PACKED = 32  # parameters of a pack's fits (beyond, its moments leave the cache), and of an F* that is eliminated
+
 # what a backend updates or fills, by its name in a chunk, in the order of the kernels' arguments
 WRITTEN = (
     "w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss",

@@ -42,7 +42,7 @@ from ..input.options import (
 )
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
-from ..kernels.chunk import LSTSQ, MOMENTS, n_rows
+from ..kernels.chunk import LSTSQ, MOMENTS, MOST_PACKED, n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
@@ -54,7 +54,6 @@ from .plan import STACK_NUMBERS, Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, kind_of_start, met_tol, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = get_args(Reduction)
-PACKED_PARAMETERS = 32  # of the CPU kernels
 
 
 @dataclass(kw_only=True)
@@ -339,7 +338,7 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standard
         threads=threads,
         safe_rate=False,
         standardize=standardize,
-        in_packs=size <= PACKED_PARAMETERS,
+        in_packs=size <= MOST_PACKED,
         worst_cost=decomposed,
     )
     return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")

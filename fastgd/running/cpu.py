@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..kernels import cpu
-from ..kernels.chunk import MOMENTS
+from ..kernels.chunk import MOMENTS, MOST_PACKED
 from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
 from .groups import Group, gather_group
-from .least_values import MOST_ELIMINATED, find_least_values
+from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
@@ -50,7 +50,7 @@ def _compile(job: FitJob) -> None:
     parts |= {"packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
     parts |= {"rates"} if job.rates is None else set()
-    if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_ELIMINATED:
+    if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_PACKED:
         parts |= {"least"} if job.measured and "fit_by_fit" in parts else set()
     elif plan.algorithm == MOMENTS:
         parts |= {"solve"} if job.least_needed else set()

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, TOO_FEW_SAMPLES, Chunk, Samples
+from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
 from .samples import blocks_of, read_samples, scale_samples, total_weights, two_sum, weights_of
 
-MOST_ELIMINATED = 32  # parameters
 _FIRST = np.zeros(1, np.int64)
 
 
@@ -38,7 +37,7 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
     runs = np.zeros(len(pairs), bool)
     runs[fits] = True
     runs &= (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
-    eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_ELIMINATED)
+    eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_PACKED)
     _set_penalties(chunk, np.flatnonzero(runs & ~eliminated))
     if eliminated.any():
         from ..kernels import cpu

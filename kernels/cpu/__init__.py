@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MEASURED, MOMENTS, WRITTEN, Chunk, Samples
+from ..chunk import MEASURED, MOMENTS, MOST_PACKED, WRITTEN, Chunk, Samples
 from ..update_rules import UPDATE_RULES, UpdateRule
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
@@ -22,7 +22,7 @@ from .moments.samples import find_shifts as _find_shifts
 from .packs.descend_packs import descend_packs
 from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED
-from .packs.state import MOST_PARAMETERS, SMALLEST_PACK
+from .packs.state import SMALLEST_PACK
 from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, stream_scratch_bytes
 from .solving import solve as _solve
 
@@ -196,7 +196,7 @@ def _descend_in_packs(
 
 def runs_in_packs(rule: UpdateRule, n_parameters: int) -> bool:
     """Whether fits on moments run in packs under this rule."""
-    return rule.code == UPDATE_RULES["sgd"].code and n_parameters <= MOST_PARAMETERS
+    return rule.code == UPDATE_RULES["sgd"].code and n_parameters <= MOST_PACKED
 
 
 def smallest_pack(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -> int:

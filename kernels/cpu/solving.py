@@ -20,13 +20,13 @@ import math
 
 import numpy as np
 
-from ..chunk import LSTSQ, MOMENTS
+from ..chunk import LSTSQ, MOMENTS, MOST_PACKED
 from .closed_form.one_fit import (
     GOAL_DOUBLED,
     GOAL_SINGLE,
     UNSOLVED,
     choose_factor,
-    penalty_of,
+    penalty_on_diagonal,
     refine,
     scale_gram,
 )
@@ -34,7 +34,6 @@ from .closed_form.pack import Moments, Results, addresses_of, make_scratch, solv
 from .closed_form.shifted import MOST_SHIFTED, condition_unshifted, unshift
 from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
 from .moments.stack import W_EXPONENT, W_HIGH, W_LOW
-from .packs.state import MOST_PARAMETERS
 from .simd.addresses import address, keep_alive
 from .simd.compiling import kernel, part
 from .simd.double_double import pow2, scale
@@ -85,7 +84,7 @@ def solve(
     for f in range(n_fits):
         algorithm[places[f]] = LSTSQ
     n_left = n_fits
-    if size <= MOST_PARAMETERS and len(shift) == 0:
+    if size <= MOST_PACKED and len(shift) == 0:
         records = Moments(
             address(gram), address(gram_exponents), address(gram_index), address(target), address(exponents), address(target_index),
             address(weighing), address(decay), not single, reduction_sum,
@@ -115,7 +114,7 @@ def solve(
             count, low_count = weighing[g, W_HIGH], weighing[g, W_LOW]
             if reduction_sum:
                 count, low_count = pow2(-np.int64(weighing[g, W_EXPONENT])), 0.0
-            penalty, low_penalty, power = penalty_of(decay[f], count, low_count)
+            penalty, low_penalty, power = penalty_on_diagonal(decay[f], count, low_count)
             found = scale_gram(gram[g, 0], low_gram, gram_exponents[g], penalty, low_penalty, power, matrix, low_matrix, shifts)
             how, square = choose_factor(matrix, low_matrix, factor, low_factor, x, single)
             for j in range(size):

@@ -97,14 +97,15 @@ def test_wide_data_and_long_data(name):
         X, y = batch(n=n, d=d)
         X = (X + 7).astype(name)
         y = y.astype(name)
-        result = fastgd.fit(X, y, intercept=True, standardize=True, epochs=3, history=True, lr=0.1)
+        options = {"intercept": True, "standardize": True, "lr": 0.1}
+        result = fastgd.fit(X, y, epochs=2, **options)
         if d > 256:
             assert result.algorithm == "stream"
         exact = X.astype(np.longdouble)
         for found, expected, roundings in ((result.center, exact.mean(0), 1), (result.scale, exact.std(0), OF_SCALE[name])):
             assert (np.abs(found - expected) <= 1.001 * roundings * HALF_ULP[name] * np.abs(expected)).all()
-        (shifted,) = [fastgd.fit(((X - result.center) / result.scale).astype(name), y, intercept=True, epochs=3, lr=0.1)]
-        assert np.allclose(result.loss, shifted.loss, rtol=1e3 * HALF_ULP[name])
+        check = next_step(X, y, "sgd", result, fastgd.fit(X, y, epochs=1, state=result.state, history=True, **options), lr=0.1)
+        assert max(check.tau_w, check.tau_loss) <= OURS, check
 
 
 # -- center and scale ------------------------------------------------------------------------------
@@ -152,8 +153,10 @@ def test_columns_that_do_not_vary_have_scale_1(backend):
         assert result.center[1] == own[0, 1]
         assert result.center[2] == 0
         assert result.w[1:3].tolist() == [3, 4]
-        without = fastgd.fit(own[:, [0, 3]], y, intercept=True, standardize=True, sample_weight=weights, dtype=name, epochs=2000)
-        assert np.allclose(result.w[[0, 3]], without.w, rtol=2e3 * HALF_ULP[name])
+        if backend == "cpu":  # torch and NumPy add in an order that depends on the number of columns
+            options = {"intercept": True, "standardize": True, "sample_weight": weights, "dtype": name}
+            without = fastgd.fit(own[:, [0, 3]], y, **options)
+            assert fastgd.fit(own, y, **options).w[[0, 3]].tolist() == without.w.tolist()
 
 
 def test_a_constant_column_without_an_intercept_is_a_feature():
@@ -161,7 +164,10 @@ def test_a_constant_column_without_an_intercept_is_a_feature():
     result = fastgd.fit(X, 3 + X[:, 1], standardize=True, epochs=400)
     assert result.scale[0] == 4
     assert result.center.tolist() == [0, 0]
-    assert np.allclose(result.w, [0.75, 1])
+    # the eigenvalues are 0.174 and 1.826: an epoch leaves q = 0.905 of the error, and q^400 is
+    # below u = 2^-53; roundings of u |w'| an epoch add up to u |w'| / (1 - q), and |w'| is 1.42
+    # times its least entry
+    assert (np.abs(result.w - [0.75, 1]) <= 17 * 2.0**-53).all()
 
 
 def test_shapes_follow_x():
@@ -181,6 +187,17 @@ def scaled(X, result):
     return (X - result.center) / result.scale
 
 
+def next_step(X, y, rule, before, after, lr, products_dtype="float64"):
+    """The bound's verdict on one epoch, from the state of one result to that of the next."""
+    name = X.dtype.name
+    algorithm = before.state.algorithm_names[int(before.state.algorithm)]
+    states = [(*(np.asarray(part, name) for part in (each.state.w, each.state.slots)), each.state.products) for each in (before, after)]
+    return check_lockstep(
+        scaled(X, after), y, (*states[0][:2], int(before.state.epoch), states[0][2]), states[1], after.history.loss[0],
+        rule=UPDATE_RULES[rule], lr=lr, dtype=name, intercept=True, held_higher=algorithm == "moments", products_dtype=products_dtype,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("rule", UPDATE_RULES)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["years", "mixed columns"])
@@ -195,15 +212,9 @@ def test_every_rule_in_lockstep_on_scaled_features(kind, rule, name, backend, re
         result = fastgd.fit(X, y, epochs=0, algorithm=algorithm, w0=[0.01, -0.02], **options)
         own, nadams = backend in ("cpu", "cuda"), rule == "nadam" and backend == "torch"
         for _ in range(10):
-            state = result.state
-            result = fastgd.fit(X, y, epochs=1, state=state, history=True, **options)
-            before = tuple(np.asarray(part, name) for part in (state.w, state.slots))
-            after = tuple(np.asarray(part, name) for part in (result.state.w, result.state.slots))
-            check = check_lockstep(
-                scaled(X, result), y, (*before, int(state.epoch), state.products), (*after, result.state.products),
-                result.history.loss[0], rule=UPDATE_RULES[rule], lr=0.01, dtype=name, intercept=True,
-                held_higher=algorithm == "moments", products_dtype="float32" if nadams else "float64",
-            )  # fmt: skip
+            before = result
+            result = fastgd.fit(X, y, epochs=1, state=before.state, history=True, **options)
+            check = next_step(X, y, rule, before, result, lr=0.01, products_dtype="float32" if nadams else "float64")
             record_tau(f"{backend} {algorithm}, standardised", name, f"{kind} {rule}", check.tau_w, check.tau_loss)
             assert max(check.tau_w, check.tau_slots, check.tau_loss) <= (OURS if own else OTHERS), check
 

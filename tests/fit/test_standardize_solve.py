@@ -59,6 +59,24 @@ def test_the_penalty_is_on_scaled_features():
         assert result.loss == by_hand.loss
 
 
+def most_distance(X, y, state, fit, intercept, decay, epochs):
+    """How far from the minimiser a descent from 0 at the safe rate may end.
+
+    An epoch leaves q = 1 - least / largest eigenvalue of the error, zero ones left out. What an
+    epoch rounds is at most γ of Σ_j |x_j|ᵀ(|X||w| + |y|) / n, times the rate, and of w itself, with
+    γ = (n + D + 4) u of sums in any order; it adds up to 1/(1 - q) of that.
+    """
+    own = (X - state.center[fit]) / state.scale[fit]
+    own = np.c_[own, np.ones(len(own))] if intercept else own
+    hessian = 2 / len(own) * own.T @ own
+    values = np.linalg.eigvalsh(hessian)
+    values = values[values > 1e-10 * values[-1]] + decay
+    w, rate = state.w[fit], 1 / values[-1]
+    q, gamma = 1 - values[0] / values[-1], (sum(own.shape) + 4) * 2.0**-53
+    rounded = gamma * (np.linalg.norm(rate * 2 / len(own) * np.abs(own).T @ (np.abs(own) @ np.abs(w) + np.abs(y))) + np.linalg.norm(w))
+    return q**epochs * 2 * np.linalg.norm(w) + rounded / (1 - q)
+
+
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("shape", [(40, 3), (5, 8), (12, 270)])
 def test_it_is_what_fit_converges_to(shape, intercept):
@@ -72,8 +90,9 @@ def test_it_is_what_fit_converges_to(shape, intercept):
         fitted = fastgd.fit(X, y, optimizer=fastgd.SGD(weight_decay=decay), epochs=epochs, **options)
         assert same(solved.center, fitted.center)
         assert same(solved.scale, fitted.scale)
-        assert np.abs(solved.state.w - fitted.state.w).max() < 1e-9
-        assert np.allclose(solved.w, fitted.w, rtol=1e-7, atol=1e-10)
+        for fit in range(2):
+            distance = np.abs(solved.state.w[fit] - fitted.state.w[fit]).max()
+            assert distance <= most_distance(X[fit], y[fit], fitted.state, fit, intercept, decay, epochs)
 
 
 def test_constant_columns_are_left_out():
@@ -85,7 +104,7 @@ def test_constant_columns_are_left_out():
     assert result.w[1] == 0
     assert result.scale[1] == 1
     assert result.rank == 3
-    assert np.allclose(result.w[[0, 2]], without.w, rtol=1e-14)
+    assert result.w[[0, 2]].tolist() == without.w.tolist()
 
 
 @pytest.mark.parametrize("shape", [(20, 2), (3, 4), (70_000, 1)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 
 from ..simd.compiling import inlined, part
-from ..simd.double_double import dd_add, fast_two_sum, scale, two_sum
+from ..simd.double_double import dd_add, dd_divide, fast_two_sum, scale, two_sum
 from ..simd.lanes import fma
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
@@ -35,21 +35,11 @@ def exponent_of_scale(diagonal, exponent, penalty, power):
 
 
 @inlined
-def penalty_of(decay, count, low_count):
+def penalty_on_diagonal(decay, count, low_count):
     """λ = decay · (count + low_count) / 2 as (high, low, power): (high + low) · 2^power."""
     mantissa, power = math.frexp(decay)
     penalty = mantissa * count
     return penalty, fma(mantissa, low_count, fma(mantissa, count, -penalty)), power - 1
-
-
-@inlined
-def _divide(a, a_low, b, b_low):
-    """Quotient of two double-doubles."""
-    q = a / b
-    p = q * b
-    e = fma(q, b, -p)
-    e = fma(q, b_low, e)
-    return fast_two_sum(q, (((a - p) - e) + a_low) / b)
 
 
 @inlined
@@ -118,7 +108,7 @@ def _factor_doubled(matrix, low_matrix, factor, low_factor):
                 total, low = minus_product(total, low, factor[i, k], low_factor[i, k], factor[j, k], low_factor[j, k])
             total, low = two_sum(total, low)
             if i < j:
-                factor[j, i], low_factor[j, i] = _divide(total, low, factor[i, i], low_factor[i, i])
+                factor[j, i], low_factor[j, i] = dd_divide(total, low, factor[i, i], low_factor[i, i])
             elif total * MOST_DOUBLED > matrix[j, j]:
                 root = math.sqrt(total)
                 factor[j, j], low_factor[j, j] = fast_two_sum(root, (fma(-root, root, total) + low) / (2.0 * root))
@@ -189,13 +179,13 @@ def _substitute_doubled(factor, low_factor, x, low_x):
         for k in range(j):
             total, low = minus_product(total, low, factor[j, k], low_factor[j, k], x[k], low_x[k])
         total, low = two_sum(total, low)
-        x[j], low_x[j] = _divide(total, low, factor[j, j], low_factor[j, j])
+        x[j], low_x[j] = dd_divide(total, low, factor[j, j], low_factor[j, j])
     for j in range(size - 1, -1, -1):
         total, low = x[j], low_x[j]
         for k in range(j + 1, size):
             total, low = minus_product(total, low, factor[k, j], low_factor[k, j], x[k], low_x[k])
         total, low = two_sum(total, low)
-        x[j], low_x[j] = _divide(total, low, factor[j, j], low_factor[j, j])
+        x[j], low_x[j] = dd_divide(total, low, factor[j, j], low_factor[j, j])
 
 
 @part

@@ -24,7 +24,7 @@ from ..simd.double_double import dd_add, dd_add_lanes, pow2, scale, two_sum_lane
 from ..simd.lanes import LANES, absolute, add, divide, fill, fma, load, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, choose, from_bits
 from ..simd.scalars import get, move, put
-from .one_fit import GOAL_DOUBLED, GOAL_SINGLE, MOST_REFINED, MOST_SINGLE, MOST_STEPS, STALLED, exponent_of_scale, penalty_of
+from .one_fit import GOAL_DOUBLED, GOAL_SINGLE, MOST_REFINED, MOST_SINGLE, MOST_STEPS, STALLED, exponent_of_scale, penalty_on_diagonal
 
 ALL = (1 << LANES) - 1  # the mask of all lanes
 
@@ -125,7 +125,7 @@ def _load_lane(lane, f, size, moments, scratch):
     count, low_count = get(weighing, W_HIGH), get(weighing, W_LOW)
     if moments.reduction_sum:
         count, low_count = pow2(-np.int64(get(weighing, W_EXPONENT))), 0.0
-    penalty, _, power = penalty_of(get(moments.decay, f), count, low_count)
+    penalty, _, power = penalty_on_diagonal(get(moments.decay, f), count, low_count)
     exponent_y = count_at(exponents, size)
     of_loss = exponent_y if get(target, size) != 0.0 else 0
     if moments.doubled:
@@ -197,7 +197,7 @@ def _add_penalty(lane, f, size, moments, scratch):
     count, low_count = get(weighing, W_HIGH), get(weighing, W_LOW)
     if moments.reduction_sum:
         count, low_count = pow2(-np.int64(get(weighing, W_EXPONENT))), 0.0
-    penalty, low_penalty, power = penalty_of(get(moments.decay, f), count, low_count)
+    penalty, low_penalty, power = penalty_on_diagonal(get(moments.decay, f), count, low_count)
     if penalty == 0.0:
         return
     for j in range(size):

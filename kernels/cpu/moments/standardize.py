@@ -21,8 +21,10 @@ from ..simd.lanes import fma
 from ..simd.scalars import raised
 from .stack import W_EXPONENT, W_HIGH, W_LEAST
 
-CONSTANT_SINGLE, CONSTANT_DOUBLED = 2.0**-46, 2.0**-96  # of its square: a column's spread that is rounding
-HELD_SINGLE, HELD_DOUBLED = 2.0**28, 2.0**50  # a square may be so many times the spread and still hold it
+# Σ(x − center)² / Σx²: where it is smaller, what is left of a column is rounding: it is constant
+CONSTANT_SINGLE, CONSTANT_DOUBLED = 2.0**-46, 2.0**-96
+# Σx² / Σ(x − center)²: where it is larger, the moments of a column have lost too many digits
+MOST_CANCELLED_SINGLE, MOST_CANCELLED_DOUBLED = 2.0**28, 2.0**50
 MOST_SINGLE, MOST_DOUBLED = 2.0**120, 2.0**1000  # of |x − center|: Ω of section 6
 LARGEST_SINGLE, LARGEST_DOUBLED = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 
@@ -85,7 +87,7 @@ def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved
             )
             if not finite:
                 scales[j] = math.nan
-        if not constant[j] and not (HELD_SINGLE * square >= before and math.sqrt(square) <= limit):
+        if not constant[j] and not (MOST_CANCELLED_SINGLE * square >= before and math.sqrt(square) <= limit):
             doubtful = True
     for j in range(d):
         begin = j * (j + 1) // 2
@@ -132,7 +134,9 @@ def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales,
             if not finite:
                 scales[j] = math.nan
         unit[j] = scale(scales[j], -powers[j])
-        if not constant[j] and not (HELD_DOUBLED * square >= before and scale(math.sqrt(scale(square, power)), powers[j]) <= limit):
+        if not constant[j] and not (
+            MOST_CANCELLED_DOUBLED * square >= before and scale(math.sqrt(scale(square, power)), powers[j]) <= limit
+        ):
             doubtful = True
     for j in range(d):
         begin = j * (j + 1) // 2

@@ -210,7 +210,7 @@ def add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scrat
 
 
 @inlined
-def penalty_of(half, weighing, reduction_sum):
+def penalty_factor(half, weighing, reduction_sum):
     """κ. half: of weight_decay; weighing: address of W, W′, k_ω."""
     if not reduction_sum or half == 0.0:
         return half
@@ -278,7 +278,7 @@ def least_values(
             doubtful = find_least(size, with_allowance, to_scratch)
         for lane in range(count):
             f = fits[first + lane]
-            penalty[f] = penalty_of(half_decay[f], further(address(weighing), gram_index[f] * 4), reduction_sum)
+            penalty[f] = penalty_factor(half_decay[f], further(address(weighing), gram_index[f] * 4), reduction_sum)
             least[f] = math.nan if doubtful >> lane & 1 else get(to_scratch.constants, LEAST * LANES + lane)
             if with_allowance:
                 allowance[f] = get(to_scratch.constants, ALLOWANCE * LANES + lane)

@@ -19,7 +19,7 @@ from .least import (
     add_penalty_to_lane,
     find_least,
     find_least_doubled,
-    penalty_of,
+    penalty_factor,
 )
 from .results import ALL
 from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, PENALTY, TOTAL, are_neighbours
@@ -92,7 +92,7 @@ def _find_least(fits, count, size, plain, maximizing, options, records, results,
                     powers = further(records.exponents, count_at(records.target_index, f) * (size + 1))
                     weighing = further(records.weighing, count_at(records.gram_index, f) * 4)
                     add_penalty_to_lane(lane, size, powers, weighing, own, options.reduction_sum, least)
-                    put(constants, PENALTY * LANES + lane, penalty_of(own, weighing, options.reduction_sum))
+                    put(constants, PENALTY * LANES + lane, penalty_factor(own, weighing, options.reduction_sum))
         else:
             add_penalty(size, half if options.reduction_sum else multiply(half, total), least)
             store(constants, PENALTY * LANES, divide(half, total) if options.reduction_sum else half)

@@ -23,7 +23,6 @@ from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import get, move, put
 
 EPOCHS = 16  # rows of the history that are collected before they are written
-MOST_PARAMETERS = 32  # beyond, the moments of a pack would not stay in the cache
 SMALLEST_PACK = (1, 1, 2, 4)  # [n_parameters, 3 for more]: with fewer fits, one by one is faster
 
 # Rows of `constants`, LANES numbers each.

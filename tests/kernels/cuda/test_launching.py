@@ -12,6 +12,7 @@ from fastgd.running import pool
 from tests.cuda_on_host import stand_in
 from tests.cuda_on_host.lent import there
 from tests.kernels.cuda.test_bits import assert_same
+from tests.support.hidden_masks import OnlyDLPack
 from tests.support.reference_chunks import noisy
 
 
@@ -53,20 +54,7 @@ def test_arrays_that_are_on_the_device_stay_there():
     assert gpu.upload(askew, alignment=16).data.ptr % 16 == 0
     assert gpu.upload(array.transpose(1, 0)).flags.c_contiguous
     assert gpu.upload(array, np.float64).dtype == np.float64
-    assert gpu.upload(Other(array)).data.ptr == array.data.ptr
-
-
-class Other:
-    """An array that lends its memory by DLPack."""
-
-    def __init__(self, array):
-        self._array = array
-
-    def __dlpack__(self, **options):
-        return self._array.__dlpack__(**options)
-
-    def __dlpack_device__(self):
-        return self._array.__dlpack_device__()
+    assert gpu.upload(OnlyDLPack(array)).data.ptr == array.data.ptr
 
 
 def test_large_data_are_streamed_in_parts(monkeypatch):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.kernels.chunk import ALGORITHMS
+from fastgd.kernels.chunk import ALGORITHMS, MOST_PACKED
 from fastgd.kernels.cuda.data import Data, find_items
 from fastgd.kernels.cuda.part import Part
 from fastgd.kernels.cuda.splitting import Handling, descend
@@ -23,6 +23,7 @@ from tests import grids
 from tests.cuda_on_host import HostDevice
 from tests.specification import arbiter
 from tests.support.against_arbiter import bits, same_bits
+from tests.support.paths import ROOT
 from tests.support.reference_chunks import chunk_of
 from tests.support.rule_options import OPTIONS, rules_with
 
@@ -62,6 +63,11 @@ def measured(X, y, **options):
 def fill(apart) -> None:
     """What the runner does for fits of which the moments do not tell F*."""
     apart.least[:], apart.allowance[:] = GIVEN
+
+
+def test_both_backends_eliminate_the_same_fits():
+    source = (ROOT / "kernels" / "cuda" / "least.cu").read_text(encoding="utf-8")
+    assert f"MOST = {MOST_PACKED};" in source
 
 
 LEAST = list(product(NAMES, KINDS, (1, 2, 3, 5, 8, 12, 31), (0.0, 0.1, 1e3), ("mean", "sum"), (False, True)))
