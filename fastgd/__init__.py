@@ -54,9 +54,9 @@ if not TYPE_CHECKING:  # or else every name would pass a type checker
             return import_module(f".{name}", __name__)
         if name in _LATE:
             return getattr(import_module(_LATE[name], __name__), name)
-        from .input.wrong_names import missing
+        from .input.wrong_names import why_no_attribute
 
-        raise AttributeError(missing("module 'fastgd'", name, _HERE))
+        raise AttributeError(why_no_attribute("module 'fastgd'", name, _HERE))
 
 
 def __dir__() -> list[str]:

@@ -57,7 +57,7 @@ class KernelCache:
     why_not : str or None
         Why kernels can be neither read nor stored, so that every process compiles its own, or
         (where `usable` is False) why there are none; None where they can.
-    time : str
+    time_to_compile : str
         How long compiling takes here, in words.
     usable : bool
         Whether kernels can be compiled at all: not with ``NUMBA_DISABLE_JIT=1``.
@@ -69,7 +69,7 @@ class KernelCache:
     ready: bool
     complete: bool = False
     why_not: str | None = None
-    time: str = ""
+    time_to_compile: str = ""
     usable: bool = True
 
     def in_words(self) -> str:
@@ -82,7 +82,7 @@ class KernelCache:
             return "compiled and stored"
         if self.ready:
             return "compiled and stored; for solve, standardize, weights and missing values at their first use (fastgd info --warm: now)"
-        return f"not compiled yet: {self.time} (fastgd info --warm: now)"
+        return f"not compiled yet: {self.time_to_compile} (fastgd info --warm: now)"
 
 
 @dataclass(frozen=True, repr=False)
@@ -214,7 +214,7 @@ def kernel_cache() -> KernelCache:
     folder, refused = compile_ahead.cache_folder()
     time_to_compile = compile_ahead.time_to_compile()
     if folder is None:
-        return KernelCache(None, False, 0, False, why_not=_NOWHERE, time=time_to_compile)
+        return KernelCache(None, False, 0, False, why_not=_NOWHERE, time_to_compile=time_to_compile)
     ready, complete = compile_ahead.on_disk()
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     writable = there.is_dir() and os.access(there, os.W_OK) and not refused
@@ -268,7 +268,7 @@ def _warm(say: Callable[[str], object]) -> bool:
     if cache.why_not:
         say(f"Nothing can be compiled ahead: {cache.why_not}. Kernels are compiled in every process.")
         return False
-    say(f"Kernels are stored in {cache.folder}." + ("" if cache.complete else f" Compiling takes {cache.time}."))
+    say(f"Kernels are stored in {cache.folder}." + ("" if cache.complete else f" Compiling takes {cache.time_to_compile}."))
     steps = {
         "fit": compile_ahead.PARTS,
         "weights and missing values": {"find_kept"},

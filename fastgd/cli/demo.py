@@ -117,7 +117,7 @@ def prepare(findings: Findings) -> None:
         findings.say(f"  cannot run here: {line}")
     cache = kernel_cache()
     if not cache.ready:
-        stored = f"once ({cache.time}; stored in {cache.folder})" if not cache.why_not else f"in every process: {cache.why_not}"
+        stored = f"once ({cache.time_to_compile}; stored in {cache.folder})" if not cache.why_not else f"in every process: {cache.why_not}"
         findings.say(f"Compiling the kernels, {stored} ...")
     began = time.perf_counter()
     for dtype in ("float32", "float64"):

@@ -47,8 +47,8 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     """Verify backends on the named problems, at three learning rates; print and return it."""
     names = backends or [name for name, row in BACKENDS.items() if row.why_unavailable() is None]
     chosen = problems()[:: _QUICK if quick else 1]
-    rates = "learning rates of 0.5, 1.9 and 2.2 of 1/lambda_max (the last diverges)"
-    tell(f"{len(chosen)} problems, {rates}, 30 epochs, w and loss at every epoch")
+    at_rates = "learning rates of 0.5, 1.9 and 2.2 of 1/lambda_max (the last diverges)"
+    tell(f"{len(chosen)} problems, {at_rates}, 30 epochs, w and loss at every epoch")
     rows, not_judged = [], {}
     for name in names:
         for dtype in ("float32", "float64"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..input.missing import joined
+from ..input.missing import missing_in
 from ..input.sharing import fetch, strided
 
 Where = slice | np.ndarray  # a range of items, or the numbers of some
@@ -110,7 +110,7 @@ class Items:
         """(items, …) bool: which numbers of these items are missing; None: none can be."""
         if not self.may_miss:
             return None
-        return joined(None if self.mask is None else self.mask._at(where), self._at(where), self.nodata)
+        return missing_in(None if self.mask is None else self.mask._at(where), self._at(where), self.nodata)
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read `part` as it is."""

@@ -36,7 +36,7 @@ class Numbers:
     @property
     def missing(self) -> np.ndarray | None:
         """(the array's shape) bool, new: what is missing; None where nothing is."""
-        return joined(self.mask, self.array, self.nodata)
+        return missing_in(self.mask, self.array, self.nodata)
 
     def filled(self) -> Any:
         """The array, with NaN where a number is missing; itself where none is."""
@@ -46,7 +46,7 @@ class Numbers:
         return np.where(missing, np.nan, self.array if self.array.dtype.kind == "f" else self.array.astype(np.float64))
 
 
-def joined(mask: np.ndarray | None, array: np.ndarray, nodata: tuple[Any, ...]) -> np.ndarray | None:
+def missing_in(mask: np.ndarray | None, array: np.ndarray, nodata: tuple[Any, ...]) -> np.ndarray | None:
     """What is masked or has a value of `nodata` (in the array's dtype); None where nothing can."""
     for value in nodata:
         same = array == value

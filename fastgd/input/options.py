@@ -49,8 +49,7 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
 
 def check_randomness(shuffle: Any, seed: Any) -> None:
     """Raise where `shuffle` or `seed` is no such option; full-batch descent draws nothing."""
-    if not isinstance(shuffle, bool | np.bool_):
-        raise TypeError(f"shuffle must be True or False, not {shown(shuffle)}")
+    read_switch(shuffle, "shuffle")
     read_count(seed, "seed", 0)
 
 
@@ -61,10 +60,10 @@ def read_history(history: Any) -> int:
     return read_count(history, "history", 1, needed="True, False or a whole number of epochs")
 
 
-def read_switch(value: Any, name: str) -> bool:
+def read_switch(value: Any, name: str, needed: str = "True or False") -> bool:
     """An option that is True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False, not {shown(value)}")
+        raise TypeError(f"{name} must be {needed}, not {shown(value)}")
     return bool(value)
 
 
@@ -87,9 +86,7 @@ def read_tol(tol: Any) -> float:
 
 def read_excess_loss(value: Any) -> bool | None:
     """`excess_loss`, checked: True, False, or None where it is computed if that is cheap."""
-    if value is not None and not isinstance(value, bool | np.bool_):
-        raise TypeError(f"excess_loss must be True, False or None, not {shown(value)}")
-    return None if value is None else bool(value)
+    return None if value is None else read_switch(value, "excess_loss", "True, False or None")
 
 
 def read_threads(threads: Any) -> int | None:

@@ -80,7 +80,7 @@ def _right_option(name: str, known: list[str]) -> str:
     return f"give {near[0]}=" if near else f"it has {', '.join(known)}"
 
 
-def missing(owner: str, name: str, here: Mapping[str, Iterable[str]]) -> str:
+def why_no_attribute(owner: str, name: str, here: Mapping[str, Iterable[str]]) -> str:
     """The text of the AttributeError for a name that `owner` lacks.
 
     here: {what is here instead, in words: what others call it}. Python itself adds similar names.

@@ -43,10 +43,12 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     def state_of(source: str, name: str) -> Any:
         return given[name][1] if name in given else values[source]
 
-    status, dtype = (
-        given["status"][1] if "status" in given else named(values["status"]),
-        "float32" if problem.dtype.itemsize == 4 else "float64",
-    )
+    status = given["status"][1] if "status" in given else named(values["status"])
+    dtype = "float32" if problem.dtype.itemsize == 4 else "float64"
+    standard, in_units_of_x = {}, {}
+    if layout.standardize:
+        standard = {name: values[name] for name in STANDARD}
+        in_units_of_x = {name: wrap(layout.select(values[name], "features").astype(problem.dtype)[()]) for name in STANDARD}
     return FitResult(
         w=part_of("w_out", "w"),
         loss=part_of("loss", "loss"),
@@ -69,7 +71,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             dtype=dtype,
             initial_excess=values["initial_excess"],
             tol=provenance.tol,
-            **({name: values[name] for name in STANDARD} if layout.standardize else {}),
+            **standard,
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
@@ -77,11 +79,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,
-        **(
-            {name: wrap(layout.select(values[name], "features").astype(problem.dtype)[()]) for name in STANDARD}
-            if layout.standardize
-            else {}
-        ),
+        **in_units_of_x,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )
 

@@ -14,16 +14,17 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import shown
+from .status import STATUS_NAMES
 from .summary import coefficients, feature_names
 
 
-def make_frame(result: Any, names: Sequence[str], library: str, features: Sequence[str] | None) -> Any:
-    """The data frame for `FitResult.to_frame`. names: of the status codes."""
+def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any:
+    """The data frame for `FitResult.to_frame`."""
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
     result = with_numpy_arrays(result)
     labels = feature_names(result, features)
-    columns = _frame_columns(result, names, labels if features is None else [f"w_{name}" for name in labels])
+    columns = _frame_columns(result, labels if features is None else [f"w_{name}" for name in labels])
     try:
         import narwhals
     except ImportError:
@@ -38,7 +39,7 @@ def make_frame(result: Any, names: Sequence[str], library: str, features: Sequen
         ) from None
 
 
-def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dict[str, Any]:
+def _frame_columns(result: Any, w_names: list[str]) -> dict[str, Any]:
     """{name: (n_fits,)}: indices along the leading axes, w, intercept, and the other fields."""
     leading = np.shape(result.loss)
     axes = ["fit"] if len(leading) == 1 else [f"axis_{k}" for k in range(len(leading))]
@@ -51,7 +52,7 @@ def _frame_columns(result: Any, names: Sequence[str], w_names: list[str]) -> dic
     for name in ("loss", "excess_loss", *others):
         value = getattr(result, name)
         if name == "status":
-            columns[name] = [names[code] for code in np.ravel(value).tolist()]
+            columns[name] = [STATUS_NAMES[code] for code in np.ravel(value).tolist()]
         elif isinstance(value, np.ndarray | np.generic) and np.shape(value) == leading:
             columns[name] = np.ravel(value)
     return columns

@@ -16,10 +16,9 @@ from ..input.annotations import AnyArray
 from ..input.arrays import arrive
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
-from ..input.wrong_names import missing
+from ..input.wrong_names import why_no_attribute
 from ..kernels.chunk import ALGORITHMS
 from .lookups import INSTEAD
-from .status import STATUS_NAMES
 from .table import html_table, in_line
 
 if TYPE_CHECKING:
@@ -116,12 +115,12 @@ class State:
     def __repr__(self) -> str:
         from .summary import state_facts
 
-        return in_line(*state_facts(self, STATUS_NAMES))
+        return in_line(*state_facts(self))
 
     def _repr_html_(self) -> str:
         from .summary import state_facts
 
-        return html_table(*state_facts(self, STATUS_NAMES))
+        return html_table(*state_facts(self))
 
 
 _PYTHON = platform.python_version()
@@ -335,7 +334,7 @@ class FitResult:
         """
         from .summary import summarize
 
-        return summarize(self, STATUS_NAMES, features)
+        return summarize(self, features)
 
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
         """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
@@ -375,7 +374,7 @@ class FitResult:
         """
         from .frame import make_frame
 
-        return make_frame(self, STATUS_NAMES, library, features)
+        return make_frame(self, library, features)
 
     def plot_loss(self, ax: Axes | None = None) -> Axes:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
@@ -464,14 +463,14 @@ class FitResult:
 
         def __getattr__(self, name: str) -> Any:
             """Say what there is in place of a name that other libraries have."""
-            raise AttributeError(missing("FitResult", name, INSTEAD))
+            raise AttributeError(why_no_attribute("FitResult", name, INSTEAD))
 
     def __repr__(self) -> str:
         from .summary import short
 
-        return short(self, STATUS_NAMES)
+        return short(self)
 
     def _repr_html_(self) -> str:
         from .summary import in_html
 
-        return in_html(self, STATUS_NAMES)
+        return in_html(self)

@@ -13,6 +13,7 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
+from .status import STATUS_NAMES
 from .table import html_table, text_table
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
@@ -167,15 +168,15 @@ def _n_fits(shape: tuple[int, ...]) -> str:
     return f"{count} ({' x '.join(f'{length:,}' for length in shape)})" if len(shape) > 1 else count
 
 
-def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) -> tuple[str, list[tuple[str, str]]]:
-    """A heading, and rows (what, text). names: of the status codes; features: of the features."""
+def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and rows (what, text). features: their names."""
     result = with_numpy_arrays(result)
     labels = feature_names(result, features)
     loss, made = np.asarray(result.loss), _made(result)
     single = loss.ndim == 0
     heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
-    rows = [("status", names[int(result.status)] if single else _counts(result.status, names) or "-")]
+    rows = [("status", STATUS_NAMES[int(result.status)] if single else _counts(result.status, STATUS_NAMES) or "-")]
     if single and made.all():
         w = coefficients(result)
         rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
@@ -200,14 +201,14 @@ def _facts(result: Any, names: Sequence[str], features: Sequence[str] | None) ->
     return f"{heading} by {optimizer}" if optimizer else heading, rows
 
 
-def summarize(result: Any, names: Sequence[str], features: Sequence[str] | None) -> str:
-    """The text of `FitResult.summary`; `names` are those of the status codes."""
-    return text_table(*_facts(result, names, features))
+def summarize(result: Any, features: Sequence[str] | None) -> str:
+    """The text of `FitResult.summary`."""
+    return text_table(*_facts(result, features))
 
 
-def in_html(result: Any, names: Sequence[str]) -> str:
+def in_html(result: Any) -> str:
     """The summary as an HTML table."""
-    return html_table(*_facts(result, names, None))
+    return html_table(*_facts(result))
 
 
 def history_facts(history: Any) -> tuple[str, list[tuple[str, str]]]:
@@ -223,12 +224,12 @@ def history_facts(history: Any) -> tuple[str, list[tuple[str, str]]]:
     return f"History of {_n_fits(loss.shape[:-1])}", rows
 
 
-def state_facts(state: Any, names: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
-    """A heading, and rows (what, text), of a State. names: of the status codes."""
+def state_facts(state: Any) -> tuple[str, list[tuple[str, str]]]:
+    """A heading, and rows (what, text), of a State."""
     state = with_numpy_arrays(state)
     *leading, size = state.w.shape
     rows = [
-        ("status", _counts(state.status, names)),
+        ("status", _counts(state.status, STATUS_NAMES)),
         ("epochs", _span(state.epoch)),
         ("parameters", f"{size:,}" + (", the intercept last" if state.intercept else "")),
         ("algorithm", _counts(state.algorithm, state.algorithm_names)),
@@ -237,20 +238,20 @@ def state_facts(state: Any, names: Sequence[str]) -> tuple[str, list[tuple[str, 
     return f"State of {_n_fits(tuple(leading))}" + (f" by {state.optimizer}" if state.optimizer else ""), rows
 
 
-def short(result: Any, names: Sequence[str]) -> str:
+def short(result: Any) -> str:
     """The text of `repr(result)`: one line."""
     result = with_numpy_arrays(result)
-    loss = np.asarray(result.loss)
+    loss, made = np.asarray(result.loss), _made(result)
+    far = _distances(result, made)[1]
     computed = f"{result.backend}, {result.algorithm}"
     if loss.ndim:
         finite = loss[np.isfinite(loss)]
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
-        far = _distances(result, _made(result))[1]
         losses += f", {np.count_nonzero(far):,} more than 1 % above the least" if far.any() else ""
-        what = f": {_counts(result.status, names)}; {losses}" if loss.size else ""
+        what = f": {_counts(result.status, STATUS_NAMES)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
-    if not _made(result).all():
-        return f"FitResult({names[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"
+    if not made.all():
+        return f"FitResult({STATUS_NAMES[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"
     w = coefficients(result)
     numbers = [_number(value) for value in w]
     parts = [
@@ -260,7 +261,6 @@ def short(result: Any, names: Sequence[str]) -> str:
     ]
     if result.intercept is not None:
         parts.append(f"intercept = {_number(result.intercept)}")
-    far = _distances(result, _made(result))[1]
     above = f" ({_number(result.excess_loss)} above the least)" if far.any() else ""
     parts += [f"loss {_number(loss)}{above}", counted(int(result.epochs), "epoch")]
-    return f"FitResult({names[int(result.status)]}: {', '.join(parts)}; {computed})"
+    return f"FitResult({STATUS_NAMES[int(result.status)]}: {', '.join(parts)}; {computed})"

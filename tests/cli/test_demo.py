@@ -181,7 +181,10 @@ def test_few_fits(count):
 
 def test_the_compilation_is_announced(monkeypatch):
     for cache, said in (
-        (KernelCache("/somewhere", True, 0, False, time="about 9 s"), "Compiling the kernels, once (about 9 s; stored in /somewhere)"),
+        (
+            KernelCache("/somewhere", True, 0, False, time_to_compile="about 9 s"),
+            "Compiling the kernels, once (about 9 s; stored in /somewhere)",
+        ),
         (KernelCache(None, False, 0, False, why_not="no room"), "Compiling the kernels, in every process: no room ..."),
     ):
         monkeypatch.setattr(demo, "kernel_cache", lambda cache=cache: cache)
