@@ -12,6 +12,7 @@ import pytest
 import fastgd
 from fastgd.input.arrays import NUMPY, Arrived
 from fastgd.input.sharing import to_numpy
+from tests.support.foreign_arrays import Device, fake
 
 
 def _data(dtype=np.float64):
@@ -120,18 +121,6 @@ def test_an_array_that_cannot_be_shared_says_so():
         fastgd.fit(OnAGpu(X), y)
 
 
-class Device:
-    """A device as JAX names it."""
-
-    def __init__(self, platform):
-        self.platform = platform
-
-
-def _fake(module, **attributes):
-    """An object whose class says that it is an array of `module`."""
-    return type("ndarray", (), {"__module__": module, **attributes})()
-
-
 def test_jax_arrays_go_through_its_own_functions(monkeypatch):
     """JAX is not among the test requirements: a stand-in shows that its arrays are read and made by
     its own functions."""
@@ -144,7 +133,7 @@ def test_jax_arrays_go_through_its_own_functions(monkeypatch):
     X, y = _data()
 
     def jax_array(values):
-        return _fake("jaxlib._jax", devices=lambda self: {Device("cpu")}, __array__=lambda self, *a, **k: values)
+        return fake("jaxlib._jax", devices=lambda self: {Device("cpu")}, __array__=lambda self, *a, **k: values)
 
     result = fastgd.fit(jax_array(X), jax_array(y), epochs=3)
     assert result.w[0] == "jax"

@@ -11,18 +11,7 @@ import pytest
 import fastgd
 from fastgd.input.arrays import arrive
 from fastgd.input.sharing import to_numpy
-
-
-class Device:
-    """A device as JAX names it."""
-
-    def __init__(self, platform):
-        self.platform = platform
-
-
-def _fake(module, **attributes):
-    """An object whose class says that it is an array of `module`."""
-    return type("ndarray", (), {"__module__": module, **attributes})()
+from tests.support.foreign_arrays import Device, fake
 
 
 def test_tensors_are_shared_not_copied(torch):
@@ -43,7 +32,7 @@ def test_what_torch_cannot_share_is_an_error(torch):
 
 def test_cupy_arrays_are_told_how_to_come_home():
     """What fit does with them: tests/kernels/cuda/test_arrays.py."""
-    array = _fake("cupy", device=types.SimpleNamespace(id=3))
+    array = fake("cupy", device=types.SimpleNamespace(id=3))
     with pytest.raises(ValueError, match=r"X is on cuda:3, and is needed in the computer's memory here: give X\.get\(\)"):
         fastgd.solve(array, [1.0, 2.0])
 
@@ -51,7 +40,7 @@ def test_cupy_arrays_are_told_how_to_come_home():
 def test_jax_on_a_gpu_and_traced(monkeypatch):
     tracer = type("Tracer", (), {})
     monkeypatch.setitem(sys.modules, "jax", types.SimpleNamespace(core=types.SimpleNamespace(Tracer=tracer)))
-    gpu = _fake("jaxlib", devices=lambda self: {Device("gpu")})
+    gpu = fake("jaxlib", devices=lambda self: {Device("gpu")})
     with pytest.raises(ValueError, match=r"y is on gpu, from where fit does not take arrays yet: give numpy\.asarray\(y\)"):
         fastgd.fit([1.0, 2.0], gpu)
     traced = type("DynamicTracer", (tracer,), {"__module__": "jax._src"})()
@@ -64,7 +53,7 @@ def test_dtypes_that_numpy_lacks_are_told_what_to_give(torch, dtype):
     """Of arrays that have DLPack alone; tensors of bfloat16 themselves are taken."""
     tensor = torch.arange(5.0).to(getattr(torch, dtype))
     methods = {"__dlpack__": lambda self, **options: tensor.__dlpack__(), "__dlpack_device__": lambda self: tensor.__dlpack_device__()}
-    array = _fake("other", **methods)
+    array = fake("other", **methods)
     with pytest.raises(
         TypeError, match=r"^y, an array of other, .*: it has a dtype that NumPy lacks, such as bfloat16: give y in float32$"
     ):

@@ -26,8 +26,11 @@ def group_of(X, y, **options):
     return job.problem, read_group(job.problem, job.order, 0, job.order.n_pairs, Control(1), compress=True)
 
 
-def minimised(X, y, pairs, decay=None, **options):
+def minimised(X, y, pairs, decay=None, from_samples=False, **options):
+    """The minimisers of some fits; from_samples: all of them from their samples."""
     problem, group = group_of(X, y, **options)
+    if from_samples:
+        group.moments = None
     found, pairs = Minimisers.empty(len(pairs), problem.n_parameters), np.array(pairs)
     decay = np.zeros(len(pairs)) if decay is None else np.array(decay)
     minimise(problem, group, pairs, decay, False, found, np.arange(len(pairs)), Control(1), np.zeros(1, np.int64))
@@ -68,11 +71,7 @@ def test_a_long_fit_has_the_answer_of_its_samples_at_once(options, monkeypatch):
         monkeypatch.setattr(module, "STACK_NUMBERS", 300)
     calls, real = [], minimisers._solve_long
     monkeypatch.setattr(minimisers, "_solve_long", lambda *a: calls.append(a) or real(*a))
-    problem, group = group_of(X, y, **given)
-    group.moments = None  # all from samples
-    found = Minimisers.empty(1, problem.n_parameters)
-    decay = np.array(options.get("decay", [0.0]))
-    minimise(problem, group, np.zeros(1, np.int64), decay, False, found, np.zeros(1, np.int64), Control(1), np.zeros(1, np.int64))
+    found = minimised(X, y, [0], options.get("decay"), from_samples=True, **given)
     assert len(calls) == 1
     room = 2 * 30 * 400 * 2.0**-53 * 20
     assert np.abs(found.w - at_once.w).max() <= room * np.abs(at_once.w).max()
@@ -98,35 +97,25 @@ def test_a_raised_flag_ends_the_work(monkeypatch):
     assert counter[0] == 2
 
 
-def from_samples(X, y, pairs, **options):
-    """The minimisers of some fits, all from their samples."""
-    problem, group = group_of(X, y, **options)
-    group.moments = None
-    found = Minimisers.empty(len(pairs), problem.n_parameters)
-    control, counter = Control(1), np.zeros(1, np.int64)
-    minimise(problem, group, np.array(pairs), np.zeros(len(pairs)), False, found, np.arange(len(pairs)), control, counter)
-    return found
-
-
 @pytest.mark.parametrize("weighted", [False, True])
 def test_long_fits_of_one_x_are_factored_together(weighted, monkeypatch):
     """Once for all of them, with the bits of each alone, and the answers of the stacks."""
     X, y = numbers(900, 4), numbers(12, 900)
     X[:, 3] = X[:, 2]
     options = {"intercept": True} | ({"sample_weight": np.abs(numbers(900)) + 0.125} if weighted else {})
-    short = from_samples(X, y, range(12), **options)
+    short = minimised(X, y, range(12), from_samples=True, **options)
     for module in (minimisers, samples):
         monkeypatch.setattr(module, "STACK_NUMBERS", 1_500)  # three blocks
     calls, real = [], np.linalg.qr
     monkeypatch.setattr(np.linalg, "qr", lambda *a: calls.append(a) or real(*a))
-    found = from_samples(X, y, range(12), **options)
+    found = minimised(X, y, range(12), from_samples=True, **options)
     assert len(calls) == 3
     for name in ("w", "loss", "condition"):
         want = getattr(short, name)
         assert (np.abs(getattr(found, name) - want) <= 1e-12 * np.abs(want).max()).all()
     assert found.rank.tolist() == short.rank.tolist() == [4] * 12
     for fit in (0, 7, 11):
-        alone = from_samples(X, y, [fit], **options)
+        alone = minimised(X, y, [fit], from_samples=True, **options)
         assert alone.w[0].tolist() == found.w[fit].tolist()
         assert alone.loss[0] == found.loss[fit]
         assert alone.condition[0] == found.condition[fit]

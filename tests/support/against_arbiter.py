@@ -6,13 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pytest
 
 import fastgd
-import fastgd.running.cpu
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.specification import arbiter
 from tests.support.rule_options import optimizer
+from tests.support.seen_chunks import seen_chunks
 
 
 def bits(values: Any) -> np.ndarray:
@@ -53,33 +52,24 @@ def compare(
     for i, cell in enumerate(cells):
         w0 = cell.get("w0", ())
         start[i, : len(w0)] = w0
-    chunks, making = [], fastgd.running.cpu.chunk_of_group
-
-    def make(*arguments):
-        made = making(*arguments)
-        chunks.append((arguments[2], made[0]))  # (its first fit, the chunk): its F* and ρ are seen afterwards
-        return made
-
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(fastgd.running.cpu, "chunk_of_group", make)
-    result = fastgd.fit(
-        X,
-        y,
-        lr=None if rates[0] is None else np.array(rates),
-        optimizer=optimizer(rule, values_of(cells, rule)),
-        w0=start[:, : X.shape[1]],
-        intercept0=start[:, -1] if intercept else None,
-        epochs=epochs,
-        intercept=intercept,
-        reduction=reduction,
-        algorithm=algorithm,
-        tol=tol,
-        sample_weight=sample_weight,
-        history=True,
-        nan_policy=nan_policy,
-        backend=backend,
-    )
-    monkeypatch.undo()
+    with seen_chunks() as chunks:
+        result = fastgd.fit(
+            X,
+            y,
+            lr=None if rates[0] is None else np.array(rates),
+            optimizer=optimizer(rule, values_of(cells, rule)),
+            w0=start[:, : X.shape[1]],
+            intercept0=start[:, -1] if intercept else None,
+            epochs=epochs,
+            intercept=intercept,
+            reduction=reduction,
+            algorithm=algorithm,
+            tol=tol,
+            sample_weight=sample_weight,
+            history=True,
+            nan_policy=nan_policy,
+            backend=backend,
+        )
     chunks.sort(key=lambda entry: entry[0])
     found, slack = (np.concatenate([np.empty(0), *(getattr(chunk, name) for _, chunk in chunks)]) for name in ("least", "allowance"))
     measured_excess = np.full(len(cells), np.nan, X.dtype) if result.excess_loss is None else result.excess_loss

@@ -13,6 +13,7 @@ import fastgd
 import fastgd.running.cpu
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.support.rule_options import optimizer
+from tests.support.seen_chunks import seen_chunks
 
 KINDS = ("normal", "offset", "collinear", "nearly collinear", "constant", "noise-free", "zero column", "units", "few", "wide")
 TOLS = (0.0, 1e-12, 1e-9, 1e-6, 1e-3, 0.1)
@@ -136,21 +137,13 @@ class Claim:
         return self.excess <= max(self.allowed, self.allowance) + self.allowance
 
 
-def claims(number: int) -> tuple[int, list[Claim]]:
-    """(number of fits, the claims of those that converged) of one problem."""
-    problem, chunks, making = draw(number), [], fastgd.running.cpu.chunk_of_group
+def claims(number: int) -> list[Claim]:
+    """The claims of the fits of one problem that converged."""
+    problem = draw(number)
     options = problem.options
-
-    def make(*arguments):
-        made = making(*arguments)
-        chunks.append(made[0])  # its F* and ρ are seen afterwards
-        return made
-
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr(fastgd.running.cpu, "chunk_of_group", make)
-    monkeypatch.setattr(fastgd.running.cpu, "_run_single_feature", lambda *given: False)  # its F* is not seen
-    result = fastgd.fit(problem.X, problem.y, sample_weight=problem.weights, **options)
-    monkeypatch.undo()
+    with pytest.MonkeyPatch.context() as monkeypatch, seen_chunks() as chunks:
+        monkeypatch.setattr(fastgd.running.cpu, "_run_single_feature", lambda *given: False)  # its F* is not seen
+        result = fastgd.fit(problem.X, problem.y, sample_weight=problem.weights, **options)
     found = []
     for f in np.flatnonzero(result.status == fastgd.Status.CONVERGED):
         weights = None if problem.weights is None else problem.weights[f]
@@ -161,7 +154,7 @@ def claims(number: int) -> tuple[int, list[Claim]]:
             start[: problem.X.shape[2]] = options["w0"][f].astype(problem.X.dtype)
         least = exact.least()
         excess, allowed = exact.at(result.state.w[f]) - least, Fraction(options["tol"]) * (exact.at(start) - least)
-        told, told_least, allowance = float(result.excess_loss[f]), float(chunks[0].least[f]), Fraction(chunks[0].allowance[f])
+        told, told_least, allowance = float(result.excess_loss[f]), float(chunks[0][1].least[f]), Fraction(chunks[0][1].allowance[f])
         where = f"problem {number}, fit {f}, {options}"
         found.append(Claim(excess, allowed, allowance, told, told_least, least, problem.X.dtype == np.float32, where))
-    return len(problem.X), found
+    return found
