@@ -319,14 +319,10 @@ AXES = {  # time axes as users have them: {name: (x, dtypes in which its spread 
 }
 
 
-@pytest.mark.parametrize("axis", AXES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("axis", "name"), [(axis, name) for axis, (_, names) in AXES.items() for name in names])
 def test_raw_axes_reach_the_closed_form_in_100_epochs(axis, name, backend):
     """w, and the prediction at the mean, to a few roundings of the exact least squares."""
-    x, names = AXES[axis]
-    if name not in names:
-        return
-    x = x.astype(name)
+    x = AXES[axis][0].astype(name)
     y = (0.02 * np.linspace(-1, 1, len(x)) + np.sin(np.arange(len(x)))).astype(name)
     result = fastgd.fit(x, y, intercept=True, standardize=True, backend=backend)
     n, X, Y = len(x), [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in y]
@@ -340,8 +336,9 @@ def test_raw_axes_reach_the_closed_form_in_100_epochs(axis, name, backend):
     there = Fraction(float(result.intercept)) + Fraction(float(result.w)) * Fraction(float(result.center))
     most = Fraction(few) * (Fraction(spread) + abs(mean_y)) + Fraction(2 * u) * abs(Fraction(float(result.w))) * abs(mean)
     assert abs(there - mean_y - slope * (Fraction(float(result.center)) - mean)) <= most
-    plain = fastgd.fit(x, y, intercept=True, backend=backend)
-    assert abs(float(plain.w) - float(slope)) > abs(float(slope)) / 2 or axis == "miles", "the axis as it is hides the trend"
+    if axis != "miles":
+        plain = fastgd.fit(x, y, intercept=True, backend=backend)
+        assert abs(float(plain.w) - float(slope)) > abs(float(slope)) / 2, "the axis as it is hides the trend"
 
 
 # -- how near the minimum --------------------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_what_is_said_is_there(words, tmp_path):
         assert eval(said[1], names) is not None
 
 
-def test_no_name_stands_for_two_or_hides_one_that_is_there():
+def test_no_name_stands_for_two():
     names = [name for others in INSTEAD.values() for name in others]
     assert len(names) == len(set(names))
     assert all(name == name.lower().strip("_") for name in names)

@@ -190,7 +190,7 @@ def test_what_a_picture_needs(monkeypatch):
             call()
 
 
-def test_pictures_use_no_pyplot():
+def test_pictures_import_no_pyplot():
     code = """if True:
         import sys, fastgd
         result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], history=True)

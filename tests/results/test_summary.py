@@ -81,7 +81,7 @@ def test_summary_tells_of_mixed_algorithms_and_of_no_finite_loss():
 
 
 def with_an_empty_pixel(make, **options: object) -> FitResult:
-    """Fits of which the second has no sample, and the fourth one that is not finite."""
+    """Fits of which the second has no sample."""
     y = Y.copy()
     y[1] = np.nan
     return make(X, y, nan_policy="omit", min_samples=4, **options)
@@ -90,7 +90,8 @@ def with_an_empty_pixel(make, **options: object) -> FitResult:
 @pytest.mark.parametrize("make", [fastgd.fit, fastgd.solve])
 def test_what_is_told_is_that_of_the_fits_that_were_made(make):
     """One pixel without samples turns no range into nan, and is in none of them."""
-    told, result = facts(with_an_empty_pixel(make, intercept=True).summary()), with_an_empty_pixel(make, intercept=True)
+    result = with_an_empty_pixel(make, intercept=True)
+    told = facts(result.summary())
     others = make(np.delete(X, 1, 0), np.delete(Y, 1, 0), intercept=True)
     assert told["status"] == "5 COMPLETED, 1 TOO_FEW_SAMPLES"
     assert told["samples"] == "0 to 20, median 20"

@@ -16,6 +16,7 @@ import fastgd
 import fastgd.kernels
 from fastgd import environment
 from fastgd.environment import KernelCache
+from tests.kernels.cpu.simd.test_disk_cache import a_kernel
 from tests.support.new_processes import COMMAND, COMPILING, N_KERNELS, run_python
 
 KERNELS = Path(fastgd.kernels.__file__).parent
@@ -164,13 +165,14 @@ def test_the_words_for_each_state():
     assert words(None, False, 0, False, False, "nowhere to go") == "compiled in every process: nowhere to go"
 
 
-def test_kernels_of_another_processor_do_not_count(monkeypatch):
+def test_kernels_of_another_processor_do_not_count(tmp_path, monkeypatch):
     """A folder that machines share holds a version of each kernel for each of them."""
-    from fastgd.kernels.cpu import compile_ahead
     from fastgd.kernels.cpu.simd import disk_cache
 
-    compile_ahead.compile_parts(np.dtype("float64"), {"moments"})
-    cache = compile_ahead.KERNELS["largest_eigenvalues"]._cache
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+    kernel = a_kernel()
+    kernel(np.zeros(1))
+    cache = kernel._cache
     assert len(cache.signatures_on_disk()) == 1
     monkeypatch.setattr(disk_cache, "processor", lambda: ("another", "processor", "here"))
     assert cache.signatures_on_disk() == set()

@@ -206,13 +206,13 @@ def test_doubtful_fits_have_the_cpus_least_value(name, kind, samples, on_both):
             assert np.isfinite(found.state.initial_excess).all()
 
 
-def test_without_a_wish_nothing_is_fetched(monkeypatch, device):
+def test_without_a_wish_nothing_is_fetched(monkeypatch, cuda_backend):
     """F* of fits on samples costs what `solve` costs: without tol or excess_loss=True it is not
     known, and no sample is copied."""
     fetched = []
     monkeypatch.setattr(Data, "samples_of", lambda self, items, real=Data.samples_of: fetched.append(len(items)) or real(self, items))
     X, y = data_of("normal", 40, 2, "float32", 1)
-    options = {"epochs": 3, "algorithm": "stream", "backend": "cuda-host", "lr": 1e-3}
+    options = {"epochs": 3, "algorithm": "stream", "backend": cuda_backend, "lr": 1e-3}
     assert np.isnan(fastgd.fit(X, y, **options).excess_loss).all()
     assert fastgd.fit(X, y, excess_loss=False, **options).excess_loss is None
     assert not fetched
@@ -220,7 +220,7 @@ def test_without_a_wish_nothing_is_fetched(monkeypatch, device):
     assert fetched == [3]
 
 
-def test_a_sweep_shares_the_data_that_are_fetched(monkeypatch, device):
+def test_a_sweep_shares_the_data_that_are_fetched(device):
     """Many rates of few fits: an X that all share is copied once, and those between two that are
     wanted are not."""
     machine = device()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import types
+
 import numpy as np
 import pytest
 
@@ -120,7 +123,22 @@ def test_an_error_ends_it(heard):
     assert len(heard) == 5
 
 
-def test_the_speed_of_this_machine_is_measured():
-    assert 0.3 <= announcing.slowness() <= 10
+@pytest.fixture
+def measured_anew():
+    """The speed of the machine is measured in this test, and again after it."""
+    announcing.slowness.cache_clear()
+    yield
+    announcing.slowness.cache_clear()
+
+
+@pytest.mark.parametrize(("times", "slowness"), [(2, 2.0), (0, 0.3), (1000, 10.0)])
+def test_the_speed_of_this_machine_is_measured(times, slowness, measured_anew, monkeypatch):
+    """In times of the reference, within limits."""
+    clock = itertools.cycle([0.0, times * announcing.PIECE_SECONDS])
+    monkeypatch.setattr(announcing, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    assert announcing.slowness() == slowness
+
+
+def test_seconds_follow_the_speed_of_this_machine():
     assert announcing.seconds(["solve"]) == announcing.slowness() * announcing.SECONDS["solve"]
     assert announcing.in_words([]) == "1 s"

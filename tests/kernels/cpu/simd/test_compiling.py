@@ -25,7 +25,9 @@ def test_no_order_of_arithmetic_is_given_away():
         assert {**options, **OPTIONS, **NOT_CALLED_BY_PYTHON, "forceinline": inline} == options
 
 
-def test_copy():
+def test_copy(tmp_path, monkeypatch):
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
+
     @kernel
     def copied(source, target):
         copy(source, target)
