@@ -32,7 +32,7 @@ def where_not_finite(problem: Problem) -> str:
     value = _given(items, item, [row, *column])
     missing = items.missing(slice(item, item + 1))
     if missing is not None and missing[(0, row, *column)]:
-        if _given(items, item, [row, *column], masked=True):
+        if items.mask is not None and _given(items.mask, item, [row, *column]):
             return f"{name} is missing (masked, None or NA) {where}: {advice}; or fill it in, as by {name}.filled(value)"
         return f"{name} is the nodata value {value:g} {where}: {advice}"
     if np.isfinite(value):
@@ -103,10 +103,8 @@ def _first_that_counts(problem: Problem) -> Found | None:
     return None
 
 
-def _given(items: Items, item: int, where: list[int], masked: bool = False) -> Any:
-    """A value as the caller gave it, before it was converted. masked: whether its mask hides it."""
-    if masked:
-        return items.mask is not None and _given(items.mask, item, where)
+def _given(items: Items, item: int, where: list[int]) -> Any:
+    """A value as the caller gave it, before it was converted."""
     index = (*(int(i) for i in np.unravel_index(item, items.leading)), *where)
     value = fetch(items.array[index[: items.array.ndim]])[()]  # a 1-D X has no feature axis
     return value if value.dtype.kind in "fiub" else float(value)

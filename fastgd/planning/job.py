@@ -50,7 +50,7 @@ from ..results.building import Provenance
 from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
 from .memory import fit_into_memory
-from .plan import STACK_NUMBERS, Plan, make_plan
+from .plan import STACK_NUMBERS, TALL, Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, kind_of_start, met_tol, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = get_args(Reduction)
@@ -86,8 +86,8 @@ class FitJob(Job):
     epochs: int
     tol: float  # −1: none
     every: int  # epochs between two rows of the history; 0: no history
-    measured: bool  # whether F(w) − F* is asked for (docs/arithmetic.md, section 10): of fits where it is cheap,
-    least_needed: bool  # or of all fits
+    measured: bool  # F(w) − F* is asked for: where F* costs next to nothing (least_values.py)
+    least_needed: bool  # F* of every fit is asked for, whatever it costs
     begin: Begin  # the state before the first epoch
     state: State | None  # of the earlier fit that is continued
     start: str  # where the descent begins, as FitResult._start has it
@@ -346,5 +346,5 @@ def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standard
 
 def _bytes_of_stack(problem: Problem) -> int:
     """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
-    rows = min(problem.n_samples, 4 * problem.n_parameters)  # a longer one is made triangular, block after block
+    rows = min(problem.n_samples, TALL * problem.n_parameters)  # a longer one is made triangular, block after block
     return 8 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)

@@ -114,7 +114,7 @@ def _bytes_of_record(problem: Problem, plan: Plan) -> int:
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     """Bytes of scratch memory of the kernels in one thread."""
-    if plan.backend.runner == "reference" and not plan.needs_moments:
+    if plan.backend.runner == "reference":
         return BLOCK * (problem.n_features + 24)  # masks, places and weights of the samples that are looked at
     from ..kernels import cpu
 

@@ -28,7 +28,8 @@ DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C c
 PACK = 32  # fits of a pack of the CPU kernels
 LONG = 65_536  # samples; a fit with more is compressed in parts
 TILED_BYTES = 2**19  # data whose fits interleave are transposed in tiles of this size
-STACK_NUMBERS = 2**15  # numbers of the matrices that `solve` decomposes together
+STACK_NUMBERS = 2**15  # numbers of samples or matrices that one step in NumPy takes
+TALL = 4  # samples per parameter: from here on a factor is made block after block, where n · D is large
 MOMENTS_BYTES = 256 * 2**20  # most bytes of moments in memory at a time
 
 

@@ -49,7 +49,7 @@ def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarr
 Begin = dict[str, tuple[Any, int]]  # {name in a chunk: (values, how many axes are not leading)}
 
 
-def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int, standardize: bool = False) -> Begin:
+def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int, standardize: bool) -> Begin:
     """The state before the first epoch of new fits; leading axes broadcast."""
     size = problem.n_parameters
     unknown = np.full(problem.n_features, np.nan)  # center and scale are made from the data

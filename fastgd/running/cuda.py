@@ -42,8 +42,8 @@ def _handling(job: FitJob, control: Control) -> Handling:
         omit=job.problem.nan_policy == "omit",
         safe_rates=job.rates is None,
         minimise=partial(_find_least, job, control) if job.least_needed else None,
-        own_units=job.standardize,
-        from_own_units=job.standardize and job.state is None,
+        converts_results=job.standardize,
+        converts_start=job.standardize and job.state is None,
     )
 
 

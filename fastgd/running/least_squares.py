@@ -30,7 +30,7 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     last = LastMatrices()
     _begin(job)
     parts = ({"solve"} if plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
-    parts |= {"find_kept"} if job.problem.may_lose_samples or not parts else set()
+    parts |= {"find_kept"} if job.problem.may_lose_samples or not plan.needs_moments else set()
     compile_ahead.compile_parts(job.problem.dtype, parts)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)
@@ -78,7 +78,7 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
 
 def _solve_pairs(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: read the data of pairs first … stop-1, and solve their fits."""
-    group = read_group(job.problem, job.order, first, stop, control, compress=job.plan.algorithm == MOMENTS or job.standardize)
+    group = read_group(job.problem, job.order, first, stop, control, compress=job.plan.needs_moments)
     if control.cancel[0]:
         return
     if job.standardize:

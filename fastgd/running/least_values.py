@@ -23,8 +23,6 @@ from .groups import Group
 from .pool import Control
 from .samples import blocks_of, read_samples, scale_samples, total_weights, two_sum, weights_of
 
-_FIRST = np.zeros(1, np.int64)
-
 
 def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control, fits: np.ndarray) -> None:
     """Fill κ, F* and, with a tol, ρ of these fits of a chunk, where the job asks for them.
@@ -40,7 +38,7 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
     eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_PACKED)
     _set_penalties(chunk, np.flatnonzero(runs & ~eliminated))
     if eliminated.any():
-        from ..kernels import cpu
+        from ..kernels import cpu  # imports Numba, which the references may do without
 
         gram_index, with_allowance = group.gram_index[pairs], job.tol >= 0.0
         cpu.least_values(chunk, np.flatnonzero(eliminated), group.moments, gram_index, pairs, with_allowance, control.cancel)
@@ -175,7 +173,7 @@ def _minimise(
     job: FitJob, chunk: Chunk, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
 ) -> tuple[np.ndarray, np.ndarray]:
     """(w, loss) at the minimisers of fits of a group, float64; decay (k,) weight_decay."""
-    from .minimisers import Minimisers, minimise
+    from .minimisers import Minimisers, minimise  # imports Numba, which the references may do without
 
     found, places = Minimisers.empty(len(pairs), chunk.w.shape[1]), np.arange(len(pairs), dtype=np.int64)
     minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))

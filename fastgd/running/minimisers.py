@@ -23,11 +23,11 @@ import numpy as np
 from ..data.problem import Problem
 from ..kernels import cpu
 from ..kernels.chunk import LSTSQ, MOMENTS, Samples
-from ..planning.plan import STACK_NUMBERS
+from ..planning.plan import STACK_NUMBERS, TALL
 from .groups import Group, select
 from .moments import compress_shifted
 from .pool import Control
-from .samples import TALL, ScaledSamples, blocks_of, even_exponent, read_samples, scale_samples, weights_of
+from .samples import ScaledSamples, blocks_of, even_exponent, read_samples, scale_samples, weights_of
 from .svd import factor
 
 SHARED = 8  # fits of one X: from here on it is factored once; fewer are solved in stacks with others

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from ..kernels.chunk import Samples
-from ..planning.plan import STACK_NUMBERS
+from ..planning.plan import STACK_NUMBERS, TALL
 
-TALL = 4  # samples per parameter: from here on a factor is made block after block, where n · D is large
 CHUNK, LANES = 4096, 32  # of a sum over samples (docs/arithmetic.md, section 2)
 
 

@@ -47,7 +47,7 @@ def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Fac
     pseudo-inverse‖; where the columns are dependent (or n < D) it is σ_1/σ_rank of X as it is.
     n_samples: of the data that X stands for, where it is a triangular factor of them.
     """
-    count, n, size = X.shape
+    n, size = X.shape[1:]
     length = max(n if n_samples is None else n_samples, size)
     own, penalised = _exponents(X), bool(root.any())
     if penalised:
@@ -58,7 +58,7 @@ def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Fac
         length += size
     left, values, right = np.linalg.svd(np.ldexp(X, -own[:, None, :]), full_matrices=False)
     counted = values > _negligible(length, values)
-    rank, exponents, condition = counted.sum(axis=1), own.copy(), np.ones(count)
+    rank, exponents = counted.sum(axis=1), own.copy()
     few = rank < size
     again = few & (own != own.max(axis=1, keepdims=True)).any(axis=1)
     exponents[few] = own[few].max(axis=1, keepdims=True)

@@ -63,11 +63,12 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
     if not missing:
         return
     to_compile = _to_compile(dtype, missing)
-    with announced(to_compile, kept=not to_compile or are_kept()):
+    with announced(to_compile, kept=bool(to_compile) and are_kept()):
         compile_fit(dtype, PARTS & missing)
         for part, prepare in (("find_kept", compile_find_kept), ("standardize", compile_standardize), ("solve", compile_solve)):
             if part in missing:
                 prepare(dtype)
+    _done.update((part, dtype) for part in missing)
 
 
 def _to_compile(dtype: np.dtype, parts: Iterable[str]) -> list[str]:
@@ -96,20 +97,17 @@ def time_to_compile() -> str:
     return f"about {in_words(first)} of one core for the first fit of each dtype, {in_words(everything)} for all kernels"
 
 
-def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
+def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     """Run the kernels of these parts of `fit` once.
 
     "moments"; safe "rates" and the "least" values, from them; "packs" of fits; "fit_by_fit" for all
     other fits. What is left out is compiled or loaded when it is first needed.
     """
-    missing = sorted(part for part in parts if (part, dtype) not in _done)
-    if not missing:
-        return
     samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
         array.fill(1)
     rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
-    for part in missing:
+    for part in sorted(parts):
         if part == "moments":
             _compress_one(dtype)
         elif part == "rates":
@@ -129,36 +127,26 @@ def compile_fit(dtype: np.dtype, parts: frozenset[str] = PARTS) -> None:
                 np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
             )  # fmt: skip
             descend(chunk, moments, one, one, cancel, counter)
-        _done.add((part, dtype))
 
 
 def compile_find_kept(dtype: np.dtype) -> None:
     """The kernel that weights and missing values need besides."""
-    if ("find_kept", dtype) in _done:
-        return
     find_kept(_one_sample(dtype), True, True, np.zeros(1, np.int32))
-    _done.add(("find_kept", dtype))
 
 
 def compile_standardize(dtype: np.dtype) -> None:
     """The kernel of standardised fits."""
-    if ("standardize", dtype) in _done:
-        return
     moments, cancel, _ = _compress_one(dtype)
     center, switch = np.ones((1, 1)), np.zeros((1, 1), bool)
     moments.standardize_gram(0, 1, center, center.copy(), switch, switch[0], False, cancel)
-    _done.add(("standardize", dtype))
 
 
 def compile_solve(dtype: np.dtype) -> None:
     """The kernels of `solve`."""
-    if ("solve", dtype) in _done:
-        return
     moments, cancel, counter = _compress_one(dtype)
     one, m = np.zeros(1, np.int64), np.zeros(1)
     solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
     find_shifts(_one_sample(dtype), 1, cancel)
-    _done.add(("solve", dtype))
 
 
 def compiled_and_loaded() -> dict[str, int]:

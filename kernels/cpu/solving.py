@@ -26,11 +26,12 @@ from .closed_form.one_fit import (
     GOAL_SINGLE,
     UNSOLVED,
     choose_factor,
+    count_of_penalty,
     penalty_on_diagonal,
     refine,
     scale_gram,
 )
-from .closed_form.pack import Moments, Results, addresses_of, make_scratch, solve_pack
+from .closed_form.pack import SolveRecords, SolveResults, addresses_of, make_scratch, solve_pack
 from .closed_form.shifted import MOST_SHIFTED, condition_unshifted, unshift
 from .descent.evaluate import evaluate_moments, evaluate_moments_doubled
 from .moments.stack import W_EXPONENT, W_HIGH, W_LOW
@@ -85,11 +86,11 @@ def solve(
         algorithm[places[f]] = LSTSQ
     n_left = n_fits
     if size <= MOST_PACKED and len(shift) == 0:
-        records = Moments(
+        records = SolveRecords(
             address(gram), address(gram_exponents), address(gram_index), address(target), address(exponents), address(target_index),
             address(weighing), address(decay), not single, reduction_sum,
         )  # fmt: skip
-        results = Results(address(places), address(w), address(loss), address(condition), address(rank))
+        results = SolveResults(address(places), address(w), address(loss), address(condition), address(rank))
         n_left = _solve_in_packs(size, records, results, n_fits, left, cancel, progress)
         for f in range(n_fits):
             algorithm[places[f]] = MOMENTS
@@ -111,9 +112,7 @@ def solve(
         place, record, g = places[f], target_index[f], gram_index[f]
         if before < 0 or g != gram_index[before] or decay[f] != decay[before]:
             low_gram = zeros if single else gram[g, 1]
-            count, low_count = weighing[g, W_HIGH], weighing[g, W_LOW]
-            if reduction_sum:
-                count, low_count = pow2(-np.int64(weighing[g, W_EXPONENT])), 0.0
+            count, low_count = count_of_penalty(weighing[g, W_HIGH], weighing[g, W_LOW], weighing[g, W_EXPONENT], reduction_sum)
             penalty, low_penalty, power = penalty_on_diagonal(decay[f], count, low_count)
             found = scale_gram(gram[g, 0], low_gram, gram_exponents[g], penalty, low_penalty, power, matrix, low_matrix, shifts)
             how, square = choose_factor(matrix, low_matrix, factor, low_factor, x, single)

@@ -170,7 +170,7 @@ class Data(Arrays):
         self.used = chunk.n_used[chosen]
         self.weighted, self.n_chunks = len(chunk.weights) > 0, 0
         self.invalid = self.negative = np.zeros(self.n_items, bool)  # data that are not finite, weights below 0
-        self.cancelled = self.invalid  # moments that lost too much as they were standardised
+        self.doubtful = self.invalid  # moments that lost too much as they were standardised
         row = self.n_features * self.dtype.itemsize
         self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
         self.put("y", chunk.y, self.dtype, self.dtype.itemsize)

@@ -39,17 +39,17 @@ class Handling:
     omit: samples with missing numbers are left out. safe_rates: the learning rates are made there,
     into lr. refuse(chunk, n_used, invalid, negative) is called before a part descends, with how
     many samples each fit uses, whether its data are not finite, and whether a weight is negative;
-    it may raise, and set status and algorithm. minimise: as in Part.find_least. own_units: of
-    standardised fits: results are turned into the caller's units; from_own_units: so is the start
-    from these.
+    it may raise, and set status and algorithm. minimise: as in Part.find_least. converts_results:
+    the results of standardised fits are turned into the caller's units. converts_start: the start
+    of standardised fits is in the caller's units and is turned into theirs.
     """
 
     refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
     omit: bool = False
     safe_rates: bool = False
     minimise: Minimise | None = None
-    own_units: bool = False
-    from_own_units: bool = False
+    converts_results: bool = False
+    converts_start: bool = False
 
 
 def _is_here(array: Any) -> bool:
@@ -116,15 +116,15 @@ class _Prepared:
         if self.is_new:
             data.invalid, data.negative = _find_invalid(data, handling, compresses)
             if standardizes:
-                data.cancelled = data.standardize(part.chunk, self.representatives, handling is None or not handling.from_own_units)
+                data.doubtful = data.standardize(part.chunk, self.representatives, handling is None or not handling.converts_start)
         if handling is not None:
             handling.refuse(part.chunk, part.of_fits(data.used), part.of_fits(data.invalid), part.of_fits(data.negative))
         if standardizes:
-            part.chunk.algorithm[part.of_fits(data.cancelled)] = STREAM
-        part.begin(handling is not None and handling.safe_rates, handling is not None and handling.from_own_units)
+            part.chunk.algorithm[part.of_fits(data.doubtful)] = STREAM
+        part.begin(handling is not None and handling.safe_rates, handling is not None and handling.converts_start)
         part.find_least(handling.minimise if handling is not None else None)
         if part.descend(cancel, progress):
-            if standardizes and handling is not None and handling.own_units:
+            if standardizes and handling is not None and handling.converts_results:
                 part.convert_results()
             part.write_back()
 

@@ -97,6 +97,7 @@ struct Work {
 constexpr signed char COMPLETED = 0, CONVERGED = 1, DIVERGED = 2, TOO_FEW_SAMPLES = 4;  // kernels/chunk.py
 constexpr signed char STREAM = 0;
 constexpr signed char ON_MOMENTS = 0, ON_SAMPLES = 1, FINISHED = 2;
+// faults of an item; CANCELLED: its moments lost too many digits by numerical cancellation
 constexpr signed char FINE = 0, NEGATIVE = 1, NOT_FINITE = 2, CANCELLED = 3;
 
 template <typename T>

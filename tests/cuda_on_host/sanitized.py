@@ -121,7 +121,7 @@ def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
         found[name]["eigenvalues"] = data.read("eigenvalues", (data.n_items,), np.float64)
     for name, work in gaps():
         units = len(work.center) > 0
-        handling = Handling(take_note, omit=True, safe_rates=True, own_units=units, from_own_units=units)
+        handling = Handling(take_note, omit=True, safe_rates=True, converts_results=units, converts_start=units)
         descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, handling)
         found[name] = {result: getattr(work, result) for result in (*RESULTS, *MORE, "n_used", "lr")}
     return found

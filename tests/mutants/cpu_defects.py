@@ -39,8 +39,8 @@ CPU_DEFECTS = (
     Defect(
         "sample deviation, float64",
         MOMENTS_OF_SCALED,
-        "_usable(scale(math.sqrt(spread / total)",
-        "_usable(scale(math.sqrt(spread / (total - 1.0))",
+        "_usable(min(scale(math.sqrt(spread / total)",
+        "_usable(min(scale(math.sqrt(spread / (total - 1.0))",
         CENTER_AND_SCALE,
     ),
     Defect(

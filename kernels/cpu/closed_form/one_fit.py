@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ..simd.compiling import inlined, part
-from ..simd.double_double import dd_add, dd_divide, fast_two_sum, scale, two_sum
+from ..simd.double_double import dd_add, dd_divide, fast_two_sum, pow2, scale, two_sum
 from ..simd.lanes import fma
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
@@ -32,6 +34,14 @@ def exponent_of_scale(diagonal, exponent, penalty, power):
     if diagonal == 0.0 or (penalty != 0.0 and math.frexp(penalty)[1] + power > own):
         own = math.frexp(penalty)[1] + power
     return own >> 1
+
+
+@inlined
+def count_of_penalty(high, low, exponent, reduction_sum):
+    """(count, low_count) of `penalty_on_diagonal`, from W, W′ and k_ω: W, or 2^-k_ω for a sum."""
+    if reduction_sum:
+        high, low = pow2(-np.int64(exponent)), 0.0
+    return high, low
 
 
 @inlined

@@ -21,15 +21,23 @@ from ..packs.state import FACTOR, LOSS_SCALE, LOW_FACTOR, N_CONSTANTS, TOTAL
 from ..simd.addresses import address, count_at, further
 from ..simd.compiling import aligned, inlined, part
 from ..simd.double_double import dd_add, dd_add_lanes, pow2, scale, two_sum_lanes
-from ..simd.lanes import LANES, absolute, add, divide, fill, fma, load, multiply, negate, root, store, subtract
+from ..simd.lanes import ALL, LANES, absolute, add, divide, fill, fma, load, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, choose, from_bits
 from ..simd.scalars import get, move, put
-from .one_fit import GOAL_DOUBLED, GOAL_SINGLE, MOST_REFINED, MOST_SINGLE, MOST_STEPS, STALLED, exponent_of_scale, penalty_on_diagonal
+from .one_fit import (
+    GOAL_DOUBLED,
+    GOAL_SINGLE,
+    MOST_REFINED,
+    MOST_SINGLE,
+    MOST_STEPS,
+    STALLED,
+    count_of_penalty,
+    exponent_of_scale,
+    penalty_on_diagonal,
+)
 
-ALL = (1 << LANES) - 1  # the mask of all lanes
 
-
-class PackScratch(NamedTuple):
+class SolveScratch(NamedTuple):
     """What a pack computes with: arrays or addresses. Rows of LANES float64.
 
     Fields with the names of packs/state.py, PackScratch, are what packs/gradient.py reads.
@@ -54,7 +62,7 @@ class PackScratch(NamedTuple):
     powers: Any  # 2 · D powers of two for A, D for b, 2 · D for w
 
 
-class Moments(NamedTuple):
+class SolveRecords(NamedTuple):
     """Addresses of the records of all fits, and of what says which record a fit has."""
 
     gram: Any
@@ -69,7 +77,7 @@ class Moments(NamedTuple):
     reduction_sum: Any  # bool
 
 
-class Results(NamedTuple):
+class SolveResults(NamedTuple):
     """Addresses of what is written, and of the row of each fit in it."""
 
     places: Any
@@ -83,7 +91,7 @@ class Results(NamedTuple):
 def make_scratch(size, doubled):
     """New arrays for packs of fits of `size` parameters."""
     entries, wide, low = size * (size + 1) // 2 * LANES, size * LANES, 1 if doubled else 0
-    return PackScratch(
+    return SolveScratch(
         aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(wide + LANES + 8)),
         aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
         aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(entries + 8)),
@@ -94,8 +102,8 @@ def make_scratch(size, doubled):
 
 @inlined
 def addresses_of(arrays):
-    """The addresses of the arrays of a PackScratch."""
-    return PackScratch(
+    """The addresses of the arrays of a SolveScratch."""
+    return SolveScratch(
         address(arrays.grams), address(arrays.low_grams), address(arrays.targets), address(arrays.low_targets), address(arrays.w),
         address(arrays.gradient), address(arrays.scales), address(arrays.constants), address(arrays.matrix), address(arrays.low_matrix),
         address(arrays.factor), address(arrays.right), address(arrays.low_right), address(arrays.z), address(arrays.low_z),
@@ -122,9 +130,7 @@ def _load_lane(lane, f, size, moments, scratch):
         for entry in range(size + 1):
             move(target, size + 1 + entry, scratch.low_targets, entry * LANES + lane)
     move(weighing, W_HIGH, scratch.constants, TOTAL * LANES + lane)
-    count, low_count = get(weighing, W_HIGH), get(weighing, W_LOW)
-    if moments.reduction_sum:
-        count, low_count = pow2(-np.int64(get(weighing, W_EXPONENT))), 0.0
+    count, low_count = count_of_penalty(get(weighing, W_HIGH), get(weighing, W_LOW), get(weighing, W_EXPONENT), moments.reduction_sum)
     penalty, _, power = penalty_on_diagonal(get(moments.decay, f), count, low_count)
     exponent_y = count_at(exponents, size)
     of_loss = exponent_y if get(target, size) != 0.0 else 0
@@ -138,7 +144,7 @@ def _load_lane(lane, f, size, moments, scratch):
         _put_power(powers, at, wide, exponent - h)
         put(powers, 2 * wide + at, pow2(of_column - h))
         _put_power(powers, 3 * wide + at, wide, exponent_y - h)
-        put(scratch.x, at, float(h))  # for `_scale`
+        put(scratch.x, at, float(h))  # h_j, for _add_penalty
         rank += diagonal != 0.0 or penalty != 0.0
         if moments.doubled:
             _put_power(scratch.scales, at, wide, of_column - of_loss)
@@ -194,9 +200,7 @@ def _scale(fits, count, size, moments, scratch):
 def _add_penalty(lane, f, size, moments, scratch):
     """Add λ to the diagonal of A in one lane."""
     weighing = further(moments.weighing, count_at(moments.gram_index, f) * 4)
-    count, low_count = get(weighing, W_HIGH), get(weighing, W_LOW)
-    if moments.reduction_sum:
-        count, low_count = pow2(-np.int64(get(weighing, W_EXPONENT))), 0.0
+    count, low_count = count_of_penalty(get(weighing, W_HIGH), get(weighing, W_LOW), get(weighing, W_EXPONENT), moments.reduction_sum)
     penalty, low_penalty, power = penalty_on_diagonal(get(moments.decay, f), count, low_count)
     if penalty == 0.0:
         return

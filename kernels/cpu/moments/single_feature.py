@@ -17,9 +17,9 @@ import numpy as np
 from ..simd.addresses import count_at
 from ..simd.compiling import inlined, part
 from ..simd.double_double import exponent_of, pow2
-from ..simd.lanes import LANES, absolute, fill, load, load_eight, store
+from ..simd.lanes import ALL, LANES, absolute, fill, load, load_eight, store
 from ..simd.masks import as_bits, at_most
-from ..simd.scalars import get, move, prefetch, put
+from ..simd.scalars import LARGEST_FLOAT64, get, move, prefetch, put
 from ..simd.transpose import SIDE
 from .lane_sums import SUM_STEP, add_eights, add_eights_doubled, add_single_feature, add_single_feature_doubled, largest_of_column
 from .samples import place_of
@@ -30,7 +30,6 @@ XX, XY, YY, SX, SY = range(MOST_SUMS)
 SCRATCH = MOST_SUMS * (SUM_STEP + SIDE)  # eight lanes of each sum of eight fits, then the sums: sum r of fit k at r·SIDE + k
 CACHE_LINE = 16  # float32 numbers
 AHEAD = 32  # items: their samples are prefetched meanwhile, since reading them takes as long as all else
-LARGEST_FLOAT64 = 1.7976931348623157e308
 
 
 @part
@@ -102,7 +101,7 @@ def load_single_feature(sources, first, count, n_used, intercept, scratch, grams
             move(targets, entry * LANES, targets, entry * LANES + lane)
     most = fill(LARGEST_FLOAT64)
     of_x = as_bits(at_most(absolute(load(grams, 0)), most))
-    return (of_x & as_bits(at_most(absolute(load(targets, size * LANES)), most))) == (1 << LANES) - 1
+    return (of_x & as_bits(at_most(absolute(load(targets, size * LANES)), most))) == ALL
 
 
 @inlined

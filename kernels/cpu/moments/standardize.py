@@ -18,7 +18,7 @@ import numpy as np
 from ..simd.compiling import inlined, kernel, part
 from ..simd.double_double import dd_divide, scale, two_sum
 from ..simd.lanes import fma
-from ..simd.scalars import raised
+from ..simd.scalars import LARGEST_FLOAT64, raised
 from .stack import W_EXPONENT, W_HIGH, W_LEAST
 
 # Σ(x − center)² / Σx²: where it is smaller, what is left of a column is rounding: it is constant
@@ -26,7 +26,7 @@ CONSTANT_SINGLE, CONSTANT_DOUBLED = 2.0**-46, 2.0**-96
 # Σx² / Σ(x − center)²: where it is larger, the moments of a column have lost too many digits
 MOST_CANCELLED_SINGLE, MOST_CANCELLED_DOUBLED = 2.0**28, 2.0**50
 MOST_SINGLE, MOST_DOUBLED = 2.0**120, 2.0**1000  # of |x − center|: Ω of section 6
-LARGEST_SINGLE, LARGEST_DOUBLED = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @inlined
@@ -40,9 +40,9 @@ def _minus_product(x, x_low, v, v_low, m):
 
 
 @inlined
-def _usable(found, largest):
-    """A standard deviation as a scale: 1 where it is 0, and at most the largest finite number."""
-    return 1.0 if found == 0.0 else min(found, largest)
+def _usable(found):
+    """A standard deviation as a scale: 1 where it is 0."""
+    return 1.0 if found == 0.0 else found
 
 
 @part
@@ -82,9 +82,7 @@ def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved
         constant[j] = finite and not square > CONSTANT_SINGLE * before
         if made:
             spread = fma(-moved[j], moved[j] / count, square) if intercept else square
-            scales[j] = (
-                1.0 if constant[j] else _usable(np.float64(np.float32(min(math.sqrt(spread / total), LARGEST_SINGLE))), LARGEST_SINGLE)
-            )
+            scales[j] = 1.0 if constant[j] else _usable(np.float64(np.float32(min(math.sqrt(spread / total), LARGEST_FLOAT32))))
             if not finite:
                 scales[j] = math.nan
         if not constant[j] and not (MOST_CANCELLED_SINGLE * square >= before and math.sqrt(square) <= limit):
@@ -130,7 +128,7 @@ def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales,
         constant[j] = finite and not square > CONSTANT_DOUBLED * before
         if made:
             spread = fma(-shift[j], shift[j] / count, square) if intercept else square
-            scales[j] = 1.0 if constant[j] else _usable(scale(math.sqrt(spread / total), powers[j]), LARGEST_DOUBLED)
+            scales[j] = 1.0 if constant[j] else _usable(min(scale(math.sqrt(spread / total), powers[j]), LARGEST_FLOAT64))
             if not finite:
                 scales[j] = math.nan
         unit[j] = scale(scales[j], -powers[j])

@@ -6,9 +6,9 @@ import math
 
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import LANES, absolute, add, divide, fill, fma, load, multiply, store, store_rounded, subtract
+from ..simd.lanes import ALL, LANES, absolute, add, divide, fill, fma, load, multiply, store, store_rounded, subtract
 from ..simd.masks import at_most, below, both, choose
-from ..simd.scalars import get, is_double, put, put_rounded
+from ..simd.scalars import LARGEST_FLOAT64, get, is_double, put, put_rounded
 from .least import (
     ALLOWANCE,
     LEAST,
@@ -21,10 +21,7 @@ from .least import (
     find_least_doubled,
     penalty_factor,
 )
-from .results import ALL
 from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, PENALTY, TOTAL, are_neighbours
-
-LARGEST_FLOAT64 = 1.7976931348623157e308
 
 
 @inlined

@@ -20,8 +20,6 @@ from ..simd.scalars import get, is_double, move, move_line, never_inline, put, p
 from ..simd.transpose import SIDE, transpose
 from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, STOPPED, Results, are_neighbours
 
-ALL = (1 << LANES) - 1  # the mask of all lanes
-
 
 @part
 def write_rows(fits, count, size, rows, first_row, stored, n_rows, history_w, history_loss):

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 from ...chunk import CONVERGED
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
+from ..simd.lanes import ALL, LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, put, raised
 from .gradient import divide_by_reciprocal, divide_exactly, evaluate, evaluate_doubled
 from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
-from .results import ALL, hand_over_doubtful, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
+from .results import hand_over_doubtful, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
 from .state import (
     DECAY,
     EPOCHS,

@@ -1,7 +1,7 @@
 """What is said before kernels are compiled: one line for all that a call needs, and how long.
 
-The seconds are of one core of the machine in REFERENCE (`python benchmarks/first_call.py`), scaled
-by how fast this one compiles a piece of Python: most of Numba's work is Python's own.
+The seconds are of an AMD EPYC core of 2024 (`python benchmarks/first_call.py`), scaled by how fast
+this one compiles a piece of Python: most of Numba's work is Python's own.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 
 from ...telling import LISTENER
 
-REFERENCE = "an AMD EPYC core of 2024"
 SECONDS = {  # of one core, for each version of a kernel
     "compress": 5.0, "join": 0.4, "largest_eigenvalues": 0.5, "least_values": 1.1, "descend_packs": 7.2, "descend": 8.6,
     "find_kept": 0.3, "find_shifts": 0.2, "standardize": 1.3, "solve": 4.7,

@@ -20,6 +20,7 @@ from .addresses import of_floats, pointer_to
 from .disk_cache import processor
 
 LANES = 32
+ALL = (1 << LANES) - 1  # the mask of all lanes
 _INDEX = ir.IntType(32)
 
 

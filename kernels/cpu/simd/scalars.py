@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 
 from .addresses import of_floats, of_numbers, pointer_to
 
+LARGEST_FLOAT64 = 1.7976931348623157e308
 _INDEX = ir.IntType(32)
 
 

@@ -65,7 +65,7 @@ def test_every_run_is_the_arbiters(case):
                     lr=np.full(m, 0.2), w0=w0, **options)  # fmt: skip
     work.lr, work.center, work.scale = work.lr.copy(), np.full((m, d), np.nan), np.full((m, d), np.nan)
     work.algorithm[:] = ALGORITHMS.index(algorithm)
-    handling = Handling(take_note, safe_rates=rule == "sgd", own_units=True, from_own_units=True)
+    handling = Handling(take_note, safe_rates=rule == "sgd", converts_results=True, converts_start=True)
     descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), HostDevice(epochs_per_launch=drawn.choice((None, 1, 3))), handling)
     hyper = {key: float(value) for key, value in row.all_values(options).items()}
     for fit in range(m):
