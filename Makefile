@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 OUT ?= out
+SECONDS ?= 1800
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$(( n > 8 ? 8 : n > 1 ? n : 0 )))
 
 VENV := .venv
@@ -16,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick test-all mutants check format bench clean
+.PHONY: help demo test test-quick test-all mutants campaign check format bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ test-all: $(READY)  ## run the tests, with all of the large grids
 
 mutants: $(READY)  ## plant defects one at a time: each must fail a test. JOBS=2 runs two at a time; some of them: see tests/README.md
 	$(BIN)/python -m tests.mutants --jobs $(JOBS)
+
+campaign: $(READY)  ## attack the promises with random cases for SECONDS (1800); the table goes to docs/reliability.md
+	$(BIN)/python -m tests.campaign --seconds $(SECONDS) --jobs $(JOBS) --out docs/reliability.md
 
 check: $(READY)  ## lint, formatting, types, and the rules about structure and packaging
 	$(BIN)/ruff check .
