@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -106,6 +107,7 @@ def info(
 
 @app.command(epilog="Example: fastgd verify --quick --backends cpu,numpy")
 def verify(
+    context: typer.Context,
     candidate: Annotated[
         str,
         typer.Argument(
@@ -128,35 +130,63 @@ def verify(
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
     backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",
     quick: Annotated[bool, typer.Option("--quick", help="Without a candidate: a fifth of the problems.")] = False,
+    time_limit: Annotated[
+        float | None,
+        typer.Option("--time-limit", min=0, help="End a function in a file after so many seconds; default: never.", show_default=False),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page to this file.", show_default=False)] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON to this file.", show_default=False)] = None,
 ) -> None:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
     Without a candidate: all backends that can run here, on the named problems.
-    The exit status is 1 if anything disagrees.
+    A function in a file runs in a process of its own; what it prints goes to standard error.
+    Exit status: 0 all that was asked for was judged and agrees; 1 something disagrees, or the
+    candidate raised or did not finish; 2 no verdict: the command, a file or the data cannot be
+    used; 130 Ctrl-C.
     """
     from .. import SGD
     from ..planning.backends import BackendUnavailable
     from ..verification.bound.yardstick import NoLongDouble
     from .verify import CommandError, verify_backends, verify_one
 
+    _refuse_what_does_nothing(context, bool(candidate))
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
     asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
     try:
         if candidate:
-            report = verify_one(candidate, data, y, x, **asked)
+            report = verify_one(candidate, data, y, x, time_limit, **asked)
             typer.echo(str(report))
         else:
-            report = verify_backends([name for name in backends.split(",") if name], quick, typer.echo)
+            report = verify_backends([name.strip() for name in backends.split(",")] if backends else [], quick, typer.echo)
         if html is not None:
             typer.echo(f"report: {report.to_html(html)}")
         if as_json is not None:
             report.to_json(as_json)
-    except (CommandError, BackendUnavailable, NoLongDouble, ValueError, TypeError, OSError, ImportError) as error:
-        raise typer.BadParameter(str(error)) from None
+    except (CommandError, BackendUnavailable, NoLongDouble, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        raise typer.BadParameter(str(error) or type(error).__name__) from None
     if not report.ok:
         raise typer.Exit(1)
+    void = [verdict.name for verdict in report.verdicts if not verdict.epochs_judged]
+    if candidate and void:
+        raise typer.BadParameter(
+            f"{void[0]}: no epoch was judged, so there is no verdict: there are none, or w is too near overflow at once"
+        )
+
+
+def _refuse_what_does_nothing(context: typer.Context, has_candidate: bool) -> None:
+    """Raise an error where an option of `fastgd verify` was given that the others make void."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    alone = {"backends", "quick"}
+    void = given & alone if has_candidate else given - alone - {"candidate", "html", "as_json"}
+    if void:
+        words = "is for the named problems, without a candidate" if has_candidate else "needs a candidate: FILE.py:FUNCTION, ..."
+        raise typer.BadParameter(words, param_hint=flags[min(void)])
+    void = given & {"momentum", "weight_decay"}
+    if void and context.params["optimizer"] != "sgd":
+        raise typer.BadParameter("is for --optimizer sgd; others have torch's defaults", param_hint=flags[min(void)])
 
 
 def main() -> None:
@@ -165,4 +195,8 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             # A terminal without umlauts gets \xe4 in a path or a name of the user, not a traceback.
             stream.reconfigure(errors="backslashreplace")
-    app()
+    try:
+        app()
+    except Exception:  # of fastgd itself: Python's status 1 would say that something disagrees
+        traceback.print_exc()
+        sys.exit(2)

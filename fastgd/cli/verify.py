@@ -2,15 +2,15 @@
 
 1. Without a candidate it verifies every backend that can run here, on the named problems, in
    float32 and float64.
-2. `file.py:function` runs the user's file as an import does: `if __name__ == "__main__"` is false.
+2. The code of `file.py:function` never runs in this process, which alone decides the exit status.
+3. What was asked for is judged, or is an error: an option that does nothing is refused.
 """
 
 from __future__ import annotations
 
-import csv
-import importlib.util
-import sys
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +22,15 @@ from ..environment import info
 from ..planning.backends import BACKENDS
 from ..testing import problems, rates
 from ..verification.bound.yardstick import NoLongDouble
+from ..verification.candidates.file_candidate import FileCandidate
 from ..verification.report.report import Report, Verdict
 from ..verification.verifying import verify
+from .csv_file import CommandError, read_columns, regular_file
 
 __all__ = ["CommandError", "verify_backends", "verify_one"]
 
 _QUICK = 5  # --quick takes one problem in five
-
-
-class CommandError(ValueError):
-    """The command line, or a file that it names, cannot be used."""
+_ARRAYS = ("w", "loss", "w_history", "loss_history", "X", "y", "lr")  # of a file of histories
 
 
 class _Row(NamedTuple):
@@ -97,26 +96,46 @@ def _named(verdict: Verdict, problem: str) -> Verdict:
     return replace(verdict, candidate=f"{verdict.candidate}, {problem}")
 
 
-def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, **asked: Any) -> Report:
+def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, time_limit: float | None, **asked: Any) -> Report:
     """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data."""
     if candidate.endswith(".npz"):
         return _verify_archive(Path(candidate), data, y, x, asked)
+    found = _read_candidate(candidate, time_limit)
     if data is None:
         raise CommandError("--data is needed: the file with X and y (.csv with a header, or .npz with the arrays X and y)")
     X, target = _read_data(data, y, x)
-    path, colon, function = candidate.rpartition(":")
-    found = _load_function(Path(path), function) if colon else candidate
-    if not colon and candidate.endswith(".py"):
-        raise CommandError(f"{candidate}: which function? Give {candidate}:NAME")
     for name in ("lr", "epochs"):
         if asked.get(name) is None:
             raise CommandError(f"--{name} is needed")
     return verify(found, X, target, **asked)
 
 
+def _read_candidate(candidate: str, time_limit: float | None) -> str | FileCandidate:
+    """Return the backend or the function in a file that the command line names."""
+    path, _, function = candidate.rpartition(":")
+    if candidate.endswith(".py") or (path and not function):
+        raise CommandError(f"{candidate}: which function? Give {candidate.rstrip(':')}:NAME")
+    if path:
+        if not path.endswith(".py"):
+            raise CommandError(f"{path} is no Python file: FILE.py:FUNCTION names a function, and the name of its file ends in .py")
+        return FileCandidate(regular_file(Path(path)), function, time_limit)
+    backends = ", ".join(BACKENDS)
+    if candidate != "auto" and candidate not in BACKENDS:
+        raise CommandError(f"the candidate {candidate!a} is neither FILE.py:FUNCTION nor FILE.npz nor a backend ({backends})")
+    return candidate
+
+
 def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
     """Verify the arrays w and loss of an .npz file."""
     arrays = _read_npz(path)
+    if "fastgd.json" in arrays:
+        raise CommandError(f"{path} is a FitResult: in Python, fastgd.verify(fastgd.load({str(path)!a}), X, y, lr=...) judges its history")
+    unknown = [name for name in arrays if name not in _ARRAYS]
+    if unknown:
+        raise CommandError(f"{path} has arrays that are not judged: {', '.join(unknown)}; it may have {', '.join(_ARRAYS)}")
+    for short in ("w", "loss"):
+        if {short, f"{short}_history"} <= arrays.keys():
+            raise CommandError(f"{path} has both {short} and {short}_history; one of them is needed")
     w = arrays.get("w", arrays.get("w_history"))
     loss = arrays.get("loss", arrays.get("loss_history"))
     if w is None:
@@ -125,6 +144,7 @@ def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None,
         X, target = _read_data(data, y, x)
     elif "X" in arrays and "y" in arrays:
         X, target = arrays["X"], arrays["y"]
+        _refuse_columns(path, y, x)
     else:
         raise CommandError(f"{path} has no arrays X and y: put them in, or give --data")
     if asked.get("lr") is None:
@@ -137,73 +157,32 @@ def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None,
 def _read_npz(path: Path) -> dict[str, Any]:
     """Return the arrays of an .npz file by name."""
     try:
-        with path.open("rb") as file:
+        with regular_file(path).open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise ValueError("it has one array without a name; numpy.savez writes arrays with names")
+            twice = [name for name, count in Counter(archive.files).items() if count > 1]
+            if twice:
+                raise ValueError(f"it has two arrays of the name {twice[0]}")
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except CommandError:
+        raise
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise CommandError(f"cannot read {path}: {error}") from None
 
 
 def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
     """Return X (n, d) and y (n,) of an .npz or .csv file."""
     if path.suffix == ".npz":
+        _refuse_columns(path, y, x)
         arrays = _read_npz(path)
         if not {"X", "y"} <= arrays.keys():
             raise CommandError(f"{path} must have the arrays X and y; it has {', '.join(arrays) or 'nothing'}")
         return arrays["X"], arrays["y"]
-    header, rows = _read_csv(path)
-    if y is None:
-        raise CommandError(f"--y is needed: the column with the targets, one of {', '.join(header)}")
-    features = [name.strip() for name in x.split(",")] if x else [name for name in header if name != y]
-    for name in (y, *features):
-        if name not in header:
-            raise CommandError(f"{path} has no column {name!r}; it has {', '.join(header)}")
-    columns = [header.index(name) for name in (*features, y)]
-    numbers = np.empty((len(rows), len(columns)))
-    for i, (line, row) in enumerate(rows):
-        for k, column in enumerate(columns):
-            try:
-                numbers[i, k] = float(row[column])
-            except (ValueError, IndexError):
-                value = repr(row[column]) if column < len(row) else "nothing"
-                raise CommandError(f"{path}, line {line}, column {header[column]!r}: {value} is not a number") from None
-    return numbers[:, :-1], numbers[:, -1]
+    return read_columns(path, y, None if x is None else [name.strip() for name in x.split(",")])
 
 
-def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header and the rows, each with its line number, of a file with , ; or tabs."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            reader = csv.reader(file, delimiter=max(",;\t", key=first.count))
-            table = [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CommandError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
-    if len(table) < 2:
-        raise CommandError(f"{path} needs a header and at least one row of numbers")
-    return [name.strip() for name in table[0][1]], table[1:]
-
-
-def _load_function(path: Path, name: str) -> Any:
-    """Return the function of this name in the user's file."""
-    if not path.is_file():
-        raise CommandError(f"there is no file {path}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # any error of the user's file
-        raise CommandError(f"{path} cannot be loaded: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.pop(0)
-    found = getattr(module, name, None)
-    if not callable(found):
-        there = ", ".join(key for key, value in vars(module).items() if callable(value) and getattr(value, "__module__", "") == path.stem)
-        raise CommandError(f"{path} has no function {name!r}; it has {there or 'none'}")
-    return found
+def _refuse_columns(path: Path, y: str | None, x: str | None) -> None:
+    """Raise an error where columns are named and no .csv is read."""
+    if y is not None or x is not None:
+        raise CommandError(f"--y and --x name columns of a .csv; X and y are the arrays of {path}")

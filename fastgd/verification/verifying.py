@@ -19,6 +19,7 @@ import numpy as np
 from ..data.problem import Problem
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import arrive_on_host
+from ..input.exits import lets_nothing_exit
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
 from ..input.options import read_choice, read_count
@@ -40,6 +41,7 @@ from .report.report import Beyond, Report, Verdict
 __all__ = ["verify"]
 
 
+@lets_nothing_exit
 @helps_with_keywords
 def verify(
     candidate: Any,

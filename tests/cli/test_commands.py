@@ -109,6 +109,20 @@ def test_a_demo_without_kernels_says_so(tmp_path):
     assert "Traceback" not in done.stderr.decode()
 
 
+def test_an_error_of_fastgd_itself_is_not_the_status_of_a_disagreement():
+    code = """
+from fastgd import cli
+from fastgd.cli import verify
+def verify_one(*given, **options):
+    raise AssertionError("inside")
+verify.verify_one = verify_one
+cli.main()
+"""
+    done = script("verify", "numpy", code=code)
+    assert done.returncode == 2
+    assert b"AssertionError: inside" in done.stderr
+
+
 # -- info ------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -23,6 +25,8 @@ def train(X, y, lr, epochs, w0):
         rows.append(w)
     return np.array(rows), np.array(losses)
 """
+
+ASKED = ("--data", "data.csv", "--y", "price", "--lr", "0.1", "--epochs", "20")
 
 
 def run(*arguments):
@@ -75,6 +79,17 @@ def test_a_file_of_histories(table, tmp_path):
     np.savez(tmp_path / "data.npz", X=X, y=y)
     assert run(tmp_path / "plain.npz", "--data", tmp_path / "data.npz", "--lr", 0.1).exit_code == 0
     whole = (tmp_path / "plain.npz").read_bytes()
+    np.savez(tmp_path / "losses.npz", w=result.history.w, losses=result.history.loss, X=X, y=y, lr=0.1)
+    np.savez(tmp_path / "both.npz", w=result.history.w, w_history=result.history.w, X=X, y=y, lr=0.1)
+    with (
+        zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive,
+        zipfile.ZipFile(tmp_path / "plain.npz") as plain,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        for _ in range(2):
+            archive.writestr("w.npy", plain.read("w.npy"))
+    result.save(tmp_path / "result.npz")
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.npz").write_bytes(b"")
     with open(tmp_path / "one.npz", "wb") as file:
@@ -85,6 +100,10 @@ def test_a_file_of_histories(table, tmp_path):
         ((tmp_path / "data.npz",), "has no array w"),
         ((tmp_path / "plain.npz", "--data", tmp_path / "data.npz"), "--lr is needed"),
         ((tmp_path / "nothing.npz",), "cannot read"),
+        ((tmp_path / "losses.npz",), "has arrays that are not judged: losses; it may have w, loss"),
+        ((tmp_path / "both.npz",), "has both w and w_history"),
+        ((tmp_path / "twice.npz",), "it has two arrays of the name w"),
+        ((tmp_path / "result.npz",), "is a FitResult: in Python, fastgd.verify(fastgd.load("),
     ):
         done = run(*arguments)
         assert done.exit_code == 2
@@ -96,6 +115,18 @@ def test_all_backends_on_the_problems(tmp_path):
     assert done.exit_code == 0, done.output
     assert done.output.count("agrees") == 2
     assert "numpy, noisy" in (page := (tmp_path / "r.html").read_text("utf-8")) or "numpy, tutorial" in page
+
+
+def test_a_candidate_that_exits_is_no_agreement(table, tmp_path):
+    (tmp_path / "mine.py").write_text("import sys\ndef step(w, X, y, lr): sys.exit(0)\n", encoding="utf-8")
+    options = ("--data", table[0], "--y", "price", "--lr", 0.1, "--epochs", 20)
+    done = run(f"{tmp_path / 'mine.py'}:step", *options)
+    assert done.exit_code == 1
+    assert "step: raised in epoch 1 (SystemExit: 0)" in done.output
+    (tmp_path / "mine.py").write_text("import sys\nsys.exit(0)\n", encoding="utf-8")
+    done = run(f"{tmp_path / 'mine.py'}:step", *options)
+    assert done.exit_code == 2
+    assert "cannot be loaded: SystemExit: 0 (line 2)" in done.output
 
 
 def test_without_a_long_double_float32_is_judged_and_float64_left_out(monkeypatch, table):
@@ -127,17 +158,33 @@ def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
         (("mine.py:train",), "--data is needed"),
         (("mine.py:train", "--data", "data.csv"), "--y is needed: the column with the targets, one of a, b, c, price"),
         (("mine.py:train", "--data", "data.csv", "--y", "cost"), "has no column 'cost'; it has a, b, c, price"),
-        (("mine.py:train", "--data", "data.csv", "--y", "price"), "--lr is needed"),
-        (("mine.py:train", "--data", "data.csv", "--y", "price", "--lr", "0.1"), "--epochs is needed"),
-        (("mine.py:other", "--data", "data.csv", "--y", "price"), "has no function 'other'; it has train"),
+        (("mine.py:train", *ASKED[:4]), "--lr is needed"),
+        (("mine.py:train", *ASKED[:6]), "--epochs is needed"),
+        (("mine.py:other", *ASKED), "mine.py: there is no function 'other'; it has train"),
         (("mine.py", "--data", "data.csv", "--y", "price"), "which function? Give mine.py:NAME"),
-        (("broken.py:f", "--data", "data.csv", "--y", "price"), "broken.py cannot be loaded: SyntaxError"),
-        (("gone.py:f", "--data", "data.csv", "--y", "price"), "there is no file gone.py"),
+        (("gone.py:f", *ASKED), "cannot read gone.py: there is no such file"),
+        ((".:f", *ASKED), ". is no Python file"),
+        (("good.txt:step", *ASKED), "good.txt is no Python file: FILE.py:FUNCTION names a function"),
+        (("mine.py:train:", *ASKED), "which function? Give mine.py:train:NAME"),
+        (("C:\\mine.py", *ASKED), "which function? Give C:\\mine.py:NAME"),
+        (("C:\\mine.py:f", *ASKED), "cannot read C:\\mine.py: there is no such file"),
+        *(
+            ((name, *ASKED), f"the candidate '{name}' is neither FILE.py:FUNCTION nor FILE.npz nor a backend (cpu")
+            for name in ("-", ":f", "w.csv")
+        ),
+        (("--backends", "numpy,"), "backend"),
+        (("--data", "data.csv"), "--data: needs a candidate"),
+        (("--lr", "0.1", "--backends", "numpy"), "--lr: needs a candidate"),
+        (("--time-limit", "3"), "--time-limit: needs a candidate"),
+        (("numpy", *ASKED, "--quick"), "--quick: is for the named problems, without a candidate"),
+        (("numpy", *ASKED, "--optimizer", "adam", "--momentum", "0.9"), "--momentum: is for --optimizer sgd"),
+        (("numpy", *ASKED, "--x", ""), "has no column ''"),
+        (("numpy", *ASKED, "--x", "a,price"), "the column 'price' is asked for twice"),
+        (("numpy", "--data", "w.npz", "--y", "price"), "--y and --x name columns of a .csv"),
+        (("w.npz", "--y", "price"), "--y and --x name columns of a .csv"),
+        (("numpy", *ASKED[:-1], "0"), "numpy: no epoch was judged, so there is no verdict"),
         (("mine.py:train", "--data", "gone.csv", "--y", "price"), "cannot read gone.csv"),
         (("mine.py:train", "--data", "words.csv", "--y", "b"), "line 3, column 'a': 'x' is not a number"),
-        (("mine.py:train", "--data", "gaps.csv", "--y", "b"), "line 5, column 'a': 'x' is not a number"),
-        (("mine.py:train", "--data", "long.csv", "--y", "b"), "cannot read long.csv"),
-        (("mine.py:train", "--data", "empty.csv", "--y", "b"), "needs a header and at least one row"),
         (("cuda", "--data", "data.csv", "--y", "price", "--lr", "0.1", "--epochs", "3"), "cuda"),
         (("--backends", "nonsense"), "nonsense"),
     ],
@@ -145,11 +192,8 @@ def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
 def test_wrong_words(arguments, message, table, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     written(tmp_path, "2 / len(y)")
-    (tmp_path / "broken.py").write_text("def f(:\n", encoding="utf-8")
+    np.savez(tmp_path / "w.npz", X=[[1.0]], y=[1.0], w=[[0.0]], lr=0.1)
     (tmp_path / "words.csv").write_text("a;b\n1;2\nx;3\n", encoding="utf-8")
-    (tmp_path / "gaps.csv").write_text("a;b\n\n1;2\n\nx;3\n", encoding="utf-8")
-    (tmp_path / "long.csv").write_text(f"a;b\n1;{'2' * 200_000}\n", encoding="utf-8")
-    (tmp_path / "empty.csv").write_text("a,b\n", encoding="utf-8")
     done = run(*arguments)
     assert done.exit_code == 2, done.output
     assert message in " ".join(done.output.replace("│", " ").split()), done.output

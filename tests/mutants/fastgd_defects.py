@@ -224,4 +224,32 @@ FASTGD_DEFECTS = (
         "        return str(int(self))\n",
         ("tests/results/test_status.py",),
     ),
+    Defect(
+        "a candidate that exits is not noticed",
+        f"{VERIFICATION}/candidates/tasks.py",
+        "error is None or isinstance(error, KeyboardInterrupt)",
+        "not isinstance(error, Exception)",
+        ("tests/verification/candidates/test_functions.py",),
+    ),
+    Defect(
+        "how the process of a candidate ends does not matter",
+        f"{VERIFICATION}/candidates/file_candidate.py",
+        " or _failure_at_end(process)",
+        "",
+        ("tests/verification/candidates/test_file_candidate.py",),
+    ),
+    Defect(
+        "a .csv with decimal commas is read",
+        "fastgd/cli/csv_file.py",
+        "if len(fields) != len(names):",
+        "if len(fields) < len(names):",
+        ("tests/cli/test_csv_file.py",),
+    ),
+    Defect(
+        "1_0 in a .csv is 10",
+        "fastgd/cli/csv_file.py",
+        'b"0123456789eE',
+        'b"_0123456789eE',
+        ("tests/cli/test_csv_file.py",),
+    ),
 )

@@ -5,11 +5,14 @@
 2. An exception is a finding: the rows recorded until then are judged.
 3. A function is run twice, because gradient descent that differs from run to run cannot be relied
    on.
+4. What it returns is read and copied at once, so that a function may use its arrays again, and an
+   object whose `__array__` or `__float__` raises is a finding too.
 """
 
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from ...input.messages import shown
+from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .tasks import Task, Trial, own_traceback
+from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate"]
 
@@ -39,7 +43,11 @@ class FunctionCandidate:
         """Yield (index of the fit, what the function made of it)."""
         run = self._train if self.is_train else self._step
         for index in np.ndindex(task.shape):
+            before = set(threading.enumerate())
             trial, again = run(task, index), run(task, index)
+            left = threads_running(before)
+            if left:
+                trial.notes.append(left)
             if trial.failure is None and again.failure is None:
                 _note_difference(trial, again)
             yield index, trial
@@ -57,21 +65,20 @@ class FunctionCandidate:
         scalar = task.one_feature and not task.intercept
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            given = w.copy()
-            try:
+            given, w_next, loss = w.copy(), w, None
+            with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = self.function(given[0] if scalar else given, X, y, rate)
-                w_next, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                # Copied, because the function may use its array again.
-                w_next = np.array(w_next).reshape(w.shape)
-            except Exception:  # any error of the candidate is a finding
-                trial.failure = f"raised in epoch {epoch + 1}:\n{own_traceback()}"
+                first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+                w_next = np.array(read_array(first, "w")).reshape(w.shape)
+                loss = None if loss is None else float(loss)
+            if trial.failure:
                 break
             if not scalar and not np.array_equal(given, w, equal_nan=True) and "the w" not in "".join(trial.notes):
                 trial.notes.append(f"{self.name} changes the w that it is given, in place")
             w = w_next
             trial.w.append(w)
             if loss is not None:
-                trial.loss.append(float(loss))
+                trial.loss.append(loss)
         _notice_changes(trial, self.name, (X, y), original)
         trial.w = np.array(trial.w)
         trial.loss = np.array(trial.loss) if trial.loss else None
@@ -83,17 +90,15 @@ class FunctionCandidate:
         original, w0 = (X.copy(), y.copy()), task.start(index)
         rate, epochs = task.rate(index), task.counted_epochs()
         trial = Trial(w0[None], None, dtype=task.X.dtype)
-        try:
-            given = w0.copy()
+        given = w0.copy()
+        with TheirCode(trial, "raised"):
             answer = self.function(X, y, rate, epochs, given)
-        except Exception:
-            trial.failure = f"raised:\n{own_traceback()}"
-            _notice_changes(trial, self.name, (X, y), original)
-            return trial
+            w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
+            w = np.array(read_array(w, "w_history"))
+            trial.w, trial.loss = w, None if loss is None else np.array(read_array(loss, "loss_history"))
+        _notice_changes(trial, self.name, (X, y), original)
         if not np.array_equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
-        trial.w, trial.loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-        _notice_changes(trial, self.name, (X, y), original)
         return trial
 
 

@@ -17,6 +17,7 @@ from ...input.reading import read_array
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
+from .file_candidate import FileCandidate
 from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
 from .tasks import Candidate, Task, Trial
@@ -32,6 +33,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [_Backend(candidate)]
     if isinstance(candidate, list | tuple) and candidate and all(isinstance(part, str) for part in candidate):
         return [_Backend(name) for name in candidate]
+    if isinstance(candidate, FileCandidate):
+        return [candidate]
     if isinstance(candidate, FitResult | History):
         return [_of_result(candidate)]
     if isinstance(candidate, tuple) and len(candidate) == 2:

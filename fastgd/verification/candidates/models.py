@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .tasks import Task, Trial, own_traceback
+from .tasks import Task, TheirCode, Trial
 
 __all__ = ["PartialFitCandidate", "TorchCandidate"]
 
@@ -51,16 +52,22 @@ class TorchCandidate:
                 self.module.weight.copy_(torch.tensor(task.start(())[: task.X.shape[-1]]).reshape(self.module.weight.shape))
                 if task.intercept:
                     self.module.bias.copy_(torch.tensor(task.start(())[-1:]))
+        trial = Trial(
+            None, None, ["trained here: mse_loss, zero_grad, backward, step"], dtype=task.X.dtype, start_known=task.w0 is not None
+        )
         rows, losses = [row()], []
-        for _ in range(task.counted_epochs()):
-            loss = torch.nn.functional.mse_loss(self.module(X).squeeze(-1), y, reduction=task.reduction)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            losses.append(loss.item() / (len(y) if task.reduction == "sum" else 1))
-            rows.append(row())
-        notes = ["trained here: mse_loss, zero_grad, backward, step"]
-        yield (), Trial(np.array(rows), np.array(losses), notes, dtype=task.X.dtype, start_known=task.w0 is not None)
+        for epoch in range(task.counted_epochs()):
+            with TheirCode(trial, f"raised in epoch {epoch + 1}"):
+                loss = torch.nn.functional.mse_loss(self.module(X).squeeze(-1), y, reduction=task.reduction)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                losses.append(loss.item() / (len(y) if task.reduction == "sum" else 1))
+                rows.append(row())
+            if trial.failure:
+                break
+        trial.w, trial.loss = np.array(rows), np.array(losses)
+        yield (), trial
 
 
 @dataclass
@@ -81,12 +88,11 @@ class PartialFitCandidate:
         rows = [task.start(())]
         trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros"], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            try:
+            with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 self.model.partial_fit(task.X.copy(), task.y.copy())
-                slopes = np.ravel(self.model.coef_)
-                rows.append(np.append(slopes, np.ravel(self.model.intercept_)) if task.intercept else slopes.copy())
-            except Exception:
-                trial.failure = f"raised in epoch {epoch + 1}:\n{own_traceback()}"
+                parts = [self.model.coef_, self.model.intercept_] if task.intercept else [self.model.coef_]
+                rows.append(np.concatenate([np.ravel(read_array(part, "coef_")) for part in parts]).reshape(rows[0].shape))
+            if trial.failure:
                 break
         trial.w = np.array(rows)
         yield (), trial

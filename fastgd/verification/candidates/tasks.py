@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 
 from ..bound.yardstick import Array
 
-__all__ = ["Candidate", "Task", "Trial", "own_traceback"]
+__all__ = ["Candidate", "Task", "TheirCode", "Trial", "exception_in_words", "threads_running"]
+
+_PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
 
 
 @dataclass(frozen=True)
@@ -77,16 +83,45 @@ class Candidate(Protocol):
         """Yield (index of the fit, its history)."""
 
 
-def own_traceback() -> str:
-    """Return the current traceback without the frames of this package."""
-    lines = [line for line in traceback.format_exc().splitlines() if line.strip(" ^~")]
-    ours = next((k for k, line in enumerate(lines) if "verification" in line and ("functions.py" in line or "models.py" in line)), None)
-    return "\n".join(lines if ours is None else [lines[0], *_without_frame(lines, ours)])
+class TheirCode:
+    """`with TheirCode(trial, "raised")`: what the candidate raises there is the trial's failure.
+
+    1. SystemExit, GeneratorExit and every other exception counts. KeyboardInterrupt is let through:
+       it may be the user's Ctrl-C, and it ends a program with a status that is not 0.
+    2. Where the candidate has forked, the copy of the process ends here: the program that asked for
+       a verdict goes on once.
+    """
+
+    def __init__(self, trial: Trial, what: str) -> None:
+        self._trial, self._what = trial, what
+
+    def __enter__(self) -> None:
+        self._process = os.getpid()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> bool:
+        if os.getpid() != self._process:
+            os._exit(1)
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return False
+        self._trial.failure = f"{self._what}:\n{_own_traceback(error)}"
+        return True
 
 
-def _without_frame(lines: list[str], at: int) -> list[str]:
-    """Return the lines after the first, without the frame at `at` and its source lines."""
-    after = at + 1
-    while after < len(lines) and lines[after].startswith("    "):
-        after += 1
-    return [*lines[1:at], *lines[after:]]
+def exception_in_words(error: BaseException) -> str:
+    """Return 'ValueError: what it says'; an exception that cannot be printed has words too."""
+    said = traceback.TracebackException.from_exception(error)
+    lines = list(said.format_exception_only())
+    return " ".join((lines[-1] if isinstance(error, SyntaxError) else lines[0]).split())
+
+
+def threads_running(before: set[threading.Thread]) -> str | None:
+    """Return the words for threads that were not there before and keep a program from ending."""
+    names = sorted(thread.name for thread in threading.enumerate() if not thread.daemon and thread not in before)
+    return f"it leaves threads running: {', '.join(names)}" if names else None
+
+
+def _own_traceback(error: BaseException) -> str:
+    """Return the traceback without the frames of this package."""
+    said = traceback.TracebackException.from_exception(error)
+    said.stack = traceback.StackSummary.from_list([frame for frame in said.stack if not frame.filename.startswith(_PACKAGE)])
+    return "\n".join(line for text in said.format() for line in text.splitlines() if line.strip(" ^~"))

@@ -13,6 +13,7 @@ from ...data.faults import where_not_finite
 from ...data.problem import Problem
 from ...input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ...input.arrays import arrive_on_host
+from ...input.exits import lets_nothing_exit
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
@@ -65,6 +66,7 @@ class Question(NamedTuple):
         )  # fmt: skip
 
 
+@lets_nothing_exit
 @helps_with_keywords
 def diagnose(
     X: AnyArray,

@@ -102,7 +102,7 @@ class Verdict:
     def _lines(self) -> list[str]:
         """The verdict in words, without the name: one line, the cause, the notes."""
         lines = [self._in_short()]
-        if self.failure:
+        if self.failure and len(self.failure.splitlines()) > 2:
             lines += [f"  {line}" for line in self.failure.splitlines()[1:]]
         if self.diagnosis is not None and not self.diagnosis.ok:
             lines += [f"  {line}" for line in str(self.diagnosis).splitlines()]

@@ -3,10 +3,15 @@ inputs or is not deterministic."""
 
 from __future__ import annotations
 
+import os
+import threading
+import warnings
+
 import numpy as np
 import pytest
 
 import fastgd
+import fastgd.testing
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 ASKED = {"lr": 0.01, "epochs": 20}
@@ -149,3 +154,126 @@ def test_a_candidate_that_is_not_deterministic():
     report = fastgd.verify(wanders, X, y, lr=0.1, epochs=5)
     assert report.ok  # the first run is
     assert any("a second run gave another w, from epoch 3 on: it is not deterministic" in note for note in report.verdicts[0].notes)
+
+
+class Abandon(BaseException):
+    """Not an Exception."""
+
+
+@pytest.mark.parametrize("error", [SystemExit(0), GeneratorExit(), Abandon("no"), RecursionError(), MemoryError(), StopIteration()])
+def test_whatever_a_candidate_raises_is_a_finding(error):
+    def raises(*given):
+        raise error
+
+    X, y = data()
+
+    class Hostile:
+        __array__ = __float__ = __iter__ = __len__ = __getitem__ = raises
+
+        def __eq__(self, other):
+            raise error
+
+        __bool__ = __hash__ = __eq__
+
+    def step(w, X, y, lr):
+        raises()
+
+    def step_with_hostile_w(w, X, y, lr):
+        return Hostile()
+
+    def step_with_hostile_loss(w, X, y, lr):
+        return w, Hostile()
+
+    def training(X, y, lr, epochs, w0):
+        raises()
+
+    def training_with_hostile_w(X, y, lr, epochs, w0):
+        return Hostile()
+
+    def training_with_hostile_loss(X, y, lr, epochs, w0):
+        return np.zeros((epochs + 1, len(w0))), Hostile()
+
+    class Model:
+        def partial_fit(self, X, y):
+            raises()
+
+    class ModelWithHostileW:
+        coef_ = Hostile()
+
+        def partial_fit(self, X, y):
+            pass
+
+    for candidate in (step, training, step_with_hostile_w, step_with_hostile_loss, training_with_hostile_w, training_with_hostile_loss):
+        report = fastgd.verify(candidate, X, y, lr=0.1, epochs=3)
+        assert not report.ok
+        assert "raised" in report.verdicts[0].failure
+        with pytest.raises(fastgd.testing.Disagreement):
+            fastgd.testing.assert_agrees(candidate, X, y, lr=0.1, epochs=3)
+    for model in (Model(), ModelWithHostileW()):
+        assert "raised in epoch 1" in str(fastgd.verify(model, X, y, lr=0.1, epochs=3))
+
+
+def test_a_keyboard_interrupt_may_be_the_users():
+    def interrupts(w, X, y, lr):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fastgd.verify(interrupts, X4, X4, **ASKED)
+
+
+def test_what_a_function_returns_is_copied():
+    X, y = data()
+    kept = np.empty((31, 3))
+
+    def train_in_one_buffer(X, y, lr, epochs, w0):
+        kept[0] = w0
+        for t in range(epochs):
+            kept[t + 1] = kept[t] - lr * (2 / len(y) * X.T @ (X @ kept[t] - y)) * (1 if wrong is None else 1.01)
+        return kept
+
+    wrong = None
+    assert fastgd.verify(train_in_one_buffer, X, y, lr=0.1, epochs=30).ok
+
+    def right_then_wrong(X, y, lr, epochs, w0):
+        nonlocal wrong
+        answer = train_in_one_buffer(X, y, lr, epochs, w0)
+        wrong = True
+        return answer
+
+    report = fastgd.verify(right_then_wrong, X, y, lr=0.1, epochs=30)
+    assert report.ok  # the first run is
+    assert any("a second run gave another w, from epoch 1 on" in note for note in report.verdicts[0].notes)
+
+
+def test_a_copy_of_the_process_that_a_candidate_forks_ends_there(tmp_path):
+    here, forked = os.getpid(), []
+
+    def forks_once(w, X, y, lr):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of threads that a copy does not have, Python >= 3.12
+            if not forked:
+                forked.append(os.fork())
+        return step(w, X, y, lr)
+
+    report = fastgd.verify(forks_once, X4, 2 * X4, **ASKED)
+    with open(tmp_path / "log", "a", encoding="utf-8") as file:
+        file.write("once")
+    if os.getpid() != here:
+        os._exit(0)
+    os.waitpid(forked[0], 0)
+    assert report.ok
+    assert (tmp_path / "log").read_text("utf-8") == "once"
+
+
+def test_threads_that_a_candidate_leaves_are_told():
+    end = threading.Event()
+
+    def leaves_one(X, y, lr, epochs, w0):
+        threading.Thread(target=end.wait, name="mine").start()
+        return train(X, y, lr, epochs, w0)
+
+    try:
+        (verdict,) = fastgd.verify(leaves_one, *data(), lr=0.1, epochs=3).verdicts
+        assert "it leaves threads running: mine, mine" in verdict.notes
+    finally:
+        end.set()
