@@ -3,17 +3,20 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .fitting import fit
-from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
-from .planning.backends import BackendUnavailable
-from .results.result import FitResult, History, State
-from .results.status import Status
+from .kernels import forks as _forks
+
+_forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
     from . import testing as testing
     from . import verification as verification
     from .environment import info as info
+    from .fitting import fit as fit
+    from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
+    from .planning.backends import BackendUnavailable
     from .results.loading import load
+    from .results.result import FitResult, History, State
+    from .results.status import Status
     from .solving import solve
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
@@ -25,11 +28,22 @@ __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam",
     "RMSprop", "Report", "State", "Status", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
-_LATE = {  # names that `fit` does not need: the modules that define them
-    "Diagnosis": ".verification.causes.diagnosis", "Report": ".verification.report.report", "diagnose": ".verification.causes.diagnosing",
-    "info": ".environment", "load": ".results.loading", "solve": ".solving", "verify": ".verification.verifying",
-}  # fmt: skip
-
+# Modules and the public names that they define. They are imported when a name is first used, since
+# pytest imports this package at every start (integrations/pytest_plugin.py).
+_LATE = {
+    ".environment": ("info",),
+    ".fitting": ("fit",),
+    ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
+    ".planning.backends": ("BackendUnavailable",),
+    ".results.loading": ("load",),
+    ".results.result": ("FitResult", "History", "State"),
+    ".results.status": ("Status",),
+    ".solving": ("solve",),
+    ".verification.causes.diagnosing": ("diagnose",),
+    ".verification.causes.diagnosis": ("Diagnosis",),
+    ".verification.report.report": ("Report",),
+    ".verification.verifying": ("verify",),
+}
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -52,8 +66,10 @@ if not TYPE_CHECKING:  # or else every name would pass a type checker
         """Import `testing`, `verification`, or a name in `_LATE`, when it is first used."""
         if name in ("testing", "verification"):
             return import_module(f".{name}", __name__)
-        if name in _LATE:
-            return getattr(import_module(_LATE[name], __name__), name)
+        for module, names in _LATE.items():
+            if name in names:
+                found = globals()[name] = getattr(import_module(module, __name__), name)
+                return found
         from .input.wrong_names import why_no_attribute
 
         raise AttributeError(why_no_attribute("module 'fastgd'", name, _HERE))

@@ -18,6 +18,7 @@ from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
 from ..input.wrong_names import why_no_attribute
 from ..kernels.chunk import ALGORITHMS
+from ..kernels.forks import lapack
 from .lookups import INSTEAD
 from .table import html_table, in_line
 
@@ -249,7 +250,7 @@ class FitResult:
         if not self._one_feature and samples.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {samples.shape}")
         broadcast({"X": samples.shape[:-n_last], "the fits": np.shape(self.loss)})
-        with np.errstate(over="ignore", invalid="ignore"):  # a fit may have diverged
+        with np.errstate(over="ignore", invalid="ignore"), lapack:  # a fit may have diverged
             prediction = samples * w[..., None] if self._one_feature else (samples @ w[..., None])[..., 0]
             return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 

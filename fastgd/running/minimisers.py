@@ -23,6 +23,7 @@ import numpy as np
 from ..data.problem import Problem
 from ..kernels import cpu
 from ..kernels.chunk import LSTSQ, MOMENTS, Samples
+from ..kernels.forks import lapack
 from ..planning.plan import STACK_NUMBERS, TALL
 from .groups import Group, select
 from .moments import compress_shifted
@@ -255,7 +256,7 @@ class Matrices:
     def solve(self, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """(w, loss, rank, condition) of fits with these y (m, n)."""
         w = self.factored.solve(y * self.roots)
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), lapack:
             residual = np.matmul(self.design, w[..., None])[..., 0] - y
             squares = residual * residual if self.weights is None else self.weights * residual * residual
             return w, squares.sum(axis=1) / self.total, self.factored.rank, self.factored.condition
@@ -279,11 +280,13 @@ def _solve_long(
             return None
         roots = np.sqrt(read_weights(block))
         rows = _design(problem, read_samples(samples, "X", one, *block))[0] * roots[:, None]
-        q, triangle = np.linalg.qr(np.concatenate([triangle, rows]))
+        with lapack:
+            q, triangle = np.linalg.qr(np.concatenate([triangle, rows]))
         turned = np.empty((len(pairs), size))
         for part in parts:  # one by one: see svd.py
             y = read_samples(samples, "y", pairs[part], *block) * roots
-            turned[part] = np.matmul(q.T, np.concatenate([right[part], y], axis=1)[..., None])[..., 0]
+            with lapack:
+                turned[part] = np.matmul(q.T, np.concatenate([right[part], y], axis=1)[..., None])[..., 0]
         right = turned
     factored = factor(triangle[None], _penalty(decay, np.array([total]), power, of_the_sum), n)
     w = factored.solve(right)
@@ -292,7 +295,9 @@ def _solve_long(
             return None
         design, weights = _design(problem, read_samples(samples, "X", one, *block)), read_weights(block)
         for part in parts:
-            residual = np.matmul(design, w[part][..., None])[..., 0] - read_samples(samples, "y", pairs[part], *block)
+            with lapack:
+                prediction = np.matmul(design, w[part][..., None])[..., 0]
+            residual = prediction - read_samples(samples, "y", pairs[part], *block)
             squares[part] += (weights * residual * residual).sum(axis=1)
     return w, squares / total, factored.rank, factored.condition
 

@@ -1,7 +1,8 @@
 """A pool of threads for the tasks of one call, with progress and Ctrl-C.
 
-1. Threads live for one call, so a fork is safe, and several Python threads may call `fit` at once.
-   Starting two threads takes 0.1 ms; small work runs in the calling thread (`Plan.inline`).
+1. Threads live for one call, so several Python threads may call `fit` at once, and children of a
+   fork miss none (kernels/forks.py). Starting two threads takes 0.1 ms; small work runs in the
+   calling thread (`Plan.inline`).
 2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
    running thread as finished.
 3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
@@ -12,6 +13,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -114,7 +116,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         _run_inline(control.counter(0), tasks, watch)
         return
     remaining = iter(tasks)
-    lock = threading.Lock()
+    lock, process = threading.Lock(), os.getpid()
     errors: list[BaseException] = []
     finished = [threading.Event() for _ in range(workers)]
 
@@ -142,8 +144,15 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
             thread.start()
         for event in finished:
             while not event.wait(WAIT):
+                if os.getpid() != process:
+                    raise RuntimeError(
+                        "this process was forked inside of a call of fastgd, whose threads stayed in the parent: "
+                        "let the child of a progress callback do its work there, and end it with os._exit"
+                    )
                 watch()
     except BaseException:
+        if os.getpid() != process:  # no worker is here to be waited for
+            raise
         control.cancel[0] = 1
         for thread, event in zip(threads, finished, strict=True):
             while thread.ident is not None and not event.is_set():

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..kernels.forks import lapack
+
 
 @dataclass(frozen=True)
 class Factored:
@@ -32,6 +34,7 @@ class Factored:
     rank: np.ndarray  # (k,) int
     condition: np.ndarray  # (k,)
 
+    @lapack
     def solve(self, y: np.ndarray) -> np.ndarray:
         """Solve for y (m, n) float64, m = k or k = 1; returns w (m, D) float64."""
         exponent = _exponents(y)[:, None]
@@ -40,6 +43,7 @@ class Factored:
             return np.ldexp(np.matmul(self.right, inner)[..., 0], exponent - self.exponents)
 
 
+@lapack
 def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Factored:
     """Factor X (k, n, D) float64 with the penalties root²·|w|², root (k,): all 0, or none.
 

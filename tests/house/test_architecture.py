@@ -29,6 +29,7 @@ from tests.support.paths import ROOT
 RULES = "kernels.update_rules"
 CHUNK = {"kernels.chunk", RULES}
 KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
+FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {"", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT}
@@ -38,15 +39,15 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),
-    "causes": (("verification.causes*",), {"bound", "input", "optimizers", "data", RULES}),
+    "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "input"}),
-    "bound": (("verification.bound*",), VERIFY),
+    "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "fitting": (("fitting",), FIT),
     "solving": (("solving",), FIT),
-    "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.telling", *KERNELS}),
+    "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.telling", FORKS, *KERNELS}),
     "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),
-    "results": (("results*",), {"data", "input", "kernels.chunk", RULES, "kernels.cuda"}),
+    "results": (("results*",), {"data", "input", "kernels.chunk", RULES, FORKS, "kernels.cuda"}),
     "data": (("data*",), {"input"}),
     "optimizers": (("optimizers",), {"input", RULES}),
     "input": (("input*",), {RULES, "kernels.cuda"}),
@@ -61,6 +62,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "moments": (("kernels.cpu.moments*",), {"simd", "kernels.chunk"}),
     "simd": (("kernels.cpu.simd*",), {"kernels.telling"}),
     "kernels.telling": (("kernels.telling",), set()),
+    FORKS: ((FORKS,), set()),
     "kernels.cuda": (("kernels.cuda*",), CHUNK),
     "kernels.reference": (("kernels.reference*",), CHUNK),
     "kernels.chunk": (("kernels.chunk",), {RULES}),
@@ -84,6 +86,7 @@ LIBRARIES = {
     "kernels.cpu*": {"numpy", "numba", "llvmlite"},
     "kernels.reference*": {"numpy", "torch"},
     "kernels.cuda*": {"numpy", "cupy", "cuda"},
+    "kernels.forks": {"_interpreters", "_xxsubinterpreters"},  # of Python itself
     "kernels*": {"numpy"},
 }
 
@@ -91,7 +94,7 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 PUBLIC_MODULES = {"schedules", "testing"}
-NOT_AT_IMPORT = {"numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "scipy", "cupy", "jinja2"}
+NOT_AT_IMPORT = {"numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "scipy", "cupy", "jinja2"}
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
@@ -343,7 +346,8 @@ def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_import_is_light(tmp_path: Path) -> None:
-    code = "import sys, fastgd; print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    """And so is the plugin, which pytest imports at every start, in every project beside fastgd."""
+    code = "import sys, fastgd, fastgd.integrations.pytest_plugin; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     done = run_python("-c", code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert NOT_AT_IMPORT & set(done.stdout.split()) == set()

@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from fastgd.kernels.forks import lapack
+
 from .yardstick import Array, Yardstick
 
 __all__ = ["propagated_bound"]
@@ -116,6 +118,7 @@ def propagated_bound(
     return w_bound, loss_bound
 
 
+@lapack
 def _eigenvectors(G: Array) -> Array:
     """Return the eigenvectors (D, D) of a symmetric matrix, in float64.
 

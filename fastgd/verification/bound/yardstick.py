@@ -35,6 +35,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastgd.kernels.forks import lapack
+
 __all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "share_of", "worst"]
 
 Array = NDArray[Any]
@@ -114,6 +116,7 @@ class Yardstick:
         self.total_error = 0 if self.weights is None else (growth(self.n) - 2) * self.u
         self.scale_error = self.total_error if reduction == "mean" else 0
 
+    @lapack
     def _set_underflow(self) -> None:
         """Set the factor (D,) of η in |δg|, without the 2η of the sum (notes 2 and 4)."""
         if self.weights is None:
@@ -122,6 +125,7 @@ class Yardstick:
             per_sample = self.scale + 2 + self.weights
             self.underflow = self._with_intercept(self.column_sizes @ per_sample, per_sample.sum()) + max(1, self.scale) * self.n
 
+    @lapack
     def _set_limits(self) -> None:
         """Set the largest |w| and loss that cannot overflow (docs/arithmetic.md, section 6)."""
         weights = np.ones(1, self.type) if self.weights is None else self.weights
@@ -146,15 +150,18 @@ class Yardstick:
             raise ValueError(f"{name} must have shape {needed} for {self.d} features{ones}; it has {w.shape}")
         return w.reshape(-1, self.n_parameters)
 
+    @lapack
     def residual(self, w: Array) -> Array:
         """Return X w − y at w (b, D), shape (b, n)."""
         return w[:, : self.d] @ self.X.T + (w[:, self.d :] if self.intercept else 0) - self.y
 
+    @lapack
     def reach(self, w: Array) -> Array:
         """Return |x_i||w| for each sample, without y, at w (b, D), shape (b, n)."""
         size = np.abs(w)
         return size[:, : self.d] @ self.size.T + (size[:, self.d :] if self.intercept else 0)
 
+    @lapack
     def measure(self, w: Array) -> Truth:
         """Evaluate loss and gradient, and the bounds of their rounding errors, at w (b, D)."""
         u, eta, s = self.u, self.eta, self.scale
@@ -203,6 +210,7 @@ class Yardstick:
             for i in range(len(rows.w)):
                 yield start + i, Truth(*(part[i : i + 1] for part in rows))
 
+    @lapack
     def second_moments(self) -> Array:
         """Return G = Σ ω_i x_i x_iᵀ (D, D); an intercept is a last column of ones."""
         G = np.empty((self.n_parameters,) * 2, self.type)

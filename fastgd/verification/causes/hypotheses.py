@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from fastgd.kernels.forks import lapack
+
 from ..bound.yardstick import LIMIT, Array
 from .observation import Observation, Term
 from .recipes import Recipe
@@ -64,6 +66,7 @@ class Scene:
         return self.asked.gradient(self.seen).times(self.seen.lr, self.u)
 
 
+@lapack
 def estimate(seen: Observation, target: Array, columns: Sequence[Array], skip: int = 0, until: int | None = None) -> list[Any] | None:
     """Return the constants c with target ≈ Σ c_k column_k in the steps skip to until.
 

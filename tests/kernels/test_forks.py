@@ -1,0 +1,246 @@
+"""Forks beside threads that import, compile, or are in LAPACK: no child hangs, and none is made in
+the middle of it.
+
+One process does all of it, since a fork belongs to a process that has no other threads.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.new_processes import run_python
+
+SCRIPT = """
+import json, os, random, signal, sys, threading, time, warnings
+import numpy as np
+import fastgd
+from fastgd.kernels import forks
+from fastgd.planning import plan
+
+warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 says so of every fork beside threads
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, sys.argv[1])
+rng = np.random.default_rng(0)
+X, y = rng.standard_normal((40, 50, 3)), np.ones((40, 50))
+wide = rng.standard_normal((150, 140))
+
+def child_of(work):
+    '''What a child writes that does this work, or "hangs".'''
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write, repr(work()).encode())
+        except BaseException as error:
+            os.write(write, repr(error).encode())
+        os._exit(0)
+    os.close(write)
+    return child, read, time.monotonic() + 60
+
+def answer_of(child, read, last):
+    while not os.waitpid(child, os.WNOHANG)[0]:
+        if time.monotonic() > last:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return "hangs"
+        time.sleep(0.005)
+    with os.fdopen(read) as pipe:
+        return pipe.read()
+
+def beside(work, seconds=0.3):
+    '''A thread that does work(until), which has begun.'''
+    begun = threading.Event()
+    thread = threading.Thread(target=work, args=(begun, seconds), daemon=True)
+    thread.start()
+    begun.wait()
+    return thread
+
+def fit(**options):
+    return fastgd.fit(X, y, lr=0.1, epochs=9, **options).w.tobytes()
+
+def solve():
+    return fastgd.solve(X[:3], y[:3]).w.tobytes()
+
+found = {}
+
+# -- an import
+with open(os.path.join(sys.argv[1], "narwhals.py"), "w") as file:
+    file.write("import time; time.sleep(0.3); complete = True")
+def importing(begun, seconds):
+    threading.Timer(0.1, begun.set).start()
+    import narwhals
+beside(importing)
+found["import"] = answer_of(*child_of(lambda: __import__("narwhals").complete))
+
+# -- a first fit; the child's is the first in it
+first = beside(lambda begun, seconds: (begun.set(), fit()))
+found["first fit"] = answer_of(*child_of(lambda: len(fit())))
+first.join()
+
+# -- compilers
+from llvmlite.binding import ffi
+from numba.core.compiler_lock import global_compiler_lock
+def holding(lock):
+    def work(begun, seconds):
+        with lock:
+            begun.set()
+            time.sleep(seconds)
+    return work
+for name, lock in (("numba", global_compiler_lock), ("llvm", ffi.lib._lock)):
+    beside(holding(lock))
+    found[name] = answer_of(*child_of(lambda: lock.__enter__()))
+
+# -- LAPACK: the fork waits for what has begun, and lets none begin
+thread = beside(holding(forks.lapack))
+child = child_of(lambda: forks.lapack.__enter__())
+found["lapack has ended"] = not thread.is_alive() or not forks._inside
+found["lapack"] = answer_of(*child)
+with forks.lapack, forks.lapack:
+    found["own lapack"] = answer_of(*child_of(lambda: len(forks._inside)))
+
+# -- given up
+forks.LONGEST = 0.1
+thread = beside(holding(global_compiler_lock), 1.0)
+child = child_of(lambda: global_compiler_lock.acquire())
+found["before the lock is free"] = thread.is_alive()
+found["given up"] = answer_of(*child)
+thread.join()
+thread = beside(holding(forks.lapack), 1.0)
+found["given up, lapack"] = answer_of(*child_of(lambda: forks.lapack.__enter__()))
+thread.join()
+
+# -- Ctrl-C
+forks.LONGEST, forks.STEP = 100.0, 0.5  # STEP after the fork it is heard: the answer of os.fork is stored by then
+thread = beside(holding(global_compiler_lock), 15.0)
+try:
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    child = child_of(lambda: global_compiler_lock.acquire())
+    time.sleep(10)
+    found["ctrl-c"] = "lost"
+except KeyboardInterrupt:
+    found["ctrl-c"] = "heard"
+forks.STEP = 0.01
+found["after ctrl-c"] = answer_of(*child)
+found["locks are free"] = not forks._gate.locked() and not forks._held and not forks._inside
+
+# -- a child that stays in the call
+plan.INLINE_NS = 0
+def forking(done, total):
+    if os.getpid() == parent and not inside:
+        inside.append(os.fork())
+parent, inside, read_write = os.getpid(), [], os.pipe()
+try:
+    fastgd.fit(X, y, lr=1e-9, epochs=300_000, threads=2, progress=forking)
+    said = "complete"
+except RuntimeError as error:
+    said = str(error)
+if os.getpid() != parent:
+    os.write(read_write[1], said.encode())
+    os._exit(0)
+os.close(read_write[1])
+found["inside of a call"] = [said, answer_of(inside[0], read_write[0], time.monotonic() + 60)]
+
+print(json.dumps(found))
+os._exit(0)
+"""
+
+STORM = """
+exec(sys.argv[2].partition("found = {}")[0])
+plan.INLINE_NS = 0
+works = [lambda: fit(threads=3), lambda: fit(threads=2, optimizer="adam"), solve, lambda: fastgd.solve(wide, wide[:, 0]).w.tobytes()]
+want = [work() for work in works]
+stop = False
+def busy(begun, number):
+    begun.set()
+    while not stop:
+        works[number]()
+for number in (0, 2, 3):
+    beside(busy, number)
+wrong, random = [], random.Random(0)
+for turn in range(8):
+    time.sleep(random.random() / 50)
+    number = turn % 4
+    answer = answer_of(*child_of(works[number]))
+    if answer != repr(want[number]):
+        wrong.append((number, answer[:200]))
+stop = True
+print(json.dumps(wrong))
+os._exit(0)
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    done = run_python(SCRIPT, str(tmp_path_factory.mktemp("modules")), PYTHONWARNINGS="error")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return json.loads(done.stdout)
+
+
+def test_a_child_is_made_when_nobody_imports_or_compiles(found):
+    assert found["import"] == "True"
+    assert found["first fit"] == str(40 * 3 * 8)
+    assert (found["numba"], found["llvm"]) == ("None", "None")
+
+
+def test_no_child_is_made_inside_of_lapack(found):
+    assert found["lapack has ended"]
+    assert found["lapack"] == "None"
+    assert found["own lapack"] == "2"
+
+
+def test_a_fork_that_waited_too_long_goes_on_with_new_locks(found):
+    assert found["before the lock is free"]
+    assert found["given up"] == found["given up, lapack"] == "None"
+
+
+def test_ctrl_c_ends_the_wait_of_a_fork(found):
+    assert found["ctrl-c"] == "heard"
+    assert found["after ctrl-c"] == "None"
+    assert found["locks are free"]
+
+
+def test_a_child_that_stays_in_the_call_of_its_parent_is_told(found):
+    parent, child = found["inside of a call"]
+    assert parent == "complete"
+    assert "this process was forked inside of a call of fastgd" in child
+
+
+def test_children_of_a_busy_parent_give_its_bits(tmp_path):
+    done = run_python("import sys\n" + STORM, str(tmp_path), SCRIPT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
+def test_a_subinterpreter_is_refused_in_words():
+    script = """
+import sys
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    run = interpreters.exec
+else:
+    import _xxsubinterpreters as interpreters
+    run = interpreters.run_string
+run(interpreters.create(), "try:\\n    import fastgd\\nexcept ImportError as error:\\n    print(error, flush=True)")
+"""
+    done = run_python(script)
+    assert done.stdout.startswith("fastgd runs in the main interpreter of a process, and this is a subinterpreter"), done.stderr
+
+
+def test_results_do_not_depend_on_how_python_was_started():
+    script = """
+import sys, numpy as np, fastgd
+X = np.random.default_rng(0).standard_normal((50, 3))
+y = X @ [1.0, 2, 3]
+print(fastgd.fit(X, y, lr=0.1, epochs=9).w.tobytes().hex(), fastgd.solve(X, y).w.tobytes().hex())
+print(fastgd.verify("cpu", X, y, lr=0.1, epochs=5), file=sys.stdout)
+"""
+    want = run_python(script)
+    assert want.stdout.count("\n") == 2, want.stderr
+    done = subprocess.run([sys.executable, *["-I", "-OO", "-bb", "-W", "error", "-X", "dev", "-X", "frozen_modules=off", "-c"], script],
+                          capture_output=True, text=True, timeout=300, check=False)  # fmt: skip
+    assert (done.stdout, done.stderr) == (want.stdout, want.stderr)
