@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from .input.float_mode import computes
 from .input.messages import in_ascii, repr_in_ascii
 from .planning.backends import BACKENDS
 from .planning.plan import available_threads
@@ -223,6 +224,7 @@ def kernel_cache() -> KernelCache:
     return KernelCache(str(folder), writable, n_bytes, ready, complete, why_not, time_to_compile)
 
 
+@computes
 def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     """Compile ahead every CPU kernel that `fit` and `solve` may need, for float32 and float64.
 

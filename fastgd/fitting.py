@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, NoData, NumberOrArray, OptimizerName, Progress, Reduction
+from .input.float_mode import in_ieee_mode
 from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
@@ -207,6 +209,10 @@ def fit(
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
     """
-    job = prepare(locals())
+    return in_ieee_mode(_fit, locals())
+
+
+def _fit(arguments: Mapping[str, Any]) -> FitResult:
+    job = prepare(arguments)
     run(job)
     return build(job.buffers, job.provenance)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Reduction
+from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
@@ -137,6 +141,10 @@ def solve(
     >>> twice.w.round(12).tolist(), int(twice.rank), bool(twice.ill_conditioned)
     ([1.0, 1.0], 1, True)
     """
-    job = prepare_solve(locals())
+    return in_ieee_mode(_solve, locals())
+
+
+def _solve(arguments: Mapping[str, Any]) -> FitResult:
+    job = quietly(prepare_solve, arguments)
     run(job)
     return build(job.buffers, job.provenance)

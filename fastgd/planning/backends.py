@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..input.float_mode import why_blas_differs
 from ..input.messages import shown
 from ..kernels.chunk import ALGORITHMS, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
@@ -45,10 +46,6 @@ class Backend:
 
 
 _NOT_COMPILED = "NUMBA_DISABLE_JIT is set, and kernels must be compiled: unset it"
-
-
-def _available() -> None:
-    return None
 
 
 def _why_no_kernels() -> str | None:
@@ -102,7 +99,7 @@ BACKENDS: dict[str, Backend] = {
         ),
         Backend("torch", ("autograd",), "reference", _why_no_torch),
         Backend("torch-cuda", ("autograd",), "reference", _why_no_torch_on_cuda),
-        Backend("numpy", ("manual",), "reference", _available),
+        Backend("numpy", ("manual",), "reference", why_blas_differs),
     )
 }
 FOR_TESTS: dict[str, Backend] = {}  # rows that tests add: chosen by name, never listed

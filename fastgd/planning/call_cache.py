@@ -21,6 +21,7 @@ import numpy as np
 from ..data.items import Items
 from ..data.problem import Problem
 from ..input.arrays import NUMPY
+from ..input.float_mode import quietly
 from ..optimizers import optimizer_classes
 from ..results.buffers import Buffers
 from .job import FitJob, prepare_anew
@@ -41,7 +42,7 @@ def prepare(arguments: Mapping[str, Any]) -> FitJob:
     key = key_of(arguments)
     job = recall(key, arguments)
     if job is None:
-        job = prepare_anew(arguments)
+        job = quietly(prepare_anew, arguments)
         remember(key, job)
     return job
 

@@ -69,6 +69,7 @@ class Job:
     progress: Any
     total: int  # units of progress in all
     runner: str  # name of the module in running/ that runs the job
+    recalled: bool = False  # made by call_cache.py from an earlier job
 
     @property
     def provenance(self) -> Provenance:
@@ -94,7 +95,6 @@ class FitJob(Job):
     penalised: bool  # a coupled weight_decay is part of the objective
     memory_limit: int | None = None  # bytes
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
-    recalled: bool = False  # made by call_cache.py from an earlier job
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def __post_init__(self) -> None:

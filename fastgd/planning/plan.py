@@ -156,7 +156,9 @@ def make_plan(
     # in the worst case every fit overflows at once, and runs all epochs on its samples
     at_worst = order.n_fits * (worst_cost or 60 + (epochs + 1) * _epoch_cost(problem, STREAM, False))
     # the calling thread shows progress and receives Ctrl-C while another one waits for the GPU
-    inline = total < INLINE_NS and not backend.takes_device_data and (not backend.has_threads or at_worst < DEAF_NS)
+    # torch's OpenMP threads keep the floating-point mode of the thread that makes them: one of ours
+    elsewhere = backend.takes_device_data or code == AUTOGRAD
+    inline = total < INLINE_NS and not elsewhere and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)
     fits = fits_per_task or _fits_per_task(problem, order, backend, descend + (0 if shared else compress), workers)
     staged = needs_moments and (shared or problem.n_samples > LONG)

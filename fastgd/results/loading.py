@@ -7,11 +7,13 @@ from dataclasses import fields, replace
 
 import numpy as np
 
+from ..input.float_mode import computes
 from ..input.messages import in_ascii
 from .result import FitResult, History, State
 from .status import Status, named
 
 
+@computes
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
     """Read a result that `FitResult.save` wrote, bit for bit.
 

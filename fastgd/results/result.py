@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..input.annotations import AnyArray
 from ..input.arrays import arrive
+from ..input.float_mode import computes, why_blas_differs
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
 from ..input.wrong_names import why_no_attribute
@@ -49,11 +50,13 @@ class History:
     loss: Any
     intercept: Any = None
 
+    @computes
     def __repr__(self) -> str:
         from .summary import history_facts
 
         return in_line(*history_facts(self))
 
+    @computes
     def _repr_html_(self) -> str:
         from .summary import history_facts
 
@@ -113,11 +116,13 @@ class State:
     scale: np.ndarray | None = None
     tol: float | None = None
 
+    @computes
     def __repr__(self) -> str:
         from .summary import state_facts
 
         return in_line(*state_facts(self))
 
+    @computes
     def _repr_html_(self) -> str:
         from .summary import state_facts
 
@@ -211,6 +216,7 @@ class FitResult:
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss
 
+    @computes
     def predict(self, X: AnyArray) -> Any:
         """Predict y of new samples: X w + intercept, for every fit.
 
@@ -250,10 +256,16 @@ class FitResult:
         if not self._one_feature and samples.shape[-1] != w.shape[-1]:
             raise ValueError(f"X must have {w.shape[-1]} features (its last axis), as in the fit; it has shape {samples.shape}")
         broadcast({"X": samples.shape[:-n_last], "the fits": np.shape(self.loss)})
-        with np.errstate(over="ignore", invalid="ignore"), lapack:  # a fit may have diverged
-            prediction = samples * w[..., None] if self._one_feature else (samples @ w[..., None])[..., 0]
-            return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
+        if self._one_feature:
+            prediction = samples * w[..., None]
+        elif arrived.device is None and why_blas_differs():  # NumPy's own loops do without it
+            prediction = np.einsum("...nd,...d->...n", samples, w)
+        else:
+            with lapack:
+                prediction = (samples @ w[..., None])[..., 0]
+        return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
+    @computes
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to one file, which `fastgd.load` reads bit for bit.
 
@@ -295,6 +307,7 @@ class FitResult:
 
         write_file(with_ending(path), self)
 
+    @computes
     def summary(self, features: Sequence[str] | None = None) -> str:
         """Describe the fits in a few lines of text.
 
@@ -337,6 +350,7 @@ class FitResult:
 
         return summarize(self, features)
 
+    @computes
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
         """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
 
@@ -377,6 +391,7 @@ class FitResult:
 
         return make_frame(self, library, features)
 
+    @computes
     def plot_loss(self, ax: Axes | None = None) -> Axes:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
 
@@ -416,6 +431,7 @@ class FitResult:
 
         return plot_loss(self, ax)
 
+    @computes
     def plot_fit(self, X: AnyArray, y: AnyArray, fit: int | tuple[int, ...] = 0, ax: Axes | None = None) -> Axes:
         """Draw one fit with its data.
 
@@ -466,11 +482,13 @@ class FitResult:
             """Say what there is in place of a name that other libraries have."""
             raise AttributeError(why_no_attribute("FitResult", name, INSTEAD))
 
+    @computes
     def __repr__(self) -> str:
         from .summary import short
 
         return short(self)
 
+    @computes
     def _repr_html_(self) -> str:
         from .summary import in_html
 

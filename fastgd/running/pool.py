@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from ..input.float_mode import set_ieee_mode
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
@@ -107,7 +108,8 @@ def _run_inline(counter: np.ndarray, tasks: Iterable[Task], watch: Callable[[], 
     for task in tasks:
         task(counter)
         if watch is not None:
-            watch()
+            watch()  # which may call the caller's function
+            set_ieee_mode()
 
 
 def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Control, watch: Callable[[], None]) -> None:
@@ -128,6 +130,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
                     task = next(remaining, None)
                 if task is None:
                     return
+                set_ieee_mode()
                 task(counter)
         except BaseException as error:  # handed to the caller below
             with lock:

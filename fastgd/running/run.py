@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from ..data.faults import where_negative, where_not_finite
+from ..input.float_mode import quietly, set_ieee_mode
 from ..planning.job import Job
 from .moments import NegativeWeightError, NonFiniteDataError
 from .pool import watched
@@ -16,6 +17,14 @@ def run(job: Job) -> None:
     A runner is a module of this folder with a function `run(job, control, go)`, named by the
     backend's row. `go` runs tasks in the planned threads; `control` has the flag that ends them.
     """
+    if job.recalled:
+        _run(job)
+        return
+    set_ieee_mode()  # what was loaded or called since the call began may have changed it
+    quietly(_run, job)
+
+
+def _run(job: Job) -> None:
     runner = import_module(f".{job.runner}", __package__)
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from ..input.annotations import Reduction
+from ..input.float_mode import computes
 from .nist_strd import nist
 
 __all__ = ["NamedProblem", "problems", "rates"]
@@ -64,10 +65,12 @@ class NamedProblem:
         """Number of features, the intercept not counted."""
         return int(self.X.shape[1])
 
+    @computes
     def astype(self, dtype: DTypeLike) -> NamedProblem:
         """Return the problem with X, y and w0 rounded to `dtype`."""
         return replace(self, X=self.X.astype(dtype), y=self.y.astype(dtype), w0=self.w0.astype(dtype))
 
+    @computes
     def lambda_max(self, reduction: Reduction = "mean") -> float:
         """Return the largest eigenvalue of the Hessian s·XᵀX, from singular values in float64.
 
@@ -87,6 +90,7 @@ class NamedProblem:
         return 2.0 / largest if largest else np.inf
 
 
+@computes
 def rates(problem: NamedProblem, reduction: Reduction = "mean") -> dict[float, float]:
     """Return learning rates at 0.5, 1, 1.9 and 2.2 times 1/λ_max; the last one diverges.
 
@@ -118,6 +122,7 @@ def rates(problem: NamedProblem, reduction: Reduction = "mean") -> dict[float, f
     return {multiple: float(problem.X.dtype.type(multiple * unit)) for multiple in RATES}
 
 
+@computes
 def problems(full: bool = False) -> list[NamedProblem]:
     """Return the named set of problems on which every backend is tested against the error bound.
 
@@ -226,7 +231,7 @@ def _extreme_exponents() -> Iterator[NamedProblem]:
     """Yield problems with subnormal and huge values."""
     base, long, small = _noisy("", "", 7, 40, 2), _noisy("", "", 8, 4097, 1), _noisy("", "", 9, 7, 2)
     # At these sizes 10 of the 24 bits of float32, or of the 53 of float64, remain.
-    for dtype, unit in (("float32", 2.0**-140), ("float64", 2.0**-1064)):
+    for dtype, unit in (("float32", 2.0**-140), ("float64", np.ldexp(1.0, -1064))):
         X = base.X.copy()
         X[:, 1] *= unit
         name, only = f"subnormal_{dtype}", (dtype,)

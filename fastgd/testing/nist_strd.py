@@ -12,6 +12,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from ..input.float_mode import computes
+
 __all__ = ["NistExact", "NistRegression", "nist"]
 
 Array = NDArray[Any]
@@ -83,6 +85,7 @@ class NistRegression:
 def nist(name: None = None) -> tuple[NistRegression, ...]: ...
 @overload
 def nist(name: str) -> NistRegression: ...
+@computes
 def nist(name: str | None = None) -> NistRegression | tuple[NistRegression, ...]:
     """Return the NIST StRD linear regressions with their certified values.
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastgd.input.float_mode import computes
 from fastgd.kernels.update_rules import UPDATE_RULES
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Descent(NamedTuple):
     loss: list[Any]  # epochs + 1 numbers
 
 
+@computes
 def exact_descent(
     X: ArrayLike | Sequence[Any],
     y: ArrayLike | Sequence[Any],
@@ -99,6 +101,7 @@ def exact_descent(
     return _descend(_rational, X, y, w0, lr, epochs, reduction, sample_weight, intercept, rule, hyper)
 
 
+@computes
 def extended_descent(
     X: ArrayLike | Sequence[Any],
     y: ArrayLike | Sequence[Any],

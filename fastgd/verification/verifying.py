@@ -20,6 +20,7 @@ from ..data.problem import Problem
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import arrive_on_host
 from ..input.exits import lets_nothing_exit
+from ..input.float_mode import CallersMode, computes
 from ..input.hyperparameters import read_rates
 from ..input.messages import shown
 from ..input.options import read_choice, read_count
@@ -130,8 +131,14 @@ def verify(
     >>> fastgd.verify(["cpu", "numpy"], x, 2 * x, lr=0.01, epochs=20).ok
     True
     """
+    return _verify(CallersMode(), **locals())
+
+
+@computes
+def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) -> Report:
+    """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
-    task, questions = _read_task(X, y, lr, epochs, optimizer, reduction, intercept, w0, dtype)
+    task, questions = _read_task(callers, dtype=dtype, **asked_for)
     verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
     first = questions[()] if not task.shape else next(iter(questions.values()))
     asked = {
@@ -148,8 +155,9 @@ def verify(
 
 
 def _read_task(
-    X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, reduction: str, intercept: bool, w0: Any, dtype: Any
-) -> tuple[Task, dict[tuple[int, ...], Question]]:
+    callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, reduction: str, intercept: bool, w0: Any,
+    dtype: Any,
+) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
     if dtype is not None and np.dtype(dtype).name not in ("float32", "float64"):
         raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
@@ -180,6 +188,7 @@ def _read_task(
             w0=None if start is None else np.broadcast_to(start, (*shape, D)),
             shape=shape,
             one_feature=problem.one_feature,
+            callers=callers,
         )
     questions = {}
     for index in np.ndindex(shape):

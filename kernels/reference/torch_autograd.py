@@ -9,9 +9,10 @@
 3. The parameters of a fit are one tensor, of which w and the intercept are two leaves: on the CPU a
    NumPy view of it shows every epoch's values without asking torch.
 4. A rule's state enters and leaves through `optimizer.state`: the slots, the step count, and those
-   products that torch carries under the same name (NAdam's mu_product, in torch's default dtype).
-   The other products torch makes anew from the step count: NaN in our state. Where a state has no
-   slot in torch (an option is off) our slot stays as it was.
+   products that torch carries under the same name: NAdam's mu_product, in float32, as torch makes
+   it where nobody has set another default dtype. The other products torch makes anew from the step
+   count: NaN in our state. Where a state has no slot in torch (an option is off) our slot stays as
+   it was.
 5. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
    aside for the call.
 """
@@ -109,15 +110,15 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
     leaves = [w] if b is None else [w, b]
     places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
     optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
-    if chunk.steps[fit] > 0:
+    if chunk.steps[fit] > 0 or not TORCHS_PRODUCTS.isdisjoint(chunk.rule.products):
         for leaf, place in zip(leaves, places, strict=False):
             state = optimizer.state[leaf]
             for name, slot in zip(chunk.rule.slots, chunk.slots[fit], strict=True):
                 state[name] = torch.tensor(slot[place], dtype=X.dtype, device=X.device)
-            state["step"] = torch.tensor(float(chunk.steps[fit]))  # SGD does not look at it
+            state["step"] = torch.tensor(float(chunk.steps[fit]), dtype=torch.float32)  # SGD does not look at it
             for name, product in zip(chunk.rule.products, chunk.products[fit].tolist(), strict=True):
                 if name in TORCHS_PRODUCTS:
-                    state[name] = torch.tensor(product)
+                    state[name] = torch.tensor(product, dtype=torch.float32)
 
     group = optimizer.param_groups[0]
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]

@@ -9,6 +9,7 @@ OMIT = ("tests/fit/test_omit.py",)
 MEMORY = ("tests/promises/test_memory.py",)
 SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
+CALLERS = ("tests/promises/test_callers_settings.py",)
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 MISSING = ("tests/fit/test_missing_data.py", "tests/input/test_missing.py", "tests/input/test_reading.py")
 VERIFICATION = "fastgd/verification"
@@ -223,6 +224,28 @@ FASTGD_DEFECTS = (
         "        return self.name\n",
         "        return str(int(self))\n",
         ("tests/results/test_status.py",),
+    ),
+    Defect(
+        "floating-point mode: that of x87 is not looked at",
+        "fastgd/input/float_mode.py",
+        ", (0, 0x0F3F, 0x033F)),",
+        ",),",
+        CALLERS,
+    ),
+    Defect(
+        "floating-point mode: ours stays after a call",
+        "fastgd/input/float_mode.py",
+        "    try:\n        _write(_default_beside(mode))\n        return function(*args)\n    finally:\n        _write(mode)",
+        "    _write(_default_beside(mode))\n    return function(*args)",
+        CALLERS,
+    ),
+    Defect("errstate: the caller's is heard", "fastgd/input/float_mode.py", "        variable.set(value)", "        pass", CALLERS),
+    Defect(
+        "torch descends beside OpenMP threads that flush",
+        "fastgd/planning/plan.py",
+        "backend.takes_device_data or code == AUTOGRAD",
+        "backend.takes_device_data",
+        CALLERS,
     ),
     Defect(
         "a candidate that exits is not noticed",

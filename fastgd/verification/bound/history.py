@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ...input.float_mode import computes
 from .yardstick import Array, Yardstick, of_shape, worst
 
 __all__ = ["Agreement", "NonFinite", "StepCheck", "check_history", "check_step"]
@@ -55,6 +56,7 @@ class Agreement:
     loss_share: Array = field(repr=False, compare=False)
 
 
+@computes
 def check_step(
     X: ArrayLike,
     y: ArrayLike,
@@ -152,6 +154,7 @@ def check_step(
     return StepCheck(float(share_w[0]), float(share_loss[0]))
 
 
+@computes
 def check_history(
     X: ArrayLike,
     y: ArrayLike,

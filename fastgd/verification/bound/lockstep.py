@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from ...input.float_mode import computes
 from .yardstick import Array, Yardstick, of_shape, share_of
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class LockstepCheck:
     tau_products: float = 0.0  # the worst over all running products; 0 where none are given
 
 
+@computes
 def check_lockstep(
     X: ArrayLike,
     y: ArrayLike,

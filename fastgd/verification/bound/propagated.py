@@ -8,13 +8,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from fastgd.kernels.forks import lapack
-
+from ...input.float_mode import computes
+from ...kernels.forks import lapack
 from .yardstick import Array, Yardstick
 
 __all__ = ["propagated_bound"]
 
 
+@computes
 def propagated_bound(
     X: ArrayLike,
     y: ArrayLike,

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 
+from ...input.float_mode import CallersMode, set_ieee_mode
 from .functions import FunctionCandidate
 from .tasks import exception_in_words
 
@@ -126,6 +127,8 @@ def _main(channel: int, parent: int, path: str, name: str) -> None:
         candidate = FunctionCandidate(load_function(Path(path), name))
         if os.getpid() != here:  # the file has forked: this is the copy
             os._exit(1)
+        task = dataclasses.replace(task, callers=CallersMode())  # as the file has left it
+        set_ieee_mode()
         for _, trial in candidate.trials(task):
             arrays = {"w": trial.w} | ({} if trial.loss is None else {"loss": trial.loss})
             connection.send_bytes(packed({"notes": trial.notes, "failure": trial.failure, "altered": trial.altered}, arrays))

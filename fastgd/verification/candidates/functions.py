@@ -67,7 +67,7 @@ class FunctionCandidate:
         for epoch in range(task.counted_epochs()):
             given, w_next, loss = w.copy(), w, None
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                answer = self.function(given[0] if scalar else given, X, y, rate)
+                answer = task.callers.run(self.function, given[0] if scalar else given, X, y, rate)
                 first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
                 w_next = np.array(read_array(first, "w")).reshape(w.shape)
                 loss = None if loss is None else float(loss)
@@ -92,7 +92,7 @@ class FunctionCandidate:
         trial = Trial(w0[None], None, dtype=task.X.dtype)
         given = w0.copy()
         with TheirCode(trial, "raised"):
-            answer = self.function(X, y, rate, epochs, given)
+            answer = task.callers.run(self.function, X, y, rate, epochs, given)
             w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
             w = np.array(read_array(w, "w_history"))
             trial.w, trial.loss = w, None if loss is None else np.array(read_array(loss, "loss_history"))

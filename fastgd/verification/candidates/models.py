@@ -52,16 +52,21 @@ class TorchCandidate:
                 self.module.weight.copy_(torch.tensor(task.start(())[: task.X.shape[-1]]).reshape(self.module.weight.shape))
                 if task.intercept:
                     self.module.bias.copy_(torch.tensor(task.start(())[-1:]))
+
+        def step() -> Any:
+            loss = torch.nn.functional.mse_loss(self.module(X).squeeze(-1), y, reduction=task.reduction)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            return loss
+
         trial = Trial(
             None, None, ["trained here: mse_loss, zero_grad, backward, step"], dtype=task.X.dtype, start_known=task.w0 is not None
         )
         rows, losses = [row()], []
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                loss = torch.nn.functional.mse_loss(self.module(X).squeeze(-1), y, reduction=task.reduction)
-                self.optimizer.zero_grad()
-                loss.backward()
-                self.optimizer.step()
+                loss = task.callers.run(step)
                 losses.append(loss.item() / (len(y) if task.reduction == "sum" else 1))
                 rows.append(row())
             if trial.failure:
@@ -89,7 +94,7 @@ class PartialFitCandidate:
         trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros"], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                self.model.partial_fit(task.X.copy(), task.y.copy())
+                task.callers.run(self.model.partial_fit, task.X.copy(), task.y.copy())
                 parts = [self.model.coef_, self.model.intercept_] if task.intercept else [self.model.coef_]
                 rows.append(np.concatenate([np.ravel(read_array(part, "coef_")) for part in parts]).reshape(rows[0].shape))
             if trial.failure:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...input.float_mode import CallersMode
 from ..bound.yardstick import Array
 
 __all__ = ["Candidate", "Task", "TheirCode", "Trial", "exception_in_words", "threads_running"]
@@ -34,6 +35,7 @@ class Task:
     w0: Array | None  # (…, D)
     shape: tuple[int, ...]
     one_feature: bool  # X was given 1-D, and functions get it 1-D
+    callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 
     @property
     def n_parameters(self) -> int:

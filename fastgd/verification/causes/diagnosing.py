@@ -14,6 +14,7 @@ from ...data.problem import Problem
 from ...input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ...input.arrays import arrive_on_host
 from ...input.exits import lets_nothing_exit
+from ...input.float_mode import computes
 from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
@@ -68,6 +69,7 @@ class Question(NamedTuple):
 
 @lets_nothing_exit
 @helps_with_keywords
+@computes
 def diagnose(
     X: AnyArray,
     y: AnyArray,

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...input.float_mode import computes
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
 from .gradient import about_gradient
@@ -84,6 +85,7 @@ class Diagnosis:
         """Whether the history is what was asked for."""
         return self.code == "ok"
 
+    @computes
     def __str__(self) -> str:
         lines = [f"{' + '.join(self.codes)}: {self.sentence}"]
         if self.fix:

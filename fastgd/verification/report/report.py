@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...input.float_mode import computes
 from ...input.messages import counted, in_ascii, repr_in_ascii
 from ...results.table import html_table
 from ..bound.yardstick import Array
@@ -95,6 +96,7 @@ class Verdict:
         return f"{self.candidate}{f', fit {self.fit if len(self.fit) > 1 else self.fit[0]}' if self.fit else ''}"
 
     @property
+    @computes
     def headline(self) -> str:
         """The verdict in one line."""
         return f"{self.name}: {self._lines()[0]}"
@@ -120,10 +122,12 @@ class Verdict:
         far = "is not a number" if not math.isfinite(self.first.share) else f"is {_number(self.first.share)} times its rounding-error bound"
         return f"DISAGREES from epoch {self.first.epoch} on: {self.first.quantity} {far} ({self.limit:g} are allowed)"
 
+    @computes
     def __str__(self) -> str:
         first, *others = self._lines()
         return in_ascii("\n".join([f"{self.name}: {first}", *others]))
 
+    @computes
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict ready for JSON: NaN becomes None, infinity a string."""
         cause = self.diagnosis
@@ -224,10 +228,12 @@ class Report:
         others = f"... and {more:,} more; {len(self.failed):,} of {len(self.verdicts):,} are not ok"
         return ordered[:_MOST_SHOWN], [others] if more > 0 else []
 
+    @computes
     def __str__(self) -> str:
         shown, others = self._shown()
         return "\n".join([*map(str, shown), *others])
 
+    @computes
     def _repr_html_(self) -> str:
         shown, others = self._shown()
         rows = [(verdict.name, "\n".join(verdict._lines())) for verdict in shown] + [("", line) for line in others]
@@ -236,6 +242,7 @@ class Report:
     def __repr__(self) -> str:
         return f"Report({counted(len(self.verdicts), 'verdict')}, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
 
+    @computes
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the share of the bound at every epoch, a curve per candidate, on a log scale.
 
@@ -269,6 +276,7 @@ class Report:
 
         return plot_shares(self, ax)
 
+    @computes
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report as one self-contained HTML page.
 
@@ -305,6 +313,7 @@ class Report:
 
         return write_page(self, Path(path))
 
+    @computes
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dicts, lists, strings and numbers, ready for JSON."""
         return {
@@ -312,6 +321,7 @@ class Report:
             "tau_w": _plain(self.tau_w), "tau_loss": _plain(self.tau_loss), "verdicts": [verdict.to_dict() for verdict in self.verdicts],
         }  # fmt: skip
 
+    @computes
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """Return the report as JSON, and write it to a file if `path` is given.
 
