@@ -174,7 +174,10 @@ def fit(
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
         "history.loss", "state.w", "state.slots", "excess_loss". Shapes and dtypes are those of the
-        result, which then holds these arrays. When `fit` raises, they may be partly written.
+        result, which then holds these arrays. They must not share memory with anything else that
+        `fit` was given, nor with each other; but w may be written over w0, the intercept over
+        intercept0, and state.w, state.slots and the status over those of ``state``, each in exactly
+        its place. When `fit` raises, they may be partly written.
 
     Returns
     -------

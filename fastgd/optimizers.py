@@ -12,6 +12,7 @@ from typing import Any, ClassVar, TypeAlias, get_args
 
 from .input.annotations import NumberOrArray
 from .input.messages import shown
+from .input.options import name_among
 from .input.wrong_names import helps_with_keywords
 from .kernels.update_rules import UPDATE_RULES, UpdateRule
 
@@ -461,9 +462,10 @@ def optimizer_classes() -> tuple[type, ...]:
 def find_optimizer(optimizer: Any) -> Any:
     """The optimizer object for a name, a class or an object; an error lists the names."""
     if isinstance(optimizer, str):
-        if optimizer.lower() not in _CLASSES:
-            raise ValueError(f"optimizer {optimizer!a} is unknown; there are: {', '.join(sorted(_CLASSES))}")
-        return _CLASSES[optimizer.lower()]()
+        name = name_among(str.lower(optimizer), _CLASSES)
+        if name is None:
+            raise ValueError(f"optimizer {shown(optimizer)} is unknown; there are: {', '.join(sorted(_CLASSES))}")
+        return _CLASSES[name]()
     if isinstance(optimizer, type) and issubclass(optimizer, tuple(_CLASSES.values())):
         return optimizer()
     if not isinstance(optimizer, tuple(_CLASSES.values())):

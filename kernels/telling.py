@@ -20,7 +20,10 @@ class Listener:
         """Print a line on stderr, where there is one; returns whether it was printed."""
         if sys.stderr is None:  # as in a program without a console
             return False
-        print(line, file=sys.stderr, flush=True)
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except (OSError, ValueError):  # a file on a full disk, a pipe that nobody reads, a closed stream
+            return False
         return True
 
     def begin(self, note: str) -> None:
@@ -28,6 +31,9 @@ class Listener:
 
     def end(self) -> None:
         """Compiling has ended."""
+
+    def check(self) -> None:
+        """Called while somebody waits, or now and then: raises where the work was cancelled."""
 
 
 _OUTSIDE = Listener()

@@ -140,10 +140,15 @@ def verify(
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
     Without a candidate: all backends that can run here, on the named problems.
-    A function in a file runs in a process of its own; what it prints goes to standard error.
-    Exit status: 0 all that was asked for was judged and agrees; 1 something disagrees, or the
-    candidate raised or did not finish; 2 no verdict: the command, a file or the data cannot be
-    used; 130 Ctrl-C.
+    A function in a file runs in a process of its own.
+    What it prints goes to standard error.
+
+    Exit status:
+    0: all that was asked for was judged and agrees;
+    1: something disagrees, or the candidate raised or did not finish;
+    2: no verdict: the command, a file or the data cannot be used, or no epoch could be judged;
+    3: the first epochs agree, the others could not be judged;
+    130: Ctrl-C.
     """
     from .. import SGD
     from ..planning.backends import BackendUnavailable
@@ -165,13 +170,15 @@ def verify(
             report.to_json(as_json)
     except (CommandError, BackendUnavailable, NoLongDouble, ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         raise typer.BadParameter(str(error) or type(error).__name__) from None
-    if not report.ok:
+    if report.outcome == "disagrees":
         raise typer.Exit(1)
     void = [verdict.name for verdict in report.verdicts if not verdict.epochs_judged]
     if candidate and void:
         raise typer.BadParameter(
             f"{void[0]}: no epoch was judged, so there is no verdict: there are none, or w is too near overflow at once"
         )
+    if candidate and report.outcome != "agrees":  # some of the named problems are meant to overflow
+        raise typer.Exit(3)
 
 
 def _refuse_what_does_nothing(context: typer.Context, has_candidate: bool) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..results.replacing import replacing
+
 
 @dataclass(frozen=True)
 class Countries:
@@ -73,7 +75,8 @@ def draw_countries(data: Countries, path: Path) -> None:
             for column, country in enumerate(chosen):
                 axes = figure.add_axes((0.05 + 0.189 * column, bottom, 0.169, 0.113))
                 draw_country(axes, data, country, colour, labelled=column == 0)
-        figure.savefig(path, dpi=130)
+        with replacing(path) as file:
+            figure.savefig(file, dpi=130)
 
 
 def draw_lines(axes: Any, data: Countries, fastest: np.ndarray, slowest: np.ndarray) -> None:

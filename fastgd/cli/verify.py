@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..environment import info
+from ..input.messages import in_ascii
 from ..planning.backends import BACKENDS
 from ..testing import problems, rates
 from ..verification.bound.yardstick import NoLongDouble
@@ -59,8 +60,9 @@ def verify_backends(backends: list[str], quick: bool, tell: Callable[[str], None
     for row in rows:
         verdicts = [verdict for _, verdict in row.verdicts]
         tau_w, tau_loss = (max(np.nan_to_num(getattr(v, name), nan=0.0) for v in verdicts) for name in ("tau_w", "tau_loss"))
-        bad = sum(not verdict.ok for verdict in verdicts)
-        said = f"{bad} DISAGREE" if bad else "agrees"
+        counts = Counter(verdict.outcome for verdict in verdicts)
+        words = {"disagrees": "DISAGREE", "not judged": "not judged", "agrees in part": "judged in part"}
+        said = ", ".join(f"{counts[outcome]} {word}" for outcome, word in words.items() if counts[outcome]) or "agrees"
         tell(f"{row.backend:10} {row.dtype:8} {row.problems:8} {tau_w:11.3f} {tau_loss:14.3f} {verdicts[0].limit:8g}  {said}")
     for row in rows:
         for problem, verdict in row.verdicts:
@@ -168,7 +170,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     except CommandError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise CommandError(f"cannot read {path}: {error}") from None
+        raise CommandError(f"cannot read {path}: {in_ascii(str(error))[:200]}") from None  # zipfile quotes what it found
 
 
 def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:

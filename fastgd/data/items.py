@@ -13,6 +13,7 @@ from ..input.missing import missing_in
 from ..input.sharing import fetch, strided
 
 Where = slice | np.ndarray  # a range of items, or the numbers of some
+ALL = slice(None)
 
 
 @dataclass
@@ -61,14 +62,12 @@ class Items:
         part.flags.writeable = False
         return part
 
-    def pick(self, numbers: np.ndarray) -> np.ndarray:
-        """The items with these numbers, which are in order and without repeats: as `take`."""
-        first, stop = int(numbers[0]), int(numbers[-1]) + 1
-        if stop - first == len(numbers):
-            return self.take(first, stop)
-        part = np.empty((len(numbers), *self.item), self.dtype)
-        self._convert(numbers, part)
-        return part
+    def pick(self, where: Where, rows: slice) -> np.ndarray:
+        """A copy of these rows (samples) of some items, of `dtype`; NaN where one is missing."""
+        part = self._at(where, rows)
+        converted = np.empty(part.shape, self.dtype)
+        self._convert(where, converted, rows)
+        return converted
 
     def view(self, first: int, stop: int) -> np.ndarray | None:
         """Items first … stop-1 in any layout, read-only; None where that needs a copy."""
@@ -99,18 +98,18 @@ class Items:
         """
         self._convert(slice(first, stop), target)
 
-    def _convert(self, where: Where, target: np.ndarray) -> None:
+    def _convert(self, where: Where, target: np.ndarray, rows: slice = ALL) -> None:
         with np.errstate(over="ignore"):
-            np.copyto(target, self._at(where), casting="unsafe")
-        missing = self.missing(where)
+            np.copyto(target, self._at(where, rows), casting="unsafe")
+        missing = self.missing(where, rows)
         if missing is not None:
             np.copyto(target, np.nan, where=missing)
 
-    def missing(self, where: Where) -> np.ndarray | None:
+    def missing(self, where: Where, rows: slice = ALL) -> np.ndarray | None:
         """(items, …) bool: which numbers of these items are missing; None: none can be."""
         if not self.may_miss:
             return None
-        return missing_in(None if self.mask is None else self.mask._at(where), self._at(where), self.nodata)
+        return missing_in(None if self.mask is None else self.mask._at(where, rows), self._at(where, rows), self.nodata)
 
     def _serves(self, part: np.ndarray) -> bool:
         """Whether the kernels can read `part` as it is."""
@@ -125,12 +124,18 @@ class Items:
         """Items first … stop-1 in the caller's dtype, as NumPy's: a view where possible."""
         return self._at(slice(first, stop))
 
-    def _at(self, where: Where) -> np.ndarray:
-        """Items in the caller's dtype, as NumPy's; of a range a view where one stride allows it."""
-        if self._whole is not None:
-            return fetch(self._whole[where])
+    def _at(self, where: Where, rows: slice = ALL) -> np.ndarray:
+        """Rows of items in the caller's dtype, as NumPy's: of a range a view where possible."""
+        if isinstance(where, np.ndarray) and int(where[-1]) - int(where[0]) + 1 == len(where):
+            where = slice(int(where[0]), int(where[-1]) + 1)
+        whole: Any = self._whole  # on a GPU CuPy's, which takes no index of NumPy's
+        if whole is not None and isinstance(where, np.ndarray) and not isinstance(whole, np.ndarray):
+            return np.asarray(fetch(whole[int(where[0]) : int(where[-1]) + 1, rows])[where - where[0]])
+        if whole is not None:
+            return np.asarray(fetch(whole[where, rows]))
         numbers = np.arange(where.start, where.stop) if isinstance(where, slice) else where
-        return fetch(self.array)[np.unravel_index(numbers, self.leading)].reshape(len(numbers), *self.item)
+        found = fetch(self.array)[(*np.unravel_index(numbers, self.leading), rows)]
+        return found.reshape(len(numbers), -1, *self.item[1:])
 
     def _view(self, first: int, stop: int) -> np.ndarray | None:
         """Items first … stop-1 without a copy; None if no single stride runs through them."""

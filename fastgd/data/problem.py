@@ -16,7 +16,7 @@ from ..input.annotations import NanPolicy
 from ..input.arrays import Arrived, Library
 from ..input.messages import shown
 from ..input.missing import Numbers, read_nodata, refuse_impossible
-from ..input.options import MOST, read_choice, read_count
+from ..input.options import MOST, read_choice, read_count, read_dtype
 from ..input.shapes import axes_that_repeat, broadcast, without_repeats
 from .axes import bring_samples_into_place, check_shapes, check_weights
 from .items import Items
@@ -27,13 +27,7 @@ DATA = ("X", "y", "sample_weight")
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
     """float32 or float64: as asked for, or as NumPy promotes X and y (16-bit floats to float32)."""
     if dtype is not None:
-        try:
-            asked = np.dtype(dtype)
-        except (TypeError, ValueError):
-            asked = np.dtype(object)
-        if asked not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
-        return asked
+        return read_dtype(dtype)
     if X.dtype == y.dtype and X.dtype.name in ("float32", "float64"):
         return np.dtype(X.dtype.type)
     kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import numpy as np
+
 Kind = TypeVar("Kind")
+MOST_SHOWN = 60  # characters of a value
+_SIZED = (str, bytes, list, tuple, set, frozenset, dict)
+_NAME_OF_CLASS: Any = type.__dict__["__name__"]
 
 
 def in_ascii(text: str) -> str:
@@ -25,10 +30,26 @@ def repr_in_ascii(kind: type[Kind]) -> type[Kind]:
 def shown(value: Any) -> str:
     """ascii(value) where that is short and on one line, else its type in angle brackets."""
     try:
-        text = ascii(value)
-    except ValueError:  # of an int that has more digits than Python prints
+        if (value.size if isinstance(value, np.ndarray) else len(value) if isinstance(value, _SIZED) else 0) > MOST_SHOWN:
+            return f"<{kind_of(value)}>"  # without the time to write it all
+        text = str.encode(ascii(value)).decode()  # of a subclass of str, too, the text alone
+    except Exception:  # whatever a __repr__ may raise; Python prints no int of over 4,300 digits
         text = "\n"
-    return text if len(text) <= 60 and "\n" not in text else f"<{type(value).__name__}>"
+    return text if len(text) <= MOST_SHOWN and "\n" not in text else f"<{kind_of(value)}>"
+
+
+def kind_of(value: Any) -> str:
+    """The name of a value's class, which no metaclass can hide."""
+    return ascii(_NAME_OF_CLASS.__get__(type(value)))[1:-1][:60]
+
+
+def what_was_raised(error: BaseException) -> str:
+    """The message of an error of other code in one line of at most 200 characters, or its class."""
+    try:
+        text = " ".join(in_ascii(str(error)).split())
+    except Exception:  # whatever a __str__ may raise
+        text = ""
+    return (text if len(text) <= 200 else f"{text[:197]}...") or kind_of(error)
 
 
 def place(index: tuple[Any, ...]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
         if isinstance(value, bool | np.bool_ | np.ma.MaskedArray):
             raise TypeError
         count = operator.index(value)
-    except TypeError:
+    except Exception:  # whatever an __index__ may raise
         raise TypeError(f"{name} must be {needed}, not {shown(value)}") from None
     if count < least:
         raise ValueError(f"{name} must be {needed}, at least {least}; it is {shown(count)}")
@@ -67,21 +67,34 @@ def read_switch(value: Any, name: str, needed: str = "True or False") -> bool:
     return bool(value)
 
 
-def read_tol(tol: Any) -> float:
+def read_tol(tol: Any, name: str = "tol") -> float:
     """`tol` as a float; -1 where there is none."""
     if tol is None:
         return -1.0
-    if isinstance(tol, bool | np.bool_ | str | bytes | np.ma.MaskedArray):
-        raise TypeError(f"tol must be a number or None, not {shown(tol)}")
     try:
+        if isinstance(tol, bool | np.bool_ | str | bytes | bytearray | np.ma.MaskedArray):
+            raise TypeError
+        if isinstance(tol, np.ndarray | np.generic) and (tol.ndim or tol.dtype.kind not in "fiu"):
+            raise TypeError
         value = float(tol)
-    except (TypeError, ValueError):
-        raise TypeError(f"tol must be a number or None, not {shown(tol)}") from None
-    except OverflowError:  # a whole number beyond float64
+    except OverflowError:  # a number beyond float64
         value = math.inf
+    except Exception:  # whatever a __float__ may raise
+        raise TypeError(f"{name} must be a number or None, not {shown(tol)}") from None
     if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"tol must be finite and at least 0; it is {value:g}")
+        raise ValueError(f"{name} must be finite and at least 0; it is {value:g}")
     return value
+
+
+def read_dtype(dtype: Any) -> np.dtype:
+    """The option `dtype`: float32 or float64."""
+    try:
+        asked = np.dtype(dtype)
+    except Exception:  # whatever an object may raise that NumPy asks for its dtype
+        asked = np.dtype(object)
+    if dtype is None or asked not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
+    return asked
 
 
 def read_excess_loss(value: Any) -> bool | None:
@@ -94,12 +107,18 @@ def read_threads(threads: Any) -> int | None:
     return None if threads is None else read_count(threads, "threads", 1, _MOST_THREADS)
 
 
+def name_among(value: Any, names: Iterable[str]) -> str | None:
+    """The one of the names that a text is, be it of a subclass of str; None where it is none."""
+    return next((one for one in names if isinstance(value, str) and str.__eq__(one, value)), None)
+
+
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
-    """Return the value; raise unless it is one of the names."""
-    if not (isinstance(value, str) and value in names):
+    """The one of the names that `value` is; raise where it is none."""
+    found = name_among(value, names)
+    if found is None:
         listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
         raise ValueError(f"{name} must be {listed}, not {shown(value)}")
-    return value
+    return found
 
 
 def read_progress(progress: Any) -> Any:
@@ -121,5 +140,8 @@ def read_memory_limit(value: Any) -> int | None:
         unit = next((size for name, size in _UNITS.items() if found and name.lower() == found[2].lower()), None)
         if found is None or unit is None:
             raise ValueError(f"memory_limit must be a number of bytes, or a text such as '2 GiB' or '500 MB'; it is {shown(value)}")
-        value = int(float(found[1]) * unit)
+        size = float(found[1]) * unit
+        if size > MOST:
+            raise ValueError(f"memory_limit must be at most 2^63 - 1 bytes; it is {shown(value)}")
+        value = int(size)
     return read_count(value, "memory_limit", 1, needed="a whole number of bytes, or a text such as '2 GiB'")

@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from .messages import place
+from .messages import place, what_was_raised
 from .missing import Numbers, as_stored
 from .shapes import without_repeats
 from .sharing import HOST, rounding_of, to_numpy
 from .unreadable import is_collection, is_missing_kind, is_number_kind, what_is_ragged, why_unreadable
 
 AN_ARRAY = "an array of real numbers"
-_SEQUENCES = (list, tuple, deque)
+MOST_DEEP = 32  # lists in each other: of more some versions of NumPy make no array
+SEQUENCES = (list, tuple, deque)
 _PLAIN = {bool, int, float, *(kind for kind in np.sctypeDict.values() if is_number_kind(kind))}
 
 
@@ -30,10 +31,10 @@ def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] 
     if type(value) is np.ndarray and not nodata and value.dtype.kind in "fiub":  # fast path
         return Numbers(check_kind(value, value, name, needed))
     if type(value) is not np.ndarray:
-        columns = _columns_of(value)
+        columns = columns_of(value)
         if columns is not None:
             return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], -1)
-        if isinstance(value, _SEQUENCES) and not _is_plain(value, nodata != ()):
+        if isinstance(value, SEQUENCES) and not _is_plain(value, nodata != (), name):
             return _read_sequence(value, name, needed, nodata)
     given, array = value, _as_numpy(value, name, needed)
     mask: Any = None
@@ -105,8 +106,8 @@ def _as_numpy(value: Any, name: str, needed: str) -> np.ndarray:
         if array.dtype == object and array.ndim == 0 and hasattr(value, "shape") and hasattr(value, "__getitem__"):
             array = np.asanyarray(value[...])  # a variable of a file, such as scipy.io's
     except Exception as error:  # whatever an __array__ may raise
-        ragged = what_is_ragged(value, name) if isinstance(value, _SEQUENCES) else None
-        raise TypeError(f"{name} must be {needed}; {ragged or f'it cannot be read as one: {error}'}") from None
+        ragged = what_is_ragged(value, name) if isinstance(value, SEQUENCES) else None
+        raise TypeError(f"{name} must be {needed}; {ragged or f'it cannot be read as one: {what_was_raised(error)}'}") from None
     return array
 
 
@@ -120,7 +121,7 @@ def _dims_of(value: Any, array: np.ndarray) -> tuple[str, ...] | None:
     return None
 
 
-def _columns_of(value: Any) -> list[tuple[Any, Any]] | None:
+def columns_of(value: Any) -> list[tuple[Any, Any]] | None:
     """[(label, column)] of a frame whose columns are to be read one by one; else None.
 
     A frame of one dtype that NumPy has is an array.
@@ -138,23 +139,25 @@ def _columns_of(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
-def _is_plain(value: Any, of_one_kind: bool) -> bool:
+def _is_plain(value: Any, of_one_kind: bool, name: str) -> bool:
     """Whether a list, nested too, has numbers or NumPy's arrays alone, in which nothing is hidden.
 
     of_one_kind: whether the arrays must have one dtype.
     """
+    if name.count("[") > MOST_DEEP:  # it may hold itself
+        raise TypeError(f"{name.partition('[')[0]} must be {AN_ARRAY}; it is a list with lists in each other more than {MOST_DEEP} deep")
     kinds = set(map(type, value))
     if _PLAIN.issuperset(kinds):
         return True
     if kinds == {np.ndarray}:
         return not of_one_kind or len({array.dtype for array in value}) == 1
-    return kinds <= {list, tuple} and all(_is_plain(row, of_one_kind) for row in value)
+    return kinds <= {list, tuple} and all(_is_plain(row, of_one_kind, f"{name}[") for row in value)
 
 
 def _read_sequence(value: Any, name: str, needed: str, nodata: tuple[Any, ...]) -> Numbers:
     """The numbers of a list in which something may be hidden: its entries are read one by one."""
     entries = [None if entry is np.ma.masked else entry for entry in value]
-    if not any(isinstance(entry, (*_SEQUENCES, np.ndarray)) or _is_array(entry) for entry in entries):
+    if not any(isinstance(entry, (*SEQUENCES, np.ndarray)) or _is_array(entry) for entry in entries):
         array = np.empty(len(entries), object)
         array[:] = entries
         return read(array, name, needed, nodata)
@@ -194,5 +197,5 @@ def _read_objects(given: Any, array: np.ndarray, mask: np.ndarray | None, name: 
         array[mask] = np.nan
     try:
         return array.astype(np.float64), mask
-    except OverflowError as error:
-        raise TypeError(f"{name} must be {needed}; a number in it is too large for float64: {error}") from None
+    except OverflowError:
+        raise TypeError(f"{name} must be {needed}; a number in it is too large for float64") from None

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from .messages import what_was_raised
+
 _FOREIGN = ("torch", "cupy", "jax", "jaxlib")
 HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # tested first
 _CUDA = (2, 13)  # DLPack's kDLCUDA and kDLCUDAManaged
@@ -46,9 +48,10 @@ def to_numpy(value: Any, name: str) -> Any:
     if hasattr(value, "__dlpack__") and (root == "array API" or not (isinstance(value, HOST) or hasattr(value, "__array__"))):
         try:
             return np.from_dlpack(value)
-        except (BufferError, RuntimeError, TypeError, AttributeError) as error:
-            library = type(value).__module__.partition(".")[0]
-            instead = f"it has a dtype that NumPy lacks, such as bfloat16: give {name} in float32" if "dtype" in str(error) else error
+        except Exception as error:  # whatever a __dlpack__ may raise
+            library, instead = type(value).__module__.partition(".")[0], what_was_raised(error)
+            if "dtype" in instead:
+                instead = f"it has a dtype that NumPy lacks, such as bfloat16: give {name} in float32"
             raise TypeError(f"{name}, an array of {library}, cannot be shared with NumPy: {instead}") from None
     return value
 
@@ -61,7 +64,7 @@ def _from_torch(value: Any, name: str) -> np.ndarray:
         value = value.detach().resolve_neg().resolve_conj()
         return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
     except (TypeError, RuntimeError) as error:  # sparse, quantised, fake
-        raise TypeError(f"{name}, a torch tensor, cannot be read as an array of numbers: {error}") from None
+        raise TypeError(f"{name}, a torch tensor, cannot be read as an array of numbers: {what_was_raised(error)}") from None
 
 
 def _from_jax(value: Any, name: str) -> np.ndarray:
@@ -133,7 +136,9 @@ def to_cupy(value: Any, name: str) -> Any:
             value = value.float() if value.dtype is torch.bfloat16 else value
         return cupy.from_dlpack(value) if hasattr(value, "__dlpack__") else cupy.asarray(value)
     except (TypeError, RuntimeError, BufferError) as error:  # sparse, quantised, an unknown dtype
-        raise TypeError(f"{name}, an array of {type(value).__module__.partition('.')[0]}, cannot be shared with CuPy: {error}") from None
+        raise TypeError(
+            f"{name}, an array of {type(value).__module__.partition('.')[0]}, cannot be shared with CuPy: {what_was_raised(error)}"
+        ) from None
 
 
 def beside(value: Any, name: str, device: int | None) -> Any:

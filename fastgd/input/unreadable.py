@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from typing import Any
 
 import numpy as np
 
-from .messages import place, shown
+from .messages import kind_of, place, shown
 
 _DAYS = "of times t give (t - t[0]) / np.timedelta64(1, 'D')"
 _TIMES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
+_MOST_INSPECTED = 1000  # entries of a list
 _ONE_HOT = "encode categories as numbers first, as pandas.get_dummies does"
 
 
@@ -24,6 +26,29 @@ def is_missing_kind(kind: type) -> bool:
     """Whether a class says that a number is missing: None, numpy.ma.masked, pandas.NA and NaT."""
     masks = (type(None), type(np.ma.masked))
     return kind in masks or (kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas."))
+
+
+def why_not_inspected(value: Any, deep: int = 3) -> str:
+    """What a value, or one within it, raises where it is asked what it is; '' where nothing."""
+    try:
+        isinstance(value, int)  # asks for its __class__
+        hasattr(value, "dtype")
+        _ = type(value).__name__, type(value).__module__  # which a metaclass may hide
+        inner = list(value[:_MOST_INSPECTED]) if isinstance(value, list | tuple) else []
+        inner += value.values() if isinstance(value, dict) else vars(value).values() if is_dataclass(value) else ()
+    except Exception as error:  # whatever a __class__ or a __getattr__ may raise
+        return f"it is a {kind_of(value)}, which raises {kind_of(error)} when it is asked for its class or an attribute"
+    return next((why for one in inner if deep and (why := why_not_inspected(one, deep - 1))), "")
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether fastgd itself refused a call, in words: the error is not of what it called."""
+    if not isinstance(error, TypeError | ValueError | MemoryError | OSError | ImportError):
+        return False
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    return frame is not None and str(frame.tb_frame.f_globals.get("__name__")).startswith(f"{__package__.partition('.')[0]}.")
 
 
 def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
@@ -41,10 +66,9 @@ def why_unreadable(value: Any, array: np.ndarray, name: str) -> str:
     if kind != "O":
         return f"it has dtype {array.dtype}: give {name}.astype('float64') if these are numbers"
     for index in np.ndindex(array.shape):
-        kind_of_entry = type(array[index])
-        if not is_number_kind(kind_of_entry) and not is_missing_kind(kind_of_entry):
-            entry = array[index]
-            return f"it has dtype object, with {shown(entry)} ({kind_of_entry.__name__}){place(index)}: {_how_to_mend(entry, name)}"
+        entry = array[index]
+        if not is_number_kind(type(entry)) and not is_missing_kind(type(entry)):
+            return f"it has dtype object, with {shown(entry)} ({kind_of(entry)}){place(index)}: {_how_to_mend(entry, name)}"
     return f"it has dtype object: use np.asarray({name}, 'float64')"
 
 
@@ -72,15 +96,14 @@ def _length(entry: Any) -> tuple[int, ...]:
 
 def _what_one_is(value: Any, name: str) -> str:
     """Words for something that is no array."""
-    kind = type(value)
     words = f"it is {shown(value)}"
     sparse = next((method for method in ("toarray", "todense") if hasattr(value, method)), None)
     if sparse:
-        return f"it is sparse ({kind.__name__}): give {name}.{sparse}()"
+        return f"it is sparse ({kind_of(value)}): give {name}.{sparse}()"
     if is_collection(value):
-        return f"it is a {kind.__name__}: give the arrays in it, such as X, y = dataset.tensors, or dataset['name']"
+        return f"it is a {kind_of(value)}: give the arrays in it, such as X, y = dataset.tensors, or dataset['name']"
     if isinstance(value, Mapping):
-        return f"it is a {kind.__name__}: give np.stack(list({name}.values()), -1), or a frame"
+        return f"it is a {kind_of(value)}: give np.stack(list({name}.values()), -1), or a frame"
     return words if value is None or not isinstance(value, _TIMES) else f"{words}: {_DAYS}"
 
 
@@ -93,7 +116,7 @@ def is_collection(value: Any) -> bool:
 def _of_text(array: np.ndarray) -> str:
     try:
         array.astype(np.float64)
-    except (TypeError, ValueError):
+    except Exception:  # whatever an entry may raise
         return _ONE_HOT
     return "convert it with .astype('float64')"
 
@@ -109,7 +132,7 @@ def _how_to_mend(entry: Any, name: str) -> str:
     if kind.__module__.partition(".")[0] == "cftime":
         return f"give cftime.date2num({name}, 'days since 2000-01-01')"
     if isinstance(entry, str | bytes):
-        return _of_text(np.asarray([entry]))
+        return _of_text(np.array([entry], object))
     if isinstance(entry, complex):
         return f"give {name}.real, or real and imaginary parts as two features"
     if hasattr(entry, "__len__"):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from ..kernels.update_rules import UPDATE_RULES
+from .unreadable import is_refusal, why_not_inspected
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -48,19 +49,27 @@ _OURS = {theirs: ours for ours, others in _OPTIONS.items() for theirs in others}
 
 
 def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made]:
-    """Decorator: where a keyword is unknown, the TypeError says which one is meant."""
+    """Decorator: errors of a call that begin before its arguments can be read, in words.
+
+    Where a keyword is unknown, the TypeError says which one is meant; where a value raises whatever
+    it is asked, which one it is.
+    """
 
     @functools.wraps(function)
     def call(*args: Given.args, **options: Given.kwargs) -> Made:
         try:
             return function(*args, **options)
-        except TypeError:
-            known = [name for name in inspect.signature(function).parameters if name != "self"]
-            unknown = [name for name in options if name not in known]
-            if not unknown:  # it is about something else
-                raise
-            called = function.__qualname__.removesuffix(".__init__")
-            raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], known)}") from None
+        except Exception as error:
+            parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+            unknown = [name for name in options if name not in parameters]
+            if unknown and isinstance(error, TypeError):
+                called = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], parameters)}") from None
+            if not is_refusal(error):
+                for name, value in (*zip(parameters, args, strict=False), *options.items()):
+                    if why := why_not_inspected(value):
+                        raise TypeError(f"{name} cannot be read: {why}") from None
+            raise
 
     return call
 

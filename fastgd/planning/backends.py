@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..input.float_mode import why_blas_differs
 from ..input.messages import shown
+from ..input.options import name_among
 from ..kernels.chunk import ALGORITHMS, MOMENTS, STREAM
 from ..kernels.update_rules import UpdateRule
 
@@ -112,8 +113,10 @@ _REASONS = {  # explanations for backends that have one algorithm
 
 def choose_backend(name: str, device: int | None = None) -> tuple[Backend, str]:
     """(backend, reason); raise where it cannot run. device: the GPU of the data, or None."""
-    if not isinstance(name, str) or name not in ("auto", *BACKENDS, *FOR_TESTS):
+    asked_for = name_among(name, ("auto", *BACKENDS, *FOR_TESTS))
+    if asked_for is None:
         raise ValueError(f"backend {shown(name)} is unknown; there are: auto, {', '.join(BACKENDS)}")
+    name = asked_for
     of_data = "cpu" if device is None else _OF_DEVICE_DATA
     backend = (BACKENDS | FOR_TESTS)[of_data if name == "auto" else name]
     if device is not None and not backend.takes_device_data:
@@ -150,8 +153,10 @@ def refuse_rule(backend: Backend, rule: UpdateRule, asked: str) -> None:
 
 def choose_algorithm(algorithm: str, backend: Backend, n_samples: int, n_features: int) -> tuple[int, str]:
     """(code of the algorithm, reason) for fits with finite data."""
-    if not isinstance(algorithm, str) or algorithm not in CHOICES:
+    asked_for = name_among(algorithm, CHOICES)
+    if asked_for is None:
         raise ValueError(f"algorithm {shown(algorithm)} is unknown; there are: {', '.join(CHOICES)}")
+    algorithm = asked_for
     if len(backend.algorithms) == 1:
         if algorithm != "auto":
             several = " and ".join(repr(row.name) for row in BACKENDS.values() if len(row.algorithms) > 1)

@@ -69,6 +69,7 @@ class Job:
     progress: Any
     total: int  # units of progress in all
     runner: str  # name of the module in running/ that runs the job
+    memory_limit: int | None  # bytes
     recalled: bool = False  # made by call_cache.py from an earlier job
 
     @property
@@ -93,7 +94,7 @@ class FitJob(Job):
     state: State | None  # of the earlier fit that is continued
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
-    memory_limit: int | None = None  # bytes
+    met: float | None  # the tol that its converged fits have met
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
@@ -104,8 +105,8 @@ class FitJob(Job):
     @property
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
-        plan, tol = self.plan, met_tol(self.state, self.tol)
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, tol, self.start, self.penalised)
+        plan = self.plan
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised)
 
 
 @dataclass(kw_only=True)
@@ -154,7 +155,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     start = kind_of_start(state, starts)
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
-    buffers = _open_buffers(layout, read_out(arguments["out"], layout), limit)
+    buffers = _open_buffers(layout, read_out(arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
         problem,
@@ -191,6 +192,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         # weights that are summed scale the rate, so nothing is known of the data from it
         start="" if start != "zero" and reduction == "sum" and problem.weights is not None else start,
         penalised=_is_penalised(rule, hyper),
+        met=met_tol(state, tol),
         memory_limit=limit,
     )
 
@@ -229,6 +231,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         progress=progress,
         total=order.n_fits,
         runner="least_squares",
+        memory_limit=limit,
         decay=np.asarray(without_repeats(decay, 0), order="C"),
     )
 

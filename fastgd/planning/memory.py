@@ -3,7 +3,8 @@
 1. Sizes are planned before anything is allocated. A failed allocation cannot be relied on: the
    system grants more memory than it has, and kills the process later.
 2. Counted are the results and states, and for each thread the converted data, lists of samples,
-   moments and results of its task. The user's own arrays, `out` included, are not counted.
+   moments and results of its task, and OF_A_CALL. The user's own arrays, `out` included, are not
+   counted.
 3. The size of a piece changes no bit (docs/arithmetic.md).
 """
 
@@ -20,6 +21,7 @@ from ..kernels.reference.kept import BLOCK
 from .plan import TILED_BYTES, Plan
 
 SHARE = 0.8  # of the free memory, where no limit is given
+OF_A_CALL = 2**16  # bytes of Python's own objects, in a call of any size; 25 to 50 thousand were measured
 _CGROUP = Path("/sys/fs/cgroup")
 _SMALL_BYTES = 64 * 2**20  # below this a call does not ask how much memory is free
 
@@ -57,7 +59,7 @@ def fit_into_memory(
     of_thread = _bytes_of_scratch(problem, plan) + of_a_thread
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
-    shared = _bytes_of_shared(problem, plan) + of_thread
+    shared = _bytes_of_shared(problem, plan) + of_thread + OF_A_CALL
     # at least one thread and one fit
     least = results + shared + of_fit + of_pair
     wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair

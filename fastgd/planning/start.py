@@ -9,14 +9,15 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.messages import shown
-from ..input.options import read_tol
-from ..input.reading import read_numbers
+from ..input.messages import kind_of, shown
+from ..input.options import name_among, read_tol
+from ..input.reading import check_all, read_array, read_numbers
 from ..input.shapes import broadcast, without_repeats
-from ..input.sharing import device_of, fetch, place_of
+from ..input.sharing import device_of, fetch, place_of, to_cupy
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STANDARD, STREAM
 from ..kernels.update_rules import UpdateRule
 from ..results.result import FitResult, State
+from ..results.status import Status
 from .backends import BACKENDS, CHOICES, Backend
 
 
@@ -70,7 +71,7 @@ def begin_again(state: State, tol: float) -> Begin:
     Diverged fits do not go on, nor do converged ones where a `tol` is given (tol ≥ 0) that is at
     least the one they met.
     """
-    stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= max(0.0, read_tol(state.tol))))
+    stays = (state.status == DIVERGED) | ((state.status == CONVERGED) & (tol >= max(0.0, read_tol(state.tol, "state.tol"))))
     return ({} if state.center is None else {name: (getattr(state, name), 1) for name in STANDARD}) | {
         "w": (state.w, 1),
         "slots": (state.slots, 2),
@@ -113,64 +114,84 @@ def read_state(
     """The state, with C-contiguous arrays; raise where these data or options cannot continue it."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
-        raise TypeError(f"state must be the state of a FitResult, not a {type(state).__name__}{hint}")
+        raise TypeError(f"state must be the state of a FitResult, not a {kind_of(state)}{hint}")
     if w0 is not None or intercept0 is not None:
         raise ValueError(f"state holds where to start: leave {'intercept0' if w0 is None else 'w0'} out")
     device = device_of(state.w)
     if device is not None and device != problem.device:
         raise ValueError(f"state is {place_of(device)} but X and y are {place_of(problem.device)}: nothing is moved silently")
-    state = replace(state, algorithm=fetch(state.algorithm), status=fetch(state.status), **_standard_of(state, standardize))
-    _refuse_another_algorithm(state, algorithm)
+    if (state.center is not None) != standardize:
+        made, give = ("standardised", "True") if state.center is not None else ("not standardised", "False")
+        raise ValueError(f"state is of a fit that was {made}: its w is not that of this fit; give standardize={give}")
+    state = replace(state, **{name: _read_array(getattr(state, name), name, kind) for name, kind in ARRAYS.items()})
+    leading, size = state.epoch.shape, problem.n_parameters
+    if state.initial_excess is None:
+        state = replace(state, initial_excess=np.full(leading, np.nan))
     for what, has, needs in (
         ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
         ("dtype", state.dtype, str(problem.dtype)),
-        ("n_features", state.w.shape[-1] - state.intercept, problem.n_features),
+        ("n_features", state.w.shape[-1] - problem.intercept if state.w.ndim else problem.n_features, problem.n_features),
     ):
-        if has != needs:
-            raise ValueError(f"state was made with {what} {has!r}, but this fit has {needs!r}")
-    leading, size = np.shape(state.epoch), problem.n_parameters
-    if state.initial_excess is None:
-        state = replace(state, initial_excess=np.full(leading, np.nan))
-    of_each = {"w": (size,), "slots": (len(rule.slots), size), "algorithm": (), "status": (), "initial_excess": ()}
+        if type(has) is not type(needs) or has != needs:
+            raise ValueError(f"state was made with {what} {shown(has)}, but this fit has {needs!r}")
+    of_each = {"w": (size,), "slots": (len(rule.slots), size), "products": (len(rule.products),)}
+    of_each |= dict.fromkeys(("algorithm", "status", "initial_excess"), ())
     of_each |= dict.fromkeys(STANDARD, (problem.n_features,)) if standardize else {}
     for name, needs in of_each.items():
-        if np.shape(getattr(state, name)) != leading + needs:
-            has = np.shape(getattr(state, name))
+        has = np.shape(getattr(state, name))
+        if has != leading + needs:
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
+    _refuse_another_algorithm(state, algorithm)
     known = np.isin(state.algorithm, backend.codes)
     if not known.all():
-        made_by = ALGORITHMS[int(np.asarray(state.algorithm)[~known].flat[0])]
-        other = next(row.name for row in BACKENDS.values() if made_by in row.algorithms)
-        raise ValueError(f"state was made by algorithm {made_by!r}, which backend {backend.name!r} does not have: give backend={other!r}")
-    return replace(
-        state,
-        **{name: _in_order(getattr(state, name)) for name in ("w", "slots", "products", "epoch", "initial_excess")},
-        algorithm=np.asarray(state.algorithm, order="C"),
-        status=np.asarray(state.status, order="C"),
-    )
+        made_by = ALGORITHMS[int(state.algorithm[~known].flat[0])]
+        others = [row.name for row in BACKENDS.values() if made_by in row.algorithms]
+        give = f": give backend={others[0]!r}" if others else ""
+        raise ValueError(f"state was made by algorithm {made_by!r}, which backend {backend.name!r} does not have{give}")
+    return state
+
+
+_MOST_UPDATES = 2**62  # of a state: with those of a call they stay below 2^63
+_MOST = {"epoch": _MOST_UPDATES, "algorithm": len(ALGORITHMS) - 1, "status": len(Status) - 1}
+# arrays of a state: their dtypes
+ARRAYS = {"w": "f8", "slots": "f8", "products": "f8", "epoch": "i8", "algorithm": "i1", "status": "i1", "initial_excess": "f8"}
+ARRAYS |= dict.fromkeys(STANDARD, "f8")
+
+
+def _read_array(value: Any, name: str, kind: str) -> Any:
+    """An array of a state, C-contiguous, of the dtype `kind`; raise where it holds other numbers.
+
+    Of one on a GPU numbers that the host decides by are copied; the others stay there.
+    """
+    if value is None and name in ("initial_excess", *STANDARD):
+        return None
+    if device_of(value) is not None:
+        if name in ("algorithm", "status", *STANDARD):
+            value = fetch(value, f"state.{name}")
+        elif (array := to_cupy(value, f"state.{name}")).dtype == kind:
+            return array
+        else:
+            raise ValueError(f"state.{name} has dtype {array.dtype}; it must be {np.dtype(kind)}")
+    array = read_array(value, f"state.{name}")
+    if name in _MOST:
+        fine = (array >= 0) & (array <= _MOST[name]) & (array == np.floor(array))
+        check_all(array, fine, f"state.{name}", f"a whole number from 0 to {_MOST[name]}")
+    return np.asarray(array, kind, order="C")
 
 
 def _refuse_another_algorithm(state: State, asked: Any) -> None:
     """Raise where the option `algorithm` is neither "auto" nor the state's own."""
-    codes = np.asarray(state.algorithm)
-    going_on = codes[np.asarray(state.status) != DIVERGED]  # fits that overflowed ended in `stream`
+    codes = state.algorithm
+    going_on = codes[state.status != DIVERGED]  # fits that overflowed ended in `stream`
     own = {ALGORITHMS[code] for code in np.unique(going_on)}
     if len(own) == 2:  # of "moments", where fits with few samples stream
         own = {algorithm_of(state)}
     elif not own:
         own = {*CHOICES[1:], *(ALGORITHMS[code] for code in np.unique(codes))}
-    if not isinstance(asked, str) or asked not in {"auto", *own}:
+    if name_among(asked, {"auto", *own}) is None:
         words = " or ".join(sorted(map(repr, own)))
         raise ValueError(f"state continues with its own algorithm, {words}: leave algorithm={shown(asked)} out")
-
-
-def _standard_of(state: State, standardize: bool) -> dict[str, Any]:
-    """center and scale of a state, in the computer's memory; {} where it has none."""
-    if (state.center is not None) != standardize:
-        made, give = ("standardised", "True") if state.center is not None else ("not standardised", "False")
-        raise ValueError(f"state is of a fit that was {made}: its w is not that of this fit; give standardize={give}")
-    return {name: np.asarray(fetch(getattr(state, name)), order="C") for name in STANDARD} if standardize else {}
 
 
 def with_one_standard_per_pair(state: State, order: FitOrder) -> State:
@@ -193,10 +214,6 @@ def with_one_standard_per_pair(state: State, order: FitOrder) -> State:
                 values = one
         found[name] = values
     return replace(state, **found)
-
-
-def _in_order(array: Any) -> Any:
-    return array if device_of(array) is not None else np.asarray(array, order="C")
 
 
 def algorithm_of(state: State) -> str:

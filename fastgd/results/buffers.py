@@ -17,7 +17,9 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
+from ..input.arguments import arrays_given, holds_a_place_twice, same_place
 from ..input.messages import shown
+from ..input.options import name_among
 from ..input.sharing import device_of, place_of, share_memory, to_cupy, to_numpy
 from ..kernels.chunk import STANDARD, Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
@@ -128,20 +130,34 @@ class Layout:
         return (*self.order.shape, *shape), dtype
 
 
-def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
-    """Check `out`; return {name in `NAMES`: (NumPy or CuPy array, what the caller gave)}."""
+# Results that may be written over the input that they begin with, in exactly its place: a task
+# reads the state of its fits before it writes their results, and never that of others (`make_chunk`
+# in running/chunks.py); w0 and intercept0 are copied before any task begins.
+IN_PLACE = {
+    "w": ("w0",),
+    "intercept": ("intercept0",),
+    "state.w": ("state.w", "w0"),
+    "state.slots": ("state.slots",),
+    "status": ("state.status",),
+}
+
+
+def read_out(arguments: Mapping[str, Any], layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
+    """Check `out`; return {name in `NAMES`: (NumPy or CuPy array, what the caller gave)}.
+
+    arguments: those of the call, which must not lie where results are written.
+    """
+    out = arguments["out"]
     if out is None:
         return {}
     problem = layout.problem
-    inputs = {"X": problem.X.array, "y": problem.y.array}
-    if problem.weights is not None:
-        inputs["sample_weight"] = problem.weights.array
+    inputs = _inputs(arguments, problem)
     given = out if isinstance(out, Mapping) else {"w": out}
     result: dict[str, tuple[np.ndarray, Any]] = {}
     for name, value in given.items():
-        if name not in NAMES:
+        if name_among(name, NAMES) is None:
             raise ValueError(f"out has no {shown(name)}: it may have {', '.join(NAMES)}")
-        called = "out" if not isinstance(out, Mapping) else f"out[{name!a}]"
+        called = "out" if not isinstance(out, Mapping) else f"out[{shown(name)}]"
         device = problem.device
         if device is not None and device_of(value) != device:
             raise ValueError(f"{called} is {place_of(device_of(value))} but X and y are {place_of(device)}: give an array there")
@@ -158,12 +174,27 @@ def read_out(out: Any, layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
             raise ValueError(f"{called} must have shape {shape} and dtype {dtype}; it has shape {array.shape} and dtype {array.dtype}")
         if not getattr(array.flags, "writeable", True):  # CuPy's have no such flag
             raise ValueError(f"{called} is read-only")
-        others = {**inputs, **{f"out[{other!a}]": taken for other, (taken, _) in result.items()}}
-        for other, taken in others.items():
-            if taken is not None and (_overlap if device is None else share_memory)(array, taken):
-                raise ValueError(f"{called} shares memory with {other}, which would be overwritten")
+        if holds_a_place_twice(array):
+            raise ValueError(f"{called} has several entries in one place (its strides are {array.strides}): give an array of its own")
+        others = [*inputs, *((f"out[{other!a}]", taken) for other, (taken, _) in result.items())]
+        for other, taken in others:
+            in_place = other in IN_PLACE.get(name, ())
+            if (_overlap if device is None else share_memory)(array, taken) and not (in_place and same_place(array, taken)):
+                instead = f": give {other} itself, or another array" if in_place else ""
+                raise ValueError(f"{called} shares memory with {other}, which would be overwritten{instead}")
         result[name] = array, value
     return result
+
+
+def _inputs(arguments: Mapping[str, Any], problem: Problem) -> list[tuple[str, Any]]:
+    """[(name, array)] of everything that results must not be written over."""
+    data = {"X": problem.X, "y": problem.y, "sample_weight": problem.weights}
+    found = [(name, items.array) for name, items in data.items() if items is not None]
+    found += [(f"the mask of {name}", items.mask.array) for name, items in data.items() if items is not None and items.mask is not None]
+    for name, value in arguments.items():
+        if name != "out":
+            found += arrays_given(value, name, problem.device, lazily=name in data)  # data were read already
+    return found
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:

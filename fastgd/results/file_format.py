@@ -9,9 +9,7 @@
    declares are compared with a limit, and every array's header with its declared size; only then
    is memory allocated. An uncompressed file never declares more than its own length, so only files
    that somebody compressed or crafted reach the limit: 190 KiB can hold 190 MiB of zeros.
-3. A new file is written in the same folder, flushed to the disk, and renamed to the old file's
-   name: at every moment the name leads to the whole old file or to the whole new one. A process
-   that is killed may leave a `.fastgd-….tmp` behind.
+3. The file replaces an older one when it is whole and on the disk (replacing.py).
 4. The caller gives the classes, whose fields are read by `dataclasses.fields`: a new field is
    written and read without a change here. A field that a file lacks gets its default.
 """
@@ -25,22 +23,20 @@ import json
 import math
 import os
 import re
-import secrets
 import stat
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from ..input.arrays import with_numpy_arrays
-from ..input.messages import in_ascii
+from ..input.messages import in_ascii, what_was_raised
+from ..input.messages import shown as in_words
 from ..input.options import read_count
+from .replacing import replacing
 
 FORMAT = 1
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that a file may unpack to, however small it is
@@ -51,15 +47,24 @@ _MARK = "fastgd result, format {}, sha256 "  # the zip's comment, with the diges
 _MARK_PATTERN = re.compile(rb"fastgd result, format (\d{1,9}), sha256 ([0-9a-f]{64})\Z")
 _DIGEST = 64
 _BLOCK = 2**20
-_UNREADABLE = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, KeyError, NotImplementedError, OverflowError, RuntimeError, SyntaxError,
-    TypeError, ValueError,
-)  # fmt: skip
+
+
+def name_of(path: str | os.PathLike[str]) -> str:
+    """The name of a file as a str; raise where `path` is none."""
+    try:
+        name = os.fsdecode(os.fsencode(path))  # of a subclass of str, too, the text alone
+    except UnicodeError:
+        raise ValueError(f"path has characters that no name of a file can have: {in_words(path)}") from None
+    except Exception:  # whatever a __fspath__ may raise
+        raise TypeError(f"path must be the name of a file, a str, bytes or os.PathLike, not {in_words(path)}") from None
+    if "\0" in name:
+        raise ValueError(f"path has a NUL character, which no name of a file can have: {in_words(path)}")
+    return name
 
 
 def with_ending(path: str | os.PathLike[str]) -> str:
     """The name of the file, ending in .npz."""
-    name = os.fsdecode(path)
+    name = name_of(path)
     return name if name.endswith(".npz") else f"{name}.npz"
 
 
@@ -70,7 +75,7 @@ def write_file(path: str | os.PathLike[str], value: Any) -> None:
     text = json.dumps(described, indent=1).encode()
     if len(text) > _MOST_DESCRIPTION:
         raise ValueError(f"the text of the result takes {len(text):,} bytes; a file can hold {_MOST_DESCRIPTION:,}")
-    with _replacing(path) as file:
+    with replacing(path) as file:
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(_member(_DESCRIPTION), text)
             for name, array in arrays.items():
@@ -90,7 +95,9 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
     if max_bytes is not None:
         max_bytes = read_count(max_bytes, "max_bytes", 0, needed="a whole number of bytes or None")
     shown = in_ascii(os.fspath(path))
-    with open(path, "rb") as file:
+    with open(path, "rb", opener=_open_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{shown} is not an ordinary file, such as a result is saved in")
         _check_whole(file, shown)
         with _in_the_users_words(shown), zipfile.ZipFile(file) as archive:
             members = {info.filename: info for info in archive.infolist()}
@@ -110,6 +117,11 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
     return value
 
 
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; of a pipe, too, without waiting for somebody to write into it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 class _Refusal(Exception):
     """An error whose message is already in the user's words."""
 
@@ -121,10 +133,10 @@ def _in_the_users_words(shown: str) -> Iterator[None]:
         yield
     except _Refusal as error:
         raise ValueError(str(error)) from None
-    except (*_UNREADABLE, OSError) as error:
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a negative offset
+    except Exception as error:  # whatever the readers of a file that somebody made may raise
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno != errno.EINVAL):  # EINVAL: a negative offset
             raise
-        what = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        what = f"no {what_was_raised(error)}" if isinstance(error, KeyError) else what_was_raised(error)
         raise ValueError(f"{shown} is not damaged, but it is not a result as fastgd writes them: {what}") from None
 
 
@@ -172,35 +184,6 @@ def _digest(file: BinaryIO, length: int) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file that replaces `path` once it is on the disk, and is removed if anything fails."""
-    target = Path(os.path.realpath(path))  # a symbolic link stays one
-    if not target.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
-    mode = target.stat().st_mode if target.exists() else None
-    if mode is not None and not stat.S_ISREG(mode):
-        raise ValueError(f"{in_ascii(os.fspath(path))} is not an ordinary file: it cannot be replaced by a saved result")
-    temporary = target.parent / f".fastgd-{secrets.token_hex(8)}.tmp"
-    file = open(temporary, "x+b")  # noqa: SIM115 - closed below, before it is renamed or removed
-    try:
-        with file:
-            yield file
-            file.flush()
-            if mode is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(mode))
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
 # -- reading ------------------------------------------------------------
 
 
@@ -245,7 +228,10 @@ def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{member.filename} has version {version} of the .npy format")
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read_header(entry)
+        try:
+            shape, _, dtype = read_header(entry)
+        except MemoryError:  # of Python's parser
+            raise ValueError(f"the header of {member.filename} is nested too deeply") from None
         header = entry.tell()
     if dtype.kind not in "biuf":
         what = "Python objects, which could run code when they are read" if dtype.hasobject else f"dtype {dtype}"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..input.arrays import with_numpy_arrays
-from ..input.messages import shown
+from ..input.messages import shown, what_was_raised
 from .status import STATUS_NAMES
 from .summary import coefficients, feature_names
 
@@ -32,10 +32,10 @@ def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any
     try:
         return narwhals.from_dict(columns, backend=library).to_native()
     except ImportError:
-        raise ImportError(f"to_frame(library={library!a}) needs {library}: pip install {library}") from None
+        raise ImportError(f"to_frame(library={shown(library)}) needs {str.__str__(library)}: pip install {str.__str__(library)}") from None
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"narwhals makes no frame of library={library!a}: give 'pandas', 'polars' or 'pyarrow' ({str(error).splitlines()[0]})"
+            f"narwhals makes no frame of library={shown(library)}: give 'pandas', 'polars' or 'pyarrow' ({what_was_raised(error)})"
         ) from None
 
 

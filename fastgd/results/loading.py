@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
 from ..input.float_mode import computes
-from ..input.messages import in_ascii
+from ..input.messages import in_ascii, kind_of
+from ..kernels.chunk import STANDARD
 from .result import FitResult, History, State
 from .status import Status, named
 
@@ -51,34 +53,80 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     ...     float(fastgd.load(path).w)
     2.0625
     """
-    from .file_format import read_file, with_ending
+    from .file_format import name_of, read_file, with_ending
 
-    path = longer if os.path.exists(longer := with_ending(path)) else path
+    path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
     result = read_file(path, (FitResult, History, State, Status), max_bytes)
     if wrong := _misfit(result):
-        raise ValueError(f"{in_ascii(os.fspath(path))} is not damaged, but it is not a result as fastgd writes them: {wrong}")
+        raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     state = result.state
     state = replace(state, status=named(state.status), tol=None if state.tol is None else float(state.tol))
     return replace(result, status=named(result.status), state=state)
 
 
+# by class: the fields that are no arrays of numbers
+_PLAIN: dict[type, dict[str, Any]] = {
+    FitResult: {
+        **dict.fromkeys(("backend", "algorithm", "explanation", "_start"), str),
+        **dict.fromkeys(("_one_feature", "_penalised"), bool),
+        "versions": dict,
+        "state": State,
+        "history": History | None,
+    },
+    State: {"optimizer": str, "intercept": bool, "dtype": str, "tol": float | None},
+    History: {},
+}
+# by name: the kind of dtype of the other fields that hold no floating-point numbers
+_DTYPES = {**dict.fromkeys(("epochs", "n_used", "rank", "epoch", "status", "algorithm"), "i"), "ill_conditioned": "b"}
+_CODES = {"status": len(Status), "algorithm": len(State.algorithm_names)}
+
+
+def _of_another_kind(owner: FitResult | State | History, part: str) -> str:
+    """Which field is not of its kind, as a sentence; '' where all are."""
+    for each in fields(owner):
+        value, name = getattr(owner, each.name), part + each.name
+        kind = _PLAIN[type(owner)].get(each.name, np.ndarray | np.generic | Status if each.name == "status" else np.ndarray | np.generic)
+        if not (isinstance(value, kind) or (value is None and each.default is None)):
+            return f"{name} is a {kind_of(value)}"
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind != _DTYPES.get(each.name, "f"):
+            return f"{name} has dtype {value.dtype}"
+        count = _CODES.get(each.name)
+        if count and isinstance(value, np.ndarray) and not ((value >= 0) & (value < count)).all():
+            return f"{name} has a code that is not one of 0 to {count - 1}"
+    return ""
+
+
 def _misfit(result: FitResult) -> str:
-    """What is wrong with the shapes of a loaded result, as a sentence; '' where nothing is."""
+    """What is wrong with the fields of a loaded result, as a sentence; '' where nothing is."""
     leading = np.shape(result.loss)
-    for part, owner, kind in (("", result, FitResult), ("state.", result.state, State), ("history.", result.history, History)):
+    for part, owner in (("", result), ("state.", result.state), ("history.", result.history)):
         if owner is None:
             continue
-        if not isinstance(owner, kind):
-            return f"{part[:-1]} is a {type(owner).__name__}"
-        shapes = {each.name: np.shape(value) for each in fields(owner) if isinstance(value := getattr(owner, each.name), np.ndarray)}
-        if owner is result.history:
-            if shapes.get("loss") != (*leading, *shapes.pop("epoch", ())):
-                return "history.loss and history.epoch have other numbers of rows"
-        elif owner is result.state and type(owner.tol).__name__ not in ("NoneType", "float", "float64"):
-            return f"state.tol is a {type(owner.tol).__name__}"
-        elif owner is result.state and shapes.get("slots", ())[len(leading) + 1 :] != shapes.get("w", (None,))[len(leading) :]:
-            return f"state.w has shape {shapes.get('w')}, state.slots {shapes.get('slots')}"
-        for name, shape in shapes.items():
-            if shape[: len(leading)] != leading:
-                return f"{part}{name} has shape {shape}, but the fits have shape {leading}"
+        if wrong := _of_another_kind(owner, part):
+            return wrong
+        last = _last_axes(result, owner)
+        for each in fields(owner):
+            value, needed = getattr(owner, each.name), (*leading, *last.get(each.name, ()))
+            if each.name == "epoch" and owner is result.history:
+                needed = last["loss"]
+            if value is not None and each.name not in _PLAIN[type(owner)] and not _fits(np.shape(value), needed):
+                return f"{part}{each.name} has shape {np.shape(value)}, but the fits have shape {leading}"
     return ""
+
+
+def _last_axes(result: FitResult, owner: FitResult | State | History) -> dict[str, tuple[int | None, ...]]:
+    """{field: lengths of the axes that follow those of the fits}, without fields that have none."""
+    own = () if result._one_feature else np.shape(result.w)[-1:]
+    if isinstance(owner, FitResult):
+        return dict.fromkeys(("w", *STANDARD), own)
+    if isinstance(owner, History):
+        rows = np.shape(owner.epoch)
+        return {"w": (*rows, *own), "loss": rows, "intercept": rows}
+    features = own or (1,)
+    parameters = features[0] + result.state.intercept
+    return dict.fromkeys(STANDARD, features) | {"w": (parameters,), "slots": (None, parameters), "products": (None,)}
+
+
+def _fits(shape: tuple[int, ...], needed: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the one that is needed; None stands for any length."""
+    return len(shape) == len(needed) and all(length in (has, None) for has, length in zip(shape, needed, strict=True))

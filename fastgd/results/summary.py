@@ -107,7 +107,7 @@ def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, n
     start of a state, which may be that of other data, and of a fit that overflowed where it began.
     """
     no = np.zeros_like(made)
-    if result.excess_loss is None:
+    if result.excess_loss is None or result.state.initial_excess is None:
         return no, no, no, no
     loss, excess = (np.ravel(values).astype(np.float64) for values in (result.loss, result.excess_loss))
     start, size = np.ravel(result.state.initial_excess), result.state.w.shape[-1]

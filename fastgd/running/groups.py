@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.items import Items
 from ..data.problem import Problem
+from ..kernels.apart import LARGE, run_apart_if
 from ..kernels.chunk import Samples
 from .pool import Run, cut
 
@@ -73,7 +76,7 @@ def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) ->
     if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
         return None
     places = np.arange(stop - first, dtype=np.int64)
-    data = [(problem.X.take(first, stop), places), (problem.y.take(first, stop), places)]
+    data = [(_take_range(items, first, stop), places) for items in (problem.X, problem.y)]
     return _all_samples(problem, data, stop - first)
 
 
@@ -92,8 +95,18 @@ def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray
     """
     first, stop = int(index.min()), int(index.max()) + 1
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
-        return copy_one_by_one(index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
-    return items.take(first, stop, contiguous), index - first
+        one = partial(copy_one_by_one, index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
+        return run_apart_if(_is_long(items, len(index)), one)
+    return _take_range(items, first, stop, contiguous), index - first
+
+
+def _take_range(items: Items, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
+    return run_apart_if(_is_long(items, stop - first), items.take, first, stop, contiguous)
+
+
+def _is_long(items: Items, count: int) -> bool:
+    """Whether copying this many items would keep Ctrl-C waiting."""
+    return count * math.prod(items.item) > LARGE
 
 
 def copy_one_by_one(
@@ -125,7 +138,7 @@ def gather(items: Items, index: np.ndarray, go: Run) -> tuple[np.ndarray, np.nda
         target = whole
 
         def convert(start: int, end: int, counter: np.ndarray) -> None:
-            items.convert(first + start, first + end, target[start:end])
+            run_apart_if(_is_long(items, end - start), items.convert, first + start, first + end, target[start:end])
 
         go(cut(stop - first, max(1, CONVERTED_BYTES // (items.item[0] * items.dtype.itemsize)), convert))
         whole.flags.writeable = False

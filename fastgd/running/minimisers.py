@@ -7,7 +7,8 @@
    such shift.
 3. The singular value decomposition of the samples (svd.py), in stacks of fits. Of long fits a
    triangular factor is decomposed, which is made block after block, so that the memory is small:
-   once for all fits of one X.
+   once for all fits of one X. LAPACK cannot be interrupted: what takes long is done apart
+   (kernels/apart.py), and only its results are written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 
 from ..data.problem import Problem
 from ..kernels import cpu
+from ..kernels.apart import run_apart_if
 from ..kernels.chunk import LSTSQ, MOMENTS, Samples
 from ..kernels.forks import lapack
 from ..planning.plan import STACK_NUMBERS, TALL
@@ -31,6 +33,7 @@ from .pool import Control
 from .samples import ScaledSamples, blocks_of, even_exponent, read_samples, scale_samples, weights_of
 from .svd import factor
 
+LONG_WORK = 2**26  # n · D · min(n, D): from here on LAPACK takes longer than a tenth of a second
 SHARED = 8  # fits of one X: from here on it is factored once; fewer are solved in stacks with others
 
 
@@ -173,25 +176,22 @@ def _solve_samples(
         n = int(samples.n_used[pairs[stack[0]]])
         long = _is_long(n, size)
         step = max(1, STACK_NUMBERS // (size if long else n * (1 if one else size)))
+        apart = n * size * min(n, size) > LONG_WORK
         matrices: Matrices | None = None
         for first in range(0, len(stack), step):
             if control.cancel[0]:
                 return
             some = stack[first : first + step]
             if long:
-                of_long = _solve_long(problem, samples, pairs[some], decay[some[:1]], of_the_sum, control)
-                if of_long is None:
-                    return
-                solution = of_long
+                solution = run_apart_if(apart, _solve_long, problem, samples, pairs[some], decay[some[:1]], of_the_sum)
             else:
                 if matrices is None or not one:
                     of_matrices = some[:1] if one else some
                     make = partial(Matrices, problem, samples, pairs[of_matrices], decay[of_matrices], of_the_sum)
                     if one and shared is not None:
-                        matrices = shared[0].find((int(shared[1][some[0]]), float(decay[some[0]])), make)
-                    else:
-                        matrices = make()
-                solution = matrices.solve(read_samples(samples, "y", pairs[some]))
+                        make = partial(shared[0].find, (int(shared[1][some[0]]), float(decay[some[0]])), make)
+                    matrices = run_apart_if(apart, make)
+                solution = run_apart_if(apart, matrices.solve, read_samples(samples, "y", pairs[some]))
             rows = places[some]
             found.w[rows], found.loss[rows], found.rank[rows], found.condition[rows] = solution
             counter[0] += len(some)
@@ -262,12 +262,10 @@ class Matrices:
             return w, squares.sum(axis=1) / self.total, self.factored.rank, self.factored.condition
 
 
-def _solve_long(
-    problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, control: Control
-) -> tuple[np.ndarray, ...] | None:
+def _solve_long(problem: Problem, samples: Samples, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool) -> tuple[np.ndarray, ...]:
     """(w, loss, rank, condition) of fits of many samples and one matrix, block after block.
 
-    decay (1,). None where the work was cancelled.
+    decay (1,).
     """
     one, size, n = pairs[:1], problem.n_parameters, int(samples.n_used[pairs[0]])
     blocks = blocks_of(samples, one, size)
@@ -276,8 +274,6 @@ def _solve_long(
     step = max(1, STACK_NUMBERS // (blocks[0][1] + size))  # y that are read at a time
     parts = [slice(first, first + step) for first in range(0, len(pairs), step)]
     for block in blocks:
-        if control.cancel[0]:
-            return None
         roots = np.sqrt(read_weights(block))
         rows = _design(problem, read_samples(samples, "X", one, *block))[0] * roots[:, None]
         with lapack:
@@ -291,8 +287,6 @@ def _solve_long(
     factored = factor(triangle[None], _penalty(decay, np.array([total]), power, of_the_sum), n)
     w = factored.solve(right)
     for block in blocks:
-        if control.cancel[0]:
-            return None
         design, weights = _design(problem, read_samples(samples, "X", one, *block)), read_weights(block)
         for part in parts:
             with lapack:

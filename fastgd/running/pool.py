@@ -7,8 +7,9 @@
    running thread as finished.
 3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
    worker threads too. `progress=False` keeps it quiet.
-4. An exception sets the cancel flag, which the kernels read; when all workers have ended, the
-   exception is raised again.
+4. An exception sets the cancel flag, which the kernels read, and `Control.check`; when all workers
+   have ended, the exception is raised again. No worker waits for LAPACK or LLVM
+   (kernels/apart.py), so that takes a tenth of a second at most, and nobody writes any more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..input.float_mode import set_ieee_mode
+from ..kernels.apart import WAIT
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
@@ -65,8 +67,11 @@ def cut(count: int, size: int, function: Range) -> Iterator[Task]:
         yield partial(function, first, min(first + size, count))
 
 
-WAIT = 0.05  # seconds between two updates of the progress
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
+
+
+class CancelledError(BaseException):
+    """Ends what a worker does once the cancel flag is set; nobody outside of a call sees it."""
 
 
 class Control(Listener):
@@ -93,6 +98,14 @@ class Control(Listener):
     def end(self) -> None:
         """Name it no longer."""
         self.begin("")
+
+    def check(self) -> None:
+        """Show the progress in the calling thread; in others raise, if the flag is set."""
+        if threading.get_ident() != self._thread:
+            if self.cancel[0]:
+                raise CancelledError
+        elif self.watch is not None:
+            self.watch()
 
     def counter(self, worker: int) -> np.ndarray:
         """The progress counter of one worker."""
@@ -157,13 +170,21 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         if os.getpid() != process:  # no worker is here to be waited for
             raise
         control.cancel[0] = 1
-        for thread, event in zip(threads, finished, strict=True):
-            while thread.ident is not None and not event.is_set():
-                with suppress(KeyboardInterrupt):  # pressed again: the workers are stopping
+        begun = [event for thread, event in zip(threads, finished, strict=True) if thread.ident is not None]
+        while not all(event.is_set() for event in begun):
+            try:
+                for event in begun:
                     event.wait()
+            except KeyboardInterrupt:  # pressed again: the workers are stopping
+                pass
         raise
     if errors:
-        raise errors[0]
+        error = errors[0]
+        errors.clear()
+        try:
+            raise error
+        finally:
+            del error  # else its traceback, which leads here, would hold it, and what its tasks held
     watch()
 
 

@@ -29,7 +29,11 @@ def _run(job: Job) -> None:
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
             runner.run(job, control, go)
+        return
     except NonFiniteDataError:
-        raise ValueError(where_not_finite(job.problem)) from None
+        find = where_not_finite
     except NegativeWeightError:
-        raise ValueError(where_negative(job.problem)) from None
+        find = where_negative
+    # what the tasks held of the data went with their error; the results are of no use any more
+    job.buffers.arrays.clear()
+    raise ValueError(find(job.problem, job.memory_limit))

@@ -1,7 +1,7 @@
 """Samples of fits, read in float64, block after block: for F* and for least squares on samples.
 
 A block has as many samples as the decomposition of a long fit takes at a time, so the memory is
-small however long the fit is.
+small however long the fit is. Before each the cancel flag is read: an exception ends the work then.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.chunk import Samples
+from ..kernels.telling import LISTENER
 from ..planning.plan import STACK_NUMBERS, TALL
 
 CHUNK, LANES = 4096, 32  # of a sum over samples (docs/arithmetic.md, section 2)
@@ -36,6 +37,7 @@ def scale_samples(samples: Samples, center: np.ndarray, scale: np.ndarray, own: 
 
 def read_samples(samples: Samples, name: str, pairs: np.ndarray, first: int = 0, stop: int | None = None) -> np.ndarray:
     """(m, n, …) float64: samples first … stop-1 of X, y or weights, of fits of equally many."""
+    LISTENER.get().check()
     array, index = getattr(samples, name), getattr(samples, {"X": "x_index", "y": "y_index", "weights": "weight_index"}[name])[pairs]
     kept = samples.kept_index[pairs]
     stop = int(samples.n_used[pairs[0]]) if stop is None else stop

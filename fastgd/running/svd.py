@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..kernels.forks import lapack
+from ..kernels.telling import LISTENER
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def factor(X: np.ndarray, root: np.ndarray, n_samples: int | None = None) -> Fac
     again = few & (own != own.max(axis=1, keepdims=True)).any(axis=1)
     exponents[few] = own[few].max(axis=1, keepdims=True)
     if again.any():
+        LISTENER.get().check()
         left[again], values[again], right[again] = np.linalg.svd(np.ldexp(X[again], -exponents[again][:, None, :]), full_matrices=False)
         counted = np.arange(values.shape[1]) < rank[:, None]
     right = right.transpose(0, 2, 1)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd.input.float_mode import computes
+from fastgd.input.messages import shown
 from fastgd.kernels.update_rules import UPDATE_RULES
 
 if TYPE_CHECKING:
@@ -292,4 +293,6 @@ def _rational(value: Any) -> Fraction:
     try:
         return Fraction(*value.as_integer_ratio())
     except (OverflowError, ValueError) as error:
-        raise ValueError(f"exact descent needs finite numbers, not {value!a}") from error
+        raise ValueError(f"exact descent needs finite numbers, not {shown(value)}") from error
+    except AttributeError:
+        raise TypeError(f"exact descent needs numbers, not {shown(value)}") from None

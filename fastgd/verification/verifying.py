@@ -22,7 +22,6 @@ from ..input.arrays import arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
 from ..input.hyperparameters import read_rates
-from ..input.messages import shown
 from ..input.options import read_choice, read_count
 from ..input.reading import read_array, read_numbers
 from ..input.shapes import broadcast
@@ -159,8 +158,6 @@ def _read_task(
     dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
-    if dtype is not None and np.dtype(dtype).name not in ("float32", "float64"):
-        raise ValueError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}")
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[..., None] if data.ndim == 1 else data
@@ -206,7 +203,7 @@ def _read_start(w0: Any, D: int, intercept: bool) -> Array:
     start = np.asarray(read_numbers(w0, "w0"))
     if start.ndim == 0 and D == 1:
         start = start[None]
-    if start.shape[-1] != D:
+    if start.shape[-1:] != (D,):
         last = ", the intercept last" if intercept else ""
         raise ValueError(f"w0 must have shape (..., {D}){last}; it has shape {start.shape}")
     return start
@@ -241,11 +238,12 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
     if trial.altered and diagnosis is None:
         cause = CAUSES["inputs_modified"]
         diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
-    if seen.n_steps < len(recorded.w) - 1 and seen.too_early is None:
-        notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    if seen.why_not_all:
+        notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
     tau_w, tau_w_epoch = worst(w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(loss_share, none=math.nan)
-    ok = beyond is None and not trial.failure and not trial.altered
+    nothing_judged = not seen.n_steps and seen.why_not_all is not None
+    ok = beyond is None and not trial.failure and not trial.altered and not nothing_judged
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,

@@ -24,7 +24,7 @@ from .packs.descend_packs import descend_packs
 from .packs.least import least_values as least_values_kernel
 from .records import Moments
 from .simd.announcing import announced, in_words
-from .simd.disk_cache import ENDING, are_kept, folder_to_write, folders_to_read, why_refused
+from .simd.disk_cache import are_kept, files_in, folder_to_write, folders_to_read, why_refused
 from .simd.disk_cache import writing_shared as writing_shared
 from .solving import solve as solve_kernel
 
@@ -170,7 +170,7 @@ def cache_folder() -> tuple[Path | None, str | None]:
 
     It is the one that has any, else the one to which they would be written; None: there is none.
     """
-    having = (folder for folder in folders_to_read() if any(folder.glob(f"*{ENDING}")))
+    having = (folder for folder in folders_to_read() if files_in(folder))
     folder = next(having, folder_to_write())
     return folder, why_refused(folder) if folder else None
 

@@ -114,8 +114,8 @@ def solve(
             low_gram = zeros if single else gram[g, 1]
             count, low_count = count_of_penalty(weighing[g, W_HIGH], weighing[g, W_LOW], weighing[g, W_EXPONENT], reduction_sum)
             penalty, low_penalty, power = penalty_on_diagonal(decay[f], count, low_count)
-            found = scale_gram(gram[g, 0], low_gram, gram_exponents[g], penalty, low_penalty, power, matrix, low_matrix, shifts)
-            how, square = choose_factor(matrix, low_matrix, factor, low_factor, x, single)
+            found = scale_gram(gram[g, 0], low_gram, gram_exponents[g], penalty, low_penalty, power, matrix, low_matrix, shifts, cancel)
+            how, square = choose_factor(matrix, low_matrix, factor, low_factor, x, single, cancel)
             for j in range(size):
                 for i in range(j + 1):
                     entry = j * (j + 1) // 2 + i
@@ -132,13 +132,13 @@ def solve(
             right[j] = target[record, 0, j] * pow2(powers[j] - shifts[j])
             low_right[j] = low_target[j] * pow2(powers[j] - shifts[j])
         goal = GOAL_SINGLE if single else GOAL_DOUBLED
-        if not refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, z, low_z, x, low_x):
+        if not refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, z, low_z, x, low_x, cancel):
             continue
         own = square
         if len(shift):
             for j in range(size + 1):
                 own_shift[j] = shift[record, j]
-            own = condition_unshifted(gram[g, 0], matrix, factor, shifts, own_shift, x, right)
+            own = condition_unshifted(gram[g, 0], matrix, factor, shifts, own_shift, x, right, cancel)
             if not own <= MOST_SHIFTED * MOST_SHIFTED:
                 continue
         for j in range(size):
@@ -153,10 +153,10 @@ def solve(
         if target[record, 0, size] == 0.0:
             loss[place] = 0.0
         elif single:
-            loss[place] = evaluate_moments(plain, target[record, 0], weighing[g, W_HIGH], 1.0, z, x, low_x)
+            loss[place] = evaluate_moments(plain, target[record, 0], weighing[g, W_HIGH], 1.0, z, x, low_x, cancel)
         else:
             loss[place] = evaluate_moments_doubled(
-                plain, low_plain, target[record, 0], low_target, powers, weighing[g, W_HIGH], 1.0, 0.0, 0, z, x, low_x
+                plain, low_plain, target[record, 0], low_target, powers, weighing[g, W_HIGH], 1.0, 0.0, 0, z, x, low_x, cancel
             )  # fmt: skip
         condition[place] = max(1.0, math.sqrt(own))
         rank[place] = found

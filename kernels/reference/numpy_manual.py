@@ -15,7 +15,8 @@ and with weights
 3. The tutorial computed `np.dot(2 * x, residual).mean()`. The mean of one number is that number, so
    this is the gradient of the SUM of squares, n times the gradient of the mean: reduction="sum"
    here.
-4. SGD is written by hand, to be read. The adaptive rules take the `step` of their row in
+4. An epoch on large data takes seconds: its two passes over them run apart (kernels/apart.py).
+5. SGD is written by hand, to be read. The adaptive rules take the `step` of their row in
    update_rules.py.
 """
 
@@ -26,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from ..apart import LARGE, run_apart_if
 from ..chunk import MANUAL, TOO_FEW_SAMPLES, Chunk
 from .record import Record
 
@@ -48,7 +50,8 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray) -> None:
 
 def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     """Run one fit: `epochs` times residual, loss, gradient and step."""
-    X, y, weights = chunk.samples(fit)  # (n, d), (n,) and (n,) or None
+    large = chunk.X[0].size > LARGE
+    X, y, weights = run_apart_if(large, chunk.samples, fit)  # (n, d), (n,) and (n,) or None
     n, d = X.shape
     number = X.dtype.type  # float32 or float64
 
@@ -66,18 +69,21 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     total = n if weights is None else weights.sum()
     slope = 2 / total if chunk.reduction == "mean" else 2  # of the loss, per unit of (weighted) residual
 
-    for epoch in range(chunk.epochs + 1):
+    def evaluate() -> tuple[Any, Any]:
         prediction = X @ w + intercept
         residual = prediction - y
         weighted = residual if weights is None else weights * residual
         squares = weighted * residual
-        loss = squares.mean() if weights is None else squares.sum() / total
+        return squares.mean() if weights is None else squares.sum() / total, slope * weighted
+
+    for epoch in range(chunk.epochs + 1):
+        loss, error = run_apart_if(large, evaluate)
         if not record.goes_on(epoch, loss, w, intercept):
             break
-        error = slope * weighted
         rate = lr[epoch % len(lr)]
         products = dict(zip(rule.products, rule.advance(**hyperparameters, **products), strict=True))
-        w, w_slots = update(w, w_slots, X.T @ error, rate, steps, **hyperparameters, **products)
+        gradient = run_apart_if(large, np.matmul, X.T, error)
+        w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
         if chunk.intercept:
             intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters, **products)
         steps += 1

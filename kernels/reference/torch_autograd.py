@@ -13,7 +13,8 @@
    it where nobody has set another default dtype. The other products torch makes anew from the step
    count: NaN in our state. Where a state has no slot in torch (an option is off) our slot stays as
    it was.
-5. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
+5. An epoch on large data takes seconds: forward and backward run apart (kernels/apart.py).
+6. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
    aside for the call.
 """
 
@@ -21,10 +22,12 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..apart import LARGE, run_apart_if
 from ..chunk import AUTOGRAD, TOO_FEW_SAMPLES, Chunk
 from ..update_rules import UpdateRule
 from .record import Record
@@ -88,9 +91,9 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str 
             places = [(index, chunk.kept_index[fit]) for index in (chunk.x_index[fit], chunk.y_index[fit], weight_index)]
             places[0] = (*places[0], chunk.center[fit : fit + 1].tobytes(), chunk.scale[fit : fit + 1].tobytes())
             if places != sources:
-                for i, part in enumerate(chunk.samples(fit)):
+                for i, part in enumerate(run_apart_if(chunk.X[0].size > LARGE, chunk.samples, fit)):
                     if places[i] != sources[i]:  # data that neighbours share are copied once
-                        copies[i] = None if part is None else torch.tensor(part, device=device)
+                        copies[i] = None if part is None else run_apart_if(part.size > LARGE, partial(torch.tensor, part, device=device))
                 sources = places
             record = Record(chunk, fit, AUTOGRAD, cancel, progress)
             X, y, weights = copies
@@ -128,22 +131,26 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
     seen_w = seen[:d].numpy()
     seen_b = 0.0 if b is None else seen[d].numpy()
     total = None if weights is None else weights.sum()
-    for epoch in range(chunk.epochs + 1):
+    large = X.numel() > LARGE
+
+    def forward() -> tuple[torch.Tensor, torch.Tensor]:
         prediction = X @ w if b is None else X @ w + b
         residual = prediction - y
         if weights is None:
             squares = residual * residual
-            loss = squares.mean()
-        else:
-            squares = weights * residual * residual
-            loss = squares.sum() / total
+            return squares.mean(), squares
+        squares = weights * residual * residual
+        return squares.sum() / total, squares
+
+    for epoch in range(chunk.epochs + 1):
+        loss, squares = run_apart_if(large, forward)
         if not on_cpu:
             seen.copy_(parameters)
         if not record.goes_on(epoch, loss.item(), seen_w, seen_b):
             break
         for leaf in leaves:
             leaf.grad = None
-        (squares.sum() if of_the_sum else loss).backward()
+        run_apart_if(large, (squares.sum() if of_the_sum else loss).backward)
         group["lr"] = lr[epoch % len(lr)]
         optimizer.step()
 

@@ -59,8 +59,8 @@ class Trial:
         (self.folder / "now.py").write_text(reproducer, encoding="utf-8")
 
     def time_is_left(self) -> bool:
-        """Whether another case may begin."""
-        return time.monotonic() < self.deadline and self.counts.total() < self.most_failures
+        """Whether another case may begin; the first one always may."""
+        return (self.cases == 0 or time.monotonic() < self.deadline) and self.counts.total() < self.most_failures
 
     def to_json(self) -> str:
         """What was tried and found, for the process that started this one."""

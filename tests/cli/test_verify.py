@@ -62,6 +62,9 @@ def test_a_function_in_a_file(table, tmp_path):
     done = run(written(tmp_path, "2 / len(y)"), *options, "--x", "c,a")
     assert done.exit_code == 0
     assert run("numpy", *options, "--momentum", 0.9, "--intercept", "--dtype", "float32").exit_code == 0
+    done = run("numpy", *options[:-3], 1e6, "--epochs", 200)
+    assert done.exit_code == 3
+    assert "of 200 epochs judged, not judged from epoch" in done.output
 
 
 def test_a_file_of_histories(table, tmp_path):
@@ -197,3 +200,15 @@ def test_wrong_words(arguments, message, table, tmp_path, monkeypatch):
     done = run(*arguments)
     assert done.exit_code == 2, done.output
     assert message in " ".join(done.output.replace("│", " ").split()), done.output
+
+
+def test_a_damaged_archive_is_refused_in_a_short_sentence(tmp_path):
+    """zipfile's own words quote what it found, however long."""
+    np.savez(tmp_path / "w.npz", w=np.zeros((4, 2)))
+    data = bytearray((tmp_path / "w.npz").read_bytes())
+    data[26:28] = (200).to_bytes(2, "little")  # the length of the first name
+    (tmp_path / "w.npz").write_bytes(data)
+    done = run(tmp_path / "w.npz", "--lr", 0.1)
+    assert done.exit_code == 2
+    assert "cannot read" in done.output
+    assert len(done.output) < 1500

@@ -71,7 +71,7 @@ def test_the_place_is_found_in_few_pieces(spoiled, layout, monkeypatch):
         y[0, 3] = np.ma.masked
     dtype = "float32" if layout == "float64" else None
     taken = []
-    monkeypatch.setattr(Items, "_at", lambda self, where, at=Items._at: (taken.append(1), at(self, where))[1])
+    monkeypatch.setattr(Items, "_at", lambda self, *where, at=Items._at: (taken.append(1), at(self, *where))[1])
     refused(ValueError, pattern, X, y, sample_weight=weights, lr=0.1, epochs=1, dtype=dtype)
     assert len(taken) < 100
 

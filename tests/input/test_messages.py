@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastgd.input.messages import amount, counted, place, shown
+from fastgd.input.messages import amount, counted, place, shown, what_was_raised
+from tests.support.values_that_raise import VALUES, RaisedByValueError
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,19 @@ def test_counts(count, text):
 )
 def test_sizes(size, text):
     assert amount(size) == text
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_raise_are_shown_by_their_class(kind):
+    text = shown(VALUES[kind]())
+    assert text.isascii()
+    assert len(text) <= 62
+    assert "\n" not in text
+    assert text.startswith("<")
+
+
+def test_what_other_code_raised_is_one_short_line():
+    assert what_was_raised(ValueError("of two\n  lines, \u00e9")) == "of two lines, \\xe9"
+    assert len(what_was_raised(ValueError("x" * 1000))) == 200
+    assert what_was_raised(ValueError()) == "ValueError"
+    assert what_was_raised(RaisedByValueError()) == "RaisedByValueError"

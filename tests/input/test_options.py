@@ -3,13 +3,19 @@ before any work."""
 
 from __future__ import annotations
 
+import math
+from decimal import Decimal
+from enum import Enum, IntEnum
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 import fastgd
-from fastgd.input.options import read_memory_limit
+from fastgd.input.options import read_choice, read_count, read_memory_limit, read_tol
 from tests.support.fit_results import x, y
 from tests.support.refusals import refused
+from tests.support.values_that_raise import VALUES, OfFloat, OfText
 
 NAMES = {
     "optimizer": r"there are: adadelta, .*, sgd$|^optimizer must be one of the names \(.*, sgd\) or an object such as fastgd\.SGD\(",
@@ -165,3 +171,47 @@ def test_sizes_are_read(given, size):
 )
 def test_limits_that_are_none(no_work, given, error, pattern):
     refused(error, f"^memory_limit must be .*{pattern}", x, y, memory_limit=given)
+
+
+HUGE = {"10^400": 10**400, "-10^400": -(10**400), "10^5000": 10**5000, "1e999": Decimal("1e999"), "(10^400)/3": Fraction(10**400, 3)}
+NO_COUNTS = (1.5, "3", b"3", None, math.nan, True, np.True_, np.float64(2), np.array([1]), Fraction(3), Decimal(3), [1], np.ma.masked)
+
+
+@pytest.mark.parametrize("name", ["epochs", "threads", "seed", "history", "min_samples", "memory_limit"])
+def test_counts_of_every_kind(name, no_work):
+    fine = {"history": (bool, np.bool_), "memory_limit": (type(None), str), "threads": (type(None),), "min_samples": (type(None),)}
+    values = [*HUGE.values(), -1, *NO_COUNTS, *(make() for make in VALUES.values())]
+    for value in (value for value in values if type(value) not in fine.get(name, ())):
+        with pytest.raises((TypeError, ValueError), match=rf"^{name} "):
+            fastgd.fit([1.0, 2], [2.0, 4], **{name: value})
+
+
+def test_numbers_that_count():
+    for value in (3, np.int8(3), np.uint64(3), np.array(3), IntEnum("Three", {"THREE": 3}).THREE):
+        assert read_count(value, "epochs", 0) == 3
+    for value in (2, 2.0, np.float32(2), np.array(2.0), Fraction(2), Decimal(2), OfFloat(2)):
+        assert read_tol(value) == 2.0
+
+
+NO_TOL = ("0.1", b"1", True, [0.1], np.array([0.1]), 1j, np.complex128(1), np.datetime64("2020"), np.timedelta64(3, "D"), np.ma.masked, {})
+
+
+def test_no_tol():
+    for value in (*NO_TOL, *(make() for kind, make in VALUES.items() if kind != "class")):
+        with pytest.raises((TypeError, ValueError), match=r"^tol must be "):
+            read_tol(value)
+    for value in (*HUGE.values(), math.nan, -1, np.float16(-1), Fraction(-1, 3), Decimal("NaN"), Decimal("-inf")):
+        with pytest.raises(ValueError, match=r"^tol must be finite and at least 0; it is "):
+            read_tol(value)
+
+
+@pytest.mark.parametrize("value", ["9" * 400 + " GiB", "9" * 5000, "1e400", "8388608 TiB", OfText("9" * 20 + " B")])
+def test_a_memory_limit_beyond_all_memory(value):
+    with pytest.raises(ValueError, match=r"^memory_limit must be (at most 2|a number of bytes)"):
+        read_memory_limit(value)
+
+
+def test_names_of_subclasses_of_str():
+    reduction = Enum("Reduction", {"SUM": "sum"}, type=str).SUM
+    for value in (reduction, np.str_("sum"), OfText("sum")):
+        assert type(read_choice(value, "reduction", ("mean", "sum"))) is str

@@ -12,7 +12,8 @@ import pytest
 
 import fastgd
 from tests.support.hidden_masks import OfNetCDF4
-from tests.support.refusals import refused, x, y
+from tests.support.refusals import message, refused, x, y
+from tests.support.values_that_raise import VALUES
 
 DAYS = pd.date_range("2020-01-01", periods=4)
 FORMULA = r"give \(t - t\[0\]\) / np\.timedelta64\(1, 'D'\)$"
@@ -160,3 +161,34 @@ def test_ragged_data_filled_up_with_nan_work():
     result = fastgd.solve([1.0, 2.0, 3.0], rows, nan_policy="omit")
     assert result.n_used.tolist() == [3, 2]
     assert result.w[1] == 1.0
+
+
+ARGUMENTS = (
+    "X", "y", "lr", "epochs", "optimizer", "schedule", "w0", "intercept", "intercept0", "standardize", "state", "sample_weight",
+    "reduction", "seed", "tol", "excess_loss", "nan_policy", "nodata", "min_samples", "history", "dtype", "algorithm", "backend", "threads",
+    "memory_limit", "progress", "out",
+)  # fmt: skip
+
+
+def _outcome(call):
+    try:
+        fastgd.fit(**call)
+    except Exception as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_raise_when_they_are_asked_what_they_are(kind, no_work):
+    """In every argument, alone and within what an argument may hold: the error is in words."""
+    value = VALUES[kind]()
+    given = [{name: value} for name in ARGUMENTS]
+    given += [{name: [value] * 8} for name in ("X", "y", "lr", "w0", "sample_weight", "nodata")]
+    given += [{"out": {"w": value}}, {"nodata": {"y": value}}, {"optimizer": fastgd.SGD(momentum=value)}]
+    given += [{"optimizer": fastgd.Adam(betas=(0.9, value))}]
+    for options in given:
+        call = {"X": np.ones((8, 2)), "y": np.ones(8), **options}
+        if kind == "repr of a number" and "work began" in _outcome(call):
+            continue  # it is a number all the same
+        with pytest.raises((ValueError, TypeError)) as caught:
+            fastgd.fit(**call)
+        assert "\n" not in message(caught), options.keys()

@@ -3,6 +3,8 @@ same."""
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from types import SimpleNamespace
 
@@ -19,6 +21,21 @@ def test_a_line_goes_to_stderr_and_needs_none(capsys, monkeypatch):
     assert (said.out, said.err) == ("", "one line\n")
     monkeypatch.setattr(sys, "stderr", None)  # pythonw
     assert not listener.say("nowhere")
+
+
+class FullDisk:
+    """stderr is a file on a full disk."""
+
+    def write(self, text):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_line_that_cannot_be_printed_does_no_harm(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", FullDisk())
+    assert not telling.LISTENER.get().say("no space")
+    with open(os.devnull, "w") as closed:
+        monkeypatch.setattr(sys, "stderr", closed)
+    assert not telling.LISTENER.get().say("closed")
 
 
 def test_the_same_is_said_once(capsys, monkeypatch):

@@ -87,8 +87,8 @@ FASTGD_DEFECTS = (
     Defect(
         "nodata compared after conversion",
         "fastgd/data/items.py",
-        "self._at(where), self.nodata)",
-        "self._at(where).astype(self.dtype), tuple(map(self.dtype.type, self.nodata)))",
+        "self._at(where, rows), self.nodata)",
+        "self._at(where, rows).astype(self.dtype), tuple(map(self.dtype.type, self.nodata)))",
         MISSING,
     ),
     Defect(
@@ -210,6 +210,36 @@ FASTGD_DEFECTS = (
         "with rc_context(_STYLE):\n            figure = pyplot.figure(**options)",
         ("tests/promises/test_notebook.py",),
     ),
+    Defect(
+        "an output over the state of other fits",
+        "fastgd/results/buffers.py",
+        "and not (in_place and same_place(array, taken))",
+        "and not in_place",
+        ("tests/results/test_buffers.py",),
+    ),
+    Defect(
+        "arrays within an argument are overwritten",
+        "fastgd/input/arguments.py",
+        """            if not isinstance(entry, int | float):
+""",
+        """            if False:
+""",
+        ("tests/results/test_buffers.py", "tests/input/test_arguments.py"),
+    ),
+    Defect(
+        "the data of an error kept while its place is looked for",
+        "fastgd/data/faults.py",
+        "limit is None else min(",
+        "limit is not False else min(",
+        ("tests/promises/test_memory.py",),
+    ),
+    Defect(
+        "a pipe is waited for",
+        "fastgd/results/file_format.py",
+        'flags | getattr(os, "O_NONBLOCK", 0)',
+        "flags",
+        ("tests/results/test_loading.py::test_only_ordinary_files_are_read",),
+    ),
     Defect("HTML is not escaped", "fastgd/results/table.py", "{html.escape(text)}", "{text}", ("tests/results/test_table.py",)),
     Defect(
         "a user's name is not escaped",
@@ -217,6 +247,34 @@ FASTGD_DEFECTS = (
         '"backslashreplace").decode("ascii")',
         '"ignore").decode("ascii")',
         ("tests/promises/test_any_encoding.py",),
+    ),
+    Defect(
+        "the error of a full disk names no file",
+        "fastgd/results/replacing.py",
+        "error.filename, error.filename2 = str(target), None",
+        "error.filename2 = None",
+        ("tests/results/test_replacing.py",),
+    ),
+    Defect(
+        "a new file does not take the place of the old one",
+        "fastgd/results/replacing.py",
+        "        os.replace(temporary, target)\n        folder",
+        "        folder",
+        ("tests/results/test_replacing.py",),
+    ),
+    Defect(
+        "a report is written in place",
+        "fastgd/results/replacing.py",
+        "    if Path(path).exists() and not Path(path).is_file():",
+        "    if Path(path).exists():",
+        ("tests/results/test_replacing.py", "tests/campaign/test_kills.py"),
+    ),
+    Defect(
+        "a line that cannot be printed stops the call",
+        "kernels/telling.py",
+        "except (OSError, ValueError):",
+        "except ZeroDivisionError:",
+        ("tests/kernels/test_telling.py",),
     ),
     Defect(
         "a status prints its code",

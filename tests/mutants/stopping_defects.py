@@ -70,7 +70,7 @@ STOPPING_DEFECTS = (
     Defect(
         "tol: what met a larger one has converged",
         "fastgd/planning/start.py",
-        "(tol >= max(0.0, read_tol(state.tol)))",
+        '(tol >= max(0.0, read_tol(state.tol, "state.tol")))',
         "(tol >= 0.0)",
         ("tests/fit/test_resuming.py",),
     ),

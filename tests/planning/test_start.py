@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import fastgd
-from tests.support.refusals import X2, X5, Y2, Y5, refused, x, y
+from tests.support.refusals import X2, X5, Y2, Y5, message, refused, x, y
+from tests.support.values_that_raise import VALUES
 
 STARTS = {
     "w0 too long": ({"w0": np.zeros(3)}, r"^w0 must have shape \(\.\.\., 2\), since X has 2 features; it has shape \(3,\)$"),
@@ -143,3 +144,74 @@ def test_other_options_beside_a_state_change_nothing():
     still = fastgd.fit(X5, Y5, epochs=0, state=first.state)
     assert np.array_equal(still.w, first.w)
     assert np.array_equal(still.state.w, first.state.w)
+
+
+OTHER_SHAPE = r"^state.* has shape|do not broadcast|^state was made with n_features"
+WHOLE = "must be a whole number from 0 to"
+CHANGED = {  # (array of the state, what it becomes, what is said)
+    "another algorithm": ("algorithm", lambda a: a + 98, rf"^state.algorithm {WHOLE} 4; it is 99 at index 0$"),
+    "negative algorithm": ("algorithm", lambda a: a - 2, rf"^state.algorithm {WHOLE} 4; it is -1 at index 0$"),
+    "lstsq": ("algorithm", lambda a: a + 3, "^state was made by algorithm 'lstsq', which backend 'cpu' does not have$"),
+    "another status": ("status", lambda a: a + 5, rf"^state.status {WHOLE} 4; it is 5"),
+    "negative epochs": ("epoch", lambda a: a - 9, rf"^state.epoch {WHOLE} 4611686018427387904; it is -8"),
+    "epochs and a half": ("epoch", lambda a: a + 0.5, rf"^state.epoch {WHOLE} \d+; it is 1.5"),
+    "no number of epochs": ("epoch", lambda a: a * np.nan, rf"^state.epoch {WHOLE} \d+; it is nan"),
+    "epochs beyond 2^62": ("epoch", lambda a: a + 2**62, rf"^state.epoch {WHOLE} \d+; it is 4.6"),
+    **{
+        f"{name}, {kind}": (name, change, said)
+        for name in ("w", "slots", "products", "epoch", "algorithm", "status", "initial_excess", "center", "scale")
+        for kind, change, said in (
+            ("complex", lambda a: a + 1j, rf"^state.{name} must be an array of real numbers; it is complex"),
+            ("text", lambda a: a.astype(str), rf"^state.{name} must be an array of real numbers; it is text"),
+            ("object", lambda a: np.full(a.shape, {}, object), rf"^state.{name} must be an array of real numbers; it has dtype object"),
+            ("None in a list", lambda a: [None], rf"^state.{name} must be an array of real numbers; a number is missing at index 0"),
+            ("ragged", lambda a: [[1.0], [1.0, 2.0]], rf"^state.{name} must be an array of real numbers; it is ragged"),
+            ("one axis more", lambda a: a[..., None], OTHER_SHAPE),
+            ("20 axes", lambda a: np.zeros((1,) * 20), OTHER_SHAPE),
+            ("none", lambda a: a[:0], OTHER_SHAPE),
+        )
+    },
+    **{f"no {name}": (name, lambda a: None, rf"^state.{name} must be an array") for name in ("w", "slots", "products", "epoch", "status")},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def continued():
+    return fastgd.fit(X5, Y5, epochs=1, standardize=True, optimizer="adam").state
+
+
+@pytest.mark.parametrize(("name", "change", "said"), CHANGED.values(), ids=CHANGED)
+def test_states_that_were_changed(no_work, continued, name, change, said):
+    state = dataclasses.replace(continued, **{name: change(np.asarray(getattr(continued, name)))})
+    with pytest.raises((ValueError, TypeError), match=said) as caught:
+        fastgd.fit(X5, Y5, state=state, standardize=True, optimizer="adam")
+    message(caught)
+
+
+@pytest.mark.parametrize("name", ["optimizer", "intercept", "dtype", "tol"])
+def test_states_whose_words_were_changed(no_work, continued, name):
+    for value in (3.5, [], 1j, np.zeros(3), *(make() for make in VALUES.values())):
+        if name == "tol" and type(value) is float:
+            continue
+        said = r"^state\.tol must be" if name == "tol" else f"^state was made with {name} "
+        with pytest.raises((ValueError, TypeError), match=f"{said}|^state cannot be read") as caught:
+            fastgd.fit(X5, Y5, state=dataclasses.replace(continued, **{name: value}), standardize=True, optimizer="adam")
+        message(caught)
+
+
+def test_states_of_other_kinds_with_the_same_numbers(continued):
+    """Lists, whole numbers as floats, other orders and byte orders continue the same fits."""
+    want = fastgd.fit(X5, Y5, state=continued, standardize=True, optimizer="adam", epochs=3)
+    kinds = {
+        "list": lambda a: a.tolist(),
+        "float": lambda a: a.astype(float),
+        "order": np.asfortranarray,
+        "bytes": lambda a: a.astype(a.dtype.newbyteorder()),
+    }
+    names = [each.name for each in dataclasses.fields(continued) if isinstance(getattr(continued, each.name), np.ndarray)]
+    for change in kinds.values():
+        state = dataclasses.replace(continued, **{name: change(np.array(getattr(continued, name))) for name in names})
+        result = fastgd.fit(X5, Y5, state=state, standardize=True, optimizer="adam", epochs=3)
+        assert np.array_equal(result.w, want.w)
+        assert np.array_equal(result.state.w, want.state.w)
+        assert result.state.epoch.tolist() == [4] * 5

@@ -25,7 +25,7 @@ def test_smaller_pieces_change_no_bit(case, monkeypatch):
     pieces = []
     fit_into_memory = memory.fit_into_memory
     monkeypatch.setattr("fastgd.planning.job.fit_into_memory", lambda *a, **o: pieces.append(fit_into_memory(*a, **o)) or pieces[-1])
-    for room in (60_000, 200_000, 10 * MIB):
+    for room in (memory.OF_A_CALL + 60_000, 200_000, 10 * MIB):
         assert same_result(fastgd.fit(X, y, threads=2, memory_limit=2 * results + room, **options), want)
     assert pieces[0].fits_per_task <= pieces[-1].fits_per_task
     assert pieces[0].pairs_per_group <= pieces[-1].pairs_per_group
@@ -148,4 +148,35 @@ def test_the_limit_is_kept(case):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert same_result(result, want)
+    assert peak <= read_memory_limit(limit)
+
+
+SPOILED = {  # a bad number in the last row, which is looked for once the fit has seen it
+    "one long fit": ((200_000, 6), (200_000,), {}, "4 MiB"),
+    "one long fit, weights": ((200_000, 6), (200_000,), {"weights": True}, "6 MiB"),
+    "many short fits, weights": ((2000, 100, 6), (2000, 100), {"weights": True}, "3 MiB"),
+    "whole numbers, masked, weights": ((60_000, 6), (60_000,), {"weights": True, "masked": True}, "9 MiB"),
+}
+
+
+@pytest.mark.parametrize("function", [fastgd.fit, fastgd.solve])
+@pytest.mark.parametrize("case", SPOILED)
+def test_the_limit_is_kept_where_a_number_is_bad(case, function):
+    x_shape, y_shape, options, limit = SPOILED[case]
+    X, y = noise(*x_shape), noise(*y_shape)
+    X[..., -1, 3] = np.nan
+    if "masked" in options:
+        X = np.ma.masked_array(whole(*x_shape), np.isnan(X))
+    how = {"sample_weight": abs(noise(*y_shape))} if "weights" in options else {}
+    how |= {"memory_limit": limit, "threads": 2}
+
+    def refuse():
+        with pytest.raises(ValueError, match=rf"^X is (missing|not finite).* in row {y_shape[-1] - 1}, feature 3"):
+            function(X, y, **how)
+
+    refuse()  # what the first call loads is not counted
+    tracemalloc.start()
+    refuse()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert peak <= read_memory_limit(limit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import tracemalloc
 from itertools import product
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.results.buffers import _overlap
+from fastgd import SGD
+from fastgd.input.arguments import arrays_given
+from fastgd.results.buffers import _overlap, read_out
 from tests import grids
 from tests.support.fit_results import batch, same, same_result
+from tests.support.jobs import job_of
 from tests.support.refusals import refused
 
 MIB = 2**20
@@ -163,3 +167,111 @@ def test_results_never_overwrite_the_data_or_each_other():
     refused(ValueError, f"^{told}$", X, y, out={"w": fields["w"], "loss": fields["loss"]})
     weights = np.ones((2, 2))
     refused(ValueError, "^out shares memory with sample_weight", X, y, sample_weight=weights, out=weights)
+
+
+M = 6
+BESIDE = {  # an array that is given, and an output that may not lie in it
+    "lr": lambda room: {"lr": room[:M], "out": {"loss": room[:M]}},
+    "w0": lambda room: {"w0": room[: 2 * M].reshape(M, 2), "out": {"w": room[2 : 2 * M + 2].reshape(M, 2)}},
+    "w0, reversed": lambda room: {"w0": room[: 2 * M].reshape(M, 2)[::-1], "out": room[: 2 * M].reshape(M, 2)},
+    "intercept0": lambda room: {"intercept": True, "intercept0": room[:M], "out": {"loss": room[:M]}},
+    "intercept0, moved": lambda room: {"intercept": True, "intercept0": room[:M], "out": {"intercept": room[1 : M + 1]}},
+    "momentum": lambda room: {"optimizer": SGD(momentum=room[:M]), "out": {"loss": room[:M]}},
+    "betas": lambda room: {"optimizer": fastgd.Adam(betas=(room[:M], 0.9)), "out": {"loss": room[:M]}},
+    "nodata": lambda room: {"nodata": {"y": room[:M]}, "nan_policy": "omit", "out": {"loss": room[:M]}},
+    "rows of a list": lambda room: {"y": [*np.ones((M - 1, 9)), room[:9]], "out": {"loss": room[8 : 8 + M]}},
+    "a mask": lambda room: {"y": np.ma.masked_array(np.ones((M, 9)), room.view(bool)[: 9 * M].reshape(M, 9)), "out": {"loss": room[:M]}},
+    "two entries": lambda room: {"out": {"loss": np.lib.stride_tricks.as_strided(room, (M,), (0,))}},
+}
+
+
+@pytest.mark.parametrize("case", BESIDE)
+def test_no_input_is_overwritten(no_work, case):
+    room = np.zeros(100)
+    X, y = batch(M, n=9)
+    with pytest.raises(ValueError, match=r"^out.* (shares memory with .*, which would be overwritten|has several entries in one place)"):
+        fastgd.fit(**{"X": X, "y": y, "epochs": 2, **BESIDE[case](room)})
+
+
+def fields_of(state):
+    return [each.name for each in dataclasses.fields(state) if isinstance(getattr(state, each.name), np.ndarray)]
+
+
+def test_no_array_of_a_state_is_overwritten():
+    """One number further on, the state of the next fit would be lost before it is read."""
+    X, y = batch(M, n=9)
+    state = fastgd.fit(X, y, epochs=2, standardize=True, optimizer="adam").state
+    assert len(fields_of(state)) == 9
+    for name in fields_of(state):
+        array = getattr(state, name)
+        room = np.zeros(8 + max(array.nbytes, 16 * M), np.uint8)
+        moved = dataclasses.replace(state, **{name: room[8 : 8 + array.nbytes].view(array.dtype).reshape(array.shape)})
+        getattr(moved, name)[...] = array
+        out = room[: 16 * M].view(float).reshape(M, 2)
+        for place in ("w", "state.w"):
+            with pytest.raises(ValueError, match=rf"^out.'{place}'. shares memory with state.{name}, which would be overwritten"):
+                fastgd.fit(X, y, state=moved, standardize=True, optimizer="adam", out={place: out})
+
+
+def test_an_input_that_is_added_later_is_compared_too():
+    X, y = batch(M, n=9)
+    layout = job_of(X, y).buffers.layout
+    room = np.zeros(M)
+    for later in (room, [[room]], {"a": room}, SGD(dampening=room)):
+        with pytest.raises(ValueError, match=r"^out.'loss'. shares memory with not_thought_of_yet"):
+            read_out({"out": {"loss": room}, "not_thought_of_yet": later}, layout)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("data", ["own", "shared X"])
+def test_results_in_the_place_of_what_they_begin_with(order, data):
+    """w over w0, and a loop of calls in one memory: the bits of results in new memory."""
+    X, y = batch(3, 400, n=9)
+    X = X if data == "own" else X[:, 0, None]
+    options = {"lr": np.linspace(0.01, 0.1, 400), "intercept": True, "optimizer": SGD(momentum=0.5), "epochs": 3, "threads": 2}
+    w0, b0 = np.asarray(batch(3, 400, n=2)[0][..., 0, :], order=order), np.ones((3, 400), order=order)
+    first = fastgd.fit(X, y, w0=w0.copy(), intercept0=b0.copy(), **options)
+    result = fastgd.fit(X, y, w0=w0, intercept0=b0, out={"w": w0, "intercept": b0}, **options)
+    assert same_result(result, first)
+    assert same(w0, first.w)
+    names = ("w", "slots", "status")
+    state = dataclasses.replace(first.state, **{name: np.array(getattr(first.state, name), order=order) for name in names})
+    out = {"state.w": state.w, "state.slots": state.slots, "status": state.status}
+    for _ in range(3):
+        first = fastgd.fit(X, y, state=first.state, tol=1e-3, **options)
+        result = fastgd.fit(X, y, state=state, out=out, tol=1e-3, **options)
+        assert same_result(result, first)
+        assert result.state.tol == first.state.tol
+        state = result.state
+        assert state.w is out["state.w"]
+
+
+def arrays_in(value, name=""):
+    if dataclasses.is_dataclass(value):
+        return {k: v for each in dataclasses.fields(value) for k, v in arrays_in(getattr(value, each.name), f"{name}.{each.name}").items()}
+    return {name: value} if isinstance(value, np.ndarray) and value.size else {}
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("made_by", ["cpu", "numpy"])
+def test_results_share_no_memory_with_inputs(made_by, standardize):
+    """Nor with results of other calls; of one result only the statuses are one array."""
+    X, y = batch(M, n=9)
+    given = {"X": X, "y": y, "sample_weight": np.ones((M, 9)), "lr": np.full(M, 0.01), "epochs": 2, "history": True, "backend": made_by}
+    given |= {"standardize": standardize, "optimizer": SGD(momentum=np.full(M, 0.5)), "intercept": True}
+    first = fastgd.fit(w0=np.ones((M, 2)), intercept0=np.ones(M), **given)
+    second = fastgd.fit(state=first.state, **given)
+    solved = fastgd.solve(X, y, weight_decay=given["lr"], standardize=standardize)
+    before = dict(arrays_given(given, "given", None)) | arrays_in(first)
+    for result in (second, solved):
+        held = arrays_in(result)
+        for name, array in held.items():
+            for other, taken in before.items():
+                assert not np.shares_memory(array, taken), (name, other)
+            alike = [other for other, taken in held.items() if np.shares_memory(array, taken)]
+            assert alike == ([".status", ".state.status"] if name.endswith("status") else [name])
+    x, line = X[0, :, 0].copy(), y[0].copy()
+    for k in range(3):  # the third call is remembered
+        small = [fastgd.fit(x, line, lr=0.01, epochs=2) for _ in range(2)]
+        arrays = [array for result in small for array in arrays_in(result).values() if array.size and array.ndim]
+        assert not any(np.shares_memory(a, b) for i, a in enumerate(arrays) for b in [x, line, *arrays[:i]]), k

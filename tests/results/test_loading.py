@@ -3,17 +3,22 @@ too much."""
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import pickle
+import re
 import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import fastgd
 from tests.support.saved_files import CASES, members, npy, same, seal, sign
+from tests.support.values_that_raise import VALUES
 
 
 @pytest.fixture
@@ -235,3 +240,91 @@ def test_errors_of_the_disk_stay_what_they_are(saved: Path, monkeypatch: pytest.
     monkeypatch.setattr(zipfile.ZipFile, "open", broken)
     with pytest.raises(OSError, match="Input/output error"):
         fastgd.load(saved)
+
+
+def test_only_ordinary_files_are_read(saved: Path, tmp_path: Path) -> None:
+    """A pipe that nobody writes into is refused too, without waiting."""
+    pipe = tmp_path / "pipe.npz"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/full", "/dev/null", "/dev/zero"):
+        with pytest.raises(ValueError, match=r"(pipe\.npz|/dev/\w+) is not an ordinary file"):
+            fastgd.load(path)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path))):
+        fastgd.load(tmp_path)
+
+
+@pytest.mark.parametrize("given", [None, 3, 2.5, [], {}, b"\0", "a\0b", "\ud800", *VALUES], ids=ascii)
+def test_what_is_no_name_of_a_file(given: Any) -> None:
+    value = VALUES[given]() if isinstance(given, str) and given in VALUES else given
+    for act in (fastgd.load, CASES["one number"].save):
+        if given != "repr of a text":  # which is a name like any other
+            with pytest.raises((TypeError, ValueError), match=r"^path (must be the name of a file|has )"):
+                act(value)
+    with pytest.raises(FileNotFoundError, match="neither a name nor a number"):
+        fastgd.load(VALUES["repr of a text"]())
+
+
+NODES = (None, True, 3, "x", {}, {"table": None}, {"table": {}}, {"array": None}, {"array": []}, {"scalar": "w"}, {"class": "State"},
+         {"class": "State", "fields": None}, {"class": "State", "fields": {}}, {"class": {}}, {"enum": "Status"},
+         {"enum": "Status", "member": {}}, {"enum": "State", "member": "w"}, {"enum": "Status", "member": "DIVERGED"},
+         {"array": "history.epoch"}, {"x": 1, "array": "w"})  # fmt: skip
+
+
+def test_crafted_values_of_every_field_are_refused(saved: Path) -> None:
+    """Whatever stands in place of a field: the file is refused in words, or it is a result that
+    prints."""
+    good = members(saved)
+    described = json.loads(good["fastgd.json"])
+
+    def fields_of(node: Any, way: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+        inside = node.get("fields", {}) if isinstance(node, dict) else {}
+        return [found for key, each in inside.items() for found in [(*way, key), *fields_of(each, (*way, key))]]
+
+    refusals = 0
+    for way in fields_of(described["content"]):
+        for value in NODES:
+            changed = json.loads(good["fastgd.json"])
+            node = changed["content"]
+            for key in way[:-1]:
+                node = node["fields"][key]
+            node["fields"][way[-1]] = value
+            saved.write_bytes(seal(good | {"fastgd.json": json.dumps(changed).encode()}))
+            try:
+                result = fastgd.load(saved)
+            except ValueError:
+                refusals += 1
+            else:
+                assert result.summary()
+    assert refusals > 400
+
+
+@pytest.mark.parametrize("header", ["(" * 9000, "[" * 300, "{" * 300, "-" * 9000 + "1", "1" * 5000, "(,)", "{'descr': '<f8'}"], ids=len)
+def test_crafted_headers_are_refused(saved: Path, header: str) -> None:
+    for data in (npy(header), npy(F8 % header)):
+        saved.write_bytes(seal(members(saved) | {"w.npy": data}))
+        with pytest.raises(ValueError, match="is not damaged, but it is not a result as fastgd writes them"):
+            fastgd.load(saved)
+
+
+def test_codes_that_have_no_name_are_refused(saved: Path) -> None:
+    for name in ("status", "state.algorithm"):
+        inside = members(saved)
+        member = inside[f"{name}.npy"]
+        inside[f"{name}.npy"] = member[:-1] + b"\x63"
+        saved.write_bytes(seal(inside))
+        with pytest.raises(ValueError, match=rf"{name} has a code that is not one of 0 to 4"):
+            fastgd.load(saved)
+        saved.write_bytes(seal(inside | {f"{name}.npy": member}))
+
+
+def test_a_field_of_another_dtype_is_refused(saved: Path) -> None:
+    """Whole numbers as losses, or losses as a status, would fail later, where they are printed."""
+    good = members(saved)
+    for name in good.keys() - {"fastgd.json"}:
+        with io.BytesIO(good[name]) as file:
+            array = np.load(file)
+        other = io.BytesIO()
+        np.save(other, array.astype(np.float64) if array.dtype.kind != "f" else array.astype(np.int64))
+        saved.write_bytes(seal(good | {name: other.getvalue()}))
+        with pytest.raises(ValueError, match=rf"{re.escape(name.removesuffix('.npy'))} has dtype"):
+            fastgd.load(saved)

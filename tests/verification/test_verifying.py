@@ -185,8 +185,20 @@ def test_overflow_is_no_disagreement():
     assert report.ok
     assert 0 < report.verdicts[0].epochs_judged < 200
     assert any("too near overflow" in note for note in report.verdicts[0].notes)
+    assert report.outcome == "agrees in part"
+    assert f"of 200 epochs judged, not judged from epoch {report.verdicts[0].epochs_judged + 1} on" in str(report)
     half = fastgd.verify(lambda w, X, y, lr: w - lr / 2 * (2 / len(y) * X.T @ (X @ w - y)), X, y, lr=1e6, epochs=30)
     assert half.diagnosis.code == "gradient_missing_two"
+
+
+def test_nothing_that_can_be_judged_is_neither_agreement_nor_disagreement():
+    """weight_decay · w overflows in the first step of float32 arithmetic, whatever w is then."""
+    w = np.array([[1.0], [np.inf], [np.nan]], np.float32)
+    report = fastgd.verify(w, np.float32(X4), np.float32(2 * X4), lr=0.1, optimizer=fastgd.AdamW(weight_decay=1e300))
+    assert (report.outcome, report.ok, report.diagnosis) == ("not judged", False, None)
+    assert str(report).startswith("history: NOT JUDGED: none of the 2 epochs could be judged")
+    assert "an intermediate of the update rule may overflow" in str(report)
+    assert not fastgd.verify(w, np.float32(X4), np.float32(2 * X4), lr=0.1, optimizer="adamw").ok
 
 
 def test_one_epoch_and_none():

@@ -1,31 +1,20 @@
 """The check of one step of any update rule, from the state that the judged program itself had.
 
-The derivation is in docs/error-bound.md, "Other update rules".
-
-1. Every rounding inside a rule is a relative change of at most u of a product of the rule's inputs,
-   so k roundings change no input by more than k·u. ℓ adds what the outputs move by when g moves by
-   δg + k(u|g| + η) and each slot by k(u|slot| + η). (|w| + |Δw| alone would say nothing about the
-   slots, nor about w where the terms of Δw cancel.)
-2. A running product of a rule is one more input, with 4 roundings in its own precision: those of
-   the power or the multiplication that made it. 1 − βᵗ multiplies such an error by up to
-   1/(1 − β) in any arithmetic, so the k of the rule does not cover it.
-3. A quotient such as g/√g² hardly moves when g does, but is rounded all the same: hence the terms
-   k u|Δw| and k u|Δslot|. RMSprop needs them.
-4. An input that is moved by its roundings may make the rule NaN (the root of v − a² in a centered
-   rule, near 0). Then the output may be anything and is not judged.
+The derivation is in docs/error-bound.md, "Other update rules"; the bound is made in rule_step.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ...input.float_mode import computes
-from .yardstick import Array, Yardstick, of_shape, share_of
+from .rule_step import State, step_of_rule
+from .yardstick import Yardstick, of_shape, share_of
 
 if TYPE_CHECKING:
     from fastgd.kernels.update_rules import UpdateRule
@@ -152,19 +141,17 @@ def check_lockstep(
     products = dict(zip(rule.products, rule.advance(**values, **products), strict=True))
     products_u = np.finfo(products_dtype).eps / 2
 
-    def apply(inputs: _Inputs) -> Array:
-        """Return the new w, then the new slots, (1 + n_slots, D)."""
-        new_w, new_slots = rule.step(inputs.w, tuple(inputs.slots), inputs.gradient, rate, steps, **values, **inputs.products)
-        return np.stack([new_w, *(np.broadcast_to(slot, new_w.shape) for slot in new_slots)]).astype(yardstick.type)
-
     with np.errstate(all="ignore"):
         rows = yardstick.measure(w[None])
-        inputs = _Inputs(w, slots, rows.gradient[0], products)
-        expected = apply(inputs)
-        bound = _bound(apply, inputs, expected, yardstick, rule, rows.gradient_error[0], products_u, held_higher)
-        bound = np.where(np.isnan(bound), np.inf, bound)
-        share = share_of(np.stack([w_next, *slots_next]) - expected, bound)
-        inside = rows.inside[0] and bool((np.abs([*expected, rate * inputs.gradient]) <= yardstick.limit).all())
+        state = State(
+            w, list(slots), list(np.zeros_like(slots)), rows.gradient[0], rows.gradient_error[0], products,
+            {name: 4 * products_u * np.abs(value) for name, value in products.items()}, rate, steps,
+        )  # fmt: skip
+        truth = step_of_rule(rule.step, rule, values, state, yardstick, held_higher)
+        bound = truth.spread + yardstick.u * np.abs(truth.expected) + 2 * yardstick.eta
+        bound[0] += held_higher * yardstick.u * np.abs(w)
+        share = share_of(np.stack([w_next, *slots_next]) - truth.expected, bound)
+        inside = rows.inside[0] and truth.judged and bool((np.abs(rate * state.gradient) <= yardstick.limit).all())
         tau_loss = share_of(yardstick.extended(loss) - rows.loss, rows.loss_error)
     return LockstepCheck(
         tau_w=float(share[0].max()) if inside else np.nan,
@@ -174,15 +161,6 @@ def check_lockstep(
     )
 
 
-class _Inputs(NamedTuple):
-    """What one step of a rule takes."""
-
-    w: Array  # (D,)
-    slots: Array  # (n_slots, D)
-    gradient: Array  # (D,)
-    products: Mapping[str, Any]
-
-
 def _hyperparameters(rule: UpdateRule, hyper: Mapping[str, float | bool] | None) -> dict[str, Any]:
     """Return all values of the rule, numbers in `numpy.longdouble`."""
     unknown = set(hyper or {}) - set(rule.hyperparameters) - set(rule.derived)
@@ -190,44 +168,6 @@ def _hyperparameters(rule: UpdateRule, hyper: Mapping[str, float | bool] | None)
         raise ValueError(f"the update rule {rule.name!r} has no {sorted(unknown)}: it has {sorted(rule.hyperparameters)}")
     values = rule.all_values(hyper)
     return {name: value if isinstance(value, bool | np.bool_) else np.longdouble(value) for name, value in values.items()}
-
-
-def _bound(
-    apply: Callable[[_Inputs], Array],
-    inputs: _Inputs,
-    expected: Array,
-    yardstick: Yardstick,
-    rule: UpdateRule,
-    gradient_error: Array,
-    products_u: Any,
-    held_higher: bool,
-) -> Array:
-    """Return ℓ_w, then ℓ of every slot, (1 + n_slots, D)."""
-    w, slots, gradient, products = inputs
-    k, u, eta = rule.roundings + held_higher, yardstick.u, yardstick.eta
-
-    def moved(**changes: tuple[Any, Any]) -> Array:
-        """Return the larger change of the outputs over the two values that one input may have."""
-        ((name, values),) = changes.items()
-        return np.max([np.abs(apply(inputs._replace(**{name: value})) - expected) for value in values], axis=0)
-
-    reach = gradient_error + k * (u * np.abs(gradient) + eta)
-    by_gradient = moved(gradient=(gradient - reach, gradient + reach))
-    by_w = moved(w=(w * (1 - k * u), w * (1 + k * u)))
-    by_slots, by_products = np.zeros_like(expected), np.zeros_like(expected)
-    for i, slot in enumerate(slots):
-        less, more = slots.copy(), slots.copy()
-        # A second moment must not become negative.
-        less[i] = np.sign(slot) * np.maximum(np.abs(slot) * (1 - k * u) - k * eta, 0)
-        more[i] += np.where(slot < 0, -k, k) * (u * np.abs(slot) + eta)
-        by_slots += moved(slots=(less, more))
-    for name, value in products.items():
-        less_than, more_than = ({**products, name: value * (1 + sign * 4 * products_u)} for sign in (-1, 1))
-        by_products += moved(products=(less_than, more_than))
-    bound = by_gradient + by_slots + by_products + by_w + u * np.abs(expected) + 2 * eta
-    bound += k * u * np.abs(expected - np.stack([w, *slots]))
-    bound[0] += np.maximum(0, k * u * np.abs(w) - by_w[0]) + held_higher * u * np.abs(w)
-    return bound
 
 
 def _products_before(rule: UpdateRule, values: Mapping[str, Any], state: tuple[Any, ...]) -> dict[str, Any]:

@@ -60,11 +60,12 @@ class Question(NamedTuple):
         return _start_of(self, recorded) is not None
 
     def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False) -> Observation:
-        """Return the recorded history with the exact gradient and loss at its rows."""
-        return Observation(
+        """Return the recorded rows that can be judged, with the exact gradient and loss there."""
+        seen = Observation(
             self.X, self.y, recorded.w, recorded.loss if loss is None else loss, lr=self.lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
         )  # fmt: skip
+        return self.asked.judged(seen)
 
 
 @lets_nothing_exit
@@ -148,6 +149,11 @@ def diagnose(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype,
         of_data=question.data_dtype,
     )  # fmt: skip
+    epochs = len(recorded.w) - 1
+    if question.lr.ndim and len(question.lr) not in (1, epochs):
+        raise ValueError(
+            f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
+        )
     return examine(question, recorded)
 
 
@@ -210,8 +216,8 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
         notes.append(f"judged up to epoch {early - 1}: w is not finite from epoch {early} on, though nothing can overflow there")
         if not update.codes:
             update = update._replace(codes=("not_finite",), words={"epoch": seen.too_early}, tau=np.inf, first=seen.too_early)
-    elif seen.n_steps < seen.n_rows - 1:
-        notes.append(f"judged up to epoch {seen.n_steps}: values are too near overflow after that")
+    elif seen.why_not_all:
+        notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
     elif seen.n_steps == 0:
         notes.append("there is no step to judge: w_history has one row")
 

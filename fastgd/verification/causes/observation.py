@@ -9,19 +9,20 @@ All of it is in extended precision; the bound is derived in docs/error-bound.md,
    so the bound of a hypothesis follows from its own arithmetic: u per addition, 2u per product (one
    rounding is that of the constant). For plain gradient descent it is ℓ of `check_step`, term for
    term.
-3. The rows are judged up to the first one that is not finite or whose step may overflow. Later ones
-   say nothing about a cause.
+3. The rows are judged up to the first one that is not finite or whose step may overflow; an update
+   rule that was asked for may end it earlier (`until`). Later ones say nothing about a cause.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..bound.yardstick import LIMIT, Array, Yardstick, share_of
 
-__all__ = ["Observation", "Term"]
+__all__ = ["Observation", "Term", "until"]
 
 
 class Term(NamedTuple):
@@ -83,26 +84,52 @@ class Observation:
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
             small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
-        self.n_inside = _until(truth.inside & finite)  # number of rows whose loss can be judged
-        n_steps = min(_until(small), self.n_inside)  # number of steps that cannot overflow
-        n_finite = _until(finite[1 : n_steps + 1])
+        self.n_inside = until(truth.inside & finite)  # number of rows whose loss can be judged
+        n_steps = min(until(small), self.n_inside)  # number of steps that cannot overflow
+        n_finite = until(finite[1 : n_steps + 1])
+        # why the last rows are not judged, if they are not
+        self.why_ended = "values are too near overflow after that"
         # the first row that is not finite, where no step before it can overflow
         self.too_early = n_finite + 1 if n_finite < n_steps else None
         self.n_inside = min(self.n_inside, n_finite + 1)
-        self.w = rows[: n_finite + 1]
+        # of every step that begins in a judged row, also the one to the row that is not finite
+        begun = n_finite + (self.too_early is not None)
+        self.begun = Term(truth.gradient[:begun], truth.gradient_error[:begun])
+        self.begun_lr = rate[:begun]
+        self.true_loss, self.loss_error = truth.loss, truth.loss_error
+        self.loss = None if loss is None else yardstick.extended(loss)
+        self.w = rows
+        self._end_after(n_finite)
+
+    def _end_after(self, n_steps: int) -> None:
+        """Leave out what comes after this number of steps."""
+        self.w = self.w[: n_steps + 1]
         self.moved = self.w[:-1] - self.w[1:]
-        self._first_seen = np.unique(np.asarray(self.w[:-1], np.float64), axis=0, return_index=True)[1] if n_finite else np.zeros(0, int)
-        self.lr = rate[:n_finite]
-        self.at = Term(truth.gradient[:n_finite], truth.gradient_error[:n_finite])
-        self.true_loss, self.loss_error = truth.loss[: self.n_inside], truth.loss_error[: self.n_inside]
-        self.loss = None if loss is None else yardstick.extended(loss)[: self.n_inside]
+        self._first_seen = np.unique(np.asarray(self.w[:-1], np.float64), axis=0, return_index=True)[1] if n_steps else np.zeros(0, int)
+        self.lr = self.begun_lr[:n_steps]
+        self.at = Term(*(part[:n_steps] for part in self.begun))
+        self.true_loss, self.loss_error = self.true_loss[: self.n_inside], self.loss_error[: self.n_inside]
+        self.loss = None if self.loss is None else self.loss[: self.n_inside]
         with np.errstate(all="ignore"):
             self.memory = self._memory()
+
+    def until(self, n_steps: int, why: str) -> Observation:
+        """Return the history up to this step; what follows, finite or not, is not judged."""
+        ended = copy.copy(self)
+        ended.why_ended = why
+        ended.too_early, ended.n_inside = None, min(self.n_inside, n_steps + 1)
+        ended._end_after(n_steps)
+        return ended
 
     @property
     def n_steps(self) -> int:
         """Number of steps that can be judged."""
         return len(self.moved)
+
+    @property
+    def why_not_all(self) -> str | None:
+        """Why the last steps are not judged; None: all are, or a row is wrongly not finite."""
+        return self.why_ended if self.n_steps < self.n_rows - 1 and self.too_early is None else None
 
     @property
     def n_parameters(self) -> int:
@@ -167,6 +194,6 @@ class Observation:
         return memory.but_first(self.nothing())
 
 
-def _until(good: Any) -> int:
+def until(good: Any) -> int:
     """Return the number of entries before the first false one."""
     return len(good) if good.all() else int(np.argmin(good))

@@ -9,14 +9,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..bound.yardstick import LIMIT, Array
-from .observation import Observation, Term
+from ..bound.rule_step import RuleStep, State, step_of_rule, steps_possible
+from ..bound.yardstick import LIMIT
+from .observation import Observation, Term, until
 
 if TYPE_CHECKING:
     from fastgd.kernels.update_rules import UpdateRule
@@ -26,6 +27,9 @@ __all__ = ["Momentum", "Recipe", "replay"]
 _U64 = float(np.finfo(np.float64).eps) / 2
 # torch.optim.NAdam keeps mu_product in float32, whatever the data are.
 _PRODUCT_U = {"mu_product": float(np.finfo(np.float32).eps) / 2}
+
+
+_WHY_ENDED = "in the step after that an intermediate of the update rule may overflow, or rounding may make it anything"
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,29 @@ class Recipe:
                 return options.step(seen, gradient)
             return replay(seen, self.rule.step, gradient, self.rule, self.values)
 
+    def judged(self, seen: Observation) -> Observation:
+        """Return the history up to the first step of the rule that cannot be judged."""
+        if self.plain:
+            return seen
+        begun = Term(self.factor * seen.begun.value, self.factor * seen.begun.error)
+        with np.errstate(all="ignore"):
+            n_steps = self._options_judged(seen, begun.value) if self.options is not None else self._replay_judged(seen, begun)
+        return seen if n_steps == len(seen.begun_lr) else seen.until(n_steps, _WHY_ENDED)
+
+    def _options_judged(self, seen: Observation, gradient: Any) -> int:
+        """Return how many steps of SGD, of those begun, can be judged."""
+        buffers, slots = [], (np.zeros(seen.n_parameters, seen.yardstick.type),)
+        for t in range(len(gradient)):
+            buffers.append(slots[0])
+            _, slots = self.rule.step(seen.w[t], slots, gradient[t], seen.begun_lr[t, 0], t, **self.values)
+        slot = np.stack(buffers) if buffers else gradient
+        return until(steps_possible(self.rule.step, self.values, seen.w[: len(gradient)], slot, gradient, seen.begun_lr, seen.yardstick))
+
+    def _replay_judged(self, seen: Observation, gradient: Term) -> int:
+        """Return how many steps of a rule with slots, of those begun, can be judged."""
+        possible = (truth.judged for truth in _replayed(seen, self.rule.step, gradient, self.rule, self.values))
+        return next((t for t, judged in enumerate(possible) if not judged), len(seen.begun_lr))
+
     def with_values(self, **values: Any) -> Recipe:
         """Return the same recipe with other hyperparameters."""
         return replace(self, values={**self.values, **values})
@@ -120,52 +147,35 @@ def replay(
     most: int | None = None,  # replay no more steps than this
 ) -> Term:
     """Return the steps that a rule with slots takes from the observed rows (note 2)."""
-    u, eta, k = seen.u, seen.eta, rule.roundings + seen.held_higher
-    all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
-    running: dict[str, Any] = dict.fromkeys(rule.products, np.longdouble(1))
-    slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
-    slot_errors = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     taken, error = np.zeros_like(seen.moved), np.zeros_like(seen.moved)
-
-    for t in range(seen.n_steps if most is None else min(most, seen.n_steps)):
-        running = dict(zip(running, rule.advance(**all_values, **running), strict=True))
-        w, g = seen.w[t], gradient.value[t]
-
-        def apply(inputs: Sequence[Any], running: Mapping[str, Any], t: int = t) -> Any:
-            """Return the new w, then the new slots, (1 + n_slots, D)."""
-            w_next, slots_next = rule_step(inputs[0], tuple(inputs[1:-1]), inputs[-1], seen.lr[t, 0], t, **all_values, **running)
-            return np.stack([w_next, *(np.broadcast_to(slot, w_next.shape) for slot in slots_next)])
-
-        inputs, given = [w, *slots, g], {**running, **(products or {})}
-        expected = apply(inputs, given)
-        sizes = [k * u * np.abs(w), *(r + k * (u * np.abs(s) + eta) for r, s in zip(slot_errors, slots, strict=True))]
-        sizes.append(gradient.error[t] + k * (u * np.abs(g) + eta))
-        spread = _spread(apply, inputs, sizes, expected, given) + (k * u * np.abs(expected - np.stack(inputs[:-1])) + 2 * eta)
-        spread = np.where(np.isnan(spread), np.inf, spread)
-        taken[t], error[t] = w - expected[0], spread[0] + k * u * np.abs(w)
-        slots, slot_errors = list(expected[1:]), [r + u * np.abs(s) for r, s in zip(spread[1:], expected[1:], strict=True)]
+    for t, truth in enumerate(_replayed(seen, rule_step, gradient, rule, values, products)):
+        if t == (seen.n_steps if most is None else most):
+            break
+        taken[t], error[t] = seen.w[t] - truth.expected[0], truth.spread[0]
         if give_up and seen.shares(Term(taken[t : t + 1], error[t : t + 1]), at=t).max(initial=0) > LIMIT:
             break
     return Term(taken, error)
 
 
-def _spread(
-    apply: Callable[[Sequence[Any], Mapping[str, Any]], Array],
-    inputs: Sequence[Array],
-    sizes: Sequence[Array],
-    expected: Array,
-    running: Mapping[str, Any],
-) -> Array:
-    """Return how far the outputs move when each input moves by its size and each product by 4u."""
-    spread = np.zeros_like(expected)
-    for place, size in enumerate(sizes):
-        less, more = list(inputs), list(inputs)
-        less[place], more[place] = inputs[place] - size, inputs[place] + size
-        if 0 < place < len(inputs) - 1:  # a second moment must not become negative
-            less[place] = np.where(inputs[place] >= 0, np.maximum(less[place], 0), less[place])
-        spread += np.maximum(*(np.abs(apply(moved, running) - expected) for moved in (less, more)))
-    for name, value in running.items():
-        u = _PRODUCT_U.get(name, _U64)
-        moved = ({**running, name: value * (1 + sign * 4 * u)} for sign in (-1, 1))
-        spread += np.maximum(*(np.abs(apply(inputs, products) - expected) for products in moved))
-    return spread
+def _replayed(
+    seen: Observation,
+    rule_step: Callable[..., Any],
+    gradient: Term,
+    rule: UpdateRule,
+    values: Mapping[str, Any],
+    products: Mapping[str, float] | None = None,
+) -> Iterator[RuleStep]:
+    """Yield each step that has a gradient, from the observed w and the replayed slots."""
+    all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
+    running: dict[str, Any] = dict.fromkeys(rule.products, np.longdouble(1))
+    slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
+    slot_errors = [np.zeros_like(seen.w[0]) for _ in rule.slots]
+    for t in range(len(gradient.value)):
+        running = dict(zip(running, rule.advance(**all_values, **running), strict=True))
+        given = {**running, **(products or {})}
+        errors = {name: 4 * _PRODUCT_U.get(name, _U64) * np.abs(value) for name, value in given.items()}
+        state = State(seen.w[t], slots, slot_errors, gradient.value[t], gradient.error[t], given, errors, seen.begun_lr[t, 0], t)
+        truth = step_of_rule(rule_step, rule, all_values, state, seen.yardstick, seen.held_higher)
+        yield truth
+        slots = list(truth.expected[1:])
+        slot_errors = [of_slot + seen.u * np.abs(slot) + 2 * seen.eta for of_slot, slot in zip(truth.spread[1:], slots, strict=True)]

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...input.messages import counted, shown
+from ...input.messages import counted
+from ...input.options import read_dtype
 from ...input.reading import read_array
 from ..bound.yardstick import Array
 
@@ -35,13 +36,7 @@ class Recorded(NamedTuple):
 def arithmetic_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[Any]:
     """Return the precision that is judged (note 2)."""
     if dtype is not None:
-        try:
-            found = np.dtype(dtype)
-        except TypeError:
-            raise TypeError(f"dtype must be 'float32' or 'float64', not {shown(dtype)}") from None
-        if found.name not in ("float32", "float64"):
-            raise ValueError(f"dtype must be 'float32' or 'float64', the precision of the arithmetic, not {found.name}")
-        return found
+        return read_dtype(dtype)
     if w.dtype.kind == "f" and w.dtype.itemsize < 4:
         raise ValueError(f"w_history has dtype {w.dtype}, which has too few digits to be judged: record w in float32 or float64")
     with np.errstate(over="ignore"):

@@ -8,12 +8,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...results.replacing import write_text
 from ..bound.yardstick import Array
 from .picture import LOWEST, curves
 
@@ -50,7 +52,7 @@ def write_page(report: Any, path: Path) -> Path:
         files("fastgd").joinpath("verification", "report", "report.html").read_text("utf-8")
     )
     page = template.render(
-        title="agrees" if report.ok else "disagrees",
+        title=report.outcome,
         headline=_headline(report),
         report=report,
         question=report.question,
@@ -66,17 +68,21 @@ def write_page(report: Any, path: Path) -> Path:
         number=_number,
     )
     # a path in a traceback may hold bytes that are no UTF-8: they are shown escaped
-    path.write_text(page + "\n", encoding="utf-8", errors="backslashreplace")
+    write_text(path, page + "\n", errors="backslashreplace")
     return path
 
 
 def _headline(report: Any) -> str:
     if len(report.verdicts) == 1:
         (verdict,) = report.verdicts
-        return f"{verdict.name} {'agrees at every epoch' if verdict.ok else 'disagrees'}"
-    if report.ok:
+        words = {"agrees": "agrees at every epoch", "agrees in part": f"agrees at the first {verdict.epochs_judged} epochs"}
+        return f"{verdict.name} {words.get(verdict.outcome, 'could not be judged' if verdict.outcome == 'not judged' else 'disagrees')}"
+    counts = Counter(verdict.outcome for verdict in report.verdicts)
+    if report.outcome == "agrees":
         return f"All {len(report.verdicts)} agree at every epoch"
-    return f"{len(report.failed)} of {len(report.verdicts)} disagree"
+    words = {"disagrees": "disagree", "not judged": "could not be judged", "agrees in part": "agree as far as they could be judged"}
+    told = [f"{counts[outcome]} of {len(report.verdicts)} {word}" for outcome, word in words.items() if counts[outcome]]
+    return "; ".join(told)
 
 
 def _number(value: float | None) -> str:

@@ -55,7 +55,7 @@ def plot_shares(report: Any, ax: Any) -> Any:
     ax.set_ylim(LOWEST / 1.5, highest * 1.5)
     ax.set_xlabel("epoch")
     ax.set_ylabel("share of the rounding-error bound")
-    ax.set_title("Agrees" if report.ok else "Disagrees", loc="left", fontsize=11.5, fontweight="bold")
+    ax.set_title(report.outcome.capitalize(), loc="left", fontsize=11.5, fontweight="bold")
     if drawn:
         ax.legend(frameon=False, fontsize=8)
     return ax

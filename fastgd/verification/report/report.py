@@ -14,6 +14,7 @@ import numpy as np
 
 from ...input.float_mode import computes
 from ...input.messages import counted, in_ascii, repr_in_ascii
+from ...results.replacing import write_text
 from ...results.table import html_table
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
@@ -46,8 +47,8 @@ class Verdict:
     fit : tuple of int
         The index of the fit in the leading axes; empty for a single fit.
     ok : bool
-        Whether w and loss are within the bound at every epoch, and the candidate neither raised nor
-        changed its data.
+        Whether w and loss are within the bound at every epoch that was judged, at least one was,
+        and the candidate neither raised nor changed its data. `outcome` says whether all were.
     dtype : str
         The precision that was judged.
     limit : float
@@ -59,7 +60,8 @@ class Verdict:
     first : Beyond or None
         The first value beyond the bound.
     epochs, epochs_judged : int
-        The number of epochs recorded, and of those judged.
+        The number of epochs recorded, and of those judged, which are the first ones. Where an
+        intermediate of the arithmetic may overflow, the judgement ends.
     w_share : ndarray, shape (epochs + 1,), float64
         The share of the bound that the step to each row used; NaN: not judged.
     loss_share : ndarray, shape (epochs + 1,), float64
@@ -96,6 +98,23 @@ class Verdict:
         return f"{self.candidate}{f', fit {self.fit if len(self.fit) > 1 else self.fit[0]}' if self.fit else ''}"
 
     @property
+    def outcome(self) -> str:
+        """What was found.
+
+        One of
+
+        * "agrees": every epoch was judged, and is within the bound;
+        * "agrees in part": so are the epochs that were judged, but they are not all;
+        * "not judged": no epoch could be judged;
+        * "disagrees": a value is beyond the bound, or the candidate raised or changed its data.
+        """
+        if self.failure or self.first is not None or self.diagnosis is not None:
+            return "disagrees"
+        if not self.ok:
+            return "not judged"
+        return "agrees" if self.epochs_judged == self.epochs else "agrees in part"
+
+    @property
     @computes
     def headline(self) -> str:
         """The verdict in one line."""
@@ -115,6 +134,11 @@ class Verdict:
         taus = f"tau_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {_number(self.tau_loss)}")
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
+        if self.outcome == "not judged":
+            return f"NOT JUDGED: none of the {self.epochs} epochs could be judged"
+        if self.outcome == "agrees in part":
+            last = f"not judged from epoch {self.epochs_judged + 1} on"
+            return f"agrees at the {self.epochs_judged} of {self.epochs} epochs judged, {last}: {taus} (bound {self.limit:g})"
         if self.ok:
             return f"agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
         if self.first is None:
@@ -132,7 +156,8 @@ class Verdict:
         """Return the verdict ready for JSON: NaN becomes None, infinity a string."""
         cause = self.diagnosis
         return {
-            "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "dtype": self.dtype, "limit": self.limit,
+            "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "outcome": self.outcome, "dtype": self.dtype,
+            "limit": self.limit,
             "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
             "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
             "first_epoch": self.first and self.first.epoch, "quantity": self.first and self.first.quantity,
@@ -175,8 +200,14 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every candidate agrees on every fit."""
+        """Whether every candidate agrees on every fit, as far as it could be judged."""
         return all(verdict.ok for verdict in self.verdicts)
+
+    @property
+    def outcome(self) -> str:
+        """The first that a verdict has of "disagrees", "not judged", "agrees in part", "agrees"."""
+        found = {verdict.outcome for verdict in self.verdicts}
+        return next(one for one in ("disagrees", "not judged", "agrees in part", "agrees") if one in found)
 
     @property
     def failed(self) -> tuple[Verdict, ...]:
@@ -237,7 +268,7 @@ class Report:
     def _repr_html_(self) -> str:
         shown, others = self._shown()
         rows = [(verdict.name, "\n".join(verdict._lines())) for verdict in shown] + [("", line) for line in others]
-        return html_table("All agree" if self.ok else f"{len(self.failed):,} of {len(self.verdicts):,} NOT ok", rows)
+        return html_table("All agree" if self.outcome == "agrees" else f"{len(self.failed):,} of {len(self.verdicts):,} NOT ok", rows)
 
     def __repr__(self) -> str:
         return f"Report({counted(len(self.verdicts), 'verdict')}, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
@@ -298,7 +329,7 @@ class Report:
         ImportError
             jinja2 is not installed.
         OSError
-            The file cannot be written.
+            The file cannot be written; an older one of that name stays.
 
         Examples
         --------
@@ -338,7 +369,7 @@ class Report:
         Raises
         ------
         OSError
-            The file cannot be written.
+            The file cannot be written; an older one of that name stays.
 
         Examples
         --------
@@ -349,7 +380,7 @@ class Report:
         """
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(path, text + "\n")
         return text
 
 

@@ -1,7 +1,8 @@
 """One fit in closed form: its Gram matrix scaled, factored, and the solution refined.
 
 docs/arithmetic.md, section 11. pack.py does the same operations in 32 lanes, as far as a Cholesky
-in float64 goes.
+in float64 goes. Each part ends early once the cancel flag is raised, as if the fit could not be
+solved.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, dd_divide, fast_two_sum, pow2, scale, two_sum
 from ..simd.lanes import fma
+from ..simd.scalars import raised
 
 # Limits of D · tr(G⁻¹), G with a unit diagonal: at least cond(G), at most D² · cond(G).
 MOST_SINGLE = 2.0**24  # moments in float64 (float32 data): the solution keeps 2^-53+24
@@ -64,7 +66,7 @@ def minus_product(total, low, a, a_low, b, b_low):
 
 
 @part
-def scale_gram(gram, low_gram, powers, penalty, low_penalty, power, matrix, low_matrix, exponents):
+def scale_gram(gram, low_gram, powers, penalty, low_penalty, power, matrix, low_matrix, exponents, cancel):
     """Fill matrix = 2^-h (G + λI) 2^-h, with a diagonal in [1/2, 4), and the exponents h.
 
     λ = (penalty + low_penalty) · 2^power. A column of zeros without a penalty gets a 1 on the
@@ -76,6 +78,8 @@ def scale_gram(gram, low_gram, powers, penalty, low_penalty, power, matrix, low_
     for j in range(size):
         exponents[j] = exponent_of_scale(gram[j * (j + 1) // 2 + j], powers[j], penalty, power)
     for j in range(size):
+        if raised(cancel):
+            break
         for i in range(j + 1):
             entry = j * (j + 1) // 2 + i
             left, right = powers[i] - exponents[i], powers[j] - exponents[j]
@@ -92,9 +96,11 @@ def scale_gram(gram, low_gram, powers, penalty, low_penalty, power, matrix, low_
 
 
 @part
-def _factor(matrix, factor):
+def _factor(matrix, factor, cancel):
     """Cholesky in float64. Returns False where a pivot is lost."""
     for j in range(matrix.shape[0]):
+        if raised(cancel):
+            return False
         for i in range(j + 1):
             total = matrix[j, i]
             for k in range(i):
@@ -109,9 +115,11 @@ def _factor(matrix, factor):
 
 
 @part
-def _factor_doubled(matrix, low_matrix, factor, low_factor):
+def _factor_doubled(matrix, low_matrix, factor, low_factor, cancel):
     """Cholesky in double-double. Returns False where a pivot is lost."""
     for j in range(matrix.shape[0]):
+        if raised(cancel):
+            return False
         for i in range(j + 1):
             total, low = matrix[j, i], low_matrix[j, i]
             for k in range(i):
@@ -128,7 +136,7 @@ def _factor_doubled(matrix, low_matrix, factor, low_factor):
 
 
 @part
-def _collinearity(matrix, factor, inverse):
+def _collinearity(matrix, factor, inverse, cancel):
     """(sum, largest) of G_jj (G⁻¹)_jj, the squares of Stewart's collinearity indices.
 
     inverse (D,) is scratch.
@@ -136,6 +144,8 @@ def _collinearity(matrix, factor, inverse):
     size = matrix.shape[0]
     total, largest = 0.0, 0.0
     for j in range(size):
+        if raised(cancel):
+            return math.inf, math.inf
         square = 0.0
         for i in range(j, size):
             entry = 1.0 if i == j else 0.0
@@ -150,30 +160,34 @@ def _collinearity(matrix, factor, inverse):
 
 
 @part
-def choose_factor(matrix, low_matrix, factor, low_factor, scratch, single):
+def choose_factor(matrix, low_matrix, factor, low_factor, scratch, single, cancel):
     """Factor the scaled Gram matrix: (UNSOLVED, REFINED or DOUBLED, square of the condition)."""
     size = matrix.shape[0]
-    if _factor(matrix, factor):
-        total, largest = _collinearity(matrix, factor, scratch)
+    if _factor(matrix, factor, cancel):
+        total, largest = _collinearity(matrix, factor, scratch, cancel)
         if total * size <= (MOST_SINGLE if single else MOST_REFINED):
             return REFINED, largest
-    if not single and _factor_doubled(matrix, low_matrix, factor, low_factor):
-        total, largest = _collinearity(matrix, factor, scratch)
+    if not single and _factor_doubled(matrix, low_matrix, factor, low_factor, cancel):
+        total, largest = _collinearity(matrix, factor, scratch, cancel)
         if total * size <= MOST_DOUBLED:
             return DOUBLED, largest
     return UNSOLVED, math.nan
 
 
 @part
-def _substitute(factor, x):
+def _substitute(factor, x, cancel):
     """L Lᵀ x = x in float64, in place."""
     size = len(x)
     for j in range(size):
+        if raised(cancel):
+            return
         total = x[j]
         for k in range(j):
             total = fma(-factor[j, k], x[k], total)
         x[j] = total / factor[j, j]
     for j in range(size - 1, -1, -1):
+        if raised(cancel):
+            return
         total = x[j]
         for k in range(j + 1, size):
             total = fma(-factor[k, j], x[k], total)
@@ -181,16 +195,20 @@ def _substitute(factor, x):
 
 
 @part
-def _substitute_doubled(factor, low_factor, x, low_x):
+def _substitute_doubled(factor, low_factor, x, low_x, cancel):
     """L Lᵀ x = x in double-double, in place."""
     size = len(x)
     for j in range(size):
+        if raised(cancel):
+            return
         total, low = x[j], low_x[j]
         for k in range(j):
             total, low = minus_product(total, low, factor[j, k], low_factor[j, k], x[k], low_x[k])
         total, low = two_sum(total, low)
         x[j], low_x[j] = dd_divide(total, low, factor[j, j], low_factor[j, j])
     for j in range(size - 1, -1, -1):
+        if raised(cancel):
+            return
         total, low = x[j], low_x[j]
         for k in range(j + 1, size):
             total, low = minus_product(total, low, factor[k, j], low_factor[k, j], x[k], low_x[k])
@@ -199,7 +217,7 @@ def _substitute_doubled(factor, low_factor, x, low_x):
 
 
 @part
-def refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, z, low_z, x, low_x):
+def refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, z, low_z, x, low_x, cancel):
     """Solve matrix · z = right by refinement from z = 0. Returns False where it does not converge.
 
     x, low_x (D,) are scratch.
@@ -210,14 +228,16 @@ def refine(how, goal, matrix, low_matrix, factor, low_factor, right, low_right, 
     before, correction, largest = math.inf, math.inf, 0.0
     for _ in range(MOST_STEPS):
         for j in range(size):
+            if raised(cancel):
+                return False
             total, low = right[j], low_right[j]
             for k in range(size):
                 total, low = minus_product(total, low, matrix[j, k], low_matrix[j, k], z[k], low_z[k])
             x[j], low_x[j] = two_sum(total, low)
         if how == DOUBLED:
-            _substitute_doubled(factor, low_factor, x, low_x)
+            _substitute_doubled(factor, low_factor, x, low_x, cancel)
         else:
-            _substitute(factor, x)
+            _substitute(factor, x, cancel)
             for j in range(size):
                 low_x[j] = 0.0
         correction, largest = 0.0, 0.0

@@ -10,13 +10,14 @@ from __future__ import annotations
 from ..simd.compiling import part
 from ..simd.double_double import dd_add, scale, two_sum
 from ..simd.lanes import fma
+from ..simd.scalars import raised
 from .one_fit import minus_product
 
 MOST_SHIFTED = 2.0**50  # condition: beyond, columns differ from a constant by some units in the last place, which is rounding
 
 
 @part
-def condition_unshifted(gram, matrix, factor, exponents, shift, row, scratch):
+def condition_unshifted(gram, matrix, factor, exponents, shift, row, scratch, cancel):
     """The largest square of the collinearity indices of the columns as they were.
 
     Constant columns are left out. Of a feature the row of the pseudo-inverse is that of the shifted
@@ -28,6 +29,8 @@ def condition_unshifted(gram, matrix, factor, exponents, shift, row, scratch):
     for j in range(size):
         scratch[j] = scale(shift[j], exponents[last] - exponents[j])  # of the scaled columns
     for j in range(size):
+        if raised(cancel):
+            break
         if gram[j * (j + 1) // 2 + j] == 0.0:
             continue
         square = 0.0

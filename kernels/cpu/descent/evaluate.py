@@ -3,6 +3,8 @@
 1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then
    y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
    sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
+2. The cancel flag is read between chunks, in wide data between blocks and between rows of moments
+   too. What is computed once it is raised is of no use: the caller reads it afterwards.
 """
 
 from __future__ import annotations
@@ -18,12 +20,13 @@ from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, scale, two_sum
 from ..simd.lanes import LANES, add, butterfly, fill, fma, load, multiply, negate, store
 from ..simd.masks import select_first
-from ..simd.scalars import get, move, put
+from ..simd.scalars import get, move, put, raised
 from ..simd.transpose import SIDE, transpose
 from .stream_pass import MOST_UNROLLED, pass_over
 
 BLOCK = 256  # samples that are worked on at a time
 FEW = 3  # sums: one by one they are added faster than eight at a time
+WIDE = 256  # parameters: with more, an epoch or a chunk can take so long that the cancel flag is read within
 
 
 class Standard(NamedTuple):
@@ -36,13 +39,15 @@ class Standard(NamedTuple):
 
 
 @inlined
-def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
+def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient, cancel):
     """Fill the gradient and return the loss: float32 data.
 
     gram (D, D) and target (D+1,) = [Xᵀy, yᵀy] are float64; residual (D,) is scratch.
     """
     size = len(w)
     for j in range(size):
+        if size > WIDE and raised(cancel):
+            break
         total = -target[j]
         for k in range(size):
             total = fma(gram[j, k], w[k], total)
@@ -58,7 +63,7 @@ def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
 
 @inlined
 def evaluate_moments_doubled(
-    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient
+    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient, cancel
 ):  # fmt: skip
     """Fill the gradient and return the loss: float64 data, scaled moments in double-double.
 
@@ -70,6 +75,8 @@ def evaluate_moments_doubled(
         scaled[k] = scale(w[k], exponents[k] - exponent_y)
     loss, low_loss = target[size], low_target[size]
     for j in range(size):
+        if size > WIDE and raised(cancel):
+            break
         total, low = -target[j], -low_target[j]
         for k in range(size):
             p = gram[j, k] * scaled[k]
@@ -114,17 +121,19 @@ def _fill_stream_column(tile, start, done, rows, array, base, step, first, kept,
 
 
 @part
-def _standardize_tile(tile, stride, d, rows, standard):
+def _standardize_tile(tile, stride, d, rows, standard, cancel):
     """(x − center) / scale, in the data's dtype."""
     number = tile.dtype.type
     for k in range(d):
+        if raised(cancel):
+            return
         center, scale = number(get(standard.center, standard.first + k)), number(get(standard.scale, standard.first + k))
         for i in range(k * stride, k * stride + rows):
             tile[i] = (tile[i] - center) / scale
 
 
 @part
-def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows):
+def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows, cancel):
     """Copy samples first … first+rows-1 of those that are used to a tile of `stream`."""
     x_step, kept, row, masked = sources.x_step, sources.kept, place.kept, place.masked
     count = d + 1
@@ -133,10 +142,14 @@ def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows):
         start = place.x + first * x_step
         last = (d - 1) // SIDE * SIDE  # where the last block of features begins; it is read as if it were whole
         while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= sources.x_length:
+            if d > WIDE and raised(cancel):
+                return
             for k in range(0, d, SIDE):
                 transpose(sources.X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
             done += SIDE
     for k in range(d):
+        if d > WIDE and raised(cancel):
+            return
         _fill_stream_column(tile, k * stride, done, rows, sources.X, place.x + k * sources.feature_step, x_step, first, kept, row, masked)
     _fill_stream_column(tile, d * stride, 0, rows, sources.y, place.y, sources.y_step, first, kept, row, masked)
     if sources.weighted:
@@ -146,7 +159,7 @@ def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows):
         for k in range(count):
             tile[k * stride + i] = tile.dtype.type(0)
     if standard.used:
-        _standardize_tile(tile, stride, d, rows, standard)
+        _standardize_tile(tile, stride, d, rows, standard, cancel)
 
 
 @inlined
@@ -165,7 +178,7 @@ def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
 
 
 @part
-def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums):
+def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums, cancel):
     """Sum one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v · r], v = r or weight · r.
 
     BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time,
@@ -183,6 +196,8 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
         store(scratch, BLOCK + j * LANES, zero)
     squares = zero
     for begin in range(0, rows, BLOCK):
+        if d > WIDE and raised(cancel):
+            break
         count = min(BLOCK, rows - begin)
         for first in range(0, count, LANES):
             residual = negate(load(tile, d * stride + begin + first))
@@ -260,13 +275,15 @@ def add_pairwise(parts, count, size):
 
 
 @part
-def sum_weights(sources, place, n, lanes, parts):
+def sum_weights(sources, place, n, lanes, parts, cancel):
     """Σ weight in the data's dtype; n without weights. lanes, parts: scratch."""
     number = lanes.dtype.type
     if not sources.weighted:
         return number(n)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
+        if raised(cancel):
+            break
         for lane in range(LANES):
             lanes[lane] = number(0)
         for i in range(chunk * CHUNK, min(n, (chunk + 1) * CHUNK)):
@@ -279,7 +296,7 @@ def sum_weights(sources, place, n, lanes, parts):
 
 @inlined
 def evaluate_stream(
-    tile, stride, tile_is_filled, sources, place, standard, n, d, intercept, w, total_weight, factor, lanes, parts, gradient
+    tile, stride, tile_is_filled, sources, place, standard, n, d, intercept, w, total_weight, factor, lanes, parts, gradient, cancel
 ):  # fmt: skip
     """Fill the gradient and return the loss, in one pass over the samples, in their dtype.
 
@@ -288,10 +305,12 @@ def evaluate_stream(
     size = len(w)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
+        if raised(cancel):
+            break
         rows = min(CHUNK, n - chunk * CHUNK)
         if not tile_is_filled:
-            fill_stream_tile(tile, stride, sources, place, d, standard, chunk * CHUNK, rows)
-        _evaluate_chunk(tile, stride, rows, d, intercept, sources.weighted, w, factor, lanes, parts[chunk])
+            fill_stream_tile(tile, stride, sources, place, d, standard, chunk * CHUNK, rows, cancel)
+        _evaluate_chunk(tile, stride, rows, d, intercept, sources.weighted, w, factor, lanes, parts[chunk], cancel)
     if count > 1:
         add_pairwise(parts, count, size + 1)
     for j in range(size):

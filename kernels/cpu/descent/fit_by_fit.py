@@ -4,7 +4,8 @@
    arithmetic, and few specialisations keep the first call short. The rules are in update.py. Many
    fits of SGD on moments run in packs instead: packs/descend_packs.py, a kernel of its own, so that
    neither waits for the other to compile.
-2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs.
+2. No checks, no allocation per epoch. The cancel flag is read every POLL epochs, in epochs that
+   take long also within them.
 3. A fit that overflows leaves the moments for the samples before the first value that torch could
    overflow in; from then on inf and NaN appear as in torch. Where it is the update that would pass
    the limit, the epoch's row stays that of the moments and only its update comes from the samples.
@@ -27,7 +28,7 @@ from ..simd.double_double import scale
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
-from .evaluate import BLOCK, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from .evaluate import BLOCK, WIDE, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .objective import excess_of, objective_of, target_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
@@ -39,9 +40,11 @@ NOT_RUN = -1  # the epoch in `handed_over` of a fit that begins with its state
 
 
 @part
-def _unpack(packed, size, matrix):
+def _unpack(packed, size, matrix, cancel):
     """Fill a symmetric matrix from its upper triangle, which is packed by columns."""
     for j in range(size):
+        if raised(cancel):
+            return
         for i in range(j + 1):
             matrix[i, j] = packed[j * (j + 1) // 2 + i]
             matrix[j, i] = matrix[i, j]
@@ -174,9 +177,9 @@ def descend(
             record = target_index[f]
             if gram_index[f] != unpacked:
                 unpacked = gram_index[f]
-                _unpack(gram[unpacked, 0], size, matrix)
+                _unpack(gram[unpacked, 0], size, matrix, cancel)
                 if doubled:
-                    _unpack(gram[unpacked, 1], size, low_matrix)
+                    _unpack(gram[unpacked, 1], size, low_matrix, cancel)
                 total_weight = weighing[unpacked, W_HIGH]
                 factor, low_factor = factors_of(weighing[unpacked], reduction_sum)
                 if reduction_sum:
@@ -190,17 +193,18 @@ def descend(
             largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
             while not finished:
-                if epoch % POLL == POLL - 1:
+                if epoch % POLL == POLL - 1 or size > WIDE:
                     if raised(cancel):
                         return
                     progress[0] += epoch - reported
                     reported = epoch
                 if doubled:
                     exact_loss = evaluate_moments_doubled(
-                        matrix, low_matrix, targets, low_targets, powers, total_weight, factor, low_factor, shift, state, scratch, gradient
-                    )
+                        matrix, low_matrix, targets, low_targets, powers, total_weight, factor, low_factor, shift, state, scratch,
+                        gradient, cancel,
+                    )  # fmt: skip
                 else:
-                    exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient)
+                    exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient, cancel)
                 if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
@@ -239,8 +243,8 @@ def descend(
             place = place_of(sources, f)
             standard = Standard(address(center), address(scales), f * d, len(center) > 0)
             if one_chunk:
-                fill_stream_tile(tile, stride, sources, place, d, standard, 0, n)
-            stream_weight = sum_weights(sources, place, n, lanes, parts)
+                fill_stream_tile(tile, stride, sources, place, d, standard, 0, n, cancel)
+            stream_weight = sum_weights(sources, place, n, lanes, parts, cancel)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
             plain = rule == SGD and options[0] == 0.0 and options[2] == 0.0 and options[4] == 0.0
@@ -260,15 +264,15 @@ def descend(
                 finished = ended != HANDED_OVER
                 now, goal = float(loss), target_of(best, slack, initial, tol)
             while not finished:
-                if raised(cancel):
-                    return
                 if epoch % POLL == POLL - 1:
                     progress[0] += epoch - reported
                     reported = epoch
                 stream_loss = evaluate_stream(
                     tile, stride, one_chunk, sources, place, standard, n, d, intercept, stream_state, stream_weight, stream_factor, lanes,
-                    parts, stream_gradient,
+                    parts, stream_gradient, cancel,
                 )  # fmt: skip
+                if raised(cancel):  # within this epoch, too
+                    return
                 loss = loss if row_is_done else stream_loss
                 if measured and not row_is_done:
                     now = objective_of(loss, stream_state, kappa)
@@ -305,6 +309,8 @@ def descend(
         if measured:
             initial_excess[f], excess[f] = initial, excess_of(now, best)
         for later in range(row, history_loss.shape[1]):
+            if raised(cancel):
+                return
             _record(rows_w, rows_loss, later, w_out[f], loss)
         steps[f] = steps[f] + last if outcome != CONVERGED else step
         epochs_run[f] = epoch if outcome == CONVERGED else epochs

@@ -165,6 +165,8 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
         level += 1
         equal = (chunk_start - start) // CHUNK + 1  # chunks so far; two levels of as many chunks each become one
         while equal % 2 == 0:
+            if raised(cancel):
+                return False
             add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
             level -= 1
             equal //= 2
@@ -176,6 +178,8 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
         for j in range(n_columns):
             put(stack.exponents, j, np.int64(0))
     while level > 1:  # levels without a neighbour of their size
+        if raised(cancel):
+            return False
         add_levels(level - 2, level - 1, level - 2, n_columns, entries, stack, doubled)
         level -= 1
     return True

@@ -85,6 +85,8 @@ def largest_eigenvalues(gram, exponents, n_parameters, result, cancel):
         for j in range(n_parameters):
             common = max(common, exponents[item, j])
         for j in range(n_parameters):
+            if raised(cancel):
+                return
             for i in range(j + 1):
                 entry = gram[item, 0, j * (j + 1) // 2 + i] * pow2(exponents[item, i] - common) * pow2(exponents[item, j] - common)
                 matrix[i, j] = entry

@@ -23,6 +23,8 @@ from ..simd.compiling import inlined, kernel
 from ..simd.double_double import two_sum
 from ..simd.scalars import get, raised
 
+NUMBERS_PER_POLL = 2**18  # that are searched between two reads of the cancel flag
+
 
 class Sources(NamedTuple):
     """The data and indices of all items, as addresses and numbers."""
@@ -102,36 +104,40 @@ def find_kept(data, index, n, d, omit, check_finite, kept, n_used, spread, fault
     X, x_steps, y, y_steps, weights, w_steps = data
     x_index, y_index, weight_index = index[0], index[1], index[2]
     weighted = len(weights) > 0
+    piece = max(1, NUMBERS_PER_POLL // (d + 1))
     for f in range(len(n_used)):
-        if raised(cancel):
-            return
         x_base, y_base = base_of(x_steps, x_index[f]), base_of(y_steps, y_index[f])
         w_base = base_of(w_steps, weight_index[f]) if weighted else 0
         count = 0
         weight = 1.0
         least, largest = math.inf, 0.0
         faults[f] = FINE
-        for i in range(n):
-            if weighted:
-                weight = np.float64(weights[w_base + i * w_steps[2]])
-                if weight == 0.0:
-                    continue
-                if weight < 0.0 and weight > -math.inf:
-                    faults[f] = NEGATIVE
-                    break
-                if not math.isfinite(weight):
-                    if omit:
+        for begin in range(0, n, piece):
+            if raised(cancel):
+                return
+            if faults[f] == NEGATIVE:
+                break
+            for i in range(begin, min(begin + piece, n)):
+                if weighted:
+                    weight = np.float64(weights[w_base + i * w_steps[2]])
+                    if weight == 0.0:
                         continue
-                    faults[f] = NOT_FINITE
-            stays = True
-            if check_finite:
-                stays = math.isfinite(y[y_base + i * y_steps[2]])
-                for j in range(d):
-                    stays = stays and math.isfinite(X[x_base + i * x_steps[2] + j * x_steps[3]])
-            if stays:
-                kept[f, count] = i
-                count += 1
-                least, largest = min(least, weight), max(largest, weight)
+                    if weight < 0.0 and weight > -math.inf:
+                        faults[f] = NEGATIVE
+                        break
+                    if not math.isfinite(weight):
+                        if omit:
+                            continue
+                        faults[f] = NOT_FINITE
+                stays = True
+                if check_finite:
+                    stays = math.isfinite(y[y_base + i * y_steps[2]])
+                    for j in range(d):
+                        stays = stays and math.isfinite(X[x_base + i * x_steps[2] + j * x_steps[3]])
+                if stays:
+                    kept[f, count] = i
+                    count += 1
+                    least, largest = min(least, weight), max(largest, weight)
         n_used[f] = count
         spread[f, 0], spread[f, 1] = (least, largest) if count else (1.0, 1.0)
 
@@ -145,14 +151,15 @@ def find_shifts(data, index, n_used, d, shift, cancel):
     """
     sources, last = sources_of(data, index), shift.shape[1] - 1
     for f in range(len(n_used)):
-        if raised(cancel):
-            break
         place = place_of(sources, f)
         for j in range(last + 1):
             shift[f, j] = 0.0
         for j in range(d + 1):
             first, exact = 0.0, True
             for i in range(n_used[f]):
+                if i % NUMBERS_PER_POLL == 0 and raised(cancel):
+                    exact = False
+                    break
                 sample = count_at(sources.kept, place.kept + i) if place.masked else np.int64(i)
                 if j < d:
                     value = get(sources.X, place.x + sample * sources.x_step + j * sources.feature_step)

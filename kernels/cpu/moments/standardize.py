@@ -55,7 +55,7 @@ def _has_moments(gram, weighing, d):
 
 
 @part
-def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved):
+def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved, cancel):
     """Float32 data: returns whether the record is doubtful. moved (d,) is scratch."""
     d, total = len(center), weighing[W_HIGH]
     last = d * (d + 1) // 2  # where the intercept's column begins
@@ -73,6 +73,8 @@ def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved
                 center[j] = math.nan
         moved[j] = fma(-center[j], count, of_column)
     for j in range(d):
+        if raised(cancel):
+            return False
         begin = j * (j + 1) // 2
         before = values[begin + j]
         if intercept:
@@ -88,6 +90,8 @@ def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved
         if not constant[j] and not (MOST_CANCELLED_SINGLE * square >= before and math.sqrt(square) <= limit):
             doubtful = True
     for j in range(d):
+        if raised(cancel):
+            return False
         begin = j * (j + 1) // 2
         for i in range(j + 1):
             dead = constant[i] or constant[j]
@@ -98,7 +102,7 @@ def _standardize_gram(gram, weighing, intercept, center, scales, constant, moved
 
 
 @part
-def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales, constant, moved):
+def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales, constant, moved, cancel):
     """Float64 data: as `_standardize_gram`. powers (≥ d,) become 0; moved (4, d) is scratch."""
     d, total = len(center), weighing[W_HIGH]
     last = d * (d + 1) // 2
@@ -118,6 +122,8 @@ def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales,
         middle[j] = scale(center[j], -powers[j])
         shift[j], shift_low[j] = _minus_product(of_column, of_column_low, count, count_low, middle[j])
     for j in range(d):
+        if raised(cancel):
+            return False
         begin = j * (j + 1) // 2
         before = high[begin + j]
         if intercept:
@@ -137,6 +143,8 @@ def _standardize_gram_doubled(gram, powers, weighing, intercept, center, scales,
         ):
             doubtful = True
     for j in range(d):
+        if raised(cancel):
+            return False
         begin = j * (j + 1) // 2
         for i in range(j + 1):
             if constant[i] or constant[j]:
@@ -188,10 +196,10 @@ def standardize(gram, gram_exponents, weighing, center, scales, constant, doubtf
             return
         if doubled:
             doubtful[g] = _standardize_gram_doubled(
-                gram[g], gram_exponents[g], weighing[g], intercept, center[g], scales[g], constant[g], moved
+                gram[g], gram_exponents[g], weighing[g], intercept, center[g], scales[g], constant[g], moved, cancel
             )  # fmt: skip
         else:
-            doubtful[g] = _standardize_gram(gram[g], weighing[g], intercept, center[g], scales[g], constant[g], moved[0])
+            doubtful[g] = _standardize_gram(gram[g], weighing[g], intercept, center[g], scales[g], constant[g], moved[0], cancel)
     for f in range(target.shape[0]):
         if raised(cancel):
             return

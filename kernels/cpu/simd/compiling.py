@@ -7,17 +7,21 @@
    SciPy where that is installed): three quarters of the first call's time. Machine code needs only
    Numba's memory management. What is compiled later makes Numba import the rest then.
 3. Attributes of Numba's that are not public are used in disk_cache.py and linking.py, and here
-   `_cache`. Without it kernels are compiled in every process
-   (tests/kernels/cpu/simd/test_compiling.py).
+   `_cache` and `_compile_for_args`. Without the first kernels are compiled in every process,
+   without the second Ctrl-C waits for them (tests/kernels/cpu/simd/test_compiling.py).
+4. A version is compiled, or loaded, in a thread of its own (kernels/apart.py): LLVM takes seconds
+   for one, and nothing can interrupt it. After Ctrl-C it is finished there, and kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numba
 
+from ...apart import run_apart
 from . import linking
 from .disk_cache import DiskCache
 from .scalars import to_next_line
@@ -46,6 +50,7 @@ def kernel(function: Callable) -> Any:
     """A function that Python calls: compiled at first use for each data type, kept on disk."""
     dispatcher = numba.njit(**OPTIONS)(function)
     dispatcher._cache = DiskCache(function)
+    dispatcher._compile_for_args = partial(run_apart, dispatcher._compile_for_args)
     return dispatcher
 
 

@@ -4,7 +4,8 @@
    written it (`why_unsafe`), and its digest and its key are compared before anything is unpickled.
    The key names all that the machine code depends on: the sources, the types, the processor, and
    the versions of Python, Numba and LLVM. Whatever is wrong with a file, the kernel is compiled
-   anew and the file replaced; why is said once.
+   anew and the file replaced; why is said once. (A POSIX ACL that lets others write shows in the
+   mode, as the group's bits; the ACLs of NFSv4 and of macOS are not looked at.)
 2. Places: the folder NUMBA_CACHE_DIR where that is set, for reading and writing. Else kernels are
    read from the folder beside the installed package that `fastgd info --warm --shared` fills, then
    from the user's cache folder, where everything else is written.
@@ -43,6 +44,7 @@ from .announcing import announce_lazily, end_lazily
 FORMAT = b"fastgd kernel, format 1\n"
 ENDING = ".kernel"
 KEPT = 16  # folders of kernels of other sources, such as other versions of fastgd
+MOST_BYTES = 2**26  # of a file: the largest kernel has 1.2 MB
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -61,7 +63,12 @@ _DIGEST = _digest_of_sources()
 def named_root() -> Path | None:
     """The folder that NUMBA_CACHE_DIR names."""
     named = os.environ.get("NUMBA_CACHE_DIR")
-    return Path(named).absolute() / "fastgd-kernels" if named else None
+    if not named:
+        return None
+    folder = Path(named, "fastgd-kernels")
+    with contextlib.suppress(OSError):  # the current folder is gone
+        folder = folder.absolute()
+    return folder
 
 
 def shared_root() -> Path:
@@ -107,15 +114,19 @@ def folders_to_read() -> list[Path]:
     return [root / _DIGEST[:16] for root in roots if root]
 
 
-def why_unsafe(path: Path, status: os.stat_result | None = None) -> str | None:
-    """Why somebody else can have written this file or folder, in words; None: nobody can."""
+def why_unsafe(path: Path, status: os.stat_result | None = None, above: bool = False) -> str | None:
+    """Why somebody else can have written this file or folder, in words; None: nobody can.
+
+    above: it is a folder above those of the kernels, where only what everybody can write is unsafe:
+    a group is often the user's alone, and in a container the owner may be unknown.
+    """
     if os.name == "nt":  # permissions are not in the mode there
         return None
     status = status or path.stat()
-    if status.st_uid not in (0, os.geteuid()):
+    if not above and status.st_uid not in (0, os.geteuid()):
         return f"{path} belongs to another user (number {status.st_uid})"
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
-    if status.st_mode & OTHERS and not sticky:
+    if status.st_mode & (stat.S_IWOTH if above else OTHERS) and not sticky:
         return f"others can write to {path}"
     return None
 
@@ -123,12 +134,17 @@ def why_unsafe(path: Path, status: os.stat_result | None = None) -> str | None:
 def why_refused(folder: Path) -> str | None:
     """Why kernels are neither read from a folder nor written to it, with what mends that.
 
-    What NUMBA_CACHE_DIR names is looked at too: there somebody else may have made the folder.
+    What NUMBA_CACHE_DIR names is looked at too: there somebody else may have made the folder; and
+    all folders above, in which somebody else could put another in its place.
     """
     named = named_root()
-    for path in (folder, folder.parent, *([named.parent] if named and named == folder.parent else [])):
+    ours = (folder, folder.parent, *([named.parent] if named and named == folder.parent else []))
+    above = [*folder.parents[len(ours) - 1 :]]
+    with contextlib.suppress(OSError):
+        above += Path(os.path.realpath(folder)).parents
+    for path in (*ours, *above):
         with contextlib.suppress(OSError):
-            reason = why_unsafe(path)
+            reason = why_unsafe(path, above=path not in ours)
             if reason:
                 return (
                     f"{reason}, and to load a kernel is to execute it: make the folder yours alone (chmod go-w), "
@@ -200,7 +216,7 @@ class DiskCache:
         """
         found = set()
         for folder in folders_to_read():
-            for path in folder.glob(f"{self.name}-*{ENDING}"):
+            for path in files_in(folder, f"{self.name}-*"):
                 with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
                     key = _content(folder, path, whole)[0].decode()
                     types = json.loads(key)["types"]
@@ -233,6 +249,13 @@ def _file(folder: Path, key: str) -> Path:
     return folder / f"{json.loads(key)['kernel']}-{hashlib.sha256(key.encode()).hexdigest()[:20]}{ENDING}"
 
 
+def files_in(folder: Path, name: str = "*") -> list[Path]:
+    """The files of kernels in a folder; none where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return list(folder.glob(name + ENDING))
+    return []
+
+
 def _parts(content: bytes) -> tuple[bytes, bytes]:
     """(key, payload) of a file, if its digest is right."""
     if not content.startswith(FORMAT):
@@ -244,15 +267,23 @@ def _parts(content: bytes) -> tuple[bytes, bytes]:
     return key, payload
 
 
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file, even where it is a pipe that nobody writes to."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
 def _content(folder: Path, path: Path, whole: bool = True) -> tuple[bytes, bytes]:
     """(key, payload) of a file that may be loaded; only the key, unchecked, if not `whole`."""
-    with path.open("rb") as file:
+    with open(path, "rb", opener=_open_at_once) as file:
         refused = why_refused(folder)
         if refused:
             raise FolderRefused(refused)
-        unsafe = why_unsafe(path, os.fstat(file.fileno()))
+        status = os.fstat(file.fileno())
+        unsafe = why_unsafe(path, status)
         if unsafe:
             raise ValueError(unsafe)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
+            raise ValueError("it is not a kernel")
         if whole:
             return _parts(file.read())
         lines = [file.readline() for _ in range(3)]  # format, digest, key
@@ -269,7 +300,7 @@ def _read(folder: Path, key: str) -> bytes | None:
         if of != key.encode():
             raise ValueError("it is of something else")
         return payload
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         what = str(error) if str(folder) in str(error) else f"{path.name}: {error}"
@@ -300,6 +331,8 @@ def _write(folder: Path, key: str, payload: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(FORMAT + hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
         Path(name).chmod(0o644)
+        with contextlib.suppress(OSError):
+            _file(folder, key).rmdir()  # where an empty folder has its place
         Path(name).replace(_file(folder, key))
     except BaseException:
         Path(name).unlink(missing_ok=True)

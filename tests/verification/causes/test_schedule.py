@@ -40,3 +40,12 @@ def test_a_schedule_that_was_meant():
     diagnosis = fastgd.diagnose(case.X, case.y, planted.w, planted.loss, lr=case.lr, **given)
     assert diagnosis.code == "lr_schedule"
     assert "times 0.9 per epoch" in diagnosis.sentence
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_rates_of_other_epochs_are_refused(count):
+    """One rate is needed, or one for each epoch."""
+    w = np.zeros((4, 1))
+    fastgd.diagnose([1.0, 2.0], [1.0, 2.0], w, lr=[0.1] * 3)
+    with pytest.raises(ValueError, match="lr must be a number, or one per epoch"):
+        fastgd.diagnose([1.0, 2.0], [1.0, 2.0], w, lr=np.full(count, 0.1))

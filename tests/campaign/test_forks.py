@@ -1,0 +1,37 @@
+"""The attack of forks finds nothing, and finds a lock that a fork copies while it is held."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import fastgd
+from tests.campaign import children, forks
+from tests.campaign.attack import Attack
+from tests.campaign.trying import find_planted, run_for_a_moment
+
+SMALL = Attack("forks", "", "", "forks", 1.0, lambda trial: forks.run(trial, ("fit", "save"), ("history",)), forks.ATTACK.needs)
+
+
+def test_nothing_is_found(tmp_path):
+    run_for_a_moment(SMALL, tmp_path)
+
+
+def test_a_lock_that_is_held_at_the_fork_is_found(tmp_path, monkeypatch):
+    fit, lock = fastgd.fit, threading.Lock()
+
+    def locked(*given, **options):
+        with lock:
+            time.sleep(0.01)
+            return fit(*given, **options)
+
+    monkeypatch.setattr(fastgd, "fit", locked)
+    monkeypatch.setattr(children, "HANG", 1.0)
+    assert find_planted(SMALL, tmp_path) == {"hang"}
+
+
+def test_other_bits_are_found(tmp_path, monkeypatch):
+    fit, parent = fastgd.fit, os.getpid()
+    monkeypatch.setattr(fastgd, "fit", lambda *given, **options: fit(*given, **options | ({} if os.getpid() == parent else {"lr": 0.02})))
+    assert find_planted(SMALL, tmp_path) == {"other bits"}

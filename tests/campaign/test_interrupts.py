@@ -1,0 +1,64 @@
+"""The attack of Ctrl-C finds nothing, and finds planted faults."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+import fastgd
+from fastgd.running import pool
+from tests.campaign import interrupts
+from tests.campaign.attack import Attack
+from tests.campaign.trying import find_planted, run_for_a_moment
+
+
+def of(what: str, way: str) -> Attack:
+    """The attack on one call, in one way."""
+    return Attack("interrupts", "", "", "interrupts", 1.0, lambda trial: interrupts.run(trial, what, way), interrupts.ATTACK.needs)
+
+
+@pytest.mark.parametrize(("what", "way"), [("fit, 2 threads", "press"), ("save and load", "raise")])
+def test_nothing_is_found(what, way, tmp_path):
+    run_for_a_moment(of(what, way), tmp_path, seconds=0.7)
+
+
+def test_a_thread_that_is_left_is_found(tmp_path, monkeypatch):
+    start = pool.threading.Thread
+
+    class EndsLater(start):
+        def run(self):
+            super().run()
+            time.sleep(0.5)
+
+    monkeypatch.setattr(pool.threading, "Thread", EndsLater)
+    monkeypatch.setattr("tests.campaign.small_calls.PATIENCE", 0.2)
+    assert find_planted(of("fit, 2 threads", "press"), tmp_path) == {"threads are left"}
+
+
+def test_an_interrupt_that_is_swallowed_is_found(tmp_path, monkeypatch):
+    fit = fastgd.fit
+
+    def deaf(*given, **options):
+        try:
+            return fit(*given, **options)
+        except KeyboardInterrupt:
+            return fit(*given, **options)
+
+    monkeypatch.setattr(fastgd, "fit", deaf)
+    assert find_planted(of("fit", "press"), tmp_path) == {"Ctrl-C was lost"}
+
+
+def test_what_stays_switched_is_found(tmp_path, monkeypatch):
+    """Something is set for the time of a call, and not set back when it is interrupted."""
+    fit, switched = fastgd.fit, []
+
+    def switch(X, y, **options):
+        rate = 0.02 if switched else options.pop("lr")
+        switched.append(1)
+        result = fit(X, y, **options | {"lr": rate})
+        switched.clear()
+        return result
+
+    monkeypatch.setattr(fastgd, "fit", switch)
+    assert find_planted(of("history", "raise"), tmp_path) <= {"the next call has another result", "the next call raises TypeError"}
