@@ -39,13 +39,15 @@ def trusting_kernels(monkeypatch):
 
 def forgiving_tables(monkeypatch):
     """Fields that are too many are left out."""
+    strict = command._read_data
 
     def read(path, y, x):
-        lines = path.read_text("utf-8", errors="replace").split("\n")
-        names = lines[0].split(",")
-        rows = [[float(cell) for cell in line.split(",")[: len(names)]] for line in lines[1:] if line.count(",") >= 3]
-        numbers = np.array(rows)
-        return numbers[:, 1:3], numbers[:, 3]
+        lines = path.read_bytes().decode("latin-1").split("\n")
+        try:
+            numbers = np.array([[float(cell) for cell in line.split(",")[:4]] for line in lines[1:] if line])
+            return numbers[:, 1:3], numbers[:, 3]
+        except (ValueError, IndexError):
+            return strict(path, y, x)
 
     monkeypatch.setattr(command, "_read_data", read)
 

@@ -30,34 +30,6 @@ DISK_CACHE = "tests/kernels/cpu/simd/test_disk_cache.py"
 
 CPU_DEFECTS = (
     Defect(
-        "Ctrl-C: a fit is searched to its end",
-        "kernels/cpu/moments/samples.py",
-        "            if raised(cancel):\n                return\n            if faults[f] == NEGATIVE:",
-        "            if faults[f] == NEGATIVE:",
-        ("tests/kernels/cpu/test_cancelling.py",),
-    ),
-    Defect(
-        "Ctrl-C: a worker waits for LAPACK to its end",
-        "kernels/apart.py",
-        "            listener.check()",
-        "            pass",
-        ("tests/kernels/test_apart.py",),
-    ),
-    Defect(
-        "cache: a file is read however long it is",
-        "kernels/cpu/simd/disk_cache.py",
-        " or status.st_size > MOST_BYTES",
-        "",
-        ("tests/kernels/cpu/simd/test_disk_cache_faults.py",),
-    ),
-    Defect(
-        "cache: somebody else can change the folder above",
-        "kernels/cpu/simd/disk_cache.py",
-        "for path in (*ours, *above):",
-        "for path in ours:",
-        ("tests/kernels/cpu/simd/test_disk_cache_faults.py",),
-    ),
-    Defect(
         "sample deviation",
         MOMENTS_OF_SCALED,
         "np.float32(min(math.sqrt(spread / total)",
