@@ -105,6 +105,8 @@ def _as_numpy(value: Any, name: str, needed: str) -> np.ndarray:
         array = np.asanyarray(value)
         if array.dtype == object and array.ndim == 0 and hasattr(value, "shape") and hasattr(value, "__getitem__"):
             array = np.asanyarray(value[...])  # a variable of a file, such as scipy.io's
+    except MemoryError:  # a list may be right, and too long for an array
+        raise
     except Exception as error:  # whatever an __array__ may raise
         ragged = what_is_ragged(value, name) if isinstance(value, SEQUENCES) else None
         raise TypeError(f"{name} must be {needed}; {ragged or f'it cannot be read as one: {what_was_raised(error)}'}") from None

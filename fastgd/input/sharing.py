@@ -48,6 +48,8 @@ def to_numpy(value: Any, name: str) -> Any:
     if hasattr(value, "__dlpack__") and (root == "array API" or not (isinstance(value, HOST) or hasattr(value, "__array__"))):
         try:
             return np.from_dlpack(value)
+        except MemoryError:
+            raise
         except Exception as error:  # whatever a __dlpack__ may raise
             library, instead = type(value).__module__.partition(".")[0], what_was_raised(error)
             if "dtype" in instead:

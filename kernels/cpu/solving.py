@@ -153,10 +153,10 @@ def solve(
         if target[record, 0, size] == 0.0:
             loss[place] = 0.0
         elif single:
-            loss[place] = evaluate_moments(plain, target[record, 0], weighing[g, W_HIGH], 1.0, z, x, low_x, cancel)
+            loss[place] = evaluate_moments(plain, target[record, 0], weighing[g, W_HIGH], 1.0, z, x, low_x)
         else:
             loss[place] = evaluate_moments_doubled(
-                plain, low_plain, target[record, 0], low_target, powers, weighing[g, W_HIGH], 1.0, 0.0, 0, z, x, low_x, cancel
+                plain, low_plain, target[record, 0], low_target, powers, weighing[g, W_HIGH], 1.0, 0.0, 0, z, x, low_x
             )  # fmt: skip
         condition[place] = max(1.0, math.sqrt(own))
         rank[place] = found

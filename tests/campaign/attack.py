@@ -73,7 +73,7 @@ class Attack:
     """How one promise is attacked."""
 
     name: str  # of its module in tests/campaign/
-    promise: str  # a sentence of at most 70 letters
+    promise: str  # a sentence of at most 80 letters
     how: str  # sentences
     unit: str  # what is counted, such as "calls"
     share: float  # of the time of a campaign, beside those of the other attacks

@@ -93,7 +93,7 @@ def digests_of_new_process(folder: str, names: list[str], answer: Any) -> None:
     """In a process of multiprocessing's: send the digests of these calls."""
     own = Path(folder, str(os.getpid()))
     own.mkdir()
-    cases = SmallCalls(own)
+    cases = SmallCalls(own, names)  # only these: others might need kernels that take a minute to compile
     answer.send({name: cases.calls[name]() for name in names})
     answer.close()
 

@@ -51,7 +51,7 @@ WHAT = {  # what a candidate does, on one line
     "ignores signals": "[signal.signal(each, signal.SIG_IGN) for each in (signal.SIGTERM, signal.SIGINT, signal.SIGPIPE)]",
     "an alarm": "signal.alarm(1), time.sleep(5)",
     "NumPy spoiled": "np.__dict__.update(abs=lambda *a, **k: 0, isnan=lambda *a, **k: False, array_equal=lambda *a, **k: True)",
-    "fastgd spoiled": "[setattr(each, 'ok', True) for each in map(type, gc.get_objects()) if each.__name__ in ('Report', 'Verdict')]",
+    "fastgd spoiled": "[setattr(each, 'outcome', 'agrees') for each in map(type, gc.get_objects()) if each.__name__ == 'Report']",
     "excepthook": "sys.__dict__.update(excepthook=lambda *a: os._exit(0)), 1 / 0",
     "tracing": "sys.settrace(lambda *a: sys.exit(0))",
     "folder gone": "os.chdir('/')",

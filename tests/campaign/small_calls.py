@@ -79,8 +79,8 @@ class SmallCalls:
         return digest(fastgd.load(self.path))
 
     def threads(self) -> list[str]:
-        """Names of the threads that fastgd started."""
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("fastgd")]
+        """Names of threads of fastgd that run: one whose start was interrupted does not."""
+        return [thread.name for thread in threading.enumerate() if thread.name.startswith("fastgd") and thread.is_alive()]
 
     def afterwards(self, name: str) -> str:
         """What is wrong after such a call; "" if nothing is."""

@@ -6,13 +6,14 @@ import os
 
 import pytest
 
+from tests.campaign import hostile
 from tests.campaign.hostile import ATTACK, HARMLESS, RETURNED, RIGHT, WHAT, WHERE, candidate
 from tests.campaign.trying import find_planted, run_for_a_moment
 
 SPOILED = """
 from fastgd.verification.report.report import Report
 
-Report.ok = property(lambda report: True)
+Report.outcome = property(lambda report: "agrees")
 """
 
 
@@ -23,6 +24,8 @@ def test_nothing_is_found(tmp_path):
 def test_a_planted_fault_is_found(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(SPOILED)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr(hostile, "WHAT", {"rounding": WHAT["rounding"]})  # so that every epoch is judged
+    monkeypatch.setattr(hostile, "RETURNED", {"a wrong step": RETURNED["a wrong step"]})
     (tmp_path / "trial").mkdir()
     assert find_planted(ATTACK, tmp_path / "trial") == {"a wrong candidate passes"}
 

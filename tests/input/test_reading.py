@@ -246,3 +246,12 @@ def test_predictions_of_missing_features_are_nan():
     result = fastgd.fit(x, y, epochs=50)
     assert np.array_equal(result.predict(HIDES_1), result.predict([1, np.nan, 5, 7]), equal_nan=True)
     assert np.isnan(result.predict([1, None])).tolist() == [False, True]
+
+
+def test_too_little_memory_for_an_array_is_no_fault_of_the_argument():
+    class TooLarge:
+        def __array__(self, *given, **options):
+            raise MemoryError("Unable to allocate 9 GiB")
+
+    with pytest.raises(MemoryError, match="9 GiB"):
+        fastgd.fit(TooLarge(), [1.0, 2])

@@ -3,8 +3,8 @@
 1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then
    y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
    sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
-2. The cancel flag is read between chunks, in wide data between blocks and between rows of moments
-   too. What is computed once it is raised is of no use: the caller reads it afterwards.
+2. The cancel flag is read between chunks, in wide data also between blocks. What is computed once
+   it is raised is of no use: the caller reads it afterwards.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .stream_pass import MOST_UNROLLED, pass_over
 
 BLOCK = 256  # samples that are worked on at a time
 FEW = 3  # sums: one by one they are added faster than eight at a time
-WIDE = 256  # parameters: with more, an epoch or a chunk can take so long that the cancel flag is read within
+WIDE = 256  # parameters: with more the cancel flag is read in every epoch, and within a chunk
 
 
 class Standard(NamedTuple):
@@ -39,15 +39,13 @@ class Standard(NamedTuple):
 
 
 @inlined
-def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient, cancel):
+def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient):
     """Fill the gradient and return the loss: float32 data.
 
     gram (D, D) and target (D+1,) = [Xᵀy, yᵀy] are float64; residual (D,) is scratch.
     """
     size = len(w)
     for j in range(size):
-        if size > WIDE and raised(cancel):
-            break
         total = -target[j]
         for k in range(size):
             total = fma(gram[j, k], w[k], total)
@@ -63,7 +61,7 @@ def evaluate_moments(gram, target, total_weight, factor, w, residual, gradient, 
 
 @inlined
 def evaluate_moments_doubled(
-    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient, cancel
+    gram, low_gram, target, low_target, exponents, total_weight, factor, low_factor, shift, w, scaled, gradient
 ):  # fmt: skip
     """Fill the gradient and return the loss: float64 data, scaled moments in double-double.
 
@@ -75,8 +73,6 @@ def evaluate_moments_doubled(
         scaled[k] = scale(w[k], exponents[k] - exponent_y)
     loss, low_loss = target[size], low_target[size]
     for j in range(size):
-        if size > WIDE and raised(cancel):
-            break
         total, low = -target[j], -low_target[j]
         for k in range(size):
             p = gram[j, k] * scaled[k]

@@ -200,11 +200,10 @@ def descend(
                     reported = epoch
                 if doubled:
                     exact_loss = evaluate_moments_doubled(
-                        matrix, low_matrix, targets, low_targets, powers, total_weight, factor, low_factor, shift, state, scratch,
-                        gradient, cancel,
-                    )  # fmt: skip
+                        matrix, low_matrix, targets, low_targets, powers, total_weight, factor, low_factor, shift, state, scratch, gradient
+                    )
                 else:
-                    exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient, cancel)
+                    exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient)
                 if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
