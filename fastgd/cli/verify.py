@@ -166,7 +166,12 @@ def _read_npz(path: Path) -> dict[str, Any]:
             twice = [name for name, count in Counter(archive.files).items() if count > 1]
             if twice:
                 raise ValueError(f"it has two arrays of the name {twice[0]}")
-            return {name: archive[name] for name in archive.files}
+            arrays = {name: archive[name] for name in archive.files}
+            members = {name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")}
+            foreign = [name for name in members if not isinstance(arrays.get(name), np.ndarray)]  # NumPy hands these over as bytes
+            if foreign:
+                raise ValueError(f"{in_ascii(foreign[0])} is no array")
+            return arrays
     except CommandError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:

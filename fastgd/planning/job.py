@@ -155,7 +155,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     start = kind_of_start(state, starts)
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
-    buffers = _open_buffers(layout, read_out(arguments, layout), limit)
+    buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
     plan = fit_into_memory(
         problem,

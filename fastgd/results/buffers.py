@@ -142,12 +142,11 @@ IN_PLACE = {
 }
 
 
-def read_out(arguments: Mapping[str, Any], layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
+def read_out(out: Any, arguments: Mapping[str, Any], layout: Layout) -> dict[str, tuple[np.ndarray, Any]]:
     """Check `out`; return {name in `NAMES`: (NumPy or CuPy array, what the caller gave)}.
 
     arguments: those of the call, which must not lie where results are written.
     """
-    out = arguments["out"]
     if out is None:
         return {}
     problem = layout.problem

@@ -58,10 +58,10 @@ class Data:
         self.weighed = np.ones(self.y.shape, bool) if self.weights is None else self.weights != 0
         self.policy = values.get("nan_policy", "raise")
         self.used = self.weighed & self.finite if self.policy == "omit" else self.weighed
-        self.invalid = (self.weighed & ~self.finite).any(-1) & (self.policy != "omit")
         parameters = self.X.shape[-1] + bool(values.get("intercept"))
         least = values.get("min_samples") or (parameters if self.policy == "omit" else 1)
         self.too_few = self.used.sum(-1) < least
+        self.invalid = (self.weighed & ~self.finite).any(-1) & (self.policy != "omit") & ~self.too_few
 
     def fit(self, index: tuple[int, ...], intercept: bool, reduction: str) -> Fit:
         """The samples of one fit, for the model."""
@@ -95,7 +95,7 @@ def untrue(result: Any, values: Mapping[str, Any], data: Data) -> Faults:
             place = f"fit {index}: {S(int(status[index])).name}, w {w[index]}, loss {loss[index]}, epochs {epochs[index]}"
             faults.append(("untrue result", f"{what}; {place}"))
 
-    told("too few samples", (status == S.TOO_FEW_SAMPLES) != data.too_few & ~data.invalid)
+    told("too few samples", (status == S.TOO_FEW_SAMPLES) != data.too_few)
     told("samples used", np.asarray(result.n_used) != np.where(data.used.any(-1), data.used.sum(-1), 0))
     told("invalid data", (status == S.INVALID_DATA) != data.invalid)
     told("not finite, and not DIVERGED", plain & ~finite & (status != S.DIVERGED))
@@ -104,7 +104,7 @@ def untrue(result: Any, values: Mapping[str, Any], data: Data) -> Faults:
     told("CONVERGED without a tol", (status == S.CONVERGED) & (values.get("tol") is None))
     told("more epochs than asked", epochs > asked)
     told("a negative loss", loss < 0)
-    told("too few samples, and numbers", data.too_few & ~data.invalid & finite)
+    told("too few samples, and numbers", data.too_few & finite)
     if result.excess_loss is not None:
         told("a negative excess", np.asarray(result.excess_loss) < 0)
     history = result.history

@@ -212,3 +212,12 @@ def test_a_damaged_archive_is_refused_in_a_short_sentence(tmp_path):
     assert done.exit_code == 2
     assert "cannot read" in done.output
     assert len(done.output) < 1500
+
+
+def test_a_member_that_is_no_array_is_refused(tmp_path):
+    """NumPy hands it over as bytes."""
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("w.npy", b"")
+    done = run(tmp_path / "w.npz", "--lr", 0.1)
+    assert done.exit_code == 2
+    assert "w is no array" in done.output

@@ -219,7 +219,7 @@ def test_an_input_that_is_added_later_is_compared_too():
     room = np.zeros(M)
     for later in (room, [[room]], {"a": room}, SGD(dampening=room)):
         with pytest.raises(ValueError, match=r"^out.'loss'. shares memory with not_thought_of_yet"):
-            read_out({"out": {"loss": room}, "not_thought_of_yet": later}, layout)
+            read_out({"loss": room}, {"out": {"loss": room}, "not_thought_of_yet": later}, layout)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

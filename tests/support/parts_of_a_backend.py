@@ -31,9 +31,9 @@ def read(path: str) -> str:
 
 
 def libraries() -> set[str]:
-    """What the folders of kernels may import, but for the standard library."""
+    """What the folders of kernels may import, but for Python's own modules."""
     found = {library for folder, names in test_architecture.LIBRARIES.items() if folder.startswith("kernels") for library in names}
-    return {BROUGHT_BY.get(library, library) for library in found}
+    return {BROUGHT_BY.get(library, library) for library in found if not library.startswith("_")}
 
 
 def _has_descent(algorithm: str, name: str) -> bool:
