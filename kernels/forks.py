@@ -8,26 +8,28 @@
 2. So `os.fork` waits until nobody does any of this, at most LONGEST, and keeps others from it until
    the child is made. After LONGEST the child gets new locks, and what was half made stays so.
 3. A whole program can run inside of `import app`. So the wait is for imports of NEEDED alone.
-4. Where another program takes the place of the child at once (subprocess, the start method "spawn")
+4. A signal's handler that forks while its thread waits to fork does not wait. Two threads that
+   fork, one with Numba's lock and one with LLVM's, wait for each other, LONGEST.
+5. Where another program takes the place of the child at once (subprocess, the start method "spawn")
    Python calls none of this, and nothing waits.
-5. Modules that do the same for their own locks must be there before: one that is imported during
+6. Modules that do the same for their own locks must be there before: one that is imported during
    the wait would release a lock that it did not take.
 """
 
 from __future__ import annotations
 
 import _imp
-import concurrent.futures.thread  # noqa: F401  see 5
-import logging  # noqa: F401  see 5
+import concurrent.futures.thread  # noqa: F401  see 6
+import functools
+import logging  # noqa: F401  see 6
 import os
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ContextDecorator
 from importlib import _bootstrap
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 LONGEST = 120.0  # seconds; a kernel takes at most 9 to compile on the core of announcing.py, and slow machines 10 times as long
 STEP = 0.01  # seconds from one try to the next
@@ -35,11 +37,15 @@ NEEDED = sys.stdlib_module_names | {
     "cupy", "fastgd", "jinja2", "llvmlite", "matplotlib", "mpmath", "narwhals", "numba", "numpy", "rich", "torch",
 }  # fmt: skip
 
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
+
 _module_locks: dict[str, Any] = getattr(_bootstrap, "_module_locks", {})  # {module that is being imported: weak reference to its lock}
-_gate = threading.Lock()  # a fork holds it: nobody may begin a call of LAPACK
-_inside: list[int] = []  # threads in calls of LAPACK
-_held: dict[int, list[Callable[[], object]]] = {}  # {thread that forks: what lets go of the locks that it holds}
-_interrupted: set[int] = set()  # threads that forked at once because of Ctrl-C
+_gate = threading.RLock()  # a fork holds it: nobody may begin a call of LAPACK
+_lapack: dict[int, Any] = {}  # {thread: the lock that it holds in calls of LAPACK}
+_forking: dict[int, list[list[Callable[[], object]]]] = {}  # {thread: what lets go of the locks of each of its forks}
+_handler: list[Any] = []  # what SIGINT calls otherwise, while the main thread forks
+_pressed: list[int] = []  # SIGINTs meanwhile
 
 
 def refuse_subinterpreter() -> None:
@@ -58,22 +64,29 @@ def refuse_subinterpreter() -> None:
         )
 
 
-class _Lapack(ContextDecorator):
-    """While it is open the thread is in a call of NumPy's LAPACK or BLAS; no child is made then."""
+def lapack_lock() -> Any:
+    """The lock that a thread holds in calls of NumPy's LAPACK or BLAS: no child is made meanwhile.
 
-    def __enter__(self) -> None:
-        me = threading.get_ident()
-        if me in _inside:  # a fork that holds the gate waits for this thread
-            _inside.append(me)
-        else:
-            with _gate:
-                _inside.append(me)
+    It is a lock of CPython, not a class with an `__enter__`: Ctrl-C could fall into that, and the
+    thread would seem to be in LAPACK for ever.
+    """
+    me = threading.get_ident()
+    lock = _lapack.get(me)
+    if lock is None or not lock._is_owned():  # in a call already: a fork that holds the gate waits for this thread
+        with _gate:
+            lock = _lapack.setdefault(me, threading.RLock())
+    return lock
 
-    def __exit__(self, *error: object) -> None:
-        _inside.remove(threading.get_ident())
 
+def lapack(function: Callable[Given, Made]) -> Callable[Given, Made]:
+    """Decorator: the function calls LAPACK or BLAS."""
 
-lapack = _Lapack()
+    @functools.wraps(function)
+    def call(*args: Given.args, **options: Given.kwargs) -> Made:
+        with lapack_lock():
+            return function(*args, **options)
+
+    return call
 
 
 def _locks() -> list[Any]:
@@ -86,64 +99,106 @@ def _locks() -> list[Any]:
 
 
 def _others_import() -> bool:
-    """Whether another thread is in the middle of importing a module of NEEDED."""
-    own = (None, threading.get_ident())
+    """Whether another thread is in the middle of importing a module of NEEDED.
+
+    If this one is too, a thread that forks in its import is not waited for: it waits for this one.
+    """
+    me = threading.get_ident()
     locks = [(name.partition(".")[0], reference()) for name, reference in list(_module_locks.items())]
-    return any(name in NEEDED and getattr(lock, "owner", None) not in own for name, lock in locks)
+    owners = {getattr(lock, "owner", None) for name, lock in locks if name in NEEDED} - {None}
+    return bool(owners - {me} - (set(_forking) if me in owners else set()))
 
 
-def _hold(held: list[Callable[[], object]], last: float) -> bool:
-    """Take all locks, or none; held: what lets go of them. last: when to give up."""
-    for lock in (_gate, *_locks()):
-        if not lock.acquire(timeout=STEP):
-            _let_go(held)
-            return False
+def _take(lock: Any, held: list[Callable[[], object]]) -> bool:
+    """Take a lock, if it becomes free within a moment."""
+    taken = lock.acquire(timeout=STEP)
+    if taken:
         held.append(lock.release)
-        while lock is _gate and set(_inside) - {threading.get_ident()} and time.monotonic() < last:
-            time.sleep(STEP / 10)
+    return taken
+
+
+def _hold(held: list[Callable[[], object]], goes_on: Callable[[], bool]) -> bool:
+    """Take all locks, or none; returns whether they are taken.
+
+    held: gets what lets go of them. goes_on: whether to wait for LAPACK any longer.
+    """
+    if not _take(_gate, held):
+        return False
+    for lock in _lapack.values():
+        while not _take(lock, held):
+            if not goes_on():
+                return _let_go(held)
+    if not all(_take(lock, held) for lock in _locks()):
+        return _let_go(held)
     _imp.acquire_lock()  # from here on no other thread begins or ends an import
     held.append(_imp.release_lock)
-    if _others_import():
-        _let_go(held)
-    return bool(held)
+    return not _others_import() or _let_go(held)
 
 
-def _let_go(held: list[Callable[[], object]]) -> None:
+def _let_go(held: list[Callable[[], object]]) -> bool:
+    """Let go of all locks; returns False."""
     while held:
         held.pop()()
+    return False
 
 
 def before() -> None:
-    """Wait until a child can be made, and hold the locks."""
+    """Wait until a child can be made, and hold the locks. Ctrl-C ends the wait.
+
+    An exception in a function that Python calls at a fork is printed, and the fork goes on. So
+    SIGINT raises none until the child is made: it is remembered, and sent again.
+    """
     me, last = threading.get_ident(), time.monotonic() + LONGEST
-    held = _held[me] = []
-    try:
-        while not _hold(held, last) and time.monotonic() < last:
-            time.sleep(STEP)
-    except KeyboardInterrupt:  # Python would print it and go on
-        _let_go(held)
-        _interrupted.add(me)
+    main = me == threading.main_thread().ident
+    held: list[Callable[[], object]] = []
+    forks = _forking.setdefault(me, [])
+    forks.append(held)
+    if len(forks) > 1:  # a signal's handler, in the midst of the wait below
+        return
+    if main and callable(handler := signal.getsignal(signal.SIGINT)):
+        _handler.append(handler)
+        signal.signal(signal.SIGINT, lambda *_: _pressed.append(1))
+
+    def goes_on() -> bool:
+        return time.monotonic() < last and not (main and _pressed)
+
+    while not _hold(held, goes_on) and goes_on():
+        time.sleep(STEP)
 
 
 def in_parent() -> None:
     """Let go of the locks."""
     me = threading.get_ident()
-    _let_go(_held.pop(me, []))
-    if me in _interrupted:
-        _interrupted.remove(me)
-        threading.Timer(STEP, signal.pthread_kill, (me, signal.SIGINT)).start()  # when `os.fork` has returned
+    forks = _forking.get(me) or [[]]
+    _let_go(forks.pop())
+    if forks:
+        return
+    _forking.pop(me, None)
+    if me == threading.main_thread().ident and _handler:
+        signal.signal(signal.SIGINT, _handler.pop())
+        if _pressed:
+            _pressed.clear()
+            threading.Timer(STEP, signal.pthread_kill, (me, signal.SIGINT)).start()  # when `os.fork` has returned
 
 
 def in_child() -> None:
     """Let go of the locks; if they were not held, make them new."""
-    held = _held.pop(threading.get_ident(), [])
-    if not held:
-        for lock in (_gate, *_locks()):
-            lock._at_fork_reinit()
-    _let_go(held)
-    _inside[:] = [one for one in _inside if one == threading.get_ident()]
-    _held.clear()
-    _interrupted.clear()
+    me = threading.get_ident()
+    forks = _forking.get(me) or [[]]
+    were_held = bool(forks[-1])
+    for held in forks:
+        _let_go(held)
+    if not were_held:
+        for lock in (_gate, *_lapack.values(), *_locks()):
+            if not lock._is_owned():  # by this thread, which may be in a call of LAPACK
+                lock._at_fork_reinit()
+    forks.pop()
+    _forking.clear()
+    if forks:
+        _forking[me] = forks
+    if _handler:
+        signal.signal(signal.SIGINT, _handler.pop())
+    _pressed.clear()
 
 
 if hasattr(os, "register_at_fork"):

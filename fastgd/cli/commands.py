@@ -172,7 +172,7 @@ def verify(
         raise typer.BadParameter(str(error) or type(error).__name__) from None
     if report.outcome == "disagrees":
         raise typer.Exit(1)
-    void = [verdict.name for verdict in report.verdicts if not verdict.epochs_judged]
+    void = [verdict.name for verdict in report.verdicts if verdict.outcome == "not judged"]
     if candidate and void:
         raise typer.BadParameter(
             f"{void[0]}: no epoch was judged, so there is no verdict: there are none, or w is too near overflow at once"

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..environment import info
-from ..input.messages import in_ascii
+from ..input.messages import what_was_raised
 from ..planning.backends import BACKENDS
+from ..results.file_format import DESCRIPTION, most_allowed, read_arrays
 from ..testing import problems, rates
 from ..verification.bound.yardstick import NoLongDouble
 from ..verification.candidates.file_candidate import FileCandidate
@@ -130,8 +131,6 @@ def _read_candidate(candidate: str, time_limit: float | None) -> str | FileCandi
 def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
     """Verify the arrays w and loss of an .npz file."""
     arrays = _read_npz(path)
-    if "fastgd.json" in arrays:
-        raise CommandError(f"{path} is a FitResult: in Python, fastgd.verify(fastgd.load({str(path)!a}), X, y, lr=...) judges its history")
     unknown = [name for name in arrays if name not in _ARRAYS]
     if unknown:
         raise CommandError(f"{path} has arrays that are not judged: {', '.join(unknown)}; it may have {', '.join(_ARRAYS)}")
@@ -160,22 +159,30 @@ def _read_npz(path: Path) -> dict[str, Any]:
     """Return the arrays of an .npz file by name."""
     try:
         with regular_file(path).open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
+            if file.read(6) == b"\x93NUMPY":
                 raise ValueError("it has one array without a name; numpy.savez writes arrays with names")
-            twice = [name for name, count in Counter(archive.files).items() if count > 1]
-            if twice:
-                raise ValueError(f"it has two arrays of the name {twice[0]}")
-            arrays = {name: archive[name] for name in archive.files}
-            members = {name.removesuffix(".npy") for name in archive.zip.namelist() if name.endswith(".npy")}
-            foreign = [name for name in members if not isinstance(arrays.get(name), np.ndarray)]  # NumPy hands these over as bytes
-            if foreign:
-                raise ValueError(f"{in_ascii(foreign[0])} is no array")
-            return arrays
-    except CommandError:
+            length = file.seek(0, os.SEEK_END)
+            with zipfile.ZipFile(file) as archive:
+                return _read_members(path, archive, length)
+    except (CommandError, MemoryError):
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise CommandError(f"cannot read {path}: {in_ascii(str(error))[:200]}") from None  # zipfile quotes what it found
+    except Exception as error:  # whatever the readers of a file that somebody made may raise
+        raise CommandError(f"cannot read {path}: {what_was_raised(error)}") from None  # zipfile quotes what it found
+
+
+def _read_members(path: Path, archive: zipfile.ZipFile, length: int) -> dict[str, Any]:
+    """Return the arrays of an archive; sizes are compared with a limit before all else."""
+    if DESCRIPTION in archive.namelist():
+        raise CommandError(f"{path} is a FitResult: in Python, fastgd.verify(fastgd.load({str(path)!a}), X, y, lr=...) judges its history")
+    names = Counter(name.removesuffix(".npy") for name in archive.namelist())
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        raise ValueError(f"it has two arrays of the name {twice[0]}")
+    declared, limit = sum(member.file_size for member in archive.infolist()), most_allowed(length)
+    if declared > limit:
+        what = f"it would take {declared:,} bytes of memory, and {limit:,} are allowed for a file of {length:,}"
+        raise ValueError(f"{what}: write it with numpy.savez, which does not compress")
+    return read_arrays(archive, archive.namelist())
 
 
 def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:

@@ -25,7 +25,7 @@ import os
 import re
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from typing import Any, BinaryIO
@@ -41,7 +41,7 @@ from .replacing import replacing
 FORMAT = 1
 ALWAYS_ALLOWED = 64 * 2**20  # bytes that a file may unpack to, however small it is
 MOST_GROWTH = 4  # and how many times its own length
-_DESCRIPTION = "fastgd.json"
+DESCRIPTION = "fastgd.json"
 _MOST_DESCRIPTION = 2**20  # bytes
 _MARK = "fastgd result, format {}, sha256 "  # the zip's comment, with the digest after it
 _MARK_PATTERN = re.compile(rb"fastgd result, format (\d{1,9}), sha256 ([0-9a-f]{64})\Z")
@@ -77,7 +77,7 @@ def write_file(path: str | os.PathLike[str], value: Any) -> None:
         raise ValueError(f"the text of the result takes {len(text):,} bytes; a file can hold {_MOST_DESCRIPTION:,}")
     with replacing(path) as file:
         with zipfile.ZipFile(file, "w") as archive:
-            archive.writestr(_member(_DESCRIPTION), text)
+            archive.writestr(_member(DESCRIPTION), text)
             for name, array in arrays.items():
                 with archive.open(_member(f"{name}.npy"), "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, array, allow_pickle=False)
@@ -107,10 +107,7 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
             described = _read_description(archive, members)
             if described["format"] != FORMAT:
                 raise ValueError(f"the description says format {described['format']!r}")
-            names = [name for name in members if name != _DESCRIPTION]
-            for name in names:
-                _check_header(archive, members[name])
-            arrays = {name.removesuffix(".npy"): _read_array(archive, name) for name in names}
+            arrays = read_arrays(archive, (name for name in members if name != DESCRIPTION))
             value = _build(described["content"], "", arrays, {kind.__name__: kind for kind in classes})
             if type(value) is not classes[0]:
                 raise ValueError(f"it holds a {type(value).__name__}, not a {classes[0].__name__}")
@@ -189,12 +186,12 @@ def _digest(file: BinaryIO, length: int) -> str:
 
 def _check_whole(file: BinaryIO, shown: str) -> None:
     """Raise unless fastgd saved the file, it is undamaged, and its format is known."""
-    start = file.read(30 + len(_DESCRIPTION))
+    start = file.read(30 + len(DESCRIPTION))
     length = file.seek(0, os.SEEK_END)
     file.seek(max(0, length - 200))
     mark = _MARK_PATTERN.search(file.read())
     if mark is None:
-        if start[:4] == b"PK\x03\x04" and start[30:] == _DESCRIPTION.encode():
+        if start[:4] == b"PK\x03\x04" and start[30:] == DESCRIPTION.encode():
             raise ValueError(f"{shown} is damaged: its end is missing or changed ({length:,} bytes are there), so it cannot be checked")
         what = "it is empty" if not length else "an .npz, but not of fastgd" if start[:4] == b"PK\x03\x04" else "it holds something else"
         raise ValueError(f"{shown} is not a result that was saved by fastgd: {what}")
@@ -204,18 +201,31 @@ def _check_whole(file: BinaryIO, shown: str) -> None:
         raise ValueError(f"{shown} has format {int(mark[1])}, of a newer version of fastgd; this one reads formats up to {FORMAT}")
 
 
+def most_allowed(length: int) -> int:
+    """The memory that the contents of a file of this length may take [bytes]."""
+    return max(ALWAYS_ALLOWED, MOST_GROWTH * length)
+
+
+def read_arrays(archive: zipfile.ZipFile, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """The arrays of numbers in these members; all headers are read before memory is allocated."""
+    names = list(names)
+    for name in names:
+        _check_header(archive, archive.getinfo(name))
+    return {name.removesuffix(".npy"): _read_array(archive, name) for name in names}
+
+
 def _check_size(shown: str, declared: int, length: int, max_bytes: int | None) -> None:
     """Raise if the sizes that the file declares add up to more than is allowed [bytes]."""
-    limit = max(ALWAYS_ALLOWED, MOST_GROWTH * length) if max_bytes is None else max_bytes
+    limit = most_allowed(length) if max_bytes is None else max_bytes
     if declared > limit:
         why = f"max_bytes={max_bytes:,}" if max_bytes is not None else f"{limit:,} are allowed for a file of {length:,}"
         raise _Refusal(f"{shown} would take {declared:,} bytes of memory, and {why}: if you trust it, give max_bytes={declared}")
 
 
 def _read_description(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> dict[str, Any]:
-    if members[_DESCRIPTION].file_size > _MOST_DESCRIPTION:
-        raise ValueError(f"its description takes {members[_DESCRIPTION].file_size:,} bytes")
-    described = json.loads(archive.read(_DESCRIPTION))
+    if members[DESCRIPTION].file_size > _MOST_DESCRIPTION:
+        raise ValueError(f"its description takes {members[DESCRIPTION].file_size:,} bytes")
+    described = json.loads(archive.read(DESCRIPTION))
     if not isinstance(described, dict):
         raise ValueError("its description is not a table")
     return described
@@ -224,7 +234,10 @@ def _read_description(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipIn
 def _check_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
     """Raise unless the array is one of numbers and its header agrees with the declared size."""
     with archive.open(member) as entry:
-        version = np.lib.format.read_magic(entry)
+        try:
+            version = np.lib.format.read_magic(entry)
+        except ValueError:
+            raise ValueError(f"{member.filename} is no array") from None
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"{member.filename} has version {version} of the .npy format")
         read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -19,7 +19,7 @@ from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
 from ..input.wrong_names import why_no_attribute
 from ..kernels.chunk import ALGORITHMS
-from ..kernels.forks import lapack
+from ..kernels.forks import lapack_lock
 from .lookups import INSTEAD
 from .table import html_table, in_line
 
@@ -261,7 +261,7 @@ class FitResult:
         elif arrived.device is None and why_blas_differs():  # NumPy's own loops do without it
             prediction = np.einsum("...nd,...d->...n", samples, w)
         else:
-            with lapack:
+            with lapack_lock():
                 prediction = (samples @ w[..., None])[..., 0]
         return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 

@@ -25,7 +25,7 @@ from ..data.problem import Problem
 from ..kernels import cpu
 from ..kernels.apart import run_apart_if
 from ..kernels.chunk import LSTSQ, MOMENTS, Samples
-from ..kernels.forks import lapack
+from ..kernels.forks import lapack_lock
 from ..planning.plan import STACK_NUMBERS, TALL
 from .groups import Group, select
 from .moments import compress_shifted
@@ -256,7 +256,7 @@ class Matrices:
     def solve(self, y: np.ndarray) -> tuple[np.ndarray, ...]:
         """(w, loss, rank, condition) of fits with these y (m, n)."""
         w = self.factored.solve(y * self.roots)
-        with np.errstate(all="ignore"), lapack:
+        with np.errstate(all="ignore"), lapack_lock():
             residual = np.matmul(self.design, w[..., None])[..., 0] - y
             squares = residual * residual if self.weights is None else self.weights * residual * residual
             return w, squares.sum(axis=1) / self.total, self.factored.rank, self.factored.condition
@@ -276,12 +276,12 @@ def _solve_long(problem: Problem, samples: Samples, pairs: np.ndarray, decay: np
     for block in blocks:
         roots = np.sqrt(read_weights(block))
         rows = _design(problem, read_samples(samples, "X", one, *block))[0] * roots[:, None]
-        with lapack:
+        with lapack_lock():
             q, triangle = np.linalg.qr(np.concatenate([triangle, rows]))
         turned = np.empty((len(pairs), size))
         for part in parts:  # one by one: see svd.py
             y = read_samples(samples, "y", pairs[part], *block) * roots
-            with lapack:
+            with lapack_lock():
                 turned[part] = np.matmul(q.T, np.concatenate([right[part], y], axis=1)[..., None])[..., 0]
         right = turned
     factored = factor(triangle[None], _penalty(decay, np.array([total]), power, of_the_sum), n)
@@ -289,7 +289,7 @@ def _solve_long(problem: Problem, samples: Samples, pairs: np.ndarray, decay: np
     for block in blocks:
         design, weights = _design(problem, read_samples(samples, "X", one, *block)), read_weights(block)
         for part in parts:
-            with lapack:
+            with lapack_lock():
                 prediction = np.matmul(design, w[part][..., None])[..., 0]
             residual = prediction - read_samples(samples, "y", pairs[part], *block)
             squares[part] += (weights * residual * residual).sum(axis=1)

@@ -242,8 +242,7 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
     tau_w, tau_w_epoch = worst(w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(loss_share, none=math.nan)
-    nothing_judged = not seen.n_steps and seen.why_not_all is not None
-    ok = beyond is None and not trial.failure and not trial.altered and not nothing_judged
+    ok = beyond is None and not trial.failure and not trial.altered and seen.n_steps > 0
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,

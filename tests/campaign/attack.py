@@ -38,6 +38,7 @@ class Trial:
     most_failures: int = MOST_FAILURES
     counts: Counter[str] = field(default_factory=Counter)  # how many failures of each kind
     failures: list[Failure] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)  # what was seen, and breaks no promise
     cases: int = 0
 
     def __post_init__(self) -> None:
@@ -53,6 +54,10 @@ class Trial:
         if self.counts[kind] <= KEPT_OF_A_KIND:
             self.failures.append(Failure(kind, text, reproducer))
 
+    def noted(self, kind: str) -> None:
+        """Count what was seen and breaks no promise of fastgd; it stands below the table."""
+        self.notes[kind] += 1
+
     def doing(self, reproducer: str) -> None:
         """Say what is tried now: if it crashes or hangs the process, this program is kept. Takes
         about 20 us."""
@@ -65,7 +70,7 @@ class Trial:
     def to_json(self) -> str:
         """What was tried and found, for the process that started this one."""
         found = [vars(failure) for failure in self.failures]
-        return json.dumps({"cases": self.cases, "counts": self.counts, "failures": found})
+        return json.dumps({"cases": self.cases, "counts": self.counts, "notes": self.notes, "failures": found})
 
 
 @dataclass(frozen=True)

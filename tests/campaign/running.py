@@ -44,6 +44,7 @@ class Found:
     cases: int = 0
     seconds: float = 0.0  # of all its turns
     counts: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
 
     def add(self, other: Found) -> None:
@@ -54,6 +55,7 @@ class Found:
             if sum(kept.kind == failure.kind for kept in self.failures) < KEPT_OF_A_KIND:
                 self.failures.append(failure)
         self.counts += other.counts
+        self.notes += other.notes
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def run_turn(turn: Turn, patience: float = PATIENCE, module: str = "tests.campai
         if result.exists():
             said = json.loads(result.read_text(encoding="utf-8"))
             found.cases, found.counts = said["cases"], Counter(said["counts"])
+            found.notes = Counter(said["notes"])
             found.failures = [Failure(**failure) for failure in said["failures"]]
         if not ended or process.returncode or not result.exists():
             kind = "hang" if not ended else "crash" if process.returncode < 0 else "the attack itself ended early"

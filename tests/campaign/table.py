@@ -49,6 +49,12 @@ def failed(found: Found) -> str:
     return ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.counts.items())) or "0"
 
 
+def besides(found: Found) -> str:
+    """What was seen and breaks no promise, in a sentence after a blank; "" if nothing was."""
+    seen = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.notes.items()))
+    return f" Seen besides, and no failure of fastgd: {seen}." if seen else ""
+
+
 def lines_of(results: Iterable[Found], seed: int, seconds: float, jobs: int) -> list[str]:
     """The lines between the two marks."""
     results = list(results)
@@ -62,7 +68,11 @@ def lines_of(results: Iterable[Found], seed: int, seconds: float, jobs: int) -> 
     ]
     how = [
         textwrap.fill(
-            f"* **{found.attack.name}.** {found.attack.how}", 100, subsequent_indent="  ", break_on_hyphens=False, break_long_words=False
+            f"* **{found.attack.name}.** {found.attack.how}{besides(found)}",
+            100,
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+            break_long_words=False,
         )
         for found in results
     ]

@@ -34,6 +34,12 @@ def test_a_row_says_how_often_and_what_failed():
     assert "* **made_up.** By hand." in lines
 
 
+def test_what_is_no_failure_is_told_below_the_table():
+    lines = lines_of([Found(MADE_UP, cases=3, notes=Counter({"late mail": 2}))], 7, 60, 2)
+    assert "| made_up | nothing breaks | 3 cases | 0 |" in lines
+    assert "Seen besides, and no failure of fastgd: 2 late mail." in " ".join(" ".join(lines).split())
+
+
 def test_only_what_stands_between_the_marks_is_replaced(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")

@@ -220,4 +220,27 @@ def test_a_member_that_is_no_array_is_refused(tmp_path):
         archive.writestr("w.npy", b"")
     done = run(tmp_path / "w.npz", "--lr", 0.1)
     assert done.exit_code == 2
-    assert "w is no array" in done.output
+    assert "w.npy is no array" in done.output
+
+
+def _zeros(path, count, shape=None):
+    """Write an archive: w of so many bytes of zeros, compressed; shape: in its header."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive, archive.open("w.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "<f8", "fortran_order": False, "shape": shape or (count // 8,)})
+        for _ in range(0, count, 2**20):
+            member.write(bytes(2**20))
+
+
+def test_what_an_archive_unpacks_to_is_limited(tmp_path):
+    """A small file may unpack to 64 MiB; and an array takes no more than its member has."""
+    np.savez(tmp_path / "data.npz", X=[[1.0, 2.0]], y=[1.0])
+    for count, shape, message in (
+        (65 * 2**20, None, "it would take 68,157,568 bytes of memory, and 67,108,864 are allowed for a file of"),
+        (2**20, (2**40, 8), "w.npy says that it has shape (1099511627776, 8) and dtype float64, but 1,048,704 bytes are declared"),
+        (63 * 2**20, None, "w_history must have shape (epochs + 1, 2)"),  # it was read
+    ):
+        _zeros(tmp_path / "w.npz", count, shape)
+        assert (tmp_path / "w.npz").stat().st_size < 2**18
+        done = run(tmp_path / "w.npz", "--data", tmp_path / "data.npz", "--lr", 0.1)
+        assert done.exit_code == 2
+        assert message in " ".join(done.output.replace("│", " ").split())

@@ -103,7 +103,6 @@ LONG_FILES = {  # path: why it is one file
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
     "fastgd/verification/report/report.py": "the classes Verdict and Report: half are docstrings that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
-    "tests/mutants/cpu_defects.py": "one table",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }
 

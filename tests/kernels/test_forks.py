@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from fastgd.kernels import forks
+from tests.campaign.interrupts import Tracer
 from tests.support.new_processes import run_python
 
 SCRIPT = """
@@ -95,12 +97,16 @@ for name, lock in (("numba", global_compiler_lock), ("llvm", ffi.lib._lock)):
     found[name] = answer_of(*child_of(lambda: lock.__enter__()))
 
 # -- LAPACK: the fork waits for what has begun, and lets none begin
-thread = beside(holding(forks.lapack))
-child = child_of(lambda: forks.lapack.__enter__())
-found["lapack has ended"] = not thread.is_alive() or not forks._inside
+def in_lapack(begun, seconds):
+    holding(forks.lapack_lock())(begun, seconds)
+    ended.append(seconds)
+ended = []
+thread = beside(in_lapack)
+child = child_of(lambda: forks.lapack_lock().acquire())
+found["lapack has ended"] = ended == [0.3]
 found["lapack"] = answer_of(*child)
-with forks.lapack, forks.lapack:
-    found["own lapack"] = answer_of(*child_of(lambda: len(forks._inside)))
+with forks.lapack_lock(), forks.lapack_lock():
+    found["own lapack"] = answer_of(*child_of(lambda: forks.lapack_lock()._is_owned()))
 
 # -- given up
 forks.LONGEST = 0.1
@@ -109,13 +115,31 @@ child = child_of(lambda: global_compiler_lock.acquire())
 found["before the lock is free"] = thread.is_alive()
 found["given up"] = answer_of(*child)
 thread.join()
-thread = beside(holding(forks.lapack), 1.0)
-found["given up, lapack"] = answer_of(*child_of(lambda: forks.lapack.__enter__()))
+thread = beside(in_lapack, 1.0)
+found["given up, lapack"] = answer_of(*child_of(lambda: forks.lapack_lock().acquire()))
 thread.join()
+
+# -- two imports that fork, in two threads
+forks.LONGEST = 60.0
+begin, children = threading.Barrier(2), []
+for name in ("mpmath", "jinja2"):
+    with open(os.path.join(sys.argv[1], f"{name}.py"), "w") as file:
+        file.write("import __main__ as m; m.begin.wait(); m.children.append(m.child_of(lambda: 7))")
+began, both = time.monotonic(), [threading.Thread(target=__import__, args=(name,)) for name in ("mpmath", "jinja2")]
+for thread in both:
+    thread.start()
+for thread in both:
+    thread.join()
+found["imports that fork"] = [[answer_of(*child) for child in children], time.monotonic() - began < forks.LONGEST]
 
 # -- Ctrl-C
 forks.LONGEST, forks.STEP = 100.0, 0.5  # STEP after the fork it is heard: the answer of os.fork is stored by then
-thread = beside(holding(global_compiler_lock), 15.0)
+over = threading.Event()
+def until_over(begun, seconds):
+    with global_compiler_lock:
+        begun.set()
+        over.wait()
+thread = beside(until_over)
 try:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     child = child_of(lambda: global_compiler_lock.acquire())
@@ -125,12 +149,31 @@ except KeyboardInterrupt:
     found["ctrl-c"] = "heard"
 forks.STEP = 0.01
 found["after ctrl-c"] = answer_of(*child)
-found["locks are free"] = not forks._gate.locked() and not forks._held and not forks._inside
+def are_free():
+    free = []
+    def look():
+        for lock in (forks._gate, *forks._lapack.values(), *forks._locks()):
+            free.append(lock.acquire(timeout=0.01) and not lock.release())
+    other = threading.Thread(target=look)
+    other.start()
+    other.join()
+    return all(free) and len(free) > 3 and not forks._forking and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+over.set()
+thread.join()
+found["locks are free"] = are_free()
+
+# -- a handler of a signal that forks while this thread waits to fork
+thread = beside(holding(global_compiler_lock), 1.0)
+inner = []
+signal.signal(signal.SIGALRM, lambda *given: inner.append(child_of(lambda: global_compiler_lock.acquire())))
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+outer = child_of(lambda: global_compiler_lock.acquire())
+found["in a handler"] = [[answer_of(*child) for child in (*inner, outer)], are_free()]
 
 # -- a child that stays in the call
 plan.INLINE_NS = 0
 def forking(done, total):
-    if os.getpid() == parent and not inside:
+    if os.getpid() == parent and done and not inside:  # before that no thread runs
         inside.append(os.fork())
 parent, inside, read_write = os.getpid(), [], os.pipe()
 try:
@@ -189,19 +232,48 @@ def test_a_child_is_made_when_nobody_imports_or_compiles(found):
 
 def test_no_child_is_made_inside_of_lapack(found):
     assert found["lapack has ended"]
-    assert found["lapack"] == "None"
-    assert found["own lapack"] == "2"
+    assert found["lapack"] == "True"
+    assert found["own lapack"] == "True"
 
 
 def test_a_fork_that_waited_too_long_goes_on_with_new_locks(found):
     assert found["before the lock is free"]
-    assert found["given up"] == found["given up, lapack"] == "None"
+    assert (found["given up"], found["given up, lapack"]) == ("None", "True")
 
 
 def test_ctrl_c_ends_the_wait_of_a_fork(found):
     assert found["ctrl-c"] == "heard"
     assert found["after ctrl-c"] == "None"
     assert found["locks are free"]
+
+
+def test_a_handler_that_forks_during_a_fork_waits_for_nothing(found):
+    assert found["in a handler"] == [["None", "None"], True]
+
+
+def test_two_imports_that_fork_do_not_wait_for_each_other(found):
+    assert found["imports that fork"] == [["7", "7"], True]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_ctrl_c_leaves_no_lock_of_lapack_held(first):
+    """At each moment at which CPython looks for signals; first: in the first call of a thread."""
+    forks.lapack(int)()
+    for number in range(1000):
+        if first:
+            forks._lapack.clear()
+        tracer = Tracer(number)
+        sys.settrace(tracer)
+        try:
+            forks.lapack(int)()
+            break
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        assert not forks._gate._is_owned(), tracer.place
+        assert not any(lock._is_owned() for lock in forks._lapack.values()), tracer.place
+    assert number > 3
 
 
 def test_a_child_that_stays_in_the_call_of_its_parent_is_told(found):

@@ -55,8 +55,8 @@ def test_the_words_of_a_history_and_a_state():
         "epochs 50; parameters 2, the intercept last; algorithm 2 stream, 2 moments; dtype float64>"
     )
     assert repr(solved).startswith("<State of 2 fits by solve: ")
-    assert Table(wrong._repr_html_()).cells[:2] == ["1 of 1 NOT ok", "<i>größe</i>"]
-    assert Table(right._repr_html_()).cells[:2] == ["All agree", "numpy"]
+    assert Table(wrong._repr_html_()).cells[:2] == ["<i>größe</i> disagrees", "<i>größe</i>"]
+    assert Table(right._repr_html_()).cells[:2] == ["numpy agrees at every epoch", "numpy"]
 
 
 def test_a_report_tells_six_verdicts():

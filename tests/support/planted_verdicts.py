@@ -55,4 +55,4 @@ def judge(code: str, diagnosis: fastgd.Diagnosis) -> str:
     possible = {part for name in diagnosis.also_possible for part in name.split(" + ")}
     if code in diagnosis.codes or code in possible:
         return "same"
-    return "unseen" if diagnosis.code == "ok" else "WRONG"
+    return "unseen" if diagnosis.code in ("ok", "not_judged") else "WRONG"

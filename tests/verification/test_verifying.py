@@ -201,11 +201,41 @@ def test_nothing_that_can_be_judged_is_neither_agreement_nor_disagreement():
     assert not fastgd.verify(w, np.float32(X4), np.float32(2 * X4), lr=0.1, optimizer="adamw").ok
 
 
+def test_a_diagnosis_without_a_judged_step_is_not_ok():
+    overflows = {"lr": 0.1, "optimizer": fastgd.AdamW(weight_decay=1e300), "dtype": "float32"}
+    for w, asked, why in (
+        ([1.0, np.inf, np.nan], overflows, "an intermediate of the update rule may overflow"),
+        ([np.nan, 2.0], {"lr": 0.1}, "values are too near overflow"),
+        ([1.0], {"lr": 0.1}, "w_history has one row"),
+    ):
+        diagnosis = fastgd.diagnose(X4, 2 * X4, w, **asked)
+        assert (diagnosis.ok, diagnosis.codes) == (False, ("not_judged",))
+        assert str(diagnosis).startswith("not_judged: no step could be judged\n  note: ")
+        assert why in str(diagnosis)
+        assert np.isnan(diagnosis.evidence["tau"])
+    with np.errstate(all="ignore"):
+        w, _ = train(X4[:, None], 2 * X4, 1e6, 200, np.zeros(1))
+    part = fastgd.diagnose(X4, 2 * X4, w, lr=1e6)
+    assert part.ok
+    assert part.sentence.endswith(f"within rounding, up to epoch {part.evidence['epochs_used']}; later ones are not judged")
+
+
+def test_the_title_of_a_report_says_what_was_judged():
+    with np.errstate(all="ignore"):
+        part = fastgd.verify("numpy", X4, 2 * X4, lr=1e6, epochs=200)
+    judged = part.verdicts[0].epochs_judged
+    assert f">numpy agrees at the first {judged} epochs<" in part._repr_html_()
+    assert repr(part) == "Report(1 verdict, ok in part)"
+    some = fastgd.verify("numpy", X4, 2 * X4, lr=[0.01, 1e6], epochs=200)
+    assert ">1 of 2 agree as far as they could be judged<" in some._repr_html_()
+
+
 def test_one_epoch_and_none():
     report = fastgd.verify(tutorial_step, X4, 2 * X4, lr=0.01, epochs=1)
     assert report.diagnosis.code == "gradient_sum"
     assert "lr_scaled" in report.diagnosis.also_possible
-    assert fastgd.verify(step, X4, 2 * X4, lr=0.01, epochs=0).ok
+    none = fastgd.verify(step, X4, 2 * X4, lr=0.01, epochs=0)
+    assert (none.outcome, none.ok, str(none)) == ("not judged", False, "step: NOT JUDGED: there is no epoch")
     one = fastgd.diagnose(X4, 2 * X4, [1.0, 1.2345], lr=0.01)  # any factor explains one step of one parameter
     assert one.code == "unknown"
     assert {"lr_scaled", "weight_decay_coupled", "l1"} <= set(one.also_possible)

@@ -5,6 +5,7 @@ It checks the arguments, explains update, start and loss, and puts the findings 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -30,6 +31,7 @@ from .table import CAUSES
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
 
+_NO_STEP = Finding((), {}, math.nan, math.nan, None, (), {}, None)  # nothing is known of the update
 # Causes with so much freedom that they also explain a first step that is wrong.
 _EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}
 
@@ -207,7 +209,7 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     seen = question.observe(recorded)
     notes = list(recorded.notes)
     start = _start_of(question, recorded)
-    update = explain_update(seen, question.asked) if seen.n_steps else Finding((), {}, 0.0, 0.0, None, (), {}, None)
+    update = explain_update(seen, question.asked) if seen.n_steps else _NO_STEP
     late = _recorded_late(question, recorded, update) if start is not None else None
     after = late is not None
     update = late or update
@@ -323,8 +325,12 @@ def _in_words(
         evidence |= {"tau_loss": loss.tau, "tau_loss_asked": loss.tau_asked, "loss_first_epoch": loss.first}
         evidence |= {"loss_value": loss.words["value"]} if "value" in loss.words else {}
         also += loss.also
-    codes = tuple(dict.fromkeys(code for code, _ in parts)) or ("ok",)
-    sentences = [CAUSES[code].sentence.format(**words) for code, words in parts] or [CAUSES["ok"].sentence.format(**given)]
+    if not parts:  # no cause was found
+        parts = [("ok", given)] if seen.n_steps else [("not_judged", given)]
+    codes = tuple(dict.fromkeys(code for code, _ in parts))
+    sentences = [CAUSES[code].sentence.format(**words) for code, words in parts]
+    if codes == ("ok",) and seen.why_not_all:
+        sentences = [f"{sentences[0]}, up to epoch {seen.n_steps}; later ones are not judged"]
     fixes = [CAUSES[code].fix.format(**words) for code, words in parts if CAUSES[code].fix]
     return Diagnosis(
         code=codes[0],

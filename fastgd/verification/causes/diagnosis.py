@@ -46,13 +46,15 @@ class Diagnosis:
     Attributes
     ----------
     code : str
-        The main cause; "ok" if there is none, "unknown" if nothing explains the history.
+        The main cause; "ok" if there is none, "not_judged" if no step could be judged, "unknown" if
+        nothing explains the history.
     codes : tuple of str
         All causes: of the update first, then of the start, then of the loss.
     sentence : str
         The causes in words.
     evidence : dict
-        ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8),
+        ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8; NaN where no
+        step was judged),
         ``first_epoch`` beyond the bound, ``epochs_used``, ``value`` and other estimated constants,
         ``rivals`` (τ of other causes), and of the loss ``tau_loss`` and ``loss_first_epoch``.
     fix : str
@@ -82,7 +84,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether the history is what was asked for."""
+        """Whether the history is what was asked for at every step that was judged, one at least."""
         return self.code == "ok"
 
     @computes
@@ -92,7 +94,7 @@ class Diagnosis:
             lines.append(f"  fix: {self.fix}")
         if self.also_possible:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
-        if not self.ok and "tau" in self.evidence:
+        if not self.ok and self.evidence.get("epochs_used"):
             tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
             lines.append(
                 f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs"

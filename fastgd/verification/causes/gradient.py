@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels.forks import lapack
+from fastgd.kernels.forks import lapack_lock
 
 from ..bound.yardstick import BLOCK, LIMIT
 from .hypotheses import Hypothesis, Scene, shortest
@@ -84,7 +84,7 @@ def _one_after_the_other(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
         if seen.intercept and D == 2:
             variant = "the intercept after the weight" if variant == "first to last" else "the intercept before the weight"
         seen_by = np.where(earlier, hessian, 0)
-        with lapack:
+        with lapack_lock():
             value = gradient.value - seen.moved @ seen_by.T
             error = gradient.error + 4 * seen.u * (np.abs(seen.moved) @ np.abs(seen_by).T)
         yield Hypothesis(("gauss_seidel",), 1, scene.asked.step(seen, Term(value, error)), {"variant": variant})
@@ -147,7 +147,7 @@ def _of_absolute_residuals(scene: Scene) -> Iterator[Hypothesis]:
     w, n = seen.w[:-1], seen.n
     residual, reach = yardstick.residual(w), yardstick.reach(w) + yardstick.y_size
     signs, unsure = np.sign(residual), (np.abs(residual) <= (seen.n_parameters + 2) * u * reach).astype(residual.dtype)
-    with lapack:
+    with lapack_lock():
         value, error = signs @ yardstick.X / n, (unsure + (n + 2) * u) @ yardstick.size / n
     if seen.intercept:
         value = np.concatenate([value, signs.mean(1, keepdims=True)], axis=1)

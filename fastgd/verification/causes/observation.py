@@ -105,7 +105,7 @@ class Observation:
         """Leave out what comes after this number of steps."""
         self.w = self.w[: n_steps + 1]
         self.moved = self.w[:-1] - self.w[1:]
-        self._first_seen = np.unique(np.asarray(self.w[:-1], np.float64), axis=0, return_index=True)[1] if n_steps else np.zeros(0, int)
+        self._first_seen = _first_of_equal_rows(np.asarray(self.w[:-1], np.float64))
         self.lr = self.begun_lr[:n_steps]
         self.at = Term(*(part[:n_steps] for part in self.begun))
         self.true_loss, self.loss_error = self.true_loss[: self.n_inside], self.loss_error[: self.n_inside]
@@ -197,3 +197,13 @@ class Observation:
 def until(good: Any) -> int:
     """Return the number of entries before the first false one."""
     return len(good) if good.all() else int(np.argmin(good))
+
+
+def _first_of_equal_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the index of the first of all rows that are equal, for each distinct row.
+
+    numpy.unique compares structured arrays, and makes a TypeError of a Ctrl-C meanwhile.
+    """
+    order = np.lexsort(rows.T)  # stable
+    ordered = rows[order]
+    return order[np.append(True, (ordered[1:] != ordered[:-1]).any(axis=1))[: len(rows)]]

@@ -33,6 +33,7 @@ CAUSES = {
     cause.code: cause
     for cause in (
         Cause("ok", "nothing", "every step is that of {recipe}, within rounding"),
+        Cause("not_judged", "nothing", "no step could be judged"),
         # -- the gradient
         Cause(
             "gradient_sum",

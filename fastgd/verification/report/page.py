@@ -19,7 +19,7 @@ from ...results.replacing import write_text
 from ..bound.yardstick import Array
 from .picture import LOWEST, curves
 
-__all__ = ["write_page"]
+__all__ = ["headline", "write_page"]
 
 _MOST_VERDICTS, _MOST_CAUSES, _MOST_POINTS = 200, 8, 400
 _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#b07a10", "#4a5560", "#c8553d")
@@ -53,7 +53,7 @@ def write_page(report: Any, path: Path) -> Path:
     )
     page = template.render(
         title=report.outcome,
-        headline=_headline(report),
+        headline=headline(report),
         report=report,
         question=report.question,
         causes=[verdict for verdict in report.failed][:_MOST_CAUSES],
@@ -72,7 +72,8 @@ def write_page(report: Any, path: Path) -> Path:
     return path
 
 
-def _headline(report: Any) -> str:
+def headline(report: Any) -> str:
+    """Return the outcome of a report in one line."""
     if len(report.verdicts) == 1:
         (verdict,) = report.verdicts
         words = {"agrees": "agrees at every epoch", "agrees in part": f"agrees at the first {verdict.epochs_judged} epochs"}

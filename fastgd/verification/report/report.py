@@ -135,7 +135,7 @@ class Verdict:
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
         if self.outcome == "not judged":
-            return f"NOT JUDGED: none of the {self.epochs} epochs could be judged"
+            return f"NOT JUDGED: {f'none of the {self.epochs} epochs could be judged' if self.epochs else 'there is no epoch'}"
         if self.outcome == "agrees in part":
             last = f"not judged from epoch {self.epochs_judged + 1} on"
             return f"agrees at the {self.epochs_judged} of {self.epochs} epochs judged, {last}: {taus} (bound {self.limit:g})"
@@ -266,12 +266,15 @@ class Report:
 
     @computes
     def _repr_html_(self) -> str:
+        from .page import headline
+
         shown, others = self._shown()
         rows = [(verdict.name, "\n".join(verdict._lines())) for verdict in shown] + [("", line) for line in others]
-        return html_table("All agree" if self.outcome == "agrees" else f"{len(self.failed):,} of {len(self.verdicts):,} NOT ok", rows)
+        return html_table(headline(self), rows)
 
     def __repr__(self) -> str:
-        return f"Report({counted(len(self.verdicts), 'verdict')}, {'ok' if self.ok else f'{len(self.failed)} NOT ok'})"
+        told = f"{len(self.failed)} NOT ok" if self.failed else "ok" if self.outcome == "agrees" else "ok in part"
+        return f"Report({counted(len(self.verdicts), 'verdict')}, {told})"
 
     @computes
     def plot(self, ax: Axes | None = None) -> Axes:
