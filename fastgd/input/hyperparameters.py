@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from ..kernels.update_rules import LR, Range, UpdateRule
 from .messages import place, shown
+from .options import name_among
 from .reading import check_all, read_array, read_numbers
 from .shapes import broadcast, without_repeats
 from .sharing import beside
@@ -73,6 +74,15 @@ def read_hyperparameters(optimizer: Any) -> dict[str, np.ndarray]:
         broadcast({name: values[name].shape for name in ("nesterov", "momentum", "dampening")})
         _check_nesterov(*(without_repeats(values[name], 0) for name in ("nesterov", "momentum", "dampening")))
     return values
+
+
+def check_names(rule: UpdateRule, hyper: Mapping[str, Any] | None) -> None:
+    """Raise where `hyper` names something that the rule does not have, derived values counted."""
+    if hyper is not None and not isinstance(hyper, Mapping):
+        raise TypeError(f"hyper must be a mapping of hyperparameters by name, or None, not {shown(hyper)}")
+    unknown = [name for name in dict(hyper or {}) if name_among(name, (*rule.hyperparameters, *rule.derived)) is None]
+    if unknown:
+        raise ValueError(f"the update rule {rule.name!r} has no {shown(unknown)}: it has {sorted(rule.hyperparameters)}")
 
 
 def values_beside(optimizer: Any, device: int) -> Any:

@@ -35,7 +35,7 @@ def why_not_inspected(value: Any, deep: int = 3) -> str:
         hasattr(value, "dtype")
         _ = type(value).__name__, type(value).__module__  # which a metaclass may hide
         inner = list(value[:_MOST_INSPECTED]) if isinstance(value, list | tuple) else []
-        inner += value.values() if isinstance(value, dict) else vars(value).values() if is_dataclass(value) else ()
+        inner += (*value, *value.values()) if isinstance(value, dict) else vars(value).values() if is_dataclass(value) else ()
     except Exception as error:  # whatever a __class__ or a __getattr__ may raise
         return f"it is a {kind_of(value)}, which raises {kind_of(error)} when it is asked for its class or an attribute"
     return next((why for one in inner if deep and (why := why_not_inspected(one, deep - 1))), "")

@@ -60,14 +60,15 @@ def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made
         try:
             return function(*args, **options)
         except Exception as error:
-            parameters = [name for name in inspect.signature(function).parameters if name != "self"]
+            every = list(inspect.signature(function).parameters)
+            parameters = [name for name in every if name != "self"]
             unknown = [name for name in options if name not in parameters]
             if unknown and isinstance(error, TypeError):
                 called = function.__qualname__.removesuffix(".__init__")
                 raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], parameters)}") from None
             if not is_refusal(error):
-                for name, value in (*zip(parameters, args, strict=False), *options.items()):
-                    if why := why_not_inspected(value):
+                for name, value in (*zip(every, args, strict=False), *options.items()):
+                    if name != "self" and (why := why_not_inspected(value)):
                         raise TypeError(f"{name} cannot be read: {why}") from None
             raise
 

@@ -22,6 +22,7 @@ def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any
     """The data frame for `FitResult.to_frame`."""
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
+    library = str.__str__(library)  # of a subclass of str, too, the text alone
     result = with_numpy_arrays(result)
     labels = feature_names(result, features)
     columns = _frame_columns(result, labels if features is None else [f"w_{name}" for name in labels])
@@ -32,11 +33,10 @@ def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any
     try:
         return narwhals.from_dict(columns, backend=library).to_native()
     except ImportError:
-        raise ImportError(f"to_frame(library={shown(library)}) needs {str.__str__(library)}: pip install {str.__str__(library)}") from None
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"narwhals makes no frame of library={shown(library)}: give 'pandas', 'polars' or 'pyarrow' ({what_was_raised(error)})"
-        ) from None
+        raise ImportError(f"to_frame(library={shown(library)}) needs {library}: pip install {library}") from None
+    except Exception as error:  # whatever narwhals or the library may raise
+        why = what_was_raised(error).partition(". ")[0]
+        raise ValueError(f"narwhals makes no frame of library={shown(library)}: give 'pandas', 'polars' or 'pyarrow' ({why})") from None
 
 
 def _frame_columns(result: Any, w_names: list[str]) -> dict[str, Any]:

@@ -204,17 +204,18 @@ def _read_fit(fit: Any, leading: tuple[int, ...]) -> tuple[int, ...]:
     """The index of one fit along each leading axis; an int is a position in the flat axes."""
     count = math.prod(leading)
     try:
-        if isinstance(fit, bool):
+        given = fit if isinstance(fit, tuple) else (fit,)
+        if any(isinstance(i, bool | np.bool_) for i in given):
             raise TypeError
-        index = tuple(operator.index(i) for i in fit) if isinstance(fit, tuple) else (operator.index(fit),)
-    except TypeError:
+        index = tuple(operator.index(i) for i in given)
+    except Exception:  # whatever an __index__ may raise
         raise TypeError(f"fit must be a whole number or a tuple of them, not {shown(fit)}") from None
     if isinstance(fit, tuple):
         if len(index) == len(leading) and all(-length <= i < length for i, length in zip(index, leading, strict=True)):
             return tuple(i % length for i, length in zip(index, leading, strict=True))
     elif -count <= index[0] < count:
         return tuple(int(i) for i in np.unravel_index(index[0] % count, leading))
-    raise IndexError(f"there is no fit {fit}: the result has {counted(count, 'fit')}, of shape {leading}")
+    raise IndexError(f"there is no fit {shown(fit)}: the result has {counted(count, 'fit')}, of shape {leading}")
 
 
 def _samples(array: np.ndarray, name: str, place: tuple[int, ...], leading: tuple[int, ...], n_last: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..input.arrays import arrive
 from ..input.float_mode import computes, why_blas_differs
 from ..input.shapes import broadcast
 from ..input.sharing import to_cupy
-from ..input.wrong_names import why_no_attribute
+from ..input.wrong_names import helps_with_keywords, why_no_attribute
 from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
 from .lookups import INSTEAD
@@ -216,6 +216,7 @@ class FitResult:
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss
 
+    @helps_with_keywords
     @computes
     def predict(self, X: AnyArray) -> Any:
         """Predict y of new samples: X w + intercept, for every fit.
@@ -265,6 +266,7 @@ class FitResult:
                 prediction = (samples @ w[..., None])[..., 0]
         return arrived.library.wrap(prediction if intercept is None else prediction + intercept[..., None])
 
+    @helps_with_keywords
     @computes
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the result to one file, which `fastgd.load` reads bit for bit.
@@ -307,6 +309,7 @@ class FitResult:
 
         write_file(with_ending(path), self)
 
+    @helps_with_keywords
     @computes
     def summary(self, features: Sequence[str] | None = None) -> str:
         """Describe the fits in a few lines of text.
@@ -350,6 +353,7 @@ class FitResult:
 
         return summarize(self, features)
 
+    @helps_with_keywords
     @computes
     def to_frame(self, library: str = "pandas", features: Sequence[str] | None = None) -> Any:
         """A data frame with one row per fit, through narwhals (``pip install 'fastgd[frames]'``).
@@ -391,6 +395,7 @@ class FitResult:
 
         return make_frame(self, library, features)
 
+    @helps_with_keywords
     @computes
     def plot_loss(self, ax: Axes | None = None) -> Axes:
         """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
@@ -431,6 +436,7 @@ class FitResult:
 
         return plot_loss(self, ax)
 
+    @helps_with_keywords
     @computes
     def plot_fit(self, X: AnyArray, y: AnyArray, fit: int | tuple[int, ...] = 0, ax: Axes | None = None) -> Axes:
         """Draw one fit with its data.

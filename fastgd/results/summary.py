@@ -26,13 +26,17 @@ def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
     count = 1 if result._one_feature else np.shape(result.w)[-1]
     if features is None:
         return ["w"] if result._one_feature else [f"w_{k}" for k in range(count)]
-    if isinstance(features, str) or not all(isinstance(name, str) for name in features):
-        raise TypeError(f"features must be a sequence of names, not {shown(features)}")
-    if len(features) != count:
-        raise ValueError(f"the fit has {counted(count, 'feature')}, but features has {counted(len(features), 'name')}")
-    if len(set(features)) != count:
+    try:
+        if isinstance(features, str):
+            raise TypeError
+        names = [str.__str__(name) for name in features]
+    except Exception:  # whatever an __iter__ may raise
+        raise TypeError(f"features must be a sequence of names, not {shown(features)}") from None
+    if len(names) != count:
+        raise ValueError(f"the fit has {counted(count, 'feature')}, but features has {counted(len(names), 'name')}")
+    if len(set(names)) != count:
         raise ValueError(f"features holds a name twice: {shown(features)}")
-    return list(features)
+    return names
 
 
 def coefficients(result: Any) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 1. Threads live for one call, so several Python threads may call `fit` at once, and children of a
    fork miss none (kernels/forks.py). Starting two threads takes 0.1 ms; small work runs in the
-   calling thread (`Plan.inline`).
+   calling thread (`Plan.inline`), and so does all work where the system gives no thread.
 2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
    running thread as finished.
 3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
@@ -156,8 +156,15 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         threading.Thread(target=copy_context().run, args=(work, worker), name=f"fastgd-{worker}", daemon=True) for worker in range(workers)
     ]
     try:
-        for thread in threads:
-            thread.start()
+        for worker, thread in enumerate(threads):
+            try:
+                thread.start()
+            except RuntimeError:  # the system gives no more threads: those that there are do the work
+                if worker == 0:
+                    _run_inline(control.counter(0), remaining, watch)
+                for event in finished[worker:]:
+                    event.set()
+                break
         for event in finished:
             while not event.wait(WAIT):
                 if os.getpid() != process:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..kernels.chunk import AUTOGRAD, MANUAL
 from ..kernels.reference.kept import find_kept
+from ..kernels.reference.torch_autograd import CannotStepError
 from ..planning.backends import require_kernels
 from ..planning.job import FitJob
 from .chunks import chunk_of_group, finish_chunk, set_safe_rates
@@ -67,7 +68,10 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
         eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
     find_least_values(job, chunk, group, pairs, control, np.arange(stop - first))
-    descend(chunk, control.cancel, counter)
+    try:
+        descend(chunk, control.cancel, counter)
+    except CannotStepError as error:
+        raise ValueError(str(error)) from None
     if job.standardize:
         unscale_results(chunk)
     finish_chunk(job, first, stop, chunk)

@@ -13,19 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastgd.input.float_mode import computes
+from fastgd.input.hyperparameters import check_names
 from fastgd.input.messages import shown
-from fastgd.kernels.update_rules import UPDATE_RULES
-
-if TYPE_CHECKING:
-    from fastgd.kernels.update_rules import UpdateRule
+from fastgd.input.options import name_among, read_choice, read_count, read_switch
+from fastgd.input.wrong_names import helps_with_keywords
+from fastgd.kernels.update_rules import UPDATE_RULES, UpdateRule
 
 __all__ = ["Descent", "exact_descent", "extended_descent"]
+
+MOST_DIGITS = 10**6  # of more, one multiplication takes seconds
 
 
 class Descent(NamedTuple):
@@ -35,6 +37,7 @@ class Descent(NamedTuple):
     loss: list[Any]  # epochs + 1 numbers
 
 
+@helps_with_keywords
 @computes
 def exact_descent(
     X: ArrayLike | Sequence[Any],
@@ -102,6 +105,7 @@ def exact_descent(
     return _descend(_rational, X, y, w0, lr, epochs, reduction, sample_weight, intercept, rule, hyper)
 
 
+@helps_with_keywords
 @computes
 def extended_descent(
     X: ArrayLike | Sequence[Any],
@@ -148,7 +152,7 @@ def extended_descent(
     hyper : mapping, optional
         The rule's hyperparameters by name; those not given have the table's defaults.
     digits : int, default 100
-        Decimal digits of every operation.
+        Decimal digits of every operation, at most 1,000,000.
 
     Returns
     -------
@@ -174,7 +178,7 @@ def extended_descent(
     except ImportError as error:
         raise ImportError("extended_descent needs the package mpmath: pip install mpmath (or use exact_descent)") from error
     context = MPContext()
-    context.dps = digits
+    context.dps = read_count(digits, "digits", 1, MOST_DIGITS)
 
     def rounded(value: Any) -> Any:
         exact = _rational(value)
@@ -197,13 +201,15 @@ def _descend(
     hyper: Mapping[str, Any] | None,
 ) -> Descent:
     """Run gradient descent on exact moments, with the numbers that `number` makes."""
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f'reduction must be "mean" or "sum", not {reduction!a}')
-    if isinstance(rule, str):
-        if rule not in UPDATE_RULES:
-            raise ValueError(f"there is no update rule {rule!a}: choose one of {', '.join(UPDATE_RULES)}")
-        rule = UPDATE_RULES[rule]
-    w = [number(_rational(value)) for value in w0]
+    reduction = read_choice(reduction, "reduction", ("mean", "sum"))
+    epochs, intercept = read_count(epochs, "epochs", 0), read_switch(intercept, "intercept")
+    if not isinstance(rule, UpdateRule):
+        name = name_among(rule, UPDATE_RULES)
+        if name is None:
+            raise ValueError(f"there is no update rule {shown(rule)}: choose one of {', '.join(UPDATE_RULES)}")
+        rule = UPDATE_RULES[name]
+    check_names(rule, hyper)
+    w = [number(_rational(value)) for value in _listed(w0, "w0")]
     parameters = range(len(w))
     rows, targets, weights = _read_samples(X, y, sample_weight, intercept, n_parameters=len(w))
     G, c, yy = _exact_moments(rows, targets, weights)
@@ -222,8 +228,15 @@ def _descend(
         history.w.append(w)
         history.loss.append(sum((w[j] * (slope[j] - c[j]) for j in parameters), yy) / total)
         if t < epochs:
-            products = dict(zip(products, rule.advance(**values, **products), strict=True))
-            moves = [rule.step(w[j], slots[j], scale * slope[j], rate, t, **values, **products) for j in parameters]
+            try:
+                products = dict(zip(products, rule.advance(**values, **products), strict=True))
+                moves = [rule.step(w[j], slots[j], scale * slope[j], rate, t, **values, **products) for j in parameters]
+            except ZeroDivisionError:
+                raise ValueError(f"with these hyperparameters the update rule {rule.name!r} divides by zero in step {t + 1}") from None
+            except (AttributeError, TypeError):  # what NumPy raises of a number that has no root
+                raise ValueError(
+                    f"the update rule {rule.name!r} takes a square root, which may be no rational number: use extended_descent"
+                ) from None
             w, slots = [new_w for new_w, _ in moves], [new_slots for _, new_slots in moves]
     return history
 
@@ -232,7 +245,8 @@ def _read_samples(
     X: Any, y: Any, sample_weight: Any, intercept: bool, n_parameters: int
 ) -> tuple[list[list[Fraction]], list[Fraction], list[Fraction] | None]:
     """Return samples (with a last 1 for an intercept), targets and weights as rationals."""
-    weights = None if sample_weight is None else [_rational(value) for value in sample_weight]
+    weights = None if sample_weight is None else [_rational(value) for value in _listed(sample_weight, "sample_weight")]
+    X, y = _listed(X, "X"), _listed(y, "y")
     if weights is not None:
         X, y, weights = _of_positive_weight(X, y, weights)
     rows = [_row(x) + [Fraction(1)] * intercept for x in X]
@@ -247,7 +261,6 @@ def _read_samples(
 
 def _of_positive_weight(X: Any, y: Any, weights: list[Fraction]) -> tuple[list[Any], list[Any], list[Fraction]]:
     """Return the samples whose weight is not 0, and their weights."""
-    X, y = list(X), list(y)
     if not len(X) == len(y) == len(weights):
         raise ValueError(f"X has {len(X)} samples, y has {len(y)}, sample_weight has {len(weights)}")
     if any(weight < 0 for weight in weights) or not any(weights):
@@ -281,18 +294,30 @@ def _exact_moments(
 
 def _row(x: Any) -> list[Fraction]:
     """Return one sample as rationals; a lone value is one feature."""
-    return [_rational(x)] if np.ndim(x) == 0 else [_rational(value) for value in x]
+    several = isinstance(x, list | tuple) or (isinstance(x, np.ndarray) and x.ndim > 0)
+    return [_rational(value) for value in x] if several else [_rational(x)]
+
+
+def _listed(values: Any, name: str) -> list[Any]:
+    """Return what a sequence holds."""
+    try:
+        if isinstance(values, str | bytes | Mapping):
+            raise TypeError
+        return list(values)
+    except Exception:  # whatever an __iter__ may raise
+        raise TypeError(f"{name} must be a sequence of numbers, not {shown(values)}") from None
 
 
 def _rational(value: Any) -> Fraction:
     """Return the exact value of an integer, float, Fraction, Decimal or decimal string."""
-    if isinstance(value, (str, Fraction)):
-        return Fraction(value)
-    if isinstance(value, np.generic):
-        value = value.item() if not isinstance(value, np.longdouble) else value
     try:
+        if isinstance(value, str | Fraction):
+            return Fraction(str.__str__(value) if isinstance(value, str) else value)
+        if isinstance(value, np.generic) and not isinstance(value, np.longdouble):
+            value = value.item()
         return Fraction(*value.as_integer_ratio())
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"exact descent needs finite numbers, not {shown(value)}") from error
-    except AttributeError:
+    except (OverflowError, ValueError, ZeroDivisionError):  # infinite, NaN, "one", "1/0"
+        needed = "a number in digits, such as '0.1' or '1/3'" if isinstance(value, str) else "finite numbers"
+        raise ValueError(f"exact descent needs {needed}, not {shown(value)}") from None
+    except Exception:  # what it does not have, or may raise
         raise TypeError(f"exact descent needs numbers, not {shown(value)}") from None

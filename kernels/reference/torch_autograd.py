@@ -14,7 +14,9 @@
    count: NaN in our state. Where a state has no slot in torch (an option is off) our slot stays as
    it was.
 5. An epoch on large data takes seconds: forward and backward run apart (kernels/apart.py).
-6. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
+6. torch refuses a scalar beyond the dtype of the data, and NAdam divides by zero where a running
+   product is 1. Other backends go on, and what overflows is DIVERGED; here it is an error in words.
+7. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
    aside for the call.
 """
 
@@ -71,6 +73,33 @@ def hyperparameters(chunk: Chunk, fit: int) -> dict[str, Any]:
     return values
 
 
+class CannotStepError(Exception):
+    """torch.optim cannot make a step that other backends can; the text says why."""
+
+
+class _in_words:  # a context manager, each epoch: one of contextlib takes 2 µs
+    """What torch raises of a number that it cannot use becomes a CannotStepError."""
+
+    __slots__ = ("chunk",)
+
+    def __init__(self, chunk: Chunk) -> None:
+        self.chunk = chunk
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        if isinstance(error, ZeroDivisionError):
+            why = "it divides Python numbers there, and a running product is 1"
+        elif isinstance(error, RuntimeError) and "without overflow" in str(error):
+            why = f"lr or a hyperparameter, or what torch makes of them, is beyond {self.chunk.w_out.dtype}"
+        else:
+            return
+        raise CannotStepError(
+            f"torch.optim.{self.chunk.rule.class_name} cannot make a step: {why}; the backends 'cpu' and 'numpy' can"
+        ) from None
+
+
 def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu") -> None:
     """Run the fits of a chunk, one after the other.
 
@@ -112,7 +141,8 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
     b = parameters[d].requires_grad_() if chunk.intercept else None
     leaves = [w] if b is None else [w, b]
     places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
-    optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
+    with _in_words(chunk):
+        optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
     if chunk.steps[fit] > 0 or not TORCHS_PRODUCTS.isdisjoint(chunk.rule.products):
         for leaf, place in zip(leaves, places, strict=False):
             state = optimizer.state[leaf]
@@ -152,7 +182,8 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
             leaf.grad = None
         run_apart_if(large, (squares.sum() if of_the_sum else loss).backward)
         group["lr"] = lr[epoch % len(lr)]
-        optimizer.step()
+        with _in_words(chunk):
+            optimizer.step()
 
     if not record.cancelled:
         for leaf, place in zip(leaves, places, strict=False):

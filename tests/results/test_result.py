@@ -12,6 +12,7 @@ import fastgd
 from fastgd import Status
 from tests.support.fit_results import X2, Y2, batch, same, same_result, x, y
 from tests.support.refusals import X5, Y5, message
+from tests.support.values_that_raise import VALUES, OfText
 
 
 def test_results_can_be_compared_and_pickled():
@@ -93,3 +94,37 @@ def test_predict_refuses(X, error, pattern):
     with pytest.raises(error) as caught:
         fastgd.fit(X5, Y5, epochs=1).predict(X)
     assert re.search(pattern, message(caught)), str(caught.value)
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_raise_are_refused_in_words(kind):
+    """In every argument of the methods, and within what an argument may hold."""
+    value, X, y = VALUES[kind](), np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    result = fastgd.fit(X, y, epochs=2, history=True)
+    calls = [
+        lambda: result.summary(value), lambda: result.to_frame(value), lambda: result.to_frame("pandas", value),
+        lambda: result.plot_loss(value), lambda: result.plot_fit(value, y), lambda: result.plot_fit(X, value),
+        lambda: result.plot_fit(X, y, value), lambda: result.plot_fit(X, y, (value,)), lambda: result.plot_fit(X, y, 0, value),
+        lambda: result.predict(value), lambda: result.save(value),
+    ]  # fmt: skip
+    if kind != "repr of a text":  # a name all the same
+        calls += [lambda: result.summary([value, "b"]), lambda: result.to_frame("pandas", [value, "b"])]
+    for number, call in enumerate(calls):
+        if kind == "repr of a text" and number == len(calls) - 1:
+            continue  # the name of a file
+        with pytest.raises((ValueError, TypeError, ImportError)) as caught:
+            call()
+        message(caught)
+
+
+@pytest.mark.parametrize("fit", [10**400, -(10**400), 1, -2, (0,), (0, 0)])
+def test_a_fit_that_is_not_there(fit):
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    with pytest.raises(IndexError, match="there is no fit") as caught:
+        fastgd.fit(X, y, epochs=2).plot_fit(X, y, fit)
+    message(caught)
+
+
+def test_a_name_of_a_feature_of_a_class_of_its_own():
+    result = fastgd.fit([1.0, 2, 3], [2.0, 4, 6], epochs=2)
+    assert "neither a name" in result.summary([OfText("neither a name")])

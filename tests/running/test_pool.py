@@ -300,6 +300,30 @@ def test_small_fits_start_no_thread(monkeypatch):
         fastgd.fit(X, y, lr=1e-2, epochs=10**6)
 
 
+@pytest.mark.parametrize("there", [0, 1, 2])
+def test_where_the_system_gives_no_more_threads_the_others_do_the_work(there, monkeypatch):
+    monkeypatch.setattr(plan, "INLINE_NS", 0)
+    X, y = make(200, 40, 2, "float64")
+    want, seen, begun, start = fastgd.fit(X, y, lr=1e-3, epochs=100), [], [], threading.Thread.start
+
+    def start_some(thread):
+        if thread.name.startswith("fastgd"):
+            if len(begun) == there:
+                raise RuntimeError("can't start new thread")
+            begun.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    result = fastgd.fit(X, y, lr=1e-3, epochs=100, threads=3, progress=lambda done, total: seen.append((done, total)))
+    assert_same(result, want)
+    assert len(begun) == there
+    assert seen[-1] == (20_000, 20_000)
+    X[77, 3, 1] = np.nan
+    begun.clear()
+    with pytest.raises(ValueError, match="fit 77 of 200"):
+        fastgd.fit(X, y, lr=1e-3, epochs=100, threads=3)
+
+
 def test_no_thread_is_left_behind():
     X, y = make(300, 100, 5, "float64")
     before = threading.active_count()

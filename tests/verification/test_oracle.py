@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from fastgd.verification.oracle import exact_descent, extended_descent
+from tests.support.refusals import message
+from tests.support.values_that_raise import VALUES
 
 X, Y = [1, 2, 3, 4], [2, 4, 6, 8]  # the tutorial; XᵀX = 30, so the gradient is 60 (w − 2) for the sum and 15 (w − 2) for the mean
 
@@ -136,9 +138,9 @@ def test_mpmath_is_asked_for_by_name(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "said"),
     [
-        ({"reduction": "total"}, 'reduction must be "mean" or "sum"'),
+        ({"reduction": "total"}, "reduction must be 'mean' or 'sum'"),
         ({"rule": "sdg"}, "no update rule 'sdg': choose one of sgd"),
         ({"y": [1, 2]}, "X has 4 samples"),
         ({"w0": [0, 0]}, "w0 has 2 entries"),
@@ -152,7 +154,54 @@ def test_mpmath_is_asked_for_by_name(monkeypatch):
         ({"sample_weight": [1, 2, 3, float("inf")]}, "finite numbers, not inf"),
     ],
 )
-def test_what_does_not_fit_is_refused(change, message):
+def test_what_does_not_fit_is_refused(change, said):
     given = {"X": X, "y": Y, "w0": [0], "lr": "0.1", "epochs": 1}
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=said):
         exact_descent(**(given | change))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_raise_are_refused_in_words(kind):
+    """In every argument, and within what an argument may hold."""
+    value, right = VALUES[kind](), {"X": X, "y": Y, "w0": [0], "lr": "0.1", "epochs": 1}
+    given = [{name: value} for name in (*right, "reduction", "sample_weight", "intercept", "rule", "digits")]
+    given += [{"X": [1, value, 3, 4]}, {"w0": [value]}, {"hyper": {"momentum": value}}, {"hyper": {value: 1}}]
+    for options in given:
+        if kind == "repr of a number" and ("lr" in options or isinstance(next(iter(options.values())), list | dict)):
+            continue  # it is a number all the same
+        with pytest.raises((ValueError, TypeError)) as caught:
+            extended_descent(**(right | options))
+        message(caught)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"digits": 0}, "digits must be a whole number, at least 1; it is 0"),
+        ({"digits": 10**400}, "digits must be a whole number, at most 1,000,000"),
+        ({"digits": "100"}, "digits must be a whole number, not '100'"),
+        ({"digits": 2.5}, "digits must be a whole number"),
+        ({"epochs": -1}, "epochs must be a whole number, at least 0"),
+        ({"reduction": 3}, "reduction must be 'mean' or 'sum', not 3"),
+        ({"rule": ["sgd"]}, r"there is no update rule \['sgd'\]"),
+        ({"intercept": 1}, "intercept must be True or False"),
+        ({"X": "1234"}, "X must be a sequence of numbers, not '1234'"),
+        ({"X": ["1", "2", "three", "4"]}, "a number in digits, such as '0.1' or '1/3', not 'three'"),
+        ({"lr": "1/0"}, "a number in digits, such as '0.1' or '1/3', not '1/0'"),
+        ({"lr": "nan"}, "a number in digits"),
+        ({"y": [1, 2, None, 4]}, "needs numbers, not None"),
+        ({"w0": 0}, "w0 must be a sequence of numbers, not 0"),
+        ({"hyper": {"beta": 1}}, r"'sgd' has no \['beta'\]"),
+        ({"hyper": 3}, "hyper must be a mapping"),
+        ({"hyper": {"beta1": 1}, "rule": "adam"}, "divides by zero in step 1"),
+    ],
+)
+def test_what_is_of_a_wrong_kind_is_refused_in_words(options, said):
+    with pytest.raises((ValueError, TypeError), match=said) as caught:
+        extended_descent(**({"X": X, "y": Y, "w0": [0], "lr": "0.1", "epochs": 1} | options))
+    message(caught)
+
+
+def test_a_rule_with_a_root_is_no_rational_descent():
+    with pytest.raises(ValueError, match=r"'adam' takes a square root.*use extended_descent"):
+        exact_descent(X, Y, [0], lr="0.1", epochs=1, rule="adam")

@@ -181,7 +181,10 @@ class Enclosure:
         return bool((self.low != 0).any() or (self.high != 0).any())
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Enclosure:
-        """Return √ of an enclosure, or the larger one of two; rules use no other ufunc."""
+        """Return √ or the sign of an enclosure, or the larger of two; rules use no other ufunc."""
+        if ufunc is np.sign:
+            (number,) = inputs
+            return Enclosure(number.of, np.sign(number.low), np.sign(number.high), number.double)
         if ufunc is np.sqrt:
             (number,) = inputs
             number.of.undefined |= ~(number.low >= 0)

@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ...input.float_mode import computes
-from .yardstick import Array, Yardstick, of_shape, worst
+from ...input.options import read_switch
+from ...input.wrong_names import helps_with_keywords
+from .yardstick import Array, Yardstick, of_shape, reals, worst
 
 __all__ = ["Agreement", "NonFinite", "StepCheck", "check_history", "check_step"]
 
@@ -56,6 +58,7 @@ class Agreement:
     loss_share: Array = field(repr=False, compare=False)
 
 
+@helps_with_keywords
 @computes
 def check_step(
     X: ArrayLike,
@@ -150,10 +153,12 @@ def check_step(
     """
     yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     before, after = yardstick.parameters(w, "w"), yardstick.parameters(w_next, "w_next")
-    share_w, share_loss = yardstick.shares(before, after, np.asarray([loss]), np.asarray([lr]), held_higher)
+    of_loss, rate = (of_shape(value, (), name)[None] for name, value in (("loss", loss), ("lr", lr)))
+    share_w, share_loss = yardstick.shares(before, after, of_loss, rate, read_switch(held_higher, "held_higher"))
     return StepCheck(float(share_w[0]), float(share_loss[0]))
 
 
+@helps_with_keywords
 @computes
 def check_history(
     X: ArrayLike,
@@ -244,9 +249,15 @@ def check_history(
     yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
     w = yardstick.parameters(w_history, "w_history", rows=True)
     m = len(w)
-    loss = of_shape(loss_history, (m,), "loss_history")
-    rates = np.broadcast_to(np.asarray(lr), (max(m - 1, 0),))
+    held_higher, loss = read_switch(held_higher, "held_higher"), of_shape(loss_history, (m,), "loss_history")
+    rates = reals(lr, "lr")
+    if rates.shape not in ((), (max(m - 1, 0),)):
+        raise ValueError(f"lr must be one number or one for each of the {max(m - 1, 0)} steps; it has shape {rates.shape}")
+    rates = np.broadcast_to(rates, (max(m - 1, 0),))
     numbers = np.arange(m) if epochs is None else of_shape(epochs, (m,), "epochs")
+    if not m or numbers.dtype.kind not in "iu" or (np.diff(numbers.astype(np.int64)) <= 0).any():
+        wrong = "epochs must be whole numbers that increase" if m else "w_history must have at least one row"
+        raise ValueError(wrong)
     adjacent = np.diff(numbers) == 1
 
     w_share, loss_share = np.full(m, np.nan), np.full(m, np.nan)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ...input.float_mode import computes
+from ...input.hyperparameters import check_names
+from ...input.messages import shown
+from ...input.options import read_count, read_dtype, read_switch
+from ...input.wrong_names import helps_with_keywords
+from ...kernels.update_rules import UpdateRule
 from .rule_step import State, step_of_rule
 from .yardstick import Yardstick, of_shape, share_of
-
-if TYPE_CHECKING:
-    from fastgd.kernels.update_rules import UpdateRule
 
 __all__ = ["LockstepCheck", "check_lockstep"]
 
@@ -32,6 +34,7 @@ class LockstepCheck:
     tau_products: float = 0.0  # the worst over all running products; 0 where none are given
 
 
+@helps_with_keywords
 @computes
 def check_lockstep(
     X: ArrayLike,
@@ -130,16 +133,17 @@ def check_lockstep(
     LockstepCheck(tau_w=0.0, tau_slots=0.0, tau_loss=0.0, tau_products=0.0)
     """
     yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
-    values = _hyperparameters(rule, hyper)
+    values, held_higher = _hyperparameters(rule, hyper), read_switch(held_higher, "held_higher")
+    _read_states(state_before, state_after)
     w = yardstick.parameters(state_before[0], "w before")[0]
     w_next = yardstick.parameters(state_after[0], "w after")[0]
     shape = (len(rule.slots), yardstick.n_parameters)
     slots = yardstick.extended(of_shape(state_before[1], shape, "slots before"))
     slots_next = yardstick.extended(of_shape(state_after[1], shape, "slots after"))
-    rate, steps = yardstick.extended(lr)[()], state_before[2]
+    rate, steps = yardstick.extended(of_shape(lr, (), "lr"))[()], state_before[2]
     products = _products_before(rule, values, state_before)
     products = dict(zip(rule.products, rule.advance(**values, **products), strict=True))
-    products_u = np.finfo(products_dtype).eps / 2
+    products_u = np.finfo(read_dtype(products_dtype)).eps / 2
 
     with np.errstate(all="ignore"):
         rows = yardstick.measure(w[None])
@@ -152,7 +156,7 @@ def check_lockstep(
         bound[0] += held_higher * yardstick.u * np.abs(w)
         share = share_of(np.stack([w_next, *slots_next]) - truth.expected, bound)
         inside = rows.inside[0] and truth.judged and bool((np.abs(rate * state.gradient) <= yardstick.limit).all())
-        tau_loss = share_of(yardstick.extended(loss) - rows.loss, rows.loss_error)
+        tau_loss = share_of(yardstick.extended(of_shape(loss, (), "loss")) - rows.loss, rows.loss_error)
     return LockstepCheck(
         tau_w=float(share[0].max()) if inside else np.nan,
         tau_slots=float(share[1:].max(initial=0)) if inside else np.nan,
@@ -163,18 +167,31 @@ def check_lockstep(
 
 def _hyperparameters(rule: UpdateRule, hyper: Mapping[str, float | bool] | None) -> dict[str, Any]:
     """Return all values of the rule, numbers in `numpy.longdouble`."""
-    unknown = set(hyper or {}) - set(rule.hyperparameters) - set(rule.derived)
-    if unknown:
-        raise ValueError(f"the update rule {rule.name!r} has no {sorted(unknown)}: it has {sorted(rule.hyperparameters)}")
+    if not isinstance(rule, UpdateRule):
+        raise TypeError(f"rule must be a row of UPDATE_RULES of fastgd.kernels.update_rules, not {shown(rule)}")
+    check_names(rule, hyper)
     values = rule.all_values(hyper)
-    return {name: value if isinstance(value, bool | np.bool_) else np.longdouble(value) for name, value in values.items()}
+    return {
+        name: value if isinstance(value, bool | np.bool_) else np.longdouble(of_shape(value, (), name)) for name, value in values.items()
+    }
+
+
+def _read_states(before: Any, after: Any) -> None:
+    """Raise where a state is no tuple of as many parts as it must have."""
+    for name, state, parts in (
+        ("state_before", before, "(w, slots, steps) or (w, slots, steps, products)"),
+        ("state_after", after, "(w, slots) or (w, slots, products)"),
+    ):
+        least = parts.count(",", 0, parts.index(")")) + 1
+        if not isinstance(state, tuple | list) or len(state) not in (least, least + 1):
+            raise TypeError(f"{name} must be {parts}, not {shown(state)}")
+    read_count(before[2], "steps before", 0)
 
 
 def _products_before(rule: UpdateRule, values: Mapping[str, Any], state: tuple[Any, ...]) -> dict[str, Any]:
     """Return the running products of a state; those missing are computed from its step count."""
-    given = np.asarray(state[3] if len(state) > 3 else np.full(len(rule.products), np.nan), np.longdouble)
-    if given.shape != (len(rule.products),):
-        raise ValueError(f"products before must have shape {(len(rule.products),)}, not {given.shape}")
+    shape = (len(rule.products),)
+    given = of_shape(state[3] if len(state) > 3 else np.full(shape, np.nan), shape, "products before").astype(np.longdouble)
     if not np.isnan(given).any():
         return dict(zip(rule.products, given, strict=True))
     products = dict.fromkeys(rule.products, np.longdouble(1))
@@ -188,6 +205,6 @@ def _products_share(products: Mapping[str, Any], state: tuple[Any, ...], u: floa
     if len(state) < 3 or not products:
         return 0.0
     expected = np.array(list(products.values()))
-    observed = np.asarray(state[2], np.longdouble)
+    observed = of_shape(state[2], (len(products),), "products after").astype(np.longdouble)
     judged = ~np.isnan(observed)
     return float(share_of(observed - expected, 4 * u * np.abs(expected) + np.finfo(np.float64).smallest_subnormal)[judged].max(initial=0))

@@ -35,9 +35,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from fastgd.input.options import read_choice, read_dtype, read_switch
+from fastgd.input.reading import read_array
 from fastgd.kernels.forks import lapack
 
-__all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "share_of", "worst"]
+__all__ = ["LIMIT", "Array", "Truth", "Yardstick", "of_shape", "reals", "share_of", "worst"]
 
 Array = NDArray[Any]
 
@@ -76,17 +78,14 @@ class Yardstick:
     def __init__(
         self, X: ArrayLike, y: ArrayLike, reduction: str, dtype: DTypeLike, intercept: bool, sample_weight: ArrayLike | None = None
     ) -> None:
-        judged = np.dtype(dtype)
-        if judged.name not in _OVERFLOW_LIMIT:
-            raise ValueError(f"dtype must be float32 or float64, the precision of the arithmetic, not {judged.name}")
-        if reduction not in ("mean", "sum"):
-            raise ValueError(f'reduction must be "mean" or "sum", not {reduction!a}')
+        judged, intercept = read_dtype(dtype), read_switch(intercept, "intercept")
+        reduction = read_choice(reduction, "reduction", ("mean", "sum"))
         with np.errstate(over="ignore"):  # too large for the dtype: inf, which is not judged
-            data, target = np.asarray(X).astype(judged), np.asarray(y).astype(judged)
+            data, target = reals(X, "X").astype(judged), reals(y, "y").astype(judged)
         if data.ndim == 1:
             data = data[:, None]
         if data.ndim != 2 or data.shape[0] == 0:
-            raise ValueError(f"X must have shape (n_samples, n_features) with at least one sample, not {np.shape(X)}")
+            raise ValueError(f"X must have shape (n_samples, n_features) with at least one sample, not {data.shape}")
         target = of_shape(target, data.shape[:1], "y")
         weights = None
         if sample_weight is not None:
@@ -143,7 +142,7 @@ class Yardstick:
 
     def parameters(self, values: ArrayLike, name: str, rows: bool = False) -> Array:
         """Return observed parameters, (D,) or rows (b, D), as (b, D) in extended precision."""
-        w = self.extended(values)
+        w = self.extended(reals(values, name))
         if w.ndim != 1 + rows or w.shape[-1] != self.n_parameters:
             needed = f"(m, {self.n_parameters})" if rows else f"({self.n_parameters},)"
             ones = " and an intercept, which is last" if self.intercept else ""
@@ -250,7 +249,7 @@ def _extended_type(judged: np.dtype[Any]) -> type[np.floating[Any]]:
 def _weights(sample_weight: ArrayLike, n: int, judged: np.dtype[Any]) -> Array:
     """Return the weights (n,) rounded to the judged dtype."""
     with np.errstate(over="ignore"):
-        weights = of_shape(np.asarray(sample_weight).astype(judged), (n,), "sample_weight")
+        weights = of_shape(reals(sample_weight, "sample_weight").astype(judged), (n,), "sample_weight")
     if (weights < 0).any():
         raise ValueError(f"sample_weight must not be negative: sample {int(np.argmax(weights < 0))} has {weights.min()}")
     if not (weights != 0).any():
@@ -284,9 +283,16 @@ def worst(share: Array, none: float) -> tuple[float, int | None]:
     return float(share[row]), row
 
 
+def reals(values: ArrayLike, name: str) -> Array:
+    """Return the values as an array of real numbers, in extended precision where they are."""
+    if isinstance(values, np.longdouble) or (type(values) is np.ndarray and values.dtype == np.longdouble):
+        return np.asarray(values)
+    return read_array(values, name)
+
+
 def of_shape(values: ArrayLike, shape: tuple[int, ...], name: str) -> Array:
     """Return the values as an array of this shape; an error names the argument that has another."""
-    array = np.asarray(values)
+    array = reals(values, name)
     if array.size == 0 and 0 in shape:
         array = array.reshape(shape)
     if array.shape != shape:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...fitting import fit
 from ...input.messages import shown
+from ...input.options import name_among
 from ...input.reading import read_array
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
@@ -78,16 +79,22 @@ class _Backend:
 
 def _limit_of(result: FitResult) -> float:
     """Return the share of the bound that the backend of a result may use."""
-    row = BACKENDS.get(result.backend)
+    row = BACKENDS.get(name_among(result.backend, BACKENDS) or "")
     return LIMIT if row is None else row.share_of_bound
 
 
 def joined(history: History) -> Array:
     """Return w of a history, (…, m, D), with the intercept as its last column."""
-    w = np.asarray(history.w)
-    if w.ndim == np.ndim(history.loss):  # X was 1-D
+    w, loss = read_array(history.w, "history.w"), read_array(history.loss, "history.loss")
+    if w.ndim == loss.ndim:  # X was 1-D
         w = w[..., None]
-    return w if history.intercept is None else np.concatenate([w, np.asarray(history.intercept)[..., None]], axis=-1)
+    if history.intercept is None:
+        return w
+    intercept = read_array(history.intercept, "history.intercept")
+    if w.ndim != loss.ndim + 1 or w.shape[:-1] != intercept.shape:
+        shapes = f"w has {np.shape(history.w)}, loss {loss.shape}, intercept {intercept.shape}"
+        raise ValueError(f"the parts of a history have shapes (..., m, n_features), (..., m) and (..., m), but {shapes}")
+    return np.concatenate([w, intercept[..., None]], axis=-1)
 
 
 def _of_result(result: FitResult | History) -> Candidate:
@@ -101,7 +108,12 @@ def _of_result(result: FitResult | History) -> Candidate:
     history = result.history if isinstance(result, FitResult) else result
     if history is None:
         raise ValueError("the FitResult has no history: fit(..., history=True) records every epoch")
-    if not np.array_equal(np.diff(history.epoch), np.ones(len(history.epoch) - 1)):
+    if not isinstance(history, History):
+        raise TypeError(f"the history of a FitResult must be a fastgd.History or None, not {shown(history)}")
+    epoch = read_array(history.epoch, "history.epoch")
+    if epoch.ndim != 1 or not epoch.size:
+        raise ValueError(f"history.epoch must have one number for each recorded epoch, shape (m,); it has shape {epoch.shape}")
+    if not (np.diff(epoch) == 1).all():
         raise ValueError("the history does not have every epoch: fit(..., history=True) records them all")
     w = joined(history)
     limit, name = LIMIT, "history"

@@ -10,8 +10,9 @@
    read from the folder beside the installed package that `fastgd info --warm --shared` fills, then
    from the user's cache folder, where everything else is written.
 3. A file is written under another name and renamed, so processes that compile at the same time do
-   no harm. Each set of sources has a folder, and the oldest go when there are more than KEPT. What
-   cannot be written is compiled in every process; that is said once.
+   no harm. What a process that was killed has left under the other name goes a day later. Each set
+   of sources has a folder, and the oldest go when there are more than KEPT. What cannot be written
+   is compiled in every process; that is said once.
 4. The shared folder lies beside the package, not in it: in it, it would outlive an uninstallation
    as a package that imports and is empty.
 """
@@ -29,7 +30,9 @@ import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,7 @@ FORMAT = b"fastgd kernel, format 1\n"
 ENDING = ".kernel"
 KEPT = 16  # folders of kernels of other sources, such as other versions of fastgd
 MOST_BYTES = 2**26  # of a file: the largest kernel has 1.2 MB
+ABANDONED = 24 * 3600  # seconds after which nobody goes on writing a file: its process was killed
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -83,7 +87,8 @@ def user_root() -> Path | None:
     return Path(home) / "fastgd" / "kernels" if Path(home).is_absolute() else None
 
 
-_write_shared = False
+# of the thread that writes and those that it starts, so of no child that another thread forks
+_WRITE_SHARED: ContextVar[bool] = ContextVar("_WRITE_SHARED", default=False)
 
 
 class FolderRefused(ValueError):
@@ -93,23 +98,22 @@ class FolderRefused(ValueError):
 @contextlib.contextmanager
 def writing_shared() -> Iterator[None]:
     """While it is open kernels are written to, and read from, the shared folder alone."""
-    global _write_shared
-    before, _write_shared = _write_shared, True
+    before = _WRITE_SHARED.set(True)
     try:
         yield
     finally:
-        _write_shared = before
+        _WRITE_SHARED.reset(before)
 
 
 def folder_to_write() -> Path | None:
     """The folder for kernels of these sources that are compiled now; None: there is none."""
-    root = shared_root() if _write_shared else named_root() or user_root()
+    root = shared_root() if _WRITE_SHARED.get() else named_root() or user_root()
     return root and root / _DIGEST[:16]
 
 
 def folders_to_read() -> list[Path]:
     """The folders that may hold kernels of these sources, in the order in which they are asked."""
-    only = shared_root() if _write_shared else named_root()
+    only = shared_root() if _WRITE_SHARED.get() else named_root()
     roots = [only] if only else [shared_root(), user_root()]
     return [root / _DIGEST[:16] for root in roots if root]
 
@@ -315,7 +319,7 @@ def _make(folder: Path) -> None:
             continue
         with contextlib.suppress(FileExistsError):  # another process has made it meanwhile
             path.mkdir(0o755)
-            if _write_shared:
+            if _WRITE_SHARED.get():
                 path.chmod(0o755)  # whatever the umask
 
 
@@ -337,7 +341,16 @@ def _write(folder: Path, key: str, payload: bytes) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+    _remove_abandoned(folder)
     _remove_oldest(folder.parent)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the files that processes which were killed did not finish."""
+    for file in folder.glob("*.part"):
+        with contextlib.suppress(OSError):
+            if time.time() - file.stat().st_mtime > ABANDONED:
+                file.unlink(missing_ok=True)
 
 
 def _remove_oldest(root: Path) -> None:

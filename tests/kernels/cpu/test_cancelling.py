@@ -38,7 +38,7 @@ def moments_of(size: int) -> cpu.Moments:
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
         array.fill(0)
     moments.gram[0, 0, [j * (j + 1) // 2 + j for j in range(size)]] = 1.0
-    moments.target[0, 0], moments.weighing[0, 0] = 1.0, 1.0
+    moments.target[0, 0], moments.weighing[0] = 1.0, (1.0, 0.0, 0.0, 1.0)
     return moments
 
 

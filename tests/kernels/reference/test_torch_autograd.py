@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+import fastgd
 from fastgd.kernels.reference import torch_autograd
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.support.reference_chunks import REFERENCES, SGD_OPTIONS, X_TUTORIAL, Y_TUTORIAL, chunk_of, noisy, run, same, torch_loop
+from tests.support.refusals import message
 from tests.support.rule_options import rules_of
 
 
@@ -71,3 +73,28 @@ def test_unavailable_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "fastgd[torch]" in torch_autograd.unavailable()
     assert "CPU-only" in torch_autograd.unavailable("cuda")
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        fastgd.SGD(lr=1e39), fastgd.SGD(lr=0.1, weight_decay=1e39), fastgd.SGD(lr=0.1, momentum=0.9, dampening=1e39),
+        fastgd.Adagrad(initial_accumulator_value=1e39), fastgd.Adadelta(lr=1e39), fastgd.NAdam(lr=1e39), fastgd.RMSprop(weight_decay=1e39),
+    ],
+)  # fmt: skip
+def test_a_number_that_torch_refuses_is_an_error_in_words(optimizer):
+    X, y = np.float32(X_TUTORIAL), np.float32(Y_TUTORIAL)
+    with pytest.raises(ValueError, match=rf"torch.optim.{type(optimizer).__name__} cannot make a step: .* is beyond float32") as caught:
+        fastgd.fit(X, y, optimizer=optimizer, epochs=3, backend="torch")
+    message(caught)
+    assert fastgd.fit(X, y, optimizer=optimizer, epochs=3, backend="numpy").status in (0, 2)
+    assert fastgd.fit(np.float64(X), np.float64(y), optimizer=optimizer, epochs=3, backend="torch").status == 0
+
+
+def test_a_division_by_zero_in_torch_is_an_error_in_words():
+    X, y = np.float64(X_TUTORIAL), np.float64(Y_TUTORIAL)
+    optimizer = fastgd.NAdam(betas=(np.nextafter(1.0, 0.0), 0.999), momentum_decay=1e6)  # the product of the first is 1 in float32
+    with pytest.raises(ValueError, match=r"torch\.optim\.NAdam cannot make a step: it divides Python numbers there") as caught:
+        fastgd.fit(X, y, optimizer=optimizer, epochs=3, backend="torch")
+    message(caught)
+    assert fastgd.fit(X, y, optimizer=optimizer, epochs=3, backend="numpy").epochs == 3

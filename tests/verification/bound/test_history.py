@@ -13,7 +13,9 @@ from fastgd.testing import NamedProblem, problems, rates
 from fastgd.verification.bound import NonFinite, check_history, check_step, propagated_bound, yardstick
 from fastgd.verification.oracle import exact_descent
 from tests.support.drawn_problems import draw_problem, draw_rate
+from tests.support.refusals import message as message_of
 from tests.support.torch_histories import DTYPES, SOMEBODY_ELSES, History, judge, torch_history
+from tests.support.values_that_raise import VALUES
 
 OURS = 2.0
 NAMED = {problem.name: problem for problem in problems()}
@@ -255,8 +257,8 @@ def test_a_state_held_in_higher_precision(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dtype": "float16"}, "dtype must be float32 or float64"),
-        ({"reduction": "total"}, 'reduction must be "mean" or "sum", not \'total\''),
+        ({"dtype": "float16"}, "dtype must be 'float32' or 'float64', not 'float16'"),
+        ({"reduction": "total"}, "reduction must be 'mean' or 'sum', not 'total'"),
         ({"y": [1.0]}, r"y must have shape \(2,\), not \(1,\)"),
         ({"X": np.zeros((0, 1)), "y": []}, "at least one sample"),
         ({"w_history": np.zeros((3, 2))}, r"w_history must have shape \(m, 1\) for 1 features; it has \(3, 2\)"),
@@ -271,6 +273,49 @@ def test_what_does_not_fit_is_refused(change, message):
     check_history(**right, lr=0.1, dtype="float64")
     with pytest.raises(ValueError, match=message):
         check_history(**(right | {"lr": 0.1, "dtype": "float64"} | change))
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_raise_are_refused_in_words(kind):
+    value = VALUES[kind]()
+    step = {"X": [[1.0], [2.0]], "y": [1.0, 2.0], "w": [0.0], "w_next": [1.0], "loss": 2.5, "lr": 0.1, "dtype": "float64"}
+    rows = {"X": [[1.0], [2.0]], "y": [1.0, 2.0], "w_history": [[0.0]] * 3, "loss_history": [0.0] * 3, "lr": 0.1, "dtype": "float64"}
+    for check, right, more in ((check_step, step, ()), (check_history, rows, ("epochs",))):
+        for name in (*right, "reduction", "sample_weight", "intercept", "held_higher", *more):
+            if kind == "repr of a number" and name in ("loss", "lr"):
+                continue  # it is a number all the same
+            with pytest.raises((ValueError, TypeError)) as caught:
+                check(**(right | {name: value}))
+            message_of(caught)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"dtype": None}, "dtype must be 'float32' or 'float64', not None"),
+        ({"lr": [0.1, 0.1, 0.1]}, r"lr must be one number or one for each of the 2 steps; it has shape \(3,\)"),
+        ({"lr": "0.1"}, "lr must be an array of real numbers"),
+        ({"w_history": [[0j], [0], [0]]}, r"w_history\[0\] must be an array of real numbers"),
+        ({"y": [1.0, None]}, "y must be an array of real numbers; a number is missing at index 1"),
+        ({"w_history": np.zeros((0, 1)), "loss_history": []}, "w_history must have at least one row"),
+        ({"epochs": [0, 2, 1]}, "epochs must be whole numbers that increase"),
+        ({"epochs": [0, 0.5, 1]}, "epochs must be whole numbers that increase"),
+        ({"intercept": 1}, "intercept must be True or False, not 1"),
+        ({"held_higher": "no"}, "held_higher must be True or False, not 'no'"),
+    ],
+)
+def test_what_is_of_a_wrong_kind_is_refused_in_words(options, said):
+    right = {
+        "X": [[1.0], [2.0]],
+        "y": [1.0, 2.0],
+        "w_history": np.zeros((3, 1)),
+        "loss_history": np.zeros(3),
+        "lr": 0.1,
+        "dtype": "float64",
+    }
+    with pytest.raises((ValueError, TypeError), match=said) as caught:
+        check_history(**(right | options))
+    message_of(caught)
 
 
 def test_inputs_are_not_modified_and_may_be_read_only():

@@ -12,6 +12,7 @@ import torch
 import fastgd
 from fastgd.planning.backends import BACKENDS
 from fastgd.verification.bound.yardstick import LIMIT
+from tests.support.refusals import message
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 ASKED = {"lr": 0.01, "epochs": 20}
@@ -66,3 +67,27 @@ def test_the_limit_is_that_of_the_backend(monkeypatch, name, chosen):
 def test_what_is_no_candidate(candidate):
     with pytest.raises(TypeError, match="candidate must be a backend's name"):
         fastgd.verify(candidate, X4, X4, **ASKED)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"epoch": np.int64(3)}, r"history.epoch must have one number for each recorded epoch, shape \(m,\); it has shape \(\)"),
+        ({"epoch": []}, "history.epoch must have one number"),
+        ({"epoch": ["a"]}, "history.epoch must be an array of real numbers"),
+        ({"epoch": None}, "history.epoch must be an array of real numbers"),
+        ({"w": "x"}, "history.w must be an array of real numbers"),
+        ({"loss": [[1.0], [2.0, 3.0]]}, "history.loss must be an array of real numbers"),
+        ({"intercept": np.zeros(3)}, r"the parts of a history have shapes .*intercept \(3,\)"),
+    ],
+)
+def test_a_history_made_by_hand_is_refused_in_words(parts, said):
+    X, y = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    result = fastgd.fit(X, y, epochs=5, history=True)
+    history = replace(result.history, **parts)
+    for candidate in (history, replace(result, history=history)):
+        with pytest.raises((ValueError, TypeError), match=said) as caught:
+            fastgd.verify(candidate, X, y)
+        message(caught)
+    with pytest.raises(TypeError, match=r"the history of a FitResult must be a fastgd\.History or None, not 3"):
+        fastgd.verify(replace(result, history=3), X, y)

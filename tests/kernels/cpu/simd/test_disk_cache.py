@@ -7,6 +7,8 @@ import errno
 import hashlib
 import os
 import pickle
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from numba.core import types
 
 import fastgd.kernels
 from fastgd.kernels import telling
+from fastgd.kernels.apart import run_apart
 from fastgd.kernels.cpu.simd import disk_cache
 from fastgd.running.pool import watched
 
@@ -270,6 +273,19 @@ def test_folders_of_other_sources_go_but_for_the_newest(cache, monkeypatch):
     assert left == {f"{3:016x}", f"{4:016x}", "something of the user's", disk_cache._DIGEST[:16]}
 
 
+def test_what_a_killed_process_left_goes_a_day_later(cache):
+    folder = disk_cache.folder_to_write()
+    folder.mkdir(parents=True)
+    now = time.time()
+    for name, age in (("left.part", 25 * 3600), ("being-written.part", 23 * 3600), ("smallest-0.kernel", 1000 * 3600)):
+        (folder / name).touch()
+        os.utime(folder / name, (now - age, now - age))
+    count(a_kernel())
+    left = {path.name for path in folder.iterdir()}
+    assert {"being-written.part", "smallest-0.kernel"} < left
+    assert "left.part" not in left
+
+
 # -- where they lie --------------------------------------------------------------------------------
 
 
@@ -294,6 +310,20 @@ def test_the_places(tmp_path, monkeypatch):
     kernel = a_kernel()
     assert count(kernel) == (0, 1)
     assert kernel.stats.cache_path is None
+
+
+def test_the_shared_folder_is_written_by_the_thread_that_asked_and_by_those_that_it_starts(cache):
+    """Not by other threads of the process: so not by a child that one of them forks."""
+    named, found, open_now = disk_cache.folder_to_write(), [], threading.Event()
+    other = threading.Thread(target=lambda: open_now.wait(60) and found.append(disk_cache.folder_to_write()))
+    other.start()
+    with disk_cache.writing_shared():
+        shared = disk_cache.folder_to_write()
+        assert shared.parent == disk_cache.shared_root()
+        assert run_apart(disk_cache.folder_to_write) == shared
+        open_now.set()
+        other.join()
+    assert found == [named]
 
 
 def test_numba_finds_the_methods_that_it_calls():
