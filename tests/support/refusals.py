@@ -29,10 +29,6 @@ def message(caught) -> str:
 
 
 def refused(error, pattern, *args, **options):
-    refused_call(error, pattern, lambda: fastgd.fit(*args, **options))
-
-
-def refused_call(error, pattern, call):
     with pytest.raises(error) as caught:
-        call()
+        fastgd.fit(*args, **options)
     assert re.search(pattern, message(caught)), str(caught.value)
