@@ -132,7 +132,7 @@ def verify(
     quick: Annotated[bool, typer.Option("--quick", help="Without a candidate: a fifth of the problems.")] = False,
     time_limit: Annotated[
         float | None,
-        typer.Option("--time-limit", min=0, help="End a function in a file after so many seconds; default: never.", show_default=False),
+        typer.Option("--time-limit", min=0, help="Stop the candidate after this many seconds; default: no limit.", show_default=False),
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as one HTML page to this file.", show_default=False)] = None,
     as_json: Annotated[Path | None, typer.Option("--json", help="Write the report as JSON to this file.", show_default=False)] = None,

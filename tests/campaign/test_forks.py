@@ -8,10 +8,9 @@ import time
 
 import fastgd
 from tests.campaign import children, forks
-from tests.campaign.attack import Attack
-from tests.campaign.trying import find_planted, run_for_a_moment
+from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
-SMALL = Attack("forks", "", "", "forks", 1.0, lambda trial: forks.run(trial, ("fit", "save"), ("history",)), forks.ATTACK.needs)
+SMALL = narrowed(forks.ATTACK, ("fit", "save"), ("history",))
 
 
 def test_nothing_is_found(tmp_path):

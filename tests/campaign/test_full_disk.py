@@ -10,23 +10,17 @@ import pytest
 from fastgd.kernels.cpu.simd import disk_cache
 from fastgd.results import file_format, replacing
 from tests.campaign import full_disk
-from tests.campaign.attack import Attack
-from tests.campaign.trying import find_planted, run_for_a_moment
-
-
-def of(what: str) -> Attack:
-    """The attack on one kind of file."""
-    return Attack("full_disk", "", "", "full disks", 1.0, lambda trial: full_disk.run(trial, only=what), full_disk.ATTACK.needs)
+from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 
 @pytest.mark.parametrize("what", ["a small result", "a JSON report", "a kernel"])
 def test_nothing_is_found(what, tmp_path):
-    run_for_a_moment(of(what), tmp_path, seconds=0.5)
+    run_for_a_moment(narrowed(full_disk.ATTACK, what), tmp_path, seconds=0.5)
 
 
 def test_half_a_file_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(file_format, "replacing", lambda path: Path(path).open("w+b"))  # noqa: SIM115 - write_file closes it
-    found = find_planted(of("a small result"), tmp_path)
+    found = find_planted(narrowed(full_disk.ATTACK, "a small result"), tmp_path)
     assert found
     assert found <= {f"a small result: {what}" for what in ("half a file", "the error does not name the file")}
 
@@ -44,9 +38,9 @@ def test_an_error_that_does_not_name_the_file_is_found(tmp_path, monkeypatch):
             raise
 
     monkeypatch.setattr(file_format, "replacing", nameless)
-    assert find_planted(of("a small result"), tmp_path) == {"a small result: the error does not name the file"}
+    assert find_planted(narrowed(full_disk.ATTACK, "a small result"), tmp_path) == {"a small result: the error does not name the file"}
 
 
 def test_a_kernel_that_stops_its_call_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(disk_cache, "say_once", lambda line, *about: print("a line", 1 / 0))
-    assert find_planted(of("a kernel"), tmp_path) == {"a kernel: ZeroDivisionError"}
+    assert find_planted(narrowed(full_disk.ATTACK, "a kernel"), tmp_path) == {"a kernel: ZeroDivisionError"}

@@ -9,18 +9,12 @@ import pytest
 import fastgd
 from fastgd.running import pool
 from tests.campaign import interrupts
-from tests.campaign.attack import Attack
-from tests.campaign.trying import find_planted, run_for_a_moment
-
-
-def of(what: str, way: str) -> Attack:
-    """The attack on one call, in one way."""
-    return Attack("interrupts", "", "", "interrupts", 1.0, lambda trial: interrupts.run(trial, what, way), interrupts.ATTACK.needs)
+from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 
 @pytest.mark.parametrize(("what", "way"), [("fit, 2 threads", "press"), ("save and load", "raise")])
 def test_nothing_is_found(what, way, tmp_path):
-    run_for_a_moment(of(what, way), tmp_path, seconds=0.7)
+    run_for_a_moment(narrowed(interrupts.ATTACK, what, way), tmp_path, seconds=0.7)
 
 
 def test_a_thread_that_is_left_is_found(tmp_path, monkeypatch):
@@ -33,7 +27,7 @@ def test_a_thread_that_is_left_is_found(tmp_path, monkeypatch):
 
     monkeypatch.setattr(pool.threading, "Thread", EndsLater)
     monkeypatch.setattr("tests.campaign.small_calls.PATIENCE", 0.2)
-    assert find_planted(of("fit, 2 threads", "press"), tmp_path) == {"threads are left"}
+    assert find_planted(narrowed(interrupts.ATTACK, "fit, 2 threads", "press"), tmp_path) == {"threads are left"}
 
 
 def test_an_interrupt_that_is_swallowed_is_found(tmp_path, monkeypatch):
@@ -46,7 +40,7 @@ def test_an_interrupt_that_is_swallowed_is_found(tmp_path, monkeypatch):
             return fit(*given, **options)
 
     monkeypatch.setattr(fastgd, "fit", deaf)
-    assert find_planted(of("fit", "press"), tmp_path) == {"Ctrl-C was lost"}
+    assert find_planted(narrowed(interrupts.ATTACK, "fit", "press"), tmp_path) == {"Ctrl-C was lost"}
 
 
 def test_what_stays_switched_is_found(tmp_path, monkeypatch):
@@ -61,4 +55,7 @@ def test_what_stays_switched_is_found(tmp_path, monkeypatch):
         return result
 
     monkeypatch.setattr(fastgd, "fit", switch)
-    assert find_planted(of("history", "raise"), tmp_path) <= {"the next call has another result", "the next call raises TypeError"}
+    assert find_planted(narrowed(interrupts.ATTACK, "history", "raise"), tmp_path) <= {
+        "the next call has another result",
+        "the next call raises TypeError",
+    }

@@ -9,25 +9,19 @@ import pytest
 from fastgd.results import file_format
 from fastgd.verification.report import report
 from tests.campaign import kills
-from tests.campaign.attack import Attack
-from tests.campaign.trying import find_planted, run_for_a_moment
-
-
-def of(what: str) -> Attack:
-    """The attack on one kind of file."""
-    return Attack("kills", "", "", "kills", 1.0, lambda trial: kills.run(trial, only=what), kills.ATTACK.needs)
+from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 
 @pytest.mark.parametrize("what", ["a small result", "a JSON report", "a kernel"])
 def test_nothing_is_found(what, tmp_path):
-    run_for_a_moment(of(what), tmp_path, seconds=0.5)
+    run_for_a_moment(narrowed(kills.ATTACK, what), tmp_path, seconds=0.5)
 
 
 def test_a_result_that_is_written_in_place_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(file_format, "replacing", lambda path: Path(path).open("w+b"))  # noqa: SIM115 - write_file closes it
-    assert find_planted(of("a small result"), tmp_path) == {"a small result: half a file"}
+    assert find_planted(narrowed(kills.ATTACK, "a small result"), tmp_path) == {"a small result: half a file"}
 
 
 def test_a_report_that_is_written_in_place_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "write_text", lambda path, text: path.write_text(text))
-    assert find_planted(of("a JSON report"), tmp_path) == {"a JSON report: half a file"}
+    assert find_planted(narrowed(kills.ATTACK, "a JSON report"), tmp_path) == {"a JSON report: half a file"}

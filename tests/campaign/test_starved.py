@@ -7,10 +7,9 @@ import numpy as np
 import fastgd
 from fastgd.results import buffers
 from tests.campaign import starved
-from tests.campaign.attack import Attack
-from tests.campaign.trying import find_planted, run_for_a_moment
+from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
-SMALL = Attack("starved", "", "", "calls", 1.0, lambda trial: starved.run(trial, only="history"), starved.ATTACK.needs)
+SMALL = narrowed(starved.ATTACK, "history")
 
 
 def test_nothing_is_found(tmp_path):

@@ -4,9 +4,17 @@ fault is found."""
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from tests.campaign.attack import Attack, Trial
+
+
+def narrowed(attack: Attack, *cases: Any) -> Attack:
+    """The attack on some of its cases alone; `cases` is what its function takes after the trial."""
+    run: Any = attack.run
+    return replace(attack, run=lambda trial: run(trial, *cases))
 
 
 def run_for_a_moment(attack: Attack, folder: Path, seconds: float = 1.0, seed: int = 1) -> Trial:
