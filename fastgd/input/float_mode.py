@@ -8,21 +8,20 @@
 2. Every public function that makes numbers, or text of numbers, runs by `in_ieee_mode` or is
    decorated with `computes`. Tasks set the mode once more: a new thread has the mode of the thread
    that made it, and code of the caller (progress, ``__array__``) may have changed it.
-3. C's ``fegetenv``, through ctypes, which NumPy has loaded already, takes 0.24 µs and the
-   comparison as much (of a small `fit`, which takes 45 µs, 1 to 2 %). Where the mode is the default
-   nothing is written. Machine code of LLVM's ``x86.sse.stmxcsr`` would need Numba, which the
-   reference backends do without, and does not reach the x87 unit. ``PyDLL``, since ``CDLL`` lets go
-   of Python's lock: twice the time. Two additions and a product would take 0.04 µs, but show
-   neither the x87 unit nor unmasked exceptions.
+3. The mode is read by C's ``fegetenv`` through ctypes, which NumPy has loaded already: 0.24 µs, and
+   the comparison takes about as much again. Where the mode is the default nothing is written.
+   Machine code of LLVM's ``x86.sse.stmxcsr`` would need Numba, which the reference backends do
+   without, and does not reach the x87 unit. ``PyDLL`` is used because ``CDLL`` lets go of Python's
+   lock, which takes longer. A few operations would show flushing and rounding, but neither the x87
+   unit nor unmasked exceptions.
 4. The caller's ``numpy.errstate`` and decimal's context are set aside too: a conversion of 1e-300
    to float32 raised under ``under="raise"``, and NAdam's rates, whose decay is a power of decimals,
    depended on traps and on the rounding there. That is done in a `contextvars.Context` of the call,
    and modes are restored by ``finally`` in the frame that set them: Ctrl-C can fall into
    ``__exit__`` of a context manager before its first instruction, and the caller would keep what is
-   ours. Calls like an earlier one (planning/call_cache.py) convert nothing, and do without: 0.4 µs.
+   ours. Calls like an earlier one (planning/call_cache.py) convert nothing, and do without.
 5. Where the layout of C's ``fenv_t`` is not written down here, the mode is found out by arithmetic,
-   and one that is not the default is refused. The layout of aarch64 is that of the headers of glibc
-   and musl; it was not tried.
+   and one that is not the default is refused. The layout of aarch64 was never tried.
 """
 
 from __future__ import annotations
@@ -154,7 +153,7 @@ def _settings() -> list[tuple[Any, Any]]:
         return [(variable, value) for variable, value in copy_context().items() if before.get(variable) is not value]
 
 
-_SETTINGS = copy_context().run(_settings)  # to enter an errstate takes 0.5 µs, to set its variable 0.05 µs
+_SETTINGS = copy_context().run(_settings)  # setting the variables is faster than entering an errstate
 
 
 class CallersMode:
