@@ -8,6 +8,7 @@ from .kernels import forks as _forks
 _forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
+    from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
     from .environment import info as info
@@ -45,6 +46,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
+_MODULES = ("schedules", "testing", "verification")
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
         "descend", "elasticnet", "gd", "gradient_descent", "gradientdescent", "lasso", "least_squares", "linear_model", "linear_regression",
@@ -55,6 +57,11 @@ _HERE = {  # what is here: what others call it
         "momentum", "nesterov", "optim", "optimizer", "optimizers", "rules", "sgd", "update_rules",
         *(name.lower() for name in __all__ if name.startswith("Ada")), "nadam", "rmsprop",
     ),
+    "schedules are classes of fastgd.schedules, such as fastgd.schedules.StepLR(30)": (
+        "chainedscheduler", "constantlr", "cosineannealinglr", "cosineannealingwarmrestarts", "cycliclr", "exponentiallr", "lambdalr",
+        "linearlr", "lr_scheduler", "multisteplr", "multiplicativelr", "onecyclelr", "polynomiallr", "reducelronplateau", "schedule",
+        "scheduler", "schedulers", "sequentiallr", "steplr",
+    ),
     "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
     "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
 }  # fmt: skip
@@ -63,8 +70,8 @@ _HERE = {  # what is here: what others call it
 if not TYPE_CHECKING:  # or else every name would pass a type checker
 
     def __getattr__(name: str) -> Any:
-        """Import `testing`, `verification`, or a name in `_LATE`, when it is first used."""
-        if name in ("testing", "verification"):
+        """Import a module of `_MODULES`, or a name in `_LATE`, when it is first used."""
+        if name in _MODULES:
             return import_module(f".{name}", __name__)
         for module, names in _LATE.items():
             if name in names:
@@ -76,4 +83,4 @@ if not TYPE_CHECKING:  # or else every name would pass a type checker
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__", "testing", "verification"])
+    return sorted([*__all__, "__version__", *_MODULES])

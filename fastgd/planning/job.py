@@ -22,7 +22,6 @@ from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameter,
     read_hyperparameters,
-    read_rates,
     values_beside,
 )
 from ..input.messages import counted
@@ -41,16 +40,17 @@ from ..input.options import (
     refuse_later_options,
 )
 from ..input.shapes import broadcast, without_repeats
-from ..input.sharing import beside
+from ..input.sharing import beside, device_of, fetch
 from ..kernels.chunk import LSTSQ, MOMENTS, MOST_PACKED, n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
+from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
 from .memory import fit_into_memory
-from .plan import STACK_NUMBERS, TALL, Plan, make_plan
+from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan
 from .start import Begin, algorithm_of, begin_again, begin_of, kind_of_start, met_tol, read_start, read_state, with_one_standard_per_pair
 
 REDUCTIONS = get_args(Reduction)
@@ -84,6 +84,7 @@ class FitJob(Job):
 
     rule: UpdateRule
     rates: np.ndarray | None  # (…) learning rates, to be broadcast; None: the safe rate of each fit
+    schedule: Scheduled | None  # how the rates go on from epoch to epoch; None: they stay
     hyper: tuple[np.ndarray, ...]  # (…) hyperparameters, then derived values, in the kernels' order
     epochs: int
     tol: float  # −1: none
@@ -124,7 +125,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
     problem = _read_problem(arguments, arrived)
     optimizer, lr, w0, intercept0 = _values_here(arguments, arrived.device)
-    rule, rates = optimizer.rule, read_rates(lr, optimizer)
+    schedule = read_schedule(arguments["schedule"])
+    rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
     refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
@@ -137,7 +139,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
-    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    shapes = {name: values.shape for name, values in named.items()} | ({} if schedule is None else {"schedule": schedule.which.shape})
+    order = order_fits(problem, shapes, starts, state)
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
     plan = make_plan(
@@ -152,6 +155,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
+    if schedule is not None and not backend.takes_device_data:  # there each part makes its own table
+        plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, epochs))))
     start = kind_of_start(state, starts)
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
@@ -162,11 +167,12 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         order,
         plan,
         results=order.n_fits * of_results,
-        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12),
+        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (0 if schedule is None else 16 * epochs),
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
     )
+    schedule = _walk(schedule, state, epochs)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(
@@ -181,6 +187,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         runner=backend.runner,
         rule=rule,
         rates=named.get("lr"),
+        schedule=schedule,
         hyper=kernel_values(rule, [named[name] for name in hyper]),
         epochs=epochs,
         tol=tol,
@@ -189,8 +196,9 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         least_needed=least_needed,
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
-        # weights that are summed scale the rate, so nothing is known of the data from it
-        start="" if start != "zero" and reduction == "sum" and problem.weights is not None else start,
+        # weights that are summed scale the rate, a schedule moves it: nothing is known of the data
+        # from it
+        start="" if start != "zero" and (schedule is not None or (reduction == "sum" and problem.weights is not None)) else start,
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
         memory_limit=limit,
@@ -308,6 +316,15 @@ def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any,
         return optimizer, arguments["lr"], arguments["w0"], arguments["intercept0"]
     lr, w0, intercept0 = (beside(arguments[name], name, device) for name in ("lr", "w0", "intercept0"))
     return values_beside(optimizer, device), lr, w0, intercept0
+
+
+def _walk(schedule: Scheduled | None, state: State | None, epochs: int) -> Scheduled | None:
+    """The schedule, walked over all epochs of the descent; None where the rates stay."""
+    if schedule is None or epochs == 0:
+        return None
+    done = np.zeros(1, np.int64) if state is None else state.epoch
+    done = done if device_of(done) is None else fetch(done, "state.epoch")
+    return schedule.walked(int(done.max(initial=0)) + epochs)
 
 
 def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int | None) -> Buffers:

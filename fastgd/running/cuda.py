@@ -17,7 +17,7 @@ from ..kernels.chunk import MOMENTS, Chunk
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
-from .chunks import chunk_of_group, finish_chunk, make_chunk, set_fates
+from .chunks import chunk_of_group, finish_chunk, make_chunk, scheduled_rates, set_fates
 from .groups import Group, gather_group, samples_of_all, select
 from .least_values import find_from_minimisers
 from .moments import NegativeWeightError, NonFiniteDataError, at_once, complete_group
@@ -36,7 +36,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_task, job, device, control)))
 
 
-def _handling(job: FitJob, control: Control) -> Handling:
+def _handling(job: FitJob, control: Control, first: int) -> Handling:
+    """What is done besides the epochs, for a chunk that begins with fit `first`."""
     return Handling(
         partial(_decide, job),
         omit=job.problem.nan_policy == "omit",
@@ -44,7 +45,13 @@ def _handling(job: FitJob, control: Control) -> Handling:
         minimise=partial(_find_least, job, control) if job.least_needed else None,
         converts_results=job.standardize,
         converts_start=job.standardize and job.state is None,
+        follow=partial(_follow, job, first) if job.schedule is not None else None,
     )
+
+
+def _follow(job: FitJob, begin: int, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """The rates of fits first … stop-1 of the chunk that begins with fit `begin`."""
+    return scheduled_rates(job, begin + first, begin + stop, lr, steps)
 
 
 def _find_least(job: FitJob, control: Control, chunk: Chunk) -> None:
@@ -83,7 +90,7 @@ def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int,
     n_cells = job.order.n_cells
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
-    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control))
+    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control, first))
     finish_chunk(job, first, stop, chunk)
 
 
@@ -92,5 +99,5 @@ def _run_resident(job: FitJob, buffers: DeviceBuffers, control: Control, counter
     n_fits = job.order.n_fits
     chunk = make_chunk(job, samples_of_all(job.problem, job.order), 0, n_fits)
     limit = None if job.memory_limit is None else max(0, job.memory_limit - buffers.bytes_made())
-    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job, control), limit)
+    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job, control, 0), limit)
     finish_chunk(job, 0, n_fits, chunk)
