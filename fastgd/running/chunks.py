@@ -64,7 +64,7 @@ def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
         chunk.algorithm[chunk.n_used <= 2 * problem.n_features] = STREAM
     if invalid.any():
         chunk.status[invalid] = INVALID_DATA
-        if STREAM in plan.backend.codes:
+        if STREAM in plan.backend.codes and problem.given is None:
             chunk.algorithm[invalid] = STREAM
     chunk.status[chunk.n_used < problem.min_samples] = TOO_FEW_SAMPLES
 

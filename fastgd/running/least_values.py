@@ -177,7 +177,11 @@ def _minimise(
 
     found, places = Minimisers.empty(len(pairs), chunk.w.shape[1]), np.arange(len(pairs), dtype=np.int64)
     minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
-    for place in np.flatnonzero(found.algorithm == LSTSQ):
+    by_lapack = found.algorithm == LSTSQ
+    if not group.has_samples:
+        found.loss[by_lapack] = np.nan  # moments alone do not tell it well enough
+        return found.w, found.loss
+    for place in np.flatnonzero(by_lapack):
         if control.cancel[0]:
             break
         found.loss[place] = _loss_at(group.samples, pairs[place : place + 1], found.w[place])
