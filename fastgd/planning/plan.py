@@ -93,7 +93,9 @@ def _even(n_fits: int, fits: int, workers: int) -> int:
 def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit: float, workers: int) -> int:
     """How many fits one task runs. per_fit: time of one fit [ns]."""
     if backend.takes_device_data:
-        of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
+        Z = problem.n_parameters + 1
+        numbers = problem.n_samples * (problem.n_features + 1) if problem.given is None else Z * (Z + 1)
+        of_a_pair = numbers * problem.dtype.itemsize
         # the fits of one pair of an X and a y stay together
         return max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells
     fits = max(1, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))

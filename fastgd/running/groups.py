@@ -182,13 +182,10 @@ def given_group(problem: Problem, order: FitOrder, first: int, stop: int, own: b
         gram_index, grams = gram_index.reshape(-1).astype(np.int64), [array[numbers] for array in grams]
     grams = [np.require(array, requirements=["C", "A", "W"]) for array in grams]
     moments = cpu.Moments(*grams, pick(given.target), pick(given.exponents))
-    item, nothing = np.zeros(stop - first, np.int64), np.empty((1, 0), problem.dtype)
-    nothing.flags.writeable = False
-    samples = Samples(
-        nothing[..., None].repeat(problem.n_features, axis=2), nothing, item, item, nothing[:0], item,
-        np.empty((0, 0), np.int32), item - 1, pick(given.n_used),
-    )  # fmt: skip
-    samples.X.flags.writeable = False
+    m, dtype, item = stop - first, problem.dtype, np.zeros(stop - first, np.int64)
+    X, y = np.empty((1, 0, problem.n_features), dtype), np.empty((m, 0), dtype)
+    X.flags.writeable = y.flags.writeable = False
+    samples = Samples(X, y, item, pairs - first, y[:0], item, np.empty((0, 0), np.int32), item - 1, pick(given.n_used))
     return Group(first, samples, pick(given.invalid).copy(), moments, gram_index)
 
 

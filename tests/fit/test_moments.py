@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.kernels.update_rules import UPDATE_RULES
 from tests import grids
+from tests.specification import arbiter
+from tests.support.against_arbiter import same_bits
 from tests.support.fit_results import same, same_result
 from tests.support.refusals import refused, refused_call
 
@@ -118,6 +121,37 @@ def test_a_fit_that_overflows_goes_on_by_its_moments(dtype, optimizer):
         alone = fastgd.fit(fastgd.compress(X[fit], y[fit]), lr=float(lr[0, 0]), epochs=epochs, optimizer=optimizer, history=True)
         assert same(alone.history.w, found.history.w[0, fit])
         assert int(alone.epochs) == int(found.epochs[0, fit])
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments(name, rule):
+    X, y, _ = problem(60, 2, name, False)
+    T, row, epochs = arbiter.FORMATS[name], UPDATE_RULES[rule], 110
+    beyond = 0
+    for fit, lr in product(range(2), (3.0, 1e3, 1e30, T.omega, 2.0 * T.omega)):
+        moments, w, rows, losses = arbiter.compress(X[fit], y[fit]), [0.0, 0.0], [], []
+        slots, products = [[0.0, 0.0] for _ in row.slots], [1.0] * len(row.products)
+        for epoch in range(epochs + 1):  # without any limit
+            loss, gradient = arbiter.moments_epoch(moments, w, "mean")
+            rows.append([T.round(value) for value in w])
+            losses.append(T.round(loss))
+            if epoch < epochs:
+                w, slots, products, _ = arbiter.RULES[rule](
+                    arbiter.FLOAT64, w, slots, products, gradient, epoch, lr, row.all_values(row.hyperparameters)
+                )
+        found = fastgd.fit(fastgd.compress(X[fit], y[fit]), lr=lr, epochs=epochs, optimizer=rule, history=True)
+        assert same_bits(found.history.w, np.array(rows, name))
+        assert same_bits(found.history.loss, np.array(losses, name))
+        assert same_bits(found.state.w, np.array(w))
+        assert same_bits(found.state.slots, np.array(slots))
+        assert same_bits(found.state.products, np.full(len(products), np.nan) if np.isnan(w).all() else np.array(products))
+        bad = [t for t in range(epochs + 1) if not np.isfinite([*rows[t], losses[t]]).all()]
+        assert int(found.epochs) == (bad[0] if bad else epochs)
+        assert found.status == (fastgd.Status.DIVERGED if bad else fastgd.Status.COMPLETED)
+        sizes = np.abs(rows).max(axis=1)
+        beyond += int((np.isfinite(sizes) & (sizes > T.omega)).sum())
+    assert beyond > 0
 
 
 def test_what_the_moments_do_not_hold_is_said():

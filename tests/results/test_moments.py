@@ -44,6 +44,19 @@ def test_parts_of_a_power_of_two_of_chunks_have_the_bits_of_the_whole(dtype, wei
     assert same(Moments.merge(parts), fastgd.compress(X, y, sample_weight=weights, intercept=True))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_another_multiple_of_4096_gives_other_bits(dtype):
+    # sums of chunks: the last bits depend on whether the second or the fourth is added to the third
+    sums = [1.0, 0.0, 2.0**-53, -(2.0**-53), 0.0, 0.0] if dtype == "float32" else [1.0, 2.0**-60, 2.0**-120, -(2.0**-60), 0.0, 0.0]
+    X, y = np.ones((6 * 4096, 1), dtype), np.zeros(6 * 4096, dtype)
+    for chunk, total in enumerate(sums):
+        y[4096 * chunk] = total
+    whole = fastgd.compress(X, y)
+    for length, is_whole in ((4096, True), (8192, True), (3 * 4096, False)):
+        merged = Moments.merge(part_of(X, y, None, first, first + length) for first in range(0, len(y), length))
+        assert np.array_equal(merged.target, whole.target) == is_whole
+
+
 def entry_of(moments: Moments, fit: int, i: int, j: int) -> Fraction:
     """A_ij, i ≤ j ≤ D, as the exact value of what is stored."""
     D, record = moments.n_parameters, moments.gram_index[fit]

@@ -10,7 +10,8 @@
    overflow in; from then on inf and NaN appear as in torch. Where it is the update that would pass
    the limit, the epoch's row stays that of the moments and only its update comes from the samples.
    When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
-4. Where there are no samples (Moments were given), a fit that overflows stays on its moments.
+4. Where there are no samples (Moments were given), a fit that overflows stays on its moments: they
+   go on without limits, as IEEE arithmetic does, and end with the same NaNs as in 3.
 """
 
 from __future__ import annotations
@@ -89,6 +90,14 @@ def _all_nan(values):
         if value == value:  # it is not NaN
             return False
     return True
+
+
+@inlined
+def _forget_if_nan(w, products):
+    """Set the products to NaN where w is."""
+    if _all_nan(w):  # those of epochs that were not computed are not known; nor do they matter
+        for k in range(len(products)):
+            products[k] = math.nan
 
 
 @inlined
@@ -203,7 +212,7 @@ def descend(
             low_targets = target[record, target.shape[1] - 1]
             largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
-            update_limit = limit if has_samples else math.inf
+            update_limit, nan_epochs = limit if has_samples else math.inf, 0
             while not finished:
                 if epoch % POLL == POLL - 1 or size > WIDE:
                     if raised(cancel):
@@ -230,7 +239,8 @@ def descend(
                 if epoch >= 1 and first_bad < 0 and now <= goal:
                     outcome = CONVERGED
                     finished = True
-                elif epoch == last or _all_nan(state):
+                nan_epochs = nan_epochs + 1 if _all_nan(state) else 0
+                if epoch == last or nan_epochs >= 2:
                     finished = True
                 if recorded and not row_is_done:
                     _record(rows_w, rows_loss, row, state, loss)
@@ -249,6 +259,7 @@ def descend(
                     step += 1
             if finished:
                 copy(state, w_out[f])
+                _forget_if_nan(state, product)
                 _copy_state(w[f], slots[f], products[f], state, slot, product)
             else:
                 algorithm[f] = STREAM
@@ -318,9 +329,7 @@ def descend(
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
-            if _all_nan(stream_state):  # the products of epochs that were not computed are not known; nor do they matter
-                for k in range(len(product)):
-                    product[k] = math.nan
+            _forget_if_nan(stream_state, product)
             _copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         if measured:
