@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(128, 1)
     Update rule;
     rule.read(work.hyper + fit * work.n_hyper);
     const double target = target_of(work, fit);
-    const double limit = has_samples ? Format<T>::OMEGA : infinity();
+    const double limit = Format<T>::OMEGA;
     const long long first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
     const long long begin = first_epoch < work.epoch[fit] ? work.epoch[fit] : first_epoch;
     long long first_bad = work.first_bad[fit];

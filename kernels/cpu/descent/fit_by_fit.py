@@ -212,7 +212,7 @@ def descend(
             low_targets = target[record, target.shape[1] - 1]
             largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
-            update_limit, nan_epochs = limit if has_samples else math.inf, 0
+            nan_epochs = 0
             while not finished:
                 if epoch % POLL == POLL - 1 or size > WIDE:
                     if raised(cancel):
@@ -248,9 +248,7 @@ def descend(
                 row_is_done = False
                 if not finished:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    good = update(
-                        rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, update_limit
-                    )
+                    good = update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit)
                     if has_samples and not good:
                         row_is_done = True
                         break
