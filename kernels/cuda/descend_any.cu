@@ -101,6 +101,7 @@ __global__ void __launch_bounds__(128, 1)
             const T loss = T(exact_loss);
             if (!has_samples) {
                 bool finite = is_finite(double(loss)), is_nan = true;
+#pragma unroll 1
                 for (long long j = lane; j < D; j += group) {
                     finite = finite && is_finite(double(T(w[j])));
                     is_nan = is_nan && w[j] != w[j];

@@ -49,6 +49,16 @@ def test_it_has_the_bits_of_the_samples(options, size, dtype, intercept, weighte
     assert same(found.n_used, expected.n_used)
 
 
+@pytest.mark.parametrize("size", [3, 40])
+def test_a_penalty_of_a_weighted_sum_has_the_bits_of_the_samples(size):
+    X, y, weights = problem(200, size, "float64", True)
+    options = {"reduction": "sum", "optimizer": fastgd.SGD(weight_decay=20.0), "excess_loss": True, "epochs": 5, "tol": 0.0}
+    found = fastgd.fit(fastgd.compress(X, y, sample_weight=weights), **options)
+    expected = fastgd.fit(X, y, sample_weight=weights, algorithm="moments", **options)
+    assert same(found.excess_loss, expected.excess_loss)
+    assert same(found.state.initial_excess, expected.state.initial_excess)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("intercept", "decay"), [(False, 0.0), (True, 0.0), (True, 0.3)])
 def test_solve_has_the_bits_of_the_samples(dtype, intercept, decay):
