@@ -24,7 +24,8 @@ from ..input.float_mode import CallersMode, computes
 from ..input.hyperparameters import read_rates
 from ..input.options import read_choice, read_count
 from ..input.reading import read_array, read_numbers
-from ..input.shapes import broadcast
+from ..input.room import OF_A_JUDGED, check_room
+from ..input.shapes import broadcast, without_repeats
 from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer
 from .bound.yardstick import Array, worst
@@ -39,6 +40,8 @@ from .causes.table import CAUSES
 from .report.report import Beyond, Report, Verdict
 
 __all__ = ["verify"]
+
+OF_A_FIT = 2**12  # bytes of what is asked of one fit
 
 
 @lets_nothing_exit
@@ -161,6 +164,7 @@ def _read_task(
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[..., None] if data.ndim == 1 else data
+    check_room("X", problem.n_samples * problem.n_features, OF_A_JUDGED)
     found = find_optimizer(optimizer)
     rates = read_rates(lr, found)
     read_choice(reduction, "reduction", get_args(Reduction))
@@ -172,11 +176,12 @@ def _read_task(
     shape = broadcast(shapes)
     if not math.prod(shape):
         raise ValueError("there is no fit to verify: X and y have an empty leading axis")
+    check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     narrow = problem.dtype
     with np.errstate(over="ignore"):
         task = Task(
-            X=np.broadcast_to(data.astype(narrow), (*shape, *data.shape[-2:])),
-            y=np.broadcast_to(target.astype(narrow), (*shape, target.shape[-1])),
+            X=np.broadcast_to(without_repeats(data, 2).astype(narrow), (*shape, *data.shape[-2:])),
+            y=np.broadcast_to(without_repeats(target, 1).astype(narrow), (*shape, target.shape[-1])),
             lr=None if rates is None else np.broadcast_to(rates, shape),
             epochs=None if epochs is None else read_count(epochs, "epochs", 0),
             optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else replace(optimizer, lr=None),
