@@ -24,7 +24,8 @@ from ..input.float_mode import CallersMode, computes
 from ..input.hyperparameters import read_rates
 from ..input.options import read_choice, read_count
 from ..input.reading import SEQUENCES, read_array, read_numbers
-from ..input.shapes import broadcast
+from ..input.room import OF_A_JUDGED, check_room
+from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import library_of
 from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer
@@ -40,6 +41,8 @@ from .causes.table import CAUSES
 from .report.report import Beyond, Report, Verdict
 
 __all__ = ["verify"]
+
+OF_A_FIT = 2**12  # bytes of what is asked of one fit
 
 
 @lets_nothing_exit
@@ -159,10 +162,10 @@ def _read_task(
     dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
-    arrived = arrive_on_host(X=X, y=y)
-    problem = Problem.read(arrived, intercept=intercept, dtype=dtype)
+    problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[..., None] if data.ndim == 1 else data
+    check_room("X", problem.n_samples * problem.n_features, OF_A_JUDGED)
     found = find_optimizer(optimizer)
     rates = read_rates(lr, found)
     read_choice(reduction, "reduction", get_args(Reduction))
@@ -174,11 +177,12 @@ def _read_task(
     shape = broadcast(shapes)
     if not math.prod(shape):
         raise ValueError("there is no fit to verify: X and y have an empty leading axis")
+    check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     narrow = problem.dtype
     with np.errstate(over="ignore"):
         task = Task(
-            X=np.broadcast_to(data.astype(narrow), (*shape, *data.shape[-2:])),
-            y=np.broadcast_to(target.astype(narrow), (*shape, target.shape[-1])),
+            X=np.broadcast_to(without_repeats(data, 2).astype(narrow), (*shape, *data.shape[-2:])),
+            y=np.broadcast_to(without_repeats(target, 1).astype(narrow), (*shape, target.shape[-1])),
             lr=None if rates is None else np.broadcast_to(rates, shape),
             epochs=None if epochs is None else read_count(epochs, "epochs", 0),
             optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else replace(optimizer, lr=None),
@@ -188,7 +192,7 @@ def _read_task(
             shape=shape,
             one_feature=problem.one_feature,
             callers=callers,
-            own=_own(X, y, data, target, shape, problem, dtype),
+            own=_own((X, y), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
     for index in np.ndindex(shape):
@@ -201,17 +205,15 @@ def _read_task(
     return task, questions
 
 
-def _own(X: Any, y: Any, data: Array, target: Array, shape: tuple[int, ...], problem: Problem, dtype: Any) -> Own:
+def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, shape: tuple[int, ...], dtype: Any) -> Own:
     """Return the data as the user has them; with `dtype`, numbers that are not whole are in it."""
-    narrow, library = problem.dtype, problem.library if library_of(X) != "numpy" else NUMPY
-    whole = [part.dtype.kind in "iub" and np.array_equal(part, part.astype(narrow)) for part in (data, target)]
-    kept = [dtype is None or part.dtype == narrow or is_whole for part, is_whole in zip((data, target), whole, strict=True)]
-    own = [part if keeps else part.astype(narrow) for keeps, part in zip(kept, (data, target), strict=True)]
-    as_given = not shape and all(kept) and not any(isinstance(part, SEQUENCES) for part in (X, y))
-    return Own(
-        np.broadcast_to(own[0], (*shape, *data.shape[-2:])), np.broadcast_to(own[1], (*shape, target.shape[-1])),
-        (X, y) if as_given else None, library,
-    )  # fmt: skip
+    narrow, library = problem.dtype, problem.library if library_of(given[0]) != "numpy" else NUMPY
+    whole = [part.dtype.kind in "iub" and np.array_equal(part, part.astype(narrow)) for part in arrays]
+    kept = [dtype is None or part.dtype == narrow or is_whole for part, is_whole in zip(arrays, whole, strict=True)]
+    X, y = (part if keeps else part.astype(narrow) for part, keeps in zip(arrays, kept, strict=True))
+    as_given = not shape and all(kept) and not any(isinstance(part, SEQUENCES) for part in given)
+    n, d = problem.n_samples, problem.n_features
+    return Own(np.broadcast_to(X, (*shape, n, d)), np.broadcast_to(y, (*shape, n)), given if as_given else None, library)
 
 
 def _read_start(w0: Any, D: int, intercept: bool) -> Array:

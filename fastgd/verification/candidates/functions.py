@@ -24,7 +24,7 @@ import numpy as np
 from ...input.messages import shown
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT
-from .tasks import Task, TheirCode, Trial, threads_running
+from .tasks import Task, TheirCode, Trial, copied, threads_running
 
 __all__ = ["FunctionCandidate"]
 
@@ -68,7 +68,7 @@ class FunctionCandidate:
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.function, given, X, y, rate)
                 first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                w_next = np.array(read_array(first, "w")).reshape(w.shape)
+                w_next = copied(first, "w").reshape(w.shape)
                 loss = None if loss is None else float(read_array(loss, "loss"))
             if trial.failure:
                 break
@@ -92,8 +92,8 @@ class FunctionCandidate:
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.function, X, y, rate, epochs, given)
             w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-            w = np.array(read_array(w, "w_history"))
-            trial.w, trial.loss = w, None if loss is None else np.array(read_array(loss, "loss_history"))
+            w = copied(w, "w_history")
+            trial.w, trial.loss = w, None if loss is None else copied(loss, "loss_history")
         _notice_changes(trial, self.name, (X, y), task.data(index))
         if not _equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")

@@ -17,11 +17,19 @@ import numpy as np
 from ...input.arrays import NUMPY, Library
 from ...input.float_mode import CallersMode
 from ...input.reading import read_array
+from ...input.room import check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "exception_in_words", "threads_running"]
+__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "copied", "exception_in_words", "threads_running"]
 
 _PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
+
+
+def copied(values: Any, name: str) -> Array:
+    """Return a copy of an array that a candidate returned, and may change later."""
+    array = read_array(values, name)
+    check_room(name, array.size)
+    return np.array(array)
 
 
 @dataclass(frozen=True)
