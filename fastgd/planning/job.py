@@ -159,10 +159,11 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
-    if problem.given is not None:
-        algorithm = algorithm_on_moments(algorithm, backend)
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
+    if problem.given is not None:
+        algorithm = algorithm_on_moments(algorithm, backend, state)
+    elif state is not None:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)

@@ -60,6 +60,8 @@ def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
     invalid: (m,) bool, whether data of the fit are not finite.
     """
     problem, plan = job.problem, job.plan
+    if problem.given is not None:
+        chunk.algorithm[:] = MOMENTS  # also of a state that diverged on its samples
     if plan.auto and problem.may_lose_samples and plan.algorithm == MOMENTS:
         chunk.algorithm[chunk.n_used <= 2 * problem.n_features] = STREAM
     if invalid.any():

@@ -93,6 +93,20 @@ def test_a_state_goes_on():
     assert same(found.loss, expected.loss)
 
 
+def test_a_state_that_was_made_with_samples():
+    X, y, _ = problem(60, 3, "float64", False)
+    moments, rates = fastgd.compress(X, y), {"lr": np.array([0.1, 0.1, 1e3, 0.1, 0.1])}
+    first = fastgd.fit(X, y, epochs=200, algorithm="moments", **rates)
+    assert len(np.unique(first.state.algorithm)) == 2  # the third fit overflowed, and ended on its samples
+    further = fastgd.fit(moments, epochs=3, state=first.state, **rates)
+    assert same(further.w[[0, 1, 3, 4]], fastgd.fit(X, y, epochs=203, algorithm="moments", **rates).w[[0, 1, 3, 4]])
+    assert further.status[2] == fastgd.Status.DIVERGED
+    only = fastgd.fit(moments, epochs=3, state=fastgd.fit(X, y, epochs=200, algorithm="moments", lr=1e3).state, lr=1e3)
+    assert (only.status == fastgd.Status.DIVERGED).all()
+    on_samples = fastgd.fit(X, y, epochs=2, algorithm="stream", lr=0.1).state
+    refused(ValueError, "fits of state go on by algorithm 'stream': give X and y", moments, lr=0.1, state=on_samples)
+
+
 @pytest.mark.parametrize("name", ["omit", "propagate"])
 def test_missing_samples_are_told(name):
     X, y, _ = problem(60, 3, "float64", False)
@@ -184,7 +198,7 @@ def test_options_that_compress_was_told_are_refused():
     for name, value in {
         "y": np.ones(8),
         "sample_weight": np.ones(8),
-        "nodata": -1,
+        "nodata": "none",
         "dtype": "float32",
         "nan_policy": "omit",
         "intercept": True,

@@ -64,6 +64,15 @@ def test_beyond_the_limits(name, d, device, on_both):
             assert (whole.status[1:, 0] == fastgd.Status.DIVERGED).any()
 
 
+def test_a_state_that_diverged_on_its_samples(on_both):
+    X, y, _ = data_of((40, 2), "float64", "all", 5)
+    moments, rates = fastgd.compress(X, y), np.array([1e-4, 1e30, 1e-4, 1e30])
+    state = fastgd.fit(X, y, lr=rates, epochs=30).state
+    assert len(np.unique(state.algorithm)) == 2
+    found = on_both(moments, None, lr=rates, epochs=5, state=state)
+    assert found.status.tolist() == [fastgd.Status.COMPLETED, fastgd.Status.DIVERGED] * 2
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_records_that_fits_share(name, device, on_both):
     """A sweep over y of one X, in parts of the device's memory; pairs in another order than the
