@@ -11,6 +11,7 @@ from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
 from .results.building import build
+from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.run import run
 from .schedules.table import ScheduleLike
@@ -18,8 +19,8 @@ from .schedules.table import ScheduleLike
 
 @helps_with_keywords
 def fit(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyArray | Moments,
+    y: AnyArray | None = None,
     *,
     lr: NumberOrArray | None = None,
     epochs: int = 100,
@@ -72,8 +73,11 @@ def fit(
         2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With
         a 1-D X the result has no feature axis. Where the axes of X and y have names (``dims`` of
         xarray, ``dimensions`` of netCDF4), the axis of the samples is found by its name.
+        Or Moments of `fastgd.compress`, in place of X and y: then no samples are read, and whether
+        there is an intercept, the weights, the dtype and what is missing are theirs. A fit that
+        overflows goes on by its moments; its status is ``DIVERGED``.
     y : array (…, n_samples)
-        Targets.
+        Targets. None where X is Moments.
     lr : float or array, optional
         Learning rate, ≥ 0, here or in the optimizer object. None: for SGD a safe rate of each fit,
         1/(λ_max + weight_decay), where λ_max is the largest eigenvalue of the Hessian of the (mean
@@ -142,8 +146,8 @@ def fit(
         of its fit, as if the row had been deleted; the data are not copied whole. "propagate": only
         that fit becomes NaN, with the status ``INVALID_DATA``.
     nodata : number, several numbers, or mapping, optional
-        Values that mean "missing", such as -9999: a number, or a list, tuple, set or array of them,
-        for X, y and sample_weight alike; or a mapping with some of these names, such as
+        Values that mean "missing", such as -9999: a number, or a list, tuple, set or array of up to
+        1,000, for X, y and sample_weight alike; or a mapping with some of these names, such as
         ``{"y": [255, 254]}``. They are compared with the data as they are given, in their own
         dtype, before any conversion. A value that no array can hold is an error.
     min_samples : int, optional

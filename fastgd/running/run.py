@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from importlib import import_module
 
 from ..data.faults import where_negative, where_not_finite
@@ -18,7 +19,7 @@ def run(job: Job) -> None:
     backend's row. `go` runs tasks in the planned threads; `control` has the flag that ends them.
     """
     if job.recalled:
-        _run(job)
+        copy_context().run(_run, job)  # who hears what kernels say is forgotten with the copy, wherever Ctrl-C falls
         return
     set_ieee_mode()  # what was loaded or called since the call began may have changed it
     quietly(_run, job)
@@ -34,6 +35,5 @@ def _run(job: Job) -> None:
         find = where_not_finite
     except NegativeWeightError:
         find = where_negative
-    # what the tasks held of the data went with their error; the results are of no use any more
-    job.buffers.arrays.clear()
+    job.drop_results()  # what the tasks held of the data went with their error
     raise ValueError(find(job.problem, job.memory_limit))

@@ -22,6 +22,7 @@ from ..input.annotations import NumberOrArray
 from ..input.hyperparameters import read_rates
 from ..input.messages import kind_of, shown, what_was_raised
 from ..input.reading import SEQUENCES, check_all, read_numbers
+from ..input.sharing import device_of, fetch
 from .decays import Constant, LambdaLR, Listed
 from .several import refuse_plateau
 from .walks import Schedule, follow, spelled_out, with_functions
@@ -100,9 +101,16 @@ class Scheduled:
         schedule = self.schedules[which]
         return None if isinstance(schedule, Constant | Listed) else spelled_out(schedule)
 
-    def walked(self, epochs: int) -> Scheduled:
-        """The same schedules, whose functions are called for every epoch before `epochs`."""
-        return Scheduled(tuple(_walked(schedule, epochs) for schedule in self.schedules), self.which)
+
+def walk(schedule: Scheduled | None, done: Any, epochs: int) -> Scheduled | None:
+    """The schedules, whose functions were called for every epoch; None where the rates stay.
+
+    done: the epochs that were run before, an array or None; epochs: that are to be run now.
+    """
+    if schedule is None or epochs == 0:
+        return None
+    before = 0 if done is None else int((done if device_of(done) is None else fetch(done, "state.epoch")).max(initial=0))
+    return Scheduled(tuple(_walked(one, before + epochs) for one in schedule.schedules), schedule.which)
 
 
 def read_schedule(value: Any) -> Scheduled | None:

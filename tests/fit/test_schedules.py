@@ -207,6 +207,14 @@ def test_memory_of_the_table_is_planned():
     assert limited.w.shape == (2000, 1)
 
 
+def test_moments_follow_schedules():
+    options = {"schedule": [ours(FEW["linear"]), None, ours(FEW["step"]), None, lambda t: 0.9**t], "epochs": 7, "history": True}
+    for lr in (None, 0.01):
+        of_samples = fastgd.fit(X5, Y5, lr=lr, algorithm="moments", **options)
+        of_moments = fastgd.fit(fastgd.compress(X5, Y5), None, lr=lr, **options)
+        assert np.array_equal(of_moments.history.w, of_samples.history.w)
+
+
 @pytest.mark.parametrize(
     ("error", "words", "options"),
     [

@@ -26,4 +26,7 @@ def test_cuda_kernels_follow_the_table(cuda_backend, lr):
         for name in ("w", "loss", "lr"):
             assert np.array_equal(getattr(host, name), getattr(device, name)), name
             assert np.array_equal(getattr(host, name), getattr(second, name)), name
+        if algorithm == "moments":
+            of_moments = fastgd.fit(fastgd.compress(X5, Y5), None, epochs=9, backend=cuda_backend, **{**options, "algorithm": "auto"})
+            assert np.array_equal(of_moments.history.w, host.history.w)
         assert np.array_equal(host.history.w, device.history.w)
