@@ -106,7 +106,8 @@ class FitJob(Job):
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
         plan = self.plan
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised)
+        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
 
 
 @dataclass(kw_only=True)
@@ -115,6 +116,11 @@ class SolveJob(Job):
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
 
+    @property
+    def provenance(self) -> Provenance:
+        """How the solutions are computed, and their penalty."""
+        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
+
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
@@ -122,7 +128,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     check_randomness(arguments["shuffle"], arguments["seed"])
     arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
     backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
-    problem = _read_problem(arguments, arrived)
+    problem = read_problem(arguments, arrived)
     optimizer, lr, w0, intercept0 = _values_here(arguments, arrived.device)
     rule, rates = optimizer.rule, read_rates(lr, optimizer)
     refuse_rule(backend, rule, arguments["backend"])
@@ -201,7 +207,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
     arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    problem = _read_problem(arguments, arrived)
+    problem = read_problem(arguments, arrived)
     decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
@@ -271,7 +277,8 @@ def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ""
 
 
-def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
+def read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
+    """The problem of a call."""
     return Problem.read(
         arrived,
         intercept=arguments["intercept"],
