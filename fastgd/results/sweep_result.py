@@ -260,8 +260,8 @@ class SweepResult:
         -------
         xarray.Dataset
             The losses, status (its name), epochs, w, intercept and the history as variables, the
-            values of the axes as coordinates. Axes of betas and w0 are numbered, and their numbers
-            are coordinates beta1, beta2 and w0.
+            values of the axes as coordinates. Axes of betas and w0 are numbered; their numbers are
+            coordinates beta1 and beta2, w0_0, w0_1, ….
 
         Raises
         ------
