@@ -17,8 +17,10 @@ from .input.messages import shown
 from .input.shapes import broadcast
 from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
+from .planning.compressed import is_compressed
 from .planning.grid import Call, Grid, read_grid
-from .planning.job import read_problem
+from .planning.job import data_of, read_problem
+from .results.moments import Moments
 from .results.sweep_building import Parts
 from .results.sweep_result import SweepResult
 
@@ -34,14 +36,14 @@ _CELLS_AT_ONCE = 2**18  # fits whose validation loss is computed at a time
 
 @helps_with_keywords
 def sweep(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyArray | Moments,
+    y: AnyArray | None = None,
     *,
     grid: Mapping[str, Any] | None = None,
     points: Any = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     epochs: int = 100,
-    X_val: AnyArray | None = None,
+    X_val: AnyArray | Moments | None = None,
     y_val: AnyArray | None = None,
     sample_weight_val: AnyArray | None = None,
     history: bool | int = False,
@@ -60,9 +62,10 @@ def sweep(
     Parameters
     ----------
     X : array (…, n_samples, n_features) or (n_samples,)
-        Features, as in `fit`. Each fit of the leading axes gets the whole grid.
+        Features, as in `fit`. Each fit of the leading axes gets the whole grid. Or Moments of
+        `fastgd.compress`, in place of X and y: then no call reads samples.
     y : array (…, n_samples)
-        Targets.
+        Targets. None where X is Moments.
     grid : mapping of str to list, optional
         Values of each axis; all combinations are fitted. Names: "lr" and the other hyperparameters
         of the optimizer (a list of pairs for "betas", of True and False for a switch); "w0" (a list
@@ -77,7 +80,8 @@ def sweep(
         Passes over the data, ≥ 0.
     X_val, y_val : array, optional
         Validation data, with the features of X: `val_loss` is their loss at the w of each cell. It
-        is computed as `fit` computes a loss: from their second moments, O(d²) for each cell.
+        is computed as `fit` computes a loss: from their second moments, O(d²) for each cell. Or
+        Moments as X_val alone.
     sample_weight_val : array (…, n_samples), optional
         Weights of the validation data, ≥ 0. The ``sample_weight`` of the fits does not count there.
     history : bool or int, default False
@@ -158,7 +162,7 @@ def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def _problem(arguments: Mapping[str, Any]) -> Any:
     """The data as `fit` reads them, for their shapes. arguments: those of `fit` that are given."""
     all_of_them = _OPTIONS | dict(arguments)
-    return read_problem(all_of_them, arrive(**{name: all_of_them[name] for name in ("X", "y", "sample_weight")}))
+    return read_problem(all_of_them, None if is_compressed(all_of_them["X"]) else arrive(**data_of(all_of_them)))
 
 
 def _check_starts(grid: Grid, problem: Any) -> None:
@@ -251,19 +255,25 @@ def _read_validation(arguments: Mapping[str, Any], options: Mapping[str, Any], p
     missing = [name for name in ("X_val", "y_val") if given[name] is None]
     if len(missing) == 2 and given["sample_weight_val"] is None:
         return None
-    if missing:
+    compressed = is_compressed(given["X_val"])
+    if missing and not compressed:
         has = ", ".join(name for name in given if given[name] is not None)
         raise ValueError(f"{has} was given without {missing[0]}: validation data are X_val and y_val")
-    kept = ("intercept", "nan_policy", "nodata", "threads", "memory_limit")
+    kept = ("threads", "memory_limit", *(() if compressed else ("nan_policy", "nodata")))
     asked = {name: options[name] for name in kept if name in options}
     asked |= {"X": given["X_val"], "y": given["y_val"], "sample_weight": given["sample_weight_val"]}
-    asked |= {"dtype": problem.dtype, "min_samples": 1, "epochs": 0, "lr": 0.0, "excess_loss": False, "progress": False}
+    asked |= {"min_samples": 1, "epochs": 0, "lr": 0.0, "excess_loss": False, "progress": False}
+    if not compressed:
+        asked |= {"dtype": problem.dtype, "intercept": problem.intercept}
     try:
         found = _problem(asked)
     except (ValueError, TypeError) as error:
         raise type(error)(f"of the validation data: {error}") from None
     if (found.n_features, found.one_feature) != (problem.n_features, problem.one_feature):
         raise ValueError(f"X has {problem.n_features} features, but X_val has {found.n_features}: give it the same columns")
+    for name, has, needs in (("intercept", found.intercept, problem.intercept), ("dtype", found.dtype.name, problem.dtype.name)):
+        if has != needs:
+            raise ValueError(f"X_val is Moments with {name}={has!r}, but the fits have {needs!r}: give compress(..., {name}={needs!r})")
     try:
         fine = broadcast({"": problem.leading, "val": found.leading}) == problem.leading
     except ValueError:

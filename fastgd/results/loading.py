@@ -13,6 +13,7 @@ from ..input.messages import in_ascii, kind_of
 from ..kernels.chunk import STANDARD
 from ..kernels.update_rules import UPDATE_RULES
 from .coordinate import Coordinate, rule_of
+from .moments import Moments, misfit
 from .result import FitResult, History, State
 from .status import Status, named
 from .sweep_result import SweepResult
@@ -20,7 +21,7 @@ from .sweep_result import SweepResult
 
 @computes
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
-    """Read what `FitResult.save` or `SweepResult.save` wrote, bit for bit.
+    """Read what `FitResult.save`, `SweepResult.save` or `Moments.save` wrote, bit for bit.
 
     It needs neither the backend that computed a result nor a GPU.
 
@@ -35,7 +36,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
 
     Returns
     -------
-    FitResult or SweepResult
+    FitResult, SweepResult or Moments
         What was saved, with NumPy arrays. ``fit(..., state=result.state)`` continues a result.
 
     Raises
@@ -59,9 +60,11 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, (FitResult, SweepResult), (History, State, Status, Coordinate), max_bytes)
-    if wrong := (_misfit_of_sweep if isinstance(result, SweepResult) else _misfit)(result):
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate), max_bytes)
+    if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
+    if isinstance(result, Moments):
+        return result
     if isinstance(result, SweepResult):
         return replace(result, status=named(result.status), tol=None if result.tol is None else float(result.tol))
     state = result.state
@@ -202,3 +205,6 @@ def _broadcasts(shape: tuple[int, ...], leading: tuple[int, ...]) -> bool:
 def _fits(shape: tuple[int, ...], needed: tuple[int | None, ...]) -> bool:
     """Whether a shape is the one that is needed; None stands for any length."""
     return len(shape) == len(needed) and all(length in (has, None) for has, length in zip(shape, needed, strict=True))
+
+
+_CHECKS: dict[type, Any] = {FitResult: _misfit, SweepResult: _misfit_of_sweep, Moments: misfit}

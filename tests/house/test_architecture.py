@@ -32,7 +32,9 @@ KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
 FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
-DOORS = {"", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT}
+DOORS = {
+    "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT,
+}  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
@@ -46,6 +48,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
+    "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.apart", "kernels.telling", FORKS, *KERNELS}),
     "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),

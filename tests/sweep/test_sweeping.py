@@ -135,6 +135,27 @@ def test_validation_loss_is_that_of_fit(dtype, monkeypatch):
     assert (found.status[2] == Status.DIVERGED).all()
 
 
+def test_moments_in_place_of_data():
+    """The bits of `fit` on moments; validation moments give those of validation data."""
+    X_val, y_val = rng.normal(size=(30, 3)), rng.normal(size=(4, 30))
+    moments, of_val = fastgd.compress(X, Y, intercept=True), fastgd.compress(X_val, y_val, intercept=True)
+    grid = {"optimizer": ["sgd", "adam"], "lr": [0.01, 0.1]}
+    found = fastgd.sweep(moments, grid=grid, epochs=30, X_val=of_val)
+    samples = fastgd.sweep(X, Y, grid=grid, epochs=30, intercept=True, algorithm="moments", X_val=X_val, y_val=y_val)
+    same(found, samples)
+    same(found, samples, ("val_loss", "stability_limit"))
+    assert np.array_equal(fastgd.sweep(moments, grid=grid, epochs=30, X_val=X_val, y_val=y_val).val_loss, samples.val_loss)
+    for wrong, said in (
+        ({"X_val": fastgd.compress(X_val, y_val)}, "X_val is Moments with intercept=False, but the fits have True"),
+        ({"X_val": fastgd.compress(X_val, y_val, intercept=True, dtype="float32")}, "X_val is Moments with dtype='float32'"),
+        ({"X_val": of_val, "y_val": y_val}, "of the validation data: X is Moments, so y must be given to fastgd.compress"),
+        ({"X_val": of_val, "sample_weight_val": y_val}, "of the validation data: X is Moments, so sample_weight must be given"),
+        ({"dtype": "float32"}, "X is Moments, so dtype must be given to fastgd.compress"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            fastgd.sweep(moments, grid=grid, epochs=30, **wrong)
+
+
 def test_one_feature_validates_too():
     found = fastgd.sweep(x, 2 * x, grid={"lr": [0.0]}, epochs=1, X_val=[1.0, 2], y_val=[1.0, 3])
     assert found.val_loss.tolist() == [5.0]
@@ -217,6 +238,7 @@ REFUSED = [
     ({"grid": {"lr": [0.1]}, "state": 3}, ValueError, "sweep takes no state"),
     ({"grid": {"lr": [0.1]}, "max_iter": 3}, TypeError, r"sweep\(\) has no option 'max_iter': give epochs="),
     ({"grid": {"w0": [[1.0, 2]]}}, ValueError, r"values of 'w0' must be numbers, since X is 1-D; they have shape \(1, 2\)"),
+    ({"grid": {"lr": [0.1]}, "y": None}, TypeError, "y is missing: give X and y, or Moments"),
     ({"grid": {"lr": [0.1]}, "X_val": x}, ValueError, "X_val was given without y_val"),
     ({"grid": {"lr": [0.1]}, "sample_weight_val": x}, ValueError, "sample_weight_val was given without X_val"),
     ({"grid": {"lr": [0.1]}, "X_val": x[:, None], "y_val": x}, ValueError, "X has 1 features, but X_val has 1|same columns"),
@@ -228,4 +250,4 @@ REFUSED = [
 @pytest.mark.parametrize(("options", "error", "said"), REFUSED, ids=[said[:30] for _, _, said in REFUSED])
 def test_what_cannot_be_swept(options, error, said, no_work):
     with pytest.raises(error, match=said):
-        fastgd.sweep(x, 2 * x, **options)
+        fastgd.sweep(x, **{"y": 2 * x} | options)
