@@ -41,17 +41,17 @@ from ..input.options import (
 )
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
-from ..kernels.chunk import LSTSQ, MOMENTS, MOST_PACKED, n_rows
+from ..kernels.chunk import n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
-from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
+from .backends import choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .memory import fit_into_memory
-from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan
+from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
     Begin,
     algorithm_of,
@@ -132,7 +132,8 @@ class FitJob(ResultJob):
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
         plan = self.plan
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised)
+        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
 
 
 @dataclass(kw_only=True)
@@ -140,6 +141,11 @@ class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the solutions are computed, and their penalty."""
+        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
@@ -247,7 +253,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     plan = fit_into_memory(
         problem,
         order,
-        _plan_solve(problem, order, threads, standardize),
+        plan_solve(problem, order, threads, standardize),
         results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
         of_a_thread=_bytes_of_stack(problem),
@@ -362,36 +368,6 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
     from ..results.device_buffers import open_on_device
 
     return open_on_device(layout, given, limit)
-
-
-def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
-    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
-    n, size = problem.n_samples, problem.n_parameters
-    if problem.given is not None:
-        code, why = MOMENTS, "moments: X is Moments"
-    elif n < size:
-        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
-    elif problem.n_features > MOST_FEATURES:
-        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
-    else:
-        code = MOMENTS
-        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
-    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
-    # as 20 D epochs of `stream` and 3 µs of calls
-    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
-    plan = make_plan(
-        problem,
-        order,
-        BACKENDS["cpu"],
-        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
-        algorithm="moments" if code == MOMENTS else "stream",
-        threads=threads,
-        safe_rate=False,
-        standardize=standardize,
-        in_packs=size <= MOST_PACKED,
-        worst_cost=decomposed,
-    )
-    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
 
 
 def _bytes_of_stack(problem: Problem) -> int:
