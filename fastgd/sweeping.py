@@ -70,8 +70,8 @@ def sweep(
         Values of each axis; all combinations are fitted. Names: "lr" and the other hyperparameters
         of the optimizer (a list of pairs for "betas", of True and False for a switch); "w0" (a list
         of starts, each with n_features numbers) and "intercept0"; "optimizer" (a list of names or
-        objects), "reduction" and "standardize". With several optimizers a hyperparameter counts for
-        those that have it.
+        objects), "schedule" (a list of schedules, functions or None), "reduction" and
+        "standardize". With several optimizers a hyperparameter counts for those that have it.
     points : list of mappings, data frame, or mapping of columns, optional
         In place of a grid: the values of each point, such as `fastgd.designs.sample` draws them.
     optimizer : str or optimizer object, default "sgd"
@@ -239,7 +239,7 @@ class _Limits:
         kind = {name: call.options[name] for name in ("reduction", "standardize") if name in call.options}
         key = tuple(kind.items())
         if key not in self._rates:
-            without = {"lr", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss"}
+            without = {"lr", "schedule", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss"}
             asked = {name: value for name, value in self._data.items() if name not in without}
             rates = fit(**(asked | kind), optimizer=SGD(), epochs=0, excess_loss=False, progress=False).lr
             self._rates[key] = np.asarray(rates)

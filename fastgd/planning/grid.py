@@ -27,8 +27,9 @@ from ..input.wrong_names import right_name
 from ..kernels.update_rules import LR, UPDATE_RULES, Range, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.coordinate import Coordinate, label_of, own_values
+from ..schedules.table import schedule_of
 
-CALLS = ("optimizer", "reduction", "standardize")  # one call of `fit` for each value
+CALLS = ("optimizer", "reduction", "schedule", "standardize")  # one call of `fit` for each value
 STARTS = ("w0", "intercept0")
 POINT = "point"  # the axis of points
 
@@ -260,8 +261,20 @@ def _read_options_of_calls(name: str, dim: str, values: Any, said: str) -> tuple
     if name == "standardize":
         read = [read_switch(value, f"{said}[{k}]") for k, value in enumerate(values)]
         return read, Coordinate(dim, np.array(read))
+    if name == "schedule":
+        for k, value in enumerate(values):
+            _check_schedule(value, f"{said}[{k}]")
+        return list(values), Coordinate.of_texts(dim, [label_of(value) for value in values])
     chosen = [read_choice(value, f"{said}[{k}]", get_args(Reduction)) for k, value in enumerate(values)]
     return chosen, Coordinate.of_texts(dim, chosen)
+
+
+def _check_schedule(value: Any, said: str) -> None:
+    """Raise unless a value is a schedule, a function of the epoch, or None."""
+    try:
+        schedule_of(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{said}: {error}") from None
 
 
 def _read_values(name: str, values: Any, said: str, rules: list[UpdateRule]) -> np.ndarray:

@@ -92,6 +92,11 @@ class Scheduled:
         return np.where(own[self.which], firsts[self.which], given)
 
     @property
+    def words(self) -> str:
+        """The schedules in words."""
+        return ", ".join("rates of each epoch" if isinstance(one, Listed) else shown(one) for one in self.schedules)
+
+    @property
     def sets_rates(self) -> bool:
         """Whether every schedule sets the rates itself."""
         return all(schedule.sets_rates for schedule in self.schedules)
@@ -118,10 +123,10 @@ def read_schedule(value: Any) -> Scheduled | None:
     if value is None:
         return None
     if isinstance(value, Schedule) or (callable(value) and not isinstance(value, type) and not _is_of_torch(value)):
-        return Scheduled((_schedule_of(value),), np.zeros((), np.int64))
+        return Scheduled((schedule_of(value),), np.zeros((), np.int64))
     entries = _entries(value)
     if entries is not None:
-        flat = [_schedule_of(entry) for entry in entries.flat]
+        flat = [schedule_of(entry) for entry in entries.flat]
         different: list[Schedule] = []
         for schedule in flat:
             if schedule not in different:
@@ -139,6 +144,14 @@ def read_schedule(value: Any) -> Scheduled | None:
     return Scheduled((Listed(tuple(rates.tolist())),), np.zeros((), np.int64))
 
 
+def read_one_schedule(value: Any) -> Scheduled | None:
+    """A schedule that all fits share; None where it is None."""
+    found = read_schedule(value)
+    if found is not None and found.which.ndim:
+        raise ValueError("schedule must be one for all fits here, not a list of several")
+    return found
+
+
 def _entries(value: Any) -> np.ndarray | None:
     """(…) objects, where the value is a list or an array of schedules, else None."""
     if isinstance(value, np.ndarray) and value.dtype == object:
@@ -150,7 +163,7 @@ def _entries(value: Any) -> np.ndarray | None:
     return entries
 
 
-def _schedule_of(value: Any) -> Schedule:
+def schedule_of(value: Any) -> Schedule:
     """A schedule for an entry: a schedule, a function of the epoch, or None."""
     if value is None:
         return Constant()

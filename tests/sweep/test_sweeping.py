@@ -56,6 +56,26 @@ def test_a_grid_over_rules_reductions_and_starts_equals_single_fits():
         same(found.sel(w0=w0, optimizer=grid["optimizer"][index[1]], betas=pair, reduction=reduction, lr=lr), single)
 
 
+def test_a_schedule_for_each_cell():
+    """Schedules are values, by which a cell is found; stability limits do not depend on them."""
+    given = [None, fastgd.schedules.StepLR(5), fastgd.schedules.ExponentialLR(0.9)]
+    found = fastgd.sweep(X, Y, grid={"lr": [0.01, 0.1], "schedule": given}, epochs=20, history=True)
+    assert found.loss.shape == (2, 3, 4)
+    for lr, schedule in itertools.product([0.01, 0.1], given):
+        cell = found.sel(lr=lr, schedule=schedule)
+        single = fastgd.fit(X, Y, lr=lr, schedule=schedule, epochs=20, history=True)
+        assert np.array_equal(cell.history.w, single.history.w)
+    points = [{"lr": 0.02, "schedule": schedule} for schedule in given]
+    found = fastgd.sweep(X[0], Y[0], points=points, epochs=20)
+    for k, schedule in enumerate(given):
+        assert found.loss[k] == fastgd.fit(X[0], Y[0], lr=0.02, schedule=schedule, epochs=20).loss
+    cycle = fastgd.schedules.OneCycleLR(0.1, 20, cycle_momentum=False)
+    whole, alone = (fastgd.sweep(X, Y, grid={"momentum": [0.0]}, epochs=20, **options) for options in ({"schedule": cycle}, {"lr": None}))
+    assert np.array_equal(whole.stability_limit, alone.stability_limit)
+    with pytest.raises(TypeError, match=r"grid\['schedule'\]\[1\]: schedule must be a schedule such as"):
+        fastgd.sweep(X, Y, grid={"schedule": [None, 0.1]})
+
+
 def test_standardized_cells_and_starts_of_one_feature():
     found = fastgd.sweep(x + 9, 3 * x, grid={"standardize": [False, True], "w0": [0.0, 1.0], "intercept0": [0.0, 2.0]},
                          lr=0.01, epochs=9, intercept=True)  # fmt: skip

@@ -20,6 +20,7 @@ class TorchCandidate:
 
     module: Any
     optimizer: Any
+    scheduler: Any = None
     name: str = ""
     limit: float = LIMIT
 
@@ -57,6 +58,8 @@ class TorchCandidate:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            if self.scheduler is not None:
+                self.scheduler.step()
             return loss
 
         trial = Trial(
