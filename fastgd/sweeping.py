@@ -14,6 +14,7 @@ from .input.annotations import AnyArray, OptimizerName
 from .input.arrays import arrive, with_numpy_arrays
 from .input.float_mode import computes
 from .input.messages import shown
+from .input.options import read_count, read_tol
 from .input.shapes import broadcast
 from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
@@ -139,12 +140,13 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
     limits = _Limits(data, problem)
-    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, int(arguments["epochs"])) for call in calls])
+    epochs, tol = read_count(arguments["epochs"], "epochs", 0), read_tol(options.get("tol"))
+    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, epochs) for call in calls])
     for call in calls:
         result = _fit_of(grid, data | call.options | progress.option())
         parts.put(result, call.where, limits.of(result, call))
     val_loss = None if validation is None else _validation_loss(parts, validation, problem.leading)
-    return parts.build(grid.coordinates, val_loss, options.get("tol"))
+    return parts.build(grid.coordinates, val_loss, tol if tol >= 0.0 else None)
 
 
 def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:

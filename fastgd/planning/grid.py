@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -191,7 +191,7 @@ def _read_records(points: Any) -> dict[str, Any]:
 
 
 def _read_column(values: Any, said: str) -> Any:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or not np.ndim(values):
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__") or not getattr(values, "ndim", 1):
         raise TypeError(f"{said} must be a list of values, such as [0.01, 0.1], not {shown(values)}")
     if not len(values):
         raise ValueError(f"{said} is empty; at least one value is needed")

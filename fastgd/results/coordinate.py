@@ -47,9 +47,9 @@ class Coordinate:
         return bool(self.texts)
 
     def value(self, place: int) -> Any:
-        """One value, of Python: a number, a bool, a text; a tuple for betas, an array for w0."""
+        """One value, of Python: a number, a bool, a text, or a tuple of numbers."""
         found = self.labels[place]
-        return found.item() if np.ndim(found) == 0 else tuple(found.tolist()) if len(found) == 2 and found.dtype.kind == "f" else found
+        return tuple(found.tolist()) if np.ndim(found) else found.item()
 
     def take(self, places: Any) -> Coordinate:
         """The coordinate of some of the values."""
@@ -81,9 +81,8 @@ class Coordinate:
 
 def short(value: Any) -> str:
     """A value of a coordinate in a few characters."""
-    if isinstance(value, tuple | np.ndarray):
-        listed = list(value)
-        return f"({', '.join(short(one) for one in listed[:4])}{', ...' if len(listed) > 4 else ''})"
+    if isinstance(value, tuple):
+        return f"({', '.join(short(one) for one in value[:4])}{', ...' if len(value) > 4 else ''})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 

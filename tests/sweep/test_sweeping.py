@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -214,6 +215,18 @@ def test_too_large_a_grid_is_named():
         fastgd.sweep(x, 2 * x, grid=grid)
 
 
+def test_a_million_cells_fit_into_a_gibibyte():
+    grid = {"lr": np.geomspace(1e-4, 1, 1000), "momentum": np.linspace(0, 0.999, 1000)}
+    tracemalloc.start()
+    try:
+        found = fastgd.sweep(X[0], Y[0], grid=grid, epochs=2, X_val=X[1], y_val=Y[1], progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.val_loss.shape == (1000, 1000)
+    assert peak < 2**30
+
+
 def test_torch_data_give_numpy_results(torch):
     found = fastgd.sweep(torch.tensor(x), torch.tensor(2 * x), grid={"lr": [0.1]}, epochs=3, X_val=torch.tensor(x), y_val=torch.tensor(x))
     assert isinstance(found.w, np.ndarray)
@@ -235,6 +248,8 @@ REFUSED = [
     ({}, ValueError, "neither grid nor points was given"),
     ({"grid": {"lr": [0.1]}, "lr": 0.1}, ValueError, r"lr was given twice: sweep\(lr=0.1\) and grid\['lr'\]"),
     ({"grid": {"lr": [0.1]}, "optimizer": SGD(lr=0.1)}, ValueError, r"lr was given twice: in SGD\(lr=0.1\) and in grid"),
+    ({"grid": {"lr": [0.1]}, "epochs": "x"}, TypeError, "epochs must be a whole number"),
+    ({"grid": {"lr": [0.1]}, "tol": -1}, ValueError, "tol must be finite and at least 0"),
     ({"grid": {"lr": [0.1]}, "state": 3}, ValueError, "sweep takes no state"),
     ({"grid": {"lr": [0.1]}, "max_iter": 3}, TypeError, r"sweep\(\) has no option 'max_iter': give epochs="),
     ({"grid": {"w0": [[1.0, 2]]}}, ValueError, r"values of 'w0' must be numbers, since X is 1-D; they have shape \(1, 2\)"),
