@@ -57,6 +57,26 @@ def test_a_grid_over_rules_reductions_and_starts_equals_single_fits():
         same(found.sel(w0=w0, optimizer=grid["optimizer"][index[1]], betas=pair, reduction=reduction, lr=lr), single)
 
 
+def test_schedules_equal_single_fits():
+    """Beside None and a function, in one call for each rule."""
+
+    def halve(epoch):
+        return 0.5**epoch
+
+    schedules = [None, fastgd.schedules.StepLR(5), halve, fastgd.schedules.CosineAnnealingLR(20, eta_min=1e-4)]
+    found = fastgd.sweep(X, Y, grid={"lr": [0.01, 0.1], "schedule": schedules, "optimizer": ["sgd", "adam"]}, epochs=20)
+    assert found.coordinates["schedule"].labels.tolist()[:3] == ["None", "StepLR(step_size=5)", "halve"]
+    for lr, schedule, rule in itertools.product([0.01, 0.1], schedules, ["sgd", "adam"]):
+        for k in range(4):
+            single = fastgd.fit(X[k], Y[k], lr=lr, schedule=schedule, optimizer=rule, epochs=20)
+            same(found.sel(lr=lr, schedule=schedule, optimizer=rule, fit=k), single)
+    assert np.isnan(found.stability_limit).all()
+    points = [{"lr": 0.1, "schedule": None}, {"lr": 0.01, "schedule": schedules[1]}]
+    same(fastgd.sweep(X[0], Y[0], points=points, epochs=9).sel(point=1), fastgd.fit(X[0], Y[0], lr=0.01, schedule=schedules[1], epochs=9))
+    (one,) = {fastgd.sweep(X[0], Y[0], grid={"schedule": [halve]}, lr=0.1, epochs=3).best()["schedule"]}
+    assert one == "halve"
+
+
 def test_standardized_cells_and_starts_of_one_feature():
     found = fastgd.sweep(x + 9, 3 * x, grid={"standardize": [False, True], "w0": [0.0, 1.0], "intercept0": [0.0, 2.0]},
                          lr=0.01, epochs=9, intercept=True)  # fmt: skip
