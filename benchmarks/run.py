@@ -23,7 +23,7 @@ from benchmarks.first_call import measure_first_calls, measure_imports
 from benchmarks.limits import Machine
 from benchmarks.measuring import Journal, conditions, table_of_aims
 from benchmarks.small_calls import measure_small_calls
-from fastgd.planning.memory import free_memory
+from fastgd.input.room import free_memory
 from fastgd.planning.plan import available_threads
 
 

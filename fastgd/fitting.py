@@ -135,8 +135,8 @@ def fit(
         of its fit, as if the row had been deleted; the data are not copied whole. "propagate": only
         that fit becomes NaN, with the status ``INVALID_DATA``.
     nodata : number, several numbers, or mapping, optional
-        Values that mean "missing", such as -9999: a number, or a list, tuple, set or array of them,
-        for X, y and sample_weight alike; or a mapping with some of these names, such as
+        Values that mean "missing", such as -9999: a number, or a list, tuple, set or array of up to
+        1,000, for X, y and sample_weight alike; or a mapping with some of these names, such as
         ``{"y": [255, 254]}``. They are compared with the data as they are given, in their own
         dtype, before any conversion. A value that no array can hold is an error.
     min_samples : int, optional

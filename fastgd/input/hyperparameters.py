@@ -108,12 +108,33 @@ def kernel_values(rule: UpdateRule, hyper: Sequence[np.ndarray]) -> tuple[np.nda
     return (*hyper, *derived)
 
 
+def _first_of_both(a: np.ndarray, b: np.ndarray) -> tuple[int, ...] | None:
+    """The first index at which both are True, broadcast; None: nowhere.
+
+    The product of their axes, which may be far larger than both, is not made.
+    """
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    a, b = (each.reshape((1,) * (len(shape) - each.ndim) + each.shape) for each in (a, b))
+    index: tuple[int, ...] = ()
+    for _ in shape:
+        # along the first axis that is left: where the rest of both has a place in common
+        rest = tuple(range(1, a.ndim))
+        apart = [tuple(axis for axis in rest if other.shape[axis] == 1) for other in (b, a)]
+        found = [np.logical_or.reduce(each, axis=axes, keepdims=True) for each, axes in zip((a, b), apart, strict=True)]
+        both = found[0] & found[1]
+        if not both.any():
+            return None
+        here = int(np.logical_or.reduce(both, axis=rest).argmax())
+        index += (here,)
+        a, b = (each[min(here, len(each) - 1)] for each in (a, b))
+    return index if a & b else None
+
+
 def _check_nesterov(nesterov: np.ndarray, momentum: np.ndarray, dampening: np.ndarray) -> None:
     if not nesterov.any():
         return
     for name, values, fine in (("momentum", momentum, momentum > 0), ("dampening", dampening, dampening == 0)):
-        wrong = (nesterov != 0) & ~fine
-        if wrong.any():
-            where = tuple(np.argwhere(wrong)[0])
-            given = np.broadcast_to(values, wrong.shape)[where]
+        where = _first_of_both(nesterov != 0, ~fine)
+        if where is not None:
+            given = np.broadcast_to(values, np.broadcast_shapes(nesterov.shape, values.shape))[where]
             raise ValueError(f"nesterov needs momentum > 0 and dampening = 0; {name} is {given:g}{place(where)}")

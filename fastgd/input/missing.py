@@ -18,9 +18,12 @@ import numpy as np
 
 from .messages import shown
 
+_SEVERAL = (list, tuple, set, frozenset)
+_MASK = "of data with more give a numpy.ma array, or NaN where a number is missing"
 NUMBER_OR_SEVERAL = "a number or several of them, the same for all arrays or in a mapping such as {'y': -9999}"
 
 LARGEST = sys.float_info.max
+MOST_NODATA = 1000  # values: each is compared with every number of the data
 
 
 @dataclass(slots=True)
@@ -69,8 +72,12 @@ def _numbers_of(option: Any, name: str) -> tuple[Any, ...]:
     """Finite numbers as Python's. NaN and inf are missing without being named."""
     if option is None:
         return ()
-    several = option.ravel().tolist() if isinstance(option, np.ndarray) and not isinstance(option, np.ma.MaskedArray) else option
-    several = tuple(several) if isinstance(several, list | tuple | set | frozenset) else (several,)
+    array = isinstance(option, np.ndarray) and not isinstance(option, np.ma.MaskedArray)
+    count = option.size if array else len(option) if isinstance(option, _SEVERAL) else 1
+    if count > MOST_NODATA:
+        raise ValueError(f"{name} must be {NUMBER_OR_SEVERAL}; it has {count:,} values, and {MOST_NODATA:,} are the most: {_MASK}")
+    several = option.ravel().tolist() if array else option
+    several = tuple(several) if isinstance(several, _SEVERAL) else (several,)
     numbers = tuple(value.item() if isinstance(value, np.number) else value for value in several)
     for value in numbers:
         if isinstance(value, bool) or not isinstance(value, int | float):

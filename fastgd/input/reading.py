@@ -16,7 +16,8 @@ import numpy as np
 
 from .messages import place, what_was_raised
 from .missing import Numbers, as_stored
-from .shapes import without_repeats
+from .room import check_readable, check_room
+from .shapes import axes_that_repeat, first_true, without_repeats
 from .sharing import HOST, rounding_of, to_numpy
 from .unreadable import is_collection, is_missing_kind, is_number_kind, what_is_ragged, why_unreadable
 
@@ -33,7 +34,7 @@ def read(value: Any, name: str, needed: str = AN_ARRAY, nodata: tuple[Any, ...] 
     if type(value) is not np.ndarray:
         columns = columns_of(value)
         if columns is not None:
-            return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], -1)
+            return _stack([read(column, f"{name}[{label!r}]", needed, nodata) for label, column in columns], -1, name)
         if isinstance(value, SEQUENCES) and not _is_plain(value, nodata != (), name):
             return _read_sequence(value, name, needed, nodata)
     given, array = value, _as_numpy(value, name, needed)
@@ -58,7 +59,7 @@ def read_array(value: Any, name: str, needed: str = AN_ARRAY) -> np.ndarray:
         return check_kind(value, value, name, needed)
     numbers = read(value, name, needed)
     if numbers.mask is not None:
-        where = place(tuple(np.argwhere(numbers.mask)[0]))
+        where = place(first_true(numbers.mask))
         raise ValueError(
             f"{name} must be {needed}; a number is missing{where} (masked, None or NA): give {name}.filled(value), or a number"
         )
@@ -80,7 +81,9 @@ def read_numbers(value: Any, name: str, needed: str = "a real number or an array
     array = read_array(value, name, needed)
     if array.size == 0:
         raise ValueError(f"{name} is empty: it has shape {array.shape}")
-    numbers = without_repeats(array, 0).astype(np.float64)
+    numbers = without_repeats(array, 0)
+    check_room(name, numbers.size)
+    numbers = numbers.astype(np.float64)
     check_all(numbers, np.isfinite(numbers), name, "finite")
     return np.broadcast_to(numbers, array.shape)
 
@@ -88,7 +91,7 @@ def read_numbers(value: Any, name: str, needed: str = "a real number or an array
 def check_all(array: np.ndarray, fine: np.ndarray, name: str, needed: str) -> None:
     """Raise an error that names the first value where `fine` (same shape, bool) is False."""
     if not fine.all():
-        where = tuple(np.argwhere(~fine)[0])
+        where = first_true(~fine)
         raise ValueError(f"{name} must be {needed}; it is {array[where]:g}{place(where)}")
 
 
@@ -102,6 +105,8 @@ def _as_numpy(value: Any, name: str, needed: str) -> np.ndarray:
     try:
         if hasattr(value, "dims") and hasattr(getattr(value, "data", None), "__array__"):
             value = to_numpy(value.data, name)  # xarray drops the mask of what it wraps
+        if not isinstance(value, np.ndarray):
+            check_readable(value, name)
         array = np.asanyarray(value)
         if array.dtype == object and array.ndim == 0 and hasattr(value, "shape") and hasattr(value, "__getitem__"):
             array = np.asanyarray(value[...])  # a variable of a file, such as scipy.io's
@@ -166,15 +171,16 @@ def _read_sequence(value: Any, name: str, needed: str, nodata: tuple[Any, ...]) 
     parts = [read(entry, f"{name}[{k}]", needed, nodata) for k, entry in enumerate(entries)]
     if len({part.array.shape for part in parts}) > 1:
         raise TypeError(f"{name} must be {needed}; {what_is_ragged([part.array for part in parts], name)}")
-    return _stack(parts, 0)
+    return _stack(parts, 0, name)
 
 
 def _is_array(entry: Any) -> bool:
     return not isinstance(entry, np.generic) and any(hasattr(type(entry), name) for name in ("__array__", "__dlpack__"))
 
 
-def _stack(parts: list[Numbers], axis: int) -> Numbers:
+def _stack(parts: list[Numbers], axis: int, name: str) -> Numbers:
     """One array of several, along a new axis; `nodata` is compared in the dtype of each."""
+    check_room(name, sum(part.array.size for part in parts))
     missing = [part.missing for part in parts]
     array = np.stack([part.array for part in parts], axis)
     not_held = frozenset.intersection(*(part.not_held for part in parts))
@@ -186,6 +192,10 @@ def _stack(parts: list[Numbers], axis: int) -> Numbers:
 
 def _read_objects(given: Any, array: np.ndarray, mask: np.ndarray | None, name: str, needed: str) -> tuple[np.ndarray, np.ndarray | None]:
     """(float64 array, mask) of an array of Python's numbers; None, NA and NaT are missing."""
+    shape = array.shape
+    index = axes_that_repeat(0, *((array,) if mask is None else (array, mask)))
+    array, mask = array[index], None if mask is None else mask[index]
+    check_room(name, array.size)
     if mask is not None:
         array = array.copy()
         array[mask] = None
@@ -198,6 +208,6 @@ def _read_objects(given: Any, array: np.ndarray, mask: np.ndarray | None, name: 
         array = array.copy()
         array[mask] = np.nan
     try:
-        return array.astype(np.float64), mask
+        return np.broadcast_to(array.astype(np.float64), shape), None if mask is None else np.broadcast_to(mask, shape)
     except OverflowError:
         raise TypeError(f"{name} must be {needed}; a number in it is too large for float64") from None

@@ -24,6 +24,12 @@ def without_repeats(array: np.ndarray, n_last: int) -> np.ndarray:
     return array[axes_that_repeat(n_last, array)] if array.ndim > n_last and 0 in array.strides else array
 
 
+def first_true(array: np.ndarray) -> tuple[int, ...]:
+    """The index of the first True in an array of bool, which has one."""
+    array = without_repeats(array, 0)
+    return tuple(int(i) for i in np.unravel_index(int(array.argmax()), array.shape))
+
+
 def axes_that_repeat(n_last: int, *arrays: np.ndarray) -> tuple[slice, ...]:
     """The index that keeps one of each leading axis that has stride 0 in all of these arrays.
 

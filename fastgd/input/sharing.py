@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .messages import what_was_raised
+from .room import check_room
 
 _FOREIGN = ("torch", "cupy", "jax", "jaxlib")
 HOST = (np.ndarray, np.generic, int, float, str, list, tuple, type(None))  # tested first
@@ -64,7 +65,10 @@ def _from_torch(value: Any, name: str) -> np.ndarray:
         raise ValueError(f"{name} is on {value.device}, from where fit does not take arrays yet: give {name}.cpu()")
     try:
         value = value.detach().resolve_neg().resolve_conj()
-        return (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+        if value.dtype is torch.bfloat16:
+            check_room(name, value.numel(), 4)
+            value = value.float()
+        return value.numpy()
     except (TypeError, RuntimeError) as error:  # sparse, quantised, fake
         raise TypeError(f"{name}, a torch tensor, cannot be read as an array of numbers: {what_was_raised(error)}") from None
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .messages import kind_of, place, shown
+from .shapes import without_repeats
 
 _DAYS = "of times t give (t - t[0]) / np.timedelta64(1, 'D')"
 _TIMES = (datetime.date, datetime.timedelta, np.datetime64, np.timedelta64)
@@ -115,7 +116,7 @@ def is_collection(value: Any) -> bool:
 
 def _of_text(array: np.ndarray) -> str:
     try:
-        array.astype(np.float64)
+        without_repeats(array, 0).astype(np.float64)
     except Exception:  # whatever an entry may raise
         return _ONE_HOT
     return "convert it with .astype('float64')"

@@ -51,7 +51,18 @@ from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
 from .memory import fit_into_memory
 from .plan import STACK_NUMBERS, TALL, Plan, make_plan
-from .start import Begin, algorithm_of, begin_again, begin_of, kind_of_start, met_tol, read_start, read_state, with_one_standard_per_pair
+from .start import (
+    Begin,
+    algorithm_of,
+    begin_again,
+    begin_of,
+    contiguous,
+    kind_of_start,
+    met_tol,
+    read_start,
+    read_state,
+    with_one_standard_per_pair,
+)
 
 REDUCTIONS = get_args(Reduction)
 
@@ -138,6 +149,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
     plan = make_plan(

@@ -1,7 +1,6 @@
 """The memory of a call: how much it may take, what it needs, and how small its pieces must be.
 
-1. Sizes are planned before anything is allocated. A failed allocation cannot be relied on: the
-   system grants more memory than it has, and kills the process later.
+1. Sizes are planned before anything is allocated: see input/room.py.
 2. Counted are the results and states, and for each thread the converted data, lists of samples,
    moments and results of its task, and OF_A_CALL. The user's own arrays, `out` included, are not
    counted.
@@ -11,35 +10,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import amount, counted
+from ..input.room import SHARE, SMALL_BYTES, free_memory
 from ..kernels.chunk import STREAM
 from ..kernels.reference.kept import BLOCK
 from .plan import TILED_BYTES, Plan
 
-SHARE = 0.8  # of the free memory, where no limit is given
 OF_A_CALL = 2**16  # bytes of Python's own objects, in a call of any size; 25 to 50 thousand were measured
-_CGROUP = Path("/sys/fs/cgroup")
-_SMALL_BYTES = 64 * 2**20  # below this a call does not ask how much memory is free
-
-
-def free_memory() -> int | None:
-    """Bytes that this process can still allocate; None where the system does not say."""
-    found = []
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
-        try:  # the limit is "max" where there is none
-            found.append(int((_CGROUP / limit).read_text()) - int((_CGROUP / used).read_text()))
-        except (OSError, ValueError):
-            continue
-    try:
-        lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-        found.append(1024 * sum(int(words[1]) for words in lines if words[0] in ("MemAvailable:", "SwapFree:")))
-    except (OSError, ValueError):
-        pass
-    return min(found, default=None)
 
 
 def fit_into_memory(
@@ -52,7 +32,7 @@ def fit_into_memory(
     the free memory.
     """
     numbers = order.n_pairs * problem.n_samples * (problem.n_features + 2)  # X, y and weights
-    if plan.inline and limit is None and results + 2 * 8 * numbers < _SMALL_BYTES / 2:
+    if plan.inline and limit is None and results + 2 * 8 * numbers < SMALL_BYTES / 2:
         return plan  # its data, were all of them converted, and its scratch are small
     if problem.device is not None:  # a GPU's memory is checked by results/device_buffers.py
         return plan
@@ -64,7 +44,7 @@ def fit_into_memory(
     least = results + shared + of_fit + of_pair
     wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair
     if limit is None:
-        if wanted < _SMALL_BYTES:
+        if wanted < SMALL_BYTES:
             return plan
         free = free_memory()
         if free is None:

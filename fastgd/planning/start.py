@@ -12,7 +12,8 @@ from ..data.problem import Problem
 from ..input.messages import kind_of, shown
 from ..input.options import name_among, read_tol
 from ..input.reading import check_all, read_array, read_numbers
-from ..input.shapes import broadcast, without_repeats
+from ..input.room import check_room
+from ..input.shapes import axes_that_repeat, broadcast, without_repeats
 from ..input.sharing import device_of, fetch, place_of, to_cupy
 from ..kernels.chunk import ALGORITHMS, COMPLETED, CONVERGED, DIVERGED, MOMENTS, STANDARD, STREAM
 from ..kernels.update_rules import UpdateRule
@@ -111,7 +112,7 @@ def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:
 def read_state(
     state: Any, problem: Problem, rule: UpdateRule, backend: Backend, algorithm: str, w0: Any, intercept0: Any, standardize: bool
 ) -> State:
-    """The state, with C-contiguous arrays; raise where these data or options cannot continue it."""
+    """The state, with its arrays as they were given; raise where it cannot be continued here."""
     if not isinstance(state, State):
         hint = ": give result.state" if isinstance(state, FitResult) else ""
         raise TypeError(f"state must be the state of a FitResult, not a {kind_of(state)}{hint}")
@@ -126,7 +127,7 @@ def read_state(
     state = replace(state, **{name: _read_array(getattr(state, name), name, kind) for name, kind in ARRAYS.items()})
     leading, size = state.epoch.shape, problem.n_parameters
     if state.initial_excess is None:
-        state = replace(state, initial_excess=np.full(leading, np.nan))
+        state = replace(state, initial_excess=np.broadcast_to(np.nan, leading))
     for what, has, needs in (
         ("optimizer", state.optimizer, rule.name),
         ("intercept", state.intercept, problem.intercept),
@@ -143,9 +144,10 @@ def read_state(
         if has != leading + needs and not has[-1:] == needs[-1:] == (0,):  # of no numbers, for any fits
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
     _refuse_another_algorithm(state, algorithm)
-    known = np.isin(state.algorithm, backend.codes)
+    codes, _ = _codes_of(state)
+    known = np.isin(codes, backend.codes)
     if not known.all():
-        made_by = ALGORITHMS[int(state.algorithm[~known].flat[0])]
+        made_by = ALGORITHMS[int(codes[~known].flat[0])]
         others = [row.name for row in BACKENDS.values() if made_by in row.algorithms]
         give = f": give backend={others[0]!r}" if others else ""
         raise ValueError(f"state was made by algorithm {made_by!r}, which backend {backend.name!r} does not have{give}")
@@ -160,7 +162,7 @@ ARRAYS |= dict.fromkeys(STANDARD, "f8")
 
 
 def _read_array(value: Any, name: str, kind: str) -> Any:
-    """An array of a state, C-contiguous, of the dtype `kind`; raise where it holds other numbers.
+    """An array of a state as it was given; raise where the dtype `kind` cannot hold its numbers.
 
     Of one on a GPU numbers that the host decides by are copied; the others stay there.
     """
@@ -175,15 +177,34 @@ def _read_array(value: Any, name: str, kind: str) -> Any:
             raise ValueError(f"state.{name} has dtype {array.dtype}; it must be {np.dtype(kind)}")
     array = read_array(value, f"state.{name}")
     if name in _MOST:
-        fine = (array >= 0) & (array <= _MOST[name]) & (array == np.floor(array))
-        check_all(array, fine, f"state.{name}", f"a whole number from 0 to {_MOST[name]}")
-    return np.asarray(array, kind, order="C")
+        some = without_repeats(array, 0)
+        fine = (some >= 0) & (some <= _MOST[name]) & (some == np.floor(some))
+        check_all(some, fine, f"state.{name}", f"a whole number from 0 to {_MOST[name]}")
+    return array
+
+
+def contiguous(state: State) -> State:
+    """The state with C-contiguous arrays of the dtypes of `ARRAYS`."""
+    changed: dict[str, Any] = {}
+    for name, kind in ARRAYS.items():
+        array = getattr(state, name)
+        if isinstance(array, np.ndarray):
+            if array.dtype != kind or not array.flags.c_contiguous:
+                check_room(f"state.{name}", array.size)
+            changed[name] = np.asarray(array, kind, order="C")
+    return replace(state, **changed)
+
+
+def _codes_of(state: State) -> tuple[np.ndarray, np.ndarray]:
+    """(algorithm, status) of a state; axes along which both only repeat have length 1."""
+    index = axes_that_repeat(0, state.algorithm, state.status)
+    return state.algorithm[index].astype(np.int8), state.status[index].astype(np.int8)
 
 
 def _refuse_another_algorithm(state: State, asked: Any) -> None:
     """Raise where the option `algorithm` is neither "auto" nor the state's own."""
-    codes = state.algorithm
-    going_on = codes[state.status != DIVERGED]  # fits that overflowed ended in `stream`
+    codes, statuses = _codes_of(state)
+    going_on = codes[statuses != DIVERGED]  # fits that overflowed ended in `stream`
     own = {ALGORITHMS[code] for code in np.unique(going_on)}
     if len(own) == 2:  # of "moments", where fits with few samples stream
         own = {algorithm_of(state)}
@@ -218,6 +239,7 @@ def with_one_standard_per_pair(state: State, order: FitOrder) -> State:
 
 def algorithm_of(state: State) -> str:
     """The option `algorithm` that continues a state; "auto" where its backend has only one."""
-    if not np.isin(state.algorithm, (MOMENTS, STREAM)).all():
+    codes, _ = _codes_of(state)
+    if not np.isin(codes, (MOMENTS, STREAM)).all():
         return "auto"
-    return "moments" if (state.algorithm == MOMENTS).any() else "stream"
+    return "moments" if (codes == MOMENTS).any() else "stream"

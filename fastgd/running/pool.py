@@ -36,10 +36,12 @@ from ..planning.plan import Plan
 def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
     """A context (control, go): go runs tasks in the planned threads and shows the progress.
 
-    total: units of progress in all. description: text of the progress bar.
+    total: units of progress in all. description: text of the progress bar. It is entered in a copy
+    of the caller's `contextvars` context: Ctrl-C can fall between setting the listener and `try`.
     """
     control = Control(plan.threads, quiet=progress is False)
-    listening = LISTENER.set(control)
+    before = LISTENER.get()
+    LISTENER.set(control)
     try:
         if plan.inline and progress is None:  # it ends before a bar would appear
             yield control, partial(_run_inline, control.counter(0))
@@ -53,7 +55,7 @@ def watched(plan: Plan, progress: object, total: int, description: str) -> Itera
         finally:
             watcher.close(complete)
     finally:
-        LISTENER.reset(listening)
+        LISTENER.set(before)  # not reset(): a generator that Ctrl-C left open is closed in another context
 
 
 Task = Callable[[np.ndarray], None]  # called with the worker's progress counter, (1,) int64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from importlib import import_module
 
 from ..data.faults import where_negative, where_not_finite
@@ -18,7 +19,7 @@ def run(job: Job) -> None:
     backend's row. `go` runs tasks in the planned threads; `control` has the flag that ends them.
     """
     if job.recalled:
-        _run(job)
+        copy_context().run(_run, job)  # who hears what kernels say is forgotten with the copy, wherever Ctrl-C falls
         return
     set_ieee_mode()  # what was loaded or called since the call began may have changed it
     quietly(_run, job)

@@ -8,13 +8,28 @@ from __future__ import annotations
 
 import argparse
 import functools
+import math
+import os
 import secrets
 import sys
 from pathlib import Path
 
 from tests.campaign.attacks import ATTACKS, BY_NAME
 from tests.campaign.running import run_all, write_reproducers
-from tests.campaign.table import lines_of, write_table
+from tests.campaign.table import lines_of, why_no_table, write_table
+
+
+def why_not(asked: argparse.Namespace, names: list[str]) -> str | None:
+    """What is wrong with the arguments; it is said before the campaign, not after half an hour."""
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        return f"no attack is called {', '.join(map(repr, unknown))}; there are: {', '.join(BY_NAME)}"
+    if not 0 < asked.seconds < math.inf or asked.jobs < 0 or (asked.seed is not None and asked.seed < 0):
+        return "--seconds must be above 0, --jobs and --seed not below it"
+    place = next(path for path in (asked.reproducers, *asked.reproducers.absolute().parents) if path.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return f"--reproducers must be a folder to write in: {place} is none"
+    return None if asked.out is None else why_no_table(asked.out)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,9 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--reproducers", type=Path, default=Path("out/campaign"), help="where programs for failures go")
     asked = parser.parse_args(arguments)
     names = asked.only.split(",") if asked.only else list(BY_NAME)
-    unknown = [name for name in names if name not in BY_NAME]
-    if unknown or asked.seconds <= 0 or asked.jobs < 0 or (asked.seed is not None and asked.seed < 0):
-        parser.error(f"no attack is called {', '.join(unknown)}" if unknown else "seconds and seed are not below 0")
+    if why := why_not(asked, names):
+        parser.error(why)
     seed = secrets.randbits(32) if asked.seed is None else asked.seed
     jobs = max(asked.jobs, 1)
     tell = functools.partial(print, flush=True)

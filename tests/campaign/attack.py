@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 KEPT_OF_A_KIND = 3  # failures of one kind that are kept with their programs; more are only counted
+MEMORY = 4 * 2**30  # bytes: far more than a case needs, far less than the machine has
 MOST_FAILURES = 20  # then an attack ends: it has found enough
 
 
@@ -83,4 +84,5 @@ class Attack:
     unit: str  # what is counted, such as "calls"
     share: float  # of the time of a campaign, beside those of the other attacks
     run: Callable[[Trial], None]
+    memory: int | None = MEMORY  # bytes of address space beyond what a turn begins with; None: all there is
     needs: Callable[[], str | None] = lambda: None  # why it cannot run here; the table says so

@@ -81,6 +81,8 @@ def is_a_sentence(error: BaseException, allowed: tuple[type[BaseException], ...]
     frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if not frames[-1].startswith("fastgd") or frames[-1].startswith("fastgd.kernels"):
         return f"it was raised in {frames[-1]}"
+    if isinstance(error, MemoryError) and type(error) is not MemoryError:
+        return "it is NumPy's: more memory was asked for than there is"
     text = str(error)
     return "it has no text" if not text.strip() else f"it has {len(text)} letters" if len(text) > LONGEST_SENTENCE else ""
 

@@ -80,11 +80,24 @@ def lines_of(results: Iterable[Found], seed: int, seconds: float, jobs: int) -> 
     return [textwrap.fill(where, 100), "", *table, "", "How each was attacked:", "", *how]
 
 
+def why_no_table(page: Path) -> str | None:
+    """Why a page cannot take the table; None: it can."""
+    try:
+        text = page.read_text(encoding="utf-8")
+        with page.open("r+b"):
+            pass
+    except (OSError, UnicodeDecodeError) as error:
+        return f"{page} cannot be read and written: {error}"
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        return f"{page} needs the line {BEGIN} and after it the line {END}, each once"
+    return None
+
+
 def write_table(page: Path, lines: Iterable[str]) -> None:
     """Replace what stands between the two marks."""
+    if why := why_no_table(page):
+        raise SystemExit(why)
     text = page.read_text(encoding="utf-8")
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"{page} needs the line {BEGIN} and the line {END}, each once")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
     page.write_text("\n".join([f"{before}{BEGIN}", "", *lines, "", f"{END}{after}"]), encoding="utf-8")

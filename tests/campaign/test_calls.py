@@ -41,6 +41,11 @@ def warning(result):
     return result
 
 
+def taking_all_memory(result):
+    np.ones(2**40)
+    return result
+
+
 def seeding(result):
     np.random.seed(1)  # noqa: NPY002 - it is what must be found
     return result
@@ -61,6 +66,7 @@ PLANTED = {
     "samples that were not used": (scaled("n_used", 2), {"untrue result"}),
     "a status that is wrong": (all_completed, {"untrue result"}),
     "an exception": (raising, {"internal exception"}),
+    "memory that there is not": (taking_all_memory, {"internal exception"}),
     "a warning": (warning, {"warning"}),
     "random numbers that change": (seeding, {"changed surroundings"}),
     "NumPy's error state that changes": (told_errors, {"changed surroundings"}),

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.campaign import attacks, running
+from tests.campaign.__main__ import main
 from tests.campaign.attack import KEPT_OF_A_KIND, Attack, Failure, Trial
 from tests.campaign.attacks import ATTACKS
 from tests.campaign.running import Found, Turn, run_all, run_turn, turns_of, write_reproducers
@@ -22,7 +23,7 @@ EARLY = "the attack itself ended early"
 
 
 def attack(name="made_up", share=1.0, needs=lambda: None):
-    return Attack(name, "nothing breaks", "By hand.", "cases", share, lambda trial: None, needs)
+    return Attack(name, "nothing breaks", "By hand.", "cases", share, lambda trial: None, needs=needs)
 
 
 @pytest.fixture
@@ -103,6 +104,25 @@ trial.doing("print('this')")
     assert found.failures[0].reproducer.startswith("print('this')\n\n# python -m ")
 
 
+@pytest.mark.parametrize(("memory", "counts"), [("2**28", {EARLY: 1}), ("None", {})])
+def test_a_turn_has_a_ceiling_of_memory(module, memory, counts):
+    """1 GiB, which nobody writes to, is refused; without the ceiling it is given."""
+    source = f"""
+import numpy as np
+from tests.campaign import one
+from tests.campaign.attack import Attack
+def run(trial):
+    trial.doing("print('this')")
+    np.zeros(2**30, np.uint8)
+    trial.tried()
+one.BY_NAME[name] = Attack(name, "", "", "cases", 1, run, {memory})
+one.main(name, seed, seconds, folder)
+"""
+    found = run_turn(Turn(attack(), 3, 0.5), module=module(source))
+    assert dict(found.counts) == counts
+    assert all("MemoryError" in failure.text and failure.reproducer.startswith("print('this')") for failure in found.failures)
+
+
 def test_an_attack_that_cannot_run_here_is_told(monkeypatch):
     monkeypatch.setattr(running, "run_turn", lambda turn: Found(turn.attack, cases=3))
     told = []
@@ -157,3 +177,25 @@ def test_the_command_runs_one_attack(tmp_path):
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert re.search(r"^\| calls \| .* \| [\d,]+ calls \| 0 \|$", page.read_text("utf-8"), re.MULTILINE)
     assert not (tmp_path / "new").exists()
+
+
+def refused_at_once(capsys, monkeypatch, *arguments):
+    """What the command says of its arguments, before any attack runs."""
+    monkeypatch.setattr("tests.campaign.__main__.run_all", lambda *given: pytest.fail("the campaign ran"))
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments])
+    assert ended.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_arguments_are_checked_before_the_campaign(capsys, monkeypatch, tmp_path):
+    page, plain = tmp_path / "missing.md", tmp_path / "plain.md"
+    assert f"{page} cannot be read and written" in refused_at_once(capsys, monkeypatch, "--out", str(page))
+    plain.write_text("no marks\n")
+    assert f"{plain} needs the line" in refused_at_once(capsys, monkeypatch, "--out", str(plain))
+    assert "cannot be read and written" in refused_at_once(capsys, monkeypatch, "--out", str(tmp_path))
+    assert "no attack is called 'x'" in refused_at_once(capsys, monkeypatch, "--only", "x,calls")
+    assert "must be a folder" in refused_at_once(capsys, monkeypatch, "--reproducers", str(plain))
+    assert "must be a folder" in refused_at_once(capsys, monkeypatch, "--reproducers", str(plain / "in" / "it"))
+    for option, value in (("--seconds", "0"), ("--seconds", "nan"), ("--seconds", "inf"), ("--jobs", "-1"), ("--seed", "-1")):
+        assert "must be above 0" in refused_at_once(capsys, monkeypatch, f"{option}={value}")

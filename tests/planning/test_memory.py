@@ -61,7 +61,7 @@ def test_memory_that_the_results_need_is_what_they_take(monkeypatch, options):
 
 
 def test_free_memory_is_something_a_machine_may_have():
-    from fastgd.planning.memory import free_memory
+    from fastgd.input.room import free_memory
 
     free = free_memory()
     assert free is None or 2**20 < free < 2**60
@@ -100,7 +100,7 @@ def test_little_work_on_much_data_is_counted_too(monkeypatch):
 
 
 def test_the_default_is_a_share_of_what_is_free(monkeypatch):
-    monkeypatch.setattr(memory, "_SMALL_BYTES", 0)
+    monkeypatch.setattr(memory, "SMALL_BYTES", 0)
     monkeypatch.setattr(plan, "INLINE_NS", 0)
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
     refused(MemoryError, r"and 0\.00 GiB \(80% of what is free\) may be used", x, y, epochs=1)

@@ -3,12 +3,14 @@ small."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from contextvars import copy_context
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +18,7 @@ import pytest
 
 import fastgd
 from fastgd.kernels.telling import LISTENER
-from fastgd.planning import plan
+from fastgd.planning import call_cache, plan
 from fastgd.running import pool
 from fastgd.running.pool import watched
 from tests.support.against_arbiter import same_bits
@@ -363,3 +365,36 @@ def test_the_progress_bar_names_it(capsys):
         assert bar._bar.tasks[0].description == "1 fit, compiling kernels, about 9 s"
         control.end()
         assert bar._bar.tasks[0].description == "1 fit"
+
+
+class InterruptedThere:
+    """The listener of `watched`, which Ctrl-C interrupts as soon as it is set."""
+
+    get = LISTENER.get
+
+    def set(self, control):
+        LISTENER.set(control)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("recalled", [True, False])
+def test_ctrl_c_before_the_first_instruction_leaves_no_listener(monkeypatch, recalled):
+    X, y = np.arange(6.0).reshape(3, 2), np.arange(3.0)
+    fastgd.fit(X, y, epochs=1)
+    if not recalled:
+        call_cache.forget()
+    outside = LISTENER.get()
+    monkeypatch.setattr(pool, "LISTENER", InterruptedThere())
+    with pytest.raises(KeyboardInterrupt):
+        fastgd.fit(X, y, epochs=1)
+    assert LISTENER.get() is outside
+
+
+def test_a_context_that_is_left_open_is_closed_anywhere_without_a_word():
+    """An error that is ignored would be a warning, and so a failure."""
+    outside, plan = LISTENER.get(), SimpleNamespace(threads=1, inline=True)
+    left = watched(plan, None, 1, "1 fit")
+    copy_context().run(left.__enter__)
+    del left
+    gc.collect()
+    assert LISTENER.get() is outside

@@ -15,6 +15,7 @@ from ...fitting import fit
 from ...input.messages import shown
 from ...input.options import name_among
 from ...input.reading import read_array
+from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
@@ -94,6 +95,7 @@ def joined(history: History) -> Array:
     if w.ndim != loss.ndim + 1 or w.shape[:-1] != intercept.shape:
         shapes = f"w has {np.shape(history.w)}, loss {loss.shape}, intercept {intercept.shape}"
         raise ValueError(f"the parts of a history have shapes (..., m, n_features), (..., m) and (..., m), but {shapes}")
+    check_room("history.w", w.size + intercept.size)
     return np.concatenate([w, intercept[..., None]], axis=-1)
 
 

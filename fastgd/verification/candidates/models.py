@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .tasks import Task, TheirCode, Trial
+from .tasks import Task, TheirCode, Trial, copied
 
 __all__ = ["PartialFitCandidate", "TorchCandidate"]
 
@@ -94,9 +93,9 @@ class PartialFitCandidate:
         trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros"], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                task.callers.run(self.model.partial_fit, task.X.copy(), task.y.copy())
+                task.callers.run(self.model.partial_fit, *task.data(()))
                 parts = [self.model.coef_, self.model.intercept_] if task.intercept else [self.model.coef_]
-                rows.append(np.concatenate([np.ravel(read_array(part, "coef_")) for part in parts]).reshape(rows[0].shape))
+                rows.append(np.concatenate([copied(part, "coef_").ravel() for part in parts]).reshape(rows[0].shape))
             if trial.failure:
                 break
         trial.w = np.array(rows)

@@ -20,6 +20,7 @@ from ...input.hyperparameters import read_hyperparameters
 from ...input.messages import shown
 from ...input.options import read_choice
 from ...input.reading import read_array, read_numbers
+from ...input.room import OF_A_JUDGED, check_room
 from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer, find_optimizer
 from ..bound.yardstick import Array
@@ -55,7 +56,7 @@ class Question(NamedTuple):
 
     def with_rate(self, lr: float) -> Question:
         """Return this question with another learning rate."""
-        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(np.ravel(self.lr)[0]):g}", f"lr {lr:g}"))
+        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
 
     def start_is_wrong(self, recorded: Recorded) -> bool:
         """Return whether row 0 is another start than the one asked for."""
@@ -166,6 +167,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
         raise ValueError(f"diagnose takes one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[:, None] if data.ndim == 1 else data
+    check_room("X", data.size, OF_A_JUDGED)
     if not (np.isfinite(data).all() and np.isfinite(target).all()):
         raise ValueError(where_not_finite(problem))
     optimizer = find_optimizer(optimizer)
@@ -186,7 +188,7 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     factor = float(problem.n_samples) if read_choice(reduction, "reduction", get_args(Reduction)) == "sum" else 1.0
     start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
     changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
-    words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.ravel()[0]):g}, {reduction}"
+    words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
     return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype)
 
 
@@ -313,7 +315,7 @@ def _in_words(
     notes: list[str],
 ) -> Diagnosis:
     """Return the findings as a Diagnosis."""
-    given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(np.ravel(question.lr)[0])}
+    given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(question.lr.flat[0])}
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

@@ -18,6 +18,7 @@ import numpy as np
 from ...input.messages import counted
 from ...input.options import read_dtype
 from ...input.reading import read_array
+from ...input.room import OF_A_JUDGED, check_room
 from ..bound.yardstick import Array
 
 __all__ = ["Recorded", "arithmetic_dtype", "read_recorded"]
@@ -62,17 +63,19 @@ def read_recorded(
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
-    judged = arithmetic_dtype(dtype, w, of_data)
-    notes, start_added = [], False
-    if epochs is not None and len(w) == epochs and w0 is not None:
-        with np.errstate(over="ignore"):
-            start = w0.astype(judged).astype(w.dtype if w.dtype.kind == "f" else np.float64)
-        w, start_added = np.concatenate([start[None], w]), True
-        short = f"w has {counted(epochs, 'row')} for {counted(epochs, 'epoch')}"
-        notes.append(f"{short}: read as w after each update; the start was put before it")
-    elif epochs is not None and len(w) != epochs + 1:
+    start_added = epochs is not None and len(w) == epochs and w0 is not None
+    if epochs is not None and len(w) != epochs + 1 and not start_added:
         needed = f"{counted(epochs, 'epoch')} need {epochs + 1:,}, the start first, or {epochs:,} without it"
         raise ValueError(f"w_history has {counted(len(w), 'row')}; {needed}")
+    check_room("w_history", w.size, OF_A_JUDGED)
+    judged = arithmetic_dtype(dtype, w, of_data)
+    notes = []
+    if start_added and w0 is not None:
+        with np.errstate(over="ignore"):
+            start = w0.astype(judged).astype(w.dtype if w.dtype.kind == "f" else np.float64)
+        w = np.concatenate([start[None], w])
+        short = f"w has {counted(len(w) - 1, 'row')} for {counted(len(w) - 1, 'epoch')}"
+        notes.append(f"{short}: read as w after each update; the start was put before it")
     if len(w) == 0:
         raise ValueError("w_history has no rows: it needs the start and w after every update")
     return Recorded(w, _read_loss(loss_history, len(w), notes), judged, tuple(notes), start_added)

@@ -116,32 +116,42 @@ print(compile_ahead.compiled_and_loaded())
 """
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_an_image_made_by_root_serves_a_user_without_a_home(shared, tmp_path):
-    """`fastgd info --warm` when the image is built, beside the package or in NUMBA_CACHE_DIR; then
-    somebody else, who can write nowhere. Root becomes another user for it; others cannot, and the
-    files are read-only."""
+def serve_somebody(site: Path, place: Path, **named: str) -> None:
+    """Run the package as somebody who can write nowhere in `place`: nothing is compiled."""
+    for path in sorted(place.rglob("*"), reverse=True):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    done = run_python(OF_SOMEBODY.format(site=str(site)), HOME="/nonexistent", XDG_CACHE_HOME="", **named)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[1].startswith("{'compiled': 0, 'loaded': ")
+
+
+def test_an_image_made_by_root_serves_a_user_without_a_home(tmp_path):
+    """`fastgd info --warm --shared` when the image is built; then somebody else, who can write
+    nowhere, uses the kernels there and in a folder that NUMBA_CACHE_DIR names. Root becomes another
+    user for it; others cannot, and the files are read-only."""
     place = Path(tempfile.mkdtemp(prefix="fastgd-image-", dir="/var/tmp"))  # pytest's own folders are for one user alone
     try:
         place.chmod(0o755)
-        site = place / "site"
+        site, home = place / "site", {"HOME": str(tmp_path / "root"), "XDG_CACHE_HOME": ""}
         shutil.copytree(Path(fastgd.__file__).parent, site / "fastgd", ignore=shutil.ignore_patterns("__pycache__", "kernels"))
         shutil.copytree(KERNELS, site / "fastgd" / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-        named = {"NUMBA_CACHE_DIR": "" if shared else str(place / "kernels")}
-        home = {"HOME": str(tmp_path / "root"), "XDG_CACHE_HOME": ""}
-        made = command(site, "info", "--warm", *(["--shared"] if shared else []), **named, **home)
+        made = command(site, "info", "--warm", "--shared", NUMBA_CACHE_DIR="", **home)
         assert made.returncode == 0, made.stdout + made.stderr
         kernels = list(place.rglob("*.kernel"))
         assert len(kernels) == N_KERNELS
         assert not list(tmp_path.rglob("*.kernel"))
-        for path in sorted(place.rglob("*"), reverse=True):
-            path.chmod(0o555 if path.is_dir() else 0o444)
-        done = run_python(OF_SOMEBODY.format(site=str(site)), HOME="/nonexistent", XDG_CACHE_HOME="", **named)
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == ""
-        assert done.stdout.splitlines()[1].startswith("{'compiled': 0, 'loaded': ")
-        if shared:  # an uninstallation leaves no package behind: they lie beside it
-            assert {path.relative_to(site).parts[0] for path in kernels} == {"fastgd-kernels"}
+        # an uninstallation leaves no package behind: they lie beside it
+        assert {path.relative_to(site).parts[0] for path in kernels} == {"fastgd-kernels"}
+        serve_somebody(site, place, NUMBA_CACHE_DIR="")
+        for path in [place, *place.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        (place / "named").mkdir()
+        (site / "fastgd-kernels").rename(place / "named" / "fastgd-kernels")
+        made = command(site, "info", "--warm", NUMBA_CACHE_DIR=str(place / "named"), **home)
+        assert made.returncode == 0, made.stdout + made.stderr
+        assert sorted(path.name for path in (place / "named").rglob("*.kernel")) == sorted(path.name for path in kernels)
+        serve_somebody(site, place, NUMBA_CACHE_DIR=str(place / "named"))
     finally:
         for path in [place, *place.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)

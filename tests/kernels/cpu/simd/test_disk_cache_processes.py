@@ -3,6 +3,7 @@ and imports no more than that takes."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -67,25 +68,33 @@ def test_a_second_process_loads_and_a_changed_byte_compiles(package):
     assert run_smallest(package)[:2] == (1, 0)
 
 
+DIGESTS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from fastgd.kernels.cpu.simd import disk_cache
+print(disk_cache._digest_of_sources())
+for path in map(Path, sys.argv[1:]):
+    path.write_bytes(path.read_bytes() + b"#")
+    print(disk_cache._digest_of_sources())
+"""
+
+
 def test_every_file_of_the_kernels_is_in_the_stamp(package):
-    """The digest alone, without compiling."""
-    script = (
-        "import sys; sys.path.insert(0, {root!r}); from fastgd.kernels.cpu.simd import disk_cache; print(disk_cache._digest_of_sources())"
-    )
-    command = [sys.executable, "-P", "-c", script.format(root=str(package.parent))]
-
-    def digest() -> str:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    seen = {digest()}
-    assert {digest()} == seen
+    """The digest alone, without compiling, after one more file has changed."""
     codes = [package / "kernels" / name for name in ("chunk.py", "update_rules.py")]  # frozen into the kernels
     files = sorted((package / "kernels" / "cpu").rglob("*.py")) + codes
     assert len(files) >= 30
-    for count, path in enumerate(files, start=2):
-        path.write_bytes(path.read_bytes() + b"#")
-        seen.add(digest())
-        assert len(seen) == count, path.name
+
+    def digests(*changed: Path) -> list[str]:
+        command = [sys.executable, "-P", "-c", DIGESTS.format(root=str(package.parent)), *map(str, changed)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    before, seen = digests(), digests(*files)
+    assert before == seen[:1]
+    assert [path.name for path, (old, new) in zip(files, itertools.pairwise(seen), strict=True) if old == new] == []
+    assert len(set(seen)) == len(files) + 1
+    assert digests() == seen[-1:]
 
 
 AFTER_LOADING = """
