@@ -144,3 +144,10 @@ def test_fits_whose_moments_do_not_hold_the_scaled_features_are_passed_over():
     days = np.stack([2451545 + np.arange(20), np.arange(20)]).astype("float32")
     found = kept(days[..., None], np.arange(20, dtype="float32") + np.sin(days), intercept=True, standardize=True, excess_loss=True)
     assert found.index.tolist() == [1]
+
+
+def test_moments_that_were_given_say_the_same():
+    options = {"lr": [1e-5, 1e-4, 1e-3, 0.1, 1.0, 9.0], "epochs": 3}
+    given, made = fastgd.fit(fastgd.compress(X, Y), **options), fastgd.fit(X, Y, **options)
+    assert same(given._curvatures, made._curvatures)
+    assert "stability limit" in given.summary()
