@@ -37,7 +37,8 @@ class Curvatures:
     scale : ndarray (k,) of float64
         Times this it is the Hessian of the (mean or sum) loss, without a penalty.
     hyper : ndarray (k, n_values) of float64
-        Hyperparameters of the update rule, as in a Chunk.
+        Hyperparameters of the update rule, as in a Chunk; NaN where a schedule changes the rate,
+        which then has no limit.
     """
 
     index: np.ndarray

@@ -12,12 +12,13 @@ class LookedAt:
 
     def __init__(self, result: Any) -> None:
         self._result, found = result, result._curvatures
-        self.which = np.zeros(np.size(result.loss), bool)
+        self.which, self.judged = np.zeros((2, np.size(result.loss)), bool)  # eigenvalues are known; a limit of the rate, too
         self._found, self._penalised = found, result._penalised
         if found is None:
             return
         eigenvalues, index = found.eigenvalues(), found.index
         self.which[index] = ~np.isnan(eigenvalues[:, -1])
+        self.judged[index] = self.which[index] & ~np.isnan(found.bounds(result.state.optimizer))
         self._conditions = found.conditions(eigenvalues)
         eps = float(np.finfo(np.asarray(result.loss).dtype).eps)
         self._above = found.above_limit(result.state.optimizer, eigenvalues, np.ravel(result.lr)[index], eps)

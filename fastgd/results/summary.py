@@ -116,7 +116,7 @@ def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     if worse.any():
         whose = "" if single else f"{np.count_nonzero(worse):,} of {np.count_nonzero(known | worse):,} "
         began, what = "it" if single else "they", "objective" if ends.penalised else "loss"
-        why = looked_at.above_the_limit(worse) or _why_worse(result, worse, found.much_worse & ~looked_at.which)
+        why = looked_at.above_the_limit(worse) or _why_worse(result, worse, found.much_worse & ~looked_at.judged)
         rows.append(("warning", f"{whose}ended above the {what} that {began} began with: {why}"))
     if why := looked_at.above_the_limit(found.lost & ~worse):
         rows.append(("warning", f"{'' if single else f'{np.count_nonzero(found.lost & ~worse):,} '}DIVERGED: {why}"))

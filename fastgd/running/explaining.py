@@ -44,7 +44,8 @@ def explain(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, first: i
     gram, exponents = moments.gram[records, 0], moments.gram_exponents[records, :-1]
     if moments.gram.shape[1] == 1:  # float32 data, whose moments are not scaled
         exponents = np.zeros_like(exponents)
-    collector.add(Curvatures(fits + first, gram, exponents, scale, chunk.hyper[fits]), most)
+    hyper = chunk.hyper[fits] if job.schedule is None else np.full((len(fits), chunk.hyper.shape[1]), np.nan)
+    collector.add(Curvatures(fits + first, gram, exponents, scale, hyper), most)
 
 
 def _to_be_explained(job: FitJob, chunk: Chunk, first: int, collector: Collector, most: int) -> np.ndarray:
@@ -69,8 +70,9 @@ def _to_be_explained(job: FitJob, chunk: Chunk, first: int, collector: Collector
 
 def _ends(job: FitJob, chunk: Chunk, fits: np.ndarray) -> Ends:
     """Where the descents of these fits ended."""
+    rates = chunk.lr[0, fits] if len(chunk.lr) else np.zeros(len(fits))  # a schedule of no epochs
     return Ends(
-        chunk.loss[fits], chunk.excess[fits], chunk.initial_excess[fits], chunk.lr[0, fits], chunk.epochs_run[fits], chunk.status[fits],
+        chunk.loss[fits], chunk.excess[fits], chunk.initial_excess[fits], rates, chunk.epochs_run[fits], chunk.status[fits],
         chunk.w[fits], job.rule.name, job.start, job.penalised,
     )  # fmt: skip
 

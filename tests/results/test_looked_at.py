@@ -78,3 +78,12 @@ def test_of_a_state_that_diverged():
     result = fastgd.fit(x, x**2, lr=0.3, epochs=4000, state=state)
     assert result.status == fastgd.Status.DIVERGED
     assert facts(result.summary())["warning"] == f"DIVERGED: the rate is {ABOVE}"
+
+
+def test_rates_of_a_schedule_are_not_compared():
+    """The rate falls below the limit after the first epoch; the condition is told all the same."""
+    result = fastgd.fit(x, x**2, lr=0.14, schedule=fastgd.schedules.ExponentialLR(gamma=0.5), intercept=True, epochs=5)
+    told = result.summary()
+    assert "(condition 56)" in told
+    assert "stability limit" not in told
+    assert "stability limit" in fastgd.fit(x, x**2, lr=0.14, intercept=True, epochs=5).summary()
