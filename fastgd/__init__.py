@@ -10,11 +10,13 @@ _forks.refuse_subinterpreter()  # from here on forks wait for what is imported b
 if TYPE_CHECKING:
     from . import testing as testing
     from . import verification as verification
+    from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
     from .results.loading import load
+    from .results.moments import Moments
     from .results.result import FitResult, History, State
     from .results.status import Status
     from .solving import solve
@@ -25,17 +27,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam",
-    "RMSprop", "Report", "State", "Status", "diagnose", "fit", "info", "load", "solve", "verify",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
+    "Moments", "NAdam", "RMSprop", "Report", "State", "Status", "compress", "diagnose", "fit", "info", "load", "solve", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
 _LATE = {
+    ".compressing": ("compress",),
     ".environment": ("info",),
     ".fitting": ("fit",),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
     ".results.loading": ("load",),
+    ".results.moments": ("Moments",),
     ".results.result": ("FitResult", "History", "State"),
     ".results.status": ("Status",),
     ".solving": ("solve",),

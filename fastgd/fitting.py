@@ -11,14 +11,15 @@ from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
 from .results.building import build
+from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.run import run
 
 
 @helps_with_keywords
 def fit(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyArray | Moments,
+    y: AnyArray | None = None,
     *,
     lr: NumberOrArray | None = None,
     epochs: int = 100,
@@ -71,8 +72,11 @@ def fit(
         2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With
         a 1-D X the result has no feature axis. Where the axes of X and y have names (``dims`` of
         xarray, ``dimensions`` of netCDF4), the axis of the samples is found by its name.
+        Or Moments of `fastgd.compress`, in place of X and y: then no samples are read, and whether
+        there is an intercept, the weights, the dtype and what is missing are theirs. A fit that
+        overflows goes on by its moments; its status is ``DIVERGED``.
     y : array (…, n_samples)
-        Targets.
+        Targets. None where X is Moments.
     lr : float or array, optional
         Learning rate, ≥ 0, here or in the optimizer object. None: for SGD a safe rate of each fit,
         1/(λ_max + weight_decay), where λ_max is the largest eigenvalue of the Hessian of the (mean

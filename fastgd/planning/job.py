@@ -17,7 +17,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.annotations import Reduction
-from ..input.arrays import arrive, arrive_on_host
+from ..input.arrays import Arrived, arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameter,
@@ -49,6 +49,7 @@ from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
 from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
+from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .memory import fit_into_memory
 from .plan import STACK_NUMBERS, TALL, Plan, make_plan
 from .start import (
@@ -74,14 +75,27 @@ class Job:
     problem: Problem
     order: FitOrder
     plan: Plan
-    buffers: Buffers
-    reduction: str
-    standardize: bool  # the fits descend on centred and scaled features
     progress: Any
     total: int  # units of progress in all
     runner: str  # name of the module in running/ that runs the job
     memory_limit: int | None  # bytes
     recalled: bool = False  # made by call_cache.py from an earlier job
+
+    def drop_results(self) -> None:
+        """Let go of the memory of results, which are of no use after an error."""
+
+
+@dataclass(kw_only=True)
+class ResultJob(Job):
+    """A call that makes a FitResult, ready to run."""
+
+    buffers: Buffers
+    reduction: str
+    standardize: bool  # the fits descend on centred and scaled features
+
+    def drop_results(self) -> None:
+        """Let go of the memory of results, which are of no use after an error."""
+        self.buffers.arrays.clear()
 
     @property
     def provenance(self) -> Provenance:
@@ -90,7 +104,7 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class FitJob(Job):
+class FitJob(ResultJob):
     """A call of `fit`, ready to run."""
 
     rule: UpdateRule
@@ -121,7 +135,7 @@ class FitJob(Job):
 
 
 @dataclass(kw_only=True)
-class SolveJob(Job):
+class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
@@ -131,10 +145,11 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
     check_randomness(arguments["shuffle"], arguments["seed"])
-    arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
-    problem = _read_problem(arguments, arrived)
-    optimizer, lr, w0, intercept0 = _values_here(arguments, arrived.device)
+    arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
+    device = None if arrived is None else arrived.device
+    backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
+    problem = read_problem(arguments, arrived)
+    optimizer, lr, w0, intercept0 = _values_here(arguments, device)
     rule, rates = optimizer.rule, read_rates(lr, optimizer)
     refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
@@ -146,6 +161,9 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
+    if problem.given is not None:
+        algorithm = algorithm_on_moments(algorithm, backend, state)
+    elif state is not None:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
     order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
@@ -203,7 +221,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
         # weights that are summed scale the rate, so nothing is known of the data from it
-        start="" if start != "zero" and reduction == "sum" and problem.weights is not None else start,
+        start="" if start != "zero" and reduction == "sum" and problem.is_weighted else start,
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
         memory_limit=limit,
@@ -213,8 +231,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
-    arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    problem = _read_problem(arguments, arrived)
+    problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
     decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
@@ -284,7 +301,17 @@ def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ""
 
 
-def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
+def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a call, by name."""
+    if arguments["y"] is None:
+        raise TypeError("y is missing: give X and y, or Moments of fastgd.compress(X, y) in place of both")
+    return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
+
+
+def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Problem:
+    """The problem of a call; arrived None: of Moments in place of X and y."""
+    if arrived is None:
+        return read_moments(arguments)
     return Problem.read(
         arrived,
         intercept=arguments["intercept"],
@@ -335,7 +362,9 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
 def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
     """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
     n, size = problem.n_samples, problem.n_parameters
-    if n < size:
+    if problem.given is not None:
+        code, why = MOMENTS, "moments: X is Moments"
+    elif n < size:
         code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
     elif problem.n_features > MOST_FEATURES:
         code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"

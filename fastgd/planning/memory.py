@@ -100,23 +100,27 @@ def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
 
 
 def _bytes_of_record(problem: Problem, plan: Plan) -> int:
-    if not plan.needs_moments:
+    """Bytes of the moments that are made of one pair."""
+    if not plan.needs_moments or problem.given is not None:
         return 0
+    shares_gram = plan.staged and problem.X.count == 1 and not problem.may_lose_samples
+    return bytes_of_record(problem, with_gram=not shares_gram)
+
+
+def bytes_of_record(problem: Problem, with_gram: bool) -> int:
+    """Bytes of the moments of one pair of an X and a y; without its Gram record if it is shared."""
     from ..kernels import cpu
 
-    shares_gram = plan.staged and problem.X.count == 1 and not problem.may_lose_samples
-    return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram=not shares_gram)
+    return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram)
 
 
 def _bytes_of_standard(problem: Problem, plan: Plan, continued: bool) -> int:
     """Bytes of one pair for center, scale and copied moments: running/standardizing.py."""
-    from ..kernels import cpu
-
     size, d = problem.n_parameters, problem.n_features
     made = 2 * 8 * d + d + 1  # center and scale; which columns are constant, which records are doubtful
     taken = 8 * d + 8  # one of them, taken for the fits
     given = 3 * 2 * 8 * d + 3 * 8 if continued else 0  # those of the state: of pairs, of records, compared
-    gram = cpu.record_bytes(size, problem.dtype, with_gram=True) - cpu.record_bytes(size, problem.dtype, with_gram=False)
+    gram = bytes_of_record(problem, with_gram=True) - bytes_of_record(problem, with_gram=False)
     copied = gram + 8 * (size + 1) + 8 * 4  # with exponents and weights
     return made + taken + given + (copied if plan.staged else 0) * (1 + continued)
 

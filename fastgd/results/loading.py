@@ -1,4 +1,4 @@
-"""load(): reads a saved result, and checks that its arrays fit each other."""
+"""load(): reads what was saved, and checks that its arrays fit each other."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ import numpy as np
 from ..input.float_mode import computes
 from ..input.messages import in_ascii, kind_of
 from ..kernels.chunk import STANDARD
+from .moments import Moments, misfit
 from .result import FitResult, History, State
 from .status import Status, named
 
 
 @computes
-def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitResult:
-    """Read a result that `FitResult.save` wrote, bit for bit.
+def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
+    """Read what `FitResult.save` or `Moments.save` wrote, bit for bit.
 
-    It needs neither the backend that computed the result nor a GPU.
+    It needs neither the backend that computed a result nor a GPU.
 
     Parameters
     ----------
     path : str or path
-        The file, as it was given to `FitResult.save`: ``.npz`` may be left out.
+        The file, as it was given to `save`: ``.npz`` may be left out.
     max_bytes : int, optional
         Most memory that its contents may take [bytes]. None: 64 MiB or four times the length of the
-        file, whichever is more. `FitResult.save` does not compress, so its files always take less;
-        only a file that somebody compressed, or crafted, asks for more.
+        file, whichever is more. `save` does not compress, so its files always take less; only a
+        file that somebody compressed, or crafted, asks for more.
 
     Returns
     -------
-    FitResult
-        The saved result, with NumPy arrays. ``fit(..., state=result.state)`` continues it.
+    FitResult or Moments
+        What was saved, with NumPy arrays. ``fit(..., state=result.state)`` continues a result.
 
     Raises
     ------
@@ -56,9 +57,11 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> FitRe
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, (FitResult, History, State, Status), max_bytes)
-    if wrong := _misfit(result):
+    result = read_file(path, (FitResult, Moments), (History, State, Status), max_bytes)
+    if wrong := (misfit if isinstance(result, Moments) else _misfit)(result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
+    if isinstance(result, Moments):
+        return result
     state = result.state
     state = replace(state, status=named(state.status), tol=None if state.tol is None else float(state.tol))
     return replace(result, status=named(result.status), state=state)

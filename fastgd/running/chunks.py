@@ -60,11 +60,13 @@ def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
     invalid: (m,) bool, whether data of the fit are not finite.
     """
     problem, plan = job.problem, job.plan
+    if problem.given is not None:
+        chunk.algorithm[:] = MOMENTS  # also of a state that diverged on its samples
     if plan.auto and problem.may_lose_samples and plan.algorithm == MOMENTS:
         chunk.algorithm[chunk.n_used <= 2 * problem.n_features] = STREAM
     if invalid.any():
         chunk.status[invalid] = INVALID_DATA
-        if STREAM in plan.backend.codes:
+        if STREAM in plan.backend.codes and problem.given is None:
             chunk.algorithm[invalid] = STREAM
     chunk.status[chunk.n_used < problem.min_samples] = TOO_FEW_SAMPLES
 

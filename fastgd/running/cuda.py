@@ -3,10 +3,13 @@
 1. Data in the computer's memory are copied to the GPU task by task, and results back into the
    job's NumPy arrays. Data on a GPU stay there, all fits are one task, and results are made there.
 2. The kernels search the data for missing values; `_decide` sets what happens to such fits.
+3. Moments in place of samples are uploaded task by task. They are few numbers, so that they are
+   standardised in the computer's memory.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,15 +17,16 @@ import numpy as np
 
 from ..kernels import cuda
 from ..kernels.chunk import MOMENTS, Chunk
+from ..kernels.cuda.data import GivenMoments
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
 from .chunks import chunk_of_group, finish_chunk, make_chunk, set_fates
-from .groups import Group, gather_group, samples_of_all, select
+from .groups import Group, gather_group, given_group, samples_of_all, select
 from .least_values import find_from_minimisers
 from .moments import NegativeWeightError, NonFiniteDataError, at_once, complete_group
 from .pool import Control, Run, cut
-from .standardizing import standardize_moments
+from .standardizing import standardize_group, standardize_moments, unscale_results
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -33,7 +37,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
     if isinstance(buffers, DeviceBuffers):
         go([partial(_run_resident, job, buffers, control)])
     else:
-        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_task, job, device, control)))
+        task = _run_task if job.problem.given is None else _run_moments
+        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, control)))
 
 
 def _handling(job: FitJob, control: Control) -> Handling:
@@ -66,6 +71,11 @@ def _find_least(job: FitJob, control: Control, chunk: Chunk) -> None:
     find_from_minimisers(job, chunk, group, places, np.ones(m, bool), control)
 
 
+def _find_least_of_moments(job: FitJob, group: Group, control: Control, chunk: Chunk) -> None:
+    """Fill F* of fits of a group of Moments whose elimination on the device does not tell it."""
+    find_from_minimisers(job, chunk, group, chunk.y_index, np.ones(len(chunk.y_index), bool), control)
+
+
 def _decide(job: FitJob, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, negative: np.ndarray) -> None:
     """Refuse or mark fits with missing, invalid or negative numbers. Arrays: (m,), of a part."""
     problem = job.problem
@@ -84,6 +94,25 @@ def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int,
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
     cuda.descend(chunk, control.cancel, counter, device, _handling(job, control))
+    finish_chunk(job, first, stop, chunk)
+
+
+def _run_moments(job: FitJob, device: Any, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+    """One task: fits first … stop-1 of Moments."""
+    n_cells = job.order.n_cells
+    group = given_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, own=job.standardize)
+    if job.standardize:
+        standardize_group(job, group, control, at_once)
+    chunk, _ = chunk_of_group(job, group, first, stop)
+    made = group.moments
+    moments = GivenMoments(made.gram, made.weighing, group.gram_index, made.target, made.exponents)
+    find_least = partial(_find_least_of_moments, job, group, control) if job.least_needed else None
+    handling = Handling(partial(_decide, job), safe_rates=job.rates is None, minimise=find_least, moments=moments)
+    # standardised fits are like others to the device: only the numbers of their features differ
+    nothing = np.empty((0, 0))
+    cuda.descend(replace(chunk, center=nothing, scale=nothing), control.cancel, counter, device, handling)
+    if job.standardize:
+        unscale_results(chunk)
     finish_chunk(job, first, stop, chunk)
 
 

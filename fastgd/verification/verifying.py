@@ -18,19 +18,20 @@ import numpy as np
 
 from ..data.problem import Problem
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
-from ..input.arrays import arrive_on_host
+from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
 from ..input.hyperparameters import read_rates
 from ..input.options import read_choice, read_count
-from ..input.reading import read_array, read_numbers
+from ..input.reading import SEQUENCES, read_array, read_numbers
 from ..input.room import OF_A_JUDGED, check_room
 from ..input.shapes import broadcast, without_repeats
+from ..input.sharing import library_of
 from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
-from .candidates.tasks import Candidate, Task, Trial
+from .candidates.tasks import Candidate, Own, Task, Trial
 from .causes.diagnosing import Question, examine, read_question
 from .causes.diagnosis import Diagnosis
 from .causes.loss import right_loss
@@ -191,6 +192,7 @@ def _read_task(
             shape=shape,
             one_feature=problem.one_feature,
             callers=callers,
+            own=_own((X, y), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
     for index in np.ndindex(shape):
@@ -201,6 +203,17 @@ def _read_task(
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
         )  # fmt: skip
     return task, questions
+
+
+def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, shape: tuple[int, ...], dtype: Any) -> Own:
+    """Return the data as the user has them; with `dtype`, numbers that are not whole are in it."""
+    narrow, library = problem.dtype, problem.library if library_of(given[0]) != "numpy" else NUMPY
+    whole = [part.dtype.kind in "iub" and np.array_equal(part, part.astype(narrow)) for part in arrays]
+    kept = [dtype is None or part.dtype == narrow or is_whole for part, is_whole in zip(arrays, whole, strict=True)]
+    X, y = (part if keeps else part.astype(narrow) for part, keeps in zip(arrays, kept, strict=True))
+    as_given = not shape and all(kept) and not any(isinstance(part, SEQUENCES) for part in given)
+    n, d = problem.n_samples, problem.n_features
+    return Own(np.broadcast_to(X, (*shape, n, d)), np.broadcast_to(y, (*shape, n)), given if as_given else None, library)
 
 
 def _read_start(w0: Any, D: int, intercept: bool) -> Array:
@@ -240,9 +253,12 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
     notes = [*recorded.notes, *trial.notes]
     w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit, notes)
     diagnosis = examine(question, recorded) if beyond is not None else None
+    if diagnosis is not None and trial.on_numbers is not None:
+        on_numbers = trial.on_numbers()
+        if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
+            diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
     if trial.altered and diagnosis is None:
-        cause = CAUSES["inputs_modified"]
-        diagnosis = Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
+        diagnosis = _of_cause("inputs_modified")
     if seen.why_not_all:
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
     tau_w, tau_w_epoch = worst(w_share, none=math.nan)
@@ -254,6 +270,21 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         first=beyond, epochs=len(recorded.w) - 1, epochs_judged=seen.n_steps, w_share=w_share, loss_share=loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
     )  # fmt: skip
+
+
+def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:
+    """Return the diagnosis of a cause that was found by trying, with the evidence of `found`."""
+    cause = CAUSES[code]
+    sentence, fix = cause.sentence.format(**words), cause.fix.format(**words)
+    evidence = {} if found is None else {**found.evidence, "tau": 0.0}
+    return Diagnosis(code, (code,), sentence, evidence, fix, notes=() if found is None else found.notes)
+
+
+def _kinds(task: Task) -> str:
+    """Return the dtypes of the user's data in words."""
+    assert task.own is not None
+    kinds = task.own.X.dtype, task.own.y.dtype
+    return f"X and y in {kinds[0]}" if kinds[0] == kinds[1] else f"X in {kinds[0]} and y in {kinds[1]}"
 
 
 def _shares(

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import re
+import threading
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -246,9 +247,13 @@ def test_only_ordinary_files_are_read(saved: Path, tmp_path: Path) -> None:
     """A pipe that nobody writes into is refused too, without waiting."""
     pipe = tmp_path / "pipe.npz"
     os.mkfifo(pipe)
+    watchdog = threading.Timer(10, lambda: os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)))  # ends a wait
+    watchdog.start()
     for path in (pipe, "/dev/full", "/dev/null", "/dev/zero"):
         with pytest.raises(ValueError, match=r"(pipe\.npz|/dev/\w+) is not an ordinary file"):
             fastgd.load(path)
+    assert watchdog.is_alive(), "the pipe was waited for"
+    watchdog.cancel()
     with pytest.raises(OSError, match=re.escape(str(tmp_path))):
         fastgd.load(tmp_path)
 

@@ -111,6 +111,11 @@ def _end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def _whole(data: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return X and y with the leading axes of the fits."""
+    return {name: np.broadcast_to(array, (*shape, *array.shape[len(shape) :])) for name, array in (("X", data.X), ("y", data.y))}
+
+
 def _main(channel: int, parent: int, path: str, name: str) -> None:
     """Read the task, run the function on every fit, send each history."""
     _end_with_parent(parent)
@@ -119,8 +124,9 @@ def _main(channel: int, parent: int, path: str, name: str) -> None:
     os.set_inheritable(channel, False)
     connection = Connection(channel)
     task = pickle.loads(connection.recv_bytes())
-    whole = {name: np.broadcast_to(array, (*task.shape, *array.shape[len(task.shape) :])) for name, array in (("X", task.X), ("y", task.y))}
-    task = dataclasses.replace(task, **whole)
+    task = dataclasses.replace(task, **_whole(task, task.shape))
+    if task.own is not None:
+        task = dataclasses.replace(task, own=dataclasses.replace(task.own, **_whole(task.own, task.shape)))
     sys.argv = [path]
     here = os.getpid()
     try:

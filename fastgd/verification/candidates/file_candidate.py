@@ -31,7 +31,7 @@ import numpy as np
 from ...input.shapes import without_repeats
 from ..bound.yardstick import LIMIT
 from . import candidate_process
-from .tasks import Task, Trial
+from .tasks import Own, Task, Trial
 
 __all__ = ["FileCandidate"]
 
@@ -72,7 +72,7 @@ class FileCandidate:
         """Send the task, and append each trial that comes back; return what went wrong."""
         end = math.inf if self.time_limit is None else time.monotonic() + self.time_limit
         with contextlib.suppress(OSError, EOFError):  # the process is gone, or has closed its end
-            connection.send_bytes(pickle.dumps(replace(task, X=without_repeats(task.X, 2), y=without_repeats(task.y, 1))))
+            connection.send_bytes(pickle.dumps(_without_repeats(task)))
             while len(trials) < count:
                 while not connection.poll(_LOOK):
                     if time.monotonic() > end:
@@ -94,6 +94,17 @@ class FileCandidate:
             return f"did not finish:\nits process {_status(process.wait(_GRACE))} before its history had come"
         except subprocess.TimeoutExpired:
             return "did not finish:\nits process closed the connection to the judge before its history had come"
+
+
+def _without_repeats(task: Task) -> Task:
+    """Return the task with each number of the data once; the other process gets them as arrays."""
+    X, y = without_repeats(task.X, 2), without_repeats(task.y, 1)
+    own = task.own
+    if own is not None and (own.X.dtype, own.y.dtype) == (X.dtype, y.dtype):
+        own = None
+    if own is not None:
+        own = Own(without_repeats(own.X, 2), without_repeats(own.y, 1))
+    return replace(task, X=X, y=y, own=own)
 
 
 def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:

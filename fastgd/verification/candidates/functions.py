@@ -1,7 +1,8 @@
 """The user's functions as candidates: step(w, X, y, lr) and train(X, y, lr, epochs, w0).
 
-1. A function gets copies of the data and of its w. A change that it makes to them is reported and
-   does not reach the data that are judged.
+1. A function gets copies of the data as the user has them (dtype, library, shape) and of its w, so
+   that what goes wrong in integers goes wrong here too. A change that it makes to them is reported
+   and does not reach the data that are judged.
 2. An exception is a finding: the rows recorded until then are judged.
 3. A function is run twice, because gradient descent that differs from run to run cannot be relied
    on.
@@ -14,13 +15,15 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ...input.messages import shown
-from ..bound.yardstick import LIMIT, Array
+from ...input.reading import read_array
+from ..bound.yardstick import LIMIT
 from .tasks import Task, TheirCode, Trial, copied, threads_running
 
 __all__ = ["FunctionCandidate"]
@@ -49,54 +52,50 @@ class FunctionCandidate:
                 trial.notes.append(left)
             if trial.failure is None and again.failure is None:
                 _note_difference(trial, again)
+            own = task.own
+            if own is not None and (own.X.dtype, own.y.dtype) != (task.X.dtype, task.y.dtype):
+                plain = replace(task, own=replace(own, X=task.X, y=task.y, given=None))
+                trial.on_numbers = partial(run, plain, index)
             yield index, trial
-
-    def _data(self, task: Task, index: tuple[int, ...]) -> tuple[Array, Array]:
-        """Return copies of the data of one fit; X is 1-D if the user gave it so."""
-        X = task.X[index]
-        return np.array(X[:, 0] if task.one_feature else X), np.array(task.y[index])
 
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes one step, epoch by epoch."""
-        X, y = self._data(task, index)
-        original = X.copy(), y.copy()
+        X, y = task.data(index)
         w, rate = task.start(index), task.rate(index)
-        scalar = task.one_feature and not task.intercept
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            given, w_next, loss = w.copy(), w, None
+            given, w_next, loss = task.parameters(w), w, None
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                answer = task.callers.run(self.function, given[0] if scalar else given, X, y, rate)
+                answer = task.callers.run(self.function, given, X, y, rate)
                 first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
                 w_next = copied(first, "w").reshape(w.shape)
-                loss = None if loss is None else float(loss)
+                loss = None if loss is None else float(read_array(loss, "loss"))
             if trial.failure:
                 break
-            if not scalar and not np.array_equal(given, w, equal_nan=True) and "the w" not in "".join(trial.notes):
+            if not _equal(given, w) and "the w" not in "".join(trial.notes):
                 trial.notes.append(f"{self.name} changes the w that it is given, in place")
             w = w_next
             trial.w.append(w)
             if loss is not None:
                 trial.loss.append(loss)
-        _notice_changes(trial, self.name, (X, y), original)
+        _notice_changes(trial, self.name, (X, y), task.data(index))
         trial.w = np.array(trial.w)
         trial.loss = np.array(trial.loss) if trial.loss else None
         return trial
 
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes the whole training."""
-        X, y = self._data(task, index)
-        original, w0 = (X.copy(), y.copy()), task.start(index)
+        (X, y), w0 = task.data(index), task.start(index)
         rate, epochs = task.rate(index), task.counted_epochs()
         trial = Trial(w0[None], None, dtype=task.X.dtype)
-        given = w0.copy()
+        given = task.parameters(w0)
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.function, X, y, rate, epochs, given)
             w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
             w = copied(w, "w_history")
             trial.w, trial.loss = w, None if loss is None else copied(loss, "loss_history")
-        _notice_changes(trial, self.name, (X, y), original)
-        if not np.array_equal(given, w0):
+        _notice_changes(trial, self.name, (X, y), task.data(index))
+        if not _equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         return trial
 
@@ -120,9 +119,18 @@ def _is_train(function: Callable[..., Any]) -> bool:
     raise TypeError(f"the candidate takes ({names}); it must be step(w, X, y, lr) or train(X, y, lr, epochs, w0)")
 
 
-def _notice_changes(trial: Trial, name: str, now: tuple[Array, Array], before: tuple[Array, Array]) -> None:
+def _equal(first: Any, second: Any) -> bool:
+    """Return whether two arrays, frames or numbers, of any library, hold the same."""
+    try:
+        a, b = read_array(first, "an array"), read_array(second, "an array")
+    except (TypeError, ValueError):  # what a change has made of it
+        return False
+    return a.size == b.size and np.array_equal(a.reshape(b.shape), b, equal_nan=True)
+
+
+def _notice_changes(trial: Trial, name: str, now: tuple[Any, Any], before: tuple[Any, Any]) -> None:
     """Note which of X and y the function has changed."""
-    changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not np.array_equal(a, b, equal_nan=True)]
+    changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not _equal(a, b)]
     if changed:
         trial.altered = True
         trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")

@@ -93,7 +93,7 @@ class PartialFitCandidate:
         trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros"], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                task.callers.run(self.model.partial_fit, task.X.copy(), task.y.copy())
+                task.callers.run(self.model.partial_fit, *task.data(()))
                 parts = [self.model.coef_, self.model.intercept_] if task.intercept else [self.model.coef_]
                 rows.append(np.concatenate([copied(part, "coef_").ravel() for part in parts]).reshape(rows[0].shape))
             if trial.failure:

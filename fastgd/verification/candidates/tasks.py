@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,12 +14,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ...input.arrays import NUMPY, Library
 from ...input.float_mode import CallersMode
 from ...input.reading import read_array
 from ...input.room import check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Candidate", "Task", "TheirCode", "Trial", "copied", "exception_in_words", "threads_running"]
+__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "copied", "exception_in_words", "threads_running"]
 
 _PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
 
@@ -28,6 +30,16 @@ def copied(values: Any, name: str) -> Array:
     array = read_array(values, name)
     check_room(name, array.size)
     return np.array(array)
+
+
+@dataclass(frozen=True)
+class Own:
+    """The data as their user has them: dtype, library and shape."""
+
+    X: Array  # (…, n, d), in the dtype that they have
+    y: Array  # (…, n)
+    given: tuple[Any, Any] | None = None  # the objects themselves; None: arrays like X and y are handed over
+    library: Library = NUMPY  # of the arrays that are handed over
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class Task:
     w0: Array | None  # (…, D)
     shape: tuple[int, ...]
     one_feature: bool  # X was given 1-D, and functions get it 1-D
+    own: Own | None = None  # None: X and y are the user's own
     callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 
     @property
@@ -55,6 +68,29 @@ class Task:
         """Return the start of one fit: w0, or zeros, in the data's dtype."""
         start = np.zeros(self.n_parameters) if self.w0 is None else self.w0[index]
         return start.astype(self.X.dtype)
+
+    def data(self, index: tuple[int, ...]) -> tuple[Any, Any]:
+        """Return copies of the data of one fit for the user's code, as the user has them."""
+        own = self.own or Own(self.X, self.y)
+        if own.given is not None:
+            return _copied(own.given[0]), _copied(own.given[1])
+        X = own.X[index]
+        X, y = (np.array(part) for part in (X[:, 0] if self.one_feature else X, own.y[index]))
+        return own.library.wrap(X), own.library.wrap(y)
+
+    def parameters(self, w: Array) -> Any:
+        """Return a copy of w (D,) for the user's code, in the library of X.
+
+        It is a number where X has one axis.
+        """
+        if self.one_feature and not self.intercept:
+            w = w[0]
+        own = self.own or Own(self.X, self.y)
+        if own.library is NUMPY:
+            return w.copy()
+        wrapped = own.library.wrap(np.array(w))
+        X = None if own.given is None else own.given[0]
+        return wrapped.to(X.dtype) if own.library.name == "torch" and X is not None and X.is_floating_point() else wrapped
 
     def counted_epochs(self) -> int:
         """Return the number of epochs; it is an error that none was given."""
@@ -82,6 +118,7 @@ class Trial:
     dtype: Any = None  # of the arithmetic; None: read from the dtype of w
     lr: float | None = None  # the learning rate used, where the task has none
     start_known: bool = True  # whether row 0 should be w0
+    on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged
 
 
 class Candidate(Protocol):
@@ -116,6 +153,16 @@ class TheirCode:
             return False
         self._trial.failure = f"{self._what}:\n{_own_traceback(error)}"
         return True
+
+
+def _copied(value: Any) -> Any:
+    """Return a copy of an array or a frame, in its own library; NumPy's array where it has none."""
+    try:
+        if isinstance(value, np.ndarray):
+            return value.copy("K")
+        return value.detach().clone().requires_grad_(value.requires_grad) if hasattr(value, "detach") else copy.deepcopy(value)
+    except Exception:  # such as a variable in a file
+        return np.array(read_array(value, "the data"))
 
 
 def exception_in_words(error: BaseException) -> str:

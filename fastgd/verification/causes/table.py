@@ -94,6 +94,9 @@ CAUSES = {
         # -- the precision
         Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
         Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'X, y = X.astype("float64"), y.astype("float64")'),
+        Cause("data_dtype", "precision",
+              "the arithmetic is that of the dtype of the data: with {kinds} it disagrees, with the same numbers in {judged} it agrees",
+              'X, y = X.astype("{judged}"), y.astype("{judged}")'),
         Cause("not_finite", "update", "w is not finite from epoch {epoch} on, where nothing can overflow"),
         # -- the start
         Cause("recorded_after_update", "start", "w is recorded after the update: row 0 is w after the first one, not the start",

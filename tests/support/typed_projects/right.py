@@ -47,6 +47,10 @@ def main(path: Path) -> None:
     steps: int = int(loaded.state.epoch.sum())
     solved = fastgd.solve(X, data, weight_decay=[0.1, 1.0], intercept=True)
     print(further.summary(["x"]), solved.rank, solved.predict(X), names, steps, losses(result), status_of(result), sweep(X, data, [0.1]))
+    parts = [fastgd.compress(X, data, intercept=True), fastgd.compress(X, [data[0], data[1]], intercept=True, progress=print)]
+    merged: fastgd.Moments = fastgd.Moments.merge(parts) + parts[0]
+    merged.select([0]).save(path)
+    print(fastgd.fit(merged, lr=0.1).w, fastgd.solve(merged.select(slice(1))).w, merged.nbytes)
     report = fastgd.verify(["cpu", "numpy"], data[0], data[1], lr=0.1, epochs=20, optimizer=fastgd.AdamW())
     ok: bool = report.ok and report.verdicts[0].ok
     where: str = str(report.to_html(path))

@@ -193,3 +193,14 @@ def _wait(until):
     while not until():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_a_file_gets_whole_numbers_as_they_are(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def step(w, X, y, lr):\n    return w - lr * 2 / len(y) * (X.T @ X @ w - X.T @ y)\n")
+    X = np.array([[200, 30], [100, 20], [250, 90], [10, 5]], np.uint8)
+    fits = np.stack([X, X])
+    y = np.arange(4.0)
+    assert not fastgd.verify(FileCandidate(file, "step"), X, y, lr=1e-5, epochs=5).ok
+    assert len(fastgd.verify(FileCandidate(file, "step"), fits, y, lr=1e-5, epochs=5).failed) == 2
+    assert fastgd.verify(FileCandidate(file, "step"), X.astype(float), y, lr=1e-5, epochs=5).ok

@@ -277,3 +277,85 @@ def test_threads_that_a_candidate_leaves_are_told():
         assert "it leaves threads running: mine, mine" in verdict.notes
     finally:
         end.set()
+
+
+def normal_equations(w, X, y, lr):
+    return w - lr * 2 / len(y) * (X.T @ X @ w - X.T @ y)
+
+
+BYTES = np.array([[200, 30], [100, 20], [250, 90], [10, 5]], np.uint8)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.float16])
+def test_the_arithmetic_of_the_users_dtype_is_seen(kind):
+    """In uint8 X.T @ X is [[216, 86], [86, 209]]; in float16 it has 11 bits."""
+    scale = 1 if kind is np.uint8 else 1 / 16
+    X, y = (BYTES * scale).astype(kind), (np.array([200, 100, 250, 11]) * scale).astype(kind)
+    report = fastgd.verify(normal_equations, X, y, lr=1e-5, epochs=5)
+    assert (report.first.epoch, report.diagnosis.code) == (1, "data_dtype")
+    assert f"X and y in {X.dtype}" in report.diagnosis.sentence
+    judged = report.question["dtype"]
+    assert report.diagnosis.fix == f'X, y = X.astype("{judged}"), y.astype("{judged}")'
+    assert fastgd.verify(normal_equations, X.astype(judged), y.astype(judged), lr=1e-5, epochs=5).ok
+    half = fastgd.verify(lambda w, X, y, lr: w - lr / len(y) * (X.T @ (X @ w - y)), BYTES, [1.0, 2.0, 3.0, 5.0], lr=1e-5, epochs=5)
+    assert half.diagnosis.code == "gradient_missing_two"  # wrong whatever the dtype is
+
+
+def test_a_w_made_like_the_data_is_seen():
+    def like_a_row(X, y, lr, epochs, w0):
+        w = np.zeros_like(X[0])
+        rows = [w.copy()]
+        for _ in range(epochs):
+            w[:] = (w - lr * 2 / len(y) * X.T @ (X @ w - y)).astype(w.dtype)
+            rows.append(w.copy())
+        return rows
+
+    def like_targets(w, X, y, lr):
+        predicted = np.empty_like(y)
+        predicted[:] = (X @ w).astype(y.dtype)
+        return w - lr * 2 / len(y) * X.T.astype(float) @ (predicted - y)
+
+    X, y = np.arange(12).reshape(6, 2) % 5, np.arange(6) * 3
+    for candidate in (like_a_row, like_targets):
+        assert fastgd.verify(candidate, X, y, lr=0.03, epochs=8).diagnosis.code == "data_dtype"
+        assert fastgd.verify(candidate, X * 1.0, y * 1.0, lr=0.03, epochs=8).ok
+        fits = np.stack([X, X + 1]), np.stack([y, y])
+        assert len(fastgd.verify(candidate, *fits, lr=0.01, epochs=8).failed) == 2
+
+
+def test_functions_of_other_libraries_get_their_own_arrays(torch):
+    def step(w, X, y, lr):
+        w = w.detach().clone().requires_grad_()
+        loss = torch.nn.functional.mse_loss(X @ w, y)
+        loss.backward()
+        return w - lr * w.grad, loss
+
+    def one_feature(w, x, y, lr):
+        assert isinstance(w, torch.Tensor)
+        assert w.shape == ()
+        return w - lr * 2 * ((w * x - y) * x).mean()
+
+    X, y = map(torch.tensor, data())
+    for asked in ({}, {"dtype": "float32"}):
+        report = fastgd.verify(step, X, y, lr=0.1, epochs=10, **asked)
+        assert report.ok, str(report)
+        assert fastgd.verify(one_feature, X[:, 0], y, lr=0.1, epochs=10, **asked).ok
+    half = fastgd.verify(step, X.half(), y.half(), lr=0.1, epochs=10)
+    assert half.diagnosis.code == "data_dtype"
+
+
+def test_functions_get_copies_of_frames():
+    pandas = pytest.importorskip("pandas")
+    X, y = data()
+    frame, series = pandas.DataFrame(X, columns=["a", "b", "c"]), pandas.Series(y)
+
+    def by_name(w, X, y, lr):
+        return w - lr * 2 / len(y) * X[["a", "b", "c"]].T @ (X @ w - y)
+
+    def doubles(w, X, y, lr):
+        X["a"] *= 2
+        return by_name(w, X, y, lr)
+
+    assert fastgd.verify(by_name, frame, series, lr=0.1, epochs=5).ok
+    assert "doubles changes X, in place" in str(fastgd.verify(doubles, frame, series, lr=0.1, epochs=5))
+    assert np.array_equal(frame, X)
