@@ -19,6 +19,7 @@ from fastgd.kernels.telling import LISTENER
 from fastgd.planning import plan
 from fastgd.running import pool
 from fastgd.running.pool import watched
+from tests import grids
 from tests.support.against_arbiter import same_bits
 from tests.support.fit_cases import assert_same, digest, make
 
@@ -108,9 +109,12 @@ def press_ctrl_c(data: str, threads: int) -> tuple[float, str, float]:
     return float(words[1]), words[3], float(words[-1])
 
 
+FEW = [("descend", 3), ("stream", 1), ("compress long data", 3), ("eigenvalues", 3), ("gaps", 3), ("overflowed", 3)]
+
+
 @pytest.mark.parametrize(
     ("work", "threads"),
-    [*((work, 3) for work in LONG), *((work, 1) for work in ("descend", "stream", "compress long data"))],
+    grids.share("Ctrl-C", [*((work, 3) for work in LONG), *((work, 1) for work in ("descend", "stream", "compress long data"))], FEW),
 )
 def test_ctrl_c_stops_everything_within_a_second(work, threads):
     waited, left, busy = press_ctrl_c(LONG[work], threads)
