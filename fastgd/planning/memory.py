@@ -120,7 +120,7 @@ def _bytes_of_standard(problem: Problem, plan: Plan, continued: bool) -> int:
     made = 2 * 8 * d + d + 1  # center and scale; which columns are constant, which records are doubtful
     taken = 8 * d + 8  # one of them, taken for the fits
     given = 3 * 2 * 8 * d + 3 * 8 if continued else 0  # those of the state: of pairs, of records, compared
-    if not (plan.staged and plan.needs_moments):
+    if not plan.staged:
         return made + taken + given
     gram = bytes_of_record(problem, with_gram=True) - bytes_of_record(problem, with_gram=False)
     return made + taken + given + (gram + 8 * (size + 1) + 8 * 4) * (1 + continued)  # with exponents and weights
