@@ -169,7 +169,8 @@ class FitResult:
     n_used : ndarray (…) of int
         Number of kept samples.
     lr : ndarray (…) of float64
-        The learning rate that was used; NaN from `solve`.
+        The learning rate that was used, with a schedule the one that it begins with (torch's
+        initial_lr); NaN from `solve`.
     backend, algorithm : str
         What computed the fits. A fit may have another algorithm: see ``state.algorithm``.
     explanation : str
