@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ import numpy as np
 from ...input.messages import shown
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT
-from .tasks import Task, TheirCode, Trial, copied, threads_running
+from .answers import kept, read_step, read_training
+from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate"]
 
@@ -66,10 +68,8 @@ class FunctionCandidate:
         for epoch in range(task.counted_epochs()):
             given, w_next, loss = task.parameters(w), w, None
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                answer = task.callers.run(self.function, given, X, y, rate)
-                first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                w_next = copied(first, "w").reshape(w.shape)
-                loss = None if loss is None else float(read_array(loss, "loss"))
+                w_next, loss, told = read_step(task.callers.run(self.function, given, X, y, rate), task.n_parameters, task.intercept)
+                trial.notes += [note for note in told if note not in trial.notes]
             if trial.failure:
                 break
             if not _equal(given, w) and "the w" not in "".join(trial.notes):
@@ -91,9 +91,10 @@ class FunctionCandidate:
         given = task.parameters(w0)
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.function, X, y, rate, epochs, given)
-            w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-            w = copied(w, "w_history")
-            trial.w, trial.loss = w, None if loss is None else copied(loss, "loss_history")
+            if hasattr(answer, "__next__"):  # a generator of rows
+                answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
+            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs)
+            trial.notes += told
         _notice_changes(trial, self.name, (X, y), task.data(index))
         if not _equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
