@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -44,6 +45,11 @@ def judge(question: Question, readings: list[Reading], limit: float, held_higher
         if one.beyond is None and (one.epochs_judged or len(readings) == 1):
             return one
         made.append(one)
+    for powers in ("of float32", "rounded") if question.asked.rule.products else ():
+        coarse = question._replace(asked=replace(question.asked, powers=powers))
+        one = _judge_each(coarse, readings[0], limit, held_higher)
+        if one.beyond is None and one.epochs_judged:
+            return one._replace(notes=(*one.notes, "1 - beta**t is made in float32, which is rounding: judged so"))
     return made[0] if len(made) == 1 else _none_passes(made)
 
 

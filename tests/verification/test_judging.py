@@ -100,3 +100,59 @@ def test_rules_with_a_state_need_every_row():
     report = fastgd.verify(w[::10], X, y, lr=0.05, epochs=EPOCHS, optimizer="adam")
     assert not report.ok
     assert "where it ended" in " ".join(report.verdicts[0].notes)
+
+
+def adam(powers, factor=1.0, beta2=0.9999, kind=np.float64):
+    """Adam, whose 1 - beta**t is made in float64, or in float32 in two ways."""
+    one = np.float32(1)
+    makes = {
+        "float64": lambda beta, t: 1 - beta**t,
+        "of float32": lambda beta, t: one - np.float32(beta) ** np.float32(t),  # optax, TensorFlow
+        "rounded": lambda beta, t: one - np.float32(beta**t),
+    }
+
+    def train(X, y, lr, epochs, w0):
+        w, m, v, rows = w0.astype(kind), np.zeros_like(w0), np.zeros_like(w0), [w0]
+        for t in range(1, epochs + 1):
+            gradient = kind(2 / len(y)) * (X.T @ (X @ w - y))
+            m = kind(0.9) * m + kind(1 - 0.9) * gradient
+            v = kind(beta2) * v + kind(1 - beta2) * gradient * gradient
+            first, second = (kind(makes[powers](beta, t)) for beta in (0.9, beta2))
+            w = w - kind(lr * factor) * (m / first) / (np.sqrt(v / second) + kind(1e-8))
+            rows.append(w)
+        return rows
+
+    return train
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+@pytest.mark.parametrize("powers", ["of float32", "rounded"])
+def test_powers_of_beta_in_float32_are_rounding(powers, kind):
+    X, y = data(kind)
+    asked = {"lr": 0.01, "epochs": 12, "optimizer": fastgd.Adam(betas=(0.9, 0.9999))}
+    report = fastgd.verify(adam(powers, kind=kind), X, y, **asked)
+    assert report.ok, str(report)
+    assert "1 - beta**t is made in float32" in str(report)
+    assert not fastgd.verify(adam(powers, factor=1.001, kind=kind), X, y, **asked).ok
+    exact = fastgd.verify(adam("float64", kind=kind), X, y, **asked)
+    assert exact.ok
+    assert "beta" not in " ".join(exact.verdicts[0].notes)
+    if kind is np.float64:
+        for powers in ("float64", "of float32", "rounded"):
+            assert not fastgd.verify(adam(powers, factor=1 + 1e-6), X, y, **asked).ok
+
+
+def test_an_expanded_square_is_cancellation():
+    X, _ = data()
+    y = X @ np.array([1.0, -2.0, 3.0])  # no noise: the loss goes to 0
+
+    def step(w, X, y, lr):
+        return w - lr * 2 / len(y) * X.T @ (X @ w - y), (w @ X.T @ X @ w - 2 * w @ X.T @ y + y @ y) / len(y)
+
+    report = fastgd.verify(step, X, y, lr=0.05, epochs=150)
+    assert report.diagnosis.code == "loss_cancellation"
+    assert "the digits of the loss cancel" in report.diagnosis.sentence
+    wrong = fastgd.verify(lambda w, X, y, lr: (step(w, X, y, lr)[0], np.mean((X @ w - y) ** 2) * (1 + 1e-10)), X, y, lr=0.05, epochs=5)
+    assert wrong.diagnosis.code == "unknown"
+    told = wrong.diagnosis.sentence.partition("the loss of epoch")[2]
+    assert told.partition(" is ")[2].partition(";")[0] != told.rpartition(" is ")[2]  # enough digits

@@ -7,16 +7,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...input.messages import counted, shown
+from ...input.sharing import library_of
 from ..bound.yardstick import Array
 from .tasks import Unreadable, copied
 
-__all__ = ["Step", "Training", "kept", "read_step", "read_training"]
+__all__ = ["Step", "Training", "kept", "library_of_float32", "read_step", "read_training"]
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
 
@@ -35,6 +37,24 @@ class Training(NamedTuple):
     w: Array  # (m, D)
     loss: Array | None
     notes: tuple[str, ...] = ()
+
+
+def library_of_float32(answer: Any) -> str | None:
+    """Return the name of the library whose float32 arrays a function returned; None: another.
+
+    NumPy computes in the precision of the data, so its float32 is the function's own choice; JAX
+    computes in float32 unless jax_enable_x64 is set, and its arrays become NumPy's in a list.
+    """
+    for _ in range(3):
+        if isinstance(answer, list | tuple) and answer:
+            answer = answer[0]
+    if not str(getattr(answer, "dtype", "")).endswith("float32"):
+        return None
+    library = library_of(answer)
+    if library == "numpy":
+        jax = sys.modules.get("jax")
+        return "jax" if jax is not None and not getattr(getattr(jax, "config", None), "jax_enable_x64", True) else None
+    return library if library != "array API" else type(answer).__module__.partition(".")[0]
 
 
 def read_step(answer: Any, n_parameters: int, intercept: bool) -> Step:

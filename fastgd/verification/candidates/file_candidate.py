@@ -127,9 +127,8 @@ def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:
     """Return what the process sent of one fit, with its kinds checked."""
     failure = words["failure"]
     notes = [str(note) for note in words["notes"]]
-    return Trial(
-        arrays["w"], arrays.get("loss"), notes, None if failure is None else str(failure), bool(words["altered"]), dtype=task.X.dtype
-    )
+    dtype = np.dtype(np.float32) if words["dtype"] == "float32" else task.X.dtype
+    return Trial(arrays["w"], arrays.get("loss"), notes, None if failure is None else str(failure), bool(words["altered"]), dtype=dtype)
 
 
 def _failure_at_end(process: subprocess.Popen[bytes]) -> str | None:

@@ -25,7 +25,7 @@ import numpy as np
 from ...input.messages import shown
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT
-from .answers import kept, read_step, read_training
+from .answers import kept, library_of_float32, read_step, read_training
 from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate"]
@@ -68,7 +68,9 @@ class FunctionCandidate:
         for epoch in range(task.counted_epochs()):
             given, w_next, loss = task.parameters(w), w, None
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                w_next, loss, told = read_step(task.callers.run(self.function, given, X, y, rate), task.n_parameters, task.intercept)
+                answer = task.callers.run(self.function, given, X, y, rate)
+                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept)
+                _note_float32(trial, answer)
                 trial.notes += [note for note in told if note not in trial.notes]
             if trial.failure:
                 break
@@ -95,6 +97,7 @@ class FunctionCandidate:
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
             trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs)
             trial.notes += told
+            _note_float32(trial, answer)
         _notice_changes(trial, self.name, (X, y), task.data(index))
         if not _equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
@@ -135,6 +138,14 @@ def _notice_changes(trial: Trial, name: str, now: tuple[Any, Any], before: tuple
     if changed:
         trial.altered = True
         trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")
+
+
+def _note_float32(trial: Trial, answer: Any) -> None:
+    """Have the history judged as float32 where a library that works in it made w."""
+    library = library_of_float32(answer)
+    if library is not None and trial.dtype == np.float64:
+        trial.dtype = np.dtype(np.float32)
+        trial.notes.append(f"w is an array of {library} in float32: judged as float32")
 
 
 def _note_difference(trial: Trial, again: Trial) -> None:

@@ -298,4 +298,6 @@ def _unknown_loss(seen: Observation, first: int) -> dict[str, Any]:
     """Return in words what is known of a wrong loss without a cause."""
     assert seen.loss is not None
     found, true = float(seen.loss[first]), float(seen.true_loss[first])
-    return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}
+    digits = next((k for k in range(9, 17) if f"{found:.{k}g}" != f"{true:.{k}g}"), 17)  # enough to see a difference
+    told = f"the loss of epoch {first} is {found:.{digits}g}; that of the recorded w is {true:.{digits}g}"
+    return {"variant": f"no known cause explains it: {told}"}

@@ -3,6 +3,9 @@ is told in words, not by a traceback of ours."""
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -178,3 +181,40 @@ def test_a_generator_without_an_end_is_not_waited_for():
             yield w0
 
     assert "14 rows of w for 12 epochs" in str(fastgd.verify(train, *data(), lr=0.05, epochs=EPOCHS))
+
+
+class ArrayOfJax(np.ndarray):
+    """Stands in for an array of JAX, which computes in float32 unless jax_enable_x64 is set."""
+
+    __module__ = "jaxlib"
+
+    def devices(self):
+        return [types.SimpleNamespace(platform="cpu")]
+
+
+def test_a_library_that_works_in_float32_is_judged_so(monkeypatch):
+    jax = types.ModuleType("jax")
+    jax.core, jax.config = types.SimpleNamespace(Tracer=type("Tracer", (), {})), types.SimpleNamespace(jax_enable_x64=False)
+    monkeypatch.setitem(sys.modules, "jax", jax)
+    X, y = data()
+
+    def step(w, X, y, lr):
+        w, X, y = (np.asarray(part).astype(np.float32) for part in (w, X, y))
+        return (w - np.float32(lr) * (np.float32(2 / len(y)) * (X.T @ (X @ w - y)))).view(ArrayOfJax)
+
+    def train(X, y, lr, epochs, w0):
+        rows = [w0.astype(np.float32)]
+        for _ in range(epochs):
+            rows.append(np.asarray(step(rows[-1], X, y, lr)))
+        return np.array(rows)  # of NumPy, in float32
+
+    for candidate in (step, train):
+        report = fastgd.verify(candidate, X, y, lr=0.05, epochs=EPOCHS)
+        assert report.ok, str(report)
+        assert "w is an array of jax in float32: judged as float32" in str(report).replace("jaxlib", "jax")
+        assert report.question["dtype"] == "float32"
+    monkeypatch.delitem(sys.modules, "jax")
+    own_choice = fastgd.verify(train, X, y, lr=0.05, epochs=EPOCHS)
+    assert own_choice.diagnosis.code == "float32_arithmetic"
+    assert own_choice.diagnosis.fix == 'compute in float64, or ask for dtype="float32"'
+    assert fastgd.verify(train, X, y, lr=0.05, epochs=EPOCHS, dtype="float32").ok
