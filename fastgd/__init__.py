@@ -8,16 +8,22 @@ from .kernels import forks as _forks
 _forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
+    from . import designs as designs
+    from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
+    from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
     from .results.loading import load
+    from .results.moments import Moments
     from .results.result import FitResult, History, State
     from .results.status import Status
+    from .results.sweep_result import SweepResult
     from .solving import solve
+    from .sweeping import sweep as sweep
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
     from .verification.report.report import Report as Report
@@ -25,25 +31,32 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History", "NAdam",
-    "RMSprop", "Report", "State", "Status", "diagnose", "fit", "info", "load", "solve", "verify",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
+    "Moments", "NAdam", "RMSprop", "Report", "State", "Status", "SweepResult", "compress", "diagnose", "fit", "info", "load", "solve",
+    "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
 _LATE = {
+    ".compressing": ("compress",),
     ".environment": ("info",),
     ".fitting": ("fit",),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
     ".results.loading": ("load",),
+    ".results.moments": ("Moments",),
     ".results.result": ("FitResult", "History", "State"),
     ".results.status": ("Status",),
+    ".results.sweep_result": ("SweepResult",),
     ".solving": ("solve",),
+    ".sweeping": ("sweep",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
     ".verification.report.report": ("Report",),
     ".verification.verifying": ("verify",),
 }
+
+_MODULES = ("designs", "schedules", "testing", "verification")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -55,6 +68,15 @@ _HERE = {  # what is here: what others call it
         "momentum", "nesterov", "optim", "optimizer", "optimizers", "rules", "sgd", "update_rules",
         *(name.lower() for name in __all__ if name.startswith("Ada")), "nadam", "rmsprop",
     ),
+    "schedules are classes of fastgd.schedules, such as fastgd.schedules.StepLR(30)": (
+        "chainedscheduler", "constantlr", "cosineannealinglr", "cosineannealingwarmrestarts", "cycliclr", "exponentiallr", "lambdalr",
+        "linearlr", "lr_scheduler", "multisteplr", "multiplicativelr", "onecyclelr", "polynomiallr", "reducelronplateau", "schedule",
+        "scheduler", "schedulers", "sequentiallr", "steplr",
+    ),
+    "many hyperparameters are fitted by fastgd.sweep(X, y, grid={\"lr\": [...]})": (
+        "grid", "grid_search", "gridsearch", "gridsearchcv", "parametergrid", "random_search", "search", "tune",
+    ),
+    "distributions of hyperparameters are in fastgd.designs": ("log_uniform", "loguniform", "parametersampler", "sample", "uniform"),
     "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
     "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
 }  # fmt: skip
@@ -63,8 +85,8 @@ _HERE = {  # what is here: what others call it
 if not TYPE_CHECKING:  # or else every name would pass a type checker
 
     def __getattr__(name: str) -> Any:
-        """Import `testing`, `verification`, or a name in `_LATE`, when it is first used."""
-        if name in ("testing", "verification"):
+        """Import one of `_MODULES`, or a name in `_LATE`, when it is first used."""
+        if name in _MODULES:
             return import_module(f".{name}", __name__)
         for module, names in _LATE.items():
             if name in names:
@@ -76,4 +98,4 @@ if not TYPE_CHECKING:  # or else every name would pass a type checker
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__", "testing", "verification"])
+    return sorted([*__all__, "__version__", *_MODULES])

@@ -11,19 +11,21 @@ from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
 from .results.building import build
+from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.run import run
+from .schedules.table import ScheduleLike
 
 
 @helps_with_keywords
 def fit(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyArray | Moments,
+    y: AnyArray | None = None,
     *,
     lr: NumberOrArray | None = None,
     epochs: int = 100,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
-    schedule: None = None,
+    schedule: ScheduleLike | None = None,
     w0: AnyArray | None = None,
     intercept: bool = False,
     intercept0: AnyArray | None = None,
@@ -71,8 +73,11 @@ def fit(
         2-D X is always (n_samples, n_features); many fits of one feature are ``X[..., None]``. With
         a 1-D X the result has no feature axis. Where the axes of X and y have names (``dims`` of
         xarray, ``dimensions`` of netCDF4), the axis of the samples is found by its name.
+        Or Moments of `fastgd.compress`, in place of X and y: then no samples are read, and whether
+        there is an intercept, the weights, the dtype and what is missing are theirs. A fit that
+        overflows goes on by its moments; its status is ``DIVERGED``.
     y : array (…, n_samples)
-        Targets.
+        Targets. None where X is Moments.
     lr : float or array, optional
         Learning rate, ≥ 0, here or in the optimizer object. None: for SGD a safe rate of each fit,
         1/(λ_max + weight_decay), where λ_max is the largest eigenvalue of the Hessian of the (mean
@@ -84,8 +89,14 @@ def fit(
     optimizer : str or optimizer object, default "sgd"
         The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in
         lower case, such as "adam".
-    schedule : None
-        Not available yet.
+    schedule : schedule, list of schedules, callable or array, optional
+        How the learning rate goes on from epoch to epoch: one of `fastgd.schedules`, such as
+        ``fastgd.schedules.StepLR(30)``, with the values of torch.optim.lr_scheduler; or an array
+        that broadcasts as hyperparameters do, of one for each fit (a list has one axis; None: the
+        rate stays). lr is the rate that torch's optimizer has before the schedule is constructed. A
+        function of the epoch 0, 1, … gives factors on lr, as LambdaLR does. Numbers, shape
+        (epochs,), are the rates themselves: then, and with CyclicLR and OneCycleLR, leave lr out.
+        With a state the schedule is given again, and goes on where the state stands.
     w0 : array (…, n_features), optional
         Start of w, default zeros. Where X is 1-D, w0 has no feature axis.
     intercept : bool, default False

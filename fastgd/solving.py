@@ -10,14 +10,15 @@ from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .results.building import build
+from .results.moments import Moments
 from .results.result import FitResult
 from .running.run import run
 
 
 @helps_with_keywords
 def solve(
-    X: AnyArray,
-    y: AnyArray,
+    X: AnyArray | Moments,
+    y: AnyArray | None = None,
     *,
     intercept: bool = False,
     standardize: bool = False,
@@ -51,9 +52,11 @@ def solve(
         Features: an array of NumPy, torch, JAX or any library with DLPack in the computer's memory,
         a frame of pandas or polars, or a list. Results come back in the same library. 2-D X is
         always (n_samples, n_features); with a 1-D X the result has no feature axis. Where the axes
-        of X and y have names, the axis of the samples is found by its name, as in `fit`.
+        of X and y have names, the axis of the samples is found by its name, as in `fit`. Or Moments
+        of `fastgd.compress`, in place of X and y: where they do not determine w, singular values
+        below about 1e-8 of the largest count as zero, and the fit is ``ill_conditioned``.
     y : array (…, n_samples)
-        Targets.
+        Targets. None where X is Moments.
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
     standardize : bool, default False

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..input.annotations import NanPolicy
-from ..input.arrays import Arrived, Library
+from ..input.arrays import NUMPY, Arrived, Library
 from ..input.messages import shown
 from ..input.missing import Numbers, read_nodata, refuse_impossible
 from ..input.options import MOST, read_choice, read_count, read_dtype
@@ -52,11 +52,17 @@ class Problem:
     nan_policy: str  # "raise", "omit" or "propagate"
     min_samples: int  # fits with fewer kept samples are not computed
     device: int | None = None  # number of the GPU that the data are on; None: the computer's memory
+    given: Any = None  # results.moments.Moments in place of samples: X and y are empty
 
     @property
     def n_parameters(self) -> int:
         """Number of features, and one for an intercept."""
         return self.n_features + self.intercept
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether samples have weights."""
+        return self.weights is not None if self.given is None else bool(self.given.weighted)
 
     @property
     def gram_leading(self) -> tuple[int, ...]:
@@ -80,6 +86,16 @@ class Problem:
     def may_lose_samples(self) -> bool:
         """Whether some fits may have fewer samples than others."""
         return self.weights is not None or self.nan_policy == "omit"
+
+    @classmethod
+    def of_moments(cls, moments: Any, least: int) -> Problem:
+        """The problem of compressed data. moments: results.moments.Moments; least: min_samples."""
+        pairs, d, dtype = moments.n_used.shape, moments.n_features, np.dtype(moments.dtype)
+        X, y = np.empty((*pairs, 0, d), dtype), np.empty((*pairs, 0), dtype)
+        return cls(
+            Items(X, pairs, (0, d), dtype), Items(y, pairs, (0,), dtype), None, moments.leading, 0, d, moments.one_feature,
+            moments.intercept, dtype, NUMPY, "raise", least, given=moments,
+        )  # fmt: skip
 
     @classmethod
     def read(

@@ -36,6 +36,7 @@ class Backend:
     why_unavailable: Callable[[], str | None]  # one sentence; None: it can run here
     takes_device_data: bool = False  # accepts data on a GPU
     has_threads: bool = False  # has the option `threads`
+    takes_moments: bool = False  # accepts Moments in place of X and y
     makes_moments_on_host: bool = False  # running/moments.py compresses the data for it
     fits_at_a_time: str = "runs fits one after another"  # for the error about `threads`
     share_of_bound: float = 8.0  # the largest τ of a right result: 2 for our own kernels
@@ -86,6 +87,7 @@ BACKENDS: dict[str, Backend] = {
             "cpu",
             _why_no_kernels,
             has_threads=True,
+            takes_moments=True,
             makes_moments_on_host=True,
             share_of_bound=2.0,
         ),
@@ -95,6 +97,7 @@ BACKENDS: dict[str, Backend] = {
             "cuda",
             _why_no_cuda,
             takes_device_data=True,
+            takes_moments=True,
             fits_at_a_time="runs on the whole GPU",
             share_of_bound=2.0,
         ),

@@ -17,12 +17,11 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.annotations import Reduction
-from ..input.arrays import arrive, arrive_on_host
+from ..input.arrays import Arrived, arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameter,
     read_hyperparameters,
-    read_rates,
     values_beside,
 )
 from ..input.messages import counted
@@ -42,15 +41,17 @@ from ..input.options import (
 )
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
-from ..kernels.chunk import LSTSQ, MOMENTS, MOST_PACKED, n_rows
+from ..kernels.chunk import n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
-from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
+from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
+from .backends import choose_backend, refuse_rule, require_kernels
+from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .memory import fit_into_memory
-from .plan import STACK_NUMBERS, TALL, Plan, make_plan
+from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
     Begin,
     algorithm_of,
@@ -74,14 +75,27 @@ class Job:
     problem: Problem
     order: FitOrder
     plan: Plan
-    buffers: Buffers
-    reduction: str
-    standardize: bool  # the fits descend on centred and scaled features
     progress: Any
     total: int  # units of progress in all
     runner: str  # name of the module in running/ that runs the job
     memory_limit: int | None  # bytes
     recalled: bool = False  # made by call_cache.py from an earlier job
+
+    def drop_results(self) -> None:
+        """Let go of the memory of results, which are of no use after an error."""
+
+
+@dataclass(kw_only=True)
+class ResultJob(Job):
+    """A call that makes a FitResult, ready to run."""
+
+    buffers: Buffers
+    reduction: str
+    standardize: bool  # the fits descend on centred and scaled features
+
+    def drop_results(self) -> None:
+        """Let go of the memory of results, which are of no use after an error."""
+        self.buffers.arrays.clear()
 
     @property
     def provenance(self) -> Provenance:
@@ -90,11 +104,12 @@ class Job:
 
 
 @dataclass(kw_only=True)
-class FitJob(Job):
+class FitJob(ResultJob):
     """A call of `fit`, ready to run."""
 
     rule: UpdateRule
     rates: np.ndarray | None  # (…) learning rates, to be broadcast; None: the safe rate of each fit
+    schedule: Scheduled | None  # how the rates go on from epoch to epoch; None: they stay
     hyper: tuple[np.ndarray, ...]  # (…) hyperparameters, then derived values, in the kernels' order
     epochs: int
     tol: float  # −1: none
@@ -117,25 +132,33 @@ class FitJob(Job):
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
         plan = self.plan
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised)
+        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
 
 
 @dataclass(kw_only=True)
-class SolveJob(Job):
+class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the solutions are computed, and their penalty."""
+        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
     check_randomness(arguments["shuffle"], arguments["seed"])
-    arrived = arrive(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    backend, why_backend = choose_backend(arguments["backend"], arrived.device)  # before CuPy is needed
-    problem = _read_problem(arguments, arrived)
-    optimizer, lr, w0, intercept0 = _values_here(arguments, arrived.device)
-    rule, rates = optimizer.rule, read_rates(lr, optimizer)
+    arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
+    device = None if arrived is None else arrived.device
+    backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
+    problem = read_problem(arguments, arrived)
+    optimizer, lr, w0, intercept0 = _values_here(arguments, device)
+    schedule = read_schedule(arguments["schedule"])
+    rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
     refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
@@ -146,9 +169,13 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
+    if problem.given is not None:
+        algorithm = algorithm_on_moments(algorithm, backend, state)
+    elif state is not None:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
-    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    which = {} if schedule is None else {"schedule": schedule.which}
+    order = order_fits(problem, {name: values.shape for name, values in (named | which).items()}, starts, state)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
@@ -164,7 +191,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
-    start = kind_of_start(state, starts)
+    if schedule is not None and not backend.takes_device_data:  # there each part makes its own table
+        plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, epochs))))
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
@@ -174,11 +202,12 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         order,
         plan,
         results=order.n_fits * of_results,
-        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12),
+        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (16 * epochs if schedule else 0),
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
     )
+    schedule = walk(schedule, None if state is None else state.epoch, epochs)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(
@@ -193,6 +222,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         runner=backend.runner,
         rule=rule,
         rates=named.get("lr"),
+        schedule=schedule,
         hyper=kernel_values(rule, [named[name] for name in hyper]),
         epochs=epochs,
         tol=tol,
@@ -201,8 +231,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         least_needed=least_needed,
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
-        # weights that are summed scale the rate, so nothing is known of the data from it
-        start="" if start != "zero" and reduction == "sum" and problem.weights is not None else start,
+        # weights that are summed scale the rate, a schedule moves it
+        start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
         memory_limit=limit,
@@ -212,8 +242,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
-    arrived = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    problem = _read_problem(arguments, arrived)
+    problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
     decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
@@ -224,7 +253,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     plan = fit_into_memory(
         problem,
         order,
-        _plan_solve(problem, order, threads, standardize),
+        plan_solve(problem, order, threads, standardize),
         results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
         of_a_thread=_bytes_of_stack(problem),
@@ -283,7 +312,17 @@ def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
     return ""
 
 
-def _read_problem(arguments: Mapping[str, Any], arrived: Any) -> Problem:
+def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The data of a call, by name."""
+    if arguments["y"] is None:
+        raise TypeError("y is missing: give X and y, or Moments of fastgd.compress(X, y) in place of both")
+    return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
+
+
+def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Problem:
+    """The problem of a call; arrived None: of Moments in place of X and y."""
+    if arrived is None:
+        return read_moments(arguments)
     return Problem.read(
         arrived,
         intercept=arguments["intercept"],
@@ -331,35 +370,7 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
     return open_on_device(layout, given, limit)
 
 
-def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
-    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
-    n, size = problem.n_samples, problem.n_parameters
-    if n < size:
-        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
-    elif problem.n_features > MOST_FEATURES:
-        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
-    else:
-        code = MOMENTS
-        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
-    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
-    # as 20 D epochs of `stream` and 3 µs of calls
-    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
-    plan = make_plan(
-        problem,
-        order,
-        BACKENDS["cpu"],
-        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
-        algorithm="moments" if code == MOMENTS else "stream",
-        threads=threads,
-        safe_rate=False,
-        standardize=standardize,
-        in_packs=size <= MOST_PACKED,
-        worst_cost=decomposed,
-    )
-    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
-
-
 def _bytes_of_stack(problem: Problem) -> int:
     """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
-    rows = min(problem.n_samples, TALL * problem.n_parameters)  # a longer one is made triangular, block after block
-    return 8 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)
+    size = problem.n_parameters  # longer samples are made triangular, block after block
+    return 8 * 8 * max(STACK_NUMBERS, min(problem.n_samples, TALL * size) * size)

@@ -86,12 +86,18 @@ def _bytes_of_shared(problem: Problem, plan: Plan) -> int:
 
 
 def _bytes_of_record(problem: Problem, plan: Plan) -> int:
-    if not plan.needs_moments:
+    """Bytes of the moments that are made of one pair."""
+    if not plan.needs_moments or problem.given is not None:
         return 0
+    shares_gram = plan.staged and problem.X.count == 1 and not problem.may_lose_samples
+    return bytes_of_record(problem, with_gram=not shares_gram)
+
+
+def bytes_of_record(problem: Problem, with_gram: bool) -> int:
+    """Bytes of the moments of one pair of an X and a y; without its Gram record if it is shared."""
     from ..kernels import cpu
 
-    shares_gram = plan.staged and problem.X.count == 1 and not problem.may_lose_samples
-    return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram=not shares_gram)
+    return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram)
 
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS, STREAM
-from .backends import Backend, choose_algorithm
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MOMENTS, MOST_PACKED, STREAM
+from .backends import BACKENDS, MOST_FEATURES, Backend, choose_algorithm
 
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
@@ -93,7 +93,9 @@ def _even(n_fits: int, fits: int, workers: int) -> int:
 def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit: float, workers: int) -> int:
     """How many fits one task runs. per_fit: time of one fit [ns]."""
     if backend.takes_device_data:
-        of_a_pair = problem.n_samples * (problem.n_features + 1) * problem.dtype.itemsize
+        Z = problem.n_parameters + 1
+        numbers = problem.n_samples * (problem.n_features + 1) if problem.given is None else Z * (Z + 1)
+        of_a_pair = numbers * problem.dtype.itemsize
         # the fits of one pair of an X and a y stay together
         return max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells
     fits = max(1, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))
@@ -104,7 +106,7 @@ def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit:
 
 def _bytes_per_pair(problem: Problem, order: FitOrder, n_grams: int) -> float:
     """Bytes of moments, lists of kept samples and converted data per pair of an X and a y."""
-    size, parts = problem.n_parameters, -(-problem.n_samples // LONG)
+    size, parts = problem.n_parameters, max(1, -(-problem.n_samples // LONG))
     per_gram, per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
     grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs
     lists = 16 * problem.n_samples if problem.may_lose_samples else 0
@@ -126,6 +128,7 @@ def make_plan(
     why_backend: str = "",
     fits_per_task: int | None = None,
     worst_cost: float | None = None,
+    keeps_moments: bool = False,
 ) -> Plan:
     """Choose the algorithm, the number of threads, and the sizes of tasks and groups.
 
@@ -143,8 +146,12 @@ def make_plan(
         Replaces the number that follows from the costs; no bit depends on it.
     worst_cost : float, optional
         Time of one fit at worst [ns]; None: all epochs on its samples.
+    keeps_moments : bool
+        Whether the moments are what is asked for.
     """
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
+    if problem.given is not None:
+        why_algorithm = "moments: X is Moments"
     if threads is not None and not backend.has_threads:
         raise ValueError(f"threads is an option of backend 'cpu'; backend {backend.name!r} {backend.fits_at_a_time}")
     needs_moments = backend.makes_moments_on_host and (code == MOMENTS or safe_rate or standardize)
@@ -161,7 +168,7 @@ def make_plan(
     inline = total < INLINE_NS and not elsewhere and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)
     fits = fits_per_task or _fits_per_task(problem, order, backend, descend + (0 if shared else compress), workers)
-    staged = needs_moments and (shared or problem.n_samples > LONG)
+    staged = needs_moments and (shared or problem.n_samples > LONG or keeps_moments or problem.given is not None)
     return Plan(
         backend=backend,
         algorithm=code,
@@ -175,3 +182,33 @@ def make_plan(
         fits_per_task=min(fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))) if staged else 1,
     )
+
+
+def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
+    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
+    n, size = problem.n_samples, problem.n_parameters
+    if problem.given is not None:
+        code, why = MOMENTS, "moments: X is Moments"
+    elif n < size:
+        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
+    elif problem.n_features > MOST_FEATURES:
+        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
+    else:
+        code = MOMENTS
+        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
+    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
+    # as 20 D epochs of `stream` and 3 µs of calls
+    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
+    plan = make_plan(
+        problem,
+        order,
+        BACKENDS["cpu"],
+        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
+        algorithm="moments" if code == MOMENTS else "stream",
+        threads=threads,
+        safe_rate=False,
+        standardize=standardize,
+        in_packs=size <= MOST_PACKED,
+        worst_cost=decomposed,
+    )
+    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")

@@ -86,10 +86,10 @@ def write_file(path: str | os.PathLike[str], value: Any) -> None:
         file.write(_digest(file, file.tell()).encode())
 
 
-def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes: int | None = None) -> Any:
+def read_file(path: str | os.PathLike[str], wanted: tuple[type, ...], inside: tuple[type, ...] = (), max_bytes: int | None = None) -> Any:
     """Read what `write_file` wrote.
 
-    classes: the dataclasses and enums that the file may have; the first is the class of the result.
+    wanted: the dataclasses that the value may be of; inside: those, and enums, that it may have.
     max_bytes: most memory that the contents may take; None: a limit from the file's length.
     """
     if max_bytes is not None:
@@ -108,9 +108,9 @@ def read_file(path: str | os.PathLike[str], classes: tuple[type, ...], max_bytes
             if described["format"] != FORMAT:
                 raise ValueError(f"the description says format {described['format']!r}")
             arrays = read_arrays(archive, (name for name in members if name != DESCRIPTION))
-            value = _build(described["content"], "", arrays, {kind.__name__: kind for kind in classes})
-            if type(value) is not classes[0]:
-                raise ValueError(f"it holds a {type(value).__name__}, not a {classes[0].__name__}")
+            value = _build(described["content"], "", arrays, {kind.__name__: kind for kind in (*wanted, *inside)})
+            if type(value) not in wanted:
+                raise ValueError(f"it holds a {type(value).__name__}, not a {' or '.join(kind.__name__ for kind in wanted)}")
     return value
 
 
@@ -153,6 +153,8 @@ def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return {"enum": type(value).__name__, "member": value.name}
     if value is None or type(value) in (bool, int, str):
         return value
+    if isinstance(value, tuple) and all(type(each) is int for each in value):
+        return {"numbers": list(value)}
     if is_dataclass(value) and not isinstance(value, type):
         inside = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"class": type(value).__name__, "fields": {key: _describe(each, _join(name, key), arrays) for key, each in inside.items()}}
@@ -271,6 +273,8 @@ def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[st
         return arrays[node["scalar"]].reshape(())[()]
     if kind == "enum" and issubclass(enum := classes[node["enum"]], Enum):
         return enum[node["member"]]
+    if kind == "numbers" and type(node["numbers"]) is list and all(type(each) is int for each in node["numbers"]):
+        return tuple(node["numbers"])
     if kind == "table":
         return {key: _build(each, _join(name, key), arrays, classes) for key, each in node["table"].items()}
     if kind == "class" and is_dataclass(classes[node["class"]]):

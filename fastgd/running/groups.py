@@ -42,6 +42,11 @@ class Group:
     standard: Standard | None = None  # of standardised fits
     in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether samples are at hand; False where Moments were given."""
+        return self.samples.X.shape[1] > 0
+
     def of_fits(self, order: FitOrder, first: int, stop: int) -> tuple[Samples, np.ndarray]:
         """(samples, pairs) of fits first … stop-1; pairs (m,): number of each fit's pair here."""
         s = self.samples
@@ -154,6 +159,34 @@ def _all_samples(problem: Problem, data: list[tuple[np.ndarray, np.ndarray]], co
     n_used.fill(n)
     kept_index.fill(-1)
     return Samples(X, y, x_index, y_index, weights, weight_index, np.empty((0, n), np.int32), kept_index, n_used)
+
+
+def given_group(problem: Problem, order: FitOrder, first: int, stop: int, own: bool) -> Group:
+    """Pairs first … stop-1 of Moments that were given. own: copies, which may be changed."""
+    from ..kernels import cpu
+
+    given = problem.given
+    pairs = np.arange(first, stop, dtype=np.int64)
+    places = order.index(problem.X.leading, pairs * order.n_cells)
+    in_order = np.array_equal(places, pairs)
+
+    def pick(array: np.ndarray) -> np.ndarray:
+        flat = array.reshape(problem.X.count, *array.shape[len(problem.X.leading) :])
+        found = flat[first:stop] if in_order else flat[places]
+        return found.copy() if own else np.require(found, requirements=["C", "A", "W"])
+
+    gram_index = pick(given.gram_index)
+    grams = [given.gram, given.gram_exponents, given.weighing]
+    if own:
+        numbers, gram_index = np.unique(gram_index, return_inverse=True)
+        gram_index, grams = gram_index.reshape(-1).astype(np.int64), [array[numbers] for array in grams]
+    grams = [np.require(array, requirements=["C", "A", "W"]) for array in grams]
+    moments = cpu.Moments(*grams, pick(given.target), pick(given.exponents))
+    m, dtype, item = stop - first, problem.dtype, np.zeros(stop - first, np.int64)
+    X, y = np.empty((1, 0, problem.n_features), dtype), np.empty((m, 0), dtype)
+    X.flags.writeable = y.flags.writeable = False
+    samples = Samples(X, y, item, pairs - first, y[:0], item, np.empty((0, 0), np.int32), item - 1, pick(given.n_used))
+    return Group(first, samples, pick(given.invalid).copy(), moments, gram_index)
 
 
 def _none(problem: Problem) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, Chunk, Samples
+from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, W_EXPONENT, W_HIGH, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
@@ -36,7 +36,7 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
     runs[fits] = True
     runs &= (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
     eliminated = runs & (chunk.algorithm == MOMENTS) & (chunk.w.shape[1] <= MOST_PACKED)
-    _set_penalties(chunk, np.flatnonzero(runs & ~eliminated))
+    _set_penalties(chunk, group, pairs, np.flatnonzero(runs & ~eliminated))
     if eliminated.any():
         from ..kernels import cpu  # imports Numba, which the references may do without
 
@@ -46,12 +46,15 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
         find_from_minimisers(job, chunk, group, pairs, runs & np.isnan(chunk.least), control)
 
 
-def _set_penalties(chunk: Chunk, fits: np.ndarray) -> None:
+def _set_penalties(chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray) -> None:
     """Set κ of fits of which the elimination does not."""
     half, totals = 0.5 * chunk.rule.coupled_decay(chunk.hyper)[fits], chunk.n_used[fits].astype(np.float64)
     if chunk.reduction == "sum":
         penalised = half != 0.0
-        if len(chunk.weights) and penalised.any():
+        if not group.has_samples:
+            weighing = group.moments.weighing[group.gram_index[pairs[fits]]]
+            totals = np.ldexp(weighing[:, W_HIGH], weighing[:, W_EXPONENT].astype(np.int64))
+        elif len(chunk.weights) and penalised.any():
             totals[penalised] = total_weights(chunk, fits[penalised])
         with np.errstate(all="ignore"):
             half = np.where(half == 0.0, 0.0, half / totals)
@@ -177,7 +180,11 @@ def _minimise(
 
     found, places = Minimisers.empty(len(pairs), chunk.w.shape[1]), np.arange(len(pairs), dtype=np.int64)
     minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
-    for place in np.flatnonzero(found.algorithm == LSTSQ):
+    by_lapack = found.algorithm == LSTSQ
+    if not group.has_samples:
+        found.loss[by_lapack] = np.nan  # moments alone do not tell it well enough
+        return found.w, found.loss
+    for place in np.flatnonzero(by_lapack):
         if control.cancel[0]:
             break
         found.loss[place] = _loss_at(group.samples, pairs[place : place + 1], found.w[place])

@@ -27,6 +27,7 @@ from ..kernels.apart import run_apart_if
 from ..kernels.chunk import LSTSQ, MOMENTS, Samples
 from ..kernels.forks import lapack_lock
 from ..planning.plan import STACK_NUMBERS, TALL
+from .eigen import solve_from_moments
 from .groups import Group, select
 from .moments import compress_shifted
 from .pool import Control
@@ -110,7 +111,7 @@ def minimise(
             group.moments, group.gram_index[some], some, own_decay, rows, of_the_sum,
             found.w, found.loss, found.condition, found.rank, found.algorithm, control.cancel, counter,
         )  # fmt: skip
-        if problem.intercept and not isinstance(samples, ScaledSamples):
+        if problem.intercept and group.has_samples and not isinstance(samples, ScaledSamples):
             lost = found.algorithm[rows] == LSTSQ
             lost[~lost] = found.condition[rows[~lost]] > most_condition(problem.dtype)
             lost &= own_decay == 0.0
@@ -118,6 +119,9 @@ def minimise(
                 _solve_shifted(problem, group, some[lost], found, rows[lost], control, counter)
     left = np.flatnonzero(found.algorithm[places] == LSTSQ)
     if not len(left):
+        return
+    if not group.has_samples:
+        _solve_grams(problem, group, pairs[left], decay[left], of_the_sum, found, places[left], counter)
         return
     if shared is not None:
         shared = shared[0], shared[1][left]
@@ -154,13 +158,28 @@ def _solve_shifted(
             getattr(found, name)[rows[solved]] = getattr(better, name)[solved]
 
 
+def _solve_grams(
+    problem: Problem, group: Group, pairs: np.ndarray, decay: np.ndarray, of_the_sum: bool, found: Minimisers, places: np.ndarray,
+    counter: np.ndarray,
+) -> None:  # fmt: skip
+    """Solve fits without samples whose moments do not determine w: all are ill-conditioned."""
+    step = max(1, STACK_NUMBERS // problem.n_parameters**2)
+    for first in range(0, len(pairs), step):
+        some, rows = pairs[first : first + step], places[first : first + step]
+        w, loss, rank, condition = solve_from_moments(group.moments, group.gram_index[some], some, decay[first : first + step], of_the_sum)
+        found.w[rows], found.loss[rows], found.rank[rows] = w, loss, rank
+        least = np.where(rank < problem.n_parameters, 1.0, np.nextafter(most_condition(problem.dtype), np.inf))
+        found.condition[rows] = np.maximum(condition, least)
+        counter[0] += len(some)
+
+
 # -- from samples ----------------------------------------------------------------------------------
 
 
 def _scaled(group: Group) -> Samples:
     """The samples of a group, scaled where the group is standardised."""
     samples, standard, index = group.samples, group.standard, group.gram_index
-    if standard is None or isinstance(samples, ScaledSamples):
+    if standard is None or not group.has_samples or isinstance(samples, ScaledSamples):
         return samples
     own = index if standard.apart else index * 0
     return scale_samples(samples, standard.center[index], standard.scale[index], own, np.dtype(np.float64))

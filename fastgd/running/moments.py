@@ -25,7 +25,7 @@ from ..data.items import items_interleave, tile
 from ..data.problem import Problem
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
-from .groups import Group, copy_one_by_one, gather, gather_group, samples_of_grams, select
+from .groups import Group, copy_one_by_one, gather, gather_group, given_group, samples_of_grams, select
 from .pool import Control, Run, Task, cut
 
 FindKept = Callable[[Samples, bool, bool, np.ndarray], tuple[np.ndarray, np.ndarray]]  # as kernels.reference.kept.find_kept
@@ -82,6 +82,10 @@ def at_once(tasks: Iterable[Task]) -> None:
 
 def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
     """Group after group, its data compressed. A Gram matrix that pairs share is computed once."""
+    if problem.given is not None:
+        for first in range(0, order.n_pairs, plan.pairs_per_group):
+            yield given_group(problem, order, first, min(first + plan.pairs_per_group, order.n_pairs), own=plan.standardize)
+        return
     from ..kernels import cpu
 
     # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)

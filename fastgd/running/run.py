@@ -35,6 +35,5 @@ def _run(job: Job) -> None:
         find = where_not_finite
     except NegativeWeightError:
         find = where_negative
-    # what the tasks held of the data went with their error; the results are of no use any more
-    job.buffers.arrays.clear()
+    job.drop_results()  # what the tasks held of the data went with their error
     raise ValueError(find(job.problem, job.memory_limit))

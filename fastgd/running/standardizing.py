@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, STANDARD, STREAM, Chunk
-from ..planning.job import FitJob, Job
+from ..planning.job import FitJob, ResultJob
 from ..planning.plan import PIECE_NS
 from .groups import Group, Standard
 from .pool import Control, Run, cut
@@ -26,7 +26,7 @@ BLOCK = 2**16  # rows that are converted at a time
 RECORD_NS = 5  # rough time to standardise a record, for each of its moments [ns]
 
 
-def standardize_group(job: Job, group: Group, control: Control, go: Run) -> None:
+def standardize_group(job: ResultJob, group: Group, control: Control, go: Run) -> None:
     """Standardise the moments of a group, in place.
 
     Center and scale are made from the moments, or are those of the state that is continued.
@@ -38,10 +38,14 @@ def standardize_group(job: Job, group: Group, control: Control, go: Run) -> None
     doubtful = standardize_moments(job, moments, gram_index, center, scale, control, go)
     group.standard = Standard(center, scale, doubtful, apart=gram_index is not group.gram_index)
     group.moments, group.gram_index = moments, gram_index
+    if not group.has_samples and doubtful.any():  # nothing else holds the scaled features
+        lost = doubtful[gram_index]
+        group.invalid |= lost
+        moments.gram[doubtful], moments.target[lost] = np.nan, np.nan
 
 
 def standardize_moments(
-    job: Job, moments: Any, gram_index: np.ndarray, center: np.ndarray, scale: np.ndarray, control: Control, go: Run
+    job: ResultJob, moments: Any, gram_index: np.ndarray, center: np.ndarray, scale: np.ndarray, control: Control, go: Run
 ) -> np.ndarray:
     """Standardise moments in place; returns (n_gram,) bool, whether a Gram record is doubtful.
 
@@ -62,7 +66,7 @@ def standardize_moments(
     return doubtful
 
 
-def _begin(job: Job, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
+def _begin(job: ResultJob, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray]:
     """(moments, gram_index, center, scale) of a group; center and scale are NaN unless given."""
     moments, gram_index = group.moments, group.gram_index
     state = job.state if isinstance(job, FitJob) else None
@@ -83,7 +87,7 @@ def _begin(job: Job, group: Group) -> tuple[Any, np.ndarray, np.ndarray, np.ndar
 def enter_standard(job: FitJob, chunk: Chunk, standard: Standard, gram_index: np.ndarray) -> None:
     """Write center, scale and the scaled start of a chunk; doubtful fits go to their samples."""
     chunk.center[:], chunk.scale[:] = standard.center[gram_index], standard.scale[gram_index]
-    if STREAM in job.plan.backend.codes:
+    if STREAM in job.plan.backend.codes and job.problem.given is None:
         chunk.algorithm[standard.doubtful[gram_index]] = STREAM
     if job.state is None:
         scale_start(chunk)

@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from ..chunk import Chunk
+from ..chunk import W_EXPONENT, W_HIGH, W_LEAST, W_LOW, Chunk
 from .header import CANCELLED, CHUNK, FINE, LANES, NEGATIVE, NOT_FINITE, work_fields
 from .specialised import TYPES, compress_name
 
@@ -152,6 +152,16 @@ class Arrays:
         return packed.view(np.dtype((np.void, packed.nbytes)))
 
 
+class GivenMoments(NamedTuple):
+    """Moments of pairs of an X and a y in place of samples, as kernels/cpu/records.py has them."""
+
+    gram: np.ndarray  # (n_gram, planes, D(D+1)/2)
+    weighing: np.ndarray  # (n_gram, 4)
+    gram_index: np.ndarray  # (n_pairs,)
+    target: np.ndarray  # (n_pairs, planes, D+1)
+    exponents: np.ndarray  # (n_pairs, D+1)
+
+
 class Data(Arrays):
     """The items of a chunk on a device: data, sums of weights, moments."""
 
@@ -170,10 +180,12 @@ class Data(Arrays):
         self.used = chunk.n_used[chosen]
         self.weighted, self.n_chunks = len(chunk.weights) > 0, 0
         self.invalid = self.negative = np.zeros(self.n_items, bool)  # data that are not finite, weights below 0
+        self._pairs = np.empty(0, np.int64)  # of items that have moments alone
         self.doubtful = self.invalid  # moments that lost too much as they were standardised
         row = self.n_features * self.dtype.itemsize
-        self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
-        self.put("y", chunk.y, self.dtype, self.dtype.itemsize)
+        if self.n_samples:  # X and y stay null pointers where there are only moments
+            self.put("X", chunk.X, self.dtype, 16 if row % 16 == 0 else self.dtype.itemsize)  # as the widest loads of `compress` need it
+            self.put("y", chunk.y, self.dtype, self.dtype.itemsize)
         self._places = {"X": ("x_index", chunk.x_index[chosen]), "y": ("y_index", chunk.y_index[chosen])}
         self._put_places("item_x", chunk.x_index[chosen], len(chunk.X))
         self._put_places("item_y", chunk.y_index[chosen], len(chunk.y))
@@ -295,6 +307,18 @@ class Data(Arrays):
         if self.n_chunks > 1:
             self.launch("compress.cu", f"join<{self.real}>", chosen, 256)
 
+    def put_moments(self, given: GivenMoments, pairs: np.ndarray) -> None:
+        """Upload the moments of all items; pairs (n_items,): which of those that are given."""
+        self._pairs, grams = pairs, given.gram_index[pairs]
+        self.n_chunks = self.values["n_chunks"] = 1
+        self.put("moments", np.concatenate([given.gram[grams], given.target[pairs]], axis=2))
+        if self.planes == 2:
+            self.put("exponents", given.exponents[pairs])
+        weighing = given.weighing[grams]
+        self.put("weight_sum", weighing[:, [W_HIGH, W_LOW]])
+        self.put("weight_exponent", weighing[:, W_EXPONENT].astype(np.int64))
+        self.put("weight_least", weighing[:, W_LEAST])
+
     def moments_not_finite(self) -> np.ndarray:
         """(n_items,) bool: whether the moments, and so the data, are not finite."""
         self.allocate("faults", (self.n_items,), np.int8)
@@ -321,8 +345,13 @@ class Data(Arrays):
         return self.read("faults", (self.n_items,), np.int8) == CANCELLED
 
     def samples_of(self, items: np.ndarray) -> dict[str, Any]:
-        """All samples of these items in the computer's memory, by their names in Samples."""
+        """All samples of these items in the computer's memory, by their names in Samples.
+
+        Of items that have moments alone, which pairs they are: y_index.
+        """
         m, n = len(items), self.n_samples
+        if n == 0:
+            return {"y_index": self._pairs[items], "n_used": self.used[items]}
         found: dict[str, Any] = {
             "weights": np.empty((0, n), self.dtype), "weight_index": np.zeros(m, np.int64),
             "kept": np.empty((0, n), np.int32), "kept_index": np.full(m, -1), "n_used": np.full(m, n),

@@ -8,7 +8,8 @@
 //    a fit, a lane has rows of G.
 // 2. A launch runs the epochs first … stop − 1 of all fits that are still ON_MOMENTS; all of them
 //    stand at the same epoch, so that a launch may be cut anywhere. A fit that passes a limit
-//    becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`.
+//    becomes ON_SAMPLES, its state rounded to T, and `stream` goes on from `epoch`. Without samples
+//    the state stays as it is, and `descend_any` goes on.
 // 3. Rows of the history are collected in shared memory and written some at a time, so that a fit's
 //    rows leave in whole sectors.
 // 4. Plain SGD with few parameters runs unchecked blocks of epochs: the limits are tested for all
@@ -83,7 +84,7 @@ __device__ __forceinline__ double evaluate(const double* G, const Moments<float>
         gradient[j] = moments.factor * r;
         loss = fused(w[j], r - c[j], loss);
     }
-    return moments.mean(loss);
+    return moments.quick_mean(loss);
 }
 
 // the gradient and the loss at w, float64 data: in double-double, scaled
@@ -254,18 +255,21 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
                 for (int p = 0; p < N_PRODUCTS; ++p) products[p] = new_products[p];
             }
         }
-        if (running && !(stays && good)) {  // `stream` goes on: with the row of this epoch, or with its update
+        if (running && !(stays && good)) {  // others go on: with the row of this epoch, or with its update
             running = false;
             if (work.every > 0) rows.until[lane] = rows_before(work, stays ? t + 1 : t);
             atomicOr(work.handed_over, 1);
-            work.phase[fit] = ON_SAMPLES, work.algorithm[fit] = STREAM;
+            work.phase[fit] = ON_SAMPLES;
             work.epoch[fit] = t, work.row_is_done[fit] = stays;
             static_cast<T*>(work.loss)[fit] = loss;
+            if (work.X) {
+                work.algorithm[fit] = STREAM;
 #pragma unroll
-            for (int j = 0; j < D; ++j) {
-                w[j] = double(T(w[j]));
+                for (int j = 0; j < D; ++j) {
+                    w[j] = double(T(w[j]));
 #pragma unroll
-                for (int s = 0; s < N_SLOTS; ++s) slots[j][s] = double(T(slots[j][s]));
+                    for (int s = 0; s < N_SLOTS; ++s) slots[j][s] = double(T(slots[j][s]));
+                }
             }
         }
         if (collected == ROWS) {

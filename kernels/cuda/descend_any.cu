@@ -4,6 +4,9 @@
 // The state lies in device memory (it is cached), the next state and what the lanes exchange in
 // `scratch`. Sums over k and over j run in order: over k in the lane that has the row, over j in
 // lane 0.
+//
+// Where there are no samples, no fit passes a limit: it goes on by its moments, and so do those that
+// `descend` left at one.
 #include "evaluate.cuh"
 #include "rules.cuh"
 
@@ -55,7 +58,9 @@ __global__ void __launch_bounds__(128, 1)
     const unsigned mask = mask_of_group(group);
     const int lane = threadIdx.x & (group - 1);
     const long long fit = (blockIdx.x * 128LL + threadIdx.x) / group, D = work.n_parameters;
-    if (fit >= work.n_fits || work.phase[fit] != ON_MOMENTS) return;  // the whole group; a finished fit's rows are filled when it ends
+    const bool has_samples = work.X;
+    if (fit >= work.n_fits) return;  // the whole group
+    if (work.phase[fit] == FINISHED || (has_samples && work.phase[fit] == ON_SAMPLES)) return;  // the rows of a finished fit are there
     Moments<T> moments;
     moments.read(work, listed(work.item, fit));
     double* w = work.w + fit * D;
@@ -72,10 +77,13 @@ __global__ void __launch_bounds__(128, 1)
     rule.read(work.hyper + fit * work.n_hyper);
     const double target = target_of(work, fit);
     const double limit = Format<T>::OMEGA;
-    const long long first_bad = work.first_bad[fit], first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
-    RowClock clock(work, first_epoch);
-    __syncwarp(mask);  // all have read the status
-    for (long long t = first_epoch; t < stop_epoch; ++t) {
+    const long long first_step = work.steps[fit], last = work.status[fit] == CONVERGED ? 0 : work.epochs;
+    const long long begin = first_epoch < work.epoch[fit] ? work.epoch[fit] : first_epoch;
+    long long first_bad = work.first_bad[fit];
+    int nan_epochs = work.nan_epochs[fit];
+    RowClock clock(work, begin);
+    __syncwarp(mask);  // all have read where the fit stands
+    for (long long t = begin; t < stop_epoch; ++t) {
         bool stays = moments.usable;
         for (long long j = lane; j < D; j += group) {
             stays = stays && size_of(w[j]) <= moments.w_limit;
@@ -87,12 +95,22 @@ __global__ void __launch_bounds__(128, 1)
         __syncwarp(mask);
         double exact_loss = lane == 0 ? loss_of(moments, factors, high, low) : 0.0;
         exact_loss = __shfl_sync(mask, exact_loss, 0, group);
-        stays = __all_sync(mask, stays) && exact_loss <= moments.loss_limit;
+        stays = !has_samples || (__all_sync(mask, stays) && exact_loss <= moments.loss_limit);
         bool good = true;
         if (stays) {
             const T loss = T(exact_loss);
+            if (!has_samples) {
+                bool finite = is_finite(double(loss)), is_nan = true;
+#pragma unroll 1
+                for (long long j = lane; j < D; j += group) {
+                    finite = finite && is_finite(double(T(w[j])));
+                    is_nan = is_nan && w[j] != w[j];
+                }
+                if (!__all_sync(mask, finite) && first_bad < 0) first_bad = t;
+                nan_epochs = __all_sync(mask, is_nan) ? nan_epochs + 1 : 0;
+            }
             const bool converged = t >= 1 && first_bad < 0 && meets(target, work, fit, exact_loss, w, D);
-            const bool ends = converged || t == last;
+            const bool ends = converged || t == last || nan_epochs >= 2;
             const bool has_row = clock.strikes(t);
             if (has_row || (ends && work.every > 0)) {
                 const long long row = rows_before(work, t);  // a fit that ends fills the rows that follow
@@ -107,7 +125,7 @@ __global__ void __launch_bounds__(128, 1)
                     write_excess<T>(work, fit, exact_loss, w, D);
                     write_outcome(work, fit, converged, t, first_bad);
 #pragma unroll
-                    for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = products[p];
+                    for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = nan_epochs > 0 ? not_a_number() : products[p];
                 }
                 return;  // the whole group
             }
@@ -120,7 +138,7 @@ __global__ void __launch_bounds__(128, 1)
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) next_slots[s * D + j] = new_slot[s];
             }
-            good = __all_sync(mask, good);
+            good = !has_samples || __all_sync(mask, good);
             if (!good && lane == 0) static_cast<T*>(work.loss)[fit] = loss;
         }
         const bool hands_over = !stays || !good;  // `stream` goes on: with the row of this epoch, or with its update
@@ -140,8 +158,8 @@ __global__ void __launch_bounds__(128, 1)
 #pragma unroll
         for (int p = 0; p < N_PRODUCTS; ++p) products[p] = next_products[p];
     }
+    if (lane != 0) return;
 #pragma unroll
-    for (int p = 0; p < N_PRODUCTS; ++p) {
-        if (lane == 0) work.products[fit * N_PRODUCTS + p] = products[p];
-    }
+    for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = products[p];
+    if (!has_samples) work.first_bad[fit] = first_bad, work.nan_epochs[fit] = (signed char)(nan_epochs);
 }

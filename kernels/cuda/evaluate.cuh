@@ -54,13 +54,11 @@ struct Moments {
         for (long long j = 0; j < size; ++j) within = within && size_of(w[j]) <= w_limit;
         return within;
     }
-    // L / W. A loss of float32 data is rounded to float32, so that it does not matter how one below
-    // 2^−900 is rounded here, nor does it beside what F is compared with; an L that is not finite
-    // passes no limit, and neither does a NaN.
-    __device__ __forceinline__ double mean(double L) const {
-        const double positive = L < 0.0 ? 0.0 : L;
-        return DOUBLED ? positive / W : quotient(positive, W, reciprocal);
-    }
+    __device__ __forceinline__ double mean(double L) const { return (L < 0.0 ? 0.0 : L) / W; }
+    // mean(L) of float32 data, without a division. The loss is rounded to float32, so that it does
+    // not matter how one below 2^−900 is rounded here, nor does it beside what F is compared with;
+    // an L that is not finite passes no limit, and neither does a NaN.
+    __device__ __forceinline__ double quick_mean(double L) const { return quotient(L < 0.0 ? 0.0 : L, W, reciprocal); }
 };
 
 // the loss at w, any number of parameters; one thread

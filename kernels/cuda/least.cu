@@ -117,7 +117,7 @@ __device__ __forceinline__ void find_initial_excess(const Work& work, long long 
     const double known = work.initial_excess[fit], *w = work.w + fit * moments.D;
     if (known == known) return;
     const double loss = loss_at(moments, w);
-    if (moments.allow(w, moments.D, loss)) work.initial_excess[fit] = objective(work, fit, loss, w, moments.D) - work.least[fit];
+    if (!work.X || moments.allow(w, moments.D, loss)) work.initial_excess[fit] = objective(work, fit, loss, w, moments.D) - work.least[fit];
 }
 
 // fills least, allowance and e₀ of a fit; false where it is doubtful

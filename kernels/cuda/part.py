@@ -20,7 +20,7 @@ import numpy as np
 from ..chunk import DIVERGED, INVALID_DATA, MOMENTS, STANDARD, TOO_FEW_SAMPLES, Chunk
 from .data import THREADS, Arrays, Data, Device
 from .header import CHUNK, FINISHED, LANES, ON_MOMENTS, ON_SAMPLES
-from .specialised import descend_name, struct_of
+from .specialised import descend_any_name, descend_name, struct_of
 
 LAUNCH_SECONDS = 0.1
 SCRATCH_BYTES = 256 * 2**20  # of `stream` and of `least_values`, at a time
@@ -97,6 +97,16 @@ class Part(Arrays):
                 self._make(name, getattr(chunk, name))
             self.launch("units.cu", f"enter_standard<{self.real}>", -(-m // THREADS), THREADS, np.int32(converts))
 
+    def follow(self, rates: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first."""
+        m = self.n_fits
+        lr, steps = self.read("lr", (1, m), np.float64), self.read("steps", (m,), np.int64)
+        if self.makes_rates and self.arrays["lr"] is not self.chunk.lr:
+            self.device.download(self.arrays["lr"], self.chunk.lr)  # these are told, not those of all epochs
+        self.makes_rates = False
+        self.put("lr", rates(lr[0], steps))
+        self.values["n_rates"] = self.chunk.epochs
+
     def convert_results(self) -> None:
         """Turn results of standardised fits into the caller's units."""
         rows = self.n_fits * (self.chunk.history_w.shape[1] + 1)
@@ -142,7 +152,7 @@ class Part(Arrays):
         found = {"penalty": np.zeros(m), "allowance": np.zeros(m)} | {name: self.read(name, (m,), np.float64) for name in names}
         found |= {name: self.read(name, (m, self.data.n_features), np.float64) for name in STANDARD if len(chunk.center)}
         items = fits if self.item_of_fit is None else self.item_of_fit[fits]
-        at_a_time = max(1, FETCHED_BYTES // (self.data.n_samples * (self.data.n_features + 2) * self.dtype.itemsize))
+        at_a_time = max(1, FETCHED_BYTES // max(1, self.data.n_samples * (self.data.n_features + 2) * self.dtype.itemsize))
         for begin in range(0, len(fits), at_a_time):
             here, some = slice(begin, begin + at_a_time), fits[begin : begin + at_a_time]
             changed = self.data.samples_of(items[here]) | {name: array[some] for name, array in found.items()}
@@ -171,16 +181,29 @@ class Part(Arrays):
 
     def descend(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
         """All epochs of all fits; False if cancelled."""
-        done = self._descend_on_moments(cancel, progress) and self._descend_on_samples(cancel, progress)
+        beyond_limits = self._descend_on_samples if self.data.n_samples else self._descend_without_limits
+        done = self._descend_on_moments(cancel, progress) and beyond_limits(cancel, progress)
         progress[0] += int((self.began_on == FINISHED).sum()) * self.chunk.epochs if done else 0
         return done
 
     def _descend_on_moments(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
-        epochs, count = self.chunk.epochs, int((self.began_on == ON_MOMENTS).sum())
+        count = int((self.began_on == ON_MOMENTS).sum())
         if count == 0:
             return True
-        file, name = descend_name(self.real, self.chunk.rule, self.n_parameters)
-        threads = self.n_fits
+        return self._run_epochs(*descend_name(self.real, self.chunk.rule, self.n_parameters), cancel, progress, count)
+
+    def _descend_without_limits(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
+        """The epochs of fits that passed a limit of `descend` and have no samples."""
+        if not self.read("handed_over", (1,), np.int32)[0]:
+            return True
+        return self._run_epochs(*descend_any_name(self.real, self.chunk.rule), cancel, progress, 0)
+
+    def _run_epochs(self, file: str, name: str, cancel: np.ndarray, progress: np.ndarray, count: int) -> bool:
+        """Launch a kernel that descends on moments, for all epochs.
+
+        count: how many fits are reported as they make progress.
+        """
+        epochs, threads = self.chunk.epochs, self.n_fits
         last_argument: tuple[np.generic, ...] = ()
         if file == "descend_any.cu":
             self.allocate("scratch", (self.n_fits, self.chunk.slots.shape[1] + 5, self.n_parameters), np.float64)

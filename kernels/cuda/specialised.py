@@ -48,6 +48,11 @@ def descend_name(real: str, rule: UpdateRule, n_parameters: int) -> tuple[str, s
     """(file, name) of the kernel that descends on the moments."""
     if n_parameters <= most_parameters(real, rule):
         return "descend.cu", f"descend<{real}, {n_parameters}, {struct_of(rule)}>"
+    return descend_any_name(real, rule)
+
+
+def descend_any_name(real: str, rule: UpdateRule) -> tuple[str, str]:
+    """(file, name) of the kernel that descends on any number of moments."""
     return "descend_any.cu", f"descend_any<{real}, {struct_of(rule)}>"
 
 

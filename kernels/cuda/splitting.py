@@ -16,12 +16,13 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..chunk import MOMENTS, STANDARD, STREAM, Chunk
-from .data import Data, Device, find_items
+from .data import Data, Device, GivenMoments, find_items
 from .header import CHUNK, NEGATIVE, NOT_FINITE
 from .part import EXCESSES, RESULTS, STATE, Minimise, Part
 
@@ -41,7 +42,10 @@ class Handling:
     many samples each fit uses, whether its data are not finite, and whether a weight is negative;
     it may raise, and set status and algorithm. minimise: as in Part.find_least. converts_results:
     the results of standardised fits are turned into the caller's units. converts_start: the start
-    of standardised fits is in the caller's units and is turned into theirs.
+    of standardised fits is in the caller's units and is turned into theirs. follow(first, stop, lr,
+    steps) gives the (epochs, m) rates of some fits of the chunk, which begin with lr (m,) after
+    some steps (m,); None: the rates stay. moments: those that are given in place of samples, for
+    the fits whose y_index is their number; then nothing is refused.
     """
 
     refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
@@ -50,6 +54,8 @@ class Handling:
     minimise: Minimise | None = None
     converts_results: bool = False
     converts_start: bool = False
+    follow: Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None = None
+    moments: GivenMoments | None = None
 
 
 def _is_here(array: Any) -> bool:
@@ -60,7 +66,7 @@ def _is_here(array: Any) -> bool:
 def bytes_of(chunk: Chunk, dtype: np.dtype) -> tuple[int, float]:
     """Bytes of device memory: (of data to be uploaded or converted, of a fit besides)."""
     size, itemsize, n = chunk.w.shape[1], dtype.itemsize, chunk.X.shape[1]
-    planes, chunks = itemsize // 4, -(-n // CHUNK)
+    planes, chunks = itemsize // 4, max(1, -(-n // CHUNK))
     data = sum(array.size * itemsize for array in (chunk.X, chunk.y, chunk.weights) if not _is_as_needed(array, dtype))
     records = 8 * chunks * (planes * (size + 1) * (size + 2) // 2 + size + 1) + 8 * size * size + 100
     records += 8 * planes * (size + 1) * (size + 2) // 2 if len(chunk.excess) else 0  # of the elimination
@@ -99,6 +105,7 @@ class _Prepared:
         self.first, self.stop = first, stop
         cut = cut_chunk(chunk, first, stop)
         representatives, item_of_fit = find_items(cut)
+        self.pairs = chunk.y_index[first:stop] if representatives is None else chunk.y_index[first:stop][representatives]
         lone = stop - first == 1 or (representatives is not None and len(representatives) == 1)
         self.key = (
             tuple(int(getattr(chunk, index)[first]) if len(getattr(chunk, data)) else 0 for data, index in _INDICES) if lone else None
@@ -113,15 +120,20 @@ class _Prepared:
         part, data = self.part, self.data
         standardizes = len(part.chunk.center) > 0
         compresses = bool((part.chunk.algorithm == MOMENTS).any()) or standardizes or (handling is not None and handling.safe_rates)
-        if self.is_new:
+        given = None if handling is None else handling.moments
+        if self.is_new and given is not None:
+            data.put_moments(given, self.pairs)
+        elif self.is_new:
             data.invalid, data.negative = _find_invalid(data, handling, compresses)
             if standardizes:
                 data.doubtful = data.standardize(part.chunk, self.representatives, handling is None or not handling.converts_start)
-        if handling is not None:
+        if handling is not None and given is None:
             handling.refuse(part.chunk, part.of_fits(data.used), part.of_fits(data.invalid), part.of_fits(data.negative))
         if standardizes:
             part.chunk.algorithm[part.of_fits(data.doubtful)] = STREAM
         part.begin(handling is not None and handling.safe_rates, handling is not None and handling.converts_start)
+        if handling is not None and handling.follow is not None:
+            part.follow(partial(handling.follow, self.first, self.stop))
         part.find_least(handling.minimise if handling is not None else None)
         if part.descend(cancel, progress):
             if standardizes and handling is not None and handling.converts_results:
@@ -186,7 +198,7 @@ def descend(
     may be taken; None: as much as is free.
     """
     m, first, ends = len(chunk.w), 0, _ends(chunk)
-    count = _fits_at_once(chunk, device, ends, limit)
+    count = _fits_at_once(chunk, device, ends, limit, scheduled=handling is not None and handling.follow is not None)
     before: _Prepared | None = None
     ahead: Future[_Prepared] | None = None
     with ThreadPoolExecutor(1) as pool:
@@ -209,10 +221,12 @@ def descend(
                 _log.warning("the device is out of memory with %d fits at a time; going on with %d", stop - first, count)
 
 
-def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None) -> int:
-    """How many fits a part may have."""
+def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None, scheduled: bool = False) -> int:
+    """How many fits a part may have. scheduled: each has a rate for every epoch."""
     m = len(chunk.w)
     of_data, of_fit = bytes_of(chunk, chunk.w_out.dtype)
+    of_table = 8 * chunk.epochs * scheduled
+    of_fit += of_table
     n_items = m if ends is None else len(ends) - 1
     shared = of_data / n_items if n_items == 1 else 0.0
     each = of_fit + (0.0 if n_items == 1 else of_data / m)
@@ -225,4 +239,6 @@ def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: 
         count = max(1, int((free / 2 - shared) / each))
     if n_items > 1 and _is_here(chunk.X) and of_data > STREAMED_BYTES:
         count = min(count, max(1, int(m * (STREAMED_BYTES / of_data))))
+    if of_table:  # it is made in the computer's memory
+        count = min(count, max(1, STREAMED_BYTES // of_table))
     return count

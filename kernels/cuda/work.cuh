@@ -29,7 +29,7 @@ struct Work {
     long long n_hyper;  // hyperparameters and derived values of the rule; 0: all fits have those of the first
     double tol;  // negative: no stopping
     // the data
-    const void* X;  // (n_x, n_samples, n_features) T
+    const void* X;  // (n_x, n_samples, n_features) T; null: there are only moments
     const void* y;  // (n_y, n_samples) T
     const void* weights;  // (n_w, n_samples) T; null: there are none
     int* kept;  // (n_k, n_samples): a row begins with the places of the kept samples
@@ -80,10 +80,10 @@ struct Work {
     double* initial_excess;  // (m,): e₀; NaN: epoch 0 is the start
     void* excess;  // (m,) T
     // where a fit stands between two launches
-    signed char* phase;  // (m,): ON_MOMENTS, ON_SAMPLES or FINISHED
+    signed char* phase;  // (m,): ON_MOMENTS, ON_SAMPLES (or beyond the limits, without samples) or FINISHED
     signed char* row_is_done;  // (m,): the row of this epoch was made from the moments
     signed char* nan_epochs;  // (m,): epochs in a row that began with every w NaN, 2 at most
-    long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next
+    long long* epoch;  // (m,): of a fit ON_SAMPLES: the epoch that comes next; else 0
     long long* first_bad;  // (m,): the first row that is not finite; −1: none yet
     int* handed_over;  // (1,): not 0 once a fit went from ON_MOMENTS to ON_SAMPLES
     // scratch

@@ -13,13 +13,14 @@ import os
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
-from fastgd.kernels.cuda.data import Data, find_items
+from fastgd.kernels.cuda.data import Data, GivenMoments, find_items
 from fastgd.kernels.cuda.splitting import Handling, descend
 from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.cuda_on_host.building import SOURCES, KernelError
@@ -119,12 +120,37 @@ def run_cases(device: HostDevice) -> dict[str, dict[str, np.ndarray]]:
         descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, Handling(take_note, minimise=know_least))
         found[name] = {result: getattr(work, result) for result in (*RESULTS, *MORE)}
         found[name]["eigenvalues"] = data.read("eigenvalues", (data.n_items,), np.float64)
+    for name, work in without_samples():
+        moments = moments_of(device, work)
+        alone = replace(work, X=work.X[:1, :0], y=work.y[:, :0], x_index=0 * work.x_index)
+        descend(alone, np.zeros(1, np.int32), np.zeros(1, np.int64), device, Handling(take_note, moments=moments))
+        found[name] = {result: getattr(alone, result) for result in (*RESULTS, *MORE)}
     for name, work in gaps():
         units = len(work.center) > 0
         handling = Handling(take_note, omit=True, safe_rates=True, converts_results=units, converts_start=units)
         descend(work, np.zeros(1, np.int32), np.zeros(1, np.int64), device, handling)
         found[name] = {result: getattr(work, result) for result in (*RESULTS, *MORE, "n_used", "lr")}
     return found
+
+
+def without_samples() -> list[tuple[str, Chunk]]:
+    """Fits that pass the limits, of few features and of many."""
+    return [
+        ("moments alone", chunk(2, 40, 2, "float32", MOMENTS, lr=1e18, epochs=6)),
+        ("many moments alone", chunk(2, 40, 18, "float64", MOMENTS, lr=1e200, epochs=6)),
+    ]
+
+
+def moments_of(device: HostDevice, work: Chunk) -> GivenMoments:
+    """The moments of the samples of a chunk without weights."""
+    data, (m, D) = Data(device, work, None), work.w.shape
+    data.weigh()
+    data.compress()
+    records = data.read("moments", (m, 1, data.planes, data.n_entries), np.float64)[:, 0]
+    exponents = data.read("exponents", (m, 1, D + 1), np.int64)[:, 0] if data.planes == 2 else np.zeros((m, D + 1), np.int64)
+    weighing = np.stack([*data.read("weight_sum", (m, 2), np.float64).T, np.zeros(m), np.ones(m)], axis=1)
+    own, split = np.arange(m), D * (D + 1) // 2
+    return GivenMoments(records[:, :, :split], weighing, own, records[:, :, split:], exponents)
 
 
 def know_least(apart: Chunk) -> None:

@@ -14,6 +14,13 @@ from tests.support.paths import ROOT
 ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
+    "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
+    "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
+    "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
+    "fastgd/schedules": "tests/schedules/test_rates.py",  # every schedule against torch; its table: tests/fit/test_schedules.py
+    "fastgd/compressing.py": "tests/fit/test_moments.py",
+    "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`

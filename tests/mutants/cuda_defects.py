@@ -119,6 +119,22 @@ CUDA_DEFECTS = (
         "",
         NUMBERS,
     ),
+    CudaDefect(
+        "the limits of a fit without samples are those of one with",
+        f"{CUDA}/descend_any.cu",
+        "stays = !has_samples || (",
+        "stays = (",
+        "",
+        NUMBERS,
+    ),
+    CudaDefect(
+        "a fit without samples is rounded at a limit",
+        f"{CUDA}/descend.cu",
+        "            if (work.X) {",
+        "            if (true) {",
+        "",
+        NUMBERS,
+    ),
     CudaDefect("shift not undone in the intercept", f"{CUDA}/units.cu", "b = b - own *", "b = b - 0.0 *", "", NUMBERS),
     CudaDefect("start not scaled", f"{CUDA}/units.cu", "w[j] = w[j] * s;", "w[j] = w[j];", "", NUMBERS),
     CudaDefect(

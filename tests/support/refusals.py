@@ -29,6 +29,10 @@ def message(caught) -> str:
 
 
 def refused(error, pattern, *args, **options):
+    refused_call(error, pattern, lambda: fastgd.fit(*args, **options))
+
+
+def refused_call(error, pattern, call):
     with pytest.raises(error) as caught:
-        fastgd.fit(*args, **options)
+        call()
     assert re.search(pattern, message(caught)), str(caught.value)

@@ -10,6 +10,8 @@
    overflow in; from then on inf and NaN appear as in torch. Where it is the update that would pass
    the limit, the epoch's row stays that of the moments and only its update comes from the samples.
    When two epochs in a row began with every w NaN, all that follows is NaN and is not computed.
+4. Where there are no samples (Moments were given), a fit that overflows stays on its moments: they
+   go on without limits, as IEEE arithmetic does, and end with the same NaNs as in 3.
 """
 
 from __future__ import annotations
@@ -76,11 +78,26 @@ def _all_finite(values):
 
 
 @inlined
+def _all_finite_in(values, rounded):
+    """Whether all are finite numbers in the dtype of `rounded`, which is overwritten."""
+    copy(values, rounded)
+    return _all_finite(rounded)
+
+
+@inlined
 def _all_nan(values):
     for value in values:
         if value == value:  # it is not NaN
             return False
     return True
+
+
+@inlined
+def _forget_if_nan(w, products):
+    """Set the products to NaN where w is."""
+    if _all_nan(w):  # those of epochs that were not computed are not known; nor do they matter
+        for k in range(len(products)):
+            products[k] = math.nan
 
 
 @inlined
@@ -122,7 +139,8 @@ def descend(
     doubled = is_double(data[0])
     limit = LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32
     # scratch for moments: float64
-    any_moments, most_used = False, 1
+    has_samples = len(data[0]) > 0
+    any_moments, most_used = not has_samples, 1
     for f in handed_over[:, 0]:
         any_moments = any_moments or algorithm[f] == MOMENTS
         most_used = max(most_used, n_used[f])
@@ -173,6 +191,8 @@ def descend(
             loss = number(handed_over_losses[entry])
             if every > 0:
                 row = epoch // every + 1 if row_is_done else (epoch + every - 1) // every
+        if not has_samples:
+            algorithm[f] = MOMENTS  # a pack that handed it over expects samples to be there
         if algorithm[f] == MOMENTS:
             record = target_index[f]
             if gram_index[f] != unpacked:
@@ -192,6 +212,7 @@ def descend(
             low_targets = target[record, target.shape[1] - 1]
             largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
+            nan_epochs = 0
             while not finished:
                 if epoch % POLL == POLL - 1 or size > WIDE:
                     if raised(cancel):
@@ -204,9 +225,11 @@ def descend(
                     )
                 else:
                     exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient)
-                if not (exact_loss <= loss_limit and _all_within(state, w_limit)):
+                if has_samples and not (exact_loss <= loss_limit and _all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
+                if not has_samples and first_bad < 0 and not (math.isfinite(loss) and _all_finite_in(state, stream_state)):
+                    first_bad = epoch
                 if measured:
                     now = objective_of(exact_loss, state, kappa)
                     if epoch == 0 and math.isnan(initial):
@@ -216,14 +239,17 @@ def descend(
                 if epoch >= 1 and first_bad < 0 and now <= goal:
                     outcome = CONVERGED
                     finished = True
-                elif epoch == last:
+                nan_epochs = nan_epochs + 1 if _all_nan(state) else 0
+                if epoch == last or nan_epochs >= 2:
                     finished = True
-                if recorded:
+                if recorded and not row_is_done:
                     _record(rows_w, rows_loss, row, state, loss)
                     row += 1
+                row_is_done = False
                 if not finished:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    if not update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit):
+                    good = update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit)
+                    if has_samples and not good:
                         row_is_done = True
                         break
                     _copy_state(state, slot, product, next_state, next_slot, next_product)
@@ -231,6 +257,7 @@ def descend(
                     step += 1
             if finished:
                 copy(state, w_out[f])
+                _forget_if_nan(state, product)
                 _copy_state(w[f], slots[f], products[f], state, slot, product)
             else:
                 algorithm[f] = STREAM
@@ -300,9 +327,7 @@ def descend(
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
-            if _all_nan(stream_state):  # the products of epochs that were not computed are not known; nor do they matter
-                for k in range(len(product)):
-                    product[k] = math.nan
+            _forget_if_nan(stream_state, product)
             _copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         if measured:

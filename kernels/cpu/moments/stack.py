@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ...chunk import W_EXPONENT as W_EXPONENT
+from ...chunk import W_HIGH, W_LOW
+from ...chunk import W_LEAST as W_LEAST
 from ..simd.addresses import count_at
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, pow2
 from ..simd.scalars import get, move, put
-
-W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # columns of `weighing`: W, W′, k_ω, the least weight
 
 
 class Stack(NamedTuple):

@@ -43,7 +43,7 @@ def test_a_backend_of_the_computer_refuses_data_on_a_gpu(other):
         fastgd.fit(there(X), there(y), backend=other)
 
 
-@pytest.mark.parametrize("ask", [fastgd.solve, lambda X, y: fastgd.verify("cpu", X, y)])
+@pytest.mark.parametrize("ask", [fastgd.solve, fastgd.compress, lambda X, y: fastgd.verify("cpu", X, y)])
 def test_what_has_no_kernels_for_a_gpu_says_so(ask):
     X, y, _ = data_of((20, 2), "float32", "all", 3, m=1)
     with pytest.raises(ValueError, match=r"X is on cuda:0, and is needed in the computer's memory here: give X\.get\(\)"):

@@ -25,7 +25,12 @@ fastgd.fit(x, x, nodata={"z": 3})  # dict-item
 fastgd.solve(x, x, nodata={"y": "x"})  # dict-item
 fastgd.solve(x, x, weight_decay="small")  # arg-type
 fastgd.fit({1: x}, x)  # arg-type
-fastgd.fit(x)  # call-arg
+fastgd.fit()  # call-arg
+fastgd.compress(x)  # call-arg
+fastgd.compress(x, x, lr=0.1)  # call-arg
+fastgd.compress(x, x).select("first")  # arg-type
+print(fastgd.compress(x, x).w)  # attr-defined
+fastgd.Moments.merge([x])  # list-item
 fastgd.fit(x, x, 0.1)  # call-arg
 fastgd.fit(x, x, state=fastgd.fit(x, x))  # arg-type
 fastgd.fit(x, x, progress="yes")  # arg-type

@@ -1,0 +1,83 @@
+"""Defects of Moments: how parts are added and features selected, and fits without samples."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+FIT_BY_FIT, GIVEN = "kernels/cpu/descent/fit_by_fit.py", "tests/fit/test_moments.py"
+MOMENTS, OF_MOMENTS = "fastgd/results/moments.py", "tests/results/test_moments.py"
+SELECTED = (f"{OF_MOMENTS}::test_selected_features_have_the_bits_of_these_features",)
+BEYOND = (f"{GIVEN}::test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments",)
+
+MOMENTS_DEFECTS = (
+    Defect(
+        "parts are added one after the other",
+        MOMENTS,
+        "while waiting and waiting[-1][0] == count:",
+        "while waiting:",
+        (f"{OF_MOMENTS}::test_parts_of_a_power_of_two_of_chunks_have_the_bits_of_the_whole",),
+    ),
+    Defect(
+        "parts are added from the last one on",
+        MOMENTS,
+        "for number, part in enumerate(parts):",
+        "for number, part in enumerate(list(parts)[::-1]):",
+        (f"{OF_MOMENTS}::test_parts_of_a_power_of_two_of_chunks_have_the_bits_of_the_whole",),
+    ),
+    Defect(
+        "the weights of a part are not made comparable",
+        MOMENTS,
+        "return np.ldexp((side.values * factors[..., i]) * factors[..., j], side.shift[..., None, None])",
+        "return (side.values * factors[..., i]) * factors[..., j]",
+        (f"{OF_MOMENTS}::test_other_cuts_have_the_same_value_but_for_rounding",),
+    ),
+    Defect(
+        "select takes the row of another feature",
+        MOMENTS,
+        "_entry(columns[i], columns[j])",
+        "_entry(i, columns[j])",
+        SELECTED,
+    ),
+    Defect(
+        "select takes an entry from below the diagonal",
+        MOMENTS,
+        "low, high = min(i, j), max(i, j)",
+        "low, high = i, j",
+        SELECTED,
+    ),
+    Defect(
+        "select takes the last feature for y",
+        MOMENTS,
+        "with_y = [*columns, self.n_parameters]",
+        "with_y = [*columns, self.n_features - 1]",
+        SELECTED,
+    ),
+    Defect(
+        "the penalty of a sum takes the number of samples for their weights",
+        "fastgd/running/least_values.py",
+        "        if not group.has_samples:\n            weighing",
+        "        if False:\n            weighing",
+        (f"{GIVEN}::test_a_penalty_of_a_weighted_sum_has_the_bits_of_the_samples",),
+    ),
+    Defect(
+        "the limit of a fit without samples is that of one with",
+        FIT_BY_FIT,
+        "if has_samples and not (exact_loss <= loss_limit",
+        "if not (exact_loss <= loss_limit",
+        (f"{GIVEN}::test_a_fit_that_overflows_goes_on_by_its_moments",),
+    ),
+    Defect(
+        "the update of a fit without samples has a limit",
+        FIT_BY_FIT,
+        "if has_samples and not good:",
+        "if not good:",
+        BEYOND,
+    ),
+    Defect(
+        "a fit without samples has diverged where its float64 state has",
+        FIT_BY_FIT,
+        "_all_finite_in(state, stream_state)",
+        "_all_finite(state)",
+        BEYOND,
+    ),
+)
