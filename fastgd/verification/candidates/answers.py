@@ -103,7 +103,9 @@ def _of_parts(parts: list[Any], D: int, intercept: bool) -> Training:
     """Return the rows and losses of several values."""
     if not parts:
         raise Unreadable(f"it returned None alone: {_FORMS}")
-    arrays = [_numbers(part, "what it returned") if _is_number(part) else None for part in parts]
+    arrays: list[Array | None] = [_numbers(part, "what it returned") if _is_number(part) else None for part in parts]
+    if len(parts) > 1 and arrays[1] is None:  # the losses, which are judged
+        _numbers(parts[1], "what it returned beside w")
     first, second = arrays[0], arrays[1] if len(arrays) > 1 else None
     if first is not None and second is not None:
         if intercept and _width(first) == D - 1 and first.ndim > 1 and second.size == len(first):
@@ -163,7 +165,7 @@ def _width(array: Array) -> int:
 def _sized(w: Array, D: int) -> Array:
     """Return w as (D,)."""
     if w.size != D:
-        raise Unreadable(f"it returned a w of shape {w.shape}, which cannot be reshaped to ({D},): {counted(D, 'number')} are needed")
+        raise Unreadable(f"it returned a w of shape {w.shape}: cannot reshape it to ({D},), {counted(D, 'number')} are needed")
     return w.reshape(D)
 
 
