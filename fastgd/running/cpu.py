@@ -19,6 +19,7 @@ from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
+from .explaining import explain
 from .groups import Group, gather_group
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
@@ -116,6 +117,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
+    explain(job, chunk, group, np.arange(stop - first), first, control)
     finish_chunk(job, first, stop, chunk)
     return True
 
@@ -137,6 +139,7 @@ def _descend(
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
     if job.standardize:
         unscale_results(chunk)
+    explain(job, chunk, group, pairs, first, control)
     finish_chunk(job, first, stop, chunk)
 
 
