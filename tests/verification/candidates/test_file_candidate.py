@@ -140,8 +140,8 @@ def test_data_that_fits_share(path):
 
 def test_what_is_left_running_is_a_failure(path, monkeypatch):
     for name, grace, message in (
-        ("leaves_a_thread", 0.5, "did not end:\nits process was still running 0.5 s after its last history: a thread, or"),
-        ("leaves_a_process", 5.0, "did not end:\nit leaves processes running: sleep, sleep"),
+        ("leaves_a_thread", 0.3, "did not end:\nits process was still running 0.3 s after its last history: a thread, or"),
+        ("leaves_a_process", 1.0, "did not end:\nit leaves processes running: sleep, sleep"),
         ("fails_at_exit", 60.0, "did not end well:\nits process ended with status 5 after its last history"),
     ):
         monkeypatch.setattr(file_candidate, "_GRACE", grace)
