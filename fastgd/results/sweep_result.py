@@ -375,6 +375,7 @@ class SweepResult:
           lr         0.01, 0.1, 10
           optimizer  sgd
           status     2 COMPLETED, 1 DIVERGED
+          rates      1 of 3 above the stability limit
           best loss  0 at lr 0.1
           computed   cpu: ...
         """

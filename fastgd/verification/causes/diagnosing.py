@@ -68,6 +68,11 @@ class Question(NamedTuple):
         lr = np.asarray(self.lr, np.float64).reshape(1)
         return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
 
+    @property
+    def strides(self) -> bool:
+        """Whether rows that are several epochs apart can be judged: no state is between them."""
+        return self.asked.plain and self.schedule is None
+
     def start_is_wrong(self, recorded: Recorded) -> bool:
         """Return whether row 0 is another start than the one asked for."""
         return _start_of(self, recorded) is not None
@@ -169,9 +174,8 @@ def diagnose(
     """
     question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule)
     recorded = read_recorded(
-        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype,
-        of_data=question.data_dtype,
-    )  # fmt: skip
+        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
+    )
     epochs = len(recorded.w) - 1
     question = question.on_schedule(epochs)
     if question.lr.ndim and len(question.lr) not in (1, epochs):
@@ -347,7 +351,7 @@ def _in_words(
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []
     evidence: dict[str, Any] = {"tau": update.tau, "tau_asked": update.tau_asked, "first_epoch": update.first, "epochs_used": seen.n_steps}
     evidence |= {name: update.words[name] for name in ("value", "damping", "decay", "rate") if name in update.words}
-    evidence["rivals"] = update.rivals
+    evidence |= {"rivals": update.rivals, "constants": getattr(update.hypothesis, "constants", 0)}
     also = update.also
     if loss is not None:
         evidence |= {"tau_loss": loss.tau, "tau_loss_asked": loss.tau_asked, "loss_first_epoch": loss.first}

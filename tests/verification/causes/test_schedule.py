@@ -109,6 +109,11 @@ def test_candidates_on_a_schedule(torch):
     module = torch.nn.Linear(2, 1, bias=False).double()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     assert fastgd.verify((module, optimizer, torch.optim.lr_scheduler.StepLR(optimizer, 4, 0.5)), X, Y, **fine).ok
+    for name, given in (("LinearLR", {}), ("OneCycleLR", {"max_lr": 0.1, "total_steps": 20, "cycle_momentum": False})):
+        module = torch.nn.Linear(2, 1, bias=False).double()
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+        trained = module, optimizer, getattr(torch.optim.lr_scheduler, name)(optimizer, **given)
+        assert fastgd.verify(trained, X, Y, epochs=20, schedule=getattr(fastgd.schedules, name)(**given)).ok
     result = fastgd.fit(X, Y, lr=0.1, schedule=STEPS, epochs=20, history=True)
     assert fastgd.verify(result, X, Y, lr=0.1, schedule=STEPS).ok
     assert not fastgd.verify(result, X, Y, lr=0.1).ok
