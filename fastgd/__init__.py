@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from .results.loading import load
     from .results.moments import Moments
     from .results.result import FitResult, History, State
+    from .results.stability import Stability
     from .results.status import Status
     from .solving import solve
+    from .stabilizing import stability as stability
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
     from .verification.report.report import Report as Report
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
-    "Moments", "NAdam", "RMSprop", "Report", "State", "Status", "compress", "diagnose", "fit", "info", "load", "solve", "verify",
+    "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "compress", "diagnose", "fit", "info", "load", "solve",
+    "stability", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -41,8 +44,10 @@ _LATE = {
     ".results.loading": ("load",),
     ".results.moments": ("Moments",),
     ".results.result": ("FitResult", "History", "State"),
+    ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".solving": ("solve",),
+    ".stabilizing": ("stability",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
     ".verification.report.report": ("Report",),

@@ -32,7 +32,7 @@ KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
 FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
-DOORS = {"", "compressing", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT}
+DOORS = {"", "compressing", "environment", "testing", "verification", "report", "bound", "fitting", "solving", "stabilizing", *FIT}
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
@@ -44,6 +44,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "fitting": (("fitting",), FIT),
+    "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.apart", "kernels.telling", FORKS, *KERNELS}),

@@ -1,0 +1,34 @@
+"""Curvatures of Moments: the Hessian of each of their fits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels import cpu
+from ..results.curvatures import Curvatures
+from ..results.moments import Moments
+
+BLOCK_NUMBERS = 2**20  # of matrices, at a time
+
+
+def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:
+    """(λ_max, λ_min) of the Hessian of the loss, of each pair of an X and a y.
+
+    λ_min is 0 where rounding hides it; both are NaN where the data are invalid, or none.
+    """
+    n_gram, size = len(moments.gram), moments.n_parameters
+    records = cpu.Moments(moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents)
+    scale = records.curvature(np.arange(n_gram), np.broadcast_to(1.0, n_gram), of_the_sum)
+    exponents = moments.gram_exponents[:, :-1] if moments.gram.shape[1] == 2 else np.zeros((n_gram, size), np.int64)
+    curvatures = Curvatures(np.arange(n_gram), moments.gram[:, 0], exponents, scale, np.empty((n_gram, 0)))
+    largest, least = np.empty((2, n_gram))
+    step = max(1, BLOCK_NUMBERS // size**2)
+    for first in range(0, n_gram, step):
+        here = np.arange(first, min(first + step, n_gram))
+        some = curvatures[here]
+        values = some.eigenvalues()
+        largest[here] = values[:, -1]
+        least[here] = np.where(np.isinf(some.conditions(values)), 0.0, values[:, 0])
+    lost = moments.invalid | (moments.n_used == 0)
+    largest, least = (np.where(lost, np.nan, found[moments.gram_index]) for found in (largest, least))
+    return largest, least
