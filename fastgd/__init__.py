@@ -8,6 +8,7 @@ from .kernels import forks as _forks
 _forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
+    from . import designs as designs
     from . import testing as testing
     from . import verification as verification
     from .compressing import compress as compress
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from .results.result import FitResult, History, State
     from .results.stability import Stability
     from .results.status import Status
+    from .results.sweep_result import SweepResult
     from .solving import solve
     from .stabilizing import stability as stability
+    from .sweeping import sweep as sweep
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
     from .verification.report.report import Report as Report
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
-    "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "compress", "diagnose", "fit", "info", "load", "solve",
-    "stability", "verify",
+    "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit", "info",
+    "load", "solve", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -46,13 +49,17 @@ _LATE = {
     ".results.result": ("FitResult", "History", "State"),
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
+    ".results.sweep_result": ("SweepResult",),
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
+    ".sweeping": ("sweep",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
     ".verification.report.report": ("Report",),
     ".verification.verifying": ("verify",),
 }
+
+_MODULES = ("designs", "testing", "verification")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -64,6 +71,10 @@ _HERE = {  # what is here: what others call it
         "momentum", "nesterov", "optim", "optimizer", "optimizers", "rules", "sgd", "update_rules",
         *(name.lower() for name in __all__ if name.startswith("Ada")), "nadam", "rmsprop",
     ),
+    "many hyperparameters are fitted by fastgd.sweep(X, y, grid={\"lr\": [...]})": (
+        "grid", "grid_search", "gridsearch", "gridsearchcv", "parametergrid", "random_search", "search", "tune",
+    ),
+    "distributions of hyperparameters are in fastgd.designs": ("log_uniform", "loguniform", "parametersampler", "sample", "uniform"),
     "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
     "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
 }  # fmt: skip
@@ -72,8 +83,8 @@ _HERE = {  # what is here: what others call it
 if not TYPE_CHECKING:  # or else every name would pass a type checker
 
     def __getattr__(name: str) -> Any:
-        """Import `testing`, `verification`, or a name in `_LATE`, when it is first used."""
-        if name in ("testing", "verification"):
+        """Import one of `_MODULES`, or a name in `_LATE`, when it is first used."""
+        if name in _MODULES:
             return import_module(f".{name}", __name__)
         for module, names in _LATE.items():
             if name in names:
@@ -85,4 +96,4 @@ if not TYPE_CHECKING:  # or else every name would pass a type checker
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, "__version__", "testing", "verification"])
+    return sorted([*__all__, "__version__", *_MODULES])

@@ -196,6 +196,54 @@ def _refuse_what_does_nothing(context: typer.Context, has_candidate: bool) -> No
         raise typer.BadParameter("is for --optimizer sgd; others have torch's defaults", param_hint=flags[min(void)])
 
 
+@app.command(epilog="Example: fastgd sweep data.csv --y price --lr 1e-4:1:log:64 --momentum 0,0.9 --out cells.csv")
+def sweep(
+    data: Annotated[Path, typer.Argument(help="The data: .csv with a header.", show_default=False)],
+    y: Annotated[str | None, typer.Option("--y", help="The column with the targets.", show_default=False)] = None,
+    x: Annotated[
+        str | None,
+        typer.Option("--x", help="The columns with the features, separated by commas; default: all others.", show_default=False),
+    ] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rates: 0.01,0.1 or LOW:HIGH:log:COUNT.", show_default=False)] = None,
+    momentum: Annotated[str | None, typer.Option(help="Momenta: 0,0.9 or LOW:HIGH:lin:COUNT.", show_default=False)] = None,
+    weight_decay: Annotated[str | None, typer.Option(help="Weight decays, in the same way.", show_default=False)] = None,
+    optimizer: Annotated[str | None, typer.Option(help=f"Update rules: {','.join(UPDATE_RULES)}.", show_default=False)] = None,
+    reduction: Annotated[str | None, typer.Option(help="mean,sum: which loss is differentiated.", show_default=False)] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="The number of updates.")] = 100,
+    intercept: Annotated[bool, typer.Option("--intercept", help="Fit an intercept.")] = False,
+    standardize: Annotated[bool, typer.Option("--standardize", help="Descend on centred and scaled features.")] = False,
+    val: Annotated[Path | None, typer.Option(help="Validation data: a .csv with the same columns.", show_default=False)] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw the heat map to this file, .png or .svg.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the cells to this file: .csv, .parquet or .npz.", show_default=False)] = None,
+) -> None:
+    """Fit a linear model at every combination of hyperparameters, and tell the best.
+
+    The order of the axes is that of the options above.
+    Cells that diverge are results, not errors.
+    A .npz file is read by fastgd.load.
+
+    Exit status:
+    0: the sweep ran;
+    2: the command or a file cannot be used;
+    130: Ctrl-C.
+    """
+    from .sweep import check_ending, draw, sweep_file, write
+
+    axes = {"lr": ("--lr", lr), "momentum": ("--momentum", momentum), "weight_decay": ("--weight-decay", weight_decay)}
+    axes |= {"optimizer": ("--optimizer", optimizer), "reduction": ("--reduction", reduction)}
+    try:
+        if out is not None:
+            check_ending(out)
+        found = sweep_file(data, y, x, val, axes, epochs=epochs, intercept=intercept, standardize=standardize)
+        typer.echo(found.summary())
+        if plot is not None:
+            draw(found, plot)
+        if out is not None:
+            write(found, out)
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        raise typer.BadParameter(str(error) or type(error).__name__) from None
+
+
 def main() -> None:
     """Run the command line: the entry point of the script `fastgd`."""
     for stream in (sys.stdout, sys.stderr):

@@ -60,12 +60,14 @@ def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made
         try:
             return function(*args, **options)
         except Exception as error:
-            every = list(inspect.signature(function).parameters)
+            signature = inspect.signature(function).parameters
+            every = list(signature)
             parameters = [name for name in every if name != "self"]
-            unknown = [name for name in options if name not in parameters]
+            others = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in signature.values())  # the function checks them
+            unknown = [name for name in options if name not in parameters and not others]
             if unknown and isinstance(error, TypeError):
                 called = function.__qualname__.removesuffix(".__init__")
-                raise TypeError(f"{called}() has no option {unknown[0]!a}: {_right_option(unknown[0], parameters)}") from None
+                raise TypeError(f"{called}() has no option {unknown[0]!a}: {right_option(unknown[0], parameters)}") from None
             if not is_refusal(error):
                 for name, value in (*zip(every, args, strict=False), *options.items()):
                     if name != "self" and (why := why_not_inspected(value)):
@@ -75,9 +77,14 @@ def helps_with_keywords(function: Callable[Given, Made]) -> Callable[Given, Made
     return call
 
 
-def _right_option(name: str, known: list[str]) -> str:
+def right_name(name: str) -> str:
+    """Our name of an option that other libraries call by this one; itself where there is none."""
+    return _OURS.get(name.lower(), name)
+
+
+def right_option(name: str, known: list[str]) -> str:
     """What to write instead of an unknown keyword, in words."""
-    ours = _OURS.get(name.lower(), name)
+    ours = right_name(name)
     if ours in known:
         return f"give {ours}="
     asked = "beta1" if ours == "betas" else ours

@@ -131,7 +131,8 @@ class FitJob(ResultJob):
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
         plan = self.plan
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised)
+        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
 
 
 @dataclass(kw_only=True)
@@ -139,6 +140,11 @@ class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the solutions are computed, and their penalty."""
+        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ class Provenance:
     tol: float | None = None  # what fits that are CONVERGED have met
     start: str = ""  # as FitResult._start
     penalised: bool = False  # a coupled weight_decay is part of the objective
+    hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)  # by name, to be broadcast
 
 
 def build(buffers: Buffers, provenance: Provenance) -> FitResult:
@@ -76,6 +77,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
+        hyperparameters=provenance.hyperparameters,
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,

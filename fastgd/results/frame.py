@@ -20,12 +20,18 @@ from .summary import coefficients, feature_names
 
 def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any:
     """The data frame for `FitResult.to_frame`."""
+    result = with_numpy_arrays(result)
+    leading = np.shape(result.loss)
+    several = {name: values for name, values in result.hyperparameters.items() if values.size > 1}
+    columns = places_of(leading) | columns_of_fits(result, features)
+    return frame_of(columns | {name: np.broadcast_to(values, leading).ravel() for name, values in several.items()}, library)
+
+
+def frame_of(columns: dict[str, Any], library: str) -> Any:
+    """A data frame of these columns, which have one length."""
     if not isinstance(library, str):
         raise TypeError(f"library must be a name such as 'pandas', not {shown(library)}")
     library = str.__str__(library)  # of a subclass of str, too, the text alone
-    result = with_numpy_arrays(result)
-    labels = feature_names(result, features)
-    columns = _frame_columns(result, labels if features is None else [f"w_{name}" for name in labels])
     try:
         import narwhals
     except ImportError:
@@ -39,13 +45,18 @@ def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any
         raise ValueError(f"narwhals makes no frame of library={shown(library)}: give 'pandas', 'polars' or 'pyarrow' ({why})") from None
 
 
-def _frame_columns(result: Any, w_names: list[str]) -> dict[str, Any]:
-    """{name: (n_fits,)}: indices along the leading axes, w, intercept, and the other fields."""
-    leading = np.shape(result.loss)
+def places_of(leading: tuple[int, ...]) -> dict[str, np.ndarray]:
+    """{axis: (n_fits,) index of each fit along it}: "fit" where there is one axis."""
     axes = ["fit"] if len(leading) == 1 else [f"axis_{k}" for k in range(len(leading))]
     places = np.indices(leading, sparse=True)
-    columns: dict[str, Any] = {axis: np.broadcast_to(place, leading).ravel() for axis, place in zip(axes, places, strict=True)}
-    columns |= {name: coefficients(result)[..., k].ravel() for k, name in enumerate(w_names)}
+    return {axis: np.broadcast_to(place, leading).ravel() for axis, place in zip(axes, places, strict=True)}
+
+
+def columns_of_fits(result: Any, features: Sequence[str] | None) -> dict[str, Any]:
+    """{name: (n_fits,)}: w, intercept, and the other fields."""
+    leading, labels = np.shape(result.loss), feature_names(result, features)
+    w_names = labels if features is None else [f"w_{name}" for name in labels]
+    columns: dict[str, Any] = {name: coefficients(result)[..., k].ravel() for k, name in enumerate(w_names)}
     if result.intercept is not None:
         columns["intercept"] = np.ravel(result.intercept)
     others = [each.name for each in fields(result) if each.name not in {"w", "intercept", "loss", "excess_loss"}]

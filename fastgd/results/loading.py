@@ -11,14 +11,17 @@ import numpy as np
 from ..input.float_mode import computes
 from ..input.messages import in_ascii, kind_of
 from ..kernels.chunk import STANDARD
+from ..kernels.update_rules import UPDATE_RULES
+from .coordinate import Coordinate, rule_of
 from .moments import Moments, misfit
 from .result import FitResult, History, State
 from .status import Status, named
+from .sweep_result import SweepResult
 
 
 @computes
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
-    """Read what `FitResult.save` or `Moments.save` wrote, bit for bit.
+    """Read what `FitResult.save`, `SweepResult.save` or `Moments.save` wrote, bit for bit.
 
     It needs neither the backend that computed a result nor a GPU.
 
@@ -33,7 +36,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
 
     Returns
     -------
-    FitResult or Moments
+    FitResult, SweepResult or Moments
         What was saved, with NumPy arrays. ``fit(..., state=result.state)`` continues a result.
 
     Raises
@@ -57,11 +60,13 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, (FitResult, Moments), (History, State, Status), max_bytes)
-    if wrong := (misfit if isinstance(result, Moments) else _misfit)(result):
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate), max_bytes)
+    if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     if isinstance(result, Moments):
         return result
+    if isinstance(result, SweepResult):
+        return replace(result, status=named(result.status), tol=None if result.tol is None else float(result.tol))
     state = result.state
     state = replace(state, status=named(state.status), tol=None if state.tol is None else float(state.tol))
     return replace(result, status=named(result.status), state=state)
@@ -73,8 +78,17 @@ _PLAIN: dict[type, dict[str, Any]] = {
         **dict.fromkeys(("backend", "algorithm", "explanation", "_start"), str),
         **dict.fromkeys(("_one_feature", "_penalised"), bool),
         "versions": dict,
+        "hyperparameters": dict,
         "state": State,
         "history": History | None,
+    },
+    SweepResult: {
+        **dict.fromkeys(("backend", "algorithm", "explanation"), str),
+        **dict.fromkeys(("_one_feature", "_penalised"), bool),
+        "versions": dict,
+        "coordinates": dict,
+        "history": History | None,
+        "tol": float | None,
     },
     State: {"optimizer": str, "intercept": bool, "dtype": str, "tol": float | None},
     History: {},
@@ -84,7 +98,7 @@ _DTYPES = {**dict.fromkeys(("epochs", "n_used", "rank", "epoch", "status", "algo
 _CODES = {"status": len(Status), "algorithm": len(State.algorithm_names)}
 
 
-def _of_another_kind(owner: FitResult | State | History, part: str) -> str:
+def _of_another_kind(owner: FitResult | SweepResult | State | History, part: str) -> str:
     """Which field is not of its kind, as a sentence; '' where all are."""
     for each in fields(owner):
         value, name = getattr(owner, each.name), part + each.name
@@ -102,7 +116,60 @@ def _of_another_kind(owner: FitResult | State | History, part: str) -> str:
 def _misfit(result: FitResult) -> str:
     """What is wrong with the fields of a loaded result, as a sentence; '' where nothing is."""
     leading = np.shape(result.loss)
-    for part, owner in (("", result), ("state.", result.state), ("history.", result.history)):
+    if wrong := _misfit_of_parts(result, (("", result), ("state.", result.state), ("history.", result.history))):
+        return wrong
+    given: dict[str, Any] = result.hyperparameters
+    for name, values in given.items():
+        if not isinstance(values, np.ndarray):
+            return f"hyperparameters.{in_ascii(name)} is a {kind_of(values)}"
+        if values.dtype != np.float64:
+            return f"hyperparameters.{in_ascii(name)} has dtype {values.dtype}"
+        if not _broadcasts(values.shape, leading):
+            return f"hyperparameters.{in_ascii(name)} has shape {values.shape}, but the fits have shape {leading}"
+    return ""
+
+
+def _misfit_of_sweep(result: SweepResult) -> str:
+    """What is wrong with the fields of a loaded sweep, as a sentence; '' where nothing is."""
+    if wrong := _misfit_of_parts(result, (("", result), ("history.", result.history))):
+        return wrong
+    lengths: dict[str, int] = {}
+    for name, one in result.coordinates.items():
+        if (
+            type(one) is not Coordinate
+            or type(one.dim) is not str
+            or not isinstance(one.values, np.ndarray)
+            or one.values.ndim not in (1, 2)
+        ):
+            return f"coordinates[{name!a}] is no list of values"
+        if one.dim and lengths.setdefault(one.dim, len(one.values)) != len(one.values):
+            return f"coordinates[{name!a}] has another length than others of its axis"
+        if not _texts_fit(one) or (not one.dim and len(one.values) != 1):
+            return f"coordinates[{name!a}] has values that are not there"
+    rules = result.coordinates["optimizer"].texts if "optimizer" in result.coordinates else {}
+    if not rules or not {rule_of(label) for label in rules.values()} <= UPDATE_RULES.keys():
+        return "coordinates have no optimizer"
+    if not lengths.keys() <= result.coordinates.keys() or tuple(lengths[name] for name in result.dims) != np.shape(result.loss):
+        return f"the axes have lengths {lengths}, but the cells have shape {np.shape(result.loss)}"
+    return ""
+
+
+def _texts_fit(one: Coordinate) -> bool:
+    """Whether the values of a coordinate are numbers, or places in its texts."""
+    texts = one.texts
+    if type(texts) is not dict or list(texts) != [str(place) for place in range(len(texts))]:
+        return False
+    if not texts:
+        return True
+    places = one.values
+    fine = places.ndim == 1 and places.dtype.kind == "i" and bool(((places >= 0) & (places < len(texts))).all())
+    return fine and all(type(text) is str for text in texts.values())
+
+
+def _misfit_of_parts(result: Any, parts: Any) -> str:
+    """What is wrong with the fields of a result and of its parts."""
+    leading = np.shape(result.loss)
+    for part, owner in parts:
         if owner is None:
             continue
         if wrong := _of_another_kind(owner, part):
@@ -117,10 +184,10 @@ def _misfit(result: FitResult) -> str:
     return ""
 
 
-def _last_axes(result: FitResult, owner: FitResult | State | History) -> dict[str, tuple[int | None, ...]]:
+def _last_axes(result: Any, owner: Any) -> dict[str, tuple[int | None, ...]]:
     """{field: lengths of the axes that follow those of the fits}, without fields that have none."""
     own = () if result._one_feature else np.shape(result.w)[-1:]
-    if isinstance(owner, FitResult):
+    if isinstance(owner, FitResult | SweepResult):
         return dict.fromkeys(("w", *STANDARD), own)
     if isinstance(owner, History):
         rows = np.shape(owner.epoch)
@@ -130,6 +197,14 @@ def _last_axes(result: FitResult, owner: FitResult | State | History) -> dict[st
     return dict.fromkeys(STANDARD, features) | {"w": (parameters,), "slots": (None, parameters), "products": (None,)}
 
 
+def _broadcasts(shape: tuple[int, ...], leading: tuple[int, ...]) -> bool:
+    """Whether a shape broadcasts to that of the fits, which it does not change."""
+    return len(shape) <= len(leading) and all(has in (1, length) for has, length in zip(shape[::-1], leading[::-1], strict=False))
+
+
 def _fits(shape: tuple[int, ...], needed: tuple[int | None, ...]) -> bool:
     """Whether a shape is the one that is needed; None stands for any length."""
     return len(shape) == len(needed) and all(length in (has, None) for has, length in zip(shape, needed, strict=True))
+
+
+_CHECKS: dict[type, Any] = {FitResult: _misfit, SweepResult: _misfit_of_sweep, Moments: misfit}

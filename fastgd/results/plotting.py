@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def _spaced(count: int, most: int) -> np.ndarray:
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.intp)
 
 
-def plot_loss(result: Any, ax: Any) -> Any:
-    """Draw the losses over the epochs, for `FitResult.plot_loss`."""
+def plot_loss(result: Any, ax: Any, names: Callable[[Any], list[str]] | None = None) -> Any:
+    """Draw the losses over the epochs, for `FitResult.plot_loss`. names: of the curves."""
     if result.history is None:
         raise ValueError("the fit recorded no history of its losses: fit(..., history=True) records every epoch, history=k every k-th")
     axes = axes_for(ax, "plot")
@@ -62,7 +63,7 @@ def plot_loss(result: Any, ax: Any) -> Any:
     # before anything is drawn: matplotlib's own limits overflow where a loss is 1e308
     _limit(axes, epoch, drawn, shown_loss)
     if as_lines:
-        _draw_losses(axes, epoch[rows], drawn, edges[2], lost, _line_names(result))
+        _draw_losses(axes, epoch[rows], drawn, edges[2], lost, (names or _line_names)(result))
     else:
         _draw_bands(axes, epoch[rows], edges, f"drawn from {len(fits):,} of them, evenly spaced" if n_fits > len(fits) else None)
     return axes

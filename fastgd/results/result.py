@@ -189,6 +189,9 @@ class FitResult:
     ill_conditioned : ndarray (…) of bool, or None
         Only from `solve`: whether a change of the data in their last digit may change more than
         half of the digits of w, or the rank is below the number of parameters.
+    hyperparameters : dict of str to ndarray of float64
+        The values of the update rule by name, without lr, which broadcast to "…"; a switch is 0
+        or 1. Empty in files of older versions.
     versions : dict of str to str
         Versions of Python, fastgd and the libraries that were imported when the fits were made.
     """
@@ -211,6 +214,7 @@ class FitResult:
     condition: Any = None
     ill_conditioned: Any = None
     excess_loss: Any = None
+    hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
@@ -372,7 +376,8 @@ class FitResult:
         data frame of that library
             Columns: the index along the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
             for a single fit), ``w_0`` … (``w`` when X was 1-D), ``intercept``, and ``loss``,
-            ``excess_loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``.
+            ``excess_loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``, and every other
+            hyperparameter that was given as an array of several values.
 
         Raises
         ------

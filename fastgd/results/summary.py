@@ -49,7 +49,7 @@ def _number(value: Any) -> str:
     return f"{value:.6g}"
 
 
-def _span(values: Any) -> str:
+def span(values: Any) -> str:
     """The numbers in short: '100' where all are equal, else '3 to 100, median 50'; NaN is none."""
     values = np.asarray(values).ravel()
     values = values[~np.isnan(values)]
@@ -61,7 +61,7 @@ def _span(values: Any) -> str:
     return f"{_number(low)} to {_number(high)}, median {_number(np.median(values))}"
 
 
-def _counts(codes: Any, names: Sequence[str]) -> str:
+def counts_of(codes: Any, names: Sequence[str]) -> str:
     """How often each code occurs: '998 COMPLETED, 2 DIVERGED'."""
     counts = np.bincount(np.asarray(codes).ravel(), minlength=len(names))
     return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True) if count)
@@ -134,7 +134,7 @@ def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
     if not known.any() and not worse.any():
         return []
     least = " above the least objective" if result._penalised else ""
-    rows = [("excess", _span(np.ravel(result.excess_loss)[known]) + least)] if known.any() else []
+    rows = [("excess", span(np.ravel(result.excess_loss)[known]) + least)] if known.any() else []
     single = np.ndim(result.loss) == 0
     far &= ~worse  # whose rate is to be mended first
     if far.any():
@@ -180,7 +180,7 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
     single = loss.ndim == 0
     heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
-    rows = [("status", STATUS_NAMES[int(result.status)] if single else _counts(result.status, STATUS_NAMES) or "-")]
+    rows = [("status", STATUS_NAMES[int(result.status)] if single else counts_of(result.status, STATUS_NAMES) or "-")]
     if single and made.all():
         w = coefficients(result)
         rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
@@ -192,16 +192,16 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
         rows.append(("loss", _number(loss) if single else _losses(loss, made)))
         rows += _notes(result, made)
         told = ("epochs", "lr") if result.rank is None else ("rank", "condition")
-        rows += [(name, _span(np.ravel(getattr(result, name))[made])) for name in told]
+        rows += [(name, span(np.ravel(getattr(result, name))[made])) for name in told]
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
             rows.append(("warning", f"{bad:,} of {np.count_nonzero(made):,} ill-conditioned"))
-    rows.append(("samples", _span(result.n_used)))
+    rows.append(("samples", span(result.n_used)))
     if result.center is not None:
         rows.append(("features", "(x - center) / scale in the computation; w is in the units of X"))
     rows.append(("computed", result.explanation))
     algorithms = np.ravel(result.state.algorithm)[made]
     if any(result.state.algorithm_names[code] != result.algorithm for code in np.unique(algorithms)):
-        rows.append(("algorithms", _counts(algorithms, result.state.algorithm_names)))
+        rows.append(("algorithms", counts_of(algorithms, result.state.algorithm_names)))
     return f"{heading} by {optimizer}" if optimizer else heading, rows
 
 
@@ -221,8 +221,8 @@ def history_facts(history: Any) -> tuple[str, list[tuple[str, str]]]:
     epoch, loss = history.epoch, np.asarray(history.loss)
     rows = [
         ("epochs", f"{epoch[0]} to {epoch[-1]}, " + counted(len(epoch), "row")),
-        ("first loss", _span(loss[..., 0])),
-        ("last loss", _span(loss[..., -1])),
+        ("first loss", span(loss[..., 0])),
+        ("last loss", span(loss[..., -1])),
         ("w", f"shape {np.shape(history.w)}, {history.w.dtype}"),
     ]
     return f"History of {_n_fits(loss.shape[:-1])}", rows
@@ -233,10 +233,10 @@ def state_facts(state: Any) -> tuple[str, list[tuple[str, str]]]:
     state = with_numpy_arrays(state)
     *leading, size = state.w.shape
     rows = [
-        ("status", _counts(state.status, STATUS_NAMES)),
-        ("epochs", _span(state.epoch)),
+        ("status", counts_of(state.status, STATUS_NAMES)),
+        ("epochs", span(state.epoch)),
         ("parameters", f"{size:,}" + (", the intercept last" if state.intercept else "")),
-        ("algorithm", _counts(state.algorithm, state.algorithm_names)),
+        ("algorithm", counts_of(state.algorithm, state.algorithm_names)),
         ("dtype", state.dtype),
     ]
     return f"State of {_n_fits(tuple(leading))}" + (f" by {state.optimizer}" if state.optimizer else ""), rows
@@ -252,7 +252,7 @@ def short(result: Any) -> str:
         finite = loss[np.isfinite(loss)]
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
         losses += f", {np.count_nonzero(far):,} more than 1 % above the least" if far.any() else ""
-        what = f": {_counts(result.status, STATUS_NAMES)}; {losses}" if loss.size else ""
+        what = f": {counts_of(result.status, STATUS_NAMES)}; {losses}" if loss.size else ""
         return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
     if not made.all():
         return f"FitResult({STATUS_NAMES[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"

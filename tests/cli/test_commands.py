@@ -26,7 +26,7 @@ from fastgd.cli import app, main
 from fastgd.kernels.reference import numpy_manual
 from tests.support.paths import ROOT
 
-COMMANDS = ("demo", "info", "verify")
+COMMANDS = ("demo", "info", "sweep", "verify")
 
 
 def run(*arguments: str):
@@ -62,6 +62,7 @@ def test_version():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_example_of_every_help_works(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text("size,price\n1,2\n2,4.5\n3,6\n4,8\n", "utf-8")
     shown = run(command, "--help")
     assert shown.exit_code == 0
     (example,) = re.findall(rf"Example: fastgd ({command}\b.*)", shown.output)

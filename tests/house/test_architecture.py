@@ -32,7 +32,10 @@ KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
 FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
-DOORS = {"", "compressing", "environment", "testing", "verification", "report", "bound", "fitting", "solving", "stabilizing", *FIT}
+DOORS = {
+    "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    "stabilizing", *FIT,
+}  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
@@ -43,6 +46,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
+    "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
+    "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "compressing": (("compressing",), FIT),
@@ -96,13 +101,14 @@ LIBRARIES = {
 # Modules that import by a name made at run time, which no scan can follow, with the reason.
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
-PUBLIC_MODULES = {"schedules", "testing"}
+PUBLIC_MODULES = {"designs", "schedules", "testing"}
 NOT_AT_IMPORT = {"numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "scipy", "cupy", "jinja2"}
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
     "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
+    "fastgd/results/sweep_result.py": "the class of the result of a sweep: three quarters are docstrings that users read",
     "fastgd/verification/report/report.py": "the classes Verdict and Report: half are docstrings that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",

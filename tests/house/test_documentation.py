@@ -137,6 +137,19 @@ def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
     assert (tmp_path / "picture.png").stat().st_size > 10_000
 
 
+def test_the_map_of_the_readme_has_both_limits(tmp_path):
+    """2/λ of XᵀX = 30, and the numbers that the text beside the picture says."""
+    run = subprocess.run(
+        [sys.executable, "-P", "docs/learning_rates.py", str(tmp_path / "map.png")], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    mean, total = run.stdout.splitlines()
+    assert mean.startswith(f"mean: limit {2 / 15:.6f}, overflows from ")
+    assert total.startswith(f"sum: limit {2 / 60:.6f}, overflows from ")
+    assert "left 0.40 of the distance by hand, 0.85 with autograd" in " ".join(PAGES["README.md"].split())
+    assert (mean.endswith("distance times 0.85 in an epoch"), total.endswith("distance times 0.40 in an epoch")) == (True, True)
+    assert 10_000 < (tmp_path / "map.png").stat().st_size < 100_000
+
+
 def test_code_is_found_where_there_is_some():
     assert {"README.md", "docs/guide.md", "docs/verify.md"} <= {path for path, page in PAGES.items() if list(blocks(page))}
     page = "```python\na = 1\n```\n\n```py\nprint(a)\n```\n\n```text\n1\n```\n\n    fastgd info\n"

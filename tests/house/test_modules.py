@@ -14,6 +14,10 @@ from tests.support.paths import ROOT
 ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
+    "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
+    "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
+    "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
     "fastgd/compressing.py": "tests/fit/test_moments.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",

@@ -31,6 +31,8 @@ def same(one: object, other: object) -> bool:
     if isinstance(one, np.ndarray | np.generic):
         a, b = np.asarray(one), np.asarray(other)
         return (a.dtype, a.shape) == (b.dtype, b.shape) and a.tobytes() == b.tobytes()
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[name], other[name]) for name in one)  # type: ignore[call-overload,index]
     return one == other
 
 

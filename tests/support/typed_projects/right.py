@@ -41,6 +41,9 @@ def main(path: Path) -> None:
     fastgd.fit(X, [data[0], data[1]], optimizer=fastgd.Adam(lr=[0.1, 0.2], betas=(0.9, [0.99, 0.999])), dtype=data.dtype)
     result = fastgd.fit(data[0], data[1], nan_policy="omit", min_samples=2, algorithm="stream", history=True)
     further = fastgd.fit(data[0], data[1], state=result.state)
+    points = fastgd.designs.sample({"lr": fastgd.designs.log_uniform(1e-3, 1), "optimizer": fastgd.designs.choice(["sgd", "adam"])}, 3)
+    found: fastgd.SweepResult = fastgd.sweep(data[0], data[1], points=points, epochs=9, X_val=data[0], y_val=data[1], intercept=True)
+    print(found.best()["lr"], found.sel(point=1).summary(), fastgd.sweep(X, data, grid={"lr": [0.1, 0.2]}, optimizer=fastgd.SGD).dims)
     result.save(path)
     loaded: fastgd.FitResult = fastgd.load(path, max_bytes=10**6)
     names: tuple[str, ...] = loaded.state.algorithm_names

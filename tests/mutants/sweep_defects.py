@@ -1,0 +1,43 @@
+"""Defects of sweeps: the cells, their validation and their limits."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+SWEEP_DEFECTS = (
+    Defect(
+        "sweep: a diverged cell is the best",
+        "fastgd/results/cells.py",
+        "(DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES))",
+        "(INVALID_DATA, TOO_FEW_SAMPLES))",
+        ("tests/results/test_cells.py::test_a_diverged_cell_is_never_best",),
+    ),
+    Defect(
+        "sweep: the validation loss has the training weights",
+        "fastgd/sweeping.py",
+        '"sample_weight": given["sample_weight_val"]}',
+        '"sample_weight": options.get("sample_weight")}',
+        ("tests/sweep/test_sweeping.py::test_validation_loss_is_exact_and_has_its_own_weights",),
+    ),
+    Defect(
+        "sweep: the axes of a grid are turned round",
+        "fastgd/planning/grid.py",
+        "after = len(self.dims) - axis - 1 + n_data",
+        "axis, after = len(self.dims) - axis - 1, axis + n_data",
+        ("tests/sweep/test_sweeping.py::test_a_grid_equals_single_fits",),
+    ),
+    Defect(
+        "sweep: cells that diverged have the validation loss of zeros",
+        "fastgd/sweeping.py",
+        "np.where(finite, found.loss, np.nan)",
+        "found.loss",
+        ("tests/sweep/test_sweeping.py::test_validation_loss_is_that_of_fit",),
+    ),
+    Defect(
+        "sweep: Nesterov momentum has the limit of heavy balls",
+        "fastgd/sweeping.py",
+        "1.0 + 2.0 * momentum, np.where",
+        "1.0, np.where",
+        ("tests/sweep/test_sweeping.py::test_the_stability_limit_is_where_descent_turns",),
+    ),
+)
