@@ -9,6 +9,7 @@ _forks.refuse_subinterpreter()  # from here on forks wait for what is imported b
 
 if TYPE_CHECKING:
     from . import designs as designs
+    from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
     from .compressing import compress as compress
@@ -59,7 +60,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "testing", "verification")
+_MODULES = ("designs", "schedules", "testing", "verification")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -70,6 +71,11 @@ _HERE = {  # what is here: what others call it
     "update rules are classes of fastgd itself, such as fastgd.SGD(momentum=0.9)": (
         "momentum", "nesterov", "optim", "optimizer", "optimizers", "rules", "sgd", "update_rules",
         *(name.lower() for name in __all__ if name.startswith("Ada")), "nadam", "rmsprop",
+    ),
+    "schedules are classes of fastgd.schedules, such as fastgd.schedules.StepLR(30)": (
+        "chainedscheduler", "constantlr", "cosineannealinglr", "cosineannealingwarmrestarts", "cycliclr", "exponentiallr", "lambdalr",
+        "linearlr", "lr_scheduler", "multisteplr", "multiplicativelr", "onecyclelr", "polynomiallr", "reducelronplateau", "schedule",
+        "scheduler", "schedulers", "sequentiallr", "steplr",
     ),
     "many hyperparameters are fitted by fastgd.sweep(X, y, grid={\"lr\": [...]})": (
         "grid", "grid_search", "gridsearch", "gridsearchcv", "parametergrid", "random_search", "search", "tune",

@@ -14,6 +14,7 @@ from .results.building import build
 from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.run import run
+from .schedules.table import ScheduleLike
 
 
 @helps_with_keywords
@@ -24,7 +25,7 @@ def fit(
     lr: NumberOrArray | None = None,
     epochs: int = 100,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
-    schedule: None = None,
+    schedule: ScheduleLike | None = None,
     w0: AnyArray | None = None,
     intercept: bool = False,
     intercept0: AnyArray | None = None,
@@ -88,8 +89,14 @@ def fit(
     optimizer : str or optimizer object, default "sgd"
         The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in
         lower case, such as "adam".
-    schedule : None
-        Not available yet.
+    schedule : schedule, list of schedules, callable or array, optional
+        How the learning rate goes on from epoch to epoch: one of `fastgd.schedules`, such as
+        ``fastgd.schedules.StepLR(30)``, with the values of torch.optim.lr_scheduler; or an array
+        that broadcasts as hyperparameters do, of one for each fit (a list has one axis; None: the
+        rate stays). lr is the rate that torch's optimizer has before the schedule is constructed. A
+        function of the epoch 0, 1, … gives factors on lr, as LambdaLR does. Numbers, shape
+        (epochs,), are the rates themselves: then, and with CyclicLR and OneCycleLR, leave lr out.
+        With a state the schedule is given again, and goes on where the state stands.
     w0 : array (…, n_features), optional
         Start of w, default zeros. Where X is 1-D, w0 has no feature axis.
     intercept : bool, default False

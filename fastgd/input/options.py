@@ -18,7 +18,6 @@ from .messages import shown
 MOST = 2**63 - 1
 _MOST_THREADS = 1024
 _LATER = {  # options that are not available yet: the value that means "not used"
-    "schedule": None,
     "batch_size": None,
     "checkpoint": None,
 }

@@ -22,7 +22,6 @@ from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameter,
     read_hyperparameters,
-    read_rates,
     values_beside,
 )
 from ..input.messages import counted
@@ -42,16 +41,17 @@ from ..input.options import (
 )
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
-from ..kernels.chunk import LSTSQ, MOMENTS, MOST_PACKED, n_rows
+from ..kernels.chunk import n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
-from .backends import BACKENDS, MOST_FEATURES, choose_backend, refuse_rule, require_kernels
+from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
+from .backends import choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .memory import fit_into_memory
-from .plan import STACK_NUMBERS, TALL, Plan, make_plan
+from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
     Begin,
     algorithm_of,
@@ -109,6 +109,7 @@ class FitJob(ResultJob):
 
     rule: UpdateRule
     rates: np.ndarray | None  # (…) learning rates, to be broadcast; None: the safe rate of each fit
+    schedule: Scheduled | None  # how the rates go on from epoch to epoch; None: they stay
     hyper: tuple[np.ndarray, ...]  # (…) hyperparameters, then derived values, in the kernels' order
     epochs: int
     tol: float  # −1: none
@@ -156,7 +157,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
     optimizer, lr, w0, intercept0 = _values_here(arguments, device)
-    rule, rates = optimizer.rule, read_rates(lr, optimizer)
+    schedule = read_schedule(arguments["schedule"])
+    rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
     refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
@@ -172,7 +174,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     elif state is not None:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
-    order = order_fits(problem, {name: values.shape for name, values in named.items()}, starts, state)
+    which = {} if schedule is None else {"schedule": schedule.which}
+    order = order_fits(problem, {name: values.shape for name, values in (named | which).items()}, starts, state)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
@@ -188,7 +191,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         in_packs=rule.name == "sgd",
         why_backend=why_backend,
     )
-    start = kind_of_start(state, starts)
+    if schedule is not None and not backend.takes_device_data:  # there each part makes its own table
+        plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, epochs))))
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
@@ -198,11 +202,12 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         order,
         plan,
         results=order.n_fits * of_results,
-        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12),
+        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (16 * epochs if schedule else 0),
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
     )
+    schedule = walk(schedule, None if state is None else state.epoch, epochs)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(
@@ -217,6 +222,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         runner=backend.runner,
         rule=rule,
         rates=named.get("lr"),
+        schedule=schedule,
         hyper=kernel_values(rule, [named[name] for name in hyper]),
         epochs=epochs,
         tol=tol,
@@ -225,8 +231,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         least_needed=least_needed,
         begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
         state=state,
-        # weights that are summed scale the rate, so nothing is known of the data from it
-        start="" if start != "zero" and reduction == "sum" and problem.is_weighted else start,
+        # weights that are summed scale the rate, a schedule moves it
+        start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
         memory_limit=limit,
@@ -247,7 +253,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     plan = fit_into_memory(
         problem,
         order,
-        _plan_solve(problem, order, threads, standardize),
+        plan_solve(problem, order, threads, standardize),
         results=order.n_fits * layout.bytes_per_fit,
         of_a_fit=8 * 12,
         of_a_thread=_bytes_of_stack(problem),
@@ -364,37 +370,7 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
     return open_on_device(layout, given, limit)
 
 
-def _plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
-    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
-    n, size = problem.n_samples, problem.n_parameters
-    if problem.given is not None:
-        code, why = MOMENTS, "moments: X is Moments"
-    elif n < size:
-        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
-    elif problem.n_features > MOST_FEATURES:
-        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
-    else:
-        code = MOMENTS
-        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
-    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
-    # as 20 D epochs of `stream` and 3 µs of calls
-    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
-    plan = make_plan(
-        problem,
-        order,
-        BACKENDS["cpu"],
-        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
-        algorithm="moments" if code == MOMENTS else "stream",
-        threads=threads,
-        safe_rate=False,
-        standardize=standardize,
-        in_packs=size <= MOST_PACKED,
-        worst_cost=decomposed,
-    )
-    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
-
-
 def _bytes_of_stack(problem: Problem) -> int:
     """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
-    rows = min(problem.n_samples, TALL * problem.n_parameters)  # a longer one is made triangular, block after block
-    return 8 * 8 * max(STACK_NUMBERS, rows * problem.n_parameters)
+    size = problem.n_parameters  # longer samples are made triangular, block after block
+    return 8 * 8 * max(STACK_NUMBERS, min(problem.n_samples, TALL * size) * size)

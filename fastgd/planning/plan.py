@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, MOMENTS, STREAM
-from .backends import Backend, choose_algorithm
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MOMENTS, MOST_PACKED, STREAM
+from .backends import BACKENDS, MOST_FEATURES, Backend, choose_algorithm
 
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
@@ -182,3 +182,33 @@ def make_plan(
         fits_per_task=min(fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))) if staged else 1,
     )
+
+
+def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardize: bool) -> Plan:
+    """Plan to solve from moments where n_samples ≥ D and n_features ≤ 256, else by the SVD."""
+    n, size = problem.n_samples, problem.n_parameters
+    if problem.given is not None:
+        code, why = MOMENTS, "moments: X is Moments"
+    elif n < size:
+        code, why = LSTSQ, f"lstsq: n_samples {n} < n_parameters {size}"
+    elif problem.n_features > MOST_FEATURES:
+        code, why = LSTSQ, f"lstsq: n_features {problem.n_features} > {MOST_FEATURES}"
+    else:
+        code = MOMENTS
+        why = "moments: the data are read once; fits that need more than the moments hold are solved by lstsq"
+    # from moments a fit costs about as much as 4 D epochs of descent, its singular values as much
+    # as 20 D epochs of `stream` and 3 µs of calls
+    decomposed = 3_000 + 20 * size * (30 + 0.2 * n * (1 + size))
+    plan = make_plan(
+        problem,
+        order,
+        BACKENDS["cpu"],
+        epochs=4 * size if code == MOMENTS else int(decomposed / (30 + 0.1 * n * (1 + size))),
+        algorithm="moments" if code == MOMENTS else "stream",
+        threads=threads,
+        safe_rate=False,
+        standardize=standardize,
+        in_packs=size <= MOST_PACKED,
+        worst_cost=decomposed,
+    )
+    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")

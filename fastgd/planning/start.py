@@ -91,11 +91,15 @@ def met_tol(state: State | None, tol: float) -> float | None:
     return tol if tol >= 0.0 else None
 
 
-def kind_of_start(state: State | None, starts: dict[str, np.ndarray]) -> str:
-    """Where a descent begins, as FitResult._start has it."""
-    if state is not None:
-        return "state"
-    return "given" if any(without_repeats(values, 0).any() for values in starts.values()) else "zero"
+def kind_of_start(state: State | None, starts: dict[str, np.ndarray], rate_tells: bool = True) -> str:
+    """Where a descent begins, as FitResult._start has it.
+
+    rate_tells: the learning rate tells how large the data are.
+    """
+    begins_at_zero = state is None and not any(without_repeats(values, 0).any() for values in starts.values())
+    if begins_at_zero or not rate_tells:
+        return "zero" if begins_at_zero else ""
+    return "given" if state is None else "state"
 
 
 def _start(problem: Problem, starts: dict[str, np.ndarray]) -> np.ndarray:

@@ -24,6 +24,7 @@ from ..input.sharing import device_of, place_of, share_memory, to_cupy, to_numpy
 from ..kernels.chunk import STANDARD, Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
 from . import buffer_pool
+from .curvatures import Collector
 
 # {name in a result: (name in a chunk, which of its parameters: "" for all)}
 NAMES = {
@@ -218,6 +219,8 @@ class Buffers:
         The caller's arrays that the kernels write into, by the names in a chunk.
     scattered : dict of str to array
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
+    collector : Collector
+        Curvatures of some fits whose end is to be explained; None before `allocate`, and on a GPU.
     """
 
     layout: Layout
@@ -225,6 +228,7 @@ class Buffers:
     arrays: dict[str, np.ndarray] = field(init=False)
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
+    collector: Collector | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         order = self.layout.order
@@ -243,6 +247,7 @@ class Buffers:
 
     def allocate(self, tightly: bool = True) -> None:
         """Make the arrays that the caller did not give. tightly: not in the buffer pool."""
+        self.collector = Collector()
         order, names = self.layout.order, self.made()
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty

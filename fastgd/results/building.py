@@ -81,6 +81,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,
+        _curvatures=None if buffers.collector is None else buffers.collector.result(order),
         **in_units_of_x,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import fields, replace
 from typing import Any
@@ -13,6 +14,7 @@ from ..input.messages import in_ascii, kind_of
 from ..kernels.chunk import STANDARD
 from ..kernels.update_rules import UPDATE_RULES
 from .coordinate import Coordinate, rule_of
+from .curvatures import Curvatures
 from .moments import Moments, misfit
 from .result import FitResult, History, State
 from .status import Status, named
@@ -60,7 +62,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate), max_bytes)
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures), max_bytes)
     if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     if isinstance(result, Moments):
@@ -81,6 +83,7 @@ _PLAIN: dict[type, dict[str, Any]] = {
         "hyperparameters": dict,
         "state": State,
         "history": History | None,
+        "_curvatures": Curvatures | None,
     },
     SweepResult: {
         **dict.fromkeys(("backend", "algorithm", "explanation"), str),
@@ -126,7 +129,7 @@ def _misfit(result: FitResult) -> str:
             return f"hyperparameters.{in_ascii(name)} has dtype {values.dtype}"
         if not _broadcasts(values.shape, leading):
             return f"hyperparameters.{in_ascii(name)} has shape {values.shape}, but the fits have shape {leading}"
-    return ""
+    return _misfit_of_curvatures(result._curvatures, math.prod(leading), np.shape(result.state.w)[-1], result.state.optimizer)
 
 
 def _misfit_of_sweep(result: SweepResult) -> str:
@@ -181,6 +184,27 @@ def _misfit_of_parts(result: Any, parts: Any) -> str:
                 needed = last["loss"]
             if value is not None and each.name not in _PLAIN[type(owner)] and not _fits(np.shape(value), needed):
                 return f"{part}{each.name} has shape {np.shape(value)}, but the fits have shape {leading}"
+    return ""
+
+
+def _misfit_of_curvatures(found: Curvatures | None, n_fits: int, size: int, optimizer: str) -> str:
+    """What is wrong with the curvatures of fits of `size` parameters; '' where nothing is."""
+    if found is None:
+        return ""
+    if optimizer not in UPDATE_RULES:
+        return f"_curvatures are of {in_ascii(optimizer)}, which is no update rule"
+    rule = UPDATE_RULES[optimizer]
+    last = {"gram": (size * (size + 1) // 2,), "exponents": (size,), "hyper": (len(rule.hyperparameters) + len(rule.derived),)}
+    for each in fields(found):
+        value, dtype = getattr(found, each.name), np.int64 if each.name in ("index", "exponents") else np.float64
+        if not isinstance(value, np.ndarray):
+            return f"_curvatures.{each.name} is a {kind_of(value)}"
+        if value.dtype != dtype:
+            return f"_curvatures.{each.name} has dtype {value.dtype}"
+        if value.shape != (len(found.index), *last.get(each.name, ())):
+            return f"_curvatures.{each.name} has shape {value.shape}"
+    if not ((found.index >= 0) & (found.index < n_fits)).all():
+        return f"_curvatures.index has a number that is not one of 0 to {n_fits - 1}"
     return ""
 
 

@@ -20,6 +20,7 @@ from ..input.sharing import to_cupy
 from ..input.wrong_names import helps_with_keywords, why_no_attribute
 from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
+from .curvatures import Curvatures
 from .lookups import INSTEAD
 from .table import html_table, in_line
 
@@ -169,7 +170,8 @@ class FitResult:
     n_used : ndarray (…) of int
         Number of kept samples.
     lr : ndarray (…) of float64
-        The learning rate that was used; NaN from `solve`.
+        The learning rate that was used, with a schedule the one that it begins with (torch's
+        initial_lr); NaN from `solve`.
     backend, algorithm : str
         What computed the fits. A fit may have another algorithm: see ``state.algorithm``.
     explanation : str
@@ -219,6 +221,7 @@ class FitResult:
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss
+    _curvatures: Curvatures | None = None  # of some fits whose end is to be explained
 
     @helps_with_keywords
     @computes
@@ -330,7 +333,10 @@ class FitResult:
             algorithm with the reason; of a single fit w and the intercept, too. Where the excess
             loss is known: how large it is, how many fits are more than 1 % above the least loss
             (excess more than 1 % of the loss, and above what the dtype resolves of the excess that
-            the fit began with), and how many ended above the loss that they began with.
+            the fit began with), and how many ended above the loss that they began with. Of up to
+            512 of these fits, where they ran on moments on the CPU: the condition λ_max/λ_min of
+            the Hessian of the loss, and how many rates of SGD are above the stability limit 2/λ_max
+            (2 (1 + momentum)/λ_max; a coupled ``weight_decay`` adds to λ_max).
 
         Raises
         ------

@@ -12,13 +12,13 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
-from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
+from .distances import Ends, distances
+from .looked_at import LookedAt, limit_in_words, rates_in_words
 from .status import STATUS_NAMES
 from .table import html_table, text_table
 
 _MOST_COEFFICIENTS = 20  # shown in the summary of a single fit
 _MOST_IN_REPR = 4  # coefficients
-_ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
 
 
 def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
@@ -67,9 +67,16 @@ def counts_of(codes: Any, names: Sequence[str]) -> str:
     return ", ".join(f"{count:,} {name}" for count, name in zip(counts, names, strict=True) if count)
 
 
-def _made(result: Any) -> np.ndarray:
-    """(n_fits,): which fits were made, that is had numbers, and enough of them, to begin with."""
-    return ~np.isin(np.ravel(result.status), (INVALID_DATA, TOO_FEW_SAMPLES))
+def _ends(result: Any) -> Ends:
+    """Where the descents of a result ended; NaN for what is not known."""
+    unknown = np.full(np.size(result.loss), np.nan)
+    loss, status = np.ravel(result.loss), np.ravel(result.status)
+    excess, start = (unknown if given is None else np.ravel(given) for given in (result.excess_loss, result.state.initial_excess))
+    w = result.state.w.reshape(len(loss), -1)
+    return Ends(
+        loss, excess, start, np.ravel(result.lr), np.ravel(result.epochs), status, w,
+        result.state.optimizer, result._start, result._penalised,
+    )  # fmt: skip
 
 
 def _losses(loss: np.ndarray, made: np.ndarray) -> str:
@@ -89,70 +96,35 @@ def _losses(loss: np.ndarray, made: np.ndarray) -> str:
     return f"median {_number(median)}, best {best}, worst {worst}" + (f"; {lost:,} not finite" if lost else "")
 
 
-def _scale(result: Any, start: np.ndarray, loss: np.ndarray) -> np.ndarray:
-    """(n_fits,): not much less than the mean square of y and of each term of the prediction.
-
-    Of a descent from zero it is its first loss. Of SGD at a rate that is not too large it follows
-    from w: λ_max |w|² bounds the terms, and the rate is about 2/λ_max or less. Of others it is not
-    known: inf.
-    """
-    if result._start == "zero":
-        return start + loss
-    if result._start not in ("given", "state") or result.state.optimizer != "sgd":
-        return np.full(len(loss), np.inf)
-    squares = np.square(result.state.w).sum(axis=-1).ravel()
-    return np.where(squares == 0.0, 0.0, squares / np.ravel(result.lr)) + loss
-
-
-def _distances(result: Any, made: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(n_fits,) bool each: whose excess loss is known, is far, has grown, has grown hundredfold.
-
-    Far is more than 1 % of the loss. Nothing is said of an excess that may be rounding, of the
-    start of a state, which may be that of other data, and of a fit that overflowed where it began.
-    """
-    no = np.zeros_like(made)
-    if result.excess_loss is None or result.state.initial_excess is None:
-        return no, no, no, no
-    loss, excess = (np.ravel(values).astype(np.float64) for values in (result.loss, result.excess_loss))
-    start, size = np.ravel(result.state.initial_excess), result.state.w.shape[-1]
-    eps, rate = float(np.finfo(np.asarray(result.loss).dtype).eps), np.ravel(result.lr)
-    known = made & ~np.isnan(excess)
-    with np.errstate(all="ignore"):
-        scale = _scale(result, start, loss)
-        far = known & (excess > 0.01 * loss) & (excess > eps * scale) & (not result._penalised)
-        if result._start not in ("zero", "given"):
-            return known, far, no, no
-        moved = made & (np.ravel(result.epochs) >= 1) & np.isfinite(start)
-        diverged = moved & (np.ravel(result.status) == DIVERGED) & (rate > _ORDINARY[0]) & (rate < _ORDINARY[1])
-        grown = moved & known & (start > 0.0) & (excess > 2.0 * start + eps * (64.0 * loss + (size + 1) * scale))
-        return known, far, grown | diverged, grown & (excess > 100.0 * start) | diverged
-
-
-def _notes(result: Any, made: np.ndarray) -> list[tuple[str, str]]:
+def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     """Rows (what, text) on the distance from the least loss; none where it is not known."""
-    known, far, worse, much_worse = _distances(result, made)
-    if not known.any() and not worse.any():
-        return []
-    least = " above the least objective" if result._penalised else ""
-    rows = [("excess", span(np.ravel(result.excess_loss)[known]) + least)] if known.any() else []
-    single = np.ndim(result.loss) == 0
-    far &= ~worse  # whose rate is to be mended first
+    found, single = distances(ends), np.ndim(result.loss) == 0
+    known, worse, looked_at = found.known, found.worse, LookedAt(result)
+    least = " above the least objective" if ends.penalised else ""
+    rows = [("excess", span(ends.excess[known]) + least)] if known.any() else []
+    far = found.far & ~worse  # whose rate is to be mended first
     if far.any():
         whose = "" if single else f"{np.count_nonzero(far):,} of {np.count_nonzero(known):,} fits are "
         ways = "give more epochs, or use solve"
         alike = result._one_feature or np.shape(result.w)[-1] == 1
         if result.center is None and not (alike and result.intercept is None):  # one column is as good as scaled
             ways = f"centre and scale X (standardize=True), {ways}"
-        rows.append(("note", f"{whose}more than 1 % above the least loss: {ways}"))
+        why = looked_at.why_far(far)
+        if way_out := looked_at.way_out(far):
+            ways = way_out if single else f"{way_out}, {ways}"
+        rows.append(("note", f"{whose}more than 1 % above the least loss{f' ({why})' if why else ''}: {ways}"))
     if worse.any():
         whose = "" if single else f"{np.count_nonzero(worse):,} of {np.count_nonzero(known | worse):,} "
-        began, what = "it" if single else "they", "objective" if result._penalised else "loss"
-        rows.append(("warning", f"{whose}ended above the {what} that {began} began with: {_why_worse(result, worse, much_worse)}"))
+        began, what = "it" if single else "they", "objective" if ends.penalised else "loss"
+        why = looked_at.above_the_limit(worse) or _why_worse(result, worse, found.much_worse & ~looked_at.judged)
+        rows.append(("warning", f"{whose}ended above the {what} that {began} began with: {why}"))
+    if why := looked_at.above_the_limit(found.lost & ~worse):
+        rows.append(("warning", f"{'' if single else f'{np.count_nonzero(found.lost & ~worse):,} '}DIVERGED: {why}"))
     return rows
 
 
 def _why_worse(result: Any, worse: np.ndarray, much_worse: np.ndarray) -> str:
-    """Why fits ended above their start.
+    """Why fits ended above their start, where no curvatures say it.
 
     Of plain SGD there is one reason: at a rate of at most 2/λ_max no part of the excess grows.
     """
@@ -162,8 +134,7 @@ def _why_worse(result: Any, worse: np.ndarray, much_worse: np.ndarray) -> str:
         return f"the rate{' or the momentum' if state.optimizer in ('sgd', 'rmsprop') else ''} is too large"
     if (worse & ~much_worse).any():
         return "the rate is too large"
-    rates = "the rate is" if np.ndim(result.loss) == 0 else "these rates are"
-    return f"{rates} above the stability limit 2/{'(lambda_max + weight_decay)' if result._penalised else 'lambda_max'}"
+    return f"{rates_in_words(result, int(np.count_nonzero(worse)))} above the stability limit {limit_in_words(result._penalised)}"
 
 
 def _n_fits(shape: tuple[int, ...]) -> str:
@@ -176,8 +147,8 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
     """A heading, and rows (what, text). features: their names."""
     result = with_numpy_arrays(result)
     labels = feature_names(result, features)
-    loss, made = np.asarray(result.loss), _made(result)
-    single = loss.ndim == 0
+    loss, ends = np.asarray(result.loss), _ends(result)
+    single, made = loss.ndim == 0, ends.made()
     heading = f"{_n_fits(loss.shape)} of {counted(len(labels), 'feature')}{'' if result.intercept is None else ' + intercept'}"
     optimizer = getattr(result.state, "optimizer", None)
     rows = [("status", STATUS_NAMES[int(result.status)] if single else counts_of(result.status, STATUS_NAMES) or "-")]
@@ -190,7 +161,7 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
             rows.append(("intercept", _number(result.intercept)))
     if made.any():
         rows.append(("loss", _number(loss) if single else _losses(loss, made)))
-        rows += _notes(result, made)
+        rows += _notes(result, ends)
         told = ("epochs", "lr") if result.rank is None else ("rank", "condition")
         rows += [(name, span(np.ravel(getattr(result, name))[made])) for name in told]
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
@@ -245,8 +216,8 @@ def state_facts(state: Any) -> tuple[str, list[tuple[str, str]]]:
 def short(result: Any) -> str:
     """The text of `repr(result)`: one line."""
     result = with_numpy_arrays(result)
-    loss, made = np.asarray(result.loss), _made(result)
-    far = _distances(result, made)[1]
+    loss, ends = np.asarray(result.loss), _ends(result)
+    made, far = ends.made(), distances(ends).far
     computed = f"{result.backend}, {result.algorithm}"
     if loss.ndim:
         finite = loss[np.isfinite(loss)]

@@ -41,7 +41,22 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
         chunk.penalty, chunk.least, chunk.allowance = np.full((3, m), np.nan)  # packs or least_values.py fill them
         chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
+    if job.rates is not None and not job.plan.backend.takes_device_data:  # whose kernels ask for it part by part
+        follow_schedule(job, chunk, first, stop)
     return chunk
+
+
+def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
+    """Give the chunk of fits first … stop-1 the rate of every epoch, if there is a schedule."""
+    if job.schedule is not None:
+        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], chunk.steps)
+
+
+def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """(epochs, m): the rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+    assert job.schedule is not None
+    which = job.order.pick_range(job.schedule.which, first, stop)
+    return job.schedule.table(which, lr, steps, job.epochs)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

@@ -18,7 +18,8 @@ from ..kernels.chunk import MOMENTS, MOST_PACKED
 from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
-from .chunks import chunk_of_group, finish_chunk, make_chunk, set_safe_rates
+from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
+from .explaining import explain
 from .groups import Group, gather_group
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
@@ -116,6 +117,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
+    explain(job, chunk, group, np.arange(stop - first), first, control)
     finish_chunk(job, first, stop, chunk)
     return True
 
@@ -131,11 +133,13 @@ def _descend(
     gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
+        follow_schedule(job, chunk, first, stop)
     complete = partial(find_least_values, job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
     if job.standardize:
         unscale_results(chunk)
+    explain(job, chunk, group, pairs, first, control)
     finish_chunk(job, first, stop, chunk)
 
 

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from ..kernels.cuda.data import GivenMoments
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
-from .chunks import chunk_of_group, finish_chunk, make_chunk, set_fates
+from .chunks import chunk_of_group, finish_chunk, make_chunk, scheduled_rates, set_fates
 from .groups import Group, gather_group, given_group, samples_of_all, select
 from .least_values import find_from_minimisers
 from .moments import NegativeWeightError, NonFiniteDataError, at_once, complete_group
@@ -41,7 +42,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         go(cut(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, control)))
 
 
-def _handling(job: FitJob, control: Control) -> Handling:
+def _handling(job: FitJob, control: Control, first: int) -> Handling:
+    """What is done besides the epochs, for a chunk that begins with fit `first`."""
     return Handling(
         partial(_decide, job),
         omit=job.problem.nan_policy == "omit",
@@ -49,7 +51,15 @@ def _handling(job: FitJob, control: Control) -> Handling:
         minimise=partial(_find_least, job, control) if job.least_needed else None,
         converts_results=job.standardize,
         converts_start=job.standardize and job.state is None,
+        follow=_follower(job, first),
     )
+
+
+def _follower(job: FitJob, begin: int) -> Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None:
+    """`follow` of a Handling, for the chunk that begins with fit `begin`."""
+    if job.schedule is None:
+        return None
+    return lambda first, stop, lr, steps: scheduled_rates(job, begin + first, begin + stop, lr, steps)
 
 
 def _find_least(job: FitJob, control: Control, chunk: Chunk) -> None:
@@ -93,7 +103,7 @@ def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int,
     n_cells = job.order.n_cells
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
-    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control))
+    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control, first))
     finish_chunk(job, first, stop, chunk)
 
 
@@ -107,7 +117,9 @@ def _run_moments(job: FitJob, device: Any, control: Control, first: int, stop: i
     made = group.moments
     moments = GivenMoments(made.gram, made.weighing, group.gram_index, made.target, made.exponents)
     find_least = partial(_find_least_of_moments, job, group, control) if job.least_needed else None
-    handling = Handling(partial(_decide, job), safe_rates=job.rates is None, minimise=find_least, moments=moments)
+    handling = Handling(
+        partial(_decide, job), safe_rates=job.rates is None, minimise=find_least, follow=_follower(job, first), moments=moments
+    )
     # standardised fits are like others to the device: only the numbers of their features differ
     nothing = np.empty((0, 0))
     cuda.descend(replace(chunk, center=nothing, scale=nothing), control.cancel, counter, device, handling)
@@ -121,5 +133,5 @@ def _run_resident(job: FitJob, buffers: DeviceBuffers, control: Control, counter
     n_fits = job.order.n_fits
     chunk = make_chunk(job, samples_of_all(job.problem, job.order), 0, n_fits)
     limit = None if job.memory_limit is None else max(0, job.memory_limit - buffers.bytes_made())
-    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job, control), limit)
+    cuda.descend(chunk, control.cancel, counter, buffers.device, _handling(job, control, 0), limit)
     finish_chunk(job, 0, n_fits, chunk)

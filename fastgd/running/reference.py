@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ..kernels.reference.kept import find_kept
 from ..kernels.reference.torch_autograd import CannotStepError
 from ..planning.backends import require_kernels
 from ..planning.job import FitJob
-from .chunks import chunk_of_group, finish_chunk, set_safe_rates
+from .chunks import chunk_of_group, finish_chunk, follow_schedule, set_safe_rates
 from .least_values import find_least_values
 from .moments import at_once, read_group
 from .pool import Control, Run, cut
@@ -48,6 +49,16 @@ def _descent_of(job: FitJob) -> Callable[..., None]:
     raise NotImplementedError(f"running/reference.py has no descent for the algorithm {job.plan.algorithm_name!r}")
 
 
+def _of_torch(job: FitJob, first: int, stop: int) -> dict[str, Any]:
+    """What torch's own schedulers need, for fits first … stop-1; {} where there is no schedule."""
+    schedule = job.schedule
+    if schedule is None or job.plan.algorithm != AUTOGRAD:
+        return {}
+    lr = job.buffers.slices(first, stop)["lr"]
+    which = np.broadcast_to(job.order.pick_range(schedule.which, first, stop), lr.shape)
+    return {"schedulers": [(float(rate), schedule.spelled_out(k)) for rate, k in zip(lr, which.tolist(), strict=True)]}
+
+
 def _needs_moments(job: FitJob) -> bool:
     """Safe rates, and center and scale, come from moments, which the CPU kernels make."""
     return job.rates is None or job.standardize
@@ -67,9 +78,10 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
         moments = group.moments
         eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
+        follow_schedule(job, chunk, first, stop)
     find_least_values(job, chunk, group, pairs, control, np.arange(stop - first))
     try:
-        descend(chunk, control.cancel, counter)
+        descend(chunk, control.cancel, counter, **_of_torch(job, first, stop))
     except CannotStepError as error:
         raise ValueError(str(error)) from None
     if job.standardize:

@@ -97,6 +97,16 @@ class Part(Arrays):
                 self._make(name, getattr(chunk, name))
             self.launch("units.cu", f"enter_standard<{self.real}>", -(-m // THREADS), THREADS, np.int32(converts))
 
+    def follow(self, rates: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first."""
+        m = self.n_fits
+        lr, steps = self.read("lr", (1, m), np.float64), self.read("steps", (m,), np.int64)
+        if self.makes_rates and self.arrays["lr"] is not self.chunk.lr:
+            self.device.download(self.arrays["lr"], self.chunk.lr)  # these are told, not those of all epochs
+        self.makes_rates = False
+        self.put("lr", rates(lr[0], steps))
+        self.values["n_rates"] = self.chunk.epochs
+
     def convert_results(self) -> None:
         """Turn results of standardised fits into the caller's units."""
         rows = self.n_fits * (self.chunk.history_w.shape[1] + 1)

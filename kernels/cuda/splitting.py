@@ -16,6 +16,7 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,8 +42,10 @@ class Handling:
     many samples each fit uses, whether its data are not finite, and whether a weight is negative;
     it may raise, and set status and algorithm. minimise: as in Part.find_least. converts_results:
     the results of standardised fits are turned into the caller's units. converts_start: the start
-    of standardised fits is in the caller's units and is turned into theirs. moments: those that are
-    given in place of samples, for the fits whose y_index is their number; then nothing is refused.
+    of standardised fits is in the caller's units and is turned into theirs. follow(first, stop, lr,
+    steps) gives the (epochs, m) rates of some fits of the chunk, which begin with lr (m,) after
+    some steps (m,); None: the rates stay. moments: those that are given in place of samples, for
+    the fits whose y_index is their number; then nothing is refused.
     """
 
     refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
@@ -51,6 +54,7 @@ class Handling:
     minimise: Minimise | None = None
     converts_results: bool = False
     converts_start: bool = False
+    follow: Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None = None
     moments: GivenMoments | None = None
 
 
@@ -128,6 +132,8 @@ class _Prepared:
         if standardizes:
             part.chunk.algorithm[part.of_fits(data.doubtful)] = STREAM
         part.begin(handling is not None and handling.safe_rates, handling is not None and handling.converts_start)
+        if handling is not None and handling.follow is not None:
+            part.follow(partial(handling.follow, self.first, self.stop))
         part.find_least(handling.minimise if handling is not None else None)
         if part.descend(cancel, progress):
             if standardizes and handling is not None and handling.converts_results:
@@ -192,7 +198,7 @@ def descend(
     may be taken; None: as much as is free.
     """
     m, first, ends = len(chunk.w), 0, _ends(chunk)
-    count = _fits_at_once(chunk, device, ends, limit)
+    count = _fits_at_once(chunk, device, ends, limit, scheduled=handling is not None and handling.follow is not None)
     before: _Prepared | None = None
     ahead: Future[_Prepared] | None = None
     with ThreadPoolExecutor(1) as pool:
@@ -215,10 +221,12 @@ def descend(
                 _log.warning("the device is out of memory with %d fits at a time; going on with %d", stop - first, count)
 
 
-def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None) -> int:
-    """How many fits a part may have."""
+def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None, scheduled: bool = False) -> int:
+    """How many fits a part may have. scheduled: each has a rate for every epoch."""
     m = len(chunk.w)
     of_data, of_fit = bytes_of(chunk, chunk.w_out.dtype)
+    of_table = 8 * chunk.epochs * scheduled
+    of_fit += of_table
     n_items = m if ends is None else len(ends) - 1
     shared = of_data / n_items if n_items == 1 else 0.0
     each = of_fit + (0.0 if n_items == 1 else of_data / m)
@@ -231,4 +239,6 @@ def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: 
         count = max(1, int((free / 2 - shared) / each))
     if n_items > 1 and _is_here(chunk.X) and of_data > STREAMED_BYTES:
         count = min(count, max(1, int(m * (STREAMED_BYTES / of_data))))
+    if of_table:  # it is made in the computer's memory
+        count = min(count, max(1, STREAMED_BYTES // of_table))
     return count

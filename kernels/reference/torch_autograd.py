@@ -16,7 +16,9 @@
 5. An epoch on large data takes seconds: forward and backward run apart (kernels/apart.py).
 6. torch refuses a scalar beyond the dtype of the data, and NAdam divides by zero where a running
    product is 1. Other backends go on, and what overflows is DIVERGED; here it is an error in words.
-7. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
+7. A schedule is torch's own scheduler. A descent that goes on in mid-schedule repeats its steps
+   from the beginning.
+8. Nothing global is changed. Grad mode, inference mode and autocast of the caller's thread are set
    aside for the call.
 """
 
@@ -100,10 +102,25 @@ class _in_words:  # a context manager, each epoch: one of contextlib takes 2 µs
         ) from None
 
 
-def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu") -> None:
+# the first rate of a fit, and its schedule: (class of torch.optim.lr_scheduler, its parameters)
+Scheduler = tuple[float, tuple[str, dict[str, Any]] | None]
+
+
+def make_scheduler(optimizer: torch.optim.Optimizer, name: str, parameters: dict[str, Any]) -> Any:
+    """Construct a scheduler of torch. Others that it takes are pairs of a name and parameters."""
+    import torch
+
+    values = dict(parameters)
+    if "schedulers" in values:
+        values["schedulers"] = [make_scheduler(optimizer, *one) for one in values["schedulers"]]
+    return getattr(torch.optim.lr_scheduler, name)(optimizer=optimizer, **values)
+
+
+def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str = "cpu", schedulers: list[Scheduler] | None = None) -> None:
     """Run the fits of a chunk, one after the other.
 
-    cancel: (1,) int32, not 0: return. progress: (1,) int64, counts epochs done.
+    cancel: (1,) int32, not 0: return. progress: (1,) int64, counts epochs done. schedulers: of each
+    fit; None, for all or for one: the rates are those of the chunk.
     """
     import torch
 
@@ -126,12 +143,25 @@ def descend(chunk: Chunk, cancel: np.ndarray, progress: np.ndarray, device: str 
                 sources = places
             record = Record(chunk, fit, AUTOGRAD, cancel, progress)
             X, y, weights = copies
-            descend_fit(chunk, fit, X, y, weights, record)
+            descend_fit(chunk, fit, X, y, weights, record, (0.0, None) if schedulers is None else schedulers[fit])
             if record.cancelled:
                 return
 
 
-def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, record: Record) -> None:
+def _begin_schedule(optimizer: torch.optim.Optimizer, scheduler: Scheduler, steps: int) -> Any:
+    """Torch's scheduler after some steps; None where the rates are those of the chunk."""
+    if scheduler[1] is None:
+        return None
+    schedule = make_scheduler(optimizer, *scheduler[1])
+    optimizer.step()  # without gradients: it changes nothing, and torch wants it before the scheduler's first step
+    for _ in range(steps):
+        schedule.step()
+    return schedule
+
+
+def descend_fit(
+    chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None, record: Record, scheduler: Scheduler
+) -> None:
     """Run one fit: X (n, d), y (n,) and the weights (n,), if there are any, on the device."""
     import torch
 
@@ -142,7 +172,8 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
     leaves = [w] if b is None else [w, b]
     places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
     with _in_words(chunk):
-        optimizer = optimizer_class(chunk.rule)(leaves, lr=0.0, foreach=False, **hyperparameters(chunk, fit))
+        optimizer = optimizer_class(chunk.rule)(leaves, lr=scheduler[0], foreach=False, **hyperparameters(chunk, fit))
+    schedule = _begin_schedule(optimizer, scheduler, int(chunk.steps[fit]))
     if chunk.steps[fit] > 0 or not TORCHS_PRODUCTS.isdisjoint(chunk.rule.products):
         for leaf, place in zip(leaves, places, strict=False):
             state = optimizer.state[leaf]
@@ -181,7 +212,10 @@ def descend_fit(chunk: Chunk, fit: int, X: torch.Tensor, y: torch.Tensor, weight
         for leaf in leaves:
             leaf.grad = None
         run_apart_if(large, (squares.sum() if of_the_sum else loss).backward)
-        group["lr"] = lr[epoch % len(lr)]
+        if schedule is None:
+            group["lr"] = lr[epoch % len(lr)]
+        elif epoch > 0:
+            schedule.step()
         with _in_words(chunk):
             optimizer.step()
 

@@ -30,7 +30,7 @@ RULES = "kernels.update_rules"
 CHUNK = {"kernels.chunk", RULES}
 KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
 FORKS = "kernels.forks"
-FIT = {"input", "optimizers", "data", "results", "planning", "running", RULES}
+FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
@@ -39,11 +39,11 @@ DOORS = {
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
-    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "input", "data"}),
+    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),
-    "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "data", RULES}),
-    "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "input"}),
+    "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
+    "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
@@ -52,10 +52,14 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
-    "running": (("running*",), {"planning", "results", "data", "input", "optimizers", "kernels.apart", "kernels.telling", FORKS, *KERNELS}),
-    "planning": (("planning*",), {"results", "data", "input", "optimizers", *KERNELS}),
+    "running": (
+        ("running*",),
+        {"planning", "results", "data", "input", "optimizers", "schedules", "kernels.apart", "kernels.telling", FORKS, *KERNELS},
+    ),
+    "planning": (("planning*",), {"results", "data", "input", "optimizers", "schedules", *KERNELS}),
     "results": (("results*",), {"data", "input", "kernels.chunk", RULES, FORKS, "kernels.cuda"}),
     "data": (("data*",), {"input"}),
+    "schedules": (("schedules*",), {"input", RULES}),
     "optimizers": (("optimizers",), {"input", RULES}),
     "input": (("input*",), {RULES, "kernels.cuda"}),
     "kernels.cpu": (

@@ -37,6 +37,7 @@ OF_EVERY_RULE = {
     "test_many_digits", "test_the_first_row_that_is_not_finite_is_torchs", "test_each_hand_takes_the_state_where_it_was_left",
     "test_per_fit_values_equal_single_fits", "test_every_rule_in_lockstep_with_weights", "test_every_rule_is_named",
     "test_our_backends_agree_with_every_rule", "test_every_rule_in_lockstep_on_scaled_features",
+    "test_a_state_goes_on_in_mid_schedule",
 }  # fmt: skip
 OF_TORCHS_CLASS = {"test_the_ranges_are_torchs", "test_defaults_are_torchs", "test_the_tables_names_and_defaults_are_torchs"}
 
@@ -101,11 +102,11 @@ def test_a_forgotten_docstring_is_told():
 
 
 def test_an_option_that_the_docs_call_not_available_is_told():
-    docstring = re.sub(r"(    schedule : None\n +)Not available yet\.", r"\1Made ahead.", DOCSTRING)
+    docstring = re.sub(r"(    checkpoint : None\n +)Not available yet\.", r"\1Made ahead.", DOCSTRING)
     assert docstring != DOCSTRING
-    guide, later = parts_of_an_option.missing("schedule", None, docstring=docstring)
-    assert guide.startswith("docs/guide.md: whether `schedule` is available")
-    assert later.startswith("fastgd/input/options.py: in _LATER whether `schedule` is available")
+    guide, later = parts_of_an_option.missing("checkpoint", None, docstring=docstring)
+    assert guide.startswith("docs/guide.md: whether `checkpoint` is available")
+    assert later.startswith("fastgd/input/options.py: in _LATER whether `checkpoint` is available")
 
 
 def test_an_option_that_the_call_cache_does_not_know_is_told():

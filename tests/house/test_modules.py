@@ -18,6 +18,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
+    "fastgd/schedules": "tests/schedules/test_rates.py",  # every schedule against torch; its table: tests/fit/test_schedules.py
     "fastgd/compressing.py": "tests/fit/test_moments.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",

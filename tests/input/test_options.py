@@ -108,7 +108,6 @@ def test_progress(value):
 
 
 LATER = {
-    "schedule": ["cosine", 0, np.ones(3)],
     "batch_size": [2, 0, 4],
     "checkpoint": ["folder", False],
 }

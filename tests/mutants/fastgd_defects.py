@@ -226,9 +226,9 @@ FASTGD_DEFECTS = (
     ),
     Defect(
         "fits that were not made are told",
-        "fastgd/results/summary.py",
-        "    return ~np.isin(np.ravel(result.status), (INVALID_DATA, TOO_FEW_SAMPLES))",
-        "    return np.ones(np.size(result.status), bool)",
+        "fastgd/results/distances.py",
+        "        return ~np.isin(self.status, (INVALID_DATA, TOO_FEW_SAMPLES))",
+        "        return np.ones(len(self.status), bool)",
         ("tests/results/test_summary.py",),
     ),
     Defect(

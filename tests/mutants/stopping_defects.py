@@ -76,7 +76,7 @@ STOPPING_DEFECTS = (
     ),
     Defect(
         "rounding is called a rise",
-        "fastgd/results/summary.py",
+        "fastgd/results/distances.py",
         " + eps * (64.0 * loss + (size + 1) * scale)",
         "",
         ("tests/results/test_summary.py",),
@@ -94,5 +94,26 @@ STOPPING_DEFECTS = (
         "residual = high + low",
         "residual = high",
         ("tests/promises/test_converged.py",),
+    ),
+    Defect(
+        "the stability limit without the momentum",
+        "fastgd/results/curvatures.py",
+        "2.0 * (1.0 + momentum), np.nan)",
+        "2.0, np.nan)",
+        ("tests/results/test_curvatures.py",),
+    ),
+    Defect(
+        "the stability limit without weight_decay",
+        "fastgd/results/curvatures.py",
+        " + UPDATE_RULES[optimizer].coupled_decay(self.hyper)",
+        "",
+        ("tests/results/test_curvatures.py",),
+    ),
+    Defect(
+        "the first fits of a task are looked at",
+        "fastgd/results/curvatures.py",
+        "else np.argpartition(rank_of(numbers), most)[:most]",
+        "else np.arange(most)",
+        ("tests/results/test_curvatures.py",),
     ),
 )

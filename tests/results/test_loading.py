@@ -333,3 +333,20 @@ def test_a_field_of_another_dtype_is_refused(saved: Path) -> None:
         saved.write_bytes(seal(good | {name: other.getvalue()}))
         with pytest.raises(ValueError, match=rf"{re.escape(name.removesuffix('.npy'))} has dtype"):
             fastgd.load(saved)
+
+
+def test_curvatures_that_do_not_fit_the_fits_are_refused(path: Path) -> None:
+    fastgd.fit([1.0, 2, 3, 4], [[2.0, 4, 6, 8], [1.0, 2, 2, 1]], lr=1e-3, intercept=True).save(path)
+    good = members(path)
+    for name, shape in (("index", (2,)), ("gram", (2, 3)), ("exponents", (2, 2)), ("scale", (2,)), ("hyper", (2, 5))):
+        member = f"_curvatures.{name}.npy"
+        with io.BytesIO(good[member]) as file:
+            array = np.load(file)
+        assert array.shape == shape
+        others = [(array[:1], "has shape"), (np.repeat(array, 2, axis=-1), "has shape")]
+        for wrong, said in [*others, (array + 1, "a number that is not one of 0 to 1")] if name == "index" else others:
+            other = io.BytesIO()
+            np.save(other, wrong)
+            path.write_bytes(seal(good | {member: other.getvalue()}))
+            with pytest.raises(ValueError, match=rf"_curvatures\.\w+ has {said.removeprefix('has ')}"):
+                fastgd.load(path)

@@ -1,0 +1,99 @@
+"""Which fits ended far from the least loss, or above their start: what is said of them."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
+
+FAR = 0.01  # of the loss: a larger excess is told of
+_ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
+_FEW = 16  # fits: for so many Python is faster than NumPy
+
+
+class Ends(NamedTuple):
+    """Where the descents of some fits ended; all arrays but w are (m,)."""
+
+    loss: np.ndarray  # in the dtype of the data
+    excess: np.ndarray
+    initial_excess: np.ndarray
+    lr: np.ndarray
+    epochs: np.ndarray
+    status: np.ndarray
+    w: np.ndarray  # (m, n_parameters), as the state has it
+    optimizer: str
+    start: str  # as FitResult._start
+    penalised: bool
+
+    def made(self) -> np.ndarray:
+        """(m,) bool: which fits were made, that is had numbers, and enough of them."""
+        return ~np.isin(self.status, (INVALID_DATA, TOO_FEW_SAMPLES))
+
+
+class Distances(NamedTuple):
+    """(m,) bool each. Far is more than 1 % of the loss; much worse is grown hundredfold."""
+
+    known: np.ndarray  # whose excess is
+    far: np.ndarray
+    worse: np.ndarray  # above its start
+    much_worse: np.ndarray
+    lost: np.ndarray  # overflowed, and not from the first row
+
+    def unexplained(self) -> np.ndarray:
+        """(m,) bool: the fits whose end is to be explained."""
+        return self.far | self.worse | self.lost
+
+
+def distances(ends: Ends) -> Distances:
+    """How far from the least loss fits ended.
+
+    Nothing is said of an excess that may be rounding, of the start of a state, which may be that of
+    other data, and of a fit that overflowed where it began.
+    """
+    made, start, rate = ends.made(), ends.initial_excess, ends.lr
+    no = np.zeros_like(made)
+    loss, excess = ends.loss.astype(np.float64), ends.excess.astype(np.float64)
+    eps, size = float(np.finfo(ends.loss.dtype).eps), ends.w.shape[-1]
+    known = made & ~np.isnan(excess)
+    with np.errstate(all="ignore"):
+        scale = _scale(ends, loss)
+        far = known & (excess > FAR * loss) & (excess > eps * scale) & (not ends.penalised)
+        moved = made & (ends.epochs >= 1) & np.isfinite(start)
+        lost = moved & (ends.status == DIVERGED) & (rate > _ORDINARY[0]) & (rate < _ORDINARY[1])
+        if ends.start not in ("zero", "given"):
+            return Distances(known, far, no, no, lost)
+        grown = moved & known & (start > 0.0) & (excess > 2.0 * start + eps * (64.0 * loss + (size + 1) * scale))
+        return Distances(known, far, grown | lost, grown & (excess > 100.0 * start) | lost, lost)
+
+
+def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, from_zero: bool) -> np.ndarray:
+    """Positions of all fits whose end may have to be explained, and of some others; quickly.
+
+    from_zero: all descents began at zero.
+    """
+    rounding = float(np.finfo(loss.dtype).eps) if from_zero else 0.0
+    if len(loss) <= _FEW:
+        ends = zip(loss.tolist(), excess.tolist(), initial_excess.tolist(), strict=True)
+        near = [(now <= FAR * of or now <= rounding * start) and 0.5 * now <= start for of, now, start in ends]
+        return np.array([place for place, so in enumerate(near) if not so], np.int64)
+    with np.errstate(all="ignore"):
+        excess = excess.astype(np.float64, copy=False)
+        ends_near = (excess <= np.multiply(loss, FAR, dtype=np.float64)) | (excess <= rounding * initial_excess)
+        return np.flatnonzero(~(ends_near & (0.5 * excess <= initial_excess)))
+
+
+def _scale(ends: Ends, loss: np.ndarray) -> Any:
+    """(m,): not much less than the mean square of y and of each term of the prediction.
+
+    Of a descent from zero it is its first loss. Of SGD at a rate that is not too large it follows
+    from w: λ_max |w|² bounds the terms, and the rate is about 2/λ_max or less. Of others it is not
+    known: inf.
+    """
+    if ends.start == "zero":
+        return ends.initial_excess + loss
+    if ends.start not in ("given", "state") or ends.optimizer != "sgd":
+        return np.inf
+    squares = np.square(ends.w).sum(axis=-1)
+    return np.where(squares == 0.0, 0.0, squares / ends.lr) + loss

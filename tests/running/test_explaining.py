@@ -1,0 +1,153 @@
+"""Curvatures that a call keeps: their numbers, of which fits, and whatever cuts the work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+from fastgd.planning import plan
+from fastgd.results.curvatures import Curvatures
+from fastgd.results.distances import distances
+from fastgd.results.summary import _ends
+from fastgd.running import explaining
+from tests.support.saved_files import same
+
+rng = np.random.default_rng(8)
+X, WEIGHTS = rng.integers(-9, 10, (6, 12, 3)).astype(float), 2.0 ** rng.integers(0, 3, (6, 12))
+Y = X.sum(axis=-1) + rng.normal(size=(6, 12))
+
+
+def kept(*data, **options) -> Curvatures:
+    found = fastgd.fit(*data, **({"lr": 1e-5, "epochs": 2} | options))._curvatures
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("d", [1, 3])
+def test_hessians_are_those_of_the_loss(d, intercept, weights, reduction, dtype):
+    """Sums of small whole numbers are exact, and W is one, so a Hessian is rounded twice."""
+    data = X[..., :d]
+    design = np.concatenate([data, np.ones((6, 12, 1))], axis=-1) if intercept else data
+    omega = np.ones((6, 12)) if weights is None else weights
+    gram = np.einsum("fni,fn,fnj->fij", design, omega, design)
+    scale = 2.0 / omega.sum(axis=1) if reduction == "mean" else np.full(6, 2.0)
+    found = kept(data, Y, intercept=intercept, sample_weight=weights, reduction=reduction, dtype=dtype)
+    assert found.index.tolist() == [0, 1, 2, 3, 4, 5]
+    if weights is None or reduction == "mean":
+        assert same(found.hessians(), scale[:, None, None] * gram)
+    else:
+        assert np.array_equal(found.hessians(), 2.0 * gram)
+
+
+def test_standardised_fits_have_the_condition_of_scaled_features():
+    data = X * [1.0, 1e3, 1e-3] + [0.0, 1e4, 5.0]
+    found = kept(data, Y, intercept=True, standardize=True)
+    scaled = (data - data.mean(axis=1, keepdims=True)) / data.std(axis=1, keepdims=True)
+    condition = np.linalg.cond(np.concatenate([scaled, np.ones((6, 12, 1))], axis=-1)) ** 2
+    assert np.allclose(found.conditions(found.eigenvalues()), condition, rtol=2.0**-20, atol=0)  # the columns were rounded at 1e4
+
+
+def test_samples_that_are_missing_are_in_no_hessian():
+    data = X.copy()
+    data[2, 5, 1] = data[4, 0, 0] = np.nan
+    found = kept(data, Y, nan_policy="omit")
+    for fit, missing in ((2, 5), (4, 0), (1, ())):
+        rows = np.delete(X[fit], missing, axis=0)
+        assert same(found.hessians()[fit], 2.0 / len(rows) * (rows.T @ rows))
+
+
+def many(**options):
+    """3,000 fits, of which some are near, some far, some worse."""
+    own = np.random.default_rng(9)
+    data = own.normal(size=(300, 10, 1))
+    y = 2 * data[..., 0] + own.normal(size=(300, 10))
+    rates = np.array([1e-4, 1e-3, 0.01, 0.1, 0.2, 0.3, 0.5, 1.0, 3.0, 9.0])[:, None]
+    return fastgd.fit(data, y, **({"lr": rates, "epochs": 20, "intercept": True} | options))
+
+
+def test_those_of_the_lowest_rank_are_looked_at():
+    result = many()
+    needed = np.flatnonzero(distances(_ends(result)).unexplained())
+    assert len(needed) > 1000
+    # in the order of computation the rates of a pair follow each other
+    numbers = [int(i) % 300 * 10 + int(i) // 300 for i in needed]
+    rank = [n * 0x9E3779B97F4A7C15 % 2**64 for n in numbers]
+    assert result._curvatures.index.tolist() == sorted(needed[np.argsort(rank)[:512]].tolist())
+
+
+def test_threads_and_chunks_change_nothing(monkeypatch):
+    whole = many(threads=1)
+    assert same(many(threads=2)._curvatures, whole._curvatures)
+    for nanoseconds in (20_000, 300_000):
+        monkeypatch.setattr(plan, "PIECE_NS", nanoseconds)
+        monkeypatch.setattr(plan, "INLINE_NS", 0)
+        cut = many(threads=2)
+        assert same(cut._curvatures, whole._curvatures)
+        assert cut.summary() == whole.summary()
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_cuts_change_nothing_where_all_are_looked_at(monkeypatch, count):
+    own = np.random.default_rng(10)
+    data = own.normal(size=(count, 10))
+    y = 2 * data + own.normal(size=(count, 10))
+    options = {"lr": np.geomspace(1e-4, 9.0, count), "epochs": 20}
+    whole = fastgd.fit(data[..., None], y, **options)
+    monkeypatch.setattr(plan, "PIECE_NS", 1)
+    monkeypatch.setattr(plan, "INLINE_NS", 0)
+    assert same(fastgd.fit(data[..., None], y, **options)._curvatures, whole._curvatures)
+
+
+def test_company_changes_nothing():
+    whole = kept(X, Y)
+    for fit in range(6):
+        alone = kept(X[fit], Y[fit])
+        assert same(alone.hessians()[0], whole.hessians()[fit])
+
+
+def test_calls_that_are_remembered_keep_their_own():
+    near = fastgd.fit(X[0], Y[0], epochs=3000)
+    for fit in (1, 2):
+        assert same(kept(X[fit], Y[fit]), kept(X[fit].copy(), Y[fit].copy()))
+    again = fastgd.fit(X[0], Y[0], epochs=3000)
+    assert near._curvatures is None is again._curvatures
+
+
+def test_a_memory_limit_bounds_what_is_kept():
+    result = many(memory_limit="2 MiB")
+    found = result._curvatures
+    assert 0 < len(found.index) < 512
+    assert sum(array.nbytes for array in vars(found).values()) <= explaining.LIMITED_BYTES
+    assert set(found.index) <= set(many()._curvatures.index)
+
+
+def test_nothing_is_kept_of_what_has_no_moments(monkeypatch):
+    for options in (
+        {"algorithm": "stream", "excess_loss": True},
+        {"backend": "numpy", "excess_loss": True},
+        {"excess_loss": False},
+    ):
+        assert fastgd.fit(**({"X": X[0], "y": Y[0], "lr": 1e-5, "epochs": 2} | options))._curvatures is None
+    wide = rng.normal(size=(90, 40))
+    assert fastgd.fit(wide, wide.sum(axis=1), lr=1e-9)._curvatures is None  # its excess is not known
+    assert kept(wide, wide.sum(axis=1), lr=1e-9, excess_loss=True).size == 40
+    monkeypatch.setattr(explaining, "MOST_NUMBERS", 40 * 41 // 2)
+    assert fastgd.fit(wide, wide.sum(axis=1), lr=1e-9, excess_loss=True)._curvatures is None
+
+
+def test_fits_whose_moments_do_not_hold_the_scaled_features_are_passed_over():
+    days = np.stack([2451545 + np.arange(20), np.arange(20)]).astype("float32")
+    found = kept(days[..., None], np.arange(20, dtype="float32") + np.sin(days), intercept=True, standardize=True, excess_loss=True)
+    assert found.index.tolist() == [1]
+
+
+def test_moments_that_were_given_say_the_same():
+    options = {"lr": [1e-5, 1e-4, 1e-3, 0.1, 1.0, 9.0], "epochs": 3}
+    given, made = fastgd.fit(fastgd.compress(X, Y), **options), fastgd.fit(X, Y, **options)
+    assert same(given._curvatures, made._curvatures)
+    assert "stability limit" in given.summary()
