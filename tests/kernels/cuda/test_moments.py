@@ -71,9 +71,8 @@ def test_a_w_that_float32_cannot_hold(on_both):
 
 def test_a_schedule_of_rates(on_both):
     X, y, _ = data_of((40, 2), "float32", "all", 6)
-    on_both(
-        fastgd.compress(X, y), None, lr=np.array([1e-3, 1e12, 1e30, 1e-4]), lr_scheduler=fastgd.schedules.StepLR(3), epochs=12, history=True
-    )
+    for lr in (np.array([1e-3, 1e12, 1e30, 1e-4]), None):
+        on_both(fastgd.compress(X, y), None, lr=lr, schedule=fastgd.schedules.StepLR(3), epochs=12, history=True)
 
 
 def test_a_state_that_diverged_on_its_samples(on_both):
