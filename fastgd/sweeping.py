@@ -14,6 +14,7 @@ from .input.annotations import AnyArray, OptimizerName
 from .input.arrays import arrive, with_numpy_arrays
 from .input.float_mode import computes
 from .input.messages import shown
+from .input.options import read_count, read_tol
 from .input.shapes import broadcast
 from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
@@ -69,8 +70,9 @@ def sweep(
     grid : mapping of str to list, optional
         Values of each axis; all combinations are fitted. Names: "lr" and the other hyperparameters
         of the optimizer (a list of pairs for "betas", of True and False for a switch); "w0" (a list
-        of starts, each with n_features numbers) and "intercept0"; "optimizer" (a list of names or
-        objects), "reduction" and "standardize". With several optimizers a hyperparameter counts for
+        of starts, each with n_features numbers) and "intercept0"; "schedule" (a list of schedules,
+        None among them); "optimizer" (a list of names or objects), "reduction" and "standardize".
+        With several optimizers a hyperparameter counts for
         those that have it.
     points : list of mappings, data frame, or mapping of columns, optional
         In place of a grid: the values of each point, such as `fastgd.designs.sample` draws them.
@@ -139,12 +141,13 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
     limits = _Limits(data, problem)
-    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, int(arguments["epochs"])) for call in calls])
+    epochs, tol = read_count(arguments["epochs"], "epochs", 0), read_tol(options.get("tol"))
+    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, epochs) for call in calls])
     for call in calls:
         result = _fit_of(grid, data | call.options | progress.option())
         parts.put(result, call.where, limits.of(result, call))
     val_loss = None if validation is None else _validation_loss(parts, validation, problem.leading)
-    return parts.build(grid.coordinates, val_loss, options.get("tol"))
+    return parts.build(grid.coordinates, val_loss, tol if tol >= 0.0 else None)
 
 
 def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -179,7 +182,7 @@ def _n_fits(call: Call, problem: Any) -> int:
     """The number of fits of a call."""
     own = [getattr(call.options["optimizer"], name) for name in call.options["optimizer"].__dataclass_fields__]
     values = [np.shape(value) for one in own for value in (one if isinstance(one, tuple) else (one,))]
-    values += [np.shape(call.options[name]) for name in ("lr", "intercept0") if name in call.options]
+    values += [np.shape(call.options[name]) for name in ("lr", "schedule", "intercept0") if name in call.options]
     if "w0" in call.options:
         starts = np.shape(call.options["w0"])
         values.append(starts if problem.one_feature else starts[:-1])
@@ -224,7 +227,7 @@ class _Limits:
         """The limits of the cells of a call, to be broadcast; NaN where there is none."""
         if not self._known:
             return None
-        if result.state.optimizer != "sgd":
+        if result.state.optimizer != "sgd" or "schedule" in call.options or self._data.get("schedule") is not None:
             return np.array(np.nan)
         hyper = result.hyperparameters
         momentum, dampening, decay = hyper["momentum"], hyper["dampening"], hyper["weight_decay"]

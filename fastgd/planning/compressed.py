@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..data.problem import Problem
 from ..input.messages import shown
 from ..input.options import read_count
@@ -12,6 +14,7 @@ from ..kernels.chunk import DIVERGED, STREAM
 from ..results.moments import Moments, misfit
 from ..results.result import State
 from .backends import BACKENDS, Backend
+from .start import codes_of
 
 # options that `compress` was told already: {name: default}
 _TOLD = {"y": None, "sample_weight": None, "nodata": None, "dtype": None, "nan_policy": "raise", "intercept": False}
@@ -46,6 +49,7 @@ def algorithm_on_moments(asked: Any, backend: Backend, state: State | None) -> A
         raise ValueError(f"X is Moments, and backend {backend.name!r} descends on samples: give backend={takers}, or X and y")
     if isinstance(asked, str) and asked == "stream":
         raise ValueError("X is Moments, whose samples are gone: algorithm='stream' needs X and y")
-    if state is not None and ((state.algorithm == STREAM) & (state.status != DIVERGED)).any():
+    codes, statuses = (STREAM, DIVERGED) if state is None else codes_of(state)
+    if np.any((codes == STREAM) & (statuses != DIVERGED)):
         raise ValueError("X is Moments, whose samples are gone, and fits of state go on by algorithm 'stream': give X and y")
     return "moments" if isinstance(asked, str) and asked == "auto" else asked

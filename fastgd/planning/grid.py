@@ -2,8 +2,9 @@
 
 1. A grid is a broadcast: axis k of the grid is leading axis k of the fits, the data's leading axes
    come last. So every hyperparameter is reshaped, none is repeated.
-2. The optimizer and options that hold for a whole call (CALLS) are no arrays: each of their values
-   is one call of `fit`. A hyperparameter that a rule does not have is left out of its calls.
+2. Schedules are an array of objects, which broadcasts like numbers. The optimizer and options that
+   hold for a whole call (CALLS) are no arrays: each of their values is one call of `fit`. A
+   hyperparameter that a rule does not have is left out of its calls.
 3. The ranges of values are checked here by the rows of the update rules, so that an error names the
    place in the grid.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -27,6 +28,7 @@ from ..input.wrong_names import right_name
 from ..kernels.update_rules import LR, UPDATE_RULES, Range, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.coordinate import Coordinate, label_of, own_values
+from ..schedules.table import read_schedule
 
 CALLS = ("optimizer", "reduction", "standardize")  # one call of `fit` for each value
 STARTS = ("w0", "intercept0")
@@ -48,6 +50,7 @@ class Grid:
     dims: dict[str, int]  # the length of each axis, without those of the data
     coordinates: dict[str, Coordinate]  # by name; betas are one
     given: dict[str, list[Any]] = field(repr=False)  # of CALLS: the value of each place
+    schedules: np.ndarray | None = field(repr=False, default=None)  # (k,) objects: of each place of their axis
     optimizer: Any = None  # of all cells, where it is no axis
 
     @property
@@ -64,8 +67,9 @@ class Grid:
             for name, coordinate in self.coordinates.items():
                 if name in CALLS or name == POINT or not has_hyperparameter(optimizer.rule, name):
                     continue
-                values = self._as_leading(coordinate, where, n_data)
-                if name in ("lr", *STARTS):
+                all_of_them = self.schedules if name == "schedule" else coordinate.values
+                values = self._as_leading(coordinate.dim, all_of_them, where, n_data)
+                if name in ("lr", "schedule", *STARTS):
                     options[name] = values
                 else:
                     own[name] = (values[..., 0], values[..., 1]) if name == "betas" else values
@@ -85,9 +89,9 @@ class Grid:
             cells = tuple(slice(at[name], at[name] + 1) if name in at else slice(None) for name in self.dims)
             yield cells, {name: values[at[name]] for name, values in self.given.items()}
 
-    def _as_leading(self, coordinate: Coordinate, where: tuple[Any, ...], n_data: int) -> np.ndarray:
+    def _as_leading(self, dim: str, values: Any, where: tuple[Any, ...], n_data: int) -> np.ndarray:
         """The values along their axis of the sweep, with axes of length 1 beside it."""
-        axis, values = list(self.dims).index(coordinate.dim), coordinate.values
+        axis = list(self.dims).index(dim)
         values = values[where[axis]]
         after = len(self.dims) - axis - 1 + n_data
         return values.reshape(*(1,) * axis, len(values), *(1,) * after, *values.shape[1:])
@@ -95,7 +99,7 @@ class Grid:
 
 def has_hyperparameter(rule: UpdateRule, name: str) -> bool:
     """Whether a name of a grid says something of the fits of this rule."""
-    return name in ("lr", *STARTS) or ("beta1" if name == "betas" else name) in rule.hyperparameters
+    return name in ("lr", "schedule", *STARTS) or ("beta1" if name == "betas" else name) in rule.hyperparameters
 
 
 def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: Mapping[str, Any]) -> Grid:
@@ -115,12 +119,15 @@ def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: M
     for name in columns:
         _check_name(name, what, rules, optimizers, options, known)
     dims = {name: len(values) for name, values in columns.items()} if points is None else {POINT: len(next(iter(columns.values())))}
-    coordinates, given = {}, {}
+    coordinates, given, schedules = {}, {}, None
     for name, values in columns.items():
         dim, said = (name if points is None else POINT), f"{what}[{name!r}]"
         if name == "optimizer":
             given[name] = optimizers
             coordinates[name] = Coordinate.of_texts(dim, [label_of(optimizer) for optimizer in optimizers])
+        elif name == "schedule":
+            schedules = _read_schedules(values, said)
+            coordinates[name] = Coordinate.of_texts(dim, [label_of(value) for value in values])
         elif name in CALLS:
             given[name], coordinates[name] = _read_options_of_calls(name, dim, values, said)
         else:
@@ -131,7 +138,7 @@ def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: M
         coordinates[POINT] = Coordinate(POINT, np.arange(dims[POINT]))
     if "optimizer" not in columns:
         coordinates["optimizer"] = Coordinate.of_texts("", [label_of(optimizers[0])])
-    return Grid(dims, coordinates, given, None if "optimizer" in columns else optimizers[0])
+    return Grid(dims, coordinates, given, schedules, None if "optimizer" in columns else optimizers[0])
 
 
 # -- the forms of grid and points --------------------------------------------------------------
@@ -191,7 +198,7 @@ def _read_records(points: Any) -> dict[str, Any]:
 
 
 def _read_column(values: Any, said: str) -> Any:
-    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or not np.ndim(values):
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__") or not getattr(values, "ndim", 1):
         raise TypeError(f"{said} must be a list of values, such as [0.01, 0.1], not {shown(values)}")
     if not len(values):
         raise ValueError(f"{said} is empty; at least one value is needed")
@@ -248,7 +255,7 @@ def _check_name(
 
 def _names_of(rules: list[UpdateRule]) -> list[str]:
     """The hyperparameters of these rules, and starts, as a grid names them."""
-    names = ["lr", *(name for rule in rules for name in rule.hyperparameters)]
+    names = ["lr", "schedule", *(name for rule in rules for name in rule.hyperparameters)]
     return list(dict.fromkeys("betas" if name in ("beta1", "beta2") else name for name in [*names, *STARTS]))
 
 
@@ -277,6 +284,22 @@ def _read_values(name: str, values: Any, said: str, rules: list[UpdateRule]) -> 
     if read.ndim != 1 + len(shape) or read.shape[1:] != shape:
         raise ValueError(f"{said} must be a list of {needed}; it has shape {read.shape}")
     return read.astype(bool) if allowed.switch else read
+
+
+def _read_schedules(values: Any, said: str) -> np.ndarray:
+    """(k,) schedules of fastgd.schedules; None is a rate that stays, a function gives factors."""
+    read = np.full(len(values), None, object)
+    for place, value in enumerate(values):
+        try:
+            found = read_schedule(value)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{said}[{place}]: {error}") from None
+        if found is not None and found.which.shape:
+            raise TypeError(f"{said}[{place}] must be one schedule, not {shown(value)}")
+        read[place] = None if found is None else found.schedules[0]
+    if all(schedule is None for schedule in read):
+        raise ValueError(f"{said} has no schedule; give one beside None, such as fastgd.schedules.StepLR(30), or leave {said} out")
+    return read
 
 
 def _range_of(name: str, rules: list[UpdateRule]) -> Range:

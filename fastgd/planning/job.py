@@ -201,11 +201,12 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         problem,
         order,
         plan,
-        results=order.n_fits * of_results,
+        results=order.n_fits * (of_results + layout.bytes_in_units),
         of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (16 * epochs if schedule else 0),
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
+        continued=state is not None,
     )
     schedule = walk(schedule, None if state is None else state.epoch, epochs)
     buffers.allocate(tightly=limit is not None)
@@ -254,7 +255,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         problem,
         order,
         plan_solve(problem, order, threads, standardize),
-        results=order.n_fits * layout.bytes_per_fit,
+        results=order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units),
         of_a_fit=8 * 12,
         of_a_thread=_bytes_of_stack(problem),
         rows=0,

@@ -19,17 +19,28 @@ from ..kernels.chunk import STREAM
 from ..kernels.reference.kept import BLOCK
 from .plan import TILED_BYTES, Plan
 
+SCALED_ROWS = 2**10  # rows of w that are converted to the caller's units at a time
+OF_A_SCALED_ROW = 6 * 8  # bytes: the w of a feature and the intercept, converted, and what they are made from
 OF_A_CALL = 2**16  # bytes of Python's own objects, in a call of any size; 25 to 50 thousand were measured
 
 
 def fit_into_memory(
-    problem: Problem, order: FitOrder, plan: Plan, *, results: int, of_a_fit: int, rows: int, limit: int | None, of_a_thread: int = 0
-) -> Plan:
+    problem: Problem,
+    order: FitOrder,
+    plan: Plan,
+    *,
+    results: int,
+    of_a_fit: int,
+    rows: int,
+    limit: int | None,
+    of_a_thread: int = 0,
+    continued: bool = False,
+) -> Plan:  # fmt: skip
     """The plan, with pieces that stay below the limit; MemoryError where none are small enough.
 
     results: bytes of the results of all fits. of_a_fit: further bytes of one fit while it is
-    computed; of_a_thread: of each thread. rows: rows of its history. limit: bytes; None: 80 % of
-    the free memory.
+    computed; of_a_thread: of each thread. rows: rows of its history. continued: from a state.
+    limit: bytes; None: 80 % of the free memory.
     """
     numbers = order.n_pairs * problem.n_samples * (problem.n_features + 2)  # X, y and weights
     if plan.inline and limit is None and results + 2 * 8 * numbers < SMALL_BYTES / 2:
@@ -38,6 +49,9 @@ def fit_into_memory(
         return plan
     of_thread = _bytes_of_scratch(problem, plan) + of_a_thread
     of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
+    if plan.standardize:
+        of_thread += OF_A_SCALED_ROW * min(SCALED_ROWS, max(rows, 1) * order.n_fits)
+        of_pair += _bytes_of_standard(problem, plan, continued)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
     shared = _bytes_of_shared(problem, plan) + of_thread + OF_A_CALL
     # at least one thread and one fit
@@ -98,6 +112,18 @@ def bytes_of_record(problem: Problem, with_gram: bool) -> int:
     from ..kernels import cpu
 
     return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram)
+
+
+def _bytes_of_standard(problem: Problem, plan: Plan, continued: bool) -> int:
+    """Bytes of one pair for center, scale and copied moments: running/standardizing.py."""
+    size, d = problem.n_parameters, problem.n_features
+    made = 2 * 8 * d + d + 1  # center and scale; which columns are constant, which records are doubtful
+    taken = 8 * d + 8  # one of them, taken for the fits
+    given = 3 * 2 * 8 * d + 3 * 8 if continued else 0  # those of the state: of pairs, of records, compared
+    if not plan.staged:
+        return made + taken + given
+    gram = bytes_of_record(problem, with_gram=True) - bytes_of_record(problem, with_gram=False)
+    return made + taken + given + (gram + 8 * (size + 1) + 8 * 4) * (1 + continued)  # with exponents and weights
 
 
 def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:

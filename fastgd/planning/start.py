@@ -148,7 +148,7 @@ def read_state(
         if has != leading + needs and not has[-1:] == needs[-1:] == (0,):  # of no numbers, for any fits
             raise ValueError(f"state.{name} has shape {has}; it must be {leading + needs}, since state.epoch has shape {leading}")
     _refuse_another_algorithm(state, algorithm)
-    codes, _ = _codes_of(state)
+    codes, _ = codes_of(state)
     known = np.isin(codes, backend.codes)
     if not known.all():
         made_by = ALGORITHMS[int(codes[~known].flat[0])]
@@ -199,7 +199,7 @@ def contiguous(state: State) -> State:
     return replace(state, **changed)
 
 
-def _codes_of(state: State) -> tuple[np.ndarray, np.ndarray]:
+def codes_of(state: State) -> tuple[np.ndarray, np.ndarray]:
     """(algorithm, status) of a state; axes along which both only repeat have length 1."""
     index = axes_that_repeat(0, state.algorithm, state.status)
     return state.algorithm[index].astype(np.int8), state.status[index].astype(np.int8)
@@ -207,7 +207,7 @@ def _codes_of(state: State) -> tuple[np.ndarray, np.ndarray]:
 
 def _refuse_another_algorithm(state: State, asked: Any) -> None:
     """Raise where the option `algorithm` is neither "auto" nor the state's own."""
-    codes, statuses = _codes_of(state)
+    codes, statuses = codes_of(state)
     going_on = codes[statuses != DIVERGED]  # fits that overflowed ended in `stream`
     own = {ALGORITHMS[code] for code in np.unique(going_on)}
     if len(own) == 2:  # of "moments", where fits with few samples stream
@@ -243,7 +243,7 @@ def with_one_standard_per_pair(state: State, order: FitOrder) -> State:
 
 def algorithm_of(state: State) -> str:
     """The option `algorithm` that continues a state; "auto" where its backend has only one."""
-    codes, _ = _codes_of(state)
+    codes, _ = codes_of(state)
     if not np.isin(codes, (MOMENTS, STREAM)).all():
         return "auto"
     return "moments" if (codes == MOMENTS).any() else "stream"

@@ -114,6 +114,11 @@ class Layout:
             return values[..., 0] if self.problem.one_feature else values[..., : self.problem.n_features]
         return values
 
+    @property
+    def bytes_in_units(self) -> int:
+        """Bytes per fit of center and scale in the data's dtype, which `build` makes."""
+        return 2 * self.problem.n_features * self.problem.dtype.itemsize if self.standardize else 0
+
     def bytes_of_a_fit(self, names: Iterable[str]) -> int:
         """Bytes per fit of the arrays with these names."""
         return sum(self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from typing import Any
 
 import numpy as np
 
-from ..input.messages import shown
+from ..input.messages import in_ascii, shown
 
 _MOST_LISTED = 8  # values in an error or in a summary
 
@@ -47,9 +47,9 @@ class Coordinate:
         return bool(self.texts)
 
     def value(self, place: int) -> Any:
-        """One value, of Python: a number, a bool, a text; a tuple for betas, an array for w0."""
+        """One value, of Python: a number, a bool, a text, or a tuple of numbers."""
         found = self.labels[place]
-        return found.item() if np.ndim(found) == 0 else tuple(found.tolist()) if len(found) == 2 and found.dtype.kind == "f" else found
+        return tuple(found.tolist()) if np.ndim(found) else found.item()
 
     def take(self, places: Any) -> Coordinate:
         """The coordinate of some of the values."""
@@ -81,19 +81,24 @@ class Coordinate:
 
 def short(value: Any) -> str:
     """A value of a coordinate in a few characters."""
-    if isinstance(value, tuple | np.ndarray):
-        listed = list(value)
-        return f"({', '.join(short(one) for one in listed[:4])}{', ...' if len(listed) > 4 else ''})"
+    if isinstance(value, tuple):
+        return f"({', '.join(short(one) for one in value[:4])}{', ...' if len(value) > 4 else ''})"
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def label_of(value: Any) -> str:
-    """The text of a value: of an optimizer 'adam', or 'SGD(momentum=0.9)' with its own values."""
+    """The text of a value: 'adam', 'SGD(momentum=0.9)', 'StepLR(step_size=30)'.
+
+    It names the values that are not defaults. An optimizer with none is the name of its rule, a
+    function its name.
+    """
     rule = getattr(value, "rule", None)
-    if rule is None:
-        return str(value)
-    own = {} if isinstance(value, type) else own_values(value)
-    return f"{rule.class_name}({', '.join(f'{name}={shown(one)}' for name, one in own.items())})" if own else str(rule.name)
+    if rule is not None and (isinstance(value, type) or not own_values(value)):
+        return str(rule.name)
+    if is_dataclass(value):
+        own = ", ".join(f"{name}={shown(one)}" for name, one in own_values(value).items())
+        return f"{type(value).__name__}({own})"
+    return value if isinstance(value, str) else in_ascii(getattr(value, "__name__", shown(value)))
 
 
 def rule_of(label: str) -> str:
@@ -102,7 +107,7 @@ def rule_of(label: str) -> str:
 
 
 def own_values(optimizer: Any) -> dict[str, Any]:
-    """The values of an optimizer that are not its defaults, by name."""
+    """The values of an optimizer or a schedule that are not its defaults, by name."""
     found = {}
     for each in fields(optimizer):
         value, default = getattr(optimizer, each.name), None if each.default is MISSING else each.default

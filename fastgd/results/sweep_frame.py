@@ -79,7 +79,7 @@ def cell_names(result: Any) -> list[str]:
         parts = []
         for name, coordinate in varying.items():
             value = short(coordinate.value(at[coordinate.dim]))
-            parts.append(value if name in ("optimizer", "reduction") else f"{name} {value}")
+            parts.append(value if name in ("optimizer", "reduction", "schedule") else f"{name} {value}")
         names.append(", ".join(parts))
     return names
 

@@ -57,7 +57,8 @@ class SweepResult:
         The learning rate from which on some direction of w grows, from the eigenvalues of the
         Hessian of the data: 2(1 + momentum) / ((1 − dampening)(λ_max + weight_decay)), and with
         Nesterov momentum 2(1 + momentum) / ((1 + 2 momentum)(λ_max + weight_decay)). NaN for other
-        rules than SGD, for ``maximize``, for momentum ≥ 1 and above 64 parameters.
+        rules than SGD, with a schedule, for ``maximize`` and for momentum ≥ 1. None above 64
+        parameters.
     tol : float, or None
         The ``tol`` that cells that are CONVERGED have met.
     versions : dict of str to str
@@ -374,6 +375,7 @@ class SweepResult:
           lr         0.01, 0.1, 10
           optimizer  sgd
           status     2 COMPLETED, 1 DIVERGED
+          rates      1 of 3 above the stability limit
           best loss  0 at lr 0.1
           computed   cpu: ...
         """

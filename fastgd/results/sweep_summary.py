@@ -24,11 +24,21 @@ def sweep_facts(result: Any) -> tuple[str, list[tuple[str, str]]]:
     heading = f"Sweep of {counted(math.prod(grid), 'cell')}{of_each} of {features}"
     rows = [(name, str(one)) for name, one in result.coordinates.items() if name not in result.data_dims]
     rows.append(("status", counts_of(result.status, STATUS_NAMES)))
+    rows += _rates(result)
     rows.append(_best(result))
     if result.val_loss is not None:
         rows.append(("loss", span(losses_that_count(result, "loss"))))
     rows.append(("computed", result.explanation))
     return heading, rows
+
+
+def _rates(result: Any) -> list[tuple[str, str]]:
+    """A row that counts the rates above their stability limits, where there are any."""
+    if result.stability_limit is None:
+        return []
+    limits = np.asarray(result.stability_limit)
+    above = int((np.asarray(result.lr) > limits).sum())
+    return [("rates", f"{above:,} of {int(np.isfinite(limits).sum()):,} above the stability limit")] if above else []
 
 
 def _best(result: Any) -> tuple[str, str]:

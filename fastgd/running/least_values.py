@@ -21,7 +21,7 @@ from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_S
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
-from .samples import blocks_of, read_samples, scale_samples, total_weights, two_sum, weights_of
+from .samples import blocks_of, distinct_rows, read_samples, scale_samples, total_weights, two_sum, weights_of
 
 
 def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control, fits: np.ndarray) -> None:
@@ -166,7 +166,7 @@ def _samples_of(chunk: Chunk, fits: np.ndarray, group: Group, pairs: np.ndarray)
         return samples
     center, scale = np.zeros((2, len(samples.x_index), chunk.center.shape[1]))
     center[pairs], scale[pairs] = chunk.center[fits], chunk.scale[fits]
-    own = np.unique(np.concatenate([center, scale], axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+    own = distinct_rows(np.concatenate([center, scale], axis=1))[1]
     # what stream scales it rounds to T; moments hold more than that
     precision = samples.X.dtype if group.moments is None else np.dtype(np.float64)
     return scale_samples(samples, center, scale, own, precision)

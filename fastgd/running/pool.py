@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import os
+import random
 import sys
 import threading
 import time
@@ -224,6 +225,13 @@ class Progress:
             self._open()
 
     def _open(self) -> None:
+        state = random.getstate()
+        try:
+            self._open_bar()
+        finally:
+            random.setstate(state)  # rich draws numbers of the caller's generator as it is imported
+
+    def _open_bar(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 

@@ -84,19 +84,24 @@ def even_exponent(weights: np.ndarray) -> np.ndarray:
     return 2 * -(-np.frexp(weights)[1] // 2).astype(np.int64)
 
 
+def distinct_rows(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(first, number): where each different row of `rows` (m, k) stands first; (m,) which it is."""
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, number.reshape(-1)
+
+
 def total_weights(samples: Samples, fits: np.ndarray) -> np.ndarray:
     """(m,): Σω of some fits, in the order of docs/arithmetic.md, section 2.
 
     In float64, or of float64 weights in double-double (section 4). It may be inf.
     """
-    lists = np.stack([samples.n_used[fits], samples.weight_index[fits], samples.kept_index[fits]])
-    lists, first, place = np.unique(lists, axis=1, return_index=True, return_inverse=True)
-    found = np.empty(len(first))
-    for n in np.unique(lists[0]):
-        alike, step = np.flatnonzero(lists[0] == n), max(1, STACK_NUMBERS // int(n))
+    first, place = distinct_rows(np.stack([samples.n_used[fits], samples.weight_index[fits], samples.kept_index[fits]], axis=1))
+    found, lengths = np.empty(len(first)), samples.n_used[fits[first]]
+    for n in np.unique(lengths):
+        alike, step = np.flatnonzero(lengths == n), max(1, STACK_NUMBERS // int(n))
         for here in (alike[start : start + step] for start in range(0, len(alike), step)):
             found[here] = _total_of_lists(samples, fits[first[here]], int(n))
-    return found[place.reshape(-1)]
+    return found[place]
 
 
 def _total_of_lists(samples: Samples, fits: np.ndarray, n: int) -> np.ndarray:

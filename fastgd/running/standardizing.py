@@ -18,11 +18,11 @@ import numpy as np
 
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, STANDARD, STREAM, Chunk
 from ..planning.job import FitJob, ResultJob
+from ..planning.memory import SCALED_ROWS
 from ..planning.plan import PIECE_NS
 from .groups import Group, Standard
 from .pool import Control, Run, cut
 
-BLOCK = 2**16  # rows that are converted at a time
 RECORD_NS = 5  # rough time to standardise a record, for each of its moments [ns]
 
 
@@ -118,8 +118,9 @@ def unscale_results(chunk: Chunk) -> None:
 
 def write_unscaled(w: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept: bool, w_out: np.ndarray) -> None:
     """Write w (m, D) float64 in the caller's units to w_out (m, D); w stays as it is."""
-    for first in range(0, len(w), BLOCK):
-        here = slice(first, first + BLOCK)
+    at_a_time = max(1, SCALED_ROWS // w.shape[1])
+    for first in range(0, len(w), at_a_time):
+        here = slice(first, first + at_a_time)
         values = w[here, None].copy()
         unscale(values, center[here], scale[here], intercept)
         with np.errstate(over="ignore"):
@@ -130,11 +131,11 @@ def unscale(values: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept
     """Turn rows of parameters (m, rows, D) of scaled features into the caller's units, in place."""
     m, rows, _ = values.shape
     d = center.shape[1]
-    fits = max(1, BLOCK // max(rows, 1))
+    fits = max(1, SCALED_ROWS // max(rows, 1))
     with np.errstate(all="ignore"):
         for first in range(0, m, fits):
-            for row in range(0, rows, BLOCK):
-                here = values[first : first + fits, row : row + BLOCK]
+            for row in range(0, rows, SCALED_ROWS):
+                here = values[first : first + fits, row : row + SCALED_ROWS]
                 own_center, own_scale = center[first : first + fits, None], scale[first : first + fits, None]
                 offset = here[..., d].astype(np.float64) if intercept else None
                 for j in range(d):

@@ -22,6 +22,8 @@ from ..input.annotations import NumberOrArray
 from ..input.hyperparameters import read_rates
 from ..input.messages import kind_of, shown, what_was_raised
 from ..input.reading import SEQUENCES, check_all, read_numbers
+from ..input.room import OF_AN_ENTRY, check_room
+from ..input.shapes import without_repeats
 from ..input.sharing import device_of, fetch
 from .decays import Constant, LambdaLR, Listed
 from .several import refuse_plateau
@@ -121,6 +123,7 @@ def read_schedule(value: Any) -> Scheduled | None:
         return Scheduled((_schedule_of(value),), np.zeros((), np.int64))
     entries = _entries(value)
     if entries is not None:
+        check_room("schedule", entries.size, OF_AN_ENTRY)
         flat = [_schedule_of(entry) for entry in entries.flat]
         different: list[Schedule] = []
         for schedule in flat:
@@ -135,6 +138,7 @@ def read_schedule(value: Any) -> Scheduled | None:
             f"learning rates in schedule must be one for each epoch, shape (epochs,), for all fits; they have shape {rates.shape}: "
             "give a list of schedules for fits that differ"
         )
+    check_room("schedule", rates.size, OF_AN_ENTRY)
     check_all(rates, rates >= 0, "schedule", "at least 0")
     return Scheduled((Listed(tuple(rates.tolist())),), np.zeros((), np.int64))
 
@@ -142,7 +146,7 @@ def read_schedule(value: Any) -> Scheduled | None:
 def _entries(value: Any) -> np.ndarray | None:
     """(…) objects, where the value is a list or an array of schedules, else None."""
     if isinstance(value, np.ndarray) and value.dtype == object:
-        return value if value.size and any(isinstance(one, Schedule) for one in value.flat) else None
+        return value if value.size and any(isinstance(one, Schedule) for one in without_repeats(value, 0).flat) else None
     if not isinstance(value, SEQUENCES) or not any(isinstance(one, Schedule) or callable(one) or _is_of_torch(one) for one in value):
         return None
     entries = np.empty(len(value), object)

@@ -28,17 +28,17 @@ from ..input.room import OF_A_JUDGED, check_room
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import library_of
 from ..input.wrong_names import helps_with_keywords
-from ..optimizers import Optimizer, find_optimizer
+from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
+from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial
-from .causes.diagnosing import Question, examine, read_question
+from .causes.diagnosing import Question, read_question
 from .causes.diagnosis import Diagnosis
-from .causes.loss import right_loss
-from .causes.observation import Observation
-from .causes.recorded import Recorded, read_recorded
+from .causes.readings import read_readings
 from .causes.table import CAUSES
-from .report.report import Beyond, Report, Verdict
+from .judging import judge
+from .report.report import Report, Verdict
 
 __all__ = ["verify"]
 
@@ -141,6 +141,8 @@ def verify(
 def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) -> Report:
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
+    for one in candidates:
+        asked_for = one.completed(asked_for, optimizer_classes()) if isinstance(one, TorchCandidate) else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
     verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
     first = questions[()] if not task.shape else next(iter(questions.values()))
@@ -237,37 +239,54 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             raise ValueError("lr is needed: the learning rate that was meant")
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
-        yield _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
+        verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
+        if trial.otherwise is not None and not verdict.ok:
+            other = _verdict_on(one, index, trial.otherwise(), question, task, trial.dtype if dtype is None else dtype)
+            if other.ok or (_has_no_cause(verdict) and not _has_no_cause(other)):
+                verdict = other
+        rate = trial.own_rate
+        if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
+            own = _verdict_on(one, index, trial, question.with_rate(float(rate)), task, trial.dtype if dtype is None else dtype)
+            verdict = replace(verdict, diagnosis=_of_rates(verdict.diagnosis, rate, task.lr[index])) if own.ok else verdict
+        yield verdict
+
+
+def _of_rates(found: Diagnosis, has: float, asked: float) -> Diagnosis:
+    """Return the diagnosis where an optimizer has another learning rate than was asked for."""
+    told = f"the optimizer has lr {has:g}, {asked:g} was asked"
+    return Diagnosis(
+        "lr_scaled", ("lr_scaled",), told, {**found.evidence, "tau": 0.0}, f"lr={has:g} here, or lr={asked:g} in the optimizer"
+    )
+
+
+def _has_no_cause(verdict: Verdict) -> bool:
+    """Return whether a candidate raised, or is wrong for an unknown reason."""
+    return verdict.failure is not None or (verdict.diagnosis is not None and verdict.diagnosis.code == "unknown")
 
 
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
 def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Return the verdict on one history, with the cause where it is wrong."""
-    epochs = None if trial.failure else task.epochs
-    start = question.w0 if question.w0 is not None else np.zeros(question.n_parameters)
-    recorded = read_recorded(
-        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, w0=start, dtype=dtype,
-        of_data=task.X.dtype,
+    start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
+    readings = read_readings(
+        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
+        start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
     )  # fmt: skip
-    seen = question.observe(recorded, held_higher=trial.held_higher)
-    notes = [*recorded.notes, *trial.notes]
-    w_share, loss_share, beyond = _shares(question, recorded, seen, one.limit, notes)
-    diagnosis = examine(question, recorded) if beyond is not None else None
+    found = judge(question, readings, one.limit, trial.held_higher)
+    notes, diagnosis = [*found.notes, *trial.notes], found.diagnosis()
     if diagnosis is not None and trial.on_numbers is not None:
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
     if trial.altered and diagnosis is None:
         diagnosis = _of_cause("inputs_modified")
-    if seen.why_not_all:
-        notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
-    tau_w, tau_w_epoch = worst(w_share, none=math.nan)
-    tau_loss, tau_loss_epoch = worst(loss_share, none=math.nan)
-    ok = beyond is None and not trial.failure and not trial.altered and seen.n_steps > 0
+    tau_w, tau_w_epoch = worst(found.w_share, none=math.nan)
+    tau_loss, tau_loss_epoch = worst(found.loss_share, none=math.nan)
+    ok = found.beyond is None and not trial.failure and not trial.altered and found.epochs_judged > 0
     return Verdict(
-        candidate=one.name, fit=index, ok=ok, dtype=str(recorded.dtype), limit=one.limit,
+        candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
-        first=beyond, epochs=len(recorded.w) - 1, epochs_judged=seen.n_steps, w_share=w_share, loss_share=loss_share,
+        first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
     )  # fmt: skip
 
@@ -285,55 +304,6 @@ def _kinds(task: Task) -> str:
     assert task.own is not None
     kinds = task.own.X.dtype, task.own.y.dtype
     return f"X and y in {kinds[0]}" if kinds[0] == kinds[1] else f"X in {kinds[0]} and y in {kinds[1]}"
-
-
-def _shares(
-    question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]
-) -> tuple[Array, Array, Beyond | None]:
-    """Return the share of the bound of w and loss at every row, and the first value beyond it."""
-    rows = len(recorded.w)
-    w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
-    found: list[Beyond] = []
-    names = [f"w[{j}]" for j in range(seen.n_parameters)]
-    if question.intercept:
-        names[-1] = "intercept"
-    if question.start_is_wrong(recorded):
-        off = np.abs(recorded.w[0] - question.w0)
-        found.append(Beyond(0, names[int(np.argmax(off))], math.inf))
-    if seen.n_steps:
-        shares = seen.shares_by_parameter(question.asked.step(seen))
-        w_share[1 : seen.n_steps + 1] = shares.max(1)
-        bad = shares > limit
-        if bad.any():
-            t = int(np.argmax(bad.any(1)))
-            j = int(np.argmax(shares[t]))
-            found.append(Beyond(t + 1, names[j], float(shares[t, j])))
-    if seen.too_early is not None:
-        w_share[seen.too_early] = np.inf
-        j = int(np.argmin(np.isfinite(recorded.w[seen.too_early])))
-        found.append(Beyond(seen.too_early, names[j], math.inf))
-    if seen.loss is not None:
-        of_loss = _loss_shares(question, recorded, seen, limit, notes)
-        loss_share[: len(of_loss)] = of_loss
-        if (of_loss > limit).any():
-            t = int(np.argmax(of_loss > limit))
-            found.append(Beyond(t, "loss", float(of_loss[t])))
-    return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
-
-
-def _loss_shares(question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]) -> Array:
-    """Return the share of the bound of each loss, by the convention that fits."""
-    assert seen.loss is not None
-    shares = right_loss(seen).shares(seen.loss)
-    if recorded.start_added and (shares > limit).any():
-        # Where w is recorded after each update, its loss may be recorded with it.
-        later = question.observe(recorded._replace(w=recorded.w[1:]))
-        assert later.loss is not None
-        of_later = right_loss(later).shares(later.loss)
-        if (of_later <= limit).all():
-            notes.append("each loss is that of the w recorded with it")
-            return np.concatenate([[np.nan], of_later])
-    return shares
 
 
 def _environment() -> dict[str, str]:

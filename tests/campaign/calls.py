@@ -292,6 +292,6 @@ ATTACK = Attack(
     "epoch, bit for bit; status, epochs and history with the numbers. No input changes, no warning comes; NumPy's error state, random "
     "numbers, the floating-point mode, the environment and the threads stay as they were.",
     unit="calls",
-    share=10,
+    share=8,
     run=run,
 )

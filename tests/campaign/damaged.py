@@ -127,19 +127,22 @@ def plain_reading(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    if '"' in text or "\0" in text:
+    if "\0" in text:
         return None
     lines = [line for line in text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.strip()]
     if len(lines) < 2:
         return None
     names = [name.strip() for name in lines[0].split(",")]
+    if '"' in lines[0]:
+        return None
     wanted = ("x1", "x2", "target")
     if any(names.count(name) != 1 for name in wanted):
         return None
     rows = []
     for line in lines[1:]:
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) != len(names):
+        cells = [cell[1:-1] if cell[:1] == cell[-1:] == '"' != cell else cell for cell in line.split(",")]
+        cells = [cell.strip() for cell in cells]
+        if len(cells) != len(names) or '"' in "".join(cells):
             return None
         try:
             rows.append([float(cells[names.index(name)]) for name in wanted])

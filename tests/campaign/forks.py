@@ -29,6 +29,7 @@ BUSY = {  # what a thread of the parent does: a call of SmallCalls, or one of it
     "compile a kernel": "",
 }  # fmt: skip
 AT_ONCE = 3  # children
+NEW = 3 * HANG  # seconds without an answer of a process that imports everything anew, beside busy threads
 RARE = {"multiprocessing, fork": 0.06, "multiprocessing, forkserver": 0.008, "multiprocessing, spawn": 0.004, "DataLoader": 0.008}
 
 
@@ -115,7 +116,7 @@ def in_process(kind: str, cases: SmallCalls, names: list[str], folder: Path) -> 
     process.start()
     theirs.close()
     try:
-        if not ours.poll(HANG):
+        if not ours.poll(NEW):
             process.kill()
             return ["hang: no answer"]
         answer = ours.recv()
@@ -149,7 +150,7 @@ def in_data_loader(cases: SmallCalls, names: list[str], folder: Path) -> list[st
     """Two workers of a DataLoader of torch: what is wrong with them."""
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(CallsAsData(cases, names, folder), num_workers=2, batch_size=None, timeout=HANG)
+    loader = DataLoader(CallsAsData(cases, names, folder), num_workers=2, batch_size=None, timeout=NEW)
     try:
         return [wrong for wrong in loader if wrong]
     except RuntimeError as error:
@@ -221,7 +222,7 @@ ATTACK = Attack(
         "kernel; its bits must be the parent's. A child that does not end in 60 s is a hang."
     ),
     unit="forks",
-    share=1.0,
+    share=1.5,
     run=run,
     needs=needs_fork,
 )

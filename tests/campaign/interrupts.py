@@ -31,7 +31,6 @@ from types import CodeType
 from typing import Any
 
 import numpy as np
-from numba.core import types
 
 import fastgd
 from fastgd.kernels.cpu.simd.compiling import kernel
@@ -115,6 +114,7 @@ class LongerCalls(SmallCalls):
         start = fastgd.fit(X, y, lr=1e-5, epochs=3, optimizer="adam").state
         seen = lambda done, total: None  # noqa: E731
         self.folder_of_kernels = folder / "kernels"
+        self.kept: list[Any] = []
         self.more: dict[str, Callable[[], str]] = {
             "fit": lambda: digest(fastgd.fit(X, y, lr=1e-5, epochs=3000, threads=1, history=100)),
             "fit, 2 threads": lambda: digest(fastgd.fit(X, y, lr=1e-5, epochs=6000, threads=2)),
@@ -135,15 +135,15 @@ class LongerCalls(SmallCalls):
         return digest(fastgd.fit(X, y, lr=1e-5, epochs=300, optimizer="adam", state=start, out=np.zeros(X[:, 0].shape)))
 
     def compiled(self) -> str:
-        """Compile a small kernel, keep it in a folder, load and run it."""
+        """Compile a small kernel, keep it in a folder, load and run it: as a call does."""
         for path in self.folder_of_kernels.rglob("*.kernel"):
             path.unlink()
         numbers = []
         with cache_in(self.folder_of_kernels):
             for _ in range(2):
                 numbers.append(np.zeros(1, np.float32))
-                kernel(smallest).compile((types.float32[::1],))
-                kernel(smallest)(numbers[-1])
+                self.kept.append(kernel(smallest))  # while LLVM's objects are freed in this thread Ctrl-C leaves its lock held
+                self.kept[-1](numbers[-1])
         return f"{numbers}"
 
     def afterwards(self, name: str) -> str:

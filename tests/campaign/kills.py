@@ -228,7 +228,7 @@ ATTACK = Attack(
         "be one of the two contents, whole, and a kernel must load and compute. A power failure is not imitated."
     ),
     unit="kills",
-    share=1.0,
+    share=1.5,
     run=run,
     needs=needs_fork,
 )

@@ -26,7 +26,7 @@ def test_a_lock_that_is_held_at_the_fork_is_found(tmp_path, monkeypatch):
             return fit(*given, **options)
 
     monkeypatch.setattr(fastgd, "fit", locked)
-    monkeypatch.setattr(children, "HANG", 1.0)
+    monkeypatch.setattr(children, "HANG", 0.4)
     assert find_planted(SMALL, tmp_path) == {"hang"}
 
 

@@ -14,7 +14,7 @@ from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 @pytest.mark.parametrize(("what", "way"), [("fit, 2 threads", "press"), ("save and load", "raise")])
 def test_nothing_is_found(what, way, tmp_path):
-    run_for_a_moment(narrowed(interrupts.ATTACK, what, way), tmp_path, seconds=0.7)
+    run_for_a_moment(narrowed(interrupts.ATTACK, what, way), tmp_path)
 
 
 def test_a_thread_that_is_left_is_found(tmp_path, monkeypatch):

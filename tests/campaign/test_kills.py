@@ -14,7 +14,7 @@ from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
 @pytest.mark.parametrize("what", ["a small result", "a JSON report", "a kernel"])
 def test_nothing_is_found(what, tmp_path):
-    run_for_a_moment(narrowed(kills.ATTACK, what), tmp_path, seconds=0.5)
+    run_for_a_moment(narrowed(kills.ATTACK, what), tmp_path, seconds=0.2)
 
 
 def test_a_result_that_is_written_in_place_is_found(tmp_path, monkeypatch):

@@ -99,7 +99,7 @@ trial.doing("print('a longer one, before')")
 trial.doing("print('this')")
 {last}
 """
-    found = run_turn(Turn(attack(), 3, 0.5), patience=1.0, module=module(source))
+    found = run_turn(Turn(attack(), 3, 0.1), patience=0.5, module=module(source))
     assert dict(found.counts) == {kind: 1}
     assert found.failures[0].reproducer.startswith("print('this')\n\n# python -m ")
 
@@ -159,7 +159,7 @@ def test_the_command_runs_one_attack(tmp_path):
     page.write_text((ROOT / "docs" / "reliability.md").read_text("utf-8"), encoding="utf-8")
     arguments = (
         "--seconds",
-        "1",
+        "0.2",
         "--jobs",
         "1",
         "--seed",

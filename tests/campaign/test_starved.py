@@ -13,7 +13,7 @@ SMALL = narrowed(starved.ATTACK, "history")
 
 
 def test_nothing_is_found(tmp_path):
-    run_for_a_moment(SMALL, tmp_path, seconds=1.5)
+    run_for_a_moment(SMALL, tmp_path, seconds=0.5)
 
 
 def test_an_error_of_another_kind_is_found(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ def narrowed(attack: Attack, *cases: Any) -> Attack:
     return replace(attack, run=lambda trial: run(trial, *cases))
 
 
-def run_for_a_moment(attack: Attack, folder: Path, seconds: float = 1.0, seed: int = 1) -> Trial:
+def run_for_a_moment(attack: Attack, folder: Path, seconds: float = 0.3, seed: int = 1) -> Trial:
     """The trial of a short run, which tried something and found nothing."""
     assert attack.needs() is None, attack.needs()
     trial = Trial(seed, time.monotonic() + seconds, folder)

@@ -3,6 +3,7 @@ one; the choices that it knows are those that are there."""
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -43,8 +44,20 @@ def check(program: str, installed: Path) -> list[str]:
     return [f"{line}: {code}" for line, code in found]
 
 
+def check_by_pyright(program: str, installed: Path) -> list[int]:
+    """The lines in which pyright finds a mistake."""
+    shutil.copy(PROJECTS / program, installed)
+    command = [sys.executable, "-P", "-m", "basedpyright", "--pythonpath", sys.executable, "--outputjson", program]
+    done = subprocess.run(command, cwd=installed, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    report = json.loads(done.stdout)
+    assert report["summary"]["filesAnalyzed"] == 1
+    return sorted({each["range"]["start"]["line"] + 1 for each in report["generalDiagnostics"] if each["severity"] == "error"})
+
+
 def test_a_right_program_passes(installed):
     assert check("right.py", installed) == []
+    assert check_by_pyright("right.py", installed) == []
 
 
 def test_each_mistake_is_found(installed):
@@ -52,6 +65,7 @@ def test_each_mistake_is_found(installed):
     expected = [f"{number}: {line.rpartition('  # ')[2]}" for number, line in enumerate(lines, 1) if "  # " in line]
     assert len(expected) > 30
     assert check("wrong.py", installed) == expected
+    assert check_by_pyright("wrong.py", installed) == [int(line.partition(":")[0]) for line in expected]
 
 
 def test_a_right_program_runs(tmp_path):

@@ -110,7 +110,11 @@ CALLS = {  # name: (arguments of fit beside X and y, or all of them; what is sai
     "dtype": ({"dtype": repeated(MANY)}, "^dtype must be"),
     "algorithm": ({"algorithm": range(MORE)}, "^algorithm range.* is unknown"),
     "backend": ({"backend": repeated(MANY)}, "^backend .* is unknown"),
-    "schedule": ({"schedule": repeated(MANY)}, "^schedule is not available"),
+    "schedule": ({"schedule": repeated(MANY)}, f"^schedule has 1,000,000,000 {LEAST}"),
+    "schedules": (
+        {"schedule": repeated(MANY, of=np.array(fastgd.schedules.ExponentialLR(0.5), object))},
+        f"^schedule has 1,000,000,000 {LEAST}",
+    ),
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def answer_of(child, read, last):
     with os.fdopen(read) as pipe:
         return pipe.read()
 
-def beside(work, seconds=0.3):
+def beside(work, seconds=0.15):
     '''A thread that does work(until), which has begun.'''
     begun = threading.Event()
     thread = threading.Thread(target=work, args=(begun, seconds), daemon=True)
@@ -71,9 +71,9 @@ found = {}
 
 # -- an import
 with open(os.path.join(sys.argv[1], "narwhals.py"), "w") as file:
-    file.write("import time; time.sleep(0.3); complete = True")
+    file.write("import time; time.sleep(0.15); complete = True")
 def importing(begun, seconds):
-    threading.Timer(0.1, begun.set).start()
+    threading.Timer(0.05, begun.set).start()
     import narwhals
 beside(importing)
 found["import"] = answer_of(*child_of(lambda: __import__("narwhals").complete))
@@ -103,19 +103,19 @@ def in_lapack(begun, seconds):
 ended = []
 thread = beside(in_lapack)
 child = child_of(lambda: forks.lapack_lock().acquire())
-found["lapack has ended"] = ended == [0.3]
+found["lapack has ended"] = ended == [0.15]
 found["lapack"] = answer_of(*child)
 with forks.lapack_lock(), forks.lapack_lock():
     found["own lapack"] = answer_of(*child_of(lambda: forks.lapack_lock()._is_owned()))
 
 # -- given up
 forks.LONGEST = 0.1
-thread = beside(holding(global_compiler_lock), 1.0)
+thread = beside(holding(global_compiler_lock), 0.5)
 child = child_of(lambda: global_compiler_lock.acquire())
 found["before the lock is free"] = thread.is_alive()
 found["given up"] = answer_of(*child)
 thread.join()
-thread = beside(in_lapack, 1.0)
+thread = beside(in_lapack, 0.5)
 found["given up, lapack"] = answer_of(*child_of(lambda: forks.lapack_lock().acquire()))
 thread.join()
 
@@ -133,7 +133,7 @@ for thread in both:
 found["imports that fork"] = [[answer_of(*child) for child in children], time.monotonic() - began < forks.LONGEST]
 
 # -- Ctrl-C
-forks.LONGEST, forks.STEP = 100.0, 0.5  # STEP after the fork it is heard: the answer of os.fork is stored by then
+forks.LONGEST, forks.STEP = 100.0, 0.3  # STEP after the fork it is heard: the answer of os.fork is stored by then
 over = threading.Event()
 def until_over(begun, seconds):
     with global_compiler_lock:
@@ -141,7 +141,7 @@ def until_over(begun, seconds):
         over.wait()
 thread = beside(until_over)
 try:
-    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
     child = child_of(lambda: global_compiler_lock.acquire())
     time.sleep(10)
     found["ctrl-c"] = "lost"
@@ -163,7 +163,7 @@ thread.join()
 found["locks are free"] = are_free()
 
 # -- a handler of a signal that forks while this thread waits to fork
-thread = beside(holding(global_compiler_lock), 1.0)
+thread = beside(holding(global_compiler_lock), 0.5)
 inner = []
 signal.signal(signal.SIGALRM, lambda *given: inner.append(child_of(lambda: global_compiler_lock.acquire())))
 signal.setitimer(signal.ITIMER_REAL, 0.2)
@@ -177,7 +177,7 @@ def forking(done, total):
         inside.append(os.fork())
 parent, inside, read_write = os.getpid(), [], os.pipe()
 try:
-    fastgd.fit(X, y, lr=1e-9, epochs=300_000, threads=2, progress=forking)
+    fastgd.fit(X, y, lr=1e-9, epochs=100_000, threads=2, progress=forking)
     said = "complete"
 except RuntimeError as error:
     said = str(error)
@@ -204,7 +204,7 @@ def busy(begun, number):
 for number in (0, 2, 3):
     beside(busy, number)
 wrong, random = [], random.Random(0)
-for turn in range(8):
+for turn in range(4):
     time.sleep(random.random() / 50)
     number = turn % 4
     answer = answer_of(*child_of(works[number]))

@@ -25,7 +25,8 @@ def test_smaller_pieces_change_no_bit(case, monkeypatch):
     pieces = []
     fit_into_memory = memory.fit_into_memory
     monkeypatch.setattr("fastgd.planning.job.fit_into_memory", lambda *a, **o: pieces.append(fit_into_memory(*a, **o)) or pieces[-1])
-    for room in (memory.OF_A_CALL + 60_000, 200_000, 10 * MIB):
+    least = memory.OF_A_CALL + 60_000 + memory.OF_A_SCALED_ROW * memory.SCALED_ROWS * options.get("standardize", False)
+    for room in (least, 200_000, 10 * MIB):
         assert same_result(fastgd.fit(X, y, threads=2, memory_limit=2 * results + room, **options), want)
     assert pieces[0].fits_per_task <= pieces[-1].fits_per_task
     assert pieces[0].pairs_per_group <= pieces[-1].pairs_per_group
@@ -142,13 +143,43 @@ COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits t
 def test_the_limit_is_kept(case):
     X, y, options, limit = COSTLY[case]()
     options = {"lr": 0.01, "epochs": 2, "threads": 1, **options}
-    want = fastgd.fit(X, y, **options)  # what the first call loads is not counted
+    want = fastgd.fit(X, y, **options)
+    fastgd.fit(X, y, memory_limit=limit, **options)  # what the first call loads is not counted
     tracemalloc.start()
     result = fastgd.fit(X, y, memory_limit=limit, **options)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert same_result(result, want)
     assert peak <= read_memory_limit(limit)
+
+
+STANDARDIZED = {  # (X, y, options, limits of bytes). All but the last were passed by what center, scale, their copies and the way back take
+    "far apart": lambda: (noise(40, 1000, 2), whole(30, 40, 1000), {"intercept": True}, (350_000, 383_000, 470_000)),
+    "far apart, short": lambda: (noise(40, 20, 3), whole(300, 40, 20), {}, (2_347_000, 2_587_000, 3_700_000)),
+    "many features": lambda: (noise(2000, 12, 6), noise(2000, 12), {"intercept": True}, (858_000, 945_000, 1_155_000)),
+    "histories": lambda: (noise(8000, 12, 1), noise(8000, 12), {"history": True, "epochs": 3, "optimizer": "adam"}, (1_686_000, 1_900_000)),
+    "one X": lambda: (noise(1000, 6), noise(1200, 1000), {"intercept": True}, (608_000, 830_000)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STANDARDIZED)
+def test_the_limit_is_kept_by_standardized_fits_or_they_are_refused(case):
+    X, y, options, limits = STANDARDIZED[case]()
+    options = {"lr": 0.01, "epochs": 2, "threads": 1, "standardize": True, **options}
+    want, refused = fastgd.fit(X, y, **options), []
+    for limit in limits:
+        try:
+            fastgd.fit(X, y, memory_limit=limit, **options)  # what the first call loads is not counted
+        except MemoryError:
+            refused.append(limit)
+            continue
+        tracemalloc.start()
+        result = fastgd.fit(X, y, memory_limit=limit, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert same_result(result, want)
+        assert peak <= limit
+    assert limits[-1] not in refused
 
 
 SPOILED = {  # a bad number in the last row, which is looked for once the fit has seen it

@@ -47,7 +47,7 @@ def test_in_words():
     assert str(BETAS) == "(0.9, 0.99), (0.5, 0.9)"
     assert str(Coordinate("lr", np.geomspace(1e-4, 1, 64))) == "64 from 0.0001 to 1"
     assert str(Coordinate.of_texts("point", [f"r{k}" for k in range(10)])) == "r0, r1, r2, r3, r4, r5, r6, r7, ... (10 in all)"
-    assert short(np.arange(6.0)) == "(0, 1, 2, 3, ...)"
+    assert short((0.0, 1.0, 2.0, 3.0, 4.0)) == "(0, 1, 2, 3, ...)"
 
 
 def test_labels_of_optimizers():

@@ -216,7 +216,7 @@ def test_killed_while_saving(tmp_path: Path) -> None:
         fastgd.fit(x[..., None], y, lr=0.01, epochs=2, history=True).save(big[n])
     contents = {path.read_bytes() for path in big.values()}
     fastgd.load(big[20_000]).save(target)
-    for _ in range(8):
+    for _ in range(3):  # the campaign kills hundreds
         process = subprocess.Popen([sys.executable, "-P", "-c", SAVE_FOR_EVER, target, *big.values()], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

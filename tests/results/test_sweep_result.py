@@ -120,7 +120,8 @@ def test_summary_and_repr(found):
     assert lines[3].split(maxsplit=1) == ["betas", "(0.9, 0.99)"]
     assert lines[4].split(maxsplit=1) == ["w0", "(0, 0, 0), (1, 1, 1)"]
     assert lines[5].split(maxsplit=1) == ["status", "12 COMPLETED, 4 DIVERGED"]
-    assert lines[6].startswith("  best val_loss")
+    assert lines[6].split(maxsplit=1) == ["rates", "4 of 8 above the stability limit"]
+    assert lines[7].startswith("  best val_loss")
     assert repr(found).startswith("<Sweep of 8 cells for each of 2 fits of 3 features + intercept: optimizer sgd, Adam(eps=0.001); lr")
     assert "<table" in found._repr_html_()
 
@@ -128,6 +129,9 @@ def test_summary_and_repr(found):
 def test_summary_where_no_cell_counts():
     found = fastgd.sweep([1.0, 2, 3], [2.0, 4, 6], grid={"lr": [1e9]}, epochs=200)
     assert "best loss  none: no cell counts" in found.summary()
+    assert "rates      1 of 1 above the stability limit" in found.summary()
+    slow = fastgd.sweep([1.0, 2, 3], [2.0, 4, 6], grid={"lr": [1e-3]}, epochs=2)
+    assert "rates" not in slow.summary()
 
 
 def test_public_methods_are_quiet_about_the_callers_settings():

@@ -16,7 +16,7 @@ from fastgd.running.standardizing import unscale
 @pytest.mark.parametrize("intercept", [False, True])
 def test_rows_are_converted_whatever_the_blocks(block, intercept, monkeypatch):
     """w / scale, and b − Σ w·center in the order of the features, in float64."""
-    monkeypatch.setattr(standardizing, "BLOCK", block)
+    monkeypatch.setattr(standardizing, "SCALED_ROWS", block)
     rng = np.random.default_rng(0)
     values = rng.standard_normal((3, 7, 2 + intercept)).astype("float32")
     center, scale = rng.standard_normal((3, 2)), rng.uniform(1, 2, (3, 2))

@@ -44,4 +44,16 @@ def wrong_feature(case: Case, rng: Rng) -> Planted:
     return run(case, gradient=gradient)
 
 
-NAMELESS = {"one_jump": one_jump, "noisy_gradient": noisy_gradient, "sample_by_sample": sample_by_sample, "wrong_feature": wrong_feature}
+def free_rates(case: Case, rng: Rng) -> Planted:
+    """Every epoch has a rate of its own: it may be a schedule, and may be anything else."""
+    factors = rng.uniform(0.3, 1, case.epochs)
+    return run(case, rate=lambda t: factors[t])
+
+
+NAMELESS = {
+    "one_jump": one_jump,
+    "noisy_gradient": noisy_gradient,
+    "sample_by_sample": sample_by_sample,
+    "wrong_feature": wrong_feature,
+    "free_rates": free_rates,
+}

@@ -255,9 +255,6 @@ def lr_schedule(case: Case, rng: Rng) -> Planted:
         lambda t: min(1.0, (t + 1) / every),
         lambda t: 0.1 if t >= T // 2 else 1.0,
     ]
-    if case.w0.size > 2:
-        factors = rng.uniform(0.3, 1, case.epochs)
-        kinds.append(lambda t: factors[t])
     return run(case, rate=kinds[rng.integers(len(kinds))])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -54,6 +55,26 @@ def test_a_grid_over_rules_reductions_and_starts_equals_single_fits():
         rule = SGD(lr=lr) if rule == "sgd" else Adam(lr=lr, eps=1e-3, betas=pair)
         single = fastgd.fit(X[0], Y[0], optimizer=rule, epochs=30, w0=w0, reduction=reduction, tol=1e-3)
         same(found.sel(w0=w0, optimizer=grid["optimizer"][index[1]], betas=pair, reduction=reduction, lr=lr), single)
+
+
+def test_schedules_equal_single_fits():
+    """Beside None and a function, in one call for each rule."""
+
+    def halve(epoch):
+        return 0.5**epoch
+
+    schedules = [None, fastgd.schedules.StepLR(5), halve, fastgd.schedules.CosineAnnealingLR(20, eta_min=1e-4)]
+    found = fastgd.sweep(X, Y, grid={"lr": [0.01, 0.1], "schedule": schedules, "optimizer": ["sgd", "adam"]}, epochs=20)
+    assert found.coordinates["schedule"].labels.tolist()[:3] == ["None", "StepLR(step_size=5)", "halve"]
+    for lr, schedule, rule in itertools.product([0.01, 0.1], schedules, ["sgd", "adam"]):
+        for k in range(4):
+            single = fastgd.fit(X[k], Y[k], lr=lr, schedule=schedule, optimizer=rule, epochs=20)
+            same(found.sel(lr=lr, schedule=schedule, optimizer=rule, fit=k), single)
+    assert np.isnan(found.stability_limit).all()
+    points = [{"lr": 0.1, "schedule": None}, {"lr": 0.01, "schedule": schedules[1]}]
+    same(fastgd.sweep(X[0], Y[0], points=points, epochs=9).sel(point=1), fastgd.fit(X[0], Y[0], lr=0.01, schedule=schedules[1], epochs=9))
+    (one,) = {fastgd.sweep(X[0], Y[0], grid={"schedule": [halve]}, lr=0.1, epochs=3).best()["schedule"]}
+    assert one == "halve"
 
 
 def test_standardized_cells_and_starts_of_one_feature():
@@ -214,6 +235,18 @@ def test_too_large_a_grid_is_named():
         fastgd.sweep(x, 2 * x, grid=grid)
 
 
+def test_a_million_cells_fit_into_a_gibibyte():
+    grid = {"lr": np.geomspace(1e-4, 1, 1000), "momentum": np.linspace(0, 0.999, 1000)}
+    tracemalloc.start()
+    try:
+        found = fastgd.sweep(X[0], Y[0], grid=grid, epochs=2, X_val=X[1], y_val=Y[1], progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found.val_loss.shape == (1000, 1000)
+    assert peak < 2**30
+
+
 def test_torch_data_give_numpy_results(torch):
     found = fastgd.sweep(torch.tensor(x), torch.tensor(2 * x), grid={"lr": [0.1]}, epochs=3, X_val=torch.tensor(x), y_val=torch.tensor(x))
     assert isinstance(found.w, np.ndarray)
@@ -235,6 +268,8 @@ REFUSED = [
     ({}, ValueError, "neither grid nor points was given"),
     ({"grid": {"lr": [0.1]}, "lr": 0.1}, ValueError, r"lr was given twice: sweep\(lr=0.1\) and grid\['lr'\]"),
     ({"grid": {"lr": [0.1]}, "optimizer": SGD(lr=0.1)}, ValueError, r"lr was given twice: in SGD\(lr=0.1\) and in grid"),
+    ({"grid": {"lr": [0.1]}, "epochs": "x"}, TypeError, "epochs must be a whole number"),
+    ({"grid": {"lr": [0.1]}, "tol": -1}, ValueError, "tol must be finite and at least 0"),
     ({"grid": {"lr": [0.1]}, "state": 3}, ValueError, "sweep takes no state"),
     ({"grid": {"lr": [0.1]}, "max_iter": 3}, TypeError, r"sweep\(\) has no option 'max_iter': give epochs="),
     ({"grid": {"w0": [[1.0, 2]]}}, ValueError, r"values of 'w0' must be numbers, since X is 1-D; they have shape \(1, 2\)"),

@@ -119,8 +119,8 @@ def test_a_batch_is_judged_fit_by_fit():
 def test_histories_of_the_wrong_length():
     X, y = data()
     w, loss = train(X, y, 0.1, 10, np.zeros(3))
-    with pytest.raises(ValueError, match="w_history has 11 rows; 20 epochs need 21, the start first, or 20 without it"):
-        fastgd.verify((w, loss), X, y, lr=0.1, epochs=20)
+    with pytest.raises(ValueError, match="w_history has 11 rows; 9 epochs need 10, the start first, or 9 without it"):
+        fastgd.verify((w, loss), X, y, lr=0.1, epochs=9)
     with pytest.raises(ValueError, match="loss_history has 8 values, but w_history has 11 rows"):
         fastgd.verify((w, loss[:8]), X, y, lr=0.1)
     with pytest.raises(ValueError, match=r"w_history must have shape \(epochs \+ 1, 3\), for 3 features; it has shape \(11, 2\)"):
@@ -149,9 +149,13 @@ def test_losses_off_by_one():
     report = fastgd.verify((w, loss[:-1]), X, y, lr=0.1)
     assert report.ok
     assert "loss has 10 values for 11 rows of w: read as the loss before each update, loss[t] at w[t]" in report.verdicts[0].notes
-    late = fastgd.verify((w, loss[1:]), X, y, lr=0.1)
-    assert late.diagnosis.codes == ("loss_after_update",)
+    after = fastgd.verify((w, loss[1:]), X, y, lr=0.1)
+    assert after.ok
+    assert after.verdicts[0].notes == ("each loss is that of the w after its update",)
+    assert fastgd.diagnose(X, y, w, loss[1:], lr=0.1).codes == ("loss_after_update",)
     assert fastgd.verify((w, np.append(loss, 3.0)), X, y, lr=0.1).ok
+    late = fastgd.verify((w[:-1], loss[1:]), X, y, lr=0.1)  # beside the w before it
+    assert late.diagnosis.codes == ("loss_after_update",)
     assert (late.first.epoch, late.first.quantity) == (0, "loss")
 
 

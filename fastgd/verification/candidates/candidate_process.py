@@ -137,7 +137,8 @@ def _main(channel: int, parent: int, path: str, name: str) -> None:
         set_ieee_mode()
         for _, trial in candidate.trials(task):
             arrays = {"w": trial.w} | ({} if trial.loss is None else {"loss": trial.loss})
-            connection.send_bytes(packed({"notes": trial.notes, "failure": trial.failure, "altered": trial.altered}, arrays))
+            words = {"notes": trial.notes, "failure": trial.failure, "altered": trial.altered, "dtype": str(trial.dtype)}
+            connection.send_bytes(packed(words, arrays))
     except BaseException as error:  # a KeyboardInterrupt is the file's own: Ctrl-C does not reach this process
         said = str(error) if isinstance(error, Unusable) else exception_in_words(error)
         raised = f"{path}: {name} raised " if isinstance(error, KeyboardInterrupt) else ""

@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -50,6 +51,21 @@ class FileCandidate:
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, what the function made of it)."""
+        one_column = task.X.shape[-1] == 1 and not task.one_feature  # a table has no arrays of one axis
+        for place, (index, trial) in enumerate(self._run(task)):
+            if one_column:
+                trial.otherwise = partial(self._of_one_axis, task, place)
+            yield index, trial
+
+    def _of_one_axis(self, task: Task, place: int) -> Trial:
+        """Return the history that the function makes of X (n,), with w as a number."""
+        trial = self._run(replace(task, one_feature=True))[place][1]
+        w = "" if task.intercept else " and w as a number"
+        trial.notes.append(f"X was handed over as (n,){w}: with X as (n, 1) {self.name} does not agree")
+        return trial
+
+    def _run(self, task: Task) -> list[tuple[tuple[int, ...], Trial]]:
+        """Return (index of the fit, what the function made of it) for all fits."""
         indices = list(np.ndindex(task.shape))
         task.rate(indices[0]), task.counted_epochs()  # both are needed
         ours, theirs = Pipe()
@@ -66,7 +82,7 @@ class FileCandidate:
         for index in indices[len(trials) :]:
             trials.append(Trial(task.start(index)[None], dtype=task.X.dtype, failure=failure))
         trials[-1].failure = trials[-1].failure or failure
-        yield from zip(indices, trials, strict=True)
+        return list(zip(indices, trials, strict=True))
 
     def _receive(self, connection: Connection, process: subprocess.Popen[bytes], task: Task, count: int, trials: list[Trial]) -> str | None:
         """Send the task, and append each trial that comes back; return what went wrong."""
@@ -111,9 +127,8 @@ def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:
     """Return what the process sent of one fit, with its kinds checked."""
     failure = words["failure"]
     notes = [str(note) for note in words["notes"]]
-    return Trial(
-        arrays["w"], arrays.get("loss"), notes, None if failure is None else str(failure), bool(words["altered"]), dtype=task.X.dtype
-    )
+    dtype = np.dtype(np.float32) if words["dtype"] == "float32" else task.X.dtype
+    return Trial(arrays["w"], arrays.get("loss"), notes, None if failure is None else str(failure), bool(words["altered"]), dtype=dtype)
 
 
 def _failure_at_end(process: subprocess.Popen[bytes]) -> str | None:

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,7 +25,8 @@ import numpy as np
 from ...input.messages import shown
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT
-from .tasks import Task, TheirCode, Trial, copied, threads_running
+from .answers import kept, library_of_float32, read_step, read_training
+from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate"]
 
@@ -67,9 +69,9 @@ class FunctionCandidate:
             given, w_next, loss = task.parameters(w), w, None
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.function, given, X, y, rate)
-                first, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-                w_next = copied(first, "w").reshape(w.shape)
-                loss = None if loss is None else float(read_array(loss, "loss"))
+                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept)
+                _note_float32(trial, answer)
+                trial.notes += [note for note in told if note not in trial.notes]
             if trial.failure:
                 break
             if not _equal(given, w) and "the w" not in "".join(trial.notes):
@@ -91,9 +93,11 @@ class FunctionCandidate:
         given = task.parameters(w0)
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.function, X, y, rate, epochs, given)
-            w, loss = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, None)
-            w = copied(w, "w_history")
-            trial.w, trial.loss = w, None if loss is None else copied(loss, "loss_history")
+            if hasattr(answer, "__next__"):  # a generator of rows
+                answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
+            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs)
+            trial.notes += told
+            _note_float32(trial, answer)
         _notice_changes(trial, self.name, (X, y), task.data(index))
         if not _equal(given, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
@@ -134,6 +138,14 @@ def _notice_changes(trial: Trial, name: str, now: tuple[Any, Any], before: tuple
     if changed:
         trial.altered = True
         trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")
+
+
+def _note_float32(trial: Trial, answer: Any) -> None:
+    """Have the history judged as float32 where a library that works in it made w."""
+    library = library_of_float32(answer)
+    if library is not None and trial.dtype == np.float64:
+        trial.dtype = np.dtype(np.float32)
+        trial.notes.append(f"w is an array of {library} in float32: judged as float32")
 
 
 def _note_difference(trial: Trial, again: Trial) -> None:

@@ -13,16 +13,17 @@ import numpy as np
 
 from ...fitting import fit
 from ...input.messages import shown
-from ...input.options import name_among
+from ...input.options import MOST, name_among
 from ...input.reading import read_array
 from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
+from .answers import read_training
 from .file_candidate import FileCandidate
 from .functions import FunctionCandidate
 from .models import PartialFitCandidate, TorchCandidate
-from .tasks import Candidate, Task, Trial
+from .tasks import Candidate, Task, Trial, Unreadable
 
 __all__ = ["joined", "read_candidates"]
 
@@ -39,10 +40,10 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [candidate]
     if isinstance(candidate, FitResult | History):
         return [_of_result(candidate)]
-    if isinstance(candidate, tuple) and len(candidate) == 2:
-        first, second = candidate
+    if isinstance(candidate, tuple) and len(candidate) in (2, 3):
+        first, second, *others = candidate
         is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
-        return [TorchCandidate(first, second) if is_torch else _Recorded(first, second)]
+        return [TorchCandidate(first, second) if is_torch and not others else _Recorded(first, second, others=tuple(others))]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
     if callable(candidate) and not isinstance(candidate, type):
@@ -134,9 +135,18 @@ class _Recorded:
     name: str = "history"
     limit: float = LIMIT
     held_higher: bool = False
+    others: tuple[Any, ...] = ()  # what came beside w and the losses
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
+        if not task.shape and self._has_parts(task):
+            try:
+                parts = (self.w, self.loss, *self.others)
+                read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.epochs)
+            except Unreadable as error:
+                raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
+            yield (), Trial(read.w, read.loss, list(read.notes), start_known=task.w0 is not None)
+            return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
         if task.shape:
@@ -150,3 +160,10 @@ class _Recorded:
                 index,
                 Trial(w[index], None if loss is None else loss[index], held_higher=self.held_higher, start_known=task.w0 is not None),
             )
+
+    def _has_parts(self, task: Task) -> bool:
+        """Return whether w and the intercept are apart, or there are three parts or more."""
+        if self.others or (isinstance(self.w, list) and self.w and isinstance(self.w[0], tuple)):
+            return True
+        width = np.shape(self.w)[1] if isinstance(self.w, np.ndarray) and self.w.ndim == 2 else None
+        return task.intercept and self.loss is not None and width == task.n_parameters - 1

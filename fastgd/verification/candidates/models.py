@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -32,28 +32,24 @@ class TorchCandidate:
 
         if task.shape:
             raise ValueError(f"a torch module is one fit, but X and y have leading axes {task.shape}")
-        parameters = dict(self.module.named_parameters())
-        if {name: p.numel() for name, p in parameters.items()} != {"weight": task.X.shape[-1]} | ({"bias": 1} if task.intercept else {}):
-            sizes = ", ".join(f"{name} {tuple(p.shape)}" for name, p in parameters.items())
-            needed = f"torch.nn.Linear({task.X.shape[-1]}, 1, bias={task.intercept})"
-            raise ValueError(f"the torch module must be linear, like {needed}; its parameters are {sizes}")
         X, y = torch.tensor(task.X), torch.tensor(task.y)
-        kind = next(iter(parameters.values())).dtype
+        parameters = self._parameters(task, X)
+        kind = parameters[0].dtype
         if kind != X.dtype:
             has = str(kind).removeprefix("torch.")
             raise ValueError(f"the torch module is {has}, the data are {task.X.dtype}: module.to({X.dtype}), or dtype={has!r}")
 
         def row() -> Array:
-            return np.concatenate([p.detach().numpy().reshape(-1).copy() for p in parameters.values()])
+            return np.concatenate([p.detach().numpy().reshape(-1).copy() for p in parameters])
 
         with torch.no_grad():
             if task.w0 is not None:
-                self.module.weight.copy_(torch.tensor(task.start(())[: task.X.shape[-1]]).reshape(self.module.weight.shape))
-                if task.intercept:
-                    self.module.bias.copy_(torch.tensor(task.start(())[-1:]))
+                starts = np.split(task.start(()), [task.X.shape[-1]])
+                for parameter, start in zip(parameters, starts, strict=False):
+                    parameter.copy_(torch.tensor(start).reshape(parameter.shape))
 
         def step() -> Any:
-            loss = torch.nn.functional.mse_loss(self.module(X).squeeze(-1), y, reduction=task.reduction)
+            loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction)
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -62,6 +58,9 @@ class TorchCandidate:
         trial = Trial(
             None, None, ["trained here: mse_loss, zero_grad, backward, step"], dtype=task.X.dtype, start_known=task.w0 is not None
         )
+        trial.own_rate = self._value("lr")
+        if self.optimizer.state:
+            trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")
         rows, losses = [row()], []
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
@@ -72,6 +71,70 @@ class TorchCandidate:
                 break
         trial.w, trial.loss = np.array(rows), np.array(losses)
         yield (), trial
+
+    def _parameters(self, task: Task, X: Any) -> list[Any]:
+        """Return the weight, and the bias where there is an intercept, whatever their names are."""
+        named, d = dict(self.module.named_parameters()), task.X.shape[-1]
+        sizes = [p.numel() for p in named.values()]
+        if sorted(sizes) != sorted([d] + [1] * task.intercept):
+            told = ", ".join(f"{name} {tuple(p.shape)}" for name, p in named.items())
+            mend = ""
+            if sorted(sizes) == sorted([d, 1]):
+                mend = f"; it has an intercept, {self._bias(X[:1])}: give intercept=True"
+            elif sizes == [d]:
+                mend = "; it has no intercept: give intercept=False"
+            needed = f"torch.nn.Linear({d}, 1, bias={task.intercept})"
+            raise ValueError(f"the torch module must be linear, like {needed}; its parameters are {told}{mend}")
+        if not task.intercept:
+            return list(named.values())
+        bias = named.pop(self._bias(X[:1]))
+        return [*named.values(), bias]
+
+    def _bias(self, x: Any) -> str:
+        """Return the name of the parameter that the output at 0 depends on."""
+        import torch
+
+        named = dict(self.module.named_parameters())
+        kind = next(iter(named.values())).dtype
+        at_0 = self.module(torch.zeros_like(x, dtype=kind)).sum()
+        slopes = torch.autograd.grad(at_0, list(named.values()), allow_unused=True) if at_0.requires_grad else [None] * len(named)
+        found = [name for name, slope in zip(named, slopes, strict=True) if slope is not None and slope.abs().sum() > 0]
+        if len(found) != 1:
+            raise ValueError(f"the torch module must be linear: its output at 0 depends on {', '.join(found) or 'no parameter'}")
+        return found[0]
+
+    def _value(self, name: str) -> Any:
+        """Return a hyperparameter of the torch optimizer; None where it has none of this name."""
+        values = [group[name] for group in self.optimizer.param_groups if name in group]
+        if not values:
+            return None
+        if any(value != values[0] for value in values):
+            raise ValueError(f"the torch optimizer has groups with different {name}: one value is judged here")
+        return tuple(map(float, values[0])) if isinstance(values[0], tuple) else type(values[0])(values[0])
+
+    def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
+        """Return what is asked for, with the rule, the options and the rate of the torch optimizer.
+
+        An optimizer object of ours that was asked for stands. kinds: the classes of ours.
+        """
+        given, lr = asked_for["optimizer"], asked_for["lr"]
+        if given == "sgd":
+            given = self._rule(kinds)
+        has_rate = lr is not None or getattr(given, "lr", None) is not None
+        own = self._value("lr")
+        return asked_for | {"optimizer": given, "lr": lr if has_rate or own is None else float(own)}
+
+    def _rule(self, kinds: tuple[type, ...]) -> Any:
+        """Return the optimizer of ours that is the torch optimizer."""
+        ours: dict[str, Any] = {kind.__name__: kind for kind in kinds}
+        name = next((base.__name__ for base in type(self.optimizer).__mro__ if base.__name__ in ours), None)
+        if name is None:
+            if type(self.optimizer).__module__.startswith("torch.optim"):
+                raise ValueError(f"the torch optimizer {type(self.optimizer).__name__} is not judged: choose one of {', '.join(ours)}")
+            return "sgd"  # the user's own optimizer
+        name = "AdamW" if name == "Adam" and self._value("decoupled_weight_decay") else name
+        values = {field.name: self._value(field.name) for field in fields(ours[name]) if field.name != "lr"}
+        return ours[name](**{name: value for name, value in values.items() if value is not None})
 
 
 @dataclass

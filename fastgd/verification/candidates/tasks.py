@@ -20,7 +20,7 @@ from ...input.reading import read_array
 from ...input.room import check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "copied", "exception_in_words", "threads_running"]
+__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "Unreadable", "copied", "exception_in_words", "threads_running"]
 
 _PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
 
@@ -118,6 +118,8 @@ class Trial:
     dtype: Any = None  # of the arithmetic; None: read from the dtype of w
     lr: float | None = None  # the learning rate used, where the task has none
     start_known: bool = True  # whether row 0 should be w0
+    own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
+    otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged
 
 
@@ -129,6 +131,10 @@ class Candidate(Protocol):
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its history)."""
+
+
+class Unreadable(Exception):
+    """What a function returned cannot be read; the words say what is needed."""
 
 
 class TheirCode:
@@ -151,7 +157,10 @@ class TheirCode:
             os._exit(1)
         if error is None or isinstance(error, KeyboardInterrupt):
             return False
-        self._trial.failure = f"{self._what}:\n{_own_traceback(error)}"
+        if isinstance(error, Unreadable):
+            self._trial.failure = f"{self._what.replace('raised', 'cannot be judged', 1)}:\n{error}"
+        else:
+            self._trial.failure = f"{self._what}:\n{_own_traceback(error)}"
         return True
 
 

@@ -58,6 +58,11 @@ class Question(NamedTuple):
         """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
 
+    @property
+    def strides(self) -> bool:
+        """Whether rows that are several epochs apart can be judged: no state is between them."""
+        return self.asked.plain
+
     def start_is_wrong(self, recorded: Recorded) -> bool:
         """Return whether row 0 is another start than the one asked for."""
         return _start_of(self, recorded) is not None
@@ -149,9 +154,8 @@ def diagnose(
     """
     question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0)
     recorded = read_recorded(
-        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, epochs=None, w0=question.w0, dtype=dtype,
-        of_data=question.data_dtype,
-    )  # fmt: skip
+        w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
+    )
     epochs = len(recorded.w) - 1
     if question.lr.ndim and len(question.lr) not in (1, epochs):
         raise ValueError(
@@ -321,7 +325,7 @@ def _in_words(
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []
     evidence: dict[str, Any] = {"tau": update.tau, "tau_asked": update.tau_asked, "first_epoch": update.first, "epochs_used": seen.n_steps}
     evidence |= {name: update.words[name] for name in ("value", "damping", "decay", "rate") if name in update.words}
-    evidence["rivals"] = update.rivals
+    evidence |= {"rivals": update.rivals, "constants": getattr(update.hypothesis, "constants", 0)}
     also = update.also
     if loss is not None:
         evidence |= {"tau_loss": loss.tau, "tau_loss_asked": loss.tau_asked, "loss_first_epoch": loss.first}

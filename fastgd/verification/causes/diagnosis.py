@@ -56,7 +56,8 @@ class Diagnosis:
         ``tau`` of the cause and ``tau_asked`` of what was asked for (the bound is 8; NaN where no
         step was judged),
         ``first_epoch`` beyond the bound, ``epochs_used``, ``value`` and other estimated constants,
-        ``rivals`` (τ of other causes), and of the loss ``tau_loss`` and ``loss_first_epoch``.
+        ``constants`` (how many were estimated), ``rivals`` (τ of other causes), and of the loss
+        ``tau_loss`` and ``loss_first_epoch``.
     fix : str
         A line of code that mends it; empty where there is none.
     also_possible : tuple of str
@@ -126,7 +127,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     first = int(np.argmax(shares > LIMIT)) + 1
     scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
-    passing = [pair for pair in possible if _is_evidence(seen, step, pair[0])]
+    passing = [pair for pair in possible if _is_evidence(scene, step, pair[0])]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
     if stored and not (passing and passing[0][0].complexity <= 1):
         others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
@@ -153,9 +154,16 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
         yield from chain(about_gradient(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
 
 
-def _is_evidence(seen: Observation, asked: Term, hypothesis: Hypothesis) -> bool:
-    """Return whether more equations support the hypothesis than constants were estimated."""
-    return seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
+def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
+    """Return whether more equations support the hypothesis than constants were estimated.
+
+    A short decimal is no free constant: that it is one is evidence.
+    """
+    if hypothesis.free:
+        return False
+    if scene.has_one_number and hypothesis.codes in (("lr_scaled",), ("rows_dropped",)):
+        return hypothesis.codes == ("lr_scaled",) and hypothesis.complexity < 2.5
+    return scene.seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
@@ -252,7 +260,10 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     if seen.n_parameters > 1:
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
-        told.append("along the gradient" if seen.tau(along) <= LIMIT else "not along the gradient")
+        is_along = seen.tau(along) <= LIMIT
+        told.append("along the gradient" if is_along else "not along the gradient")
+        if is_along and len(wrong) > 1:
+            told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
     return ", ".join(told)
 
 
@@ -287,4 +298,6 @@ def _unknown_loss(seen: Observation, first: int) -> dict[str, Any]:
     """Return in words what is known of a wrong loss without a cause."""
     assert seen.loss is not None
     found, true = float(seen.loss[first]), float(seen.true_loss[first])
-    return {"variant": f"no known cause explains it: the loss of epoch {first} is {found:.9g}; that of the recorded w is {true:.9g}"}
+    digits = next((k for k in range(9, 17) if f"{found:.{k}g}" != f"{true:.{k}g}"), 17)  # enough to see a difference
+    told = f"the loss of epoch {first} is {found:.{digits}g}; that of the recorded w is {true:.{digits}g}"
+    return {"variant": f"no known cause explains it: {told}"}

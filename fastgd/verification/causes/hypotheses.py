@@ -38,6 +38,7 @@ class Hypothesis:
     step: Term = field(repr=False)
     words: Mapping[str, Any] = field(default_factory=dict)  # for the sentence of the cause
     constants: int = 0  # estimated from the history; as many equations are no evidence
+    free: bool = False  # a constant for every step: possible, and never sure
     rows: Array | None = field(default=None, repr=False)  # (n,) bool: samples in use; None: all
 
 
@@ -60,6 +61,25 @@ class Scene:
             return self.seen.nothing(), step
         still = self.asked.with_values(weight_decay=0.0).step(self.seen, self.seen.nothing())
         return still, Term(step.value - still.value, step.error)
+
+    @property
+    def has_one_number(self) -> bool:
+        """Whether all steps show one number alone: the factor of a linear map on w − w*.
+
+        It is so with one parameter, or one sample, where the best fit has no residuals beyond
+        rounding: then every gradient that is 0 at the best fit is a multiple of the right one.
+        """
+        seen, yardstick = self.seen, self.seen.yardstick
+        if seen.n == 1:
+            return True
+        if seen.n_parameters > 1:
+            return False
+        column = np.ones(seen.n, yardstick.type) if seen.intercept else yardstick.X[:, 0]
+        square = (column * column).sum()
+        with np.errstate(all="ignore"):
+            best = (column * yardstick.y).sum() / square if square > 0 else square
+            left = np.abs(column * best - yardstick.y)
+            return bool((left <= LIMIT * seen.u * (np.abs(column * best) + np.abs(yardstick.y))).all())
 
     def pull(self) -> Term:
         """Return lr times the gradient that was asked for, the step of plain gradient descent."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, share_of
+from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, growth, share_of
 from .observation import Observation
 
 __all__ = ["LossHypothesis", "about_loss", "right_loss"]
@@ -64,6 +64,7 @@ def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHyp
         yield LossHypothesis((), 0.5, part.loss, part.loss_error)
         yield from _of_named_sizes(seen, part.loss, part.loss_error)
     yield from _with_penalty(seen, true, error)
+    yield from _expanded(seen, true, error)
     if len(true) * seen.n <= BLOCK:
         value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
@@ -90,6 +91,29 @@ def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[Lo
         with np.errstate(all="ignore"):
             near = np.where(value > 0, doubt / np.maximum(root, np.sqrt(doubt)), np.sqrt(doubt)) + 2 * u * root
         yield LossHypothesis(("loss_rmse", *when), 1 + len(when), root, near)
+
+
+def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """The square is expanded, wᵀXᵀXw − 2wᵀXᵀy + yᵀy, and its digits cancel where it is small.
+
+    Each of the three is rounded relative to its own size: the sums of n terms by a_n u, those of D
+    by a_D u, twice in the first. Evidence is that the errors are of this size, and not smaller.
+    """
+    yardstick, u = seen.yardstick, seen.u
+    w = np.abs(seen.w[: len(true)])
+    if len(w) < len(true):
+        true, error = true[: len(w)], error[: len(w)]
+    assert seen.loss is not None
+    m = min(len(seen.loss), len(true))
+    if not m or m * seen.n > BLOCK:
+        return
+    size = ((yardstick.reach(w) + yardstick.y_size) ** 2).sum(1) / seen.n
+    roundings = growth(seen.n) + 2 * growth(seen.n_parameters) + 5
+    off = np.abs(seen.loss[:m] - true[:m])
+    seen_off = off > LIMIT * error[:m]
+    if seen_off.any() and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
+        largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())
+        yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest})
 
 
 def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:

@@ -83,6 +83,7 @@ class Recipe:
     rule: UpdateRule
     values: Mapping[str, Any]  # hyperparameters by name
     factor: float = 1.0  # n for reduction="sum"
+    powers: str = ""  # how the powers of beta are made in float32: "of float32", "rounded"; "" is not in it
 
     @property
     def plain(self) -> bool:
@@ -105,7 +106,7 @@ class Recipe:
         with np.errstate(all="ignore"):
             if options is not None:
                 return options.step(seen, gradient)
-            return replay(seen, self.rule.step, gradient, self.rule, self.values)
+            return replay(seen, self.rule.step, gradient, self.rule, self.values, powers=self.powers)
 
     def judged(self, seen: Observation) -> Observation:
         """Return the history up to the first step of the rule that cannot be judged."""
@@ -145,10 +146,11 @@ def replay(
     products: Mapping[str, float] | None = None,  # in place of the rule's own
     give_up: bool = False,  # stop at the first step beyond the bound; later steps are 0
     most: int | None = None,  # replay no more steps than this
+    powers: str = "",  # as in Recipe
 ) -> Term:
     """Return the steps that a rule with slots takes from the observed rows (note 2)."""
     taken, error = np.zeros_like(seen.moved), np.zeros_like(seen.moved)
-    for t, truth in enumerate(_replayed(seen, rule_step, gradient, rule, values, products)):
+    for t, truth in enumerate(_replayed(seen, rule_step, gradient, rule, values, products, powers)):
         if t == (seen.n_steps if most is None else most):
             break
         taken[t], error[t] = seen.w[t] - truth.expected[0], truth.spread[0]
@@ -164,6 +166,7 @@ def _replayed(
     rule: UpdateRule,
     values: Mapping[str, Any],
     products: Mapping[str, float] | None = None,
+    powers: str = "",
 ) -> Iterator[RuleStep]:
     """Yield each step that has a gradient, from the observed w and the replayed slots."""
     all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
@@ -174,8 +177,26 @@ def _replayed(
         running = dict(zip(running, rule.advance(**all_values, **running), strict=True))
         given = {**running, **(products or {})}
         errors = {name: 4 * _PRODUCT_U.get(name, _U64) * np.abs(value) for name, value in given.items()}
+        if powers:
+            _make_in_float32(given, errors, all_values, t, powers)
         state = State(seen.w[t], slots, slot_errors, gradient.value[t], gradient.error[t], given, errors, seen.begun_lr[t, 0], t)
         truth = step_of_rule(rule_step, rule, all_values, state, seen.yardstick, seen.held_higher)
         yield truth
         slots = list(truth.expected[1:])
         slot_errors = [of_slot + seen.u * np.abs(slot) + 2 * seen.eta for of_slot, slot in zip(truth.spread[1:], slots, strict=True)]
+
+
+def _make_in_float32(given: dict[str, Any], errors: dict[str, Any], values: Mapping[str, Any], t: int, powers: str) -> None:
+    """Replace the powers of beta by those that a library makes in float32, and 1 − βᵗ with them.
+
+    "rounded": the power of beta, rounded once. "of float32": beta is rounded first, and its power
+    may be a unit in the last place off (the first power is exact). The share of the bound may be
+    LIMIT, so the error is that unit divided by LIMIT.
+    """
+    for name in given:
+        beta = values.get(name.removesuffix("_product"))
+        if name.endswith("_product") and beta is not None:
+            power = np.float32((np.longdouble(np.float32(beta)) if powers == "of float32" else beta) ** (t + 1))
+            off = 2 * _PRODUCT_U["mu_product"] * np.longdouble(power) if powers == "of float32" and t else 0
+            given[name] = 1 - np.longdouble(np.float32(1) - power)
+            errors[name] = errors[name] + off / LIMIT

@@ -1,8 +1,8 @@
 """Recorded histories, read from arrays: which row is which epoch, and in which precision.
 
-1. A history has epochs + 1 rows, the start first, and loss[t] is the loss of w[t]. An array with
-   one row more or less is read by the convention that fits, and a note says which one. Any other
-   number of rows is an error.
+1. A history has epochs + 1 rows, the start first, and loss[t] is the loss of w[t]. One loss more or
+   less is read by the convention that fits, and a note says which one. What else is read is in
+   causes/readings.py.
 2. The precision that is judged is `dtype`. Without `dtype` it is float32 where w_history is
    float32, because a program that records float32 computes in it. It is float32 as well where the
    data are float32 and every w is representable in it: `w.item()` and lists of such numbers are
@@ -21,7 +21,7 @@ from ...input.reading import read_array
 from ...input.room import OF_A_JUDGED, check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Recorded", "arithmetic_dtype", "read_recorded"]
+__all__ = ["Recorded", "arithmetic_dtype", "read_losses", "read_recorded", "read_rows", "with_start"]
 
 
 class Recorded(NamedTuple):
@@ -45,43 +45,37 @@ def arithmetic_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[A
     return np.dtype(np.float32 if narrow else np.float64)
 
 
-def read_recorded(
-    w_history: Any,
-    loss_history: Any,
-    *,
-    n_parameters: int,
-    intercept: bool,
-    epochs: int | None,
-    w0: Array | None,
-    dtype: Any,
-    of_data: np.dtype[Any],
-) -> Recorded:
-    """Check w_history and loss_history of one fit; `of_data` is the precision of the data."""
+def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
+    """Return w_history as an array (m, D)."""
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:
         w = w[:, None]
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
-    start_added = epochs is not None and len(w) == epochs and w0 is not None
-    if epochs is not None and len(w) != epochs + 1 and not start_added:
-        needed = f"{counted(epochs, 'epoch')} need {epochs + 1:,}, the start first, or {epochs:,} without it"
-        raise ValueError(f"w_history has {counted(len(w), 'row')}; {needed}")
     check_room("w_history", w.size, OF_A_JUDGED)
-    judged = arithmetic_dtype(dtype, w, of_data)
-    notes = []
-    if start_added and w0 is not None:
-        with np.errstate(over="ignore"):
-            start = w0.astype(judged).astype(w.dtype if w.dtype.kind == "f" else np.float64)
-        w = np.concatenate([start[None], w])
-        short = f"w has {counted(len(w) - 1, 'row')} for {counted(len(w) - 1, 'epoch')}"
-        notes.append(f"{short}: read as w after each update; the start was put before it")
+    return w
+
+
+def with_start(rows: Array, start: Array, judged: np.dtype[Any]) -> Array:
+    """Return the rows with the start before them."""
+    with np.errstate(over="ignore"):
+        first = start.astype(judged).astype(rows.dtype if rows.dtype.kind == "f" else np.float64)
+    return np.concatenate([first[None], rows])
+
+
+def read_recorded(
+    w_history: Any, loss_history: Any, *, n_parameters: int, intercept: bool, dtype: Any, of_data: np.dtype[Any]
+) -> Recorded:  # fmt: skip
+    """Check a history that has every row, the start first; `of_data`: precision of the data."""
+    w = read_rows(w_history, n_parameters, intercept)
     if len(w) == 0:
         raise ValueError("w_history has no rows: it needs the start and w after every update")
-    return Recorded(w, _read_loss(loss_history, len(w), notes), judged, tuple(notes), start_added)
+    notes: list[str] = []
+    return Recorded(w, read_losses(loss_history, len(w), notes), arithmetic_dtype(dtype, w, of_data), tuple(notes), False)
 
 
-def _read_loss(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
+def read_losses(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
     """Return loss[t] of row t; add a note where the number of losses is not that of the rows."""
     if loss_history is None:
         return None

@@ -66,7 +66,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)
     if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS and away.sum() >= _SURPLUS:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
-        yield Hypothesis(("lr_schedule",), 6, free, {"variant": f"times {told}, ... in the first epochs", "value": float(factor[-1])})
+        words = {"variant": f"times {told}, ... in the first epochs", "value": float(factor[-1])}
+        yield Hypothesis(("lr_schedule",), 6, free, words, seen.n_steps, free=True)
 
 
 def _constant(factor: Array, doubt: Array) -> bool:

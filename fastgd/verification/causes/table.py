@@ -66,7 +66,7 @@ CAUSES = {
         # -- the rule
         Cause("lr_scaled", "update",
               "every step is {value:.6g} times the right one, as if the learning rate were {rate:.6g} instead of {lr:.6g}",
-              "lr = {lr:.6g}"),
+              "take the factor {value:.6g} out of the step: w = w - lr * gradient"),
         Cause("momentum", "update", "there is momentum {value:.6g}", "momentum = {declared_momentum:g}"),
         Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form", "momentum = {declared_momentum:g}"),
         Cause("nesterov_sutskever", "update",
@@ -93,7 +93,7 @@ CAUSES = {
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
         # -- the precision
         Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
-        Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'X, y = X.astype("float64"), y.astype("float64")'),
+        Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'compute in float64, or ask for dtype="float32"'),
         Cause("data_dtype", "precision",
               "the arithmetic is that of the dtype of the data: with {kinds} it disagrees, with the same numbers in {judged} it agrees",
               'X, y = X.astype("{judged}"), y.astype("{judged}")'),
@@ -114,6 +114,10 @@ CAUSES = {
         Cause("loss_includes_penalty", "loss", "the loss includes a penalty: {value:.6g} * {variant}", _LOSS),
         Cause("loss_absolute", "loss", "the loss is the mean of the absolute residuals", _LOSS),
         Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
+        Cause("loss_cancellation", "loss",
+              "the digits of the loss cancel, as in w @ X.T @ X @ w - 2 * w @ X.T @ y + y @ y: its terms are up to {value:.2g} times "
+              "as large",
+              _LOSS),
         Cause("loss_not_finite", "loss", "the loss is not finite from epoch {epoch} on, where nothing can overflow"),
         Cause("inputs_modified", "nothing", "the candidate changes the X or y that it is given", "work on a copy: X = X.copy()"),
         Cause("unknown", "nothing", "{variant}"),

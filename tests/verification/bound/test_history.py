@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fastgd.testing import NamedProblem, problems, rates
 from fastgd.verification.bound import NonFinite, check_history, check_step, propagated_bound, yardstick
 from fastgd.verification.oracle import exact_descent
+from tests import grids
 from tests.support.drawn_problems import draw_problem, draw_rate
 from tests.support.refusals import message as message_of
 from tests.support.torch_histories import DTYPES, SOMEBODY_ELSES, History, judge, torch_history
@@ -31,7 +32,7 @@ def test_torch_stays_below_the_bound_on_every_problem(dtype, full, record_tau):
             for multiple, lr in rates(data, reduction).items():
                 if reduction == "sum" and multiple != 1.9 and not full:
                     continue
-                agreement = judge(data, torch_history(data, lr, 100 if full else 30, reduction), lr, reduction=reduction)
+                agreement = judge(data, torch_history(data, lr, 100 if full else 15, reduction), lr, reduction=reduction)
                 assert agreement.steps_compared >= 10, (problem.name, multiple)
                 case = f"{problem.name}, {reduction}, lr·λ = {multiple}"
                 record_tau("torch.autograd", dtype, case, agreement.tau_w, agreement.tau_loss)
@@ -39,7 +40,7 @@ def test_torch_stays_below_the_bound_on_every_problem(dtype, full, record_tau):
                 assert agreement.tau_loss <= SOMEBODY_ELSES, case
 
 
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=300 if grids.full else 100, deadline=None, derandomize=True, database=None)
 @given(st.data())
 def test_torch_stays_below_the_bound_on_any_numbers(data):
     problem, _, reduction = draw_problem(data)

@@ -140,8 +140,8 @@ def test_data_that_fits_share(path):
 
 def test_what_is_left_running_is_a_failure(path, monkeypatch):
     for name, grace, message in (
-        ("leaves_a_thread", 0.5, "did not end:\nits process was still running 0.5 s after its last history: a thread, or"),
-        ("leaves_a_process", 5.0, "did not end:\nit leaves processes running: sleep, sleep"),
+        ("leaves_a_thread", 0.3, "did not end:\nits process was still running 0.3 s after its last history: a thread, or"),
+        ("leaves_a_process", 1.0, "did not end:\nit leaves processes running: sleep, sleep"),
         ("fails_at_exit", 60.0, "did not end well:\nits process ended with status 5 after its last history"),
     ):
         monkeypatch.setattr(file_candidate, "_GRACE", grace)
@@ -204,3 +204,27 @@ def test_a_file_gets_whole_numbers_as_they_are(tmp_path):
     assert not fastgd.verify(FileCandidate(file, "step"), X, y, lr=1e-5, epochs=5).ok
     assert len(fastgd.verify(FileCandidate(file, "step"), fits, y, lr=1e-5, epochs=5).failed) == 2
     assert fastgd.verify(FileCandidate(file, "step"), X.astype(float), y, lr=1e-5, epochs=5).ok
+
+
+def test_a_table_with_one_feature_is_tried_as_one_axis_too(tmp_path):
+    """A table gives X as (n, 1), with which a correct w * x - y is n by n."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "def plain(w, x, y, lr):\n    return w - lr * (2 * x * (w * x - y)).mean()\n"
+        "def line(w, x, y, lr):\n    r = w[0] * x + w[1] - y\n    return w[0] - lr * 2 * (r * x).mean(), w[1] - lr * 2 * r.mean()\n"
+        "def total(w, x, y, lr):\n    return w - lr * (2 * x * (w * x - y)).sum()\n"
+        "def matrix(w, X, y, lr):\n    return w - lr * 2 / len(y) * X.T @ (X @ w - y)\n"
+        "def fails(w, X, y, lr):\n    raise ValueError\n"
+    )
+    X, y = np.arange(1.0, 5.0)[:, None], np.array([2.0, 4.5, 6.0, 8.0])
+
+    def report(name, **others):
+        return fastgd.verify(FileCandidate(file, name), X, y, lr=0.01, epochs=9, **others)
+
+    for name, others in (("plain", {}), ("line", {"intercept": True})):
+        assert report(name, **others).ok
+        assert "X was handed over as (n,)" in str(report(name, **others))
+    assert report("total").diagnosis.code == "gradient_sum"
+    assert "handed over" not in str(report("matrix"))
+    assert report("matrix").ok
+    assert "ValueError" in str(report("fails"))

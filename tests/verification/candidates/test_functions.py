@@ -206,7 +206,7 @@ def test_whatever_a_candidate_raises_is_a_finding(error):
     for candidate in (step, training, step_with_hostile_w, step_with_hostile_loss, training_with_hostile_w, training_with_hostile_loss):
         report = fastgd.verify(candidate, X, y, lr=0.1, epochs=3)
         assert not report.ok
-        assert "raised" in report.verdicts[0].failure
+        assert report.verdicts[0].failure.startswith(("raised", "cannot be judged"))
         with pytest.raises(fastgd.testing.Disagreement):
             fastgd.testing.assert_agrees(candidate, X, y, lr=0.1, epochs=3)
     for model in (Model(), ModelWithHostileW()):

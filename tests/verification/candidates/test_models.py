@@ -30,6 +30,108 @@ def test_a_torch_module_and_its_optimizer():
         fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.1)), X, y, lr=0.1, epochs=5, intercept=True, dtype="float32")
 
 
+class Own(torch.nn.Module):
+    """w and b as people declare them: the order, the names and the shape of b vary."""
+
+    def __init__(self, bias_first=False, shape=(1,), names=("weight", "bias"), d=3):
+        super().__init__()
+        self.names = names
+        parts = [(names[0], torch.zeros(d)), (names[1], torch.zeros(shape))]
+        for name, values in reversed(parts) if bias_first else parts:
+            setattr(self, name, torch.nn.Parameter(values.double()))
+
+    def forward(self, X):
+        return X @ getattr(self, self.names[0]) + getattr(self, self.names[1])
+
+
+class Wrapped(torch.nn.Module):
+    def __init__(self, d=3, bias=True):
+        super().__init__()
+        self.linear = torch.nn.Linear(d, 1, bias=bias).double()
+
+    def forward(self, X):
+        return self.linear(X)
+
+
+MODULES = {
+    "the bias first": lambda d: Own(bias_first=True, d=d),
+    "a bias of shape ()": lambda d: Own(shape=(), d=d),
+    "other names": lambda d: Own(bias_first=True, shape=(), names=("theta", "a0"), d=d),
+    "self.linear": Wrapped,
+    "Sequential": lambda d: torch.nn.Sequential(torch.nn.Linear(d, 1)).double(),
+}
+
+
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_of_every_make(name, d):
+    X, y = data(d=d)
+    for w0 in (None, np.arange(1.0, d + 2)):
+        module = MODULES[name](d)
+        optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+        report = fastgd.verify((module, optimizer), X, y + 3, lr=0.05, epochs=15, intercept=True, w0=w0)
+        assert report.ok, str(report)
+        assert report.tau_loss < 1
+
+
+def test_an_intercept_that_is_not_declared():
+    X, y = data()
+    module = Wrapped()
+    with pytest.raises(ValueError, match=r"it has an intercept, linear\.bias: give intercept=True"):
+        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, epochs=5)
+    module = Wrapped(bias=False)
+    with pytest.raises(ValueError, match="it has no intercept: give intercept=False"):
+        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=0.05)), X, y, epochs=5, intercept=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("SGD", {}),
+        ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
+        ("SGD", {"momentum": 0.5, "dampening": 0.2}),
+        ("Adam", {"betas": (0.8, 0.99), "eps": 1e-6}),
+        ("AdamW", {"weight_decay": 0.3, "amsgrad": True}),
+        ("RMSprop", {"alpha": 0.9}),
+    ],
+)
+def test_the_rule_and_the_rate_are_those_of_the_torch_optimizer(kind, options):
+    X, y = data()
+    module = Wrapped()
+    report = fastgd.verify((module, getattr(torch.optim, kind)(module.parameters(), lr=0.02, **options)), X, y, epochs=15, intercept=True)
+    assert report.ok, str(report)
+    module = Wrapped()
+    optimizer = getattr(torch.optim, kind)(module.parameters(), lr=0.02, **options)
+    report = fastgd.verify((module, optimizer), X, y, lr=0.04, epochs=15, intercept=True)
+    assert report.diagnosis.code == "lr_scaled"
+    assert report.diagnosis.sentence == "the optimizer has lr 0.02, 0.04 was asked"
+
+
+def test_torch_optimizers_that_are_told_in_words():
+    X, y = data()
+    module = Wrapped()
+    with pytest.raises(ValueError, match="the torch optimizer LBFGS is not judged: choose one of SGD, Adam"):
+        fastgd.verify((module, torch.optim.LBFGS(module.parameters())), X, y, epochs=5, intercept=True)
+    groups = [{"params": [module.linear.weight], "lr": 0.1}, {"params": [module.linear.bias], "lr": 0.2}]
+    with pytest.raises(ValueError, match="groups with different lr"):
+        fastgd.verify((module, torch.optim.SGD(groups)), X, y, epochs=5, intercept=True)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9)
+    assert fastgd.verify((module, optimizer), X, y, epochs=5, intercept=True).ok
+    again = fastgd.verify((module, optimizer), X, y, epochs=5, intercept=True)
+    assert "has made steps before" in str(again)
+
+    class Mine(torch.optim.Optimizer):
+        def __init__(self, parameters, lr):
+            super().__init__(parameters, {"lr": lr})
+
+        def step(self):
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.data -= group["lr"] * p.grad
+
+    assert fastgd.verify((module, Mine(module.parameters(), 0.05)), X, y, epochs=5, intercept=True).ok
+
+
 def test_an_object_with_partial_fit():
     class Model:
         def __init__(self, factor):

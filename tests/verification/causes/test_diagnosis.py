@@ -209,7 +209,7 @@ def _strange(rng):
 def test_no_record_is_too_strange():
     """No error, no warning, and almost never a cause for what has none."""
     named = Counter()
-    for k in range(500 if grids.full else 60):
+    for k in grids.thin("strange records", range(500), 20):
         X, y, w, loss, asked = _strange(np.random.default_rng([SEED, 4000, k]))
         dtype = str(w.dtype)
         diagnosis = fastgd.diagnose(X, y, w, loss, dtype=dtype, **asked)
@@ -220,3 +220,52 @@ def test_no_record_is_too_strange():
         named[diagnosis.code] += 1
     honest = {"ok", "not_judged", "unknown", "initial_w", "not_finite", "loss_not_finite", "parameter_not_updated"}
     assert sum(named[code] for code in named.keys() - honest) <= 0.03 * sum(named.values()), named
+
+
+def linear_maps():
+    """With one parameter and no noise every gradient that is 0 at the best fit is a multiple."""
+    x = X4
+    yield "a power", lambda w: np.mean(np.abs(x) ** 0.5 * (w * x - 2 * x))
+    yield "without x", lambda w: np.mean(2 * (w * x - 2 * x))
+    yield "two samples", lambda w: np.mean((2 * x * (w * x - 2 * x))[[0, 3]])
+    yield "a factor", lambda w: 3.31512 * np.mean(2 * x * (w * x - 2 * x))
+
+
+@pytest.mark.parametrize(("name", "gradient"), list(linear_maps()))
+def test_one_number_is_no_evidence_of_a_constant(name, gradient):
+    w = [0.0]
+    for _ in range(20):
+        w.append(w[-1] - 0.01 * gradient(w[-1]))
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "unknown"
+    assert "lr_scaled" in diagnosis.also_possible
+    assert diagnosis.fix == ""
+    noise = np.array([0.3, -0.1, 0.2, 0.1])  # the same factor is evident where no other gradient is 0 at the best fit
+    rows = [0.0]
+    for _ in range(20):
+        rows.append(rows[-1] - 0.01 * 3.31512 * np.mean(2 * X4 * (rows[-1] * X4 - 2 * X4 - noise)))
+    evident = fastgd.diagnose(X4, 2 * X4 + noise, rows, lr=0.01)
+    assert evident.code == "lr_scaled"
+    assert evident.fix == "take the factor 3.31512 out of the step: w = w - lr * gradient"
+
+
+def test_a_short_factor_is_evidence_of_itself():
+    w = [0.0]
+    for _ in range(20):
+        w.append(w[-1] - 0.03 * np.mean(2 * X4 * (w[-1] * X4 - 2 * X4)))
+    diagnosis = fastgd.diagnose(X4, 2 * X4, w, lr=0.01)
+    assert diagnosis.code == "lr_scaled"
+    assert diagnosis.evidence["rate"] == 0.03
+
+
+def test_free_factors_are_no_schedule():
+    rng = np.random.default_rng(8)
+    X = rng.standard_normal((20, 4))
+    y = X @ np.arange(4.0) + rng.standard_normal(20)
+    w = [np.zeros(4)]
+    for _ in range(15):
+        w.append(w[-1] - 0.1 * rng.uniform(0.5, 1) * 2 / 20 * X.T @ (X @ w[-1] - y))
+    diagnosis = fastgd.diagnose(X, y, w, lr=0.1)
+    assert (diagnosis.code, diagnosis.fix) == ("unknown", "")
+    assert "lr_schedule" in diagnosis.also_possible
+    assert "along the gradient, times 0." in diagnosis.sentence

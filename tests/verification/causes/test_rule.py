@@ -17,7 +17,7 @@ from tests.support.rule_options import rules_of
 
 def test_what_was_asked_for_may_be_momentum_decay_or_adam():
     rng = np.random.default_rng(2)
-    case = replace(make_case(rng, "float64", kind="normal", least_d=2), epochs=40)
+    case = replace(make_case(rng, "float64", kind="normal", least_d=2), epochs=20)
     decayed = plants.run(case, rule=lambda w, g, lr, t, memory: plants.heavy_ball(0.9)(w, g + 0.1 * w, lr, t, memory))
     ball = fastgd.SGD(momentum=0.9, weight_decay=0.1)
     asked = {"lr": case.lr, "intercept": case.intercept, "w0": case.w0}

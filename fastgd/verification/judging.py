@@ -1,0 +1,200 @@
+"""A history is judged: its readings, the share of the bound of every w and loss, the cause."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from .bound.strided import strided_shares
+from .bound.yardstick import Array
+from .causes.diagnosing import Question, examine
+from .causes.diagnosis import Diagnosis
+from .causes.gradient import named_factors
+from .causes.loss import right_loss
+from .causes.observation import Observation
+from .causes.readings import Reading
+from .causes.recorded import Recorded
+from .causes.table import CAUSES
+from .report.report import Beyond
+
+__all__ = ["Judgement", "judge"]
+
+
+class Judgement(NamedTuple):
+    """What was found of one reading of a history."""
+
+    recorded: Recorded
+    w_share: Array  # (epochs + 1,): of the bound; NaN: not judged
+    loss_share: Array  # (epochs + 1,)
+    beyond: Beyond | None  # the first value beyond the bound
+    epochs: int  # recorded
+    epochs_judged: int
+    notes: tuple[str, ...]
+    diagnosis: Callable[[], Diagnosis | None]  # it is costly, and of one reading alone
+
+
+def judge(question: Question, readings: list[Reading], limit: float, held_higher: bool) -> Judgement:
+    """Judge a history by the first of its readings that passes; by the first where none does."""
+    made = []
+    for reading in readings:
+        one = (_judge_apart if reading.strided else _judge_each)(question, reading, limit, held_higher)
+        if one.beyond is None and (one.epochs_judged or len(readings) == 1):
+            return one
+        made.append(one)
+    for powers in ("of float32", "rounded") if question.asked.rule.products else ():
+        coarse = question._replace(asked=replace(question.asked, powers=powers))
+        one = _judge_each(coarse, readings[0], limit, held_higher)
+        if one.beyond is None and one.epochs_judged:
+            return one._replace(notes=(*one.notes, "1 - beta**t is made in float32, which is rounding: judged so"))
+    return made[0] if len(made) == 1 else _none_passes(made)
+
+
+def _judge_each(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
+    """Judge rows that are one epoch apart."""
+    recorded = reading.recorded
+    seen = question.observe(recorded, held_higher=held_higher)
+    notes = list(recorded.notes)
+    w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
+    if seen.why_not_all:
+        notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
+
+    def diagnosis() -> Diagnosis | None:
+        return None if beyond is None else examine(question, recorded)
+
+    return Judgement(recorded, w_share, loss_share, beyond, len(recorded.w) - 1, seen.n_steps, tuple(notes), diagnosis)
+
+
+def _judge_apart(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
+    """Judge rows that are several epochs apart: each by the steps from the row before it."""
+    recorded, at = reading.recorded, reading.at
+    shares = _segments(question, reading, limit, held_higher)
+    epochs, judged = int(at[-1]), ~np.isnan(shares).any(1)
+    w_share, loss_share = np.full(epochs + 1, np.nan), np.full(epochs + 1, np.nan)
+    w_share[at] = shares.max(1)
+    found: list[Beyond] = []
+    if question.start_is_wrong(recorded):
+        found.append(Beyond(0, _names(question)[int(np.argmax(np.abs(recorded.w[0] - question.w0)))], math.inf))
+    if (shares > limit).any():
+        row = int(np.argmax((shares > limit).any(1)))
+        column = int(np.argmax(shares[row]))
+        found.append(Beyond(int(at[row]), _names(question)[column], float(shares[row, column])))
+    notes = list(recorded.notes)
+    seen = question.observe(recorded)
+    if seen.loss is not None:
+        of_loss = _loss_shares(question, recorded, seen, limit, notes)
+        loss_share[at[: len(of_loss)]] = of_loss
+        if (of_loss > limit).any():
+            row = int(np.argmax(of_loss > limit))
+            found.append(Beyond(int(at[row]), "loss", float(of_loss[row])))
+    last = int(at[judged][-1]) if judged.any() else 0
+    beyond = min(found, key=lambda beyond: beyond.epoch) if found else None
+    if beyond is None and last < epochs:
+        notes.append(f"judged up to epoch {last}: values are too near overflow after that")
+
+    def diagnosis() -> Diagnosis | None:
+        return None if beyond is None else _cause_apart(question, reading, limit, held_higher, beyond)
+
+    return Judgement(recorded, w_share, loss_share, beyond, epochs, last, tuple(notes), diagnosis)
+
+
+def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
+    """Return the shares of rows that are several epochs apart, with this factor on each step."""
+    reduction = "mean" if question.asked.factor == 1 else "sum"
+    return strided_shares(
+        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * factor, reduction=reduction,
+        dtype=reading.recorded.dtype, intercept=question.intercept, held_higher=held_higher, limit=limit,
+    )  # fmt: skip
+
+
+def _cause_apart(question: Question, reading: Reading, limit: float, held_higher: bool, beyond: Beyond) -> Diagnosis:
+    """Return the cause where rows are several epochs apart: a named factor, or none is known."""
+    n, asked = len(question.y), question.asked.factor
+    words = {"n": n, "n_minus_1": n - 1}
+    if beyond.quantity != "loss" and not question.start_is_wrong(reading.recorded):
+        for codes, factor in named_factors(n, asked):
+            if (_segments(question, reading, limit, held_higher, factor / asked)[1:] <= limit).all():
+                causes = [CAUSES[code] for code in codes]
+                sentence = "; ".join(cause.sentence.format(value=factor / asked, **words) for cause in causes)
+                return Diagnosis(codes[0], codes, sentence, fix="; ".join(dict.fromkeys(cause.fix for cause in causes)))
+    told = "rows that are several epochs apart tell too little to name a cause: record every epoch"
+    return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
+
+
+def _none_passes(made: list[Judgement]) -> Judgement:
+    """Return the judgement where no reading passes; a cause needs a name without constants."""
+    first, *others = made
+
+    def diagnosis() -> Diagnosis | None:
+        for one in made:
+            found = one.diagnosis()
+            if found is not None and found.code != "unknown" and not found.evidence.get("constants"):
+                return found
+        found = first.diagnosis()
+        if found is None or found.code == "unknown":
+            return found
+        possible = (" + ".join(found.codes), *found.also_possible)
+        told = "the rows may be read in several ways, of which none agrees: give w0 and every row to have the cause named"
+        return Diagnosis("unknown", ("unknown",), told, found.evidence, "", possible, found.notes)
+
+    tried = [other.recorded.notes[0].partition("read as ")[2] for other in others]
+    notes = (*first.notes, *(f"read as {words}, it does not agree either" for words in tried[:2]))
+    return first._replace(notes=notes, diagnosis=diagnosis)
+
+
+def _names(question: Question) -> list[str]:
+    """Return the names of the parameters."""
+    names = [f"w[{j}]" for j in range(question.n_parameters)]
+    return [*names[:-1], "intercept"] if question.intercept else names
+
+
+def _shares(
+    question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]
+) -> tuple[Array, Array, Beyond | None]:
+    """Return the share of the bound of w and loss at every row, and the first value beyond it."""
+    rows = len(recorded.w)
+    w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
+    found: list[Beyond] = []
+    names = _names(question)
+    if question.start_is_wrong(recorded):
+        off = np.abs(recorded.w[0] - question.w0)
+        found.append(Beyond(0, names[int(np.argmax(off))], math.inf))
+    if seen.n_steps:
+        shares = seen.shares_by_parameter(question.asked.step(seen))
+        w_share[1 : seen.n_steps + 1] = shares.max(1)
+        bad = shares > limit
+        if bad.any():
+            t = int(np.argmax(bad.any(1)))
+            j = int(np.argmax(shares[t]))
+            found.append(Beyond(t + 1, names[j], float(shares[t, j])))
+    if seen.too_early is not None:
+        w_share[seen.too_early] = np.inf
+        j = int(np.argmin(np.isfinite(recorded.w[seen.too_early])))
+        found.append(Beyond(seen.too_early, names[j], math.inf))
+    if seen.loss is not None:
+        of_loss = _loss_shares(question, recorded, seen, limit, notes)
+        loss_share[: len(of_loss)] = of_loss
+        if (of_loss > limit).any():
+            t = int(np.argmax(of_loss > limit))
+            found.append(Beyond(t, "loss", float(of_loss[t])))
+    return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
+
+
+def _loss_shares(question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]) -> Array:
+    """Return the share of the bound of each loss, by the convention that fits."""
+    assert seen.loss is not None
+    assert recorded.loss is not None
+    shares = right_loss(seen).shares(seen.loss)
+    if len(recorded.loss) == len(recorded.w) - 1 and (shares > limit).any():
+        # One loss for each update may be that of w before it or after it.
+        later = question.observe(recorded._replace(w=recorded.w[1:]))
+        assert later.loss is not None
+        of_later = right_loss(later).shares(later.loss)
+        if (of_later <= limit).all():
+            notes[:] = [note for note in notes if "read as the loss before each update" not in note]
+            notes.append(f"each loss is that of the w {'recorded with it' if recorded.start_added else 'after its update'}")
+            return np.concatenate([[np.nan], of_later])
+    return shares
