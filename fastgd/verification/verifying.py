@@ -84,8 +84,8 @@ def verify(
         * a pair (torch module, torch optimizer);
         * an object whose ``partial_fit(X, y)`` makes one full-batch step.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
-        Features. A function gets one fit at a time: X (n_samples, n_features), or X (n_samples,)
-        and a number w where X is 1-D.
+        Features. A function gets one fit at a time, in the dtype and library that X has: X
+        (n_samples, n_features), or X (n_samples,) and a number w where X is 1-D.
     y : array_like, shape (…, n_samples)
         Targets.
     lr : float or array_like, shape (…), optional

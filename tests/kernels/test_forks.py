@@ -218,7 +218,7 @@ os._exit(0)
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    done = run_python(SCRIPT, str(tmp_path_factory.mktemp("modules")), PYTHONWARNINGS="error")
+    done = run_python(SCRIPT, str(tmp_path_factory.mktemp("modules")), timeout=180, PYTHONWARNINGS="error")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return json.loads(done.stdout)

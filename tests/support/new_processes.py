@@ -12,7 +12,7 @@ COMPILING = re.compile(r"fastgd: compiling CPU kernels, once: about \d+ s of one
 N_KERNELS = 15  # compiled versions of all kernels for both dtypes
 
 
-def run_python(code: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_python(code: str, *arguments: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
     """A new process; a variable that is '' is not set there."""
     named = {**os.environ, **variables}
     return subprocess.run(
@@ -20,6 +20,6 @@ def run_python(code: str, *arguments: str, **variables: str) -> subprocess.Compl
         env={name: value for name, value in named.items() if value},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=timeout,
         check=False,
     )
