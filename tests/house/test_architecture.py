@@ -33,7 +33,8 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT,
+    "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    "stabilizing", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -48,6 +49,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
+    "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (
