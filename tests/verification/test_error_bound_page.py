@@ -24,21 +24,22 @@ def a(m):
     return min(T(m) + 2, 6 * np.sqrt(T(m)) + 2)
 
 
+@pytest.mark.parametrize("held_higher", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("intercept", [False, True])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("size", [1.0, 2.0**-100], ids=["ordinary", "small"])
-def test_one_step(dtype, reduction, intercept, weighted, size):
-    """|δg|, Λ and ℓ of "One step" and "Weights and intercept"; small data show the terms in η."""
+def test_one_step(dtype, reduction, intercept, weighted, held_higher, size):
+    """|δg|, Λ and ℓ of the sections up to "State in higher precision"; small data show the η."""
     rng = np.random.default_rng(1)
     n, d = 50, 3
     D = d + int(intercept)
     X, y, omega = size * rng.normal(size=(n, d)), size * rng.normal(size=n), rng.uniform(0.1, 3, n)
     X, y, omega, w = (part.astype(dtype) for part in (X, y, omega, size * rng.normal(size=D)))
-    yardstick = Yardstick(X, y, reduction, dtype, intercept, omega if weighted else None)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, omega if weighted else None, held_higher=held_higher)
     truth = yardstick.measure(yardstick.parameters(w, "w"))
-    expected, bound = truth.step(np.array([0.1], yardstick.type), yardstick, True)
+    expected, bound = truth.step(np.array([0.1], yardstick.type), yardstick)
 
     u, eta = T(np.finfo(dtype).eps) / 2, T(np.finfo(dtype).smallest_subnormal)
     X, y, w, omega = np.c_[X, np.ones((n, D - d))].astype(T), y.astype(T), w.astype(T), omega.astype(T) if weighted else np.ones(n, T)
@@ -46,7 +47,7 @@ def test_one_step(dtype, reduction, intercept, weighted, size):
     s = 2 / W if reduction == "mean" else T(2)
     r = X @ w - y
     g = s * X.T @ (omega * r)
-    delta = u * (a(D) * (abs(X) @ abs(w)) + abs(y) + abs(r)) + (D + 2) * eta
+    delta = u * (a(D) * (abs(X) @ abs(w)) + abs(y) + abs(r)) + (D + 2 + held_higher * abs(X).sum(1)) * eta
     loss = omega @ (r * r) / W
     if weighted:
         b = a(n) - 2 if reduction == "mean" else 0
@@ -59,7 +60,7 @@ def test_one_step(dtype, reduction, intercept, weighted, size):
         dg = s * abs(X).T @ (delta + a(n) * u * abs(r)) + underflow + 3 * u * abs(g) + 2 * eta
         Lambda = (2 * abs(r) @ delta + delta @ delta + (a(n) + 2) * u * r @ r) / n + 2 * u * loss + 2 * eta
     lr = T(yardstick.extended(0.1)[()])
-    ell = lr * dg + 2 * u * abs(lr * g) + u * abs(w - lr * g) + 2 * eta + u * abs(w)
+    ell = lr * dg + 2 * u * abs(lr * g) + u * abs(w - lr * g) + 2 * eta + held_higher * (u * abs(w) + eta)
 
     own_rounding = 100 * n * np.finfo(yardstick.type).eps  # of both ways to evaluate the formulas
     for from_page, from_code in ((dg, truth.gradient_error[0]), (Lambda, truth.loss_error[0]), (ell, bound[0])):

@@ -52,6 +52,13 @@ class Arithmetic:
         exact = np.asarray(value, np.longdouble)
         return Enclosure(self, exact, exact, True)
 
+    def rate(self, value: Any) -> Enclosure:
+        """Return a learning rate, which a program may round to the judged precision at first."""
+        exact = np.asarray(value, np.longdouble)
+        subnormal = (exact > 0) & (exact < self.eta / (2 * self.u))  # else one of the k roundings
+        off = np.where(subnormal, self.eta / 2, 0)
+        return Enclosure(self, np.maximum(exact - off, 0), exact + off, True)
+
 
 class Enclosure:
     """An interval that holds every value that a number may have."""

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from ...input.float_mode import computes
-from ...input.options import read_switch
 from ...input.wrong_names import helps_with_keywords
 from .yardstick import Array, Yardstick, of_shape, reals, worst
 
@@ -122,7 +121,8 @@ def check_step(
         Whether the last entry of `w` is an intercept.
     held_higher : bool, default False
         Whether the program kept its state in a higher precision than the
-        observed `w`; this adds u|w| to ℓ (docs/error-bound.md, "State in higher precision").
+        observed `w`; this adds u|w| + η to ℓ, and Σ_j |x_ij| η to δ_i (docs/error-bound.md, "State
+        in higher precision").
 
     Returns
     -------
@@ -151,10 +151,10 @@ def check_step(
     >>> half_a_step.tau_w > 1000
     True
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight, held_higher=held_higher)
     before, after = yardstick.parameters(w, "w"), yardstick.parameters(w_next, "w_next")
     of_loss, rate = (of_shape(value, (), name)[None] for name, value in (("loss", loss), ("lr", lr)))
-    share_w, share_loss = yardstick.shares(before, after, of_loss, rate, read_switch(held_higher, "held_higher"))
+    share_w, share_loss = yardstick.shares(before, after, of_loss, rate)
     return StepCheck(float(share_w[0]), float(share_loss[0]))
 
 
@@ -218,7 +218,8 @@ def check_history(
         Whether the last entry of each row is an intercept.
     held_higher : bool, default False
         Whether the program kept its state in a higher precision than the
-        observed rows; this adds u|w_t| to ℓ (docs/error-bound.md, "State in higher precision").
+        observed rows; this adds u|w_t| + η to ℓ, and Σ_j |x_ij| η to δ_i (docs/error-bound.md,
+        "State in higher precision").
     epochs : array_like of int, shape (m,), optional
         The epoch of each row, increasing; default 0, 1, …, m − 1. A step is judged where two rows
         are one epoch apart, the loss in every row.
@@ -246,10 +247,10 @@ def check_history(
     >>> check_history([1.0], [1.0], w, loss, lr=0.25, dtype="float64").steps_compared
     2
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight, held_higher=held_higher)
     w = yardstick.parameters(w_history, "w_history", rows=True)
     m = len(w)
-    held_higher, loss = read_switch(held_higher, "held_higher"), of_shape(loss_history, (m,), "loss_history")
+    loss = of_shape(loss_history, (m,), "loss_history")
     rates = reals(lr, "lr")
     if rates.shape not in ((), (max(m - 1, 0),)):
         raise ValueError(f"lr must be one number or one for each of the {max(m - 1, 0)} steps; it has shape {rates.shape}")
@@ -266,7 +267,7 @@ def check_history(
         rows = slice(start, min(start + yardstick.block, m))
         after = np.concatenate([w[rows.start + 1 : rows.stop + 1], w[-1:]])[: rows.stop - rows.start]
         rate = np.concatenate([rates[rows], rates[-1:], np.zeros(1)])[: rows.stop - rows.start]
-        of_step, of_loss = yardstick.shares(w[rows], after, loss[rows], rate, held_higher)
+        of_step, of_loss = yardstick.shares(w[rows], after, loss[rows], rate)
         has_step = np.concatenate([adjacent[rows], [False]])[: rows.stop - rows.start]
         outside = np.isnan(of_loss) | (np.isnan(of_step) & has_step)
         n_inside = int(np.argmax(outside)) if outside.any() else len(outside)

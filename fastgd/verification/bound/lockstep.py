@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from ...input.float_mode import computes
 from ...input.hyperparameters import check_names
 from ...input.messages import shown
-from ...input.options import read_count, read_dtype, read_switch
+from ...input.options import read_count, read_dtype
 from ...input.wrong_names import helps_with_keywords
 from ...kernels.update_rules import UpdateRule
 from .rule_step import State, step_of_rule
@@ -67,7 +67,7 @@ def check_lockstep(
         ℓ_slot = D_g + Σ D_slot + Σ D_p + D_w + k u|Δslot| + u|ŝ| + 2η
         ℓ_p    = 4u′p
 
-    With `held_higher` k + 1 takes the place of k, and ℓ_w has u|w| more.
+    With `held_higher` k + 1 takes the place of k, w moves by η more, and ℓ_w has u|w| + η more.
 
     Parameters
     ----------
@@ -132,8 +132,8 @@ def check_lockstep(
     ... )
     LockstepCheck(tau_w=0.0, tau_slots=0.0, tau_loss=0.0, tau_products=0.0)
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
-    values, held_higher = _hyperparameters(rule, hyper), read_switch(held_higher, "held_higher")
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight, held_higher=held_higher)
+    values = _hyperparameters(rule, hyper)
     _read_states(state_before, state_after)
     w = yardstick.parameters(state_before[0], "w before")[0]
     w_next = yardstick.parameters(state_after[0], "w after")[0]
@@ -151,9 +151,9 @@ def check_lockstep(
             w, list(slots), list(np.zeros_like(slots)), rows.gradient[0], rows.gradient_error[0], products,
             {name: 4 * products_u * np.abs(value) for name, value in products.items()}, rate, steps,
         )  # fmt: skip
-        truth = step_of_rule(rule.step, rule, values, state, yardstick, held_higher)
+        truth = step_of_rule(rule.step, rule, values, state, yardstick)
         bound = truth.spread + yardstick.u * np.abs(truth.expected) + 2 * yardstick.eta
-        bound[0] += held_higher * yardstick.u * np.abs(w)
+        bound[0] += yardstick.hidden(w)
         share = share_of(np.stack([w_next, *slots_next]) - truth.expected, bound)
         inside = rows.inside[0] and truth.judged and bool((np.abs(rate * state.gradient) <= yardstick.limit).all())
         tau_loss = share_of(yardstick.extended(of_shape(loss, (), "loss")) - rows.loss, rows.loss_error)

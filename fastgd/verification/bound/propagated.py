@@ -91,7 +91,7 @@ def propagated_bound(
     >>> w_bound.shape, loss_bound.shape, bool(w_bound[-1, 0] < 1e-14)
     ((3, 1), (3,), True)
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, sample_weight, held_higher=held_higher)
     w = yardstick.parameters(w_history, "w_history", rows=True)
     m, D = w.shape
     rates = yardstick.extended(np.broadcast_to(np.asarray(lr), (max(m - 1, 0),)))
@@ -112,7 +112,7 @@ def propagated_bound(
             slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.total * yardstick.scale))
             loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.total + rows.loss_error[0]
             if t < m - 1:
-                expected, bound = rows.step(rates[t : t + 1], yardstick, held_higher)
+                expected, bound = rows.step(rates[t : t + 1], yardstick)
                 if not rows.step_inside(rates[t : t + 1], expected, yardstick)[0]:
                     break
                 e = np.abs(identity - yardstick.scale * rates[t] * curvature) @ e + size.T @ bound[0]

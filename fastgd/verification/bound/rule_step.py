@@ -15,7 +15,9 @@ has errors of its own.
    k u|Δw| and k u|Δslot|. RMSprop needs them.
 4. Where an intermediate cancels or underflows, k roundings of the inputs do not reproduce it. So
    the rule is also evaluated on enclosures (enclosure.py), and ℓ is the larger of the two.
-5. Where an intermediate may overflow, or may be anything, the step is not judged.
+5. A state that is held in a higher precision than the one given is one more rounding of w and of
+   each slot, and w may be subnormal or 0 where the state is not: it is moved by η, too.
+6. Where an intermediate may overflow, or may be anything, the step is not judged.
 """
 
 from __future__ import annotations
@@ -65,13 +67,11 @@ class _Rows(NamedTuple):
     products: dict[str, Array]  # of (R, 1)
 
 
-def step_of_rule(
-    step: Callable[..., Any], rule: UpdateRule, values: Mapping[str, Any], state: State, yardstick: Yardstick, held_higher: bool
-) -> RuleStep:
+def step_of_rule(step: Callable[..., Any], rule: UpdateRule, values: Mapping[str, Any], state: State, yardstick: Yardstick) -> RuleStep:
     """Return one step and its bound; `values`: hyperparameters and derived values."""
     with np.errstate(all="ignore"):
-        expected, by_roundings = _by_roundings(step, values, state, yardstick, rule.roundings + held_higher)
-        by_intermediates, possible = _by_intermediates(step, values, expected, state, yardstick, held_higher)
+        expected, by_roundings = _by_roundings(step, values, state, yardstick, rule.roundings + yardstick.held_higher)
+        by_intermediates, possible = _by_intermediates(step, values, expected, state, yardstick)
         spread = np.maximum(by_roundings, by_intermediates)
         judged = possible and bool(np.isfinite(spread).all() and (np.abs(expected) <= yardstick.limit).all())
     return RuleStep(expected, np.where(np.isnan(spread), np.inf, spread), judged)
@@ -100,7 +100,8 @@ def _by_roundings(step: Callable[..., Any], values: Mapping[str, Any], state: St
     """Return the outcome, and what it moves by with the errors and k roundings of each input."""
     u, eta = yardstick.u, yardstick.eta
     of_slots = [error + k * (u * np.abs(slot) + eta) for slot, error in zip(state.slots, state.slot_errors, strict=True)]
-    rows = _rows(state, k * u * np.abs(state.w), of_slots, state.gradient_error + k * (u * np.abs(state.gradient) + eta))
+    of_w = k * u * np.abs(state.w) + yardstick.held_higher * eta
+    rows = _rows(state, of_w, of_slots, state.gradient_error + k * (u * np.abs(state.gradient) + eta))
     new_w, new_slots = step(rows.w, tuple(rows.slots), rows.gradient, state.lr, state.steps, **values, **rows.products)
     made = np.stack([new_w, *(np.broadcast_to(slot, new_w.shape) for slot in new_slots)]).astype(yardstick.type)
     expected, away = made[:, 0], np.abs(made - made[:, :1])
@@ -111,10 +112,11 @@ def _by_roundings(step: Callable[..., Any], values: Mapping[str, Any], state: St
 
 
 def _by_intermediates(
-    step: Callable[..., Any], values: Mapping[str, Any], expected: Array, state: State, yardstick: Yardstick, held_higher: bool
+    step: Callable[..., Any], values: Mapping[str, Any], expected: Array, state: State, yardstick: Yardstick
 ) -> tuple[Array, bool]:
     """Return what the outcome moves by when every operation is rounded; and whether all can be."""
-    rows = _rows(state, held_higher * yardstick.u * np.abs(state.w), state.slot_errors, state.gradient_error)
+    of_slots = [np.maximum(error, yardstick.hidden(slot)) for slot, error in zip(state.slots, state.slot_errors, strict=True)]
+    rows = _rows(state, yardstick.hidden(state.w), of_slots, state.gradient_error)
     outputs, possible = _enclosed(step, values, rows, state.lr, state.steps, yardstick)
     away = np.stack([out.farthest_from(exact) for out, exact in zip(outputs, expected, strict=True)])
     by_inputs = np.maximum(away[:, 1::2], away[:, 2::2]) - away[:, :1]
@@ -141,5 +143,5 @@ def _enclosed(
     numbers = {name: value if isinstance(value, bool | np.bool_) else arithmetic.number(value) for name, value in values.items()}
     numbers |= {name: arithmetic.number(product) for name, product in rows.products.items()}
     w, gradient, slots = arithmetic.array(rows.w), arithmetic.array(rows.gradient), tuple(map(arithmetic.array, rows.slots))
-    new_w, new_slots = step(w, slots, gradient, arithmetic.number(lr), steps, **numbers)
+    new_w, new_slots = step(w, slots, gradient, arithmetic.rate(lr), steps, **numbers)
     return [new_w, *new_slots], ~(arithmetic.overflows | arithmetic.undefined)

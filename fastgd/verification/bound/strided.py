@@ -28,9 +28,11 @@ def strided_shares(
 
     at: (m,) int, the epoch of each row. lr: the learning rate, or one per epoch.
     """
-    yardstick = Yardstick(X, y, reduction, dtype, intercept)
+    yardstick = Yardstick(X, y, reduction, dtype, intercept, held_higher=held_higher)
     w = yardstick.parameters(rows, "w_history", rows=True)
-    rates = yardstick.extended(np.broadcast_to(np.asarray(lr, np.float64), (int(at[-1]),)).astype(dtype))
+    rates = np.broadcast_to(np.asarray(lr, np.float64), (int(at[-1]),))
+    # A state in float64 takes a rate as it is, which matters where that underflows in float32.
+    rates = yardstick.extended(rates if held_higher else rates.astype(dtype))
     shares = np.full(w.shape, np.nan)
     with np.errstate(all="ignore"):
         for i in range(len(w) - 1):

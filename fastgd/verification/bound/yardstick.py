@@ -25,6 +25,9 @@ The derivation is in docs/error-bound.md, "One step" and "Weights and intercept"
 5. Overflow with weights. The limits of docs/arithmetic.md bound every residual by √Ω, and every
    ω r and every sum by Ω. They do not bound torch's r/W where W is tiny, so the yardstick also
    asks for s·max(1, |r_i|) ≤ Ω.
+6. State in a higher precision than the observed rows, |w̃ − w| ≤ u|w| + η: u|X||w| is in δ as it
+   is, since such arithmetic rounds no prediction. Σ_j |x_ij| η is added, for a w̃ that is subnormal
+   or 0 in the rows.
 """
 
 from __future__ import annotations
@@ -59,12 +62,12 @@ class Truth(NamedTuple):
     loss_error: Array  # (b,): Λ
     inside: Array  # (b,) bool: no intermediate of residual, loss and gradient can overflow
 
-    def step(self, lr: Array, yardstick: Yardstick, held_higher: bool) -> tuple[Array, Array]:
+    def step(self, lr: Array, yardstick: Yardstick) -> tuple[Array, Array]:
         """Return ŵ and ℓ, both (b, D), of a plain step with the learning rates lr (b,)."""
         move, u = lr[:, None] * self.gradient, yardstick.u
         expected = self.w - move
         bound = np.abs(lr)[:, None] * self.gradient_error + 2 * u * np.abs(move) + u * np.abs(expected) + 2 * yardstick.eta
-        return expected, bound + u * np.abs(self.w) if held_higher else bound
+        return expected, bound + yardstick.hidden(self.w)
 
     def step_inside(self, lr: Array, expected: Array, yardstick: Yardstick) -> Array:
         """Return (b,) bool: neither loss, gradient nor update can overflow."""
@@ -76,9 +79,18 @@ class Yardstick:
     """The data of one fit in extended precision, and the constants of the judged arithmetic."""
 
     def __init__(
-        self, X: ArrayLike, y: ArrayLike, reduction: str, dtype: DTypeLike, intercept: bool, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        reduction: str,
+        dtype: DTypeLike,
+        intercept: bool,
+        sample_weight: ArrayLike | None = None,
+        *,
+        held_higher: bool = False,  # the judged state has a higher precision than the rows that show it
     ) -> None:
         judged, intercept = read_dtype(dtype), read_switch(intercept, "intercept")
+        self.held_higher = read_switch(held_higher, "held_higher")
         reduction = read_choice(reduction, "reduction", ("mean", "sum"))
         with np.errstate(over="ignore"):  # too large for the dtype: inf, which is not judged
             data, target = reals(X, "X").astype(judged), reals(y, "y").astype(judged)
@@ -110,6 +122,8 @@ class Yardstick:
         with np.errstate(all="ignore"):
             self._set_underflow()
             self._set_limits()
+            # (n,): how often η may be in a prediction (note 6)
+            self.prediction_underflow = self.n_parameters + 2 + (self.size.sum(1) + intercept if self.held_higher else np.zeros(self.n))
         self.sum_growth = growth(self.n if self.weights is None else self.n + 2)
         # relative error of W (note 4)
         self.total_error = 0 if self.weights is None else (growth(self.n) - 2) * self.u
@@ -149,6 +163,10 @@ class Yardstick:
             raise ValueError(f"{name} must have shape {needed} for {self.d} features{ones}; it has {w.shape}")
         return w.reshape(-1, self.n_parameters)
 
+    def hidden(self, observed: Array) -> Array:
+        """Return how far a state may be from its observed values (note 6)."""
+        return self.u * np.abs(observed) + self.eta if self.held_higher else np.zeros_like(observed)
+
     @lapack
     def residual(self, w: Array) -> Array:
         """Return X w − y at w (b, D), shape (b, n)."""
@@ -167,7 +185,7 @@ class Yardstick:
         a_n, a_d = self.sum_growth, growth(self.n_parameters)
         r = self.residual(w)
         r_size = np.abs(r)
-        delta = u * (a_d * self.reach(w) + self.y_size + r_size) + (self.n_parameters + 2) * eta
+        delta = u * (a_d * self.reach(w) + self.y_size + r_size) + self.prediction_underflow * eta
         v, v_size, v_delta = (part if self.weights is None else self.weights * part for part in (r, r_size, delta))
         gradient = s * self._transposed(v, self.columns)
         gradient_error = (
@@ -191,12 +209,12 @@ class Yardstick:
         parts = [self.measure(w[i : i + self.block]) for i in range(0, len(w), self.block)]
         return Truth(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
-    def shares(self, w: Array, w_next: Array, loss: Array, lr: Array, held_higher: bool) -> tuple[Array, Array]:
+    def shares(self, w: Array, w_next: Array, loss: Array, lr: Array) -> tuple[Array, Array]:
         """Return τ_w and τ_loss of b epochs, (b,) float64 each; NaN: the epoch is not judged."""
         rate = self.extended(lr)
         with np.errstate(all="ignore"):
             rows = self.measure(w)
-            expected, bound = rows.step(rate, self, held_higher)
+            expected, bound = rows.step(rate, self)
             of_step = share_of(w_next - expected, bound).max(1)
             of_loss = share_of(self.extended(loss) - rows.loss, rows.loss_error)
             step_inside = rows.step_inside(rate, expected, self)

@@ -78,9 +78,14 @@ class _Backend:
         self.limit = _limit_of(result)
         w, loss = joined(result.history), np.asarray(result.history.loss)
         for index in np.ndindex(task.shape):
-            moments = int(result.state.algorithm[index]) == _MOMENTS
-            held, rate = moments and w.dtype == np.float32, float(np.asarray(result.lr)[index])
+            held, rate = _held_higher(result, w, index), float(np.asarray(result.lr)[index])
             yield index, Trial(w[index], loss[index], held_higher=held, dtype=task.X.dtype, lr=rate)
+
+
+def _held_higher(result: FitResult, w: Array, index: Any = ...) -> bool:
+    """Return whether float32 rows are of a float64 state, if but until the fit diverged."""
+    moments = result.algorithm == "moments" or bool((np.asarray(result.state.algorithm)[index] == _MOMENTS).any())
+    return w.dtype == np.float32 and moments
 
 
 def _limit_of(result: FitResult) -> float:
@@ -125,7 +130,7 @@ def _of_result(result: FitResult | History) -> Candidate:
     w = joined(history)
     limit, name = LIMIT, "history"
     if isinstance(result, FitResult):
-        held = w.dtype == np.float32 and bool((np.asarray(result.state.algorithm) == _MOMENTS).any())
+        held = _held_higher(result, w)
         limit, name = _limit_of(result), result.backend
     return _Recorded(w, np.asarray(history.loss), name, limit, held)
 

@@ -60,7 +60,8 @@ def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHyp
     yield from _of_named_sizes(seen, true, error)
     if rows is not None:
         w = seen.yardstick.extended(seen.w[: len(true)])
-        part = Yardstick(seen.yardstick.X[rows], seen.yardstick.y[rows], "mean", seen.dtype, seen.intercept).measure(w)
+        X, y = seen.yardstick.X[rows], seen.yardstick.y[rows]
+        part = Yardstick(X, y, "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher).measure(w)
         yield LossHypothesis((), 0.5, part.loss, part.loss_error)
         yield from _of_named_sizes(seen, part.loss, part.loss_error)
     yield from _with_penalty(seen, true, error)

@@ -70,16 +70,15 @@ class Observation:
         factor: float = 1.0,  # what the mean gradient is multiplied by: n for the sum
         held_higher: bool = False,
     ) -> None:
-        self.yardstick = yardstick = Yardstick(X, y, "mean", dtype, intercept)
+        self.yardstick = yardstick = Yardstick(X, y, "mean", dtype, intercept, held_higher=held_higher)
         self.dtype = np.dtype(dtype)
         self.n, self.intercept = yardstick.n, intercept
         self.u, self.eta = yardstick.u, yardstick.eta
         self.held_higher = held_higher
         rows = yardstick.parameters(w, "w_history", rows=True)
         self.n_rows = len(rows)
-        rates = np.broadcast_to(np.asarray(lr, np.float64), (max(len(rows) - 1, 0),)).astype(self.dtype)
-        rate = yardstick.extended(rates)[:, None]
         with np.errstate(all="ignore"):
+            rate, self.rule_lr = self._rates(lr, max(len(rows) - 1, 0))
             truth = yardstick.measure_all(rows)
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
@@ -100,6 +99,18 @@ class Observation:
         self.loss = None if loss is None else yardstick.extended(loss)
         self.w = rows
         self._end_after(n_finite)
+
+    def _rates(self, lr: Any, n_steps: int) -> tuple[Array, Array]:
+        """Return the rate that multiplies a step, and the one in a rule, (T, 1) each.
+
+        They are rounded, and differ where that underflows: a rule makes numbers of its rate in
+        float64 first, as a state in float64 does.
+        """
+        exact = np.broadcast_to(np.asarray(lr, np.float64), (n_steps,))[:, None]
+        rounded, exact = (self.yardstick.extended(part) for part in (exact.astype(self.dtype), exact))
+        underflows = np.isfinite(rounded) & (np.abs(exact - rounded) > self.u * np.abs(exact))
+        exact = np.where(underflows, exact, rounded)
+        return exact if self.held_higher else rounded, exact
 
     def _end_after(self, n_steps: int) -> None:
         """Leave out what comes after this number of steps."""
@@ -144,13 +155,18 @@ class Observation:
         """Number of parameters, the intercept counted."""
         return self.yardstick.n_parameters
 
+    @property
+    def pauses(self) -> bool:
+        """Whether a step follows one at the rate 0, which does not show a momentum buffer."""
+        return bool(((self.lr[:-1] == 0) & (self.lr[1:] != 0)).any())
+
     def nothing(self) -> Term:
         """Return a term of zeros: no step, or no gradient."""
         return Term(np.zeros_like(self.moved), np.zeros_like(self.moved))
 
     def here(self) -> Term:
-        """Return w before each step; it is recorded, hence without error."""
-        return Term(self.w[:-1], np.zeros_like(self.moved))
+        """Return w before each step, without error where the rows show the state itself."""
+        return Term(self.w[:-1], self.yardstick.hidden(self.w[:-1]))
 
     def shares(self, step: Term, at: int | None = None) -> Array:
         """Return each step's worst share of the bound, (T,) float64: max |moved − step| / bound.
@@ -167,9 +183,7 @@ class Observation:
         rows = slice(None) if at is None else slice(at, at + 1)
         with np.errstate(all="ignore"):
             w = self.w[:-1][rows]
-            bound = step.error + self.u * np.abs(w - step.value) + 2 * self.eta
-            if self.held_higher:
-                bound = bound + self.u * np.abs(w)
+            bound = step.error + self.u * np.abs(w - step.value) + 2 * self.eta + self.yardstick.hidden(w)
             return share_of(self.moved[rows] - step.value, bound)
 
     def tau(self, step: Term) -> float:

@@ -1,7 +1,8 @@
 """What the user asked for, as a prediction of every step from the observed rows and a gradient.
 
 1. SGD's buffer is not recorded, but the previous step shows it: v = (w_{t−1} − w_t)/lr. So momentum
-   needs no replay, and its bound does not grow with the epochs.
+   needs no replay, and its bound does not grow with the epochs. A step at the rate 0 shows nothing:
+   where another one follows, the buffer is replayed.
 2. Other rules are replayed with `step` of the table of update rules. Their slots are computed from
    observed gradients, and the error of each slot is carried along: each input is moved by its
    error, as in bound/lockstep.py, and the changes of the outputs are added.
@@ -49,7 +50,7 @@ class Momentum:
         """Return the step from each observed row, with this gradient."""
         u, lr = seen.u, seen.lr
         pull = gradient.times(-1 if self.maximize else 1, 0)
-        decay = seen.here().times(self.weight_decay, u) if self.weight_decay else None
+        decay = _scaled(seen.here(), self.weight_decay, seen) if self.weight_decay else None
         if decay is not None and not self.decoupled:
             pull = pull.plus(decay, u)
         pull = pull.times(lr, u)
@@ -58,16 +59,19 @@ class Momentum:
         if decay is not None and self.decoupled:
             beside = decay.times(lr, u)
             memory = memory.plus(beside.one_later().times(-1, 0), u)
-        step = self._with_momentum(pull, memory, u) if self.momentum or self.first_damped else pull
+        step = self._with_momentum(pull, memory, seen) if self.momentum or self.first_damped else pull
         if beside is None:
             return step
         step = step.plus(beside, u)
         # w is rounded once more, after the decay.
         return Term(step.value, step.error + u * np.abs(seen.w[:-1]))
 
-    def _with_momentum(self, pull: Term, memory: Term, u: Any) -> Term:
+    def _with_momentum(self, pull: Term, memory: Term, seen: Observation) -> Term:
         """Return the step with momentum; `pull` is lr times the gradient."""
+        u, eta, lr = seen.u, seen.eta, seen.lr
         kept = memory.times(self.momentum, u)
+        # In units of lr: the products with momentum and 1 − dampening may underflow in the buffer.
+        kept = Term(kept.value, kept.error + np.abs(lr) * eta)
         if self.nesterov:
             ahead = pull.times(1 + self.momentum, u)
             first = pull if self.first_plain else ahead
@@ -104,7 +108,7 @@ class Recipe:
         gradient = self.gradient(seen) if gradient is None else gradient
         options = self.options
         with np.errstate(all="ignore"):
-            if options is not None:
+            if options is not None and not (options.momentum and seen.pauses):
                 return options.step(seen, gradient)
             return replay(seen, self.rule.step, gradient, self.rule, self.values, powers=self.powers)
 
@@ -134,6 +138,12 @@ class Recipe:
     def with_values(self, **values: Any) -> Recipe:
         """Return the same recipe with other hyperparameters."""
         return replace(self, values={**self.values, **values})
+
+
+def _scaled(term: Term, factor: float, seen: Observation) -> Term:
+    """Return the product with a constant, which may underflow."""
+    product = term.times(factor, seen.u)
+    return Term(product.value, product.error + seen.eta)
 
 
 def replay(
@@ -179,8 +189,8 @@ def _replayed(
         errors = {name: 4 * _PRODUCT_U.get(name, _U64) * np.abs(value) for name, value in given.items()}
         if powers:
             _make_in_float32(given, errors, all_values, t, powers)
-        state = State(seen.w[t], slots, slot_errors, gradient.value[t], gradient.error[t], given, errors, seen.begun_lr[t, 0], t)
-        truth = step_of_rule(rule_step, rule, all_values, state, seen.yardstick, seen.held_higher)
+        state = State(seen.w[t], slots, slot_errors, gradient.value[t], gradient.error[t], given, errors, seen.rule_lr[t, 0], t)
+        truth = step_of_rule(rule_step, rule, all_values, state, seen.yardstick)
         yield truth
         slots = list(truth.expected[1:])
         slot_errors = [of_slot + seen.u * np.abs(slot) + 2 * seen.eta for of_slot, slot in zip(truth.spread[1:], slots, strict=True)]

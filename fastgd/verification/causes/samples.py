@@ -66,7 +66,7 @@ def about_samples(scene: Scene) -> Iterator[Hypothesis]:
 def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
     """Return the gradient of the kept rows at every step."""
     yardstick = seen.yardstick
-    part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept)
+    part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher)
     truth = part.measure_all(seen.w[:-1])
     gradient = Term(truth.gradient, truth.gradient_error)
     return gradient if divisor == kept.sum() else gradient.times(part.extended(int(kept.sum()))[()] / divisor, seen.u)
