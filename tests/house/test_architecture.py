@@ -33,7 +33,8 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "designs", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving", *FIT,
+    "", "compressing", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -44,6 +45,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
+    "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
     "designs": (("designs",), {"input"}),
@@ -103,8 +105,10 @@ LIBRARIES = {
 # Modules that import by a name made at run time, which no scan can follow, with the reason.
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
-PUBLIC_MODULES = {"designs", "schedules", "testing"}
-NOT_AT_IMPORT = {"numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "scipy", "cupy", "jinja2"}
+PUBLIC_MODULES = {"designs", "optuna", "schedules", "testing"}
+NOT_AT_IMPORT = {
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "scipy", "cupy", "jinja2",
+}  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
 LONG_FILES = {  # path: why it is one file
