@@ -34,7 +34,7 @@ FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "runni
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    *FIT,
+    "stabilizing", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -50,6 +50,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
+    "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (

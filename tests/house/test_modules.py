@@ -23,6 +23,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/compressing.py": "tests/fit/test_moments.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
+    "fastgd/stabilizing.py": "tests/fit/test_stability.py",
+    "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries
