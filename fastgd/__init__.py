@@ -9,6 +9,7 @@ _forks.refuse_subinterpreter()  # from here on forks wait for what is imported b
 
 if TYPE_CHECKING:
     from . import designs as designs
+    from . import optuna as optuna
     from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from .results.loading import load
     from .results.moments import Moments
     from .results.result import FitResult, History, State
+    from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
     from .solving import solve
+    from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
-    "Moments", "NAdam", "RMSprop", "Report", "State", "Status", "SweepResult", "compress", "diagnose", "fit", "info", "load", "solve",
-    "sweep", "verify",
+    "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit", "info",
+    "load", "solve", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -46,9 +49,11 @@ _LATE = {
     ".results.loading": ("load",),
     ".results.moments": ("Moments",),
     ".results.result": ("FitResult", "History", "State"),
+    ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
     ".solving": ("solve",),
+    ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
@@ -56,7 +61,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "schedules", "testing", "verification")
+_MODULES = ("designs", "optuna", "schedules", "testing", "verification")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

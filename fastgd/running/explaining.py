@@ -6,9 +6,10 @@ import numpy as np
 
 from ..kernels.chunk import DIVERGED, Chunk
 from ..planning.job import FitJob
-from ..results.curvatures import MOST, Collector, Curvatures, first_ranked
+from ..results.curvatures import MOST, Collector, first_ranked
 from ..results.distances import Ends, distances, not_near
 from .groups import Group, select
+from .hessians import curvatures_of
 from .moments import complete_group
 from .pool import Control
 
@@ -39,13 +40,8 @@ def explain(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, first: i
         complete_group(job.problem, group, control, compress=True)
     else:
         pairs = pairs[fits]
-    moments, records = group.moments, group.gram_index[pairs]
-    scale = moments.curvature(records, np.broadcast_to(1.0, len(moments.gram)), job.reduction == "sum")
-    gram, exponents = moments.gram[records, 0], moments.gram_exponents[records, :-1]
-    if moments.gram.shape[1] == 1:  # float32 data, whose moments are not scaled
-        exponents = np.zeros_like(exponents)
     hyper = chunk.hyper[fits] if job.schedule is None else np.full((len(fits), chunk.hyper.shape[1]), np.nan)
-    collector.add(Curvatures(fits + first, gram, exponents, scale, hyper), most)
+    collector.add(curvatures_of(group.moments, group.gram_index[pairs], fits + first, hyper, job.reduction == "sum"), most)
 
 
 def _to_be_explained(job: FitJob, chunk: Chunk, first: int, collector: Collector, most: int) -> np.ndarray:

@@ -94,6 +94,11 @@ class Scheduled:
         return np.where(own[self.which], firsts[self.which], given)
 
     @property
+    def words(self) -> str:
+        """The schedules in words."""
+        return ", ".join("rates of each epoch" if isinstance(one, Listed) else shown(one) for one in self.schedules)
+
+    @property
     def sets_rates(self) -> bool:
         """Whether every schedule sets the rates itself."""
         return all(schedule.sets_rates for schedule in self.schedules)
@@ -141,6 +146,14 @@ def read_schedule(value: Any) -> Scheduled | None:
     check_room("schedule", rates.size, OF_AN_ENTRY)
     check_all(rates, rates >= 0, "schedule", "at least 0")
     return Scheduled((Listed(tuple(rates.tolist())),), np.zeros((), np.int64))
+
+
+def read_one_schedule(value: Any) -> Scheduled | None:
+    """A schedule that all fits share; None where it is None."""
+    found = read_schedule(value)
+    if found is not None and found.which.ndim:
+        raise ValueError("schedule must be one for all fits here, not a list of several")
+    return found
 
 
 def _entries(value: Any) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from typing import Any, TypedDict, Unpack
 
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..optimizers import Optimizer
+from ..schedules.table import ScheduleLike
 from ..verification.report.report import Report
 from ..verification.verifying import verify
 
@@ -26,6 +27,7 @@ class Asked(TypedDict, total=False):
     lr: NumberOrArray | None
     epochs: int | None
     optimizer: OptimizerName | Optimizer | type[Optimizer]
+    schedule: ScheduleLike | None
     reduction: Reduction
     intercept: bool
     w0: AnyArray | None
@@ -44,7 +46,7 @@ def assert_agrees(candidate: Any, X: AnyArray, y: AnyArray, **asked: Unpack[Aske
     y : array_like, shape (…, n_samples)
         Targets.
     **asked
-        lr, epochs, optimizer, reduction, intercept, w0 and dtype, as in `fastgd.verify`.
+        lr, epochs, optimizer, schedule, reduction, intercept, w0 and dtype, as in `fastgd.verify`.
 
     Returns
     -------

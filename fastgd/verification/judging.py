@@ -56,6 +56,7 @@ def judge(question: Question, readings: list[Reading], limit: float, held_higher
 def _judge_each(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
     """Judge rows that are one epoch apart."""
     recorded = reading.recorded
+    question = question.on_schedule(len(recorded.w) - 1)
     seen = question.observe(recorded, held_higher=held_higher)
     notes = list(recorded.notes)
     w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
@@ -190,7 +191,7 @@ def _loss_shares(question: Question, recorded: Recorded, seen: Observation, limi
     shares = right_loss(seen).shares(seen.loss)
     if len(recorded.loss) == len(recorded.w) - 1 and (shares > limit).any():
         # One loss for each update may be that of w before it or after it.
-        later = question.observe(recorded._replace(w=recorded.w[1:]))
+        later = question.observe(recorded._replace(w=recorded.w[1:]), first=1)
         assert later.loss is not None
         of_later = right_loss(later).shares(later.loss)
         if (of_later <= limit).all():

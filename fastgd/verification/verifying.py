@@ -21,7 +21,6 @@ from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, R
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
-from ..input.hyperparameters import read_rates
 from ..input.options import read_choice, read_count
 from ..input.reading import SEQUENCES, read_array, read_numbers
 from ..input.room import OF_A_JUDGED, check_room
@@ -29,6 +28,7 @@ from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import library_of
 from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
+from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
 from .candidates.models import TorchCandidate
@@ -55,6 +55,7 @@ def verify(
     lr: NumberOrArray | None = None,
     epochs: int | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
+    schedule: ScheduleLike | None = None,
     reduction: Reduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
@@ -81,11 +82,11 @@ def verify(
         * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1);
         * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
         * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history);
-        * a pair (torch module, torch optimizer);
+        * a pair (torch module, torch optimizer), or three with torch's scheduler;
         * an object whose ``partial_fit(X, y)`` makes one full-batch step.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
-        Features. A function gets one fit at a time: X (n_samples, n_features), or X (n_samples,)
-        and a number w where X is 1-D.
+        Features. A function gets one fit at a time, in the dtype and library that X has: X
+        (n_samples, n_features), or X (n_samples,) and a number w where X is 1-D.
     y : array_like, shape (…, n_samples)
         Targets.
     lr : float or array_like, shape (…), optional
@@ -95,6 +96,9 @@ def verify(
     optimizer : str or optimizer object, default "sgd"
         The update rule that is asked for, for example ``fastgd.SGD(momentum=0.9)``; one value per
         hyperparameter.
+    schedule : schedule, callable or array, optional
+        How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
+        first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
     reduction : {"mean", "sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, or of their sum.
         The loss is always the mean.
@@ -160,8 +164,8 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
 
 
 def _read_task(
-    callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, reduction: str, intercept: bool, w0: Any,
-    dtype: Any,
+    callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, schedule: Any, reduction: str, intercept: bool,
+    w0: Any, dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
@@ -169,7 +173,8 @@ def _read_task(
     data = data[..., None] if data.ndim == 1 else data
     check_room("X", problem.n_samples * problem.n_features, OF_A_JUDGED)
     found = find_optimizer(optimizer)
-    rates = read_rates(lr, found)
+    scheduled = read_one_schedule(schedule)
+    rates = read_first_rates(lr, found, scheduled)
     read_choice(reduction, "reduction", get_args(Reduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
@@ -180,13 +185,23 @@ def _read_task(
     if not math.prod(shape):
         raise ValueError("there is no fit to verify: X and y have an empty leading axis")
     check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
+    epochs = None if epochs is None else read_count(epochs, "epochs", 0)
+    table = None
+    if scheduled is not None and epochs and rates is not None:
+        which, first = np.zeros(math.prod(shape), np.int64), np.broadcast_to(rates, shape).ravel()
+        scheduled = walk(scheduled, None, epochs)
+        assert scheduled is not None
+        table = scheduled.table(which, first, which, epochs).T.reshape(*shape, epochs)
     narrow = problem.dtype
     with np.errstate(over="ignore"):
         task = Task(
             X=np.broadcast_to(without_repeats(data, 2).astype(narrow), (*shape, *data.shape[-2:])),
             y=np.broadcast_to(without_repeats(target, 1).astype(narrow), (*shape, target.shape[-1])),
             lr=None if rates is None else np.broadcast_to(rates, shape),
-            epochs=None if epochs is None else read_count(epochs, "epochs", 0),
+            epochs=epochs,
+            schedule=schedule,
+            schedule_sets_rates=scheduled is not None and scheduled.sets_rates,
+            table=table,
             optimizer=optimizer if lr is not None or getattr(optimizer, "lr", None) is None else replace(optimizer, lr=None),
             reduction=reduction,
             intercept=bool(intercept),
@@ -203,7 +218,7 @@ def _read_task(
             np.broadcast_to(target, (*shape, target.shape[-1]))[index],
             lr=1.0 if rates is None else float(np.broadcast_to(rates, shape)[index]),
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
-        )  # fmt: skip
+        )._replace(schedule=scheduled)  # fmt: skip
     return task, questions
 
 

@@ -178,6 +178,15 @@ def test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments(name, rule):
     assert beyond > 0
 
 
+def test_a_w_that_float32_cannot_hold_has_diverged():
+    X, y = np.full((20, 1), 1e-30, "float32"), np.full(20, 1e10, "float32")  # the minimum is at 1e40
+    found = fastgd.fit(fastgd.compress(X, y), lr=1e59, epochs=10, history=True)
+    assert (int(found.epochs), found.status) == (1, fastgd.Status.DIVERGED)
+    assert np.isinf(found.history.w[1:]).all()
+    assert np.isfinite(found.history.loss).all()
+    assert 2e39 <= float(found.state.w[0]) < 1e40  # it goes on all the same
+
+
 def test_what_the_moments_do_not_hold_is_said():
     days = 2_459_580 + np.arange(365)  # Julian days
     X = np.stack([days, np.arange(365)]).astype("float32")[..., None]

@@ -15,6 +15,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/optuna.py": "tests/sweep/test_optuna.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
@@ -22,6 +23,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/compressing.py": "tests/fit/test_moments.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
+    "fastgd/stabilizing.py": "tests/fit/test_stability.py",
+    "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries

@@ -19,6 +19,34 @@ STANDARDIZING, COMPANY = "fastgd/running/standardizing.py", "tests/fit/test_stan
 
 FASTGD_DEFECTS = (
     Defect(
+        "schedule: off by one epoch",
+        "fastgd/schedules/table.py",
+        "islice(walk, int(begin), int(begin) + epochs)",
+        "islice(walk, int(begin) + 1, int(begin) + 1 + epochs)",
+        ("tests/fit/test_schedules.py",),
+    ),
+    Defect(
+        "schedule: stepped before the optimizer, not after",
+        "kernels/reference/torch_autograd.py",
+        "elif epoch > 0:\n            schedule.step()",
+        "else:\n            schedule.step()",
+        ("tests/fit/test_schedules.py",),
+    ),
+    Defect(
+        "schedule: begins anew with each call",
+        "fastgd/running/chunks.py",
+        "job.schedule.table(which, lr, steps, job.epochs)",
+        "job.schedule.table(which, lr, 0 * steps, job.epochs)",
+        ("tests/fit/test_schedules.py",),
+    ),
+    Defect(
+        "schedule: a closed form in place of torch's recurrence",
+        "fastgd/schedules/decays.py",
+        "        return group.lr * self.gamma\n\n    def _again",
+        "        return base * self.gamma**t\n\n    def _again",
+        ("tests/schedules/test_rates.py",),
+    ),
+    Defect(
         "verifier: the last explanation wins",
         f"{VERIFICATION}/causes/diagnosis.py",
         "best, best_tau = passing[0]\n        rivals",

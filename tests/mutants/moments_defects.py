@@ -1,4 +1,4 @@
-"""Defects of Moments: how parts are added and features selected, and fits without samples."""
+"""Defects of Moments and Stability: sums of parts, selections, fits without samples, rates."""
 
 from __future__ import annotations
 
@@ -6,10 +6,41 @@ from tests.mutants.defect import Defect
 
 FIT_BY_FIT, GIVEN = "kernels/cpu/descent/fit_by_fit.py", "tests/fit/test_moments.py"
 MOMENTS, OF_MOMENTS = "fastgd/results/moments.py", "tests/results/test_moments.py"
+STABILITY, OF_STABILITY = "fastgd/results/stability.py", "tests/results/test_stability.py"
+DESCENTS = "tests/fit/test_stability.py"
 SELECTED = (f"{OF_MOMENTS}::test_selected_features_have_the_bits_of_these_features",)
 BEYOND = (f"{GIVEN}::test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments",)
 
 MOMENTS_DEFECTS = (
+    Defect(
+        "stability: the limit of momentum is that of plain descent",
+        STABILITY,
+        "return 2.0 * (1.0 + values) / self.lambda_max",
+        "return 2.0 * (1.0 + 0.0 * values) / self.lambda_max",
+        (OF_STABILITY,),
+    ),
+    Defect(
+        "stability: the loss falls as the distance does",
+        STABILITY,
+        "math.log(goal) / (2.0 * np.log(rho))",
+        "math.log(goal) / np.log(rho)",
+        (OF_STABILITY,),
+    ),
+    Defect("stability: the heavy ball has no transient", STABILITY, " + np.log1p(t * (1.0 + r)) > half", " > half", (OF_STABILITY,)),
+    Defect(
+        "stability: a hidden eigenvalue is told",
+        "fastgd/running/hessians.py",
+        "np.where(np.isinf(some.conditions(values)), 0.0, values[:, 0])",
+        "values[:, 0]",
+        (f"{DESCENTS}::test_a_least_eigenvalue_that_rounding_hides_is_zero",),
+    ),
+    Defect(
+        "stability: weights are left out of a sum",
+        "fastgd/running/hessians.py",
+        "np.broadcast_to(1.0, len(records.gram)), of_the_sum)",
+        "np.broadcast_to(1.0, len(records.gram)), False)",
+        (f"{DESCENTS}::test_descents_are_stable_below_the_limit_alone",),
+    ),
     Defect(
         "parts are added one after the other",
         MOMENTS,
@@ -78,6 +109,6 @@ MOMENTS_DEFECTS = (
         FIT_BY_FIT,
         "_all_finite_in(state, stream_state)",
         "_all_finite(state)",
-        BEYOND,
+        (f"{GIVEN}::test_a_w_that_float32_cannot_hold_has_diverged",),
     ),
 )

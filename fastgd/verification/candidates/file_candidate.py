@@ -120,7 +120,7 @@ def _without_repeats(task: Task) -> Task:
         own = None
     if own is not None:
         own = Own(without_repeats(own.X, 2), without_repeats(own.y, 1))
-    return replace(task, X=X, y=y, own=own)
+    return replace(task, X=X, y=y, own=own, schedule=None)  # it may hold functions; the table is there
 
 
 def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:

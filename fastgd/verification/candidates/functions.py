@@ -63,10 +63,11 @@ class FunctionCandidate:
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes one step, epoch by epoch."""
         X, y = task.data(index)
-        w, rate = task.start(index), task.rate(index)
+        w = task.start(index)
+        task.rate(index)  # is needed, for no epochs too
         trial = Trial([w.copy()], [], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            given, w_next, loss = task.parameters(w), w, None
+            given, w_next, loss, rate = task.parameters(w), w, None, task.rate(index, epoch)
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.function, given, X, y, rate)
                 w_next, loss, told = read_step(answer, task.n_parameters, task.intercept)

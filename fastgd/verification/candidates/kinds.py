@@ -40,6 +40,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [candidate]
     if isinstance(candidate, FitResult | History):
         return [_of_result(candidate)]
+    if isinstance(candidate, tuple) and len(candidate) == 3 and hasattr(candidate[2], "get_last_lr"):
+        return [TorchCandidate(*candidate)]
     if isinstance(candidate, tuple) and len(candidate) in (2, 3):
         first, second, *others = candidate
         is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
@@ -69,7 +71,9 @@ class _Backend:
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
             options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
-        result = fit(task.X, task.y, lr=task.lr, epochs=task.counted_epochs(), optimizer=task.optimizer, history=True, **options)
+        options |= {} if task.schedule is None else {"schedule": task.schedule}
+        lr = None if task.schedule_sets_rates else task.lr
+        result = fit(task.X, task.y, lr=lr, epochs=task.counted_epochs(), optimizer=task.optimizer, history=True, **options)
         assert result.history is not None
         self.limit = _limit_of(result)
         w, loss = joined(result.history), np.asarray(result.history.loss)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...schedules.table import read_one_schedule
 from ..bound.yardstick import LIMIT, Array
 from .tasks import Task, TheirCode, Trial, copied
 
@@ -20,6 +21,7 @@ class TorchCandidate:
 
     module: Any
     optimizer: Any
+    scheduler: Any = None
     name: str = ""
     limit: float = LIMIT
 
@@ -53,6 +55,8 @@ class TorchCandidate:
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
+            if self.scheduler is not None:
+                self.scheduler.step()
             return loss
 
         trial = Trial(
@@ -121,7 +125,10 @@ class TorchCandidate:
         if given == "sgd":
             given = self._rule(kinds)
         has_rate = lr is not None or getattr(given, "lr", None) is not None
-        own = self._value("lr")
+        own, schedule = self._value("lr"), read_one_schedule(asked_for["schedule"])
+        if schedule is not None:  # torch's scheduler may have changed lr when it was constructed
+            first = self._value("initial_lr")
+            own = None if schedule.sets_rates else own if first is None else first
         return asked_for | {"optimizer": given, "lr": lr if has_rate or own is None else float(own)}
 
     def _rule(self, kinds: tuple[type, ...]) -> Any:

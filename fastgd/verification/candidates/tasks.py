@@ -57,6 +57,9 @@ class Task:
     shape: tuple[int, ...]
     one_feature: bool  # X was given 1-D, and functions get it 1-D
     own: Own | None = None  # None: X and y are the user's own
+    schedule: Any = None  # as `fit` takes it
+    schedule_sets_rates: bool = False  # then none is given
+    table: Array | None = None  # (…, epochs): the rates of a schedule
     callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 
     @property
@@ -98,8 +101,10 @@ class Task:
             raise ValueError("epochs is needed: how many updates the candidate is to make")
         return self.epochs
 
-    def rate(self, index: tuple[int, ...]) -> float:
-        """Return the learning rate of one fit."""
+    def rate(self, index: tuple[int, ...], epoch: int | None = None) -> float:
+        """Return the learning rate of one fit: the one that was given, or that of an epoch."""
+        if epoch is not None and self.table is not None:
+            return float(self.table[(*index, epoch)])
         if self.lr is None:
             raise ValueError("lr is needed: the learning rate that the candidate is to use")
         return float(self.lr[index])

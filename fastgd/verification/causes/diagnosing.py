@@ -23,6 +23,7 @@ from ...input.reading import read_array, read_numbers
 from ...input.room import OF_A_JUDGED, check_room
 from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer, find_optimizer
+from ...schedules.table import Scheduled, ScheduleLike, read_first_rates, read_one_schedule, walk
 from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .observation import Observation
@@ -48,6 +49,7 @@ class Question(NamedTuple):
     w0: Array | None  # (D,)
     words: str  # what was asked for, in words
     data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
+    schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
 
     @property
     def n_parameters(self) -> int:
@@ -58,19 +60,34 @@ class Question(NamedTuple):
         """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
 
+    def on_schedule(self, epochs: int) -> Question:
+        """Return this question with the rate of each epoch, where there is a schedule."""
+        walked = walk(self.schedule, None, epochs)
+        if walked is None:
+            return self
+        lr = np.asarray(self.lr, np.float64).reshape(1)
+        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
+
     @property
     def strides(self) -> bool:
         """Whether rows that are several epochs apart can be judged: no state is between them."""
-        return self.asked.plain
+        return self.asked.plain and self.schedule is None
 
     def start_is_wrong(self, recorded: Recorded) -> bool:
         """Return whether row 0 is another start than the one asked for."""
         return _start_of(self, recorded) is not None
 
-    def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False) -> Observation:
-        """Return the recorded rows that can be judged, with the exact gradient and loss there."""
+    def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False, first: int = 0) -> Observation:
+        """Return the recorded rows that can be judged, with the exact gradient and loss there.
+
+        first: the epoch of the first row. Where there is a rate for each epoch, rows end with them.
+        """
+        lr, w = self.lr, recorded.w
+        if lr.ndim and len(lr) > 1:
+            lr = lr[first : first + max(len(w) - 1, 0)]
+            w = w[: len(lr) + 1]
         seen = Observation(
-            self.X, self.y, recorded.w, recorded.loss if loss is None else loss, lr=self.lr, dtype=recorded.dtype,
+            self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
         )  # fmt: skip
         return self.asked.judged(seen)
@@ -85,8 +102,9 @@ def diagnose(
     w_history: AnyArray,
     loss_history: AnyArray | None = None,
     *,
-    lr: NumberOrArray,
+    lr: NumberOrArray | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
+    schedule: ScheduleLike | None = None,
     reduction: Reduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
@@ -113,10 +131,12 @@ def diagnose(
         intercept last.
     loss_history : array_like, shape (epochs + 1,) or (epochs,), optional
         The recorded losses; loss[t] is read as the loss of w[t].
-    lr : float or array_like, shape (epochs,)
-        The learning rate that was asked for, or one per epoch.
+    lr : float or array_like, shape (epochs,), optional
+        The learning rate that was asked for, or one per epoch; here or in the optimizer.
     optimizer : str or optimizer object, default "sgd"
         The update rule that was asked for, for example ``fastgd.SGD(momentum=0.9)``.
+    schedule : schedule, callable or array, optional
+        How the learning rate should go on, as in `fastgd.fit`; lr is then the first one.
     reduction : {"mean", "sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, or of their sum.
     intercept : bool, default False
@@ -152,11 +172,12 @@ def diagnose(
     >>> fastgd.diagnose(x, 2 * x, w, lr=0.01).code
     'gradient_sum'
     """
-    question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0)
+    question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule)
     recorded = read_recorded(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
     epochs = len(recorded.w) - 1
+    question = question.on_schedule(epochs)
     if question.lr.ndim and len(question.lr) not in (1, epochs):
         raise ValueError(
             f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
@@ -164,7 +185,7 @@ def diagnose(
     return examine(question, recorded)
 
 
-def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any) -> Question:
+def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any, schedule: Any = None) -> Question:
     """Check the data of one fit and what was asked for."""
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=None)
     if problem.leading:
@@ -175,11 +196,15 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     if not (np.isfinite(data).all() and np.isfinite(target).all()):
         raise ValueError(where_not_finite(problem))
     optimizer = find_optimizer(optimizer)
+    scheduled = read_one_schedule(schedule)
     given = optimizer.lr if lr is None else lr
     given = optimizer.rule.default_lr if given is None else given
+    given = given if scheduled is None else read_first_rates(lr, optimizer, scheduled)
     if given is None:
         raise ValueError("lr is needed: the learning rate that was meant")
     rate = read_numbers(given, "lr")
+    if rate.ndim and scheduled is not None:
+        raise ValueError(f"lr must be a number beside a schedule; it has shape {rate.shape}")
     if rate.ndim > 1:
         raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
     values = read_hyperparameters(optimizer)
@@ -193,7 +218,8 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
     changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
     words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
-    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype)
+    words += "" if scheduled is None else f", {scheduled.words}"
+    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, scheduled)
 
 
 def _like(default: float | bool, number: Array) -> float | bool:
@@ -299,7 +325,7 @@ def _other_alignment(question: Question, recorded: Recorded) -> Observation:
     """
     assert recorded.loss is not None
     if recorded.start_added:  # loss[t] belongs to the t-th recorded w, which is row t + 1
-        return question.observe(recorded._replace(w=recorded.w[1:]))
+        return question.observe(recorded._replace(w=recorded.w[1:]), first=1)
     return question.observe(recorded._replace(w=_with_start(question, recorded)))
 
 

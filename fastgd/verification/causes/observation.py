@@ -121,6 +121,14 @@ class Observation:
         ended._end_after(n_steps)
         return ended
 
+    def at_rates(self, lr: Array) -> Observation:
+        """Return the same rows, as if these (T, 1) had been the learning rates."""
+        other = copy.copy(self)
+        other.lr = lr
+        with np.errstate(all="ignore"):
+            other.memory = other._memory()
+        return other
+
     @property
     def n_steps(self) -> int:
         """Number of steps that can be judged."""

@@ -42,6 +42,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     seen = scene.seen
     if seen.n_steps < 3:
         return
+    if (seen.lr != seen.lr[0]).any():
+        yield from _out_of_step(scene)
     factor, doubt = factors_of_steps(scene)
     # Steps whose factor is known at least in sign and size.
     known = np.isfinite(doubt) & (LIMIT * doubt < 0.5 * np.abs(factor))
@@ -68,6 +70,22 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
         words = {"variant": f"times {told}, ... in the first epochs", "value": float(factor[-1])}
         yield Hypothesis(("lr_schedule",), 6, free, words, seen.n_steps, free=True)
+
+
+def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield hypotheses about a schedule that was asked for, and is stepped at other times."""
+    lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
+    for code, rates in (
+        ("schedule_early", np.concatenate([lr[1:], lr[-1:]])),
+        ("schedule_late", np.concatenate([lr[:1], lr[:-1]])),
+        ("schedule_unused", np.broadcast_to(lr[:1], lr.shape)),
+    ):
+        step = scene.asked.step(scene.seen.at_rates(rates))
+        if code == "schedule_early":  # the rate of its last step is that of an epoch after the last
+            error = np.array(step.error)
+            error[-1] = np.inf
+            step = Term(step.value, error)
+        yield Hypothesis((code,), 1.0, step, words)
 
 
 def _constant(factor: Array, doubt: Array) -> bool:

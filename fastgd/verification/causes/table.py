@@ -91,6 +91,12 @@ CAUSES = {
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
+        Cause("schedule_early", "update", "the schedule is one epoch early: each epoch has the learning rate of the next one",
+              "scheduler.step() after optimizer.step(), once in each epoch"),
+        Cause("schedule_late", "update", "the schedule is one epoch late: each epoch but the first has the learning rate of the one before",
+              "step the scheduler in every epoch, from the first one on"),
+        Cause("schedule_unused", "update", "the schedule is not followed: the learning rate stays {rate:.6g}",
+              "scheduler.step() after optimizer.step(), once in each epoch"),
         # -- the precision
         Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
         Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'compute in float64, or ask for dtype="float32"'),

@@ -64,6 +64,17 @@ def test_beyond_the_limits(name, d, device, on_both):
             assert (whole.status[1:, 0] == fastgd.Status.DIVERGED).any()
 
 
+def test_a_w_that_float32_cannot_hold(on_both):
+    moments = fastgd.compress(np.full((20, 1), 1e-30, "float32"), np.full(20, 1e10, "float32"))
+    assert on_both(moments, None, lr=1e59, epochs=10, history=True).epochs == 1
+
+
+def test_a_schedule_of_rates(on_both):
+    X, y, _ = data_of((40, 2), "float32", "all", 6)
+    for lr in (np.array([1e-3, 1e12, 1e30, 1e-4]), None):
+        on_both(fastgd.compress(X, y), None, lr=lr, schedule=fastgd.schedules.StepLR(3), epochs=12, history=True)
+
+
 def test_a_state_that_diverged_on_its_samples(on_both):
     X, y, _ = data_of((40, 2), "float64", "all", 5)
     moments, rates = fastgd.compress(X, y), np.array([1e-4, 1e30, 1e-4, 1e30])

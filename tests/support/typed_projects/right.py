@@ -54,6 +54,8 @@ def main(path: Path) -> None:
     merged: fastgd.Moments = fastgd.Moments.merge(parts) + parts[0]
     merged.select([0]).save(path)
     print(fastgd.fit(merged, lr=0.1).w, fastgd.solve(merged.select(slice(1))).w, merged.nbytes)
+    stable: fastgd.Stability = fastgd.stability(merged, weight_decay=[0.1])
+    print(fastgd.stability(X, data, reduction="sum").lr_limit.max(), stable.epochs(1e-3, lr=0.1), stable.lr_limit_of([0.5, 0.9]))
     report = fastgd.verify(["cpu", "numpy"], data[0], data[1], lr=0.1, epochs=20, optimizer=fastgd.AdamW())
     ok: bool = report.ok and report.verdicts[0].ok
     where: str = str(report.to_html(path))

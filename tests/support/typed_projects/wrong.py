@@ -49,6 +49,6 @@ fastgd.LinearRegression()  # attr-defined
 print(fastgd.Status.FAILED)  # attr-defined
 fastgd.verify("numpy", x, x, reduction="max")  # arg-type
 print(fastgd.verify("numpy", x, x).taus)  # attr-defined
-fastgd.diagnose(x, x, x)  # call-arg
+fastgd.diagnose(x, x, x, learning_rate=0.1)  # call-arg
 assert_agrees("numpy", x, x, learning_rate=0.1)  # call-arg
 assert_agrees("numpy", x, x, optimizer=3)  # arg-type
