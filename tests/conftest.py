@@ -50,8 +50,8 @@ def needs_torch_or_cuda(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """`--quick` leaves tests out, and pytest says how many. A name that holds an address differs from
-    process to process: pytest-xdist could not share the tests out."""
+    """`--quick` leaves tests out, and pytest says how many. No name may hold an address: it differs
+    from process to process, and pytest-xdist could not share the tests out."""
     if nameless := [item.nodeid for item in items if re.search(r"\b0x[0-9a-f]{8,}", item.nodeid)]:
         raise pytest.UsageError(f"names of tests hold addresses, give them ids: {nameless[:5]}")
     if config.getoption("--quick"):
