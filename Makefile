@@ -45,7 +45,7 @@ check: $(READY)  ## lint, formatting, types, and the rules about structure and p
 	$(BIN)/ruff format --check .
 	$(BIN)/clang-format --dry-run -Werror $(CUDA_FILES)
 	$(BIN)/mypy
-	$(BIN)/python -P -m pytest tests/house/test_architecture.py tests/house/test_packaging.py
+	$(BIN)/python -P -m pytest tests/house/test_architecture.py tests/house/test_imports.py tests/house/test_packaging.py
 
 format: $(READY)  ## sort the imports and lay out the code
 	$(BIN)/ruff check --select I --fix .

@@ -9,6 +9,7 @@ _forks.refuse_subinterpreter()  # from here on forks wait for what is imported b
 
 if TYPE_CHECKING:
     from . import designs as designs
+    from . import optuna as optuna
     from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
@@ -60,7 +61,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "schedules", "testing", "verification")
+_MODULES = ("designs", "optuna", "schedules", "testing", "verification")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

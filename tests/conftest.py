@@ -9,6 +9,7 @@ grids, skips.
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 
 import pytest
@@ -49,7 +50,10 @@ def needs_torch_or_cuda(item):
 
 
 def pytest_collection_modifyitems(config, items):
-    """`--quick` leaves tests out, and pytest says how many."""
+    """`--quick` leaves tests out, and pytest says how many. No name may hold an address: it differs
+    from process to process, and pytest-xdist could not share the tests out."""
+    if nameless := [item.nodeid for item in items if re.search(r"\b0x[0-9a-f]{8,}", item.nodeid)]:
+        raise pytest.UsageError(f"names of tests hold addresses, give them ids: {nameless[:5]}")
     if config.getoption("--quick"):
         left_out = [item for item in items if needs_torch_or_cuda(item)]
         items[:] = [item for item in items if not needs_torch_or_cuda(item)]

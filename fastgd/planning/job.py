@@ -202,7 +202,11 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         order,
         plan,
         results=order.n_fits * (of_results + layout.bytes_in_units),
-        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (16 * epochs if schedule else 0),
+        of_a_fit=layout.bytes_per_fit
+        - of_results
+        + 8 * (len(hyper) + 12)
+        + (16 * epochs if schedule else 0)
+        + (8 * (problem.n_parameters + 16) if measured else 0),  # running/explaining.py: w, and numbers that tell how it ended
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,

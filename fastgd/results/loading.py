@@ -201,7 +201,7 @@ def _misfit_of_curvatures(found: Curvatures | None, n_fits: int, size: int, opti
             return f"_curvatures.{each.name} is a {kind_of(value)}"
         if value.dtype != dtype:
             return f"_curvatures.{each.name} has dtype {value.dtype}"
-        if value.shape != (len(found.index), *last.get(each.name, ())):
+        if value.shape != (np.size(found.index), *last.get(each.name, ())):
             return f"_curvatures.{each.name} has shape {value.shape}"
     if not ((found.index >= 0) & (found.index < n_fits)).all():
         return f"_curvatures.index has a number that is not one of 0 to {n_fits - 1}"

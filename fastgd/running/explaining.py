@@ -15,6 +15,7 @@ from .pool import Control
 
 MOST_NUMBERS = 2**17  # that are kept: 1 MiB
 MOST_SAMPLES = 2**18  # that are compressed for it alone: about 0.3 ms
+LEAST_LIMIT = 2**24  # bytes: with a smaller memory_limit nothing is kept, and no room taken to look for it
 LIMITED_BYTES = 2**14  # with a memory_limit, of which OF_A_CALL (planning/memory.py) has room for them
 
 
@@ -26,6 +27,8 @@ def explain(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, first: i
     """
     collector = job.buffers.collector
     if collector is None or not (job.measured and job.plan.needs_moments) or control.cancel[0]:
+        return
+    if job.memory_limit is not None and job.memory_limit < LEAST_LIMIT:
         return
     most = _most(job)
     fits = _to_be_explained(job, chunk, first, collector, most)

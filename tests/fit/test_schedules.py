@@ -4,6 +4,7 @@ too; the same bits in any company; what is refused."""
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_moments_follow_schedules():
         ),
         (ValueError, "do not broadcast.*schedule .2,.", {"lr": [0.1, 0.1, 0.1], "schedule": [None, schedules.StepLR(3)]}),
     ],
-    ids=str,
+    ids=lambda part: re.sub(r" at 0x[0-9a-f]+", "", str(part)),
 )  # fmt: skip
 def test_what_is_refused(no_work, error, words, options):
     refused(error, words, x, y, **{"epochs": 5, **options})

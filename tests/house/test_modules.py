@@ -15,6 +15,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/optuna.py": "tests/sweep/test_optuna.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",

@@ -30,7 +30,7 @@ from packaging.utils import canonicalize_name
 from tests.support.paths import ROOT
 
 FOLDERS = {"fastgd/": "fastgd/", "kernels/": "fastgd/kernels/"}  # in the repository: in the wheel
-PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "test", "dev"}
+PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "optuna", "test", "dev"}
 OF_CUDA_BUILDS = ("nvidia-", "cuda-", "triton")  # what only torch's CUDA build brings
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2])"
@@ -136,8 +136,8 @@ def pins() -> dict[str, str]:
 
 
 def required() -> list[tuple[str, Requirement]]:
-    """Everything that `pip install .[torch,demo,plot,frames,test,dev]` brings here: (who asks, what
-    for), all the way down."""
+    """Everything that `pip install .[torch,demo,plot,frames,optuna,test,dev]` brings here: (who
+    asks, what for), all the way down."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     todo = [("fastgd", line) for line in [*project["dependencies"], *(line for extra in sorted(PINNED_EXTRAS) for line in extras[extra])]]

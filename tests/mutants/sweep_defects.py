@@ -40,4 +40,32 @@ SWEEP_DEFECTS = (
         "1.0, np.where",
         ("tests/sweep/test_sweeping.py::test_the_stability_limit_is_where_descent_turns",),
     ),
+    Defect(
+        "optuna: the trials of a batch are told in another order",
+        "fastgd/optuna.py",
+        "in zip(asked, losses_that_count",
+        "in zip(asked[::-1], losses_that_count",
+        ("tests/sweep/test_optuna.py::test_losses_are_those_of_single_fits",),
+    ),
+    Defect(
+        "optuna: what diverged is told as failed",
+        "fastgd/optuna.py",
+        "study.tell(trial, state=states.PRUNED)",
+        "study.tell(trial, state=states.FAIL)",
+        ("tests/sweep/test_optuna.py::test_what_diverged_is_pruned_and_has_no_value",),
+    ),
+    Defect(
+        "optuna: Ctrl-C leaves the trials of its batch running",
+        "fastgd/optuna.py",
+        "except BaseException:",
+        "except Exception:",
+        ("tests/sweep/test_optuna.py::test_trials_of_an_unfinished_batch_are_failed",),
+    ),
+    Defect(
+        "optuna: a hyperparameter of no rule of the batch goes to the sweep",
+        "fastgd/optuna.py",
+        "        if of_none or (",
+        "        if (",
+        ("tests/sweep/test_optuna.py::test_validation_losses_of_two_rules_are_those_of_single_fits",),
+    ),
 )

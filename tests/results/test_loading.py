@@ -343,7 +343,7 @@ def test_curvatures_that_do_not_fit_the_fits_are_refused(path: Path) -> None:
         with io.BytesIO(good[member]) as file:
             array = np.load(file)
         assert array.shape == shape
-        others = [(array[:1], "has shape"), (np.repeat(array, 2, axis=-1), "has shape")]
+        others = [(wrong, "has shape") for wrong in (array[:1], np.repeat(array, 2, axis=-1), np.array(array.flat[0]))]
         for wrong, said in [*others, (array + 1, "a number that is not one of 0 to 1")] if name == "index" else others:
             other = io.BytesIO()
             np.save(other, wrong)

@@ -119,7 +119,8 @@ def test_calls_that_are_remembered_keep_their_own():
 
 
 def test_a_memory_limit_bounds_what_is_kept():
-    result = many(memory_limit="2 MiB")
+    assert many(memory_limit=explaining.LEAST_LIMIT - 1)._curvatures is None
+    result = many(memory_limit=explaining.LEAST_LIMIT)
     found = result._curvatures
     assert 0 < len(found.index) < 512
     assert sum(array.nbytes for array in vars(found).values()) <= explaining.LIMITED_BYTES

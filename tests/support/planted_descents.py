@@ -171,6 +171,15 @@ def rows_dropped(case: Case, rng: Rng) -> Planted:
     return run(case, gradient=lambda X, y, w, t: X.dtype.type(2 / divisor) * (X[kept].T @ (X[kept] @ w - y[kept])))
 
 
+def broadcast(case: Case, rng: Rng) -> Planted:
+    axis = int(rng.integers(2))  # the gradient is a mean over all pairs
+    return run(case, gradient=lambda X, y, w, t: X.dtype.type(2 / len(y)) * (X.T @ (X @ w - y[:, None]).mean(axis)), loss=_over_pairs)
+
+
+def _over_pairs(X, y, w):  # y of shape (n, 1)
+    return ((X @ w - y[:, None]) ** 2).mean()
+
+
 # -- rules -----------------------------------------------------------------------------------------
 
 
@@ -382,4 +391,9 @@ PLANTS: dict[str, Callable[[Case, Rng], Planted]] = {
     "initial_w": initial_w,
     "recorded_after_update": recorded_after_update,
     "rows_dropped": rows_dropped,
+    "broadcast": broadcast,
+    "loss_broadcast": loss_of(_over_pairs),
+    "half_convention": lambda case, rng: run(
+        case, gradient=lambda X, y, w, t: X.T @ (X @ w - y) / len(y), loss=lambda X, y, w: mean_loss(X, y, w) / 2
+    ),
 }

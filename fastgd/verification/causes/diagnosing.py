@@ -349,6 +349,9 @@ def _in_words(
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []
+    one_half = loss is not None and "gradient_missing_two" in update.codes and "loss_half" in loss.codes
+    if one_half:  # one convention, and no two defects
+        parts = [("half_convention" if code == "gradient_missing_two" else code, words) for code, words in parts if code != "loss_half"]
     evidence: dict[str, Any] = {"tau": update.tau, "tau_asked": update.tau_asked, "first_epoch": update.first, "epochs_used": seen.n_steps}
     evidence |= {name: update.words[name] for name in ("value", "damping", "decay", "rate") if name in update.words}
     evidence |= {"rivals": update.rivals, "constants": getattr(update.hypothesis, "constants", 0)}
@@ -356,7 +359,7 @@ def _in_words(
     if loss is not None:
         evidence |= {"tau_loss": loss.tau, "tau_loss_asked": loss.tau_asked, "loss_first_epoch": loss.first}
         evidence |= {"loss_value": loss.words["value"]} if "value" in loss.words else {}
-        also += loss.also
+        also += loss.also + (("gradient_missing_two + loss_half",) if one_half else ())
     if not parts:  # no cause was found
         parts = [("ok", given)] if seen.n_steps else [("not_judged", given)]
     codes = tuple(dict.fromkeys(code for code, _ in parts))

@@ -21,6 +21,7 @@ import numpy as np
 from ...input.float_mode import computes
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
+from .broadcasting import about_broadcasting
 from .gradient import about_gradient
 from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
@@ -151,7 +152,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
-        yield from chain(about_gradient(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
+        yield from chain(about_gradient(scene), about_broadcasting(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
 
 
 def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:

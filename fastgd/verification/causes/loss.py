@@ -9,12 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, growth, share_of
+from .broadcasting import loss_of_pairs
 from .observation import Observation
 
 __all__ = ["LossHypothesis", "about_loss", "right_loss"]
@@ -64,12 +65,29 @@ def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHyp
         part = Yardstick(X, y, "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher).measure(w)
         yield LossHypothesis((), 0.5, part.loss, part.loss_error)
         yield from _of_named_sizes(seen, part.loss, part.loss_error)
+    yield from _of_pairs(seen)
     yield from _with_penalty(seen, true, error)
     yield from _expanded(seen, true, error)
     if len(true) * seen.n <= BLOCK:
         value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
         yield LossHypothesis(("loss_absolute",), 1, value, (seen.n + seen.n_parameters + 3) * seen.u * reach + 2 * seen.eta)
+
+
+def _of_pairs(seen: Observation) -> Iterator[LossHypothesis]:
+    """The loss over all pairs of a prediction and a target, with a factor or as a root."""
+    found = loss_of_pairs(seen)
+    if found is None:
+        return
+    mean, error = found
+    n = float(seen.n)
+    sums = (((), 1.0, ""), ((), n, f", times {seen.n}: summed over one axis"), (("loss_sum",), n * n, f", times {seen.n} * {seen.n}"))
+    for codes, factor, words in sums:
+        total = factor * mean
+        doubt = factor * error + 2 * seen.u * total
+        yield LossHypothesis(("loss_broadcast", *codes), 1 + len(codes), total, doubt, {"variant": words})
+    for one in _of_named_sizes(seen, mean, error):
+        yield replace(one, codes=("loss_broadcast", *one.codes), complexity=1 + one.complexity, words={"variant": ""})
 
 
 def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:

@@ -27,6 +27,7 @@ class Cause:
 
 
 _GRADIENT = "gradient = 2 / len(y) * X.T @ residual"
+_RESIDUAL = "residual = (X @ w).ravel() - y.ravel()"
 _LOSS = "loss = np.mean(residual**2)"
 
 CAUSES = {
@@ -52,6 +53,12 @@ CAUSES = {
         Cause("gradient_double_two", "update", "the gradient has the factor 2 twice", _GRADIENT),
         Cause("gradient_divided_twice", "update", "the gradient is divided by the {n} samples twice", _GRADIENT),
         Cause("gradient_n_minus_1", "update", "the gradient is divided by n - 1 = {n_minus_1} instead of n = {n}", _GRADIENT),
+        Cause("broadcast", "update",
+              "X @ w minus y is {n} x {n}, every prediction minus every target, as it is of shapes (n,) and (n, 1): {variant}", _RESIDUAL),
+        Cause("half_convention", "update",
+              "loss and gradient both have the factor 1/2, as in 1/(2n) * sum(residual**2): one convention, and no two defects; "
+              "without weight decay its steps are those of half the learning rate",
+              "double lr to have the steps that were asked for (and halve weight_decay, if any); the mean of the squares is 2 * loss"),
         Cause("gradient_sign", "update", "the sign is wrong: w moves up the gradient", "w = w - lr * gradient"),
         Cause("zero_grad_missing", "update", "gradients add up from epoch to epoch: they are not set to zero", "optimizer.zero_grad()"),
         Cause("gradient_stale", "update", "each step uses the gradient of the epoch before",
@@ -118,6 +125,10 @@ CAUSES = {
         Cause("loss_rmse", "loss", "the loss is the root of the mean of the squares", _LOSS),
         Cause("loss_n_minus_1", "loss", "the loss is divided by n - 1 = {n_minus_1} instead of n = {n}", _LOSS),
         Cause("loss_includes_penalty", "loss", "the loss includes a penalty: {value:.6g} * {variant}", _LOSS),
+        Cause("loss_broadcast", "loss",
+              "the loss is taken over {n} x {n} differences, every prediction minus every target: it is mean((X @ w - y.mean())**2) + "
+              "y.var(){variant}",
+              _RESIDUAL),
         Cause("loss_absolute", "loss", "the loss is the mean of the absolute residuals", _LOSS),
         Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
         Cause("loss_cancellation", "loss",
