@@ -257,7 +257,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
         verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
         if trial.otherwise is not None and not verdict.ok:
             other = _verdict_on(one, index, trial.otherwise(), question, task, trial.dtype if dtype is None else dtype)
-            if other.ok or (_has_no_cause(verdict) and not _has_no_cause(other)):
+            if other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
@@ -277,6 +277,11 @@ def _of_rates(found: Diagnosis, has: float, asked: float) -> Diagnosis:
 def _has_no_cause(verdict: Verdict) -> bool:
     """Return whether a candidate raised, or is wrong for an unknown reason."""
     return verdict.failure is not None or (verdict.diagnosis is not None and verdict.diagnosis.code == "unknown")
+
+
+def _is_of_a_column(verdict: Verdict) -> bool:
+    """Return whether the mistake may be that of who handed X over as (n, 1)."""
+    return verdict.diagnosis is not None and bool({"broadcast", "loss_broadcast"} & set(verdict.diagnosis.codes))
 
 
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
