@@ -320,7 +320,7 @@ def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
 def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The data of a call, by name."""
     if arguments["y"] is None:
-        raise TypeError("y is missing: give X and y, or Moments of fastgd.compress(X, y) in place of both")
+        raise TypeError("y is missing, it is None: give X and y, or Moments of fastgd.compress(X, y) in place of both")
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 
 

@@ -184,8 +184,8 @@ def _is_of_torch(value: Any) -> bool:
 
 def _refuse(value: Any) -> None:
     """Raise for what is no schedule; say what to give instead of one of torch's."""
-    name = value if isinstance(value, str) else kind_of(value) if not isinstance(value, type) else value.__name__
-    if "plateau" in str(name).lower():
+    name = shown(value) if isinstance(value, str) else kind_of(value) if not isinstance(value, type) else value.__name__
+    if "plateau" in name.lower():
         refuse_plateau()
     if _is_of_torch(value):
         raise TypeError(f"schedule is torch's {name}: give fastgd.schedules.{name} with the same parameters, without the optimizer")

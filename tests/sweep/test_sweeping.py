@@ -273,7 +273,7 @@ REFUSED = [
     ({"grid": {"lr": [0.1]}, "state": 3}, ValueError, "sweep takes no state"),
     ({"grid": {"lr": [0.1]}, "max_iter": 3}, TypeError, r"sweep\(\) has no option 'max_iter': give epochs="),
     ({"grid": {"w0": [[1.0, 2]]}}, ValueError, r"values of 'w0' must be numbers, since X is 1-D; they have shape \(1, 2\)"),
-    ({"grid": {"lr": [0.1]}, "y": None}, TypeError, "y is missing: give X and y, or Moments"),
+    ({"grid": {"lr": [0.1]}, "y": None}, TypeError, "y is missing, it is None: give X and y, or Moments"),
     ({"grid": {"lr": [0.1]}, "X_val": x}, ValueError, "X_val was given without y_val"),
     ({"grid": {"lr": [0.1]}, "sample_weight_val": x}, ValueError, "sample_weight_val was given without X_val"),
     ({"grid": {"lr": [0.1]}, "X_val": x[:, None], "y_val": x}, ValueError, "X has 1 features, but X_val has 1|same columns"),
