@@ -10,7 +10,8 @@ from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 FAR = 0.01  # of the loss: a larger excess is told of
 _ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
-_FEW = 16  # fits: for so many Python is faster than NumPy
+FEW = 16  # fits: up to here a loop in Python is faster than NumPy
+_EPS = {4: 2.0**-23, 8: 2.0**-52}  # of a loss, by its bytes
 
 
 class Ends(NamedTuple):
@@ -73,15 +74,20 @@ def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, f
 
     from_zero: all descents began at zero.
     """
-    rounding = float(np.finfo(loss.dtype).eps) if from_zero else 0.0
-    if len(loss) <= _FEW:
-        ends = zip(loss.tolist(), excess.tolist(), initial_excess.tolist(), strict=True)
-        near = [(now <= FAR * of or now <= rounding * start) and 0.5 * now <= start for of, now, start in ends]
-        return np.array([place for place, so in enumerate(near) if not so], np.int64)
+    if len(loss) <= FEW:
+        return np.flatnonzero(np.logical_not(are_near(loss, excess, initial_excess, from_zero)))
+    rounding = _EPS[loss.itemsize] if from_zero else 0.0
     with np.errstate(all="ignore"):
         excess = excess.astype(np.float64, copy=False)
         ends_near = (excess <= np.multiply(loss, FAR, dtype=np.float64)) | (excess <= rounding * initial_excess)
         return np.flatnonzero(~(ends_near & (0.5 * excess <= initial_excess)))
+
+
+def are_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, from_zero: bool) -> list[bool]:
+    """Which of a few fits ended where nothing is to be explained."""
+    rounding = _EPS[loss.itemsize] if from_zero else 0.0
+    ends = zip(loss.tolist(), excess.tolist(), initial_excess.tolist(), strict=True)
+    return [(now <= FAR * of or now <= rounding * start) and 0.5 * now <= start for of, now, start in ends]
 
 
 def _scale(ends: Ends, loss: np.ndarray) -> Any:

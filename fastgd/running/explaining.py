@@ -7,7 +7,7 @@ import numpy as np
 from ..kernels.chunk import DIVERGED, Chunk
 from ..planning.job import FitJob
 from ..results.curvatures import MOST, Collector, first_ranked
-from ..results.distances import Ends, distances, not_near
+from ..results.distances import FEW, Ends, are_near, distances, not_near
 from .groups import Group, select
 from .hessians import curvatures_of
 from .moments import complete_group
@@ -30,6 +30,8 @@ def explain(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, first: i
         return
     if job.memory_limit is not None and job.memory_limit < LEAST_LIMIT:
         return
+    if len(chunk.loss) <= FEW and all(are_near(chunk.loss, chunk.excess, chunk.initial_excess, job.start == "zero")):
+        return  # soon, since a small call takes some 90 µs in all
     most = _most(job)
     fits = _to_be_explained(job, chunk, first, collector, most)
     if group.standard is not None:  # whose moments may not hold the scaled features
