@@ -121,6 +121,10 @@ def _misfit(result: FitResult) -> str:
     leading = np.shape(result.loss)
     if wrong := _misfit_of_parts(result, (("", result), ("state.", result.state), ("history.", result.history))):
         return wrong
+    for names in (("rank", "condition", "ill_conditioned"), STANDARD):
+        gone = [name for name in names if getattr(result, name) is None]
+        if 0 < len(gone) < len(names):
+            return f"it has {next(name for name in names if name not in gone)} without {gone[0]}"
     given: dict[str, Any] = result.hyperparameters
     for name, values in given.items():
         if not isinstance(values, np.ndarray):

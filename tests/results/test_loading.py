@@ -322,6 +322,20 @@ def test_codes_that_have_no_name_are_refused(saved: Path) -> None:
         saved.write_bytes(seal(inside | {f"{name}.npy": member}))
 
 
+@pytest.mark.parametrize("gone", ["rank", "condition", "ill_conditioned", "center", "scale"])
+def test_fields_that_stand_together_are_all_there_or_none(path: Path, gone: str) -> None:
+    """A summary prints them side by side."""
+    X = np.random.default_rng(0).normal(size=(2, 9, 2))
+    fastgd.solve(X, X[..., 0], intercept=True, standardize=True).save(path)
+    inside = members(path)
+    content = json.loads(inside.pop("fastgd.json"))
+    content["content"]["fields"][gone] = None
+    del inside[f"{gone}.npy"]
+    path.write_bytes(seal({"fastgd.json": json.dumps(content).encode()} | inside))
+    with pytest.raises(ValueError, match=rf"as fastgd writes them: it has \w+ without {gone}"):
+        fastgd.load(path)
+
+
 def test_a_field_of_another_dtype_is_refused(saved: Path) -> None:
     """Whole numbers as losses, or losses as a status, would fail later, where they are printed."""
     good = members(saved)
