@@ -67,7 +67,7 @@ def draw_case(draw: Draw) -> tuple[str, str, dict[str, str]]:
     make = f"lambda: ({X}, {y})"
     if draw.chance(0.15) and dtype in ("'f8'", "'f4'"):
         make = f"lambda: ({X}, np.where(np.arange({n}) == {n - 1}, np.nan, {y}))"  # an error, found last
-    options["memory_limit"] = str(int(2 ** draw.rng.uniform(18, 24)))
+    options["memory_limit"] = str(int(2 ** draw.rng.uniform(20, 24)))
     return function, make, options
 
 
@@ -97,7 +97,7 @@ def run(trial: Trial) -> None:
 
 ATTACK = Attack(
     name="ceilings",
-    promise="memory_limit is kept",
+    promise="memory_limit is kept, from 1 MiB on",
     how="Calls of fit and solve with a random memory_limit, of every layout and option that needs memory, errors among them; the peak of "
     "the call beside its data is measured by tracemalloc, or the call is refused with a MemoryError.",
     unit="calls",
