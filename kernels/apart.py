@@ -30,11 +30,54 @@ LARGE = 2**23  # numbers: one pass of NumPy or torch over as many takes longer t
 _left: list[threading.Thread] = []  # whose values nobody waits for any more
 
 
+class Ended:
+    """Tells one thread that another has ended: a threading.Event, made of one lock of CPython.
+
+    Event and its Condition are written in Python: Ctrl-C in the midst of `wait` can leave their
+    lock held, and then the other thread waits for it in `set`, for ever. Here nothing is held.
+    """
+
+    def __init__(self) -> None:
+        self._is_set = False
+        self._wake = threading.Lock()
+        self._wake.acquire()
+
+    def set(self) -> None:
+        """Say so; once."""
+        self._is_set = True
+        self._wake.release()
+
+    def is_set(self) -> bool:
+        """Whether it has been said."""
+        return self._is_set
+
+    def wait(self, seconds: float = -1) -> bool:
+        """Wait until it is said, or for some seconds; return whether it was. For one thread."""
+        if not self._is_set:
+            self._wake.acquire(timeout=seconds)
+        return self._is_set
+
+
+def has_begun(thread: threading.Thread) -> bool:
+    """Start a thread; returns False where the system gives no more threads.
+
+    `Thread.start` waits for the thread on an Event: see `Ended`. Ctrl-C in it can come out as a
+    RuntimeError of its lock, as the system's refusal does.
+    """
+    try:
+        thread.start()
+    except RuntimeError as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        return False
+    return True
+
+
 def run_apart(function: Callable[..., Any], *given: Any) -> Any:
     """function(*given), computed in another thread; it raises what that raises."""
     returned: list[Any] = []
     raised: list[BaseException] = []
-    finished = threading.Event()
+    finished = Ended()
 
     def work() -> None:
         try:
@@ -47,9 +90,7 @@ def run_apart(function: Callable[..., Any], *given: Any) -> Any:
     listener = LISTENER.get()
     thread = threading.Thread(target=copy_context().run, args=(work,), name="fastgd-apart", daemon=True)
     try:
-        try:
-            thread.start()
-        except RuntimeError:  # there can be no more threads
+        if not has_begun(thread):
             work()
         while not finished.wait(WAIT):
             listener.check()

@@ -3,8 +3,8 @@
 1. Threads live for one call, so several Python threads may call `fit` at once, and children of a
    fork miss none (kernels/forks.py). Starting two threads takes 0.1 ms; small work runs in the
    calling thread (`Plan.inline`), and so does all work where the system gives no thread.
-2. The main thread waits on an Event. In CPython ≤ 3.12 a Ctrl-C inside Thread.join(timeout) marks a
-   running thread as finished.
+2. The main thread waits for `Ended` of each worker. In CPython ≤ 3.12 a Ctrl-C inside
+   Thread.join(timeout) marks a running thread as finished.
 3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
    worker threads too. `progress=False` keeps it quiet.
 4. An exception sets the cancel flag, which the kernels read, and `Control.check`; when all workers
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ..input.float_mode import set_ieee_mode
-from ..kernels.apart import WAIT
+from ..kernels.apart import WAIT, Ended, has_begun
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
@@ -136,7 +136,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
     remaining = iter(tasks)
     lock, process = threading.Lock(), os.getpid()
     errors: list[BaseException] = []
-    finished = [threading.Event() for _ in range(workers)]
+    finished = [Ended() for _ in range(workers)]
 
     def work(worker: int) -> None:
         try:
@@ -160,9 +160,7 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
     ]
     try:
         for worker, thread in enumerate(threads):
-            try:
-                thread.start()
-            except RuntimeError:  # the system gives no more threads: those that there are do the work
+            if not has_begun(thread):  # those that there are do the work
                 if worker == 0:
                     _run_inline(control.counter(0), remaining, watch)
                 for event in finished[worker:]:

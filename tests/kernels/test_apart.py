@@ -12,6 +12,8 @@ import pytest
 from fastgd.kernels import apart
 from fastgd.kernels.apart import run_apart, run_apart_if
 from fastgd.kernels.telling import LISTENER, Listener
+from tests.support.new_processes import run_python
+from tests.support.paths import ROOT
 
 CARRIED: ContextVar[str] = ContextVar("CARRIED", default="")
 
@@ -79,3 +81,50 @@ def test_where_there_can_be_no_more_threads_it_runs_here(monkeypatch):
     assert run_apart(here) == here()
     with pytest.raises(ZeroDivisionError):
         run_apart(divmod, 1, 0)
+
+
+MOMENTS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+import fastgd
+from fastgd.planning import plan
+from tests.campaign.interrupts import Tracer
+
+plan.INLINE_NS = 0
+X, y = np.random.default_rng(0).normal(size=(40, 30, 2)), np.ones((40, 30))
+fit = lambda: fastgd.fit(X, y, lr=0.1, epochs=9, threads=2).w.tobytes()
+right = fit()
+
+class Places(Tracer):
+    def __call__(self, frame, event, argument):
+        before = self.seen
+        super().__call__(frame, event, argument)
+        if self.seen > before and frame.f_code.co_filename.endswith(("threading.py", "pool.py", "apart.py")):
+            chosen.append(before)
+        return self
+
+def traced(tracer):
+    sys.settrace(tracer)
+    try:
+        return fit()
+    except KeyboardInterrupt:
+        return None
+    finally:
+        sys.settrace(None)
+
+chosen = []
+assert traced(Places(-1)) == right
+assert len(chosen) > 100
+for number in chosen:
+    tracer = Tracer(number)
+    assert traced(tracer) is None or not tracer.place, tracer.place
+    assert fit() == right
+"""
+
+
+def test_ctrl_c_at_each_moment_of_the_waiting_is_heard():
+    """While threads are started and waited for: it comes out, and no thread waits for ever."""
+    done = run_python(MOMENTS, str(ROOT), timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
