@@ -7,6 +7,7 @@ import datetime
 import importlib.metadata
 import os
 import platform
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterable
@@ -52,6 +53,7 @@ def failed(found: Found) -> str:
 def besides(found: Found) -> str:
     """What was seen and breaks no promise, in a sentence after a blank; "" if nothing was."""
     seen = ", ".join(f"{count:,} {kind}" for kind, count in sorted(found.notes.items()))
+    seen = re.sub(r"(\w+)\.py\b", r"Python's \1", seen)  # a page cites no files that are not there
     return f" Seen besides, and no failure of fastgd: {seen}." if seen else ""
 
 
