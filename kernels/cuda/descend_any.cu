@@ -125,7 +125,8 @@ __global__ void __launch_bounds__(128, 1)
                     write_excess<T>(work, fit, exact_loss, w, D);
                     write_outcome(work, fit, converged, t, first_bad);
 #pragma unroll
-                    for (int p = 0; p < N_PRODUCTS; ++p) work.products[fit * N_PRODUCTS + p] = nan_epochs > 0 ? not_a_number() : products[p];
+                    for (int p = 0; p < N_PRODUCTS; ++p)
+                        work.products[fit * N_PRODUCTS + p] = nan_epochs > 0 ? not_a_number() : products[p];
                 }
                 return;  // the whole group
             }
