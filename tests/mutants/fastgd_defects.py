@@ -87,7 +87,7 @@ FASTGD_DEFECTS = (
     Defect(
         "verifier: what was not judged agrees",
         f"{VERIFICATION}/verifying.py",
-        "and not trial.altered and seen.n_steps > 0",
+        "and not trial.altered and found.epochs_judged > 0",
         "and not trial.altered",
         VERIFIER[1:],
     ),
