@@ -15,8 +15,10 @@ import numpy as np
 
 from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LOW
 from ..kernels.cpu import Moments
+from ..kernels.forks import lapack
 
 
+@lapack
 def solve_from_moments(
     moments: Moments, grams: np.ndarray, targets: np.ndarray, decay: np.ndarray, of_the_sum: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.kernels.forks import lapack_lock
 
 RNG = np.random.default_rng(0)
 
@@ -84,3 +85,14 @@ def test_a_penalty_is_in_the_units_of_solve(reduction):
         error, size = np.linalg.norm(found.w[fit] - expected.w[fit]), np.linalg.norm(expected.w[fit])
         matrix = X[fit].T @ (weights[:, None] * X[fit]) + 0.125 * total * np.eye(3)
         assert error <= allowed(np.linalg.cond(matrix), 3) * size
+
+
+def test_no_child_is_forked_while_eigenvalues_are_computed(monkeypatch):
+    """OpenBLAS hangs in the parent otherwise: kernels/forks.py."""
+    held = []
+    eigh = np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: held.append(lapack_lock()._is_owned()) or eigh(matrix))
+    X = np.ones((9, 2))
+    fastgd.solve(fastgd.compress(X, X[:, 0]))
+    assert held
+    assert all(held)
