@@ -125,7 +125,7 @@ def verify(
     momentum: Annotated[float, typer.Option(help="The momentum that SGD should have.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="The weight decay that SGD should have.")] = 0.0,
     optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
-    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean or of the sum: mean or sum.")] = "mean",
+    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean, sum, half_mean or half_sum.")] = "mean",
     intercept: Annotated[bool, typer.Option("--intercept", help="The model has an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
     backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",

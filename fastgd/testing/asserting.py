@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict, Unpack
 
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..optimizers import Optimizer
 from ..schedules.table import ScheduleLike
 from ..verification.report.report import Report
@@ -28,7 +28,7 @@ class Asked(TypedDict, total=False):
     epochs: int | None
     optimizer: OptimizerName | Optimizer | type[Optimizer]
     schedule: ScheduleLike | None
-    reduction: Reduction
+    reduction: JudgedReduction
     intercept: bool
     w0: AnyArray | None
     dtype: DType | None

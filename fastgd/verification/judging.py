@@ -13,12 +13,12 @@ from .bound.strided import strided_shares
 from .bound.yardstick import Array
 from .causes.diagnosing import Question, examine
 from .causes.diagnosis import Diagnosis
-from .causes.gradient import named_factors
 from .causes.loss import right_loss
 from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
-from .causes.table import CAUSES
+from .causes.sizes import named_factors
+from .causes.table import CAUSES, GRADIENTS
 from .report.report import Beyond
 
 __all__ = ["Judgement", "judge"]
@@ -58,7 +58,7 @@ def _judge_each(question: Question, reading: Reading, limit: float, held_higher:
     recorded = reading.recorded
     question = question.on_schedule(len(recorded.w) - 1)
     seen = question.observe(recorded, held_higher=held_higher)
-    notes = list(recorded.notes)
+    notes = [*recorded.notes, *seen.notes]
     w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
     if seen.why_not_all:
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
@@ -104,9 +104,10 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
 
 def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
     """Return the shares of rows that are several epochs apart, with this factor on each step."""
-    reduction = "mean" if question.asked.factor == 1 else "sum"
+    half = 0.5 if question.reduction.startswith("half") else 1.0
     return strided_shares(
-        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * factor, reduction=reduction,
+        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * (factor * half),
+        reduction=question.reduction.removeprefix("half_"),
         dtype=reading.recorded.dtype, intercept=question.intercept, held_higher=held_higher, limit=limit,
     )  # fmt: skip
 
@@ -114,13 +115,13 @@ def _segments(question: Question, reading: Reading, limit: float, held_higher: b
 def _cause_apart(question: Question, reading: Reading, limit: float, held_higher: bool, beyond: Beyond) -> Diagnosis:
     """Return the cause where rows are several epochs apart: a named factor, or none is known."""
     n, asked = len(question.y), question.asked.factor
-    words = {"n": n, "n_minus_1": n - 1}
+    words = {"n": n, "n_minus_1": n - 1, "gradient": GRADIENTS[question.reduction]}
     if beyond.quantity != "loss" and not question.start_is_wrong(reading.recorded):
         for codes, factor in named_factors(n, asked):
             if (_segments(question, reading, limit, held_higher, factor / asked)[1:] <= limit).all():
                 causes = [CAUSES[code] for code in codes]
                 sentence = "; ".join(cause.sentence.format(value=factor / asked, **words) for cause in causes)
-                return Diagnosis(codes[0], codes, sentence, fix="; ".join(dict.fromkeys(cause.fix for cause in causes)))
+                return Diagnosis(codes[0], codes, sentence, fix="; ".join(dict.fromkeys(cause.fix.format(**words) for cause in causes)))
     told = "rows that are several epochs apart tell too little to name a cause: record every epoch"
     return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
 

@@ -17,7 +17,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
@@ -56,7 +56,7 @@ def verify(
     epochs: int | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: ScheduleLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: JudgedReduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
     dtype: DType | None = None,
@@ -99,9 +99,10 @@ def verify(
     schedule : schedule, callable or array, optional
         How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
         first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
-    reduction : {"mean", "sum"}, default "mean"
-        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
-        The loss is always the mean.
+    reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
+        Whether the gradient should be that of the mean of the squared residuals, of their sum, or
+        of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
+        well, and a note says which. Backends know no half.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional
@@ -175,7 +176,7 @@ def _read_task(
     found = find_optimizer(optimizer)
     scheduled = read_one_schedule(schedule)
     rates = read_first_rates(lr, found, scheduled)
-    read_choice(reduction, "reduction", get_args(Reduction))
+    read_choice(reduction, "reduction", get_args(JudgedReduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
     shapes = {"X": data.shape[:-2], "y": target.shape[:-1]}
