@@ -30,7 +30,8 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "dask", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    "", "compressing", "dask", "designs",
+    "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
     "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -43,7 +44,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "xarray": (("xarray*",), {"dask", "fitting", "solving", "results", "input"}),
-    "dask": (("dask",), {"compressing", "fitting", "solving", "results", "input"}),
+    "dask": (("dask*",), {"compressing", "fitting", "solving", "results", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),

@@ -1,38 +1,28 @@
-"""Dask: fits of chunked arrays, a task for each block of fits (``pip install 'fastgd[dask]'``).
+"""fit(), solve() and compress() of chunked arrays.
 
-1. Nothing is rechunked, and nothing is computed before it is asked for.
-2. Where the samples lie in one chunk, a task is one call of `fastgd.fit`. Where they lie in
-   several, each becomes Moments, which are added in the order of `Moments.merge`: the bits depend
-   neither on workers and threads nor on which task is done first.
-3. A block of fits travels as an array of objects with one element, so that everything here is an
-   operation of dask.array.
+Where the samples lie in one chunk, a task is one call of `fastgd.fit`. Where they lie in several,
+each becomes Moments, which are added in the order of `Moments.merge`: the bits depend neither on
+workers and threads nor on which task is done first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, TypeAlias
+from typing import Any
 
+import dask
+import dask.array as da
 import numpy as np
 
-try:
-    import dask
-    import dask.array as da
-except ImportError:
-    raise ImportError("fastgd.dask needs Dask: pip install 'fastgd[dask]'") from None
+from ..fitting import fit as fit_arrays
+from ..input.annotations import NanPolicy
+from ..input.messages import shown
+from ..input.wrong_names import helps_with_keywords
+from ..results.result import FitResult
+from ..solving import solve as solve_arrays
+from .blocks import Blocks, Chunked, compress_block, fit_block, fit_moments, merged, value_of
 
-from .compressing import compress as compress_arrays
-from .fitting import fit as fit_arrays
-from .input.annotations import NanPolicy
-from .input.messages import kind_of, shown
-from .input.wrong_names import helps_with_keywords
-from .results.result import FitResult
-from .solving import solve as solve_arrays
-
-__all__ = ["Fits", "compress", "fit", "solve"]
-
-Chunked: TypeAlias = Any  # dask.array.Array, numpy.ndarray
 _OF_COMPRESS = ("intercept", "dtype", "nan_policy", "nodata", "threads", "memory_limit")
 _NOT_HERE = {
     "history": "it has a row for every epoch of every fit; fastgd.fit keeps it",
@@ -244,7 +234,7 @@ def compress(
     >>> fastgd.solve(moments).w.round(6).tolist()
     [1.0, -2.0]
     """
-    blocks = _Blocks.of(X, y, sample_weight)
+    blocks = Blocks.of(X, y, sample_weight)
     if any(len(chunks) > 1 for chunks in blocks.leading):
         raise ValueError(
             f"the leading axes of X and y have the chunks {blocks.leading}: moments are of one block of fits. Rechunk them to one, or "
@@ -258,89 +248,7 @@ def compress(
         "threads": threads,
         "memory_limit": memory_limit,
     }
-    merged = _merged(blocks.apply(_compress_block, options))
-    return dask.delayed(np.ndarray.item)(merged.to_delayed().item())
-
-
-@dataclass(frozen=True)
-class _Blocks:
-    """X, y and the weights as arrays of Dask with the same chunks.
-
-    leading: the chunks of the fits. samples: those of the samples.
-    """
-
-    X: da.Array
-    y: da.Array
-    weights: da.Array | None
-    leading: tuple[tuple[int, ...], ...]
-    samples: tuple[int, ...]
-
-    @classmethod
-    def of(cls, X: Chunked, y: Chunked, weights: Chunked | None) -> _Blocks:
-        given = {"X": X, "y": y} | ({} if weights is None else {"sample_weight": weights})
-        for name, array in given.items():
-            if not isinstance(array, da.Array):
-                if isinstance(array, str) or not hasattr(array, "__array__") or hasattr(array, "dims"):
-                    raise TypeError(f"{name} must be a dask array or a NumPy array, not {kind_of(array)}")
-                array = given[name] = np.asarray(array)
-            if array.ndim == 0:
-                raise ValueError(f"{name} must have at least one axis, the samples")
-            if any(np.isnan(length) for length in array.shape):
-                raise ValueError(f"{name} has chunks of unknown size: call {name}.compute_chunk_sizes() first")
-        of_X = 1 if given["X"].ndim == 1 else 2  # axes of X that are no fits
-        fits = {name: (array.ndim - (of_X if name == "X" else 1)) for name, array in given.items()}
-        axes = {name: [*range(-fits[name], 0), 0] for name in given}  # fits are counted from the last, samples are 0
-        chunks = _common_chunks({name: (array, axes[name]) for name, array in given.items()})
-        made = {}
-        for name, array in given.items():
-            cut = tuple(chunks[axis] if length > 1 else (1,) for axis, length in zip(axes[name], array.shape, strict=False))
-            last = ((array.shape[-1],),) if name == "X" and of_X == 2 else ()
-            if isinstance(array, da.Array):
-                if last and array.chunks[-1] != last[0]:
-                    raise ValueError(f"X has the chunks {array.chunks[-1]} along its features: give X.rechunk({{-1: -1}})")
-                made[name] = array
-            else:
-                made[name] = da.from_array(array, chunks=cut + last)
-        leading = tuple(chunks[axis] for axis in range(-max(fits.values()), 0))
-        return cls(made["X"], made["y"], made.get("sample_weight"), leading, chunks[0])
-
-    def apply(self, function: Callable[..., np.ndarray], options: Mapping[str, Any]) -> da.Array:
-        """function of each block, an object: an array (blocks of fits…, blocks of samples)."""
-        fits, sample, feature = tuple(range(1, len(self.leading) + 1)), 0, -1
-        arrays: list[Any] = []
-        for array, ends in ((self.X, (sample, feature) if self.X.ndim > 1 else (sample,)), (self.y, (sample,)), (self.weights, (sample,))):
-            n_fits = 0 if array is None else array.ndim - len(ends)
-            arrays += [array, None if array is None else (*fits[len(fits) - n_fits :], *ends)]
-        once = {axis: lambda length: 1 for axis in (*fits, sample)}
-        meta = np.empty((0,) * (len(fits) + 1), object)
-        return da.blockwise(
-            function, (*fits, sample), *arrays, options=dict(options), adjust_chunks=once, concatenate=True, align_arrays=False,
-            dtype=object, meta=meta,
-        )  # fmt: skip
-
-
-def _common_chunks(given: Mapping[str, tuple[Any, list[int]]]) -> dict[int, tuple[int, ...]]:
-    """{axis: its chunks}; an axis of length 1 repeats."""
-    found: dict[int, tuple[str, tuple[int, ...]]] = {}
-    lengths: dict[int, tuple[str, int]] = {}
-    for name, (array, axes) in given.items():
-        for place, axis in enumerate(axes):
-            length = array.shape[place]
-            what = "samples" if axis == 0 else f"axis {axis} of the fits"
-            other = lengths.setdefault(axis, (name, length))
-            if other[1] == 1 and axis < 0:
-                lengths[axis] = (name, length)
-            elif length != other[1] and not (length == 1 and axis < 0):
-                raise ValueError(f"{other[0]} has the length {other[1]:,} along the {what}, {name} {length:,}")
-            if not isinstance(array, da.Array) or (length == 1 and axis < 0):
-                continue
-            first, chunks = found.setdefault(axis, (name, array.chunks[place]))
-            if chunks != array.chunks[place]:
-                raise ValueError(
-                    f"{first} and {name} have different chunks along the {what}: {shown(chunks)} and {shown(array.chunks[place])}. "
-                    f"Rechunk one of them: nothing is rechunked here"
-                )
-    return {axis: found[axis][1] if axis in found else (length,) for axis, (_, length) in lengths.items()}
+    return dask.delayed(np.ndarray.item)(merged(blocks.apply(compress_block, options)).to_delayed().item())
 
 
 def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: Chunked | None, options: dict[str, Any]) -> Fits:
@@ -351,15 +259,15 @@ def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: 
     several = next((name for name, value in options.items() if isinstance(value, np.ndarray | list | da.Array) and np.ndim(value)), None)
     if several is not None and several != "nodata":
         raise TypeError(f"{several} must be one value for all fits; it is {shown(options[several])}: call fit once for each")
-    blocks = _Blocks.of(X, y, weights)
+    blocks = Blocks.of(X, y, weights)
     example = _example(run, blocks, options)
     if len(blocks.samples) == 1:
-        results = blocks.apply(_fit_block, {"run": run, **options})
+        results = blocks.apply(fit_block, {"run": run, **options})
     else:
         compressing = {name: value for name, value in options.items() if name in _OF_COMPRESS}
         others = {name: value for name, value in options.items() if name not in ("intercept", "dtype", "nan_policy", "nodata")}
-        merged = _merged(blocks.apply(_compress_block, compressing))
-        results = merged.map_blocks(_fit_moments, options={"run": run, **others}, dtype=object, meta=np.empty((0,) * merged.ndim, object))
+        moments = merged(blocks.apply(compress_block, compressing))
+        results = moments.map_blocks(fit_moments, options={"run": run, **others}, dtype=object, meta=np.empty((0,) * moments.ndim, object))
     made = {}
     for name in (field.name for field in fields(Fits)):
         value = getattr(example, name)
@@ -368,7 +276,7 @@ def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: 
     return Fits(**made)
 
 
-def _example(run: Callable[..., FitResult], blocks: _Blocks, options: Mapping[str, Any]) -> FitResult:
+def _example(run: Callable[..., FitResult], blocks: Blocks, options: Mapping[str, Any]) -> FitResult:
     """The result of a small fit: it checks the options, and shows which fields there are."""
     chosen = {name: value for name, value in options.items() if name != "memory_limit"}
     if chosen.get("nodata") is not None:
@@ -383,66 +291,6 @@ def _field(results: da.Array, name: str, example: np.ndarray, leading: tuple[tup
     """One field of the results of all blocks; the axes after the fits are whole."""
     n_fits, tail = len(leading), example.shape[len(leading) :]
     return results.map_blocks(
-        _value_of, options={"name": name}, drop_axis=n_fits, new_axis=[*range(n_fits, n_fits + len(tail))] or None,
+        value_of, options={"name": name}, drop_axis=n_fits, new_axis=[*range(n_fits, n_fits + len(tail))] or None,
         chunks=leading + tuple((length,) for length in tail), dtype=example.dtype, meta=np.empty((0,) * example.ndim, example.dtype),
     )  # fmt: skip
-
-
-def _merged(parts: da.Array) -> da.Array:
-    """The sums of Moments along the last axis, neighbours first, as `Moments.merge` adds them."""
-    waiting: list[tuple[int, da.Array]] = []  # (how many parts it is the sum of, the sum): fewer and fewer
-    for number in range(parts.shape[-1]):
-        part, count = parts[..., number : number + 1], 1
-        while waiting and waiting[-1][0] == count:
-            part, count = _sum_of(waiting.pop()[1], part), 2 * count
-        waiting.append((count, part))
-    _, result = waiting.pop()
-    while waiting:
-        result = _sum_of(waiting.pop()[1], result)
-    return result
-
-
-def _sum_of(first: da.Array, second: da.Array) -> da.Array:
-    return da.map_blocks(_add_moments, first, second, dtype=object, meta=np.empty((0,) * first.ndim, object))
-
-
-# -- tasks -----------------------------------------------------------------------------------------
-
-
-def _boxed(value: Any, n_axes: int) -> np.ndarray:
-    """An array of objects with `n_axes` axes of length 1."""
-    box = np.empty((1,) * n_axes, object)
-    box[(0,) * n_axes] = value
-    return box
-
-
-def _fit_block(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, options: Mapping[str, Any]) -> np.ndarray:
-    chosen = dict(options)
-    return _of_block(chosen.pop("run"), X, y, weights, chosen)
-
-
-def _compress_block(X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, options: Mapping[str, Any]) -> np.ndarray:
-    return _of_block(compress_arrays, X, y, weights, options)
-
-
-def _of_block(run: Callable[..., Any], X: np.ndarray, y: np.ndarray, weights: np.ndarray | None, options: Mapping[str, Any]) -> np.ndarray:
-    """One call of fastgd, boxed."""
-    try:
-        made = run(X, y, sample_weight=weights, **options)
-    except ValueError as error:
-        raise ValueError(f"{error} (in a block with y of shape {y.shape}; places are counted from its beginning)") from None
-    return _boxed(made, max(X.ndim - 1, 1, y.ndim, 0 if weights is None else weights.ndim))
-
-
-def _add_moments(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return _boxed(first.item() + second.item(), first.ndim)
-
-
-def _fit_moments(moments: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    chosen = dict(options)
-    run = chosen.pop("run")
-    return _boxed(run(moments.item(), **chosen), moments.ndim)
-
-
-def _value_of(result: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    return np.asarray(getattr(result.item(), options["name"]))
