@@ -21,7 +21,7 @@ from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
 from .answers import read_training
 from .file_candidate import FileCandidate
-from .functions import FunctionCandidate
+from .fitted import candidate_of_code
 from .models import PartialFitCandidate, TorchCandidate
 from .tasks import Candidate, Task, Trial, Unreadable
 
@@ -48,8 +48,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [TorchCandidate(first, second) if is_torch and not others else _Recorded(first, second, others=tuple(others))]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
-    if callable(candidate) and not isinstance(candidate, type):
-        return [FunctionCandidate(candidate)]
+    if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
+        return [candidate_of_code(candidate)]
     if isinstance(candidate, list | np.ndarray) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
