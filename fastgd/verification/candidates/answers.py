@@ -181,7 +181,8 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
         if _are_rows(value):
             steps = [read_step(row if isinstance(row, Mapping) else tuple(row), D, intercept, b_first) for row in value]
             losses = [step.loss for step in steps]
-            loss = None if None in losses else np.array(losses, np.float64)
+            known = losses[:-1] if losses[-1] is None else losses  # of the last w it is often not computed
+            loss = None if None in known or not known else np.array(known, np.float64)
             return Training(np.array([step.w for step in steps]), loss, tuple(dict.fromkeys(note for step in steps for note in step.notes)))
         _numbers(value, "w_history")
     w = _numbers(value, "w_history")
@@ -191,7 +192,7 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
         return Training(_turned(w.reshape(len(w), D), b_first), None)
     if w.ndim == 2 and len(w) == D:
         return Training(_turned(w.T, b_first), None, ("the columns of what it returned were read as the rows of w",))
-    if w.ndim == 2 and intercept and w.shape[1] == D + 1 > 2:
+    if w.ndim == 2 and w.shape[1] == D + 1 and (intercept or (isinstance(value, list) and isinstance(value[0], tuple))):
         told = "the last column of what it returned was read as the losses"
         return Training(_turned(w[:, :D], b_first), w[:, D], (told,))
     what = f"{counted(D - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"

@@ -23,6 +23,7 @@ from .answers import read_training
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
 from .models import PartialFitCandidate, TorchCandidate
+from .recorder import Recorder
 from .tasks import Candidate, Task, Trial, Unreadable
 
 __all__ = ["joined", "read_candidates"]
@@ -40,6 +41,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [candidate]
     if isinstance(candidate, FitResult | History):
         return [_of_result(candidate)]
+    if isinstance(candidate, Recorder):
+        return [_Recorded(candidate.rows, None, "recorder", recorder=candidate)]
     if isinstance(candidate, tuple) and len(candidate) == 3 and hasattr(candidate[2], "get_last_lr"):
         return [TorchCandidate(*candidate)]
     if isinstance(candidate, tuple) and len(candidate) in (2, 3):
@@ -145,9 +148,14 @@ class _Recorded:
     limit: float = LIMIT
     held_higher: bool = False
     others: tuple[Any, ...] = ()  # what came beside w and the losses
+    recorder: Recorder | None = None  # that recorded the rows
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
+        if self.recorder is not None:
+            self.recorder.check(task.intercept)
+            if task.shape:
+                raise ValueError(f"a Recorder holds one fit, but X and y have leading axes {task.shape}")
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
