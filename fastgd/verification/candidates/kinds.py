@@ -153,7 +153,7 @@ class _Recorded:
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
         if self.recorder is not None:
-            self.recorder.check(task.intercept)
+            self.recorder.check(task.intercept, task.X.shape[-1])
             if task.shape:
                 raise ValueError(f"a Recorder holds one fit, but X and y have leading axes {task.shape}")
         if not task.shape and self._has_parts(task):

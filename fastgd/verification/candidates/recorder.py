@@ -159,12 +159,15 @@ class Recorder:
             raise ValueError(f"the Recorder cannot be read: {error}".replace("it returned", "it has")) from None
         return read.w, read.loss
 
-    def check(self, intercept: bool) -> None:
+    def check(self, intercept: bool, n_features: int | None = None) -> None:
         """Raise a ValueError unless there are rows, with an intercept only where one is meant."""
         if not self.rows:
             raise ValueError("the Recorder has no rows: call it in the loop, record(w, loss=loss)")
         if self.has_intercept and not intercept:
             raise ValueError("the Recorder has an intercept: give intercept=True")
+        size = np.size(self.rows[0][0])
+        if self.has_intercept and n_features not in (None, size):
+            raise ValueError(f"the Recorder has {counted(size, 'weight')} and an intercept, X has {counted(n_features or 0, 'feature')}")
 
     def __len__(self) -> int:
         return len(self.rows)
