@@ -12,11 +12,13 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
 
 from ..data.problem import Problem
+from ..fitting import fit
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
@@ -31,7 +33,7 @@ from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
 from .candidates.fitted import ModelCandidate
-from .candidates.kinds import read_candidates
+from .candidates.kinds import joined, read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial
 from .causes.diagnosing import Question, read_question
@@ -39,7 +41,8 @@ from .causes.diagnosis import Diagnosis
 from .causes.readings import Reading, read_readings
 from .causes.recorded import read_recorded
 from .causes.table import CAUSES
-from .judging import judge
+from .judging import Judgement, judge
+from .report.curves import Curves
 from .report.report import Report, Verdict
 
 __all__ = ["verify"]
@@ -329,7 +332,27 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
+        curves=partial(_curves, question, task, index, found),
     )  # fmt: skip
+
+
+def _curves(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:
+    """Return w and loss of a history, and those of a fit of ours from the same start."""
+    recorded, at = found.recorded, found.at
+    theirs = np.asarray(recorded.w, np.float64)
+    names = [f"w[{j}]" for j in range(theirs.shape[1] - task.intercept)] + ["intercept"] * task.intercept
+    loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
+    ours = None
+    if np.isfinite(theirs[0]).all():
+        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "reduction": task.reduction, "intercept": task.intercept}
+        options |= {"intercept0": theirs[0, -1]} if task.intercept else {}
+        lr = None if task.schedule_sets_rates else float(question.lr.flat[0])
+        ours = fit(
+            task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
+            dtype=recorded.dtype, nan_policy="propagate", **options,
+        ).history  # fmt: skip
+    of_ours = None if ours is None else np.asarray(joined(ours), np.float64)
+    return Curves(names, at, theirs, loss, of_ours, None if ours is None else np.asarray(ours.loss, np.float64))
 
 
 def _reading_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Reading:

@@ -48,8 +48,8 @@ def library_of_float32(answer: Any) -> str | None:
     computes in float32 unless jax_enable_x64 is set, and its arrays become NumPy's in a list.
     """
     for _ in range(3):
-        if isinstance(answer, list | tuple) and answer:
-            answer = answer[0]
+        if isinstance(answer, list | tuple | Mapping) and answer:
+            answer = next(iter(answer.values() if isinstance(answer, Mapping) else answer))
     if not str(getattr(answer, "dtype", "")).endswith("float32"):
         return None
     library = library_of(answer)

@@ -93,7 +93,10 @@ def _by_names(parameters: list[inspect.Parameter], roles: dict[str, str], name: 
         kind = "gradient"
     own = {p.name for p in parameters if p.default is not p.empty and roles.get(p.name) in ("tol", "count")}  # its defaults stay
     taken = [(p.name, roles[p.name]) for p in parameters if p.name in roles and p.name not in own]
-    by_position = sum(p.kind is p.POSITIONAL_ONLY for p in parameters)
+    # by position as far as that goes: jax.grad does not see what is given by name
+    by_position = next(
+        (k for k, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY or (p.name, roles.get(p.name)) not in taken), len(taken)
+    )
     if any(p.kind is p.POSITIONAL_ONLY and p.name not in roles for p in parameters):
         raise TypeError(f"the candidate takes parameters by position only whose names say nothing; {_FORMS}")
     notes = []

@@ -162,7 +162,8 @@ class _Recorded:
                 read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.epochs)
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
-            yield (), Trial(read.w, read.loss, list(read.notes), start_known=task.w0 is not None)
+            notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
+            yield (), Trial(read.w, read.loss, notes, start_known=task.w0 is not None)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
