@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
+    from . import xarray as xarray
     from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
@@ -63,7 +64,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "optuna", "schedules", "testing", "verification")
+_MODULES = ("designs", "optuna", "schedules", "testing", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

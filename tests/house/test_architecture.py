@@ -31,7 +31,7 @@ FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "runni
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    "stabilizing", *FIT,
+    "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -42,6 +42,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
+    "xarray": (("xarray*",), {"fitting", "solving", "results", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
@@ -104,7 +105,8 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "scipy", "cupy", "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "xarray", "scipy", "cupy",
+    "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
