@@ -116,7 +116,6 @@ LONG_FILES = {  # path: why it is one file
     "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
     "fastgd/results/sweep_result.py": "the class of the result of a sweep: three quarters are docstrings that users read",
-    "fastgd/verification/report/report.py": "the classes Verdict and Report: half are docstrings that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }
