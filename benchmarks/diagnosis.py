@@ -48,8 +48,9 @@ def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., C
         for k in range(each):
             rng = np.random.default_rng([seed, place, k])
             case = draw(rng, code, DTYPES[k % 2])
-            diagnosis = ask(case, plant(case, rng))
-            found = judge(code, diagnosis)
+            planted = plant(case, rng)
+            diagnosis = ask(case, planted)
+            found = judge(code, diagnosis, planted)
             table[code][found] += 1
             if found != "right":
                 instead[code][diagnosis.code] += 1

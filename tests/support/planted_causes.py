@@ -19,13 +19,19 @@ def conventional(case: Case, rng: Rng, gradient: Gradient, loss: Gradient = mean
     """Run it, in a quarter of the cases with 1/2 in gradient and loss, as in 1/(2m)."""
     if rng.random() >= 0.25:
         return run(case, gradient=gradient, loss=loss, **options)
-    return run(case, gradient=lambda X, y, w, t: gradient(X, y, w, t) / 2, loss=lambda X, y, w: loss(X, y, w) / 2, **options)
+    half = run(case, gradient=lambda X, y, w, t: gradient(X, y, w, t) / 2, loss=lambda X, y, w: loss(X, y, w) / 2, **options)
+    return replace(half, asked={"half": True})
+
+
+def at_rate(planted: Planted, lr: float) -> Planted:
+    """The same, where this rate was asked for."""
+    return replace(planted, asked={**planted.asked, "lr": lr})
 
 
 def _slower(case: Case, rng: Rng, by: float, gradient: Gradient) -> Planted:
     """Run it at a smaller rate, which is the one that was asked for."""
     lr = float(f"{case.lr / by:.3g}")
-    return replace(conventional(replace(case, lr=lr), rng, gradient), asked={"lr": lr})
+    return at_rate(conventional(replace(case, lr=lr), rng, gradient), lr)
 
 
 # -- gradients -------------------------------------------------------------------------------------
@@ -144,7 +150,7 @@ def _of_other(case: Case, rng: Rng, change: Callable[[Any, Any], tuple[Any, Any]
     bound = 0.5 * len(y) / np.linalg.norm(X.astype(np.float64), 2) ** 2
     small = replace(case, lr=float(f"{min(case.lr, 1.7 * bound):.3g}"))
     own = (lambda _X, _y, w: mean_loss(X, y, w)) if rng.random() < 0.5 else mean_loss
-    return replace(conventional(small, rng, lambda _X, _y, w, t: mean_gradient(X, y, w, t), own, **options), asked={"lr": small.lr})
+    return at_rate(conventional(small, rng, lambda _X, _y, w, t: mean_gradient(X, y, w, t), own, **options), small.lr)
 
 
 def intercept_first(case: Case, rng: Rng) -> Planted:

@@ -54,7 +54,7 @@ def ask(case: Case, planted: Planted) -> fastgd.Diagnosis:
     )  # fmt: skip
 
 
-def judge(name: str, diagnosis: fastgd.Diagnosis) -> str:
+def judge(name: str, diagnosis: fastgd.Diagnosis, planted: Planted) -> str:
     """Right; same: it is equal on these data to what was named; unseen: within the bound; unknown;
     or WRONG."""
     code = name.split(" ")[0]
@@ -63,6 +63,7 @@ def judge(name: str, diagnosis: fastgd.Diagnosis) -> str:
     possible = {part for name in diagnosis.also_possible for part in name.split(" + ")}
     if code in diagnosis.codes or code in possible:
         return "same"
-    if name.endswith("in 1/m code") and diagnosis.codes == ("half_convention",):
+    halved = "half" in planted.asked or name.endswith("in 1/m code")
+    if halved and diagnosis.codes == ("half_convention",):
         return "unseen"  # all but the convention is within the bound
     return "unseen" if diagnosis.code in ("ok", "not_judged") else "WRONG"

@@ -28,7 +28,7 @@ from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
 from .observation import Observation, Term
 from .other_data import about_other_data
-from .parts import about_parts
+from .parts import about_parts, names_of
 from .recipes import Recipe
 from .recorded_rows import about_rounded_rows
 from .rule import about_rule
@@ -319,13 +319,34 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     else:
         told.append("every step is wrong")
     if seen.n_parameters > 1:
+        right = (seen.shares_by_parameter(step) <= LIMIT).all(0)
+        if right.any():
+            told.append(
+                f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"
+            )
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         is_along = seen.tau(along) <= LIMIT
         told.append("along the gradient" if is_along else "not along the gradient")
         if is_along and len(wrong) > 1:
             told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
+    if _looks_like_parts(scene, step):
+        told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
     return ", ".join(told)
+
+
+def _looks_like_parts(scene: Scene, step: Term) -> bool:
+    """Return whether the steps are about k times as long as the right one, and about along it.
+
+    k steps on parts of the samples, at the size of the mean, are it but for terms of second order.
+    """
+    seen = scene.seen
+    if not scene.asked.plain or seen.n_parameters < 2 or seen.n < 4:
+        return False
+    with np.errstate(all="ignore"):
+        own, found = (part / np.sqrt((part * part).sum(1, keepdims=True)) for part in (step.value, seen.moved))
+        ratio = np.sqrt((seen.moved * seen.moved).sum(1) / (step.value * step.value).sum(1))[:3]
+        return bool(((own * found).sum(1)[:3] > 0.9).all() and (ratio > 1.5).all() and (ratio < 1.2 * seen.n).all())
 
 
 def explain_loss(seen: Observation, update: Hypothesis | None = None) -> Finding:

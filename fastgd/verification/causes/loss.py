@@ -184,7 +184,10 @@ def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypo
     roundings = growth(seen.n) + 2 * growth(seen.n_parameters) + 5
     off = np.abs(seen.loss[:m] - true[:m])
     seen_off = off > LIMIT * error[:m]
-    if seen_off.any() and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
+    signs = np.sign(seen.loss[:m] - true[:m])[seen_off]
+    # Rounding errors have either sign; of three or more that have one, something else may be the cause.
+    as_it_falls = len(signs) < 3 or ((signs > 0).any() and (signs < 0).any())
+    if as_it_falls and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
         largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())
         yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest})
 

@@ -46,15 +46,18 @@ def about_parts(scene: Scene) -> Iterator[Hypothesis]:
         step = asked.step(seen, whole)
         wrong: Array = np.any(seen.shares_by_parameter(step) > LIMIT, axis=0)
         moves = (np.abs(step.value - shown.still.value) > LIMIT * (step.error + seen.u * np.abs(seen.w[:-1]))).any(0)
-        if not wrong.any() or not (moves & ~wrong).any():
+        if not wrong.any() or wrong.all():
             continue
-        yield from _of_own_size(scene, whole, step, wrong, codes)
+        yield from _of_own_size(scene, whole, wrong, codes, told=bool((moves & ~wrong).any()))
         if wrong.sum() == 1:
             yield from _of_another_column(scene, whole, int(np.argmax(wrong)), codes)
 
 
-def _of_own_size(scene: Scene, whole: Term, step: Term, wrong: Array, codes: tuple[str, ...]) -> Iterator[Hypothesis]:
-    """The wrong parameters have a factor of their own."""
+def _of_own_size(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...], told: bool) -> Iterator[Hypothesis]:
+    """The wrong parameters have a factor of their own.
+
+    told: whether the others show that theirs is another one. If not, it is possible, and not sure.
+    """
     seen, asked, shown = scene.seen, scene.asked, scene.shown
     assert shown is not None
     scale = seen.scale()[:, wrong]
@@ -64,8 +67,7 @@ def _of_own_size(scene: Scene, whole: Term, step: Term, wrong: Array, codes: tup
     if not np.isfinite(found) or found == 0 or abs(found - 1) <= _NEAR:
         return
 
-    if seen.tau(asked.step(seen, whole.times(found, seen.u))) <= LIMIT:
-        return  # the others may have the same factor
+    told = told and seen.tau(asked.step(seen, whole.times(found, seen.u))) > LIMIT
 
     def predict(factor: Any) -> Term:
         part = whole.times(np.where(wrong, factor, 1)[None], seen.u)
@@ -76,9 +78,13 @@ def _of_own_size(scene: Scene, whole: Term, step: Term, wrong: Array, codes: tup
     for reason, relative in named_factors(seen.n, 1.0):
         if abs(relative - found) <= 1e-3 * abs(relative):
             words = {"who": who, "value": relative, "variant": f" ({', '.join(_WORDS[code] for code in reason)})"}
-            yield Hypothesis(("gradient_part", *codes), length + 0.1 * len(reason), predict(seen.yardstick.extended(relative)[()]), words)
+            yield Hypothesis(
+                ("gradient_part", *codes), length + 0.1 * len(reason), predict(seen.yardstick.extended(relative)[()]), words, free=not told
+            )
     value, made, more = shortest(seen, found, predict)
-    yield Hypothesis(("gradient_part", *codes), length + 1 + more, made, {"who": who, "value": float(value), "variant": ""}, constants=1)
+    yield Hypothesis(
+        ("gradient_part", *codes), length + 1 + more, made, {"who": who, "value": float(value), "variant": ""}, constants=1, free=not told
+    )
 
 
 def _of_another_column(scene: Scene, whole: Term, j: int, codes: tuple[str, ...]) -> Iterator[Hypothesis]:
