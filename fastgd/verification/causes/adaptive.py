@@ -204,7 +204,7 @@ def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
     if scene.asked.rule.name in ("adam", "adamw") or seen.n_steps < 2 or not (seen.w[:-1] != 0).any():
         return
     gradient = scene.asked.gradient(seen)
-    few = 6  # The slots of Adam do not depend on the decay, so its first steps are tested first.
+    few = 3  # The slots of Adam do not depend on the decay, so its first steps are tested first.
     base = replay(seen, adam.step, gradient, adam, {}, most=few)
     column = seen.lr * seen.w[:-1]
     found = estimate(seen, seen.moved - base.value, [column], until=few)

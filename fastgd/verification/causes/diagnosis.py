@@ -174,7 +174,9 @@ def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Findin
         other = Scene(scene.seen, replace(scene.asked, factor=factor))
         with np.errstate(all="ignore"):
             scored = [(h, scene.seen.tau(h.step)) for h in chain(about_rule(other), about_clipping(other))]
-        passing = [pair for pair in scored if pair[1] <= LIMIT and not _SIZES & set(pair[0].codes) and pair[0].codes != ("lr_scaled",)]
+        # A constant that is not short, or two of them, may take the place of the size.
+        passing = [(h, share) for h, share in scored if share <= LIMIT and h.constants <= 1 and h.complexity < 4]
+        passing = [(h, share) for h, share in passing if not (_SIZES | {"lr_scaled"}) & set(h.codes)]
         passing = sorted((pair for pair in passing if _is_evidence(other, asked, pair[0])), key=_rank)
         if passing:
             best, best_tau = passing[0]
@@ -216,8 +218,8 @@ def _is_no_chance(hypothesis: Hypothesis, seen: Observation) -> bool:
     """Return whether the factor of lr_scaled is shorter than any number so well known would be."""
     value, rate = abs(hypothesis.words["value"]), abs(hypothesis.words["rate"])
     with np.errstate(all="ignore"):
-        bound = hypothesis.step.error + seen.u * np.abs(seen.w[1:])
-        known = LIMIT * float(np.nanmin(np.where(hypothesis.step.value != 0, bound / np.abs(hypothesis.step.value), np.nan)))
+        bound, size = hypothesis.step.error + seen.u * np.abs(seen.w[1:]), np.abs(hypothesis.step.value)
+        known = LIMIT * float(np.where(size > 0, bound / size, np.inf).min())
     for digits in (1, 2, 3, 4):
         for number in (value, rate):
             short = float(f"{number:.{digits - 1}e}")
@@ -319,7 +321,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     else:
         told.append("every step is wrong")
     if seen.n_parameters > 1:
-        right = (seen.shares_by_parameter(step) <= LIMIT).all(0)
+        right: Array = np.all(seen.shares_by_parameter(step) <= LIMIT, axis=0)
         if right.any():
             told.append(
                 f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"

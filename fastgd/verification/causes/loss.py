@@ -151,7 +151,7 @@ def _scaled(seen: Observation, true: Array, error: Array) -> Iterator[LossHypoth
     with np.errstate(all="ignore"):
         a, b = true[:m] / error[:m], seen.loss[:m] / error[:m]
         found = (a * b).sum() / (a * a).sum()
-    if m < 3 or not np.isfinite(found) or found == 0:
+    if m < 3 or not np.isfinite(found) or found == 0 or abs(found - 1) < 1e-5:
         return
     short = [float(f"{float(found):.{k - 1}e}") for k in _DIGITS]
     # With one number alone every square that is 0 at the best fit is a multiple of the right one.
@@ -185,7 +185,7 @@ def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypo
     off = np.abs(seen.loss[:m] - true[:m])
     seen_off = off > LIMIT * error[:m]
     signs = np.sign(seen.loss[:m] - true[:m])[seen_off]
-    # Rounding errors have either sign; of three or more that have one, something else may be the cause.
+    # Rounding errors have either sign: where three or more have one, it may be something else.
     as_it_falls = len(signs) < 3 or ((signs > 0).any() and (signs < 0).any())
     if as_it_falls and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
         largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())

@@ -138,10 +138,10 @@ CAUSES = {
               "the steps are those of Adam that keeps the corrected m and v: each step corrects them again",
               "m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)"),
         Cause("adam_amsgrad", "update", "the steps are those of Adam; {variant}", "amsgrad = {declared_amsgrad}"),
-        Cause("rmsprop_eps_inside", "update", "the steps are those of RMSprop with eps inside the square root", "g / (np.sqrt(v) + eps)"),
         Cause("rule_constants", "update", "the steps are those of {rule} with {constants}"),
         *(Cause(rule.name, "update", f"the steps are those of {rule.class_name}", f'optimizer="{rule.name}"')
           for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
+        Cause("rmsprop_eps_inside", "update", "the steps are those of RMSprop with eps inside the square root", "g / (np.sqrt(v) + eps)"),
         Cause("steps_per_sample", "update", "there is a step for each sample in an epoch: {variant}",
               "compute the gradient of all samples before each update"),
         Cause("mini_batches", "update", "there is a step for each mini-batch of {variant}",
