@@ -10,6 +10,7 @@ MEMORY = ("tests/promises/test_memory.py",)
 SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 CALLERS = ("tests/promises/test_callers_settings.py",)
+WRONG_LINES = "tests/verification/causes/test_wrong_lines.py"
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 MISSING = ("tests/fit/test_missing_data.py", "tests/input/test_missing.py", "tests/input/test_reading.py")
 VERIFICATION = "fastgd/verification"
@@ -69,6 +70,48 @@ FASTGD_DEFECTS = (
     ),
     Defect(
         "verifier: the bound is a hundred times as wide", f"{VERIFICATION}/bound/yardstick.py", "LIMIT = 8.0", "LIMIT = 800.0", VERIFIER
+    ),
+    Defect(
+        "verifier: the bound is ten times as wide",
+        f"{VERIFICATION}/bound/yardstick.py",
+        "LIMIT = 8.0",
+        "LIMIT = 80.0",
+        ("tests/verification/causes/test_gradient.py", *VERIFIER),
+    ),
+    Defect(
+        "verifier: a hypothesis passes always",
+        f"{VERIFICATION}/causes/recorded_rows.py",
+        "asked.error + off / LIMIT)",
+        "np.full_like(asked.error, np.inf))",
+        (WRONG_LINES,),
+    ),
+    Defect(
+        "verifier: rounding to decimals is taken for rounding errors",
+        f"{VERIFICATION}/causes/recorded_rows.py",
+        "asked.error + off / LIMIT)",
+        "asked.error + off)",
+        (WRONG_LINES,),
+    ),
+    Defect(
+        "verifier: what others do not show is sure",
+        f"{VERIFICATION}/causes/parts.py",
+        "told = told and seen.tau(asked.step(seen, whole.times(found, seen.u))) > LIMIT",
+        "told = True",
+        (WRONG_LINES, "tests/verification/causes/test_gradient.py"),
+    ),
+    Defect(
+        "verifier: one number is evidence of any gradient",
+        f"{VERIFICATION}/causes/diagnosis.py",
+        "if scene.seen.has_one_number and",
+        "if False and",
+        (WRONG_LINES,),
+    ),
+    Defect(
+        "verifier: another y needs no matrix",
+        f"{VERIFICATION}/causes/other_data.py",
+        "constants=seen.n_parameters, telling=moves",
+        "constants=0",
+        (WRONG_LINES,),
     ),
     Defect(
         "verifier: a constant needs no evidence",
