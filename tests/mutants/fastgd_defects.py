@@ -10,7 +10,7 @@ MEMORY = ("tests/promises/test_memory.py",)
 SOLVE = ("tests/fit/test_solving.py", "tests/fit/test_solving_company.py")
 RULES = ("tests/fit/test_rules.py",)
 CALLERS = ("tests/promises/test_callers_settings.py",)
-WRONG_LINES = "tests/verification/causes/test_wrong_lines.py"
+EVIDENCE = "tests/verification/causes/test_evidence.py"
 VERIFIER = ("tests/verification/causes/test_diagnosis.py", "tests/verification/test_verifying.py")
 MISSING = ("tests/fit/test_missing_data.py", "tests/input/test_missing.py", "tests/input/test_reading.py")
 VERIFICATION = "fastgd/verification"
@@ -83,35 +83,35 @@ FASTGD_DEFECTS = (
         f"{VERIFICATION}/causes/recorded_rows.py",
         "asked.error + off / LIMIT)",
         "np.full_like(asked.error, np.inf))",
-        (WRONG_LINES,),
+        (EVIDENCE,),
     ),
     Defect(
         "verifier: rounding to decimals is taken for rounding errors",
         f"{VERIFICATION}/causes/recorded_rows.py",
         "asked.error + off / LIMIT)",
         "asked.error + off)",
-        (WRONG_LINES,),
+        (EVIDENCE,),
     ),
     Defect(
         "verifier: what others do not show is sure",
         f"{VERIFICATION}/causes/parts.py",
         "told = told and seen.tau(asked.step(seen, whole.times(found, seen.u))) > LIMIT",
         "told = True",
-        (WRONG_LINES, "tests/verification/causes/test_gradient.py"),
+        (EVIDENCE, "tests/verification/causes/test_gradient.py"),
     ),
     Defect(
         "verifier: one number is evidence of any gradient",
         f"{VERIFICATION}/causes/diagnosis.py",
         "if scene.seen.has_one_number and",
         "if False and",
-        (WRONG_LINES,),
+        (EVIDENCE,),
     ),
     Defect(
         "verifier: another y needs no matrix",
         f"{VERIFICATION}/causes/other_data.py",
         "constants=seen.n_parameters, telling=moves",
         "constants=0",
-        (WRONG_LINES,),
+        (EVIDENCE,),
     ),
     Defect(
         "verifier: a constant needs no evidence",
