@@ -120,6 +120,11 @@ def test_half_of_the_squares_may_be_asked_for(reduction, factor, loss):
     assert diagnosis.fix == ("gradient = X.T @ residual / len(y)" if reduction == "half_mean" else "gradient = X.T @ residual")
 
 
+def test_backends_know_no_half():
+    with pytest.raises(ValueError, match="ask for reduction='sum' with half of lr"):
+        fastgd.verify("numpy", FEATURES, TARGET, lr=LR, epochs=3, intercept=True, reduction="half_sum")
+
+
 def test_torch_modules_of_half_of_the_squares(torch):
     X, y = torch.tensor(FEATURES), torch.tensor(TARGET)
     module = torch.nn.Linear(2, 1).double()
