@@ -23,6 +23,7 @@ from .hypotheses import Hypothesis
 from .observation import Observation
 from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
+from .recorded_rows import decimals_of
 from .table import CAUSES, GRADIENTS
 
 __all__ = ["Question", "diagnose", "examine", "read_question"]
@@ -136,6 +137,8 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
         evidence = {"tau": math.nan, "tau_asked": math.nan, "epochs_used": 0}
         return Diagnosis(cause.code, (cause.code,), cause.sentence, evidence, cause.fix, notes=tuple(notes))
     update = explain_update(seen, question.asked) if seen.n_steps else _NO_STEP
+    if start is not None and "w_rounded" in update.codes and _begins_rounded(question, recorded):
+        start = None
     late = _recorded_late(question, recorded, update) if start is not None else None
     after = late is not None
     update = late or update
@@ -154,6 +157,13 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
         starts = [("recorded_after_update", {})] if after else [start]
     loss = _explain_loss(question, recorded, seen, update, after, notes)
     return _in_words(question, seen, update, starts, loss, notes)
+
+
+def _begins_rounded(question: Question, recorded: Recorded) -> bool:
+    """Return whether row 0 is the start that was asked for, rounded as all rows are."""
+    decimals = decimals_of(recorded.w)
+    assert question.w0 is not None
+    return decimals is not None and bool((recorded.w[0] == np.round(question.w0, decimals).astype(recorded.w.dtype)).all())
 
 
 def _is_one_array(question: Question, recorded: Recorded) -> bool:

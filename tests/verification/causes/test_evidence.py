@@ -143,6 +143,20 @@ def test_what_rounding_to_decimals_does_not_explain():
     assert ask(w).code == "unknown"
 
 
+def test_a_start_that_is_rounded_with_the_rows():
+    """It is no other start; where the rows are not rounded but whole by themselves, it is one."""
+    w0 = np.array([0.331, -0.278, 0.119])
+    X = np.column_stack([FEATURES, np.ones(N)])
+    rows = [w0]
+    for _ in range(EPOCHS):
+        rows.append(rows[-1] - LR * 2 / N * X.T @ (X @ rows[-1] - TARGET))
+    assert ask(np.round(rows, 2), w0=w0).codes == ("w_rounded",)
+    w = [0.0]
+    for _ in range(4):
+        w.append(w[-1] - 0.5 * (w[-1] - 4.0) * 2)  # x = 1, y = 4: w is 0, 4, 4, ...
+    assert fastgd.diagnose([1.0], [4.0], w, lr=0.5, w0=[0.3]).codes == ("initial_w",)
+
+
 def test_a_part_needs_others_that_are_right():
     """Where the other parameters cannot show it, all may have the factor."""
     X = np.column_stack([FEATURES[:, 0], np.zeros(N)])  # the gradient of w[1] is always 0
