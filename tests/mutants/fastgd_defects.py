@@ -97,7 +97,7 @@ FASTGD_DEFECTS = (
         f"{VERIFICATION}/causes/parts.py",
         "told = told and seen.tau(asked.step(seen, whole.times(found, seen.u))) > LIMIT",
         "told = True",
-        (EVIDENCE, "tests/verification/causes/test_gradient.py"),
+        (EVIDENCE,),
     ),
     Defect(
         "verifier: one number is evidence of any gradient",

@@ -157,14 +157,15 @@ def test_a_start_that_is_rounded_with_the_rows():
     assert fastgd.diagnose([1.0], [4.0], w, lr=0.5, w0=[0.3]).codes == ("initial_w",)
 
 
-def test_a_part_needs_others_that_are_right():
+@pytest.mark.parametrize(("factor", "code"), [(0.5, "gradient_missing_two"), (0.37, "lr_scaled")])
+def test_a_part_needs_others_that_are_right(factor, code):
     """Where the other parameters cannot show it, all may have the factor."""
     X = np.column_stack([FEATURES[:, 0], np.zeros(N)])  # the gradient of w[1] is always 0
     w = [np.zeros(2)]
     for _ in range(EPOCHS):
-        w.append(w[-1] - LR * X.T @ (X @ w[-1] - TARGET) / N)
+        w.append(w[-1] - LR * factor * 2 * X.T @ (X @ w[-1] - TARGET) / N)
     diagnosis = fastgd.diagnose(X, TARGET, w, lr=LR)
-    assert diagnosis.code == "gradient_missing_two"
+    assert diagnosis.code == code
     assert "gradient_part" in diagnosis.also_possible
 
 
