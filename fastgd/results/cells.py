@@ -19,7 +19,7 @@ from .result import History
 from .status import Status, named
 
 LOSSES = ("val_loss", "loss", "excess_loss")
-_OF_CELLS = ("loss", "val_loss", "excess_loss", "epochs", "status", "w", "intercept")  # in `best`
+_OF_CELLS = ("loss", "val_loss", "excess_loss", "epochs", "best_epoch", "status", "w", "intercept")  # in `best`
 
 
 def select(result: Any, wanted: Mapping[str, Any], method: Any) -> Any:
@@ -80,8 +80,8 @@ def _take(result: Any, chosen: Mapping[str, Any]) -> Any:
 
     history = result.history
     if history is not None:
-        history = History(history.epoch, cells(history.w), cells(history.loss), cells(history.intercept))
-    arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "excess_loss", "intercept", "stability_limit")
+        history = History(history.epoch, *(cells(getattr(history, name)) for name in ("w", "loss", "intercept", "val_loss")))
+    arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "best_epoch", "excess_loss", "intercept", "stability_limit")
     status = cells(np.asarray(result.status))
     return replace(
         result,

@@ -41,7 +41,7 @@ class Scheduled:
 
     schedules: tuple[Schedule, ...]  # those that differ
     which: np.ndarray  # (…) int64: which of them each fit has, to be broadcast
-    _remembered: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    _remembered: dict[tuple[int, bytes], np.ndarray] = field(default_factory=dict, repr=False)
 
     def table(self, which: np.ndarray, lr: np.ndarray, first: np.ndarray, epochs: int) -> np.ndarray:
         """(epochs, m): the rates of m fits, from the epoch `first` (m,) of each on.
@@ -58,7 +58,7 @@ class Scheduled:
 
     def _columns(self, keys: np.ndarray, epochs: int) -> np.ndarray:
         """(epochs, k): the rates of k different (schedule, first epoch, bits of lr)."""
-        name = keys.tobytes()
+        name = epochs, keys.tobytes()
         known = self._remembered.get(name)
         if known is not None:
             return known
