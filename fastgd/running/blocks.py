@@ -30,6 +30,7 @@ SHORTEST = 16  # epochs of a block, where so many are left
 SHARE = 4  # of what was run
 
 _SAMPLES = ("x_index", "y_index", "weight_index", "kept_index")
+_LEAST = ("penalty", "least", "allowance")  # of the first part: a fit that passed a limit goes on by its samples, without moments
 _STATE = ("w", "slots", "products", "steps", "algorithm")  # what a descent goes on from
 
 # descend(part, places, counter): runs all epochs of a part of a chunk, of the fits at these places
@@ -238,7 +239,7 @@ class _Descent:
         changed: dict[str, Any] = {name: getattr(chunk, name)[fits] for name in (*_SAMPLES, *_STATE)}
         if len(chunk.excess):
             changed |= {"initial_excess": chunk.initial_excess[fits], "excess": np.empty(k, dtype)}
-            changed |= dict(zip(("penalty", "least", "allowance"), np.full((3, k if len(chunk.least) else 0), np.nan), strict=True))
+            changed |= {name: getattr(chunk, name)[fits] for name in _LEAST if len(chunk.least)}
         if len(chunk.center):
             changed |= {name: getattr(chunk, name)[fits] for name in STANDARD}
         part = replace(
@@ -261,7 +262,7 @@ class _Descent:
 
     def _put(self, part: Chunk, rows: np.ndarray, fits: np.ndarray) -> None:
         """Take over where some fits of a part stand, and what is reported of it."""
-        measured = ("initial_excess", "excess") if len(self.chunk.excess) else ()
+        measured = ("initial_excess", "excess", *(_LEAST if len(self.chunk.least) else ())) if len(self.chunk.excess) else ()
         standard = STANDARD if len(self.chunk.center) else ()
         for name in (*_STATE, "w_out", "loss", *measured, *standard):
             getattr(self.chunk, name)[fits] = getattr(part, name)[rows]
