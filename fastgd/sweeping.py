@@ -146,7 +146,7 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
     limits = _Limits(data, problem)
-    if any(name in options for name in _LOOKING):
+    if any(_is_used(name, options) for name in _LOOKING):
         validation, data = None, data | {name: arguments[name] for name in _VALIDATION}
     tol = read_tol(options.get("tol"))
     epochs = read_epochs(arguments["epochs"], tol >= 0.0 or options.get("patience") is not None, read_history(arguments["history"]))
@@ -168,6 +168,12 @@ def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
             known = [*inspect.signature(sweep).parameters, *_OPTIONS]
             raise TypeError(f"sweep() has no option {name!a}: {right_option(name, [one for one in known if one != 'fit_options'])}")
     return options
+
+
+def _is_used(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an option of `fit` is given, other than its default."""
+    value, default = options.get(name, _OPTIONS[name]), _OPTIONS[name]
+    return type(value) is not type(default) or value != default
 
 
 def _problem(arguments: Mapping[str, Any]) -> Any:

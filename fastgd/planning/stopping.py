@@ -127,7 +127,7 @@ def _check(found: Problem, problem: Problem) -> None:
 def read_stopping(
     validation: Validation | None, patience: Any, min_delta: Any, restore_best: Any, state: Any, device: int | None
 ) -> Stopping | None:
-    """What ends fits early; None where there are no validation data. device: the GPU of the data."""
+    """What ends fits early; None without validation data. device: the GPU of the data."""
     if min_delta is None:
         raise TypeError("min_delta must be a number, not None: give 0 where every improvement counts")
     wait = None if patience is None else read_count(patience, "patience", 0)

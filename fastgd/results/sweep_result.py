@@ -157,8 +157,8 @@ class SweepResult:
         -------
         dict
             The hyperparameters that were swept and apply, the optimizer, then loss, val_loss,
-            excess_loss, epochs, best_epoch, status, w and intercept, as far as they are there. For many fits
-            arrays over them; where no cell counts for a fit, NaN or an empty text.
+            excess_loss, epochs, best_epoch, status, w and intercept, as far as they are there. For
+            many fits arrays over them; where no cell counts for a fit, NaN or an empty text.
 
         Raises
         ------

@@ -226,7 +226,7 @@ class _Descent:
                 self._put(part, np.arange(len(some)), some)
 
     def _part(self, fits: np.ndarray, epochs: int, every: int, anew: bool = False) -> Chunk:
-        """A chunk of some fits, to go on from where they stand. anew: that was before any diverged."""
+        """Some fits, to go on from where they stand. anew: from before any diverged."""
         chunk, k, size = self.chunk, len(fits), self.chunk.w.shape[1]
         status = self.status[fits]
         goes_on = (status == INVALID_DATA) | ((status == DIVERGED) & (self.stopping.patience is None) & (not anew))

@@ -62,7 +62,7 @@ def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: n
 
 
 def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> np.ndarray:
-    """(epochs, m): the rates of m fits in some epochs, which begin with lr (m,) after some steps."""
+    """(epochs, m): the rates of m fits, which begin with lr (m,) after some steps."""
     assert job.schedule is not None
     return job.schedule.table(job.order.pick(job.schedule.which, fits), lr, steps, epochs)
 

@@ -210,7 +210,7 @@ def test_moments_in_place_of_samples():
 
 
 def epochs_computed(monkeypatch, fit):
-    """(how many epochs of fits the kernels ran besides the losses of validation data, the result)."""
+    """(epochs of fits that the kernels ran, the result)."""
     from fastgd.kernels import cpu
 
     count, run = [0], cpu.descend
@@ -237,7 +237,7 @@ def test_a_fit_that_stopped_costs_nothing(monkeypatch):
         run = found.epochs
         assert run[17] == 20_000
         assert run[lr == 0.1].max() < 100
-        # each takes part in 1.25 t + 16 epochs at most, and goes back within a block of max(16, t/4)
+        # each takes part in 1.25 t + 16 epochs, and goes back within a block of max(16, t/4)
         assert count <= (1.25 * run + 16 + np.maximum(16, run / 4)).sum()
 
 
