@@ -246,10 +246,11 @@ def fit(
 
     Until the loss of other data was not improved for five epochs:
 
-    >>> y_val = [2.5, 3.5]
+    >>> validation = {"X_val": [1.0, 2], "y_val": [2.5, 3.5]}
     >>> options = {"epochs": None, "patience": 5, "restore_best": True}
-    >>> fastgd.fit([1.0, 2], [2.0, 4], lr=0.02, X_val=[1.0, 2], y_val=y_val, **options).best_epoch
-    28
+    >>> result = fastgd.fit([1.0, 2], [2.0, 4], lr=0.02, **validation, **options)
+    >>> int(result.best_epoch), int(result.epochs)
+    (28, 33)
 
     A thousand fits, 64 learning rates each:
 

@@ -2,7 +2,7 @@
 
 1. The loops of tests/support/stopping_loops.py count as Keras's EarlyStopping does. One calls `fit`
    for one epoch at a time; two others are written here in NumPy and torch.
-2. That nothing depends on blocks, tasks and company is tested with blocks of other lengths.
+2. Blocks, company and what a stopped fit costs: tests/running/test_blocks.py.
 """
 
 from __future__ import annotations
@@ -153,102 +153,6 @@ def test_without_patience_all_epochs_are_run(backend):
     assert plain.val_loss is plain.best_epoch is plain.history.val_loss is None
 
 
-def data_of_company():
-    """X, y, X_val and y_val of 3 x 40 fits; some samples are missing, fit (2, 5) has too few."""
-    rng = np.random.default_rng(5)
-    X, y = rng.normal(size=(3, 1, 30, 4)), rng.normal(size=(3, 40, 30))
-    X[1, 0, 3, 2] = np.nan
-    y[2, 5, :26] = np.nan
-    return X, y, rng.normal(size=(1, 9, 4)), rng.normal(size=(3, 1, 9))
-
-
-RATES = np.append(np.geomspace(1e-3, 3, 6), 1e30)
-OPTIONS = {"epochs": 400, "patience": 7, "nan_policy": "omit", "intercept": True, "history": 50}
-ARRAYS = ("w", "intercept", "loss", "epochs", "status", "val_loss", "best_epoch", "excess_loss")
-
-
-def assert_equal(one, other):
-    for name in ARRAYS:
-        assert np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True), name
-    for name in ("w", "loss", "val_loss"):
-        assert np.array_equal(getattr(one.history, name), getattr(other.history, name), equal_nan=True), name
-
-
-@pytest.mark.parametrize("kind", ["last, sgd", "best, adam"])
-def test_company_threads_and_blocks_change_no_bit(monkeypatch, kind):
-    X, y, X_val, y_val = data_of_company()
-    own = {} if kind == "last, sgd" else {"restore_best": True, "optimizer": fastgd.Adam(), "dtype": "float32"}
-
-    def fit(**options):
-        return fastgd.fit(X, y, X_val=X_val, y_val=y_val, lr=RATES[:, None, None], **OPTIONS | own | options)
-
-    found = fit()
-    statuses = set(found.status.ravel().tolist())
-    assert {Status.STOPPED_EARLY, Status.TOO_FEW_SAMPLES} <= statuses
-    assert own or Status.DIVERGED in statuses
-    for fewer in ({"threads": 1}, {"threads": 3}, {"memory_limit": "60 MiB"}):
-        assert_equal(fit(**fewer), found)
-    for k, i, j in zip(*(np.random.default_rng(1).integers(length, size=12) for length in found.loss.shape), strict=True):
-        alone = fastgd.fit(X[i, 0], y[i, j], X_val=X_val[0], y_val=y_val[i, 0], lr=RATES[k], **OPTIONS | own)
-        for name in ARRAYS:
-            assert np.array_equal(getattr(alone, name), getattr(found, name)[k, i, j], equal_nan=True), (name, k, i, j)
-    for shortest, block_bytes in ((1, 2**23), (16, 1), (400, 2**23)):
-        monkeypatch.setattr("fastgd.running.blocks.SHORTEST", shortest)
-        monkeypatch.setattr("fastgd.running.blocks.BLOCK_BYTES", block_bytes)
-        assert_equal(fit(), found)
-
-
-def test_moments_in_place_of_samples():
-    X, y, X_val, y_val = data_of_company()
-    X, y = np.nan_to_num(X), np.nan_to_num(y)
-    options = {"lr": RATES[:5, None, None], "epochs": 200, "patience": 5, "restore_best": True, "history": 20}
-    samples = fastgd.fit(X, y, X_val=X_val, y_val=y_val, intercept=True, algorithm="moments", **options)
-    moments = fastgd.compress(X, y, intercept=True)
-    assert_equal(fastgd.fit(moments, X_val=X_val, y_val=y_val, **options), samples)
-    of_val = fastgd.compress(X_val, y_val, intercept=True)
-    assert_equal(fastgd.fit(moments, X_val=of_val, **options), samples)
-
-
-def epochs_computed(monkeypatch, fit):
-    """(epochs of fits that the kernels ran, the result)."""
-    from fastgd.kernels import cpu
-
-    count, run = [0], cpu.descend
-
-    def descend(chunk, *arguments, **options):
-        count[0] += chunk.epochs * len(chunk.w)
-        return run(chunk, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cpu, "descend", descend)
-        found = fit()
-    return count[0], found
-
-
-def test_a_fit_that_stopped_costs_nothing(monkeypatch):
-    """999 fits of 1,000 stop within 40 epochs, one runs all 20,000."""
-    rng = np.random.default_rng(2)
-    X, y = rng.normal(size=(60, 3)), rng.normal(size=60)
-    lr = np.full(1000, 0.1)
-    lr[17] = 1e-6
-    for restores in (False, True):
-        options = {"lr": lr, "epochs": 20_000, "X_val": X[:40], "y_val": y[:40], "patience": 5, "restore_best": restores}
-        count, found = epochs_computed(monkeypatch, lambda options=options: fastgd.fit(X, y, **options))
-        run = found.epochs
-        assert run[17] == 20_000
-        assert run[lr == 0.1].max() < 100
-        # each takes part in 1.25 t + 16 epochs, and goes back within a block of max(16, t/4)
-        assert count <= (1.25 * run + 16 + np.maximum(16, run / 4)).sum()
-
-
-def test_long_patience_costs_no_epoch_more_than_it_waits(monkeypatch):
-    ones = np.ones(4)
-    options = {"lr": 0.25, "epochs": 10**6, "X_val": [1.0], "y_val": [0.75], "patience": 5000}
-    count, found = epochs_computed(monkeypatch, lambda: fastgd.fit(ones, ones, **options))
-    assert (found.epochs, found.best_epoch) == (5002, 2)
-    assert count <= 2 * 5002 + 16
-
-
 def test_each_status(backend):
     options = {"epochs": 2000, "patience": 3, "nan_policy": "propagate", "backend": backend, "dtype": "float32", "history": True}
     y = np.array([x, 2 * x, x, 3 * x])
@@ -289,29 +193,11 @@ def test_epochs_none(backend):
     assert (found.status, found.epochs) == (Status.STOPPED_EARLY, 6)
 
 
-def test_epochs_none_has_a_ceiling(monkeypatch):
-    monkeypatch.setattr("fastgd.planning.stopping.MOST_EPOCHS", 70)
-    found = fastgd.fit(x, 2 * x, lr=1e-9, epochs=None, X_val=x, y_val=2 * x, patience=4)
-    assert (found.status, found.epochs, found.best_epoch) == (Status.COMPLETED, 70, 70)
-
-
 def test_a_state_goes_on_after_an_early_stop():
     ones = np.ones(4)
     stopped = fastgd.fit(ones, ones, lr=0.25, epochs=9, X_val=[1.0], y_val=[0.75], patience=3)
     further = fastgd.fit(ones, ones, lr=0.25, epochs=3, state=stopped.state)
     assert (further.w, further.status) == (fastgd.fit(ones, ones, lr=0.25, epochs=8).w, Status.COMPLETED)
-
-
-def test_schedules_of_each_fit_and_progress():
-    """The rates of an epoch are the schedule's, also where a fit goes back within a block."""
-    several = [schedules.StepLR(3, 0.5), None, schedules.ExponentialLR(0.9)]
-    told = []
-    options = {"epochs": 100, "X_val": x, "y_val": [2.5, 3, 7, 8], "patience": 4, "restore_best": True}
-    found = fastgd.fit(x, 2 * x, lr=[0.02, 0.01, 0.03], schedule=several, progress=lambda *now: told.append(now), **options)
-    for k, schedule in enumerate(several):
-        alone = fastgd.fit(x, 2 * x, lr=[0.02, 0.01, 0.03][k], schedule=schedule, epochs=int(found.best_epoch[k]))
-        assert (found.w[k], found.loss[k]) == (alone.w, alone.loss)
-    assert told[-1] == (300, 300)
 
 
 def test_results_tell_it(tmp_path):
@@ -327,54 +213,3 @@ def test_results_tell_it(tmp_path):
     assert "val_loss" in found.summary()
     assert "best epoch" in found.summary()
     assert "above the least loss" not in found.summary()  # the fits are to be good on other data
-
-
-VAL = {"X_val": x, "y_val": x}
-WRONG = [
-    ({"patience": 3}, ValueError, "patience=3 looks at the loss of validation data: give X_val and y_val"),
-    ({"min_delta": 0.1}, ValueError, "min_delta=0.1 looks at"),
-    ({"restore_best": True}, ValueError, "restore_best=True looks at"),
-    ({**VAL, "patience": -1}, ValueError, "patience must be a whole number, at least 0"),
-    ({**VAL, "patience": 2.5}, TypeError, "patience must be a whole number, not 2.5"),
-    ({**VAL, "patience": True}, TypeError, "patience must be a whole number"),
-    ({**VAL, "min_delta": -0.1}, ValueError, "min_delta must be finite and at least 0; it is -0.1"),
-    ({**VAL, "min_delta": None}, TypeError, "min_delta must be a number, not None"),
-    ({**VAL, "restore_best": 1}, TypeError, "restore_best must be True or False"),
-    ({"X_val": x, "patience": 3}, ValueError, "X_val was given without y_val"),
-    ({"sample_weight_val": x}, ValueError, "sample_weight_val was given without X_val"),
-    ({"X_val": x[:, None], "y_val": x}, ValueError, "give it the same columns"),
-    ({"X_val": x, "y_val": np.ones((2, 4))}, ValueError, r"leading axes of X_val and y_val, \(2,\), do not broadcast"),
-    ({"X_val": x, "y_val": x[:2]}, ValueError, r"of the validation data: X has 4 samples \(shape \(4,\)\) but y has 2"),
-    ({"epochs": None}, ValueError, "epochs=None goes on until a fit ends by itself, up to 1,000,000 epochs: give tol or patience too"),
-    ({"epochs": None, **VAL}, ValueError, "give tol or patience too"),
-    ({"epochs": None, "tol": 0.1, "history": True}, ValueError, "history has a row for every epoch"),
-    ({"state": True, **VAL, "patience": 3}, ValueError, "patience counts from the beginning of a descent, and state does not"),
-    ({"state": True, **VAL, "restore_best": True}, ValueError, "restore_best counts from the beginning"),
-    ({"X_val": fastgd.compress(x, x), "backend": "numpy"}, ValueError, "X_val is Moments, and backend 'numpy' computes losses of samples"),
-    ({"early_stopping_rounds": 3}, TypeError, "give patience="),
-    ({"restore_best_weights": True}, TypeError, "give restore_best="),
-    ({"validation_data": (x, x)}, TypeError, "give X_val="),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("options", "kind", "words"), WRONG, ids=[", ".join(options) for options, _, _ in WRONG])
-def test_what_is_refused(options, kind, words, request):
-    state = {"state": fastgd.fit(x, x, lr=0.01, epochs=3).state} if "state" in options else {}
-    request.getfixturevalue("no_work")
-    with pytest.raises(kind, match=words):
-        fastgd.fit(x, 2 * x, lr=0.1, **options | state)
-
-
-@pytest.mark.parametrize(("number", "words"), [(np.nan, "of the validation data: X is not finite: nan in row 2"), (-1.0, "")])
-def test_bad_numbers_of_validation_data_are_named(backend, number, words):
-    X_val, weight = x.copy(), x.copy()
-    (weight if number < 0 else X_val)[2] = number
-    words = words or "of the validation data: sample_weight must be at least 0; it is -1 in row 2"
-    with pytest.raises(ValueError, match=words):
-        fastgd.fit(x, 2 * x, lr=0.1, X_val=X_val, y_val=x, sample_weight_val=weight, patience=3, backend=backend)
-
-
-def test_data_on_a_gpu_are_refused(cupy):
-    on_gpu = cupy.asarray(x)
-    with pytest.raises(ValueError, match="validation data are looked at in the computer's memory, and X and y are on cuda:0"):
-        fastgd.fit(on_gpu, 2 * on_gpu, lr=0.1, X_val=on_gpu, y_val=on_gpu, patience=3)
