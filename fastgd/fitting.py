@@ -124,12 +124,14 @@ def fit(
         Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
         count. A sample of weight 0 is left out, even where its data are NaN. A negative weight is
         an error under every nan_policy; NaN, inf and −inf are numbers that are not finite.
-    X_val, y_val : array, optional
-        Validation data, with the features of X: arrays whose leading axes broadcast to those of X
-        and y, or Moments as X_val alone. They do not change the descent; ``val_loss`` of the result
-        is their loss at w, and ``best_epoch`` the epoch at which it was least. The loss at every
-        epoch is computed from their second moments, as that of the data is. With ``history`` its
-        rows have it. Not for data on a GPU.
+    X_val : array (…, n_samples, n_features) or (n_samples,), optional
+        Validation data, with the features of X, whose leading axes broadcast to those of X and y;
+        or Moments, without y_val. They do not change the descent: ``val_loss`` of the result is
+        their loss at w, and ``best_epoch`` the epoch at which it was least. The loss of every epoch
+        is computed from their second moments, as that of the data is; with ``history`` its rows
+        have it. Not for data on a GPU.
+    y_val : array (…, n_samples), optional
+        Targets of the validation data.
     sample_weight_val : array (…, n_samples), optional
         Weights of the validation data, ≥ 0. ``sample_weight`` does not count there.
     reduction : {"mean", "sum"}, default "mean"

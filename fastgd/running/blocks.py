@@ -24,7 +24,7 @@ from ..planning.job import FitJob
 from ..planning.stopping import BLOCK_BYTES
 from .chunks import rates_of_fits
 from .pool import Control
-from .validating import Losses
+from .validating import Losses, Validator
 
 SHORTEST = 16  # epochs of a block, where so many are left
 SHARE = 4  # of what was run
@@ -33,18 +33,21 @@ _SAMPLES = ("x_index", "y_index", "weight_index", "kept_index")
 _LEAST = ("penalty", "least", "allowance")  # of the first part: a fit that passed a limit goes on by its samples, without moments
 _STATE = ("w", "slots", "products", "steps", "algorithm")  # what a descent goes on from
 
-# descend(part, places, counter): runs all epochs of a part of a chunk, of the fits at these places
-Descend = Callable[[Chunk, np.ndarray, np.ndarray], None]
+# descend(part, places, counter): runs all epochs of a part of a chunk, of the fits at these places;
+# its results are in the caller's units
+Descend = Callable[[Chunk, Any, np.ndarray], None]
 
 
-def descend_in_blocks(
-    job: FitJob, chunk: Chunk, first: int, losses: Losses, descend: Descend, control: Control, counter: np.ndarray
+def descend_chunk(
+    job: FitJob, chunk: Chunk, first: int, validator: Validator | None, descend: Descend, control: Control, counter: np.ndarray
 ) -> None:
-    """Run the epochs of a chunk, which begins with fit `first`, until each fit has ended.
-
-    Results are in the caller's units.
+    """Run the epochs of a chunk, which begins with fit `first`: at once, or with validation data in
+    blocks until each fit has ended.
     """
-    descent = _Descent(job, chunk, first, losses, descend)
+    if validator is None:
+        descend(chunk, slice(None), counter)
+        return
+    descent = _Descent(job, chunk, first, validator.of_fits(first, first + len(chunk.w)), descend)
     descent.begin(counter)
     while len(descent.going) and not control.cancel[0]:
         descent.run_block(counter)

@@ -18,7 +18,7 @@ from ..kernels.chunk import MOMENTS, MOST_PACKED, Chunk
 from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
-from .blocks import descend_in_blocks
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
 from .explaining import explain
 from .groups import Group, gather_group
@@ -149,10 +149,7 @@ def _descend(
         if job.standardize:
             unscale_results(part)
 
-    if validator is None:
-        descend(chunk, slice(None), counter)
-    else:
-        descend_in_blocks(job, chunk, first, validator.of_fits(first, stop), descend, control, counter)
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
     explain(job, chunk, group, pairs, first, control)
     finish_chunk(job, first, stop, chunk)
 

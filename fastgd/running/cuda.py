@@ -22,7 +22,7 @@ from ..kernels.cuda.data import GivenMoments
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
-from .blocks import descend_in_blocks
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, make_chunk, scheduled_rates, set_fates
 from .groups import Group, gather_group, given_group, samples_of_all, select
 from .least_values import find_from_minimisers
@@ -118,17 +118,14 @@ def _descend(
     job: FitJob, chunk: Chunk, first: int, handling: Handling, run: Callable[..., None], validator: Validator | None, control: Control,
     counter: np.ndarray,
 ) -> None:  # fmt: skip
-    """Run all epochs of a chunk by run(part, counter, handling); with validation data in blocks."""
-    if validator is None:
-        run(chunk, counter, handling)
-        return
+    """Run all epochs of a chunk by run(part, counter, handling)."""
     # what the first part makes of rates and of the start is in the chunk when others begin
     ways, afterwards = iter([handling]), replace(handling, safe_rates=False, converts_start=False)
 
-    def descend(part: Chunk, places: np.ndarray, counter: np.ndarray) -> None:
+    def descend(part: Chunk, places: Any, counter: np.ndarray) -> None:
         run(part, counter, next(ways, afterwards))
 
-    descend_in_blocks(job, chunk, first, validator.of_fits(first, first + len(chunk.w)), descend, control, counter)
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
 
 
 def _run_moments(

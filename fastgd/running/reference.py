@@ -16,7 +16,7 @@ from ..kernels.reference.kept import find_kept
 from ..kernels.reference.torch_autograd import CannotStepError
 from ..planning.backends import require_kernels
 from ..planning.job import FitJob
-from .blocks import descend_in_blocks
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, set_safe_rates
 from .least_values import find_least_values
 from .moments import at_once, read_group
@@ -94,8 +94,5 @@ def _run_fits(
         if job.standardize:
             unscale_results(part)
 
-    if validator is None:
-        descend(chunk, slice(None), counter)
-    else:
-        descend_in_blocks(job, chunk, first, validator.of_fits(first, stop), descend, control, counter)
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
     finish_chunk(job, first, stop, chunk)
