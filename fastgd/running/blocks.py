@@ -41,9 +41,7 @@ Descend = Callable[[Chunk, Any, np.ndarray], None]
 def descend_chunk(
     job: FitJob, chunk: Chunk, first: int, validator: Validator | None, descend: Descend, control: Control, counter: np.ndarray
 ) -> None:
-    """Run the epochs of a chunk, which begins with fit `first`: at once, or with validation data in
-    blocks until each fit has ended.
-    """
+    """Run the epochs of a chunk that begins with fit `first`; with validation data in blocks."""
     if validator is None:
         descend(chunk, slice(None), counter)
         return
