@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -150,7 +150,7 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
         validation, data = None, data | {name: arguments[name] for name in _VALIDATION}
     tol = read_tol(options.get("tol"))
     epochs = read_epochs(arguments["epochs"], tol >= 0.0 or options.get("patience") is not None, read_history(arguments["history"]))
-    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, epochs) for call in calls])
+    progress = _Progress(options.get("progress"), lambda: [_n_fits(call, problem) * max(1, epochs) for call in calls])
     for call in calls:
         result = _fit_of(grid, data | call.options | progress.option())
         parts.put(result, call.where, limits.of(result, call))
@@ -206,12 +206,13 @@ def _n_fits(call: Call, problem: Any) -> int:
 class _Progress:
     """The option `progress` of the calls of a sweep, which count on where the one before ended."""
 
-    def __init__(self, given: Any, totals: Sequence[int]) -> None:
-        self._given, self._totals, self._before, self._call = given, totals, 0, 0
+    def __init__(self, given: Any, totals: Callable[[], Sequence[int]]) -> None:
+        self._given, self._before, self._call = given, 0, 0
+        self._totals = totals() if callable(given) else ()
 
     def option(self) -> dict[str, Any]:
         """For the next call."""
-        if isinstance(self._given, bool) or self._given is None or not callable(self._given):
+        if not self._totals:
             return {}
         before, told, total = self._before, self._given, sum(self._totals)
         self._before, self._call = before + self._totals[self._call], self._call + 1
