@@ -23,9 +23,11 @@ from .planning.compressed import is_compressed
 from .planning.grid import Call, Grid, read_grid
 from .planning.job import data_of, read_problem
 from .planning.stopping import read_epochs, read_validation
+from .results.coordinate import own_values
 from .results.moments import Moments
 from .results.sweep_building import Parts
 from .results.sweep_result import SweepResult
+from .schedules.table import read_schedule
 
 _OPTIONS = {name: one.default for name, one in inspect.signature(fit).parameters.items()}
 _NOT_HERE = {
@@ -142,6 +144,7 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     data = {name: arguments[name] for name in ("X", "y")} | {"epochs": arguments["epochs"], "history": arguments["history"]} | options
     problem = _problem(data)
     _check_starts(grid, problem)
+    _check_shared(grid, options, problem)
     validation = _read_validation(arguments, options, problem)
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
@@ -190,6 +193,37 @@ def _check_starts(grid: Grid, problem: Any) -> None:
     if shape[1:] != needed:
         each = "numbers, since X is 1-D" if problem.one_feature else f"lists of {problem.n_features} numbers, one for each feature"
         raise ValueError(f"the values of 'w0' must be {each}; they have shape {shape}")
+
+
+def _check_shared(grid: Grid, options: Mapping[str, Any], problem: Any) -> None:
+    """Raise where a value for all cells is an array that has an axis beside those of the data."""
+    shapes = {name: _shape_of(options.get(name)) for name in ("lr", "intercept0", "w0")}
+    if not problem.one_feature:
+        shapes["w0"] = shapes["w0"][:-1]
+    schedule = read_schedule(options.get("schedule"))
+    shapes |= {} if schedule is None else {"schedule": schedule.which.shape}
+    for optimizer in grid.given.get("optimizer", [grid.optimizer]):
+        for name, value in own_values(optimizer).items():
+            for one in value if isinstance(value, tuple) else (value,):
+                shapes[name] = max(shapes.get(name, ()), _shape_of(one), key=math.prod)
+    for name, shape in shapes.items():
+        try:
+            fine = broadcast({"": problem.leading, name: shape}) == problem.leading
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError(
+                f"{name} has shape {shape}, which does not broadcast to the leading axes of X and y, {problem.leading}: values that differ "
+                f'between cells are an axis, grid={{"{name}": [...]}}'
+            )
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of a value; () of what `fit` refuses."""
+    try:
+        return np.shape(value)
+    except Exception:  # whatever an object may raise that NumPy asks for its shape
+        return ()
 
 
 def _n_fits(call: Call, problem: Any) -> int:

@@ -226,6 +226,21 @@ def test_ctrl_c_ends_the_sweep():
         fastgd.sweep(x, 2 * x, grid={"lr": [0.1, 0.2]}, epochs=5, progress=stop)
 
 
+def test_values_of_each_fit_are_no_axis():
+    """lr and betas of each fit of the data, in all cells."""
+    betas = (np.array([0.9, 0.8, 0.7, 0.6]), 0.99)
+    found = fastgd.sweep(X, Y, grid={"weight_decay": [0.0, 0.1]}, lr=[0.1, 0.2, 0.3, 0.4], optimizer=Adam(betas=betas), epochs=3)
+    one = fastgd.fit(X[2], Y[2], optimizer=Adam(lr=0.3, betas=(0.7, 0.99), weight_decay=0.1), epochs=3)
+    same(found.sel(weight_decay=0.1, fit=2), one)
+
+
+def test_functions_of_one_name_are_two_schedules():
+    schedule = [lambda epoch: 1.0, lambda epoch: 0.5]
+    found = fastgd.sweep(x, 2 * x, grid={"schedule": schedule}, lr=0.01, epochs=3)
+    assert list(found.coordinates["schedule"].labels) == ["<lambda>", "<lambda> (2)"]
+    same(found.sel(schedule="<lambda> (2)"), fastgd.fit(x, 2 * x, lr=0.01, schedule=schedule[1], epochs=3))
+
+
 STOP = {"patience": 4, "restore_best": True}
 OF_STOPPED = ("w", "intercept", "loss", "val_loss", "excess_loss", "epochs", "best_epoch", "status")
 
@@ -325,6 +340,16 @@ REFUSED = [
     ({"grid": {"lr": [0.1]}, "sample_weight_val": x}, ValueError, "sample_weight_val was given without X_val"),
     ({"grid": {"lr": [0.1]}, "X_val": x[:, None], "y_val": x}, ValueError, "X has 1 features, but X_val has 1|same columns"),
     ({"grid": {"lr": [0.1]}, "X_val": x, "y_val": x[:2]}, ValueError, "of the validation data: X has 4 samples"),
+    (
+        {"grid": {"momentum": [0.1, 0.2]}, "lr": [0.1, 0.2]},
+        ValueError,
+        r"lr has shape \(2,\), which does not broadcast to the leading axes",
+    ),
+    ({"grid": {"momentum": [0.1, 0.2]}, "w0": [0.1, 0.2]}, ValueError, r"w0 has shape \(2,\)"),
+    ({"grid": {"momentum": [0.1, 0.2]}, "schedule": [fastgd.schedules.StepLR(1), None]}, ValueError, r"schedule has shape \(2,\)"),
+    ({"grid": {"lr": [0.1, 0.2]}, "optimizer": SGD(momentum=[0, 0.9])}, ValueError, r"momentum has shape \(2,\).*grid=\{\"momentum\""),
+    ({"grid": {"optimizer": [SGD(momentum=[0, 0.9]), "adam"]}}, ValueError, r"momentum has shape \(2,\)"),
+    ({"grid": {"lr": [0.1]}, "optimizer": Adam(betas=(np.array([0.9, 0.8]), 0.9))}, ValueError, r"betas has shape \(2,\)"),
     ({"grid": {"lr": [0.1]}, "patience": 3}, ValueError, "patience=3 looks at the loss of validation data"),
     ({"grid": {"lr": [0.1]}, "epochs": None}, ValueError, "epochs=None goes on until a fit ends by itself"),
     ({"grid": {"lr": [0.1]}, "X_val": x, "y_val": np.ones((2, 4))}, ValueError, r"leading axes of X_val and y_val, \(2,\), do not"),
