@@ -7,7 +7,6 @@ and negative weights are found while the data are read (running/moments.py).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -24,9 +23,7 @@ from ..input.hyperparameters import (
     read_hyperparameters,
     values_beside,
 )
-from ..input.messages import counted
 from ..input.options import (
-    MOST,
     check_randomness,
     read_choice,
     read_excess_loss,
@@ -38,8 +35,9 @@ from ..input.options import (
     read_tol,
     refuse_later_options,
 )
-from ..input.shapes import broadcast, without_repeats
+from ..input.shapes import without_repeats
 from ..input.sharing import beside
+from ..input.statistics import StatsOptions, read_stats
 from ..kernels.chunk import n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
@@ -49,6 +47,7 @@ from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
 from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
+from .fits import order_fits
 from .memory import fit_into_memory
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
@@ -92,6 +91,7 @@ class ResultJob(Job):
     buffers: Buffers
     reduction: str
     standardize: bool  # the fits descend on centred and scaled features
+    stats: StatsOptions | None  # the statistics that are asked for
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
@@ -164,7 +164,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     hyper = read_hyperparameters(optimizer)
     every = read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
-    standardize = read_switch(arguments["standardize"], "standardize")
+    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     stopping = _read_stopping(arguments, problem, backend, limit)
@@ -230,6 +230,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         buffers=buffers,
         reduction=reduction,
         standardize=standardize,
+        stats=stats,
         progress=progress,
         total=order.n_fits * max(epochs, 1),
         runner=backend.runner,
@@ -261,7 +262,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
-    standardize = read_switch(arguments["standardize"], "standardize")
+    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
     layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
@@ -283,47 +284,13 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         buffers=buffers,
         reduction=reduction,
         standardize=standardize,
+        stats=stats,
         progress=progress,
         total=order.n_fits,
         runner="least_squares",
         memory_limit=limit,
         decay=np.asarray(without_repeats(decay, 0), order="C"),
     )
-
-
-def order_fits(
-    problem: Problem,
-    shapes: dict[str, tuple[int, ...]],
-    starts: dict[str, np.ndarray],
-    state: State | None,
-) -> FitOrder:
-    """The order of the fits, whose leading axes are those of all these, broadcast.
-
-    shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
-    """
-    shapes = {"X and y": problem.leading} | shapes
-    shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
-    if state is not None:
-        shapes["state"] = state.epoch.shape
-    try:
-        shape = broadcast(shapes)
-    except ValueError as error:
-        raise ValueError(f"{error}{_advice_on_axes(shapes)}") from None
-    if math.prod(shape) * problem.n_parameters * 8 > MOST:
-        fits, each = " x ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
-        raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")
-    return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
-
-
-def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What to give where leading axes do not broadcast; '' where nothing is likely."""
-    fits = shapes["X and y"]
-    if len(fits) and shapes.get("state", fits) != fits:
-        return f": the state is of {counted(math.prod(shapes['state']), 'fit')}, the data are of {math.prod(fits):,}"
-    for name, shape in shapes.items():
-        if name not in ("X and y", "state") and len(fits) and len(shape) == 1 and shape[0] not in (1, fits[-1]):
-            return f": for each of these {name} with every fit give {name}[{', '.join([':'] + ['None'] * len(fits))}]"
-    return ""
 
 
 def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
