@@ -78,7 +78,7 @@ class SweepSearchCV(GridSearchCV):
     (True, 32)
     """
 
-    def fit(self, X: Any, y: Any = None, *, sample_weight: Any = None) -> SweepSearchCV:
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None, sample_weight: Any = None) -> SweepSearchCV:
         """Score all candidates, and fit the best one to all data.
 
         Parameters
@@ -87,6 +87,8 @@ class SweepSearchCV(GridSearchCV):
             Features.
         y : array (n_samples,) or (n_samples, n_targets)
             Targets.
+        groups : array (n_samples,), optional
+            For splitters that need them, such as GroupKFold.
         sample_weight : array (n_samples,), optional
             Weights ≥ 0, of the fits and of the scores.
 
@@ -96,9 +98,9 @@ class SweepSearchCV(GridSearchCV):
             This search.
         """
         self._check_what_is_asked()
-        X, y, sample_weight = indexable(X, y, sample_weight)
+        X, y, groups, sample_weight = indexable(X, y, groups, sample_weight)
         candidates = list(ParameterGrid(self.param_grid))
-        splits = list(check_cv(self.cv, y, classifier=False).split(X, y))
+        splits = list(check_cv(self.cv, y, classifier=False).split(X, y, groups))
         cells = np.empty((len(candidates), len(splits), 3))  # test score, training score, seconds
         data = Samples.of(X, y, sample_weight)
         for fixed, members in _sweeps_of(clone(self.estimator), candidates):

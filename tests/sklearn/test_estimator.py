@@ -70,7 +70,7 @@ def test_the_fit_is_that_of_fastgd(y, weights, intercept):
 
 def test_at_the_minimum_it_is_linear_regression():
     model, exact = GradientDescentRegressor(tol=1e-20).fit(X, TARGETS), LinearRegression().fit(X, TARGETS)
-    # 1e-20 of the start's distance in the loss is 1e-10 in w, times the root of the condition, below 2
+    # 1e-20 of the distance in the loss is 1e-10 in w, times the root of the condition, below 2
     np.testing.assert_allclose(model.coef_, exact.coef_, rtol=0, atol=2e-10 * np.abs(TARGETS).max())
     np.testing.assert_allclose(model.intercept_, exact.intercept_, rtol=0, atol=2e-10 * np.abs(TARGETS).max())
     assert model.n_iter_ < 1000

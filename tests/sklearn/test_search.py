@@ -11,7 +11,7 @@ import pytest
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
-from sklearn.model_selection import GridSearchCV, KFold, ShuffleSplit, TimeSeriesSplit
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit, TimeSeriesSplit
 
 import fastgd
 from fastgd.sklearn import GradientDescentRegressor, SweepSearchCV
@@ -64,6 +64,12 @@ def test_any_splitter(splitter):
     theirs, ours = both(GRIDS["rates"], cv=SPLITTERS[splitter])
     np.testing.assert_allclose(ours.cv_results_["mean_test_score"], theirs.cv_results_["mean_test_score"], rtol=CLOSE, atol=CLOSE)
     assert ours.best_index_ == theirs.best_index_
+
+
+def test_groups_reach_the_splitter():
+    groups = np.arange(len(Y)) % 7
+    theirs, ours = (search(MODEL, {"lr": [0.1]}, cv=GroupKFold(3)).fit(X, Y, groups=groups) for search in (GridSearchCV, SweepSearchCV))
+    np.testing.assert_allclose(ours.best_score_, theirs.best_score_, rtol=CLOSE)
 
 
 @pytest.mark.parametrize("several", [False, True])
