@@ -73,7 +73,7 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     >>> from fastgd.sklearn import GradientDescentRegressor
     >>> X = np.random.default_rng(0).normal(size=(100, 2))
     >>> model = GradientDescentRegressor(tol=1e-12).fit(X, X @ [1.0, -2.0] + 3)
-    >>> model.coef_.round(4).tolist(), round(model.intercept_, 4)
+    >>> model.coef_.round(4).tolist(), round(float(model.intercept_), 4)
     ([1.0, -2.0], 3.0)
     >>> round(model.score(X, X @ [1.0, -2.0] + 3), 6)
     1.0

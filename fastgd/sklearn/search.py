@@ -74,7 +74,7 @@ class SweepSearchCV(GridSearchCV):
     >>> y = X @ [1.0, -2.0] + 3
     >>> model = GradientDescentRegressor(tol=None, epochs=50)
     >>> search = SweepSearchCV(model, {"lr": np.geomspace(1e-4, 0.5, 32)}).fit(X, y)
-    >>> search.best_params_["lr"] > 0.1, len(search.cv_results_["params"])
+    >>> bool(search.best_params_["lr"] > 0.1), len(search.cv_results_["params"])
     (True, 32)
     """
 
