@@ -36,7 +36,7 @@ from .candidates.fitted import ModelCandidate
 from .candidates.kinds import joined, read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial
-from .causes.diagnosing import Question, read_question
+from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
 from .causes.readings import Reading, read_readings
 from .causes.recorded import read_recorded
@@ -47,8 +47,6 @@ from .report.report import Report, Verdict
 
 __all__ = ["verify"]
 
-# What a change of the data in place may look like.
-_OF_CHANGED_DATA = {"unknown", "features_scaled", "target_scaled", "target_other", "columns_permuted", "rows_dropped"}
 OF_A_FIT = 2**12  # bytes of what is asked of one fit
 
 
@@ -325,8 +323,7 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
-    if trial.altered and (diagnosis is None or diagnosis.code in _OF_CHANGED_DATA):
-        diagnosis = _of_changed_data(diagnosis)
+    diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
     tau_w, tau_w_epoch = worst(found.w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(found.loss_share, none=math.nan)
     ok = found.beyond is None and not trial.failure and not trial.altered and found.epochs_judged > 0
@@ -380,16 +377,6 @@ def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagno
     sentence, fix = cause.sentence.format(**words), cause.fix.format(**words)
     evidence = {} if found is None else {**found.evidence, "tau": 0.0}
     return Diagnosis(code, (code,), sentence, evidence, fix, notes=() if found is None else found.notes)
-
-
-def _of_changed_data(found: Diagnosis | None) -> Diagnosis:
-    """Return the diagnosis where a candidate changes its data, with what that looks like."""
-    cause = _of_cause("inputs_modified")
-    if found is None:
-        return cause
-    looks = () if found.code == "unknown" else found.codes
-    sentence = cause.sentence if found.code == "unknown" else f"{cause.sentence}; {found.sentence}"
-    return replace(found, code=cause.code, codes=(cause.code, *looks), sentence=sentence, fix=cause.fix)
 
 
 def _kinds(task: Task) -> str:

@@ -6,6 +6,7 @@ It explains update, start and loss, and puts the findings into words.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,11 @@ from .recorded import Recorded, read_recorded
 from .recorded_rows import decimals_of
 from .table import CAUSES, GRADIENTS
 
-__all__ = ["Question", "diagnose", "examine", "read_question"]
+__all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
 _NO_STEP = Finding((), {}, math.nan, math.nan, None, (), {}, None)  # nothing is known of the update
+# What a change of the data in place may look like.
+_OF_CHANGED_DATA = {"unknown", "features_scaled", "target_scaled", "target_other", "columns_permuted", "rows_dropped"}
 # Causes with so much freedom that they also explain a first step that is wrong.
 _EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "gradient_clipped_values", "lr_schedule"}
 
@@ -189,6 +192,17 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
         )[1] <= LIMIT).all()
         for steps in (len(w) - 1, len(w))
     )  # fmt: skip
+
+
+def of_changed_data(found: Diagnosis | None) -> Diagnosis:
+    """Return the diagnosis where a candidate changes its data, with what that looks like."""
+    cause = CAUSES["inputs_modified"]
+    if found is None:
+        return Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
+    if found.code not in _OF_CHANGED_DATA:
+        return found
+    looks, sentence = ((), "") if found.code == "unknown" else (found.codes, f"; {found.sentence}")
+    return replace(found, code=cause.code, codes=(cause.code, *looks), sentence=cause.sentence + sentence, fix=cause.fix)
 
 
 def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:

@@ -28,7 +28,7 @@ def test_a_wrong_line_is_named(code, line, wrong):
 
 def test_the_loops_of_the_page_are_right():
     assert len(ROWS) > 60
-    assert re.findall(r"```py\n(.*?)```", PAGE, re.DOTALL) == [LOOP, ADAM]
+    assert re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) == [LOOP, ADAM]
     for line, right, rule in (("step", "w = w - lr * gradient", "sgd"), ("w", ADAM.splitlines()[-1], "adam")):
         w, losses = descend(body(line, right))
         assert fastgd.diagnose(FEATURES, TARGET, w, losses, lr=LR, optimizer=rule, intercept=True).ok
