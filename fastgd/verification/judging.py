@@ -21,7 +21,7 @@ from .causes.recorded import Recorded
 from .causes.table import CAUSES
 from .report.beyond import Beyond
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "judge", "named_factors", "of_codes"]
 
 
 class Judgement(NamedTuple):
@@ -116,15 +116,20 @@ def _segments(question: Question, reading: Reading, limit: float, held_higher: b
 def _cause_apart(question: Question, reading: Reading, limit: float, held_higher: bool, beyond: Beyond) -> Diagnosis:
     """Return the cause where rows are several epochs apart: a named factor, or none is known."""
     n, asked = len(question.y), question.asked.factor
-    words = {"n": n, "n_minus_1": n - 1}
     if beyond.quantity != "loss" and not question.start_is_wrong(reading.recorded):
         for codes, factor in named_factors(n, asked):
             if (_segments(question, reading, limit, held_higher, factor / asked)[1:] <= limit).all():
-                causes = [CAUSES[code] for code in codes]
-                sentence = "; ".join(cause.sentence.format(value=factor / asked, **words) for cause in causes)
-                return Diagnosis(codes[0], codes, sentence, fix="; ".join(dict.fromkeys(cause.fix for cause in causes)))
+                return of_codes(codes, question, factor / asked)
     told = "rows that are several epochs apart tell too little to name a cause: record every epoch"
     return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
+
+
+def of_codes(codes: tuple[str, ...], question: Question, value: float) -> Diagnosis:
+    """Return the diagnosis of causes without constants; value: the factor of a step."""
+    words = {"n": len(question.y), "n_minus_1": len(question.y) - 1, "value": value}
+    causes = [CAUSES[code] for code in codes]
+    fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
+    return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))
 
 
 def _none_passes(made: list[Judgement]) -> Judgement:

@@ -18,7 +18,6 @@ from typing import Any, get_args
 import numpy as np
 
 from ..data.problem import Problem
-from ..fitting import fit
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
@@ -33,16 +32,16 @@ from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
 from .candidates.fitted import ModelCandidate
-from .candidates.kinds import joined, read_candidates
+from .candidates.kinds import read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial
 from .causes.diagnosing import Question, read_question
 from .causes.diagnosis import Diagnosis
-from .causes.readings import Reading, read_readings
-from .causes.recorded import read_recorded
+from .causes.readings import read_readings
 from .causes.table import CAUSES
 from .judging import Judgement, judge
-from .report.curves import Curves
+from .judging_losses import judge_losses, with_losses
+from .reading_trials import curves_of, dtype_of_losses, losses_of, reading_at
 from .report.report import Report, Verdict
 
 __all__ = ["verify"]
@@ -309,14 +308,20 @@ def _is_of_a_column(verdict: Verdict) -> bool:
 def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Return the verdict on one history, with the cause where it is wrong."""
     start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
-    if trial.at is not None:
-        readings = [_reading_at(trial, question, dtype, task)]
+    found: Judgement
+    if trial.w is None:
+        found = judge_losses(question, losses_of(trial.loss, epochs), start, dtype_of_losses(dtype, trial.loss, task), one.limit)
+    elif trial.at is not None:
+        found = judge(question, [reading_at(trial, question, dtype, task)], one.limit, trial.held_higher)
     else:
         readings = read_readings(
             trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
             start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
         )  # fmt: skip
-    found = judge(question, readings, one.limit, trial.held_higher)
+        found = judge(question, readings, one.limit, trial.held_higher)
+        if len(found.recorded.w) == 2 and found.epochs > 1 and question.strides and np.size(trial.loss) in (found.epochs, found.epochs + 1):
+            losses = losses_of(trial.loss, found.epochs)  # of every epoch, beside the last w alone
+            found = with_losses(found, judge_losses(question, losses, found.recorded.w[0], found.recorded.dtype, one.limit))
     notes, diagnosis = [*found.notes, *trial.notes], found.diagnosis()
     if diagnosis is not None and trial.on_numbers is not None:
         on_numbers = trial.on_numbers()
@@ -332,38 +337,8 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
-        curves=partial(_curves, question, task, index, found),
+        curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
-
-
-def _curves(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:
-    """Return w and loss of a history, and those of a fit of ours from the same start."""
-    recorded, at = found.recorded, found.at
-    theirs = np.asarray(recorded.w, np.float64)
-    names = [f"w[{j}]" for j in range(theirs.shape[1] - task.intercept)] + ["intercept"] * task.intercept
-    loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
-    ours = None
-    if np.isfinite(theirs[0]).all():
-        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "reduction": task.reduction, "intercept": task.intercept}
-        options |= {"intercept0": theirs[0, -1]} if task.intercept else {}
-        lr = None if task.schedule_sets_rates else float(question.lr.flat[0])
-        ours = fit(
-            task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
-            dtype=recorded.dtype, nan_policy="propagate", **options,
-        ).history  # fmt: skip
-    of_ours = None if ours is None else np.asarray(joined(ours), np.float64)
-    return Curves(names, at, theirs, loss, of_ours, None if ours is None else np.asarray(ours.loss, np.float64))
-
-
-def _reading_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Reading:
-    """Return the reading of rows whose epochs are known; those of the losses are."""
-    assert trial.at is not None
-    loss = None if trial.loss is None else read_array(trial.loss, "loss_history")
-    loss = loss if loss is None or len(loss) == len(trial.at) else loss[trial.at[trial.at < len(loss)]]
-    recorded = read_recorded(
-        trial.w, loss, n_parameters=question.n_parameters, intercept=question.intercept, dtype=dtype, of_data=task.X.dtype
-    )
-    return Reading(recorded, trial.at)
 
 
 def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:

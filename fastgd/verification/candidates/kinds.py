@@ -48,7 +48,11 @@ def read_candidates(candidate: Any) -> list[Candidate]:
     if isinstance(candidate, tuple) and len(candidate) in (2, 3):
         first, second, *others = candidate
         is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
-        return [TorchCandidate(first, second) if is_torch and not others else _Recorded(first, second, others=tuple(others))]
+        return [
+            TorchCandidate(first, second)
+            if is_torch and not others
+            else _Recorded(first, second, "losses" if first is None else "history", others=tuple(others))
+        ]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
@@ -156,6 +160,11 @@ class _Recorded:
             self.recorder.check(task.intercept, task.X.shape[-1])
             if task.shape:
                 raise ValueError(f"a Recorder holds one fit, but X and y have leading axes {task.shape}")
+        if self.w is None:
+            if task.shape:
+                raise ValueError(f"losses without w are of one fit, but X and y have leading axes {task.shape}")
+            yield (), Trial(None, self.loss, start_known=task.w0 is not None)
+            return
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
