@@ -21,7 +21,7 @@ from .causes.recorded import Recorded
 from .causes.table import CAUSES
 from .report.beyond import Beyond
 
-__all__ = ["Judgement", "judge", "named_factors", "of_codes"]
+__all__ = ["Judgement", "judge", "named_factors", "names_of", "of_codes"]
 
 
 class Judgement(NamedTuple):
@@ -84,7 +84,7 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
         seen_there = float(recorded.w[row, column])
-        found.append(Beyond(int(at[row]), _names(question)[column], float(shares[row, column]), seen_there))
+        found.append(Beyond(int(at[row]), names_of(question)[column], float(shares[row, column]), seen_there))
     notes = list(recorded.notes)
     seen = question.observe(recorded)
     if seen.loss is not None:
@@ -153,7 +153,7 @@ def _none_passes(made: list[Judgement]) -> Judgement:
     return first._replace(notes=notes, diagnosis=diagnosis)
 
 
-def _names(question: Question) -> list[str]:
+def names_of(question: Question) -> list[str]:
     """Return the names of the parameters."""
     names = [f"w[{j}]" for j in range(question.n_parameters)]
     return [*names[:-1], "intercept"] if question.intercept else names
@@ -166,7 +166,7 @@ def _shares(
     rows = len(recorded.w)
     w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
     found: list[Beyond] = []
-    names = _names(question)
+    names = names_of(question)
     if question.start_is_wrong(recorded):
         found.append(_wrong_start(question, recorded))
     if seen.n_steps:
@@ -198,7 +198,7 @@ def _wrong_start(question: Question, recorded: Recorded) -> Beyond:
     assert question.w0 is not None
     off = np.nan_to_num(np.abs(recorded.w[0].astype(np.float64) - question.w0), nan=np.inf)
     j = int(np.argmax(off))
-    return Beyond(0, _names(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
+    return Beyond(0, names_of(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
 
 
 def _wrong_loss(seen: Observation, shares: Array, t: int) -> Beyond:

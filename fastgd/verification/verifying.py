@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
@@ -31,18 +31,18 @@ from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
-from .candidates.fitted import ModelCandidate
 from .candidates.kinds import read_candidates
 from .candidates.models import TorchCandidate
-from .candidates.tasks import Candidate, Own, Task, Trial
+from .candidates.tasks import Candidate, Own, Task, Trial, is_column
 from .causes.diagnosing import Question, read_question
 from .causes.diagnosis import Diagnosis
 from .causes.readings import read_readings
 from .causes.table import CAUSES
 from .judging import Judgement, judge
+from .judging_batches import judge_batches, read_batches
 from .judging_losses import judge_losses, with_losses
-from .reading_trials import curves_of, dtype_of_losses, losses_of, reading_at
 from .report.report import Report, Verdict
+from .trials import curves_of, dtype_of_losses, losses_of, reading_at
 
 __all__ = ["verify"]
 
@@ -63,6 +63,9 @@ def verify(
     reduction: Reduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
+    sample_weight: AnyArray | None = None,
+    batch_size: int | None = None,
+    order: AnyArray | Callable[[int], Any] | None = None,
     dtype: DType | None = None,
 ) -> Report:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
@@ -78,23 +81,30 @@ def verify(
 
     Parameters
     ----------
-    candidate : str, list of str, FitResult, History, arrays, function or pair
-        What is judged. The intercept is the last entry of w, and X has no column of ones. One of
+    candidate : str, list of str, FitResult, History, Recorder, arrays, function, class or pair
+        What is judged. The intercept is the last entry of w, and X has no column of ones. Your own
+        code is executed. One of
 
         * the name of a backend, or a list of names;
-        * a result of `fit` with history=True;
-        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1);
+        * a result of `fit` with history=True, or a `fastgd.Recorder`;
+        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); (None,
+          losses) where w was not recorded;
         * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
-        * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history);
+        * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); the
+          parameters of functions may have other names and another order: docs/verify.md;
+        * a function that takes w, X and y, and returns the gradient;
+        * a class or an object with ``fit(X, y)``;
         * a pair (torch module, torch optimizer), or three with torch's scheduler;
-        * an object whose ``partial_fit(X, y)`` makes one full-batch step.
+        * an object whose ``partial_fit(X, y)`` makes one full-batch step, or scikit-learn's
+          SGDRegressor.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
         Features. A function gets one fit at a time, in the dtype and library that X has: X
         (n_samples, n_features), or X (n_samples,) and a number w where X is 1-D.
     y : array_like, shape (…, n_samples)
         Targets.
     lr : float or array_like, shape (…), optional
-        The learning rate, here or in the optimizer. None: for a backend the default of `fit`.
+        The learning rate, here or in the optimizer; of one recorded history also one per epoch.
+        None: for a backend the default of `fit`, for an object with a rate its own.
     epochs : int, optional
         The number of updates. Arrays and results do not need it.
     optimizer : str or optimizer object, default "sgd"
@@ -111,6 +121,14 @@ def verify(
     w0 : array_like, shape (…, D), optional
         The start, the intercept last; D = n_features, or n_features + 1. None: zeros; for arrays
         and torch modules the start that they have.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights of the samples: loss and gradient should be their weighted means.
+    batch_size : int, optional
+        Samples of a step. A function ``step`` gets one batch at a time; rows are w after each
+        epoch, or after each step. None: all.
+    order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
+        The order of the samples, which `batch_size` cuts; a function of the epoch may return the
+        batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.
     dtype : {"float32", "float64"}, optional
         The precision that is judged. None: that of the data; for arrays float32 where w is float32,
         or where the data are and w is representable in it.
@@ -150,7 +168,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     for one in candidates:
-        asked_for = one.completed(asked_for, optimizer_classes()) if isinstance(one, TorchCandidate | ModelCandidate) else asked_for
+        asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
     verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
     first = questions[()] if not task.shape else next(iter(questions.values()))
@@ -169,7 +187,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
 
 def _read_task(
     callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, schedule: Any, reduction: str, intercept: bool,
-    w0: Any, dtype: Any,
+    w0: Any, sample_weight: Any, batch_size: Any, order: Any, dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
     columns = is_column(y, X)
@@ -193,6 +211,9 @@ def _read_task(
         raise ValueError("there is no fit to verify: X and y have an empty leading axis")
     check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     epochs = None if epochs is None else read_count(epochs, "epochs", 0)
+    batches = read_batches(batch_size, order, sample_weight, problem.n_samples)
+    if batches is not None and shape:
+        raise ValueError(f"batch_size, order and sample_weight are judged for one fit, but X, y, lr and w0 have leading axes {shape}")
     table = None
     if scheduled is not None and epochs and rates is not None:
         which, first = np.zeros(math.prod(shape), np.int64), np.broadcast_to(rates, shape).ravel()
@@ -217,6 +238,7 @@ def _read_task(
             one_feature=problem.one_feature,
             callers=callers,
             columns=columns,
+            batches=batches,
             own=_own((X, given), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
@@ -228,12 +250,6 @@ def _read_task(
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
         )._replace(schedule=scheduled)  # fmt: skip
     return task, questions
-
-
-def is_column(y: Any, X: Any) -> bool:
-    """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
-    shape, of_X = np.shape(y), np.shape(X)
-    return len(shape) == 2 and shape[1] == 1 and shape[0] > 1 and of_X[:1] == shape[:1] and len(of_X) <= 2
 
 
 def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, shape: tuple[int, ...], dtype: Any) -> Own:
@@ -309,8 +325,15 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
     """Return the verdict on one history, with the cause where it is wrong."""
     start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
     found: Judgement
+    if trial.w is None and task.batches is not None:
+        raise ValueError("losses without w are judged on all samples alike: record w too")
     if trial.w is None:
         found = judge_losses(question, losses_of(trial.loss, epochs), start, dtype_of_losses(dtype, trial.loss, task), one.limit)
+    elif task.batches is not None:
+        found = judge_batches(
+            question, task.batches, trial.w, trial.loss, epochs=epochs, start=start, dtype=dtype, of_data=task.X.dtype, limit=one.limit,
+            held_higher=trial.held_higher,
+        )  # fmt: skip
     elif trial.at is not None:
         found = judge(question, [reading_at(trial, question, dtype, task)], one.limit, trial.held_higher)
     else:

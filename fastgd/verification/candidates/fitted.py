@@ -92,6 +92,7 @@ class ModelCandidate:
     def _fill(self, trial: Trial, fits: _Fits, epochs: int) -> None:
         """Set the rows of a trial by fits of more and more epochs."""
         every = max(1, -(-epochs // max(4, min(_MOST_FITS, 2 * _MOST_EPOCHS // max(epochs, 1)))))
+        every = every if fits.task.batches is None else 1
         trial.w, trial.at = fits.rows([*range(0, epochs, every), epochs], trial.notes)
         trial.notes.append(f"it was fitted anew for {'each number of epochs' if every == 1 else f'{every} epochs more each time'}")
         if every > 1:
@@ -144,6 +145,9 @@ class _Fits:
         for put, state in self._random:
             put(state)
         values: dict[str, Any] = {"lr": self.task.rate(self.index), "epochs": epochs}
+        if self.task.batches is not None:
+            asked = {"weights": self.task.batches.weights, "batch_size": self.task.batches.size}
+            values |= {role: value for role, value in asked.items() if value is not None}
         if self.task.w0 is not None:
             values["w"] = self.task.parameters(self.task.start(self.index))
         data = self.task.data(self.index)

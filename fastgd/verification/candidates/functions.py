@@ -85,7 +85,8 @@ class FunctionCandidate:
     def _given(self, task: Task, data: tuple[Any, Any], w: Array, rate: float, epochs: int | None) -> dict[str, Any]:
         """Return what a function is given, by role."""
         d = task.X.shape[-1]
-        given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": task.X.shape[-2], "tol": 0.0}
+        given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": len(data[1]), "tol": 0.0}
+        given |= self._of_batches(task, len(data[1]))
         if self.call.has("points"):
             given["points"] = np.column_stack([read_array(part, "the data") for part in data])
         if self.call.has("b"):
@@ -98,9 +99,11 @@ class FunctionCandidate:
         data, w = task.data(index), task.start(index)
         task.rate(index)  # is needed, for no epochs too
         trial = Trial([w.copy()], [], list(self.call.notes), dtype=task.X.dtype)
-        for epoch in range(task.counted_epochs()):
+        for epoch, batch in self._steps(task):
             w_next, loss, rate = w, None, task.rate(index, epoch)
-            given = self._given(task, data, w, rate, None)
+            given = self._given(task, data if batch is None else _taken(data, batch), w, rate, None)
+            if batch is not None and task.batches.weights is not None:
+                given["weights"] = task.batches.weights[batch]
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.call.on, self.function, given)
                 w_next, loss, told = read_step(answer, task.n_parameters, task.intercept, self.call.b_first)
@@ -120,6 +123,22 @@ class FunctionCandidate:
         trial.w = np.array(trial.w)
         trial.loss = np.array(trial.loss) if trial.loss else None
         return trial
+
+    def _steps(self, task: Task) -> Iterator[tuple[int, Array | None]]:
+        """Yield (epoch, the samples) of each step; None stands for all of them."""
+        for epoch in range(task.counted_epochs()):
+            for batch in [None] if task.batches is None else task.batches.of_epoch(epoch):
+                yield epoch, batch
+
+    def _of_batches(self, task: Task, n: int) -> dict[str, Any]:
+        """Return the sample weights and the size of a batch; None where none was told."""
+        needed = {role for _, role in self.call.roles}
+        weights = None if task.batches is None else task.batches.weights
+        size = None if task.batches is None else task.batches.size
+        return {
+            "weights": np.ones(n) if weights is None and "weights" in needed else weights,
+            "batch_size": n if size is None and "batch_size" in needed else size,
+        }
 
     def _same_w(self, given: dict[str, Any], task: Task, w: Array) -> bool:
         """Return whether a function has left its w as it was."""
@@ -144,6 +163,12 @@ class FunctionCandidate:
         if not self._same_w(given, task, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         return trial
+
+
+def _taken(data: tuple[Any, Any], batch: Array) -> tuple[Any, Any]:
+    """Return these samples of X and y."""
+    X, y = (part.iloc[batch] if hasattr(part, "iloc") else part[batch] for part in data)
+    return X, y
 
 
 def with_intercept_first(trial: Trial, otherwise: Callable[[], Trial] | None) -> Trial:

@@ -24,7 +24,7 @@ from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
 from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
-from .tasks import Candidate, Task, Trial, Unreadable
+from .tasks import Candidate, Task, Trial, Unreadable, is_column
 
 __all__ = ["joined", "read_candidates"]
 
@@ -80,6 +80,11 @@ class _Backend:
             options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
         options |= {} if task.schedule is None else {"schedule": task.schedule}
         lr = None if task.schedule_sets_rates else task.lr
+        if task.batches is not None:
+            options |= {} if task.batches.weights is None else {"sample_weight": task.batches.weights}
+            if not task.batches.in_order:
+                raise ValueError("a backend takes its batches in the order of the data here: leave order out")
+            options |= {} if task.batches.size is None else {"batch_size": task.batches.size, "shuffle": False}
         result = fit(task.X, task.y, lr=lr, epochs=task.counted_epochs(), optimizer=task.optimizer, history=True, **options)
         assert result.history is not None
         self.limit = _limit_of(result)
@@ -187,6 +192,14 @@ class _Recorded:
                 index,
                 Trial(w[index], None if loss is None else loss[index], held_higher=self.held_higher, start_known=task.w0 is not None),
             )
+
+    def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
+        """Return what is asked for; of one history, rates lr (epochs,) are those of its epochs."""
+        lr = asked_for["lr"]
+        one_fit = np.ndim(asked_for["X"]) <= 2 and (np.ndim(asked_for["y"]) == 1 or is_column(asked_for["y"], asked_for["X"]))
+        if lr is None or np.ndim(lr) != 1 or not one_fit or asked_for["schedule"] is not None or np.ndim(self.w) > 2:
+            return asked_for
+        return asked_for | {"lr": None, "schedule": lr}
 
     def _has_parts(self, task: Task) -> bool:
         """Return whether w and the intercept are apart, or there are three parts or more."""

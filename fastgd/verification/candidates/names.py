@@ -19,6 +19,8 @@ _START = "(?:initial|init|starting|start|current|curr|cur|old|prev|previous|give
 _STEMS = {
     "X": f"{_DATA}(?:x|tx|xs|features?|data|inputs?|design|phi|predictors?){_DATA}",
     "y": f"{_DATA}(?:y|ys|targets?|labels?|outputs?|response|ytrue|truth){_DATA}",
+    "weights": "sampleweights?|sw|obsweights?|caseweights?",
+    "batch_size": "(?:mini)?batchsize|bs|nbatch",
     "w": f"{_START}(?:w|ws|thetas?|weights?|betas?|coefs?|coefficients?|coeffs?|params?|parameters?|slope){_START}",
     "b": f"{_START}(?:b|bias|intercept|constant|const|offset){_START}",
     "lr": "lr0?|alpha|eta0?|gamma|l|lrate|lrrate|learn(?:ing)?rate(?:init)?|rate|stepsize|step|learning",

@@ -89,18 +89,6 @@ def test_a_cost_with_the_wrong_precedence():
     named(report, "loss_scaled", "unknown")
 
 
-# github.com/kaleko/CourseraML/issues/7: the hypothesis of the initial theta, in every epoch
-def test_a_hypothesis_of_the_initial_theta():
-    def descendGradient(X, y, initial_theta, alpha, iterations):
-        theta, thetahistory = initial_theta.copy(), []
-        for _ in range(iterations):
-            thetahistory.append(list(theta))
-            theta = theta - alpha * 2 / len(y) * X.T @ (X @ initial_theta - y)
-        return thetahistory
-
-    named(judged(descendGradient), "gradient_not_recomputed")
-
-
 # github.com/kaleko/CourseraML/issues/12: tmptheta = theta is no copy
 def test_a_temporary_theta_that_is_theta():
     def step(X, y, theta, alpha):
@@ -110,18 +98,6 @@ def test_a_temporary_theta_that_is_theta():
         return tmptheta
 
     named(judged(step), "gauss_seidel")
-
-
-# github.com/kaleko/CourseraML/issues/2: all rows of the history are the last one
-def test_a_history_of_one_array():
-    def descend(X, y, theta, alpha, iters):
-        thetahistory = []
-        for _ in range(iters):
-            thetahistory.append(theta)
-            theta -= alpha * 2 / len(y) * X.T @ (X @ theta - y)
-        return thetahistory
-
-    named(judged(descend), "rows_are_one_array")
 
 
 # github.com/girishkuniyal/Predict-housing-prices-in-Portland/issues/1: an index that is used twice
