@@ -13,12 +13,47 @@ from .bound.yardstick import Array
 from .candidates.kinds import joined
 from .candidates.tasks import Task, Trial
 from .causes.diagnosing import Question
-from .causes.readings import Reading
+from .causes.readings import Reading, read_readings
 from .causes.recorded import read_recorded
-from .judging import Judgement
+from .judging import Judgement, judge
+from .judging_batches import judge_batches
+from .judging_losses import judge_losses, with_losses
 from .report.curves import Curves
 
-__all__ = ["curves_of", "dtype_of_losses", "losses_of", "reading_at"]
+__all__ = ["curves_of", "judge_trial"]
+
+_APART = "w has fewer rows than there are epochs, and the rule keeps a state between them: return w after every update"
+
+
+def judge_trial(question: Question, task: Task, trial: Trial, dtype: Any, limit: float) -> tuple[Judgement, str | None]:
+    """Return the judgement of what a candidate made, and why it failed, if it did."""
+    start = question.w0 if question.w0 is not None else np.zeros(question.n_parameters)
+    epochs = None if trial.failure else trial.epochs or task.epochs
+    if trial.w is None:
+        if task.batches is not None:
+            raise ValueError("losses without w are judged on all samples alike: record w too")
+        return judge_losses(question, losses_of(trial.loss, epochs), start, dtype_of_losses(dtype, trial.loss, task), limit), trial.failure
+    if task.batches is not None:
+        found = judge_batches(
+            question, task.batches, trial.w, trial.loss, epochs=epochs, start=start, dtype=dtype, of_data=task.X.dtype, limit=limit,
+            held_higher=trial.held_higher,
+        )  # fmt: skip
+        return found, trial.failure
+    if trial.at is not None:
+        return judge(question, [reading_at(trial, question, dtype, task)], limit, trial.held_higher), trial.failure
+    asked: dict[str, Any] = {
+        "n_parameters": question.n_parameters, "intercept": question.intercept, "start": start, "start_known": question.w0 is not None,
+        "dtype": dtype, "of_data": task.X.dtype, "strides": question.strides,
+    }  # fmt: skip
+    readings = read_readings(trial.w, trial.loss, epochs=epochs, **asked)
+    if not readings:
+        first = read_readings(start[None], None, epochs=None, **asked)
+        return judge(question, first, limit, trial.held_higher), trial.failure or f"cannot be judged:\n{_APART}"
+    found = judge(question, readings, limit, trial.held_higher)
+    if len(found.recorded.w) == 2 and found.epochs > 1 and question.strides and np.size(trial.loss) in (found.epochs, found.epochs + 1):
+        losses = losses_of(trial.loss, found.epochs)  # of every epoch, beside the last w alone
+        found = with_losses(found, judge_losses(question, losses, found.recorded.w[0], found.recorded.dtype, limit))
+    return found, trial.failure
 
 
 def curves_of(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:

@@ -36,16 +36,14 @@ from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial, is_column
 from .causes.diagnosing import Question, read_question
 from .causes.diagnosis import Diagnosis
-from .causes.readings import read_readings
 from .causes.table import CAUSES
-from .judging import Judgement, judge
-from .judging_batches import judge_batches, read_batches
-from .judging_losses import judge_losses, with_losses
+from .judging_batches import read_batches
 from .report.report import Report, Verdict
-from .trials import curves_of, dtype_of_losses, losses_of, reading_at
+from .trials import curves_of, judge_trial
 
 __all__ = ["verify"]
 
+_START = "it does not agree from zeros, and where it starts is not known: give w0=, take w0 as a parameter, or return the start as well"
 OF_A_FIT = 2**12  # bytes of what is asked of one fit
 
 
@@ -292,9 +290,9 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
         while again.otherwise is not None and not verdict.ok:
             again = again.otherwise()
             other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
-            if (other.ok and not again.for_cause) or (
-                not other.ok and not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))
-            ):
+            if again.for_cause:
+                verdict = verdict if other.ok else other
+            elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
@@ -323,28 +321,7 @@ def _is_of_a_column(verdict: Verdict) -> bool:
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
 def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Return the verdict on one history, with the cause where it is wrong."""
-    start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
-    found: Judgement
-    if trial.w is None and task.batches is not None:
-        raise ValueError("losses without w are judged on all samples alike: record w too")
-    if trial.w is None:
-        found = judge_losses(question, losses_of(trial.loss, epochs), start, dtype_of_losses(dtype, trial.loss, task), one.limit)
-    elif task.batches is not None:
-        found = judge_batches(
-            question, task.batches, trial.w, trial.loss, epochs=epochs, start=start, dtype=dtype, of_data=task.X.dtype, limit=one.limit,
-            held_higher=trial.held_higher,
-        )  # fmt: skip
-    elif trial.at is not None:
-        found = judge(question, [reading_at(trial, question, dtype, task)], one.limit, trial.held_higher)
-    else:
-        readings = read_readings(
-            trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
-            start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
-        )  # fmt: skip
-        found = judge(question, readings, one.limit, trial.held_higher)
-        if len(found.recorded.w) == 2 and found.epochs > 1 and question.strides and np.size(trial.loss) in (found.epochs, found.epochs + 1):
-            losses = losses_of(trial.loss, found.epochs)  # of every epoch, beside the last w alone
-            found = with_losses(found, judge_losses(question, losses, found.recorded.w[0], found.recorded.dtype, one.limit))
+    found, failure = judge_trial(question, task, trial, dtype, one.limit)
     notes, diagnosis = [*found.notes, *trial.notes], found.diagnosis()
     if diagnosis is not None and trial.on_numbers is not None:
         on_numbers = trial.on_numbers()
@@ -352,14 +329,17 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
     if trial.altered and diagnosis is None:
         diagnosis = _of_cause("inputs_modified")
+    hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
+    if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
+        failure = failure or f"cannot be judged:\n{_START}"
     tau_w, tau_w_epoch = worst(found.w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(found.loss_share, none=math.nan)
-    ok = found.beyond is None and not trial.failure and not trial.altered and found.epochs_judged > 0
+    ok = found.beyond is None and not failure and not trial.altered and found.epochs_judged > 0
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
-        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure,
         curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
 

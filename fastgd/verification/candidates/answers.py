@@ -196,7 +196,8 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
         told = "the last column of what it returned was read as the losses"
         return Training(_turned(w[:, :D], b_first), w[:, D], (told,))
     what = f"{counted(D - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
-    raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}")
+    mend = "; with an intercept give intercept=True" if not intercept and w.ndim and D + 1 in (w.size, w.shape[-1]) else ""
+    raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}{mend}")
 
 
 def _turned(w: Array, b_first: bool) -> Array:
@@ -210,16 +211,25 @@ class _Named(tuple[Any, ...]):
 
 def _by_name(answer: Any) -> Any:
     """Return the parts (w, b, losses) of what has names in it; another answer as it is."""
-    names = _names_in(answer)
-    if names is None:
+    several = isinstance(answer, tuple) and not hasattr(answer, "_asdict")
+    given = [part for part in answer if part is not None] if several else [answer]
+    named = [_names_in(part) for part in given]
+    if not any(names is not None and has_w(names) for names in named):
         return answer
-    found = _roles_in(names)
-    if "w" not in found and "w_rows" not in found:
-        return answer
+    found: dict[str, Any] = {}
+    for part, names in zip(given, named, strict=True):
+        roles = _roles_in(names) if names is not None else {"loss": part} if _is_number(part) and np.ndim(part) == 1 else {}
+        newer = _many(roles.get("w")) and not _many(found.get("w"))  # the rows, beside a model with the last w
+        found |= {role: value for role, value in roles.items() if role not in found or newer}
     rows = "w_rows" in found
     w, b = found.get("w_rows", found.get("w")), found.get("b_rows" if rows else "b")
     parts = [part for part in (w, b, found.get("loss")) if part is not None]
     return _Named(parts) if len(parts) > 1 else parts[0]
+
+
+def _many(value: Any) -> bool:
+    """Return whether a value is a list of rows."""
+    return isinstance(value, list | tuple) and len(value) > 1
 
 
 def has_w(names: Mapping[Any, Any]) -> bool:
@@ -230,6 +240,7 @@ def has_w(names: Mapping[Any, Any]) -> bool:
 def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
     """Return {role: value}; a dict in it, and a list of dicts, one for each epoch, count too."""
     found: dict[str, Any] = {}
+    plain = {str(name).lower().replace("_", "") for name in names}
     for name, value in names.items():
         if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
             inner: Mapping[Any, Any] | None = {_of_rows(key): [row.get(key) for row in value] for key in value[0]}
@@ -240,6 +251,9 @@ def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
         if inner is not None:
             found |= {role: part for role, part in _roles_in(inner).items() if role not in found}
         elif (role := role_of_answer(str(name))) is not None and not callable(value):
+            stem, digit = str(name).lower().replace("_", "")[:-1], str(name).rstrip("_")[-1:]
+            if role == "w" and digit == "0" and {stem, f"{stem}1"} & plain:  # theta0 beside theta or theta1
+                role = "b"
             found.setdefault(role, value)
     return found
 
@@ -260,6 +274,8 @@ def _names_in(answer: Any) -> Mapping[Any, Any] | None:
         return named
     if hasattr(answer, "to_dict") and hasattr(answer, "columns"):  # a frame with a row for each epoch
         return {_of_rows(name): np.asarray(answer[name]) for name in answer.columns}
+    if hasattr(answer, "named_parameters"):  # a torch module
+        return {name.rpartition(".")[2]: parameter for name, parameter in answer.named_parameters()}
     plain = type(answer).__module__.partition(".")[0] not in ("numpy", "torch", "jax", "jaxlib", "builtins")
     return vars(answer) if plain and hasattr(answer, "__dict__") and not hasattr(answer, "__array__") else None
 

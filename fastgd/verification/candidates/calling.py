@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...input.messages import shown
-from .names import roles_of
+from .names import is_constant, rank, roles_of
 
 __all__ = ["Call", "read_call"]
 
@@ -69,10 +69,10 @@ def read_call(function: Callable[..., Any]) -> Call:
     except (TypeError, ValueError):
         raise TypeError(f"cannot read the arguments of {shown(function)}: wrap it in a function step(w, X, y, lr)") from None
     parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    roles = roles_of(p.name for p in parameters)
+    roles = roles_of(p.name for p in parameters if not is_constant(p.name, p.default))
     twice = [role for role in set(roles.values()) if list(roles.values()).count(role) > 1]
     for role in twice:  # the first one counts, unless it could be left out
-        same = sorted((p for p in parameters if roles.get(p.name) == role), key=lambda p: p.default is not p.empty)
+        same = sorted((p for p in parameters if roles.get(p.name) == role), key=lambda p: (p.default is not p.empty, rank(p.name)))
         for p in same[1:]:
             del roles[p.name]
     needed = [p for p in parameters if p.default is p.empty]

@@ -6,7 +6,8 @@ fastgd's own backends are run through `fit`, as users run them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ..bound.yardstick import LIMIT, Array
 from .answers import read_training
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
+from .functions import after_updates
 from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
 from .tasks import Candidate, Task, Trial, Unreadable, is_column
@@ -147,6 +149,15 @@ def _of_result(result: FitResult | History) -> Candidate:
     return _Recorded(w, np.asarray(history.loss), name, limit, held)
 
 
+def _either(trial: Trial, task: Task) -> Trial:
+    """Return a trial that may lack its start, where neither the epochs nor the start are given."""
+    if task.epochs is None and task.w0 is None and np.ndim(trial.w) and len(trial.w) > 1:
+        trial.otherwise = partial(replace, trial, epochs=len(trial.w), otherwise=after_updates(trial))
+    elif not trial.start_known:
+        trial.otherwise = after_updates(trial)
+    return trial
+
+
 @dataclass
 class _Recorded:
     """A recorded history: arrays."""
@@ -177,7 +188,7 @@ class _Recorded:
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            yield (), Trial(read.w, read.loss, notes, start_known=task.w0 is not None)
+            yield (), _either(Trial(read.w, read.loss, notes, start_known=task.w0 is not None), task)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
@@ -188,10 +199,9 @@ class _Recorded:
             if loss is not None and loss.shape[:-1] != task.shape:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
-            yield (
-                index,
-                Trial(w[index], None if loss is None else loss[index], held_higher=self.held_higher, start_known=task.w0 is not None),
-            )
+            of_fit = None if loss is None else loss[index]
+            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None)
+            yield index, _either(trial, task)
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
         """Return what is asked for; of one history, rates lr (epochs,) are those of its epochs."""

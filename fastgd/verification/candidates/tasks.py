@@ -123,6 +123,7 @@ class Trial:
     w: Any
     loss: Any = None  # of each epoch, or of each row
     notes: list[str] = field(default_factory=list)
+    epochs: int | None = None  # that it has, where the task does not say
     at: Array | None = None  # (m,): the epoch of each row of w, where it is known
     failure: str | None = None  # the exception that ended it, with its traceback
     altered: bool = False  # it changed X or y in place
