@@ -43,7 +43,7 @@ def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array,
     """Return the last w after these numbers of epochs, the first of which is 0, and them.
 
     run: returns w (D,) after so many epochs. Much code does not work for none: the start is put
-    there.
+    there. Code that stops by itself has the same last w from then on: those rows are left out.
     """
     found, at = [], []
     for count in counts:
@@ -55,4 +55,11 @@ def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array,
             found.append(start)
             notes.append("for no epochs it has no w: the start was put there")
         at.append(count)
-    return np.array(found), np.array(at)
+    rows, epochs = np.array(found), np.array(at)
+    same = (rows == rows[-1]).all(axis=1)
+    end = len(rows) - 1 if same.all() else len(rows) - int(np.argmin(same[::-1]))
+    if end < len(rows) - 1 and not same.all():
+        end -= bool(epochs[end] - epochs[end - 1] > 1)  # it stopped somewhere between these two
+        notes.append(f"it stops by itself: from epoch {epochs[end]} on its last w is the same")
+        return rows[: end + 1], epochs[: end + 1]
+    return rows, epochs

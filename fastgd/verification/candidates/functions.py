@@ -172,25 +172,34 @@ class FunctionCandidate:
 
     def _run_for_each(self, trial: Trial, task: Task, index: tuple[int, ...], same: SameRandom) -> None:
         """Set the rows of a training that returns the last w alone, by runs for each number."""
-        epochs = task.counted_epochs()
+        epochs, ends = task.counted_epochs(), {}
 
         def last(count: int) -> Array:
             same.again()
             given = self._given(task, task.data(index), task.start(index), task.rate(index), count)
             answer = task.callers.run(self.call.on, self.function, given)
-            row: Array = read_training(answer, task.n_parameters, task.intercept, count, self.call.b_first).w[-1]
+            read = read_training(answer, task.n_parameters, task.intercept, count, self.call.b_first)
+            if read.loss is not None and len(read.loss) == 1:
+                ends[count] = read.loss[0]
+            row: Array = read.w[-1]
             return row
 
         def rows_until(count: int, one: Trial) -> Trial:
             with TheirCode(one, "raised"):
-                one.w, one.at = rows_after(last, range(count + 1), task.start(index), one.notes)
+                rows, at = rows_after(last, range(count + 1), task.start(index), one.notes)
+                if (rows == rows[-1]).all():
+                    return one  # whatever number is asked for
+                one.w, one.at = rows, at
+                if one.loss is not None and len(one.loss) == 1:  # that of the last w: each run has its own
+                    one.loss = np.array([ends[k] for k in range(count + 1)]) if len(ends) > count else None
             return one
 
         if not np.array_equal(last(epochs), trial.w[0], equal_nan=True):
             return  # not the same again: the last w of the first run is judged
         if epochs <= MANY:
-            trial.notes.append("it returned the last w alone: it was run anew for each number of epochs")
             rows_until(epochs, trial)
+            if trial.at is not None:
+                trial.notes.append("it returned the last w alone: it was run anew for each number of epochs")
         else:
             told = "it returned the last w alone: the cause is that of its first epochs, for which it was run anew"
             first = replace(trial, for_cause=True, notes=[*trial.notes, told])

@@ -35,3 +35,16 @@ def test_the_start_stands_where_no_epochs_do_not_work():
     assert notes == ["for no epochs it has no w: the start was put there"]
     with pytest.raises(KeyError):
         rows_after(lambda count: {}[count], [1], np.zeros(1), [])
+
+
+def test_code_that_stops_by_itself():
+    notes = []
+    rows, at = rows_after(lambda count: np.full(1, float(min(count, 3))), range(9), np.zeros(1), notes)
+    assert (rows[:, 0].tolist(), at.tolist()) == ([0, 1, 2, 3], [0, 1, 2, 3])
+    assert notes == ["it stops by itself: from epoch 3 on its last w is the same"]
+    rows, at = rows_after(lambda count: np.full(1, float(min(count, 3))), [0, 2, 4, 6], np.zeros(1), [])
+    assert at.tolist() == [0, 2]  # it stopped between 2 and 4
+    rows, at = rows_after(lambda count: np.ones(1), range(4), np.zeros(1), [])
+    assert len(rows) == 4  # it never moves
+    rows, at = rows_after(lambda count: np.full(1, float(count)), range(4), np.zeros(1), [])
+    assert len(rows) == 4
