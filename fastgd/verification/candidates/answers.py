@@ -141,7 +141,11 @@ def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool) -> Train
         if len(read.w) > 1:
             return read
     why: Unreadable | None = None
+    of_columns = D == 1 and any(array is not None and array.ndim == 2 for array in arrays)
     for k, part in enumerate(parts):  # the losses may come first
+        array = arrays[k]
+        if of_columns and array is not None and array.ndim < 2:
+            continue
         try:
             read = _rows(part, D, intercept, b_first)
         except Unreadable as error:
@@ -159,7 +163,11 @@ def _of_last(last: Array, parts: list[Any], arrays: list[Array | None], D: int, 
             read = _rows(part, D, intercept, b_first)
         except Unreadable:
             continue
-        if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or (D > 1 and np.ndim(part) != 1)):
+        # of one parameter losses look like rows: those are columns, or stand before the losses
+        sizes = [other.size for other in arrays[k + 1 :] if other is not None]
+        array = arrays[k]
+        looks_so = array is None or array.ndim != 1 or (D == 1 and bool({len(read.w), len(read.w) - 1} & set(sizes)))
+        if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or looks_so):
             losses = read.loss if read.loss is not None else _losses(arrays[:k] + arrays[k + 1 :])
             return Training(read.w, losses, (*read.notes, f"what it returned was read as {words} and the rows of w"))
     return Training(last[None], _losses(arrays), (f"what it returned was read as {words}",))
