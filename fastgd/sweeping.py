@@ -137,6 +137,7 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     data = {name: arguments[name] for name in ("X", "y")} | {"epochs": arguments["epochs"], "history": arguments["history"]} | options
     problem = _problem(data)
     _check_starts(grid, problem)
+    _check_seeds(options, problem)
     validation = _read_validation(arguments, options, problem)
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
@@ -176,6 +177,15 @@ def _check_starts(grid: Grid, problem: Any) -> None:
     if shape[1:] != needed:
         each = "numbers, since X is 1-D" if problem.one_feature else f"lists of {problem.n_features} numbers, one for each feature"
         raise ValueError(f"the values of 'w0' must be {each}; they have shape {shape}")
+
+
+def _check_seeds(options: Mapping[str, Any], problem: Any) -> None:
+    """Raise where seeds have axes that the data do not have."""
+    shape = np.shape(options["seed"]) if isinstance(options.get("seed"), np.ndarray | list | tuple) else ()
+    if shape and len(shape) <= len(problem.leading) and all(n in (1, m) for n, m in zip(shape[::-1], problem.leading[::-1], strict=False)):
+        return
+    if shape:
+        raise ValueError(f"seed must be one for all cells of a sweep, or one for each fit of the data {problem.leading}; it has shape {shape}")
 
 
 def _n_fits(call: Call, problem: Any) -> int:
@@ -227,7 +237,8 @@ class _Limits:
         """The limits of the cells of a call, to be broadcast; NaN where there is none."""
         if not self._known:
             return None
-        if result.state.optimizer != "sgd" or "schedule" in call.options or self._data.get("schedule") is not None:
+        moves = "schedule" in call.options or any(self._data.get(name) is not None for name in ("schedule", "batch_size"))
+        if result.state.optimizer != "sgd" or moves:
             return np.array(np.nan)
         hyper = result.hyperparameters
         momentum, dampening, decay = hyper["momentum"], hyper["dampening"], hyper["weight_decay"]

@@ -38,3 +38,4 @@ _NoData: TypeAlias = float | np.number[Any] | Sequence[float | np.number[Any]] |
 NoData: TypeAlias = _NoData | Mapping[Literal["X", "y", "sample_weight"], _NoData | None]
 Progress: TypeAlias = bool | Callable[[int, int], object]
 Reduction: TypeAlias = Literal["mean", "sum"]
+ScheduleUnit: TypeAlias = Literal["epoch", "step"]

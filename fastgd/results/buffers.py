@@ -36,6 +36,7 @@ NAMES = {
     "history.w": ("history_w", "features"),
     "history.intercept": ("history_w", "intercept"),
     "history.loss": ("history_loss", ""),
+    "history.batch_loss": ("batch_loss", ""),
     "state.w": ("w", ""),
     "state.slots": ("slots", ""),
     "excess_loss": ("excess", ""),
@@ -59,6 +60,7 @@ class Layout:
     every: int  # epochs between two rows of the history; 0: no history
     measured: bool = False  # by how much the loss is above its least value
     standardize: bool = False  # there are center and scale
+    batched: bool = False  # mini-batches: there are passes, a seed and the losses of batches
     solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
     shapes: Shapes = field(init=False)
     bytes_per_fit: int = field(init=False)  # of all arrays together
@@ -69,10 +71,18 @@ class Layout:
 
     @classmethod
     def of_rule(
-        cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool, standardize: bool
+        cls,
+        problem: Problem,
+        order: FitOrder,
+        rule: UpdateRule,
+        epochs: int,
+        every: int,
+        measured: bool,
+        standardize: bool,
+        batched: bool = False,
     ) -> Layout:
         """The layout of a descent."""
-        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize)
+        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize, batched)
 
     @classmethod
     def of_solve(cls, problem: Problem, order: FitOrder, standardize: bool = False) -> Layout:
@@ -102,6 +112,8 @@ class Layout:
             shapes["excess"] = ((), dtype)
         if self.standardize:
             shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
+        if self.batched:
+            shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((self.epochs if self.every else 0,), dtype)}
         if self.solved:
             shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
         return shapes
@@ -172,7 +184,7 @@ def read_out(out: Any, arguments: Mapping[str, Any], layout: Layout) -> dict[str
         needed = layout.user_shape(name)
         if needed is None:
             missing = "history=True" if name.startswith("history") and not layout.every else "intercept=True"
-            missing = "excess_loss=True" if name == "excess_loss" else missing
+            missing = {"excess_loss": "excess_loss=True", "history.batch_loss": "batch_size and history=True"}.get(name, missing)
             raise ValueError(f"{called} was given, but this fit has no {name}: give {missing} too")
         shape, dtype = needed
         if array.shape != shape or array.dtype != dtype:

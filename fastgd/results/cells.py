@@ -80,7 +80,7 @@ def _take(result: Any, chosen: Mapping[str, Any]) -> Any:
 
     history = result.history
     if history is not None:
-        history = History(history.epoch, cells(history.w), cells(history.loss), cells(history.intercept))
+        history = History(history.epoch, cells(history.w), cells(history.loss), cells(history.intercept), cells(history.batch_loss))
     arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "excess_loss", "intercept", "stability_limit")
     status = cells(np.asarray(result.status))
     return replace(

@@ -44,12 +44,17 @@ class History:
         Mean of the squared residuals, in the dtype of the data.
     intercept : ndarray (…, m), or None without an intercept
         Intercept, in the dtype of the data.
+    batch_loss : ndarray (…, epochs), or None without mini-batches
+        Mean of the losses of the batches of each epoch, each before its step: of an epoch
+        ``sum(loss * size) / sum(size)``, where the size of a batch is its number of samples, with
+        weights their sum. NaN of epochs that were not run.
     """
 
     epoch: NDArray[np.int64]
     w: Any  # of the library of the data, like loss and intercept
     loss: Any
     intercept: Any = None
+    batch_loss: Any = None
 
     @computes
     def __repr__(self) -> str:
@@ -99,6 +104,8 @@ class State:
     tol : float, or None
         The ``tol`` of the call that made the state: what fits that are CONVERGED have met. With a
         smaller one they go on. None without one, and where it is not known.
+    passes, seed : ndarray (…) of int64, or None without mini-batches
+        Number of epochs so far, and the seed of their orders.
     """
 
     algorithm_names: ClassVar[tuple[str, ...]] = ALGORITHMS
@@ -116,6 +123,8 @@ class State:
     center: np.ndarray | None = None
     scale: np.ndarray | None = None
     tol: float | None = None
+    passes: np.ndarray | None = None
+    seed: np.ndarray | None = None
 
     @computes
     def __repr__(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
+from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Batches, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
 from .standardizing import enter_standard
@@ -37,6 +37,10 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         **{name: slices[name] for name in (*WRITTEN, *(STANDARD if job.standardize else ()))},
     )  # fmt: skip
     chunk.flat = samples.flat
+    if job.batches is not None:
+        own = job.batches
+        chunk.batches = Batches(own.size, own.shuffle, own.drop_last, own.per_step, slices["seed"], slices["passes"])
+        chunk.batch_loss = slices["batch_loss"]
     if job.measured:
         m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
         chunk.penalty, chunk.least, chunk.allowance = np.full((3, m), np.nan)  # packs or least_values.py fill them
@@ -49,14 +53,15 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
 def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
     """Give the chunk of fits first … stop-1 the rate of every epoch, if there is a schedule."""
     if job.schedule is not None:
-        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], chunk.steps)
+        done = chunk.steps if chunk.batches is None or chunk.batches.rate_per_step else chunk.batches.passes
+        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], done)
 
 
 def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(epochs, m): the rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+    """(epochs or steps, m): rates of fits first … stop-1, which begin with lr (m,) after some steps."""
     assert job.schedule is not None
     which = job.order.pick_range(job.schedule.which, first, stop)
-    return job.schedule.table(which, lr, steps, job.epochs)
+    return job.schedule.table(which, lr, steps, job.n_rates)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
@@ -104,6 +109,7 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
         spoiled = [chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products]
+        spoiled += [chunk.batch_loss] if job.batches is not None else []
         for values in spoiled + ([chunk.center, chunk.scale] if job.standardize else []):
             job.buffers.spoil(values, few, np.nan)
         if job.measured:
