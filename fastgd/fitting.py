@@ -135,10 +135,10 @@ def fit(
         Which loss is differentiated: the mean of the squared residuals, or their sum, whose
         gradient is n_samples times as large. The reported loss is always the mean.
     batch_size : int, optional
-        Mini-batches: an update for every batch of so many samples, as with torch's DataLoader. The
-        gradient is that of the batch's own mean (or sum); the last batch of an epoch may be
-        shorter. A batch may take less than the safe rate of all samples: give an lr. None: each
-        epoch is one update, of all samples.
+        Mini-batches: each update takes this many samples, as with torch's DataLoader. The gradient
+        is that of the batch's own mean (or sum); the last batch of an epoch may be shorter. A batch
+        may need a smaller rate than the safe one of all samples: give an lr. None: each epoch is
+        one update, of all samples.
     shuffle : bool, default True
         Whether each epoch has the samples in another order, that of
         `fastgd.testing.minibatch_order`. It changes nothing without a batch_size, nor do the next
@@ -212,11 +212,11 @@ def fit(
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
-        "history.loss", "history.batch_loss", "state.w", "state.slots", "excess_loss". Shapes and dtypes are those of the
-        result, which then holds these arrays. They must not share memory with anything else that
-        `fit` was given, nor with each other; but w may be written over w0, the intercept over
-        intercept0, and state.w, state.slots and the status over those of ``state``, each in exactly
-        its place. When `fit` raises, they may be partly written.
+        "history.loss", "history.batch_loss", "state.w", "state.slots", "excess_loss". Shapes and
+        dtypes are those of the result, which then holds these arrays. They must not share memory
+        with anything else that `fit` was given, nor with each other; but w may be written over w0,
+        the intercept over intercept0, and state.w, state.slots and the status over those of
+        ``state``, each in exactly its place. When `fit` raises, they may be partly written.
 
     Returns
     -------

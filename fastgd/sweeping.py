@@ -185,7 +185,9 @@ def _check_seeds(options: Mapping[str, Any], problem: Any) -> None:
     if shape and len(shape) <= len(problem.leading) and all(n in (1, m) for n, m in zip(shape[::-1], problem.leading[::-1], strict=False)):
         return
     if shape:
-        raise ValueError(f"seed must be one for all cells of a sweep, or one for each fit of the data {problem.leading}; it has shape {shape}")
+        raise ValueError(
+            f"seed must be one for all cells of a sweep, or one for each fit of the data {problem.leading}; it has shape {shape}"
+        )
 
 
 def _n_fits(call: Call, problem: Any) -> int:

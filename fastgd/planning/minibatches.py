@@ -33,7 +33,7 @@ class MiniBatches:
     seed: np.ndarray  # (…) int64, to be broadcast
 
     def steps(self, n_samples: int) -> int:
-        """How many steps an epoch of a fit has, which uses so many samples."""
+        """How many steps an epoch of a fit of n_samples has."""
         return steps_per_epoch(n_samples, self.size, self.drop_last)
 
     @property
@@ -106,5 +106,5 @@ def bytes_of_batches(problem: Problem, batches: MiniBatches | None) -> int:
     if batches is None:
         return 0
     n, rows = problem.n_samples, min(batches.size, problem.n_samples)
-    orders = 4 * max(ORDERED, n) + 8 * n + 4 * (2 * n + 1) if batches.shuffle else 0  # with random numbers and counts
+    orders = 4 * max(ORDERED, n) + 16 * n + 4 if batches.shuffle else 0  # with random numbers and counts
     return orders + rows * (4 + (problem.n_features + 2) * problem.dtype.itemsize)

@@ -58,7 +58,7 @@ def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
 
 
 def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(epochs or steps, m): rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+    """(n_rates, m): rates of fits first … stop-1, which begin with lr (m,) after some steps."""
     assert job.schedule is not None
     which = job.order.pick_range(job.schedule.which, first, stop)
     return job.schedule.table(which, lr, steps, job.n_rates)

@@ -16,7 +16,7 @@ from ..kernels.batch_order import batches_of, order_of_epoch
 def minibatch_order(
     n_samples: int, batch_size: int, epoch: int, seed: int = 0, *, shuffle: bool = True, drop_last: bool = False
 ) -> list[NDArray[np.int64]]:
-    """The batches of one epoch of ``fit(..., batch_size=…)``: which samples each has, in their order.
+    """The batches of one epoch of ``fit(..., batch_size=…)``: which samples each has.
 
     ::
 

@@ -126,9 +126,7 @@ def test_the_loop_that_users_of_torch_write(name, backend, torch):
 def test_schedules_step_as_in_the_users_loop(every, backend, torch):
     schedule = fastgd.schedules.StepLR(3, gamma=0.5)
     scheduler = lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 3, gamma=0.5)  # noqa: E731
-    w, _ = users_loop(
-        torch, lambda w: torch.optim.SGD(w, lr=0.05), epochs=6, scheduler=scheduler, every_step=every == "step"
-    )
+    w, _ = users_loop(torch, lambda w: torch.optim.SGD(w, lr=0.05), epochs=6, scheduler=scheduler, every_step=every == "step")
     result = fastgd.fit(
         X, Y, lr=0.05, epochs=6, batch_size=16, seed=3, history=True, schedule=schedule, schedule_every=every, backend=backend
     )
@@ -171,7 +169,7 @@ def test_a_file_keeps_epochs_and_seed(tmp_path):
 
 
 def test_a_fit_that_converged_goes_on_where_it_stopped():
-    """Epochs are counted for each fit: the second converges sooner, and its orders go on from there."""
+    """Epochs are counted for each fit: the second converges sooner, and goes on from there."""
     both = {"batch_size": 16, "lr": [0.002, 0.05]}
     first = fastgd.fit(X, Y, epochs=30, tol=0.05, **both)
     assert first.status.tolist() == [fastgd.Status.COMPLETED, fastgd.Status.CONVERGED]
@@ -311,8 +309,6 @@ REFUSED = {
 def test_what_is_refused(no_work, name):
     options, words = REFUSED[name]
     refused((ValueError, TypeError), words, x, y, **options)
-
-
 
 
 def test_a_state_of_another_kind_is_refused(monkeypatch):

@@ -28,15 +28,15 @@ FASTGD_DEFECTS = (
     Defect(
         "schedule: stepped before the optimizer, not after",
         "kernels/reference/torch_autograd.py",
-        "elif epoch > 0:\n            schedule.step()",
-        "else:\n            schedule.step()",
+        "elif begins and place > 0:",
+        "elif begins:",
         ("tests/fit/test_schedules.py",),
     ),
     Defect(
         "schedule: begins anew with each call",
         "fastgd/running/chunks.py",
-        "job.schedule.table(which, lr, steps, job.epochs)",
-        "job.schedule.table(which, lr, 0 * steps, job.epochs)",
+        "job.schedule.table(which, lr, steps, job.n_rates)",
+        "job.schedule.table(which, lr, 0 * steps, job.n_rates)",
         ("tests/fit/test_schedules.py",),
     ),
     Defect(

@@ -1,5 +1,5 @@
-"""docs/arithmetic.md, section 13, in plain Python: mini-batches. It shares no code with the kernels;
-the Philox numbers are made here from the integers of the paper."""
+"""docs/arithmetic.md, section 13, in plain Python: mini-batches. It shares no code with the
+kernels; the Philox numbers are made here from the integers of the paper."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Batches:
 
 @dataclass
 class Run:
-    """What a fit gave: rows of w (epochs + 1, D) and loss, rounded to T; the rest as in arbiter.Run."""
+    """What a fit gave: rows of w (epochs + 1, D) and loss in T; the rest as in arbiter.Run."""
 
     w: np.ndarray
     loss: np.ndarray
@@ -69,7 +69,7 @@ def run(
     weights: np.ndarray | None = None, omit: bool = False, tol: float | None = None, state: arbiter.State | None = None, passes: int = 0,
     standardized: bool = False,
 ) -> Run:  # fmt: skip
-    """One fit. rates: one, or one for each epoch or step of the call. state, passes: where it goes on."""
+    """One fit. rates: one, or one for each epoch or step of the call. state, passes: its start."""
     T = arbiter.format_of(np.asarray(X))
     X, y, weights = arbiter.data_of(X, y, weights, omit, T)
     n = len(y)

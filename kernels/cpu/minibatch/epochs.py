@@ -1,4 +1,4 @@
-"""Epochs of mini-batches (docs/arithmetic.md, section 13): a step for each batch, a row for each epoch.
+"""Epochs of mini-batches: a step for each batch, a row for each epoch (docs/arithmetic.md, 13).
 
 1. The gradient of a batch is that of `stream` on a data set that has the batch's samples in the
    batch's order, and so is its loss: the functions are those of descent/evaluate.py. The state is
@@ -29,7 +29,7 @@ from ..simd.compiling import aligned, copy, kernel, part
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
-from .gather import gather_tile
+from .gather import AHEAD, gather_tile
 
 FIRST_BAD, NAN_ROWS, ENDED = range(3)  # columns of `standing`: the first row that is not finite or −1; a count; 0 or 1
 
@@ -50,10 +50,10 @@ def descend_batches(
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
     center, scales, fits, first, stop, size_of_batch, drop_last, rate_per_step, orders, batch_loss, passes, standing, cancel, progress,
 ):  # fmt: skip
-    """Run the epochs first … stop-1 of these fits, of a chunk; epoch `epochs` is the last row alone.
+    """Run the epochs first … stop-1 of these fits of a chunk; epoch `epochs` is the last row alone.
 
-    Arguments up to scales: as of descent/fit_by_fit.py. orders (stop - first, n) int32: the order of
-    the samples in each epoch, of as many as every one of these fits uses; (…, 0): as they stand.
+    Arguments up to scales: as of descent/fit_by_fit.py. orders (stop - first, n) int32: the order
+    of the samples in each epoch, of as many as every one of these fits uses; (…, 0): as they stand.
     lr (1, m), or a row for each epoch, or for each step of the call. batch_loss (m, epochs) or (m,
     0), passes (m,): as in kernels/chunk.py.
     """
@@ -73,7 +73,7 @@ def descend_batches(
     tile = aligned(np.empty((d + 2) * stride + SIDE + 16, dtype))
     lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
-    rows = np.empty((1, longest), np.int32)
+    rows = np.empty((1, longest + AHEAD), np.int32)  # of a batch, and of the next one those that are fetched meanwhile
     gradient, state, next_state = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
     slot, next_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
     product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])
@@ -190,12 +190,13 @@ def descend_batches(
                 picked = shuffled or place.masked
                 here, at = sources, Place(place.x + begin * sources.x_step, place.y + begin * sources.y_step,
                                           place.weights + begin * sources.w_step, np.int64(0), False)  # fmt: skip
+                known = min(count + AHEAD, n - begin)
                 if picked:
-                    _choose_rows(flat_rows, order, begin, count, sources.kept, place.kept, shuffled, place.masked)
+                    _choose_rows(flat_rows, order, begin, known, sources.kept, place.kept, shuffled, place.masked)
                     here, at = gathered, Place(place.x, place.y, place.weights, np.int64(0), True)
                 one_chunk = count <= CHUNK
                 if one_chunk and picked and quick:
-                    gather_tile(tile, stride_of_batch, here, at, d, address(flat_rows), count, np.int64(data[0].itemsize))
+                    gather_tile(tile, stride_of_batch, here, at, d, address(flat_rows), count, known, np.int64(data[0].itemsize))
                 elif one_chunk:
                     fill_stream_tile(tile, stride_of_batch, here, at, d, standard, 0, count, cancel)
                 total = sum_weights(here, at, count, lanes, parts, cancel)
@@ -208,9 +209,7 @@ def descend_batches(
                 sum_of_weights += np.float64(total)
                 done = epoch * n_steps + batch  # steps of this call
                 rate = lr[0 if lr.shape[0] == 1 else done if rate_per_step else epoch, f]
-                update(
-                    rule, state, slot, product, gradient, rate, options, steps[f] + done, next_state, next_slot, next_product, math.inf
-                )
+                update(rule, state, slot, product, gradient, rate, options, steps[f] + done, next_state, next_slot, next_product, math.inf)
                 _copy_state(state, slot, product, next_state, next_slot, next_product)
             if batch_loss.shape[1] > 0:
                 batch_loss[f, epoch] = sum_of_losses / sum_of_weights

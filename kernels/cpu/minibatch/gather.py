@@ -37,17 +37,18 @@ def _load_row(typing_context, array, index):
 
 
 @part
-def gather_tile(tile, stride, sources, place, d, rows, count, itemsize):
+def gather_tile(tile, stride, sources, place, d, rows, count, known, itemsize):
     """Copy the samples rows[0] … rows[count-1] to a tile of `stream`: see descent/evaluate.py, 1.
 
-    The features of a sample are contiguous. rows: int32, flat. place: where sample 0 lies.
+    The features of a sample are contiguous. rows: int32, flat; those up to `known` are wanted next,
+    and fetched. place: where sample 0 lies.
     """
     X, step, line = sources.X, sources.x_step, LINE_BYTES // itemsize
     # a block of features is read as if it were whole: the last numbers of X are copied one by one
     end = sources.x_length - ((d + SIDE - 1) // SIDE * SIDE)
     done = 0
     while done + SIDE <= count:
-        for i in range(done + AHEAD, min(done + AHEAD + SIDE, count)):
+        for i in range(done + AHEAD, min(done + AHEAD + SIDE, known)):
             begin = place.x + count_at(rows, i) * step
             for k in range(0, d, line):
                 prefetch(X, begin + k)
@@ -84,9 +85,9 @@ def gather_tile(tile, stride, sources, place, d, rows, count, itemsize):
         done += SIDE
     for i in range(done, count):
         _copy_row(tile, stride, X, place.x + count_at(rows, i) * step, d, i)
-    _gather_column(tile, d * stride, sources.y, place.y, sources.y_step, rows, count)
+    _gather_column(tile, d * stride, sources.y, place.y, sources.y_step, rows, count, known)
     if sources.weighted:
-        _gather_column(tile, (d + 1) * stride, sources.weights, place.weights, sources.w_step, rows, count)
+        _gather_column(tile, (d + 1) * stride, sources.weights, place.weights, sources.w_step, rows, count, known)
     columns = d + 2 if sources.weighted else d + 1
     for i in range(count, (count + LANES - 1) // LANES * LANES):
         for k in range(columns):
@@ -101,9 +102,9 @@ def _copy_row(tile, stride, X, begin, d, i):
 
 
 @part
-def _gather_column(tile, start, array, base, step, rows, count):
+def _gather_column(tile, start, array, base, step, rows, count, known):
     """Copy one number of each sample to a column of a tile."""
     for i in range(count):
-        if i + AHEAD < count:
+        if i + AHEAD < known:
             prefetch(array, base + count_at(rows, i + AHEAD) * step)
         move(array, base + count_at(rows, i) * step, tile, start + i)

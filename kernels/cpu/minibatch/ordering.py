@@ -1,8 +1,8 @@
 """The stable argsort of random 64-bit numbers, in three passes over them.
 
 The numbers are uniform, so their first bits tell nearly where each one belongs: a count of them
-gives every bucket its place, and within a bucket of one number or two insertion is fastest. A sort
-of 10⁶ numbers by NumPy takes five to eight times as long (benchmarks/NOTES.md, Mini-batches).
+gives every bucket its place, and within a bucket of one number or two insertion is fastest. NumPy's
+stable sort of 10⁶ numbers takes eight times as long (benchmarks/NOTES.md, Mini-batches).
 """
 
 from __future__ import annotations

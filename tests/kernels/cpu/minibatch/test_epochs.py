@@ -1,5 +1,5 @@
-"""Mini-batches give the bits of the arbiter (tests/specification/arbiter_batches.py): every row, the
-losses of batches, the state, the status."""
+"""Mini-batches give the bits of the arbiter (tests/specification/arbiter_batches.py): every row,
+the losses of batches, the state, the status."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def data(n, d, dtype, seed=0):
 
 
 def compare(X, y, batches, *, rule="sgd", hyper=None, lr=0.03125, rates=None, epochs=3, tol=None, w0=None, **options):
-    """Fit and assert that the arbiter's run has the same bits. rates: the arbiter's, of a schedule."""
+    """Fit; assert that the arbiter's run has the same bits. rates: the arbiter's, of a schedule."""
     row, hyper, intercept = UPDATE_RULES[rule], hyper or {}, options.get("intercept", False)
     D = X.shape[1] + intercept
     start = np.zeros(D) if w0 is None else np.asarray(w0, float)
@@ -117,7 +117,7 @@ def test_a_schedule_goes_on_after_epochs_or_steps(dtype, per_step):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 def test_fits_that_overflow(dtype, algorithm):
-    """Rows beyond the limits of moments come from the samples; rows of NaN alone are not computed."""
+    """Rows beyond the limits of moments are made of samples; rows of NaN alone are not computed."""
     X, y = data(40, 2, dtype)
     for epochs in (1, 2, 5, 14):
         run = compare(X, y, Batches(10), lr=1e12, epochs=epochs, algorithm=algorithm)

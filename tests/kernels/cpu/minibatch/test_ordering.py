@@ -1,4 +1,4 @@
-"""The order of an epoch: NumPy's stable argsort of Philox numbers, from the kernel to the last bit."""
+"""The order of an epoch is NumPy's stable argsort of Philox numbers."""
 
 from __future__ import annotations
 
