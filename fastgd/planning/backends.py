@@ -100,6 +100,7 @@ BACKENDS: dict[str, Backend] = {
             _why_no_cuda,
             takes_device_data=True,
             takes_moments=True,
+            takes_batches=True,
             fits_at_a_time="runs on the whole GPU",
             share_of_bound=2.0,
         ),

@@ -12,6 +12,7 @@ from ..data.problem import Problem
 from ..input.messages import shown
 from ..input.options import MOST, read_choice, read_count, read_seed, read_switch
 from ..input.shapes import without_repeats
+from ..input.sharing import device_of, fetch
 from ..kernels.batch_order import ORDERED, steps_per_epoch
 from ..kernels.update_rules import UpdateRule
 from ..results.result import State
@@ -83,7 +84,8 @@ def check_state(state: State | None, batches: MiniBatches | None) -> None:
         raise ValueError("state was made with mini-batches: give batch_size, as before, or begin anew with w0=result.w")
     if batches is None:
         return
-    given, own = without_repeats(batches.seed, 0), without_repeats(np.asarray(state.seed), 0)
+    seed = np.asarray(state.seed) if device_of(state.seed) is None else fetch(state.seed, "state.seed")
+    given, own = without_repeats(batches.seed, 0), without_repeats(seed, 0)
     try:
         same = bool((given == own).all())
     except ValueError:

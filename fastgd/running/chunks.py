@@ -39,7 +39,8 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     chunk.flat = samples.flat
     if job.batches is not None:
         own = job.batches
-        chunk.batches = Batches(own.size, own.shuffle, own.drop_last, own.per_step, slices["seed"], slices["passes"])
+        seeds = np.array(np.broadcast_to(job.order.pick_range(own.seed, first, stop), (stop - first,)))  # here, wherever results are
+        chunk.batches = Batches(own.size, own.shuffle, own.drop_last, own.per_step, seeds, slices["passes"])
         chunk.batch_loss = slices["batch_loss"]
     if job.measured:
         m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
