@@ -22,7 +22,17 @@ THREADS = 128  # of a block
 MOST_BLOCKS = 2**31 - 1
 OF_FITS = frozenset(  # the numbers of struct Work that kernels about data alone do not read
     (
-        "n_fits", "sums", "epochs", "every", "n_rows", "n_rates", "n_hyper", "tol", "size_of_batch", "drop_last", "rate_per_step",
+        "n_fits",
+        "sums",
+        "epochs",
+        "every",
+        "n_rows",
+        "n_rates",
+        "n_hyper",
+        "tol",
+        "size_of_batch",
+        "drop_last",
+        "rate_per_step",
         "n_batch_losses",
     )
 )

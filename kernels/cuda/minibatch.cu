@@ -42,8 +42,7 @@ __device__ __forceinline__ T sum_samples(const Work& work, long long item, Place
 // minibatch: grid = fits at hand, block = 32 · warps, warps ≤ 8. n_parts: chunks that `parts` has
 // room for, of each fit
 template <typename T, template <typename> class Rule>
-__global__ void __launch_bounds__(256, 1)
-    minibatch(const __grid_constant__ Work work, long long first, long long stop, long long n_parts) {
+__global__ void __launch_bounds__(256, 1) minibatch(const __grid_constant__ Work work, long long first, long long stop, long long n_parts) {
     typedef Rule<T> Update;
     constexpr int N_SLOTS = Update::N_SLOTS, N_PRODUCTS = Update::N_PRODUCTS;
     const long long fit = work.at_hand[blockIdx.x], item = listed(work.item, fit), D = work.n_parameters, used = used_of(work, item);

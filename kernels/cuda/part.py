@@ -289,7 +289,11 @@ class Part(Arrays):
     def _run_batches(
         self, shuffle: bool, kind: list[int], group: np.ndarray, sizes: tuple[int, int], cancel: np.ndarray, progress: np.ndarray
     ) -> bool:
-        """All epochs of some fits of one kind: (seed, epochs before, samples). sizes: parts, warps."""
+        """All epochs of some fits.
+
+        kind: their seed, the epochs before this call, how many samples they use; sizes: parts and
+        warps of each.
+        """
         epochs, first, left = self.chunk.epochs, 0, group
         n_bytes = len(group) * self.data.n_samples * self.data.n_features * self.dtype.itemsize
         pace = Pace(self.device, n_bytes / 1e11, epochs + 1)  # a block makes one step after the other
