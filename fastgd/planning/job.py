@@ -159,7 +159,10 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
-    batches = read_minibatches(arguments, problem, backend)
+    batches = read_minibatches(
+        problem, backend, batch_size=arguments["batch_size"], shuffle=arguments["shuffle"], seed=arguments["seed"],
+        drop_last=arguments["drop_last"], schedule_every=arguments["schedule_every"],
+    )  # fmt: skip
     optimizer, lr, w0, intercept0 = _values_here(arguments, device)
     schedule = read_schedule(arguments["schedule"])
     rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,12 +42,14 @@ class MiniBatches:
         return f"mini-batches of {self.size:,}{', shuffled' if self.shuffle else ''}; losses of all samples by"
 
 
-def read_minibatches(arguments: Mapping[str, Any], problem: Problem, backend: Backend) -> MiniBatches | None:
+def read_minibatches(
+    problem: Problem, backend: Backend, *, batch_size: Any, shuffle: Any, seed: Any, drop_last: Any, schedule_every: Any
+) -> MiniBatches | None:
     """The options of mini-batches; None without a batch_size, where they change nothing."""
-    size = None if arguments["batch_size"] is None else read_count(arguments["batch_size"], "batch_size", 1)
-    shuffle, drop_last = (read_switch(arguments[name], name) for name in ("shuffle", "drop_last"))
-    per_step = read_choice(arguments["schedule_every"], "schedule_every", _UNITS) == "step"
-    seed = read_seed(arguments["seed"], several=size is not None)
+    size = None if batch_size is None else read_count(batch_size, "batch_size", 1)
+    shuffle, drop_last = read_switch(shuffle, "shuffle"), read_switch(drop_last, "drop_last")
+    per_step = read_choice(schedule_every, "schedule_every", _UNITS) == "step"
+    seed = read_seed(seed, several=size is not None)
     if size is None:
         return None
     if problem.given is not None:

@@ -339,3 +339,7 @@ def test_the_result_tells_how_it_was_made():
     assert "mini-batches of 16, shuffled; losses of all samples by moments: " in result.explanation
     assert result.history is None
     assert result.state.algorithm != STREAM
+    assert "algorithms" not in result.summary()
+    some = np.where(np.arange(53) < 5, Y, [[np.nan], [0.0]])
+    two = fastgd.fit(X, some, lr=0.01, epochs=2, batch_size=16, nan_policy="omit")
+    assert "losses by  1 stream, 1 moments" in two.summary()

@@ -97,7 +97,7 @@ CUDA_DEFECTS = (
         NUMBERS,
     ),
     CudaDefect(
-        "mini-batches: the first epoch's order used again",
+        "mini-batches: the first epoch's order used again, CUDA",
         f"{CUDA}/minibatch.cu",
         "work.order + (t - first) * used",
         "work.order",
@@ -105,7 +105,7 @@ CUDA_DEFECTS = (
         NUMBERS,
     ),
     CudaDefect(
-        "mini-batches: the last short batch weighted as a full one",
+        "mini-batches: the last short batch weighted as a full one, CUDA",
         f"{CUDA}/minibatch.cu",
         "T total = T(places.count);",
         "T total = T(work.size_of_batch);",
