@@ -66,9 +66,13 @@ def read_minibatches(
     return MiniBatches(min(size, MOST), shuffle, drop_last, per_step, seed)
 
 
-def refuse_safe_rate(batches: MiniBatches | None, rule: UpdateRule, rates: np.ndarray | None) -> None:
-    """Raise where a batch would have to take the safe rate of all samples."""
-    if batches is not None and rates is None:
+def refuse_with_batches(batches: MiniBatches | None, rule: UpdateRule, rates: np.ndarray | None, validated: bool) -> None:
+    """Raise where mini-batches would need what they do not have: a safe rate, validation data."""
+    if batches is None:
+        return
+    if validated:
+        raise ValueError("validation data (X_val) do not go with mini-batches (batch_size) yet: leave one out")
+    if rates is None:
         raise ValueError(
             f"lr is needed with batch_size: the safe rate of {rule.name!r} is that of all samples, and a batch may need a smaller one; "
             "fastgd.stability(X, y) tells that of all"

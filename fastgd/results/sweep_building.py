@@ -13,8 +13,8 @@ from .result import FitResult, History
 from .status import Status, named
 from .sweep_result import SweepResult
 
-_OF_CELLS = ("w", "loss", "epochs", "status", "n_used", "lr", "intercept", "excess_loss")
-_OF_HISTORY = ("w", "loss", "intercept", "batch_loss")
+_OF_CELLS = ("w", "loss", "epochs", "status", "n_used", "lr", "intercept", "excess_loss", "val_loss", "best_epoch")
+_OF_HISTORY = ("w", "loss", "intercept", "val_loss", "batch_loss")
 
 
 class Parts:
@@ -64,8 +64,9 @@ class Parts:
         return self._arrays
 
     def build(self, coordinates: Mapping[str, Coordinate], val_loss: np.ndarray | None, tol: float | None) -> SweepResult:
-        """The result of the sweep, when all calls are put."""
-        first, arrays = self.first, {name: array[()] for name, array in self._arrays.items()}
+        """The result of the sweep, when all calls are put. val_loss: where the calls have none."""
+        first = self.first
+        arrays: dict[str, Any] = {"val_loss": val_loss} | {name: array[()] for name, array in self._arrays.items()}
         assert first is not None
         history = None
         if self._epoch is not None:
@@ -79,7 +80,6 @@ class Parts:
             backend=first.backend,
             algorithm=first.algorithm,
             explanation=first.explanation,
-            val_loss=val_loss,
             history=history,
             tol=tol,
             versions=first.versions,

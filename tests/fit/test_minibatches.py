@@ -296,6 +296,7 @@ REFUSED = {
     "no rate": ({"batch_size": 2}, "lr is needed with batch_size"),
     "no whole number": ({"batch_size": 2.0}, "batch_size must be a whole number, not 2.0"),
     "none": ({"batch_size": 0}, "batch_size must be a whole number, at least 1; it is 0"),
+    "validation": ({"batch_size": 2, "lr": 0.1, "X_val": x, "y_val": y}, "X_val.* do not go with mini-batches"),
     "no batch": ({"batch_size": 100, "drop_last": True, "lr": 0.1}, "drop_last=True leaves no batch: batch_size is 100 and there are"),
     "drop_last": ({"drop_last": 1}, "drop_last must be True or False, not 1"),
     "unit": ({"schedule_every": "batch"}, "schedule_every must be 'epoch' or 'step', not 'batch'"),
