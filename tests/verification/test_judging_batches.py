@@ -166,3 +166,14 @@ def test_a_schedule():
 def test_bad_options(more, words):
     with pytest.raises(ValueError, match=words):
         fastgd.verify(descend(in_order, 5), X, Y, **{"lr": LR, "epochs": EPOCHS, "intercept": True, **more})
+
+
+def test_our_own_mini_batches():
+    asked = {"lr": LR, "epochs": EPOCHS, "intercept": True}
+    ours = fastgd.verify(["cpu", "numpy", "torch"], X, Y, batch_size=5, **asked)
+    assert ours.outcome == "agrees", str(ours)
+    result = fastgd.fit(X, Y, batch_size=5, seed=3, history=True, **asked)
+    of_seed = {"batch_size": 5, "order": lambda epoch: fastgd.testing.minibatch_order(22, 5, epoch, seed=3)}
+    assert fastgd.verify(result, X, Y, **of_seed, **asked).outcome == "agrees"
+    with pytest.raises(ValueError, match="the result is of mini-batches: give batch_size="):
+        fastgd.verify(result, X, Y, **asked)

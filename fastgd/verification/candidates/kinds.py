@@ -146,7 +146,7 @@ def _of_result(result: FitResult | History) -> Candidate:
     if isinstance(result, FitResult):
         held = _held_higher(result, w)
         limit, name = _limit_of(result), result.backend
-    return _Recorded(w, np.asarray(history.loss), name, limit, held)
+    return _Recorded(w, np.asarray(history.loss), name, limit, held, batched=getattr(history, "batch_loss", None) is not None)
 
 
 def _either(trial: Trial, task: Task) -> Trial:
@@ -169,9 +169,13 @@ class _Recorded:
     held_higher: bool = False
     others: tuple[Any, ...] = ()  # what came beside w and the losses
     recorder: Recorder | None = None  # that recorded the rows
+    batched: bool = False  # a result of mini-batches
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
+        if self.batched and task.batches is None:
+            order = "order=lambda epoch: fastgd.testing.minibatch_order(n_samples, batch_size, epoch, seed)"
+            raise ValueError(f"the result is of mini-batches: give batch_size= and, where they were shuffled, {order}")
         if self.recorder is not None:
             self.recorder.check(task.intercept, task.X.shape[-1])
             if task.shape:
