@@ -39,6 +39,7 @@ NoData: TypeAlias = _NoData | Mapping[Literal["X", "y", "sample_weight"], _NoDat
 Progress: TypeAlias = bool | Callable[[int, int], object]
 Reduction: TypeAlias = Literal["mean", "sum"]
 JudgedReduction: TypeAlias = Literal["mean", "sum", "half_mean", "half_sum"]  # of other people's descents
+ScheduleUnit: TypeAlias = Literal["epoch", "step"]
 Covariance: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
 WeightsAre: TypeAlias = Literal["precision", "frequency"]
 Stats: TypeAlias = bool | Covariance | Mapping[Literal["covariance", "clusters", "weights_are"], Any]
