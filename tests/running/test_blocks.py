@@ -70,6 +70,19 @@ def test_a_fit_that_stopped_costs_nothing(monkeypatch):
         assert count <= (1.25 * run + 16 + np.maximum(16, run / 4)).sum()
 
 
+def test_best_and_last_epochs_at_the_ends_of_blocks(backend):
+    """The Hessian is 2: w = 1 − 2^−t exactly. Blocks of 16 epochs begin at 0, 16, 32."""
+    ones, best = np.ones(4), np.array([1, 13, 15, 16, 17, 29, 31, 32, 33])
+    options = {"lr": 0.25, "epochs": 40, "X_val": [1.0], "y_val": (1 - 2.0**-best)[:, None], "patience": 3, "backend": backend}
+    y = np.ones((len(best), 4))
+    for restores, epochs in ((True, best), (False, best + 3)):
+        found = fastgd.fit(ones, y, restore_best=restores, **options)
+        assert found.best_epoch.tolist() == best.tolist()
+        assert found.epochs.tolist() == (best + 3).tolist()
+        assert found.w.tolist() == (1 - 2.0**-epochs).tolist()
+        assert found.state.epoch.tolist() == epochs.tolist()
+
+
 def test_long_patience_costs_no_epoch_more_than_it_waits(monkeypatch):
     ones = np.ones(4)
     options = {"lr": 0.25, "epochs": 10**6, "X_val": [1.0], "y_val": [0.75], "patience": 5000}
