@@ -48,6 +48,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",
     "fastgd/running/reference.py": "tests/fit/test_backends.py",  # all that the fixture `backend` runs
     "fastgd/verification/candidates/tasks.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/trials.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/bound/batches.py": "tests/verification/test_judging_batches.py",
     # every cause is planted, and must be named
     "fastgd/verification/causes": "tests/verification/causes/test_diagnosis.py",
     # the numbers and codes that kernels, references and running/ share
