@@ -51,7 +51,7 @@ from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
 from .backends import choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
-from .memory import fit_into_memory
+from .memory import bytes_of_centring, fit_into_memory
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
     Begin,
@@ -67,6 +67,7 @@ from .start import (
 )
 
 REDUCTIONS = get_args(Reduction)
+MOST_RIDGE = np.finfo(np.float64).max / 2.0
 
 
 @dataclass(kw_only=True)
@@ -142,12 +143,19 @@ class FitJob(ResultJob):
 class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
-    decay: np.ndarray  # (…) weight_decay, to be broadcast
+    decay: np.ndarray  # (…) weight_decay, to be broadcast; of `ridge` the one of the same penalty
+    ridge: np.ndarray | None  # (…) as it was given: the penalty leaves the intercept alone
+
+    @property
+    def of_the_sum(self) -> bool:
+        """Whether the loss that decay goes with is the sum; `ridge` goes with the mean."""
+        return self.reduction == "sum" and self.ridge is None
 
     @property
     def provenance(self) -> Provenance:
         """How the solutions are computed, and their penalty."""
-        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
+        penalty = {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
+        return replace(super().provenance, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
@@ -251,19 +259,19 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
     problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
-    decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
+    decay, ridge = _read_penalty(arguments)
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
-    order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
+    order = order_fits(problem, {"weight_decay" if ridge is None else "ridge": decay.shape}, {}, None)
     layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
         problem,
         order,
         plan_solve(problem, order, threads, standardize),
         results=order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units),
-        of_a_fit=8 * 12,
+        of_a_fit=8 * 12 + (0 if ridge is None or not problem.intercept else bytes_of_centring(problem)),
         of_a_thread=_bytes_of_stack(problem),
         rows=0,
         limit=limit,
@@ -283,7 +291,23 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         runner="least_squares",
         memory_limit=limit,
         decay=np.asarray(without_repeats(decay, 0), order="C"),
+        ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
     )
+
+
+def _read_penalty(arguments: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
+    """(weight_decay, ridge or None) of `solve`; of ridge the weight_decay of the mean loss."""
+    decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
+    if arguments["ridge"] is None:
+        return decay, None
+    if decay.any():
+        raise ValueError("give ridge, which leaves the intercept alone, or weight_decay, which penalises it too, not both")
+    ridge = read_hyperparameter(arguments["ridge"], "ridge", NOT_NEGATIVE)
+    with np.errstate(over="ignore"):
+        decay = 2.0 * ridge
+    if not np.isfinite(decay).all():
+        raise ValueError(f"ridge must be at most {MOST_RIDGE:g}; it has {ridge.max():g}")
+    return decay, ridge
 
 
 def order_fits(

@@ -86,7 +86,7 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
 def _refuse(job: ResultJob, options: StatsOptions) -> None:
     """Raise where `stats` does not go with the other options."""
     problem, values = job.problem, job.provenance.hyperparameters
-    for name, why in (("weight_decay", "a penalty"), ("maximize", "ascent")):
+    for name, why in (("weight_decay", "a penalty"), ("ridge", "a penalty"), ("maximize", "ascent")):
         if name in values and np.any(values[name]):
             raise ValueError(f"stats are those of least squares, and {name} makes a fit with {why} of it: leave one of them out")
     if problem.device is not None:

@@ -34,6 +34,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/special.py": "tests/fit/test_statistics.py",
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/running/centring.py": "tests/fit/test_ridge.py",
     "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
     "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",

@@ -1,4 +1,4 @@
-"""Defects of the statistics of fits."""
+"""Defects of the statistics of fits, and of ridge."""
 
 from __future__ import annotations
 
@@ -8,7 +8,30 @@ STATISTICS = "fastgd/results/statistics.py"
 TESTS = "tests/fit/test_statistics.py"
 STATSMODELS = f"{TESTS}::test_the_values_of_statsmodels"
 
+RIDGE = "tests/fit/test_ridge.py"
+
 STATISTICS_DEFECTS = (
+    Defect(
+        "ridge: the intercept is penalised",
+        "fastgd/running/least_squares.py",
+        "if job.ridge is not None and job.problem.intercept else None",
+        "if False else None",
+        (f"{RIDGE}::test_the_exact_solution[plain-0.125]",),
+    ),
+    Defect(
+        "ridge: half of the penalty",
+        "fastgd/planning/job.py",
+        "decay = 2.0 * ridge",
+        "decay = 1.0 * ridge",
+        (f"{RIDGE}::test_the_exact_solution[plain-0.125]",),
+    ),
+    Defect(
+        "ridge: y is not centred as it is read",
+        "fastgd/running/samples.py",
+        "values.astype(samples.precision, copy=False) - samples.middle",
+        "values.astype(samples.precision, copy=False) - 0.0 * samples.middle",
+        (f"{RIDGE}::test_more_parameters_than_samples[None]",),
+    ),
     Defect(
         "statistics: degrees of freedom n - d without the intercept",
         STATISTICS,
