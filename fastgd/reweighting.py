@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,11 @@ def robust(
         scale = median(|residual|) / 0.6745        z = |residual| / scale
         w minimises Σ weight(z) · residual²        again, until Σ ρ(z) stays
 
-    With z ≤ t for the first line and beyond it for the second:
-
-    * huber: ρ = z²/2, weight 1; ρ = t z − t²/2, weight t/z; t = 1.345
-    * bisquare (Tukey): ρ = c²/6 (1 − (1 − (z/c)²)³), weight (1 − (z/c)²)²; c²/6, weight 0; c = 4.685
-    * hampel: huber up to b; then the weight a (c − z)/(z (c − b)), which ends at c; 2, 4, 8
+    * huber: up to t = 1.345 ρ = z²/2 and weight 1; beyond, ρ = t z − t²/2 and weight t/z
+    * bisquare (Tukey): up to c = 4.685 ρ = c²/6 (1 − (1 − (z/c)²)³) and weight (1 − (z/c)²)²;
+      beyond, ρ = c²/6 and weight 0
+    * hampel: as huber with a = 2 up to b = 4; from there the weight a (c − z)/(z (c − b)), which
+      ends at c = 8
 
     It begins with least squares. These are the steps and the scale of statsmodels' RLM, whose
     answers it gives; RLM ends by another measure, so the number of steps may differ. Bisquare and
@@ -196,7 +197,7 @@ def _read_tuning(tuning: Any, kind: Loss) -> tuple[float, ...]:
             raise TypeError
     except Exception:  # whatever a __float__ may raise
         raise TypeError(f"{needed}, not {shown(tuning)}") from None
-    ordered = all(a <= b for a, b in zip(values, values[1:], strict=False)) and (len(values) < 3 or values[1] < values[2])
+    ordered = all(a <= b for a, b in pairwise(values)) and (len(values) < 3 or values[1] < values[2])
     if not (all(0.0 < value < math.inf for value in values) and ordered):
         raise ValueError(f"{needed}; it is {shown(tuning)}")
     return values

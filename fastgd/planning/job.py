@@ -20,8 +20,8 @@ from ..input.annotations import Reduction
 from ..input.arrays import Arrived, arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
-    read_hyperparameter,
     read_hyperparameters,
+    read_penalty,
     values_beside,
 )
 from ..input.messages import counted
@@ -43,7 +43,7 @@ from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
 from ..kernels.chunk import n_rows
-from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
+from ..kernels.update_rules import UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
@@ -67,7 +67,6 @@ from .start import (
 )
 
 REDUCTIONS = get_args(Reduction)
-MOST_RIDGE = np.finfo(np.float64).max / 2.0
 
 
 @dataclass(kw_only=True)
@@ -259,7 +258,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
     problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
-    decay, ridge = _read_penalty(arguments)
+    decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
@@ -293,21 +292,6 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         decay=np.asarray(without_repeats(decay, 0), order="C"),
         ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
     )
-
-
-def _read_penalty(arguments: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    """(weight_decay, ridge or None) of `solve`; of ridge the weight_decay of the mean loss."""
-    decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
-    if arguments["ridge"] is None:
-        return decay, None
-    if decay.any():
-        raise ValueError("give ridge, which leaves the intercept alone, or weight_decay, which penalises it too, not both")
-    ridge = read_hyperparameter(arguments["ridge"], "ridge", NOT_NEGATIVE)
-    with np.errstate(over="ignore"):
-        decay = 2.0 * ridge
-    if not np.isfinite(decay).all():
-        raise ValueError(f"ridge must be at most {MOST_RIDGE:g}; it has {ridge.max():g}")
-    return decay, ridge
 
 
 def order_fits(

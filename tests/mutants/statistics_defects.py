@@ -1,4 +1,4 @@
-"""Defects of the statistics of fits, and of ridge."""
+"""Defects of the statistics of fits, of ridge and of robust fits."""
 
 from __future__ import annotations
 
@@ -8,9 +8,24 @@ STATISTICS = "fastgd/results/statistics.py"
 TESTS = "tests/fit/test_statistics.py"
 STATSMODELS = f"{TESTS}::test_the_values_of_statsmodels"
 
+ROBUST = "tests/fit/test_robust.py"
 RIDGE = "tests/fit/test_ridge.py"
 
 STATISTICS_DEFECTS = (
+    Defect(
+        "robust: the scale is that of centred residuals",
+        "fastgd/reweighting.py",
+        "np.nanmedian(size, axis=1) / NORMAL",
+        "np.nanmedian(np.abs(size - np.nanmedian(size, axis=1)[:, None]), axis=1) / NORMAL",
+        (f"{ROBUST}::test_the_result_is_what_it_says",),
+    ),
+    Defect(
+        "robust: all fits go on until the last has ended",
+        "fastgd/reweighting.py",
+        "self.going[fits[ended]] = False",
+        "self.going[fits[ended]] = bool(not ended.all())",
+        (f"{ROBUST}::test_a_fit_is_the_same_alone_and_in_company",),
+    ),
     Defect(
         "ridge: the intercept is penalised",
         "fastgd/running/least_squares.py",
@@ -20,9 +35,9 @@ STATISTICS_DEFECTS = (
     ),
     Defect(
         "ridge: half of the penalty",
-        "fastgd/planning/job.py",
-        "decay = 2.0 * ridge",
-        "decay = 1.0 * ridge",
+        "fastgd/input/hyperparameters.py",
+        "return 2.0 * values, values",
+        "return 1.0 * values, values",
         (f"{RIDGE}::test_the_exact_solution[plain-0.125]",),
     ),
     Defect(
