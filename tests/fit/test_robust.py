@@ -19,19 +19,19 @@ X, Y, _ = CASES["outliers"]
 
 @pytest.mark.parametrize("name", BY_STATSMODELS)
 def test_the_answers_of_statsmodels(name):
-    """Both are at a fixed point of the same steps. Here Σ ρ no longer changes by more than 1e-13:
-    near the minimum it grows with the square of the distance, whose root is 3e-7."""
+    """Both are at a fixed point of the same steps. Here Σ ρ no longer changes by more than 1e-12:
+    near the minimum it grows with the square of the distance, whose root is 1e-6."""
     case, loss = name.rsplit(", ", 1)
     case_x, y, intercept = CASES[case]
     wanted = BY_STATSMODELS[name]
     options = {"loss": loss.split()[0], "tuning": 2.0 if loss == "huber 2" else None, "intercept": intercept}
-    result = fastgd.robust(case_x, y, **options, tol=1e-13, max_iterations=1000)
+    result = fastgd.robust(case_x, y, **options, tol=1e-12, max_iterations=1000)
     assert result.status == fastgd.Status.CONVERGED
     w = np.append(result.w, result.intercept) if intercept else result.w
     largest = np.abs(wanted["w"]).max()
-    np.testing.assert_allclose(w, wanted["w"], rtol=0.0, atol=1e-6 * largest)
-    np.testing.assert_allclose(result.robust.scale, wanted["scale"], rtol=1e-6)
-    np.testing.assert_allclose(result.robust.weights, wanted["weights"], atol=1e-6)
+    np.testing.assert_allclose(w, wanted["w"], rtol=0.0, atol=1e-5 * largest)
+    np.testing.assert_allclose(result.robust.scale, wanted["scale"], rtol=1e-5)
+    np.testing.assert_allclose(result.robust.weights, wanted["weights"], atol=1e-5)
     by_default = fastgd.robust(case_x, y, **options)
     assert by_default.status == fastgd.Status.CONVERGED
     np.testing.assert_allclose(by_default.w, result.w, rtol=0.0, atol=1e-4 * largest)  # √1e-8
