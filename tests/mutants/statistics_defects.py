@@ -1,4 +1,4 @@
-"""Defects of the statistics of fits, of ridge and of robust fits."""
+"""Defects of the statistics of fits, of ridge, of robust fits and of windows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,32 @@ STATISTICS = "fastgd/results/statistics.py"
 TESTS = "tests/fit/test_statistics.py"
 STATSMODELS = f"{TESTS}::test_the_values_of_statsmodels"
 
+ROLLING = "tests/fit/test_rolling.py"
 ROBUST = "tests/fit/test_robust.py"
 RIDGE = "tests/fit/test_ridge.py"
 
 STATISTICS_DEFECTS = (
+    Defect(
+        "rolling: the two stacks swapped",
+        "fastgd/rolling.py",
+        "running_sums(ends[::-1])",
+        "running_sums(ends)",
+        (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
+    ),
+    Defect(
+        "rolling: a window one sample too long",
+        "fastgd/rolling.py",
+        "begins[np.maximum(offset - 1, 0), block + 1]",
+        "begins[offset, block + 1]",
+        (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
+    ),
+    Defect(
+        "rolling: sums in float64",
+        "fastgd/rolling.py",
+        "            running_sums(begins)",
+        "            running_sums(begins)\n            begins.low[:] = 0.0",
+        (f"{ROLLING}::test_nothing_drifts",),
+    ),
     Defect(
         "robust: the scale is that of centred residuals",
         "fastgd/reweighting.py",
