@@ -339,7 +339,8 @@ def _moments(series: _Series, sums: Array, whole: Moments, n_windows: int) -> Mo
     weighing[:, :2] = sums[..., n_gram + size + 1].reshape(2, -1).T
     weighing[:, 2], weighing[:, 3] = series.of_weights, series.least
     count, bad = (sums[0, ..., n_gram + size + 1 + k].reshape(pairs) for k in (1, 2))
-    invalid = np.asarray(bad > 0.0) & (whole.nan_policy == "propagate")
+    propagates = whole.nan_policy == "propagate"
+    invalid = np.asarray(bad > 0.0) & propagates
     return Moments(
         gram=np.ascontiguousarray(records[..., :n_gram]),
         gram_exponents=powers,
@@ -347,7 +348,7 @@ def _moments(series: _Series, sums: Array, whole: Moments, n_windows: int) -> Mo
         gram_index=np.arange(m * n_windows, dtype=np.int64).reshape(pairs),
         target=np.ascontiguousarray(records[..., n_gram : n_gram + size + 1]).reshape(*pairs, planes, size + 1),
         exponents=powers.copy().reshape(*pairs, size + 1),
-        n_used=count.astype(np.int64),
+        n_used=(count + bad if propagates else count).astype(np.int64),  # of invalid windows all, as `solve` has it
         invalid=invalid,
         leading=pairs,
         n_features=whole.n_features,
