@@ -164,7 +164,7 @@ def robust(
     >>> float(line.w.round(2)), float(line.robust.weights[-1])
     (2.01, 0.0)
     >>> float(fastgd.solve(X, y, intercept=True).w.round(2))
-    8.22
+    8.17
     """
     return in_ieee_mode(_robust, locals())
 
