@@ -78,6 +78,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         history=_history(buffers, part_of) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         hyperparameters=provenance.hyperparameters,
+        features=problem.features,
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,

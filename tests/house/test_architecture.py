@@ -30,12 +30,13 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    "stabilizing", *FIT,
+    "", "compressing", "designs", "grouping", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting",
+    "solving", "stabilizing", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
+    "grouping": (("grouping",), {"fitting", "solving", *FIT}),
     "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),
