@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .fitting import fit as fit
     from .grouping import fit_groups as fit_groups
     from .grouping import solve_groups as solve_groups
+    from .integrations.frames import fit_frame as fit_frame
+    from .integrations.frames import predict_frame as predict_frame
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
     from .results.group_result import GroupResult
@@ -39,7 +41,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
     "History", "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit",
-    "fit_groups", "info", "load", "solve", "solve_groups", "stability", "sweep", "verify",
+    "fit_frame", "fit_groups", "info", "load", "predict_frame", "solve", "solve_groups", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -48,6 +50,7 @@ _LATE = {
     ".environment": ("info",),
     ".fitting": ("fit",),
     ".grouping": ("fit_groups", "solve_groups"),
+    ".integrations.frames": ("fit_frame", "predict_frame"),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
     ".results.group_result": ("GroupResult",),

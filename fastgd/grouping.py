@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from .input.float_mode import computes
 from .input.messages import shown
 from .input.wrong_names import helps_with_keywords, right_option
 from .planning.grouped import prepare_groups
-from .planning.job import ResultJob, data_of, prepare_anew, prepare_solve
+from .planning.job import data_of, prepare_anew, prepare_solve
 from .results.building import build
 from .results.group_result import GroupResult, with_keys
 from .running.run import run
@@ -86,7 +87,7 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
     >>> result.w[:, 0].round(6).tolist()
     [2.0, 3.0, 0.0]
     """
-    return _run({"X": X, "y": y, **fit_options}, groups, offsets, fit, prepare_anew, "fit_groups")
+    return fit_rows({"X": X, "y": y, **fit_options}, partial(_read_groups, groups, offsets), solved=False, name="fit_groups")
 
 
 @helps_with_keywords
@@ -130,24 +131,33 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     >>> line.w.round(12).tolist(), line.intercept.round(12).tolist()
     ([2.0, -1.0], [1.0, 13.0])
     """
-    return _run({"X": X, "y": y, **solve_options}, groups, offsets, solve, prepare_solve, "solve_groups")
+    return fit_rows({"X": X, "y": y, **solve_options}, partial(_read_groups, groups, offsets), solved=True, name="solve_groups")
+
+
+Keys = dict[str, np.ndarray]  # the labels of each group, by name
 
 
 @computes
-def _run(
+def fit_rows(
     given: Mapping[str, Any],
-    groups: Any,
-    offsets: Any,
-    single: Callable[..., Any],
-    prepare: Callable[[Mapping[str, Any]], ResultJob],
+    read_groups: Callable[[int], tuple[Groups, Keys]],
+    solved: bool,
     name: str,
+    features: tuple[str, ...] | None = None,
 ) -> GroupResult:
+    """Fit groups of rows. given: arguments of `fit` or, where solved, of `solve`.
+
+    read_groups: returns the groups of a number of rows, and their labels. name: of the public
+    function, for errors. features: names of the columns of X, where X does not tell.
+    """
+    single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
     arguments = _arguments(given, single, name)
     table = Problem.read(
         arrive_on_host(**data_of(arguments)),
         **{option: arguments[option] for option in ("intercept", "dtype", "nan_policy", "min_samples", "nodata")},
     )
-    found, keys = _read_groups(groups, offsets, table.n_samples)
+    table.features = features or table.features
+    found, keys = read_groups(table.n_samples)
     if not found.count:
         raise ValueError(f"there are no groups: X has {table.n_samples} rows")
     job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
@@ -167,7 +177,7 @@ def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) 
     return defaults | dict(given)
 
 
-def _read_groups(groups: Any, offsets: Any, n_rows: int) -> tuple[Groups, dict[str, np.ndarray]]:
+def _read_groups(groups: Any, offsets: Any, n_rows: int) -> tuple[Groups, Keys]:
     """(the rows of each group, their labels)."""
     if (groups is None) == (offsets is None):
         both = "both were" if groups is not None else "neither was"

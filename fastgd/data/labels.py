@@ -122,7 +122,7 @@ def read_labels(column: Any, name: str, n_rows: int) -> tuple[Labels, np.ndarray
     if missing is not None:
         given = plain.astype(object)
         given[missing] = None
-    return _comparable(plain, missing, name), given
+    return comparable(plain, missing, name), given
 
 
 def _as_array(column: Any, name: str) -> np.ndarray:
@@ -139,7 +139,7 @@ def _as_array(column: Any, name: str) -> np.ndarray:
         raise TypeError(f"{name} cannot be read as an array of labels: {what_was_raised(error)}") from None
 
 
-def _comparable(values: np.ndarray, missing: np.ndarray | None, name: str) -> Labels:
+def comparable(values: np.ndarray, missing: np.ndarray | None, name: str) -> Labels:
     """Labels of a kind that NumPy compares at once."""
     kind = values.dtype.kind
     if kind in "biuUS":

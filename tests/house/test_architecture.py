@@ -105,7 +105,7 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "scipy", "cupy", "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "polars", "pyarrow", "duckdb", "narwhals", "optuna", "scipy", "cupy", "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400

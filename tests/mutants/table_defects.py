@@ -6,6 +6,28 @@ from tests.mutants.defect import Defect
 
 TABLE_DEFECTS = (
     Defect(
+        "frames: null keys are those that hold 0",
+        "fastgd/integrations/frames.py",
+        "    missing = missing if missing.any() else None\n",
+        "    missing = None\n",
+        ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
+    ),
+    Defect(
+        "frames: rows whose key is null are dropped",
+        "fastgd/integrations/frames.py",
+        "    frame, lazy = _collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n",
+        "    frame, lazy = _collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n"
+        "    frame = frame.drop_nulls(keys) if keys else frame\n",
+        ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
+    ),
+    Defect(
+        "frames: the targets of a group change places",
+        "fastgd/integrations/frames.py",
+        "np.ascontiguousarray(np.asarray(values).T).ravel()",
+        "np.asarray(values).ravel()",
+        ("tests/integrations/test_frames.py::test_several_targets",),
+    ),
+    Defect(
         "groups: a boundary is off by one",
         "fastgd/data/labels.py",
         "    begins[:1] = True\n    for labels in columns:\n        begins[1:] |= _differ_from_before(labels)\n",
