@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
+    from . import xarray as xarray
     from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .solving import solve
     from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
+    from .verification.candidates.recorder import Recorder as Recorder
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
     from .verification.report.report import Report as Report
@@ -40,8 +42,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
-    "History", "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit",
-    "fit_frame", "fit_groups", "info", "load", "predict_frame", "solve", "solve_groups", "stability", "sweep", "verify",
+    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress",
+    "diagnose", "fit", "fit_frame", "fit_groups", "info", "load", "predict_frame", "solve", "solve_groups", "stability", "sweep",
+    "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -63,13 +66,14 @@ _LATE = {
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),
+    ".verification.candidates.recorder": ("Recorder",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
     ".verification.report.report": ("Report",),
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "optuna", "schedules", "testing", "verification")
+_MODULES = ("designs", "optuna", "schedules", "testing", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -90,6 +94,7 @@ _HERE = {  # what is here: what others call it
         "grid", "grid_search", "gridsearch", "gridsearchcv", "parametergrid", "random_search", "search", "tune",
     ),
     "distributions of hyperparameters are in fastgd.designs": ("log_uniform", "loguniform", "parametersampler", "sample", "uniform"),
+    "a loop is recorded by fastgd.Recorder()": ("callback", "callbacks", "hook", "log", "logger", "record", "recorder", "tape", "watch"),
     "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
     "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
 }  # fmt: skip

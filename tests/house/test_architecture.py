@@ -31,7 +31,7 @@ FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "runni
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "designs", "grouping", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting",
-    "solving", "stabilizing", *FIT,
+    "solving", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -43,6 +43,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
+    "xarray": (("xarray*",), {"fitting", "solving", "results", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
@@ -105,7 +106,8 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "polars", "pyarrow", "duckdb", "narwhals", "optuna", "scipy", "cupy", "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "polars", "pyarrow", "duckdb", "narwhals", "optuna",
+    "xarray", "scipy", "cupy", "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
@@ -113,7 +115,6 @@ LONG_FILES = {  # path: why it is one file
     "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
     "fastgd/results/sweep_result.py": "the class of the result of a sweep: three quarters are docstrings that users read",
-    "fastgd/verification/report/report.py": "the classes Verdict and Report: half are docstrings that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }
