@@ -14,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..data.labels import Groups, Labels, comparable, groups_of_labels, groups_of_offsets
+from ..data.labels import Groups, groups_of_labels, groups_of_offsets
 from ..grouping import fit_rows
 from ..input.float_mode import computes
-from ..input.messages import amount, kind_of, shown, what_was_raised
+from ..input.messages import amount, shown
 from ..input.options import read_memory_limit, read_switch
 from ..input.unreadable import is_missing
 from ..input.wrong_names import helps_with_keywords
 from ..results.status import STATUS_NAMES
+from .frame_columns import collect, labels_of, narwhals_here, numbers_of, read_names, require, series_of, table_of
 
 _NOT_HERE = {
     "sample_weight": "give weights, the name of a column",
@@ -116,24 +117,24 @@ def fit_frame(
         if option in fit_options:
             raise ValueError(f"fit_frame takes no {option}: {instead}")
     solve, long = read_switch(solve, "solve"), read_switch(long, "long")
-    several, targets, features, keys = not isinstance(y, str), _names(y, "y"), _names(x, "x"), _names(by, "by", none=True)
+    several, targets, features, keys = not isinstance(y, str), read_names(y, "y"), read_names(x, "x"), read_names(by, "by", none=True)
     if twice := [name for name in features if name in targets]:
         raise ValueError(f"column {twice[0]!a} is in x and in y")
     own = _own_columns(solve, long, intercept)
     _refuse_same_names([*keys, *(["y"] if several else [])], own + ([] if long else features), long)
     if weights is not None and not isinstance(weights, str):
         raise TypeError(f"weights must be the name of a column, not {shown(weights)}")
-    frame, lazy = _collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
+    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
     if not len(frame):
         raise ValueError("df has no rows")
-    data: dict[str, Any] = {"X": _table(frame, features, "x").T}
-    data["y"] = _table(frame, targets, "y") if several else _numbers(frame, targets[0], "y")
+    data: dict[str, Any] = {"X": table_of(frame, features, "x").T}
+    data["y"] = table_of(frame, targets, "y") if several else numbers_of(frame, targets[0], "y")
     if weights is not None:
-        data["sample_weight"] = _numbers(frame, weights, "weights")
+        data["sample_weight"] = numbers_of(frame, weights, "weights")
     options = {"intercept": intercept, **fit_options}
     if options.get("memory_limit") is not None:
         options["memory_limit"] = _left(options["memory_limit"], data)
-    groups = groups_of_labels([_labels(frame[name], name) for name in keys]) if keys else groups_of_offsets([0, len(frame)], len(frame))
+    groups = groups_of_labels([labels_of(frame[name], name) for name in keys]) if keys else groups_of_offsets([0, len(frame)], len(frame))
     result = fit_rows({**data, **options}, lambda n_rows: (groups, {}), solved=solve, name="fit_frame", features=tuple(features))
     made = _tidy(frame, groups, result, keys, targets if several else None, features, own, long)
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
@@ -199,12 +200,12 @@ def predict_frame(
     residuals = read_switch(residuals, "residuals")
     if residuals and y is None:
         raise TypeError("residuals need y, the column of the targets")
-    features, keys = _names(x, "x"), _names(by, "by", none=True)
+    features, keys = read_names(x, "x"), read_names(by, "by", none=True)
     name = ("residual" if residuals else "prediction") if name is None else name
-    rows, lazy = _collect(df, None)
-    fitted, _ = _collect(fits, None, "fits")
-    _require(rows, [*keys, *features, *([] if y is None else [y])], "df")
-    _require(fitted, [*keys, *features], "fits")
+    rows, lazy = collect(df, None)
+    fitted, _ = collect(fits, None, "fits")
+    require(rows, [*keys, *features, *([] if y is None else [y])], "df")
+    require(fitted, [*keys, *features], "fits")
     if name in rows.columns:
         raise ValueError(f"df has a column {name!a} already: give another name")
     if "y" in fitted.columns and "y" not in keys + features:
@@ -212,88 +213,15 @@ def predict_frame(
             raise TypeError("fits are of several targets: give y, the one to predict")
         fitted = fitted.filter(fitted["y"] == y)
     group = _group_of_each_row(rows, fitted, keys)
-    of_fits = [_numbers(fitted, one, "fits") for one in features]
-    values = np.zeros(len(rows)) if "intercept" not in fitted.columns else _picked(_numbers(fitted, "intercept", "fits"), group)
+    of_fits = [numbers_of(fitted, one, "fits") for one in features]
+    values = np.zeros(len(rows)) if "intercept" not in fitted.columns else _picked(numbers_of(fitted, "intercept", "fits"), group)
     for one, coefficient in zip(features, of_fits, strict=True):
-        values = values + _picked(coefficient, group) * _numbers(rows, one, "x").astype(np.float64)
+        values = values + _picked(coefficient, group) * numbers_of(rows, one, "x").astype(np.float64)
     values = np.where(group < 0, np.nan, values)
     if residuals:
-        values = values - _numbers(rows, str(y), "y").astype(np.float64)
-    made = rows.with_columns(_series(name, values, rows))
+        values = values - numbers_of(rows, str(y), "y").astype(np.float64)
+    made = rows.with_columns(series_of(name, values, rows))
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
-
-
-# -- reading frames --------------------------------------------------------------------------------
-
-
-def _narwhals() -> Any:
-    try:
-        import narwhals
-    except ImportError:
-        raise ImportError("data frames need narwhals: pip install 'fastgd[frames]'") from None
-    return narwhals
-
-
-def _names(value: Any, option: str, none: bool = False) -> list[str]:
-    """Names of columns, each once."""
-    if value is None and none:
-        return []
-    names = [value] if isinstance(value, str) else list(value) if isinstance(value, list | tuple) else None
-    if names is None or not all(isinstance(name, str) for name in names):
-        raise TypeError(f"{option} must be the name of a column, or a list of names, not {shown(value)}")
-    if not names and not none:
-        raise ValueError(f"{option} is empty: name at least one column")
-    for k, name in enumerate(names):
-        if name in names[:k]:
-            raise ValueError(f"{option} names column {name!a} twice")
-    return names
-
-
-def _collect(df: Any, names: list[str] | None, called: str = "df") -> tuple[Any, Any]:
-    """(an eager frame of narwhals with these columns, library of a lazy frame or None)."""
-    narwhals = _narwhals()
-    try:
-        frame = narwhals.from_native(df)
-        columns = frame.collect_schema().names()
-    except Exception as error:  # whatever narwhals or the library may raise
-        why = what_was_raised(error).partition(". ")[0]
-        raise TypeError(f"{called} must be a data frame of pandas, polars, pyarrow, DuckDB, ..., not {kind_of(df)} ({why})") from None
-    if not isinstance(frame, narwhals.DataFrame | narwhals.LazyFrame):
-        raise TypeError(f"{called} must be a data frame, not {kind_of(df)}")
-    if names is not None:
-        _require(columns, names, called)
-        frame = frame.select(list(dict.fromkeys(names)))
-    if isinstance(frame, narwhals.LazyFrame):
-        return frame.collect(), frame.implementation
-    return frame, None
-
-
-def _require(frame: Any, names: list[str], called: str) -> None:
-    """Raise where a column is not there."""
-    columns = frame if isinstance(frame, list) else frame.columns
-    for name in names:
-        if name not in columns:
-            there = ", ".join(map(ascii, columns[:12])) + (", ..." if len(columns) > 12 else "")
-            raise ValueError(f"{called} has no column {name!a}; there are: {there}")
-
-
-def _numbers(frame: Any, name: str, option: str) -> np.ndarray:
-    """(n_rows,) the numbers of a column, NaN where one is missing: float32, or float64."""
-    narwhals, series = _narwhals(), frame[name]
-    if not (series.dtype.is_numeric() or series.dtype == narwhals.Boolean):
-        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers")
-    if series.dtype == narwhals.Float32:
-        return np.asarray(series.to_numpy(), np.float32)
-    array = series.to_numpy()
-    if array.dtype == object:
-        array = series.cast(narwhals.Float64).to_numpy()
-    return np.asarray(array, np.float64)
-
-
-def _table(frame: Any, names: list[str], option: str) -> np.ndarray:
-    """(columns, n_rows): the numbers of several columns."""
-    columns = [_numbers(frame, name, option) for name in names]
-    return columns[0][None] if len(columns) == 1 else np.stack(columns)
 
 
 def _left(limit: Any, data: Mapping[str, np.ndarray]) -> int:
@@ -303,26 +231,6 @@ def _left(limit: Any, data: Mapping[str, np.ndarray]) -> int:
     if copied >= size:
         raise MemoryError(f"the columns take {amount(copied)}, and memory_limit is {amount(size)}: give a larger memory_limit")
     return size - copied
-
-
-def _labels(series: Any, name: str) -> Labels:
-    """The labels of a column, as numbers that are equal where they are."""
-    narwhals, dtype = _narwhals(), series.dtype
-    missing = series.is_null().to_numpy().astype(bool)
-    missing = missing if missing.any() else None
-    if dtype.is_integer() or dtype == narwhals.Boolean:
-        values = series if missing is None else series.fill_null(False if dtype == narwhals.Boolean else 0)
-        return comparable(np.asarray(values.to_numpy()), missing, name)
-    if dtype.is_float() or (dtype in (narwhals.Date, narwhals.Datetime, narwhals.Duration) and series.to_numpy().dtype.kind in "mM"):
-        return comparable(series.to_numpy(), missing, name)
-    native = series.to_native()
-    if series.implementation.is_pandas_like():
-        return Labels(np.asarray(native.factorize()[0]), missing)
-    if series.implementation.is_polars() and dtype in (narwhals.String, narwhals.Categorical, narwhals.Enum):
-        return Labels(native.rank("dense").fill_null(0).to_numpy(), missing)
-    objects = np.empty(len(series), object)
-    objects[:] = series.to_list()
-    return comparable(objects, missing, name)
 
 
 # -- making frames ---------------------------------------------------------------------------------
@@ -342,11 +250,6 @@ def _refuse_same_names(keys: list[str], others: list[str], long: bool) -> None:
     if twice is not None:
         ways = "rename it" if long else "rename it, or give long=True, where coefficients are rows"
         raise ValueError(f"the result would have two columns {twice!a}: {ways}")
-
-
-def _series(name: str, values: Any, frame: Any) -> Any:
-    """A column for a frame, of its library."""
-    return _narwhals().new_series(name, values, backend=frame.implementation)
 
 
 def _tidy(
@@ -369,12 +272,12 @@ def _tidy(
                 values = getattr(result, name)
                 columns[name] = np.full(groups.count * n_targets, np.nan) if values is None else _by_groups(values)
         columns |= {name: _by_groups(values) for name, values in coefficients.items()}
-    narwhals = _narwhals()
+    narwhals = narwhals_here()
     if not keys:
         return narwhals.from_dict(columns, backend=frame.implementation)
     rows = np.repeat(groups.first_rows, repeats)
     found = narwhals.maybe_reset_index(frame.select(keys)[rows])
-    return found.with_columns(*(_series(name, values, frame) for name, values in columns.items()))
+    return found.with_columns(*(series_of(name, values, frame) for name, values in columns.items()))
 
 
 def _coefficients(result: Any, features: list[str]) -> dict[str, np.ndarray]:
@@ -401,7 +304,7 @@ def _group_of_each_row(rows: Any, fits: Any, keys: list[str]) -> np.ndarray:
     known = {labels: place for place, labels in enumerate(_labels_in_words(fits, keys))}
     if len(known) < n_fits:
         raise ValueError("fits have a group twice: give what fit_frame returned, without long=True")
-    groups = groups_of_labels([_labels(rows[name], name) for name in keys])
+    groups = groups_of_labels([labels_of(rows[name], name) for name in keys])
     of_groups = [known.get(labels, -1) for labels in _labels_in_words(rows[groups.first_rows], keys)]
     found = np.empty(len(rows), np.int64)
     found[slice(None) if groups.rows is None else groups.rows] = np.repeat(np.array(of_groups, np.int64), groups.sizes)

@@ -28,6 +28,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/grouping.py": "tests/fit/test_groups.py",
+    "fastgd/integrations/frame_columns.py": "tests/integrations/test_frames.py",
     "fastgd/planning/grouped.py": "tests/fit/test_groups.py",
     "fastgd/running/grouped.py": "tests/fit/test_groups.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",

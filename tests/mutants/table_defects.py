@@ -7,7 +7,7 @@ from tests.mutants.defect import Defect
 TABLE_DEFECTS = (
     Defect(
         "frames: null keys are those that hold 0",
-        "fastgd/integrations/frames.py",
+        "fastgd/integrations/frame_columns.py",
         "    missing = missing if missing.any() else None\n",
         "    missing = None\n",
         ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
@@ -15,8 +15,8 @@ TABLE_DEFECTS = (
     Defect(
         "frames: rows whose key is null are dropped",
         "fastgd/integrations/frames.py",
-        "    frame, lazy = _collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n",
-        "    frame, lazy = _collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n"
+        "    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n",
+        "    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n"
         "    frame = frame.drop_nulls(keys) if keys else frame\n",
         ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
     ),
