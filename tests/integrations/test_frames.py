@@ -21,7 +21,7 @@ from tests.support.refusals import refused_call
 RNG = np.random.default_rng(5)
 N = 120
 TAIL = [None if RNG.random() < 0.1 else f"N{RNG.integers(0, 6)}" for _ in range(N)]
-MONTH = [None if RNG.random() < 0.1 else int(RNG.integers(1, 3)) for _ in range(N)]
+MONTH = [None if RNG.random() < 0.1 else int(RNG.integers(0, 2)) for _ in range(N)]
 DAY = [datetime.date(2013, 1, 1 + int(RNG.integers(0, 3))) for _ in range(N)]
 DELAY = [None if RNG.random() < 0.2 else float(value) for value in RNG.normal(size=N)]
 MILES = [None if RNG.random() < 0.1 else int(value) for value in RNG.integers(100, 900, N)]
