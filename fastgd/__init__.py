@@ -8,6 +8,7 @@ from .kernels import forks as _forks
 _forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
+    from . import dask as dask
     from . import designs as designs
     from . import optuna as optuna
     from . import schedules as schedules
@@ -73,7 +74,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "optuna", "schedules", "testing", "verification", "xarray")
+_MODULES = ("dask", "designs", "optuna", "schedules", "testing", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray
@@ -12,6 +12,9 @@ from ..results.status import STATUS_NAMES
 from .predictors import TERM, Predictors
 from .task import Task
 
+if TYPE_CHECKING:
+    from ..dask import Fits
+
 _STATUS = {
     "long_name": "status of the fit",
     "flag_values": np.arange(len(STATUS_NAMES), dtype=np.int8),
@@ -19,11 +22,11 @@ _STATUS = {
 }
 
 
-def variables_of(result: FitResult, task: Task, predictors: Predictors) -> dict[str, Any]:
+def variables_of(result: FitResult | Fits, task: Task, predictors: Predictors) -> dict[str, Any]:
     """{name: variable} of the result of one task."""
     found: dict[str, xarray.Variable] = {}
     of_y = task.units
-    w = np.asarray(result.w)
+    w = result.w
     if predictors.single:
         [(term, axis)] = predictors.axes.items()
         values = w if w.ndim == len(task.dims) else w[..., 0]
@@ -42,7 +45,7 @@ def variables_of(result: FitResult, task: Task, predictors: Predictors) -> dict[
     others: dict[str, tuple[Any, dict[str, Any]]] = {
         "loss": (result.loss, {"long_name": "mean squared residual", **squared}),
         "excess_loss": (result.excess_loss, {"long_name": "loss above its least value", **squared}),
-        "status": (np.asarray(result.status, np.int8), _STATUS),
+        "status": (result.status if hasattr(result.status, "dask") else np.asarray(result.status, np.int8), _STATUS),
         "n_used": (result.n_used, {"long_name": "samples that were used"}),
     }
     if result.rank is None:

@@ -17,7 +17,7 @@ from ..results.result import FitResult
 from ..solving import solve as solve_arrays
 from .building import dataset_of, variables_of
 from .predictors import read_dataset, read_predictors
-from .task import make_task
+from .task import Task, make_task
 from .times import UNITS, TimeUnit
 
 Predictor: TypeAlias = str | xarray.DataArray | np.ndarray
@@ -57,9 +57,10 @@ def fit(
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Targets, with numbers in the computer's memory. Of a Dataset every variable that has ``dim``
-        is fitted. Values of ``attrs["_FillValue"]`` and ``attrs["missing_value"]`` are missing,
-        unless ``nodata`` says what is.
+        Targets. Of a Dataset every variable that has ``dim`` is fitted. Chunks of Dask stay lazy:
+        the fits are those of `fastgd.dask`, a task for each block. Values of
+        ``attrs["_FillValue"]`` and ``attrs["missing_value"]`` are missing, unless ``nodata`` says
+        what is.
     dim : str, default "time"
         The dimension along which the samples lie.
     x : str, DataArray, 1-D array, or several of these, optional
@@ -102,7 +103,7 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong, labels do not match, or the data are chunks of Dask.
+        When an argument is wrong, or labels or chunks do not match.
     ImportError
         When xarray is not installed: ``pip install 'fastgd[xarray]'``.
 
@@ -148,9 +149,10 @@ def solve(
     Parameters
     ----------
     data : xarray.DataArray or xarray.Dataset
-        Targets, with numbers in the computer's memory. Of a Dataset every variable that has ``dim``
-        is fitted. Values of ``attrs["_FillValue"]`` and ``attrs["missing_value"]`` are missing,
-        unless ``nodata`` says what is.
+        Targets. Of a Dataset every variable that has ``dim`` is fitted. Chunks of Dask stay lazy:
+        the fits are those of `fastgd.dask`, a task for each block. Values of
+        ``attrs["_FillValue"]`` and ``attrs["missing_value"]`` are missing, unless ``nodata`` says
+        what is.
     dim : str, default "time"
         The dimension along which the samples lie.
     x : str, DataArray, 1-D array, or several of these, optional
@@ -190,7 +192,7 @@ def solve(
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong, labels do not match, or the data are chunks of Dask.
+        When an argument is wrong, or labels or chunks do not match.
     ImportError
         When xarray is not installed: ``pip install 'fastgd[xarray]'``.
 
@@ -233,6 +235,15 @@ def _along(
     tasks = [(name, make_task(array, dim, predictors, weights, where, options)) for name, array in arrays.items()]
     parts = []
     for name, task in tasks:
-        result = run(task.X, task.y, **task.options)
+        result = _run_of(run, task)(task.X, task.y, **task.options)
         parts.append((name, task, variables_of(result, task, predictors)))
     return dataset_of(parts, predictors, dict(data.attrs) if isinstance(data, xarray.Dataset) else {})
+
+
+def _run_of(run: Callable[..., FitResult], task: Task) -> Callable[..., Any]:
+    """`run`, or what does the same for chunks of Dask."""
+    if not any(hasattr(array, "dask") for array in (task.X, task.y, *task.options.values())):
+        return run
+    from .. import dask  # a second to import
+
+    return dask.fit if run is fit_arrays else dask.solve

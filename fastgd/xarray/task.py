@@ -41,23 +41,23 @@ def make_task(
     options: Mapping[str, Any],
 ) -> Task:
     """Match all arrays by their labels, and bring them to one order of axes."""
-    for_fits = _options_of_fits(options) | ({} if where is None else {"where": where})
+    for_fits = _options_of_fits(options)
     for name, array in for_fits.items():
         if dim in array.dims:
             raise ValueError(f"{name} has the dimension {text(dim)}, along which the samples lie: it needs one value for each fit")
     columns = {f"the predictor {name!a}": axis.numbers for name, axis in predictors.axes.items()}
-    given = _aligned({"the data": y, **columns, **({} if weights is None else {"weights": weights}), **for_fits})
+    given = {"the data": y, **columns, **({} if weights is None else {"weights": weights}), **for_fits}
+    given = _aligned(given | ({} if where is None else {"where": where}))
+    if where is not None:
+        given["the data"] = _only_where(given["the data"], given.pop("where"), dim, options)
     dims = tuple(dict.fromkeys(one for array in given.values() for one in array.dims if one != dim))
     laid_out = {name: _laid_out(array, dims, None if name in for_fits else dim) for name, array in given.items()}
-    made = {**options, **{name: laid_out[name] for name in for_fits if name != "where"}, **_missing_values(y, options)}
+    made = {**options, **{name: laid_out[name] for name in for_fits}, **_missing_values(y, options)}
     if weights is not None:
         made["sample_weight"] = laid_out["weights"]
     X = _features([laid_out[name] for name in columns], predictors, made.get("dtype") or laid_out["the data"].dtype)
-    targets = laid_out["the data"]
-    if where is not None:
-        targets = _only_where(targets, laid_out["where"], made)
     like = xarray.broadcast(*(array.isel({dim: 0}, drop=True) if dim in array.dims else array for array in given.values()))[0]
-    return Task(X, targets, made, dims, like.transpose(*dims), str(y.name or "the data"), str(y.attrs.get("units", "")))
+    return Task(X, laid_out["the data"], made, dims, like.transpose(*dims), str(y.name or "the data"), str(y.attrs.get("units", "")))
 
 
 def _options_of_fits(options: Mapping[str, Any]) -> dict[str, xarray.DataArray]:
@@ -78,23 +78,27 @@ def _features(columns: list[np.ndarray], predictors: Predictors, dtype: Any) -> 
     dtype = np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype(np.float64)
     times = [axis.is_time for axis in predictors.axes.values()]
     columns = [column.astype(dtype) if is_time else column for column, is_time in zip(columns, times, strict=True)]
-    return columns[0] if predictors.single and columns[0].ndim == 1 else np.stack(np.broadcast_arrays(*columns), axis=-1)
+    if predictors.single and columns[0].ndim == 1:
+        return columns[0]
+    X = np.stack(np.broadcast_arrays(*columns), axis=-1)
+    return X.rechunk({-1: -1}) if hasattr(X, "rechunk") else X  # Dask stacks features as chunks
 
 
-def _only_where(targets: np.ndarray, where: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
-    """The targets, missing where they are not to be fitted."""
+def _only_where(y: xarray.DataArray, where: xarray.DataArray, dim: Hashable, options: Mapping[str, Any]) -> xarray.DataArray:
+    """The data, missing where they are not to be fitted."""
+    if dim in where.dims:
+        raise ValueError(f"where has the dimension {text(dim)}, along which the samples lie: it needs one value for each fit")
     if options.get("nan_policy") != "omit":
         raise ValueError(f"where= needs nan_policy='omit', the default; it is {options.get('nan_policy')!a}")
     if where.dtype != bool:
         raise TypeError(f"where must hold True or False; it has dtype {where.dtype}")
-    shape = np.broadcast_shapes(where[..., None].shape, targets.shape)
-    return np.ma.MaskedArray(np.broadcast_to(targets, shape), np.broadcast_to(~where[..., None], shape))
+    return y.where(where)
 
 
 def _aligned(given: dict[str, xarray.DataArray]) -> dict[str, xarray.DataArray]:
     """The arrays, whose labels must be the same along every dimension that they share."""
     for name, array in given.items():
-        _check_in_memory(array, name)
+        _refuse_quantities(array, name)
     try:
         return dict(zip(given, xarray.align(*given.values(), join="exact", copy=False), strict=True))
     except ValueError as error:
@@ -104,23 +108,21 @@ def _aligned(given: dict[str, xarray.DataArray]) -> dict[str, xarray.DataArray]:
         ) from None
 
 
-def _laid_out(array: xarray.DataArray, dims: tuple[Hashable, ...], last: Hashable | None) -> np.ndarray:
-    """A view with the axes `dims`, of length 1 where the array lacks one, and `last` as its last.
+def _laid_out(array: xarray.DataArray, dims: tuple[Hashable, ...], last: Hashable | None) -> Any:
+    """A view, of NumPy or Dask, with the axes `dims`, and `last` as its last.
 
-    Leading axes that it lacks are left out.
+    An axis that the array lacks has the length 1, or is left out where it is a leading one.
     """
     ends = [] if last is None else [last]
     present = [one for one in dims if one in array.dims]
-    values = array.transpose(*present, *ends).values
+    ordered = array.transpose(*present, *ends)
+    values = ordered.values if ordered.chunks is None else ordered.data
     first = dims.index(present[0]) if present else len(dims)
-    shape = [array.sizes[one] if one in array.dims else 1 for one in dims[first:]]
-    return values.reshape([*shape, *values.shape[len(present) :]])
+    return values[(*(slice(None) if one in array.dims else None for one in dims[first:]), ...)]
 
 
-def _check_in_memory(array: xarray.DataArray, name: str) -> None:
-    """Raise where an array is not made of plain numbers in memory."""
-    if array.chunks is not None:
-        raise TypeError(f"{name} is made of chunks of Dask: load it with .compute(), or a part of it that fits into memory")
+def _refuse_quantities(array: xarray.DataArray, name: str) -> None:
+    """Raise where an array holds units, which would be lost."""
     held = array.variable._data if isinstance(array.variable, xarray.Variable) else None
     if hasattr(held, "magnitude") and hasattr(held, "units"):
         raise TypeError(f"{name} holds quantities of {kind_of(held)}: give {in_ascii(name)}.pint.dequantify(), whose attrs keep the units")
