@@ -35,6 +35,7 @@ from ..verification.bound.yardstick import NoLongDouble
 from ..verification.candidates.kinds import joined
 from .demo_distance import share_of_distance
 from .demo_picture import Countries, draw_countries
+from .flights import fit_flights
 
 # The numbers that the tutorial printed: w after k updates, and the loss before update k.
 MANUAL = {1: (1.2, 30.0), 11: (2.0, 3.3e-7)} | {k: (2.0, 0.0) for k in range(21, 100, 10)}
@@ -83,10 +84,13 @@ class Findings:
             self.disagreements.append(text)
 
 
-def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False, console: Console | None = None) -> Findings:
-    """Run and print all parts of the demo, and write the picture into the folder `out`.
+def run_demo(
+    fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False, flights: bool = False, console: Console | None = None
+) -> Findings:
+    """Run and print all parts of the demo, and write the pictures into the folder `out`.
 
-    quick: at most 20,000 small regressions, and fewer problems for the verdict.
+    quick: at most 20,000 small regressions, and fewer problems for the verdict. flights: the real
+    table of flights, too.
     """
     out.mkdir(parents=True, exist_ok=True)
     findings = Findings(console or Console(highlight=False))
@@ -96,6 +100,7 @@ def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False
         lambda: fit_countries(findings, out / "life_expectancy.png"),
         lambda: fit_many(findings, min(fits, 20_000) if quick else fits),
         lambda: check_epochs(findings, quick),
+        *([lambda: fit_flights(findings, out / "flights.png")] if flights else []),
     )
     for part in parts:
         try:
