@@ -184,12 +184,13 @@ def groups_of_labels(columns: Sequence[Labels]) -> Groups:
     count = int(codes.max(initial=-1)) + 1
     if count == len(starts):  # every run is a group
         return Groups(starts, lengths)
+    sizes = np.bincount(codes, lengths).astype(np.int64)  # sums of float64, exact below 2^53
     order = order_of(codes)
-    starts, lengths, codes = starts[order], lengths[order], codes[order]
-    ends = np.cumsum(lengths)
-    rows = np.arange(n_rows) + np.repeat(starts - (ends - lengths), lengths)
-    firsts = np.flatnonzero(np.diff(codes, prepend=-1))
-    return Groups((ends - lengths)[firsts], np.add.reduceat(lengths, firsts), rows)
+    if len(starts) < n_rows:
+        starts, lengths = starts.take(order), lengths.take(order)
+        ends = np.cumsum(lengths)
+        order = np.arange(n_rows) + np.repeat(starts - (ends - lengths), lengths)
+    return Groups(np.cumsum(sizes) - sizes, sizes, order)
 
 
 def _differ_from_before(labels: Labels) -> np.ndarray:
@@ -240,6 +241,6 @@ def order_of(codes: np.ndarray) -> np.ndarray:
     order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
     left = codes >> 16
     while left.any():
-        order = order[np.argsort((left[order] & 0xFFFF).astype(np.uint16), kind="stable")]
+        order = order.take(np.argsort((left.take(order) & 0xFFFF).astype(np.uint16), kind="stable"))
         left = left >> 16
     return order

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -41,19 +42,28 @@ class GroupItems(Items):
     def _at(self, where: Where, rows: slice = ALL) -> np.ndarray:
         numbers = np.arange(*where.indices(self.count)) if isinstance(where, slice) else where
         *place, group = np.unravel_index(numbers, self.leading)
-        begins, (n, *rest), n_leading = self.starts[group], self.item, len(self.leading) - 1
-        n_rows = self.array.shape[n_leading]
-        if self.order is None and n:  # windows of n rows, one for each row that they may begin with
-            *lead, step = self.array.strides[: n_leading + 1]
-            last = self.array.shape[n_leading + 1 :], self.array.strides[n_leading + 1 :]
-            shape = (*self.array.shape[:n_leading], n_rows - n + 1, n, *last[0])
-            windows = np.lib.stride_tricks.as_strided(self.array, shape, (*lead, step, step, *last[1]), writeable=False)
-            part = windows[(*[ALL] * n_leading, ALL, rows)][(*place, begins)]
+        begins, (n, *rest) = self.starts[group], self.item
+        if self.order is None and n:
+            part = self._windows(rows)[(*place, begins)]
         else:
             places = begins[:, None] + np.arange(n)[rows]
             places = places if self.order is None else self.order[places]
-            part = self.array[(*(one[:, None] for one in place), places)]
-        return part.reshape(len(numbers), part.shape[1], *rest)
+            if place or not self.array.flags.c_contiguous:
+                part = self.array[(*(one[:, None] for one in place), places)]
+            else:  # five times as fast
+                part = self.array.take(places, axis=0)
+        return part.reshape(len(numbers), len(range(n)[rows]), *rest)
+
+    def _windows(self, rows: slice) -> np.ndarray:
+        """Views of n rows each, one for each row of the table that they may begin with."""
+        n, array, axis = self.item[0], self.array, len(self.leading) - 1
+        shape, strides = array.shape, array.strides
+        of_a_row, length = shape[axis + 1 :], shape[axis] - n + 1
+        if rows == ALL and array.flags.c_contiguous:  # a window is one stretch of numbers, copied ten times as fast
+            windows = (*shape[:axis], length, n * math.prod(of_a_row)), (*strides[: axis + 1], array.itemsize)
+            return np.lib.stride_tricks.as_strided(array, *windows, writeable=False)
+        windows = (*shape[:axis], length, n, *of_a_row), (*strides[: axis + 1], *strides[axis:])
+        return np.lib.stride_tricks.as_strided(array, *windows, writeable=False)[(*[ALL] * axis, ALL, rows)]
 
 
 @dataclass

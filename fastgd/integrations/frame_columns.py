@@ -75,10 +75,10 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
     return np.asarray(array, np.float64)
 
 
-def table_of(frame: Any, names: list[str], option: str) -> np.ndarray:
-    """(columns, n_rows): the numbers of several columns."""
+def table_of(frame: Any, names: list[str], option: str, axis: int) -> np.ndarray:
+    """The numbers of several columns, which are along this axis of two."""
     columns = [numbers_of(frame, name, option) for name in names]
-    return columns[0][None] if len(columns) == 1 else np.stack(columns)
+    return np.expand_dims(columns[0], axis) if len(columns) == 1 else np.stack(columns, axis)
 
 
 def labels_of(series: Any, name: str) -> Labels:

@@ -127,8 +127,8 @@ def fit_frame(
     frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
     if not len(frame):
         raise ValueError("df has no rows")
-    data: dict[str, Any] = {"X": table_of(frame, features, "x").T}
-    data["y"] = table_of(frame, targets, "y") if several else numbers_of(frame, targets[0], "y")
+    data: dict[str, Any] = {"X": table_of(frame, features, "x", -1)}
+    data["y"] = table_of(frame, targets, "y", 0) if several else numbers_of(frame, targets[0], "y")
     if weights is not None:
         data["sample_weight"] = numbers_of(frame, weights, "weights")
     options = {"intercept": intercept, **fit_options}
