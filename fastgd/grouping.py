@@ -25,7 +25,7 @@ from .results.group_result import GroupResult, with_keys
 from .running.run import run
 from .solving import solve
 
-_NOT_HERE = {"out": "fits of groups make their own arrays"}
+_NOT_HERE = {"out": "fits of groups make their own arrays", "stats": "statistics of groups are not available yet"}
 
 
 @helps_with_keywords
@@ -54,7 +54,7 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         offsets[g + 1] − 1. It begins with 0 and ends with n_rows; a group may be empty.
     **fit_options
         Further options of `fit`, such as ``intercept=True``, ``sample_weight``, ``nan_policy``,
-        ``min_samples``, ``tol``, ``history`` or ``memory_limit``; without ``out``. Where one has an
+        ``min_samples``, ``tol``, ``history`` or ``memory_limit``; without ``out`` and ``stats``. Where one has an
         axis of the fits, the last one is that of the groups: ``lr`` of shape (n_groups,), ``w0`` of
         shape (n_groups, n_features). ``state`` is that of an earlier call with the same groups.
 
@@ -109,7 +109,7 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     offsets : array (n_groups + 1,), optional
         In place of groups, as in `fit_groups`.
     **solve_options
-        Further options of `solve`.
+        Further options of `solve`, without ``stats``.
 
     Returns
     -------

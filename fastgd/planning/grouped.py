@@ -98,6 +98,7 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
         buffers=buffers,
         reduction=one.reduction,
         standardize=one.standardize,
+        stats=None,
         groups=groups,
         batches=list(_batches(groups.groups.sizes, most)),
         prepare_batch=lambda which: prepare({**pick(which), "X": groups.of_groups(which), "memory_limit": left}),
