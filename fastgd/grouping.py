@@ -54,9 +54,10 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         offsets[g + 1] − 1. It begins with 0 and ends with n_rows; a group may be empty.
     **fit_options
         Further options of `fit`, such as ``intercept=True``, ``sample_weight``, ``nan_policy``,
-        ``min_samples``, ``tol``, ``history`` or ``memory_limit``; without ``out`` and ``stats``. Where one has an
-        axis of the fits, the last one is that of the groups: ``lr`` of shape (n_groups,), ``w0`` of
-        shape (n_groups, n_features). ``state`` is that of an earlier call with the same groups.
+        ``min_samples``, ``tol``, ``history`` or ``memory_limit``; without ``out`` and ``stats``.
+        Where one has an axis of the fits, the last one is that of the groups: ``lr`` of shape
+        (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an earlier call
+        with the same groups.
 
     Returns
     -------
