@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,14 @@ from .planning.grouped import prepare_groups
 from .planning.job import data_of, prepare_anew, prepare_solve
 from .results.building import build
 from .results.group_result import GroupResult, with_keys
+from .results.statistics import Statistics
 from .running.run import run
 from .solving import solve
 
-_NOT_HERE = {"out": "fits of groups make their own arrays", "stats": "statistics of groups are not available yet"}
+_NOT_HERE = {
+    "out": "fits of groups make their own arrays",
+    **dict.fromkeys(("X_val", "y_val", "sample_weight_val"), "groups have no validation data yet"),
+}
 
 
 @helps_with_keywords
@@ -54,10 +59,10 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         offsets[g + 1] − 1. It begins with 0 and ends with n_rows; a group may be empty.
     **fit_options
         Further options of `fit`, such as ``intercept=True``, ``sample_weight``, ``nan_policy``,
-        ``min_samples``, ``tol``, ``history`` or ``memory_limit``; without ``out`` and ``stats``.
-        Where one has an axis of the fits, the last one is that of the groups: ``lr`` of shape
-        (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an earlier call
-        with the same groups.
+        ``min_samples``, ``tol``, ``stats``, ``history`` or ``memory_limit``; without ``out`` and
+        validation data. Where one has an axis of the fits, the last one is that of the groups:
+        ``lr`` of shape (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an
+        earlier call with the same groups, clusters of ``stats`` have a label for each row.
 
     Returns
     -------
@@ -110,7 +115,7 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     offsets : array (n_groups + 1,), optional
         In place of groups, as in `fit_groups`.
     **solve_options
-        Further options of `solve`, without ``stats``.
+        Further options of `solve`.
 
     Returns
     -------
@@ -163,7 +168,8 @@ def fit_rows(
         raise ValueError(f"there are no groups: X has {table.n_samples} rows")
     job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
     run(job)
-    return with_keys(build(job.buffers, job.provenance), keys)
+    result = build(job.buffers, job.provenance)
+    return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
 
 
 def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ from ..verification.bound.yardstick import NoLongDouble
 from ..verification.candidates.kinds import joined
 from .demo_distance import share_of_distance
 from .demo_picture import Countries, draw_countries
+from .findings import Findings, NotInstalledError
 from .flights import fit_flights
 
 # The numbers that the tutorial printed: w after k updates, and the loss before update k.
@@ -52,36 +53,6 @@ RATE, EPOCHS = 0.1, 100  # of the million fits
 N_SAMPLES, PIECE, SAMPLE = 100, 20_000, 100
 NAMED = ("noisy", "noise_free", "intercept", "mixed_rows", "mixed_columns", "condition_1e7", "n_1_d_3", "offset_1e6_intercept")
 SOME_COUNTRIES = ("Afghanistan", "China", "Oman", "Rwanda", "Zimbabwe")
-
-
-class NotInstalledError(Exception):
-    """A part of the demo needs a package that is not installed."""
-
-
-@dataclass
-class Findings:
-    """Where the demo prints to, and what it found."""
-
-    console: Console
-    disagreements: list[str] = field(default_factory=list)
-    not_run: list[str] = field(default_factory=list)
-    backends: list[str] = field(default_factory=list)  # those that can run here
-    worst: dict[str, tuple[float, float]] = field(default_factory=dict)  # backend: (τ_w, τ_loss)
-
-    def heading(self, text: str) -> None:
-        """Print the title of a part."""
-        self.console.print(f"\n{text}\n{'-' * len(text)}", style="bold cyan", highlight=False, soft_wrap=True)
-
-    def say(self, text: str = "") -> None:
-        """Print a line without markup, colours or wrapping."""
-        self.console.out(text, highlight=False)
-
-    def check(self, agrees: bool, text: str) -> None:
-        """Print what was compared and whether it agrees; record it if it does not."""
-        self.console.print("  agrees   " if agrees else "  DISAGREES", style="green" if agrees else "bold red", end="  ")
-        self.say(text)
-        if not agrees:
-            self.disagreements.append(text)
 
 
 def run_demo(

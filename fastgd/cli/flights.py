@@ -18,7 +18,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -27,9 +27,7 @@ from ..grouping import fit_groups, solve_groups
 from ..results.replacing import replacing
 from ..results.status import STATUS_NAMES
 from .demo_picture import FAST, POOR, QUIET, SOFT, STYLE
-
-if TYPE_CHECKING:
-    from .demo import Findings
+from .findings import Findings, NotInstalledError
 
 LEAST = 10  # flights that an aircraft needs
 EPOCHS = 200
@@ -63,8 +61,6 @@ def read_flights() -> Flights | None:
 
 def fit_flights(findings: Findings, picture: Path) -> None:
     """Fit every aircraft, count the statuses, compare with the closed form, draw the answers."""
-    from .demo import NotInstalledError
-
     findings.heading("5  336,776 flights: arrival delay on departure delay and distance, aircraft by aircraft")
     data = read_flights()
     if data is None:

@@ -82,6 +82,11 @@ class GroupProblem(Problem):
         leading = (*table.leading, groups.count)
         return cls(**(given | items | {"leading": leading, "n_samples": n}), groups=groups, table=table)
 
+    def rows_of(self, which: np.ndarray) -> np.ndarray:
+        """(k, n): the rows of the table of k groups of equal size."""
+        places = self.groups.starts[which][:, None] + np.arange(int(self.groups.sizes[which[0]]))
+        return places if self.groups.rows is None else self.groups.rows[places]
+
     def of_groups(self, which: np.ndarray) -> GroupProblem:
         """The problem of some of the groups."""
         groups = self.groups

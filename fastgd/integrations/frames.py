@@ -19,8 +19,11 @@ from ..grouping import fit_rows
 from ..input.float_mode import computes
 from ..input.messages import amount, shown
 from ..input.options import read_memory_limit, read_switch
+from ..input.statistics import read_stats
 from ..input.unreadable import is_missing
 from ..input.wrong_names import helps_with_keywords
+from ..results.frame import OF_A_FIT
+from ..results.special import has_scipy
 from ..results.status import STATUS_NAMES
 from .frame_columns import collect, labels_of, narwhals_here, numbers_of, read_names, require, series_of, table_of
 
@@ -31,6 +34,7 @@ _NOT_HERE = {
 }
 _OF_FITS = ("n_used", "status", "epochs", "loss", "excess_loss")
 _OF_SOLUTIONS = ("n_used", "status", "loss", "rank", "condition", "ill_conditioned")
+_OF_A_TERM, _BY_SCIPY = ("std_error", "t"), ("p", "low", "high")
 
 
 @helps_with_keywords
@@ -75,11 +79,14 @@ def fit_frame(
     solve : bool, default False
         In closed form, by `fastgd.solve`, instead of by descent.
     long : bool, default False
-        A row for each coefficient, with the columns ``term`` and ``estimate``, instead of a column.
+        A row for each coefficient, with the columns ``term`` and ``estimate``, instead of a column;
+        with the option ``stats`` also ``std_error``, ``t`` and, where SciPy is installed, ``p`` and
+        the ends of the 95 % interval, ``low`` and ``high``.
     **fit_options
         Further options of `fit` (of `solve` where solve=True), such as ``epochs``,
-        ``nan_policy="omit"``, ``min_samples``, ``tol`` or ``standardize``; without ``history``,
-        ``state`` and ``out``. A null or NA in x, y or weights is a number that is missing.
+        ``nan_policy="omit"``, ``min_samples``, ``tol``, ``stats`` or ``standardize``; without
+        ``history``, ``state``, ``out`` and validation data. A null or NA in x, y or weights is a
+        number that is missing.
 
     Returns
     -------
@@ -87,7 +94,8 @@ def fit_frame(
         A row for each group, in the order of the groups' first rows, also where its fit failed: the
         columns ``by``, then ``n_used``, ``status``, ``epochs``, ``loss``, ``excess_loss`` (of
         `solve` ``n_used``, ``status``, ``loss``, ``rank``, ``condition``, ``ill_conditioned``),
-        ``intercept`` and a column for each of x, which holds its coefficient.
+        ``intercept`` and a column for each of x, which holds its coefficient. With ``stats`` also
+        ``std_error_<name>``, ``t_<name>``, ``p_<name>`` of each, and ``r2``, ``dof``, ….
 
     Raises
     ------
@@ -120,8 +128,8 @@ def fit_frame(
     several, targets, features, keys = not isinstance(y, str), read_names(y, "y"), read_names(x, "x"), read_names(by, "by", none=True)
     if twice := [name for name in features if name in targets]:
         raise ValueError(f"column {twice[0]!a} is in x and in y")
-    own = _own_columns(solve, long, intercept)
-    _refuse_same_names([*keys, *(["y"] if several else [])], own + ([] if long else features), long)
+    own = _own_columns(solve, long, ["intercept"] * bool(intercept) + features, fit_options.get("stats", False))
+    _refuse_same_names([*keys, *(["y"] if several else [])], own, long)
     if weights is not None and not isinstance(weights, str):
         raise TypeError(f"weights must be the name of a column, not {shown(weights)}")
     frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
@@ -136,7 +144,7 @@ def fit_frame(
         options["memory_limit"] = _left(options["memory_limit"], data)
     groups = groups_of_labels([labels_of(frame[name], name) for name in keys]) if keys else groups_of_offsets([0, len(frame)], len(frame))
     result = fit_rows({**data, **options}, lambda n_rows: (groups, {}), solved=solve, name="fit_frame", features=tuple(features))
-    made = _tidy(frame, groups, result, keys, targets if several else None, features, own, long)
+    made = _tidy(frame, groups, result, keys, targets if several else None, own, long)
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
 
 
@@ -236,11 +244,16 @@ def _left(limit: Any, data: Mapping[str, np.ndarray]) -> int:
 # -- making frames ---------------------------------------------------------------------------------
 
 
-def _own_columns(solve: bool, long: bool, intercept: bool) -> list[str]:
-    """The names of the columns of a result that are not the caller's."""
+def _own_columns(solve: bool, long: bool, terms: list[str], stats: Any) -> list[str]:
+    """The names of the columns of a result beside the keys and the name of the target."""
+    asked = read_stats(stats) is not None
     if long:
-        return ["term", "estimate"]
-    return [*(_OF_SOLUTIONS if solve else _OF_FITS), *(["intercept"] if intercept else [])]
+        return ["term", "estimate", *(_OF_A_TERM if asked else ()), *(_BY_SCIPY if asked and has_scipy() else ())]
+    columns = [*(_OF_SOLUTIONS if solve else _OF_FITS), *terms]
+    if asked:
+        columns += [f"{what}_{term}" for what in (*_OF_A_TERM, *_BY_SCIPY[: int(has_scipy())]) for term in terms]
+        columns += [name for name in OF_A_FIT if name not in columns]
+    return columns
 
 
 def _refuse_same_names(keys: list[str], others: list[str], long: bool) -> None:
@@ -252,26 +265,27 @@ def _refuse_same_names(keys: list[str], others: list[str], long: bool) -> None:
         raise ValueError(f"the result would have two columns {twice!a}: {ways}")
 
 
-def _tidy(
-    frame: Any, groups: Groups, result: Any, keys: list[str], targets: list[str] | None, features: list[str], own: list[str], long: bool
-) -> Any:
+def _tidy(frame: Any, groups: Groups, result: Any, keys: list[str], targets: list[str] | None, own: list[str], long: bool) -> Any:
     """The frame of a result: rows by groups, then targets, then terms where long."""
-    n_targets, coefficients = 1 if targets is None else len(targets), _coefficients(result, features)
-    repeats = n_targets * (len(coefficients) if long else 1)
+    n_targets, of_terms = 1 if targets is None else len(targets), _of_terms(result)
+    terms = list(of_terms["estimate"])
+    repeats = n_targets * (len(terms) if long else 1)
     columns: dict[str, Any] = {}
     if targets is not None:
         columns["y"] = np.tile(np.repeat(np.array(targets, object), repeats // n_targets), groups.count).tolist()
     if long:
-        columns["term"] = list(coefficients) * (groups.count * n_targets)
-        columns["estimate"] = np.stack([_by_groups(values) for values in coefficients.values()], axis=1).ravel()
+        columns["term"] = terms * (groups.count * n_targets)
+        for name in own[1:]:
+            columns[name] = np.stack([_by_groups(values) for values in of_terms[name].values()], axis=1).ravel()
     else:
+        flat = {term: values for term, values in of_terms["estimate"].items()}
+        flat |= {f"{what}_{term}": values for what, of_term in of_terms.items() for term, values in of_term.items()}
         for name in own:
+            values = flat.get(name, getattr(result, name, getattr(result.stats, name, None)))
             if name == "status":
                 columns[name] = [STATUS_NAMES[code] for code in _by_groups(result.status).tolist()]
-            elif name != "intercept":
-                values = getattr(result, name)
+            else:
                 columns[name] = np.full(groups.count * n_targets, np.nan) if values is None else _by_groups(values)
-        columns |= {name: _by_groups(values) for name, values in coefficients.items()}
     narwhals = narwhals_here()
     if not keys:
         return narwhals.from_dict(columns, backend=frame.implementation)
@@ -280,10 +294,19 @@ def _tidy(
     return found.with_columns(*(series_of(name, values, frame) for name, values in columns.items()))
 
 
-def _coefficients(result: Any, features: list[str]) -> dict[str, np.ndarray]:
-    """{term: coefficients (…, n_groups)}."""
-    found = {} if result.intercept is None else {"intercept": result.intercept}
-    return found | {name: result.w[..., k] for k, name in enumerate(features)}
+def _of_terms(result: Any) -> dict[str, dict[str, np.ndarray]]:
+    """{what: {term: values (…, n_groups)}}: the coefficients, and what statistics say of them."""
+    terms = dict(zip(result.features, range(len(result.features)), strict=True))
+    if result.intercept is not None:
+        terms = {"intercept": len(terms)} | terms  # the last parameter, the first column
+    last = () if result.intercept is None else (result.intercept[..., None],)
+    found = {"estimate": np.concatenate([result.w, *last], axis=-1)}
+    if result.stats is not None:
+        found |= {name: getattr(result.stats, name) for name in _OF_A_TERM}
+        if has_scipy():
+            ends = result.stats.confidence_interval()
+            found |= {"p": result.stats.p, "low": ends[..., 0], "high": ends[..., 1]}
+    return {what: {term: values[..., k] for term, k in terms.items()} for what, values in found.items()}
 
 
 def _by_groups(values: np.ndarray) -> np.ndarray:

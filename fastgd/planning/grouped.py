@@ -23,6 +23,7 @@ from ..input.messages import counted
 from ..input.options import read_memory_limit, read_progress, read_threads
 from ..input.reading import read_array
 from ..input.shapes import without_repeats
+from ..input.statistics import read_stats
 from ..kernels.chunk import STANDARD
 from ..kernels.update_rules import NOT_NEGATIVE
 from ..optimizers import find_optimizer
@@ -33,6 +34,7 @@ from ..schedules.table import read_schedule
 from .job import ResultJob
 from .memory import fit_into_memory
 from .plan import available_threads
+from .statistics_job import prepare_statistics
 
 MOST_OF_A_BATCH = 2**16  # fits: their results are there twice until they are in their places
 _PER_FIT = {"lr": 0, "intercept0": 0, "w0": 1, "weight_decay": 0}  # options with a value for each fit: axes that follow those of the fits
@@ -48,6 +50,7 @@ class GroupsJob(ResultJob):
     prepare_batch: Callable[[np.ndarray], ResultJob]
     hyperparameters: dict[str, np.ndarray]  # of all groups, to be broadcast
     made: list[Provenance]  # of the batches that have run
+    statistics: dict[str, Any]  # the fields of Statistics of all groups, as far as batches have run
 
     @property
     def provenance(self) -> Provenance:
@@ -74,9 +77,10 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
     """Make the job. arguments: those of `fit` or `solve`; prepare: makes a job of such a call."""
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     count = groups.groups.count
-    pick = _picker(arguments, count, groups.one_feature)
+    pick = _picker({**arguments, "progress": False}, groups)
     largest = np.argmax(groups.groups.sizes, keepdims=True)
     one = prepare({**pick(largest), "X": groups.of_groups(largest), "memory_limit": None})
+    prepare_statistics(one)  # refuses what they do not go with
     shape = (*one.order.shape[:-1], count)
     order = FitOrder(shape, shape, (True,) * len(shape))
     layout = replace(one.buffers.layout, problem=groups, order=order)
@@ -98,12 +102,13 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
         buffers=buffers,
         reduction=one.reduction,
         standardize=one.standardize,
-        stats=None,
+        stats=one.stats,
         groups=groups,
         batches=list(_batches(groups.groups.sizes, most)),
         prepare_batch=lambda which: prepare({**pick(which), "X": groups.of_groups(which), "memory_limit": left}),
         hyperparameters=_hyperparameters(arguments),
         made=[],
+        statistics={},
     )
 
 
@@ -136,9 +141,11 @@ def _hyperparameters(arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
 Pick = Callable[[np.ndarray], Any]
 
 
-def _picker(arguments: Mapping[str, Any], count: int, one_feature: bool) -> Callable[[np.ndarray], dict[str, Any]]:
+def _picker(arguments: Mapping[str, Any], groups: GroupProblem) -> Callable[[np.ndarray], dict[str, Any]]:
     """The function that returns the options of the groups with some numbers."""
     picks: dict[str, Pick] = {}
+    count, one_feature = groups.groups.count, groups.one_feature
+    _add(picks, "stats", _pick_of_clusters(arguments["stats"], groups))
     for name, n_last in _PER_FIT.items():
         if arguments.get(name) is not None:
             _add(picks, name, _pick_of(arguments[name], name, count, 0 if one_feature else n_last))
@@ -172,6 +179,17 @@ def _pick_of_array(array: Any, name: str, count: int, n_last: int) -> Pick | Non
             f"or length 1: for each of these {name} with every group give {name}[..., None]"
         )
     return lambda which: array[(..., which, *[slice(None)] * n_last)]
+
+
+def _pick_of_clusters(stats: Any, groups: GroupProblem) -> Pick | None:
+    """What picks the clusters of statistics, a label for each row of the table."""
+    options = read_stats(stats)
+    if options is None or options.clusters is None:
+        return None
+    clusters, n_rows = options.clusters, groups.table.n_samples
+    if clusters.shape[-1] != n_rows:
+        raise ValueError(f"clusters of stats must have a label for each of {n_rows:,} rows; they have {clusters.shape[-1]:,}")
+    return lambda which: {**stats, "clusters": clusters[..., groups.rows_of(which)]}
 
 
 def _pick_of_optimizer(optimizer: Any, count: int) -> Pick | None:

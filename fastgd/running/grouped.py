@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -10,7 +10,11 @@ import numpy as np
 
 from ..planning.grouped import GroupsJob
 from ..planning.job import ResultJob
+from ..planning.statistics_job import prepare_statistics
+from ..results.building import build
 from ..results.curvatures import MOST
+from ..results.statistics import AXES, Statistics
+from .adding_statistics import with_statistics
 from .pool import Control, Run, run_tasks
 from .run import runner_of
 
@@ -26,6 +30,10 @@ def run(job: GroupsJob, control: Control, go: Run) -> None:
         if control.cancel[0]:
             return
         _put(job, which, batch)
+        if (statistics := prepare_statistics(batch)) is not None:
+            stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats
+            assert stats is not None
+            _put_statistics(job, which, stats)
 
 
 def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
@@ -42,3 +50,18 @@ def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
     if collector is not None and found is not None:
         *place, group = np.unravel_index(found.index, batch.order.shape)
         collector.add(replace(found, index=np.ravel_multi_index((*place, which[group]), shape)), MOST)
+
+
+def _put_statistics(job: GroupsJob, which: np.ndarray, stats: Statistics) -> None:
+    """Put the statistics of a batch into their places."""
+    for each in fields(stats):
+        value = getattr(stats, each.name)
+        if isinstance(value, str):
+            job.statistics[each.name] = value
+            continue
+        n_last = AXES.get(each.name, 0)
+        axis = value.ndim - 1 - n_last  # of the groups
+        if each.name not in job.statistics:
+            shape = (*value.shape[:axis], job.order.shape[-1], *value.shape[axis + 1 :])
+            job.statistics[each.name] = np.empty(shape, value.dtype)
+        job.statistics[each.name][(..., which, *[slice(None)] * n_last)] = value

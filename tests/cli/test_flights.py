@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from fastgd.cli import commands, demo, flights
-from fastgd.cli.demo import Findings, NotInstalledError
+from fastgd.cli.findings import Findings, NotInstalledError
 from tests.support.flights import real_flights
 
 

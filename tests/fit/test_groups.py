@@ -165,6 +165,31 @@ def test_values_of_each_group():
     same_as_alone(penalty, MIXED, lambda rows, g: fastgd.solve(X[rows], Y[rows], weight_decay=decay[g]))
 
 
+STATISTICS = ("std_error", "t", "r2", "adjusted_r2", "dof", "f", "aic", "rank", "covariance", "ill_conditioned")
+
+
+@pytest.mark.parametrize("stats", [True, "HC3", "cluster"])
+@pytest.mark.parametrize("run", [(fastgd.solve_groups, fastgd.solve), (fastgd.fit_groups, fastgd.fit)])
+def test_statistics_are_those_of_the_fit_alone(run, stats):
+    of_groups, alone = run
+    clusters = np.arange(N) % 5
+
+    def asked(rows):
+        return {"covariance": "cluster", "clusters": clusters[rows]} if stats == "cluster" else stats
+
+    options = {"intercept": True, "nan_policy": "omit", "min_samples": 3, "sample_weight": W}
+    result = of_groups(GAPS, Y, MIXED, stats=asked(slice(None)), **options)
+    for g, key in enumerate(result.keys["group"].tolist()):
+        rows = np.flatnonzero(key == MIXED)
+        one = alone(GAPS[rows], Y[rows], stats=asked(rows), **{**options, "sample_weight": W[rows]}).stats
+        for name in STATISTICS:
+            assert np.array_equal(getattr(result.stats, name)[g], getattr(one, name), equal_nan=name != "ill_conditioned"), (name, key)
+    targets = (
+        of_groups(X, np.stack([Y, -2 * Y]), SORTED, stats=stats == "HC3" or "HC1", epochs=2) if of_groups is fastgd.fit_groups else None
+    )
+    assert targets is None or targets.stats.std_error.shape == (2, G, 3)
+
+
 def test_a_state_goes_on():
     options = {"lr": 0.05, "optimizer": fastgd.SGD(momentum=0.9), "intercept": True}
     whole = fastgd.fit_groups(X, Y, MIXED, epochs=9, **options)
@@ -294,10 +319,14 @@ def test_the_row_of_the_table_is_named():
         ({"groups": SORTED, "lr": [0.1, 0.2]}, ValueError, "lr has shape (2,), but there are 12 groups"),
         ({"groups": SORTED, "w0": np.zeros((5, 3))}, ValueError, "w0 has shape (5, 3), but there are 12 groups"),
         ({"groups": SORTED, "out": {}}, ValueError, "fit_groups takes no out"),
+        ({"groups": SORTED, "X_val": X}, ValueError, "fit_groups takes no X_val (groups have no validation data yet)"),
         ({"groups": SORTED, "epoch": 3}, TypeError, "fit_groups() has no option 'epoch': give epochs="),
         ({"groups": SORTED, "state": fastgd.fit(X, Y, epochs=0).state}, ValueError, "the state is of fits of shape ()"),
         ({"groups": SORTED, "lr": -1.0}, ValueError, "lr must be at least 0"),
         ({"groups": SORTED, "memory_limit": 1000}, MemoryError, "the results of 12 fits of 3 parameters need 1.5 KiB"),
+        ({"groups": SORTED, "stats": "HC9"}, ValueError, "the covariance of stats must be"),
+        ({"groups": SORTED, "stats": {"clusters": SORTED[:5]}}, ValueError, "clusters of stats must have a label for each of 189 rows"),
+        ({"groups": SORTED, "stats": True, "optimizer": fastgd.SGD(weight_decay=0.1)}, ValueError, "stats are those of least squares"),
         ({"groups": SORTED[:-1]}, ValueError, f"a label for each of the {N} rows"),
     ],
 )

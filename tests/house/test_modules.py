@@ -45,6 +45,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
+    "fastgd/cli/findings.py": "tests/cli/test_demo.py",
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries
     "fastgd/results/device_buffers.py": "tests/kernels/cuda/test_arrays.py",  # it needs a GPU or the host run
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",

@@ -155,6 +155,29 @@ def test_long(name):
     assert plain(rows_of(long)) == expected
 
 
+@pytest.mark.parametrize("solve", [False, True])
+def test_statistics(solve):
+    """Wide and long hold what solve and fit say of the rows alone; no number is left out."""
+    model = {"y": ["arr", "gain"], "x": ["late", "weight"], "by": "tail", "solve": solve, "stats": "HC1"}
+    wide, long = (fastgd.fit_frame(POLARS, **model, long=long) for long in (False, True))
+    assert long.columns == ["tail", "y", "term", "estimate", "std_error", "t", "p", "low", "high"]
+    alone = fastgd.solve if solve else fastgd.fit
+    X = np.stack([np.array(COLUMNS["late"], float), np.array(COLUMNS["weight"])], 1)
+    for place, (tail, target) in enumerate(wide.select("tail", "y").rows()):
+        rows = np.array([one == tail for one in TAIL])
+        stats = alone(X[rows], np.array(COLUMNS[target])[rows], intercept=True, stats="HC1").stats
+        ends = stats.confidence_interval()
+        row, own = wide.row(place, named=True), long.slice(3 * place, 3)
+        for k, term in ((2, "intercept"), (0, "late"), (1, "weight")):
+            of_term = own.row([2, 0, 1].index(k), named=True)
+            assert of_term["term"] == term
+            numbers = {"std_error": stats.std_error[k], "t": stats.t[k], "p": stats.p[k]}
+            assert {name: row[f"{name}_{term}"] for name in numbers} == {name: of_term[name] for name in numbers} == numbers
+            assert (of_term["low"], of_term["high"]) == tuple(ends[k])
+            assert of_term["estimate"] == row[term] == stats.estimate[k]
+        assert (row["r2"], row["dof"], row["f"]) == (stats.r2, stats.dof, stats.f)
+
+
 def test_names_that_results_have():
     frame = POLARS.rename({"gain": "loss", "late": "status"})
     for x, by, words in (
