@@ -34,11 +34,18 @@ from ..schedules.table import read_schedule
 from .job import ResultJob
 from .memory import fit_into_memory
 from .plan import available_threads
+from .start import ARRAYS
 from .statistics_job import prepare_statistics
 
 MOST_OF_A_BATCH = 2**16  # fits: their results are there twice until they are in their places
-_PER_FIT = {"lr": 0, "intercept0": 0, "w0": 1, "weight_decay": 0}  # options with a value for each fit: axes that follow those of the fits
-_OF_STATE = {"w": 1, "slots": 2, "products": 1, "epoch": 0, "algorithm": 0, "status": 0, "initial_excess": 0, **dict.fromkeys(STANDARD, 1)}
+_PER_FIT = {
+    "lr": 0,
+    "intercept0": 0,
+    "w0": 1,
+    "weight_decay": 0,
+    "seed": 0,
+}  # options with a value for each fit: axes that follow those of the fits
+_OF_STATE = {name: {"w": 1, "slots": 2, "products": 1, **dict.fromkeys(STANDARD, 1)}.get(name, 0) for name in ARRAYS}
 
 
 @dataclass(kw_only=True)

@@ -48,7 +48,10 @@ def same_as_alone(result, labels, alone, n_leading=0):
         pairs = [(name, getattr(result, name), getattr(one, name)) for name in FIELDS]
         pairs += [(f"state.{name}", getattr(result.state, name), getattr(one.state, name)) for name in OF_STATE]
         if one.history is not None:
-            pairs += [(f"history.{name}", getattr(result.history, name), getattr(one.history, name)) for name in ("w", "intercept", "loss")]
+            pairs += [
+                (f"history.{name}", getattr(result.history, name), getattr(one.history, name))
+                for name in ("w", "intercept", "loss", "batch_loss")
+            ]
         for name, ours, single in pairs:
             assert (ours is None) == (single is None), name
             if ours is None:
@@ -67,6 +70,7 @@ OPTIONS = {
     "stream": {"algorithm": "stream", "epochs": 5, "lr": 0.05},
     "float32": {"dtype": "float32", "epochs": 10, "lr": 0.1},
     "a schedule": {"schedule": schedules.StepLR(2), "epochs": 6, "lr": 0.2},
+    "mini-batches": {"batch_size": 4, "seed": 3, "epochs": 4, "lr": 0.01, "history": True, "intercept": True},
     "the sum": {"reduction": "sum", "epochs": 5},
 }
 
@@ -197,6 +201,11 @@ def test_a_state_goes_on():
     second = fastgd.fit_groups(X, Y, MIXED, epochs=5, state=first.state, **options)
     assert same(second.w, whole.w)
     assert same(second.state.slots, whole.state.slots)
+    options = {"lr": 0.01, "batch_size": 5}
+    whole = fastgd.fit_groups(X, Y, MIXED, epochs=5, seed=np.arange(G), **options)
+    first = fastgd.fit_groups(X, Y, MIXED, epochs=2, seed=np.arange(G), **options)
+    assert same(fastgd.fit_groups(X, Y, MIXED, epochs=3, seed=np.arange(G), state=first.state, **options).w, whole.w)
+    assert not same(fastgd.fit_groups(X, Y, MIXED, epochs=5, **options).w, whole.w)
 
 
 def test_pieces_change_no_bit():
