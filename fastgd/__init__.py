@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
+    from .reweighting import robust as robust
+    from .rolling import fit_rolling as fit_rolling
     from .solving import solve
     from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
@@ -45,8 +47,8 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
     "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress",
-    "diagnose", "fit", "fit_frame", "fit_groups", "info", "load", "predict_frame", "solve", "solve_groups", "stability", "sweep",
-    "verify",
+    "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "info", "load", "predict_frame", "robust", "solve", "solve_groups",
+    "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -65,6 +67,8 @@ _LATE = {
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
+    ".reweighting": ("robust",),
+    ".rolling": ("fit_rolling",),
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),

@@ -18,6 +18,7 @@ from .curvatures import Curvatures
 from .group_result import GroupResult
 from .moments import Moments, misfit
 from .result import FitResult, History, State
+from .robust import Robust, misfit_of_robust
 from .statistics import Statistics, misfit_of_statistics
 from .status import Status, named
 from .sweep_result import SweepResult
@@ -64,7 +65,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Statistics), max_bytes)
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Robust, Statistics), max_bytes)
     if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     if isinstance(result, Moments):
@@ -88,6 +89,7 @@ _PLAIN: dict[type, dict[str, Any]] = {
         "history": History | None,
         "_curvatures": Curvatures | None,
         "stats": Statistics | None,
+        "robust": Robust | None,
     },
     SweepResult: {
         **dict.fromkeys(("backend", "algorithm", "explanation"), str),
@@ -145,6 +147,8 @@ def _misfit(result: FitResult) -> str:
     if isinstance(result, GroupResult) and (wrong := _misfit_of_keys(result.keys, leading)):
         return wrong
     if wrong := misfit_of_statistics(result.stats, leading, np.shape(result.state.w)[-1]):
+        return wrong
+    if wrong := misfit_of_robust(result.robust, leading):
         return wrong
     return _misfit_of_curvatures(result._curvatures, math.prod(leading), np.shape(result.state.w)[-1], result.state.optimizer)
 

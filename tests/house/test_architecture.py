@@ -31,8 +31,8 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "dask", "designs", "grouping", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound",
-    "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
+    "", "compressing", "dask", "designs", "grouping", "optuna", "reweighting", "rolling", "sweeping", "environment", "testing",
+    "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -53,6 +53,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
+    "rolling": (("rolling",), {"compressing", "solving", "results", "data", "input"}),
+    "reweighting": (("reweighting",), {"solving", "results", "data", "input"}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (

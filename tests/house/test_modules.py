@@ -41,6 +41,10 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/special.py": "tests/fit/test_statistics.py",
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/rolling.py": "tests/fit/test_rolling.py",
+    "fastgd/reweighting.py": "tests/fit/test_robust.py",
+    "fastgd/results/robust.py": "tests/fit/test_robust.py",
+    "fastgd/running/centring.py": "tests/fit/test_ridge.py",
     "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
     "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
@@ -53,6 +57,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",
     "fastgd/running/reference.py": "tests/fit/test_backends.py",  # all that the fixture `backend` runs
     "fastgd/verification/candidates/tasks.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/trials.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/bound/batches.py": "tests/verification/test_judging_batches.py",
     # every cause is planted, and must be named
     "fastgd/verification/causes": "tests/verification/causes/test_diagnosis.py",
     # the numbers and codes that kernels, references and running/ share
