@@ -18,14 +18,13 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.labels import order_of
 from ..data.ragged import GroupProblem
-from ..input.hyperparameters import read_hyperparameter, read_hyperparameters
+from ..input.hyperparameters import read_hyperparameters, read_penalty
 from ..input.messages import counted
 from ..input.options import read_memory_limit, read_progress, read_threads
 from ..input.reading import read_array
 from ..input.shapes import without_repeats
 from ..input.statistics import read_stats
 from ..kernels.chunk import STANDARD
-from ..kernels.update_rules import NOT_NEGATIVE
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers
 from ..results.building import Provenance
@@ -43,6 +42,7 @@ _PER_FIT = {
     "intercept0": 0,
     "w0": 1,
     "weight_decay": 0,
+    "ridge": 0,
     "seed": 0,
 }  # options with a value for each fit: axes that follow those of the fits
 _OF_STATE = {name: {"w": 1, "slots": 2, "products": 1, **dict.fromkeys(STANDARD, 1)}.get(name, 0) for name in ARRAYS}
@@ -137,7 +137,8 @@ def _batches(sizes: np.ndarray, most: int) -> Iterator[np.ndarray]:
 def _hyperparameters(arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """The hyperparameters of all groups, to be broadcast, as in Provenance."""
     if "optimizer" not in arguments:
-        named = {"weight_decay": read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)}
+        decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
+        named = {"weight_decay": decay} if ridge is None else {"ridge": ridge}
     else:
         named = read_hyperparameters(find_optimizer(arguments["optimizer"]))
     return {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}

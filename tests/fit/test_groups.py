@@ -82,7 +82,9 @@ def test_a_group_is_the_fit_alone(options, labels):
     same_as_alone(result, labels, lambda rows, g: fastgd.fit(X[rows], Y[rows], **options))
 
 
-@pytest.mark.parametrize("options", [{}, {"intercept": True}, {"standardize": True, "intercept": True, "weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"intercept": True}, {"standardize": True, "intercept": True, "weight_decay": 0.1}, {"ridge": 0.5, "intercept": True}]
+)
 def test_a_group_is_solved_as_alone(options):
     result = fastgd.solve_groups(X, Y, MIXED, **options)
     same_as_alone(result, MIXED, lambda rows, g: fastgd.solve(X[rows], Y[rows], **options))
@@ -167,6 +169,9 @@ def test_values_of_each_group():
     assert same(result.hyperparameters["weight_decay"], decay)
     penalty = fastgd.solve_groups(X, Y, MIXED, weight_decay=decay)
     same_as_alone(penalty, MIXED, lambda rows, g: fastgd.solve(X[rows], Y[rows], weight_decay=decay[g]))
+    ridge = fastgd.solve_groups(X, Y, MIXED, ridge=decay, intercept=True)
+    same_as_alone(ridge, MIXED, lambda rows, g: fastgd.solve(X[rows], Y[rows], ridge=decay[g], intercept=True))
+    assert same(ridge.hyperparameters["ridge"], decay)
 
 
 STATISTICS = ("std_error", "t", "r2", "adjusted_r2", "dof", "f", "aic", "rank", "covariance", "ill_conditioned")
