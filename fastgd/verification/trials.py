@@ -63,10 +63,12 @@ def curves_of(question: Question, task: Task, index: tuple[int, ...], found: Jud
     names = [f"w[{j}]" for j in range(theirs.shape[1] - task.intercept)] + ["intercept"] * task.intercept
     loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
     ours = None
-    if np.isfinite(theirs[0]).all():
-        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "reduction": task.reduction, "intercept": task.intercept}
+    half = task.reduction.startswith("half_")  # which `fit` does not know: it is half the rate, without options
+    if np.isfinite(theirs[0]).all() and (question.asked.plain or not half):
+        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "intercept": task.intercept}
+        options |= {"reduction": task.reduction.removeprefix("half_")}
         options |= {"intercept0": theirs[0, -1]} if task.intercept else {}
-        lr = None if task.schedule_sets_rates else float(question.lr.flat[0])
+        lr = None if task.schedule_sets_rates else float(question.lr.flat[0]) * (0.5 if half else 1)
         ours = fit(
             task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
             dtype=recorded.dtype, nan_policy="propagate", **options,

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..data.problem import Problem
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
@@ -34,7 +34,7 @@ from .bound.yardstick import Array, worst
 from .candidates.kinds import read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial, is_column
-from .causes.diagnosing import Question, read_question
+from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
 from .causes.table import CAUSES
 from .judging_batches import read_batches
@@ -58,7 +58,7 @@ def verify(
     epochs: int | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: ScheduleLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: JudgedReduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
     sample_weight: AnyArray | None = None,
@@ -111,9 +111,10 @@ def verify(
     schedule : schedule, callable or array, optional
         How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
         first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
-    reduction : {"mean", "sum"}, default "mean"
-        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
-        The loss is always the mean.
+    reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
+        Whether the gradient should be that of the mean of the squared residuals, of their sum, or
+        of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
+        well, and a note says which. Backends know no half.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional
@@ -197,7 +198,7 @@ def _read_task(
     found = find_optimizer(optimizer)
     scheduled = read_one_schedule(schedule)
     rates = read_first_rates(lr, found, scheduled)
-    read_choice(reduction, "reduction", get_args(Reduction))
+    read_choice(reduction, "reduction", get_args(JudgedReduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
     columns = columns or (D > 1 and np.shape(w0) == (D, 1))
@@ -327,8 +328,7 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
-    if trial.altered and diagnosis is None:
-        diagnosis = _of_cause("inputs_modified")
+    diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
         failure = failure or f"cannot be judged:\n{_START}"

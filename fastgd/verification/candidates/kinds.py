@@ -76,6 +76,12 @@ class _Backend:
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, the history that `fit` recorded)."""
+        if task.reduction.startswith("half_"):
+            whole = task.reduction.removeprefix("half_")
+            raise ValueError(
+                f"a backend is run by fit, which takes no reduction={task.reduction!r}: ask for reduction={whole!r} with half of lr, and "
+                "twice the weight_decay if there is one"
+            )
         options: dict[str, Any] = {"backend": self.name, "reduction": task.reduction} | ({"intercept": True} if task.intercept else {})
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]

@@ -55,7 +55,8 @@ class TorchCandidate:
                     parameter.copy_(torch.tensor(start).reshape(parameter.shape))
 
         def step() -> Any:
-            loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction)
+            loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction.removeprefix("half_"))
+            loss = loss / 2 if task.reduction.startswith("half_") else loss
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -73,7 +74,7 @@ class TorchCandidate:
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 loss = task.callers.run(step)
-                losses.append(loss.item() / (len(y) if task.reduction == "sum" else 1))
+                losses.append(loss.item() / (len(y) if task.reduction.endswith("sum") else 1))
                 rows.append(row())
             if trial.failure:
                 break
