@@ -50,6 +50,7 @@ from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
 from .backends import choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
+from .explained import explained_fits
 from .memory import fit_into_memory
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
@@ -122,6 +123,7 @@ class FitJob(ResultJob):
     penalised: bool  # a coupled weight_decay is part of the objective
     met: float | None  # the tol that its converged fits have met
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
+    explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def __post_init__(self) -> None:
@@ -202,16 +204,13 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         order,
         plan,
         results=order.n_fits * (of_results + layout.bytes_in_units),
-        of_a_fit=layout.bytes_per_fit
-        - of_results
-        + 8 * (len(hyper) + 12)
-        + (16 * epochs if schedule else 0)
-        + (8 * (problem.n_parameters + 16) if measured else 0),  # running/explaining.py: w, and numbers that tell how it ended
+        of_a_fit=layout.bytes_per_fit - of_results + 8 * (len(hyper) + 12) + (16 * epochs if schedule else 0),
         of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
     )
+    n_values = len(hyper) + len(rule.derived)
     schedule = walk(schedule, None if state is None else state.epoch, epochs)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
@@ -240,6 +239,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
+        explained=explained_fits(problem, order, plan, n_values, limit) if measured else np.zeros(0, np.int64),
         memory_limit=limit,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.chunk import STANDARD
 from .buffers import NAMES, Buffers
+from .curvatures import joined
 from .result import FitResult, History, State
 from .status import Status, named
 
@@ -81,7 +82,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,
-        _curvatures=None if buffers.collector is None else buffers.collector.result(order),
+        _curvatures=joined(buffers.curvatures, order) if buffers.curvatures else None,
         **in_units_of_x,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )

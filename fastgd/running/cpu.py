@@ -117,7 +117,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
-    explain(job, chunk, group, np.arange(stop - first), first, control)
+    explain(job, chunk, group, None, first)
     finish_chunk(job, first, stop, chunk)
     return True
 
@@ -139,7 +139,7 @@ def _descend(
     cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
     if job.standardize:
         unscale_results(chunk)
-    explain(job, chunk, group, pairs, first, control)
+    explain(job, chunk, group, gram_index, first)
     finish_chunk(job, first, stop, chunk)
 
 

@@ -110,10 +110,10 @@ STOPPING_DEFECTS = (
         ("tests/results/test_curvatures.py",),
     ),
     Defect(
-        "the first fits of a task are looked at",
-        "fastgd/results/curvatures.py",
-        "else np.argpartition(rank_of(numbers), most)[:most]",
-        "else np.arange(most)",
-        ("tests/results/test_curvatures.py",),
+        "the first fits of a call are looked at",
+        "fastgd/planning/explained.py",
+        "(np.arange(most) * _GOLDEN % 1.0 * n_fits)",
+        "np.arange(most)",
+        ("tests/planning/test_explained.py",),
     ),
 )
