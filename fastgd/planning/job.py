@@ -93,15 +93,14 @@ class ResultJob(Job):
     buffers: Buffers
     reduction: str
     standardize: bool  # the fits descend on centred and scaled features
+    provenance: Provenance = field(init=False)  # how the fits are computed, and what is known of them, for the result
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
         self.buffers.arrays.clear()
 
-    @property
-    def provenance(self) -> Provenance:
-        """How the job is computed, for the result."""
-        return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
+    def _provenance(self, **more: Any) -> Provenance:
+        return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation, **more)
 
 
 @dataclass(kw_only=True)
@@ -127,15 +126,10 @@ class FitJob(ResultJob):
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def __post_init__(self) -> None:
-        one = all(values.size == 1 for values in self.hyper)
+        one = all([values.size == 1 for values in self.hyper])
         self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
-
-    @property
-    def provenance(self) -> Provenance:
-        """How the fits are computed, and what is known of their start and their objective."""
-        plan = self.plan
         named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
+        self.provenance = self._provenance(tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
 
 
 @dataclass(kw_only=True)
@@ -144,10 +138,8 @@ class SolveJob(ResultJob):
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast
 
-    @property
-    def provenance(self) -> Provenance:
-        """How the solutions are computed, and their penalty."""
-        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
+    def __post_init__(self) -> None:
+        self.provenance = self._provenance(hyperparameters={"weight_decay": self.decay})
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:

@@ -121,7 +121,7 @@ class Layout:
 
     def bytes_of_a_fit(self, names: Iterable[str]) -> int:
         """Bytes per fit of the arrays with these names."""
-        return sum(self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names)
+        return sum([self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names])
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by its name in `NAMES`; None where this call has none."""

@@ -35,7 +35,11 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     problem, order = layout.problem, layout.order
     wrap, given = problem.library.wrap, buffers.given
 
-    values = {name: order.restore(array) for name, array in (buffers.arrays | buffers.direct).items()}
+    arrays = buffers.arrays | buffers.direct if given else buffers.arrays
+    if order.natural:
+        values = {name: array.reshape(order.shape + array.shape[1:]) for name, array in arrays.items()}
+    else:
+        values = {name: order.restore(array) for name, array in arrays.items()}
 
     def part_of(source: str, name: str) -> Any:
         if name in given:
@@ -78,7 +82,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
-        hyperparameters=provenance.hyperparameters,
+        hyperparameters=dict(provenance.hyperparameters),
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,

@@ -46,7 +46,7 @@ def _compile(job: FitJob) -> None:
     if plan.needs_moments:
         parts.add("moments")
     in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
-    plain = not any(values.any() for values in job.hyper)
+    plain = not (any(values.any() for values in job.hyper) if job.hyper_row is None else job.hyper_row.any())
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
@@ -118,7 +118,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
     explain(job, chunk, group, None, first)
-    finish_chunk(job, first, stop, chunk)
+    job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
     return True
 
 

@@ -20,10 +20,12 @@ def explain(job: FitJob, chunk: Chunk, group: Group, gram_index: np.ndarray | No
     gram_index (m,): each fit's record in the group's moments; None where the group has none: then
     its fits have a single feature, and all data are finite. first: number of the first fit.
     """
-    fits = _looked_at(job, first, len(chunk.loss))
+    fits, ends = _looked_at(job, first, len(chunk.loss)), (chunk.loss, chunk.excess, chunk.initial_excess, chunk.status)
     if not len(fits):
         return
-    fits = fits[not_near(chunk.loss[fits], chunk.excess[fits], chunk.initial_excess[fits], chunk.status[fits], job.start == "zero")]
+    if len(fits) < len(chunk.loss):
+        ends = tuple(values[fits] for values in ends)
+    fits = fits[not_near(*ends, from_zero=job.start == "zero")]
     if group.standard is not None and gram_index is not None:  # their moments may not hold the scaled features
         fits = fits[~group.standard.doubtful[gram_index[fits]]]
     if not len(fits):

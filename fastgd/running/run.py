@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from contextvars import copy_context
 from importlib import import_module
+from types import ModuleType
 
 from ..data.faults import where_negative, where_not_finite
 from ..input.float_mode import quietly, set_ieee_mode
@@ -25,8 +27,13 @@ def run(job: Job) -> None:
     quietly(_run, job)
 
 
+@functools.cache  # import_module takes 1.5 µs for a module that is there
+def _runner(name: str) -> ModuleType:
+    return import_module(f".{name}", __package__)
+
+
 def _run(job: Job) -> None:
-    runner = import_module(f".{job.runner}", __package__)
+    runner = _runner(job.runner)
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
             runner.run(job, control, go)

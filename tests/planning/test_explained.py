@@ -20,7 +20,7 @@ def test_of_many_some_at_even_distances(n_fits):
     assert found.dtype == np.int64
     assert MOST / 2 < len(found) <= MOST
     assert gaps.min() >= 1
-    # k multiples of the golden ratio, modulo 1, are at most (1 + 2/√5)/k apart (three-distance theorem)
+    # k multiples of the golden ratio, modulo 1, are at most (1 + 2/√5)/k apart (three distances)
     assert gaps.max() <= (1 + 2 / 5**0.5) * n_fits / MOST + 1
 
 
