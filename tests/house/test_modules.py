@@ -14,7 +14,12 @@ from tests.support.paths import ROOT
 ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
+    "fastgd/dask": "tests/integrations/test_dask.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/xarray/accessor.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/building.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/predictors.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/task.py": "tests/xarray/test_fitting.py",
     "fastgd/optuna.py": "tests/sweep/test_optuna.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
