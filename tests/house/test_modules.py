@@ -15,6 +15,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
     "fastgd/dask": "tests/integrations/test_dask.py",
+    "fastgd/sklearn/folds.py": "tests/sklearn/test_search.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
     "fastgd/xarray/accessor.py": "tests/xarray/test_fitting.py",
     "fastgd/xarray/building.py": "tests/xarray/test_fitting.py",
@@ -29,6 +30,14 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
+    "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
+    "fastgd/results/special.py": "tests/fit/test_statistics.py",
+    "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
+    "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
+    "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
