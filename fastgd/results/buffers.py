@@ -258,7 +258,7 @@ class Buffers:
 
     def allocate(self, tightly: bool = True) -> None:
         """Make the arrays that the caller did not give. tightly: not in the buffer pool."""
-        order, names = self.layout.order, self.made()
+        order, names = self.layout.order, self.made() if self.given else self.layout.shapes
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
         try:

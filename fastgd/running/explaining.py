@@ -30,9 +30,13 @@ def explain(job: FitJob, chunk: Chunk, group: Group, gram_index: np.ndarray | No
         fits = fits[~group.standard.doubtful[gram_index[fits]]]
     if not len(fits):
         return
-    hyper = chunk.hyper[fits] if job.schedule is None else np.full((len(fits), chunk.hyper.shape[1]), np.nan)
+    if job.schedule is not None:
+        hyper = np.full((len(fits), chunk.hyper.shape[1]), np.nan)
+    else:
+        hyper = chunk.hyper[fits if job.hyper_row is None else slice(len(fits))]
     if gram_index is None:
-        scale = np.full(len(fits), 2.0) if job.reduction == "sum" else 2.0 / chunk.n_used[fits]
+        scale = np.empty(len(fits))
+        scale.fill(2.0 if job.reduction == "sum" else 2.0 / job.problem.n_samples)
         found = Curvatures(fits + first, _grams(chunk, fits), np.zeros((len(fits), chunk.w.shape[1]), np.int64), scale, hyper)
     else:
         found = curvatures_of(group.moments, gram_index[fits], fits + first, hyper, job.reduction == "sum")
@@ -52,7 +56,7 @@ def _grams(chunk: Chunk, fits: np.ndarray) -> np.ndarray:
 
     Products of float32 data are exact, and NumPy adds them pairwise: off by less than 2^-47.
     """
-    rows = chunk.X[chunk.x_index[fits], :, 0]
+    rows = chunk.X[fits, :, 0]  # such fits have their data in order
     found = np.empty((len(fits), 3 if chunk.intercept else 1))
     np.add.reduce(np.square(rows, dtype=np.float64), axis=1, out=found[:, 0])
     if chunk.intercept:

@@ -11,7 +11,7 @@ from benchmarks import python_calls
 from fastgd.planning import call_cache
 
 WRITTEN = json.loads(python_calls.WRITTEN.read_text(encoding="utf-8"))
-TOLERANCE = 0.02  # a few more are a feature; `benchmarks/python_calls.py --write` where they are meant
+TOLERANCE = 0.05  # a few more are a feature; `benchmarks/python_calls.py --write` where they are meant
 
 
 @pytest.mark.parametrize("name", python_calls.cases())

@@ -31,7 +31,7 @@ INTERRUPT_DEFECTS = (
         "fastgd/running/pool.py",
         "            _run_inline(control.counter(0), remaining, watch)  # tasks",
         "            pass  # tasks",
-        ("tests/running/test_pool.py",),
+        ("tests/running/test_threads.py",),
     ),
     Defect(
         "cache: a file is read however long it is",
