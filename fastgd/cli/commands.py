@@ -111,7 +111,8 @@ def verify(
     candidate: Annotated[
         str,
         typer.Argument(
-            help="FILE.py:FUNCTION (a step or a training), FILE.npz (arrays w, loss, X, y, lr), or a backend.", show_default=False
+            help="FILE.py:NAME (a step, a training, or a class with fit), FILE.npz (arrays w, loss, X, y, lr), or a backend.",
+            show_default=False,
         ),
     ] = "",
     data: Annotated[Path | None, typer.Option(help="The data: .csv with a header, or .npz with X and y.", show_default=False)] = None,
@@ -120,6 +121,7 @@ def verify(
         str | None,
         typer.Option("--x", help="The columns with the features, separated by commas; default: all others.", show_default=False),
     ] = None,
+    nan_policy: Annotated[str, typer.Option(help="Where a number is missing: raise, or omit the sample.")] = "raise",
     lr: Annotated[float | None, typer.Option(help="The learning rate.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="The number of updates.", show_default=False)] = None,
     momentum: Annotated[float, typer.Option(help="The momentum that SGD should have.")] = 0.0,
@@ -140,7 +142,7 @@ def verify(
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
     Without a candidate: all backends that can run here, on the named problems.
-    A function in a file runs in a process of its own.
+    A file is your own code, and is executed: in a process of its own, which is no sandbox.
     What it prints goes to standard error.
 
     Exit status:
@@ -151,6 +153,8 @@ def verify(
     130: Ctrl-C.
     """
     from .. import SGD
+    from ..input.messages import counted
+    from ..input.options import read_choice
     from ..planning.backends import BackendUnavailable
     from ..verification.bound.yardstick import NoLongDouble
     from .verify import CommandError, verify_backends, verify_one
@@ -160,8 +164,11 @@ def verify(
     asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
     try:
         if candidate:
-            report = verify_one(candidate, data, y, x, time_limit, **asked)
+            left_out: list[int] | None = [] if read_choice(nan_policy, "--nan-policy", ("raise", "omit")) == "omit" else None
+            report = verify_one(candidate, data, y, x, time_limit, left_out, **asked)
             typer.echo(str(report))
+            if left_out:
+                typer.echo(f"left out: {counted(len(left_out), 'sample')} with a missing number")
         else:
             report = verify_backends([name.strip() for name in backends.split(",")] if backends else [], quick, typer.echo)
         if html is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
@@ -37,6 +38,9 @@ class Asked(TypedDict, total=False):
     reduction: Reduction
     intercept: bool
     w0: AnyArray | None
+    sample_weight: AnyArray | None
+    batch_size: int | None
+    order: AnyArray | Callable[[int], Any] | None
     dtype: DType | None
 
 
@@ -52,7 +56,8 @@ def assert_agrees(candidate: Any, X: AnyArray, y: AnyArray, **asked: Unpack[Aske
     y : array_like, shape (…, n_samples)
         Targets.
     **asked
-        lr, epochs, optimizer, schedule, reduction, intercept, w0 and dtype, as in `fastgd.verify`.
+        lr, epochs, optimizer, schedule, reduction, intercept, w0, sample_weight, batch_size, order
+        and dtype, as in `fastgd.verify`.
 
     Returns
     -------

@@ -27,6 +27,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
     "fastgd/schedules": "tests/schedules/test_rates.py",  # every schedule against torch; its table: tests/fit/test_schedules.py
     "fastgd/compressing.py": "tests/fit/test_moments.py",
+    "fastgd/planning/minibatches.py": "tests/fit/test_minibatches.py",
+    "fastgd/testing/mini_batches.py": "tests/fit/test_minibatches.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
@@ -46,6 +48,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",
     "fastgd/running/reference.py": "tests/fit/test_backends.py",  # all that the fixture `backend` runs
     "fastgd/verification/candidates/tasks.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/trials.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/bound/batches.py": "tests/verification/test_judging_batches.py",
     # every cause is planted, and must be named
     "fastgd/verification/causes": "tests/verification/causes/test_diagnosis.py",
     # the numbers and codes that kernels, references and running/ share
