@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import _thread
-import threading
+import gc
 import time
+
+from fastgd.kernels.apart import Worker, _Token
 
 
 def own_threads() -> int:
-    """How many threads run that `threading.Thread` did not start, the main thread aside."""
-    started = [one for one in threading.enumerate() if not isinstance(one, threading._DummyThread) and one is not threading.main_thread()]
-    return _thread._count() - sum(one.is_alive() for one in started)
+    """How many run: each holds a token, as does a Worker whose thread was not started yet."""
+    there = gc.get_objects()
+    tokens = sum(type(one) is _Token for one in there)
+    return tokens - sum("_token" in vars(one) for one in there if type(one) is Worker)
 
 
 def own_threads_left(seconds: float = 1.0) -> int:
