@@ -34,6 +34,7 @@ class Items:
     nodata: tuple[Any, ...] = ()  # of the array's dtype: values that mean missing
     _whole: np.ndarray | None = field(init=False, repr=False)  # all items as one view, if a single stride runs through them
     as_it_is: bool = field(init=False, repr=False)  # `take` returns views of it
+    picks_at_once = False  # whether items that lie apart are copied in one step, not one by one
 
     def __post_init__(self) -> None:
         self._whole = whole = self._as_one_view()
@@ -44,7 +45,7 @@ class Items:
 
         The kernels read these items as they are, whatever numbers are in them.
         """
-        other = object.__new__(Items)
+        other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.array, other.as_it_is = array, array is not None  # type: ignore[assignment]
         other._whole = None if array is None else array.reshape(self.count, *self.item)

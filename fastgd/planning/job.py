@@ -93,14 +93,15 @@ class ResultJob(Job):
     reduction: str
     standardize: bool  # the fits descend on centred and scaled features
     stats: StatsOptions | None  # the statistics that are asked for
-    provenance: Provenance = field(init=False)  # how the fits are computed, and what is known of them, for the result
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
         self.buffers.arrays.clear()
 
-    def _provenance(self, **more: Any) -> Provenance:
-        return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation, **more)
+    @property
+    def provenance(self) -> Provenance:
+        """How the job is computed, for the result."""
+        return Provenance(self.plan.backend.name, self.plan.algorithm_name, self.plan.explanation)
 
 
 @dataclass(kw_only=True)
@@ -125,6 +126,7 @@ class FitJob(ResultJob):
     n_rates: int  # rows of the table of rates, where there is a schedule
     stopping: Stopping | None  # validation data, and what ends fits early
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
+    told: Provenance = field(init=False)  # made once, also for later calls that are like this one
     explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
@@ -132,7 +134,12 @@ class FitJob(ResultJob):
         one = all([values.size == 1 for values in self.hyper])
         self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
         named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
-        self.provenance = self._provenance(tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
+        self.told = replace(super().provenance, tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
+
+    @property
+    def provenance(self) -> Provenance:
+        """How the fits are computed, and what is known of their start and their objective."""
+        return self.told
 
 
 @dataclass(kw_only=True)
@@ -147,15 +154,17 @@ class SolveJob(ResultJob):
         """Whether the loss that decay goes with is the sum; `ridge` goes with the mean."""
         return self.reduction == "sum" and self.ridge is None
 
-    def __post_init__(self) -> None:
+    @property
+    def provenance(self) -> Provenance:
+        """How the solutions are computed, and their penalty."""
         penalty = {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
-        self.provenance = self._provenance(hyperparameters=penalty)
+        return replace(super().provenance, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
-    arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
+    arrived = None if is_read(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
@@ -274,7 +283,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
-    problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
+    problem = read_problem(arguments, None if is_read(arguments["X"]) else arrive_on_host(**data_of(arguments)))
     decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
@@ -318,8 +327,15 @@ def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 
 
+def is_read(X: Any) -> bool:
+    """Whether X is no array but Moments, or data that were read and checked before."""
+    return isinstance(X, Problem) or is_compressed(X)
+
+
 def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Problem:
-    """The problem of a call; arrived None: of Moments in place of X and y."""
+    """The problem of a call; arrived None: of Moments or of data that were read before."""
+    if isinstance(arguments["X"], Problem):
+        return arguments["X"]
     if arrived is None:
         return read_moments(arguments)
     return Problem.read(

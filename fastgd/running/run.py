@@ -32,8 +32,13 @@ def _runner(name: str) -> ModuleType:
     return import_module(f".{name}", __package__)
 
 
+def runner_of(job: Job) -> ModuleType:
+    """The module that runs a job."""
+    return _runner(job.runner)
+
+
 def _run(job: Job) -> None:
-    runner = _runner(job.runner)
+    runner = runner_of(job)
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
             runner.run(job, control, go)
