@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import _imp
+import _thread
 import concurrent.futures.thread  # noqa: F401  see 6
 import functools
 import logging  # noqa: F401  see 6
@@ -178,7 +179,13 @@ def in_parent() -> None:
         signal.signal(signal.SIGINT, _handler.pop())
         if _pressed:
             _pressed.clear()
-            threading.Timer(STEP, signal.pthread_kill, (me, signal.SIGINT)).start()  # when `os.fork` has returned
+            _thread.start_new_thread(_press_again, (me,))
+
+
+def _press_again(thread: int) -> None:
+    """Send SIGINT to a thread when `os.fork` has returned there."""
+    time.sleep(STEP)
+    signal.pthread_kill(thread, signal.SIGINT)
 
 
 def in_child() -> None:

@@ -32,11 +32,24 @@ class Items:
     dtype: np.dtype  # of the computation
     mask: Items | None = None  # of bool: True where a number is missing, whatever it is
     nodata: tuple[Any, ...] = ()  # of the array's dtype: values that mean missing
-    _whole: np.ndarray | None = field(init=False, repr=False)
+    _whole: np.ndarray | None = field(init=False, repr=False)  # all items as one view, if a single stride runs through them
+    as_it_is: bool = field(init=False, repr=False)  # `take` returns views of it
     picks_at_once = False  # whether items that lie apart are copied in one step, not one by one
 
     def __post_init__(self) -> None:
-        self._whole = self._as_one_view()
+        self._whole = whole = self._as_one_view()
+        self.as_it_is = isinstance(whole, np.ndarray) and self._serves(whole) and not items_interleave(whole)
+
+    def of_another(self, array: np.ndarray | None) -> Items:
+        """The items of another array of this shape and dtype, C-contiguous and aligned; or of none.
+
+        The kernels read these items as they are, whatever numbers are in them.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.array, other.as_it_is = array, array is not None  # type: ignore[assignment]
+        other._whole = None if array is None else array.reshape(self.count, *self.item)
+        return other
 
     @property
     def count(self) -> int:
@@ -50,6 +63,10 @@ class Items:
 
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1, aligned, read-only, of `dtype`: a view, or a contiguous copy."""
+        if self.as_it_is and not contiguous:
+            part = self._whole[first:stop]  # type: ignore[index]
+            part.flags.writeable = False
+            return part
         # data on a GPU come here only for an error message: the CUDA kernels take `flat`
         part = self.as_given(first, stop)
         if self.may_miss:
@@ -118,7 +135,7 @@ class Items:
             not self.may_miss
             and part.dtype == self.dtype
             and getattr(part.flags, "aligned", True)
-            and all(stride % part.itemsize == 0 for stride in part.strides)
+            and not any([stride % part.itemsize for stride in part.strides])
         )
 
     def as_given(self, first: int, stop: int) -> np.ndarray:

@@ -29,7 +29,7 @@ def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
     """float32 or float64: as asked for, or as NumPy promotes X and y (16-bit floats to float32)."""
     if dtype is not None:
         return read_dtype(dtype)
-    if X.dtype == y.dtype and X.dtype.name in ("float32", "float64"):
+    if X.dtype == y.dtype and X.dtype.type in (np.float32, np.float64):
         return np.dtype(X.dtype.type)
     kinds = [np.dtype(np.float64) if a.dtype.kind in "iub" else a.dtype for a in (X, y)]
     result = np.result_type(*kinds)

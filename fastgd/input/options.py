@@ -117,7 +117,11 @@ def read_threads(threads: Any) -> int | None:
 
 def name_among(value: Any, names: Iterable[str]) -> str | None:
     """The one of the names that a text is, be it of a subclass of str; None where it is none."""
-    return next((one for one in names if isinstance(value, str) and str.__eq__(one, value)), None)
+    if isinstance(value, str):
+        for one in names:
+            if str.__eq__(one, value):
+                return one
+    return None
 
 
 def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from ..data.items import Items
 from ..data.problem import Problem
 from ..input.arrays import NUMPY
 from ..input.float_mode import quietly
@@ -73,7 +72,7 @@ def remember(key: Key | None, job: FitJob) -> None:
     if key is None or not (_as_they_are(key, job.problem) and _is_small(job)):
         return
     known, layout = _twin(job), _twin(job.buffers.layout)
-    known.problem = layout.problem = _without_data(job.problem)
+    known.problem = layout.problem = _with_data(job.problem, None, None)
     known.buffers, known.scratch = Buffers(layout, {}), []
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()
@@ -94,14 +93,14 @@ def _is_small(job: FitJob) -> bool:
         and order.n_cells == 1
         and order.natural
         and problem.library is NUMPY
-        and all(items.count == order.n_fits for items in (problem.X, problem.y))
+        and problem.X.count == problem.y.count == order.n_fits
     )
 
 
 def _as_they_are(key: Key, problem: Problem) -> bool:
     """Whether the kernels read X and y as the caller gave them, whatever numbers are in them."""
-    _, _, *dtypes = key[:4]
-    return all(dtype == problem.dtype for dtype in dtypes) and not (problem.X.may_miss or problem.y.may_miss)
+    dtypes = key[2:4]
+    return dtypes[0] == dtypes[1] == problem.dtype and not (problem.X.may_miss or problem.y.may_miss)
 
 
 def _twin(one: Any) -> Any:
@@ -111,19 +110,10 @@ def _twin(one: Any) -> Any:
     return other
 
 
-def _with_data(problem: Problem, X: np.ndarray, y: np.ndarray) -> Problem:
+def _with_data(problem: Problem, X: np.ndarray | None, y: np.ndarray | None) -> Problem:
+    """A copy of the problem with other data, or with none."""
     other = _twin(problem)
-    other.X = Items(X, problem.X.leading, problem.X.item, problem.dtype)
-    other.y = Items(y, problem.y.leading, problem.y.item, problem.dtype)
-    return other
-
-
-def _without_data(problem: Problem) -> Problem:
-    """A copy of the problem whose X and y have shapes but no data."""
-    other = _twin(problem)
-    other.X, other.y = _twin(problem.X), _twin(problem.y)
-    for items in (other.X, other.y):
-        items.array = items._whole = None
+    other.X, other.y = problem.X.of_another(X), problem.y.of_another(y)
     return other
 
 
@@ -144,7 +134,7 @@ def key_of(arguments: Mapping[str, Any]) -> Key | None:
     if not _PLAIN.issuperset(kinds) or options["progress"]:
         return None
     # the signs, because 0.0 == -0.0
-    signs = tuple(math.copysign(1.0, value) for value in values if type(value) is float)
+    signs = tuple([math.copysign(1.0, value) for value in values if type(value) is float])
     return X.shape, y.shape, X.dtype, y.dtype, lr is None, kinds, values, signs
 
 

@@ -46,6 +46,7 @@ from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
 from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
+from .explained import explained_fits
 from .fits import order_fits
 from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
@@ -125,18 +126,20 @@ class FitJob(ResultJob):
     n_rates: int  # rows of the table of rates, where there is a schedule
     stopping: Stopping | None  # validation data, and what ends fits early
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
+    told: Provenance = field(init=False)  # made once, also for later calls that are like this one
+    explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def __post_init__(self) -> None:
-        one = all(values.size == 1 for values in self.hyper)
+        one = all([values.size == 1 for values in self.hyper])
         self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
+        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        self.told = replace(super().provenance, tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
 
     @property
     def provenance(self) -> Provenance:
         """How the fits are computed, and what is known of their start and their objective."""
-        plan = self.plan
-        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
-        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, named)
+        return self.told
 
 
 @dataclass(kw_only=True)
@@ -231,13 +234,13 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         - of_results
         + 8 * (len(hyper) + 12)
         + (16 * scheduled if schedule and stopping is None else 0)
-        + of_blocks
-        + (8 * (problem.n_parameters + 16) if measured else 0),  # running/explaining.py: w, and numbers that tell how it ended
+        + of_blocks,
         of_a_thread=of_a_block + (_bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
     )
+    n_values = len(hyper) + len(rule.derived)
     done = None if state is None else state.epoch if batches is None or batches.per_step else state.passes
     schedule = walk(schedule, done, scheduled)
     buffers.allocate(tightly=limit is not None)
@@ -271,6 +274,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
+        explained=explained_fits(problem, order, plan, n_values, limit) if measured else np.zeros(0, np.int64),
         stopping=stopping,
         memory_limit=limit,
     )

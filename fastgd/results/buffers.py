@@ -24,7 +24,7 @@ from ..input.sharing import device_of, place_of, share_memory, to_cupy, to_numpy
 from ..kernels.chunk import STANDARD, Chunk, n_rows
 from ..kernels.update_rules import UpdateRule
 from . import buffer_pool
-from .curvatures import Collector
+from .curvatures import Curvatures
 
 # {name in a result: (name in a chunk, which of its parameters: "" for all)}
 NAMES = {
@@ -132,7 +132,7 @@ class Layout:
 
     def bytes_of_a_fit(self, names: Iterable[str]) -> int:
         """Bytes per fit of the arrays with these names."""
-        return sum(self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names)
+        return sum([self.shapes[name][1].itemsize * math.prod(self.shapes[name][0]) for name in names])
 
     def user_shape(self, name: str) -> tuple[tuple[int, ...], np.dtype] | None:
         """(shape, dtype) of a result by its name in `NAMES`; None where this call has none."""
@@ -235,8 +235,8 @@ class Buffers:
         The caller's arrays that the kernels write into, by the names in a chunk.
     scattered : dict of str to array
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
-    collector : Collector
-        Curvatures of some fits whose end is to be explained; None before `allocate`, and on a GPU.
+    curvatures : list of Curvatures
+        Of some fits whose end is to be explained: a part of each task that has such fits.
     """
 
     layout: Layout
@@ -244,7 +244,7 @@ class Buffers:
     arrays: dict[str, np.ndarray] = field(init=False)
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
-    collector: Collector | None = field(init=False, default=None)
+    curvatures: list[Curvatures] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         order = self.layout.order
@@ -263,8 +263,7 @@ class Buffers:
 
     def allocate(self, tightly: bool = True) -> None:
         """Make the arrays that the caller did not give. tightly: not in the buffer pool."""
-        self.collector = Collector()
-        order, names = self.layout.order, self.made()
+        order, names = self.layout.order, self.made() if self.given else self.layout.shapes
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
         try:

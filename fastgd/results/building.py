@@ -9,6 +9,7 @@ import numpy as np
 
 from ..kernels.chunk import STANDARD
 from .buffers import NAMES, Buffers
+from .curvatures import joined
 from .result import FitResult, History, State
 from .status import Status, named
 
@@ -34,7 +35,11 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     problem, order = layout.problem, layout.order
     wrap, given = problem.library.wrap, buffers.given
 
-    values = {name: order.restore(array) for name, array in (buffers.arrays | buffers.direct).items()}
+    arrays = buffers.arrays | buffers.direct if given else buffers.arrays
+    if order.natural:
+        values = {name: array.reshape(order.shape + array.shape[1:]) for name, array in arrays.items()}
+    else:
+        values = {name: order.restore(array) for name, array in arrays.items()}
 
     def part_of(source: str, name: str) -> Any:
         if name in given:
@@ -79,12 +84,12 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         history=_history(buffers, part_of, wrap(values["history_val_loss"][()]) if layout.validated else None) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         **({name: wrap(values[name][()]) for name in ("val_loss", "best_epoch")} if layout.validated else {}),
-        hyperparameters=provenance.hyperparameters,
+        hyperparameters=dict(provenance.hyperparameters),
         features=problem.features,
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,
-        _curvatures=None if buffers.collector is None else buffers.collector.result(order),
+        _curvatures=joined(buffers.curvatures, order) if buffers.curvatures else None,
         **in_units_of_x,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )

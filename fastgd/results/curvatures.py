@@ -1,14 +1,7 @@
-"""Curvatures: the Hessians of some fits whose end is to be explained, and what follows from them.
-
-1. Eigenvalues of all fits would take longer than everything else that is told of an end. So at
-   most MOST fits are looked at, and their eigenvalues are computed when `summary` needs them.
-2. Which fits depends on nothing but their numbers, in the order of computation: those of the least
-   `rank_of` among the fits to be explained. So threads and chunks find the same.
-"""
+"""Curvatures: the Hessians of some fits whose end is to be explained, and what they tell."""
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,8 +10,6 @@ from ..data.fit_order import FitOrder
 from ..kernels.forks import lapack_lock
 from ..kernels.update_rules import UPDATE_RULES
 
-MOST = 512  # fits of a call that are looked at
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio: multiples of it, modulo 2^64, lie evenly
 _RESOLVED = 2.0**40  # λ_max/λ_min · D: from here on rounding may be a sixteenth of λ_min; see `eigenvalues`
 
 
@@ -117,46 +108,16 @@ class Curvatures:
             return lr * curvature > self.bounds(optimizer) * slack
 
 
-def rank_of(numbers: np.ndarray) -> np.ndarray:
-    """(m,) uint64: fits of low rank are looked at first. No grid of hyperparameters is in step."""
-    return numbers.astype(np.uint64, copy=False) * _GOLDEN
-
-
-def first_ranked(numbers: np.ndarray, most: int) -> np.ndarray:
-    """(≤ most,): positions of the fits of lowest rank."""
-    return np.arange(len(numbers)) if len(numbers) <= most else np.argpartition(rank_of(numbers), most)[:most]
-
-
-class Collector:
-    """Where tasks put curvatures; `index` counts in the order of computation."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: Curvatures | None = None
-
-    def wanted(self, first: int, stop: int, most: int) -> np.ndarray | None:
-        """Numbers from first to stop-1 of fits that are not outranked yet; None: all of them."""
-        found = self._found
-        if found is None or len(found.index) < most:
-            return None
-        return first + np.flatnonzero(rank_of(np.arange(first, stop, dtype=np.uint64)) < rank_of(found.index).max())
-
-    def add(self, more: Curvatures, most: int) -> None:
-        """Keep these too, as far as they are not outranked."""
-        with self._lock:
-            if self._found is not None:
-                parts = [[getattr(one, each.name) for one in (self._found, more)] for each in fields(Curvatures)]
-                more = Curvatures(*map(np.concatenate, parts))
-            self._found = more if len(more.index) <= most else more[first_ranked(more.index, most)]
-
-    def result(self, order: FitOrder) -> Curvatures | None:
-        """What was found, in the order of the results; None where nothing was."""
-        found = self._found
-        if found is None or order.n_fits == 1:
-            return found
-        places = found.index
-        if not order.natural:
-            along = np.unravel_index(places, tuple(order.shape[axis] for axis in order.axes))
-            of_axis = dict(zip(order.axes, along, strict=True))
-            places = np.ravel_multi_index(tuple(of_axis[axis] for axis in range(len(order.shape))), order.shape)
-        return replace(found, index=places)[np.argsort(places)]
+def joined(parts: list[Curvatures], order: FitOrder) -> Curvatures:
+    """Parts whose `index` counts in the order of computation, as one in that of the results."""
+    found = parts[0]
+    if len(parts) > 1:
+        found = Curvatures(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curvatures)))
+    if order.n_fits == 1:
+        return found
+    places = found.index
+    if not order.natural:
+        along = np.unravel_index(places, tuple(order.shape[axis] for axis in order.axes))
+        of_axis = dict(zip(order.axes, along, strict=True))
+        places = np.ravel_multi_index(tuple(of_axis[axis] for axis in range(len(order.shape))), order.shape)
+    return replace(found, index=places)[np.argsort(places)]

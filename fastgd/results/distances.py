@@ -42,10 +42,6 @@ class Distances(NamedTuple):
     much_worse: np.ndarray
     lost: np.ndarray  # overflowed, and not from the first row
 
-    def unexplained(self) -> np.ndarray:
-        """(m,) bool: the fits whose end is to be explained."""
-        return self.far | self.worse | self.lost
-
 
 def distances(ends: Ends) -> Distances:
     """How far from the least loss fits ended.
@@ -70,25 +66,28 @@ def distances(ends: Ends) -> Distances:
         return Distances(known, far, grown | gone, grown & (excess > 100.0 * start) | gone, lost)
 
 
-def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, from_zero: bool) -> np.ndarray:
+def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, status: np.ndarray, from_zero: bool) -> np.ndarray:
     """Positions of all fits whose end may have to be explained, and of some others; quickly.
 
     from_zero: all descents began at zero.
     """
-    if len(loss) <= FEW:
-        return np.flatnonzero(np.logical_not(are_near(loss, excess, initial_excess, from_zero)))
     rounding = _EPS[loss.itemsize] if from_zero else 0.0
+    if len(loss) <= FEW:
+        ends = zip(loss.tolist(), excess.tolist(), initial_excess.tolist(), status.tolist(), strict=True)
+        found = [k for k, (of, now, start, what) in enumerate(ends) if _may_be_told(of, now, start, what, rounding)]
+        return np.array(found, np.int64)
     with np.errstate(all="ignore"):
         excess = excess.astype(np.float64, copy=False)
         ends_near = (excess <= np.multiply(loss, FAR, dtype=np.float64)) | (excess <= rounding * initial_excess)
-        return np.flatnonzero(~(ends_near & (0.5 * excess <= initial_excess)))
+        near = ends_near & (0.5 * excess <= initial_excess) | np.isnan(excess) & (status != DIVERGED)
+    return np.flatnonzero(~near)
 
 
-def are_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, from_zero: bool) -> list[bool]:
-    """Which of a few fits ended where nothing is to be explained."""
-    rounding = _EPS[loss.itemsize] if from_zero else 0.0
-    ends = zip(loss.tolist(), excess.tolist(), initial_excess.tolist(), strict=True)
-    return [(now <= FAR * of or now <= rounding * start) and 0.5 * now <= start for of, now, start in ends]
+def _may_be_told(loss: float, excess: float, initial_excess: float, status: int, rounding: float) -> bool:
+    """`not_near` of one fit."""
+    if excess != excess:  # NaN: it is not known, or overflowed
+        return status == DIVERGED
+    return not ((excess <= FAR * loss or excess <= rounding * initial_excess) and 0.5 * excess <= initial_excess)
 
 
 def _scale(ends: Ends, loss: np.ndarray) -> Any:

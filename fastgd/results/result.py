@@ -364,10 +364,11 @@ class FitResult:
             with its standard error, t and, where SciPy is installed, p. Where the excess
             loss is known: how large it is, how many fits are more than 1 % above the least loss
             (excess more than 1 % of the loss, and above what the dtype resolves of the excess that
-            the fit began with), and how many ended above the loss that they began with. Of up to
-            512 of these fits, where they ran on moments on the CPU: the condition λ_max/λ_min of
-            the Hessian of the loss, and how many rates of SGD are above the stability limit 2/λ_max
-            (2 (1 + momentum)/λ_max; a coupled ``weight_decay`` adds to λ_max).
+            the fit began with), and how many ended above the loss that they began with. Of those
+            of them that are among the up to 512 fits that are looked at, spread evenly over the
+            call, and ran on moments on the CPU: the condition λ_max/λ_min of the Hessian of the
+            loss, and how many rates of SGD are above the stability limit 2/λ_max (2 (1 +
+            momentum)/λ_max; a coupled ``weight_decay`` adds to λ_max).
 
         Raises
         ------

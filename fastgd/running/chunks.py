@@ -21,9 +21,16 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     slices = buffers.slices(first, stop)
     slices["n_used"][:] = samples.n_used
     for name, (values, n_last) in job.begin.items():
-        buffers.put(slices, name, values, first, stop, n_last)
+        if values.size:  # a rule may have no slots, and no products
+            buffers.put(slices, name, values, first, stop, n_last)
     if job.rates is not None:
         buffers.put(slices, "lr", job.rates, first, stop)
+    names = WRITTEN + (STANDARD if job.standardize else ()) + (("initial_excess", "excess") if job.measured else ())
+    written = {name: slices[name] for name in names}
+    if job.measured:  # packs or least_values.py fill these; the CUDA kernels have their own
+        unknown = np.empty((3, 0 if job.plan.backend.takes_device_data else stop - first))
+        unknown.fill(np.nan)
+        written["penalty"], written["least"], written["allowance"] = unknown
     chunk = Chunk(
         samples.X, samples.y, samples.x_index, samples.y_index, samples.weights, samples.weight_index, samples.kept, samples.kept_index,
         slices["n_used"],
@@ -35,7 +42,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         reduction=job.reduction,
         tol=job.tol,
         every=job.every,
-        **{name: slices[name] for name in (*WRITTEN, *(STANDARD if job.standardize else ()))},
+        **written,
     )  # fmt: skip
     chunk.flat = samples.flat
     if job.batches is not None:
@@ -43,10 +50,6 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         seeds = np.array(np.broadcast_to(job.order.pick_range(own.seed, first, stop), (stop - first,)))  # here, wherever results are
         chunk.batches = Batches(own.size, own.shuffle, own.drop_last, own.per_step, seeds, slices["passes"])
         chunk.batch_loss = slices["batch_loss"]
-    if job.measured:
-        m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
-        chunk.penalty, chunk.least, chunk.allowance = np.full((3, m), np.nan)  # packs or least_values.py fill them
-        chunk.initial_excess, chunk.excess = slices["initial_excess"], slices["excess"]
     if job.rates is not None and not job.plan.backend.takes_device_data:  # whose kernels ask for it part by part
         follow_schedule(job, chunk, first, stop)
     return chunk

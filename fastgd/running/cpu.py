@@ -49,7 +49,7 @@ def _compile(job: FitJob) -> None:
     if plan.needs_moments:
         parts.add("moments")
     in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
-    plain = not any(values.any() for values in job.hyper)
+    plain = not (any(values.any() for values in job.hyper) if job.hyper_row is None else job.hyper_row.any())
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs"} if in_packs else set()
     parts |= {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
@@ -123,8 +123,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
         return False
-    explain(job, chunk, group, np.arange(stop - first), first, control)
-    finish_chunk(job, first, stop, chunk)
+    explain(job, chunk, group, None, first)
+    job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
     return True
 
 
@@ -153,7 +153,7 @@ def _descend(
             unscale_results(part)
 
     descend_chunk(job, chunk, first, validator, descend, control, counter)
-    explain(job, chunk, group, pairs, first, control)
+    explain(job, chunk, group, gram_index, first)
     finish_chunk(job, first, stop, chunk)
 
 

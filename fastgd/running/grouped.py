@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ..planning.explained import MOST, spread_over
 from ..planning.grouped import GroupsJob
 from ..planning.job import ResultJob
 from ..planning.statistics_job import prepare_statistics
 from ..results.building import build
-from ..results.curvatures import MOST
+from ..results.curvatures import joined
 from ..results.statistics import AXES, Statistics
 from .adding_statistics import with_statistics
 from .pool import Control, Run, run_tasks
@@ -44,12 +45,12 @@ def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
         whole: Any = job.buffers.arrays[name].reshape(*shape, *tail)
         whole[(..., which, *[slice(None)] * len(tail))] = batch.order.restore(values)
     job.made.append(batch.provenance)
-    collector, found = job.buffers.collector, None
-    if batch.buffers.collector is not None:
-        found = batch.buffers.collector.result(batch.order)
-    if collector is not None and found is not None:
+    if batch.buffers.curvatures:
+        found = joined(batch.buffers.curvatures, batch.order)
+        share = -(-MOST * batch.order.n_fits // job.order.n_fits)  # so that all batches together have about MOST
+        found = found[spread_over(len(found.index), share)]
         *place, group = np.unravel_index(found.index, batch.order.shape)
-        collector.add(replace(found, index=np.ravel_multi_index((*place, which[group]), shape)), MOST)
+        job.buffers.curvatures.append(replace(found, index=np.ravel_multi_index((*place, which[group]), shape)))
 
 
 def _put_statistics(job: GroupsJob, which: np.ndarray, stats: Statistics) -> None:

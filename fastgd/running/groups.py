@@ -116,7 +116,8 @@ def _picked(items: Items, index: np.ndarray) -> np.ndarray:
 
 
 def _take_range(items: Items, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
-    return run_apart_if(_is_long(items, stop - first), items.take, first, stop, contiguous)
+    copies = contiguous or not items.as_it_is
+    return run_apart_if(copies and _is_long(items, stop - first), items.take, first, stop, contiguous)
 
 
 def _is_long(items: Items, count: int) -> bool:

@@ -13,11 +13,12 @@ BLOCK_NUMBERS = 2**20  # of matrices, at a time
 
 def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hyper: np.ndarray, of_the_sum: bool) -> Curvatures:
     """The curvatures of k fits; grams (k,): their Gram records. index, hyper: as in Curvatures."""
-    exponents = records.gram_exponents[grams, :-1]
-    if records.gram.shape[1] == 1:  # float32 data, whose moments are not scaled
-        exponents = np.zeros_like(exponents)
-    scale = records.curvature(grams, np.broadcast_to(1.0, len(records.gram)), of_the_sum)
-    return Curvatures(index, records.gram[grams, 0], exponents, scale, hyper)
+    count, size = len(grams), records.gram_exponents.shape[1] - 1
+    # moments of float32 data are not scaled
+    exponents = np.zeros((count, size), np.int64) if records.gram.shape[1] == 1 else records.gram_exponents[grams, :-1]
+    these = cpu.Moments(records.gram[grams], exponents, records.weighing[grams], records.target, records.exponents)
+    scale = these.curvature(np.arange(count), np.ones(count), of_the_sum)
+    return Curvatures(index, these.gram[:, 0], exponents, scale, hyper)
 
 
 def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:

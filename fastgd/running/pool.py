@@ -3,8 +3,8 @@
 1. Threads live for one call, so several Python threads may call `fit` at once, and children of a
    fork miss none (kernels/forks.py). Starting two threads takes 0.1 ms; small work runs in the
    calling thread (`Plan.inline`), and so does all work where the system gives no thread.
-2. The main thread waits for `Ended` of each worker. In CPython ≤ 3.12 a Ctrl-C inside
-   Thread.join(timeout) marks a running thread as finished.
+2. The threads are `Worker`s (kernels/apart.py), not threading.Threads. Their tasks are nobody's
+   until one takes them: those that no thread lived to take are run by the calling thread.
 3. What kernels say while they are compiled (kernels/telling.py) is heard by the `Control`, in the
    worker threads too. `progress=False` keeps it quiet.
 4. An exception sets the cancel flag, which the kernels read, and `Control.check`; when all workers
@@ -21,14 +21,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..input.float_mode import set_ieee_mode
-from ..kernels.apart import WAIT, Ended, has_begun
+from ..kernels.apart import Worker
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
@@ -136,53 +135,49 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
     remaining = iter(tasks)
     lock, process = threading.Lock(), os.getpid()
     errors: list[BaseException] = []
-    finished = [Ended() for _ in range(workers)]
+    busy = [False] * workers  # who is in the midst of a task
 
-    def work(worker: int) -> None:
+    def work(number: int) -> None:
         try:
-            counter = control.counter(worker)
+            counter = control.counter(number)
             while not control.cancel[0]:
                 with lock:
+                    busy[number] = True
                     task = next(remaining, None)
+                if task is not None:
+                    set_ieee_mode()
+                    task(counter)
+                busy[number] = False
                 if task is None:
                     return
-                set_ieee_mode()
-                task(counter)
         except BaseException as error:  # handed to the caller below
             with lock:
                 errors.append(error)
             control.cancel[0] = 1
-        finally:
-            finished[worker].set()
 
-    threads = [
-        threading.Thread(target=copy_context().run, args=(work, worker), name=f"fastgd-{worker}", daemon=True) for worker in range(workers)
-    ]
+    threads = [Worker() for _ in range(workers)]
     try:
-        for worker, thread in enumerate(threads):
-            if not has_begun(thread):  # those that there are do the work
-                if worker == 0:
-                    _run_inline(control.counter(0), remaining, watch)
-                for event in finished[worker:]:
-                    event.set()
+        for number, thread in enumerate(threads):
+            if not thread.start(work, number):  # those that there are do the work
                 break
-        for event in finished:
-            while not event.wait(WAIT):
+        for thread in threads:
+            while not thread.wait():
                 if os.getpid() != process:
                     raise RuntimeError(
                         "this process was forked inside of a call of fastgd, whose threads stayed in the parent: "
                         "let the child of a progress callback do its work there, and end it with os._exit"
                     )
                 watch()
+        if not errors and not any(busy):
+            _run_inline(control.counter(0), remaining, watch)  # tasks that no thread lived to take
     except BaseException:
         if os.getpid() != process:  # no worker is here to be waited for
             raise
         control.cancel[0] = 1
-        begun = [event for thread, event in zip(threads, finished, strict=True) if thread.ident is not None]
-        while not all(event.is_set() for event in begun):
+        while not all(thread.has_ended for thread in threads):
             try:
-                for event in begun:
-                    event.wait()
+                for thread in threads:
+                    thread.wait()
             except KeyboardInterrupt:  # pressed again: the workers are stopping
                 pass
         raise
@@ -193,6 +188,8 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
             raise error
         finally:
             del error  # else its traceback, which leads here, would hold it, and what its tasks held
+    if any(busy):
+        raise MemoryError("a thread of fastgd ended in the midst of its work: the system had no memory for it")
     watch()
 
 

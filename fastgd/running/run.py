@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from contextvars import copy_context
 from importlib import import_module
-from typing import Any
+from types import ModuleType
 
 from ..data.faults import where_negative, where_not_finite
 from ..input.float_mode import quietly, set_ieee_mode
@@ -26,9 +27,14 @@ def run(job: Job) -> None:
     quietly(_run, job)
 
 
-def runner_of(job: Job) -> Any:
+@functools.cache  # import_module takes 1.5 µs for a module that is there
+def _runner(name: str) -> ModuleType:
+    return import_module(f".{name}", __package__)
+
+
+def runner_of(job: Job) -> ModuleType:
     """The module that runs a job."""
-    return import_module(f".{job.runner}", __package__)
+    return _runner(job.runner)
 
 
 def _run(job: Job) -> None:

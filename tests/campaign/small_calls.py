@@ -4,8 +4,6 @@ and look at it and at the next."""
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import numpy as np
 import fastgd
 from fastgd.planning import plan
 from tests.support.fit_cases import digest, holes, make
+from tests.support.threads import own_threads_left
 
 PATIENCE = 5.0  # seconds until a thread that was told to end is one that is left
 
@@ -78,19 +77,12 @@ class SmallCalls:
         result.save(self.path)
         return digest(fastgd.load(self.path))
 
-    def threads(self) -> list[str]:
-        """Names of threads of fastgd that run: one whose start was interrupted does not."""
-        return [thread.name for thread in threading.enumerate() if thread.name.startswith("fastgd") and thread.is_alive()]
-
     def afterwards(self, name: str) -> str:
         """What is wrong after such a call; "" if nothing is."""
         plan.INLINE_NS = self.inline  # the call may have been disturbed before it set it back
-        left, deadline = self.threads(), time.monotonic() + PATIENCE
-        while left and time.monotonic() < deadline:
-            time.sleep(0.001)
-            left = self.threads()
+        left = own_threads_left(PATIENCE)
         if left:
-            return f"threads are left: {left}"
+            return f"{left} threads are left"
         files = sorted(path.name for path in self.folder.glob(".fastgd*"))
         if files:
             return f"files are left: {files}"

@@ -99,7 +99,7 @@ def starve_some(
             with memory.failing(-1):
                 cases.calls[name]()
             counted[name] = memory.requests
-        if trial.rng.random() < 0.2 and not name.endswith("threads"):  # CPython's Thread.start hangs there: docs/reliability.md
+        if trial.rng.random() < 0.2:
             more = int(2.0 ** trial.rng.uniform(12, 27))
             call = f"under_ceiling(cases, {name!r}, {more})"
             answer = Child(lambda child, name=name, more=more: under_ceiling(cases, name, more), trial.folder / "said-of-ceiling").answer()

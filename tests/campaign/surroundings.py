@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import fastgd
+from tests.support.threads import own_threads, own_threads_left
 
 IN_WORDS = (ValueError, TypeError, MemoryError, fastgd.BackendUnavailable)
 LONGEST_SENTENCE = 600  # letters
@@ -120,6 +121,8 @@ def call(
     left = [thread.name for thread in new if thread.is_alive()]
     if left:
         faults.append(("threads left", ", ".join(left)))
+    if own_threads_left(5.0):
+        faults.append(("threads left", f"{own_threads()} of fastgd"))
     printed = said.getvalue() + complained.getvalue()
     if printed and "compiling" not in printed and given.get("progress") is not True:
         faults.append(("printed", printed[:500]))

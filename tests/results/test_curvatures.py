@@ -9,7 +9,7 @@ import pytest
 
 from fastgd.data.fit_order import FitOrder
 from fastgd.kernels.update_rules import UPDATE_RULES
-from fastgd.results.curvatures import Collector, Curvatures, rank_of
+from fastgd.results.curvatures import Curvatures, joined
 from tests.support.saved_files import same
 
 SGD = list(UPDATE_RULES["sgd"].hyperparameters)
@@ -80,27 +80,12 @@ def test_rules_without_such_a_limit():
     assert np.isnan(curvatures([[[1.0]]]).bounds("adam")).all()
 
 
-def test_the_lowest_ranks_are_kept_in_whatever_order_they_come():
-    numbers = np.arange(3000)
-    lowest = np.sort(np.argsort([n * 0x9E3779B97F4A7C15 % 2**64 for n in range(3000)])[:50])
-    order = FitOrder.of((3000,), (3000,))
-    rng = np.random.default_rng(0)
-    for tasks in (1, 7, 100):
-        collector = Collector()
-        for some in np.array_split(rng.permutation(numbers), tasks):
-            collector.add(curvatures(some[:, None, None], some), 50)
-        found = collector.result(order)
-        assert found.index.tolist() == lowest.tolist() == found.gram[:, 0].tolist()
-        wanted = collector.wanted(1000, 2000, 50)
-        assert set(wanted) == {n for n in range(1000, 2000) if rank_of(np.array([n]))[0] < rank_of(lowest).max()}
-    assert Collector().wanted(0, 10, 50) is None
-    assert Collector().result(order) is None
-
-
 def test_the_index_is_that_of_the_result():
     """y differs along the first axis, X along the last: its fits are computed first."""
-    order = FitOrder.of((2, 3, 5), (5,), (2, 1, 1))
+    order, number = FitOrder.of((2, 3, 5), (5,), (2, 1, 1)), np.arange(30)
     assert not order.natural
-    collector, number = Collector(), np.arange(30)
-    collector.add(curvatures(number[:, None, None], number), 512)
-    assert same(collector.result(order).gram[:, 0].astype(int), order.restore(number).ravel())
+    for tasks in (1, 4):
+        parts = [curvatures(some[:, None, None], some) for some in np.array_split(number, tasks)[::-1]]
+        found = joined(parts, order)
+        assert found.index.tolist() == list(range(30))
+        assert same(found.gram[:, 0].astype(int), order.restore(number).ravel())

@@ -20,16 +20,22 @@ def test_the_quick_look_finds_all_that_are_to_be_explained(dtype, start):
     status = np.where(rng.random(m) < 0.1, DIVERGED, COMPLETED)
     excess[status == DIVERGED] = np.nan
     ends = Ends(loss, excess, initial, np.full(m, 0.1), np.full(m, 5), status, rng.normal(size=(m, 2)), "sgd", start, False)
-    needed = np.flatnonzero(distances(ends).unexplained())
-    found = not_near(loss, excess, initial, start == "zero")
+    ended = distances(ends)
+    needed = np.flatnonzero(ended.far | ended.worse | ended.lost)
+    found = not_near(loss, excess, initial, status, start == "zero")
     assert len(needed) > 100
     assert set(needed) <= set(found)
-    few = [not_near(loss[i : i + 16], excess[i : i + 16], initial[i : i + 16], start == "zero") + i for i in range(0, m, 16)]
+    pieces = [slice(i, i + 16) for i in range(0, m, 16)]
+    few = [not_near(loss[i], excess[i], initial[i], status[i], start == "zero") + i.start for i in pieces]
     assert np.concatenate(few).tolist() == found.tolist()
 
 
-def test_fits_that_ended_near_are_not_looked_at():
-    one = np.ones(3)
-    assert not_near(one, 1e-3 * one, one, True).tolist() == []
-    assert not_near(1e-30 * one, 1e-30 * one, one, True).tolist() == []  # rounding of a fit without noise
-    assert not_near(1e-30 * one, 1e-30 * one, one, False).tolist() == [0, 1, 2]
+@pytest.mark.parametrize("count", [3, 30])
+def test_fits_that_ended_near_are_not_looked_at(count):
+    one, done = np.ones(count), np.full(count, COMPLETED)
+    every = list(range(count))
+    assert not_near(one, 1e-3 * one, one, done, True).tolist() == []
+    assert not_near(1e-30 * one, 1e-30 * one, one, done, True).tolist() == []  # rounding of a fit without noise
+    assert not_near(1e-30 * one, 1e-30 * one, one, done, False).tolist() == every
+    assert not_near(one, np.nan * one, one, done, True).tolist() == []  # not known
+    assert not_near(one, np.nan * one, one, np.full(count, DIVERGED), True).tolist() == every

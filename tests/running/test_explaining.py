@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.planning import plan
+from fastgd.planning import explained, plan
+from fastgd.planning.explained import spread_over
 from fastgd.results.curvatures import Curvatures
 from fastgd.results.distances import distances
 from fastgd.results.summary import _ends
-from fastgd.running import explaining
 from tests.support.saved_files import same
 
 rng = np.random.default_rng(8)
@@ -72,14 +72,17 @@ def many(**options):
     return fastgd.fit(data, y, **({"lr": rates, "epochs": 20, "intercept": True} | options))
 
 
-def test_those_of_the_lowest_rank_are_looked_at():
+def test_of_those_that_are_looked_at_all_that_need_it_are_kept():
     result = many()
-    needed = np.flatnonzero(distances(_ends(result)).unexplained())
-    assert len(needed) > 1000
+    ended = distances(_ends(result))
+    needed = set(np.flatnonzero(ended.far | ended.worse | ended.lost).tolist())
     # in the order of computation the rates of a pair follow each other
-    numbers = [int(i) % 300 * 10 + int(i) // 300 for i in needed]
-    rank = [n * 0x9E3779B97F4A7C15 % 2**64 for n in numbers]
-    assert result._curvatures.index.tolist() == sorted(needed[np.argsort(rank)[:512]].tolist())
+    looked_at = {int(number) % 10 * 300 + int(number) // 10 for number in spread_over(3000, 512)}
+    found = result._curvatures.index.tolist()
+    assert 1000 < len(needed) < 3000
+    assert len(found) > 200
+    assert found == sorted(found)
+    assert needed & looked_at <= set(found) <= looked_at
 
 
 def test_threads_and_chunks_change_nothing(monkeypatch):
@@ -121,11 +124,11 @@ def test_calls_that_are_remembered_keep_their_own():
 
 
 def test_a_memory_limit_bounds_what_is_kept():
-    assert many(memory_limit=explaining.LEAST_LIMIT - 1)._curvatures is None
-    result = many(memory_limit=explaining.LEAST_LIMIT)
+    assert many(memory_limit=explained.LEAST_LIMIT - 1)._curvatures is None
+    result = many(memory_limit=explained.LEAST_LIMIT)
     found = result._curvatures
     assert 0 < len(found.index) < 512
-    assert sum(array.nbytes for array in vars(found).values()) <= explaining.LIMITED_BYTES
+    assert sum(array.nbytes for array in vars(found).values()) <= explained.LIMITED_BYTES
     assert set(found.index) <= set(many()._curvatures.index)
 
 
@@ -139,7 +142,7 @@ def test_nothing_is_kept_of_what_has_no_moments(monkeypatch):
     wide = rng.normal(size=(90, 40))
     assert fastgd.fit(wide, wide.sum(axis=1), lr=1e-9)._curvatures is None  # its excess is not known
     assert kept(wide, wide.sum(axis=1), lr=1e-9, excess_loss=True).size == 40
-    monkeypatch.setattr(explaining, "MOST_NUMBERS", 40 * 41 // 2)
+    monkeypatch.setattr(explained, "MOST_NUMBERS", 40 * 41 // 2)
     assert fastgd.fit(wide, wide.sum(axis=1), lr=1e-9, excess_loss=True)._curvatures is None
 
 

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from fastgd.running import groups, minimisers
 from tests.kernels.cpu.simd.test_disk_cache import a_kernel, cache, kernels_in
 from tests.running.test_pool import heard
 from tests.support.fit_cases import assert_same, digest, make
+from tests.support.threads import own_threads, own_threads_left
 
 __all__ = ["cache", "heard"]
 
@@ -54,7 +54,7 @@ def assert_interrupted(deaf: Deaf, call) -> None:
     with pytest.raises(KeyboardInterrupt):
         call()
     assert not deaf.ended.is_set()
-    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("fastgd")] == ["fastgd-apart"]
+    assert own_threads() == 1
     deaf.let_go.set()
     assert deaf.ended.wait(60)
 
@@ -94,8 +94,7 @@ def test_nothing_is_written_after_ctrl_c(monkeypatch, heard):
             values.fill(77)
         deaf.let_go.set()
         assert deaf.ended.wait(60)
-        while threading.active_count() > 1 and any(thread.name == "fastgd-apart" for thread in threading.enumerate()):
-            time.sleep(0.001)
+        assert own_threads_left(60) == 0
     assert all((values == 77).all() for values in seen[0])
 
 
@@ -165,7 +164,7 @@ def test_ctrl_c_while_the_progress_is_shown(monkeypatch, heard):
 
     with pytest.raises(KeyboardInterrupt):
         fastgd.fit(X, y, lr=1e-3, epochs=10**9, threads=3, progress=show)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fastgd")]
+    assert own_threads_left() == 0
     assert digest(fastgd.fit(X, y, lr=1e-3, epochs=30)) == want
 
 
