@@ -70,6 +70,7 @@ class Worker:
         try:
             function(*given)
         finally:
+            del token  # an error's traceback may keep this frame
             self._has_said_so = True
             self._wake.release()
 
