@@ -45,10 +45,10 @@ def _compile(job: FitJob) -> None:
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
-    in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
-    plain = not any(values.any() for values in job.hyper)
+    in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
+    plain = cpu.is_plain(job.rule, job.hyper)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
-    parts |= {"packs"} if in_packs else set()
+    parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
     parts |= {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
     parts |= {"rates"} if job.rates is None else set()
     if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_PACKED:
@@ -112,10 +112,10 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     makes_more_of_moments = job.rates is None or job.standardize
     if plan.algorithm != MOMENTS or makes_more_of_moments or job.state is not None or problem.n_samples < problem.min_samples:
         return False
-    if not (cpu.runs_single_feature(samples) and cpu.runs_in_packs(job.rule, problem.n_parameters)):
+    if not cpu.runs_single_feature(samples):
         return False
     chunk = make_chunk(job, samples, first, stop)
-    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
+    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, cpu.is_plain(job.rule, job.hyper)):
         return False
     explain(job, chunk, group, np.arange(stop - first), first, control)
     finish_chunk(job, first, stop, chunk)
@@ -136,7 +136,8 @@ def _descend(
         follow_schedule(job, chunk, first, stop)
     complete = partial(find_least_values, job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
-    cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete)
+    plain = cpu.is_plain(job.rule, job.hyper)
+    cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete, plain)
     if job.standardize:
         unscale_results(chunk)
     explain(job, chunk, group, pairs, first, control)
