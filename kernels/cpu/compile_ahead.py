@@ -103,7 +103,8 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     """Run the kernels of these parts of `fit` once.
 
     "moments"; safe "rates" and the "least" values, from them; "packs" of fits of plain SGD, and
-    "rule_packs" of other rules; "fit_by_fit" for all other fits. What is left out is compiled or loaded when it is first needed.
+    "rule_packs" of other rules; "fit_by_fit" for all other fits. What is left out is compiled or
+    loaded when it is first needed.
     """
     samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):

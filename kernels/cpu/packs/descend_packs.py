@@ -109,12 +109,13 @@ def descend_packs(
 ):  # fmt: skip
     """Run those fits of a chunk of plain SGD that can run in packs.
 
-    Arguments as in fit_by_fit.descend. from_samples: the moments are made from the samples of one feature (is_single_feature), not
-    read. Returns how many fits are handed over. handed_over[k] is the fit, its epoch (or NOT_RUN),
-    and whether that epoch's row of the history is done; handed_over_losses[k] the loss of that
-    epoch. Where the excess is asked for κ, F* and ρ are written too; F* is NaN where it is
-    doubtful. least_needed: such fits are handed over before their first epoch (from samples they
-    are not). Returns −1 where some sample is not finite: then the state is not what it was.
+    Arguments as in fit_by_fit.descend. from_samples: the moments are made from the samples of one
+    feature (is_single_feature), not read. Returns how many fits are handed over. handed_over[k] is
+    the fit, its epoch (or NOT_RUN), and whether that epoch's row of the history is done;
+    handed_over_losses[k] the loss of that epoch. Where the excess is asked for κ, F* and ρ are
+    written too; F* is NaN where it is doubtful. least_needed: such fits are handed over before
+    their first epoch (from samples they are not). Returns −1 where some sample is not finite: then
+    the state is not what it was.
     """
     return _descend(
         None, True,

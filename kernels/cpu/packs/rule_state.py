@@ -64,9 +64,14 @@ def _is_decoupled(rule, lane, values):
 
 @part
 def load_rule(rule, fits, count, size, options, results, scratch):
-    """Fill slots, products, and the values that no step changes. Returns the Switches."""
+    """Fill slots, products, and the values that no step changes. Returns the Switches.
+
+    Of a code that no rule has nothing is filled: `update_lanes` hands all its fits over.
+    """
     values, constants, n_slots, n_products = scratch.values, scratch.constants, options.n_slots, options.n_products
     maximize, decay, momentum, own = 0, 0, 0, 0
+    if not 0 <= rule < len(_DECAY_AT):
+        return Switches(maximize, decay, momentum, own)
     decay_at, maximize_at, momentum_at, own_at = _DECAY_AT[rule], _MAXIMIZE_AT[rule], _MOMENTUM_AT[rule], _OWN_AT[rule]
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)

@@ -66,8 +66,10 @@ def _average_of(old, direction, share, towards):
 
 
 @inlined
-def _all_at_most(within, value, limit):
-    return both(within, at_most(absolute(value), limit))
+def _larger(largest, value):
+    """|value| where it is larger; a NaN is passed over."""
+    length = absolute(value)
+    return choose(below(largest, length), length, largest)
 
 
 @part
@@ -80,8 +82,8 @@ def _sgd(size, lane, limit, switches, step):
         _row(values, RATE, lane),
     )
     nesterov, first, w_most = _row(values, 3, lane), _row(values, FIRST, lane), _row(step.constants, W_MOST, lane)
-    most, zero = alike(rate, limit), alike(rate, 0.0)
-    within = at_most(zero, zero)
+    zero = top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         w = _row(step.w, j, lane)
         direction = _direction_of(j, lane, w, decay, switches, step)
@@ -89,15 +91,15 @@ def _sgd(size, lane, limit, switches, step):
             old, moves = _row(slots, j, lane), _is_set(momentum)
             velocity = choose(_is_set(first), direction, fma(undamped, direction, multiply(old, momentum)))
             ahead = choose(_is_set(nesterov), fma(momentum, velocity, direction), velocity)
-            within = _all_at_most(within, choose(moves, velocity, zero), most)
+            top = _larger(top, choose(moves, velocity, zero))
             store(new_slots, j * LANES + lane, choose(moves, velocity, old))
             direction = choose(moves, ahead, direction)
         else:
             store(new_slots, j * LANES + lane, _row(slots, j, lane))
         new = fma(rate, direction, w)
-        within = _all_at_most(_all_at_most(within, multiply(rate, direction), most), new, w_most)
+        top, within = _larger(top, multiply(rate, direction)), both(within, at_most(absolute(new), w_most))
         store(step.new_w, j * LANES + lane, new)
-    return as_bits(within)
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -111,8 +113,8 @@ def _adam(size, lane, decoupled, limit, switches, step):
     )
     eps, decay, amsgrad = _row(values, 2, lane), _row(step.constants, DECAY, lane), _row(values, 4, lane)
     rate, correction, w_most = _row(values, RATE, lane), _row(values, CORRECTION, lane), _row(step.constants, W_MOST, lane)
-    most = alike(rate, limit)
-    within = at_most(most, most)
+    top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         start = _row(step.w, j, lane)
         direction = _direction_of(j, lane, start, decay, switches, step)
@@ -122,21 +124,22 @@ def _adam(size, lane, decoupled, limit, switches, step):
         square = fma(multiply(square_share, direction), direction, multiply(_row(slots, size + j, lane), keep))
         store(new_slots, j * LANES + lane, average)
         store(new_slots, (size + j) * LANES + lane, square)
-        within = _all_at_most(_all_at_most(within, average, most), square, most)
+        top = _larger(_larger(top, average), square)
         largest = _row(slots, 2 * size + j, lane)
         if switches.own:
             new_largest = choose(below(largest, square), square, largest)
             new_largest = choose(at_most(square, square), new_largest, square)  # a NaN is the largest
             largest = choose(_is_set(amsgrad), new_largest, largest)
             square = choose(_is_set(amsgrad), largest, square)
-            within = _all_at_most(within, square, most)
+            top = _larger(top, square)
         store(new_slots, (2 * size + j) * LANES + lane, largest)
         product = multiply(rate, average)
         move = divide(product, add(divide(root(square), correction), eps))
         new = add(start, move)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(_all_at_most(within, product, most), move, most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(top, product), move)
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -145,8 +148,8 @@ def _rmsprop(size, lane, limit, switches, step):
     keep, share, towards, eps = _row(values, 0, lane), _row(values, SHARE, lane), _row(values, TOWARDS, lane), _row(values, 1, lane)
     decay, momentum, centered = _row(step.constants, DECAY, lane), _row(values, 3, lane), _row(values, 4, lane)
     rate, w_most = _row(values, RATE, lane), _row(step.constants, W_MOST, lane)
-    most, zero = alike(rate, limit), alike(rate, 0.0)
-    within = at_most(most, most)
+    zero = top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         w = _row(step.w, j, lane)
         direction = _direction_of(j, lane, w, decay, switches, step)
@@ -157,7 +160,7 @@ def _rmsprop(size, lane, limit, switches, step):
             has = _is_set(centered)
             average = choose(has, _average_of(average, direction, share, towards), average)
             variance = choose(has, fma(negate(average), average, square), square)
-            within = _all_at_most(_all_at_most(within, choose(has, average, zero), most), choose(has, variance, zero), most)
+            top = _larger(_larger(top, choose(has, average, zero)), choose(has, variance, zero))
         below_it = add(root(variance), eps)
         if switches.momentum:
             has = _is_set(momentum)
@@ -168,7 +171,7 @@ def _rmsprop(size, lane, limit, switches, step):
             move = choose(has, product, quotient)
             new = choose(has, fma(rate, moved, w), add(w, quotient))
             buffer = choose(has, moved, buffer)
-            within = _all_at_most(within, choose(has, buffer, zero), most)
+            top = _larger(top, choose(has, buffer, zero))
         else:
             product = multiply(rate, direction)
             move = divide(product, below_it)
@@ -177,9 +180,10 @@ def _rmsprop(size, lane, limit, switches, step):
         store(new_slots, (size + j) * LANES + lane, average)
         store(new_slots, (2 * size + j) * LANES + lane, buffer)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(within, square, most), product, most)
-        within = _all_at_most(_all_at_most(within, move, most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(top, square), product)
+        top = _larger(top, move)
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -187,8 +191,8 @@ def _adagrad(size, lane, limit, switches, step):
     values = step.values
     start, eps, decay, first = _row(values, 2, lane), _row(values, 3, lane), _row(step.constants, DECAY, lane), _row(values, FIRST, lane)
     rate, w_most = _row(values, RATE, lane), _row(step.constants, W_MOST, lane)
-    most = alike(rate, limit)
-    within = at_most(most, most)
+    top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         w = _row(step.w, j, lane)
         direction = _direction_of(j, lane, w, decay, switches, step)
@@ -198,9 +202,10 @@ def _adagrad(size, lane, limit, switches, step):
         new = add(w, move)
         store(step.new_slots, j * LANES + lane, total)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(within, total, most), product, most)
-        within = _all_at_most(_all_at_most(within, move, most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(top, total), product)
+        top = _larger(top, move)
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -219,8 +224,8 @@ def _nadam(size, lane, limit, switches, step):
         _row(values, CORRECTION, lane),
     )
     rate, of_average, w_most = _row(values, RATE, lane), _row(values, RATE_OF_AVERAGE, lane), _row(step.constants, W_MOST, lane)
-    most = alike(rate, limit)
-    within = at_most(most, most)
+    top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         start = _row(step.w, j, lane)
         direction = _direction_of(j, lane, start, decay, switches, step)
@@ -235,10 +240,11 @@ def _nadam(size, lane, limit, switches, step):
         move, other_move = divide(product, below_it), divide(other_product, below_it)
         new = add(add(start, move), other_move)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(_all_at_most(within, average, most), square, most), corrected, most)
-        within = _all_at_most(_all_at_most(within, product, most), other_product, most)
-        within = _all_at_most(_all_at_most(_all_at_most(within, move, most), other_move, most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(_larger(top, average), square), corrected)
+        top = _larger(_larger(top, product), other_product)
+        top = _larger(_larger(top, move), other_move)
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -246,8 +252,8 @@ def _adadelta(size, lane, limit, switches, step):
     values, slots, new_slots = step.values, step.slots, step.new_slots
     keep, share, eps, decay = _row(values, 0, lane), _row(values, SHARE, lane), _row(values, 1, lane), _row(step.constants, DECAY, lane)
     rate, w_most = _row(values, RATE, lane), _row(step.constants, W_MOST, lane)
-    most = alike(rate, limit)
-    within = at_most(most, most)
+    top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         w, old = _row(step.w, j, lane), _row(slots, size + j, lane)
         direction = _direction_of(j, lane, w, decay, switches, step)
@@ -259,9 +265,10 @@ def _adadelta(size, lane, limit, switches, step):
         store(new_slots, j * LANES + lane, square)
         store(new_slots, (size + j) * LANES + lane, moves)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(_all_at_most(within, square, most), ratio, most), move, most)
-        within = _all_at_most(_all_at_most(_all_at_most(within, moves, most), multiply(rate, move), most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(_larger(top, square), ratio), move)
+        top = _larger(_larger(top, moves), multiply(rate, move))
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
@@ -269,8 +276,8 @@ def _adamax(size, lane, limit, switches, step):
     values, slots, new_slots = step.values, step.slots, step.new_slots
     share, towards, keep, eps = _row(values, SHARE, lane), _row(values, TOWARDS, lane), _row(values, 1, lane), _row(values, 2, lane)
     decay, rate, w_most = _row(step.constants, DECAY, lane), _row(values, RATE, lane), _row(step.constants, W_MOST, lane)
-    most = alike(rate, limit)
-    within = at_most(most, most)
+    top = alike(rate, 0.0)
+    within = at_most(top, top)
     for j in range(size):
         w = _row(step.w, j, lane)
         direction = _direction_of(j, lane, w, decay, switches, step)
@@ -284,9 +291,10 @@ def _adamax(size, lane, limit, switches, step):
         store(new_slots, j * LANES + lane, average)
         store(new_slots, (size + j) * LANES + lane, largest)
         store(step.new_w, j * LANES + lane, new)
-        within = _all_at_most(_all_at_most(within, average, most), largest, most)
-        within = _all_at_most(_all_at_most(_all_at_most(within, product, most), move, most), new, w_most)
-    return as_bits(within)
+        top = _larger(_larger(top, average), largest)
+        top = _larger(_larger(top, product), move)
+        within = both(within, at_most(absolute(new), w_most))
+    return as_bits(both(within, at_most(top, alike(top, limit))))
 
 
 @part
