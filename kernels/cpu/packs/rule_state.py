@@ -36,16 +36,18 @@ RATE_OF_AVERAGE = 17  # of NAdam's second move
 N_VALUES = 18
 
 
+_BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
+
+
 def _places(name: str) -> tuple[int, ...]:
     """Where each rule has a hyperparameter; where it has none, −1."""
-    rules = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
-    return tuple([*rule.hyperparameters].index(name) if name in rule.hyperparameters else -1 for rule in rules)
+    return tuple([*rule.hyperparameters].index(name) if name in rule.hyperparameters else -1 for rule in _BY_CODE)
 
 
 _DECAY_AT, _MAXIMIZE_AT, _MOMENTUM_AT = _places("weight_decay"), _places("maximize"), _places("momentum")
-_DAMPENING_AT, _LR_DECAY_AT, _DECOUPLED_AT = 1, 0, 5  # of SGD, of Adagrad, of NAdam
-_DECAY_OF_NADAM_AT = 7
-_OWN_AT = (3, 4, 4, 4, -1, -1, -1, -1)  # what only this rule has: nesterov, amsgrad, amsgrad, centered
+_OWN_AT = tuple(map(max, _places("nesterov"), _places("amsgrad"), _places("centered")))
+_ALWAYS_DECOUPLED, _DECOUPLED_AT = tuple(rule.decoupled is True for rule in _BY_CODE), _places("decoupled_weight_decay")
+_DAMPENING_OF_SGD, _LR_DECAY_OF_ADAGRAD, _DECAY_OF_NADAM = 1, 0, 7
 
 
 class Switches(NamedTuple):
@@ -58,8 +60,9 @@ class Switches(NamedTuple):
 
 
 @inlined
-def _is_decoupled(rule, lane, values):
-    return rule == ADAMW or (rule == NADAM and get(values, _DECOUPLED_AT * LANES + lane) != 0.0)
+def _value(at, lane, values):
+    """Hyperparameter `at` of a lane; 0 where the rule has none."""
+    return get(values, at * LANES + lane) if at >= 0 else 0.0
 
 
 @part
@@ -70,9 +73,10 @@ def load_rule(rule, fits, count, size, options, results, scratch):
     """
     values, constants, n_slots, n_products = scratch.values, scratch.constants, options.n_slots, options.n_products
     maximize, decay, momentum, own = 0, 0, 0, 0
-    if not 0 <= rule < len(_DECAY_AT):
+    if not 0 <= rule < len(_DECAY_AT):  # a tuple's end is not checked
         return Switches(maximize, decay, momentum, own)
     decay_at, maximize_at, momentum_at, own_at = _DECAY_AT[rule], _MAXIMIZE_AT[rule], _MOMENTUM_AT[rule], _OWN_AT[rule]
+    always_decoupled, decoupled_at = _ALWAYS_DECOUPLED[rule], _DECOUPLED_AT[rule]
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         for k in range(n_slots * size):
@@ -83,16 +87,15 @@ def load_rule(rule, fits, count, size, options, results, scratch):
         for k in range(options.n_hyper):
             move(options.hyper, h + k, values, k * LANES + lane)
         put(values, STEPS * LANES + lane, float(count_at(results.steps, f)))
-        coupled = 0.0 if _is_decoupled(rule, lane, values) else get(values, decay_at * LANES + lane)
+        decoupled = always_decoupled or _value(decoupled_at, lane, values) != 0.0
+        coupled = 0.0 if decoupled else _value(decay_at, lane, values)
         put(constants, DECAY * LANES + lane, coupled)
-        negative = get(values, maximize_at * LANES + lane) != 0.0
+        negative = _value(maximize_at, lane, values) != 0.0
         put(values, SIGN * LANES + lane, -1.0 if negative else 1.0)
         maximize |= (1 if negative else 0) << lane
         decay |= (1 if coupled != 0.0 else 0) << lane
-        if momentum_at >= 0:
-            momentum |= (1 if get(values, momentum_at * LANES + lane) != 0.0 else 0) << lane
-        if own_at >= 0:
-            own |= (1 if get(values, own_at * LANES + lane) != 0.0 else 0) << lane
+        momentum |= (1 if _value(momentum_at, lane, values) != 0.0 else 0) << lane
+        own |= (1 if _value(own_at, lane, values) != 0.0 else 0) << lane
     _set_values(rule, values)
     return Switches(maximize, decay, momentum, own)
 
@@ -101,7 +104,7 @@ def load_rule(rule, fits, count, size, options, results, scratch):
 def _set_values(rule, values):
     """Fill the rows that follow from the hyperparameters alone."""
     one = fill(1.0)
-    share = subtract(one, load(values, (_DAMPENING_AT if rule == SGD else 0) * LANES))
+    share = subtract(one, load(values, (_DAMPENING_OF_SGD if rule == SGD else 0) * LANES))
     store(values, SHARE * LANES, share)
     store(values, TOWARDS * LANES, choose(below(share, fill(0.5)), share, subtract(share, one)))
     store(values, SQUARE_SHARE * LANES, subtract(one, load(values, LANES)))
@@ -135,8 +138,8 @@ def begin_step(rule, epoch, rate, products, next_products, values):
         rate = divide(rate, subtract(one, first))
     elif rule == NADAM:
         shrink = add(one, multiply(rate, load(values, _DECAY_AT[NADAM] * LANES)))
-        store(values, SHRINK * LANES, choose(_is_zero(load(values, _DECOUPLED_AT * LANES)), one, shrink))
-        beta1, decay, half = load(values, 0), load(values, _DECAY_OF_NADAM_AT * LANES), fill(0.5)
+        store(values, SHRINK * LANES, choose(_is_zero(load(values, _DECOUPLED_AT[NADAM] * LANES)), one, shrink))
+        beta1, decay, half = load(values, 0), load(values, _DECAY_OF_NADAM * LANES), fill(0.5)
         square_product = multiply(load(products, 0), load(values, LANES))
         decay_product = multiply(load(products, 2 * LANES), decay)
         mu = multiply(beta1, subtract(one, multiply(half, decay_product)))
@@ -150,5 +153,5 @@ def begin_step(rule, epoch, rate, products, next_products, values):
         store(values, RATE_OF_AVERAGE * LANES, of_average)
         rate = divide(multiply(rate, subtract(one, mu)), subtract(one, mu_product))
     elif rule == ADAGRAD:
-        rate = divide(rate, add(one, multiply(steps, load(values, _LR_DECAY_AT * LANES))))
+        rate = divide(rate, add(one, multiply(steps, load(values, _LR_DECAY_OF_ADAGRAD * LANES))))
     store(values, RATE * LANES, rate)

@@ -15,8 +15,8 @@ import pytest
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import CONVERGED, DIVERGED, MOMENTS, STREAM, Chunk
 from fastgd.kernels.update_rules import UPDATE_RULES
-from tests.support.rule_options import OPTIONS
 from tests.support.reference_chunks import chunk_of
+from tests.support.rule_options import OPTIONS
 
 RULES = list(UPDATE_RULES)
 WRITTEN = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
