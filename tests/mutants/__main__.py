@@ -32,7 +32,8 @@ from tests.mutants.sweep_defects import SWEEP_DEFECTS
 from tests.support.paths import ROOT
 
 DEFECTS = (
-    *FASTGD_DEFECTS, *CPU_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *RULE_PACK_DEFECTS, *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *CUDA_DEFECTS,
+    *FASTGD_DEFECTS, *CPU_DEFECTS, *RULE_PACK_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *FORK_DEFECTS, *INTERRUPT_DEFECTS,
+    *SWEEP_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof
