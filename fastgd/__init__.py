@@ -8,11 +8,13 @@ from .kernels import forks as _forks
 _forks.refuse_subinterpreter()  # from here on forks wait for what is imported below
 
 if TYPE_CHECKING:
+    from . import dask as dask
     from . import designs as designs
     from . import optuna as optuna
     from . import schedules as schedules
     from . import testing as testing
     from . import verification as verification
+    from . import xarray as xarray
     from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .solving import solve
     from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
+    from .verification.candidates.recorder import Recorder as Recorder
     from .verification.causes.diagnosing import diagnose as diagnose
     from .verification.causes.diagnosis import Diagnosis as Diagnosis
     from .verification.report.report import Report as Report
@@ -35,8 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
-    "Moments", "NAdam", "RMSprop", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit", "info",
-    "load", "solve", "stability", "sweep", "verify",
+    "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit",
+    "info", "load", "solve", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -55,13 +58,14 @@ _LATE = {
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),
+    ".verification.candidates.recorder": ("Recorder",),
     ".verification.causes.diagnosing": ("diagnose",),
     ".verification.causes.diagnosis": ("Diagnosis",),
     ".verification.report.report": ("Report",),
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("designs", "optuna", "schedules", "testing", "verification")
+_MODULES = ("dask", "designs", "optuna", "schedules", "testing", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (
@@ -82,6 +86,7 @@ _HERE = {  # what is here: what others call it
         "grid", "grid_search", "gridsearch", "gridsearchcv", "parametergrid", "random_search", "search", "tune",
     ),
     "distributions of hyperparameters are in fastgd.designs": ("log_uniform", "loguniform", "parametersampler", "sample", "uniform"),
+    "a loop is recorded by fastgd.Recorder()": ("callback", "callbacks", "hook", "log", "logger", "record", "recorder", "tape", "watch"),
     "it is in fastgd.testing": ("assert_agrees", "disagreement", "nist", "problems"),
     "it is in fastgd.info()": ("backends", "devices", "environment", "threads", "versions"),
 }  # fmt: skip

@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .input.annotations import Algorithm, AnyArray, BackendName, DType, NanPolicy, NoData, NumberOrArray, OptimizerName, Progress, Reduction
-from .input.float_mode import in_ieee_mode
+from .input.annotations import (
+    Algorithm,
+    AnyArray,
+    BackendName,
+    DType,
+    NanPolicy,
+    NoData,
+    NumberOrArray,
+    OptimizerName,
+    Progress,
+    Reduction,
+    Stats,
+)
+from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
+from .planning.statistics_job import prepare_statistics
 from .results.building import build
 from .results.moments import Moments
 from .results.result import FitResult, State
+from .running.adding_statistics import with_statistics
 from .running.run import run
 from .schedules.table import ScheduleLike
 
@@ -41,6 +55,7 @@ def fit(
     nan_policy: NanPolicy = "raise",
     nodata: NoData | None = None,
     min_samples: int | None = None,
+    stats: Stats = False,
     history: bool | int = False,
     dtype: DType | None = None,
     algorithm: Algorithm = "auto",
@@ -154,6 +169,14 @@ def fit(
         Fits that keep fewer samples get NaN for w and loss, 0 epochs and the status
         ``TOO_FEW_SAMPLES``; n_used says how many they kept. Default: the number of parameters for
         ``nan_policy="omit"``, else 1.
+    stats : bool, str or mapping, default False
+        Whether ``result.stats`` has standard errors, t, p, R² and so on (`Statistics`), of least
+        squares. It costs one more read of the data, none of Moments. A text is the covariance:
+        "nonrobust" (True), or one that does not trust σ², for which the samples are read once more:
+        "HC0" to "HC3". Or a mapping of ``covariance``; ``clusters``, a label for each sample (…,
+        n_samples), for covariance "cluster"; and ``weights_are``: "precision" (default, as in
+        statsmodels' WLS) or "frequency" (a sample of weight 3 stands for three). Not with a
+        weight_decay or maximize. p and intervals need SciPy (``pip install 'fastgd[stats]'``).
     history : bool or int, default False
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     dtype : {"float32", "float64"}, optional
@@ -228,5 +251,7 @@ def fit(
 
 def _fit(arguments: Mapping[str, Any]) -> FitResult:
     job = prepare(arguments)
+    more = quietly(prepare_statistics, job) if job.stats else None
     run(job)
-    return build(job.buffers, job.provenance)
+    result = build(job.buffers, job.provenance)
+    return result if more is None else with_statistics(result, more)

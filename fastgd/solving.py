@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Reduction
+from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Reduction, Stats
 from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
+from .planning.statistics_job import prepare_statistics
 from .results.building import build
 from .results.moments import Moments
 from .results.result import FitResult
+from .running.adding_statistics import with_statistics
 from .running.run import run
 
 
@@ -29,6 +31,7 @@ def solve(
     nan_policy: NanPolicy = "raise",
     nodata: NoData | None = None,
     min_samples: int | None = None,
+    stats: Stats = False,
     threads: int | None = None,
     memory_limit: int | str | None = None,
     progress: Progress | None = None,
@@ -88,6 +91,14 @@ def solve(
     min_samples : int, optional
         Fits that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default: the number
         of parameters for ``nan_policy="omit"``, else 1.
+    stats : bool, str or mapping, default False
+        Whether ``result.stats`` has standard errors, t, p, R² and so on (`Statistics`), of least
+        squares. It costs one more read of the data, none of Moments. A text is the covariance:
+        "nonrobust" (True), or one that does not trust σ², for which the samples are read once more:
+        "HC0" to "HC3". Or a mapping of ``covariance``; ``clusters``, a label for each sample (…,
+        n_samples), for covariance "cluster"; and ``weights_are``: "precision" (default, as in
+        statsmodels' WLS) or "frequency" (a sample of weight 3 stands for three). Not with a
+        weight_decay. p and intervals need SciPy (``pip install 'fastgd[stats]'``).
     threads : int, optional
         Number of threads. None: as many as this process may use.
     memory_limit : int or str, optional
@@ -149,5 +160,7 @@ def solve(
 
 def _solve(arguments: Mapping[str, Any]) -> FitResult:
     job = quietly(prepare_solve, arguments)
+    more = quietly(prepare_statistics, job) if job.stats else None
     run(job)
-    return build(job.buffers, job.provenance)
+    result = build(job.buffers, job.provenance)
+    return result if more is None else with_statistics(result, more)

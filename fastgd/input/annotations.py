@@ -38,3 +38,6 @@ _NoData: TypeAlias = float | np.number[Any] | Sequence[float | np.number[Any]] |
 NoData: TypeAlias = _NoData | Mapping[Literal["X", "y", "sample_weight"], _NoData | None]
 Progress: TypeAlias = bool | Callable[[int, int], object]
 Reduction: TypeAlias = Literal["mean", "sum"]
+Covariance: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
+WeightsAre: TypeAlias = Literal["precision", "frequency"]
+Stats: TypeAlias = bool | Covariance | Mapping[Literal["covariance", "clusters", "weights_are"], Any]

@@ -41,6 +41,7 @@ from ..input.options import (
 )
 from ..input.shapes import broadcast, without_repeats
 from ..input.sharing import beside
+from ..input.statistics import StatsOptions, read_stats
 from ..kernels.chunk import n_rows
 from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from ..optimizers import find_optimizer
@@ -92,6 +93,7 @@ class ResultJob(Job):
     buffers: Buffers
     reduction: str
     standardize: bool  # the fits descend on centred and scaled features
+    stats: StatsOptions | None  # the statistics that are asked for
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
@@ -163,7 +165,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     hyper = read_hyperparameters(optimizer)
     epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
-    standardize = read_switch(arguments["standardize"], "standardize")
+    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
@@ -222,6 +224,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         buffers=buffers,
         reduction=reduction,
         standardize=standardize,
+        stats=stats,
         progress=progress,
         total=order.n_fits * max(epochs, 1),
         runner=backend.runner,
@@ -252,7 +255,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
-    standardize = read_switch(arguments["standardize"], "standardize")
+    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
     layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
@@ -274,6 +277,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         buffers=buffers,
         reduction=reduction,
         standardize=standardize,
+        stats=stats,
         progress=progress,
         total=order.n_fits,
         runner="least_squares",

@@ -14,8 +14,11 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import shown, what_was_raised
+from .special import has_scipy
 from .status import STATUS_NAMES
 from .summary import coefficients, feature_names
+
+OF_A_FIT = ("r2", "adjusted_r2", "residual_variance", "dof", "f", "aic", "bic")  # columns of the statistics
 
 
 def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any:
@@ -66,4 +69,16 @@ def columns_of_fits(result: Any, features: Sequence[str] | None) -> dict[str, An
             columns[name] = [STATUS_NAMES[code] for code in np.ravel(value).tolist()]
         elif isinstance(value, np.ndarray | np.generic) and np.shape(value) == leading:
             columns[name] = np.ravel(value)
-    return columns
+    names = [*w_names, *([] if result.intercept is None else ["intercept"])]
+    return columns | _columns_of_statistics(getattr(result, "stats", None), names)
+
+
+def _columns_of_statistics(stats: Any, names: Sequence[str]) -> dict[str, Any]:
+    """{name: (n_fits,)}; names: of the parameters."""
+    if stats is None:
+        return {}
+    columns: dict[str, Any] = {}
+    for what in ("std_error", "t", *(("p",) if has_scipy() else ())):
+        values = getattr(stats, what)
+        columns |= {f"{what}_{name}": values[..., k].ravel() for k, name in enumerate(names)}
+    return columns | {name: np.ravel(getattr(stats, name)) for name in OF_A_FIT}

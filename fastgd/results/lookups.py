@@ -17,7 +17,7 @@ INSTEAD = {  # what there is: what others call it, without underscores at the en
     "it is result.condition, from fastgd.solve": ("cond", "condition_number"),
     "it is result.rank, from fastgd.solve": ("matrix_rank", "rank"),
     "it is np.shape(result.loss)": ("batch_shape", "n_fits", "shape", "size"),
-    "it is 1 - result.loss / np.var(y, axis=-1), where no sample is left out or weighted": (
+    "it is result.stats.r2, with stats=True in fit or solve": (
         "r2", "r2_score", "r_squared", "rsquared", "rsquared_adj", "rvalue", "score",
     ),
     "it is y - result.predict(X)": ("resid", "residual", "residuals", "resids"),
@@ -29,8 +29,9 @@ INSTEAD = {  # what there is: what others call it, without underscores at the en
     "it is fastgd.fit(X, y), which made this result; with state=result.state it goes on": (
         "fit", "fit_predict", "partial_fit", "refit", "train",
     ),
-    "fastgd computes no standard errors, tests or intervals": (
-        "aic", "bic", "bse", "conf_int", "cov", "cov_params", "covariance", "f_pvalue", "fvalue", "p_values", "pvalue", "pvalues", "sigma",
-        "standard_errors", "std_err", "stderr", "t_values", "tvalues",
+    "it is in result.stats, with stats=True in fit or solve": (
+        "adjusted_r2", "aic", "bic", "bse", "conf_int", "cov", "cov_params", "covariance", "f_pvalue", "fvalue", "p", "p_values",
+        "pvalue", "pvalues", "residual_variance", "sigma", "sigma2", "standard_errors", "statistics", "std_err", "std_error",
+        "stderr", "t", "t_values", "tvalues",
     ),
 }  # fmt: skip

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ..data.double_double import add as dd_add
 from ..input.float_mode import computes
 from ..input.messages import amount, counted, shown
 from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LEAST
@@ -322,7 +323,7 @@ def _add_weighing(a: np.ndarray, b: np.ndarray, dtype: str) -> tuple[np.ndarray,
     (high_a, low_a), (high_b, low_b) = (
         np.ldexp(side[:, :W_EXPONENT], shift[:, None]).T for side, shift in zip((a, b), shifts, strict=True)
     )
-    high, low = (high_a + high_b, low_a) if dtype == "float32" else _dd_add(high_a, low_a, high_b, low_b)
+    high, low = (high_a + high_b, low_a) if dtype == "float32" else dd_add(high_a, low_a, high_b, low_b)
     return np.stack([high, low, exponent, least], axis=1), *shifts
 
 
@@ -350,28 +351,9 @@ def _add_records(a: _Side, b: _Side, i: np.ndarray, j: np.ndarray) -> tuple[np.n
     own = [np.where(side.is_empty[..., None], other.exponents, side.exponents) for side, other in ((a, b), (b, a))]
     exponents = np.maximum(*own)
     left, right = (_scaled(side, np.ldexp(1.0, each - exponents)[..., None, :], i, j) for side, each in zip((a, b), own, strict=True))
-    high, low = _dd_add(left[..., 0, :], left[..., 1, :], right[..., 0, :], right[..., 1, :])
+    high, low = dd_add(left[..., 0, :], left[..., 1, :], right[..., 0, :], right[..., 1, :])
     return np.stack([high, low], axis=-2), exponents
 
 
 def _scaled(side: _Side, factors: np.ndarray, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     return np.ldexp((side.values * factors[..., i]) * factors[..., j], side.shift[..., None, None])
-
-
-def _dd_add(a: np.ndarray, a_low: np.ndarray, b: np.ndarray, b_low: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The sum of two double-doubles: dd_add of docs/arithmetic.md, section 1."""
-    s, e = _two_sum(a, b)
-    t, f = _two_sum(a_low, b_low)
-    s, e = _fast_two_sum(s, e + t)
-    return _fast_two_sum(s, e + f)
-
-
-def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    s = a + b
-    t = s - a
-    return s, (a - (s - t)) + (b - t)
-
-
-def _fast_two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    s = a + b
-    return s, b - (s - a)

@@ -22,6 +22,7 @@ from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
 from .curvatures import Curvatures
 from .lookups import INSTEAD
+from .statistics import Statistics
 from .table import html_table, in_line
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ class FitResult:
     ill_conditioned : ndarray (…) of bool, or None
         Only from `solve`: whether a change of the data in their last digit may change more than
         half of the digits of w, or the rank is below the number of parameters.
+    stats : Statistics or None
+        Standard errors, t, p, R² and the rest: with the option ``stats``.
     hyperparameters : dict of str to ndarray of float64
         The values of the update rule by name, without lr, which broadcast to "…"; a switch is 0
         or 1. Empty in files of older versions.
@@ -216,6 +219,7 @@ class FitResult:
     condition: Any = None
     ill_conditioned: Any = None
     excess_loss: Any = None
+    stats: Statistics | None = None
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
@@ -330,7 +334,8 @@ class FitResult:
         -------
         str
             Number of fits, statuses, losses, epochs, learning rates, number of samples, backend and
-            algorithm with the reason; of a single fit w and the intercept, too. Where the excess
+            algorithm with the reason; of a single fit w and the intercept, too, with ``stats`` each
+            with its standard error, t and, where SciPy is installed, p. Where the excess
             loss is known: how large it is, how many fits are more than 1 % above the least loss
             (excess more than 1 % of the loss, and above what the dtype resolves of the excess that
             the fit began with), and how many ended above the loss that they began with. Of up to
@@ -383,7 +388,10 @@ class FitResult:
             Columns: the index along the leading axes (``fit``, or ``axis_0``, ``axis_1``, …; none
             for a single fit), ``w_0`` … (``w`` when X was 1-D), ``intercept``, and ``loss``,
             ``excess_loss``, ``epochs``, ``status`` (its name), ``n_used``, ``lr``, and every other
-            hyperparameter that was given as an array of several values.
+            hyperparameter that was given as an array of several values. With the option ``stats``
+            also ``std_error_<name>``, ``t_<name>`` and, where SciPy is installed, ``p_<name>`` of
+            every w and the intercept, and ``r2``, ``adjusted_r2``, ``residual_variance``, ``dof``,
+            ``f``, ``aic``, ``bic``.
 
         Raises
         ------

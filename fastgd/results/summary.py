@@ -5,7 +5,7 @@ A result may have 10⁸ fits, so nothing here makes a Python object per fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from .distances import Ends, distances
 from .looked_at import LookedAt, limit_in_words, rates_in_words
+from .special import has_scipy
 from .status import STATUS_NAMES
 from .table import html_table, text_table
 
@@ -153,12 +154,12 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
     optimizer = getattr(result.state, "optimizer", None)
     rows = [("status", STATUS_NAMES[int(result.status)] if single else counts_of(result.status, STATUS_NAMES) or "-")]
     if single and made.all():
-        w = coefficients(result)
-        rows += [(name, _number(value)) for name, value in zip(labels[:_MOST_COEFFICIENTS], w, strict=False)]
+        w, errors = coefficients(result), _errors_in_words(result.stats)
+        rows += [(name, _number(value) + errors(k)) for k, (name, value) in enumerate(zip(labels[:_MOST_COEFFICIENTS], w, strict=False))]
         if len(labels) > _MOST_COEFFICIENTS:
             rows.append(("...", f"{len(labels) - _MOST_COEFFICIENTS:,} more in .w"))
         if result.intercept is not None:
-            rows.append(("intercept", _number(result.intercept)))
+            rows.append(("intercept", _number(result.intercept) + errors(-1)))
     if made.any():
         rows.append(("loss", _number(loss) if single else _losses(loss, made)))
         rows += _notes(result, ends)
@@ -167,6 +168,7 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
             rows.append(("warning", f"{bad:,} of {np.count_nonzero(made):,} ill-conditioned"))
     rows.append(("samples", span(result.n_used)))
+    rows += _statistics(result.stats, made)
     if result.center is not None:
         rows.append(("features", "(x - center) / scale in the computation; w is in the units of X"))
     rows.append(("computed", result.explanation))
@@ -174,6 +176,32 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
     if any(result.state.algorithm_names[code] != result.algorithm for code in np.unique(algorithms)):
         rows.append(("algorithms", counts_of(algorithms, result.state.algorithm_names)))
     return f"{heading} by {optimizer}" if optimizer else heading, rows
+
+
+def _errors_in_words(stats: Any) -> Callable[[int], str]:
+    """Of a single fit: the standard error, t and perhaps p of parameter k; '' without `stats`."""
+    if stats is None:
+        return lambda k: ""
+    told = {"std error": stats.std_error, "t": stats.t} | ({"p": stats.p} if has_scipy() else {})
+    return lambda k: f"  ({', '.join(f'{name} {_number(values[k])}' for name, values in told.items())})"
+
+
+def _statistics(stats: Any, made: np.ndarray) -> list[tuple[str, str]]:
+    """Rows (what, text) on the statistics of all fits made."""
+    if stats is None or not made.any():
+        return []
+    values = {"r2": stats.r2, "sigma": np.sqrt(stats.residual_variance), "dof": stats.dof, "F": stats.f}
+    rows = [(name, span(np.ravel(value)[made])) for name, value in values.items()]
+    if stats.covariance_kind != "nonrobust" or stats.weights_are != "precision":
+        rows.append(("errors", f"{stats.covariance_kind}; weights are {stats.weights_are}"))
+    few = np.ravel(stats.rank < stats.estimate.shape[-1])[made]
+    if few.any():
+        whose = "" if few.size == 1 else f"in {np.count_nonzero(few):,} of {few.size:,} fits "
+        rows.append(("aliased", f"{whose}columns are combinations of others: NaN for the errors of what the data do not tell"))
+    elif (bad := np.ravel(stats.ill_conditioned)[made]).any():
+        whose = "" if bad.size == 1 else f"of {np.count_nonzero(bad):,} of {bad.size:,} fits "
+        rows.append(("warning", f"{whose}ill-conditioned: the last digits of X decide on the standard errors"))
+    return rows
 
 
 def summarize(result: Any, features: Sequence[str] | None) -> str:

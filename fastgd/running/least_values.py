@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from ..data.double_double import two_product, two_sum
 from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, W_EXPONENT, W_HIGH, Chunk, Samples
 from ..planning.job import FitJob
 from .groups import Group
 from .pool import Control
-from .samples import blocks_of, distinct_rows, read_samples, scale_samples, total_weights, two_sum, weights_of
+from .samples import blocks_of, distinct_rows, read_samples, scale_samples, total_weights, weights_of
 
 
 def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray, control: Control, fits: np.ndarray) -> None:
@@ -142,21 +143,12 @@ def _loss_at(samples: Samples, pair: np.ndarray, w: np.ndarray) -> float:
         high, low = -read_samples(samples, "y", pair, *block)[0], np.zeros(len(X))
         for j, value in enumerate(w):
             column = X[:, j] if j < X.shape[1] else np.ones(len(X))
-            product = column * value
-            a, b = _upper_half(column), _upper_half(value)
-            a_rest, b_rest = column - a, value - b
-            error = ((a * b - product) + a * b_rest + a_rest * b) + a_rest * b_rest
+            product, error = two_product(column, value)
             high, of_sum = two_sum(high, product)
             low += of_sum + error
         residual = high + low
         squares += float((read_weights(block) * residual * residual).sum())
     return squares / total
-
-
-def _upper_half(values: np.ndarray) -> np.ndarray:
-    """The upper 26 bits of float64 numbers (Dekker, 1971)."""
-    stretched = values * (2.0**27 + 1.0)
-    return stretched - (stretched - values)
 
 
 def _samples_of(chunk: Chunk, fits: np.ndarray, group: Group, pairs: np.ndarray) -> Samples:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
+from ..data.double_double import add, two_sum
 from ..kernels.chunk import Samples
 from ..kernels.telling import LISTENER
 from ..planning.plan import STACK_NUMBERS, TALL
@@ -132,21 +132,6 @@ def _total_of_lists(samples: Samples, fits: np.ndarray, n: int) -> np.ndarray:
 
 def _add(left: np.ndarray, right: np.ndarray, double: bool) -> np.ndarray:
     """The sums of double-doubles (2, …), or of their high parts."""
-    total, error = two_sum(left[0], right[0])
     if not double:
-        return np.stack([total, error])
-    low, rest = two_sum(left[1], right[1])
-    total, error = _fast_two_sum(total, error + low)
-    return np.stack(_fast_two_sum(total, error + rest))
-
-
-def _fast_two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    total = a + b
-    return total, b - (total - a)
-
-
-def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
-    """a + b and its rounding error."""
-    total = a + b
-    there = total - a
-    return total, (a - (total - there)) + (b - there)
+        return np.stack(two_sum(left[0], right[0]))
+    return np.stack(add(left[0], left[1], right[0], right[1]))

@@ -14,7 +14,13 @@ __all__ = ["Disagreement", "assert_agrees"]
 
 
 class Disagreement(AssertionError):
-    """A candidate disagrees with exact gradient descent; `report` is the whole Report."""
+    """A candidate disagrees with exact gradient descent.
+
+    Parameters
+    ----------
+    report : Report
+        What `fastgd.verify` found; it is kept as the attribute ``report``.
+    """
 
     def __init__(self, report: Report) -> None:
         super().__init__(f"\n{report}")

@@ -19,7 +19,7 @@ from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
 from .causes.table import CAUSES
-from .report.report import Beyond
+from .report.beyond import Beyond
 
 __all__ = ["Judgement", "judge"]
 
@@ -28,6 +28,7 @@ class Judgement(NamedTuple):
     """What was found of one reading of a history."""
 
     recorded: Recorded
+    at: Array  # (m,): the epoch of each row
     w_share: Array  # (epochs + 1,): of the bound; NaN: not judged
     loss_share: Array  # (epochs + 1,)
     beyond: Beyond | None  # the first value beyond the bound
@@ -66,7 +67,7 @@ def _judge_each(question: Question, reading: Reading, limit: float, held_higher:
     def diagnosis() -> Diagnosis | None:
         return None if beyond is None else examine(question, recorded)
 
-    return Judgement(recorded, w_share, loss_share, beyond, len(recorded.w) - 1, seen.n_steps, tuple(notes), diagnosis)
+    return Judgement(recorded, reading.at, w_share, loss_share, beyond, len(recorded.w) - 1, seen.n_steps, tuple(notes), diagnosis)
 
 
 def _judge_apart(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
@@ -78,11 +79,12 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
     w_share[at] = shares.max(1)
     found: list[Beyond] = []
     if question.start_is_wrong(recorded):
-        found.append(Beyond(0, _names(question)[int(np.argmax(np.abs(recorded.w[0] - question.w0)))], math.inf))
+        found.append(_wrong_start(question, recorded))
     if (shares > limit).any():
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
-        found.append(Beyond(int(at[row]), _names(question)[column], float(shares[row, column])))
+        seen_there = float(recorded.w[row, column])
+        found.append(Beyond(int(at[row]), _names(question)[column], float(shares[row, column]), seen_there))
     notes = list(recorded.notes)
     seen = question.observe(recorded)
     if seen.loss is not None:
@@ -90,7 +92,7 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
         loss_share[at[: len(of_loss)]] = of_loss
         if (of_loss > limit).any():
             row = int(np.argmax(of_loss > limit))
-            found.append(Beyond(int(at[row]), "loss", float(of_loss[row])))
+            found.append(_wrong_loss(seen, of_loss, row)._replace(epoch=int(at[row])))
     last = int(at[judged][-1]) if judged.any() else 0
     beyond = min(found, key=lambda beyond: beyond.epoch) if found else None
     if beyond is None and last < epochs:
@@ -99,7 +101,7 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
     def diagnosis() -> Diagnosis | None:
         return None if beyond is None else _cause_apart(question, reading, limit, held_higher, beyond)
 
-    return Judgement(recorded, w_share, loss_share, beyond, epochs, last, tuple(notes), diagnosis)
+    return Judgement(recorded, reading.at, w_share, loss_share, beyond, epochs, last, tuple(notes), diagnosis)
 
 
 def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
@@ -161,27 +163,44 @@ def _shares(
     found: list[Beyond] = []
     names = _names(question)
     if question.start_is_wrong(recorded):
-        off = np.abs(recorded.w[0] - question.w0)
-        found.append(Beyond(0, names[int(np.argmax(off))], math.inf))
+        found.append(_wrong_start(question, recorded))
     if seen.n_steps:
-        shares = seen.shares_by_parameter(question.asked.step(seen))
+        step = question.asked.step(seen)
+        shares = seen.shares_by_parameter(step)
         w_share[1 : seen.n_steps + 1] = shares.max(1)
         bad = shares > limit
         if bad.any():
             t = int(np.argmax(bad.any(1)))
             j = int(np.argmax(shares[t]))
-            found.append(Beyond(t + 1, names[j], float(shares[t, j])))
+            size, off = step.value[t, j], abs(seen.moved[t, j] - step.value[t, j])
+            values = float(seen.w[t + 1, j]), float(seen.w[t, j] - size)
+            found.append(Beyond(t + 1, names[j], float(shares[t, j]), *values, float(off), float(abs(size))))
     if seen.too_early is not None:
         w_share[seen.too_early] = np.inf
         j = int(np.argmin(np.isfinite(recorded.w[seen.too_early])))
-        found.append(Beyond(seen.too_early, names[j], math.inf))
+        found.append(Beyond(seen.too_early, names[j], math.inf, float(recorded.w[seen.too_early, j])))
     if seen.loss is not None:
         of_loss = _loss_shares(question, recorded, seen, limit, notes)
         loss_share[: len(of_loss)] = of_loss
         if (of_loss > limit).any():
             t = int(np.argmax(of_loss > limit))
-            found.append(Beyond(t, "loss", float(of_loss[t])))
+            found.append(_wrong_loss(seen, of_loss, t))
     return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
+
+
+def _wrong_start(question: Question, recorded: Recorded) -> Beyond:
+    """Return the number in which row 0 is farthest from the start that was asked for."""
+    assert question.w0 is not None
+    off = np.nan_to_num(np.abs(recorded.w[0].astype(np.float64) - question.w0), nan=np.inf)
+    j = int(np.argmax(off))
+    return Beyond(0, _names(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
+
+
+def _wrong_loss(seen: Observation, shares: Array, t: int) -> Beyond:
+    """Return what is known of a wrong loss."""
+    assert seen.loss is not None
+    found, expected = seen.loss[t], seen.true_loss[t]
+    return Beyond(t, "loss", float(shares[t]), float(found), float(expected), float(abs(found - expected)), float(abs(expected)))
 
 
 def _loss_shares(question: Question, recorded: Recorded, seen: Observation, limit: float, notes: list[str]) -> Array:

@@ -12,11 +12,13 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
 
 from ..data.problem import Problem
+from ..fitting import fit
 from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
@@ -30,14 +32,17 @@ from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
-from .candidates.kinds import read_candidates
+from .candidates.fitted import ModelCandidate
+from .candidates.kinds import joined, read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial
 from .causes.diagnosing import Question, read_question
 from .causes.diagnosis import Diagnosis
-from .causes.readings import read_readings
+from .causes.readings import Reading, read_readings
+from .causes.recorded import read_recorded
 from .causes.table import CAUSES
-from .judging import judge
+from .judging import Judgement, judge
+from .report.curves import Curves
 from .report.report import Report, Verdict
 
 __all__ = ["verify"]
@@ -146,7 +151,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     for one in candidates:
-        asked_for = one.completed(asked_for, optimizer_classes()) if isinstance(one, TorchCandidate) else asked_for
+        asked_for = one.completed(asked_for, optimizer_classes()) if isinstance(one, TorchCandidate | ModelCandidate) else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
     verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
     first = questions[()] if not task.shape else next(iter(questions.values()))
@@ -168,6 +173,8 @@ def _read_task(
     w0: Any, dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
+    columns = is_column(y, X)
+    given, y = y, read_array(y, "y")[:, 0] if columns else y
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=dtype)
     data, target = read_array(X, "X"), read_array(y, "y")
     data = data[..., None] if data.ndim == 1 else data
@@ -178,6 +185,7 @@ def _read_task(
     read_choice(reduction, "reduction", get_args(Reduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
+    columns = columns or (D > 1 and np.shape(w0) == (D, 1))
     shapes = {"X": data.shape[:-2], "y": target.shape[:-1]}
     shapes |= {} if rates is None else {"lr": rates.shape}
     shapes |= {} if start is None else {"w0": start.shape[:-1]}
@@ -209,7 +217,8 @@ def _read_task(
             shape=shape,
             one_feature=problem.one_feature,
             callers=callers,
-            own=_own((X, y), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
+            columns=columns,
+            own=_own((X, given), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
     for index in np.ndindex(shape):
@@ -222,6 +231,12 @@ def _read_task(
     return task, questions
 
 
+def is_column(y: Any, X: Any) -> bool:
+    """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
+    shape, of_X = np.shape(y), np.shape(X)
+    return len(shape) == 2 and shape[1] == 1 and shape[0] > 1 and of_X[:1] == shape[:1] and len(of_X) <= 2
+
+
 def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, shape: tuple[int, ...], dtype: Any) -> Own:
     """Return the data as the user has them; with `dtype`, numbers that are not whole are in it."""
     narrow, library = problem.dtype, problem.library if library_of(given[0]) != "numpy" else NUMPY
@@ -230,7 +245,8 @@ def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, 
     X, y = (part if keeps else part.astype(narrow) for part, keeps in zip(arrays, kept, strict=True))
     as_given = not shape and all(kept) and not any(isinstance(part, SEQUENCES) for part in given)
     n, d = problem.n_samples, problem.n_features
-    return Own(np.broadcast_to(X, (*shape, n, d)), np.broadcast_to(y, (*shape, n)), given if as_given else None, library)
+    X, y = np.broadcast_to(X, (*shape, n, d)), np.broadcast_to(y, (*shape, n))
+    return Own(X, y, given if as_given else None, library, is_column(given[1], given[0]))
 
 
 def _read_start(w0: Any, D: int, intercept: bool) -> Array:
@@ -238,6 +254,8 @@ def _read_start(w0: Any, D: int, intercept: bool) -> Array:
     start = np.asarray(read_numbers(w0, "w0"))
     if start.ndim == 0 and D == 1:
         start = start[None]
+    if D > 1 and start.shape == (D, 1):  # a column, as y may be
+        start = start[:, 0]
     if start.shape[-1:] != (D,):
         last = ", the intercept last" if intercept else ""
         raise ValueError(f"w0 must have shape (..., {D}){last}; it has shape {start.shape}")
@@ -255,23 +273,26 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
         verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
-        if trial.otherwise is not None and not verdict.ok:
-            other = _verdict_on(one, index, trial.otherwise(), question, task, trial.dtype if dtype is None else dtype)
-            if other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
+        again = trial
+        while again.otherwise is not None and not verdict.ok:
+            again = again.otherwise()
+            other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+            if (other.ok and not again.for_cause) or (
+                not other.ok and not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))
+            ):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
+            owner = "the optimizer" if isinstance(one, TorchCandidate) else one.name
             own = _verdict_on(one, index, trial, question.with_rate(float(rate)), task, trial.dtype if dtype is None else dtype)
-            verdict = replace(verdict, diagnosis=_of_rates(verdict.diagnosis, rate, task.lr[index])) if own.ok else verdict
+            verdict = replace(verdict, diagnosis=_of_rates(verdict.diagnosis, owner, rate, task.lr[index])) if own.ok else verdict
         yield verdict
 
 
-def _of_rates(found: Diagnosis, has: float, asked: float) -> Diagnosis:
+def _of_rates(found: Diagnosis, owner: str, has: float, asked: float) -> Diagnosis:
     """Return the diagnosis where an optimizer has another learning rate than was asked for."""
-    told = f"the optimizer has lr {has:g}, {asked:g} was asked"
-    return Diagnosis(
-        "lr_scaled", ("lr_scaled",), told, {**found.evidence, "tau": 0.0}, f"lr={has:g} here, or lr={asked:g} in the optimizer"
-    )
+    told = f"{owner} has lr {has:g}, {asked:g} was asked"
+    return Diagnosis("lr_scaled", ("lr_scaled",), told, {**found.evidence, "tau": 0.0}, f"lr={has:g} here, or lr={asked:g} in {owner}")
 
 
 def _has_no_cause(verdict: Verdict) -> bool:
@@ -288,10 +309,13 @@ def _is_of_a_column(verdict: Verdict) -> bool:
 def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Return the verdict on one history, with the cause where it is wrong."""
     start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
-    readings = read_readings(
-        trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
-        start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
-    )  # fmt: skip
+    if trial.at is not None:
+        readings = [_reading_at(trial, question, dtype, task)]
+    else:
+        readings = read_readings(
+            trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
+            start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
+        )  # fmt: skip
     found = judge(question, readings, one.limit, trial.held_higher)
     notes, diagnosis = [*found.notes, *trial.notes], found.diagnosis()
     if diagnosis is not None and trial.on_numbers is not None:
@@ -308,7 +332,38 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
+        curves=partial(_curves, question, task, index, found),
     )  # fmt: skip
+
+
+def _curves(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:
+    """Return w and loss of a history, and those of a fit of ours from the same start."""
+    recorded, at = found.recorded, found.at
+    theirs = np.asarray(recorded.w, np.float64)
+    names = [f"w[{j}]" for j in range(theirs.shape[1] - task.intercept)] + ["intercept"] * task.intercept
+    loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
+    ours = None
+    if np.isfinite(theirs[0]).all():
+        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "reduction": task.reduction, "intercept": task.intercept}
+        options |= {"intercept0": theirs[0, -1]} if task.intercept else {}
+        lr = None if task.schedule_sets_rates else float(question.lr.flat[0])
+        ours = fit(
+            task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
+            dtype=recorded.dtype, nan_policy="propagate", **options,
+        ).history  # fmt: skip
+    of_ours = None if ours is None else np.asarray(joined(ours), np.float64)
+    return Curves(names, at, theirs, loss, of_ours, None if ours is None else np.asarray(ours.loss, np.float64))
+
+
+def _reading_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Reading:
+    """Return the reading of rows whose epochs are known; those of the losses are."""
+    assert trial.at is not None
+    loss = None if trial.loss is None else read_array(trial.loss, "loss_history")
+    loss = loss if loss is None or len(loss) == len(trial.at) else loss[trial.at[trial.at < len(loss)]]
+    recorded = read_recorded(
+        trial.w, loss, n_parameters=question.n_parameters, intercept=question.intercept, dtype=dtype, of_data=task.X.dtype
+    )
+    return Reading(recorded, trial.at)
 
 
 def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:

@@ -30,8 +30,9 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "designs", "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    "stabilizing", *FIT,
+    "", "compressing", "dask", "designs",
+    "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -42,6 +43,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
+    "xarray": (("xarray*",), {"dask", "fitting", "solving", "results", "input"}),
+    "dask": (("dask*",), {"compressing", "fitting", "solving", "results", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
@@ -104,7 +107,8 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "scipy", "cupy", "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "xarray", "dask", "scipy", "cupy",
+    "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400
@@ -112,7 +116,6 @@ LONG_FILES = {  # path: why it is one file
     "fastgd/optimizers.py": "one class for each update rule, with the docstring that users read",
     "fastgd/results/result.py": "the class of a result and its parts: three quarters are docstrings that users read",
     "fastgd/results/sweep_result.py": "the class of the result of a sweep: three quarters are docstrings that users read",
-    "fastgd/verification/report/report.py": "the classes Verdict and Report: half are docstrings that users read",
     "kernels/cuda/compress.cu": "the paths of one stage for contiguous data and for others, which share their sums",
     "tests/specification/arbiter.py": "docs/arithmetic.md in plain Python, written and read beside that one page",
 }

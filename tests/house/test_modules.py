@@ -14,7 +14,12 @@ from tests.support.paths import ROOT
 ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
+    "fastgd/dask": "tests/integrations/test_dask.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
+    "fastgd/xarray/accessor.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/building.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/predictors.py": "tests/xarray/test_fitting.py",
+    "fastgd/xarray/task.py": "tests/xarray/test_fitting.py",
     "fastgd/optuna.py": "tests/sweep/test_optuna.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
@@ -24,6 +29,14 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
+    "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
+    "fastgd/results/special.py": "tests/fit/test_statistics.py",
+    "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
+    "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
+    "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`

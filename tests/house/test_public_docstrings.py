@@ -49,9 +49,11 @@ def wrong_docstring(name: str, thing: object) -> list[str]:
 def test_public_docstrings() -> None:
     import fastgd
 
-    public = [name for name in fastgd.__all__ if name != "__version__"]
+    public = {f"fastgd.{name}": getattr(fastgd, name) for name in fastgd.__all__ if name != "__version__"}
+    for module in (getattr(fastgd, name) for name in fastgd._MODULES):
+        public |= {f"{module.__name__}.{name}": getattr(module, name) for name in getattr(module, "__all__", [])}
     assert public
-    assert not [line for name in public for line in wrong_docstring(f"fastgd.{name}", getattr(fastgd, name))]
+    assert not [line for name, thing in public.items() for line in wrong_docstring(name, thing)]
 
 
 def test_wrong_docstrings_are_found() -> None:

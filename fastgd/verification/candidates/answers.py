@@ -2,7 +2,8 @@
 
 1. A step may return w, (w, loss), (w, gradient), (w, b) and so on; a training the rows of w, a
    generator of them, the last w alone, (w, history, losses), (w, b, losses). The sizes decide.
-2. What was left out or put together is told in a note. What cannot be read is told in words.
+2. Of a dict, a named tuple, an object with attributes and a frame the names decide.
+3. What was left out or put together is told in a note. What cannot be read is told in words.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ import numpy as np
 from ...input.messages import counted, shown
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
+from .names import is_history, role_of_answer
 from .tasks import Unreadable, copied
 
-__all__ = ["Step", "Training", "kept", "library_of_float32", "read_step", "read_training"]
+__all__ = ["Step", "Training", "has_w", "kept", "library_of_float32", "read_step", "read_training"]
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
 
@@ -46,8 +48,8 @@ def library_of_float32(answer: Any) -> str | None:
     computes in float32 unless jax_enable_x64 is set, and its arrays become NumPy's in a list.
     """
     for _ in range(3):
-        if isinstance(answer, list | tuple) and answer:
-            answer = answer[0]
+        if isinstance(answer, list | tuple | Mapping) and answer:
+            answer = next(iter(answer.values() if isinstance(answer, Mapping) else answer))
     if not str(getattr(answer, "dtype", "")).endswith("float32"):
         return None
     library = library_of(answer)
@@ -57,24 +59,32 @@ def library_of_float32(answer: Any) -> str | None:
     return library if library != "array API" else type(answer).__module__.partition(".")[0]
 
 
-def read_step(answer: Any, n_parameters: int, intercept: bool) -> Step:
-    """Return the new w that a step returned, and its loss where there is one."""
-    D = n_parameters
+def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = False) -> Step:
+    """Return the new w that a step returned, and its loss where there is one.
+
+    b_first: the intercept comes before w where their sizes do not tell.
+    """
+    D, answer = n_parameters, _by_name(answer)
+    b_first = b_first and intercept and not isinstance(answer, _Named)
     if answer is None:
         raise Unreadable("it returned None: a step must return the new w (return w)")
     if not isinstance(answer, tuple) and (not isinstance(answer, list) or _is_number(answer)):
-        return Step(_sized(_numbers(answer, "w"), D), None)
+        return Step(_turned(_sized(_numbers(answer, "w"), D), b_first), None)
     if not answer:
         raise Unreadable("it returned an empty tuple: a step must return the new w")
     parts = [_numbers(part, "w" if place == 0 else "what it returned beside w") for place, part in enumerate(answer) if part is not None]
     if not parts:
         raise Unreadable("it returned None: a step must return the new w (return w)")
-    if intercept and len(parts) > 1 and parts[0].size == D - 1 and parts[1].size == 1:
+    if intercept and len(parts) > 1 and parts[0].size == 1 and parts[1].size == D - 1 and (D > 2 or b_first):
+        w, rest, notes = np.append(parts[1].ravel(), parts[0].ravel()), parts[2:], ["what it returned was read as (b, w)"]
+    elif intercept and len(parts) > 1 and parts[0].size == D - 1 and parts[1].size == 1:
         w, rest, notes = np.append(parts[0].ravel(), parts[1].ravel()), parts[2:], ["what it returned was read as (w, b)"]
     elif len(parts) == D > 1 and all(part.size == 1 for part in parts):
-        return Step(np.concatenate([part.ravel() for part in parts]), None)
+        return Step(_turned(np.concatenate([part.ravel() for part in parts]), b_first), None)
     else:
-        w, rest, notes = _sized(parts[0], D), parts[1:], []
+        loss_first = len(parts) > 1 and parts[0].size == 1 and parts[1].size == D > 1
+        parts[:2] = parts[1::-1] if loss_first else parts[:2]
+        w, rest, notes = _turned(_sized(parts[0], D), b_first), parts[1:], []
     place = next((k for k, part in enumerate(rest) if part.size == 1), None)
     if len(rest) - (place is not None):
         left_out = ", ".join(str(part.shape) for k, part in enumerate(rest) if k != place)
@@ -82,69 +92,182 @@ def read_step(answer: Any, n_parameters: int, intercept: bool) -> Step:
     return Step(w, None if place is None else float(rest[place].ravel()[0]), tuple(notes))
 
 
-def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int) -> Training:
-    """Return the rows of w that a training returned, and the losses where there are some."""
+def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, b_first: bool = False) -> Training:
+    """Return the rows of w that a training returned, and the losses where there are some.
+
+    b_first: the intercept comes before w where their sizes do not tell.
+    """
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
+    answer = _by_name(answer)
+    named = isinstance(answer, _Named)
+    b_first = b_first and intercept and not named
     if isinstance(answer, Mapping):
         raise Unreadable(f"it returned a dict with {', '.join(map(shown, answer))}: {_FORMS}")
     parts = isinstance(answer, tuple) or (isinstance(answer, list) and answer and _is_number(answer[0]) and np.ndim(answer[0]) > 1)
-    if parts and 1 < len(answer) <= 4 and (isinstance(answer, tuple) or not _is_number(answer)):
-        read = _of_parts([part for part in answer if part is not None], n_parameters, intercept)
+    if parts and 1 < len(answer) <= 5 and (isinstance(answer, tuple) or not _is_number(answer)):
+        read = _of_parts([part for part in answer if part is not None], n_parameters, intercept, b_first)
     else:
-        read = _rows(answer[0] if isinstance(answer, tuple) and len(answer) == 1 else answer, n_parameters, intercept)
+        read = _rows(answer[0] if isinstance(answer, tuple) and len(answer) == 1 else answer, n_parameters, intercept, b_first)
+    if named:
+        read = read._replace(notes=("what it returned was read by the names in it", *read.notes[1:]))
     if len(read.w) > epochs + 1:
         rows = f"{counted(len(read.w), 'row')} of w for {counted(epochs, 'epoch')}"
         raise Unreadable(f"it returned {rows}; {epochs + 1:,} are needed, the start first, or {epochs:,} without it")
     return read
 
 
-def _of_parts(parts: list[Any], D: int, intercept: bool) -> Training:
+def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool) -> Training:
     """Return the rows and losses of several values."""
     if not parts:
         raise Unreadable(f"it returned None alone: {_FORMS}")
     arrays: list[Array | None] = [_numbers(part, "what it returned") if _is_number(part) else None for part in parts]
-    if len(parts) > 1 and arrays[1] is None:  # the losses, which are judged
+    if len(parts) > 1 and arrays[1] is None and not _are_rows(parts[1]):  # the losses, which are judged
         _numbers(parts[1], "what it returned beside w")
     first, second = arrays[0], arrays[1] if len(arrays) > 1 else None
-    if first is not None and second is not None:
-        if intercept and _width(first) == D - 1 and first.ndim > 1 and second.size == len(first):
-            joined = np.column_stack([first.reshape(len(first), D - 1), second.ravel()])
-            return Training(joined, _losses(arrays[2:]), ("what it returned was read as the rows of w and of b",))
-        if intercept and first.size == D - 1 and second.size == 1:
-            return Training(
-                np.append(first, second)[None], _losses(arrays[2:]), ("what it returned was read as the last w and the last b",)
-            )
-        is_rows = second.ndim > 0 and _width(second) == D and second.size > D
-        if first.size == D and is_rows and (D > 1 or np.array_equal(first.ravel(), np.ravel(second[-1]))):
-            read = _rows(second, D, intercept)
-            return Training(read.w, _losses(arrays[2:]), (*read.notes, "what it returned was read as the last w and the rows of w"))
-    read = _rows(parts[0], D, intercept)
-    return read if read.loss is not None else read._replace(loss=_losses(arrays[1:]))
+    if first is not None and second is not None and intercept:
+        before = b_first if D == 2 else _width(first) <= 1 and D - 1 in (_width(second), second.size)
+        of_w, of_b = (second, first) if before else (first, second)
+        order = "b and of w" if before else "w and of b"
+        if _width(of_w) == D - 1 and of_w.ndim and of_b.size == len(of_w) > 1 and (of_w.ndim > 1 or D == 2):
+            joined = np.column_stack([of_w.reshape(len(of_w), D - 1), of_b.ravel()])
+            if D > 2 or not _is_last(parts[0], second):
+                return Training(joined, _losses(arrays[2:]), (f"what it returned was read as the rows of {order}",))
+        if of_w.size == D - 1 and of_b.size == 1:
+            words = f"the last {order.replace('of ', 'the last ')}"
+            return _of_last(np.append(of_w, of_b), parts[2:], arrays[2:], D, b_first, intercept, words)
+    if first is not None and first.size == D:
+        read = _of_last(_turned(first.ravel(), b_first), parts[1:], arrays[1:], D, b_first, intercept, "the last w")
+        if len(read.w) > 1:
+            return read
+    why: Unreadable | None = None
+    for k, part in enumerate(parts):  # the losses may come first
+        try:
+            read = _rows(part, D, intercept, b_first)
+        except Unreadable as error:
+            why = why or error
+        else:
+            return read if read.loss is not None else read._replace(loss=_losses(arrays[:k] + arrays[k + 1 :]))
+    assert why is not None
+    raise why
 
 
-def _rows(value: Any, D: int, intercept: bool) -> Training:
+def _of_last(last: Array, parts: list[Any], arrays: list[Array | None], D: int, b_first: bool, intercept: bool, words: str) -> Training:
+    """Return the rows of w where there are some beside the last w, else the last w alone."""
+    for k, part in enumerate(parts):
+        try:
+            read = _rows(part, D, intercept, b_first)
+        except Unreadable:
+            continue
+        if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or (D > 1 and np.ndim(part) != 1)):
+            losses = read.loss if read.loss is not None else _losses(arrays[:k] + arrays[k + 1 :])
+            return Training(read.w, losses, (*read.notes, f"what it returned was read as {words} and the rows of w"))
+    return Training(last[None], _losses(arrays), (f"what it returned was read as {words}",))
+
+
+def _is_last(value: Any, rows: Array) -> bool:
+    """Return whether a value is a single number that ends the rows."""
+    return np.size(value) == 1 and rows.size > 1 and np.ravel(value)[0] == np.ravel(rows)[-1]
+
+
+def _are_rows(value: Any) -> bool:
+    """Return whether a value is a list of tuples, lists or dicts."""
+    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, list | tuple | Mapping) for row in value)
+
+
+def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Training:
     """Return the rows of w in one value."""
     if not _is_number(value):
-        if isinstance(value, list | tuple) and value and all(isinstance(row, list | tuple) for row in value):
-            steps = [read_step(tuple(row), D, intercept) for row in value]
+        if _are_rows(value):
+            steps = [read_step(row if isinstance(row, Mapping) else tuple(row), D, intercept, b_first) for row in value]
             losses = [step.loss for step in steps]
-            loss = None if None in losses else np.array(losses, np.float64)
+            known = losses[:-1] if losses[-1] is None else losses  # of the last w it is often not computed
+            loss = None if None in known or not known else np.array(known, np.float64)
             return Training(np.array([step.w for step in steps]), loss, tuple(dict.fromkeys(note for step in steps for note in step.notes)))
         _numbers(value, "w_history")
     w = _numbers(value, "w_history")
     if w.size == D and (w.ndim < 2 or w.shape == (D, 1)) and not (D == 1 and w.ndim):
-        return Training(w.reshape(1, D), None)
+        return Training(_turned(w.reshape(1, D), b_first), None)
     if w.ndim and w.size == len(w) * D and (D == 1 or w.ndim > 1):
-        return Training(w.reshape(len(w), D), None)
+        return Training(_turned(w.reshape(len(w), D), b_first), None)
     if w.ndim == 2 and len(w) == D:
-        return Training(w.T, None, ("the columns of what it returned were read as the rows of w",))
+        return Training(_turned(w.T, b_first), None, ("the columns of what it returned were read as the rows of w",))
+    if w.ndim == 2 and w.shape[1] == D + 1 and (intercept or (isinstance(value, list) and isinstance(value[0], tuple))):
+        told = "the last column of what it returned was read as the losses"
+        return Training(_turned(w[:, :D], b_first), w[:, D], (told,))
     what = f"{counted(D - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
     raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}")
 
 
+def _turned(w: Array, b_first: bool) -> Array:
+    """Return w (…, D) with the intercept last."""
+    return np.roll(w, -1, axis=-1) if b_first else w
+
+
+class _Named(tuple[Any, ...]):
+    """The parts of an answer that were found by their names: w, b, losses."""
+
+
+def _by_name(answer: Any) -> Any:
+    """Return the parts (w, b, losses) of what has names in it; another answer as it is."""
+    names = _names_in(answer)
+    if names is None:
+        return answer
+    found = _roles_in(names)
+    if "w" not in found and "w_rows" not in found:
+        return answer
+    rows = "w_rows" in found
+    w, b = found.get("w_rows", found.get("w")), found.get("b_rows" if rows else "b")
+    parts = [part for part in (w, b, found.get("loss")) if part is not None]
+    return _Named(parts) if len(parts) > 1 else parts[0]
+
+
+def has_w(names: Mapping[Any, Any]) -> bool:
+    """Return whether one of these names is that of w, or of its rows."""
+    return bool({"w", "w_rows"} & _roles_in(names).keys())
+
+
+def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return {role: value}; a dict in it, and a list of dicts, one for each epoch, count too."""
+    found: dict[str, Any] = {}
+    for name, value in names.items():
+        if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
+            inner: Mapping[Any, Any] | None = {_of_rows(key): [row.get(key) for row in value] for key in value[0]}
+        else:
+            inner = _names_in(value)
+            if inner is not None and is_history(str(name)):
+                inner = {_of_rows(key): rows for key, rows in inner.items()}
+        if inner is not None:
+            found |= {role: part for role, part in _roles_in(inner).items() if role not in found}
+        elif (role := role_of_answer(str(name))) is not None and not callable(value):
+            found.setdefault(role, value)
+    return found
+
+
+def _of_rows(name: Any) -> str:
+    """Return the name of a column that has a row for each epoch."""
+    return f"{name}_history" if role_of_answer(str(name)) in ("w", "b") else str(name)
+
+
+def _names_in(answer: Any) -> Mapping[Any, Any] | None:
+    """Return what an answer holds by name; None: it is no such thing."""
+    if isinstance(answer, Mapping):
+        return answer
+    if isinstance(answer, list) and answer and all(isinstance(row, Mapping) for row in answer):
+        return {"history": answer}
+    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):  # a named tuple
+        named: Mapping[Any, Any] = answer._asdict()
+        return named
+    if hasattr(answer, "to_dict") and hasattr(answer, "columns"):  # a frame with a row for each epoch
+        return {_of_rows(name): np.asarray(answer[name]) for name in answer.columns}
+    plain = type(answer).__module__.partition(".")[0] not in ("numpy", "torch", "jax", "jaxlib", "builtins")
+    return vars(answer) if plain and hasattr(answer, "__dict__") and not hasattr(answer, "__array__") else None
+
+
 def kept(value: Any) -> Any:
     """Return a copy of a row that a generator gives, and may change later."""
+    if isinstance(value, Mapping):
+        return {name: kept(part) for name, part in value.items()}
     if isinstance(value, list | tuple) and not _is_number(value):
         return tuple(kept(part) for part in value)
     return _numbers(value, "w")

@@ -32,11 +32,12 @@ from typing import Any
 import numpy as np
 
 from ...input.float_mode import CallersMode, set_ieee_mode
-from .functions import FunctionCandidate
-from .tasks import exception_in_words
+from .fitted import candidate_of_code
+from .tasks import Trial, exception_in_words
 
 __all__ = ["packed", "unpacked"]
 
+_PLAIN = ("notes", "failure", "altered", "start_known", "for_cause", "own_rate")  # fields of a trial
 _PR_SET_PDEATHSIG = 1  # of prctl, in <linux/prctl.h>
 
 
@@ -58,13 +59,22 @@ def unpacked(message: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     return json.loads(arrays.pop("words").tobytes()), arrays
 
 
+def _of_trial(trial: Trial, has_others: bool) -> bytes:
+    """Return the message of a trial; whether another reading of it follows is said in it."""
+    arrays = {name: part for name in ("w", "loss", "at") if (part := getattr(trial, name)) is not None}
+    plain = {name: getattr(trial, name) for name in _PLAIN}
+    return packed(plain | {"dtype": str(trial.dtype), "has_others": has_others}, arrays)
+
+
 def load_function(path: Path, name: str) -> Any:
-    """Return the function of this name in the user's file."""
+    """Return the function, or the class or object with fit, of this name in the user's file."""
     module = _load(path)
     found = getattr(module, name, None)
-    if isinstance(found, type):
-        raise Unusable(f"{path}: {name} is a class; a function is needed, step(w, X, y, lr) or train(X, y, lr, epochs, w0)")
-    if not callable(found):
+    has_fit = callable(getattr(found, "fit", None))
+    if isinstance(found, type) and not has_fit:
+        forms = "a function step(w, X, y, lr) or train(X, y, lr, epochs, w0), or a class with fit(X, y)"
+        raise Unusable(f"{path}: {name} is a class without fit; needed is {forms}")
+    if not callable(found) and not has_fit:
         public = {key: value for key, value in vars(module).items() if not key.startswith("__")}
         own = [key for key, value in public.items() if callable(value) and getattr(value, "__module__", "") == module.__name__]
         what = f"{name} is of type {type(found).__name__}, and no function" if hasattr(module, name) else f"there is no function {name!a}"
@@ -130,15 +140,17 @@ def _main(channel: int, parent: int, path: str, name: str) -> None:
     sys.argv = [path]
     here = os.getpid()
     try:
-        candidate = FunctionCandidate(load_function(Path(path), name))
+        candidate = candidate_of_code(load_function(Path(path), name))
         if os.getpid() != here:  # the file has forked: this is the copy
             os._exit(1)
         task = dataclasses.replace(task, callers=CallersMode())  # as the file has left it
         set_ieee_mode()
         for _, trial in candidate.trials(task):
-            arrays = {"w": trial.w} | ({} if trial.loss is None else {"loss": trial.loss})
-            words = {"notes": trial.notes, "failure": trial.failure, "altered": trial.altered, "dtype": str(trial.dtype)}
-            connection.send_bytes(packed(words, arrays))
+            one: Trial | None = trial
+            while one is not None:  # and what else it may be read as
+                other = None if one.otherwise is None else one.otherwise()
+                connection.send_bytes(_of_trial(one, other is not None))
+                one = other
     except BaseException as error:  # a KeyboardInterrupt is the file's own: Ctrl-C does not reach this process
         said = str(error) if isinstance(error, Unusable) else exception_in_words(error)
         raised = f"{path}: {name} raised " if isinstance(error, KeyboardInterrupt) else ""

@@ -42,7 +42,7 @@ _GRACE = 10.0  # seconds that a process has for its end, once its last history h
 
 @dataclass
 class FileCandidate:
-    """The function `name` of the Python file `path`, run in a process of its own."""
+    """`name` of the Python file `path`, a function or a class with fit, in a process of its own."""
 
     path: Path
     name: str
@@ -54,7 +54,10 @@ class FileCandidate:
         one_column = task.X.shape[-1] == 1 and not task.one_feature  # a table has no arrays of one axis
         for place, (index, trial) in enumerate(self._run(task)):
             if one_column:
-                trial.otherwise = partial(self._of_one_axis, task, place)
+                last = trial
+                while last.otherwise is not None:
+                    last = last.otherwise()
+                last.otherwise = partial(self._of_one_axis, task, place)
             yield index, trial
 
     def _of_one_axis(self, task: Task, place: int) -> Trial:
@@ -89,7 +92,8 @@ class FileCandidate:
         end = math.inf if self.time_limit is None else time.monotonic() + self.time_limit
         with contextlib.suppress(OSError, EOFError):  # the process is gone, or has closed its end
             connection.send_bytes(pickle.dumps(_without_repeats(task)))
-            while len(trials) < count:
+            last: Trial | None = None  # which another reading follows
+            while len(trials) < count or last is not None:
                 while not connection.poll(_LOOK):
                     if time.monotonic() > end:
                         return f"did not finish:\nits process was ended at the time limit of {self.time_limit:g} s"
@@ -100,7 +104,12 @@ class FileCandidate:
                     words, arrays = candidate_process.unpacked(message)
                     unusable = words.get("unusable")
                     if unusable is None:
-                        trials.append(_trial(words, arrays, task))
+                        one = _trial(words, arrays, task)
+                        if last is None:
+                            trials.append(one)
+                        else:
+                            last.otherwise = partial(_itself, one)
+                        last = one if words["has_others"] else None
                 except Exception:  # bytes of a stranger
                     return "did not finish:\nits process sent something that is no history"
                 if unusable is not None:
@@ -112,23 +121,36 @@ class FileCandidate:
             return "did not finish:\nits process closed the connection to the judge before its history had come"
 
 
+def _itself(trial: Trial) -> Trial:
+    return trial
+
+
 def _without_repeats(task: Task) -> Task:
     """Return the task with each number of the data once; the other process gets them as arrays."""
     X, y = without_repeats(task.X, 2), without_repeats(task.y, 1)
     own = task.own
-    if own is not None and (own.X.dtype, own.y.dtype) == (X.dtype, y.dtype):
+    if own is not None and not own.column and (own.X.dtype, own.y.dtype) == (X.dtype, y.dtype):
         own = None
     if own is not None:
-        own = Own(without_repeats(own.X, 2), without_repeats(own.y, 1))
+        own = Own(without_repeats(own.X, 2), without_repeats(own.y, 1), column=own.column)
     return replace(task, X=X, y=y, own=own, schedule=None)  # it may hold functions; the table is there
 
 
 def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:
     """Return what the process sent of one fit, with its kinds checked."""
-    failure = words["failure"]
-    notes = [str(note) for note in words["notes"]]
-    dtype = np.dtype(np.float32) if words["dtype"] == "float32" else task.X.dtype
-    return Trial(arrays["w"], arrays.get("loss"), notes, None if failure is None else str(failure), bool(words["altered"]), dtype=dtype)
+    failure, rate = words["failure"], words["own_rate"]
+    return Trial(
+        arrays["w"],
+        arrays.get("loss"),
+        [str(note) for note in words["notes"]],
+        failure=None if failure is None else str(failure),
+        altered=bool(words["altered"]),
+        dtype=np.dtype(np.float32) if words["dtype"] == "float32" else task.X.dtype,
+        at=arrays["at"].astype(np.int64) if "at" in arrays else None,
+        start_known=bool(words["start_known"]),
+        for_cause=bool(words["for_cause"]),
+        own_rate=None if rate is None else float(rate),
+    )
 
 
 def _failure_at_end(process: subprocess.Popen[bytes]) -> str | None:

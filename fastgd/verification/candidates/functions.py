@@ -1,4 +1,4 @@
-"""The user's functions as candidates: step(w, X, y, lr) and train(X, y, lr, epochs, w0).
+"""The user's functions as candidates: a step, a training, or a gradient (calling.py).
 
 1. A function gets copies of the data as the user has them (dtype, library, shape) and of its w, so
    that what goes wrong in integers goes wrong here too. A change that it makes to them is reported
@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -22,13 +21,15 @@ from typing import Any
 
 import numpy as np
 
-from ...input.messages import shown
 from ...input.reading import read_array
-from ..bound.yardstick import LIMIT
+from ..bound.yardstick import LIMIT, Array
 from .answers import kept, library_of_float32, read_step, read_training
+from .calling import Call, read_call
 from .tasks import Task, TheirCode, Trial, threads_running
 
-__all__ = ["FunctionCandidate"]
+__all__ = ["FunctionCandidate", "equal", "with_intercept_first"]
+
+_MOST_EPOCHS = 10**6  # rows that are waited for where no number of epochs was given
 
 
 @dataclass
@@ -36,16 +37,20 @@ class FunctionCandidate:
     """A function that makes one step, or the whole training."""
 
     function: Callable[..., Any]
-    name: str = ""
+    call: Call
+    name: str
     limit: float = LIMIT
 
-    def __post_init__(self) -> None:
-        self.name = getattr(self.function, "__name__", type(self.function).__name__)
-        self.is_train = _is_train(self.function)
+    @classmethod
+    def of(cls, function: Callable[..., Any]) -> FunctionCandidate:
+        """Return the candidate for a function; what its parameters are is read from their names."""
+        return cls(function, read_call(function), getattr(function, "__name__", type(function).__name__))
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, what the function made of it)."""
-        run = self._train if self.is_train else self._step
+        if self.call.has("b") and not task.intercept:
+            raise ValueError(f"{self.name} takes w and an intercept: give intercept=True")
+        run = self._run
         for index in np.ndindex(task.shape):
             before = set(threading.enumerate())
             trial, again = run(task, index), run(task, index)
@@ -58,73 +63,97 @@ class FunctionCandidate:
             if own is not None and (own.X.dtype, own.y.dtype) != (task.X.dtype, task.y.dtype):
                 plain = replace(task, own=replace(own, X=task.X, y=task.y, given=None))
                 trial.on_numbers = partial(run, plain, index)
+            if task.columns and self.call.has("w"):
+                trial.otherwise = partial(self._with_flat_w, task, index)
+            other = self.call.otherwise
+            if other is not None:
+                trial.otherwise = partial(replace(self, call=other)._run, task, index)
+            if self.call.kind == "train" and not self.call.has("w") and task.intercept:
+                trial.otherwise = partial(with_intercept_first, trial, trial.otherwise)
             yield index, trial
+
+    def _run(self, task: Task, index: tuple[int, ...]) -> Trial:
+        """Run the function on one fit."""
+        return (self._train if self.call.kind == "train" else self._step)(task, index)
+
+    def _with_flat_w(self, task: Task, index: tuple[int, ...]) -> Trial:
+        """Run with w (D,) beside y (n, 1)."""
+        trial = self._run(replace(task, columns=False), index)
+        trial.notes.append(f"w was handed over as (D,): with w as (D, 1), like y, {self.name} does not agree")
+        return trial
+
+    def _given(self, task: Task, data: tuple[Any, Any], w: Array, rate: float, epochs: int | None) -> dict[str, Any]:
+        """Return what a function is given, by role."""
+        d = task.X.shape[-1]
+        given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": task.X.shape[-2], "tol": 0.0}
+        if self.call.has("points"):
+            given["points"] = np.column_stack([read_array(part, "the data") for part in data])
+        if self.call.has("b"):
+            b = task.parameters(w[d:])
+            return given | {"w": task.parameters(w[:d]), "b": b.reshape(-1)[0] if np.ndim(b) else b}
+        return given | {"w": task.parameters(w)}
 
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes one step, epoch by epoch."""
-        X, y = task.data(index)
-        w = task.start(index)
+        data, w = task.data(index), task.start(index)
         task.rate(index)  # is needed, for no epochs too
-        trial = Trial([w.copy()], [], dtype=task.X.dtype)
+        trial = Trial([w.copy()], [], list(self.call.notes), dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
-            given, w_next, loss, rate = task.parameters(w), w, None, task.rate(index, epoch)
+            w_next, loss, rate = w, None, task.rate(index, epoch)
+            given = self._given(task, data, w, rate, None)
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
-                answer = task.callers.run(self.function, given, X, y, rate)
-                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept)
+                answer = task.callers.run(self.call.on, self.function, given)
+                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept, self.call.b_first)
+                if self.call.kind == "gradient":
+                    w_next = (w - task.X.dtype.type(rate) * w_next).astype(task.X.dtype)
                 _note_float32(trial, answer)
                 trial.notes += [note for note in told if note not in trial.notes]
             if trial.failure:
                 break
-            if not _equal(given, w) and "the w" not in "".join(trial.notes):
+            if not self._same_w(given, task, w) and "the w" not in "".join(trial.notes):
                 trial.notes.append(f"{self.name} changes the w that it is given, in place")
             w = w_next
             trial.w.append(w)
             if loss is not None:
                 trial.loss.append(loss)
-        _notice_changes(trial, self.name, (X, y), task.data(index))
+        _notice_changes(trial, self.name, data, task.data(index))
         trial.w = np.array(trial.w)
         trial.loss = np.array(trial.loss) if trial.loss else None
         return trial
 
+    def _same_w(self, given: dict[str, Any], task: Task, w: Array) -> bool:
+        """Return whether a function has left its w as it was."""
+        return equal(given["w"], w[: task.X.shape[-1]] if self.call.has("b") else w)
+
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes the whole training."""
-        (X, y), w0 = task.data(index), task.start(index)
-        rate, epochs = task.rate(index), task.counted_epochs()
-        trial = Trial(w0[None], None, dtype=task.X.dtype)
-        given = task.parameters(w0)
+        data, w0 = task.data(index), task.start(index)
+        counts = self.call.has("epochs") or task.epochs is not None
+        epochs = task.counted_epochs() if counts else _MOST_EPOCHS
+        given = self._given(task, data, w0, task.rate(index), epochs)
+        trial = Trial(w0[None], None, list(self.call.notes), dtype=task.X.dtype)
+        trial.start_known = self.call.has("w") or task.w0 is not None
         with TheirCode(trial, "raised"):
-            answer = task.callers.run(self.function, X, y, rate, epochs, given)
+            answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
-            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs)
+            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs, self.call.b_first)
             trial.notes += told
             _note_float32(trial, answer)
-        _notice_changes(trial, self.name, (X, y), task.data(index))
-        if not _equal(given, w0):
+        _notice_changes(trial, self.name, data, task.data(index))
+        if not self._same_w(given, task, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         return trial
 
 
-def _is_train(function: Callable[..., Any]) -> bool:
-    """Return whether the function is train(X, y, lr, epochs, w0), not step(w, X, y, lr).
-
-    The number of arguments that it needs decides; where both are possible, the name of the first.
-    """
-    try:
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        raise TypeError(f"cannot read the arguments of {shown(function)}: wrap it in a function step(w, X, y, lr)") from None
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p for p in positional if p.default is p.empty]
-    if len(needed) <= 4 <= len(positional) and not (len(positional) >= 5 and positional[0].name in ("X", "x")):
-        return False
-    if len(needed) <= 5 <= len(positional):
-        return True
-    names = ", ".join(p.name for p in positional)
-    raise TypeError(f"the candidate takes ({names}); it must be step(w, X, y, lr) or train(X, y, lr, epochs, w0)")
+def with_intercept_first(trial: Trial, otherwise: Callable[[], Trial] | None) -> Trial:
+    """Return a trial whose rows of w, which its code made itself, begin with the intercept."""
+    rows = np.asarray(trial.w)
+    turned = np.roll(rows, -1, axis=-1) if rows.ndim == 2 else rows
+    return replace(trial, w=turned, otherwise=otherwise, notes=[*trial.notes, "the first number in w was read as the intercept"])
 
 
-def _equal(first: Any, second: Any) -> bool:
+def equal(first: Any, second: Any) -> bool:
     """Return whether two arrays, frames or numbers, of any library, hold the same."""
     try:
         a, b = read_array(first, "an array"), read_array(second, "an array")
@@ -135,7 +164,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 def _notice_changes(trial: Trial, name: str, now: tuple[Any, Any], before: tuple[Any, Any]) -> None:
     """Note which of X and y the function has changed."""
-    changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not _equal(a, b)]
+    changed = [what for what, a, b in zip(("X", "y"), now, before, strict=True) if not equal(a, b)]
     if changed:
         trial.altered = True
         trial.notes.append(f"{name} changes {' and '.join(changed)}, in place: it is judged on the data that it was given first")

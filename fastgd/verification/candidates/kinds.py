@@ -21,8 +21,9 @@ from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
 from .answers import read_training
 from .file_candidate import FileCandidate
-from .functions import FunctionCandidate
+from .fitted import candidate_of_code
 from .models import PartialFitCandidate, TorchCandidate
+from .recorder import Recorder
 from .tasks import Candidate, Task, Trial, Unreadable
 
 __all__ = ["joined", "read_candidates"]
@@ -40,6 +41,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [candidate]
     if isinstance(candidate, FitResult | History):
         return [_of_result(candidate)]
+    if isinstance(candidate, Recorder):
+        return [_Recorded(candidate.rows, None, "recorder", recorder=candidate)]
     if isinstance(candidate, tuple) and len(candidate) == 3 and hasattr(candidate[2], "get_last_lr"):
         return [TorchCandidate(*candidate)]
     if isinstance(candidate, tuple) and len(candidate) in (2, 3):
@@ -48,8 +51,8 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [TorchCandidate(first, second) if is_torch and not others else _Recorded(first, second, others=tuple(others))]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
-    if callable(candidate) and not isinstance(candidate, type):
-        return [FunctionCandidate(candidate)]
+    if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
+        return [candidate_of_code(candidate)]
     if isinstance(candidate, list | np.ndarray) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
@@ -145,16 +148,22 @@ class _Recorded:
     limit: float = LIMIT
     held_higher: bool = False
     others: tuple[Any, ...] = ()  # what came beside w and the losses
+    recorder: Recorder | None = None  # that recorded the rows
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
+        if self.recorder is not None:
+            self.recorder.check(task.intercept, task.X.shape[-1])
+            if task.shape:
+                raise ValueError(f"a Recorder holds one fit, but X and y have leading axes {task.shape}")
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
                 read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.epochs)
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
-            yield (), Trial(read.w, read.loss, list(read.notes), start_known=task.w0 is not None)
+            notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
+            yield (), Trial(read.w, read.loss, notes, start_known=task.w0 is not None)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")

@@ -40,6 +40,7 @@ class Own:
     y: Array  # (…, n)
     given: tuple[Any, Any] | None = None  # the objects themselves; None: arrays like X and y are handed over
     library: Library = NUMPY  # of the arrays that are handed over
+    column: bool = False  # y is (n, 1)
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Task:
     schedule: Any = None  # as `fit` takes it
     schedule_sets_rates: bool = False  # then none is given
     table: Array | None = None  # (…, epochs): the rates of a schedule
+    columns: bool = False  # y or w0 was given as a column: functions get w as (D, 1)
     callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 
     @property
@@ -79,15 +81,18 @@ class Task:
             return _copied(own.given[0]), _copied(own.given[1])
         X = own.X[index]
         X, y = (np.array(part) for part in (X[:, 0] if self.one_feature else X, own.y[index]))
+        y = y[:, None] if own.column else y
         return own.library.wrap(X), own.library.wrap(y)
 
     def parameters(self, w: Array) -> Any:
-        """Return a copy of w (D,) for the user's code, in the library of X.
+        """Return a copy of w, or of a part of it, for the user's code, in the library of X.
 
-        It is a number where X has one axis.
+        It is a number where X has one axis, and a column where y is one.
         """
-        if self.one_feature and not self.intercept:
+        if self.one_feature and len(w) == 1:
             w = w[0]
+        elif self.columns:
+            w = w[:, None]
         own = self.own or Own(self.X, self.y)
         if own.library is NUMPY:
             return w.copy()
@@ -115,8 +120,9 @@ class Trial:
     """The history that a candidate made of one fit, and what was noticed on the way."""
 
     w: Any
-    loss: Any = None
+    loss: Any = None  # of each epoch, or of each row
     notes: list[str] = field(default_factory=list)
+    at: Array | None = None  # (m,): the epoch of each row of w, where it is known
     failure: str | None = None  # the exception that ended it, with its traceback
     altered: bool = False  # it changed X or y in place
     held_higher: bool = False
@@ -124,7 +130,8 @@ class Trial:
     lr: float | None = None  # the learning rate used, where the task has none
     start_known: bool = True  # whether row 0 should be w0
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
-    otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape
+    otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way
+    for_cause: bool = False  # a part of what was judged, in which a cause is looked for
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged
 
 

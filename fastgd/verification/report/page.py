@@ -7,8 +7,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,11 +19,12 @@ import numpy as np
 
 from ...results.replacing import write_text
 from ..bound.yardstick import Array
+from .curves import draw_curves
 from .picture import LOWEST, curves
 
 __all__ = ["headline", "write_page"]
 
-_MOST_VERDICTS, _MOST_CAUSES, _MOST_POINTS = 200, 8, 400
+_MOST_VERDICTS, _MOST_CAUSES, _MOST_POINTS, _MOST_DRAWN = 200, 8, 400, 3
 _COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#b07a10", "#4a5560", "#c8553d")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 380, 64, 16, 16, 44
 
@@ -57,9 +60,11 @@ def write_page(report: Any, path: Path) -> Path:
         report=report,
         question=report.question,
         causes=[verdict for verdict in report.failed][:_MOST_CAUSES],
+        curves=[(verdict.name, Markup(drawn)) for verdict, drawn in _curves(ordered)],  # safe: numbers and our names only
         picture=Markup(_draw(report, shown, names)),  # safe: numbers and constants only
         key=key,
         lowest=LOWEST,
+        told={verdict: verdict.first.in_words(verdict.limit) for verdict in report.failed if verdict.first},
         drawn="" if drawn >= len(ordered) else f"Drawn are the {drawn} that come nearest to their bound. ",
         shown=ordered[:_MOST_VERDICTS],
         left_out=max(0, len(ordered) - _MOST_VERDICTS),
@@ -70,6 +75,14 @@ def write_page(report: Any, path: Path) -> Path:
     # a path in a traceback may hold bytes that are no UTF-8: they are shown escaped
     write_text(path, page + "\n", errors="backslashreplace")
     return path
+
+
+def _curves(verdicts: Iterable[Any]) -> list[tuple[Any, str]]:
+    """Return (verdict, its pictures of w and loss), of the first few that have some."""
+    found = []
+    for verdict in itertools.islice((one for one in verdicts if one.curves is not None and one.epochs), _MOST_DRAWN):
+        found.append((verdict, draw_curves(verdict.curves(), verdict.first.quantity if verdict.first else None)))
+    return found
 
 
 def headline(report: Any) -> str:

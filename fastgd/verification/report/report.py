@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from ...results.replacing import write_text
 from ...results.table import html_table
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
+from .beyond import Beyond, number
+from .curves import Curves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,14 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Beyond", "Report", "Verdict"]
 
 _MOST_SHOWN = 6  # more verdicts than these are only counted
-
-
-class Beyond(NamedTuple):
-    """The first value that is beyond the bound."""
-
-    epoch: int
-    quantity: str  # "w[j]", "intercept" or "loss"
-    share: float  # of the bound; inf: a value that is not finite, or a wrong start
 
 
 @repr_in_ascii
@@ -72,6 +66,8 @@ class Verdict:
         What was assumed, left out or noticed.
     failure : str or None
         The exception that the candidate raised, with its traceback.
+    curves : callable or None
+        Returns w and loss over the epochs, the candidate's and ours, as the page draws them.
     """
 
     candidate: str
@@ -91,6 +87,7 @@ class Verdict:
     diagnosis: Diagnosis | None = None
     notes: tuple[str, ...] = ()
     failure: str | None = None
+    curves: Callable[[], Curves] | None = field(default=None, repr=False)  # they take a fit of ours: made when they are drawn
 
     @property
     def name(self) -> str:
@@ -131,7 +128,7 @@ class Verdict:
         return lines + [f"  note: {note}" for note in self.notes if note not in told]
 
     def _in_short(self) -> str:
-        taus = f"tau_w {_number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {_number(self.tau_loss)}")
+        taus = f"tau_w {number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {number(self.tau_loss)}")
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
         if self.outcome == "not judged":
@@ -143,8 +140,7 @@ class Verdict:
             return f"agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
         if self.first is None:
             return f"NOT ok: {taus} (bound {self.limit:g})"
-        far = "is not a number" if not math.isfinite(self.first.share) else f"is {_number(self.first.share)} times its rounding-error bound"
-        return f"DISAGREES from epoch {self.first.epoch} on: {self.first.quantity} {far} ({self.limit:g} are allowed)"
+        return f"DISAGREES from epoch {self.first.epoch} on: {self.first.in_words(self.limit)}"
 
     @computes
     def __str__(self) -> str:
@@ -161,6 +157,7 @@ class Verdict:
             "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
             "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
             "first_epoch": self.first and self.first.epoch, "quantity": self.first and self.first.quantity,
+            "found": _plain(self.first.found) if self.first else None, "expected": _plain(self.first.expected) if self.first else None,
             "epochs": self.epochs, "epochs_judged": self.epochs_judged,
             "w_share": _plain(self.w_share.tolist()), "loss_share": _plain(self.loss_share.tolist()),
             "code": cause.code if cause else None, "codes": list(cause.codes) if cause else [],
@@ -385,10 +382,6 @@ class Report:
         if path is not None:
             write_text(path, text + "\n")
         return text
-
-
-def _number(value: float) -> str:
-    return "not a number" if math.isnan(value) else "inf" if math.isinf(value) else f"{value:.2g}"
 
 
 def _plain(value: Any) -> Any:

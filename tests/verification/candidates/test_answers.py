@@ -139,7 +139,8 @@ def test_w_and_b_apart(form):
         ((), "an empty tuple"),
         ((None, None), "it returned None"),
         (1j * np.ones(3), "it is complex"),
-        ({"w": 1}, "cannot be read"),
+        ({"new": 1}, "cannot be read"),
+        ({"w": 1}, "a w of shape ()"),
         (object(), "cannot be read"),
     ],
 )
@@ -156,7 +157,7 @@ def test_what_a_step_returns_is_told_in_words(answer, words):
     [
         (None, "it returned None"),
         ((None, None), "it returned None alone"),
-        ({"w": 1, "loss": 2}, "it returned a dict with 'w', 'loss'"),
+        ({"steps": 1, "seconds": 2}, "it returned a dict with 'steps', 'seconds'"),
         (np.ones((4, 4, 4)), "it returned an array of shape (4, 4, 4)"),
         (np.ones((13, 2)), "it returned an array of shape (13, 2)"),
         (np.ones((99, 3)), "it returned 99 rows of w for 12 epochs; 13 are needed, the start first, or 12 without it"),

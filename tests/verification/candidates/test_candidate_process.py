@@ -81,7 +81,7 @@ def test_a_file_that_its_neighbour_imports_is_run_once(tmp_path):
         ("def __getattr__(name): raise AttributeError(name)\ndef g(): pass\n", "f", "mine.py: there is no function 'f'; it has g"),
         ("x = 1\n", "f", "there is no function 'f'; it has none"),
         ("import math\nf = 3\ndef g(): pass\n", "f", "mine.py: f is of type int, and no function; it has g"),
-        ("class f: pass\n", "f", r"mine.py: f is a class; a function is needed, step\(w, X, y, lr\) or train"),
+        ("class f: pass\n", "f", r"mine.py: f is a class without fit; needed is a function step\(w, X, y, lr\) or train"),
         ("f = None\n", "f", "f is of type NoneType, and no function"),
         ("\0", "f", r"cannot be loaded: (SyntaxError|ValueError): source code (string )?cannot contain null bytes"),
         ("def f(): pass\n", "f()", r"there is no function 'f\(\)'; it has f"),

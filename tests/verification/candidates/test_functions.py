@@ -73,7 +73,7 @@ def test_a_training_in_both_precisions():
 
 
 def test_functions_with_other_arguments():
-    for function in (lambda w: w, lambda a, b, c, d, e, f: a):
+    for function in (lambda q: q, lambda a, b, c, d, e, f: a):
         with pytest.raises(TypeError, match=r"it must be step\(w, X, y, lr\) or train\(X, y, lr, epochs, w0\)"):
             fastgd.verify(function, X4, X4, **ASKED)
     with pytest.raises(fastgd.BackendUnavailable):

@@ -28,6 +28,10 @@ def right_report():
 def test_text():
     text = str(wrong_report())
     assert text.splitlines()[0].startswith("tutorial_step: DISAGREES from epoch 1 on: w[0] is ")
+    first = text.splitlines()[0]
+    # by hand: the step is 0.01 * mean(2 x 2x) = 0.01 * 30 = 0.3, the tutorial's 1.2
+    assert "w[0] is 1.2 instead of 0.3, off by 300 % of its step; rounding explains at most " in first
+    assert first.index("rounding explains") < first.index("times the rounding-error bound, 8 are allowed")
     assert "gradient_sum: the gradient is that of the sum of the squares" in text
     assert "fix: gradient = 2 / len(y) * X.T @ residual" in text
     lines = str(right_report()).splitlines()

@@ -1,0 +1,105 @@
+"""StatisticsJob: what `stats` asks of the data of a call, once its fits are done."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..data.fit_order import FitOrder
+from ..input.shapes import broadcast
+from ..input.statistics import StatsOptions
+from .backends import BACKENDS, require_kernels
+from .job import Job, ResultJob
+from .memory import fit_into_memory
+from .plan import STACK_NUMBERS, make_plan
+
+TEMPORARIES = 24  # arrays of a block that the elimination and the second pass make
+
+
+@dataclass(kw_only=True)
+class StatisticsJob(Job):
+    """The statistics of the fits of a job, ready to run once these are done."""
+
+    options: StatsOptions
+    of: ResultJob  # whose fits they are
+    shares_grams: bool  # an inverse for each Gram matrix, not for each pair of an X and a y
+    facts: dict[str, np.ndarray] = field(default_factory=dict)  # what its runner makes, in the caller's order; see its module
+    w: np.ndarray | None = None  # (*shape, D): the parameters, for a second pass over the samples
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Leading axes of the results."""
+        return self.of.order.shape
+
+
+def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
+    """Plan the statistics of a job; refuse what they do not go with. None: none are asked for."""
+    options = job.stats
+    if options is None:
+        return None
+    require_kernels("stats")
+    problem = job.problem
+    _refuse(job, options)
+    size, shape = problem.n_parameters, job.order.shape
+    pairs = np.broadcast_shapes(problem.gram_leading, problem.y.leading)
+    order = FitOrder.of((1,) * (len(shape) - len(pairs)) + pairs, problem.gram_leading, problem.y.leading)
+    shares = not problem.may_lose_samples and problem.given is None
+    plan = make_plan(
+        problem,
+        order,
+        BACKENDS["cpu"],
+        epochs=0,
+        algorithm="moments",
+        threads=job.plan.threads if job.plan.backend.has_threads else None,
+        safe_rate=False,
+        keeps_moments=True,
+    )
+    inverses = math.prod(problem.gram_leading) if shares else order.n_pairs
+    of_fits = 8 * job.order.n_fits * (20 + size + (size * size if options.needs_samples else 0))
+    layout = job.buffers.layout
+    plan = fit_into_memory(
+        problem,
+        order,
+        plan,
+        results=job.order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units) + 8 * inverses * (size * size + 3 * size) + of_fits,
+        of_a_fit=0,
+        rows=0,
+        limit=job.memory_limit,
+        of_a_thread=8 * TEMPORARIES * max(STACK_NUMBERS, size * size),
+    )
+    return StatisticsJob(
+        problem=problem,
+        order=order,
+        plan=plan,
+        progress=False if callable(job.progress) else job.progress,  # a function hears of fits alone
+        total=order.n_fits,
+        runner="statistics",
+        memory_limit=job.memory_limit,
+        options=options,
+        of=job,
+        shares_grams=shares,
+    )
+
+
+def _refuse(job: ResultJob, options: StatsOptions) -> None:
+    """Raise where `stats` does not go with the other options."""
+    problem, values = job.problem, job.provenance.hyperparameters
+    for name, why in (("weight_decay", "a penalty"), ("maximize", "ascent")):
+        if name in values and np.any(values[name]):
+            raise ValueError(f"stats are those of least squares, and {name} makes a fit with {why} of it: leave one of them out")
+    if problem.device is not None:
+        raise ValueError("stats are made in the computer's memory, and the data are on a GPU: give the data there, or leave stats out")
+    if options.needs_samples and problem.given is not None:
+        raise ValueError(
+            f"X is Moments, whose samples are gone, and stats with covariance={options.covariance!r} read them again: give X and y"
+        )
+    if options.clusters is not None:
+        *leading, length = options.clusters.shape
+        if length != problem.n_samples:
+            raise ValueError(f"clusters of stats must have a label for each of {problem.n_samples:,} samples; they have {length:,}")
+        if broadcast({"the fits": job.order.shape, "clusters of stats": tuple(leading)}) != job.order.shape:
+            raise ValueError(f"clusters of stats have shape {options.clusters.shape}, which does not broadcast to fits {job.order.shape}")
+    if options.weights_are == "frequency" and not problem.is_weighted:
+        raise ValueError("weights_are='frequency' of stats says what the weights are, but there are none: give sample_weight")

@@ -1,0 +1,205 @@
+"""Objects and classes with `fit`, as courses and scikit-learn have them.
+
+1. The learning rate and the number of epochs are those of the object, found by their names. A class
+   is constructed with those that are asked for.
+2. Where the object keeps the rows of w, one fit is enough. Else it is fitted for 0, 1, 2, ...
+   epochs, a fresh copy each time; of more than 100 epochs every k-th number is taken, and where
+   that is wrong the first 50 for the cause.
+3. Each fit begins with the same state of the global random generators, so that a random start is
+   the same one. A start that still differs cannot be judged.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import random
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from ..bound.yardstick import LIMIT, Array
+from .answers import Training, has_w, library_of_float32, read_training
+from .functions import FunctionCandidate, equal, with_intercept_first
+from .names import is_history, role_of_answer, roles_of
+from .tasks import Task, TheirCode, Trial, Unreadable
+
+__all__ = ["ModelCandidate", "candidate_of_code"]
+
+_MOST_FITS, _MOST_EPOCHS = 100, 10**6  # epochs of all fits together
+_NO_RESULT = {"m", "n", "a", "c"}  # sizes, more often than results, as attributes
+
+
+def candidate_of_code(code: Any) -> FunctionCandidate | ModelCandidate:
+    """Return the candidate for a function, a class or an object of the user's."""
+    owner = getattr(code, "__self__", None)
+    if getattr(code, "__name__", "") == "fit" and owner is not None and not inspect.ismodule(owner):
+        return ModelCandidate.of(owner)  # a bound method
+    return ModelCandidate.of(code) if callable(getattr(code, "fit", None)) else FunctionCandidate.of(code)
+
+
+@dataclass
+class ModelCandidate:
+    """An object, or a class, whose fit(X, y) makes the whole training."""
+
+    model: Any
+    name: str
+    limit: float = LIMIT
+
+    @classmethod
+    def of(cls, model: Any) -> ModelCandidate:
+        """Return the candidate for an object or a class with `fit`."""
+        return cls(model, (model if isinstance(model, type) else type(model)).__name__)
+
+    def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
+        """Return what is asked for, with the rate and epochs of the object where none are."""
+        lr, epochs = self._value("lr"), self._value("epochs")
+        has_rate = asked_for["lr"] is not None or getattr(asked_for["optimizer"], "lr", None) is not None
+        lr = asked_for["lr"] if has_rate or lr is None else float(lr)
+        return asked_for | {"lr": lr, "epochs": int(epochs) if asked_for["epochs"] is None and epochs is not None else asked_for["epochs"]}
+
+    def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
+        """Yield (index of the fit, what the object made of it)."""
+        for index in np.ndindex(task.shape):
+            trial = self._trial(task, index)
+            if task.intercept and trial.failure is None:
+                trial.otherwise = partial(with_intercept_first, trial, trial.otherwise)
+            yield index, trial
+
+    def _trial(self, task: Task, index: tuple[int, ...]) -> Trial:
+        """Fit as often as it takes to have rows of w."""
+        epochs, lr = task.counted_epochs(), self._value("lr")
+        trial = Trial(task.start(index)[None], dtype=task.X.dtype, start_known=task.w0 is not None)
+        trial.own_rate = None if lr is None else float(lr)
+        with TheirCode(trial, "raised"):
+            fits = _Fits(self.model, task, index)
+            whole = fits.after(epochs)
+            trial.w, trial.loss, trial.notes = whole.w, whole.loss, list(whole.notes)
+            if len(whole.w) == 1 and not fits.counts:
+                trial.notes.append("it does not take the number of epochs: its last w alone is judged")
+            elif len(whole.w) == 1:
+                if not np.array_equal(whole.w, fits.after(epochs).w, equal_nan=True):
+                    raise Unreadable("two fits of it end at different w: seed its random numbers, or keep the rows of w in w_history")
+                self._fill(trial, fits, epochs)
+            trial.altered = fits.altered
+            trial.dtype = np.dtype(np.float32) if fits.of_float32 else trial.dtype
+        return trial
+
+    def _fill(self, trial: Trial, fits: _Fits, epochs: int) -> None:
+        """Set the rows of a trial by fits of more and more epochs."""
+        every = max(1, -(-epochs // max(4, min(_MOST_FITS, 2 * _MOST_EPOCHS // max(epochs, 1)))))
+        trial.w, trial.at = fits.rows([*range(0, epochs, every), epochs], trial.notes)
+        trial.notes.append(f"it was fitted anew for {'each number of epochs' if every == 1 else f'{every} epochs more each time'}")
+        if every > 1:
+            trial.otherwise = partial(self._first_epochs, trial, fits)
+
+    def _first_epochs(self, trial: Trial, fits: _Fits) -> Trial:
+        """Return the first epochs alone, which tell a cause better than rows that are far apart."""
+        first = replace(trial, otherwise=None, for_cause=True, notes=[*trial.notes, "the cause is that of its first epochs"])
+        with TheirCode(first, "raised"):
+            first.w, first.at = fits.rows(range(_MOST_FITS // 2 + 1), [])
+        return first
+
+    def _value(self, role: str) -> Any:
+        """Return a number that an object was constructed with, by its role; None: it has none."""
+        name = None if isinstance(self.model, type) else _attribute(self.model, role)
+        value = None if name is None else getattr(self.model, name)
+        return value if isinstance(value, int | float | np.number) and not isinstance(value, bool) else None
+
+
+class _Fits:
+    """Fits of one object to the data of one fit, each from the beginning."""
+
+    def __init__(self, model: Any, task: Task, index: tuple[int, ...]) -> None:
+        self.model, self.task, self.index = model, task, index
+        self.altered = self.of_float32 = False
+        self._random = _random_states()
+        is_class = isinstance(model, type)
+        self._of_fit = roles_of(name for name in _parameters(model.fit) if name != "self")
+        self._of_class = roles_of(_parameters(model)) if is_class else {}
+        self._attribute = None if is_class else _attribute(model, "epochs")
+        self.counts = self._attribute is not None or "epochs" in {*self._of_fit.values(), *self._of_class.values()}
+
+    def rows(self, counts: Iterable[int], notes: list[str]) -> tuple[Array, Array]:
+        """Return the last w after these numbers of epochs, the first of which is 0, and them."""
+        found, at = [], []
+        for count in counts:
+            try:
+                found.append(self.after(count).w[-1])
+                at.append(count)
+            except (Exception, SystemExit):
+                if count:
+                    raise
+                found.append(self.task.start(self.index))  # many do not work for no epochs
+                at.append(0)
+                notes.append("for no epochs it has no w: the start was put there")
+        return np.array(found), np.array(at)
+
+    def after(self, epochs: int) -> Training:
+        """Return what a fit of so many epochs leaves."""
+        for put, state in self._random:
+            put(state)
+        values: dict[str, Any] = {"lr": self.task.rate(self.index), "epochs": epochs}
+        if self.task.w0 is not None:
+            values["w"] = self.task.parameters(self.task.start(self.index))
+        data = self.task.data(self.index)
+        model, answer = self.task.callers.run(self._fitted, data, values)
+        self.altered |= not all(map(equal, data, self.task.data(self.index)))
+        found = results_of(model)
+        self.of_float32 |= any(library_of_float32(value) is not None for value in found.values())
+        if has_w(found):
+            return read_training(found, self.task.n_parameters, self.task.intercept, epochs)
+        if answer is None or answer is model:
+            told = ", ".join(sorted(found)) or "nothing that may be one"
+            raise Unreadable(f"its fit has left no w: coef_, w, weights, theta or w_history is needed; it has {told}")
+        return read_training(answer, self.task.n_parameters, self.task.intercept, epochs)
+
+    def _fitted(self, data: tuple[Any, Any], values: dict[str, Any]) -> tuple[Any, Any]:
+        """Return a fitted object, and what its fit returned."""
+        if isinstance(self.model, type):
+            model = self.model(**{name: values[role] for name, role in self._of_class.items() if role in values})
+        else:
+            model = copy.deepcopy(self.model)
+            if self._attribute is not None:
+                setattr(model, self._attribute, values["epochs"])
+        return model, model.fit(*data, **{name: values[role] for name, role in self._of_fit.items() if role in values})
+
+
+def results_of(model: Any) -> dict[str, Any]:
+    """Return {name: value} of what may be results in an object, its properties too."""
+    found = {}
+    for name in dir(model):
+        if name.startswith("__") or name.lower().strip("_") in _NO_RESULT:
+            continue
+        role = role_of_answer(name)
+        value = None if role is None and not is_history(name) else getattr(model, name, None)
+        if value is not None and not callable(value):
+            found[name] = value
+    return found
+
+
+def _attribute(model: Any, role: str) -> str | None:
+    """Return the name of the attribute of an object that has this role."""
+    names = [name for name in vars(model) if not name.endswith("_")]
+    return next((name for name, one in roles_of(names).items() if one == role), None)
+
+
+def _parameters(function: Callable[..., Any]) -> list[str]:
+    """Return the names of the parameters of a function, or of the constructor of a class."""
+    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds]
+
+
+def _random_states() -> list[tuple[Callable[[Any], Any], Any]]:
+    """Return (how to set it, the state) of the global random generators."""
+    # the legacy generator is the one that courses use
+    found: list[tuple[Callable[[Any], Any], Any]] = [
+        (random.setstate, random.getstate()),
+        (np.random.set_state, np.random.get_state()),  # noqa: NPY002
+    ]
+    torch = sys.modules.get("torch")
+    return found if torch is None else [*found, (torch.set_rng_state, torch.get_rng_state())]

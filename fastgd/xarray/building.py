@@ -1,0 +1,80 @@
+"""The fits of labelled arrays as a labelled Dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray
+
+from ..results.result import FitResult
+from ..results.status import STATUS_NAMES
+from .predictors import TERM, Predictors
+from .task import Task
+
+if TYPE_CHECKING:
+    from ..dask import Fits
+
+_STATUS = {
+    "long_name": "status of the fit",
+    "flag_values": np.arange(len(STATUS_NAMES), dtype=np.int8),
+    "flag_meanings": " ".join(STATUS_NAMES),
+}
+
+
+def variables_of(result: FitResult | Fits, task: Task, predictors: Predictors) -> dict[str, Any]:
+    """{name: variable} of the result of one task."""
+    found: dict[str, xarray.Variable] = {}
+    of_y = task.units
+    w = result.w
+    if predictors.single:
+        [(term, axis)] = predictors.axes.items()
+        values = w if w.ndim == len(task.dims) else w[..., 0]
+        attrs = {"long_name": f"slope of {task.name} against {term}"} | _units(of_y, axis.units) | _origin(axis)
+        found["slope"] = xarray.Variable(task.dims, values, attrs)
+    else:
+        attrs = {"long_name": f"coefficients of {task.name}"}
+        found["coef"] = xarray.Variable((*task.dims, TERM), w, attrs)
+    if result.intercept is not None:
+        attrs = {"long_name": "value where all predictors are 0"} | ({"units": of_y} if of_y else {})
+        for axis in predictors.axes.values():
+            attrs |= _origin(axis)
+        found["intercept"] = xarray.Variable(task.dims, result.intercept, attrs)
+    squared = {"units": f"({of_y})^2"} if of_y else {}
+    squared = {"units": f"({of_y})^2"} if of_y else {}
+    others: dict[str, tuple[Any, dict[str, Any]]] = {
+        "loss": (result.loss, {"long_name": "mean squared residual", **squared}),
+        "excess_loss": (result.excess_loss, {"long_name": "loss above its least value", **squared}),
+        "status": (result.status if hasattr(result.status, "dask") else np.asarray(result.status, np.int8), _STATUS),
+        "n_used": (result.n_used, {"long_name": "samples that were used"}),
+    }
+    if result.rank is None:
+        others["epochs"] = (result.epochs, {"long_name": "epochs that were run"})
+    else:
+        others["ill_conditioned"] = (result.ill_conditioned, {"long_name": "whether the data determine less than half of the digits"})
+    return found | {name: xarray.Variable(task.dims, values, attrs) for name, (values, attrs) in others.items() if values is not None}
+
+
+def _units(of_y: str, of_x: str) -> dict[str, str]:
+    """The units of a slope."""
+    return {"units": f"{of_y or '1'} / {of_x}"} if of_x else {}
+
+
+def _origin(axis: Any) -> dict[str, str]:
+    """What says from when a time was counted."""
+    if not axis.is_time:
+        return {}
+    return {"time_unit": axis.units, **({"time_origin": axis.origin, "time_calendar": axis.calendar} if axis.origin else {})}
+
+
+def dataset_of(parts: list[tuple[str | None, Task, dict[str, Any]]], predictors: Predictors, attrs: dict[Any, Any]) -> xarray.Dataset:
+    """One Dataset of all variables; those of a Dataset begin with the name of what was fitted."""
+    variables: dict[Any, Any] = {}
+    coords: dict[Any, Any] = {}
+    for name, task, found in parts:
+        variables |= {one if name is None else f"{name}_{one}": variable for one, variable in found.items()}
+        coords |= {key: value for key, value in task.like.coords.items() if key not in coords}
+    made = xarray.Dataset(variables, attrs=attrs)
+    if not predictors.single:
+        made = made.assign_coords({TERM: list(predictors.axes)})
+    return made.assign_coords(xarray.Dataset(coords=coords).coords)
