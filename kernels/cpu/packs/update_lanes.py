@@ -5,6 +5,9 @@
 2. Eight lanes at a time: 32 lanes of a rule's dozen numbers stay in no machine's registers. Roots
    and divisions of one parameter do not wait for those of another.
 3. The new w and slots may go where the old ones are: every number is read before it is written.
+4. Numbers that have the limit Ω are asked once for a lane, by the largest of them: a chain of eight
+   comparisons takes as long as a root. A NaN is passed over there, but makes the new w NaN, and w is
+   asked for in every parameter.
 """
 
 from __future__ import annotations
