@@ -23,6 +23,7 @@ from benchmarks.first_call import measure_first_calls, measure_imports
 from benchmarks.limits import Machine
 from benchmarks.measuring import Journal, conditions, table_of_aims
 from benchmarks.small_calls import measure_small_calls
+from benchmarks.sweeps import measure_sweeps
 from fastgd.input.room import free_memory
 from fastgd.planning.plan import available_threads
 
@@ -53,6 +54,7 @@ def main() -> None:
     for name, rows in (
         ("stream", lambda: measure_stream(machine, options.quick)),
         ("solve", lambda: measure_solve(machine, options.quick)),
+        ("sweeps", lambda: measure_sweeps(machine, options.quick)),
         ("a small call", lambda: measure_small_calls(options.quick)),
         ("first fit", lambda: measure_first_calls(3 if options.quick else 9)),
         ("import", lambda: measure_imports(3 if options.quick else 9)),

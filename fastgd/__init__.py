@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from . import designs as designs
     from . import optuna as optuna
     from . import schedules as schedules
+    from . import sklearn as sklearn
     from . import testing as testing
     from . import verification as verification
     from . import xarray as xarray
@@ -65,7 +66,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("dask", "designs", "optuna", "schedules", "testing", "verification", "xarray")
+_MODULES = ("dask", "designs", "optuna", "schedules", "sklearn", "testing", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

@@ -37,7 +37,7 @@ def fit(
     y: AnyArray | None = None,
     *,
     lr: NumberOrArray | None = None,
-    epochs: int = 100,
+    epochs: int | None = 100,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: ScheduleLike | None = None,
     w0: AnyArray | None = None,
@@ -46,11 +46,17 @@ def fit(
     standardize: bool = False,
     state: State | None = None,
     sample_weight: AnyArray | None = None,
+    X_val: AnyArray | Moments | None = None,
+    y_val: AnyArray | None = None,
+    sample_weight_val: AnyArray | None = None,
     reduction: Reduction = "mean",
     batch_size: None = None,
     shuffle: bool = True,
     seed: int = 0,
     tol: float | None = None,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    restore_best: bool = False,
     excess_loss: bool | None = None,
     nan_policy: NanPolicy = "raise",
     nodata: NoData | None = None,
@@ -99,8 +105,9 @@ def fit(
         or sum) loss, or above 64 parameters its largest row sum, which is a bound; 0 where the
         Hessian is 0. It is computed from the second moments, n_parameters² numbers per fit: with
         thousands of features give an lr. For the other rules None is torch's default.
-    epochs : int, default 100
-        Passes over the data, ≥ 0.
+    epochs : int or None, default 100
+        Passes over the data, ≥ 0. None: until ``tol`` or ``patience``, of which one is needed, ends
+        each fit, at most 1,000,000.
     optimizer : str or optimizer object, default "sgd"
         The update rule: an object such as ``fastgd.SGD(momentum=0.9)``, or the name of its class in
         lower case, such as "adam".
@@ -132,6 +139,16 @@ def fit(
         Weights ≥ 0, rounded to the data's dtype. For ``reduction="mean"`` only their proportions
         count. A sample of weight 0 is left out, even where its data are NaN. A negative weight is
         an error under every nan_policy; NaN, inf and −inf are numbers that are not finite.
+    X_val : array (…, n_samples, n_features) or (n_samples,), optional
+        Validation data, with the features of X, whose leading axes broadcast to those of X and y;
+        or Moments, without y_val. They do not change the descent: ``val_loss`` of the result is
+        their loss at w, and ``best_epoch`` the epoch at which it was least. The loss of every epoch
+        is computed from their second moments, as that of the data is; with ``history`` its rows
+        have it. Not for data on a GPU.
+    y_val : array (…, n_samples), optional
+        Targets of the validation data.
+    sample_weight_val : array (…, n_samples), optional
+        Weights of the validation data, ≥ 0. ``sample_weight`` does not count there.
     reduction : {"mean", "sum"}, default "mean"
         Which loss is differentiated: the mean of the squared residuals, or their sum, whose
         gradient is n_samples times as large. The reported loss is always the mean.
@@ -149,6 +166,19 @@ def fit(
         excess_loss may not know that start: then that of this call counts. An excess below the
         rounding error of F* counts as 0. F* is known beforehand, since the loss is quadratic: see
         excess_loss for what that costs. Not for ``maximize``. None: run all epochs.
+    patience : int, optional
+        Stop a fit, with the status ``STOPPED_EARLY``, when so many epochs in a row did not improve
+        its val_loss; 0 means 1. These are the words of Keras and Lightning, and what they mean
+        there: epochs 1, 2, … are looked at, and epoch t improves the fit where val_loss +
+        ``min_delta`` < the best val_loss before it. Each fit stops on its own and then costs
+        nothing; ``epochs`` says when, later rows of the history repeat the last. A fit whose w or
+        loss is no longer finite stops at once, DIVERGED. Not with a state, which does not know the
+        epochs before. None: validation ends no fit.
+    min_delta : float, default 0
+        By how much val_loss must fall, ≥ 0, to count as improved.
+    restore_best : bool, default False
+        Whether w, loss, excess_loss, state and val_loss are those of ``best_epoch``, whatever ended
+        the fit; ``epochs``, ``status`` and the history tell of the whole descent.
     excess_loss : bool, optional
         Whether the result tells F(w) − F*, by how much the loss is above its least value. None:
         where it costs next to nothing, which is for fits on moments of at most 32 parameters; NaN
@@ -238,6 +268,14 @@ def fit(
     2.0
     >>> [float(w) for w in result.history.w[:4]]
     [0.0, 3.0, 1.5, 2.25]
+
+    Until the loss of other data was not improved for five epochs:
+
+    >>> validation = {"X_val": [1.0, 2], "y_val": [2.5, 3.5]}
+    >>> options = {"epochs": None, "patience": 5, "restore_best": True}
+    >>> result = fastgd.fit([1.0, 2], [2.0, 4], lr=0.02, **validation, **options)
+    >>> int(result.best_epoch), int(result.epochs)
+    (28, 33)
 
     A thousand fits, 64 learning rates each:
 

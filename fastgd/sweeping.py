@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,28 @@ from .input.annotations import AnyArray, OptimizerName
 from .input.arrays import arrive, with_numpy_arrays
 from .input.float_mode import computes
 from .input.messages import shown
-from .input.options import read_count, read_tol
+from .input.options import read_history, read_tol
 from .input.shapes import broadcast
 from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
+from .planning.backends import BACKENDS
 from .planning.compressed import is_compressed
 from .planning.grid import Call, Grid, read_grid
 from .planning.job import data_of, read_problem
+from .planning.stopping import read_epochs, read_validation
+from .results.coordinate import own_values
 from .results.moments import Moments
 from .results.sweep_building import Parts
 from .results.sweep_result import SweepResult
+from .schedules.table import read_schedule
 
 _OPTIONS = {name: one.default for name, one in inspect.signature(fit).parameters.items()}
-_OWN = {"X", "y", "optimizer", "epochs", "history"}  # options of `fit` that `sweep` names itself
 _NOT_HERE = {
     "state": "every cell begins anew, at w0",
     "out": "a sweep makes its own arrays",
 }
+_VALIDATION = ("X_val", "y_val", "sample_weight_val")
+_LOOKING = ("patience", "min_delta", "restore_best")  # options of `fit` for which it looks at them after every epoch
 _MOST_OF_LIMITS = 64  # parameters: above, the safe rate of `fit` is from a bound on λ_max
 _CELLS_AT_ONCE = 2**18  # fits whose validation loss is computed at a time
 
@@ -43,7 +48,7 @@ def sweep(
     grid: Mapping[str, Any] | None = None,
     points: Any = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
-    epochs: int = 100,
+    epochs: int | None = 100,
     X_val: AnyArray | Moments | None = None,
     y_val: AnyArray | None = None,
     sample_weight_val: AnyArray | None = None,
@@ -78,19 +83,21 @@ def sweep(
         In place of a grid: the values of each point, such as `fastgd.designs.sample` draws them.
     optimizer : str or optimizer object, default "sgd"
         The update rule, with values that all cells share, where the grid has none.
-    epochs : int, default 100
-        Passes over the data, ≥ 0.
+    epochs : int or None, default 100
+        Passes over the data, ≥ 0. None: until ``tol`` or ``patience`` ends each fit, as in `fit`.
     X_val, y_val : array, optional
         Validation data, with the features of X: `val_loss` is their loss at the w of each cell. It
         is computed as `fit` computes a loss: from their second moments, O(d²) for each cell. Or
-        Moments as X_val alone.
+        Moments as X_val alone. With ``patience`` or ``restore_best`` they are looked at after every
+        epoch, and each fit of a cell stops on its own.
     sample_weight_val : array (…, n_samples), optional
         Weights of the validation data, ≥ 0. The ``sample_weight`` of the fits does not count there.
     history : bool or int, default False
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     **fit_options
         Further options of `fit` for all cells, such as ``intercept=True``, ``sample_weight``,
-        ``tol``, ``dtype``, ``memory_limit`` or ``progress``; without ``state`` and ``out``.
+        ``tol``, ``patience``, ``dtype``, ``memory_limit`` or ``progress``; without ``state`` and
+        ``out``.
 
     Returns
     -------
@@ -137,12 +144,16 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     data = {name: arguments[name] for name in ("X", "y")} | {"epochs": arguments["epochs"], "history": arguments["history"]} | options
     problem = _problem(data)
     _check_starts(grid, problem)
+    _check_shared(grid, options, problem)
     validation = _read_validation(arguments, options, problem)
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
     limits = _Limits(data, problem)
-    epochs, tol = read_count(arguments["epochs"], "epochs", 0), read_tol(options.get("tol"))
-    progress = _Progress(options.get("progress"), [_n_fits(call, problem) * max(1, epochs) for call in calls])
+    if any(_is_used(name, options) for name in _LOOKING):
+        validation, data = None, data | {name: arguments[name] for name in _VALIDATION}
+    tol = read_tol(options.get("tol"))
+    epochs = read_epochs(arguments["epochs"], tol >= 0.0 or options.get("patience") is not None, read_history(arguments["history"]))
+    progress = _Progress(options.get("progress"), lambda: [_n_fits(call, problem) * max(1, epochs) for call in calls])
     for call in calls:
         result = _fit_of(grid, data | call.options | progress.option())
         parts.put(result, call.where, limits.of(result, call))
@@ -162,6 +173,12 @@ def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+def _is_used(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether an option of `fit` is given, other than its default."""
+    value, default = options.get(name, _OPTIONS[name]), _OPTIONS[name]
+    return type(value) is not type(default) or value != default
+
+
 def _problem(arguments: Mapping[str, Any]) -> Any:
     """The data as `fit` reads them, for their shapes. arguments: those of `fit` that are given."""
     all_of_them = _OPTIONS | dict(arguments)
@@ -178,6 +195,37 @@ def _check_starts(grid: Grid, problem: Any) -> None:
         raise ValueError(f"the values of 'w0' must be {each}; they have shape {shape}")
 
 
+def _check_shared(grid: Grid, options: Mapping[str, Any], problem: Any) -> None:
+    """Raise where a value for all cells is an array that has an axis beside those of the data."""
+    shapes = {name: _shape_of(options.get(name)) for name in ("lr", "intercept0", "w0")}
+    if not problem.one_feature:
+        shapes["w0"] = shapes["w0"][:-1]
+    schedule = read_schedule(options.get("schedule"))
+    shapes |= {} if schedule is None else {"schedule": schedule.which.shape}
+    for optimizer in grid.given.get("optimizer", [grid.optimizer]):
+        for name, value in own_values(optimizer).items():
+            for one in value if isinstance(value, tuple) else (value,):
+                shapes[name] = max(shapes.get(name, ()), _shape_of(one), key=math.prod)
+    for name, shape in shapes.items():
+        try:
+            fine = broadcast({"": problem.leading, name: shape}) == problem.leading
+        except ValueError:
+            fine = False
+        if not fine:
+            raise ValueError(
+                f"{name} has shape {shape}, which does not broadcast to the leading axes of X and y, {problem.leading}: values that differ "
+                f'between cells are an axis, grid={{"{name}": [...]}}'
+            )
+
+
+def _shape_of(value: Any) -> tuple[int, ...]:
+    """The shape of a value; () of what `fit` refuses."""
+    try:
+        return np.shape(value)
+    except Exception:  # whatever an object may raise that NumPy asks for its shape
+        return ()
+
+
 def _n_fits(call: Call, problem: Any) -> int:
     """The number of fits of a call."""
     own = [getattr(call.options["optimizer"], name) for name in call.options["optimizer"].__dataclass_fields__]
@@ -192,12 +240,13 @@ def _n_fits(call: Call, problem: Any) -> int:
 class _Progress:
     """The option `progress` of the calls of a sweep, which count on where the one before ended."""
 
-    def __init__(self, given: Any, totals: Sequence[int]) -> None:
-        self._given, self._totals, self._before, self._call = given, totals, 0, 0
+    def __init__(self, given: Any, totals: Callable[[], Sequence[int]]) -> None:
+        self._given, self._before, self._call = given, 0, 0
+        self._totals = totals() if callable(given) else ()
 
     def option(self) -> dict[str, Any]:
         """For the next call."""
-        if isinstance(self._given, bool) or self._given is None or not callable(self._given):
+        if not self._totals:
             return {}
         before, told, total = self._before, self._given, sum(self._totals)
         self._before, self._call = before + self._totals[self._call], self._call + 1
@@ -242,7 +291,7 @@ class _Limits:
         kind = {name: call.options[name] for name in ("reduction", "standardize") if name in call.options}
         key = tuple(kind.items())
         if key not in self._rates:
-            without = {"lr", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss"}
+            without = {"lr", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss", *_LOOKING}
             asked = {name: value for name, value in self._data.items() if name not in without}
             rates = fit(**(asked | kind), optimizer=SGD(), epochs=0, excess_loss=False, progress=False).lr
             self._rates[key] = np.asarray(rates)
@@ -254,35 +303,15 @@ class _Limits:
 
 def _read_validation(arguments: Mapping[str, Any], options: Mapping[str, Any], problem: Any) -> dict[str, Any] | None:
     """The arguments of `fit` that compute a loss on the validation data; None without them."""
-    given = {name: arguments[name] for name in ("X_val", "y_val", "sample_weight_val")}
-    missing = [name for name in ("X_val", "y_val") if given[name] is None]
-    if len(missing) == 2 and given["sample_weight_val"] is None:
+    given = {name: arguments[f"{name}_val"] for name in ("X", "y", "sample_weight")}
+    if read_validation(given, _OPTIONS | dict(options), problem, BACKENDS["cpu"]) is None:
         return None
-    compressed = is_compressed(given["X_val"])
-    if missing and not compressed:
-        has = ", ".join(name for name in given if given[name] is not None)
-        raise ValueError(f"{has} was given without {missing[0]}: validation data are X_val and y_val")
+    compressed = is_compressed(given["X"])
     kept = ("threads", "memory_limit", *(() if compressed else ("nan_policy", "nodata")))
-    asked = {name: options[name] for name in kept if name in options}
-    asked |= {"X": given["X_val"], "y": given["y_val"], "sample_weight": given["sample_weight_val"]}
+    asked = given | {name: options[name] for name in kept if name in options}
     asked |= {"min_samples": 1, "epochs": 0, "lr": 0.0, "excess_loss": False, "progress": False}
     if not compressed:
         asked |= {"dtype": problem.dtype, "intercept": problem.intercept}
-    try:
-        found = _problem(asked)
-    except (ValueError, TypeError) as error:
-        raise type(error)(f"of the validation data: {error}") from None
-    if (found.n_features, found.one_feature) != (problem.n_features, problem.one_feature):
-        raise ValueError(f"X has {problem.n_features} features, but X_val has {found.n_features}: give it the same columns")
-    for name, has, needs in (("intercept", found.intercept, problem.intercept), ("dtype", found.dtype.name, problem.dtype.name)):
-        if has != needs:
-            raise ValueError(f"X_val is Moments with {name}={has!r}, but the fits have {needs!r}: give compress(..., {name}={needs!r})")
-    try:
-        fine = broadcast({"": problem.leading, "val": found.leading}) == problem.leading
-    except ValueError:
-        fine = False
-    if not fine:
-        raise ValueError(f"the leading axes of X_val and y_val, {found.leading}, do not broadcast to those of X and y, {problem.leading}")
     return asked
 
 

@@ -33,7 +33,7 @@ STANDARD = ("center", "scale")  # what a chunk of standardised fits has besides
 
 W_HIGH, W_LOW, W_EXPONENT, W_LEAST = range(4)  # of the weights of a fit, as moments have them: W, W′, k_ω, the least weight
 FINE, NEGATIVE, NOT_FINITE = range(3)  # what is wrong with the weights of a fit
-COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES = range(5)  # status codes; fastgd.Status names them
+COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES, STOPPED_EARLY = range(6)  # status codes; fastgd.Status names them
 
 
 def n_rows(epochs: int, every: int) -> int:

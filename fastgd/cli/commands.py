@@ -213,6 +213,12 @@ def sweep(
     intercept: Annotated[bool, typer.Option("--intercept", help="Fit an intercept.")] = False,
     standardize: Annotated[bool, typer.Option("--standardize", help="Descend on centred and scaled features.")] = False,
     val: Annotated[Path | None, typer.Option(help="Validation data: a .csv with the same columns.", show_default=False)] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(min=0, help="Stop a cell after so many epochs without a better validation loss.", show_default=False),
+    ] = None,
+    min_delta: Annotated[float, typer.Option(min=0, help="By how much the validation loss must fall to be better.")] = 0.0,
+    restore_best: Annotated[bool, typer.Option("--restore-best", help="Report the epoch of the best validation loss.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw the heat map to this file, .png or .svg.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="Write the cells to this file: .csv, .parquet or .npz.", show_default=False)] = None,
 ) -> None:
@@ -234,7 +240,8 @@ def sweep(
     try:
         if out is not None:
             check_ending(out)
-        found = sweep_file(data, y, x, val, axes, epochs=epochs, intercept=intercept, standardize=standardize)
+        stopping = {"patience": patience, "min_delta": min_delta, "restore_best": restore_best}
+        found = sweep_file(data, y, x, val, axes, epochs=epochs, intercept=intercept, standardize=standardize, **stopping)
         typer.echo(found.summary())
         if plot is not None:
             draw(found, plot)

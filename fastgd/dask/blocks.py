@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, TypeAlias
 
 import dask.array as da
@@ -162,4 +163,4 @@ def fit_moments(moments: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
 
 def value_of(result: np.ndarray, options: Mapping[str, Any]) -> np.ndarray:
     """Task: one field of the results of a block."""
-    return np.asarray(getattr(result.item(), options["name"]))
+    return np.asarray(attrgetter(options["name"])(result.item()))

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 
+from ..compressing import compress as compress_arrays
 from ..fitting import fit as fit_arrays
 from ..input.annotations import NanPolicy
 from ..input.messages import shown
 from ..input.wrong_names import helps_with_keywords
 from ..results.result import FitResult
+from ..results.special import has_scipy
 from ..solving import solve as solve_arrays
 from .blocks import Blocks, Chunked, compress_block, fit_block, fit_moments, merged, value_of
 
+_STATISTICS = ("std_error", "t", "p", "r2")
 _OF_COMPRESS = ("intercept", "dtype", "nan_policy", "nodata", "threads", "memory_limit")
 _NOT_HERE = {
     "history": "it has a row for every epoch of every fit; fastgd.fit keeps it",
@@ -55,6 +59,10 @@ class Fits:
         Epochs that were run; 0 from `solve`.
     rank, condition, ill_conditioned : dask array (…), or None
         Only from `solve`, as in `fastgd.FitResult`.
+    std_error, t, p : dask array (…, n_parameters), or None without ``stats``
+        Standard errors, t and p values of w, and of the intercept last; p is None without SciPy.
+    r2 : dask array (…), or None without ``stats``
+        Share of the variance that is explained.
     """
 
     w: Any
@@ -67,6 +75,10 @@ class Fits:
     rank: Any = None
     condition: Any = None
     ill_conditioned: Any = None
+    std_error: Any = None
+    t: Any = None
+    p: Any = None
+    r2: Any = None
 
 
 @helps_with_keywords
@@ -101,7 +113,8 @@ def fit(X: Chunked, y: Chunked, *, sample_weight: Chunked | None = None, threads
     Returns
     -------
     Fits
-        w, intercept, loss, excess_loss, status, n_used, epochs as arrays of Dask.
+        w, intercept, loss, excess_loss, status, n_used, epochs as arrays of Dask, and with
+        ``stats`` std_error, t, p and r2.
 
     Raises
     ------
@@ -151,7 +164,8 @@ def solve(X: Chunked, y: Chunked, *, sample_weight: Chunked | None = None, threa
     Returns
     -------
     Fits
-        w, intercept, loss, status, n_used, rank, condition, ill_conditioned as arrays of Dask.
+        w, intercept, loss, status, n_used, rank, condition, ill_conditioned as arrays of Dask, and
+        with ``stats`` std_error, t, p and r2.
 
     Raises
     ------
@@ -260,24 +274,26 @@ def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: 
     if several is not None and several != "nodata":
         raise TypeError(f"{several} must be one value for all fits; it is {shown(options[several])}: call fit once for each")
     blocks = Blocks.of(X, y, weights)
-    example = _example(run, blocks, options)
+    compressing = {name: value for name, value in options.items() if name in _OF_COMPRESS}
+    others = {name: value for name, value in options.items() if name not in ("intercept", "dtype", "nan_policy", "nodata")}
     if len(blocks.samples) == 1:
+        example = _example(run, blocks, options)
         results = blocks.apply(fit_block, {"run": run, **options})
     else:
-        compressing = {name: value for name, value in options.items() if name in _OF_COMPRESS}
-        others = {name: value for name, value in options.items() if name not in ("intercept", "dtype", "nan_policy", "nodata")}
+        example = run(_example(compress_arrays, blocks, compressing), **others)
         moments = merged(blocks.apply(compress_block, compressing))
         results = moments.map_blocks(fit_moments, options={"run": run, **others}, dtype=object, meta=np.empty((0,) * moments.ndim, object))
-    made = {}
-    for name in (field.name for field in fields(Fits)):
-        value = getattr(example, name)
-        if value is not None:
-            made[name] = _field(results, name, np.asarray(value), blocks.leading)
-    return Fits(**made)
+    names = {field.name: field.name for field in fields(Fits) if field.name not in _STATISTICS}
+    if example.stats is not None:
+        names |= {name: f"stats.{name}" for name in _STATISTICS if name != "p" or has_scipy()}
+    examples = {name: (path, attrgetter(path)(example)) for name, path in names.items()}
+    return Fits(
+        **{name: _field(results, path, np.asarray(value), blocks.leading) for name, (path, value) in examples.items() if value is not None}
+    )
 
 
-def _example(run: Callable[..., FitResult], blocks: Blocks, options: Mapping[str, Any]) -> FitResult:
-    """The result of a small fit: it checks the options, and shows which fields there are."""
+def _example(run: Callable[..., Any], blocks: Blocks, options: Mapping[str, Any]) -> Any:
+    """What `run` makes of three samples: a check of the options, and the fields that there are."""
     chosen = {name: value for name, value in options.items() if name != "memory_limit"}
     if chosen.get("nodata") is not None:
         chosen["nan_policy"] = "omit"  # the samples below may be such a value

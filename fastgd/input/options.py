@@ -115,7 +115,7 @@ def read_choice(value: Any, name: str, names: tuple[str, ...]) -> str:
     """The one of the names that `value` is; raise where it is none."""
     found = name_among(value, names)
     if found is None:
-        listed = ", ".join(map(repr, names[:-1])) + f" or {names[-1]!r}"
+        listed = " or ".join(filter(None, (", ".join(map(repr, names[:-1])), repr(names[-1]))))
         raise ValueError(f"{name} must be {listed}, not {shown(value)}")
     return found
 

@@ -127,7 +127,7 @@ def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: M
             coordinates[name] = Coordinate.of_texts(dim, [label_of(optimizer) for optimizer in optimizers])
         elif name == "schedule":
             schedules = _read_schedules(values, said)
-            coordinates[name] = Coordinate.of_texts(dim, [label_of(value) for value in values])
+            coordinates[name] = Coordinate.of_texts(dim, _labels(values, schedules))
         elif name in CALLS:
             given[name], coordinates[name] = _read_options_of_calls(name, dim, values, said)
         else:
@@ -300,6 +300,19 @@ def _read_schedules(values: Any, said: str) -> np.ndarray:
     if all(schedule is None for schedule in read):
         raise ValueError(f"{said} has no schedule; give one beside None, such as fastgd.schedules.StepLR(30), or leave {said} out")
     return read
+
+
+def _labels(values: Any, schedules: np.ndarray) -> list[str]:
+    """A text for each schedule; functions of one name are numbered."""
+    labels = [label_of(value) for value in values]
+    found: dict[str, list[Any]] = {}
+    for place, (label, schedule) in enumerate(zip(labels, schedules, strict=True)):
+        alike = found.setdefault(label, [])
+        if schedule not in alike:
+            alike.append(schedule)
+        number = alike.index(schedule) + 1
+        labels[place] = label if number == 1 else f"{label} ({number})"
+    return labels
 
 
 def _range_of(name: str, rules: list[UpdateRule]) -> Range:

@@ -7,7 +7,6 @@ and negative weights are found while the data are read (running/moments.py).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
@@ -24,12 +23,9 @@ from ..input.hyperparameters import (
     read_hyperparameters,
     values_beside,
 )
-from ..input.messages import counted
 from ..input.options import (
-    MOST,
     check_randomness,
     read_choice,
-    read_count,
     read_excess_loss,
     read_history,
     read_memory_limit,
@@ -39,7 +35,7 @@ from ..input.options import (
     read_tol,
     refuse_later_options,
 )
-from ..input.shapes import broadcast, without_repeats
+from ..input.shapes import without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
 from ..kernels.chunk import n_rows
@@ -49,8 +45,9 @@ from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
 from ..results.result import State
 from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_schedule, walk
-from .backends import choose_backend, refuse_rule, require_kernels
+from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
+from .fits import order_fits
 from .memory import fit_into_memory
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
@@ -65,6 +62,7 @@ from .start import (
     read_state,
     with_one_standard_per_pair,
 )
+from .stopping import Stopping, bytes_of_blocks, epochs_planned, fits_of_a_task, read_epochs, read_stopping, read_validation
 
 REDUCTIONS = get_args(Reduction)
 
@@ -123,6 +121,7 @@ class FitJob(ResultJob):
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
     met: float | None  # the tol that its converged fits have met
+    stopping: Stopping | None  # validation data, and what ends fits early
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
@@ -163,11 +162,14 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
     refuse_rule(backend, rule, arguments["backend"])
     hyper = read_hyperparameters(optimizer)
-    epochs, every = read_count(arguments["epochs"], "epochs", 0), read_history(arguments["history"])
+    every = read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
+    stopping = _read_stopping(arguments, problem, backend, limit)
+    can_end = tol >= 0.0 or (stopping is not None and stopping.patience is not None)
+    epochs = read_epochs(arguments["epochs"], can_end, every)
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
@@ -185,7 +187,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         problem,
         order,
         backend,
-        epochs=epochs,
+        epochs=epochs_planned(epochs, can_end),
         algorithm=algorithm,
         threads=threads,
         safe_rate=rates is None,
@@ -193,12 +195,15 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         has_roots=rule.name != "sgd",
         why_backend=why_backend,
     )
-    if schedule is not None and not backend.takes_device_data:  # there each part makes its own table
+    if stopping is not None:
+        plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))
+    elif schedule is not None and not backend.takes_device_data:  # there each part makes its own table
         plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, epochs))))
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
-    layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize)
+    layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize, stopping is not None)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
+    of_blocks, of_a_block = (0, 0) if stopping is None else bytes_of_blocks(stopping, problem, layout.bytes_per_fit)
     plan = fit_into_memory(
         problem,
         order,
@@ -207,9 +212,10 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         of_a_fit=layout.bytes_per_fit
         - of_results
         + 8 * (len(hyper) + 12)
-        + (16 * epochs if schedule else 0)
+        + (16 * epochs if schedule and stopping is None else 0)
+        + of_blocks
         + (8 * (problem.n_parameters + 16) if measured else 0),  # running/explaining.py: w, and numbers that tell how it ended
-        of_a_thread=_bytes_of_stack(problem) if least_needed else 0,
+        of_a_thread=of_a_block + (_bytes_of_stack(problem) if least_needed else 0),
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
@@ -243,6 +249,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
         met=met_tol(state, tol),
+        stopping=stopping,
         memory_limit=limit,
     )
 
@@ -286,41 +293,6 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     )
 
 
-def order_fits(
-    problem: Problem,
-    shapes: dict[str, tuple[int, ...]],
-    starts: dict[str, np.ndarray],
-    state: State | None,
-) -> FitOrder:
-    """The order of the fits, whose leading axes are those of all these, broadcast.
-
-    shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
-    """
-    shapes = {"X and y": problem.leading} | shapes
-    shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
-    if state is not None:
-        shapes["state"] = state.epoch.shape
-    try:
-        shape = broadcast(shapes)
-    except ValueError as error:
-        raise ValueError(f"{error}{_advice_on_axes(shapes)}") from None
-    if math.prod(shape) * problem.n_parameters * 8 > MOST:
-        fits, each = " x ".join(map(str, shape)), counted(problem.n_parameters, "parameter")
-        raise ValueError(f"too many fits: {fits}, with {each} each, is more than 2^63 bytes")
-    return FitOrder.of(shape, problem.gram_leading, problem.y.leading)
-
-
-def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
-    """What to give where leading axes do not broadcast; '' where nothing is likely."""
-    fits = shapes["X and y"]
-    if len(fits) and shapes.get("state", fits) != fits:
-        return f": the state is of {counted(math.prod(shapes['state']), 'fit')}, the data are of {math.prod(fits):,}"
-    for name, shape in shapes.items():
-        if name not in ("X and y", "state") and len(fits) and len(shape) == 1 and shape[0] not in (1, fits[-1]):
-            return f": for each of these {name} with every fit give {name}[{', '.join([':'] + ['None'] * len(fits))}]"
-    return ""
-
-
 def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The data of a call, by name."""
     if arguments["y"] is None:
@@ -352,6 +324,14 @@ def _read_measuring(excess_loss: Any, tol: float, rule: UpdateRule, hyper: Mappi
     if maximize.all():
         return False, False
     return wanted is not False or tol >= 0.0, wanted is True or tol >= 0.0
+
+
+def _read_stopping(arguments: Mapping[str, Any], problem: Problem, backend: Backend, limit: int | None) -> Stopping | None:
+    """The validation data and what ends fits early; None where there are none."""
+    given = {"X": arguments["X_val"], "y": arguments["y_val"], "sample_weight": arguments["sample_weight_val"]}
+    validation = read_validation(given, arguments, problem, backend, limit)
+    patience, min_delta, restore_best = arguments["patience"], arguments["min_delta"], arguments["restore_best"]
+    return read_stopping(validation, patience, min_delta, restore_best, arguments["state"], problem.device)
 
 
 def _is_penalised(rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> bool:

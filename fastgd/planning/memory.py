@@ -48,7 +48,7 @@ def fit_into_memory(
     if problem.device is not None:  # a GPU's memory is checked by results/device_buffers.py
         return plan
     of_thread = _bytes_of_scratch(problem, plan) + of_a_thread
-    of_pair = _bytes_of_pair(problem, plan) + _bytes_of_record(problem, plan)
+    of_pair = bytes_of_pair(problem, plan)
     if plan.standardize:
         of_thread += OF_A_SCALED_ROW * min(SCALED_ROWS, max(rows, 1) * order.n_fits)
         of_pair += _bytes_of_standard(problem, plan, continued)
@@ -79,8 +79,13 @@ def fit_into_memory(
     return replace(plan, threads=int(threads), fits_per_task=int(fits), pairs_per_group=int(groups))
 
 
-def _bytes_of_pair(problem: Problem, plan: Plan) -> int:
-    """Bytes of the converted data of one pair (an X and a y), and of its lists of kept samples."""
+def bytes_of_pair(problem: Problem, plan: Plan) -> int:
+    """Bytes of one pair (an X and a y): of its data, as far as they are copied, and its moments."""
+    return _bytes_of_data(problem, plan) + _bytes_of_record(problem, plan)
+
+
+def _bytes_of_data(problem: Problem, plan: Plan) -> int:
+    """Bytes of the converted data of one pair, and of its lists of kept samples."""
     tiles = not plan.staged
     data = [problem.y] if problem.weights is None else [problem.y, problem.weights]
     if tiles or problem.X.count > 1:

@@ -60,6 +60,7 @@ class Layout:
     measured: bool = False  # by how much the loss is above its least value
     standardize: bool = False  # there are center and scale
     solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
+    validated: bool = False  # there are validation losses
     shapes: Shapes = field(init=False)
     bytes_per_fit: int = field(init=False)  # of all arrays together
 
@@ -69,10 +70,13 @@ class Layout:
 
     @classmethod
     def of_rule(
-        cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool, standardize: bool
-    ) -> Layout:
+        cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool, standardize: bool,
+        validated: bool = False,
+    ) -> Layout:  # fmt: skip
         """The layout of a descent."""
-        return cls(problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize)
+        return cls(
+            problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize, validated=validated
+        )
 
     @classmethod
     def of_solve(cls, problem: Problem, order: FitOrder, standardize: bool = False) -> Layout:
@@ -100,6 +104,8 @@ class Layout:
         }
         if self.measured:
             shapes["excess"] = ((), dtype)
+        if self.validated:
+            shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
         if self.standardize:
             shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
         if self.solved:

@@ -75,8 +75,9 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             **standard,
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
-        history=_history(buffers, part_of) if layout.every else None,
+        history=_history(buffers, part_of, wrap(values["history_val_loss"][()]) if layout.validated else None) if layout.every else None,
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
+        **({name: wrap(values[name][()]) for name in ("val_loss", "best_epoch")} if layout.validated else {}),
         hyperparameters=provenance.hyperparameters,
         _one_feature=problem.one_feature,
         _start=provenance.start,
@@ -87,11 +88,12 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
     )
 
 
-def _history(buffers: Buffers, part_of: Any) -> History:
+def _history(buffers: Buffers, part_of: Any, val_loss: Any) -> History:
     layout = buffers.layout
     return History(
         epoch=np.append(np.arange(0, layout.epochs, layout.every), layout.epochs),
         w=part_of("history_w", "history.w"),
         loss=part_of("history_loss", "history.loss"),
         intercept=part_of("history_w", "history.intercept") if layout.problem.intercept else None,
+        val_loss=val_loss,
     )

@@ -19,7 +19,7 @@ from .result import History
 from .status import Status, named
 
 LOSSES = ("val_loss", "loss", "excess_loss")
-_OF_CELLS = ("loss", "val_loss", "excess_loss", "epochs", "status", "w", "intercept")  # in `best`
+_OF_CELLS = ("loss", "val_loss", "excess_loss", "epochs", "best_epoch", "status", "w", "intercept")  # in `best`
 
 
 def select(result: Any, wanted: Mapping[str, Any], method: Any) -> Any:
@@ -33,6 +33,8 @@ def select(result: Any, wanted: Mapping[str, Any], method: Any) -> Any:
         coordinate = result.coordinates[name]
         row = coordinate.values.ndim - 1 if not coordinate.is_text else 0
         several = not isinstance(value, str) and np.ndim(value) > row
+        if several and not len(value):
+            raise KeyError(f"{name} is an empty list; a value that is there is needed: {coordinate}")
         places = np.concatenate([_places(name, coordinate, one, method) for one in (value if several else [value])])
         if coordinate.dim == "":
             continue
@@ -53,12 +55,23 @@ def _places(name: str, coordinate: Coordinate, value: Any, method: str | None) -
     if method == "nearest" and not coordinate.is_text:
         if coordinate.values.ndim > 1 or coordinate.values.dtype.kind == "b":
             raise ValueError(f"method='nearest' is for numbers; give a value of {name} that is there: {coordinate}")
-        return coordinate.nearest(float(value))
+        return coordinate.nearest(_number(name, value))
     places = coordinate.where(value)
     if not places.size:
         hint = "" if coordinate.is_text or coordinate.values.ndim > 1 or method else "; method='nearest' takes the nearest number"
         raise KeyError(f"{name} has no value {shown(value)}; it has {coordinate}{hint}")
     return places
+
+
+def _number(name: str, value: Any) -> float:
+    """A number whose nearest is looked for."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"method='nearest' needs a finite number; {name} is {shown(value)}")
+    return number
 
 
 def _take(result: Any, chosen: Mapping[str, Any]) -> Any:
@@ -80,8 +93,8 @@ def _take(result: Any, chosen: Mapping[str, Any]) -> Any:
 
     history = result.history
     if history is not None:
-        history = History(history.epoch, cells(history.w), cells(history.loss), cells(history.intercept))
-    arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "excess_loss", "intercept", "stability_limit")
+        history = History(history.epoch, *(cells(getattr(history, name)) for name in ("w", "loss", "intercept", "val_loss")))
+    arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "best_epoch", "excess_loss", "intercept", "stability_limit")
     status = cells(np.asarray(result.status))
     return replace(
         result,

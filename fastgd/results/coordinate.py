@@ -111,6 +111,11 @@ def own_values(optimizer: Any) -> dict[str, Any]:
     found = {}
     for each in fields(optimizer):
         value, default = getattr(optimizer, each.name), None if each.default is MISSING else each.default
-        if type(value) not in (int, float, bool, str, tuple, type(None)) or value != default:
+        if not all(map(_is_plain, value if type(value) is tuple else (value,))) or value != default:
             found[each.name] = value
     return found
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is one number, text or switch, or None, which compare as a whole."""
+    return type(value) in (int, float, bool, str, tuple, type(None))

@@ -66,7 +66,8 @@ def distances(ends: Ends) -> Distances:
         if ends.start not in ("zero", "given"):
             return Distances(known, far, no, no, lost)
         grown = moved & known & (start > 0.0) & (excess > 2.0 * start + eps * (64.0 * loss + (size + 1) * scale))
-        return Distances(known, far, grown | lost, grown & (excess > 100.0 * start) | lost, lost)
+        gone = lost & ~np.isfinite(loss)  # a fit that returned to its best epoch has a loss
+        return Distances(known, far, grown | gone, grown & (excess > 100.0 * start) | gone, lost)
 
 
 def not_near(loss: np.ndarray, excess: np.ndarray, initial_excess: np.ndarray, from_zero: bool) -> np.ndarray:

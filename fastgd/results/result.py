@@ -45,12 +45,15 @@ class History:
         Mean of the squared residuals, in the dtype of the data.
     intercept : ndarray (…, m), or None without an intercept
         Intercept, in the dtype of the data.
+    val_loss : ndarray (…, m), or None without validation data
+        Loss of the validation data at the same row of ``w``.
     """
 
     epoch: NDArray[np.int64]
     w: Any  # of the library of the data, like loss and intercept
     loss: Any
     intercept: Any = None
+    val_loss: Any = None
 
     @computes
     def __repr__(self) -> str:
@@ -160,8 +163,8 @@ class FitResult:
     loss : ndarray (…)
         Mean of the squared residuals at w (with sample weights, their weighted mean).
     epochs : ndarray (…) of int
-        Epochs run by this call: all, or those until convergence or the first number that is not
-        finite.
+        Epochs run by this call: all, or those until convergence, the first number that is not
+        finite, or an early stop.
     status : ndarray (…) of int8
         Values of `Status`; a `Status` itself for a single fit. Both print as names.
     excess_loss : ndarray (…), or None
@@ -181,6 +184,11 @@ class FitResult:
         Continues the fits: ``fit(..., state=result.state)``.
     history : History or None
         w and loss of recorded epochs; None without the option ``history``.
+    val_loss : ndarray (…), or None without validation data
+        Mean of the squared residuals of the validation data at w; NaN where w is not finite.
+    best_epoch : ndarray (…) of int, or None without validation data
+        The last epoch that improved val_loss, which w is of with ``restore_best``; 0 where none
+        did.
     center, scale : ndarray (…, n_features), or None without ``standardize``
         The descent was made on the features (x − center) / scale, in the dtype of the data; without
         a feature axis when X was 1-D.
@@ -219,6 +227,8 @@ class FitResult:
     condition: Any = None
     ill_conditioned: Any = None
     excess_loss: Any = None
+    val_loss: Any = None
+    best_epoch: Any = None
     stats: Statistics | None = None
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
+from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, STOPPED_EARLY, TOO_FEW_SAMPLES
 
 
 class Status(IntEnum):
@@ -18,6 +18,7 @@ class Status(IntEnum):
     DIVERGED = DIVERGED  #: w or the loss is no longer finite
     INVALID_DATA = INVALID_DATA  #: X or y is not finite (only under ``nan_policy="propagate"``)
     TOO_FEW_SAMPLES = TOO_FEW_SAMPLES  #: fewer kept samples than ``min_samples``
+    STOPPED_EARLY = STOPPED_EARLY  #: for `patience` epochs the validation loss was not improved
 
     def __str__(self) -> str:
         return self.name

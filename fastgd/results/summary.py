@@ -12,7 +12,7 @@ import numpy as np
 
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
-from .distances import Ends, distances
+from .distances import Distances, Ends, distances
 from .looked_at import LookedAt, limit_in_words, rates_in_words
 from .special import has_scipy
 from .status import STATUS_NAMES
@@ -80,6 +80,12 @@ def _ends(result: Any) -> Ends:
     )  # fmt: skip
 
 
+def _distances(result: Any, ends: Ends) -> Distances:
+    """How far from the least loss fits ended; nothing is far that was to fit validation data."""
+    found = distances(ends)
+    return found if result.val_loss is None else found._replace(far=np.zeros_like(found.far))
+
+
 def _losses(loss: np.ndarray, made: np.ndarray) -> str:
     """Median, best and worst loss of the fits made, and the indices of the best and the worst."""
     flat = loss.ravel()
@@ -99,7 +105,7 @@ def _losses(loss: np.ndarray, made: np.ndarray) -> str:
 
 def _notes(result: Any, ends: Ends) -> list[tuple[str, str]]:
     """Rows (what, text) on the distance from the least loss; none where it is not known."""
-    found, single = distances(ends), np.ndim(result.loss) == 0
+    found, single = _distances(result, ends), np.ndim(result.loss) == 0
     known, worse, looked_at = found.known, found.worse, LookedAt(result)
     least = " above the least objective" if ends.penalised else ""
     rows = [("excess", span(ends.excess[known]) + least)] if known.any() else []
@@ -162,9 +168,13 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
             rows.append(("intercept", _number(result.intercept) + errors(-1)))
     if made.any():
         rows.append(("loss", _number(loss) if single else _losses(loss, made)))
+        if result.val_loss is not None:
+            rows.append(("val_loss", _number(result.val_loss) if single else _losses(np.asarray(result.val_loss), made)))
         rows += _notes(result, ends)
         told = ("epochs", "lr") if result.rank is None else ("rank", "condition")
         rows += [(name, span(np.ravel(getattr(result, name))[made])) for name in told]
+        if result.best_epoch is not None:
+            rows.insert(-1, ("best epoch", span(np.ravel(result.best_epoch)[made])))
         if result.rank is not None and (bad := np.count_nonzero(np.ravel(result.ill_conditioned)[made])):
             rows.append(("warning", f"{bad:,} of {np.count_nonzero(made):,} ill-conditioned"))
     rows.append(("samples", span(result.n_used)))
@@ -245,7 +255,7 @@ def short(result: Any) -> str:
     """The text of `repr(result)`: one line."""
     result = with_numpy_arrays(result)
     loss, ends = np.asarray(result.loss), _ends(result)
-    made, far = ends.made(), distances(ends).far
+    made, far = ends.made(), _distances(result, ends).far
     computed = f"{result.backend}, {result.algorithm}"
     if loss.ndim:
         finite = loss[np.isfinite(loss)]

@@ -13,7 +13,8 @@ from .result import FitResult, History
 from .status import Status, named
 from .sweep_result import SweepResult
 
-_OF_CELLS = ("w", "loss", "epochs", "status", "n_used", "lr", "intercept", "excess_loss")
+_OF_CELLS = ("w", "loss", "epochs", "status", "n_used", "lr", "intercept", "excess_loss", "val_loss", "best_epoch")
+_OF_HISTORY = ("w", "loss", "intercept", "val_loss")
 
 
 class Parts:
@@ -34,7 +35,7 @@ class Parts:
         result = with_numpy_arrays(result)
         found = {name: getattr(result, name) for name in _OF_CELLS}
         if result.history is not None:
-            found |= {f"history.{name}": getattr(result.history, name) for name in ("w", "loss", "intercept")}
+            found |= {f"history.{name}": getattr(result.history, name) for name in _OF_HISTORY}
             self._epoch = result.history.epoch
         found["stability_limit"] = limit
         n_fits = np.ndim(result.loss)
@@ -63,12 +64,13 @@ class Parts:
         return self._arrays
 
     def build(self, coordinates: Mapping[str, Coordinate], val_loss: np.ndarray | None, tol: float | None) -> SweepResult:
-        """The result of the sweep, when all calls are put."""
-        first, arrays = self.first, {name: array[()] for name, array in self._arrays.items()}
+        """The result of the sweep, when all calls are put. val_loss: where the calls have none."""
+        first = self.first
+        arrays: dict[str, Any] = {"val_loss": val_loss} | {name: array[()] for name, array in self._arrays.items()}
         assert first is not None
         history = None
         if self._epoch is not None:
-            history = History(self._epoch, *(arrays.pop(f"history.{name}", None) for name in ("w", "loss", "intercept")))
+            history = History(self._epoch, *(arrays.pop(f"history.{name}", None) for name in _OF_HISTORY))
         status = arrays.pop("status")
         places = ["fit"] if len(self._leading) == 1 else [f"axis_{k}" for k in range(len(self._leading))]
         of_data = {name: Coordinate(name, np.arange(length)) for name, length in zip(places, self._leading, strict=True)}
@@ -78,7 +80,6 @@ class Parts:
             backend=first.backend,
             algorithm=first.algorithm,
             explanation=first.explanation,
-            val_loss=val_loss,
             history=history,
             tol=tol,
             versions=first.versions,

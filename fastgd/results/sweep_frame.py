@@ -53,7 +53,7 @@ def make_dataset(result: Any) -> Any:
             coordinates[column] = (dim, values if dim else values[0])
     last = () if result._one_feature else ("feature",)
     variables: dict[str, Any] = {"w": ((*dims, *last), result.w), "status": (dims, np.array(STATUS_NAMES)[np.asarray(result.status)])}
-    for name in ("loss", "val_loss", "excess_loss", "intercept", "epochs", "n_used", "lr", "stability_limit"):
+    for name in ("loss", "val_loss", "excess_loss", "intercept", "epochs", "best_epoch", "n_used", "lr", "stability_limit"):
         value = getattr(result, name)
         if value is not None:
             variables["lr_used" if name == "lr" else name] = (dims, value)
@@ -61,8 +61,10 @@ def make_dataset(result: Any) -> Any:
         coordinates["epoch"] = (("epoch",), result.history.epoch)
         variables["history_loss"] = ((*dims, "epoch"), result.history.loss)
         variables["history_w"] = ((*dims, "epoch", *last), result.history.w)
-        if result.history.intercept is not None:
-            variables["history_intercept"] = ((*dims, "epoch"), result.history.intercept)
+        for name in ("intercept", "val_loss"):
+            value = getattr(result.history, name)
+            if value is not None:
+                variables[f"history_{name}"] = ((*dims, "epoch"), value)
     attributes = {"backend": result.backend, "algorithm": result.algorithm}
     return xarray.Dataset(variables, coords=coordinates, attrs=attributes)
 

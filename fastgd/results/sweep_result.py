@@ -38,7 +38,7 @@ class SweepResult:
     status : ndarray (…) of int8
         Values of `Status`. A cell that diverged is a result like others.
     epochs : ndarray (…) of int
-        Epochs that were run.
+        Epochs that were run, as in `FitResult`.
     n_used : ndarray (…) of int
         Number of kept samples.
     lr : ndarray (…) of float64
@@ -47,6 +47,8 @@ class SweepResult:
         What computed the first cell, and why.
     val_loss : ndarray (…), or None without validation data
         Mean of the squared residuals of the validation data at w; NaN where there is no finite w.
+    best_epoch : ndarray (…) of int, or None without ``patience`` and ``restore_best``
+        The last epoch that improved val_loss, as in `FitResult`.
     excess_loss : ndarray (…), or None
         By how much the loss is above its least value, as in `FitResult`.
     intercept : ndarray (…), or None without an intercept
@@ -76,6 +78,7 @@ class SweepResult:
     algorithm: str
     explanation: str
     val_loss: Any = None
+    best_epoch: Any = None
     excess_loss: Any = None
     intercept: Any = None
     history: History | None = None
@@ -154,8 +157,8 @@ class SweepResult:
         -------
         dict
             The hyperparameters that were swept and apply, the optimizer, then loss, val_loss,
-            excess_loss, epochs, status, w and intercept, as far as they are there. For many fits
-            arrays over them; where no cell counts for a fit, NaN or an empty text.
+            excess_loss, epochs, best_epoch, status, w and intercept, as far as they are there. For
+            many fits arrays over them; where no cell counts for a fit, NaN or an empty text.
 
         Raises
         ------

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
 from ..planning.job import FitJob
+from ..planning.stopping import Validation
 from .groups import Group
 from .standardizing import enter_standard
 
@@ -47,16 +48,23 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
 
 
 def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
-    """Give the chunk of fits first … stop-1 the rate of every epoch, if there is a schedule."""
-    if job.schedule is not None:
+    """Give the chunk of fits first … stop-1 the rate of every epoch, if there is a schedule.
+
+    A descent in blocks asks for those of each block (blocks.py).
+    """
+    if job.schedule is not None and job.stopping is None:
         chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], chunk.steps)
 
 
 def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """(epochs, m): the rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+    return rates_of_fits(job, np.arange(first, stop, dtype=np.int64), lr, steps, job.epochs)
+
+
+def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> np.ndarray:
+    """(epochs, m): the rates of m fits, which begin with lr (m,) after some steps."""
     assert job.schedule is not None
-    which = job.order.pick_range(job.schedule.which, first, stop)
-    return job.schedule.table(which, lr, steps, job.epochs)
+    return job.schedule.table(job.order.pick(job.schedule.which, fits), lr, steps, epochs)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:
@@ -69,7 +77,7 @@ def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Ch
     return chunk, pairs
 
 
-def set_fates(job: FitJob, chunk: Chunk, invalid: np.ndarray) -> None:
+def set_fates(job: FitJob | Validation, chunk: Chunk, invalid: np.ndarray) -> None:
     """Mark fits that have too few samples or invalid data, or so few samples that they stream.
 
     invalid: (m,) bool, whether data of the fit are not finite.

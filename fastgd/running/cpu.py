@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..kernels import cpu
-from ..kernels.chunk import MOMENTS, MOST_PACKED
+from ..kernels.chunk import MOMENTS, MOST_PACKED, Chunk
 from ..kernels.cpu import compile_ahead
 from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
 from .explaining import explain
 from .groups import Group, gather_group
@@ -25,16 +26,18 @@ from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
+from .validating import Validator, compiled_parts
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
     if not job.recalled:
         _compile(job)
+    validator = None if job.stopping is None else Validator(job, control, go)
     if job.plan.staged:
-        _run_staged(job, control, go)
+        _run_staged(job, control, go, validator)
     else:
-        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control)))
+        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
 
 
 def _compile(job: FitJob) -> None:
@@ -57,6 +60,8 @@ def _compile(job: FitJob) -> None:
         parts |= {"solve"} if job.least_needed else set()
     parts |= {"find_kept"} if problem.may_lose_samples or not plan.needs_moments else set()
     parts |= {"standardize"} if job.standardize else set()
+    if job.stopping is not None:  # parts of a chunk may be few fits
+        parts |= {"fit_by_fit", *compiled_parts(job.stopping.validation)}
     compile_ahead.compile_parts(problem.dtype, parts)
 
 
@@ -71,7 +76,7 @@ def _leaves_some(job: FitJob, smallest: int) -> bool:
     return any(0 < fits % PACK < smallest for fits in of_tasks)
 
 
-def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+def _run_fits(job: FitJob, control: Control, validator: Validator | None, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: fits first … stop-1, each with data of its own or without need of moments."""
     problem, n_cells, compress = job.problem, job.order.n_cells, job.plan.needs_moments
     group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1)
@@ -86,7 +91,7 @@ def _run_fits(job: FitJob, control: Control, first: int, stop: int, counter: np.
     eigenvalues = None
     if job.rates is None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
-    _descend(job, group, eigenvalues, first, stop, control, counter)
+    _descend(job, group, eigenvalues, first, stop, control, counter, validator)
     if scratch is not None:
         job.scratch.append(scratch)
 
@@ -110,7 +115,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     """
     problem, plan, samples = job.problem, job.plan, group.samples
     makes_more_of_moments = job.rates is None or job.standardize
-    if plan.algorithm != MOMENTS or makes_more_of_moments or job.state is not None or problem.n_samples < problem.min_samples:
+    begins_elsewhere = job.state is not None or job.stopping is not None
+    if plan.algorithm != MOMENTS or makes_more_of_moments or begins_elsewhere or problem.n_samples < problem.min_samples:
         return False
     if not cpu.runs_single_feature(samples):
         return False
@@ -123,8 +129,9 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
 
 
 def _descend(
-    job: FitJob, group: Group, eigenvalues: np.ndarray | None, first: int, stop: int, control: Control, counter: np.ndarray
-) -> None:
+    job: FitJob, group: Group, eigenvalues: np.ndarray | None, first: int, stop: int, control: Control, counter: np.ndarray,
+    validator: Validator | None = None,
+) -> None:  # fmt: skip
     """Run all epochs of fits first … stop-1 of a group.
 
     eigenvalues: λ_max of each Gram record, where rates are the safe rates.
@@ -134,17 +141,21 @@ def _descend(
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)
-    complete = partial(find_least_values, job, chunk, group, pairs, control)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
     plain = cpu.is_plain(job.rule, job.hyper)
-    cpu.descend(chunk, moments, gram_index, pairs, control.cancel, counter, job.least_needed, complete, plain)
-    if job.standardize:
-        unscale_results(chunk)
+
+    def descend(part: Chunk, places: np.ndarray | slice, counter: np.ndarray) -> None:
+        complete = partial(find_least_values, job, part, group, pairs[places], control)
+        cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete, plain)
+        if job.standardize:
+            unscale_results(part)
+
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
     explain(job, chunk, group, pairs, first, control)
     finish_chunk(job, first, stop, chunk)
 
 
-def _run_staged(job: FitJob, control: Control, go: Run) -> None:
+def _run_staged(job: FitJob, control: Control, go: Run, validator: Validator | None) -> None:
     """Group after group: compress the data of its pairs, then descend its fits."""
     n_cells = job.order.n_cells
     for group in compress_groups(job.problem, job.order, job.plan, control, go):
@@ -154,7 +165,7 @@ def _run_staged(job: FitJob, control: Control, go: Run) -> None:
 
         def descend(first: int, stop: int, counter: np.ndarray, group: Group = group, eigenvalues: Any = eigenvalues) -> None:
             offset = group.first * n_cells
-            _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter)
+            _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter, validator)
 
         go(cut(len(group.invalid) * n_cells, job.plan.fits_per_task, descend))
         del group, descend  # free its memory before the next group is made

@@ -22,12 +22,14 @@ from ..kernels.cuda.data import GivenMoments
 from ..kernels.cuda.splitting import Handling
 from ..planning.job import FitJob
 from ..results.device_buffers import DeviceBuffers
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, make_chunk, scheduled_rates, set_fates
 from .groups import Group, gather_group, given_group, samples_of_all, select
 from .least_values import find_from_minimisers
 from .moments import NegativeWeightError, NonFiniteDataError, at_once, complete_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, standardize_moments, unscale_results
+from .validating import Validator
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -38,8 +40,9 @@ def run(job: FitJob, control: Control, go: Run) -> None:
     if isinstance(buffers, DeviceBuffers):
         go([partial(_run_resident, job, buffers, control)])
     else:
+        validator = None if job.stopping is None else Validator(job, control, go)
         task = _run_task if job.problem.given is None else _run_moments
-        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, control)))
+        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, validator, control)))
 
 
 def _handling(job: FitJob, control: Control, first: int) -> Handling:
@@ -57,7 +60,7 @@ def _handling(job: FitJob, control: Control, first: int) -> Handling:
 
 def _follower(job: FitJob, begin: int) -> Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None:
     """`follow` of a Handling, for the chunk that begins with fit `begin`."""
-    if job.schedule is None:
+    if job.schedule is None or job.stopping is not None:  # whose parts come with their rates
         return None
     return lambda first, stop, lr, steps: scheduled_rates(job, begin + first, begin + stop, lr, steps)
 
@@ -98,16 +101,36 @@ def _decide(job: FitJob, part: Chunk, n_used: np.ndarray, invalid: np.ndarray, n
     set_fates(job, part, invalid)
 
 
-def _run_task(job: FitJob, device: Any, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+def _run_task(job: FitJob, device: Any, validator: Validator | None, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: fits first … stop-1, with data in the computer's memory."""
     n_cells = job.order.n_cells
     group = gather_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, contiguous=True)
     chunk, _ = chunk_of_group(job, group, first, stop)
-    cuda.descend(chunk, control.cancel, counter, device, _handling(job, control, first))
+
+    def run(part: Chunk, counter: np.ndarray, handling: Handling) -> None:
+        cuda.descend(part, control.cancel, counter, device, handling)
+
+    _descend(job, chunk, first, _handling(job, control, first), run, validator, control, counter)
     finish_chunk(job, first, stop, chunk)
 
 
-def _run_moments(job: FitJob, device: Any, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+def _descend(
+    job: FitJob, chunk: Chunk, first: int, handling: Handling, run: Callable[..., None], validator: Validator | None, control: Control,
+    counter: np.ndarray,
+) -> None:  # fmt: skip
+    """Run all epochs of a chunk by run(part, counter, handling)."""
+    # what the first part makes of rates and of the start is in the chunk when others begin
+    ways, afterwards = iter([handling]), replace(handling, safe_rates=False, converts_start=False)
+
+    def descend(part: Chunk, places: Any, counter: np.ndarray) -> None:
+        run(part, counter, next(ways, afterwards))
+
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
+
+
+def _run_moments(
+    job: FitJob, device: Any, validator: Validator | None, control: Control, first: int, stop: int, counter: np.ndarray
+) -> None:
     """One task: fits first … stop-1 of Moments."""
     n_cells = job.order.n_cells
     group = given_group(job.problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, own=job.standardize)
@@ -122,9 +145,13 @@ def _run_moments(job: FitJob, device: Any, control: Control, first: int, stop: i
     )
     # standardised fits are like others to the device: only the numbers of their features differ
     nothing = np.empty((0, 0))
-    cuda.descend(replace(chunk, center=nothing, scale=nothing), control.cancel, counter, device, handling)
-    if job.standardize:
-        unscale_results(chunk)
+
+    def run(part: Chunk, counter: np.ndarray, handling: Handling) -> None:
+        cuda.descend(replace(part, center=nothing, scale=nothing), control.cancel, counter, device, handling)
+        if job.standardize:
+            unscale_results(part)
+
+    _descend(job, chunk, first, handling, run, validator, control, counter)
     finish_chunk(job, first, stop, chunk)
 
 

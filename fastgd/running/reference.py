@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.chunk import AUTOGRAD, MANUAL
+from ..kernels.chunk import AUTOGRAD, MANUAL, Chunk
 from ..kernels.reference.kept import find_kept
 from ..kernels.reference.torch_autograd import CannotStepError
 from ..planning.backends import require_kernels
 from ..planning.job import FitJob
+from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, set_safe_rates
 from .least_values import find_least_values
 from .moments import at_once, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
+from .validating import Validator
 
 
 def run(job: FitJob, control: Control, go: Run) -> None:
@@ -33,7 +35,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         parts |= {"find_kept"} if job.problem.nan_policy == "omit" else set()
         compile_ahead.compile_parts(job.problem.dtype, parts)
     descend = _descent_of(job)
-    go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, control)))
+    validator = None if job.stopping is None else Validator(job, control, go)
+    go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, validator, control)))
 
 
 def _descent_of(job: FitJob) -> Callable[..., None]:
@@ -49,13 +52,12 @@ def _descent_of(job: FitJob) -> Callable[..., None]:
     raise NotImplementedError(f"running/reference.py has no descent for the algorithm {job.plan.algorithm_name!r}")
 
 
-def _of_torch(job: FitJob, first: int, stop: int) -> dict[str, Any]:
-    """What torch's own schedulers need, for fits first … stop-1; {} where there is no schedule."""
+def _of_torch(job: FitJob, fits: np.ndarray, lr: np.ndarray) -> dict[str, Any]:
+    """What torch's own schedulers need, for fits that begin at lr; {} without a schedule."""
     schedule = job.schedule
     if schedule is None or job.plan.algorithm != AUTOGRAD:
         return {}
-    lr = job.buffers.slices(first, stop)["lr"]
-    which = np.broadcast_to(job.order.pick_range(schedule.which, first, stop), lr.shape)
+    which = job.order.pick(schedule.which, fits)
     return {"schedulers": [(float(rate), schedule.spelled_out(k)) for rate, k in zip(lr, which.tolist(), strict=True)]}
 
 
@@ -64,7 +66,9 @@ def _needs_moments(job: FitJob) -> bool:
     return job.rates is None or job.standardize
 
 
-def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+def _run_fits(
+    job: FitJob, run: Callable[..., None], validator: Validator | None, control: Control, first: int, stop: int, counter: np.ndarray
+) -> None:
     """One task: fits first … stop-1."""
     n_cells = job.order.n_cells
     pairs_of_task = first // n_cells, (stop - 1) // n_cells + 1
@@ -74,16 +78,21 @@ def _run_fits(job: FitJob, descend: Callable[..., None], control: Control, first
     if job.standardize:
         standardize_group(job, group, control, at_once)
     chunk, pairs = chunk_of_group(job, group, first, stop)
+    fits, lr = np.arange(first, stop, dtype=np.int64), job.buffers.slices(first, stop)["lr"]
     if job.rates is None:
         moments = group.moments
         eigenvalues = moments.largest_eigenvalues(0, len(moments.gram), control.cancel)
         set_safe_rates(chunk, moments.curvature(group.gram_index[pairs], eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)
-    find_least_values(job, chunk, group, pairs, control, np.arange(stop - first))
-    try:
-        descend(chunk, control.cancel, counter, **_of_torch(job, first, stop))
-    except CannotStepError as error:
-        raise ValueError(str(error)) from None
-    if job.standardize:
-        unscale_results(chunk)
+
+    def descend(part: Chunk, places: np.ndarray | slice, counter: np.ndarray) -> None:
+        find_least_values(job, part, group, pairs[places], control, np.arange(len(part.w)))
+        try:
+            run(part, control.cancel, counter, **_of_torch(job, fits[places], lr[places]))
+        except CannotStepError as error:
+            raise ValueError(str(error)) from None
+        if job.standardize:
+            unscale_results(part)
+
+    descend_chunk(job, chunk, first, validator, descend, control, counter)
     finish_chunk(job, first, stop, chunk)

@@ -41,7 +41,7 @@ class Scheduled:
 
     schedules: tuple[Schedule, ...]  # those that differ
     which: np.ndarray  # (…) int64: which of them each fit has, to be broadcast
-    _remembered: dict[bytes, np.ndarray] = field(default_factory=dict, repr=False)
+    _remembered: dict[tuple[int, bytes], np.ndarray] = field(default_factory=dict, repr=False)
 
     def table(self, which: np.ndarray, lr: np.ndarray, first: np.ndarray, epochs: int) -> np.ndarray:
         """(epochs, m): the rates of m fits, from the epoch `first` (m,) of each on.
@@ -58,7 +58,7 @@ class Scheduled:
 
     def _columns(self, keys: np.ndarray, epochs: int) -> np.ndarray:
         """(epochs, k): the rates of k different (schedule, first epoch, bits of lr)."""
-        name = keys.tobytes()
+        name = epochs, keys.tobytes()
         known = self._remembered.get(name)
         if known is not None:
             return known
@@ -129,12 +129,8 @@ def read_schedule(value: Any) -> Scheduled | None:
     entries = _entries(value)
     if entries is not None:
         check_room("schedule", entries.size, OF_AN_ENTRY)
-        flat = [_schedule_of(entry) for entry in entries.flat]
-        different: list[Schedule] = []
-        for schedule in flat:
-            if schedule not in different:
-                different.append(schedule)
-        return Scheduled(tuple(different), np.array([different.index(one) for one in flat], np.int64).reshape(entries.shape))
+        different, which = _different([_schedule_of(entry) for entry in entries.flat])
+        return Scheduled(different, np.array(which, np.int64).reshape(entries.shape))
     if isinstance(value, str | bytes | type) or _is_of_torch(value):
         _refuse(value)
     rates = read_numbers(value, "schedule", "a schedule of fastgd.schedules, a list of them, a function of the epoch, or learning rates")
@@ -165,6 +161,20 @@ def _entries(value: Any) -> np.ndarray | None:
     entries = np.empty(len(value), object)
     entries[:] = value
     return entries
+
+
+def _different(schedules: list[Schedule]) -> tuple[tuple[Schedule, ...], list[int]]:
+    """(those that differ, which of them each is)."""
+    try:
+        found: dict[Schedule, int] = {}
+        which = [found.setdefault(schedule, len(found)) for schedule in schedules]
+        return tuple(found), which
+    except TypeError:  # the hash of a function of the caller's
+        different: list[Schedule] = []
+        for schedule in schedules:
+            if schedule not in different:
+                different.append(schedule)
+        return tuple(different), [different.index(schedule) for schedule in schedules]
 
 
 def _schedule_of(value: Any) -> Schedule:

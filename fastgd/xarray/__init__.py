@@ -11,5 +11,6 @@ except ImportError:
 
 from .accessor import Accessor
 from .fitting import fit, solve
+from .significance import significant
 
-__all__ = ["Accessor", "fit", "solve"]
+__all__ = ["Accessor", "fit", "significant", "solve"]

@@ -8,6 +8,7 @@ import numpy as np
 import xarray
 
 from ..results.result import FitResult
+from ..results.special import has_scipy
 from ..results.status import STATUS_NAMES
 from .predictors import TERM, Predictors
 from .task import Task
@@ -41,7 +42,6 @@ def variables_of(result: FitResult | Fits, task: Task, predictors: Predictors) -
             attrs |= _origin(axis)
         found["intercept"] = xarray.Variable(task.dims, result.intercept, attrs)
     squared = {"units": f"({of_y})^2"} if of_y else {}
-    squared = {"units": f"({of_y})^2"} if of_y else {}
     others: dict[str, tuple[Any, dict[str, Any]]] = {
         "loss": (result.loss, {"long_name": "mean squared residual", **squared}),
         "excess_loss": (result.excess_loss, {"long_name": "loss above its least value", **squared}),
@@ -52,7 +52,31 @@ def variables_of(result: FitResult | Fits, task: Task, predictors: Predictors) -
         others["epochs"] = (result.epochs, {"long_name": "epochs that were run"})
     else:
         others["ill_conditioned"] = (result.ill_conditioned, {"long_name": "whether the data determine less than half of the digits"})
+    found |= _statistics(result, task, predictors, {name: variable.attrs for name, variable in found.items()})
     return found | {name: xarray.Variable(task.dims, values, attrs) for name, (values, attrs) in others.items() if values is not None}
+
+
+def _statistics(result: FitResult | Fits, task: Task, predictors: Predictors, attrs: dict[str, Any]) -> dict[str, xarray.Variable]:
+    """Standard errors and so on, where they were asked for; of the intercept apart."""
+    stats: Any = result.stats if isinstance(result, FitResult) else result
+    if stats is None or stats.r2 is None:
+        return {}
+    found = {"r2": xarray.Variable(task.dims, stats.r2, {"long_name": "share of the variance that is explained"})}
+    n_terms = len(predictors.axes)
+    for name, words in (("std_error", "standard error"), ("t", "estimate / standard error"), ("p", "two-sided p value")):
+        values = None if name == "p" and not has_scipy() else getattr(stats, name)
+        if values is None:
+            continue
+        of_terms = values[..., 0] if predictors.single else values[..., :n_terms]
+        estimate = "slope" if predictors.single else "coef"
+        dims = task.dims if predictors.single else (*task.dims, TERM)
+        found[name] = xarray.Variable(dims, of_terms, {"long_name": f"{words} of {estimate}"})
+        if result.intercept is not None:
+            found[f"intercept_{name}"] = xarray.Variable(task.dims, values[..., n_terms], {"long_name": f"{words} of intercept"})
+    for name, of in (("std_error", "slope"), ("intercept_std_error", "intercept")):
+        if name in found and "units" in attrs.get(of, {}):
+            found[name].attrs["units"] = attrs[of]["units"]
+    return found
 
 
 def _units(of_y: str, of_x: str) -> dict[str, str]:

@@ -88,17 +88,19 @@ def fit(
         What happens with missing samples: by default they are left out of their fit.
     **fit_options
         Further options of `fastgd.fit`, such as ``epochs``, ``optimizer``, ``lr``, ``tol``,
-        ``nodata`` or ``memory_limit``. lr, weight_decay and intercept0 may be DataArrays; their
-        dimensions are matched by name, too. Without ``history``, ``state``, ``out`` and ``w0``.
+        ``stats``, ``nodata`` or ``memory_limit``. lr, weight_decay and intercept0 may be
+        DataArrays; their dimensions are matched by name, too. Without ``history``, ``state``,
+        ``out`` and ``w0``.
 
     Returns
     -------
     xarray.Dataset
         ``slope``, or for several predictors ``coef`` with a dimension "term"; ``intercept``,
         ``loss``, ``excess_loss``, ``status`` (codes of `fastgd.Status`, named by the attribute
-        flag_meanings), ``n_used``, ``epochs``. Of a Dataset the names are ``<variable>_slope`` and
-        so on. Units are in the attributes, where those of the data and of x are known; so is from
-        when a time is counted.
+        flag_meanings), ``n_used``, ``epochs``; with ``stats=True`` ``r2``, ``std_error``, ``t``,
+        ``p`` (needs SciPy) and the last three of the intercept, ``intercept_p`` and so on. Of a
+        Dataset the names are ``<variable>_slope`` and so on. Units are in the attributes, where
+        those of the data and of x are known; so is from when a time is counted.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def solve(
     nan_policy : {"omit", "raise", "propagate"}, default "omit"
         What happens with missing samples: by default they are left out of their fit.
     **solve_options
-        Further options of `fastgd.solve`, such as ``nodata``, ``min_samples`` or ``memory_limit``.
+        Further options of `fastgd.solve`, such as ``stats``, ``nodata`` or ``memory_limit``.
         weight_decay may be a DataArray; its dimensions are matched by name, too.
 
     Returns
@@ -185,9 +187,10 @@ def solve(
     xarray.Dataset
         ``slope``, or for several predictors ``coef`` with a dimension "term"; ``intercept``,
         ``loss``, ``status`` (codes of `fastgd.Status`, named by the attribute flag_meanings),
-        ``n_used``, ``ill_conditioned``. Of a Dataset the names are ``<variable>_slope`` and so on.
-        Units are in the attributes, where those of the data and of x are known; so is from when a
-        time is counted.
+        ``n_used``, ``ill_conditioned``; with ``stats=True`` ``r2``, ``std_error``, ``t``, ``p``
+        (needs SciPy) and the last three of the intercept, ``intercept_p`` and so on. Of a Dataset
+        the names are ``<variable>_slope`` and so on. Units are in the attributes, where those of
+        the data and of x are known; so is from when a time is counted.
 
     Raises
     ------

@@ -70,6 +70,15 @@ def test_validation_intercept_and_reduction(table):
     assert done.output.startswith(expected.summary())
 
 
+def test_early_stopping(table):
+    path, numbers = table
+    done = run(path, "--y", "price", "--lr", "0.01,0.02", "--val", path, "--patience", "3", "--min-delta", "0.1", "--restore-best")
+    assert done.exit_code == 0, done.output
+    X, y = numbers[:, :3], numbers[:, 3]
+    options = {"patience": 3, "min_delta": 0.1, "restore_best": True, "X_val": X, "y_val": y}
+    assert done.output.startswith(fastgd.sweep(X, y, grid={"lr": [0.01, 0.02]}, **options).summary())
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -80,6 +89,7 @@ def test_validation_intercept_and_reduction(table):
         (("--y", "price", "--lr", "0.1", "--optimizer", "adma"), "optimizer 'adma' is unknown"),
         (("--y", "price", "--lr", "0.1", "--out", "cells.txt"), "the name must end in .csv, .parquet or .npz"),
         (("--y", "price", "--lr", "0.1", "--val", "none.csv"), "cannot read none.csv"),
+        (("--y", "price", "--lr", "0.1", "--patience", "3"), "patience=3 looks at the loss of validation data"),
         (("--y", "price", "--lr", "0.1", "--out", "no/such/folder/cells.csv"), "there is no such folder"),
     ],
 )

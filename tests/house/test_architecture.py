@@ -32,7 +32,7 @@ VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "dask", "designs",
     "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    "stabilizing", "xarray", *FIT,
+    "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
@@ -43,6 +43,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
     "candidates": (("verification.candidates*",), {"bound", "fitting", "planning", "results", "schedules", "input"}),
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
+    "sklearn": (("sklearn*",), {"compressing", "fitting", "sweeping", "results", "input"}),
     "xarray": (("xarray*",), {"dask", "fitting", "solving", "results", "input"}),
     "dask": (("dask*",), {"compressing", "fitting", "solving", "results", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
@@ -107,8 +108,8 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "xarray", "dask", "scipy", "cupy",
-    "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "xarray", "dask", "sklearn",
+    "scipy", "cupy", "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400

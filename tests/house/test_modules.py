@@ -15,6 +15,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/fitting.py": "tests/fit",
     "fastgd/optimizers.py": "tests/fit/test_rules.py",
     "fastgd/dask": "tests/integrations/test_dask.py",
+    "fastgd/sklearn/folds.py": "tests/sklearn/test_search.py",
     "fastgd/designs.py": "tests/sweep/test_designs.py",
     "fastgd/xarray/accessor.py": "tests/xarray/test_fitting.py",
     "fastgd/xarray/building.py": "tests/xarray/test_fitting.py",

@@ -1,4 +1,5 @@
-"""Defects of the least value, of `tol` and of `excess_loss` (docs/arithmetic.md, section 10)."""
+"""Defects of the least value, `tol` and `excess_loss` (docs/arithmetic.md, section 10), and of
+patience."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ FIT_BY_FIT, STREAM_EPOCHS = "kernels/cpu/descent/fit_by_fit.py", "kernels/cpu/de
 OBJECTIVE, MEASURING, LEAST = "kernels/cpu/descent/objective.py", "kernels/cpu/packs/measuring.py", "kernels/cpu/packs/least.py"
 CONVERGED, LEAST_VALUES = ("tests/promises/test_converged.py",), ("tests/running/test_least_values.py",)
 STOPPING = ("tests/kernels/cpu/test_bits_extremes.py",)
+BLOCKS, EARLY = "fastgd/running/blocks.py", "tests/fit/test_stopping.py"
 
 STOPPING_DEFECTS = (
     Defect(
@@ -115,5 +117,56 @@ STOPPING_DEFECTS = (
         "else np.argpartition(rank_of(numbers), most)[:most]",
         "else np.arange(most)",
         ("tests/results/test_curvatures.py",),
+    ),
+    Defect("patience: an epoch late", BLOCKS, "(waited >= patience)", "(waited > patience)", (f"{EARLY}::test_by_hand",)),
+    Defect("patience: no change is an improvement", BLOCKS, "min_delta < best)", "min_delta <= best)", (f"{EARLY}::test_by_hand",)),
+    Defect(
+        "patience: a fit ends where its block does",
+        BLOCKS,
+        "self._advance(going[back], ends[back])",
+        "self._advance(going[back], ends[back] * 0 + length)",
+        (f"{EARLY}::test_by_hand",),
+    ),
+    Defect(
+        "restore_best: an epoch too far",
+        BLOCKS,
+        "self.best_epoch[fits] - self.kept_epoch[fits]",
+        "self.best_epoch[fits] - self.kept_epoch[fits] + 1",
+        (f"{EARLY}::test_by_hand",),
+    ),
+    Defect(
+        "restore_best: from the end of a block as from its begin",
+        BLOCKS,
+        "self.done + (0 if rows is None else part.epochs)",
+        "self.done",
+        (f"{EARLY}::test_a_loop_of_single_epochs",),
+    ),
+    Defect(
+        "patience: fits that ended take part in the next block",
+        BLOCKS,
+        "self.going = going[ends < 0] if",
+        "self.going = going if",
+        ("tests/running/test_blocks.py::test_a_fit_that_stopped_costs_nothing",),
+    ),
+    Defect(
+        "validation: with the weights of the training data",
+        "fastgd/planning/job.py",
+        '"sample_weight": arguments["sample_weight_val"]}',
+        '"sample_weight": arguments["sample_weight"]}',
+        (f"{EARLY}::test_a_loop_of_single_epochs",),
+    ),
+    Defect(
+        "validation: what is not finite has the loss of zeros",
+        "fastgd/running/validating.py",
+        "np.where(finite & (chunk.status != TOO_FEW_SAMPLES), chunk.loss, np.nan)",
+        "chunk.loss",
+        (f"{EARLY}::test_a_loop_of_single_epochs", f"{EARLY}::test_each_status"),
+    ),
+    Defect(
+        "validation: each fit has the data of the first pair",
+        "fastgd/running/validating.py",
+        "return number // order.n_cells",
+        "return number * 0",
+        ("tests/running/test_blocks.py::test_company_threads_and_blocks_change_no_bit",),
     ),
 )

@@ -15,8 +15,8 @@ SWEEP_DEFECTS = (
     Defect(
         "sweep: the validation loss has the training weights",
         "fastgd/sweeping.py",
-        '"sample_weight": given["sample_weight_val"]}',
-        '"sample_weight": options.get("sample_weight")}',
+        "asked = given | {",
+        'asked = given | {"sample_weight": options.get("sample_weight")} | {',
         ("tests/sweep/test_sweeping.py::test_validation_loss_is_exact_and_has_its_own_weights",),
     ),
     Defect(

@@ -11,7 +11,6 @@ import fastgd
 from fastgd import SGD, Adam
 from fastgd.kernels.chunk import MOMENTS, STREAM
 from fastgd.kernels.update_rules import UPDATE_RULES
-from fastgd.planning.job import order_fits
 from tests.support.jobs import job_of, numbers
 from tests.support.refusals import refused
 
@@ -68,12 +67,6 @@ def test_a_state_keeps_its_algorithm():
     job = job_of(X, y, state=state)
     assert job.plan.algorithm == STREAM
     assert job.begin["steps"][0] == 1
-
-
-def test_too_many_fits():
-    problem = job_of(numbers(9, 2), numbers(9)).problem
-    with pytest.raises(ValueError, match=r"^too many fits: 2147483648 x 2147483648, with 2 parameters each, is more than 2\^63 bytes$"):
-        order_fits(problem, {"lr": (2**31, 1), "momentum": (1, 2**31)}, {}, None)
 
 
 def test_the_callers_memory_is_not_copied():

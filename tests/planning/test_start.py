@@ -152,7 +152,7 @@ CHANGED = {  # (array of the state, what it becomes, what is said)
     "another algorithm": ("algorithm", lambda a: a + 98, rf"^state.algorithm {WHOLE} 4; it is 99 at index 0$"),
     "negative algorithm": ("algorithm", lambda a: a - 2, rf"^state.algorithm {WHOLE} 4; it is -1 at index 0$"),
     "lstsq": ("algorithm", lambda a: a + 3, "^state was made by algorithm 'lstsq', which backend 'cpu' does not have$"),
-    "another status": ("status", lambda a: a + 5, rf"^state.status {WHOLE} 4; it is 5"),
+    "another status": ("status", lambda a: a + 6, rf"^state.status {WHOLE} 5; it is 6"),
     "negative epochs": ("epoch", lambda a: a - 9, rf"^state.epoch {WHOLE} 4611686018427387904; it is -8"),
     "epochs and a half": ("epoch", lambda a: a + 0.5, rf"^state.epoch {WHOLE} \d+; it is 1.5"),
     "no number of epochs": ("epoch", lambda a: a * np.nan, rf"^state.epoch {WHOLE} \d+; it is nan"),

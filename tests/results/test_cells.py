@@ -36,6 +36,10 @@ def test_sel_takes_values_and_lists(found):
 @pytest.mark.parametrize(
     ("values", "error", "said"),
     [
+        ({"lr": []}, KeyError, "lr is an empty list; a value that is there is needed: 0.01, 0.03, 0.1"),
+        ({"lr": "a", "method": "nearest"}, ValueError, "method='nearest' needs a finite number; lr is 'a'"),
+        ({"lr": np.nan, "method": "nearest"}, ValueError, "method='nearest' needs a finite number; lr is nan"),
+        ({"lr": 0.1, "method": "near"}, ValueError, "method must be 'nearest', not 'near'"),
         ({"lr": 0.02}, KeyError, "lr has no value 0.02; it has 0.01, 0.03, 0.1; method='nearest' takes the nearest"),
         ({"lr": [0.01, 0.02]}, KeyError, "lr has no value 0.02"),
         ({"lr": "x"}, KeyError, "lr has no value 'x'"),

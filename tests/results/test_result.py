@@ -39,6 +39,7 @@ def test_status_compares():
         "DIVERGED": 2,
         "INVALID_DATA": 3,
         "TOO_FEW_SAMPLES": 4,
+        "STOPPED_EARLY": 5,
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.schedules.table import read_schedule
 from fastgd.schedules.walks import follow
 from tests import grids
 from tests.support.schedule_cases import SIMPLE, Spec, in_turn, ours, together, torchs_rates
@@ -107,3 +108,19 @@ REFUSED = {
 def test_what_is_no_schedule_is_refused_in_words(words):
     with pytest.raises((ValueError, TypeError), match=words):
         REFUSED[words]()
+
+
+def test_a_list_tells_alike_schedules_apart_by_their_values():
+    """Also where the functions of the caller have no hash."""
+
+    class Halves:
+        __hash__ = None
+
+        def __call__(self, epoch):
+            return 0.5**epoch
+
+    halves = Halves()
+    for others in ([], [halves, halves, Halves()]):
+        step = fastgd.schedules.StepLR
+        found = read_schedule([step(3), None, step(3), step(4), None, *others])
+        assert found.which.tolist() == [0, 1, 0, 2, 1, *([3, 3, 4] if others else [])]

@@ -226,6 +226,68 @@ def test_ctrl_c_ends_the_sweep():
         fastgd.sweep(x, 2 * x, grid={"lr": [0.1, 0.2]}, epochs=5, progress=stop)
 
 
+def test_values_of_each_fit_are_no_axis():
+    """lr and betas of each fit of the data, in all cells."""
+    betas = (np.array([0.9, 0.8, 0.7, 0.6]), 0.99)
+    found = fastgd.sweep(X, Y, grid={"weight_decay": [0.0, 0.1]}, lr=[0.1, 0.2, 0.3, 0.4], optimizer=Adam(betas=betas), epochs=3)
+    one = fastgd.fit(X[2], Y[2], optimizer=Adam(lr=0.3, betas=(0.7, 0.99), weight_decay=0.1), epochs=3)
+    same(found.sel(weight_decay=0.1, fit=2), one)
+
+
+def test_functions_of_one_name_are_two_schedules():
+    schedule = [lambda epoch: 1.0, lambda epoch: 0.5]
+    found = fastgd.sweep(x, 2 * x, grid={"schedule": schedule}, lr=0.01, epochs=3)
+    assert list(found.coordinates["schedule"].labels) == ["<lambda>", "<lambda> (2)"]
+    same(found.sel(schedule="<lambda> (2)"), fastgd.fit(x, 2 * x, lr=0.01, schedule=schedule[1], epochs=3))
+
+
+STOP = {"patience": 4, "restore_best": True}
+OF_STOPPED = ("w", "intercept", "loss", "val_loss", "excess_loss", "epochs", "best_epoch", "status")
+
+
+def test_cells_stop_each_on_its_own():
+    """Also of rules that run apart, for each fit of the data, with a history."""
+    rng = np.random.default_rng(7)
+    options = {"epochs": 300, "intercept": True, "X_val": rng.normal(size=(30, 3)), "y_val": rng.normal(size=(4, 30)), **STOP}
+    grid = {"optimizer": ["sgd", "adam"], "lr": np.geomspace(1e-3, 0.3, 6)}
+    found = fastgd.sweep(X, Y, grid=grid, history=50, **options)
+    assert len(np.unique(found.epochs)) > 5
+    for rule in grid["optimizer"]:
+        for lr in grid["lr"]:
+            for k in range(4):
+                own = options | {"y_val": options["y_val"][k]}
+                one = fastgd.fit(X[k] if np.ndim(X) == 3 else X, Y[k], lr=lr, optimizer=rule, history=50, **own)
+                cell = found.sel(optimizer=rule, lr=lr, fit=k)
+                for name in OF_STOPPED:
+                    assert (
+                        getattr(cell, name) == getattr(one, name)
+                        if np.ndim(getattr(one, name)) == 0
+                        else np.array_equal(getattr(cell, name), getattr(one, name))
+                    ), name
+                assert np.array_equal(cell.history.val_loss, one.history.val_loss)
+    best = found.best()
+    assert np.array_equal(best["val_loss"], found.val_loss.reshape(-1, 4).min(axis=0))
+    assert "best_epoch" in best
+    assert "best_epoch" in found.to_frame()
+    assert found.to_xarray()["history_val_loss"].shape == (2, 6, 4, 7)
+
+
+def test_moments_stop_early():
+    rng = np.random.default_rng(7)
+    X_val, y_val = rng.normal(size=(30, 3)), rng.normal(size=(4, 30))
+    grid = {"lr": np.geomspace(1e-3, 0.3, 5)}
+    samples = fastgd.sweep(X, Y, grid=grid, algorithm="moments", epochs=None, X_val=X_val, y_val=y_val, **STOP)
+    moments = fastgd.sweep(fastgd.compress(X, Y), grid=grid, epochs=None, X_val=fastgd.compress(X_val, y_val), **STOP)
+    for name in ("w", "val_loss", "epochs", "best_epoch"):
+        assert np.array_equal(getattr(samples, name), getattr(moments, name))
+    assert (samples.status == fastgd.Status.STOPPED_EARLY).all()
+
+
+def test_bad_numbers_of_validation_data_are_named_before_any_cell():
+    with pytest.raises(ValueError, match="of the validation data: y is not finite: nan in row 1"):
+        fastgd.sweep(x, 2 * x, grid={"lr": [0.1]}, X_val=x, y_val=[1, np.nan, 2, 3], patience=2)
+
+
 def test_too_large_a_grid_is_named():
     with pytest.raises(MemoryError, match=r"^1,000,000 cells \(lr 1,000 x momentum 1,000\): the results of 1,000,000 fits .* memory_limit"):
         fastgd.sweep(x, 2 * x, grid={"lr": np.linspace(0.1, 1, 1000), "momentum": np.linspace(0, 1, 1000)}, memory_limit="1 MiB")
@@ -278,6 +340,18 @@ REFUSED = [
     ({"grid": {"lr": [0.1]}, "sample_weight_val": x}, ValueError, "sample_weight_val was given without X_val"),
     ({"grid": {"lr": [0.1]}, "X_val": x[:, None], "y_val": x}, ValueError, "X has 1 features, but X_val has 1|same columns"),
     ({"grid": {"lr": [0.1]}, "X_val": x, "y_val": x[:2]}, ValueError, "of the validation data: X has 4 samples"),
+    (
+        {"grid": {"momentum": [0.1, 0.2]}, "lr": [0.1, 0.2]},
+        ValueError,
+        r"lr has shape \(2,\), which does not broadcast to the leading axes",
+    ),
+    ({"grid": {"momentum": [0.1, 0.2]}, "w0": [0.1, 0.2]}, ValueError, r"w0 has shape \(2,\)"),
+    ({"grid": {"momentum": [0.1, 0.2]}, "schedule": [fastgd.schedules.StepLR(1), None]}, ValueError, r"schedule has shape \(2,\)"),
+    ({"grid": {"lr": [0.1, 0.2]}, "optimizer": SGD(momentum=[0, 0.9])}, ValueError, r"momentum has shape \(2,\).*grid=\{\"momentum\""),
+    ({"grid": {"optimizer": [SGD(momentum=[0, 0.9]), "adam"]}}, ValueError, r"momentum has shape \(2,\)"),
+    ({"grid": {"lr": [0.1]}, "optimizer": Adam(betas=(np.array([0.9, 0.8]), 0.9))}, ValueError, r"betas has shape \(2,\)"),
+    ({"grid": {"lr": [0.1]}, "patience": 3}, ValueError, "patience=3 looks at the loss of validation data"),
+    ({"grid": {"lr": [0.1]}, "epochs": None}, ValueError, "epochs=None goes on until a fit ends by itself"),
     ({"grid": {"lr": [0.1]}, "X_val": x, "y_val": np.ones((2, 4))}, ValueError, r"leading axes of X_val and y_val, \(2,\), do not"),
 ]
 

@@ -1,0 +1,212 @@
+"""GradientDescentRegressor: `fastgd.fit` as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ..compressing import compress
+from ..fitting import fit
+from ..results.moments import Moments
+from ..results.result import FitResult
+from ..results.status import Status
+
+
+class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Linear regression by full-batch gradient descent.
+
+    ::
+
+        loss = mean((X w + intercept − y)²)        w ← update_rule(w, gradient)
+
+    Parameters
+    ----------
+    optimizer : str or optimizer object, default "sgd"
+        The update rule: a name such as "adam", or an object such as ``fastgd.SGD(momentum=0.9)``.
+    lr : float, optional
+        Learning rate. None: for SGD the safe rate 1/λ_max, for the other rules torch's default.
+    epochs : int, default 1000
+        Passes over the data, at most.
+    tol : float or None, default 1e-6
+        Stop where at most this share of the start's distance from the least loss is left; a fit
+        that does not come so far raises a ConvergenceWarning. None: run all epochs.
+    fit_intercept : bool, default True
+        Whether to fit an intercept.
+    standardize : bool, default True
+        Descend on centred and scaled features; ``coef_`` is in the units of X.
+    schedule : schedule, callable or array, optional
+        How the learning rate goes on from epoch to epoch: one of `fastgd.schedules`.
+    warm_start : bool, default False
+        Whether `fit` begins at the ``coef_`` and ``intercept_`` of the last call.
+    threads : int, optional
+        Number of threads. None: as many as this process may use.
+    memory_limit : int or str, optional
+        Bytes that a fit may take beside the data.
+
+    Attributes
+    ----------
+    coef_ : ndarray (n_features,) or (n_targets, n_features)
+        Weights.
+    intercept_ : float or ndarray (n_targets,)
+        Intercept, 0.0 without one.
+    n_iter_ : int
+        Epochs that were run; of several targets the most.
+    loss_curve_ : ndarray (n_iter_ + 1,) or (n_targets, n_iter_ + 1)
+        Loss before the first epoch and after each; later values of a target that converged repeat.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray (n_features_in_,) of str
+        Names of the features, where X had names that are all strings.
+
+    See Also
+    --------
+    fastgd.fit : The function, with all options and many fits at once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastgd.sklearn import GradientDescentRegressor
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> model = GradientDescentRegressor(tol=1e-12).fit(X, X @ [1.0, -2.0] + 3)
+    >>> model.coef_.round(4).tolist(), round(float(model.intercept_), 4)
+    ([1.0, -2.0], 3.0)
+    >>> round(model.score(X, X @ [1.0, -2.0] + 3), 6)
+    1.0
+    """
+
+    def __init__(
+        self,
+        *,
+        optimizer: Any = "sgd",
+        lr: float | None = None,
+        epochs: int = 1000,
+        tol: float | None = 1e-6,
+        fit_intercept: bool = True,
+        standardize: bool = True,
+        schedule: Any = None,
+        warm_start: bool = False,
+        threads: int | None = None,
+        memory_limit: int | str | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.lr = lr
+        self.epochs = epochs
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.standardize = standardize
+        self.schedule = schedule
+        self.warm_start = warm_start
+        self.threads = threads
+        self.memory_limit = memory_limit
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> GradientDescentRegressor:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array or frame (n_samples, n_features)
+            Features.
+        y : array (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array (n_samples,), optional
+            Weights ≥ 0.
+
+        Returns
+        -------
+        GradientDescentRegressor
+            This estimator.
+        """
+        X, y, weights = self._validated(X, y, sample_weight, reset=True)
+        start = self._start(y) if self.warm_start and hasattr(self, "coef_") else {}
+        self._descend(X, y, start, sample_weight=weights, intercept=self.fit_intercept)
+        self._moments: Moments | None = None
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> GradientDescentRegressor:
+        """Add samples, and go on for up to ``epochs`` epochs on all that were given so far.
+
+        What counts of the samples is kept as `fastgd.Moments`, so an epoch costs as much after many
+        calls as after one. The first call after `fit` begins anew.
+
+        Parameters
+        ----------
+        X : array or frame (n_samples, n_features)
+            Features of the new samples.
+        y : array (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array (n_samples,), optional
+            Weights ≥ 0.
+
+        Returns
+        -------
+        GradientDescentRegressor
+            This estimator.
+        """
+        kept: Moments | None = getattr(self, "_moments", None)
+        X, y, weights = self._validated(X, y, sample_weight, reset=kept is None)
+        new = compress(
+            X, y, sample_weight=weights, intercept=self.fit_intercept, dtype="float64", threads=self.threads, memory_limit=self.memory_limit
+        )
+        moments = new if kept is None else kept + new
+        self._descend(moments, None, {} if kept is None else self._start(y))
+        self._moments = moments
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the targets of new samples.
+
+        Parameters
+        ----------
+        X : array or frame (n_samples, n_features)
+            Features.
+
+        Returns
+        -------
+        ndarray (n_samples,) or (n_samples, n_targets)
+            X w + intercept.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return np.asarray(X @ self.coef_.T + self.intercept_)
+
+    def _validated(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """X (n, d), y (n,) or (n_targets, n), and the weights."""
+        X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True)
+        weights = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        return X, y.astype(X.dtype, copy=False).T, weights
+
+    def _start(self, y: np.ndarray) -> dict[str, Any]:
+        """Where the last call ended, for as many targets as there are now."""
+        if self.coef_.ndim != y.ndim or (len(self.coef_) != len(y) and y.ndim == 2):
+            raise ValueError(f"the last call had coef_ of shape {self.coef_.shape}; y has now {len(y) if y.ndim == 2 else 'one'} target(s)")
+        return {"w0": self.coef_} | ({"intercept0": self.intercept_} if self.fit_intercept else {})
+
+    def _descend(self, X: Any, y: Any, start: dict[str, Any], **data_options: Any) -> None:
+        result = fit(
+            X, y, optimizer=self.optimizer, lr=self.lr, epochs=self.epochs, tol=self.tol, standardize=self.standardize,
+            schedule=self.schedule, threads=self.threads, memory_limit=self.memory_limit, history=True, progress=False,
+            **start, **data_options,
+        )  # fmt: skip
+        self.coef_ = result.w
+        self.intercept_ = result.intercept[()] if self.fit_intercept else 0.0
+        self.n_iter_ = int(np.max(result.epochs))
+        assert result.history is not None
+        self.loss_curve_ = result.history.loss[..., : self.n_iter_ + 1]
+        self._warn(result)
+
+    def _warn(self, result: FitResult) -> None:
+        """Say so where the descent did not come as near to the least loss as it was asked to."""
+        if np.any(np.asarray(result.status) == Status.DIVERGED):
+            warnings.warn(f"the descent diverged: give a smaller lr than {self.lr!r}, or None", ConvergenceWarning, stacklevel=4)
+        elif self.tol is not None and np.any(np.asarray(result.status) != Status.CONVERGED):
+            warnings.warn(
+                f"more than tol={self.tol!r} of the start's distance from the least loss is left after {self.n_iter_:,} epochs: give more "
+                "epochs, standardize=True, or a larger tol",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
