@@ -17,7 +17,7 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick test-all mutants campaign check format bench clean
+.PHONY: help demo test test-quick test-all mutants campaign check format bench docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,10 @@ endif
 
 bench: $(READY)  ## measure the kernels against the limits of this machine: which aims are met; the rows go to out/bench.jsonl
 	$(BIN)/python -P benchmarks/run.py --out $(OUT)/bench.jsonl
+
+docs: $(READY)  ## build the documentation site in out/site; a warning is an error
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS),docs]'
+	$(BIN)/python -P -m sphinx -W --keep-going -b html -c docs . $(OUT)/site
 
 clean:  ## remove the environment and everything that was built
 	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from .input.annotations import (
     OptimizerName,
     Progress,
     Reduction,
+    ScheduleUnit,
     Stats,
 )
 from .input.float_mode import in_ieee_mode, quietly
@@ -50,9 +51,11 @@ def fit(
     y_val: AnyArray | None = None,
     sample_weight_val: AnyArray | None = None,
     reduction: Reduction = "mean",
-    batch_size: None = None,
+    batch_size: int | None = None,
     shuffle: bool = True,
-    seed: int = 0,
+    seed: int | AnyArray = 0,
+    drop_last: bool = False,
+    schedule_every: ScheduleUnit = "epoch",
     tol: float | None = None,
     patience: int | None = None,
     min_delta: float = 0.0,
@@ -72,7 +75,7 @@ def fit(
     checkpoint: None = None,
     out: AnyArray | Mapping[str, AnyArray] | None = None,
 ) -> FitResult:
-    """Fit linear models by full-batch gradient descent, one or millions at a time.
+    """Fit linear models by gradient descent, one or millions at a time.
 
     ::
 
@@ -152,12 +155,23 @@ def fit(
     reduction : {"mean", "sum"}, default "mean"
         Which loss is differentiated: the mean of the squared residuals, or their sum, whose
         gradient is n_samples times as large. The reported loss is always the mean.
-    batch_size : None
-        Not available yet (mini-batches).
+    batch_size : int, optional
+        Mini-batches: each update takes this many samples, as with torch's DataLoader. The gradient
+        is that of the batch's own mean (or sum); the last batch of an epoch may be shorter. A batch
+        may need a smaller rate than the safe one of all samples: give an lr. None: each epoch is
+        one update, of all samples.
     shuffle : bool, default True
-        For mini-batches, which come later. Full-batch descent draws nothing: it changes nothing.
-    seed : int, default 0
-        For mini-batches, which come later, ≥ 0. It changes nothing.
+        Whether each epoch has the samples in another order, that of
+        `fastgd.testing.minibatch_order`. It changes nothing without a batch_size, nor do the next
+        three.
+    seed : int or array (…) of int, default 0
+        ≥ 0. All fits that use equally many samples have the same order in an epoch; an array has a
+        seed for each fit. A state is continued with its own.
+    drop_last : bool, default False
+        Leave out the last batch of an epoch where it is not full.
+    schedule_every : {"epoch", "step"}, default "epoch"
+        Whether a schedule goes on after every epoch or after every update. Rates that are given as
+        an array are one for each of them.
     tol : float, optional
         Stop a fit at the first epoch t ≥ 1 with F(w_t) − F* ≤ tol · (F(w_0) − F*): at most this
         share of the start's distance from the least loss F* is left. F is the loss, plus what a
@@ -208,14 +222,17 @@ def fit(
         statsmodels' WLS) or "frequency" (a sample of weight 3 stands for three). Not with a
         weight_decay or maximize. p and intervals need SciPy (``pip install 'fastgd[stats]'``).
     history : bool or int, default False
-        True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
+        True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last. The loss of a
+        row is that of all samples at its w; with mini-batches ``history.batch_loss`` has the mean
+        of the losses of the batches of every epoch, too.
     dtype : {"float32", "float64"}, optional
         Convert the data. None: as NumPy promotes X and y; integers become float64, 16-bit floats
         are computed as float32.
     algorithm : {"auto", "moments", "stream"}, default "auto"
         "moments" reads the data once and descends on their second moments; "stream" goes through
         the samples in every epoch. "auto" takes "stream" where a fit has n_samples ≤ 2 ·
-        n_features, n_features > 256, or data that are not finite.
+        n_features, n_features > 256, or data that are not finite. Mini-batches always go through
+        the samples: this is then what the losses of all samples are computed from.
     backend : {"auto", "cpu", "torch", "torch-cuda", "numpy", "cuda"}, default "auto"
         "auto" is "cuda" where the data are on a GPU, else "cpu". "cuda" also takes NumPy data,
         which are copied to the GPU and back. "torch" and "torch-cuda" are torch.autograd and
@@ -237,11 +254,11 @@ def fit(
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
-        "history.loss", "state.w", "state.slots", "excess_loss". Shapes and dtypes are those of the
-        result, which then holds these arrays. They must not share memory with anything else that
-        `fit` was given, nor with each other; but w may be written over w0, the intercept over
-        intercept0, and state.w, state.slots and the status over those of ``state``, each in exactly
-        its place. When `fit` raises, they may be partly written.
+        "history.loss", "history.batch_loss", "state.w", "state.slots", "excess_loss". Shapes and
+        dtypes are those of the result, which then holds these arrays. They must not share memory
+        with anything else that `fit` was given, nor with each other; but w may be written over w0,
+        the intercept over intercept0, and state.w, state.slots and the status over those of
+        ``state``, each in exactly its place. When `fit` raises, they may be partly written.
 
     Returns
     -------
@@ -283,6 +300,12 @@ def fit(
     >>> X, y = rng.normal(size=(1000, 50, 3)), rng.normal(size=(1000, 50))
     >>> fastgd.fit(X, y, lr=np.logspace(-4, 0, 64)[:, None], epochs=10).w.shape
     (64, 1000, 3)
+
+    Mini-batches, as torch's DataLoader cuts them:
+
+    >>> result = fastgd.fit(X, y, lr=0.01, epochs=5, batch_size=16, seed=1, history=True)
+    >>> result.history.batch_loss.shape
+    (1000, 5)
     """
     return in_ieee_mode(_fit, locals())
 

@@ -145,6 +145,7 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     problem = _problem(data)
     _check_starts(grid, problem)
     _check_shared(grid, options, problem)
+    _check_seeds(options, problem)
     validation = _read_validation(arguments, options, problem)
     calls = list(grid.calls(len(problem.leading)))
     parts = Parts(tuple(grid.dims.values()), problem.leading)
@@ -218,6 +219,16 @@ def _check_shared(grid: Grid, options: Mapping[str, Any], problem: Any) -> None:
             )
 
 
+def _check_seeds(options: Mapping[str, Any], problem: Any) -> None:
+    """Raise where seeds have axes that the data do not have."""
+    shape = _shape_of(options.get("seed", 0))
+    fine = len(shape) <= len(problem.leading) and all(n in (1, m) for n, m in zip(shape[::-1], problem.leading[::-1], strict=False))
+    if not fine:
+        raise ValueError(
+            f"seed must be one for all cells of a sweep, or one for each fit of the data {problem.leading}; it has shape {shape}"
+        )
+
+
 def _shape_of(value: Any) -> tuple[int, ...]:
     """The shape of a value; () of what `fit` refuses."""
     try:
@@ -276,7 +287,8 @@ class _Limits:
         """The limits of the cells of a call, to be broadcast; NaN where there is none."""
         if not self._known:
             return None
-        if result.state.optimizer != "sgd" or "schedule" in call.options or self._data.get("schedule") is not None:
+        moves = "schedule" in call.options or any(self._data.get(name) is not None for name in ("schedule", "batch_size"))
+        if result.state.optimizer != "sgd" or moves:
             return np.array(np.nan)
         hyper = result.hyperparameters
         momentum, dampening, decay = hyper["momentum"], hyper["dampening"], hyper["weight_decay"]

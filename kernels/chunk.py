@@ -76,13 +76,25 @@ class Samples:
 
 
 @dataclass(slots=True)
+class Batches:
+    """How the epochs of a chunk are cut into mini-batches (docs/arithmetic.md, section 13)."""
+
+    size: int  # samples of a batch
+    shuffle: bool  # each epoch has an order of its own: kernels/batch_order.py; False: as they stand
+    drop_last: bool  # an epoch ends before a batch that is not full
+    rate_per_step: bool  # where lr has several rows, each is of a step of the call, not of an epoch
+    seeds: np.ndarray  # (m,) int64 ≥ 0
+    passes: np.ndarray  # (m,) int64, updated: epochs run since the descent began
+
+
+@dataclass(slots=True)
 class Chunk(Samples):
     """Fits to run. D = d or d + 1 (the intercept is the last parameter)."""
 
     # the work
     intercept: bool
     rule: UpdateRule
-    lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch
+    lr: np.ndarray  # (1 or epochs, m) float64: the rate of every epoch; with mini-batches perhaps of every step
     hyper: np.ndarray  # (m, n_values) float64, in the order of rule.hyperparameters, then rule.derived; may repeat one row
     epochs: int
     reduction: str  # "mean" or "sum": what the gradient is of; the reported loss is always the mean
@@ -113,6 +125,9 @@ class Chunk(Samples):
     # are those of these features
     center: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (m, d) float64, numbers of T; length 0: not standardised
     scale: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    batches: Batches | None = None  # None: a step for each epoch, of all samples
+    # filled: the mean of the losses of an epoch's batches, (m, epochs) T; (m, 0): nobody asks
+    batch_loss: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As of `Samples`; of a standardised fit X is a copy, (X − center) / scale in its dtype."""

@@ -38,6 +38,7 @@ _NoData: TypeAlias = float | np.number[Any] | Sequence[float | np.number[Any]] |
 NoData: TypeAlias = _NoData | Mapping[Literal["X", "y", "sample_weight"], _NoData | None]
 Progress: TypeAlias = bool | Callable[[int, int], object]
 Reduction: TypeAlias = Literal["mean", "sum"]
+ScheduleUnit: TypeAlias = Literal["epoch", "step"]
 Covariance: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
 WeightsAre: TypeAlias = Literal["precision", "frequency"]
 Stats: TypeAlias = bool | Covariance | Mapping[Literal["covariance", "clusters", "weights_are"], Any]

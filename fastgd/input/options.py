@@ -18,7 +18,6 @@ from .messages import shown
 MOST = 2**63 - 1
 _MOST_THREADS = 1024
 _LATER = {  # options that are not available yet: the value that means "not used"
-    "batch_size": None,
     "checkpoint": None,
 }
 
@@ -46,10 +45,20 @@ def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str 
     return count
 
 
-def check_randomness(shuffle: Any, seed: Any) -> None:
-    """Raise where `shuffle` or `seed` is no such option; full-batch descent draws nothing."""
-    read_switch(shuffle, "shuffle")
-    read_count(seed, "seed", 0)
+def read_seed(seed: Any, several: bool) -> np.ndarray:
+    """`seed` as an array of int64; several: there may be one for each fit."""
+    if not (several and isinstance(seed, np.ndarray | list | tuple) and np.ndim(seed)):
+        return np.array(read_count(seed, "seed", 0), np.int64)
+    needed = "a whole number, or an array of one for each fit"
+    try:
+        array = np.asarray(seed)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iu" or isinstance(seed, np.ma.MaskedArray):
+        raise TypeError(f"seed must be {needed}, not {shown(seed)}")
+    if array.size and not 0 <= int(array.min()) <= int(array.max()) <= MOST:
+        raise ValueError(f"seed must be {needed}, from 0 to 2^63 - 1; it is {shown(seed)}")
+    return array.astype(np.int64)
 
 
 def read_history(history: Any) -> int:

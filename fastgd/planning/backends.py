@@ -37,6 +37,7 @@ class Backend:
     takes_device_data: bool = False  # accepts data on a GPU
     has_threads: bool = False  # has the option `threads`
     takes_moments: bool = False  # accepts Moments in place of X and y
+    takes_batches: bool = False  # has mini-batches
     makes_moments_on_host: bool = False  # running/moments.py compresses the data for it
     fits_at_a_time: str = "runs fits one after another"  # for the error about `threads`
     share_of_bound: float = 8.0  # the largest τ of a right result: 2 for our own kernels
@@ -88,6 +89,7 @@ BACKENDS: dict[str, Backend] = {
             _why_no_kernels,
             has_threads=True,
             takes_moments=True,
+            takes_batches=True,
             makes_moments_on_host=True,
             share_of_bound=2.0,
         ),
@@ -98,12 +100,13 @@ BACKENDS: dict[str, Backend] = {
             _why_no_cuda,
             takes_device_data=True,
             takes_moments=True,
+            takes_batches=True,
             fits_at_a_time="runs on the whole GPU",
             share_of_bound=2.0,
         ),
-        Backend("torch", ("autograd",), "reference", _why_no_torch),
-        Backend("torch-cuda", ("autograd",), "reference", _why_no_torch_on_cuda),
-        Backend("numpy", ("manual",), "reference", why_blas_differs),
+        Backend("torch", ("autograd",), "reference", _why_no_torch, takes_batches=True),
+        Backend("torch-cuda", ("autograd",), "reference", _why_no_torch_on_cuda, takes_batches=True),
+        Backend("numpy", ("manual",), "reference", why_blas_differs, takes_batches=True),
     )
 }
 FOR_TESTS: dict[str, Backend] = {}  # rows that tests add: chosen by name, never listed

@@ -24,7 +24,6 @@ from ..input.hyperparameters import (
     values_beside,
 )
 from ..input.options import (
-    check_randomness,
     read_choice,
     read_excess_loss,
     read_history,
@@ -49,6 +48,7 @@ from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .fits import order_fits
 from .memory import fit_into_memory
+from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
     Begin,
@@ -121,6 +121,8 @@ class FitJob(ResultJob):
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
     met: float | None  # the tol that its converged fits have met
+    batches: MiniBatches | None  # None: each epoch is one step of all samples
+    n_rates: int  # rows of the table of rates, where there is a schedule
     stopping: Stopping | None  # validation data, and what ends fits early
     hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
@@ -152,11 +154,14 @@ class SolveJob(ResultJob):
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
-    check_randomness(arguments["shuffle"], arguments["seed"])
     arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
+    batches = read_minibatches(
+        problem, backend, batch_size=arguments["batch_size"], shuffle=arguments["shuffle"], seed=arguments["seed"],
+        drop_last=arguments["drop_last"], schedule_every=arguments["schedule_every"],
+    )  # fmt: skip
     optimizer, lr, w0, intercept0 = _values_here(arguments, device)
     schedule = read_schedule(arguments["schedule"])
     rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
@@ -168,17 +173,20 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
     stopping = _read_stopping(arguments, problem, backend, limit)
+    refuse_with_batches(batches, rule, rates, stopping is not None)
     can_end = tol >= 0.0 or (stopping is not None and stopping.patience is not None)
     epochs = read_epochs(arguments["epochs"], can_end, every)
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
     if state is not None:
         state = read_state(state, problem, rule, backend, algorithm, w0, intercept0, standardize)
+        check_state(state, batches)
     if problem.given is not None:
         algorithm = algorithm_on_moments(algorithm, backend, state)
     elif state is not None:
         algorithm = algorithm_of(state)
     named = ({} if rates is None else {"lr": rates}) | hyper
     which = {} if schedule is None else {"schedule": schedule.which}
+    which |= {} if batches is None else {"seed": batches.seed}
     order = order_fits(problem, {name: values.shape for name, values in (named | which).items()}, starts, state)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
@@ -194,13 +202,16 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         standardize=standardize,
         has_roots=rule.name != "sgd",
         why_backend=why_backend,
+        batches=batches,
     )
+    # rows of the table of rates, of one call
+    scheduled = epochs * (batches.steps(problem.n_samples) if batches is not None and batches.per_step else 1)
     if stopping is not None:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))
     elif schedule is not None and not backend.takes_device_data:  # there each part makes its own table
-        plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, epochs))))
+        plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, scheduled))))
     measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
-    layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize, stopping is not None)
+    layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize, stopping is not None, batches is not None)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
     of_blocks, of_a_block = (0, 0) if stopping is None else bytes_of_blocks(stopping, problem, layout.bytes_per_fit)
@@ -212,15 +223,16 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         of_a_fit=layout.bytes_per_fit
         - of_results
         + 8 * (len(hyper) + 12)
-        + (16 * epochs if schedule and stopping is None else 0)
+        + (16 * scheduled if schedule and stopping is None else 0)
         + of_blocks
         + (8 * (problem.n_parameters + 16) if measured else 0),  # running/explaining.py: w, and numbers that tell how it ended
-        of_a_thread=of_a_block + (_bytes_of_stack(problem) if least_needed else 0),
+        of_a_thread=of_a_block + (_bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
     )
-    schedule = walk(schedule, None if state is None else state.epoch, epochs)
+    done = None if state is None else state.epoch if batches is None or batches.per_step else state.passes
+    schedule = walk(schedule, done, scheduled)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(
@@ -243,7 +255,10 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         every=every,
         measured=measured,
         least_needed=least_needed,
-        begin=begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol),
+        begin=(begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol))
+        | begin_batches(batches, state),
+        batches=batches,
+        n_rates=scheduled,
         state=state,
         # weights that are summed scale the rate, a schedule moves it
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MOMENTS, MOST_PACKED, STREAM
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MANUAL, MOMENTS, MOST_PACKED, STREAM
 from .backends import BACKENDS, MOST_FEATURES, Backend, choose_algorithm
+from .minibatches import MiniBatches
 
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
@@ -48,11 +49,12 @@ class Plan:
     inline: bool  # the calling thread runs the job
     fits_per_task: int
     pairs_per_group: int  # pairs (of an X and a y) whose moments are in memory together
+    batched: bool = False  # mini-batches; the algorithm is then what the losses of all samples come from
 
     @property
     def algorithm_name(self) -> str:
         """Name of the algorithm."""
-        return ALGORITHMS[self.algorithm]
+        return "minibatch" if self.batched and self.algorithm in (MOMENTS, STREAM) else ALGORITHMS[self.algorithm]
 
 
 def available_threads() -> int:
@@ -81,6 +83,14 @@ def _epoch_cost(problem: Problem, algorithm: int, has_roots: bool) -> float:
     if algorithm == STREAM:
         return 30 + n * (1 + size) * (0.2 if double else 0.1)
     return 50_000 if algorithm == AUTOGRAD else 10_000
+
+
+def _cost_of_batches(problem: Problem, algorithm: int, batches: MiniBatches) -> float:
+    """Rough time of one epoch of mini-batches of one fit, and of the loss of all samples [ns]."""
+    steps, of_row = batches.steps(problem.n_samples), _epoch_cost(problem, algorithm, False)
+    if algorithm in (AUTOGRAD, MANUAL):
+        return (1 + steps) * of_row
+    return _epoch_cost(problem, STREAM, False) + of_row + 200 * steps + 20 * problem.n_samples * batches.shuffle
 
 
 def _even(n_fits: int, fits: int, workers: int) -> int:
@@ -129,6 +139,7 @@ def make_plan(
     fits_per_task: int | None = None,
     worst_cost: float | None = None,
     keeps_moments: bool = False,
+    batches: MiniBatches | None = None,
 ) -> Plan:
     """Choose the algorithm, the number of threads, and the sizes of tasks and groups.
 
@@ -148,6 +159,8 @@ def make_plan(
         Time of one fit at worst [ns]; None: all epochs on its samples.
     keeps_moments : bool
         Whether the moments are what is asked for.
+    batches : MiniBatches, optional
+        How epochs are cut into steps.
     """
     code, why_algorithm = choose_algorithm(algorithm, backend, problem.n_samples, problem.n_features)
     if problem.given is not None:
@@ -158,10 +171,11 @@ def make_plan(
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate
-    descend = 60 + (epochs + 1) * _epoch_cost(problem, code, has_roots)
+    per_epoch = _epoch_cost(problem, code, has_roots) if batches is None else _cost_of_batches(problem, code, batches)
+    descend = 60 + (epochs + 1) * per_epoch
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
     # in the worst case every fit overflows at once, and runs all epochs on its samples
-    at_worst = order.n_fits * (worst_cost or 60 + (epochs + 1) * _epoch_cost(problem, STREAM, False))
+    at_worst = order.n_fits * (worst_cost or 60 + (epochs + 1) * (_epoch_cost(problem, STREAM, False) + per_epoch * (batches is not None)))
     # the calling thread shows progress and receives Ctrl-C while another one waits for the GPU
     # torch's OpenMP threads keep the floating-point mode of the thread that makes them: one of ours
     elsewhere = backend.takes_device_data or code == AUTOGRAD
@@ -173,7 +187,7 @@ def make_plan(
         backend=backend,
         algorithm=code,
         auto=algorithm == "auto",
-        explanation=f"{why_backend}; {why_algorithm}",
+        explanation=f"{why_backend}; {'' if batches is None else batches.words + ' '}{why_algorithm}",
         threads=workers,
         staged=staged,
         needs_moments=needs_moments,
@@ -181,6 +195,7 @@ def make_plan(
         inline=inline,
         fits_per_task=min(fits, order.n_fits),
         pairs_per_group=max(1, int(MOMENTS_BYTES / _bytes_per_pair(problem, order, n_grams))) if staged else 1,
+        batched=batches is not None,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import kind_of, shown
-from ..input.options import name_among, read_tol
+from ..input.options import MOST, name_among, read_tol
 from ..input.reading import check_all, read_array, read_numbers
 from ..input.room import check_room
 from ..input.shapes import axes_that_repeat, broadcast, without_repeats
@@ -143,6 +143,7 @@ def read_state(
     of_each = {"w": (size,), "slots": (len(rule.slots), size), "products": (len(rule.products),)}
     of_each |= dict.fromkeys(("algorithm", "status", "initial_excess"), ())
     of_each |= dict.fromkeys(STANDARD, (problem.n_features,)) if standardize else {}
+    of_each |= {name: () for name in ("passes", "seed") if getattr(state, name) is not None}
     for name, needs in of_each.items():
         has = np.shape(getattr(state, name))
         if has != leading + needs and not has[-1:] == needs[-1:] == (0,):  # of no numbers, for any fits
@@ -159,9 +160,10 @@ def read_state(
 
 
 _MOST_UPDATES = 2**62  # of a state: with those of a call they stay below 2^63
-_MOST = {"epoch": _MOST_UPDATES, "algorithm": len(ALGORITHMS) - 1, "status": len(Status) - 1}
+_MOST = {"epoch": _MOST_UPDATES, "passes": _MOST_UPDATES, "seed": MOST, "algorithm": len(ALGORITHMS) - 1, "status": len(Status) - 1}
 # arrays of a state: their dtypes
 ARRAYS = {"w": "f8", "slots": "f8", "products": "f8", "epoch": "i8", "algorithm": "i1", "status": "i1", "initial_excess": "f8"}
+ARRAYS |= dict.fromkeys(("passes", "seed"), "i8")
 ARRAYS |= dict.fromkeys(STANDARD, "f8")
 
 
@@ -170,7 +172,7 @@ def _read_array(value: Any, name: str, kind: str) -> Any:
 
     Of one on a GPU numbers that the host decides by are copied; the others stay there.
     """
-    if value is None and name in ("initial_excess", *STANDARD):
+    if value is None and name in ("initial_excess", "passes", "seed", *STANDARD):
         return None
     if device_of(value) is not None:
         if name in ("algorithm", "status", *STANDARD):

@@ -36,6 +36,7 @@ NAMES = {
     "history.w": ("history_w", "features"),
     "history.intercept": ("history_w", "intercept"),
     "history.loss": ("history_loss", ""),
+    "history.batch_loss": ("batch_loss", ""),
     "state.w": ("w", ""),
     "state.slots": ("slots", ""),
     "excess_loss": ("excess", ""),
@@ -59,6 +60,7 @@ class Layout:
     every: int  # epochs between two rows of the history; 0: no history
     measured: bool = False  # by how much the loss is above its least value
     standardize: bool = False  # there are center and scale
+    batched: bool = False  # mini-batches: there are passes, a seed and the losses of batches
     solved: bool = False  # by solve: there are also rank, condition, ill_conditioned and loss64
     validated: bool = False  # there are validation losses
     shapes: Shapes = field(init=False)
@@ -71,12 +73,13 @@ class Layout:
     @classmethod
     def of_rule(
         cls, problem: Problem, order: FitOrder, rule: UpdateRule, epochs: int, every: int, measured: bool, standardize: bool,
-        validated: bool = False,
+        validated: bool = False, batched: bool = False,
     ) -> Layout:  # fmt: skip
         """The layout of a descent."""
         return cls(
-            problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize, validated=validated
-        )
+            problem, order, rule.name, len(rule.slots), len(rule.products), epochs, every, measured, standardize, validated=validated,
+            batched=batched,
+        )  # fmt: skip
 
     @classmethod
     def of_solve(cls, problem: Problem, order: FitOrder, standardize: bool = False) -> Layout:
@@ -108,6 +111,8 @@ class Layout:
             shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
         if self.standardize:
             shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
+        if self.batched:
+            shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((self.epochs if self.every else 0,), dtype)}
         if self.solved:
             shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
         return shapes
@@ -178,7 +183,7 @@ def read_out(out: Any, arguments: Mapping[str, Any], layout: Layout) -> dict[str
         needed = layout.user_shape(name)
         if needed is None:
             missing = "history=True" if name.startswith("history") and not layout.every else "intercept=True"
-            missing = "excess_loss=True" if name == "excess_loss" else missing
+            missing = {"excess_loss": "excess_loss=True", "history.batch_loss": "batch_size and history=True"}.get(name, missing)
             raise ValueError(f"{called} was given, but this fit has no {name}: give {missing} too")
         shape, dtype = needed
         if array.shape != shape or array.dtype != dtype:

@@ -73,6 +73,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
             initial_excess=values["initial_excess"],
             tol=provenance.tol,
             **standard,
+            **({name: values[name] for name in ("passes", "seed")} if layout.batched else {}),
         ),
         intercept=part_of("w_out", "intercept") if problem.intercept else None,
         history=_history(buffers, part_of, wrap(values["history_val_loss"][()]) if layout.validated else None) if layout.every else None,
@@ -95,5 +96,6 @@ def _history(buffers: Buffers, part_of: Any, val_loss: Any) -> History:
         w=part_of("history_w", "history.w"),
         loss=part_of("history_loss", "history.loss"),
         intercept=part_of("history_w", "history.intercept") if layout.problem.intercept else None,
+        batch_loss=part_of("batch_loss", "history.batch_loss") if layout.batched else None,
         val_loss=val_loss,
     )

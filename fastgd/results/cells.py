@@ -93,7 +93,7 @@ def _take(result: Any, chosen: Mapping[str, Any]) -> Any:
 
     history = result.history
     if history is not None:
-        history = History(history.epoch, *(cells(getattr(history, name)) for name in ("w", "loss", "intercept", "val_loss")))
+        history = History(history.epoch, *(cells(getattr(history, name)) for name in ("w", "loss", "intercept", "val_loss", "batch_loss")))
     arrays = ("w", "loss", "epochs", "n_used", "lr", "val_loss", "best_epoch", "excess_loss", "intercept", "stability_limit")
     status = cells(np.asarray(result.status))
     return replace(

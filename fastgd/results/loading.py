@@ -99,7 +99,8 @@ _PLAIN: dict[type, dict[str, Any]] = {
     History: {},
 }
 # by name: the kind of dtype of the other fields that hold no floating-point numbers
-_DTYPES = {**dict.fromkeys(("epochs", "best_epoch", "n_used", "rank", "epoch", "status", "algorithm"), "i"), "ill_conditioned": "b"}
+_WHOLE = ("epochs", "best_epoch", "n_used", "rank", "epoch", "status", "algorithm", "passes", "seed")
+_DTYPES = {**dict.fromkeys(_WHOLE, "i"), "ill_conditioned": "b"}
 _CODES = {"status": len(Status), "algorithm": len(State.algorithm_names)}
 
 
@@ -223,7 +224,7 @@ def _last_axes(result: Any, owner: Any) -> dict[str, tuple[int | None, ...]]:
         return dict.fromkeys(("w", *STANDARD), own)
     if isinstance(owner, History):
         rows = np.shape(owner.epoch)
-        return {"w": (*rows, *own), "loss": rows, "intercept": rows, "val_loss": rows}
+        return {"w": (*rows, *own), "loss": rows, "intercept": rows, "val_loss": rows, "batch_loss": (None,)}
     features = own or (1,)
     parameters = features[0] + result.state.intercept
     return dict.fromkeys(STANDARD, features) | {"w": (parameters,), "slots": (None, parameters), "products": (None,)}

@@ -47,6 +47,10 @@ class History:
         Intercept, in the dtype of the data.
     val_loss : ndarray (…, m), or None without validation data
         Loss of the validation data at the same row of ``w``.
+    batch_loss : ndarray (…, epochs), or None without mini-batches
+        Mean of the losses of the batches of each epoch, each before its step: of an epoch
+        ``sum(loss * size) / sum(size)``, where the size of a batch is its number of samples, with
+        weights their sum. NaN of epochs that were not run.
     """
 
     epoch: NDArray[np.int64]
@@ -54,6 +58,7 @@ class History:
     loss: Any
     intercept: Any = None
     val_loss: Any = None
+    batch_loss: Any = None
 
     @computes
     def __repr__(self) -> str:
@@ -103,6 +108,8 @@ class State:
     tol : float, or None
         The ``tol`` of the call that made the state: what fits that are CONVERGED have met. With a
         smaller one they go on. None without one, and where it is not known.
+    passes, seed : ndarray (…) of int64, or None without mini-batches
+        Number of epochs so far, and the seed of their orders.
     """
 
     algorithm_names: ClassVar[tuple[str, ...]] = ALGORITHMS
@@ -120,6 +127,8 @@ class State:
     center: np.ndarray | None = None
     scale: np.ndarray | None = None
     tol: float | None = None
+    passes: np.ndarray | None = None
+    seed: np.ndarray | None = None
 
     @computes
     def __repr__(self) -> str:

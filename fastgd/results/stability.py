@@ -110,8 +110,8 @@ class Stability:
     def epochs(self, tol: float, lr: Any = None) -> NDArray[np.float64]:
         """How many epochs of plain gradient descent are enough for `tol`, from any start.
 
-        F(w_t) − F* ≤ ρ^(2t) (F(w_0) − F*) with ρ = max |1 − lr·λ|, and from some starts no less: so
-        it is the least t ≥ 1 with ρ^(2t) ≤ tol. Rounding is left out.
+        F(w_t) − F* ≤ ρ^(2t) (F(w_0) − F*) with ``ρ = max |1 − lr·λ|``, and from some starts no
+        less: so it is the least t ≥ 1 with ρ^(2t) ≤ tol. Rounding is left out.
 
         Parameters
         ----------

@@ -183,8 +183,9 @@ def _facts(result: Any, features: Sequence[str] | None = None) -> tuple[str, lis
         rows.append(("features", "(x - center) / scale in the computation; w is in the units of X"))
     rows.append(("computed", result.explanation))
     algorithms = np.ravel(result.state.algorithm)[made]
-    if any(result.state.algorithm_names[code] != result.algorithm for code in np.unique(algorithms)):
-        rows.append(("algorithms", counts_of(algorithms, result.state.algorithm_names)))
+    codes, batched = np.unique(algorithms), result.algorithm == "minibatch"
+    if len(codes) > 1 if batched else any(result.state.algorithm_names[code] != result.algorithm for code in codes):
+        rows.append(("losses by" if batched else "algorithms", counts_of(algorithms, result.state.algorithm_names)))
     return f"{heading} by {optimizer}" if optimizer else heading, rows
 
 

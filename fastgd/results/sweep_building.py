@@ -14,7 +14,7 @@ from .status import Status, named
 from .sweep_result import SweepResult
 
 _OF_CELLS = ("w", "loss", "epochs", "status", "n_used", "lr", "intercept", "excess_loss", "val_loss", "best_epoch")
-_OF_HISTORY = ("w", "loss", "intercept", "val_loss")
+_OF_HISTORY = ("w", "loss", "intercept", "val_loss", "batch_loss")
 
 
 class Parts:

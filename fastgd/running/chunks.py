@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Chunk, Samples
+from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Batches, Chunk, Samples
 from ..planning.job import FitJob
 from ..planning.stopping import Validation
 from .groups import Group
@@ -38,6 +38,11 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         **{name: slices[name] for name in (*WRITTEN, *(STANDARD if job.standardize else ()))},
     )  # fmt: skip
     chunk.flat = samples.flat
+    if job.batches is not None:
+        own = job.batches
+        seeds = np.array(np.broadcast_to(job.order.pick_range(own.seed, first, stop), (stop - first,)))  # here, wherever results are
+        chunk.batches = Batches(own.size, own.shuffle, own.drop_last, own.per_step, seeds, slices["passes"])
+        chunk.batch_loss = slices["batch_loss"]
     if job.measured:
         m = 0 if job.plan.backend.takes_device_data else stop - first  # the CUDA kernels have their own
         chunk.penalty, chunk.least, chunk.allowance = np.full((3, m), np.nan)  # packs or least_values.py fill them
@@ -53,12 +58,13 @@ def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
     A descent in blocks asks for those of each block (blocks.py).
     """
     if job.schedule is not None and job.stopping is None:
-        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], chunk.steps)
+        done = chunk.steps if chunk.batches is None or chunk.batches.rate_per_step else chunk.batches.passes
+        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], done)
 
 
 def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(epochs, m): the rates of fits first … stop-1, which begin with lr (m,) after some steps."""
-    return rates_of_fits(job, np.arange(first, stop, dtype=np.int64), lr, steps, job.epochs)
+    """(n_rates, m): rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+    return rates_of_fits(job, np.arange(first, stop, dtype=np.int64), lr, steps, job.n_rates)
 
 
 def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> np.ndarray:
@@ -112,6 +118,7 @@ def finish_chunk(job: FitJob, first: int, stop: int, chunk: Chunk) -> None:
     few = chunk.status == TOO_FEW_SAMPLES
     if few.any():
         spoiled = [chunk.w_out, chunk.loss, chunk.history_w, chunk.history_loss, chunk.w, chunk.slots, chunk.products]
+        spoiled += [chunk.batch_loss] if job.batches is not None else []
         for values in spoiled + ([chunk.center, chunk.scale] if job.standardize else []):
             job.buffers.spoil(values, few, np.nan)
         if job.measured:

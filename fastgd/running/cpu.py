@@ -48,14 +48,14 @@ def _compile(job: FitJob) -> None:
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
-    in_packs = plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
+    in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
     plain = cpu.is_plain(job.rule, job.hyper)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
-    parts |= {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
+    parts |= {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
     parts |= {"rates"} if job.rates is None else set()
     if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_PACKED:
-        parts |= {"least"} if job.measured and "fit_by_fit" in parts else set()
+        parts |= {"least"} if job.measured and parts & {"fit_by_fit", "batches"} else set()
     elif plan.algorithm == MOMENTS:
         parts |= {"solve"} if job.least_needed else set()
     parts |= {"find_kept"} if problem.may_lose_samples or not plan.needs_moments else set()
@@ -114,7 +114,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     Returns False, with nothing done, where that kernel does not apply or some data are not finite.
     """
     problem, plan, samples = job.problem, job.plan, group.samples
-    makes_more_of_moments = job.rates is None or job.standardize
+    makes_more_of_moments = job.rates is None or job.standardize or job.batches is not None
     begins_elsewhere = job.state is not None or job.stopping is not None
     if plan.algorithm != MOMENTS or makes_more_of_moments or begins_elsewhere or problem.n_samples < problem.min_samples:
         return False
@@ -146,7 +146,10 @@ def _descend(
 
     def descend(part: Chunk, places: np.ndarray | slice, counter: np.ndarray) -> None:
         complete = partial(find_least_values, job, part, group, pairs[places], control)
-        cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete, plain)
+        if job.batches is not None:
+            cpu.descend_batches(part, moments, gram_index[places], pairs[places], control.cancel, counter, complete)
+        else:
+            cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete, plain)
         if job.standardize:
             unscale_results(part)
 

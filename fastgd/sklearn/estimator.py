@@ -56,11 +56,12 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Intercept, 0.0 without one.
     n_iter_ : int
         Epochs that were run; of several targets the most.
-    loss_curve_ : ndarray (n_iter_ + 1,) or (n_targets, n_iter_ + 1)
-        Loss before the first epoch and after each; later values of a target that converged repeat.
+    loss_curve_ : ndarray (n_rows,) or (n_targets, n_rows)
+        Loss before the first epoch and after each of ``n_iter_`` epochs; later values of a target
+        that converged repeat.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray (n_features_in_,) of str
+    feature_names_in_ : ndarray (n_features,) of str
         Names of the features, where X had names that are all strings.
 
     See Also

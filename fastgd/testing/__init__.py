@@ -1,9 +1,10 @@
-"""For tests: the certified NIST StRD regressions, a set of hard problems, and `assert_agrees`."""
+"""For tests: certified regressions, hard problems, `assert_agrees`, the order of mini-batches."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .mini_batches import minibatch_order
 from .named_problems import NamedProblem, problems, rates
 from .nist_strd import NistExact, NistRegression, nist
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from .asserting import Disagreement as Disagreement
     from .asserting import assert_agrees as assert_agrees
 
-__all__ = ["Disagreement", "NamedProblem", "NistExact", "NistRegression", "assert_agrees", "nist", "problems", "rates"]
+__all__ = ["Disagreement", "NamedProblem", "NistExact", "NistRegression", "assert_agrees", "minibatch_order", "nist", "problems", "rates"]
 
 
 if not TYPE_CHECKING:  # or else every name would pass a type checker

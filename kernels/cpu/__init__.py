@@ -12,10 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from ..batch_order import ORDERED, random_numbers
 from ..chunk import MEASURED, MOMENTS, MOST_PACKED, WRITTEN, Chunk, Samples
 from ..update_rules import UpdateRule
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
+from .minibatch.epochs import ENDED
+from .minibatch.epochs import descend_batches as _descend_batches
+from .minibatch.ordering import bits_for, sort_order
 from .moments.compress import CHUNK, RANGE, compress, join
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
@@ -154,6 +158,45 @@ def descend(
     _descend(*given, chunk.center, chunk.scale, begin, np.empty(m), cancel, progress)
 
 
+def descend_batches(
+    chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress,
+    complete: Callable[[np.ndarray], None] = lambda fits: None,
+) -> None:  # fmt: skip
+    """Run all epochs of a chunk of mini-batches. Arguments as in `descend`.
+
+    The fits of one order (those of one seed, which use as many samples and have run as many epochs)
+    run together, ORDERED numbers of their orders at a time.
+    """
+    batches, m = chunk.batches, len(chunk.w)
+    assert batches is not None
+    complete(np.arange(m))
+    given, standing = _given(chunk, moments, gram_index, target_index), np.zeros((m, 3), np.int64)
+    kinds = np.stack([batches.seeds, batches.passes, chunk.n_used], axis=1) if batches.shuffle else np.zeros((m, 1), np.int64)
+    different, kind_of_fit = np.unique(kinds, axis=0, return_inverse=True)
+    for number, kind in enumerate(different.tolist()):
+        fits = np.flatnonzero(kind_of_fit.reshape(-1) == number)
+        at_a_time = max(1, ORDERED // max(1, kind[2])) if batches.shuffle else chunk.epochs + 1
+        for first in range(0, chunk.epochs + 1, at_a_time):
+            stop = min(chunk.epochs + 1, first + at_a_time)
+            orders = np.empty((stop - first, kind[2] if batches.shuffle else 0), np.int32)
+            for row, epoch in enumerate(range(first, min(stop, chunk.epochs)) if batches.shuffle else ()):
+                write_order(kind[1] + epoch, kind[0], orders[row], cancel)
+            if cancel[0]:
+                return
+            _descend_batches(
+                *given, chunk.center, chunk.scale, fits, first, stop, batches.size, batches.drop_last, batches.rate_per_step, orders,
+                chunk.batch_loss, batches.passes, standing, cancel, progress,
+            )  # fmt: skip
+            if cancel[0] or (standing[fits, ENDED] != 0).all():
+                break
+
+
+def write_order(epoch: int, seed: int, order: np.ndarray, cancel: np.ndarray) -> None:
+    """Write `batch_order.order_of_epoch` of (n,) samples to `order` (n,) int32."""
+    bits = bits_for(len(order))
+    sort_order(random_numbers(len(order), epoch, seed), bits, np.zeros(2**bits + 1, np.int32), order, cancel)
+
+
 def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray) -> tuple[Any, ...]:
     """What both kernels of a descent take: data, options, records, and the arrays `WRITTEN`."""
     one_row = len(chunk.hyper) > 1 and chunk.hyper.strides[0] == 0  # for all fits
@@ -252,6 +295,7 @@ __all__ = [
     "compress_fits",
     "compress_items",
     "descend",
+    "descend_batches",
     "descend_single_feature",
     "find_kept",
     "find_shifts",
@@ -268,4 +312,5 @@ __all__ = [
     "smallest_pack",
     "solve",
     "stream_scratch_bytes",
+    "write_order",
 ]

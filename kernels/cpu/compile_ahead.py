@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import MOMENTS, STREAM, Chunk, Samples
+from ..chunk import MOMENTS, STREAM, Batches, Chunk, Samples
 from ..update_rules import UPDATE_RULES
-from . import compress_fits, descend, find_kept, find_shifts, read_only, solve
+from . import compress_fits, descend, descend_batches, find_kept, find_shifts, read_only, solve
 from .descent.fit_by_fit import descend as descend_kernel
+from .minibatch.epochs import descend_batches as descend_batches_kernel
+from .minibatch.ordering import sort_order
 from .moments.compress import compress, join
 from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
@@ -38,12 +40,14 @@ KERNELS: dict[str, Any] = {
     "descend_packs": descend_packs,
     "descend_rule_packs": descend_rule_packs,
     "descend": descend_kernel,
+    "descend_batches": descend_batches_kernel,
+    "sort_order": sort_order,
     "standardize": standardize_kernel,
     "solve": solve_kernel,
 }
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend_rule_packs": 2, "descend": 2}
-OF_ALL = OF_FIT | {"find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
+OF_ALL = OF_FIT | {"descend_batches": 2, "sort_order": 1, "find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
 PARTS = frozenset(("moments", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
     "moments": ("compress", "join"),
@@ -52,6 +56,7 @@ NEEDED = {  # the kernels of each part
     "packs": ("descend_packs",),
     "rule_packs": ("descend_rule_packs",),
     "fit_by_fit": ("descend",),
+    "batches": ("descend_batches", "sort_order"),
     "find_kept": ("find_kept",),
     "standardize": ("compress", "join", "standardize"),
     "solve": ("compress", "join", "find_shifts", "solve"),
@@ -67,7 +72,7 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
     to_compile = _to_compile(dtype, missing)
     with announced(to_compile, kept=bool(to_compile) and are_kept()):
         compile_fit(dtype, PARTS & missing)
-        for part, prepare in (("find_kept", compile_find_kept), ("standardize", compile_standardize), ("solve", compile_solve)):
+        for part, prepare in _OTHERS.items():
             if part in missing:
                 prepare(dtype)
     _done.update((part, dtype) for part in missing)
@@ -106,10 +111,10 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     "rule_packs" of other rules; "fit_by_fit" for all other fits. What is left out is compiled or
     loaded when it is first needed.
     """
-    samples, moments, cancel, counter = _one_sample(dtype), Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
+    moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
         array.fill(1)
-    rule, one, m = UPDATE_RULES["sgd"], np.zeros(1, np.int64), np.ones((1, 1))
+    one, m = np.zeros(1, np.int64), np.ones((1, 1))
     for part in sorted(parts):
         if part == "moments":
             _compress_one(dtype)
@@ -121,15 +126,29 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
                 m[0].copy(), m[0].copy(), m[0].copy(), cancel,
             )  # fmt: skip
         else:
-            algorithm = STREAM if part == "fit_by_fit" else MOMENTS
-            chunk = Chunk(
-                samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
-                False, rule, m, np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
-                np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
-                np.full(1, algorithm, np.int8), np.zeros(1, np.int8),
-                np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
-            )  # fmt: skip
+            chunk = _chunk_of_one(dtype, STREAM if part == "fit_by_fit" else MOMENTS)
             descend(chunk, moments, one, one, cancel, counter, plain=part == "packs")
+
+
+def _chunk_of_one(dtype: np.dtype, algorithm: int) -> Chunk:
+    """One epoch of plain SGD of one fit of one sample."""
+    samples, rule, one = _one_sample(dtype), UPDATE_RULES["sgd"], np.zeros(1, np.int64)
+    return Chunk(
+        samples.X, samples.y, one, one, samples.weights, one, samples.kept, samples.kept_index, samples.n_used,
+        False, rule, np.ones((1, 1)), np.zeros((1, len(rule.hyperparameters))), 1, "mean", -1.0, 1,
+        np.zeros((1, 1)), np.zeros((1, len(rule.slots), 1)), np.ones((1, 0)), one.copy(),
+        np.full(1, algorithm, np.int8), np.zeros(1, np.int8),
+        np.empty((1, 1), dtype), np.empty(1, dtype), one.copy(), np.empty((1, 2, 1), dtype), np.empty((1, 2), dtype),
+    )  # fmt: skip
+
+
+def compile_batches(dtype: np.dtype) -> None:
+    """The kernels of mini-batches."""
+    moments, cancel, counter = _compress_one(dtype)
+    chunk, one = _chunk_of_one(dtype, MOMENTS), np.zeros(1, np.int64)
+    chunk.batches = Batches(1, True, False, False, one, one.copy())
+    chunk.batch_loss = np.empty((1, 1), dtype)
+    descend_batches(chunk, moments, one, one, cancel, counter)
 
 
 def compile_find_kept(dtype: np.dtype) -> None:
@@ -150,6 +169,14 @@ def compile_solve(dtype: np.dtype) -> None:
     one, m = np.zeros(1, np.int64), np.zeros(1)
     solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
     find_shifts(_one_sample(dtype), 1, cancel)
+
+
+_OTHERS = {
+    "batches": compile_batches,
+    "find_kept": compile_find_kept,
+    "standardize": compile_standardize,
+    "solve": compile_solve,
+}
 
 
 def compiled_and_loaded() -> dict[str, int]:

@@ -21,7 +21,20 @@ from .specialised import TYPES, compress_name
 THREADS = 128  # of a block
 MOST_BLOCKS = 2**31 - 1
 OF_FITS = frozenset(  # the numbers of struct Work that kernels about data alone do not read
-    ("n_fits", "sums", "epochs", "every", "n_rows", "n_rates", "n_hyper", "tol")
+    (
+        "n_fits",
+        "sums",
+        "epochs",
+        "every",
+        "n_rows",
+        "n_rates",
+        "n_hyper",
+        "tol",
+        "size_of_batch",
+        "drop_last",
+        "rate_per_step",
+        "n_batch_losses",
+    )
 )
 STRAIGHT_BLOCKS = 2**14  # of `compress` where there is nothing to be looked up: enough for every GPU, each with many items
 

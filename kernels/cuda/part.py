@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from ..chunk import DIVERGED, INVALID_DATA, MOMENTS, STANDARD, TOO_FEW_SAMPLES, Chunk
+from ..batch_order import ORDERED, order_of_epoch
+from ..chunk import DIVERGED, INVALID_DATA, MOMENTS, STANDARD, TOO_FEW_SAMPLES, Batches, Chunk
 from .data import THREADS, Arrays, Data, Device
 from .header import CHUNK, FINISHED, LANES, ON_MOMENTS, ON_SAMPLES
-from .specialised import descend_any_name, descend_name, struct_of
+from .specialised import descend_any_name, descend_name, minibatch_name, struct_of
 
 LAUNCH_SECONDS = 0.1
 SCRATCH_BYTES = 256 * 2**20  # of `stream` and of `least_values`, at a time
@@ -61,7 +62,16 @@ class Part(Arrays):
             "n_fits": m, "sums": int(chunk.reduction == "sum"), "epochs": chunk.epochs, "every": chunk.every,
             "n_rows": chunk.history_w.shape[1], "n_rates": len(chunk.lr), "tol": float(chunk.tol),
             "n_hyper": chunk.hyper.shape[1] if chunk.hyper.strides[0] or m == 1 else 0,
+            "size_of_batch": 0, "drop_last": 0, "rate_per_step": 0, "n_batch_losses": 0,
         }  # fmt: skip
+        batches = chunk.batches
+        if batches is not None:
+            self.values |= {
+                "size_of_batch": batches.size, "drop_last": int(batches.drop_last), "rate_per_step": int(batches.rate_per_step),
+                "n_batch_losses": chunk.batch_loss.shape[1],
+            }  # fmt: skip
+            self._take("passes", batches.passes)
+            self._make("batch_loss", chunk.batch_loss)
         if self.item_of_fit is not None:
             self.put("item", self.item_of_fit)
         self.put("hyper", chunk.hyper if self.values["n_hyper"] else chunk.hyper[:1])
@@ -99,13 +109,15 @@ class Part(Arrays):
 
     def follow(self, rates: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
         """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first."""
-        m = self.n_fits
-        lr, steps = self.read("lr", (1, m), np.float64), self.read("steps", (m,), np.int64)
+        m, batches = self.n_fits, self.chunk.batches
+        counted = "steps" if batches is None or batches.rate_per_step else "passes"
+        lr, steps = self.read("lr", (1, m), np.float64), self.read(counted, (m,), np.int64)
         if self.makes_rates and self.arrays["lr"] is not self.chunk.lr:
             self.device.download(self.arrays["lr"], self.chunk.lr)  # these are told, not those of all epochs
         self.makes_rates = False
-        self.put("lr", rates(lr[0], steps))
-        self.values["n_rates"] = self.chunk.epochs
+        table = rates(lr[0], steps)
+        self.put("lr", table)
+        self.values["n_rates"] = len(table)
 
     def convert_results(self) -> None:
         """Turn results of standardised fits into the caller's units."""
@@ -181,6 +193,10 @@ class Part(Arrays):
 
     def descend(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
         """All epochs of all fits; False if cancelled."""
+        if self.chunk.batches is not None:
+            done = self._descend_in_batches(self.chunk.batches, cancel, progress)
+            progress[0] += int((self.began_on == FINISHED).sum()) * self.chunk.epochs if done else 0
+            return done
         beyond_limits = self._descend_on_samples if self.data.n_samples else self._descend_without_limits
         done = self._descend_on_moments(cancel, progress) and beyond_limits(cancel, progress)
         progress[0] += int((self.began_on == FINISHED).sum()) * self.chunk.epochs if done else 0
@@ -248,11 +264,66 @@ class Part(Arrays):
             progress[0] += int((self.began_on[group] == ON_SAMPLES).sum()) * self.chunk.epochs
         return True
 
+    def _descend_in_batches(self, batches: Batches, cancel: np.ndarray, progress: np.ndarray) -> bool:
+        """Fits that have the samples in one order run together, some epochs at a time."""
+        m, used = self.n_fits, self.of_fits(self.data.used)
+        passes = self.read("passes", (m,), np.int64)
+        kinds = np.stack([batches.seeds, passes, used], axis=1) if batches.shuffle else np.zeros((m, 1), np.int64)
+        kinds[self.began_on == FINISHED] = -1
+        different, kind_of_fit = np.unique(kinds, axis=0, return_inverse=True)
+        n_parts = max(1, -(-int(used.max(initial=1)) // CHUNK))
+        warps = min(8, n_parts)
+        bytes_per_fit = ((self.n_parameters + 1) * n_parts + warps * self.n_parameters * LANES) * self.dtype.itemsize
+        at_a_time = max(1, SCRATCH_BYTES // bytes_per_fit)
+        for number, kind in enumerate(different.tolist()):
+            fits = np.flatnonzero(kind_of_fit.reshape(-1) == number)
+            for begin in range(0, len(fits) if kind[0] >= 0 else 0, at_a_time):
+                group = fits[begin : begin + at_a_time]
+                self.allocate("parts", (len(group), n_parts, self.n_parameters + 1), self.dtype)
+                self.allocate("lanes", (len(group), warps, self.n_parameters, LANES), self.dtype)
+                if not self._run_batches(batches.shuffle, kind, group, (n_parts, warps), cancel, progress):
+                    return False
+        self.arrays.pop("order", None)
+        return True
+
+    def _run_batches(
+        self, shuffle: bool, kind: list[int], group: np.ndarray, sizes: tuple[int, int], cancel: np.ndarray, progress: np.ndarray
+    ) -> bool:
+        """All epochs of some fits.
+
+        kind: their seed, the epochs before this call, how many samples they use; sizes: parts and
+        warps of each.
+        """
+        epochs, first, left = self.chunk.epochs, 0, group
+        n_bytes = len(group) * self.data.n_samples * self.data.n_features * self.dtype.itemsize
+        pace = Pace(self.device, n_bytes / 1e11, epochs + 1)  # a block makes one step after the other
+        while first <= epochs and len(left):
+            if cancel[0]:
+                return False
+            stop = min(epochs + 1, first + pace.epochs)
+            self.arrays.pop("order", None)
+            if shuffle:
+                stop = min(stop, first + max(1, ORDERED // max(1, kind[2])))
+                orders = [order_of_epoch(kind[2], kind[1] + t, kind[0]).astype(np.int32) for t in range(first, min(stop, epochs))]
+                self.put("order", np.stack(orders) if orders else np.zeros((1, max(1, kind[2])), np.int32))
+            self.put("at_hand", left)
+            with pace:
+                name = minibatch_name(self.real, self.chunk.rule)
+                self.launch("minibatch.cu", name, len(left), LANES * sizes[1], np.int64(first), np.int64(stop), np.int64(sizes[0]))
+            left = left[self.read("phase", (self.n_fits,), np.int8)[left] != FINISHED]
+            progress[0] += (min(stop, epochs) - min(first, epochs)) * len(group)
+            first = stop
+        progress[0] += (epochs - min(first, epochs)) * len(group)
+        return True
+
     def write_back(self) -> None:
         """Download into the chunk; fits of too few samples are left as they are."""
         too_few = self.chunk.status == TOO_FEW_SAMPLES
-        for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, *CODES, "lr"):
-            into = getattr(self.chunk, name)
+        batches = self.chunk.batches
+        for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, *CODES, "lr", "batch_loss", "passes"):
+            into = getattr(self.chunk if name != "passes" else batches, name, None)
+            if into is None:
+                continue
             if name not in self.arrays or into.size == 0 or (name == "lr" and not self.makes_rates) or self.arrays[name] is into:
                 continue
             if too_few.any() and name != "lr" and isinstance(into, np.ndarray):

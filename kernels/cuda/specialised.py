@@ -56,6 +56,11 @@ def descend_any_name(real: str, rule: UpdateRule) -> tuple[str, str]:
     return "descend_any.cu", f"descend_any<{real}, {struct_of(rule)}>"
 
 
+def minibatch_name(real: str, rule: UpdateRule) -> str:
+    """The kernel that descends on mini-batches."""
+    return f"minibatch<{real}, {struct_of(rule)}>"
+
+
 def instantiations() -> dict[str, list[str]]:
     """Everything that can be compiled: {file: [name expressions]}."""
     reals, rules = list(TYPES.values()), [rule for rule in UPDATE_RULES.values() if "cuda" in rule.hands]
@@ -75,5 +80,6 @@ def instantiations() -> dict[str, list[str]]:
         ],
         "missing.cu": [f"{name}<{real}>" for name in ("find_kept", "find_invalid") for real in reals],
         "descend_any.cu": [f"descend_any<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
+        "minibatch.cu": [minibatch_name(real, rule) for real in reals for rule in rules],
         "stream.cu": [f"stream<{real}, {struct_of(rule)}>" for real in reals for rule in rules],
     }  # fmt: skip

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from ..batch_order import steps_per_epoch
 from ..chunk import MOMENTS, STANDARD, STREAM, Chunk
 from .data import Data, Device, GivenMoments, find_items
 from .header import CHUNK, NEGATIVE, NOT_FINITE
@@ -72,7 +73,7 @@ def bytes_of(chunk: Chunk, dtype: np.dtype) -> tuple[int, float]:
     records += 8 * planes * (size + 1) * (size + 2) // 2 if len(chunk.excess) else 0  # of the elimination
     records += 16 * size if len(chunk.center) else 0
     scratch = 8 * size * (chunk.slots.shape[1] + 6) + 8 * (chunk.hyper.shape[1] + 10)
-    results = [array for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, "lr") if _is_here(array := getattr(chunk, name))]
+    results = [array for name in (*STATE, *RESULTS, *EXCESSES, *STANDARD, "lr", "batch_loss") if _is_here(array := getattr(chunk, name))]
     return data, records + scratch + sum(array.nbytes for array in results) / len(chunk.w)
 
 
@@ -93,8 +94,11 @@ def cut_chunk(chunk: Chunk, first: int, stop: int) -> Chunk:
         low, high = (int(there.min()), int(there.max()) + 1) if len(there) else (0, 0)
         if (low, high) != (0, len(array)):
             changed |= {data: array[low:high], index: np.where(places < 0, -1, places - low) if low else places}
-    for name in ("n_used", "hyper", "algorithm", "status", *STATE, *RESULTS, *EXCESSES, *STANDARD):
+    for name in ("n_used", "hyper", "algorithm", "status", "batch_loss", *STATE, *RESULTS, *EXCESSES, *STANDARD):
         changed[name] = getattr(chunk, name)[here]
+    if chunk.batches is not None:
+        own = chunk.batches
+        changed["batches"] = dataclasses.replace(own, seeds=own.seeds[here], passes=own.passes[here])
     return dataclasses.replace(chunk, **changed)
 
 
@@ -225,7 +229,9 @@ def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: 
     """How many fits a part may have. scheduled: each has a rate for every epoch."""
     m = len(chunk.w)
     of_data, of_fit = bytes_of(chunk, chunk.w_out.dtype)
-    of_table = 8 * chunk.epochs * scheduled
+    batches, n = chunk.batches, chunk.X.shape[1]
+    steps = steps_per_epoch(n, batches.size, batches.drop_last) if batches is not None and batches.rate_per_step else 1
+    of_table = 8 * chunk.epochs * steps * scheduled
     of_fit += of_table
     n_items = m if ends is None else len(ends) - 1
     shared = of_data / n_items if n_items == 1 else 0.0

@@ -10,46 +10,7 @@
 //    the row of that epoch, only the update comes from the samples. When two epochs in a row began
 //    with every w NaN, all that follows is NaN and is not computed.
 #include "rules.cuh"
-#include "work.cuh"
-
-// feature k of a sample as the descent sees it
-template <typename T, bool STANDARD>
-__device__ __forceinline__ T feature(const T* x, const double* center, const double* scales, long long k) {
-    return STANDARD ? (x[k] - T(center[k])) / T(scales[k]) : x[k];
-}
-
-// the sums of one chunk; one warp
-template <typename T, bool STANDARD>
-__device__ __forceinline__ void sum_chunk(const Work& work, long long item, long long first, const double* w, T factor, T* lanes, T* sums,
-                                          int lane) {
-    const long long d = work.n_features, D = work.n_parameters, used = used_of(work, item);
-    const long long stop = first + CHUNK < used ? first + CHUNK : used;
-    const T *X = X_of<T>(work, item), *y = y_of<T>(work, item), *weights = weights_of<T>(work, item);
-    const double *center = work.item_center + item * d, *scales = work.item_scale + item * d;
-    const int* kept = kept_row_of(work, item);
-    T squares = T(0);
-    for (long long j = 0; j < D; ++j) lanes[j * LANES + lane] = T(0);
-    for (long long i = first + lane; i < stop; i += LANES) {
-        const long long place = place_of(kept, i);
-        const T* x = X + place * d;
-        T r = -y[place];
-        for (long long k = 0; k < d; ++k) r = fused(feature<T, STANDARD>(x, center, scales, k), T(w[k]), r);
-        if (work.intercept) r = r + T(w[d]);
-        const T v = weights ? weights[place] * r : r;
-        squares = fused(v, r, squares);
-        const T share = factor * v;
-        for (long long j = 0; j < d; ++j)
-            lanes[j * LANES + lane] = fused(feature<T, STANDARD>(x, center, scales, j), share, lanes[j * LANES + lane]);
-        if (work.intercept) lanes[d * LANES + lane] = lanes[d * LANES + lane] + share;
-    }
-    __syncwarp();
-    for (long long j = 0; j < D; ++j) {
-        const T sum = sum_of_lanes(lanes[j * LANES + lane], ALL_LANES, LANES);
-        if (lane == 0) sums[j] = sum;
-    }
-    squares = sum_of_lanes(squares, ALL_LANES, LANES);
-    if (lane == 0) sums[D] = squares;
-}
+#include "samples.cuh"
 
 // stream: grid = fits at hand, block = 32 · warps, warps ≤ 8
 template <typename T, template <typename> class Rule>
@@ -81,10 +42,7 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
     for (long long count = 0; count < most_epochs; ++count) {
         for (long long chunk = warp; chunk < chunks; chunk += n_warps) {
             T* sums = parts + chunk * (D + 1);
-            if (work.item_center)
-                sum_chunk<T, true>(work, item, chunk * CHUNK, w, factor, lanes, sums, lane);
-            else
-                sum_chunk<T, false>(work, item, chunk * CHUNK, w, factor, lanes, sums, lane);
+            sum_chunk(work, item, All{used_of(work, item)}, chunk * CHUNK, w, factor, lanes, sums, lane);
         }
         bool all_finite = true, all_nan = true;
         for (long long j = threadIdx.x; j < D; j += blockDim.x) {
@@ -93,13 +51,7 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
         }
         all_finite = __syncthreads_and(all_finite);
         all_nan = __syncthreads_and(all_nan);
-        for (long long j = threadIdx.x; j <= D; j += blockDim.x) {
-            for (long long step = 1; step < chunks; step *= 2) {
-                for (long long left = 0; left + step < chunks; left += 2 * step) {
-                    parts[left * (D + 1) + j] = parts[left * (D + 1) + j] + parts[(left + step) * (D + 1) + j];
-                }
-            }
-        }
+        add_pairwise(parts, chunks, D + 1);
         __syncthreads();
         if (!row_is_done) loss = parts[D] / total;
         if (first_bad < 0 && !(is_finite(double(loss)) && all_finite)) first_bad = t;

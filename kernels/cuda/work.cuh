@@ -25,7 +25,11 @@ struct Work {
     long long epochs;
     long long every;  // epochs from one row of the history to the next; 0: no history
     long long n_rows;  // of the history
-    long long n_rates;  // 1 or epochs
+    long long n_rates;  // 1 or epochs; of mini-batches 1, epochs or steps
+    long long size_of_batch;  // samples of a mini-batch; 0: each epoch is one step of all samples
+    long long drop_last;  // 1: an epoch ends before a batch that is not full
+    long long rate_per_step;  // 1: where lr has several rows, each is of a step of the call, not of an epoch
+    long long n_batch_losses;  // epochs, or 0: nobody asks
     long long n_hyper;  // hyperparameters and derived values of the rule; 0: all fits have those of the first
     double tol;  // negative: no stopping
     // the data
@@ -71,6 +75,8 @@ struct Work {
     long long* epochs_run;  // (m,)
     void* history_w;  // (m, n_rows, D) T
     void* history_loss;  // (m, n_rows) T
+    void* batch_loss;  // (m, n_batch_losses) T
+    long long* passes;  // (m,): epochs run, of mini-batches
     // how far a fit is from its minimum (section 10); null where nobody asks
     double* penalty;  // (m,): κ; null where all are 0
     double* least;  // (m,): F*; NaN: not known
@@ -91,7 +97,8 @@ struct Work {
     double* scratch;  // (m, n_slots + 5, D): of `descend_any`; see there
     void* parts;  // (fits at hand, n_chunks, D + 1) T: sums of chunks, of `stream`
     void* lanes;  // (fits at hand, warps, D, 32) T: of `stream`
-    const long long* at_hand;  // (fits at hand,): which fits `stream` runs
+    const long long* at_hand;  // (fits at hand,): which fits `stream` or `minibatch` runs
+    const int* order;  // (epochs of a launch, samples used): the order of the samples in each epoch; null: as they stand
 };
 
 constexpr signed char COMPLETED = 0, CONVERGED = 1, DIVERGED = 2, TOO_FEW_SAMPLES = 4;  // kernels/chunk.py
@@ -196,10 +203,13 @@ __device__ __forceinline__ void write_excess(const Work& work, long long fit, do
 }
 
 // writes status, steps and epochs of a fit that ends; converged: in this call
-__device__ __forceinline__ void write_outcome(const Work& work, long long fit, bool converged, long long t, long long first_bad) {
+__device__ __forceinline__ void write_outcome(const Work& work, long long fit, bool converged, long long t, long long first_bad,
+                                              long long steps_per_epoch = 1) {
     const bool stayed = work.status[fit] == CONVERGED;  // it had converged in an earlier call
     signed char outcome = converged ? CONVERGED : work.status[fit];
-    work.steps[fit] += converged ? t : stayed ? 0 : work.epochs;
+    const long long passed = converged ? t : stayed ? 0 : work.epochs;
+    work.steps[fit] += passed * steps_per_epoch;
+    if (work.passes) work.passes[fit] += passed;
     long long ran = outcome == CONVERGED ? t : work.epochs;
     if (first_bad >= 0) {
         ran = first_bad;

@@ -29,6 +29,7 @@ import numpy as np
 
 from ..apart import LARGE, run_apart_if
 from ..chunk import MANUAL, TOO_FEW_SAMPLES, Chunk
+from .batching import Batching
 from .record import Record
 
 
@@ -66,27 +67,36 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     products = dict(zip(rule.products, chunk.products[fit].tolist(), strict=True))  # one number per fit each, in double precision
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
     steps = int(chunk.steps[fit])
-    total = n if weights is None else weights.sum()
-    slope = 2 / total if chunk.reduction == "mean" else 2  # of the loss, per unit of (weighted) residual
+    batching, first_step = Batching(chunk, fit, n), steps
+    record.steps = batching.steps
 
-    def evaluate() -> tuple[Any, Any]:
+    def evaluate(X: Any, y: Any, weights: Any) -> tuple[Any, Any, Any]:
+        """The loss, its slope by each prediction, and the number of samples or sum of weights."""
+        total = len(y) if weights is None else weights.sum()
+        slope = 2 / total if chunk.reduction == "mean" else 2  # of the loss, per unit of (weighted) residual
         prediction = X @ w + intercept
         residual = prediction - y
         weighted = residual if weights is None else weights * residual
         squares = weighted * residual
-        return squares.mean() if weights is None else squares.sum() / total, slope * weighted
+        return squares.mean() if weights is None else squares.sum() / total, slope * weighted, total
 
     for epoch in range(chunk.epochs + 1):
-        loss, error = run_apart_if(large, evaluate)
+        loss, error, _ = run_apart_if(large, evaluate, X, y, weights)
         if not record.goes_on(epoch, loss, w, intercept):
             break
-        rate = lr[epoch % len(lr)]
-        products = dict(zip(rule.products, rule.advance(**hyperparameters, **products), strict=True))
-        gradient = run_apart_if(large, np.matmul, X.T, error)
-        w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
-        if chunk.intercept:
-            intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters, **products)
-        steps += 1
+        for rows in batching.of_epoch(epoch):
+            features = X
+            if rows is not None:
+                features = X[rows]
+                loss, error, total = evaluate(features, y[rows], None if weights is None else weights[rows])
+                batching.add(float(loss), float(total))
+            rate = lr[(steps - first_step if batching.per_step else epoch) % len(lr)]
+            products = dict(zip(rule.products, rule.advance(**hyperparameters, **products), strict=True))
+            gradient = run_apart_if(large, np.matmul, features.T, error)
+            w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
+            if chunk.intercept:
+                intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters, **products)
+            steps += 1
 
     if not record.cancelled:
         for slot, of_w in zip(chunk.slots[fit], w_slots, strict=True):

@@ -33,6 +33,7 @@ class Record:
         "penalty",
         "progress",
         "status",
+        "steps",
         "target",
     )
 
@@ -42,6 +43,7 @@ class Record:
         self.algorithm = algorithm
         self.cancel = cancel  # (1,) int32: not 0 = stop
         self.progress = progress  # (1,) int64: epochs done
+        self.steps = 1  # of an epoch
         self.status = int(chunk.status[fit])
         self.finite = self.status != DIVERGED  # a state remembers that it had a row that was not finite
         self.epochs_run = chunk.epochs if self.finite else 0
@@ -109,7 +111,11 @@ class Record:
             chunk.initial_excess[fit], chunk.excess[fit] = self.initial, self.excess
         chunk.status[fit] = self.status
         chunk.epochs_run[fit] = self.epochs_run
-        chunk.steps[fit] += epoch
+        chunk.steps[fit] += epoch * self.steps
+        batches = chunk.batches
+        if batches is not None:
+            batches.passes[fit] += epoch
+            chunk.batch_loss[fit, epoch:] = math.nan
         chunk.algorithm[fit] = self.algorithm
         self.progress[0] += chunk.epochs - epoch
         return False

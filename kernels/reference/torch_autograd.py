@@ -34,6 +34,7 @@ import numpy as np
 from ..apart import LARGE, run_apart_if
 from ..chunk import AUTOGRAD, TOO_FEW_SAMPLES, Chunk
 from ..update_rules import UpdateRule
+from .batching import Batching
 from .record import Record
 
 if TYPE_CHECKING:
@@ -173,7 +174,10 @@ def descend_fit(
     places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
     with _in_words(chunk):
         optimizer = optimizer_class(chunk.rule)(leaves, lr=scheduler[0], foreach=False, **hyperparameters(chunk, fit))
-    schedule = _begin_schedule(optimizer, scheduler, int(chunk.steps[fit]))
+    batching = Batching(chunk, fit, X.shape[0])
+    record.steps = batching.steps
+    done = chunk.steps[fit] if batching.per_step or chunk.batches is None else batching.passes
+    schedule = _begin_schedule(optimizer, scheduler, int(done))
     if chunk.steps[fit] > 0 or not TORCHS_PRODUCTS.isdisjoint(chunk.rule.products):
         for leaf, place in zip(leaves, places, strict=False):
             state = optimizer.state[leaf]
@@ -191,33 +195,40 @@ def descend_fit(
     seen = parameters.cpu()  # on the CPU the parameters themselves
     seen_w = seen[:d].numpy()
     seen_b = 0.0 if b is None else seen[d].numpy()
-    total = None if weights is None else weights.sum()
     large = X.numel() > LARGE
 
-    def forward() -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(X: torch.Tensor, y: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         prediction = X @ w if b is None else X @ w + b
         residual = prediction - y
         if weights is None:
             squares = residual * residual
             return squares.mean(), squares
         squares = weights * residual * residual
-        return squares.sum() / total, squares
+        return squares.sum() / weights.sum(), squares
 
     for epoch in range(chunk.epochs + 1):
-        loss, squares = run_apart_if(large, forward)
+        loss, squares = run_apart_if(large, forward, X, y, weights)
         if not on_cpu:
             seen.copy_(parameters)
         if not record.goes_on(epoch, loss.item(), seen_w, seen_b):
             break
-        for leaf in leaves:
-            leaf.grad = None
-        run_apart_if(large, (squares.sum() if of_the_sum else loss).backward)
-        if schedule is None:
-            group["lr"] = lr[epoch % len(lr)]
-        elif epoch > 0:
-            schedule.step()
-        with _in_words(chunk):
-            optimizer.step()
+        for step, rows in enumerate(batching.of_epoch(epoch)):
+            if rows is not None:
+                chosen = torch.from_numpy(rows).to(X.device)
+                own = None if weights is None else weights[chosen]
+                loss, squares = forward(X[chosen], y[chosen], own)
+                batching.add(loss.item(), len(rows) if own is None else own.sum().item())
+            for leaf in leaves:
+                leaf.grad = None
+            run_apart_if(large, (squares.sum() if of_the_sum else loss).backward)
+            begins = step == 0 or batching.per_step  # a time for which there is a rate
+            place = epoch * batching.steps + step if batching.per_step else epoch
+            if schedule is None:
+                group["lr"] = lr[place % len(lr)]
+            elif begins and place > 0:
+                schedule.step()
+            with _in_words(chunk):
+                optimizer.step()
 
     if not record.cancelled:
         for leaf, place in zip(leaves, places, strict=False):

@@ -33,7 +33,7 @@ SANITIZED = [  # what tests/cuda_on_host/sanitized.py runs
     ("compress.cu", "weigh<double>"), ("compress.cu", "compress<double, 1, false>"), ("curvature.cu", "largest_eigenvalues<double>"),
     ("descend.cu", "descend<double, 1, Sgd>"),
     ("compress.cu", "find_exponents<double>"), ("compress.cu", "compress_any<double>"), ("compress.cu", "join<double>"),
-    ("descend_any.cu", "descend_any<double, Sgd>"), ("stream.cu", "stream<double, Sgd>"),
+    ("descend_any.cu", "descend_any<double, Sgd>"), ("stream.cu", "stream<double, Sgd>"), ("minibatch.cu", "minibatch<double, Sgd>"),
     ("least.cu", "least_values<float>"), ("least.cu", "least_values<double>"),
     ("least.cu", "initial_excesses<float>"), ("least.cu", "initial_excesses<double>"),
     ("standardize.cu", "standardize<float>"), ("standardize.cu", "standardize<double>"),

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
+from fastgd.kernels.chunk import MOMENTS, STREAM, Batches, Chunk
 from fastgd.kernels.cuda.data import Data, GivenMoments, find_items
 from fastgd.kernels.cuda.splitting import Handling, descend
 from fastgd.kernels.update_rules import UPDATE_RULES
@@ -27,7 +27,7 @@ from tests.cuda_on_host.building import SOURCES, KernelError
 from tests.cuda_on_host.device import HostDevice
 
 RESULTS = ("w", "slots", "products", "steps", "algorithm", "status", "w_out", "loss", "epochs_run", "history_w", "history_loss")
-MORE = ("initial_excess", "excess", "center", "scale")  # of length 0 where nobody asks for them
+MORE = ("initial_excess", "excess", "center", "scale", "batch_loss")  # of length 0 where nobody asks for them
 LIBRARIES = {"thread": "libtsan.so", "address": "libasan.so"}
 OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=0:exitcode=66:report_signal_unsafe=0",
@@ -91,7 +91,17 @@ def cases() -> list[tuple[str, Chunk]]:
         ("two rates for one item", with_shared_data()),
         ("scaled features", chunk(2, 40, 2, "float32", MOMENTS, standardized=True)),
         ("scaled features of samples", chunk(2, 40, 1, "float64", STREAM, standardized=True)),
+        ("mini-batches", in_batches(chunk(3, 40, 2, "float64", MOMENTS, weighted=True, intercept=True), 16)),
+        ("mini-batches of chunks", in_batches(chunk(1, 9000, 1, "float64", STREAM, epochs=1), 4500)),
     ]
+
+
+def in_batches(work: Chunk, size: int) -> Chunk:
+    """The chunk, in shuffled mini-batches; the fits have two seeds."""
+    m = len(work.w)
+    work.batches = Batches(size, True, False, False, np.arange(m) // 2, np.zeros(m, np.int64))
+    work.batch_loss = np.zeros((m, work.epochs), work.w_out.dtype)
+    return work
 
 
 def with_dependent_columns() -> Chunk:

@@ -25,7 +25,8 @@ from tests.support.paths import ROOT
 # not be imported.
 RULES = "kernels.update_rules"
 CHUNK = {"kernels.chunk", RULES}
-KERNELS = {*CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
+ORDER = "kernels.batch_order"
+KERNELS = {ORDER, *CHUNK, "kernels.cpu", "kernels.cuda", "kernels.reference"}
 FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
@@ -37,7 +38,7 @@ DOORS = {
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
-    "testing": (("testing*",), {"verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
+    "testing": (("testing*",), {ORDER, "verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),
     "causes": (("verification.causes*",), {FORKS, "bound", "input", "optimizers", "schedules", "data", RULES}),
@@ -65,18 +66,21 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "optimizers": (("optimizers",), {"input", RULES}),
     "input": (("input*",), {RULES, "kernels.cuda"}),
     "kernels.cpu": (
-        ("kernels.cpu", "kernels.cpu.compile_ahead"), {"cpu.solving", "cpu.records", "packs", "descent", "moments", "simd", *CHUNK},
+        ("kernels.cpu", "kernels.cpu.compile_ahead"),
+        {ORDER, "cpu.solving", "cpu.records", "packs", "minibatch", "descent", "moments", "simd", *CHUNK},
     ),
     "cpu.solving": (("kernels.cpu.solving",), {"closed_form", "packs", "descent", "moments", "simd", *CHUNK}),
     "closed_form": (("kernels.cpu.closed_form*",), {"packs", "moments", "simd"}),
     "cpu.records": (("kernels.cpu.records",), {"moments", "simd"}),
     "packs": (("kernels.cpu.packs*",), {"descent", "moments", "simd", *CHUNK}),
+    "minibatch": (("kernels.cpu.minibatch*",), {"descent", "moments", "simd", *CHUNK}),
     "descent": (("kernels.cpu.descent*",), {"moments", "simd", *CHUNK}),
     "moments": (("kernels.cpu.moments*",), {"simd", "kernels.chunk"}),
     "simd": (("kernels.cpu.simd*",), {"kernels.apart", "kernels.telling"}),
     FORKS: ((FORKS,), set()),
-    "kernels.cuda": (("kernels.cuda*",), CHUNK),
-    "kernels.reference": (("kernels.reference*",), {"kernels.apart", *CHUNK}),
+    "kernels.cuda": (("kernels.cuda*",), {ORDER, *CHUNK}),
+    "kernels.reference": (("kernels.reference*",), {ORDER, "kernels.apart", *CHUNK}),
+    ORDER: ((ORDER,), set()),
     "kernels.apart": (("kernels.apart",), {"kernels.telling"}),
     "kernels.telling": (("kernels.telling",), set()),
     "kernels.chunk": (("kernels.chunk",), {RULES}),

@@ -37,7 +37,7 @@ OF_EVERY_RULE = {
     "test_many_digits", "test_the_first_row_that_is_not_finite_is_torchs", "test_each_hand_takes_the_state_where_it_was_left",
     "test_per_fit_values_equal_single_fits", "test_every_rule_in_lockstep_with_weights", "test_every_rule_is_named",
     "test_our_backends_agree_with_every_rule", "test_every_rule_in_lockstep_on_scaled_features",
-    "test_a_state_goes_on_in_mid_schedule",
+    "test_a_state_goes_on_in_mid_schedule", "test_a_state_goes_on_in_mid_training",
 }  # fmt: skip
 OF_TORCHS_CLASS = {"test_the_ranges_are_torchs", "test_defaults_are_torchs", "test_the_tables_names_and_defaults_are_torchs"}
 

@@ -27,6 +27,8 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
     "fastgd/schedules": "tests/schedules/test_rates.py",  # every schedule against torch; its table: tests/fit/test_schedules.py
     "fastgd/compressing.py": "tests/fit/test_moments.py",
+    "fastgd/planning/minibatches.py": "tests/fit/test_minibatches.py",
+    "fastgd/testing/mini_batches.py": "tests/fit/test_minibatches.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",

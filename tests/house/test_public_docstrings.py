@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import enum
 import inspect
+import operator
 import re
 import types
+
+from tests.support.paths import ROOT
 
 
 def section(docstring: str, title: str) -> list[str] | None:
@@ -92,3 +95,16 @@ def test_wrong_docstrings_are_found() -> None:
     assert wrong_docstring("lambda", lambda x: x) == ["lambda: no docstring"]
     assert wrong_docstring("Level", Level) == ["Level.HIGH: neither in the docstring nor with a #: comment"]
     assert wrong_docstring("three", 3) == ["three: neither a function nor a class nor a module: how is it documented?"]
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    import fastgd
+
+    page = (ROOT / "docs" / "reference.md").read_text("utf-8")
+    listed = set(re.findall(r"^   ([\w.]+)$", page, re.MULTILINE))
+    names = {name for name in fastgd.__all__ if name != "__version__"}
+    for name in fastgd._MODULES:
+        module = getattr(fastgd, name)
+        names |= {f"{name}.{one}" for one in getattr(module, "__all__", []) if inspect.isfunction(vars(module).get(one))}
+    assert sorted(names - listed) == []
+    assert sorted(name for name in listed if not hasattr(operator.attrgetter(name)(fastgd), "__doc__")) == []

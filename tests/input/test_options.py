@@ -107,7 +107,6 @@ def test_progress(value):
 
 
 LATER = {
-    "batch_size": [2, 0, 4],
     "checkpoint": ["folder", False],
 }
 
@@ -127,7 +126,12 @@ def test_what_is_random_changes_nothing_without_mini_batches(options):
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("shuffle", [1, None, "yes"]), ("seed", [True, 0.0, None, "7", np.array([0, 1]), np.ma.array(3, mask=True)])]
+    ("name", "values"),
+    [
+        ("shuffle", [1, None, "yes"]),
+        ("drop_last", [0, None]),
+        ("seed", [True, 0.0, None, "7", np.array([0, 1]), np.ma.array(3, mask=True)]),
+    ],
 )
 def test_what_is_no_seed_is_refused(no_work, name, values):
     for value in values:

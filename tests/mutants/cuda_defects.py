@@ -38,7 +38,7 @@ CUDA_DEFECTS = (
         "heap-buffer-overflow",
     ),
     CudaDefect(
-        "y read one sample too far", f"{CUDA}/stream.cu", "T r = -y[place];", "T r = -y[place + 1];", "address", "heap-buffer-overflow"
+        "y read one sample too far", f"{CUDA}/samples.cuh", "T r = -y[place];", "T r = -y[place + 1];", "address", "heap-buffer-overflow"
     ),
     CudaDefect(
         "shared tile one column too small",
@@ -95,6 +95,30 @@ CUDA_DEFECTS = (
         "fused(undamped, g, slot[0]) * momentum",
         "",
         NUMBERS,
+    ),
+    CudaDefect(
+        "mini-batches: the first epoch's order used again, CUDA",
+        f"{CUDA}/minibatch.cu",
+        "work.order + (t - first) * used",
+        "work.order",
+        "",
+        NUMBERS,
+    ),
+    CudaDefect(
+        "mini-batches: the last short batch weighted as a full one, CUDA",
+        f"{CUDA}/minibatch.cu",
+        "T total = T(places.count);",
+        "T total = T(work.size_of_batch);",
+        "",
+        NUMBERS,
+    ),
+    CudaDefect(
+        "mini-batches: parts read while the step reads them",
+        f"{CUDA}/minibatch.cu",
+        "            __syncthreads();  // the new w stands, and `parts` has been read\n",
+        "",
+        "thread",
+        "data race",
     ),
     CudaDefect("tol: absolute", f"{CUDA}/work.cuh", "larger(work.tol * initial_excess,", "larger(work.tol,", "", NUMBERS),
     CudaDefect(

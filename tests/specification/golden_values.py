@@ -75,6 +75,14 @@ def cases() -> dict[str, dict[str, Any]]:
             f"penalty-{dtype}": {"seed": 1001, "rule": "sgd", "d": 11, "epochs": 60, "lr": 0.02, "tol": 1e-2, **common},
             f"standardize-{dtype}": {"seed": 1003, "rule": "adam", "d": 2, "epochs": 20, "lr": 0.1, "standardize": True, **common},
         }
+    for dtype in ("float32", "float64"):
+        for seed, (rule, n, d, batches) in enumerate((
+            ("sgd", 90, 3, {"batch_size": 32}), ("adam", 60, 12, {"batch_size": 7, "drop_last": True}),
+            ("rmsprop", 50, 1, {"batch_size": 50, "shuffle": False}), ("nadam", 40, 2, {"batch_size": 1, "seed": 2**40}),
+        )):  # fmt: skip
+            more = {"weighted": True} if rule == "sgd" else {"missing": True} if rule == "adam" else {}
+            case = {"rule": rule, "dtype": dtype, "n": n, "d": d, "m": 3, "epochs": 5, "lr": 0.01, "batches": batches, **more}
+            numbered[f"batches-{rule}-{dtype}"] = {"seed": 2000 + seed, **case}
     for rule in rules_with("cuda"):
         if rule not in FIRST:
             for dtype in ("float32", "float64"):
@@ -85,8 +93,8 @@ def cases() -> dict[str, dict[str, Any]]:
 
 
 def file_of(case: Mapping[str, Any]) -> str:
-    """The file of a case: by data type, or that of a later rule."""
-    return f"{case['dtype'] if case['rule'] in FIRST else case['rule']}.json"
+    """The file of a case: that of mini-batches, by data type, or that of a later rule."""
+    return f"{'batches' if 'batches' in case else case['dtype'] if case['rule'] in FIRST else case['rule']}.json"
 
 
 def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
@@ -101,7 +109,7 @@ def fit_case(case: dict[str, Any], backend: str) -> fastgd.FitResult:
     return fastgd.fit(
         X, y, lr=case["lr"], optimizer=optimizer(case["rule"], hyper), epochs=case["epochs"], intercept=case["seed"] % 2 == 1,
         sample_weight=weights, nan_policy="omit", tol=case.get("tol"), algorithm=case.get("algorithm", "auto"), history=True,
-        standardize=case.get("standardize", False), backend=backend,
+        standardize=case.get("standardize", False), backend=backend, **case.get("batches", {}),
     )  # fmt: skip
 
 
@@ -136,6 +144,8 @@ def run_case(case: dict[str, Any], backend: str) -> dict[str, Any]:
         return told(arrays, arrays["w_out"], arrays["loss"])
     result = fit_case(case, backend)
     arrays = {name: array for name, array in results(result).items() if "more" in case or name not in MORE}
+    if "batches" in case:
+        arrays |= {"history.batch_loss": result.history.batch_loss, "state.passes": result.state.passes}
     return told(arrays, result.w, result.loss)
 
 

@@ -12,14 +12,14 @@ from tests.support.rule_options import rules_with
 
 def test_every_name_is_listed_once_and_the_set_is_bounded():
     names = [name for file in instantiations().values() for name in file]
-    assert len(names) == len(set(names)) < 40 + 16 * len(rules_with("cuda"))  # each rule: descend 12 at most, descend_any 2, stream 2
+    assert len(names) == len(set(names)) < 40 + 18 * len(rules_with("cuda"))  # each rule: descend 12 at most, the others 2 each
     assert {path.name for path in SOURCES.glob("*.cu")} == set(instantiations())
 
 
 @pytest.mark.parametrize("rule", rules_with("cuda"))
 def test_every_rule_of_the_table_has_its_kernels(rule):
     """That it has a struct is told in tests/fit/test_rules.py."""
-    for file in ("descend.cu", "descend_any.cu", "stream.cu"):
+    for file in ("descend.cu", "descend_any.cu", "stream.cu", "minibatch.cu"):
         assert any(f"{specialised.struct_of(UPDATE_RULES[rule])}>" in name for name in instantiations()[file])
 
 
