@@ -6,8 +6,8 @@
    and divisions of one parameter do not wait for those of another.
 3. The new w and slots may go where the old ones are: every number is read before it is written.
 4. Numbers that have the limit Ω are asked once for a lane, by the largest of them: a chain of eight
-   comparisons takes as long as a root. A NaN is passed over there, but makes the new w NaN, and w is
-   asked for in every parameter.
+   comparisons takes as long as a root. A NaN is passed over there, but makes the new w NaN, which
+   is asked for in every parameter.
 """
 
 from __future__ import annotations
