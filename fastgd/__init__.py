@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
+    from .reweighting import robust as robust
+    from .rolling import fit_rolling as fit_rolling
     from .solving import solve
     from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
@@ -40,7 +42,7 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
     "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit",
-    "info", "load", "solve", "stability", "sweep", "verify",
+    "fit_rolling", "info", "load", "robust", "solve", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -56,6 +58,8 @@ _LATE = {
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
+    ".reweighting": ("robust",),
+    ".rolling": ("fit_rolling",),
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),

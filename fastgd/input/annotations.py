@@ -42,4 +42,5 @@ JudgedReduction: TypeAlias = Literal["mean", "sum", "half_mean", "half_sum"]  # 
 ScheduleUnit: TypeAlias = Literal["epoch", "step"]
 Covariance: TypeAlias = Literal["nonrobust", "HC0", "HC1", "HC2", "HC3", "cluster"]
 WeightsAre: TypeAlias = Literal["precision", "frequency"]
+RobustLoss: TypeAlias = Literal["huber", "bisquare", "hampel"]
 Stats: TypeAlias = bool | Covariance | Mapping[Literal["covariance", "clusters", "weights_are"], Any]

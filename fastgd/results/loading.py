@@ -17,6 +17,7 @@ from .coordinate import Coordinate, rule_of
 from .curvatures import Curvatures
 from .moments import Moments, misfit
 from .result import FitResult, History, State
+from .robust import Robust, misfit_of_robust
 from .statistics import Statistics, misfit_of_statistics
 from .status import Status, named
 from .sweep_result import SweepResult
@@ -63,7 +64,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Statistics), max_bytes)
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Robust, Statistics), max_bytes)
     if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     if isinstance(result, Moments):
@@ -86,6 +87,7 @@ _PLAIN: dict[type, dict[str, Any]] = {
         "history": History | None,
         "_curvatures": Curvatures | None,
         "stats": Statistics | None,
+        "robust": Robust | None,
     },
     SweepResult: {
         **dict.fromkeys(("backend", "algorithm", "explanation"), str),
@@ -137,6 +139,8 @@ def _misfit(result: FitResult) -> str:
         if not _broadcasts(values.shape, leading):
             return f"hyperparameters.{in_ascii(name)} has shape {values.shape}, but the fits have shape {leading}"
     if wrong := misfit_of_statistics(result.stats, leading, np.shape(result.state.w)[-1]):
+        return wrong
+    if wrong := misfit_of_robust(result.robust, leading):
         return wrong
     return _misfit_of_curvatures(result._curvatures, math.prod(leading), np.shape(result.state.w)[-1], result.state.optimizer)
 

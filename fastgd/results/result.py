@@ -22,6 +22,7 @@ from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
 from .curvatures import Curvatures
 from .lookups import INSTEAD
+from .robust import Robust
 from .statistics import Statistics
 from .table import html_table, in_line
 
@@ -211,6 +212,8 @@ class FitResult:
         half of the digits of w, or the rank is below the number of parameters.
     stats : Statistics or None
         Standard errors, t, p, R² and the rest: with the option ``stats``.
+    robust : Robust or None
+        Only from `robust`: scale, iterations and weights.
     hyperparameters : dict of str to ndarray of float64
         The values of the update rule by name, without lr, which broadcast to "…"; a switch is 0
         or 1. Empty in files of older versions.
@@ -239,6 +242,7 @@ class FitResult:
     val_loss: Any = None
     best_epoch: Any = None
     stats: Statistics | None = None
+    robust: Robust | None = None
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False

@@ -40,6 +40,7 @@ class Group:
     moments: Any = None  # cpu.Moments
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     standard: Standard | None = None  # of standardised fits
+    middle: np.ndarray | None = None  # (pairs,): what is subtracted from y as it is read (centring.py)
     in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
 
     @property

@@ -32,7 +32,7 @@ FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "runni
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "dask", "designs",
-    "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
+    "optuna", "reweighting", "rolling", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
     "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -53,6 +53,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
+    "rolling": (("rolling",), {"compressing", "solving", "results", "data", "input"}),
+    "reweighting": (("reweighting",), {"solving", "results", "data", "input"}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (

@@ -37,6 +37,10 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/special.py": "tests/fit/test_statistics.py",
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/rolling.py": "tests/fit/test_rolling.py",
+    "fastgd/reweighting.py": "tests/fit/test_robust.py",
+    "fastgd/results/robust.py": "tests/fit/test_robust.py",
+    "fastgd/running/centring.py": "tests/fit/test_ridge.py",
     "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
     "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
