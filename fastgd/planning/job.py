@@ -161,7 +161,7 @@ class SolveJob(ResultJob):
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
-    arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
+    arrived = None if is_read(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
@@ -279,7 +279,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
-    problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
+    problem = read_problem(arguments, None if is_read(arguments["X"]) else arrive_on_host(**data_of(arguments)))
     decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
@@ -323,8 +323,15 @@ def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 
 
+def is_read(X: Any) -> bool:
+    """Whether X is no array but Moments, or data that were read and checked before."""
+    return isinstance(X, Problem) or is_compressed(X)
+
+
 def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Problem:
-    """The problem of a call; arrived None: of Moments in place of X and y."""
+    """The problem of a call; arrived None: of Moments or of data that were read before."""
+    if isinstance(arguments["X"], Problem):
+        return arguments["X"]
     if arrived is None:
         return read_moments(arguments)
     return Problem.read(

@@ -31,6 +31,10 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/testing/mini_batches.py": "tests/fit/test_minibatches.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
+    "fastgd/grouping.py": "tests/fit/test_groups.py",
+    "fastgd/integrations/frame_columns.py": "tests/integrations/test_frames.py",
+    "fastgd/planning/grouped.py": "tests/fit/test_groups.py",
+    "fastgd/running/grouped.py": "tests/fit/test_groups.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
     "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
@@ -47,6 +51,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
+    "fastgd/cli/findings.py": "tests/cli/test_demo.py",
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries
     "fastgd/results/device_buffers.py": "tests/kernels/cuda/test_arrays.py",  # it needs a GPU or the host run
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",

@@ -31,12 +31,13 @@ from tests.mutants.moments_defects import MOMENTS_DEFECTS
 from tests.mutants.statistics_defects import STATISTICS_DEFECTS
 from tests.mutants.stopping_defects import STOPPING_DEFECTS
 from tests.mutants.sweep_defects import SWEEP_DEFECTS
+from tests.mutants.table_defects import TABLE_DEFECTS
 from tests.mutants.verifier_defects import VERIFIER_DEFECTS
 from tests.support.paths import ROOT
 
 DEFECTS = (
     *FASTGD_DEFECTS, *VERIFIER_DEFECTS, *CPU_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *BATCH_DEFECTS, *FORK_DEFECTS,
-    *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *CANDIDATES_DEFECTS, *CUDA_DEFECTS,
+    *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CANDIDATES_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof
