@@ -31,7 +31,7 @@ from fastgd.testing import problems, rates
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS
 from tests.support.planted_cases import KINDS, Case, make_case
-from tests.support.planted_verdicts import ask, draw, draw_named, judge
+from tests.support.planted_verdicts import ALL_PLANTS, ask, draw, draw_named, judge
 from tests.support.torch_histories import torch_history
 
 COLUMNS = ("right", "same", "unseen", "unknown", "WRONG")
@@ -41,27 +41,28 @@ DTYPES = ("float64", "float32")
 def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., Case]) -> None:
     table: dict[str, Counter[str]] = {}
     instead: dict[str, Counter[str]] = {}
-    for place, (code, plant) in enumerate(plants.PLANTS.items()):
+    for place, (code, plant) in enumerate(ALL_PLANTS.items()):
         if only not in code:
             continue
         table[code], instead[code] = Counter(), Counter()
         for k in range(each):
             rng = np.random.default_rng([seed, place, k])
             case = draw(rng, code, DTYPES[k % 2])
-            diagnosis = ask(case, plant(case, rng))
-            found = judge(code, diagnosis)
+            planted = plant(case, rng)
+            diagnosis = ask(case, planted)
+            found = judge(code, diagnosis, planted)
             table[code][found] += 1
             if found != "right":
                 instead[code][diagnosis.code] += 1
                 if show:
                     print(code, k, found, case.name, case.dtype, f"D={len(case.w0)} T={case.epochs}", diagnosis, sep=" | ")
-    print(f"{'planted':26}", *(f"{name:>8}" for name in COLUMNS), "  named instead")
+    print(f"{'planted':35}", *(f"{name:>8}" for name in COLUMNS), "  named instead")
     for code, counts in table.items():
         others = ", ".join(f"{count}× {name}" for name, count in instead[code].most_common(4))
-        print(f"{code:26}", *(f"{counts[name]:8}" for name in COLUMNS), f"  {others}")
+        print(f"{code:35}", *(f"{counts[name]:8}" for name in COLUMNS), f"  {others}")
     total = sum(table.values(), Counter())
     count = sum(total.values())
-    print(f"{'all':26}", *(f"{total[name]:8}" for name in COLUMNS))
+    print(f"{'all':35}", *(f"{total[name]:8}" for name in COLUMNS))
     named, visible = total["right"] + total["same"], count - total["unseen"]
     shares = f"{named / visible:.2%} of these named, {total['right'] / visible:.2%} by code"
     print(f"{count:,} planted, {visible:,} of them beyond the bound: {shares}")

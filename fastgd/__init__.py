@@ -19,14 +19,21 @@ if TYPE_CHECKING:
     from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
+    from .grouping import fit_groups as fit_groups
+    from .grouping import solve_groups as solve_groups
+    from .integrations.frames import fit_frame as fit_frame
+    from .integrations.frames import predict_frame as predict_frame
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
+    from .results.group_result import GroupResult
     from .results.loading import load
     from .results.moments import Moments
     from .results.result import FitResult, History, State
     from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
+    from .reweighting import robust as robust
+    from .rolling import fit_rolling as fit_rolling
     from .solving import solve
     from .stabilizing import stability as stability
     from .sweeping import sweep as sweep
@@ -38,9 +45,10 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "History",
-    "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress", "diagnose", "fit",
-    "info", "load", "solve", "stability", "sweep", "verify",
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
+    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress",
+    "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "info", "load", "predict_frame", "robust", "solve", "solve_groups",
+    "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -48,14 +56,19 @@ _LATE = {
     ".compressing": ("compress",),
     ".environment": ("info",),
     ".fitting": ("fit",),
+    ".grouping": ("fit_groups", "solve_groups"),
+    ".integrations.frames": ("fit_frame", "predict_frame"),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
+    ".results.group_result": ("GroupResult",),
     ".results.loading": ("load",),
     ".results.moments": ("Moments",),
     ".results.result": ("FitResult", "History", "State"),
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
+    ".reweighting": ("robust",),
+    ".rolling": ("fit_rolling",),
     ".solving": ("solve",),
     ".stabilizing": ("stability",),
     ".sweeping": ("sweep",),

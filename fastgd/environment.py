@@ -82,7 +82,7 @@ class KernelCache:
         if self.complete:
             return "compiled and stored"
         if self.ready:
-            return "compiled and stored; for solve, standardize, weights and missing values at their first use (fastgd info --warm: now)"
+            return "compiled and stored; solve, mini-batches, weights and missing values at their first use (fastgd info --warm: now)"
         return f"not compiled yet: {self.time_to_compile} (fastgd info --warm: now)"
 
 
@@ -274,6 +274,7 @@ def _warm(say: Callable[[str], object]) -> bool:
     steps = {
         "fit": compile_ahead.PARTS,
         "weights and missing values": {"find_kept"},
+        "mini-batches": {"batches"},
         "standardized features": {"standardize"},
         "solve": {"solve"},
     }

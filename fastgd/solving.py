@@ -25,6 +25,7 @@ def solve(
     intercept: bool = False,
     standardize: bool = False,
     weight_decay: NumberOrArray = 0.0,
+    ridge: NumberOrArray | None = None,
     reduction: Reduction = "mean",
     dtype: DType | None = None,
     sample_weight: AnyArray | None = None,
@@ -43,8 +44,8 @@ def solve(
         s Xᵀ(X w − y) + weight_decay · w = 0        s = 2/n_samples (mean) or 2 (sum)
 
     With sample weights ω the gradient is s Xᵀ diag(ω)(X w − y), with s = 2/Σω or 2. Where many w
-    solve this, the result is the one of minimum norm, which descent from zero converges to. The
-    leading axes of X, y, sample_weight and weight_decay broadcast as in NumPy: each point of the
+    solve this, the result is the one of minimum norm, which descent from zero converges to. Leading
+    axes of X, y, sample_weight, weight_decay and ridge broadcast as in NumPy: each point of the
     broadcast shape is a fit of its own. A fit that is solved from moments has the same bits alone
     or in a batch, for any number of threads; the last bits of a fit that LAPACK solves depend on
     the build of LAPACK.
@@ -72,6 +73,14 @@ def solve(
         L2 penalty (ridge), ≥ 0, on the same scale as in `fit` and torch.optim; the intercept is
         penalised, too. Where λ is to be added to the diagonal of XᵀX, weight_decay is 2λ/n_samples
         for "mean" and 2λ for "sum".
+    ridge : float or array, optional
+        Minimise loss + ridge · ‖w‖², the loss being the (weighted) mean whatever the reduction is.
+        The intercept is **not** penalised: w is that of centred features and y, and condition and
+        rank are those of the centred features with the rows √ridge·I below, one more for the
+        intercept. scikit-learn's ``Ridge(alpha)`` has alpha = ridge · n_samples (with weights
+        ridge · Σω); without an intercept it is weight_decay = 2 · ridge. With ``standardize`` it
+        acts on the scaled features. An array broadcasts as weight_decay does: a path of many ridges
+        reads the data once. The reported loss is without the penalty.
     reduction : {"mean", "sum"}, default "mean"
         Which loss is minimised: the mean of the squared residuals, or their sum. It matters only
         together with weight_decay.

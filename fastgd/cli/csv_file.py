@@ -51,10 +51,13 @@ def regular_file(path: Path) -> Path:
     return path
 
 
-def read_columns(path: Path, target: str | None, features: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+def read_columns(
+    path: Path, target: str | None, features: Sequence[str] | None, left_out: list[int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return X (n, d) and y (n,), float64: the columns with these names.
 
-    features: None stands for all but the target.
+    features: None stands for all but the target. left_out: the numbers of the lines in which a
+    number is missing are put there, and the lines left out; None: such a line is an error.
     """
     try:
         with regular_file(path).open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
@@ -63,10 +66,12 @@ def read_columns(path: Path, target: str | None, features: Sequence[str] | None)
             if target is None:
                 raise CommandError(f"--y is needed: the column with the targets, one of {', '.join(names)}")
             chosen = [*([name for name in names if name != target] if features is None else features), target]
-            numbers = _numbers(path, rows, names, _positions(path, names, chosen))
+            numbers = _numbers(path, rows, names, _positions(path, names, chosen), left_out)
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
     table = np.frombuffer(numbers).reshape(-1, len(chosen))
+    if not len(table) and left_out:
+        raise CommandError(f"{path} has no line without a missing number")
     if not len(table):
         raise CommandError(f"{path} needs a header and at least one row of numbers")
     return table[:, :-1], table[:, -1]
@@ -147,7 +152,9 @@ def _positions(path: Path, names: list[str], chosen: list[str]) -> list[int]:
     return [names.index(name) for name in chosen]
 
 
-def _numbers(path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str], positions: list[int]) -> array.array[float]:
+def _numbers(
+    path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str], positions: list[int], left_out: list[int] | None
+) -> array.array[float]:
     """Return the numbers of the chosen columns, row after row."""
     numbers: array.array[float] = array.array("d")
     chosen = itemgetter(*positions)
@@ -163,7 +170,11 @@ def _numbers(path: Path, rows: Iterator[tuple[int, list[str]]], names: list[str]
         except ValueError:
             found = ()
         if not found or math.inf in found or -math.inf in found:
-            k = next(k for k, cell in enumerate(cells) if _NUMBER.fullmatch(cell) is None or math.isinf(float(cell)))
+            wrong = [k for k, cell in enumerate(cells) if _NUMBER.fullmatch(cell) is None or math.isinf(float(cell))]
+            if left_out is not None and all(cells[k].strip().lower() in _MISSING for k in wrong):
+                left_out.append(number)
+                continue
+            k = wrong[0]
             raise CommandError(f"{path}, line {number}, column {names[positions[k]]!r}: {_why_no_number(cells[k])}")
         numbers.extend(found)
     return numbers
@@ -174,7 +185,7 @@ def _why_no_number(cell: str) -> str:
     plain = cell.strip()
     shown = ascii(cell) if len(cell) <= 60 else f"a text of {len(cell):,} characters"
     if plain.lower() in _MISSING:
-        return f"{shown if plain else 'nothing'} is not a number: leave out rows where one is missing"
+        return f"{shown if plain else 'nothing'} is not a number: leave out rows where one is missing (fastgd verify: --nan-policy omit)"
     if "," in plain and _NUMBER.fullmatch(plain.replace(",", "")):
         return f"{shown} is not a number: write a decimal point, and no separator of thousands"
     return f"{shown} is too large for float64" if _NUMBER.fullmatch(cell) else f"{shown} is not a number"

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from ..verification.bound.yardstick import NoLongDouble
 from ..verification.candidates.kinds import joined
 from .demo_distance import share_of_distance
 from .demo_picture import Countries, draw_countries
+from .findings import Findings, NotInstalledError
+from .flights import fit_flights
 
 # The numbers that the tutorial printed: w after k updates, and the loss before update k.
 MANUAL = {1: (1.2, 30.0), 11: (2.0, 3.3e-7)} | {k: (2.0, 0.0) for k in range(21, 100, 10)}
@@ -53,40 +55,13 @@ NAMED = ("noisy", "noise_free", "intercept", "mixed_rows", "mixed_columns", "con
 SOME_COUNTRIES = ("Afghanistan", "China", "Oman", "Rwanda", "Zimbabwe")
 
 
-class NotInstalledError(Exception):
-    """A part of the demo needs a package that is not installed."""
+def run_demo(
+    fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False, flights: bool = False, console: Console | None = None
+) -> Findings:
+    """Run and print all parts of the demo, and write the pictures into the folder `out`.
 
-
-@dataclass
-class Findings:
-    """Where the demo prints to, and what it found."""
-
-    console: Console
-    disagreements: list[str] = field(default_factory=list)
-    not_run: list[str] = field(default_factory=list)
-    backends: list[str] = field(default_factory=list)  # those that can run here
-    worst: dict[str, tuple[float, float]] = field(default_factory=dict)  # backend: (τ_w, τ_loss)
-
-    def heading(self, text: str) -> None:
-        """Print the title of a part."""
-        self.console.print(f"\n{text}\n{'-' * len(text)}", style="bold cyan", highlight=False, soft_wrap=True)
-
-    def say(self, text: str = "") -> None:
-        """Print a line without markup, colours or wrapping."""
-        self.console.out(text, highlight=False)
-
-    def check(self, agrees: bool, text: str) -> None:
-        """Print what was compared and whether it agrees; record it if it does not."""
-        self.console.print("  agrees   " if agrees else "  DISAGREES", style="green" if agrees else "bold red", end="  ")
-        self.say(text)
-        if not agrees:
-            self.disagreements.append(text)
-
-
-def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False, console: Console | None = None) -> Findings:
-    """Run and print all parts of the demo, and write the picture into the folder `out`.
-
-    quick: at most 20,000 small regressions, and fewer problems for the verdict.
+    quick: at most 20,000 small regressions, and fewer problems for the verdict. flights: the real
+    table of flights, too.
     """
     out.mkdir(parents=True, exist_ok=True)
     findings = Findings(console or Console(highlight=False))
@@ -96,6 +71,7 @@ def run_demo(fits: int = 1_000_000, out: Path = Path("out"), quick: bool = False
         lambda: fit_countries(findings, out / "life_expectancy.png"),
         lambda: fit_many(findings, min(fits, 20_000) if quick else fits),
         lambda: check_epochs(findings, quick),
+        *([lambda: fit_flights(findings, out / "flights.png")] if flights else []),
     )
     for part in parts:
         try:

@@ -99,14 +99,20 @@ def _named(verdict: Verdict, problem: str) -> Verdict:
     return replace(verdict, candidate=f"{verdict.candidate}, {problem}")
 
 
-def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, time_limit: float | None, **asked: Any) -> Report:
-    """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data."""
+def verify_one(
+    candidate: str, data: Path | None, y: str | None, x: str | None, time_limit: float | None, left_out: list[int] | None, **asked: Any
+) -> Report:
+    """Verify a function in a file, recorded arrays in a file, or a backend, on the user's data.
+
+    left_out: None, or a list that gets the numbers of the lines, or samples, in which a number is
+    missing; they are left out.
+    """
     if candidate.endswith(".npz"):
-        return _verify_archive(Path(candidate), data, y, x, asked)
+        return _verify_archive(Path(candidate), data, y, x, left_out, asked)
     found = _read_candidate(candidate, time_limit)
     if data is None:
         raise CommandError("--data is needed: the file with X and y (.csv with a header, or .npz with the arrays X and y)")
-    X, target = _read_data(data, y, x)
+    X, target = _read_data(data, y, x, left_out)
     for name in ("lr", "epochs"):
         if asked.get(name) is None:
             raise CommandError(f"--{name} is needed")
@@ -116,6 +122,14 @@ def verify_one(candidate: str, data: Path | None, y: str | None, x: str | None, 
 def _read_candidate(candidate: str, time_limit: float | None) -> str | FileCandidate:
     """Return the backend or the function in a file that the command line names."""
     path, _, function = candidate.rpartition(":")
+    notebook = path if path.endswith(".ipynb") else candidate
+    if notebook.endswith(".ipynb"):
+        name = function if path.endswith(".ipynb") else "NAME"
+        raise CommandError(
+            f"{notebook} is a notebook, which is not executed here. In it, call fastgd.verify({name}, X, y, lr=...); or export it, "
+            f"jupyter nbconvert --to script {notebook}, and verify {notebook.removesuffix('.ipynb')}.py:{name}; %run {notebook} runs it in "
+            "another notebook"
+        )
     if candidate.endswith(".py") or (path and not function):
         raise CommandError(f"{candidate}: which function? Give {candidate.rstrip(':')}:NAME")
     if path:
@@ -128,7 +142,9 @@ def _read_candidate(candidate: str, time_limit: float | None) -> str | FileCandi
     return candidate
 
 
-def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None, asked: dict[str, Any]) -> Report:
+def _verify_archive(
+    path: Path, data: Path | None, y: str | None, x: str | None, left_out: list[int] | None, asked: dict[str, Any]
+) -> Report:
     """Verify the arrays w and loss of an .npz file."""
     arrays = _read_npz(path)
     unknown = [name for name in arrays if name not in _ARRAYS]
@@ -142,9 +158,9 @@ def _verify_archive(path: Path, data: Path | None, y: str | None, x: str | None,
     if w is None:
         raise CommandError(f"{path} has no array w (epochs + 1, D); it has {', '.join(arrays) or 'nothing'}")
     if data is not None:
-        X, target = _read_data(data, y, x)
+        X, target = _read_data(data, y, x, left_out)
     elif "X" in arrays and "y" in arrays:
-        X, target = arrays["X"], arrays["y"]
+        X, target = _without_missing(arrays["X"], arrays["y"], left_out)
         _refuse_columns(path, y, x)
     else:
         raise CommandError(f"{path} has no arrays X and y: put them in, or give --data")
@@ -185,15 +201,24 @@ def _read_members(path: Path, archive: zipfile.ZipFile, length: int) -> dict[str
     return read_arrays(archive, archive.namelist())
 
 
-def _read_data(path: Path, y: str | None, x: str | None) -> tuple[Any, Any]:
+def _read_data(path: Path, y: str | None, x: str | None, left_out: list[int] | None) -> tuple[Any, Any]:
     """Return X (n, d) and y (n,) of an .npz or .csv file."""
     if path.suffix == ".npz":
         _refuse_columns(path, y, x)
         arrays = _read_npz(path)
         if not {"X", "y"} <= arrays.keys():
             raise CommandError(f"{path} must have the arrays X and y; it has {', '.join(arrays) or 'nothing'}")
-        return arrays["X"], arrays["y"]
-    return read_columns(path, y, None if x is None else [name.strip() for name in x.split(",")])
+        return _without_missing(arrays["X"], arrays["y"], left_out)
+    return read_columns(path, y, None if x is None else [name.strip() for name in x.split(",")], left_out)
+
+
+def _without_missing(X: Any, y: Any, left_out: list[int] | None) -> tuple[Any, Any]:
+    """Return the data of one fit without samples that are not finite, where that is asked for."""
+    if left_out is None or y.ndim != 1 or X.shape[:1] != y.shape or y.dtype.kind not in "fiub" or X.dtype.kind not in "fiub":
+        return X, y  # verify says what is wrong with them
+    whole = np.isfinite(y) & np.isfinite(X.reshape(len(y), -1)).all(1)
+    left_out.extend(np.flatnonzero(~whole).tolist())
+    return X[whole], y[whole]
 
 
 def _refuse_columns(path: Path, y: str | None, x: str | None) -> None:

@@ -32,6 +32,8 @@ def where_not_finite(problem: Problem, limit: int | None = None) -> str:
     name, item, (row, *column) = found
     items = dict(_arrays(problem))[name]
     feature = f", feature {column[0]}" if column and not problem.one_feature else ""
+    if column and problem.features is not None:
+        feature += f" ({problem.features[column[0]]!a})"
     where = f"in row {row}{feature}{_fit_named(problem, items, item)}"
     advice = "give nan_policy='omit' to leave such samples out, or 'propagate' to get NaN for such fits alone"
     value = _given(items, item, [row, *column])

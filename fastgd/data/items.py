@@ -33,6 +33,7 @@ class Items:
     mask: Items | None = None  # of bool: True where a number is missing, whatever it is
     nodata: tuple[Any, ...] = ()  # of the array's dtype: values that mean missing
     _whole: np.ndarray | None = field(init=False, repr=False)
+    picks_at_once = False  # whether items that lie apart are copied in one step, not one by one
 
     def __post_init__(self) -> None:
         self._whole = self._as_one_view()

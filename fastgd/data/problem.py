@@ -17,6 +17,7 @@ from ..input.arrays import NUMPY, Arrived, Library
 from ..input.messages import shown
 from ..input.missing import Numbers, read_nodata, refuse_impossible
 from ..input.options import MOST, read_choice, read_count, read_dtype
+from ..input.reading import names_of_columns
 from ..input.shapes import axes_that_repeat, broadcast, without_repeats
 from .axes import bring_samples_into_place, check_shapes, check_weights
 from .items import Items
@@ -53,6 +54,7 @@ class Problem:
     min_samples: int  # fits with fewer kept samples are not computed
     device: int | None = None  # number of the GPU that the data are on; None: the computer's memory
     given: Any = None  # results.moments.Moments in place of samples: X and y are empty
+    features: tuple[str, ...] | None = None  # names of the columns of X
 
     @property
     def n_parameters(self) -> int:
@@ -143,6 +145,7 @@ class Problem:
             items_of(of_y, 1, (n_samples,), chosen),
             None if of_weights is None else items_of(of_weights, 1, (n_samples,), chosen),
             leading, n_samples, n_features, one_feature, bool(intercept), chosen, arrived.library, nan_policy, least, arrived.device,
+            features=names_of_columns(arrived.given["X"], n_features),
         )  # fmt: skip
 
 

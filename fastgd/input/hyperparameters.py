@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.update_rules import LR, Range, UpdateRule
+from ..kernels.update_rules import LR, NOT_NEGATIVE, Range, UpdateRule
 from .messages import place, shown
 from .options import name_among
 from .reading import check_all, read_array, read_numbers
@@ -138,3 +138,17 @@ def _check_nesterov(nesterov: np.ndarray, momentum: np.ndarray, dampening: np.nd
         if where is not None:
             given = np.broadcast_to(values, np.broadcast_shapes(nesterov.shape, values.shape))[where]
             raise ValueError(f"nesterov needs momentum > 0 and dampening = 0; {name} is {given:g}{place(where)}")
+
+
+def read_penalty(weight_decay: Any, ridge: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """(weight_decay, ridge or None) of `solve`; of ridge the weight_decay of the mean loss."""
+    decay = read_hyperparameter(weight_decay, "weight_decay", NOT_NEGATIVE)
+    if ridge is None:
+        return decay, None
+    if decay.any():
+        raise ValueError("give ridge, which leaves the intercept alone, or weight_decay, which penalises it too, not both")
+    values = read_hyperparameter(ridge, "ridge", NOT_NEGATIVE)
+    most = np.finfo(np.float64).max / 2.0
+    if values.max(initial=0.0) > most:
+        raise ValueError(f"ridge must be at most {most:.4g}; it has {values.max():g}")
+    return 2.0 * values, values

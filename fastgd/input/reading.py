@@ -146,6 +146,20 @@ def columns_of(value: Any) -> list[tuple[Any, Any]] | None:
     return None
 
 
+def names_of_columns(value: Any, count: int) -> tuple[str, ...] | None:
+    """The names of the columns of a frame with `count` of them; None where they are no names."""
+    if isinstance(value, HOST):
+        return None
+    names = getattr(value, "columns", None) if hasattr(value, "dtypes") else getattr(value, "column_names", None)
+    try:
+        names = () if names is None else tuple(names)
+    except Exception:  # whatever an __iter__ may raise
+        return None
+    if len(names) != count or len(set(map(repr, names))) != count or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(str.__str__(name) for name in names)
+
+
 def _is_plain(value: Any, of_one_kind: bool, name: str) -> bool:
     """Whether a list, nested too, has numbers or NumPy's arrays alone, in which nothing is hidden.
 

@@ -29,6 +29,11 @@ def is_missing_kind(kind: type) -> bool:
     return kind in masks or (kind.__name__ in ("NAType", "NaTType") and kind.__module__.startswith("pandas."))
 
 
+def is_missing(label: Any) -> bool:
+    """Whether a Python object stands for something that is missing: None, NA, NaN, NaT."""
+    return is_missing_kind(type(label)) or bool(label != label)
+
+
 def why_not_inspected(value: Any, deep: int = 3) -> str:
     """What a value, or one within it, raises where it is asked what it is; '' where nothing."""
     try:

@@ -19,8 +19,8 @@ from ..input.annotations import Reduction
 from ..input.arrays import Arrived, arrive, arrive_on_host
 from ..input.hyperparameters import (
     kernel_values,
-    read_hyperparameter,
     read_hyperparameters,
+    read_penalty,
     values_beside,
 )
 from ..input.options import (
@@ -38,7 +38,7 @@ from ..input.shapes import without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
 from ..kernels.chunk import n_rows
-from ..kernels.update_rules import NOT_NEGATIVE, UpdateRule
+from ..kernels.update_rules import UpdateRule
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers, Layout, read_out
 from ..results.building import Provenance
@@ -47,7 +47,7 @@ from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_s
 from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .fits import order_fits
-from .memory import fit_into_memory
+from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
 from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
 from .start import (
@@ -143,18 +143,25 @@ class FitJob(ResultJob):
 class SolveJob(ResultJob):
     """A call of `solve`, ready to run."""
 
-    decay: np.ndarray  # (…) weight_decay, to be broadcast
+    decay: np.ndarray  # (…) weight_decay, to be broadcast; of `ridge` the one of the same penalty
+    ridge: np.ndarray | None  # (…) as it was given: the penalty leaves the intercept alone
+
+    @property
+    def of_the_sum(self) -> bool:
+        """Whether the loss that decay goes with is the sum; `ridge` goes with the mean."""
+        return self.reduction == "sum" and self.ridge is None
 
     @property
     def provenance(self) -> Provenance:
         """How the solutions are computed, and their penalty."""
-        return replace(super().provenance, hyperparameters={"weight_decay": self.decay})
+        penalty = {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
+        return replace(super().provenance, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
     refuse_later_options(arguments)
-    arrived = None if is_compressed(arguments["X"]) else arrive(**data_of(arguments))
+    arrived = None if is_read(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
@@ -272,20 +279,20 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
 def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
-    problem = read_problem(arguments, None if is_compressed(arguments["X"]) else arrive_on_host(**data_of(arguments)))
-    decay = read_hyperparameter(arguments["weight_decay"], "weight_decay", NOT_NEGATIVE)
+    problem = read_problem(arguments, None if is_read(arguments["X"]) else arrive_on_host(**data_of(arguments)))
+    decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
-    order = order_fits(problem, {"weight_decay": decay.shape}, {}, None)
+    order = order_fits(problem, {"weight_decay" if ridge is None else "ridge": decay.shape}, {}, None)
     layout = Layout.of_solve(problem, order, standardize)
     plan = fit_into_memory(
         problem,
         order,
         plan_solve(problem, order, threads, standardize),
         results=order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units),
-        of_a_fit=8 * 12,
+        of_a_fit=8 * 12 + (0 if ridge is None or not problem.intercept else bytes_of_centring(problem)),
         of_a_thread=_bytes_of_stack(problem),
         rows=0,
         limit=limit,
@@ -305,6 +312,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         runner="least_squares",
         memory_limit=limit,
         decay=np.asarray(without_repeats(decay, 0), order="C"),
+        ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
     )
 
 
@@ -315,8 +323,15 @@ def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 
 
+def is_read(X: Any) -> bool:
+    """Whether X is no array but Moments, or data that were read and checked before."""
+    return isinstance(X, Problem) or is_compressed(X)
+
+
 def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Problem:
-    """The problem of a call; arrived None: of Moments in place of X and y."""
+    """The problem of a call; arrived None: of Moments or of data that were read before."""
+    if isinstance(arguments["X"], Problem):
+        return arguments["X"]
     if arrived is None:
         return read_moments(arguments)
     return Problem.read(

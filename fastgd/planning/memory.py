@@ -119,6 +119,12 @@ def bytes_of_record(problem: Problem, with_gram: bool) -> int:
     return cpu.record_bytes(problem.n_parameters, problem.dtype, with_gram)
 
 
+def bytes_of_centring(problem: Problem) -> int:
+    """Bytes of one fit to be solved without its intercept: running/centring.py."""
+    size = problem.n_parameters
+    return 8 * 8 * (size * (size + 1) // 2 + 4 * size)  # records in double-double, and temporaries
+
+
 def _bytes_of_standard(problem: Problem, plan: Plan, continued: bool) -> int:
     """Bytes of one pair for center, scale and copied moments: running/standardizing.py."""
     size, d = problem.n_parameters, problem.n_features

@@ -57,13 +57,13 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
         keeps_moments=True,
     )
     inverses = math.prod(problem.gram_leading) if shares else order.n_pairs
-    of_fits = 8 * job.order.n_fits * (20 + size + (size * size if options.needs_samples else 0))
+    of_fits = 8 * job.order.n_fits * (24 + 2 * size + (2 * size * size if options.needs_samples else 0))
     layout = job.buffers.layout
     plan = fit_into_memory(
         problem,
         order,
         plan,
-        results=job.order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units) + 8 * inverses * (size * size + 3 * size) + of_fits,
+        results=job.order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units) + 8 * inverses * (2 * size * size + 4 * size) + of_fits,
         of_a_fit=0,
         rows=0,
         limit=job.memory_limit,
@@ -86,7 +86,7 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
 def _refuse(job: ResultJob, options: StatsOptions) -> None:
     """Raise where `stats` does not go with the other options."""
     problem, values = job.problem, job.provenance.hyperparameters
-    for name, why in (("weight_decay", "a penalty"), ("maximize", "ascent")):
+    for name, why in (("weight_decay", "a penalty"), ("ridge", "a penalty"), ("maximize", "ascent")):
         if name in values and np.any(values[name]):
             raise ValueError(f"stats are those of least squares, and {name} makes a fit with {why} of it: leave one of them out")
     if problem.device is not None:

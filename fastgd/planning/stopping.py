@@ -27,7 +27,8 @@ from .memory import bytes_of_pair
 from .plan import PACK, Plan, make_plan
 
 MOST_EPOCHS = 10**6  # of a fit with epochs=None
-BLOCK_BYTES = 2**23  # of the w of every epoch of a block, for the fits of one task
+BLOCK_BYTES, LEAST_BYTES = 2**23, 2**14  # of a block, without a memory_limit and at least
+SHARE = 32  # a memory_limit is so many blocks
 STEADY_EPOCHS = 1000  # as many epochs are planned for at most: a fit may end long before the ceiling
 
 
@@ -49,6 +50,7 @@ class Stopping:
     patience: int | None  # epochs without improvement; None: validation ends no fit
     min_delta: float
     restore_best: bool
+    block_bytes: int  # of the w of every epoch of a block, for the fits of one task
 
 
 def read_epochs(epochs: Any, ends: bool, every: int) -> int:
@@ -144,7 +146,9 @@ def read_stopping(
         raise ValueError(
             f"{name} counts from the beginning of a descent, and state does not hold its best epoch: leave {name} or state out"
         )
-    return Stopping(validation, wait, least, restores)
+    limit = validation.limit
+    block_bytes = BLOCK_BYTES if limit is None else max(LEAST_BYTES, min(BLOCK_BYTES, limit // SHARE))
+    return Stopping(validation, wait, least, restores, block_bytes)
 
 
 def epochs_planned(epochs: int, can_end: bool) -> int:
@@ -173,4 +177,4 @@ def bytes_of_blocks(stopping: Stopping, problem: Problem, of_a_fit: int) -> tupl
     of_pair = bytes_of_pair(validation.problem, validation.plan)
     once, each = (of_pair, 0) if validation.order.n_pairs == 1 else (0, of_pair)
     # its part of a block, the state that is restored, two rows, and a few numbers
-    return each + 2 * of_a_fit + 2 * (size + 1) * itemsize + 256, once + 3 * BLOCK_BYTES
+    return each + 2 * of_a_fit + 2 * (size + 1) * itemsize + 256, once + 4 * stopping.block_bytes

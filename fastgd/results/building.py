@@ -80,6 +80,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         **({name: wrap(values[name][()]) for name in ("val_loss", "best_epoch")} if layout.validated else {}),
         hyperparameters=provenance.hyperparameters,
+        features=problem.features,
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,

@@ -36,6 +36,7 @@ from ..input.arrays import with_numpy_arrays
 from ..input.messages import in_ascii, what_was_raised
 from ..input.messages import shown as in_words
 from ..input.options import read_count
+from ..input.unreadable import is_missing
 from .replacing import replacing
 
 FORMAT = 1
@@ -155,11 +156,15 @@ def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
         return value
     if isinstance(value, tuple) and all(type(each) is int for each in value):
         return {"numbers": list(value)}
+    if isinstance(value, tuple) and all(type(each) is str for each in value):
+        return {"names": list(value)}
     if is_dataclass(value) and not isinstance(value, type):
         inside = {field.name: getattr(value, field.name) for field in fields(value)}
         return {"class": type(value).__name__, "fields": {key: _describe(each, _join(name, key), arrays) for key, each in inside.items()}}
     if isinstance(value, dict) and all(type(key) is str for key in value):
         return {"table": {key: _describe(each, _join(name, key), arrays) for key, each in value.items()}}
+    if isinstance(value, np.ndarray) and value.dtype.kind in "UOmM":
+        return _describe_labels(value, name, arrays)
     if isinstance(value, float | np.generic) or hasattr(value, "__array__"):
         array = np.asarray(value)
         if array.dtype.kind in "biuf":
@@ -167,6 +172,20 @@ def _describe(value: Any, name: str, arrays: dict[str, np.ndarray]) -> Any:
             return {"scalar" if isinstance(value, float | np.generic) else "array": name}
         raise TypeError(f"{name} has dtype {array.dtype}: only numbers and booleans can be saved")
     raise TypeError(f"{name} is a {type(value).__name__}, which cannot be saved")
+
+
+def _describe_labels(values: np.ndarray, name: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+    """Text (with None where it is missing) and dates (n,), as arrays of numbers."""
+    if values.dtype.kind in "mM":
+        arrays[name] = values.view(np.int64)
+        return {"dates": name, "dtype": values.dtype.str}
+    texts = [None if is_missing(text) else text for text in values.tolist()]
+    if values.ndim != 1 or any(type(text) is not str and text is not None for text in texts):
+        raise TypeError(f"{name} has Python objects: only numbers, text and dates can be saved")
+    encoded = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+    lengths = [-1 if text is None else len(code) for text, code in zip(texts, encoded, strict=True)]
+    arrays[name], arrays[f"{name}.lengths"] = np.frombuffer(b"".join(encoded), np.uint8), np.array(lengths, np.int64)
+    return {"texts": name, "dtype": "O" if values.dtype.kind == "O" else "U"}
 
 
 def _join(name: str, key: str) -> str:
@@ -271,16 +290,39 @@ def _build(node: Any, name: str, arrays: dict[str, np.ndarray], classes: dict[st
         return arrays[node["array"]]
     if kind == "scalar":
         return arrays[node["scalar"]].reshape(())[()]
+    if kind == "dates" and np.dtype(node["dtype"]).kind in "mM":
+        return arrays[node["dates"]].astype(np.int64).view(node["dtype"])
+    if kind == "texts" and node["dtype"] in ("O", "U"):
+        return _texts(arrays[node["texts"]], arrays[f"{node['texts']}.lengths"], node["dtype"])
     if kind == "enum" and issubclass(enum := classes[node["enum"]], Enum):
         return enum[node["member"]]
     if kind == "numbers" and type(node["numbers"]) is list and all(type(each) is int for each in node["numbers"]):
         return tuple(node["numbers"])
+    if kind == "names" and type(node["names"]) is list and all(type(each) is str for each in node["names"]):
+        return tuple(node["names"])
     if kind == "table":
         return {key: _build(each, _join(name, key), arrays, classes) for key, each in node["table"].items()}
     if kind == "class" and is_dataclass(classes[node["class"]]):
         given = {key: _build(each, _join(name, key), arrays, classes) for key, each in node["fields"].items()}
         return _make(classes[node["class"]], given)
     raise ValueError(f"{name} is described by {kind!r}")
+
+
+def _texts(encoded: np.ndarray, lengths: np.ndarray, dtype: str) -> np.ndarray:
+    """The text that `_describe_labels` wrote."""
+    whole, used = encoded.astype(np.uint8).tobytes(), np.maximum(lengths.astype(np.int64), 0)
+    ends = np.cumsum(used)
+    if lengths.ndim != 1 or (lengths < -1).any() or int(ends[-1] if len(ends) else 0) != len(whole):
+        raise ValueError("the lengths of its texts do not add up")
+    texts = [
+        None if length < 0 else whole[end - length : end].decode("utf-8", "surrogatepass")
+        for length, end in zip(lengths.tolist(), ends.tolist(), strict=True)
+    ]
+    if dtype == "U":
+        return np.array(texts, str)
+    result = np.empty(len(texts), object)
+    result[:] = texts
+    return result
 
 
 def _make(kind: type, given: dict[str, Any]) -> Any:

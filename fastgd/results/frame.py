@@ -6,6 +6,7 @@ needs no change here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -26,8 +27,29 @@ def make_frame(result: Any, library: str, features: Sequence[str] | None) -> Any
     result = with_numpy_arrays(result)
     leading = np.shape(result.loss)
     several = {name: values for name, values in result.hyperparameters.items() if values.size > 1}
-    columns = places_of(leading) | columns_of_fits(result, features)
+    places, columns = _rows_of(result, leading), columns_of_fits(result, features)
+    if twice := places.keys() & columns.keys():
+        raise ValueError(f"the groups have labels named {min(twice)!a}, as a column of results is: give groups other names")
+    columns = places | columns
     return frame_of(columns | {name: np.broadcast_to(values, leading).ravel() for name, values in several.items()}, library)
+
+
+def _rows_of(result: Any, leading: tuple[int, ...]) -> dict[str, Any]:
+    """What tells one row from another: the labels of groups, and indices along the other axes."""
+    keys = getattr(result, "keys", None)
+    if keys is None:
+        return places_of(leading)
+    others = {axis: np.repeat(place, leading[-1]) for axis, place in places_of(leading[:-1]).items()}
+    return others | {name: _listed(np.tile(labels, math.prod(leading[:-1]))) for name, labels in keys.items()}
+
+
+def _listed(labels: np.ndarray) -> Any:
+    """Labels as a column of any library: Python's objects as a list."""
+    if labels.dtype.kind in "OU":
+        return labels.tolist()
+    if labels.dtype.kind in "mM" and (unit := np.datetime_data(labels.dtype)[0]) not in ("ms", "us", "ns"):
+        return labels.astype(f"M8[{'D' if unit in 'YMWD' else 'us'}]" if labels.dtype.kind == "M" else "m8[us]")  # units that all have
+    return labels
 
 
 def frame_of(columns: dict[str, Any], library: str) -> Any:
@@ -58,7 +80,7 @@ def places_of(leading: tuple[int, ...]) -> dict[str, np.ndarray]:
 def columns_of_fits(result: Any, features: Sequence[str] | None) -> dict[str, Any]:
     """{name: (n_fits,)}: w, intercept, and the other fields."""
     leading, labels = np.shape(result.loss), feature_names(result, features)
-    w_names = labels if features is None else [f"w_{name}" for name in labels]
+    w_names = labels if features is None and getattr(result, "features", None) is None else [f"w_{name}" for name in labels]
     columns: dict[str, Any] = {name: coefficients(result)[..., k].ravel() for k, name in enumerate(w_names)}
     if result.intercept is not None:
         columns["intercept"] = np.ravel(result.intercept)

@@ -15,8 +15,10 @@ from ..kernels.chunk import STANDARD
 from ..kernels.update_rules import UPDATE_RULES
 from .coordinate import Coordinate, rule_of
 from .curvatures import Curvatures
+from .group_result import GroupResult
 from .moments import Moments, misfit
 from .result import FitResult, History, State
+from .robust import Robust, misfit_of_robust
 from .statistics import Statistics, misfit_of_statistics
 from .status import Status, named
 from .sweep_result import SweepResult
@@ -24,7 +26,7 @@ from .sweep_result import SweepResult
 
 @computes
 def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
-    """Read what `FitResult.save`, `SweepResult.save` or `Moments.save` wrote, bit for bit.
+    """Read what the `save` of a FitResult, GroupResult, SweepResult or Moments wrote, bit for bit.
 
     It needs neither the backend that computed a result nor a GPU.
 
@@ -39,7 +41,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
 
     Returns
     -------
-    FitResult, SweepResult or Moments
+    FitResult, GroupResult, SweepResult or Moments
         What was saved, with NumPy arrays. ``fit(..., state=result.state)`` continues a result.
 
     Raises
@@ -63,7 +65,7 @@ def load(path: str | os.PathLike[str], *, max_bytes: int | None = None) -> Any:
     from .file_format import name_of, read_file, with_ending
 
     path = longer if os.path.exists(longer := with_ending(path)) else name_of(path)
-    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Statistics), max_bytes)
+    result = read_file(path, tuple(_CHECKS), (History, State, Status, Coordinate, Curvatures, Robust, Statistics), max_bytes)
     if wrong := _CHECKS[type(result)](result):
         raise ValueError(f"{in_ascii(path)} is not damaged, but it is not a result as fastgd writes them: {wrong}")
     if isinstance(result, Moments):
@@ -82,10 +84,12 @@ _PLAIN: dict[type, dict[str, Any]] = {
         **dict.fromkeys(("_one_feature", "_penalised"), bool),
         "versions": dict,
         "hyperparameters": dict,
+        "features": tuple | None,
         "state": State,
         "history": History | None,
         "_curvatures": Curvatures | None,
         "stats": Statistics | None,
+        "robust": Robust | None,
     },
     SweepResult: {
         **dict.fromkeys(("backend", "algorithm", "explanation"), str),
@@ -98,6 +102,7 @@ _PLAIN: dict[type, dict[str, Any]] = {
     State: {"optimizer": str, "intercept": bool, "dtype": str, "tol": float | None},
     History: {},
 }
+_PLAIN[GroupResult] = {**_PLAIN[FitResult], "keys": dict}
 # by name: the kind of dtype of the other fields that hold no floating-point numbers
 _WHOLE = ("epochs", "best_epoch", "n_used", "rank", "epoch", "status", "algorithm", "passes", "seed")
 _DTYPES = {**dict.fromkeys(_WHOLE, "i"), "ill_conditioned": "b"}
@@ -128,6 +133,9 @@ def _misfit(result: FitResult) -> str:
         gone = [name for name in names if getattr(result, name) is None]
         if 0 < len(gone) < len(names):
             return f"it has {next(name for name in names if name not in gone)} without {gone[0]}"
+    names = result.features
+    if names is not None and (set(map(type, names)) != {str} or len(names) != (1 if result._one_feature else np.shape(result.w)[-1])):
+        return "features are not a name for each feature"
     given: dict[str, Any] = result.hyperparameters
     for name, values in given.items():
         if not isinstance(values, np.ndarray):
@@ -136,9 +144,23 @@ def _misfit(result: FitResult) -> str:
             return f"hyperparameters.{in_ascii(name)} has dtype {values.dtype}"
         if not _broadcasts(values.shape, leading):
             return f"hyperparameters.{in_ascii(name)} has shape {values.shape}, but the fits have shape {leading}"
+    if isinstance(result, GroupResult) and (wrong := _misfit_of_keys(result.keys, leading)):
+        return wrong
     if wrong := misfit_of_statistics(result.stats, leading, np.shape(result.state.w)[-1]):
         return wrong
+    if wrong := misfit_of_robust(result.robust, leading):
+        return wrong
     return _misfit_of_curvatures(result._curvatures, math.prod(leading), np.shape(result.state.w)[-1], result.state.optimizer)
+
+
+def _misfit_of_keys(keys: dict[str, Any], leading: tuple[int, ...]) -> str:
+    """What is wrong with the labels of groups; '' where nothing is."""
+    if not keys or not leading:
+        return "it has no labels of its groups"
+    for name, labels in keys.items():
+        if not isinstance(labels, np.ndarray) or labels.shape != leading[-1:]:
+            return f"keys[{name!a}] is no label for each of {leading[-1]} groups"
+    return ""
 
 
 def _misfit_of_sweep(result: SweepResult) -> str:
@@ -240,4 +262,4 @@ def _fits(shape: tuple[int, ...], needed: tuple[int | None, ...]) -> bool:
     return len(shape) == len(needed) and all(length in (has, None) for has, length in zip(shape, needed, strict=True))
 
 
-_CHECKS: dict[type, Any] = {FitResult: _misfit, SweepResult: _misfit_of_sweep, Moments: misfit}
+_CHECKS: dict[type, Any] = {FitResult: _misfit, SweepResult: _misfit_of_sweep, Moments: misfit, GroupResult: _misfit}

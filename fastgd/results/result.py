@@ -22,6 +22,7 @@ from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
 from .curvatures import Curvatures
 from .lookups import INSTEAD
+from .robust import Robust
 from .statistics import Statistics
 from .table import html_table, in_line
 
@@ -211,9 +212,13 @@ class FitResult:
         half of the digits of w, or the rank is below the number of parameters.
     stats : Statistics or None
         Standard errors, t, p, R² and the rest: with the option ``stats``.
+    robust : Robust or None
+        Only from `robust`: scale, iterations and weights.
     hyperparameters : dict of str to ndarray of float64
         The values of the update rule by name, without lr, which broadcast to "…"; a switch is 0
         or 1. Empty in files of older versions.
+    features : tuple of str, or None
+        Names of the features: of the columns of X, where it was a data frame with text for names.
     versions : dict of str to str
         Versions of Python, fastgd and the libraries that were imported when the fits were made.
     """
@@ -239,7 +244,9 @@ class FitResult:
     val_loss: Any = None
     best_epoch: Any = None
     stats: Statistics | None = None
+    robust: Robust | None = None
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
+    features: tuple[str, ...] | None = None
     versions: dict[str, str] = field(default_factory=_versions)
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
@@ -347,7 +354,7 @@ class FitResult:
         Parameters
         ----------
         features : sequence of str, optional
-            Names of the features; default w_0, w_1, … (w when X was 1-D).
+            Names of the features; default ``features``, or w_0, w_1, … (w when X was 1-D).
 
         Returns
         -------
@@ -398,8 +405,8 @@ class FitResult:
             Library of the data frame: "pandas", "polars", "pyarrow", or another one that narwhals
             can make from columns.
         features : sequence of str, optional
-            Names of the features, for the columns ``w_<name>``; default w_0, w_1, … (w when X was
-            1-D).
+            Names of the features, for the columns ``w_<name>``; default those of the attribute
+            ``features``, or else w_0, w_1, … (w when X was 1-D).
 
         Returns
         -------

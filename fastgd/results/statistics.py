@@ -242,7 +242,7 @@ def parameters_of(result: Any, intercept: bool) -> Array:
     return np.concatenate([w, np.asarray(result.intercept, np.float64)[..., None]], axis=-1)
 
 
-_AXES = {"estimate": 1, "_inverse": 2}  # the axes of parameters; others have none
+AXES = {"estimate": 1, "_inverse": 2}  # the axes of parameters; others have none
 _TEXTS = {"covariance_kind": COVARIANCES, "weights_are": WEIGHTS, "_dtype": ("float32", "float64")}
 
 
@@ -260,7 +260,7 @@ def misfit_of_statistics(stats: Any, leading: tuple[int, ...], size: int) -> str
             return f"{name} is a {kind_of(value)}"
         if value.dtype != (np.int64 if each.name == "rank" else np.float64):
             return f"{name} has dtype {value.dtype}"
-        axes = (size,) * _AXES.get(each.name, 0)
+        axes = (size,) * AXES.get(each.name, 0)
         shape = np.shape(value)
         own = shape[: len(shape) - len(axes)]
         repeats = each.name == "_inverse" and len(own) == len(leading) and all(n in (1, m) for n, m in zip(own, leading, strict=True))

@@ -23,8 +23,10 @@ _MOST_IN_REPR = 4  # coefficients
 
 
 def feature_names(result: Any, features: Sequence[str] | None) -> list[str]:
-    """The names that were given, checked, or w_0, w_1, … (w when X was 1-D)."""
+    """The names that were given, checked, or those of X; or w_0, w_1, … (w when X was 1-D)."""
     count = 1 if result._one_feature else np.shape(result.w)[-1]
+    if features is None and getattr(result, "features", None) is not None:
+        return list(result.features)
     if features is None:
         return ["w"] if result._one_feature else [f"w_{k}" for k in range(count)]
     try:
@@ -263,9 +265,9 @@ def short(result: Any) -> str:
         losses = f"median loss {_number(np.median(finite))}" if finite.size else "no finite loss"
         losses += f", {np.count_nonzero(far):,} more than 1 % above the least" if far.any() else ""
         what = f": {counts_of(result.status, STATUS_NAMES)}; {losses}" if loss.size else ""
-        return f"FitResult({_n_fits(loss.shape)}{what}; {computed})"
+        return f"{type(result).__name__}({_n_fits(loss.shape)}{what}; {computed})"
     if not made.all():
-        return f"FitResult({STATUS_NAMES[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"
+        return f"{type(result).__name__}({STATUS_NAMES[int(result.status)]}: {counted(int(result.n_used), 'sample')}; {computed})"
     w = coefficients(result)
     numbers = [_number(value) for value in w]
     parts = [
@@ -277,4 +279,4 @@ def short(result: Any) -> str:
         parts.append(f"intercept = {_number(result.intercept)}")
     above = f" ({_number(result.excess_loss)} above the least)" if far.any() else ""
     parts += [f"loss {_number(loss)}{above}", counted(int(result.epochs), "epoch")]
-    return f"FitResult({STATUS_NAMES[int(result.status)]}: {', '.join(parts)}; {computed})"
+    return f"{type(result).__name__}({STATUS_NAMES[int(result.status)]}: {', '.join(parts)}; {computed})"

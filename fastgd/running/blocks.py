@@ -2,7 +2,7 @@
 
 1. A block is a descent of some epochs from the state where the last one ended, which has the bits
    of one descent (`fit` with a state). So nothing depends on the length of blocks: it follows from
-   the epochs that fits have left, and from what fits into BLOCK_BYTES.
+   the epochs that fits have left, and from what fits into `block_bytes`.
 2. A fit that ends within a block descends from the block's begin once more, to its last epoch; with
    restore_best at the very end, from the begin of the block of its best epoch. Fits with different
    numbers of such epochs go together in steps of 1, 2, 4, … epochs.
@@ -21,7 +21,6 @@ import numpy as np
 
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, STANDARD, STOPPED_EARLY, TOO_FEW_SAMPLES, Chunk, n_rows
 from ..planning.job import FitJob
-from ..planning.stopping import BLOCK_BYTES
 from .chunks import rates_of_fits
 from .pool import Control
 from .validating import Losses, Validator
@@ -142,7 +141,7 @@ class _Descent:
             nobody_ends = patience - int(self.waited[self.going].max())
             left = min(left, max(nobody_ends, self.done // SHARE, SHORTEST))
         row = len(self.going) * (self.chunk.w.shape[1] + 1) * self.chunk.w_out.itemsize
-        return max(1, min(left, BLOCK_BYTES // row))
+        return max(1, min(left, self.stopping.block_bytes // row))
 
     def _look(self, part: Chunk, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(the epoch of the block at which each fit ends, the last that improves it); −1: none.

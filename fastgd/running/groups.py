@@ -40,6 +40,7 @@ class Group:
     moments: Any = None  # cpu.Moments
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     standard: Standard | None = None  # of standardised fits
+    middle: np.ndarray | None = None  # (pairs,): what is subtracted from y as it is read (centring.py)
     in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
 
     @property
@@ -99,10 +100,19 @@ def _take(items: Items, index: np.ndarray, contiguous: bool) -> tuple[np.ndarray
     Items that must be copied and lie far apart are copied one by one, without those between them.
     """
     first, stop = int(index.min()), int(index.max()) + 1
+    if items.picks_at_once and stop - first > len(index):
+        return run_apart_if(_is_long(items, len(index)), _picked, items, index), np.arange(len(index), dtype=np.int64)
     if stop - first > len(index) and items.bytes_to_copy(1) + contiguous:
         one = partial(copy_one_by_one, index, items.item, items.dtype, lambda number: items.take(number, number + 1, contiguous)[0])
         return run_apart_if(_is_long(items, len(index)), one)
     return _take_range(items, first, stop, contiguous), index - first
+
+
+def _picked(items: Items, index: np.ndarray) -> np.ndarray:
+    """A read-only copy of the items with these numbers."""
+    array = items.pick(index, slice(None))
+    array.flags.writeable = False
+    return array
 
 
 def _take_range(items: Items, first: int, stop: int, contiguous: bool = False) -> np.ndarray:

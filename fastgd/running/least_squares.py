@@ -17,11 +17,14 @@ import numpy as np
 from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, STANDARD, TOO_FEW_SAMPLES
 from ..kernels.cpu import compile_ahead
 from ..planning.job import SolveJob
+from .centring import Centred, center_group
 from .groups import Group
 from .minimisers import LastMatrices, Minimisers, minimise, most_condition
 from .moments import at_once, compress_groups, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, write_unscaled
+
+FOUND = ("w", "loss64", "condition", "rank", "algorithm")  # the arrays of Minimisers, by their names in the buffers
 
 
 def run(job: SolveJob, control: Control, go: Run) -> None:
@@ -83,11 +86,12 @@ def _solve_pairs(job: SolveJob, last: LastMatrices, control: Control, first: int
         return
     if job.standardize:
         standardize_group(job, group, control, at_once)
+    centred = _centred(job, group)
     if job.plan.algorithm == LSTSQ:
         group.moments = None
     cells = job.order.n_cells
     fits = np.arange(first * cells, stop * cells, dtype=np.int64)
-    _solve_part(job, last, control, group, (fits, fits // cells - first), 0, len(fits), counter)
+    _solve_part(job, last, control, group, centred, (fits, fits // cells - first), 0, len(fits), counter)
 
 
 def _solve_groups(job: SolveJob, last: LastMatrices, control: Control, go: Run) -> None:
@@ -96,20 +100,22 @@ def _solve_groups(job: SolveJob, last: LastMatrices, control: Control, go: Run) 
     for group in compress_groups(job.problem, order, plan, control, go):
         if job.standardize:
             standardize_group(job, group, control, go)
+        centred = _centred(job, group)
         pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
         fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
         sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
-        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, last, control, group, (fits[sequence], pairs[sequence]))))
-        del group  # free its memory before the next group is made
+        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, last, control, group, centred, (fits[sequence], pairs[sequence]))))
+        del group, centred  # free their memory before the next group is made
 
 
 def _solve_part(
-    job: SolveJob, last: LastMatrices, control: Control, group: Group, places: tuple[np.ndarray, np.ndarray], first: int, stop: int,
-    counter: np.ndarray,
+    job: SolveJob, last: LastMatrices, control: Control, group: Group, centred: Centred | None, places: tuple[np.ndarray, np.ndarray],
+    first: int, stop: int, counter: np.ndarray,
 ) -> None:  # fmt: skip
     """One task: solve fits of a group.
 
-    places: (fits, numbers of their pairs in the group), of which first … stop-1 are solved.
+    centred: the group without its intercept, where that is how they are solved. places: (fits,
+    numbers of their pairs in the group), of which first … stop-1 are solved.
     """
     arrays = job.buffers.arrays
     fits, pairs = (values[first:stop] for values in places)
@@ -117,11 +123,37 @@ def _solve_part(
     if not solvable.all():
         arrays["algorithm"][fits[~solvable]] = LSTSQ
         fits, pairs = fits[solvable], pairs[solvable]
-    found = Minimisers(arrays["w"], arrays["loss64"], arrays["condition"], arrays["rank"], arrays["algorithm"])
     # where samples may be left out, fits of one X may have other matrices
     shared = None if job.problem.may_lose_samples else (last, job.order.index(job.problem.gram_leading, fits))
     decay = job.order.pick(job.decay, fits)
-    minimise(job.problem, group, pairs, decay, job.reduction == "sum", found, fits, control, counter, shared)
+    if centred is not None:
+        _solve_centred(job, centred, pairs, decay, fits, control, counter, shared)
+        return
+    found = Minimisers(*(arrays[name] for name in FOUND))
+    minimise(job.problem, group, pairs, decay, job.of_the_sum, found, fits, control, counter, shared)
+
+
+def _centred(job: SolveJob, group: Group) -> Centred | None:
+    """The group without its intercept, where a penalty leaves the intercept alone; else None."""
+    return center_group(job.problem, group, job.plan.algorithm == MOMENTS) if job.ridge is not None and job.problem.intercept else None
+
+
+def _solve_centred(
+    job: SolveJob, centred: Centred, pairs: np.ndarray, decay: np.ndarray, fits: np.ndarray, control: Control, counter: np.ndarray,
+    shared: tuple[LastMatrices, np.ndarray] | None,
+) -> None:  # fmt: skip
+    """Solve fits without their intercept, which follows from w."""
+    arrays, d = job.buffers.arrays, job.problem.n_features
+    found, order = Minimisers.empty(len(fits), d), np.arange(len(fits), dtype=np.int64)
+    minimise(centred.problem, centred.group, pairs, decay, job.of_the_sum, found, order, control, counter, shared)
+    for name in FOUND[1:]:
+        arrays[name][fits] = getattr(found, name.removesuffix("64"))
+    arrays["rank"][fits] += 1
+    w = np.concatenate([found.w, centred.middle[pairs, None]], axis=1)
+    with np.errstate(all="ignore"):
+        for j in range(d):
+            w[:, d] -= found.w[:, j] * centred.mean[pairs, j]
+    arrays["w"][fits] = w
 
 
 def _finish(job: SolveJob) -> None:

@@ -182,7 +182,7 @@ def _scaled(group: Group) -> Samples:
     if standard is None or not group.has_samples or isinstance(samples, ScaledSamples):
         return samples
     own = index if standard.apart else index * 0
-    return scale_samples(samples, standard.center[index], standard.scale[index], own, np.dtype(np.float64))
+    return scale_samples(samples, standard.center[index], standard.scale[index], own, np.dtype(np.float64), group.middle)
 
 
 def _solve_samples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import copy_context
 from importlib import import_module
+from typing import Any
 
 from ..data.faults import where_negative, where_not_finite
 from ..input.float_mode import quietly, set_ieee_mode
@@ -25,8 +26,13 @@ def run(job: Job) -> None:
     quietly(_run, job)
 
 
+def runner_of(job: Job) -> Any:
+    """The module that runs a job."""
+    return import_module(f".{job.runner}", __package__)
+
+
 def _run(job: Job) -> None:
-    runner = import_module(f".{job.runner}", __package__)
+    runner = runner_of(job)
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
             runner.run(job, control, go)

@@ -27,12 +27,15 @@ class ScaledSamples(Samples):
     scale: np.ndarray
     own: np.ndarray  # (m,): pairs of one X and one number have the same center and scale
     precision: np.dtype  # each of the two operations is rounded to it
+    middle: np.ndarray | None = None  # (m,): what is subtracted from y
 
 
-def scale_samples(samples: Samples, center: np.ndarray, scale: np.ndarray, own: np.ndarray, precision: np.dtype) -> ScaledSamples:
+def scale_samples(
+    samples: Samples, center: np.ndarray, scale: np.ndarray, own: np.ndarray, precision: np.dtype, middle: np.ndarray | None = None
+) -> ScaledSamples:
     """These samples, to be scaled as they are read; the rest as in `ScaledSamples`."""
     as_they_are = {of.name: getattr(samples, of.name) for of in fields(Samples) if of.init}
-    return ScaledSamples(**as_they_are, center=center, scale=scale, own=own, precision=precision)
+    return ScaledSamples(**as_they_are, center=center, scale=scale, own=own, precision=precision, middle=middle)
 
 
 def read_samples(samples: Samples, name: str, pairs: np.ndarray, first: int = 0, stop: int | None = None) -> np.ndarray:
@@ -49,6 +52,8 @@ def read_samples(samples: Samples, name: str, pairs: np.ndarray, first: int = 0,
     if name == "X" and isinstance(samples, ScaledSamples):
         center, scale = (of[pairs, None].astype(samples.precision) for of in (samples.center, samples.scale))
         values = (values.astype(samples.precision, copy=False) - center) / scale
+    elif name == "y" and isinstance(samples, ScaledSamples) and samples.middle is not None:
+        values = values.astype(samples.precision, copy=False) - samples.middle[pairs, None]
     return values.astype(np.float64, copy=False)
 
 

@@ -17,7 +17,7 @@ from ..kernels.chunk import MOMENTS, TOO_FEW_SAMPLES, Chunk
 from ..kernels.reference.kept import find_kept
 from ..kernels.update_rules import UPDATE_RULES
 from ..planning.job import FitJob
-from ..planning.stopping import BLOCK_BYTES, Validation
+from ..planning.stopping import Validation
 from .chunks import set_fates
 from .groups import Group, given_group
 from .moments import NegativeWeightError, NonFiniteDataError, compress_groups, read_group
@@ -40,7 +40,9 @@ class Validator:
 
     def of_fits(self, first: int, stop: int) -> Losses:
         """What computes the losses of fits first … stop-1."""
-        data = self._data
+        data, job = self._data, self._job
+        assert job.stopping is not None
+        at_a_time = max(1, job.stopping.block_bytes // (8 * (4 * job.problem.n_parameters + 24)))
         pairs = self._pairs_of(np.arange(first, stop, dtype=np.int64))
         begin = int(pairs.min())
         group = self._shared or self._read(begin, int(pairs.max()) + 1, None)
@@ -50,7 +52,6 @@ class Validator:
             k, rows, size = w.shape
             found = np.empty(k * rows, data.problem.dtype)
             of_row, w = np.repeat(pairs[places], rows), w.reshape(k * rows, size)
-            at_a_time = max(1, BLOCK_BYTES // (8 * (4 * size + 24)))
             for start in range(0, len(w), at_a_time):
                 here = slice(start, start + at_a_time)
                 found[here] = self._losses(group, of_row[here], w[here])

@@ -121,9 +121,9 @@ def walk(schedule: Scheduled | None, done: Any, epochs: int) -> Scheduled | None
 
 
 def read_schedule(value: Any) -> Scheduled | None:
-    """The option `schedule`; None where it is None."""
-    if value is None:
-        return None
+    """The option `schedule`; None where it is None. One that was read before stays as it is."""
+    if value is None or isinstance(value, Scheduled):
+        return value
     if isinstance(value, Schedule) or (callable(value) and not isinstance(value, type) and not _is_of_torch(value)):
         return Scheduled((_schedule_of(value),), np.zeros((), np.int64))
     entries = _entries(value)

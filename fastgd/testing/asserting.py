@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypedDict, Unpack
 
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..optimizers import Optimizer
 from ..schedules.table import ScheduleLike
 from ..verification.report.report import Report
@@ -34,9 +35,12 @@ class Asked(TypedDict, total=False):
     epochs: int | None
     optimizer: OptimizerName | Optimizer | type[Optimizer]
     schedule: ScheduleLike | None
-    reduction: Reduction
+    reduction: JudgedReduction
     intercept: bool
     w0: AnyArray | None
+    sample_weight: AnyArray | None
+    batch_size: int | None
+    order: AnyArray | Callable[[int], Any] | None
     dtype: DType | None
 
 
@@ -52,7 +56,8 @@ def assert_agrees(candidate: Any, X: AnyArray, y: AnyArray, **asked: Unpack[Aske
     y : array_like, shape (…, n_samples)
         Targets.
     **asked
-        lr, epochs, optimizer, schedule, reduction, intercept, w0 and dtype, as in `fastgd.verify`.
+        lr, epochs, optimizer, schedule, reduction, intercept, w0, sample_weight, batch_size, order
+        and dtype, as in `fastgd.verify`.
 
     Returns
     -------

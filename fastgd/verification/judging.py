@@ -13,15 +13,15 @@ from .bound.strided import strided_shares
 from .bound.yardstick import Array
 from .causes.diagnosing import Question, examine
 from .causes.diagnosis import Diagnosis
-from .causes.gradient import named_factors
 from .causes.loss import right_loss
 from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
-from .causes.table import CAUSES
+from .causes.sizes import named_factors
+from .causes.table import CAUSES, GRADIENTS
 from .report.beyond import Beyond
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["Judgement", "judge", "named_factors", "names_of", "of_codes"]
 
 
 class Judgement(NamedTuple):
@@ -59,7 +59,7 @@ def _judge_each(question: Question, reading: Reading, limit: float, held_higher:
     recorded = reading.recorded
     question = question.on_schedule(len(recorded.w) - 1)
     seen = question.observe(recorded, held_higher=held_higher)
-    notes = list(recorded.notes)
+    notes = [*recorded.notes, *seen.notes]
     w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
     if seen.why_not_all:
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
@@ -84,7 +84,7 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
         seen_there = float(recorded.w[row, column])
-        found.append(Beyond(int(at[row]), _names(question)[column], float(shares[row, column]), seen_there))
+        found.append(Beyond(int(at[row]), names_of(question)[column], float(shares[row, column]), seen_there))
     notes = list(recorded.notes)
     seen = question.observe(recorded)
     if seen.loss is not None:
@@ -106,9 +106,10 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
 
 def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
     """Return the shares of rows that are several epochs apart, with this factor on each step."""
-    reduction = "mean" if question.asked.factor == 1 else "sum"
+    half = 0.5 if question.reduction.startswith("half") else 1.0
     return strided_shares(
-        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * factor, reduction=reduction,
+        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * (factor * half),
+        reduction=question.reduction.removeprefix("half_"),
         dtype=reading.recorded.dtype, intercept=question.intercept, held_higher=held_higher, limit=limit,
     )  # fmt: skip
 
@@ -116,15 +117,20 @@ def _segments(question: Question, reading: Reading, limit: float, held_higher: b
 def _cause_apart(question: Question, reading: Reading, limit: float, held_higher: bool, beyond: Beyond) -> Diagnosis:
     """Return the cause where rows are several epochs apart: a named factor, or none is known."""
     n, asked = len(question.y), question.asked.factor
-    words = {"n": n, "n_minus_1": n - 1}
     if beyond.quantity != "loss" and not question.start_is_wrong(reading.recorded):
         for codes, factor in named_factors(n, asked):
             if (_segments(question, reading, limit, held_higher, factor / asked)[1:] <= limit).all():
-                causes = [CAUSES[code] for code in codes]
-                sentence = "; ".join(cause.sentence.format(value=factor / asked, **words) for cause in causes)
-                return Diagnosis(codes[0], codes, sentence, fix="; ".join(dict.fromkeys(cause.fix for cause in causes)))
+                return of_codes(codes, question, factor / asked)
     told = "rows that are several epochs apart tell too little to name a cause: record every epoch"
     return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
+
+
+def of_codes(codes: tuple[str, ...], question: Question, value: float) -> Diagnosis:
+    """Return the diagnosis of causes without constants; value: the factor of a step."""
+    words = {"n": len(question.y), "n_minus_1": len(question.y) - 1, "value": value, "gradient": GRADIENTS[question.reduction]}
+    causes = [CAUSES[code] for code in codes]
+    fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
+    return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))
 
 
 def _none_passes(made: list[Judgement]) -> Judgement:
@@ -148,7 +154,7 @@ def _none_passes(made: list[Judgement]) -> Judgement:
     return first._replace(notes=notes, diagnosis=diagnosis)
 
 
-def _names(question: Question) -> list[str]:
+def names_of(question: Question) -> list[str]:
     """Return the names of the parameters."""
     names = [f"w[{j}]" for j in range(question.n_parameters)]
     return [*names[:-1], "intercept"] if question.intercept else names
@@ -161,7 +167,7 @@ def _shares(
     rows = len(recorded.w)
     w_share, loss_share = np.full(rows, np.nan), np.full(rows, np.nan)
     found: list[Beyond] = []
-    names = _names(question)
+    names = names_of(question)
     if question.start_is_wrong(recorded):
         found.append(_wrong_start(question, recorded))
     if seen.n_steps:
@@ -193,7 +199,7 @@ def _wrong_start(question: Question, recorded: Recorded) -> Beyond:
     assert question.w0 is not None
     off = np.nan_to_num(np.abs(recorded.w[0].astype(np.float64) - question.w0), nan=np.inf)
     j = int(np.argmax(off))
-    return Beyond(0, _names(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
+    return Beyond(0, names_of(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
 
 
 def _wrong_loss(seen: Observation, shares: Array, t: int) -> Beyond:

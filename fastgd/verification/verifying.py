@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any, get_args
@@ -18,8 +18,7 @@ from typing import Any, get_args
 import numpy as np
 
 from ..data.problem import Problem
-from ..fitting import fit
-from ..input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
+from ..input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ..input.arrays import NUMPY, arrive_on_host
 from ..input.exits import lets_nothing_exit
 from ..input.float_mode import CallersMode, computes
@@ -32,21 +31,19 @@ from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
-from .candidates.fitted import ModelCandidate
-from .candidates.kinds import joined, read_candidates
+from .candidates.kinds import read_candidates
 from .candidates.models import TorchCandidate
-from .candidates.tasks import Candidate, Own, Task, Trial
-from .causes.diagnosing import Question, read_question
+from .candidates.tasks import Candidate, Own, Task, Trial, is_column
+from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
-from .causes.readings import Reading, read_readings
-from .causes.recorded import read_recorded
 from .causes.table import CAUSES
-from .judging import Judgement, judge
-from .report.curves import Curves
+from .judging_batches import read_batches
 from .report.report import Report, Verdict
+from .trials import curves_of, judge_trial
 
 __all__ = ["verify"]
 
+_START = "it does not agree from zeros, and where it starts is not known: give w0=, take w0 as a parameter, or return the start as well"
 OF_A_FIT = 2**12  # bytes of what is asked of one fit
 
 
@@ -61,9 +58,12 @@ def verify(
     epochs: int | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: ScheduleLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: JudgedReduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
+    sample_weight: AnyArray | None = None,
+    batch_size: int | None = None,
+    order: AnyArray | Callable[[int], Any] | None = None,
     dtype: DType | None = None,
 ) -> Report:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
@@ -79,23 +79,30 @@ def verify(
 
     Parameters
     ----------
-    candidate : str, list of str, FitResult, History, arrays, function or pair
-        What is judged. The intercept is the last entry of w, and X has no column of ones. One of
+    candidate : str, list of str, FitResult, History, Recorder, arrays, function, class or pair
+        What is judged. The intercept is the last entry of w, and X has no column of ones. Your own
+        code is executed. One of
 
         * the name of a backend, or a list of names;
-        * a result of `fit` with history=True;
-        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1);
+        * a result of `fit` with history=True, or a `fastgd.Recorder`;
+        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); (None,
+          losses) where w was not recorded;
         * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
-        * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history);
+        * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); the
+          parameters of functions may have other names and another order: docs/verify.md;
+        * a function that takes w, X and y, and returns the gradient;
+        * a class or an object with ``fit(X, y)``;
         * a pair (torch module, torch optimizer), or three with torch's scheduler;
-        * an object whose ``partial_fit(X, y)`` makes one full-batch step.
+        * an object whose ``partial_fit(X, y)`` makes one full-batch step, or scikit-learn's
+          SGDRegressor.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
         Features. A function gets one fit at a time, in the dtype and library that X has: X
         (n_samples, n_features), or X (n_samples,) and a number w where X is 1-D.
     y : array_like, shape (…, n_samples)
         Targets.
     lr : float or array_like, shape (…), optional
-        The learning rate, here or in the optimizer. None: for a backend the default of `fit`.
+        The learning rate, here or in the optimizer; of one recorded history also one per epoch.
+        None: for a backend the default of `fit`, for an object with a rate its own.
     epochs : int, optional
         The number of updates. Arrays and results do not need it.
     optimizer : str or optimizer object, default "sgd"
@@ -104,14 +111,23 @@ def verify(
     schedule : schedule, callable or array, optional
         How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
         first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
-    reduction : {"mean", "sum"}, default "mean"
-        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
-        The loss is always the mean.
+    reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
+        Whether the gradient should be that of the mean of the squared residuals, of their sum, or
+        of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
+        well, and a note says which. Backends know no half.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional
         The start, the intercept last; D = n_features, or n_features + 1. None: zeros; for arrays
         and torch modules the start that they have.
+    sample_weight : array_like, shape (n_samples,), optional
+        The weights of the samples: loss and gradient should be their weighted means.
+    batch_size : int, optional
+        Samples of a step. A function ``step`` gets one batch at a time; rows are w after each
+        epoch, or after each step. None: all.
+    order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
+        The order of the samples, which `batch_size` cuts; a function of the epoch may return the
+        batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.
     dtype : {"float32", "float64"}, optional
         The precision that is judged. None: that of the data; for arrays float32 where w is float32,
         or where the data are and w is representable in it.
@@ -151,7 +167,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     for one in candidates:
-        asked_for = one.completed(asked_for, optimizer_classes()) if isinstance(one, TorchCandidate | ModelCandidate) else asked_for
+        asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
     verdicts = [verdict for one in candidates for verdict in _verdicts(one, task, questions, dtype)]
     first = questions[()] if not task.shape else next(iter(questions.values()))
@@ -170,7 +186,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
 
 def _read_task(
     callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, schedule: Any, reduction: str, intercept: bool,
-    w0: Any, dtype: Any,
+    w0: Any, sample_weight: Any, batch_size: Any, order: Any, dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
     columns = is_column(y, X)
@@ -182,7 +198,7 @@ def _read_task(
     found = find_optimizer(optimizer)
     scheduled = read_one_schedule(schedule)
     rates = read_first_rates(lr, found, scheduled)
-    read_choice(reduction, "reduction", get_args(Reduction))
+    read_choice(reduction, "reduction", get_args(JudgedReduction))
     D = data.shape[-1] + bool(intercept)
     start = None if w0 is None else _read_start(w0, D, intercept)
     columns = columns or (D > 1 and np.shape(w0) == (D, 1))
@@ -194,6 +210,9 @@ def _read_task(
         raise ValueError("there is no fit to verify: X and y have an empty leading axis")
     check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     epochs = None if epochs is None else read_count(epochs, "epochs", 0)
+    batches = read_batches(batch_size, order, sample_weight, problem.n_samples)
+    if batches is not None and shape:
+        raise ValueError(f"batch_size, order and sample_weight are judged for one fit, but X, y, lr and w0 have leading axes {shape}")
     table = None
     if scheduled is not None and epochs and rates is not None:
         which, first = np.zeros(math.prod(shape), np.int64), np.broadcast_to(rates, shape).ravel()
@@ -218,6 +237,7 @@ def _read_task(
             one_feature=problem.one_feature,
             callers=callers,
             columns=columns,
+            batches=batches,
             own=_own((X, given), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
@@ -229,12 +249,6 @@ def _read_task(
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
         )._replace(schedule=scheduled)  # fmt: skip
     return task, questions
-
-
-def is_column(y: Any, X: Any) -> bool:
-    """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
-    shape, of_X = np.shape(y), np.shape(X)
-    return len(shape) == 2 and shape[1] == 1 and shape[0] > 1 and of_X[:1] == shape[:1] and len(of_X) <= 2
 
 
 def _own(given: tuple[Any, Any], arrays: tuple[Array, Array], problem: Problem, shape: tuple[int, ...], dtype: Any) -> Own:
@@ -277,9 +291,9 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
         while again.otherwise is not None and not verdict.ok:
             again = again.otherwise()
             other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
-            if (other.ok and not again.for_cause) or (
-                not other.ok and not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))
-            ):
+            if again.for_cause:
+                verdict = verdict if other.ok else other
+            elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
@@ -308,62 +322,26 @@ def _is_of_a_column(verdict: Verdict) -> bool:
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
 def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
     """Return the verdict on one history, with the cause where it is wrong."""
-    start, epochs = question.w0 if question.w0 is not None else np.zeros(question.n_parameters), None if trial.failure else task.epochs
-    if trial.at is not None:
-        readings = [_reading_at(trial, question, dtype, task)]
-    else:
-        readings = read_readings(
-            trial.w, trial.loss, n_parameters=question.n_parameters, intercept=question.intercept, epochs=epochs, start=start,
-            start_known=question.w0 is not None, dtype=dtype, of_data=task.X.dtype, strides=question.strides,
-        )  # fmt: skip
-    found = judge(question, readings, one.limit, trial.held_higher)
+    found, failure = judge_trial(question, task, trial, dtype, one.limit)
     notes, diagnosis = [*found.notes, *trial.notes], found.diagnosis()
     if diagnosis is not None and trial.on_numbers is not None:
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
-    if trial.altered and diagnosis is None:
-        diagnosis = _of_cause("inputs_modified")
+    diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
+    hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
+    if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
+        failure = failure or f"cannot be judged:\n{_START}"
     tau_w, tau_w_epoch = worst(found.w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(found.loss_share, none=math.nan)
-    ok = found.beyond is None and not trial.failure and not trial.altered and found.epochs_judged > 0
+    ok = found.beyond is None and not failure and not trial.altered and found.epochs_judged > 0
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
-        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=trial.failure,
-        curves=partial(_curves, question, task, index, found),
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure,
+        curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
-
-
-def _curves(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:
-    """Return w and loss of a history, and those of a fit of ours from the same start."""
-    recorded, at = found.recorded, found.at
-    theirs = np.asarray(recorded.w, np.float64)
-    names = [f"w[{j}]" for j in range(theirs.shape[1] - task.intercept)] + ["intercept"] * task.intercept
-    loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
-    ours = None
-    if np.isfinite(theirs[0]).all():
-        options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "reduction": task.reduction, "intercept": task.intercept}
-        options |= {"intercept0": theirs[0, -1]} if task.intercept else {}
-        lr = None if task.schedule_sets_rates else float(question.lr.flat[0])
-        ours = fit(
-            task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
-            dtype=recorded.dtype, nan_policy="propagate", **options,
-        ).history  # fmt: skip
-    of_ours = None if ours is None else np.asarray(joined(ours), np.float64)
-    return Curves(names, at, theirs, loss, of_ours, None if ours is None else np.asarray(ours.loss, np.float64))
-
-
-def _reading_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Reading:
-    """Return the reading of rows whose epochs are known; those of the losses are."""
-    assert trial.at is not None
-    loss = None if trial.loss is None else read_array(trial.loss, "loss_history")
-    loss = loss if loss is None or len(loss) == len(trial.at) else loss[trial.at[trial.at < len(loss)]]
-    recorded = read_recorded(
-        trial.w, loss, n_parameters=question.n_parameters, intercept=question.intercept, dtype=dtype, of_data=task.X.dtype
-    )
-    return Reading(recorded, trial.at)
 
 
 def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:

@@ -72,7 +72,8 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
     to_compile = _to_compile(dtype, missing)
     with announced(to_compile, kept=bool(to_compile) and are_kept()):
         compile_fit(dtype, PARTS & missing)
-        for part, prepare in _OTHERS.items():
+        others = {"batches": compile_batches, "find_kept": compile_find_kept, "standardize": compile_standardize, "solve": compile_solve}
+        for part, prepare in others.items():
             if part in missing:
                 prepare(dtype)
     _done.update((part, dtype) for part in missing)
@@ -169,14 +170,6 @@ def compile_solve(dtype: np.dtype) -> None:
     one, m = np.zeros(1, np.int64), np.zeros(1)
     solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
     find_shifts(_one_sample(dtype), 1, cancel)
-
-
-_OTHERS = {
-    "batches": compile_batches,
-    "find_kept": compile_find_kept,
-    "standardize": compile_standardize,
-    "solve": compile_solve,
-}
 
 
 def compiled_and_loaded() -> dict[str, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from benchmarks import cases, counting, limits, measuring, small_calls, stages
+from benchmarks import cases, counting, limits, measuring, minibatches, small_calls, stages
 
 # -- operations: docs/arithmetic.md, sections 3, 4, 6 and 7, executed on numbers that count --------
 
@@ -271,3 +271,13 @@ def test_stages_are_the_calls_of_a_fit_with_one_left_out(d, names):
         assert np.array_equal(w_out, state)  # it began where the fit had ended, and stayed there
         cpu.descend_packs(*stages.left_out("descend_packs", calls[0][1])["samples in the cache"])
         assert not np.array_equal(w_out[1:], state[1:])
+
+
+def test_an_epoch_of_mini_batches_agrees_before_it_is_timed(torch):
+    """By a step of `stream` for each batch, and with torch's loop; a wrong w is noticed."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(minibatches.AGREED, minibatches.N_FEATURES)).astype(np.float32)
+    y = (X @ np.ones(minibatches.N_FEATURES) + rng.normal(size=len(X))).astype(np.float32)
+    minibatches.check(X, y, {"torch": minibatches.torch_epoch})
+    with pytest.raises(AssertionError, match="wrong"):
+        minibatches.check(X, y, {"wrong": lambda X, y: lambda: 1.01 * minibatches.torch_epoch(X, y)()})

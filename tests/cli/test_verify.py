@@ -169,6 +169,9 @@ def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
         ((".:f", *ASKED), ". is no Python file"),
         (("good.txt:step", *ASKED), "good.txt is no Python file: FILE.py:FUNCTION names a function"),
         (("mine.py:train:", *ASKED), "which function? Give mine.py:train:NAME"),
+        (("study.ipynb:train", *ASKED), "study.ipynb is a notebook, which is not executed here. In it, call fastgd.verify(train, X, y"),
+        (("study.ipynb", *ASKED), "jupyter nbconvert --to script study.ipynb, and verify study.py:NAME; %run study.ipynb"),
+        (("numpy", *ASKED, "--nan-policy", "drop"), "--nan-policy"),
         (("C:\\mine.py", *ASKED), "which function? Give C:\\mine.py:NAME"),
         (("C:\\mine.py:f", *ASKED), "cannot read C:\\mine.py: there is no such file"),
         *(
@@ -244,3 +247,34 @@ def test_what_an_archive_unpacks_to_is_limited(tmp_path):
         done = run(tmp_path / "w.npz", "--data", tmp_path / "data.npz", "--lr", 0.1)
         assert done.exit_code == 2
         assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_samples_with_gaps_are_left_out_where_that_is_asked_for(tmp_path):
+    written(tmp_path, "2 / len(y)")
+    rng = np.random.default_rng(3)
+    rows = [[f"{value:.6f}" for value in row] for row in rng.standard_normal((12, 3))]
+    whole = ["a,b,price", *(",".join(row) for row in rows)]
+    (tmp_path / "whole.csv").write_text("\n".join(whole) + "\n", encoding="utf-8")
+    gaps = [*whole[:4], "1.0,,2.0", *whole[4:], "NaN,1.0,2.0", "1.0,2.0,NA"]
+    (tmp_path / "gaps.csv").write_text("\n".join(gaps) + "\n", encoding="utf-8")
+    data = np.array(rows, np.float64)
+    holed = np.insert(data, 3, [1.0, np.nan, 2.0], axis=0)
+    np.savez(tmp_path / "gaps.npz", X=holed[:, :2], y=holed[:, 2])
+    asked = ("--lr", 0.05, "--epochs", 8)
+    refused = run(tmp_path / "mine.py:train", "--data", tmp_path / "gaps.csv", "--y", "price", *asked)
+    assert refused.exit_code == 2
+    assert "--nan-policy omit" in " ".join(refused.output.replace("│", " ").split())
+    for name, columns, count in (("gaps.csv", ("--y", "price"), 3), ("gaps.npz", (), 1)):
+        done = run(
+            tmp_path / "mine.py:train", "--data", tmp_path / name, *columns, *asked, "--nan-policy", "omit", "--json", tmp_path / name
+        )
+        assert done.exit_code == 0, done.output
+        assert f"left out: {count} sample" in done.output
+        told = json.loads((tmp_path / name).read_text("utf-8"))
+        assert told["question"]["n_samples"] == 12
+    (tmp_path / "none.csv").write_text("a,price\n,1\n2,\n", encoding="utf-8")
+    none = run(tmp_path / "mine.py:train", "--data", tmp_path / "none.csv", "--y", "price", *asked, "--nan-policy", "omit")
+    assert (none.exit_code, "no line without a missing number" in none.output) == (2, True), none.output
+    (tmp_path / "words.csv").write_text("a,price\nx,1\n2,3\n", encoding="utf-8")
+    words = run(tmp_path / "mine.py:train", "--data", tmp_path / "words.csv", "--y", "price", *asked, "--nan-policy", "omit")
+    assert words.exit_code == 2  # a word is no gap

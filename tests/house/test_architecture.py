@@ -31,13 +31,13 @@ FORKS = "kernels.forks"
 FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "running", RULES}
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
-    "", "compressing", "dask", "designs",
-    "optuna", "sweeping", "environment", "testing", "verification", "report", "bound", "fitting", "solving",
-    "sklearn", "stabilizing", "xarray", *FIT,
+    "", "compressing", "dask", "designs", "grouping", "optuna", "reweighting", "rolling", "sweeping", "environment", "testing",
+    "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
+    "grouping": (("grouping",), {"fitting", "solving", *FIT}),
     "testing": (("testing*",), {ORDER, "verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),
@@ -53,6 +53,8 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "designs": (("designs",), {"input"}),
     "fitting": (("fitting",), FIT),
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
+    "rolling": (("rolling",), {"compressing", "solving", "results", "data", "input"}),
+    "reweighting": (("reweighting",), {"solving", "results", "data", "input"}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (
@@ -112,8 +114,8 @@ LIBRARIES = {
 DYNAMIC_IMPORTS = {"": "public names are loaded when they are first used", "running.run": "a row of BACKENDS names its runner"}
 
 NOT_AT_IMPORT = {
-    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "narwhals", "optuna", "xarray", "dask", "sklearn",
-    "scipy", "cupy", "jinja2",
+    "numpy", "numba", "llvmlite", "torch", "rich", "typer", "matplotlib", "pandas", "polars", "pyarrow", "duckdb", "narwhals", "optuna",
+    "xarray", "dask", "sklearn", "scipy", "cupy", "jinja2",
 }  # fmt: skip
 FORBIDDEN_WORDS = {"util", "utils", "core", "common", "helper", "helpers", "manager", "managers"}
 MAX_LINES = 400

@@ -31,23 +31,34 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/testing/mini_batches.py": "tests/fit/test_minibatches.py",
     "fastgd/planning/compress_job.py": "tests/running/test_compressing.py",
     "fastgd/solving.py": "tests/fit/test_solving.py",
+    "fastgd/grouping.py": "tests/fit/test_groups.py",
+    "fastgd/integrations/frame_columns.py": "tests/integrations/test_frames.py",
+    "fastgd/planning/grouped.py": "tests/fit/test_groups.py",
+    "fastgd/running/grouped.py": "tests/fit/test_groups.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
     "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
     "fastgd/results/special.py": "tests/fit/test_statistics.py",
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
+    "fastgd/rolling.py": "tests/fit/test_rolling.py",
+    "fastgd/reweighting.py": "tests/fit/test_robust.py",
+    "fastgd/results/robust.py": "tests/fit/test_robust.py",
+    "fastgd/running/centring.py": "tests/fit/test_ridge.py",
     "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
     "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
+    "fastgd/cli/findings.py": "tests/cli/test_demo.py",
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries
     "fastgd/results/device_buffers.py": "tests/kernels/cuda/test_arrays.py",  # it needs a GPU or the host run
     "fastgd/running/cuda.py": "tests/kernels/cuda/test_launching.py",
     "fastgd/running/reference.py": "tests/fit/test_backends.py",  # all that the fixture `backend` runs
     "fastgd/verification/candidates/tasks.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/trials.py": "tests/verification/test_verifying.py",
+    "fastgd/verification/bound/batches.py": "tests/verification/test_judging_batches.py",
     # every cause is planted, and must be named
     "fastgd/verification/causes": "tests/verification/causes/test_diagnosis.py",
     # the numbers and codes that kernels, references and running/ share

@@ -30,7 +30,7 @@ from packaging.utils import canonicalize_name
 from tests.support.paths import ROOT
 
 FOLDERS = {"fastgd/": "fastgd/", "kernels/": "fastgd/kernels/"}  # in the repository: in the wheel
-PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "optuna", "xarray", "dask", "sklearn", "test", "dev"}
+PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "optuna", "xarray", "dask", "sklearn", "stats", "test", "dev"}
 OF_CUDA_BUILDS = ("nvidia-", "cuda-", "triton")  # what only torch's CUDA build brings
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2])"
@@ -107,7 +107,7 @@ def test_metadata(wheel: dict[str, bytes]) -> None:
     assert said["License-Expression"] == "BSD-3-Clause"
     assert said.get_all("License-File") == ["LICENSE"]
     assert said["Requires-Python"] == ">=3.11"
-    assert set(said.get_all("Provides-Extra")) == PINNED_EXTRAS | {"cuda12", "cuda13", "stats", "docs"}
+    assert set(said.get_all("Provides-Extra")) == PINNED_EXTRAS | {"cuda12", "cuda13", "docs"}
     assert "# fastgd" in said.get_payload(), "README.md is not the long description"
 
 

@@ -44,7 +44,8 @@ def wrong_docstring(name: str, thing: object) -> list[str]:
     takes = [name for name in inspect.signature(thing).parameters if not name.startswith("_")]
     says = section(docstring, "Parameters")
     if says is None and isinstance(thing, type) and (attributes := section(docstring, "Attributes")) is not None:
-        said = [name for name in attributes if name in takes or not hasattr(thing, name)]  # properties are described there too
+        inherited = [name for base in thing.__mro__[1:-1] for name in section(inspect.getdoc(base) or "", "Attributes") or []]
+        said = [name for name in inherited + attributes if name in takes or not hasattr(thing, name)]  # properties are described there too
         says = takes if sorted(said) == sorted(takes) else said  # in any order
     return [] if (says or []) == takes else [f"{name}: takes {takes}, its docstring says {says or []}"]
 

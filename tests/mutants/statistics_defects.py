@@ -1,4 +1,4 @@
-"""Defects of the statistics of fits."""
+"""Defects of the statistics of fits, of ridge, of robust fits and of windows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,67 @@ STATISTICS = "fastgd/results/statistics.py"
 TESTS = "tests/fit/test_statistics.py"
 STATSMODELS = f"{TESTS}::test_the_values_of_statsmodels"
 
+ROLLING = "tests/fit/test_rolling.py"
+ROBUST = "tests/fit/test_robust.py"
+RIDGE = "tests/fit/test_ridge.py"
+
 STATISTICS_DEFECTS = (
+    Defect(
+        "rolling: the two stacks swapped",
+        "fastgd/rolling.py",
+        "running_sums(ends[::-1])",
+        "running_sums(ends)",
+        (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
+    ),
+    Defect(
+        "rolling: a window one sample too long",
+        "fastgd/rolling.py",
+        "begins[np.maximum(offset - 1, 0), block + 1]",
+        "begins[offset, block + 1]",
+        (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
+    ),
+    Defect(
+        "rolling: sums in float64",
+        "fastgd/rolling.py",
+        "            running_sums(begins)",
+        "            running_sums(begins)\n            begins.low[:] = 0.0",
+        (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
+    ),
+    Defect(
+        "robust: the scale is that of centred residuals",
+        "fastgd/reweighting.py",
+        "np.nanmedian(size, axis=1) / NORMAL",
+        "np.nanmedian(np.abs(size - np.nanmedian(size, axis=1)[:, None]), axis=1) / NORMAL",
+        (f"{ROBUST}::test_the_result_is_what_it_says",),
+    ),
+    Defect(
+        "robust: all fits go on until the last has ended",
+        "fastgd/reweighting.py",
+        "self.going[fits[ended]] = False",
+        "self.going[fits[ended]] = bool(not ended.all())",
+        (f"{ROBUST}::test_a_fit_is_the_same_alone_and_in_company",),
+    ),
+    Defect(
+        "ridge: the intercept is penalised",
+        "fastgd/running/least_squares.py",
+        "if job.ridge is not None and job.problem.intercept else None",
+        "if False else None",
+        (f"{RIDGE}::test_the_exact_solution[plain-0.125]",),
+    ),
+    Defect(
+        "ridge: half of the penalty",
+        "fastgd/input/hyperparameters.py",
+        "return 2.0 * values, values",
+        "return 1.0 * values, values",
+        (f"{RIDGE}::test_the_exact_solution[plain-0.125]",),
+    ),
+    Defect(
+        "ridge: y is not centred as it is read",
+        "fastgd/running/samples.py",
+        "values.astype(samples.precision, copy=False) - samples.middle",
+        "values.astype(samples.precision, copy=False) - 0.0 * samples.middle",
+        (f"{RIDGE}::test_more_parameters_than_samples[None]",),
+    ),
     Defect(
         "statistics: degrees of freedom n - d without the intercept",
         STATISTICS,

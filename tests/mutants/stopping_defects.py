@@ -139,7 +139,7 @@ STOPPING_DEFECTS = (
         BLOCKS,
         "self.done + (0 if rows is None else part.epochs)",
         "self.done",
-        (f"{EARLY}::test_a_loop_of_single_epochs",),
+        ("tests/running/test_blocks.py::test_best_and_last_epochs_at_the_ends_of_blocks",),
     ),
     Defect(
         "patience: fits that ended take part in the next block",

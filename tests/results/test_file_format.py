@@ -166,7 +166,8 @@ def test_when_writing_fails_the_old_file_stays(saved: Path, monkeypatch: pytest.
 def test_what_cannot_be_saved_is_named_and_leaves_nothing(saved: Path) -> None:
     before = saved.read_bytes()
     for field, value, said in (
-        ("w", np.array([[1, None]]), "w has dtype object: only numbers and booleans can be saved"),
+        ("w", np.array([[1, None]]), "w has Python objects: only numbers, text and dates can be saved"),
+        ("w", np.array([1j]), "w has dtype complex128: only numbers and booleans can be saved"),
         ("explanation", {1, 2}, "explanation is a set, which cannot be saved"),
         ("explanation", "x" * 2**20, "the text of the result takes"),
     ):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -30,9 +32,9 @@ def test_company_threads_and_blocks_change_no_bit(monkeypatch, kind):
         alone = fastgd.fit(X[i, 0], y[i, j], X_val=X_val[0], y_val=y_val[i, 0], lr=RATES[k], **OPTIONS | own)
         for name in ARRAYS:
             assert np.array_equal(getattr(alone, name), getattr(found, name)[k, i, j], equal_nan=True), (name, k, i, j)
-    for shortest, block_bytes in ((1, 2**23), (16, 1), (400, 2**23)):
+    for shortest, block_bytes in ((1, 2**23), (16, 2**16), (400, 2**23)):
         monkeypatch.setattr("fastgd.running.blocks.SHORTEST", shortest)
-        monkeypatch.setattr("fastgd.running.blocks.BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr("fastgd.planning.stopping.BLOCK_BYTES", block_bytes)
         assert_equal(fit(), found)
 
 
@@ -68,6 +70,19 @@ def test_a_fit_that_stopped_costs_nothing(monkeypatch):
         assert count <= (1.25 * run + 16 + np.maximum(16, run / 4)).sum()
 
 
+def test_best_and_last_epochs_at_the_ends_of_blocks(backend):
+    """The Hessian is 2: w = 1 − 2^−t exactly. Blocks of 16 epochs begin at 0, 16, 32."""
+    ones, best = np.ones(4), np.array([1, 13, 15, 16, 17, 29, 31, 32, 33])
+    options = {"lr": 0.25, "epochs": 40, "X_val": [1.0], "y_val": (1 - 2.0**-best)[:, None], "patience": 3, "backend": backend}
+    y = np.ones((len(best), 4))
+    for restores, epochs in ((True, best), (False, best + 3)):
+        found = fastgd.fit(ones, y, restore_best=restores, **options)
+        assert found.best_epoch.tolist() == best.tolist()
+        assert found.epochs.tolist() == (best + 3).tolist()
+        assert found.w.tolist() == (1 - 2.0**-epochs).tolist()
+        assert found.state.epoch.tolist() == epochs.tolist()
+
+
 def test_long_patience_costs_no_epoch_more_than_it_waits(monkeypatch):
     ones = np.ones(4)
     options = {"lr": 0.25, "epochs": 10**6, "X_val": [1.0], "y_val": [0.75], "patience": 5000}
@@ -86,3 +101,19 @@ def test_schedules_of_each_fit_and_progress():
         alone = fastgd.fit(x, 2 * x, lr=[0.02, 0.01, 0.03][k], schedule=schedule, epochs=int(found.best_epoch[k]))
         assert (found.w[k], found.loss[k]) == (alone.w, alone.loss)
     assert told[-1] == (300, 300)
+
+
+@pytest.mark.parametrize("restores", [False, True])
+def test_a_memory_limit_is_kept(restores):
+    """With validation data of each fit; blocks are short then."""
+    rng = np.random.default_rng(3)
+    X, y, X_val, y_val = (rng.normal(size=shape) for shape in ((800, 20, 3), (800, 20), (800, 10, 3), (800, 10)))
+    options = {"lr": 0.02, "epochs": 100, "X_val": X_val, "y_val": y_val, "patience": 9, "restore_best": restores}
+    free, limit = fastgd.fit(X, y, **options), 2**20
+    tracemalloc.start()
+    found = fastgd.fit(X, y, memory_limit=limit, **options)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < limit
+    for name in ("w", "loss", "val_loss", "epochs", "best_epoch", "status"):
+        assert np.array_equal(getattr(found, name), getattr(free, name))

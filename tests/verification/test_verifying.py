@@ -263,7 +263,7 @@ def test_another_start():
     [
         ({"dtype": "float16"}, "dtype must be 'float32' or 'float64'"),
         ({"w0": np.zeros(5)}, r"w0 must have shape \(\.\.\., 3\)"),
-        ({"reduction": "total"}, "reduction must be 'mean' or 'sum'"),
+        ({"reduction": "total"}, "reduction must be 'mean', 'sum', 'half_mean' or 'half_sum'"),
         ({"epochs": None}, "epochs is needed"),
         ({"epochs": -1}, "epochs must be"),
         ({"optimizer": "magic"}, "magic"),

@@ -141,7 +141,11 @@ def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool) -> Train
         if len(read.w) > 1:
             return read
     why: Unreadable | None = None
+    of_columns = D == 1 and any(array is not None and array.ndim == 2 for array in arrays)
     for k, part in enumerate(parts):  # the losses may come first
+        array = arrays[k]
+        if of_columns and array is not None and array.ndim < 2:
+            continue
         try:
             read = _rows(part, D, intercept, b_first)
         except Unreadable as error:
@@ -159,7 +163,11 @@ def _of_last(last: Array, parts: list[Any], arrays: list[Array | None], D: int, 
             read = _rows(part, D, intercept, b_first)
         except Unreadable:
             continue
-        if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or (D > 1 and np.ndim(part) != 1)):
+        # of one parameter losses look like rows: those are columns, or stand before the losses
+        sizes = [other.size for other in arrays[k + 1 :] if other is not None]
+        array = arrays[k]
+        looks_so = array is None or array.ndim != 1 or (D == 1 and bool({len(read.w), len(read.w) - 1} & set(sizes)))
+        if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or looks_so):
             losses = read.loss if read.loss is not None else _losses(arrays[:k] + arrays[k + 1 :])
             return Training(read.w, losses, (*read.notes, f"what it returned was read as {words} and the rows of w"))
     return Training(last[None], _losses(arrays), (f"what it returned was read as {words}",))
@@ -196,7 +204,8 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
         told = "the last column of what it returned was read as the losses"
         return Training(_turned(w[:, :D], b_first), w[:, D], (told,))
     what = f"{counted(D - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
-    raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}")
+    mend = "; with an intercept give intercept=True" if not intercept and w.ndim and D + 1 in (w.size, w.shape[-1]) else ""
+    raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}{mend}")
 
 
 def _turned(w: Array, b_first: bool) -> Array:
@@ -210,16 +219,25 @@ class _Named(tuple[Any, ...]):
 
 def _by_name(answer: Any) -> Any:
     """Return the parts (w, b, losses) of what has names in it; another answer as it is."""
-    names = _names_in(answer)
-    if names is None:
+    several = isinstance(answer, tuple) and not hasattr(answer, "_asdict")
+    given = [part for part in answer if part is not None] if several else [answer]
+    named = [_names_in(part) for part in given]
+    if not any(names is not None and has_w(names) for names in named):
         return answer
-    found = _roles_in(names)
-    if "w" not in found and "w_rows" not in found:
-        return answer
+    found: dict[str, Any] = {}
+    for part, names in zip(given, named, strict=True):
+        roles = _roles_in(names) if names is not None else {"loss": part} if _is_number(part) and np.ndim(part) == 1 else {}
+        newer = _many(roles.get("w")) and not _many(found.get("w"))  # the rows, beside a model with the last w
+        found |= {role: value for role, value in roles.items() if role not in found or newer}
     rows = "w_rows" in found
     w, b = found.get("w_rows", found.get("w")), found.get("b_rows" if rows else "b")
     parts = [part for part in (w, b, found.get("loss")) if part is not None]
     return _Named(parts) if len(parts) > 1 else parts[0]
+
+
+def _many(value: Any) -> bool:
+    """Return whether a value is a list of rows."""
+    return isinstance(value, list | tuple) and len(value) > 1
 
 
 def has_w(names: Mapping[Any, Any]) -> bool:
@@ -230,6 +248,7 @@ def has_w(names: Mapping[Any, Any]) -> bool:
 def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
     """Return {role: value}; a dict in it, and a list of dicts, one for each epoch, count too."""
     found: dict[str, Any] = {}
+    plain = {str(name).lower().replace("_", "") for name in names}
     for name, value in names.items():
         if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
             inner: Mapping[Any, Any] | None = {_of_rows(key): [row.get(key) for row in value] for key in value[0]}
@@ -240,6 +259,9 @@ def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
         if inner is not None:
             found |= {role: part for role, part in _roles_in(inner).items() if role not in found}
         elif (role := role_of_answer(str(name))) is not None and not callable(value):
+            stem, digit = str(name).lower().replace("_", "")[:-1], str(name).rstrip("_")[-1:]
+            if role == "w" and digit == "0" and {stem, f"{stem}1"} & plain:  # theta0 beside theta or theta1
+                role = "b"
             found.setdefault(role, value)
     return found
 
@@ -260,6 +282,8 @@ def _names_in(answer: Any) -> Mapping[Any, Any] | None:
         return named
     if hasattr(answer, "to_dict") and hasattr(answer, "columns"):  # a frame with a row for each epoch
         return {_of_rows(name): np.asarray(answer[name]) for name in answer.columns}
+    if hasattr(answer, "named_parameters"):  # a torch module
+        return {name.rpartition(".")[2]: parameter for name, parameter in answer.named_parameters()}
     plain = type(answer).__module__.partition(".")[0] not in ("numpy", "torch", "jax", "jaxlib", "builtins")
     return vars(answer) if plain and hasattr(answer, "__dict__") and not hasattr(answer, "__array__") else None
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...input.messages import shown
-from .names import roles_of
+from .names import is_constant, rank, roles_of
 
 __all__ = ["Call", "read_call"]
 
@@ -33,6 +33,7 @@ class Call(NamedTuple):
     roles: tuple[tuple[str, str], ...]  # (parameter, role), those by position first
     n_by_position: int
     notes: tuple[str, ...] = ()
+    optional: tuple[tuple[str, str], ...] = ()  # given by name where verify was told of them
 
     @property
     def otherwise(self) -> Call | None:
@@ -56,6 +57,7 @@ class Call(NamedTuple):
     def on(self, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
         """Call the function with the values of the roles."""
         given = [(name, values[role]) for name, role in self.roles]
+        given += [(name, values[role]) for name, role in self.optional if values.get(role) is not None]
         by_position, by_name = given[: self.n_by_position], given[self.n_by_position :]
         return function(*(value for _, value in by_position), **dict(by_name))
 
@@ -67,10 +69,10 @@ def read_call(function: Callable[..., Any]) -> Call:
     except (TypeError, ValueError):
         raise TypeError(f"cannot read the arguments of {shown(function)}: wrap it in a function step(w, X, y, lr)") from None
     parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    roles = roles_of(p.name for p in parameters)
+    roles = roles_of(p.name for p in parameters if not is_constant(p.name, p.default))
     twice = [role for role in set(roles.values()) if list(roles.values()).count(role) > 1]
     for role in twice:  # the first one counts, unless it could be left out
-        same = sorted((p for p in parameters if roles.get(p.name) == role), key=lambda p: p.default is not p.empty)
+        same = sorted((p for p in parameters if roles.get(p.name) == role), key=lambda p: (p.default is not p.empty, rank(p.name)))
         for p in same[1:]:
             del roles[p.name]
     needed = [p for p in parameters if p.default is p.empty]
@@ -91,8 +93,10 @@ def _by_names(parameters: list[inspect.Parameter], roles: dict[str, str], name: 
     kind = "train" if "epochs" in found or "w" not in found else "step"
     if kind == "step" and "lr" not in found and re.search("grad|slope|deriv", name, re.I) and not re.search("desc|step|update", name, re.I):
         kind = "gradient"
-    own = {p.name for p in parameters if p.default is not p.empty and roles.get(p.name) in ("tol", "count")}  # its defaults stay
+    # defaults stay, but those of what verify says
+    own = {p.name for p in parameters if p.default is not p.empty and roles.get(p.name) in ("tol", "count", "weights", "batch_size")}
     taken = [(p.name, roles[p.name]) for p in parameters if p.name in roles and p.name not in own]
+    optional = [(p.name, roles[p.name]) for p in parameters if p.name in own and roles[p.name] in ("weights", "batch_size")]
     # by position as far as that goes: jax.grad does not see what is given by name
     by_position = next(
         (k for k, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY or (p.name, roles.get(p.name)) not in taken), len(taken)
@@ -109,7 +113,7 @@ def _by_names(parameters: list[inspect.Parameter], roles: dict[str, str], name: 
     if {"X", "y"} & missing:
         notes.append("it takes no X and y: it has to use those that are given here")
     notes += [_NO_RATE] if "lr" in missing else [_GRADIENT] if kind == "gradient" else []
-    return Call(kind, tuple(taken), by_position, tuple(notes))
+    return Call(kind, tuple(taken), by_position, tuple(notes), tuple(optional))
 
 
 def _words(role: str) -> str:

@@ -133,7 +133,7 @@ def _without_repeats(task: Task) -> Task:
         own = None
     if own is not None:
         own = Own(without_repeats(own.X, 2), without_repeats(own.y, 1), column=own.column)
-    return replace(task, X=X, y=y, own=own, schedule=None)  # it may hold functions; the table is there
+    return replace(task, X=X, y=y, own=own, schedule=None, batches=None)  # they may hold functions; the table is there
 
 
 def _trial(words: dict[str, Any], arrays: dict[str, Any], task: Task) -> Trial:

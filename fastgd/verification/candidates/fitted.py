@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import random
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,13 +22,14 @@ import numpy as np
 
 from ..bound.yardstick import LIMIT, Array
 from .answers import Training, has_w, library_of_float32, read_training
+from .counting import FEW, MANY, SameRandom, rows_after
 from .functions import FunctionCandidate, equal, with_intercept_first
 from .names import is_history, role_of_answer, roles_of
 from .tasks import Task, TheirCode, Trial, Unreadable
 
 __all__ = ["ModelCandidate", "candidate_of_code"]
 
-_MOST_FITS, _MOST_EPOCHS = 100, 10**6  # epochs of all fits together
+_MOST_EPOCHS = 10**6  # of all fits together
 _NO_RESULT = {"m", "n", "a", "c"}  # sizes, more often than results, as attributes
 
 
@@ -91,7 +90,8 @@ class ModelCandidate:
 
     def _fill(self, trial: Trial, fits: _Fits, epochs: int) -> None:
         """Set the rows of a trial by fits of more and more epochs."""
-        every = max(1, -(-epochs // max(4, min(_MOST_FITS, 2 * _MOST_EPOCHS // max(epochs, 1)))))
+        every = max(1, -(-epochs // max(4, min(MANY, 2 * _MOST_EPOCHS // max(epochs, 1)))))
+        every = every if fits.task.batches is None else 1
         trial.w, trial.at = fits.rows([*range(0, epochs, every), epochs], trial.notes)
         trial.notes.append(f"it was fitted anew for {'each number of epochs' if every == 1 else f'{every} epochs more each time'}")
         if every > 1:
@@ -101,7 +101,7 @@ class ModelCandidate:
         """Return the first epochs alone, which tell a cause better than rows that are far apart."""
         first = replace(trial, otherwise=None, for_cause=True, notes=[*trial.notes, "the cause is that of its first epochs"])
         with TheirCode(first, "raised"):
-            first.w, first.at = fits.rows(range(_MOST_FITS // 2 + 1), [])
+            first.w, first.at = fits.rows(range(FEW + 1), [])
         return first
 
     def _value(self, role: str) -> Any:
@@ -117,7 +117,7 @@ class _Fits:
     def __init__(self, model: Any, task: Task, index: tuple[int, ...]) -> None:
         self.model, self.task, self.index = model, task, index
         self.altered = self.of_float32 = False
-        self._random = _random_states()
+        self._random = SameRandom()
         is_class = isinstance(model, type)
         self._of_fit = roles_of(name for name in _parameters(model.fit) if name != "self")
         self._of_class = roles_of(_parameters(model)) if is_class else {}
@@ -126,24 +126,15 @@ class _Fits:
 
     def rows(self, counts: Iterable[int], notes: list[str]) -> tuple[Array, Array]:
         """Return the last w after these numbers of epochs, the first of which is 0, and them."""
-        found, at = [], []
-        for count in counts:
-            try:
-                found.append(self.after(count).w[-1])
-                at.append(count)
-            except (Exception, SystemExit):
-                if count:
-                    raise
-                found.append(self.task.start(self.index))  # many do not work for no epochs
-                at.append(0)
-                notes.append("for no epochs it has no w: the start was put there")
-        return np.array(found), np.array(at)
+        return rows_after(lambda count: self.after(count).w[-1], counts, self.task.start(self.index), notes)
 
     def after(self, epochs: int) -> Training:
         """Return what a fit of so many epochs leaves."""
-        for put, state in self._random:
-            put(state)
+        self._random.again()
         values: dict[str, Any] = {"lr": self.task.rate(self.index), "epochs": epochs}
+        if self.task.batches is not None:
+            asked = {"weights": self.task.batches.weights, "batch_size": self.task.batches.size}
+            values |= {role: value for role, value in asked.items() if value is not None}
         if self.task.w0 is not None:
             values["w"] = self.task.parameters(self.task.start(self.index))
         data = self.task.data(self.index)
@@ -152,7 +143,10 @@ class _Fits:
         found = results_of(model)
         self.of_float32 |= any(library_of_float32(value) is not None for value in found.values())
         if has_w(found):
-            return read_training(found, self.task.n_parameters, self.task.intercept, epochs)
+            try:
+                return read_training(found, self.task.n_parameters, self.task.intercept, epochs)
+            except Unreadable as error:
+                raise Unreadable(f"of {', '.join(sorted(found))} that its fit left: {error}".replace("it returned", "there is")) from None
         if answer is None or answer is model:
             told = ", ".join(sorted(found)) or "nothing that may be one"
             raise Unreadable(f"its fit has left no w: coef_, w, weights, theta or w_history is needed; it has {told}")
@@ -192,14 +186,3 @@ def _parameters(function: Callable[..., Any]) -> list[str]:
     """Return the names of the parameters of a function, or of the constructor of a class."""
     kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     return [p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds]
-
-
-def _random_states() -> list[tuple[Callable[[Any], Any], Any]]:
-    """Return (how to set it, the state) of the global random generators."""
-    # the legacy generator is the one that courses use
-    found: list[tuple[Callable[[Any], Any], Any]] = [
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),  # noqa: NPY002
-    ]
-    torch = sys.modules.get("torch")
-    return found if torch is None else [*found, (torch.set_rng_state, torch.get_rng_state())]

@@ -25,9 +25,10 @@ from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
 from .answers import kept, library_of_float32, read_step, read_training
 from .calling import Call, read_call
+from .counting import FEW, MANY, SameRandom, rows_after
 from .tasks import Task, TheirCode, Trial, threads_running
 
-__all__ = ["FunctionCandidate", "equal", "with_intercept_first"]
+__all__ = ["FunctionCandidate", "after_updates", "equal", "with_intercept_first"]
 
 _MOST_EPOCHS = 10**6  # rows that are waited for where no number of epochs was given
 
@@ -70,6 +71,8 @@ class FunctionCandidate:
                 trial.otherwise = partial(replace(self, call=other)._run, task, index)
             if self.call.kind == "train" and not self.call.has("w") and task.intercept:
                 trial.otherwise = partial(with_intercept_first, trial, trial.otherwise)
+            if not trial.start_known:
+                trial.otherwise = after_updates(trial)
             yield index, trial
 
     def _run(self, task: Task, index: tuple[int, ...]) -> Trial:
@@ -85,7 +88,8 @@ class FunctionCandidate:
     def _given(self, task: Task, data: tuple[Any, Any], w: Array, rate: float, epochs: int | None) -> dict[str, Any]:
         """Return what a function is given, by role."""
         d = task.X.shape[-1]
-        given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": task.X.shape[-2], "tol": 0.0}
+        given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": len(data[1]), "tol": 0.0}
+        given |= self._of_batches(task, len(data[1]))
         if self.call.has("points"):
             given["points"] = np.column_stack([read_array(part, "the data") for part in data])
         if self.call.has("b"):
@@ -98,9 +102,11 @@ class FunctionCandidate:
         data, w = task.data(index), task.start(index)
         task.rate(index)  # is needed, for no epochs too
         trial = Trial([w.copy()], [], list(self.call.notes), dtype=task.X.dtype)
-        for epoch in range(task.counted_epochs()):
+        for epoch, batch in self._steps(task):
             w_next, loss, rate = w, None, task.rate(index, epoch)
-            given = self._given(task, data, w, rate, None)
+            given = self._given(task, data if batch is None else _taken(data, batch), w, rate, None)
+            if batch is not None and task.batches.weights is not None:
+                given["weights"] = task.batches.weights[batch]
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.call.on, self.function, given)
                 w_next, loss, told = read_step(answer, task.n_parameters, task.intercept, self.call.b_first)
@@ -121,6 +127,22 @@ class FunctionCandidate:
         trial.loss = np.array(trial.loss) if trial.loss else None
         return trial
 
+    def _steps(self, task: Task) -> Iterator[tuple[int, Array | None]]:
+        """Yield (epoch, the samples) of each step; None stands for all of them."""
+        for epoch in range(task.counted_epochs()):
+            for batch in [None] if task.batches is None else task.batches.of_epoch(epoch):
+                yield epoch, batch
+
+    def _of_batches(self, task: Task, n: int) -> dict[str, Any]:
+        """Return the sample weights and the size of a batch; None where none was told."""
+        needed = {role for _, role in self.call.roles}
+        weights = None if task.batches is None else task.batches.weights
+        size = None if task.batches is None else task.batches.size
+        return {
+            "weights": np.ones(n) if weights is None and "weights" in needed else weights,
+            "batch_size": n if size is None and "batch_size" in needed else size,
+        }
+
     def _same_w(self, given: dict[str, Any], task: Task, w: Array) -> bool:
         """Return whether a function has left its w as it was."""
         return equal(given["w"], w[: task.X.shape[-1]] if self.call.has("b") else w)
@@ -133,6 +155,7 @@ class FunctionCandidate:
         given = self._given(task, data, w0, task.rate(index), epochs)
         trial = Trial(w0[None], None, list(self.call.notes), dtype=task.X.dtype)
         trial.start_known = self.call.has("w") or task.w0 is not None
+        same = SameRandom()
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
@@ -140,10 +163,65 @@ class FunctionCandidate:
             trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs, self.call.b_first)
             trial.notes += told
             _note_float32(trial, answer)
+            if len(trial.w) == 1 < epochs and self.call.has("epochs"):
+                self._run_for_each(trial, task, index, same)
         _notice_changes(trial, self.name, data, task.data(index))
         if not self._same_w(given, task, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         return trial
+
+    def _run_for_each(self, trial: Trial, task: Task, index: tuple[int, ...], same: SameRandom) -> None:
+        """Set the rows of a training that returns the last w alone, by runs for each number."""
+        epochs, ends = task.counted_epochs(), {}
+
+        def last(count: int) -> Array:
+            same.again()
+            given = self._given(task, task.data(index), task.start(index), task.rate(index), count)
+            answer = task.callers.run(self.call.on, self.function, given)
+            read = read_training(answer, task.n_parameters, task.intercept, count, self.call.b_first)
+            if read.loss is not None and len(read.loss) == 1:
+                ends[count] = read.loss[0]
+            row: Array = read.w[-1]
+            return row
+
+        def rows_until(count: int, one: Trial) -> Trial:
+            with TheirCode(one, "raised"):
+                rows, at = rows_after(last, range(count + 1), task.start(index), one.notes)
+                if (rows == rows[-1]).all():
+                    return one  # whatever number is asked for
+                one.w, one.at = rows, at
+                if one.loss is not None and len(one.loss) == 1:  # that of the last w: each run has its own
+                    one.loss = np.array([ends[k] for k in range(count + 1)]) if len(ends) > count else None
+            return one
+
+        if not np.array_equal(last(epochs), trial.w[0], equal_nan=True):
+            return  # not the same again: the last w of the first run is judged
+        if epochs <= MANY:
+            rows_until(epochs, trial)
+            if trial.at is not None:
+                trial.notes.append("it returned the last w alone: it was run anew for each number of epochs")
+        else:
+            told = "it returned the last w alone: the cause is that of its first epochs, for which it was run anew"
+            first = replace(trial, for_cause=True, notes=[*trial.notes, told])
+            trial.otherwise = partial(rows_until, FEW, first)
+
+
+def _taken(data: tuple[Any, Any], batch: Array) -> tuple[Any, Any]:
+    """Return these samples of X and y."""
+    X, y = (part.iloc[batch] if hasattr(part, "iloc") else part[batch] for part in data)
+    return X, y
+
+
+def after_updates(trial: Trial) -> Callable[[], Trial] | None:
+    """Return the reading of w after each update from an unknown start, the losses before each.
+
+    Losses of the row before are a habit there, and a defect where row 0 is the start.
+    """
+    w, loss = np.asarray(trial.w), trial.loss
+    if loss is None or w.ndim != 2 or len(w) != len(loss) or len(w) < 3 or not np.any(w[0]):
+        return trial.otherwise
+    note = "each row is read as w after an update, from a start that is not known, and each loss as that of w before it"
+    return partial(replace, trial, loss=loss[1:], epochs=len(w) - 1, notes=[*trial.notes, note], otherwise=trial.otherwise)
 
 
 def with_intercept_first(trial: Trial, otherwise: Callable[[], Trial] | None) -> Trial:

@@ -6,7 +6,8 @@ fastgd's own backends are run through `fit`, as users run them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,10 @@ from ..bound.yardstick import LIMIT, Array
 from .answers import read_training
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
+from .functions import after_updates
 from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
-from .tasks import Candidate, Task, Trial, Unreadable
+from .tasks import Candidate, Task, Trial, Unreadable, is_column
 
 __all__ = ["joined", "read_candidates"]
 
@@ -48,7 +50,11 @@ def read_candidates(candidate: Any) -> list[Candidate]:
     if isinstance(candidate, tuple) and len(candidate) in (2, 3):
         first, second, *others = candidate
         is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
-        return [TorchCandidate(first, second) if is_torch and not others else _Recorded(first, second, others=tuple(others))]
+        return [
+            TorchCandidate(first, second)
+            if is_torch and not others
+            else _Recorded(first, second, "losses" if first is None else "history", others=tuple(others))
+        ]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
@@ -70,12 +76,23 @@ class _Backend:
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, the history that `fit` recorded)."""
+        if task.reduction.startswith("half_"):
+            whole = task.reduction.removeprefix("half_")
+            raise ValueError(
+                f"a backend is run by fit, which takes no reduction={task.reduction!r}: ask for reduction={whole!r} with half of lr, and "
+                "twice the weight_decay if there is one"
+            )
         options: dict[str, Any] = {"backend": self.name, "reduction": task.reduction} | ({"intercept": True} if task.intercept else {})
         if task.w0 is not None:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
             options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
         options |= {} if task.schedule is None else {"schedule": task.schedule}
         lr = None if task.schedule_sets_rates else task.lr
+        if task.batches is not None:
+            options |= {} if task.batches.weights is None else {"sample_weight": task.batches.weights}
+            if not task.batches.in_order:
+                raise ValueError("a backend takes its batches in the order of the data here: leave order out")
+            options |= {} if task.batches.size is None else {"batch_size": task.batches.size, "shuffle": False}
         result = fit(task.X, task.y, lr=lr, epochs=task.counted_epochs(), optimizer=task.optimizer, history=True, **options)
         assert result.history is not None
         self.limit = _limit_of(result)
@@ -135,7 +152,16 @@ def _of_result(result: FitResult | History) -> Candidate:
     if isinstance(result, FitResult):
         held = _held_higher(result, w)
         limit, name = _limit_of(result), result.backend
-    return _Recorded(w, np.asarray(history.loss), name, limit, held)
+    return _Recorded(w, np.asarray(history.loss), name, limit, held, batched=getattr(history, "batch_loss", None) is not None)
+
+
+def _either(trial: Trial, task: Task) -> Trial:
+    """Return a trial that may lack its start, where neither the epochs nor the start are given."""
+    if task.epochs is None and task.w0 is None and np.ndim(trial.w) and len(trial.w) > 1:
+        trial.otherwise = partial(replace, trial, epochs=len(trial.w), otherwise=after_updates(trial))
+    elif not trial.start_known:
+        trial.otherwise = after_updates(trial)
+    return trial
 
 
 @dataclass
@@ -149,13 +175,22 @@ class _Recorded:
     held_higher: bool = False
     others: tuple[Any, ...] = ()  # what came beside w and the losses
     recorder: Recorder | None = None  # that recorded the rows
+    batched: bool = False  # a result of mini-batches
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield (index of the fit, its recorded history)."""
+        if self.batched and task.batches is None:
+            order = "order=lambda epoch: fastgd.testing.minibatch_order(n_samples, batch_size, epoch, seed)"
+            raise ValueError(f"the result is of mini-batches: give batch_size= and, where they were shuffled, {order}")
         if self.recorder is not None:
             self.recorder.check(task.intercept, task.X.shape[-1])
             if task.shape:
                 raise ValueError(f"a Recorder holds one fit, but X and y have leading axes {task.shape}")
+        if self.w is None:
+            if task.shape:
+                raise ValueError(f"losses without w are of one fit, but X and y have leading axes {task.shape}")
+            yield (), Trial(None, self.loss, start_known=task.w0 is not None)
+            return
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
@@ -163,7 +198,7 @@ class _Recorded:
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            yield (), Trial(read.w, read.loss, notes, start_known=task.w0 is not None)
+            yield (), _either(Trial(read.w, read.loss, notes, start_known=task.w0 is not None), task)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
@@ -174,10 +209,17 @@ class _Recorded:
             if loss is not None and loss.shape[:-1] != task.shape:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
-            yield (
-                index,
-                Trial(w[index], None if loss is None else loss[index], held_higher=self.held_higher, start_known=task.w0 is not None),
-            )
+            of_fit = None if loss is None else loss[index]
+            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None)
+            yield index, _either(trial, task)
+
+    def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
+        """Return what is asked for; of one history, rates lr (epochs,) are those of its epochs."""
+        lr = asked_for["lr"]
+        one_fit = np.ndim(asked_for["X"]) <= 2 and (np.ndim(asked_for["y"]) == 1 or is_column(asked_for["y"], asked_for["X"]))
+        if lr is None or np.ndim(lr) != 1 or not one_fit or asked_for["schedule"] is not None or np.ndim(self.w) > 2:
+            return asked_for
+        return asked_for | {"lr": None, "schedule": lr}
 
     def _has_parts(self, task: Task) -> bool:
         """Return whether w and the intercept are apart, or there are three parts or more."""

@@ -34,6 +34,10 @@ class TorchCandidate:
 
         if task.shape:
             raise ValueError(f"a torch module is one fit, but X and y have leading axes {task.shape}")
+        if task.batches is not None:
+            raise ValueError(
+                "a torch module is trained here on all samples alike: record your own loop, with fastgd.Recorder().watch(optimizer)"
+            )
         X, y = torch.tensor(task.X), torch.tensor(task.y)
         parameters = self._parameters(task, X)
         kind = parameters[0].dtype
@@ -51,7 +55,8 @@ class TorchCandidate:
                     parameter.copy_(torch.tensor(start).reshape(parameter.shape))
 
         def step() -> Any:
-            loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction)
+            loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction.removeprefix("half_"))
+            loss = loss / 2 if task.reduction.startswith("half_") else loss
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -69,7 +74,7 @@ class TorchCandidate:
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 loss = task.callers.run(step)
-                losses.append(loss.item() / (len(y) if task.reduction == "sum" else 1))
+                losses.append(loss.item() / (len(y) if task.reduction.endswith("sum") else 1))
                 rows.append(row())
             if trial.failure:
                 break
@@ -146,21 +151,38 @@ class TorchCandidate:
 
 @dataclass
 class PartialFitCandidate:
-    """An object whose partial_fit(X, y) makes one full-batch step."""
+    """An object whose partial_fit(X, y) makes one epoch: one full-batch step, or scikit-learn's."""
 
     model: Any
     name: str = ""
     limit: float = LIMIT
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self.name = type(self.model).__name__
+
+    def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
+        """Return what is asked for; of scikit-learn's SGDRegressor as what it does.
+
+        It makes a step for each sample, in order where shuffle=False, on half of the square.
+        """
+        if type(self.model).__name__ != "SGDRegressor" or type(self.model).__module__.partition(".")[0] != "sklearn":
+            return asked_for
+        needed = {"loss": "squared_error", "penalty": None, "learning_rate": "constant", "shuffle": False, "average": False}
+        other = {name: value for name, value in needed.items() if getattr(self.model, name) != value}
+        if other:
+            told = ", ".join(f"{name}={value!r}" for name, value in other.items())
+            raise ValueError(f"an SGDRegressor is judged with {told}: it makes a step for each sample, which nothing else may change")
+        lr = self.model.eta0 if asked_for["lr"] is None else asked_for["lr"]
+        self.notes = ("SGDRegressor makes a step for each sample, on half of the square: judged so, with half of eta0",)
+        return asked_for | {"lr": float(lr) / 2, "batch_size": asked_for["batch_size"] or 1, "intercept": bool(self.model.fit_intercept)}
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
         """Yield ((), the history), for the one fit that a model can make."""
         if task.shape:
             raise ValueError(f"a model is one fit, but X and y have leading axes {task.shape}")
         rows = [task.start(())]
-        trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros"], dtype=task.X.dtype)
+        trial = Trial(None, None, ["each partial_fit(X, y) is read as one epoch, from zeros", *self.notes], dtype=task.X.dtype)
         for epoch in range(task.counted_epochs()):
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 task.callers.run(self.model.partial_fit, *task.data(()))

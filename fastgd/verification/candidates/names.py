@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
-__all__ = ["is_history", "role_of_answer", "roles_of"]
+__all__ = ["is_constant", "is_history", "rank", "role_of_answer", "roles_of"]
 
 _DATA = "(?:train|training|tr|arr|array|mat|matrix|vec|vector|data|values?|vals?|b|aug|bias|scaled|norm|normalized)?"
 _START = "(?:initial|init|starting|start|current|curr|cur|old|prev|previous|given|in|guess|vec|vector|array|0|1|t|k|now|opt)?"
 _STEMS = {
     "X": f"{_DATA}(?:x|tx|xs|features?|data|inputs?|design|phi|predictors?){_DATA}",
     "y": f"{_DATA}(?:y|ys|targets?|labels?|outputs?|response|ytrue|truth){_DATA}",
+    "weights": "sampleweights?|sw|obsweights?|caseweights?",
+    "batch_size": "(?:mini)?batchsize|bs|nbatch",
     "w": f"{_START}(?:w|ws|thetas?|weights?|betas?|coefs?|coefficients?|coeffs?|params?|parameters?|slope){_START}",
     "b": f"{_START}(?:b|bias|intercept|constant|const|offset){_START}",
     "lr": "lr0?|alpha|eta0?|gamma|l|lrate|lrrate|learn(?:ing)?rate(?:init)?|rate|stepsize|step|learning",
@@ -30,6 +33,18 @@ _STEMS = {
 _ROLES = {role: re.compile(stem) for role, stem in _STEMS.items()}
 _HISTORY = "(?:history|hist|hists|histories|list|trace|path|log|record|records|values|vals|all|past|s|trajectory|evolution)"
 _LOSS = re.compile(f"(?:train|training|total|mean|epoch)?(?:loss|losse|cost|mse|error|err|j|objective){_HISTORY}?(?:function)?{_HISTORY}?")
+
+
+def is_constant(name: str, default: Any) -> bool:
+    """Return whether a parameter is a constant of a rule: beta=0.9 or betas=(0.9, 0.999)."""
+    number = isinstance(default, int | float) and not isinstance(default, bool) and default != 0
+    return _plain(name).startswith("beta") and (number or isinstance(default, tuple))
+
+
+def rank(name: str) -> int:
+    """Return the place of a name among those of a learning rate; gamma and alpha may be others."""
+    plain = _plain(name)
+    return next((k for k, word in enumerate(("learn", "lr", "eta", "step", "rate")) if word in plain), 9)
 
 
 def _plain(name: str) -> str:

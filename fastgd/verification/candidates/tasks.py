@@ -20,7 +20,7 @@ from ...input.reading import read_array
 from ...input.room import check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "Unreadable", "copied", "exception_in_words", "threads_running"]
+__all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "Unreadable", "copied", "exception_in_words", "is_column", "threads_running"]
 
 _PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
 
@@ -61,6 +61,7 @@ class Task:
     schedule: Any = None  # as `fit` takes it
     schedule_sets_rates: bool = False  # then none is given
     table: Array | None = None  # (…, epochs): the rates of a schedule
+    batches: Any = None  # what of the samples each step uses, and their weights (verification/judging_batches.py); None: all alike
     columns: bool = False  # y or w0 was given as a column: functions get w as (D, 1)
     callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 
@@ -122,6 +123,7 @@ class Trial:
     w: Any
     loss: Any = None  # of each epoch, or of each row
     notes: list[str] = field(default_factory=list)
+    epochs: int | None = None  # that it has, where the task does not say
     at: Array | None = None  # (m,): the epoch of each row of w, where it is known
     failure: str | None = None  # the exception that ended it, with its traceback
     altered: bool = False  # it changed X or y in place
@@ -184,6 +186,12 @@ def _copied(value: Any) -> Any:
         return value.detach().clone().requires_grad_(value.requires_grad) if hasattr(value, "detach") else copy.deepcopy(value)
     except Exception:  # such as a variable in a file
         return np.array(read_array(value, "the data"))
+
+
+def is_column(y: Any, X: Any) -> bool:
+    """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
+    shape, of_X = np.shape(y), np.shape(X)
+    return len(shape) == 2 and shape[1] == 1 and shape[0] > 1 and of_X[:1] == shape[:1] and len(of_X) <= 2
 
 
 def exception_in_words(error: BaseException) -> str:

@@ -23,9 +23,10 @@ import numpy as np
 from fastgd.kernels.forks import lapack
 
 from ..bound.yardstick import Array, growth
-from .gradient import named_factors
 from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
+from .other_data import design_of
+from .sizes import named_factors
 
 __all__ = ["about_broadcasting", "loss_of_pairs"]
 
@@ -69,12 +70,6 @@ def _roundings(seen: Observation) -> float:
     return max(2 * growth(seen.n), growth(seen.n * seen.n))
 
 
-def _design(seen: Observation) -> Array:
-    """Return X (n, D), with a last column of ones where there is an intercept."""
-    X = seen.yardstick.X
-    return np.column_stack([X, np.ones(seen.n, X.dtype)]) if seen.intercept else X
-
-
 def _shift(seen: Observation, X: Array) -> Array:
     """Return s (D,)."""
     y, n = seen.yardstick.y, seen.yardstick.extended(seen.n)[()]
@@ -90,7 +85,7 @@ def _mean_square(seen: Observation, w: Array, s: Array) -> Array:
 def _gradients_of_pairs(seen: Observation) -> list[tuple[str, Term]]:
     """Return (words, gradient) where y is replaced by its mean, and where X @ w is."""
     yardstick, u, eta, D = seen.yardstick, seen.u, seen.eta, seen.n_parameters
-    X, w, n = _design(seen), seen.w[:-1], yardstick.extended(seen.n)[()]
+    X, w, n = design_of(seen), seen.w[:-1], yardstick.extended(seen.n)[()]
     s, size, total = _shift(seen, X), np.abs(X), X.sum(0)
     column = size.sum(0)  # Σ|x_j|
     root = np.sqrt(n * _mean_square(seen, w, s))[:, None] * np.sqrt((X * X).sum(0))  # at least Σ|x_j||p_j − y_i| / n
@@ -117,7 +112,7 @@ def loss_of_pairs(seen: Observation) -> tuple[Any, Any] | None:
     if not _may_show(seen):
         return None
     yardstick, u, n, D = seen.yardstick, seen.u, seen.n, seen.n_parameters
-    X = _design(seen)
+    X = design_of(seen)
     w = seen.w[: len(seen.true_loss)]
     size = np.abs(w)
     loss = _mean_square(seen, w, _shift(seen, X))

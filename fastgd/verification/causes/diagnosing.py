@@ -1,96 +1,39 @@
 """diagnose(): from arrays to a Diagnosis.
 
-It checks the arguments, explains update, start and loss, and puts the findings into words.
+It explains update, start and loss, and puts the findings into words.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple, get_args
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from ...data.faults import where_not_finite
-from ...data.problem import Problem
-from ...input.annotations import AnyArray, DType, NumberOrArray, OptimizerName, Reduction
-from ...input.arrays import arrive_on_host
+from ...input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ...input.exits import lets_nothing_exit
 from ...input.float_mode import computes
-from ...input.hyperparameters import read_hyperparameters
-from ...input.messages import shown
-from ...input.options import read_choice
-from ...input.reading import read_array, read_numbers
-from ...input.room import OF_A_JUDGED, check_room
 from ...input.wrong_names import helps_with_keywords
-from ...optimizers import Optimizer, find_optimizer
-from ...schedules.table import Scheduled, ScheduleLike, read_first_rates, read_one_schedule, walk
-from ..bound.yardstick import Array
+from ...optimizers import Optimizer
+from ...schedules.table import ScheduleLike
+from ..bound.strided import strided_shares
+from ..bound.yardstick import LIMIT, Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
+from .hypotheses import Hypothesis
 from .observation import Observation
-from .recipes import Recipe
+from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
-from .table import CAUSES
+from .recorded_rows import decimals_of
+from .table import CAUSES, GRADIENTS
 
-__all__ = ["Question", "diagnose", "examine", "read_question"]
+__all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
 _NO_STEP = Finding((), {}, math.nan, math.nan, None, (), {}, None)  # nothing is known of the update
+# What a change of the data in place may look like.
+_OF_CHANGED_DATA = {"unknown", "features_scaled", "target_scaled", "target_other", "columns_permuted", "rows_dropped"}
 # Causes with so much freedom that they also explain a first step that is wrong.
-_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "lr_schedule"}
-
-
-class Question(NamedTuple):
-    """The data of one fit, and what was asked for."""
-
-    X: Array  # (n, d)
-    y: Array  # (n,)
-    lr: Any  # () or (epochs,)
-    asked: Recipe
-    intercept: bool
-    w0: Array | None  # (D,)
-    words: str  # what was asked for, in words
-    data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
-    schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters, the intercept counted."""
-        return self.X.shape[1] + self.intercept
-
-    def with_rate(self, lr: float) -> Question:
-        """Return this question with another learning rate."""
-        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
-
-    def on_schedule(self, epochs: int) -> Question:
-        """Return this question with the rate of each epoch, where there is a schedule."""
-        walked = walk(self.schedule, None, epochs)
-        if walked is None:
-            return self
-        lr = np.asarray(self.lr, np.float64).reshape(1)
-        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
-
-    @property
-    def strides(self) -> bool:
-        """Whether rows that are several epochs apart can be judged: no state is between them."""
-        return self.asked.plain and self.schedule is None
-
-    def start_is_wrong(self, recorded: Recorded) -> bool:
-        """Return whether row 0 is another start than the one asked for."""
-        return _start_of(self, recorded) is not None
-
-    def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False, first: int = 0) -> Observation:
-        """Return the recorded rows that can be judged, with the exact gradient and loss there.
-
-        first: the epoch of the first row. Where there is a rate for each epoch, rows end with them.
-        """
-        lr, w = self.lr, recorded.w
-        if lr.ndim and len(lr) > 1:
-            lr = lr[first : first + max(len(w) - 1, 0)]
-            w = w[: len(lr) + 1]
-        seen = Observation(
-            self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
-            intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
-        )  # fmt: skip
-        return self.asked.judged(seen)
+_EXPLAINS_ANY_STEP = {"unknown", "gradient_clipped", "gradient_clipped_values", "lr_schedule"}
 
 
 @lets_nothing_exit
@@ -105,7 +48,7 @@ def diagnose(
     lr: NumberOrArray | None = None,
     optimizer: OptimizerName | Optimizer | type[Optimizer] = "sgd",
     schedule: ScheduleLike | None = None,
-    reduction: Reduction = "mean",
+    reduction: JudgedReduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
     dtype: DType | None = None,
@@ -137,8 +80,9 @@ def diagnose(
         The update rule that was asked for, for example ``fastgd.SGD(momentum=0.9)``.
     schedule : schedule, callable or array, optional
         How the learning rate should go on, as in `fastgd.fit`; lr is then the first one.
-    reduction : {"mean", "sum"}, default "mean"
-        Whether the gradient should be that of the mean of the squared residuals, or of their sum.
+    reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
+        Whether the gradient should be that of the mean of the squared residuals, of their sum, or
+        of half of either, as in J = 1/(2n) Σ r². With a half the losses may be the mean or J.
     intercept : bool, default False
         Whether the last column of w_history is an intercept.
     w0 : array_like, shape (D,), optional
@@ -185,63 +129,19 @@ def diagnose(
     return examine(question, recorded)
 
 
-def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any, schedule: Any = None) -> Question:
-    """Check the data of one fit and what was asked for."""
-    problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=None)
-    if problem.leading:
-        raise ValueError(f"diagnose takes one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
-    data, target = read_array(X, "X"), read_array(y, "y")
-    data = data[:, None] if data.ndim == 1 else data
-    check_room("X", data.size, OF_A_JUDGED)
-    if not (np.isfinite(data).all() and np.isfinite(target).all()):
-        raise ValueError(where_not_finite(problem))
-    optimizer = find_optimizer(optimizer)
-    scheduled = read_one_schedule(schedule)
-    given = optimizer.lr if lr is None else lr
-    given = optimizer.rule.default_lr if given is None else given
-    given = given if scheduled is None else read_first_rates(lr, optimizer, scheduled)
-    if given is None:
-        raise ValueError("lr is needed: the learning rate that was meant")
-    rate = read_numbers(given, "lr")
-    if rate.ndim and scheduled is not None:
-        raise ValueError(f"lr must be a number beside a schedule; it has shape {rate.shape}")
-    if rate.ndim > 1:
-        raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
-    values = read_hyperparameters(optimizer)
-    for name, number in values.items():
-        if number.ndim:
-            raise ValueError(f"{name} must be a number here, not an array of shape {number.shape}")
-    names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
-    defaults = optimizer.rule.hyperparameters
-    plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
-    factor = float(problem.n_samples) if read_choice(reduction, "reduction", get_args(Reduction)) == "sum" else 1.0
-    start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
-    changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
-    words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
-    words += "" if scheduled is None else f", {scheduled.words}"
-    return Question(data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, scheduled)
-
-
-def _like(default: float | bool, number: Array) -> float | bool:
-    return bool(number) if isinstance(default, bool) else float(number)
-
-
-def _read_start(w0: Any, D: int, intercept: bool) -> Array:
-    """Return w0 (D,) as an array."""
-    start = np.atleast_1d(read_numbers(w0, "w0"))
-    if start.shape != (D,):
-        last = ", the intercept last" if intercept else ""
-        raise ValueError(f"w0 must have shape ({D},){last}; it has shape {np.shape(w0)}: {shown(w0)}")
-    return start
-
-
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
 def examine(question: Question, recorded: Recorded) -> Diagnosis:
     """Diagnose a history."""
     seen = question.observe(recorded)
-    notes = list(recorded.notes)
-    start = _start_of(question, recorded)
+    notes = [*recorded.notes, *seen.notes]
+    start = start_of(question, recorded)
+    if start is not None and _is_one_array(question, recorded):
+        cause = CAUSES["rows_are_one_array"]
+        evidence = {"tau": math.nan, "tau_asked": math.nan, "epochs_used": 0}
+        return Diagnosis(cause.code, (cause.code,), cause.sentence, evidence, cause.fix, notes=tuple(notes))
     update = explain_update(seen, question.asked) if seen.n_steps else _NO_STEP
+    if start is not None and "w_rounded" in update.codes and _begins_rounded(question, recorded):
+        start = None
     late = _recorded_late(question, recorded, update) if start is not None else None
     after = late is not None
     update = late or update
@@ -262,19 +162,47 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     return _in_words(question, seen, update, starts, loss, notes)
 
 
-def _start_of(question: Question, recorded: Recorded) -> tuple[str, dict[str, Any]] | None:
-    """Return ("initial_w", words) where row 0 is another start than the one asked for."""
-    if question.w0 is None or recorded.start_added:
-        return None
-    with np.errstate(over="ignore"):
-        meant = question.w0.astype(recorded.dtype).astype(np.float64)
-    found = recorded.w[0].astype(np.float64)
-    either = (found == question.w0) | (found == meant) | (found == question.w0.astype(np.float32))
-    return None if either.all() else ("initial_w", {"found": _told(found), "expected": _told(question.w0)})
+def _begins_rounded(question: Question, recorded: Recorded) -> bool:
+    """Return whether row 0 is the start that was asked for, rounded as all rows are."""
+    decimals = decimals_of(recorded.w)
+    assert question.w0 is not None
+    return decimals is not None and bool((recorded.w[0] == np.round(question.w0, decimals).astype(recorded.w.dtype)).all())
 
 
-def _told(w: Array) -> str:
-    return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', ...' if len(w) > 4 else ''}]"
+def _is_one_array(question: Question, recorded: Recorded) -> bool:
+    """Return whether all rows are one array, which is not the start (note 2 of recorded_rows).
+
+    Evidence is that the losses differ, which those of one w do not, or that the rows are where the
+    descent that was asked for ends.
+    """
+    w, loss = recorded.w, recorded.loss
+    assert question.w0 is not None
+    if len(w) < 3 or not (w == w[0]).all() or not np.isfinite(w[0]).all():
+        return False
+    if loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
+        return True
+    if not question.strides:
+        return False
+    half = 0.5 if question.reduction.startswith("half") else 1.0
+    ends = np.stack([question.w0.astype(w.dtype), w[-1]])
+    return any(
+        (strided_shares(
+            question.X, question.y, ends, np.array([0, steps]), lr=half * np.asarray(question.lr), dtype=recorded.dtype,
+            reduction=question.reduction.removeprefix("half_"), intercept=question.intercept, held_higher=False, limit=LIMIT,
+        )[1] <= LIMIT).all()
+        for steps in (len(w) - 1, len(w))
+    )  # fmt: skip
+
+
+def of_changed_data(found: Diagnosis | None) -> Diagnosis:
+    """Return the diagnosis where a candidate changes its data, with what that looks like."""
+    cause = CAUSES["inputs_modified"]
+    if found is None:
+        return Diagnosis(cause.code, (cause.code,), cause.sentence, fix=cause.fix)
+    if found.code not in _OF_CHANGED_DATA:
+        return found
+    looks, sentence = ((), "") if found.code == "unknown" else (found.codes, f"; {found.sentence}")
+    return replace(found, code=cause.code, codes=(cause.code, *looks), sentence=cause.sentence + sentence, fix=cause.fix)
 
 
 def _recorded_late(question: Question, recorded: Recorded, without: Finding) -> Finding | None:
@@ -296,11 +224,11 @@ def _explain_loss(
     """Return what explains the losses; None where there are none to judge."""
     if recorded.loss is None or not seen.n_inside:
         return None
-    rows = getattr(update.hypothesis, "rows", None)
-    found = explain_loss(seen, rows)
+    of_update = update.hypothesis if isinstance(update.hypothesis, Hypothesis) else None
+    found = explain_loss(seen, of_update)
     if found.codes and (recorded.start_added or after):
         other = _other_alignment(question, recorded)
-        better = explain_loss(other, rows)
+        better = explain_loss(other, of_update)
         if not better.codes:
             notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
             return better
@@ -311,7 +239,7 @@ def _explain_loss(
             fits = bool((narrow == narrow.astype(np.float32)).all())
         if in_float32 or fits:
             in_range = question.observe(recorded._replace(dtype=np.dtype(np.float32)))
-            coarse = explain_loss(in_range, rows)
+            coarse = explain_loss(in_range, of_update)
             # Fewer rows inside would mean that float32 arithmetic had overflowed.
             if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:
                 return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
@@ -346,6 +274,7 @@ def _in_words(
 ) -> Diagnosis:
     """Return the findings as a Diagnosis."""
     given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(question.lr.flat[0])}
+    given["gradient"] = GRADIENTS[question.reduction]
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []
@@ -362,6 +291,8 @@ def _in_words(
         also += loss.also + (("gradient_missing_two + loss_half",) if one_half else ())
     if not parts:  # no cause was found
         parts = [("ok", given)] if seen.n_steps else [("not_judged", given)]
+    of_update = len(update.codes)
+    parts[:of_update] = sorted(parts[:of_update], key=lambda part: part[0] == "half_convention")  # a convention comes after the causes
     codes = tuple(dict.fromkeys(code for code, _ in parts))
     sentences = [CAUSES[code].sentence.format(**words) for code, words in parts]
     if codes == ("ok",) and seen.why_not_all:

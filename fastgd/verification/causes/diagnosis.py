@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -21,21 +21,28 @@ import numpy as np
 from ...input.float_mode import computes
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
+from .adaptive import about_adaptive_rules
 from .broadcasting import about_broadcasting
-from .gradient import about_gradient
+from .gradient import about_clipping, about_gradient
 from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
 from .observation import Observation, Term
+from .other_data import about_other_data
+from .parts import about_parts, names_of
 from .recipes import Recipe
+from .recorded_rows import about_rounded_rows
 from .rule import about_rule
 from .samples import about_samples
 from .schedule import about_schedule, factors_of_steps
+from .several_steps import about_several_steps
+from .sizes import named_factors
 from .table import CAUSES
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
 _RIVALS = 5  # how many other causes the evidence names
 _LONGER = 3  # an explanation with so much more complexity can explain anything
+_SIZES = {code for asked in (1.0, 0.5, 3.0, 1.5) for codes, _ in named_factors(3, asked) for code in codes}
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
 
@@ -141,6 +148,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         words = _worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
     found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 else None
+    found = found or _at_other_sizes(scene, step, tau, first)
     if found is not None:
         return found
     nothing = "these epochs tell too little to name one cause" if possible else "no known cause explains it"
@@ -152,7 +160,32 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
-        yield from chain(about_gradient(scene), about_broadcasting(scene), about_rule(scene), about_samples(scene), about_schedule(scene))
+        yield from chain(
+            about_gradient(scene), about_parts(scene), about_other_data(scene), about_broadcasting(scene), about_rule(scene),
+            about_adaptive_rules(scene), about_samples(scene), about_several_steps(scene), about_schedule(scene), about_rounded_rows(scene),
+        )  # fmt: skip
+
+
+def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Finding | None:
+    """Return what explains it at a named size of the gradient: the rules, which do not try them."""
+    for codes, factor in named_factors(scene.seen.n, scene.asked.factor):
+        if factor <= 0:
+            continue
+        other = Scene(scene.seen, replace(scene.asked, factor=factor))
+        with np.errstate(all="ignore"):
+            scored = [(h, scene.seen.tau(h.step)) for h in chain(about_rule(other), about_clipping(other))]
+        # A constant that is not short, or two of them, may take the place of the size.
+        passing = [(h, share) for h, share in scored if share <= LIMIT and h.constants <= 1 and h.complexity < 4]
+        passing = [(h, share) for h, share in passing if not (_SIZES | {"lr_scaled"}) & set(h.codes)]
+        passing = sorted((pair for pair in passing if _is_evidence(other, asked, pair[0])), key=_rank)
+        if passing:
+            best, best_tau = passing[0]
+            also = (" + ".join((*h.codes, *codes)) for h, _ in passing[1:] if h.codes != best.codes)
+            words = _worded(scene, {"value": factor / scene.asked.factor, **best.words})
+            return Finding(
+                (*best.codes, *codes), words, best_tau, tau, first, tuple(dict.fromkeys(also)), _rivals(scored, best.codes), best
+            )
+    return None
 
 
 def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
@@ -160,11 +193,39 @@ def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
 
     A short decimal is no free constant: that it is one is evidence.
     """
-    if hypothesis.free:
-        return False
-    if scene.has_one_number and hypothesis.codes in (("lr_scaled",), ("rows_dropped",)):
-        return hypothesis.codes == ("lr_scaled",) and hypothesis.complexity < 2.5
-    return scene.seen.informative(hypothesis.step.value - asked.value, hypothesis.step) > hypothesis.constants
+    if hypothesis.free or hypothesis.sure:
+        return hypothesis.sure
+    if scene.seen.has_one_number and _is_multiple(scene, hypothesis.step, asked):
+        if hypothesis.codes == ("lr_scaled",):
+            return _is_no_chance(hypothesis, scene.seen)
+        if not set(hypothesis.codes) <= _SIZES:
+            return False
+    difference = hypothesis.step.value - asked.value if hypothesis.telling is None else hypothesis.telling
+    return scene.seen.informative(difference, hypothesis.step) > hypothesis.constants
+
+
+def _is_multiple(scene: Scene, step: Term, asked: Term) -> bool:
+    """Return whether the gradient is a multiple of the one asked for, the same in all steps."""
+    seen, still = scene.seen, 0 if scene.shown is None else scene.shown.still.value
+    a, b = (step.value - still) / seen.scale(), (asked.value - still) / seen.scale()
+    with np.errstate(all="ignore"):
+        factor = (a * b).sum() / (b * b).sum()
+        off = LIMIT * (step.error + np.abs(factor) * asked.error + seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:])))
+        return bool((np.abs(step.value - still - factor * (asked.value - still)) <= off).all())
+
+
+def _is_no_chance(hypothesis: Hypothesis, seen: Observation) -> bool:
+    """Return whether the factor of lr_scaled is shorter than any number so well known would be."""
+    value, rate = abs(hypothesis.words["value"]), abs(hypothesis.words["rate"])
+    with np.errstate(all="ignore"):
+        bound, size = hypothesis.step.error + seen.u * np.abs(seen.w[1:]), np.abs(hypothesis.step.value)
+        known = LIMIT * float(np.where(size > 0, bound / size, np.inf).min())
+    for digits in (1, 2, 3, 4):
+        for number in (value, rate):
+            short = float(f"{number:.{digits - 1}e}")
+            if abs(short - number) <= 4 * np.spacing(number):
+                return known * number < 1e-3 * 10.0 ** (np.floor(np.log10(number)) - digits + 1)
+    return False
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
@@ -192,6 +253,7 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
         "declared_momentum": float(values.get("momentum", 0)),
         "declared_dampening": float(values.get("dampening", 0)),
         "declared_decay": float(values.get("weight_decay", 0)),
+        "declared_amsgrad": bool(values.get("amsgrad", False)),
         **words,
     }
 
@@ -259,16 +321,37 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     else:
         told.append("every step is wrong")
     if seen.n_parameters > 1:
+        right: Array = np.all(seen.shares_by_parameter(step) <= LIMIT, axis=0)
+        if right.any():
+            told.append(
+                f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"
+            )
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         is_along = seen.tau(along) <= LIMIT
         told.append("along the gradient" if is_along else "not along the gradient")
         if is_along and len(wrong) > 1:
             told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
+    if _looks_like_parts(scene, step):
+        told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
     return ", ".join(told)
 
 
-def explain_loss(seen: Observation, rows: Array | None) -> Finding:
+def _looks_like_parts(scene: Scene, step: Term) -> bool:
+    """Return whether the steps are about k times as long as the right one, and about along it.
+
+    k steps on parts of the samples, at the size of the mean, are it but for terms of second order.
+    """
+    seen = scene.seen
+    if not scene.asked.plain or seen.n_parameters < 2 or seen.n < 4:
+        return False
+    with np.errstate(all="ignore"):
+        own, found = (part / np.sqrt((part * part).sum(1, keepdims=True)) for part in (step.value, seen.moved))
+        ratio = np.sqrt((seen.moved * seen.moved).sum(1) / (step.value * step.value).sum(1))[:3]
+        return bool(((own * found).sum(1)[:3] > 0.9).all() and (ratio > 1.5).all() and (ratio < 1.2 * seen.n).all())
+
+
+def explain_loss(seen: Observation, update: Hypothesis | None = None) -> Finding:
     """Return what explains the losses of a history, up to the first that is not finite."""
     assert seen.loss is not None
     finite = np.isfinite(seen.loss)
@@ -276,12 +359,12 @@ def explain_loss(seen: Observation, rows: Array | None) -> Finding:
         until = int(np.argmin(finite))
         before = copy.copy(seen)
         before.loss = seen.loss[:until]
-        found = explain_loss(before, rows)
+        found = explain_loss(before, update)
         return found._replace(
             codes=(*found.codes, "loss_not_finite"), words={**found.words, "epoch": until}, tau_asked=np.inf, first=found.first or until
         )
     scored: list[tuple[LossHypothesis, float]] = []
-    for hypothesis in about_loss(seen, rows):
+    for hypothesis in about_loss(seen, update):
         scored.append((hypothesis, hypothesis.tau(seen.loss)))
         if len(scored) == 1 and (scored[0][1] <= LIMIT or not len(seen.loss)):
             return Finding((), {}, scored[0][1], scored[0][1], None, (), {}, hypothesis)

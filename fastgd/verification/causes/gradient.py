@@ -1,6 +1,6 @@
 """Hypotheses about the gradient: its size, its sign, its epoch, and the parameters that it moves.
 
-Only clipping has a constant to estimate, the length of the clipped gradient.
+Only clipping has a constant to estimate, the length or the size that gradients are clipped to.
 """
 
 from __future__ import annotations
@@ -12,29 +12,12 @@ import numpy as np
 
 from fastgd.kernels.forks import lapack_lock
 
-from ..bound.yardstick import BLOCK, LIMIT
+from ..bound.yardstick import BLOCK, LIMIT, Array
 from .hypotheses import Hypothesis, Scene, shortest
 from .observation import Term
+from .sizes import Variant, at_named_sizes, named_factors, of_term
 
-__all__ = ["about_gradient", "named_factors"]
-
-
-def named_factors(n: int, asked: float) -> list[tuple[tuple[str, ...], float]]:
-    """Return (codes, factor on the mean gradient) of each cause; `asked` is the right factor."""
-    if asked == 1:
-        named = [
-            ("gradient_sum", float(n)),
-            ("gradient_sum_missing_two", n / 2),
-            ("gradient_missing_two", 0.5),
-            ("gradient_divided_twice", 1 / n),
-            ("gradient_n_minus_1", n / (n - 1) if n > 1 else 1.0),
-            ("gradient_double_two", 2.0),
-        ]
-    else:
-        named = [("gradient_mean", asked / n), ("gradient_missing_two", asked / 2), ("gradient_double_two", asked * 2)]
-        named += [("gradient_sum_missing_two", 0.5)] if n == 1 else []
-    found = [((code,), factor) for code, factor in named if factor != asked]
-    return found + [(("gradient_sign",), -asked)] + [(("gradient_sign", code), -factor) for (code,), factor in found]
+__all__ = ["about_clipping", "about_gradient"]
 
 
 def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
@@ -43,37 +26,38 @@ def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
     for codes, factor in named_factors(seen.n, asked.factor):
         step = asked.step(seen, seen.at.times(factor, u))
         yield Hypothesis(codes, 0.5 + 0.5 * len(codes), step, {"value": factor / asked.factor})
-    gradient = asked.gradient(seen)
-    yield from _stale(scene, gradient)
-    yield from _one_after_the_other(scene, gradient)
-    yield from _frozen(scene)
-    yield from _of_another_size(scene, gradient)
-
-
-def _stale(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
-    """Gradients that add up from epoch to epoch, and gradients that are used one epoch late."""
-    seen, asked, u = scene.seen, scene.asked, scene.u
     if asked.plain:
-        memory = seen.memory.plus(scene.pull(), u)
-        yield Hypothesis(("zero_grad_missing",), 1, memory)
-    else:
-        growing = np.arange(1, seen.n_steps + 1)[:, None]
-        total = np.cumsum(gradient.value, axis=0)
-        error = np.cumsum(gradient.error, axis=0) + growing * u * np.cumsum(np.abs(gradient.value), axis=0)
-        yield Hypothesis(("zero_grad_missing",), 1, asked.step(seen, Term(total, error)))
+        yield Hypothesis(("zero_grad_missing",), 1, seen.memory.plus(scene.pull(), u))
+    yield from at_named_sizes(scene, _of_other_epochs(scene))
+    yield from at_named_sizes(scene, _one_after_the_other(scene))
+    yield from at_named_sizes(scene, _of_another_loss(scene))
+    yield from _frozen(scene)
+    yield from _of_another_size(scene, asked.gradient(seen))
+    yield from about_clipping(scene)
+
+
+def _of_other_epochs(scene: Scene) -> Iterator[Variant]:
+    """Gradients that add up, that are used one epoch late, and one that is never computed again."""
+    seen, gradient = scene.seen, scene.seen.at
+    growing = np.arange(1, seen.n_steps + 1)[:, None]
+    total = np.cumsum(gradient.value, axis=0)
+    error = np.cumsum(gradient.error, axis=0) + growing * seen.u * np.cumsum(np.abs(gradient.value), axis=0)
+    yield Variant(("zero_grad_missing",), of_term(Term(total, error)))
     if seen.n_steps > 1:
         late = gradient.one_later()
         for first in (gradient, seen.nothing()):
-            yield Hypothesis(("gradient_stale",), 1, asked.step(seen, late.but_first(first)))
+            yield Variant(("gradient_stale",), of_term(late.but_first(first)))
+        first = Term(*(np.repeat(part[:1], seen.n_steps, axis=0) for part in gradient))
+        yield Variant(("gradient_not_recomputed",), of_term(first))
 
 
-def _one_after_the_other(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
+def _one_after_the_other(scene: Scene) -> Iterator[Variant]:
     """Gauss–Seidel: the gradient of a parameter is taken after earlier ones have moved."""
     seen = scene.seen
     D = seen.n_parameters
     if D == 1 or D > 256 or scene.asked.options is None:
         return
-    hessian = seen.yardstick.second_moments() * (2 / seen.yardstick.extended(seen.n)[()]) * scene.asked.factor
+    hessian = seen.yardstick.second_moments() * (2 / seen.yardstick.extended(seen.n)[()])
     place = np.arange(D)
     last = place == D - 1
     orders = {"first to last": place[:, None] > place, "last to first": place[:, None] < place}
@@ -85,9 +69,24 @@ def _one_after_the_other(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
             variant = "the intercept after the weight" if variant == "first to last" else "the intercept before the weight"
         seen_by = np.where(earlier, hessian, 0)
         with lapack_lock():
-            value = gradient.value - seen.moved @ seen_by.T
-            error = gradient.error + 4 * seen.u * (np.abs(seen.moved) @ np.abs(seen_by).T)
-        yield Hypothesis(("gauss_seidel",), 1, scene.asked.step(seen, Term(value, error)), {"variant": variant})
+            value = seen.at.value - seen.moved @ seen_by.T
+            error = seen.at.error + 4 * seen.u * (np.abs(seen.moved) @ np.abs(seen_by).T)
+        yield Variant(("gauss_seidel",), of_term(Term(value, error)), words={"variant": variant})
+
+
+def _of_another_loss(scene: Scene) -> Iterator[Variant]:
+    """The gradient of the root or of the logarithm of the loss, and of the absolute residuals."""
+    seen = scene.seen
+    loss, off = seen.true_loss[: seen.n_steps, None], seen.loss_error[: seen.n_steps, None]
+    with np.errstate(all="ignore"):
+        relative = np.where(loss > 2 * off, off / (loss - off), 1)
+        for code, by, share in (("gradient_rmse", 2 * np.sqrt(loss), 0.5), ("gradient_log", loss, 1.0)):
+            value = np.where(by > 0, seen.at.value / by, 0)
+            error = np.where(by > 0, seen.at.error / by, 1) + np.abs(value) * (share * relative + 4 * seen.u)
+            yield Variant((code,), of_term(Term(value, error)))
+    absolute = _of_absolute_residuals(scene)
+    if absolute is not None:
+        yield Variant(("gradient_absolute_loss",), of_term(absolute))
 
 
 def _frozen(scene: Scene) -> Iterator[Hypothesis]:
@@ -101,49 +100,86 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
     frozen = still & should
     if not frozen.any() or frozen.all():
         return
-    step = scene.asked.step(seen)
-    step = Term(np.where(frozen, 0, step.value), np.where(frozen, 0, step.error))
     only_intercept = seen.intercept and frozen[-1] and frozen.sum() == 1
     names = ", ".join(f"w[{j}]" for j in np.flatnonzero(frozen))
     code = "intercept_not_updated" if only_intercept else "parameter_not_updated"
-    yield Hypothesis((code,), 1, step, {"variant": names + (" are" if frozen.sum() > 1 else " is")})
+    for codes, factor in [((), scene.asked.factor), *named_factors(seen.n, scene.asked.factor)]:
+        step = scene.asked.step(seen, seen.at.times(factor, seen.u))
+        step = Term(np.where(frozen, 0, step.value), np.where(frozen, 0, step.error))
+        words = {"variant": names + (" are" if frozen.sum() > 1 else " is")}
+        yield Hypothesis((code, *codes), 1 + 0.5 * len(codes), step, words)
 
 
 def _of_another_size(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:
-    """The sign of the gradient, its direction, clipping, and the absolute residuals."""
-    seen, asked, u = scene.seen, scene.asked, scene.u
+    """The sign of the gradient, and its direction."""
+    seen, asked = scene.seen, scene.asked
     size = np.abs(gradient.value)
     unsure = size <= gradient.error
     yield Hypothesis(("sign_gradient",), 1, asked.step(seen, Term(np.sign(gradient.value), unsure.astype(size.dtype))))
     with np.errstate(all="ignore"):
-        length = np.sqrt((gradient.value * gradient.value).sum(1, keepdims=True))
-        length_error = np.sqrt((gradient.error * gradient.error).sum(1, keepdims=True)) + (seen.n_parameters + 3) * u * length
+        length, relative = _length_of(scene, gradient)
         direction = np.where(length > 0, gradient.value / length, 0)
-        relative = np.where(length > length_error, length_error / (length - length_error), 1)
         unit = Term(direction, np.where(length > 0, gradient.error / length, 1) + np.abs(direction) * relative)
     yield Hypothesis(("normalized_gradient",), 1, asked.step(seen, unit))
-    if asked.plain:
-        with np.errstate(all="ignore"):
-            walked = np.sqrt((seen.moved * seen.moved).sum(1, keepdims=True)) / np.abs(seen.lr)
-            shorter = np.isfinite(walked) & (walked < length * (1 - 1e-3))
-        if shorter.any():
-
-            def clipped(limit: Any) -> Term:
-                factor = np.where(length > limit, limit / np.where(length > 0, length, 1), 1)
-                bent = gradient.times(factor, u)
-                return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * relative))
-
-            value, step, more = shortest(seen, walked[np.argmax(np.where(shorter, length, 0)), 0], clipped)
-            yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, constants=1)
-    yield from _of_absolute_residuals(scene)
 
 
-def _of_absolute_residuals(scene: Scene) -> Iterator[Hypothesis]:
+def about_clipping(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield hypotheses about a gradient that is clipped."""
+    if scene.shown is not None:
+        found, gradient = scene.shown.gradient(scene.seen), scene.asked.gradient(scene.seen)
+        yield from _clipped_length(scene, gradient, found)
+        yield from _clipped_values(scene, gradient, found)
+
+
+def _length_of(scene: Scene, gradient: Term) -> tuple[Array, Array]:
+    """Return the length of each gradient, (T, 1), and its relative error."""
+    length = np.sqrt((gradient.value * gradient.value).sum(1, keepdims=True))
+    error = np.sqrt((gradient.error * gradient.error).sum(1, keepdims=True)) + (scene.seen.n_parameters + 3) * scene.u * length
+    return length, np.where(length > error, error / (length - error), 1)
+
+
+def _clipped_length(scene: Scene, gradient: Term, found: Array) -> Iterator[Hypothesis]:
+    """The gradient is clipped to a length."""
+    seen, asked, u = scene.seen, scene.asked, scene.u
+    with np.errstate(all="ignore"):
+        length, relative = _length_of(scene, gradient)
+        walked = np.sqrt((found * found).sum(1, keepdims=True))
+        shorter = np.isfinite(walked) & (walked < length * (1 - 1e-3))
+    if not shorter.any():
+        return
+
+    def clipped(limit: Any) -> Term:
+        factor = np.where(length > limit, limit / np.where(length > 0, length, 1), 1)
+        bent = gradient.times(factor, u)
+        return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * relative))
+
+    value, step, more = shortest(seen, walked[np.argmax(np.where(shorter, length, 0)), 0], clipped)
+    yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, constants=1)
+
+
+def _clipped_values(scene: Scene, gradient: Term, found: Array) -> Iterator[Hypothesis]:
+    """Every entry of the gradient is clipped to a size."""
+    seen, asked, size = scene.seen, scene.asked, np.abs(gradient.value)
+    smaller = np.isfinite(found) & (np.abs(found) < size * (1 - 1e-3))
+    if not smaller.any() or seen.n_parameters == 1:  # of one parameter it is its length
+        return
+
+    def clipped(limit: Any) -> Term:
+        return asked.step(seen, Term(np.clip(gradient.value, -limit, limit), gradient.error))
+
+    limits = np.abs(found[smaller])
+    where = np.argmax((size / np.maximum(gradient.error, seen.eta))[smaller])
+    value, step, more = shortest(seen, limits[where], clipped)
+    if value > 0:
+        yield Hypothesis(("gradient_clipped_values",), 2 + more, step, {"value": float(value)}, constants=1)
+
+
+def _of_absolute_residuals(scene: Scene) -> Term | None:
     """The gradient of the mean absolute residual."""
     seen, u = scene.seen, scene.u
     yardstick = seen.yardstick
     if seen.n_steps * seen.n > BLOCK:
-        return  # one block of residuals only
+        return None  # one block of residuals only
     w, n = seen.w[:-1], seen.n
     residual, reach = yardstick.residual(w), yardstick.reach(w) + yardstick.y_size
     signs, unsure = np.sign(residual), (np.abs(residual) <= (seen.n_parameters + 2) * u * reach).astype(residual.dtype)
@@ -152,4 +188,4 @@ def _of_absolute_residuals(scene: Scene) -> Iterator[Hypothesis]:
     if seen.intercept:
         value = np.concatenate([value, signs.mean(1, keepdims=True)], axis=1)
         error = np.concatenate([error, unsure.mean(1, keepdims=True) + (n + 2) * u], axis=1)
-    yield Hypothesis(("gradient_absolute_loss",), 1, scene.asked.step(seen, Term(value, error)))
+    return Term(value, error)

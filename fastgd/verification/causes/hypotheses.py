@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from ..bound.yardstick import LIMIT, Array
 from .observation import Observation, Term
 from .recipes import Recipe
 
-__all__ = ["Hypothesis", "Scene", "estimate", "shortest"]
+__all__ = ["Hypothesis", "Scene", "Shown", "estimate", "shortest"]
 
 _DIGITS = (1, 2, 3, 4)  # of a short decimal
 
@@ -39,7 +40,23 @@ class Hypothesis:
     words: Mapping[str, Any] = field(default_factory=dict)  # for the sentence of the cause
     constants: int = 0  # estimated from the history; as many equations are no evidence
     free: bool = False  # a constant for every step: possible, and never sure
-    rows: Array | None = field(default=None, repr=False)  # (n,) bool: samples in use; None: all
+    # the mean of the squares that belongs to it, and its error; None: that of the data
+    loss: Callable[[Observation], tuple[Array, Array]] | None = field(default=None, repr=False)
+    # (T, D): what tells it from others of its kind; None: from what was asked for
+    telling: Array | None = field(default=None, repr=False)
+    sure: bool = False  # its evidence is not in the steps
+
+
+class Shown(NamedTuple):
+    """What the steps show of the gradient: step = still + rate · gradient."""
+
+    still: Term  # (T, D): momentum and decay
+    rate: Array  # (T, 1)
+
+    def gradient(self, seen: Observation) -> Array:
+        """Return the gradient that each step shows, (T, D); NaN at the rate 0."""
+        with np.errstate(all="ignore"):
+            return np.where(self.rate != 0, (seen.moved - self.still.value) / self.rate, np.nan)
 
 
 @dataclass(frozen=True)
@@ -62,24 +79,25 @@ class Scene:
         still = self.asked.with_values(weight_decay=0.0).step(self.seen, self.seen.nothing())
         return still, Term(step.value - still.value, step.error)
 
-    @property
-    def has_one_number(self) -> bool:
-        """Whether all steps show one number alone: the factor of a linear map on w − w*.
+    @cached_property
+    def shown(self) -> Shown | None:
+        """What the steps show of the gradient; None: the rule does not show it at each step."""
+        seen, options = self.seen, self.asked.options
+        if options is None or options.nesterov or (options.momentum and seen.pauses):
+            return None
+        damped = np.full_like(seen.lr, 1 - options.dampening if options.momentum else 1)
+        damped[:1] = 1
+        return Shown(self.asked.step(seen, seen.nothing()), (-1 if options.maximize else 1) * damped * seen.lr)
 
-        It is so with one parameter, or one sample, where the best fit has no residuals beyond
-        rounding: then every gradient that is 0 at the best fit is a multiple of the right one.
-        """
-        seen, yardstick = self.seen, self.seen.yardstick
-        if seen.n == 1:
-            return True
-        if seen.n_parameters > 1:
-            return False
-        column = np.ones(seen.n, yardstick.type) if seen.intercept else yardstick.X[:, 0]
-        square = (column * column).sum()
-        with np.errstate(all="ignore"):
-            best = (column * yardstick.y).sum() / square if square > 0 else square
-            left = np.abs(column * best - yardstick.y)
-            return bool((left <= LIMIT * seen.u * (np.abs(column * best) + np.abs(yardstick.y))).all())
+    @cached_property
+    def telling_step(self) -> int | None:
+        """The step that is furthest from what was asked for; None: there is none at a rate."""
+        if self.shown is None or not self.seen.n_steps:
+            return None
+        shares = self.seen.shares(self.asked.step(self.seen))
+        shares = np.where((self.shown.rate[:, 0] != 0) & np.isfinite(shares), shares, -1)
+        t = int(np.argmax(shares))
+        return t if shares[t] >= 0 else None
 
     def pull(self) -> Term:
         """Return lr times the gradient that was asked for, the step of plain gradient descent."""

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from ..bound.yardstick import BLOCK, LIMIT, Array, Yardstick, growth, share_of
+from ..bound.yardstick import BLOCK, LIMIT, Array, growth, share_of
 from .broadcasting import loss_of_pairs
+from .hypotheses import Hypothesis
 from .observation import Observation
+from .recorded_rows import decimals_of
 
 __all__ = ["LossHypothesis", "about_loss", "right_loss"]
 
@@ -51,23 +53,22 @@ def right_loss(seen: Observation) -> LossHypothesis:
     return LossHypothesis((), 0, seen.true_loss, seen.loss_error)
 
 
-def about_loss(seen: Observation, rows: Array | None = None) -> Iterator[LossHypothesis]:
-    """Yield hypotheses about the loss, the right one first.
-
-    `rows`: (n,) bool, the samples that the gradient was found to use; None: all.
-    """
+def about_loss(seen: Observation, update: Hypothesis | None = None) -> Iterator[LossHypothesis]:
+    """Yield hypotheses about the loss, the right one first; `update`: what explains the update."""
     true, error = seen.true_loss, seen.loss_error
     yield right_loss(seen)
     yield from _of_named_sizes(seen, true, error)
-    if rows is not None:
-        w = seen.yardstick.extended(seen.w[: len(true)])
-        X, y = seen.yardstick.X[rows], seen.yardstick.y[rows]
-        part = Yardstick(X, y, "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher).measure(w)
-        yield LossHypothesis((), 0.5, part.loss, part.loss_error)
-        yield from _of_named_sizes(seen, part.loss, part.loss_error)
+    if update is not None and update.loss is not None:  # that of the data which the gradient uses
+        value, doubt = update.loss(seen)
+        yield LossHypothesis((), 0.5, value, doubt)
+        yield from _of_named_sizes(seen, value, doubt)
     yield from _of_pairs(seen)
+    yield from _of_another_kind(seen, true, error)
+    yield from _rounded(seen, true, error)
+    yield from _scaled(seen, true, error)
     yield from _with_penalty(seen, true, error)
-    yield from _expanded(seen, true, error)
+    if decimals_of(np.asarray(seen.loss, seen.dtype)) is None:  # rounded losses are off by as much
+        yield from _expanded(seen, true, error)
     if len(true) * seen.n <= BLOCK:
         value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
@@ -112,6 +113,59 @@ def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[Lo
         yield LossHypothesis(("loss_rmse", *when), 1 + len(when), root, near)
 
 
+def _of_another_kind(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """The logarithm, the root of the sum of the squares, sums and means over the epochs."""
+    u, n = seen.u, seen.n
+    with np.errstate(all="ignore"):
+        logarithm, root = np.log(true), np.sqrt(n * true)
+        off = np.where(true > 2 * error, error / (true - error), np.inf)
+        yield LossHypothesis(("loss_log",), 1, np.where(true > 0, logarithm, np.nan), off + 2 * u * (1 + np.abs(logarithm)))
+        yield LossHypothesis(("loss_rmse", "loss_sum"), 2, root, np.where(true > 0, 0.5 * off * root, np.sqrt(n * error)) + 4 * u * root)
+    count = np.arange(1, len(true) + 1)
+    total, doubt = np.cumsum(true), np.cumsum(error)
+    yield LossHypothesis(("loss_cumulative",), 1, total, doubt + count * u * total)
+    yield LossHypothesis(("loss_running_mean",), 1, total / count, (doubt + count * u * total) / count + 2 * u * total / count)
+
+
+def _rounded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """A loss that is rounded to a few decimals, or to whole numbers."""
+    assert seen.loss is not None
+    m = min(len(seen.loss), len(true))
+    recorded = np.asarray(seen.loss[:m], seen.dtype)
+    if m < 2 or not (recorded != recorded[0]).any():
+        return
+    k = decimals_of(recorded)
+    if k is None:
+        return
+    what = "whole numbers" if k == 0 else f"{k} decimal{'s' if k > 1 else ''}"
+    for codes, factor in (((), 1.0), (("loss_half",), 0.5), (("loss_sum",), float(seen.n)), (("loss_sum", "loss_half"), seen.n / 2)):
+        # 10⁻ᵏ/2 is the most that rounding changes: it is divided by LIMIT.
+        doubt = factor * error + 0.5 * 10.0**-k / LIMIT
+        yield LossHypothesis(("loss_rounded", *codes), 1.5 + len(codes), factor * true, doubt, {"variant": what, "value": k})
+
+
+def _scaled(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
+    """The loss times any constant."""
+    assert seen.loss is not None
+    m = min(len(seen.loss), len(true))
+    with np.errstate(all="ignore"):
+        a, b = true[:m] / error[:m], seen.loss[:m] / error[:m]
+        found = (a * b).sum() / (a * a).sum()
+    if m < 3 or not np.isfinite(found) or found == 0 or abs(found - 1) < 1e-5:
+        return
+    short = [float(f"{float(found):.{k - 1}e}") for k in _DIGITS]
+    # With one number alone every square that is 0 at the best fit is a multiple of the right one.
+    for value in dict.fromkeys(short if seen.has_one_number else [*short, found]):
+        scaled = value * true
+        length = 4 if value is found else 2
+        one = LossHypothesis(("loss_scaled",), length, scaled, np.abs(value) * error + 3 * seen.u * np.abs(scaled), {"value": float(value)})
+        if one.tau(seen.loss) <= LIMIT:
+            varies = np.abs(scaled[:m] - scaled[0]) > 2 * LIMIT * (one.error[:m] + one.error[0])
+            if varies.sum() >= 2:  # equal losses show a factor on anything
+                yield one
+            return
+
+
 def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
     """The square is expanded, wᵀXᵀXw − 2wᵀXᵀy + yᵀy, and its digits cancel where it is small.
 
@@ -130,7 +184,10 @@ def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypo
     roundings = growth(seen.n) + 2 * growth(seen.n_parameters) + 5
     off = np.abs(seen.loss[:m] - true[:m])
     seen_off = off > LIMIT * error[:m]
-    if seen_off.any() and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
+    signs = np.sign(seen.loss[:m] - true[:m])[seen_off]
+    # Rounding errors have either sign: where all have one, it may be something else.
+    as_it_falls = (signs > 0).any() and (signs < 0).any()
+    if as_it_falls and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
         largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())
         yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest})
 

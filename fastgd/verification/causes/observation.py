@@ -75,6 +75,7 @@ class Observation:
         self.n, self.intercept = yardstick.n, intercept
         self.u, self.eta = yardstick.u, yardstick.eta
         self.held_higher = held_higher
+        self.notes: tuple[str, ...] = ()  # how the losses were read
         rows = yardstick.parameters(w, "w_history", rows=True)
         self.n_rows = len(rows)
         with np.errstate(all="ignore"):
@@ -99,6 +100,21 @@ class Observation:
         self.loss = None if loss is None else yardstick.extended(loss)
         self.w = rows
         self._end_after(n_finite)
+
+    def read_loss_of(self, factor: float) -> None:
+        """Take the losses as those of half of the squares, where they come nearer to these.
+
+        `factor` is what the mean of the squares is multiplied by there.
+        """
+        if self.loss is None or not len(self.loss):
+            return
+        m = min(len(self.loss), len(self.true_loss))
+        with np.errstate(all="ignore"):
+            of_mean, of_half = (np.abs(self.loss[:m] - by * self.true_loss[:m]) / by for by in (1, factor))
+        if factor != 1 and np.median(of_half) < np.median(of_mean):
+            self.loss = self.loss / self.yardstick.extended(factor)[()]
+            of_what = "mean" if factor == 0.5 else "sum"
+            self.notes = (f"each loss is read as half of the {of_what} of the squares",)
 
     def _rates(self, lr: Any, n_steps: int) -> tuple[Array, Array]:
         """Return the rate that multiplies a step, and the one in a rule, (T, 1) each.
@@ -135,7 +151,7 @@ class Observation:
     def at_rates(self, lr: Array) -> Observation:
         """Return the same rows, as if these (T, 1) had been the learning rates."""
         other = copy.copy(self)
-        other.lr = lr
+        other.lr = other.rule_lr = lr
         with np.errstate(all="ignore"):
             other.memory = other._memory()
         return other
@@ -159,6 +175,25 @@ class Observation:
     def pauses(self) -> bool:
         """Whether a step follows one at the rate 0, which does not show a momentum buffer."""
         return bool(((self.lr[:-1] == 0) & (self.lr[1:] != 0)).any())
+
+    @property
+    def has_one_number(self) -> bool:
+        """Whether all steps show one number alone: the factor of a linear map on w − w*.
+
+        It is so with one parameter, or one sample, where the best fit has no residuals beyond
+        rounding: then every gradient that is 0 at the best fit is a multiple of the right one.
+        """
+        yardstick = self.yardstick
+        if self.n == 1:
+            return True
+        if self.n_parameters > 1:
+            return False
+        column = np.ones(self.n, yardstick.type) if self.intercept else yardstick.X[:, 0]
+        square = (column * column).sum()
+        with np.errstate(all="ignore"):
+            best = (column * yardstick.y).sum() / square if square > 0 else square
+            left = np.abs(column * best - yardstick.y)
+            return bool((left <= LIMIT * self.u * (np.abs(column * best) + np.abs(yardstick.y))).all())
 
     def nothing(self) -> Term:
         """Return a term of zeros: no step, or no gradient."""
@@ -186,6 +221,13 @@ class Observation:
             bound = step.error + self.u * np.abs(w - step.value) + 2 * self.eta + self.yardstick.hidden(w)
             return share_of(self.moved[rows] - step.value, bound)
 
+    def tau_of_one(self, t: int, steps: Array, errors: Array) -> Array:
+        """Return the worst share of each of k predictions of step t, (k,); they are (k, D)."""
+        with np.errstate(all="ignore"):
+            w = self.w[t]
+            bound = errors + self.u * np.abs(w - steps) + 2 * self.eta + self.yardstick.hidden(w)
+            return share_of(self.moved[t] - steps, bound).max(1, initial=0)
+
     def tau(self, step: Term) -> float:
         """Return the worst share over all steps."""
         return float(self.shares(step).max(initial=0))
@@ -204,6 +246,13 @@ class Observation:
         """
         bound = step.error + self.u * np.abs(self.w[:-1] - step.value) + 2 * self.eta
         return int(np.count_nonzero((np.abs(difference) > LIMIT * bound)[self._first_seen]))
+
+    def with_steps_as_memory(self) -> Observation:
+        """Return the same rows, as if the buffer were the last step: lr is in it."""
+        other = copy.copy(self)
+        moved = Term(self.moved, self.u * (np.abs(self.moved) + np.abs(self.w[:-1]) + np.abs(self.w[1:])) + self.eta)
+        other.memory = moved.one_later()
+        return other
 
     def _memory(self) -> Term:
         """Return the previous step as w shows it; its error is the rounding of w after it."""

@@ -1,4 +1,4 @@
-"""Hypotheses about the update rule: learning rate, momentum, decay, penalties, other rules.
+"""Hypotheses about the update rule: learning rate, momentum, decay, penalties.
 
 All are linear in their constants, given the observed rows.
 """
@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from fastgd.kernels.update_rules import UPDATE_RULES
-
 from ..bound.yardstick import LIMIT, Array
-from .gradient import named_factors
 from .hypotheses import Hypothesis, Scene, estimate, shortest
 from .observation import Term
-from .recipes import Momentum, replay
+from .recipes import Momentum
+from .sizes import named_factors
 
 __all__ = ["about_rule"]
 
@@ -36,7 +34,6 @@ def about_rule(scene: Scene) -> Iterator[Hypothesis]:
         yield from _nesterov(scene)
         yield from _momentum_and_decay(scene)
     yield from _penalties(scene)
-    yield from _adaptive(scene)
 
 
 def _unusual(momentum: Any) -> float:
@@ -113,9 +110,10 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
             value, step, more = shortest(seen, 1 - factor, with_damping, also)
             if abs(value) > _NEAR and seen.tau(step) <= LIMIT:
                 average = first_damped and value == momentum  # one constant, not two
+                named = average and momentum == _options(scene).momentum  # none: it is 1 - momentum times what was asked for
                 yield Hypothesis(
-                    ("dampening",), 3 - 0.5 * average + more + (momentum is mu) + _unusual(momentum), step,
-                    {"value": float(momentum), "damping": float(value), "variant": variant}, constants=2 - average,
+                    ("dampening",), 3 - 0.5 * average - 0.75 * named + more + (momentum is mu) + _unusual(momentum), step,
+                    {"value": float(momentum), "damping": float(value), "variant": variant}, constants=2 - average - named,
                 )  # fmt: skip
                 break
 
@@ -180,7 +178,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
                 added = value * column
                 return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
 
-            value, step, more = shortest(seen, found[0], predict)
+            value, step, more = shortest(seen, found[0], predict, unit=seen.n)  # lambda / n, too
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if value < 0 and more:
                 continue  # a negative decay of many digits is no cause
@@ -194,21 +192,23 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
 def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
     """Two defects: a named factor on the gradient, and weight decay."""
     seen, u, w = scene.seen, scene.u, scene.seen.w[:-1]
-    pull, column = scene.pull(), scene.seen.lr * w
-    found = estimate(seen, seen.moved, [pull.value, column])
-    if found is None:
-        return
-    for codes, of_mean in named_factors(seen.n, scene.asked.factor):
-        relative = of_mean / scene.asked.factor
-        if abs(relative - found[0]) <= 1e-3 * abs(relative):
-            scaled = pull.times(relative, u)
+    pull = scene.pull()
+    for variant, column in _weights_alone(scene, seen.lr * w):
+        found = estimate(seen, seen.moved, [pull.value, column])
+        if found is None:
+            continue
+        for codes, of_mean in named_factors(seen.n, scene.asked.factor):
+            relative = of_mean / scene.asked.factor
+            if abs(relative - found[0]) <= 1e-3 * abs(relative):
+                scaled = pull.times(relative, u)
 
-            def predict(value: Any, scaled: Term = scaled) -> Term:
-                return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
+                def predict(value: Any, scaled: Term = scaled, column: Array = column) -> Term:
+                    return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
 
-            value, step, more = shortest(seen, found[1], predict)
-            if seen.informative(value * column, step):
-                yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more, step, {"value": float(value), "variant": ""}, constants=1)
+                value, step, more = shortest(seen, found[1], predict, unit=seen.n)
+                if seen.informative(value * column, step):
+                    words = {"value": float(value), "variant": variant}
+                    yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more + 0.5 * bool(variant), step, words, constants=1)
 
 
 def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
@@ -234,58 +234,3 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
         if value != 0 and abs(mu) > _NEAR:
             words = {"value": float(mu), "decay": float(value), "variant": ""}
             yield Hypothesis(("momentum", code), 4 + more, step, words, constants=2)
-
-
-def _eps_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **values: Any) -> Any:
-    """Make a step of Adam with √(v̂ + eps) in place of √v̂ + eps."""
-    average, square, largest = slots
-    beta1, beta2 = values["beta1"], values["beta2"]
-    average = beta1 * average + (1 - beta1) * gradient
-    square = beta2 * square + (1 - beta2) * gradient * gradient
-    corrected = square / (1 - values["beta2_product"])
-    return w - lr * (average / (1 - values["beta1_product"])) / np.sqrt(corrected + values["eps"]), (average, square, largest)
-
-
-def _adaptive(scene: Scene) -> Iterator[Hypothesis]:
-    """Other update rules with torch's defaults, and the usual defects of Adam."""
-    seen, asked = scene.seen, scene.asked
-    gradient = asked.gradient(seen)
-    adam = UPDATE_RULES["adam"]
-    values = {name: asked.values[name] for name in adam.hyperparameters if name in asked.values} if asked.rule.name == "adam" else {}
-    values = {**values, "weight_decay": 0.0} if asked.rule.name != "adam" else values
-    no_correction = {"beta1_product": 0.0, "beta2_product": 0.0}
-    yield Hypothesis(("adam_no_bias_correction",), 1, replay(seen, adam.step, gradient, adam, values, products=no_correction, give_up=True))
-    for name, rule in UPDATE_RULES.items():
-        if name in ("sgd", asked.rule.name):
-            continue
-        words = {"value": float(rule.hyperparameters.get("weight_decay", 0.0)), "variant": ""}
-        yield Hypothesis((name,), 1, replay(seen, rule.step, gradient, rule, {}, give_up=True), words)
-    yield Hypothesis(("adam_eps_inside",), 1, replay(seen, _eps_inside, gradient, adam, values, give_up=True))
-    yield from _decayed_adam(scene)
-
-
-def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
-    """AdamW with another decay than torch's default: steps of Adam and lr · decay · w."""
-    seen, adam = scene.seen, UPDATE_RULES["adam"]
-    if scene.asked.rule.name in ("adam", "adamw") or seen.n_steps < 2 or not (seen.w[:-1] != 0).any():
-        return
-    gradient = scene.asked.gradient(seen)
-    few = 6  # The slots of Adam do not depend on the decay, so its first steps are tested first.
-    base = replay(seen, adam.step, gradient, adam, {}, most=few)
-    column = seen.lr * seen.w[:-1]
-    found = estimate(seen, seen.moved - base.value, [column], until=few)
-    if found is None:
-        return
-
-    def predict(base: Term, value: Any) -> Term:
-        added = value * column
-        return Term(base.value + added, base.error + 4 * seen.u * np.abs(added) + seen.u * np.abs(seen.w[:-1]))
-
-    if seen.shares(predict(base, found[0]))[:few].max() > LIMIT:
-        return
-    base = replay(seen, adam.step, gradient, adam, {})
-    found = estimate(seen, seen.moved - base.value, [column])
-    if found is not None:
-        value, step, more = shortest(seen, found[0], lambda value: predict(base, value), also=(0.01,))
-        if seen.informative(value * column, step):
-            yield Hypothesis(("adamw",), 2 + more, step, {"value": float(value), "variant": ""}, constants=1)

@@ -3,7 +3,7 @@
 1. Subsets are first tried at one step, the one with the largest deviation: every prefix, suffix,
    single missing row and stride, and every subset where there are at most 10 rows. The subsets that
    come nearest are tested at all steps. The divisor is the number of rows used, or that of all
-   rows.
+   rows, and the size one of those that people write.
 2. Other subsets of many rows are not tried: the gradients of all epochs determine only
    (D + 1)(D + 2)/2 numbers.
 """
@@ -18,12 +18,14 @@ import numpy as np
 from ..bound.yardstick import LIMIT, Array, Yardstick
 from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
+from .sizes import Variant, at_named_sizes, named_factors
 
 __all__ = ["about_samples"]
 
 _FEW = 10  # up to this many rows every subset is tried
 _STRIDES = (2, 3, 4, 5, 10)
-_TRIED = 4  # subsets that are tested at all steps
+_TRIED = 8  # subsets that are tested at all steps
+_SIZES = (("gradient_missing_two",), ("gradient_sum_missing_two",), ("gradient_sum",))  # beside the right one
 
 
 class _Subset(NamedTuple):
@@ -37,42 +39,37 @@ class _Subset(NamedTuple):
 
 def about_samples(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about the rows that the gradient uses."""
-    seen, asked = scene.seen, scene.asked
-    if seen.n < 2 or asked.options is None or asked.options.nesterov or asked.factor != 1:
+    seen, shown, t = scene.seen, scene.shown, scene.telling_step
+    if seen.n < 2 or shown is None or t is None:
         return
-    still, column = scene.fixed_and_column()
-    own_share = 1 - (asked.options.dampening if asked.options.momentum else 0)
-    wanted = seen.moved - still.value
-    if asked.options.weight_decay:
-        wanted = seen.moved - asked.step(seen, seen.nothing()).value
-    scale = seen.scale() * np.maximum(1.0, np.abs(asked.options.momentum))
-    surprise = (np.abs(wanted - column.value) / scale).max(1)
-    if not len(surprise) or not np.isfinite(surprise).any():
-        return
-    t = int(np.nanargmax(surprise))
-    damped = own_share if t and asked.options.momentum else 1
-    rate = seen.lr[t, 0] * damped * (-1 if asked.options.maximize else 1)
-    if rate == 0:
-        return
-    target, unit = wanted[t] / rate, scale[t] / np.abs(rate)
-    for found in sorted(_subsets(seen, t, target, unit), key=lambda subset: subset.miss)[:_TRIED]:
-        step = asked.step(seen, _gradient_of(seen, found.kept, found.divisor))
-        n_kept = int(found.kept.sum())
-        divided = "" if found.divisor == n_kept else f", divided by all {seen.n}"
-        words = {"kept": n_kept, "variant": f"{found.variant} ({n_kept / seen.n:.3g} of them{divided})", "value": n_kept / seen.n}
-        yield Hypothesis(("rows_dropped",), 3, step, words, constants=1, rows=found.kept)
+    rate = shown.rate[t, 0]
+    target, unit = shown.gradient(seen)[t], seen.scale()[t] / np.abs(rate)
+    asked = scene.asked.factor
+    sizes = [asked, *(factor for codes, factor in named_factors(seen.n, asked) if codes in _SIZES)]
+    found = [subset for k, factor in enumerate(sizes) for subset in _subsets(seen, t, target / factor, unit / factor, few=k < 2)]
+    yield from at_named_sizes(scene, (_variant(seen, subset) for subset in sorted(found, key=lambda subset: subset.miss)[:_TRIED]))
 
 
-def _gradient_of(seen: Observation, kept: Array, divisor: int) -> Term:
-    """Return the gradient of the kept rows at every step."""
-    yardstick = seen.yardstick
-    part = Yardstick(yardstick.X[kept], yardstick.y[kept], "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher)
-    truth = part.measure_all(seen.w[:-1])
-    gradient = Term(truth.gradient, truth.gradient_error)
-    return gradient if divisor == kept.sum() else gradient.times(part.extended(int(kept.sum()))[()] / divisor, seen.u)
+def _variant(seen: Observation, found: _Subset) -> Variant:
+    """Return the gradient of some of the rows."""
+    yardstick, n_kept = seen.yardstick, int(found.kept.sum())
+    part = Yardstick(yardstick.X[found.kept], yardstick.y[found.kept], "mean", seen.dtype, seen.intercept, held_higher=seen.held_higher)
+
+    def gradient(rows: slice) -> Term:
+        truth = part.measure_all(seen.w[:-1][rows])
+        mean = Term(truth.gradient, truth.gradient_error)
+        return mean if found.divisor == n_kept else mean.times(part.extended(n_kept)[()] / found.divisor, seen.u)
+
+    def loss(seen: Observation) -> tuple[Array, Array]:
+        truth = part.measure_all(seen.w[: len(seen.true_loss)])
+        return truth.loss, truth.loss_error
+
+    divided = "" if found.divisor == n_kept else f", divided by all {seen.n}"
+    words = {"kept": n_kept, "variant": f"{found.variant} ({n_kept / seen.n:.3g} of them{divided})", "value": n_kept / seen.n}
+    return Variant(("rows_dropped",), gradient, 3, words, constants=1, loss=loss)
 
 
-def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[_Subset]:
+def _subsets(seen: Observation, t: int, target: Array, unit: Array, few: bool) -> Iterator[_Subset]:
     """Yield the subset of each kind whose gradient at step t is nearest to the target."""
     n, yardstick = seen.n, seen.yardstick
     residual = yardstick.residual(seen.w[t : t + 1])[0]
@@ -98,7 +95,7 @@ def _subsets(seen: Observation, t: int, target: Array, unit: Array) -> Iterator[
     strides += [(~mask, text.replace("every", "all but every")) for mask, text in strides]
     for mask, text in strides:
         yield from nearest(parts[mask].sum(0)[None], np.array([mask.sum()]), [mask], text, "")
-    if n <= _FEW:
+    if few and n <= _FEW:
         masks = (np.arange(1, 2**n - 1)[:, None] >> place) & 1 == 1
         every = list(masks)
         for subset in nearest(masks.astype(parts.dtype) @ parts, masks.sum(1), every, "some", ""):

@@ -27,14 +27,34 @@ _SURPLUS = 3  # how many equations more than constants a schedule needs
 def factors_of_steps(scene: Scene) -> tuple[Array, Array]:
     """Return the best factor on each step, (T,), and its uncertainty from rounding, (T,)."""
     seen = scene.seen
-    still, column = scene.fixed_and_column()
-    scale = seen.scale()
+    scale, moves = seen.scale(), _moves(scene)
     with np.errstate(all="ignore"):
-        a, b = column.value / scale, (seen.moved - still.value) / scale
+        a, b = moves / scale, seen.moved / scale
         weight = (a * a).sum(1)
         factor = np.where(weight > 0, (a * b).sum(1) / weight, 0)
         doubt = np.where(weight > 0, np.sqrt(seen.n_parameters) / np.sqrt(weight), np.inf)
     return factor, doubt
+
+
+def _moves(scene: Scene) -> Array:
+    """Return the step that was asked for, (T, D), whatever the rates before it were.
+
+    No rule remembers them: its slots are made of gradients.
+    """
+    seen, asked = scene.seen, scene.asked
+    if asked.plain:
+        return asked.step(seen).value
+    rule, gradient = asked.rule, asked.gradient(seen).value
+    values = rule.all_values(asked.values)
+    running: dict[str, Any] = dict.fromkeys(rule.products, 1.0)
+    slots: tuple[Any, ...] = tuple(np.zeros_like(seen.w[0]) for _ in rule.slots)
+    found = np.zeros_like(seen.moved)
+    with np.errstate(all="ignore"):
+        for t in range(seen.n_steps):
+            running = dict(zip(running, rule.advance(**values, **running), strict=True))
+            w, slots = rule.step(seen.w[t], slots, gradient[t], seen.yardstick.extended(1)[()], t, **values, **running)
+            found[t] = seen.lr[t, 0] * (seen.w[t] - w)
+    return found
 
 
 def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
@@ -50,12 +70,10 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     well = known & (LIMIT * doubt < 1e-2 * np.abs(factor))
     if known.sum() < 3 or _constant(factor[known], doubt[known]):
         return
-    still, column = scene.fixed_and_column()
 
     def predict(factors: Array) -> Term:
-        factors = factors[:, None]
-        doubt = column.error + 2 * seen.u * np.abs(column.value)
-        return Term(still.value + factors * column.value, still.error + np.abs(factors) * doubt)
+        step = scene.asked.step(seen.at_rates(seen.lr * factors[:, None]))
+        return Term(step.value, step.error + 2 * seen.u * np.abs(step.value))
 
     t = np.arange(seen.n_steps)
     for kind, constants, factors in chain(_kinds(t, factor, doubt, well if well.sum() > 2 else known), _steps(t, factor, doubt, known)):
@@ -64,7 +82,7 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
             words = {"variant": kind, "value": float(factors[-1])}
             yield Hypothesis(("lr_schedule",), 2.5 + 0.5 * constants, predict(factors), words, constants)
     free = predict(factor)
-    equations = seen.informative(column.value, free)
+    equations = seen.informative(_moves(scene), free)
     away = known & (np.abs(factor - np.median(factor[known])) > LIMIT * doubt)
     if seen.n_parameters > 1 and equations - known.sum() >= _SURPLUS and away.sum() >= _SURPLUS:
         told = ", ".join(f"{float(k):.4g}" for k in factor[:6])
@@ -74,6 +92,9 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
 
 def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about a schedule that was asked for, and is stepped at other times."""
+    options = scene.asked.options
+    if options is not None and options.momentum:
+        yield Hypothesis(("momentum_holds_lr",), 1.0, scene.asked.step(scene.seen.with_steps_as_memory()))
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
     for code, rates in (
         ("schedule_early", np.concatenate([lr[1:], lr[-1:]])),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastgd.kernels.update_rules import UPDATE_RULES
 
-__all__ = ["CAUSES", "Cause"]
+__all__ = ["CAUSES", "GRADIENTS", "Cause"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,14 @@ class Cause:
     fix: str = ""
 
 
-_GRADIENT = "gradient = 2 / len(y) * X.T @ residual"
+# The right gradient of each reduction.
+GRADIENTS = {
+    "mean": "2 / len(y) * X.T @ residual",
+    "sum": "2 * X.T @ residual",
+    "half_mean": "X.T @ residual / len(y)",
+    "half_sum": "X.T @ residual",
+}
+_GRADIENT = "gradient = {gradient}"
 _RESIDUAL = "residual = (X @ w).ravel() - y.ravel()"
 _LOSS = "loss = np.mean(residual**2)"
 
@@ -44,7 +51,8 @@ CAUSES = {
             _GRADIENT,
         ),
         Cause("gradient_mean", "update", "the gradient is that of the mean of the squares, not of their sum: {n} times too small",
-              "gradient = 2 * X.T @ residual"),
+              _GRADIENT),
+        Cause("gradient_not_halved", "update", "the gradient has the factor 2, which half of the squares does not have", _GRADIENT),
         Cause("gradient_missing_two", "update", "the factor 2 of the derivative of a square is missing", _GRADIENT),
         Cause("gradient_sum_missing_two", "update",
               "the gradient is X.T @ residual: the sum over the samples instead of the mean, without the factor 2 "
@@ -60,6 +68,29 @@ CAUSES = {
               "without weight decay its steps are those of half the learning rate",
               "double lr to have the steps that were asked for (and halve weight_decay, if any); the mean of the squares is 2 * loss"),
         Cause("gradient_sign", "update", "the sign is wrong: w moves up the gradient", "w = w - lr * gradient"),
+        Cause("gradient_part", "update",
+              "only the gradient of {who} is wrong: it is {value:.6g} times the right one{variant}; that of the other parameters is right",
+              _GRADIENT),
+        Cause("column_repeated", "update", "the gradient of {who} is that of {other}: it is computed from the same column",
+              _GRADIENT),
+        Cause("gradient_without_features", "update", "X is missing from the gradient of the weights: it is twice the mean of the residuals",
+              _GRADIENT),
+        Cause("residual_without_intercept", "update", "the intercept is missing from the residual",
+              "residual = X @ w + intercept - y"),
+        Cause("intercept_first", "update", "the intercept comes first in w: its last entry was taken for the intercept",
+              "w_history = np.column_stack([w_history[:, 1:], w_history[:, 0]])"),
+        Cause("columns_permuted", "update", "the columns are in another order: {variant}", "keep the columns of X and w in one order"),
+        Cause("features_scaled", "update", "the gradient is that of other data: {variant}",
+              "give verify the X and y that the descent uses, or leave the scaling out"),
+        Cause("target_scaled", "update", "the gradient is that of other data: {variant}",
+              "give verify the X and y that the descent uses, or leave the scaling out"),
+        Cause("target_other", "update",
+              "the gradient is that of another y: X.T @ X @ w is right in it, X.T @ y is not, as where y or the rows of X were shuffled "
+              "alone, or y was changed"),
+        Cause("gradient_not_recomputed", "update", "the gradient of the first epoch is used in every epoch: it is not computed again",
+              "compute the gradient in the loop, from the current w"),
+        Cause("gradient_rmse", "update", "the gradient is that of the root of the loss: it is divided by 2 * sqrt(loss)", _GRADIENT),
+        Cause("gradient_log", "update", "the gradient is that of the logarithm of the loss: it is divided by the loss", _GRADIENT),
         Cause("zero_grad_missing", "update", "gradients add up from epoch to epoch: they are not set to zero", "optimizer.zero_grad()"),
         Cause("gradient_stale", "update", "each step uses the gradient of the epoch before",
               "compute the gradient from the current w before each update"),
@@ -87,17 +118,43 @@ CAUSES = {
               "weight_decay = {declared_decay:g}"),
         Cause("l1", "update", "there is an L1 penalty: {value:.6g} * sign(w) is added to the gradient{variant}"),
         Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
+        Cause("gradient_clipped_values", "update", "every entry of the gradient is clipped to the size {value:.6g}",
+              "take the clipping out"),
         Cause("adam", "update", "the steps are those of Adam", 'optimizer="adam"'),
         Cause("adamw", "update", "the steps are those of AdamW, weight decay {value:.6g}",
               "optimizer=fastgd.AdamW(weight_decay={value:.6g})"),
         Cause("adam_no_bias_correction", "update", "the steps are those of Adam without its bias correction",
               "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, ..."),
         Cause("adam_eps_inside", "update", "the steps are those of Adam with eps inside the square root", "m / (np.sqrt(v) + eps)"),
+        Cause("adam_eps_before_correction", "update",
+              "the steps are those of Adam with eps added to sqrt(v) before v is corrected: lr * sqrt(1 - beta2**t) / (1 - beta1**t) * m / "
+              "(sqrt(v) + eps)",
+              "m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + eps)"),
+        Cause("adam_one_correction", "update", "the steps are those of Adam with {variant} not corrected",
+              "divide m by 1 - beta1**t and v by 1 - beta2**t, t = 1, 2, ..."),
+        Cause("adam_count", "update", "the steps are those of Adam with t = {variant} in its correction",
+              "t = 1, 2, 3, ...: one for each step"),
+        Cause("adam_correction_accumulates", "update",
+              "the steps are those of Adam that keeps the corrected m and v: each step corrects them again",
+              "m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)"),
+        Cause("adam_amsgrad", "update", "the steps are those of Adam; {variant}", "amsgrad = {declared_amsgrad}"),
+        Cause("rule_constants", "update", "the steps are those of {rule} with {constants}"),
         *(Cause(rule.name, "update", f"the steps are those of {rule.class_name}", f'optimizer="{rule.name}"')
           for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
+        Cause("rmsprop_eps_inside", "update", "the steps are those of RMSprop with eps inside the square root", "g / (np.sqrt(v) + eps)"),
+        Cause("steps_per_sample", "update", "there is a step for each sample in an epoch: {variant}",
+              "compute the gradient of all samples before each update"),
+        Cause("mini_batches", "update", "there is a step for each mini-batch of {variant}",
+              "compute the gradient of all samples before each update"),
+        Cause("rows_are_steps", "update", "each row is w after one mini-batch of {variant}",
+              "compute the gradient of all samples before each update"),
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
+        Cause("momentum_holds_lr", "update",
+              "the learning rate is inside the momentum buffer, v = momentum * v + lr * gradient: where lr changes, the old steps keep "
+              "theirs",
+              "v = momentum * v + gradient; w = w - lr * v"),
         Cause("schedule_early", "update", "the schedule is one epoch early: each epoch has the learning rate of the next one",
               "scheduler.step() after optimizer.step(), once in each epoch"),
         Cause("schedule_late", "update", "the schedule is one epoch late: each epoch but the first has the learning rate of the one before",
@@ -107,6 +164,7 @@ CAUSES = {
         # -- the precision
         Cause("float32_storage", "precision", "w is stored in float32, the rest is computed in float64", 'w = w.astype("float64")'),
         Cause("float32_arithmetic", "precision", "the arithmetic is float32", 'compute in float64, or ask for dtype="float32"'),
+        Cause("w_rounded", "precision", "w is {variant}", "keep w as it is: np.round and int only where it is shown"),
         Cause("data_dtype", "precision",
               "the arithmetic is that of the dtype of the data: with {kinds} it disagrees, with the same numbers in {judged} it agrees",
               'X, y = X.astype("{judged}"), y.astype("{judged}")'),
@@ -114,6 +172,9 @@ CAUSES = {
         # -- the start
         Cause("recorded_after_update", "start", "w is recorded after the update: row 0 is w after the first one, not the start",
               "record w before the first update too"),
+        Cause("rows_are_one_array", "start",
+              "every row of w is one and the same array, which the descent changes in place: all show its end",
+              "w_history.append(w.copy())"),
         Cause("initial_w", "start", "the descent starts at {found} instead of {expected}", "w = w0"),
         # -- the loss
         Cause("loss_after_update", "loss", "the loss is recorded after the update: loss[t] is the loss of w[t + 1]",
@@ -124,6 +185,12 @@ CAUSES = {
         Cause("loss_half", "loss", "the loss has a factor 1/2", _LOSS),
         Cause("loss_rmse", "loss", "the loss is the root of the mean of the squares", _LOSS),
         Cause("loss_n_minus_1", "loss", "the loss is divided by n - 1 = {n_minus_1} instead of n = {n}", _LOSS),
+        Cause("loss_scaled", "loss", "the loss is {value:.6g} times the mean of the squares", _LOSS),
+        Cause("loss_log", "loss", "the loss is the logarithm of the mean of the squares", _LOSS),
+        Cause("loss_cumulative", "loss", "the loss is the sum of those of all epochs so far",
+              "losses.append(loss), and loss = 0.0 in every epoch"),
+        Cause("loss_running_mean", "loss", "the loss is the mean of those of all epochs so far", "losses.append(loss)"),
+        Cause("loss_rounded", "loss", "the loss is rounded to {variant}", "keep the loss as it is: round it only where it is shown"),
         Cause("loss_includes_penalty", "loss", "the loss includes a penalty: {value:.6g} * {variant}", _LOSS),
         Cause("loss_broadcast", "loss",
               "the loss is taken over {n} x {n} differences, every prediction minus every target: it is mean((X @ w - y.mean())**2) + "

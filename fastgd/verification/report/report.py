@@ -128,7 +128,8 @@ class Verdict:
         return lines + [f"  note: {note}" for note in self.notes if note not in told]
 
     def _in_short(self) -> str:
-        taus = f"tau_w {number(self.tau_w)}" + ("" if math.isnan(self.tau_loss) else f", tau_loss {number(self.tau_loss)}")
+        known = {"tau_w": self.tau_w, "tau_loss": self.tau_loss}
+        taus = ", ".join(f"{name} {number(tau)}" for name, tau in known.items() if not math.isnan(tau)) or "tau_w not a number"
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
         if self.outcome == "not judged":

@@ -79,6 +79,9 @@ for dtype in ("float32", "float64"):
     fit(long_X, long_y, sample_weight=np.ones(140_000, dtype), epochs=2)
     fit(long_X[0], long_X[0, :, 0] + np.zeros((3, 1), dtype), epochs=2)  # one record of X for all
     fit(X, y, memory_limit="1 MiB", **lr)
+    batched = {**lr, "batch_size": 16}
+    fit(X, y, **batched), fit(X[0], y[0], **batched), fit(X, y, shuffle=False, **batched), fit(long_X, long_y, **batched)
+    fit(gaps, y, nan_policy="omit", history=True, **batched), fit(X, y, sample_weight=weights, algorithm="stream", **batched)
     solve(X, y), solve(X[0], y[0]), solve(X, y, intercept=True, weight_decay=0.1), solve(X[0], y)
     solve(gaps, y, nan_policy="omit"), solve(X, y, sample_weight=weights), solve(long_X, long_y)
     solve(np.ones((9, 2), dtype), np.ones(9, dtype))
@@ -101,7 +104,7 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Kernels are stored in ")
-    parts = "fit", "weights and missing values", "standardized features", "solve"
+    parts = "fit", "weights and missing values", "mini-batches", "standardized features", "solve"
     steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in parts]
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == steps
     compiled, loaded = map(int, re.match(r"(\d+) kernels compiled, (\d+) loaded, in \d+\.\d s; the folder holds ", lines[-1]).groups())

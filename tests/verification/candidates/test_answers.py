@@ -219,3 +219,22 @@ def test_a_library_that_works_in_float32_is_judged_so(monkeypatch):
     assert "float32_arithmetic" in (own_choice.diagnosis.code, *own_choice.diagnosis.also_possible)
     assert "X.astype" not in own_choice.diagnosis.fix  # X is float64 already
     assert fastgd.verify(train, X, y, lr=0.05, epochs=EPOCHS, dtype="float32").ok
+
+
+def test_of_one_parameter_rows_and_losses_are_told_apart():
+    """Found by 3,230 random programs: losses look like the rows of one parameter."""
+    X, y = data()
+    x = X[:, :1]
+    forms = {
+        "last, rows before, losses": lambda rows, losses: (rows[-1], rows[:-1], losses),
+        "last, rows, losses": lambda rows, losses: (rows[-1], rows, losses),
+        "losses, rows": lambda rows, losses: (losses, rows),
+        "rows, losses": lambda rows, losses: (rows, losses),
+        "last, losses": lambda rows, losses: (rows[-1], losses),
+        "numbers": lambda rows, losses: (rows[-1][0], [row[0] for row in rows[:-1]], losses),
+    }
+    for name, form in forms.items():
+        report = fastgd.verify(lambda X, y, w0, lr, epochs, form=form: form(*run(X, y, lr, epochs, w0)), x, y, lr=0.05, epochs=EPOCHS)
+        assert report.outcome == "agrees", f"{name}\n{report}"
+        assert report.tau_loss < 1
+        assert report.verdicts[0].epochs_judged >= EPOCHS - 1

@@ -283,3 +283,76 @@ def test_a_function_of_w_alone_uses_the_data_around_it():
     report = fastgd.verify(lambda w: w - LR * compute_gradient(X, Y, w), X, Y, lr=LR, epochs=EPOCHS)
     assert report.outcome == "agrees"
     assert "it takes no X and y" in str(report)
+
+
+def test_constants_of_a_rule_are_left_alone():
+    """A fresh reader's code: beta=0.9 is no w, and gamma=0.9 no rate where there is another."""
+
+    def averaged(X, y, learning_rate=0.01, beta=0.9, n_iter=5, gamma=0.5, betas=(0.9, 0.999)):
+        assert (beta, gamma, betas) == (0.9, 0.5, (0.9, 0.999))
+        w, v = np.zeros(2), np.zeros(2)
+        for _ in range(n_iter):
+            v = beta * v + (1 - beta) * 2 / len(y) * X.T @ (X @ w - y)
+            w = w - learning_rate * v
+        return w
+
+    report = fastgd.verify(averaged, X, Y, lr=LR, epochs=EPOCHS, optimizer=fastgd.SGD(momentum=0.9))
+    assert {"lr_scaled", "dampening"} & {report.diagnosis.code, *report.diagnosis.also_possible}
+    assert "run anew for each number of epochs" in str(report)
+    assert fastgd.verify(averaged, X, Y, lr=LR, epochs=EPOCHS, optimizer=fastgd.SGD(momentum=0.9, dampening=0.9)).ok is False  # v_0
+    right = fastgd.verify(lambda X, y, lr, gamma, epochs: descend(X, y, np.zeros(2), lr, epochs)[0][-1], X, Y, lr=LR, epochs=EPOCHS)
+    assert right.outcome == "agrees"
+
+
+def test_many_epochs_of_a_function_that_returns_the_last_w():
+    def train(X, y, theta, alpha, num_iters):
+        return descend(X, y, theta, alpha, num_iters)[0][-1]
+
+    report = fastgd.verify(train, X, Y, lr=LR, epochs=150)
+    assert report.outcome == "agrees"
+    assert report.verdicts[0].epochs_judged == 150
+    half = fastgd.verify(lambda X, y, theta, alpha, num_iters: train(X, y, theta, alpha / 2, num_iters), X, Y, lr=LR, epochs=150)
+    assert half.diagnosis.code == "gradient_missing_two"
+    odd = fastgd.verify(lambda X, y, theta, alpha, n_iters: descend(X, y, theta, alpha, n_iters, 0.9)[0][-1], X, Y, lr=LR, epochs=150)
+    assert "lr_scaled" in (odd.diagnosis.code, *odd.diagnosis.also_possible)
+    told = str(fastgd.verify(train, X, Y, lr=LR, epochs=150, optimizer=fastgd.SGD(momentum=0.9)))
+    assert "the rule keeps a state between them" in told or "first epochs" in told
+
+
+def test_a_random_start_shows_in_the_runs():
+    def train(X, y, learning_rate, epochs):
+        w, losses = np.random.rand(2), []  # noqa: NPY002
+        for _ in range(epochs):
+            losses.append(np.mean((X @ w - y) ** 2))
+            w = w - learning_rate * 2 / len(y) * X.T @ (X @ w - y)
+        return w, losses
+
+    report = fastgd.verify(train, X, Y, lr=LR, epochs=EPOCHS)
+    assert report.outcome == "agrees", str(report)
+    assert "not deterministic" in str(report)
+
+    def other(X, y, learning_rate, epochs):
+        w = np.random.default_rng().random(2)
+        for _ in range(epochs):
+            w = w - learning_rate * 2 / len(y) * X.T @ (X @ w - y)
+        return w
+
+    told = str(fastgd.verify(other, X, Y, lr=LR, epochs=EPOCHS))
+    assert "cannot be judged (it does not agree from zeros, and where it starts is not known: give w0=" in told
+    assert "DISAGREES" not in told
+
+
+def test_the_losses_before_updates_from_a_start_that_is_not_recorded():
+    def train(X, y, lr, epochs):
+        w, rows, losses = np.array([1.0, 2.0]), [], []
+        for _ in range(epochs):
+            losses.append(np.mean((X @ w - y) ** 2))
+            w = w - lr * 2 / len(y) * X.T @ (X @ w - y)
+            rows.append(w)
+        return rows, losses
+
+    report = fastgd.verify(train, X, Y, lr=LR, epochs=EPOCHS)
+    assert report.outcome == "agrees", str(report)
+    assert "from a start that is not known" in str(report)
+    assert fastgd.verify(train(X, Y, LR, EPOCHS), X, Y, lr=LR).outcome == "agrees"
+    assert fastgd.verify(train, X, Y, lr=LR, epochs=EPOCHS, w0=[1.0, 2.0]).outcome == "agrees"

@@ -91,3 +91,12 @@ def test_a_history_made_by_hand_is_refused_in_words(parts, said):
         message(caught)
     with pytest.raises(TypeError, match=r"the history of a FitResult must be a fastgd\.History or None, not 3"):
         fastgd.verify(replace(result, history=3), X, y)
+
+
+def test_one_rate_per_epoch_of_one_history():
+    rates, rows = 0.02 * 0.5 ** np.arange(6), [0.0]
+    for rate in rates:
+        rows.append(rows[-1] - rate * np.mean(2 * X4 * (rows[-1] * X4 - 2 * X4)))
+    assert fastgd.verify(rows, X4, 2 * X4, lr=rates).outcome == "agrees"
+    assert not fastgd.verify(rows, X4, 2 * X4, lr=0.02).ok
+    assert len(fastgd.verify(np.zeros((6, 3, 1)), X4, 2 * X4, lr=rates).verdicts) == 6  # many histories: a rate for each

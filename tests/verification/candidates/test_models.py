@@ -143,3 +143,33 @@ def test_an_object_with_partial_fit():
     X, y = data()
     assert fastgd.verify(Model(1.0), X, y, lr=0.1, epochs=9).ok
     assert fastgd.verify(Model(0.5), X, y, lr=0.1, epochs=9).diagnosis.code == "gradient_missing_two"
+
+
+class SGDRegressor:
+    """Stands in for scikit-learn's: a step for each sample, in order, on half of the square."""
+
+    __module__ = "sklearn.linear_model._stochastic_gradient"
+
+    def __init__(self, eta0, penalty=None, fit_intercept=True, factor=1.0):
+        self.eta0, self.penalty, self.fit_intercept, self.factor = eta0, penalty, fit_intercept, factor
+        self.loss, self.learning_rate, self.shuffle, self.average = "squared_error", "constant", False, False
+        self.coef_, self.intercept_ = np.zeros(2), np.zeros(1)
+
+    def partial_fit(self, X, y):
+        for row, target in zip(X, y, strict=True):
+            error = self.coef_ @ row + self.intercept_[0] - target
+            self.coef_ = self.coef_ - self.factor * self.eta0 * error * row
+            self.intercept_ = self.intercept_ - self.factor * self.eta0 * error * self.fit_intercept
+
+
+def test_scikits_steps_per_sample_are_judged_as_such():
+    rng = np.random.default_rng(12)
+    X = rng.standard_normal((15, 2))
+    y = X @ [1.0, 2.0] + 1 + rng.standard_normal(15)
+    for fit_intercept in (True, False):
+        report = fastgd.verify(SGDRegressor(0.01, fit_intercept=fit_intercept), X, y, epochs=6)
+        assert report.outcome == "agrees", str(report)
+        assert "a step for each sample, on half of the square" in str(report)
+    assert fastgd.verify(SGDRegressor(0.01, factor=2.0), X, y, epochs=6).diagnosis.code == "gradient_double_two"
+    with pytest.raises(ValueError, match="an SGDRegressor is judged with penalty=None: it makes a step for each sample"):
+        fastgd.verify(SGDRegressor(0.01, penalty="l2"), X, y, epochs=6)

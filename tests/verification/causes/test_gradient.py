@@ -59,4 +59,4 @@ def test_the_convention_beside_another_defect():
         rule=plants.heavy_ball(0.9),
         loss=lambda X, y, w: plants.mean_loss(X, y, w) / 2,
     )
-    assert ask(case, planted).codes == ("half_convention", "momentum")
+    assert ask(case, planted).codes == ("momentum", "half_convention")

@@ -37,6 +37,12 @@ def test_ours_is_what_was_asked_for(asked):
     assert np.array_equal(curves.our_loss, ours.loss)
 
 
+def test_ours_begins_where_theirs_does():
+    rows = np.array([[1.0, -2.0, 3.0], [0.5, 0.5, 0.5]])
+    (verdict,) = fastgd.verify(rows, X, Y, lr=0.05, intercept=True).verdicts
+    assert np.array_equal(verdict.curves().our_w[0], rows[0])
+
+
 def points(picture):
     return [re.findall(r"[ML]([\d.]+) ([\d.]+)", path) for path in re.findall(r'<path d="([^"]*)"', picture)]
 

@@ -77,3 +77,15 @@ def test_jinja2_and_matplotlib_are_not_needed_to_judge(monkeypatch):
     for library in ("jinja2", "matplotlib"):
         monkeypatch.setitem(sys.modules, library, None)
     assert not wrong_report().ok
+
+
+def test_names_from_outside_are_escaped_in_notebooks():
+    def evil(w, X, y, lr):
+        raise ValueError("<img src=x onerror=alert(1)>")
+
+    evil.__name__ = "<script>alert(1)</script>"
+    told = fastgd.verify(evil, X4, X4, lr=0.1, epochs=3)._repr_html_()
+    assert "<script" not in told
+    assert "<img" not in told
+    assert "&lt;script&gt;" in told
+    assert wrong_report()._repr_html_().count("<table") == 1

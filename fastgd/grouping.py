@@ -1,0 +1,198 @@
+"""fit_groups() and solve_groups(): fits of groups of rows: read, prepare, run, build."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .data.labels import Groups, columns_of_labels, groups_of_labels, groups_of_offsets, read_labels
+from .data.problem import Problem
+from .data.ragged import GroupProblem
+from .fitting import fit
+from .input.annotations import AnyArray
+from .input.arrays import arrive_on_host
+from .input.float_mode import computes
+from .input.messages import shown
+from .input.wrong_names import helps_with_keywords, right_option
+from .planning.grouped import prepare_groups
+from .planning.job import data_of, prepare_anew, prepare_solve
+from .results.building import build
+from .results.group_result import GroupResult, with_keys
+from .results.statistics import Statistics
+from .running.run import run
+from .solving import solve
+
+_NOT_HERE = {
+    "out": "fits of groups make their own arrays",
+    **dict.fromkeys(("X_val", "y_val", "sample_weight_val"), "groups have no validation data yet"),
+}
+
+
+@helps_with_keywords
+def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArray | None = None, **fit_options: Any) -> GroupResult:
+    """Fit groups of rows of one table by gradient descent, each group a fit of its own.
+
+    ::
+
+        result[g] = fit(X[groups == labels[g]], y[groups == labels[g]], …)
+
+    Each group has the bits of that call alone. A group that fails harms no other.
+
+    Parameters
+    ----------
+    X : array (…, n_rows, n_features) or (n_rows,)
+        Features, as in `fit`, of the rows of all groups, in the computer's memory. The rows of a
+        group need not be neighbours; where they are, nothing is sorted.
+    y : array (…, n_rows)
+        Targets. Leading axes of X and y are fits of their own, such as several targets.
+    groups : array (n_rows,), or several in a tuple or mapping
+        The label of each row: whole numbers, text, dates or other objects that can be hashed. Of
+        several arrays rows belong together whose labels are all equal. Labels that are missing
+        (None, NA, NaN, NaT) are equal, and a group like any other.
+    offsets : array (n_groups + 1,), optional
+        In place of groups, where rows of a group are neighbours: group g has the rows offsets[g] …
+        offsets[g + 1] − 1. It begins with 0 and ends with n_rows; a group may be empty.
+    **fit_options
+        Further options of `fit`, such as ``intercept=True``, ``sample_weight``, ``nan_policy``,
+        ``min_samples``, ``tol``, ``stats``, ``history`` or ``memory_limit``; without ``out`` and
+        validation data. Where one has an axis of the fits, the last one is that of the groups:
+        ``lr`` of shape (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an
+        earlier call with the same groups, clusters of ``stats`` have a label for each row.
+
+    Returns
+    -------
+    GroupResult
+        w, loss, status, n_used … as of `fit`, with an axis of the groups, the last of the leading
+        axes, and ``keys``: the labels. Groups have the order in which the table first shows them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an argument is wrong; the message names it, what was given and what is needed. Under
+        ``nan_policy="raise"`` data that are not finite: the message names the row of the table.
+    MemoryError
+        When the results, or one group, do not fit into the memory limit.
+
+    See Also
+    --------
+    fit_frame : the same of a data frame, by the names of its columns.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> X = np.array([[1.0], [2], [3], [1], [2], [5]])
+    >>> y = np.array([2.0, 4, 6, 3, 6, 0])
+    >>> result = fastgd.fit_groups(X, y, ["a", "a", "a", "b", "b", None], epochs=200)
+    >>> result.keys["group"].tolist(), result.n_used.tolist()
+    (['a', 'b', None], [3, 2, 1])
+    >>> result.w[:, 0].round(6).tolist()
+    [2.0, 3.0, 0.0]
+    """
+    return fit_rows({"X": X, "y": y, **fit_options}, partial(_read_groups, groups, offsets), solved=False, name="fit_groups")
+
+
+@helps_with_keywords
+def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArray | None = None, **solve_options: Any) -> GroupResult:
+    """Fit groups of rows of one table by least squares in closed form.
+
+    ::
+
+        result[g] = solve(X[groups == labels[g]], y[groups == labels[g]], …)
+
+    Parameters
+    ----------
+    X : array (…, n_rows, n_features) or (n_rows,)
+        Features, as in `fit_groups`.
+    y : array (…, n_rows)
+        Targets.
+    groups : array (n_rows,), or several in a tuple or mapping
+        The label of each row, as in `fit_groups`.
+    offsets : array (n_groups + 1,), optional
+        In place of groups, as in `fit_groups`.
+    **solve_options
+        Further options of `solve`.
+
+    Returns
+    -------
+    GroupResult
+        As of `fit_groups`, with ``rank``, ``condition`` and ``ill_conditioned`` of `solve`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an argument is wrong.
+    MemoryError
+        When the results, or one group, do not fit into the memory limit.
+
+    Examples
+    --------
+    >>> import fastgd
+    >>> X, y = [1.0, 2, 3, 4, 5], [3.0, 5, 7, 9, 8]
+    >>> line = fastgd.solve_groups(X, y, offsets=[0, 3, 5], intercept=True)
+    >>> line.w.round(12).tolist(), line.intercept.round(12).tolist()
+    ([2.0, -1.0], [1.0, 13.0])
+    """
+    return fit_rows({"X": X, "y": y, **solve_options}, partial(_read_groups, groups, offsets), solved=True, name="solve_groups")
+
+
+Keys = dict[str, np.ndarray]  # the labels of each group, by name
+
+
+@computes
+def fit_rows(
+    given: Mapping[str, Any],
+    read_groups: Callable[[int], tuple[Groups, Keys]],
+    solved: bool,
+    name: str,
+    features: tuple[str, ...] | None = None,
+) -> GroupResult:
+    """Fit groups of rows. given: arguments of `fit` or, where solved, of `solve`.
+
+    read_groups: returns the groups of a number of rows, and their labels. name: of the public
+    function, for errors. features: names of the columns of X, where X does not tell.
+    """
+    single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
+    arguments = _arguments(given, single, name)
+    table = Problem.read(
+        arrive_on_host(**data_of(arguments)),
+        **{option: arguments[option] for option in ("intercept", "dtype", "nan_policy", "min_samples", "nodata")},
+    )
+    table.features = features or table.features
+    found, keys = read_groups(table.n_samples)
+    if not found.count:
+        raise ValueError(f"there are no groups: X has {table.n_samples} rows")
+    job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
+    run(job)
+    result = build(job.buffers, job.provenance)
+    return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
+
+
+def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
+    """The arguments of a call of `single`, with its defaults."""
+    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
+    for option, value in given.items():
+        if option in _NOT_HERE:
+            raise ValueError(f"{name} takes no {option} ({_NOT_HERE[option]}); it was given as {shown(value)}")
+        if option not in defaults:
+            known = [*defaults, "groups", "offsets"]
+            raise TypeError(f"{name}() has no option {option!a}: {right_option(option, [one for one in known if one not in _NOT_HERE])}")
+    return defaults | dict(given)
+
+
+def _read_groups(groups: Any, offsets: Any, n_rows: int) -> tuple[Groups, Keys]:
+    """(the rows of each group, their labels)."""
+    if (groups is None) == (offsets is None):
+        both = "both were" if groups is not None else "neither was"
+        raise TypeError(f"give groups, a label for each row, or offsets, where each group begins; {both} given")
+    if offsets is not None:
+        found = groups_of_offsets(offsets, n_rows)
+        return found, {"group": np.arange(found.count)}
+    columns = columns_of_labels(groups)
+    read = {name: read_labels(column, "groups" if len(columns) == 1 else f"groups[{name!a}]", n_rows) for name, column in columns.items()}
+    found = groups_of_labels([labels for labels, _ in read.values()])
+    return found, {name: as_given[found.first_rows] for name, (_, as_given) in read.items()}

@@ -1,0 +1,345 @@
+"""fit_frame() and predict_frame(): fits of groups of rows of a data frame, by names of columns.
+
+1. Frames are read and made through narwhals: pandas, polars, pyarrow, and lazy ones (polars,
+   DuckDB), of which only the columns that are named are collected. What comes back is a frame of
+   the library that came in.
+2. Labels of groups stay where they are: only which rows have equal ones is computed, and the rows
+   of the result are picked out of the caller's own columns, with their dtypes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..data.labels import Groups, groups_of_labels, groups_of_offsets
+from ..grouping import fit_rows
+from ..input.float_mode import computes
+from ..input.messages import amount, shown
+from ..input.options import read_memory_limit, read_switch
+from ..input.statistics import read_stats
+from ..input.unreadable import is_missing
+from ..input.wrong_names import helps_with_keywords
+from ..results.frame import OF_A_FIT
+from ..results.special import has_scipy
+from ..results.status import STATUS_NAMES
+from .frame_columns import collect, labels_of, narwhals_here, numbers_of, read_names, require, series_of, table_of
+
+_NOT_HERE = {
+    "sample_weight": "give weights, the name of a column",
+    "history": "a frame has a row for each group: use fastgd.fit_groups",
+    "state": "a frame holds none: use fastgd.fit_groups",
+}
+_OF_FITS = ("n_used", "status", "epochs", "loss", "excess_loss")
+_OF_SOLUTIONS = ("n_used", "status", "loss", "rank", "condition", "ill_conditioned")
+_OF_A_TERM, _BY_SCIPY = ("std_error", "t"), ("p", "low", "high")
+
+
+@helps_with_keywords
+@computes
+def fit_frame(
+    df: Any,
+    *,
+    y: str | Sequence[str],
+    x: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    weights: str | None = None,
+    intercept: bool = True,
+    solve: bool = False,
+    long: bool = False,
+    **fit_options: Any,
+) -> Any:
+    """Fit the groups of a data frame, and return a frame with a row for each of them.
+
+    ::
+
+        y ~ x (+ intercept), for the rows of each group
+
+    Each group has the bits of `fit` with its rows alone, whatever the library of the frame.
+
+    Parameters
+    ----------
+    df : data frame
+        Of pandas, polars, pyarrow or another library that narwhals knows; lazy ones (polars,
+        DuckDB) too, of which the columns that are named here are collected.
+    y : str, or several
+        The column of the targets. Of several each is fitted: the result has a column ``y`` with its
+        name, and a row for each.
+    x : str, or several
+        The columns of the features.
+    by : str, or several, optional
+        The columns whose equal values make a group. Missing ones (null, NA, NaN) are equal, and a
+        group like any other. None: all rows are one.
+    weights : str, optional
+        The column of the sample weights, ≥ 0.
+    intercept : bool, default True
+        Whether to fit an intercept.
+    solve : bool, default False
+        In closed form, by `fastgd.solve`, instead of by descent.
+    long : bool, default False
+        A row for each coefficient, with the columns ``term`` and ``estimate``, instead of a column;
+        with the option ``stats`` also ``std_error``, ``t`` and, where SciPy is installed, ``p`` and
+        the ends of the 95 % interval, ``low`` and ``high``.
+    **fit_options
+        Further options of `fit` (of `solve` where solve=True), such as ``epochs``,
+        ``nan_policy="omit"``, ``min_samples``, ``tol``, ``stats`` or ``standardize``; without
+        ``history``, ``state``, ``out`` and validation data. A null or NA in x, y or weights is a
+        number that is missing.
+
+    Returns
+    -------
+    data frame of the library of df, lazy where df is
+        A row for each group, in the order of the groups' first rows, also where its fit failed: the
+        columns ``by``, then ``n_used``, ``status``, ``epochs``, ``loss``, ``excess_loss`` (of
+        `solve` ``n_used``, ``status``, ``loss``, ``rank``, ``condition``, ``ill_conditioned``),
+        ``intercept`` and a column for each of x, which holds its coefficient. With ``stats`` also
+        ``std_error_<name>``, ``t_<name>``, ``p_<name>`` of each, and ``r2``, ``dof``, ….
+
+    Raises
+    ------
+    ImportError
+        When narwhals is not installed: ``pip install 'fastgd[frames]'``.
+    ValueError, TypeError
+        When there is no such column, one is not of numbers, or an option is wrong; the message
+        names it.
+    MemoryError
+        When the columns, the results and one group do not fit into the memory limit.
+
+    See Also
+    --------
+    predict_frame : predictions and residuals, joined to the rows.
+    fit_groups : the same of arrays.
+
+    Examples
+    --------
+    >>> import fastgd, polars as pl
+    >>> columns = {"tail": ["a", "a", "a", "b", "b"], "x": [1, 2, 3, 1, 2], "y": [3, 5, 7, 1, 0]}
+    >>> df = pl.DataFrame(columns)
+    >>> lines = fastgd.fit_frame(df, y="y", x="x", by="tail", solve=True)
+    >>> lines.select("tail", "n_used", pl.col("intercept", "x").round(6)).rows()
+    [('a', 3, 1.0, 2.0), ('b', 2, 2.0, -1.0)]
+    """
+    for option, instead in _NOT_HERE.items():
+        if option in fit_options:
+            raise ValueError(f"fit_frame takes no {option}: {instead}")
+    solve, long = read_switch(solve, "solve"), read_switch(long, "long")
+    several, targets, features, keys = not isinstance(y, str), read_names(y, "y"), read_names(x, "x"), read_names(by, "by", none=True)
+    if twice := [name for name in features if name in targets]:
+        raise ValueError(f"column {twice[0]!a} is in x and in y")
+    own = _own_columns(solve, long, ["intercept"] * bool(intercept) + features, fit_options.get("stats", False))
+    _refuse_same_names([*keys, *(["y"] if several else [])], own, long)
+    if weights is not None and not isinstance(weights, str):
+        raise TypeError(f"weights must be the name of a column, not {shown(weights)}")
+    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
+    if not len(frame):
+        raise ValueError("df has no rows")
+    data: dict[str, Any] = {"X": table_of(frame, features, "x", -1)}
+    data["y"] = table_of(frame, targets, "y", 0) if several else numbers_of(frame, targets[0], "y")
+    if weights is not None:
+        data["sample_weight"] = numbers_of(frame, weights, "weights")
+    options = {"intercept": intercept, **fit_options}
+    if options.get("memory_limit") is not None:
+        options["memory_limit"] = _left(options["memory_limit"], data)
+    groups = groups_of_labels([labels_of(frame[name], name) for name in keys]) if keys else groups_of_offsets([0, len(frame)], len(frame))
+    result = fit_rows({**data, **options}, lambda n_rows: (groups, {}), solved=solve, name="fit_frame", features=tuple(features))
+    made = _tidy(frame, groups, result, keys, targets if several else None, own, long)
+    return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
+
+
+@helps_with_keywords
+@computes
+def predict_frame(
+    df: Any,
+    fits: Any,
+    *,
+    x: str | Sequence[str],
+    by: str | Sequence[str] | None = None,
+    y: str | None = None,
+    residuals: bool = False,
+    name: str | None = None,
+) -> Any:
+    """Join the predictions of fitted groups, or the residuals, to the rows of a data frame.
+
+    ::
+
+        prediction = intercept + Σ coefficient · x        residual = prediction − y
+
+    Parameters
+    ----------
+    df : data frame
+        The rows, with the columns ``x`` and ``by``: those that were fitted, or new ones.
+    fits : data frame
+        What `fit_frame` returned for these ``x`` and ``by``, without ``long``; of the same library.
+    x : str, or several
+        The columns of the features.
+    by : str, or several, optional
+        The columns that tell the group of a row. None: all rows belong to the one fit.
+    y : str, optional
+        The column of the targets: for residuals, or where ``fits`` are of several.
+    residuals : bool, default False
+        Residuals instead of predictions.
+    name : str, optional
+        Name of the new column, "prediction" or "residual" by default.
+
+    Returns
+    -------
+    data frame of the library of df, lazy where df is
+        All columns and rows of df in their order, and the new column: NaN where the group was not
+        fitted, or a feature is missing.
+
+    Raises
+    ------
+    ImportError
+        When narwhals is not installed: ``pip install 'fastgd[frames]'``.
+    ValueError, TypeError
+        When there is no such column, df has the new one already, or fits have a group twice.
+
+    Examples
+    --------
+    >>> import fastgd, pandas as pd
+    >>> columns = {"tail": ["a", "a", "b", "b", "c"], "x": [1, 2, 1, 2, 5], "y": [3, 5, 1, 0, 9]}
+    >>> df = pd.DataFrame(columns)
+    >>> fits = fastgd.fit_frame(df[:4], y="y", x="x", by="tail", solve=True)
+    >>> fastgd.predict_frame(df, fits, x="x", by="tail")["prediction"].round(6).tolist()
+    [3.0, 5.0, 1.0, 0.0, nan]
+    """
+    residuals = read_switch(residuals, "residuals")
+    if residuals and y is None:
+        raise TypeError("residuals need y, the column of the targets")
+    features, keys = read_names(x, "x"), read_names(by, "by", none=True)
+    name = ("residual" if residuals else "prediction") if name is None else name
+    rows, lazy = collect(df, None)
+    fitted, _ = collect(fits, None, "fits")
+    require(rows, [*keys, *features, *([] if y is None else [y])], "df")
+    require(fitted, [*keys, *features], "fits")
+    if name in rows.columns:
+        raise ValueError(f"df has a column {name!a} already: give another name")
+    if "y" in fitted.columns and "y" not in keys + features:
+        if y is None:
+            raise TypeError("fits are of several targets: give y, the one to predict")
+        fitted = fitted.filter(fitted["y"] == y)
+    group = _group_of_each_row(rows, fitted, keys)
+    of_fits = [numbers_of(fitted, one, "fits") for one in features]
+    values = np.zeros(len(rows)) if "intercept" not in fitted.columns else _picked(numbers_of(fitted, "intercept", "fits"), group)
+    for one, coefficient in zip(features, of_fits, strict=True):
+        values = values + _picked(coefficient, group) * numbers_of(rows, one, "x").astype(np.float64)
+    values = np.where(group < 0, np.nan, values)
+    if residuals:
+        values = values - numbers_of(rows, str(y), "y").astype(np.float64)
+    made = rows.with_columns(series_of(name, values, rows))
+    return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
+
+
+def _left(limit: Any, data: Mapping[str, np.ndarray]) -> int:
+    """What is left of a memory limit beside the columns that were copied."""
+    size, copied = read_memory_limit(limit), sum(array.nbytes for array in data.values())
+    assert size is not None
+    if copied >= size:
+        raise MemoryError(f"the columns take {amount(copied)}, and memory_limit is {amount(size)}: give a larger memory_limit")
+    return size - copied
+
+
+# -- making frames ---------------------------------------------------------------------------------
+
+
+def _own_columns(solve: bool, long: bool, terms: list[str], stats: Any) -> list[str]:
+    """The names of the columns of a result beside the keys and the name of the target."""
+    asked = read_stats(stats) is not None
+    if long:
+        return ["term", "estimate", *(_OF_A_TERM if asked else ()), *(_BY_SCIPY if asked and has_scipy() else ())]
+    columns = [*(_OF_SOLUTIONS if solve else _OF_FITS), *terms]
+    if asked:
+        columns += [f"{what}_{term}" for what in (*_OF_A_TERM, *_BY_SCIPY[: int(has_scipy())]) for term in terms]
+        columns += [name for name in OF_A_FIT if name not in columns]
+    return columns
+
+
+def _refuse_same_names(keys: list[str], others: list[str], long: bool) -> None:
+    """Raise where two columns of the result would have one name."""
+    names = [*keys, *others]
+    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
+    if twice is not None:
+        ways = "rename it" if long else "rename it, or give long=True, where coefficients are rows"
+        raise ValueError(f"the result would have two columns {twice!a}: {ways}")
+
+
+def _tidy(frame: Any, groups: Groups, result: Any, keys: list[str], targets: list[str] | None, own: list[str], long: bool) -> Any:
+    """The frame of a result: rows by groups, then targets, then terms where long."""
+    n_targets, of_terms = 1 if targets is None else len(targets), _of_terms(result)
+    terms = list(of_terms["estimate"])
+    repeats = n_targets * (len(terms) if long else 1)
+    columns: dict[str, Any] = {}
+    if targets is not None:
+        columns["y"] = np.tile(np.repeat(np.array(targets, object), repeats // n_targets), groups.count).tolist()
+    if long:
+        columns["term"] = terms * (groups.count * n_targets)
+        for name in own[1:]:
+            columns[name] = np.stack([_by_groups(values) for values in of_terms[name].values()], axis=1).ravel()
+    else:
+        flat = {term: values for term, values in of_terms["estimate"].items()}
+        flat |= {f"{what}_{term}": values for what, of_term in of_terms.items() for term, values in of_term.items()}
+        for name in own:
+            values = flat.get(name, getattr(result, name, getattr(result.stats, name, None)))
+            if name == "status":
+                columns[name] = [STATUS_NAMES[code] for code in _by_groups(result.status).tolist()]
+            else:
+                columns[name] = np.full(groups.count * n_targets, np.nan) if values is None else _by_groups(values)
+    narwhals = narwhals_here()
+    if not keys:
+        return narwhals.from_dict(columns, backend=frame.implementation)
+    rows = np.repeat(groups.first_rows, repeats)
+    found = narwhals.maybe_reset_index(frame.select(keys)[rows])
+    return found.with_columns(*(series_of(name, values, frame) for name, values in columns.items()))
+
+
+def _of_terms(result: Any) -> dict[str, dict[str, np.ndarray]]:
+    """{what: {term: values (…, n_groups)}}: the coefficients, and what statistics say of them."""
+    terms = dict(zip(result.features, range(len(result.features)), strict=True))
+    if result.intercept is not None:
+        terms = {"intercept": len(terms)} | terms  # the last parameter, the first column
+    last = () if result.intercept is None else (result.intercept[..., None],)
+    found = {"estimate": np.concatenate([result.w, *last], axis=-1)}
+    if result.stats is not None:
+        found |= {name: getattr(result.stats, name) for name in _OF_A_TERM}
+        if has_scipy():
+            ends = result.stats.confidence_interval()
+            found |= {"p": result.stats.p, "low": ends[..., 0], "high": ends[..., 1]}
+    return {what: {term: values[..., k] for term, k in terms.items()} for what, values in found.items()}
+
+
+def _by_groups(values: np.ndarray) -> np.ndarray:
+    """(n_groups · n_targets,): values (n_groups,) or (n_targets, n_groups), group after group."""
+    return np.ascontiguousarray(np.asarray(values).T).ravel()
+
+
+# -- predicting ------------------------------------------------------------------------------------
+
+
+def _group_of_each_row(rows: Any, fits: Any, keys: list[str]) -> np.ndarray:
+    """(n_rows,) int64: the row of `fits` that each row belongs to; −1: none."""
+    n_fits = len(fits)
+    if not keys:
+        if n_fits != 1:
+            raise ValueError(f"fits have {n_fits:,} rows: give by, the columns that tell the group of a row")
+        return np.zeros(len(rows), np.int64)
+    known = {labels: place for place, labels in enumerate(_labels_in_words(fits, keys))}
+    if len(known) < n_fits:
+        raise ValueError("fits have a group twice: give what fit_frame returned, without long=True")
+    groups = groups_of_labels([labels_of(rows[name], name) for name in keys])
+    of_groups = [known.get(labels, -1) for labels in _labels_in_words(rows[groups.first_rows], keys)]
+    found = np.empty(len(rows), np.int64)
+    found[slice(None) if groups.rows is None else groups.rows] = np.repeat(np.array(of_groups, np.int64), groups.sizes)
+    return found
+
+
+def _labels_in_words(frame: Any, keys: list[str]) -> list[tuple[Any, ...]]:
+    """The labels of each row as Python's objects; None where one is missing."""
+    columns = [[None if is_missing(label) else label for label in frame[name].to_list()] for name in keys]
+    return list(zip(*columns, strict=True))
+
+
+def _picked(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The values at these places, whatever where a place is −1."""
+    return values.astype(np.float64)[places]

@@ -1,0 +1,360 @@
+"""fit_rolling(): least squares of every window of a series, from moments that are only added.
+
+1. The moments of a window are the sum over the end of one block of `window` samples and the
+   beginning of the next (two stacks). Both are running sums inside the block, in double-double, so
+   nothing is ever subtracted: no drift, and no cancellation. Products of two float64 are exact.
+2. Running sums are made in two levels where a block is long: inside pieces of about √length, then
+   over the totals of the pieces. All blocks of a chunk are summed together; chunks are so small
+   that their numbers stay below CHUNK.
+3. `solve` takes the moments of all windows as one batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .compressing import compress
+from .data.double_double import DoubleDouble, add, two_product
+from .data.problem import read_data
+from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Stats
+from .input.arrays import arrive_on_host
+from .input.float_mode import in_ieee_mode
+from .input.messages import amount
+from .input.options import read_count, read_memory_limit, read_switch
+from .input.room import SHARE, free_memory
+from .input.wrong_names import helps_with_keywords
+from .results.moments import Moments
+from .results.result import FitResult
+from .solving import solve
+
+Array = np.ndarray
+CHUNK = 2**17  # samples whose moments are summed at a time
+LONG = 256  # samples of a block that are summed one after the other; more in two levels
+_OF_COMPRESS = ("intercept", "dtype", "sample_weight", "nan_policy", "nodata", "threads", "memory_limit")
+_OF_SOLVE = ("ridge", "stats", "min_samples", "threads", "memory_limit", "progress")
+
+
+@helps_with_keywords
+def fit_rolling(
+    X: AnyArray,
+    y: AnyArray,
+    window: int,
+    *,
+    step: int = 1,
+    expanding: bool = False,
+    intercept: bool = False,
+    ridge: NumberOrArray | None = None,
+    sample_weight: AnyArray | None = None,
+    nan_policy: NanPolicy = "raise",
+    nodata: NoData | None = None,
+    min_samples: int | None = None,
+    stats: Stats = False,
+    dtype: DType | None = None,
+    threads: int | None = None,
+    memory_limit: int | str | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit every window of a series by least squares, in closed form.
+
+    ::
+
+        window k: the samples k·step … k·step + window − 1
+        expanding: the samples 0 … k·step + window − 1
+
+    Each window has the moments of its samples, summed in twice the precision of the data by
+    additions alone, so there is no drift along the series: every answer is that of `solve` on the
+    window's samples, but for rounding in twice the precision.
+
+    Parameters
+    ----------
+    X : array (…, n_samples, n_features) or (n_samples,)
+        Features, in the order of the series, in the computer's memory; leading axes are series.
+    y : array (…, n_samples)
+        Targets.
+    window : int
+        Samples of a window, ≥ 1; of the first one where expanding.
+    step : int, default 1
+        Samples from a window to the next, ≥ 1.
+    expanding : bool, default False
+        Whether every window begins with the first sample.
+    intercept : bool, default False
+        Whether to fit an intercept, as one more feature of value 1.
+    ridge : float or array, optional
+        As in `solve`. An array broadcasts against (…, n_windows).
+    sample_weight : array (…, n_samples), optional
+        Weights ≥ 0, as in `solve`.
+    nan_policy : {"raise", "omit", "propagate"}, default "raise"
+        What happens when a number is not finite or is missing, as in `solve`: under "omit" the
+        sample is left out of its windows, under "propagate" they are ``INVALID_DATA``.
+    nodata : number, several numbers, or mapping, optional
+        Values that mean "missing", as in `solve`.
+    min_samples : int, optional
+        Windows that keep fewer samples get NaN and the status ``TOO_FEW_SAMPLES``. Default: the
+        number of parameters for ``nan_policy="omit"``, else 1.
+    stats : bool, default False
+        Whether ``result.stats`` has standard errors, t, p, R² and so on, as in `solve`; not those
+        of a second pass over the samples.
+    dtype : {"float32", "float64"}, optional
+        Convert the data, as in `solve`.
+    threads : int, optional
+        Number of threads of `solve`. None: as many as this process may use.
+    memory_limit : int or str, optional
+        Bytes that the moments of all windows, and then the call of `solve`, may take. None: 80 % of
+        the free memory.
+    progress : bool or callable, optional
+        As in `solve`; a function is called with (done, total), both in windows.
+
+    Returns
+    -------
+    FitResult
+        As `solve` returns it for Moments, with NumPy arrays; the windows are the last of the
+        leading axes, (…, n_windows), n_windows = (n_samples − window) // step + 1. Windows whose
+        moments do not determine w are ``ill_conditioned``. A number below 2^-480 of the largest of
+        its column counts as 0.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an argument is wrong, as in `solve`, or the window is longer than the series.
+    MemoryError
+        When the moments of all windows do not fit into the memory limit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> t = np.arange(10.0)
+    >>> result = fastgd.fit_rolling(t, np.abs(t - 5.0), 3, intercept=True)
+    >>> result.w.round(6).tolist()
+    [-1.0, -1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0]
+    >>> fastgd.fit_rolling(t, t, 4, step=3, expanding=True).n_used.tolist()
+    [4, 7, 10]
+    """
+    return in_ieee_mode(_fit_rolling, locals())
+
+
+def _fit_rolling(arguments: Mapping[str, Any]) -> FitResult:
+    window, step = read_count(arguments["window"], "window", 1), read_count(arguments["step"], "step", 1)
+    expanding = read_switch(arguments["expanding"], "expanding")
+    stats = arguments["stats"]
+    if not isinstance(stats, bool):
+        raise ValueError(f"stats of fit_rolling is True or False: other errors need the samples of every window; it is {stats!a:.60}")
+    # it checks the data, and names what is wrong with them
+    whole = compress(arguments["X"], arguments["y"], progress=False, **{name: arguments[name] for name in _OF_COMPRESS})
+    series = _read(arguments, whole)
+    n = series.y.shape[-1]
+    if window > n:
+        raise ValueError(f"window must be at most the {n:,} samples of the series; it is {window:,}")
+    starts = np.arange(0, n - window + 1, step)
+    _check_memory(series, len(starts), arguments["memory_limit"])
+    with np.errstate(all="ignore"):  # of windows with invalid data
+        sums = _expanding(series, starts + window) if expanding else _rolling(series, starts, window)
+        moments = _moments(series, sums, whole, len(starts))
+    return solve(moments, **{name: arguments[name] for name in _OF_SOLVE})
+
+
+@dataclass
+class _Series:
+    """m series of n samples, in float64, columns scaled by powers of two."""
+
+    X: Array  # (m or 1, n, D), the ones of an intercept last; 0 where a sample is left out
+    y: Array  # (m, n)
+    weights: Array | None  # (m, n), scaled
+    there: Array  # (m, n) bool: the sample is used
+    bad: Array  # (m, n) bool: it is not finite
+    exponents: Array  # (m, D + 1)
+    of_weights: int  # weights are divided by 2^this
+    least: float  # the least weight
+
+    @property
+    def n_entries(self) -> int:
+        """Numbers of the sums of a window: XᵀX, Xᵀy and yᵀy, Σω, samples used, samples invalid."""
+        size = self.X.shape[-1]
+        return size * (size + 1) // 2 + size + 1 + 3
+
+
+def _read(arguments: Mapping[str, Any], whole: Moments) -> _Series:
+    """The data of a call, which `compress` took."""
+    given = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
+    of_x, of_y, of_weights = read_data(given, arguments["nodata"])
+
+    def rounded(values: Any) -> Array:
+        return np.asarray(values.filled()).astype(whole.dtype).astype(np.float64)
+
+    X, y = rounded(of_x), rounded(of_y)
+    n, m = y.shape[-1], math.prod(whole.leading)
+    X = X[:, None] if whole.one_feature else X
+    X = (
+        X.reshape(1, *X.shape[-2:])
+        if math.prod(X.shape[:-2]) == 1
+        else np.broadcast_to(X, (*whole.leading, *X.shape[-2:])).reshape(m, n, -1)
+    )
+    y = np.broadcast_to(y, (*whole.leading, n)).reshape(m, n)
+    weights, of_all, least = None, 0, 1.0
+    finite = np.isfinite(X).all(axis=-1) & np.isfinite(y)
+    there = finite.copy()
+    if of_weights is not None:
+        weights = np.broadcast_to(rounded(of_weights), (*whole.leading, n)).reshape(m, n)
+        finite = (finite & np.isfinite(weights)) | (weights == 0.0)
+        there = finite & (weights > 0.0)
+        positive = weights[there]
+        if positive.size:
+            least = float(positive.min())
+            of_all = int(np.frexp(positive.max())[1]) - 1 if whole.dtype == "float64" else 0
+        weights = np.ldexp(np.where(there, weights, 0.0), -of_all)
+    X, y = np.where(there[..., None], X, 0.0) if not there.all() else X, np.where(there, y, 0.0)
+    if whole.intercept:
+        X = np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2)
+        X[..., -1] = there if not there.all() else 1.0
+    powers = np.zeros((m, X.shape[2] + 1), np.int64)
+    if whole.dtype == "float64":
+        powers[:, :-1], powers[:, -1] = np.frexp(np.abs(X).max(axis=1))[1], np.frexp(np.abs(y).max(axis=1))[1]
+        X, y = np.ldexp(X, -powers[: len(X), None, :-1]), np.ldexp(y, -powers[:, -1:])
+        if len(X) == 1:
+            powers[:, :-1] = powers[:1, :-1]
+    return _Series(X, y, weights, there, ~finite, powers, of_all, least)
+
+
+def _check_memory(series: _Series, n_windows: int, limit: Any) -> None:
+    """Raise where the sums of all windows, and those of a chunk, are too large."""
+    m, n = series.y.shape
+    most, said = read_memory_limit(limit), "memory_limit is"
+    if most is None:
+        free = free_memory()
+        if free is None:
+            return
+        most, said = int(SHARE * free), f"{SHARE:.0%} of what is free is"
+    needed = 16 * series.n_entries * (2 * m * n_windows + 6 * min(m * n, max(CHUNK, 2 * n)))
+    if needed > most:
+        raise MemoryError(f"the moments of {m * n_windows:,} windows take {amount(needed)}, and {said} {amount(most)}: give a larger step")
+
+
+def _products(series: _Series, which: slice, first: int, stop: int) -> DoubleDouble:
+    """(samples, series, entries) of samples first … stop-1; zeros beyond the last one."""
+    n, size = series.y.shape[1], series.X.shape[2]
+    end = min(stop, n)
+    X = series.X[which if len(series.X) > 1 else slice(0, 1), first:end].transpose(1, 0, 2)
+    y = series.y[which, first:end].T
+    found = np.zeros((2, stop - first, y.shape[1], series.n_entries))
+    i, j = np.array([(i, j) for j in range(size) for i in range(j + 1)]).T
+    columns = np.concatenate([np.broadcast_to(X, (*y.shape, size)), y[..., None]], axis=2)
+    left = np.concatenate([i, np.arange(size + 1)])
+    right = np.concatenate([j, np.full(size + 1, size)])
+    here, count = slice(0, end - first), len(left)
+    if series.weights is None:
+        found[0, here, :, :count], found[1, here, :, :count] = two_product(columns[..., left], columns[..., right])
+    else:
+        weights = series.weights[which, first:end].T[..., None]
+        weighed = DoubleDouble(*two_product(weights, columns))
+        whole = weighed[..., right] * DoubleDouble(columns[..., left], np.zeros((*y.shape, count)))
+        found[0, here, :, :count], found[1, here, :, :count] = whole.high, whole.low
+    there = series.there[which, first:end].T
+    found[0, here, :, count] = there if series.weights is None else series.weights[which, first:end].T
+    found[0, here, :, count + 1], found[0, here, :, count + 2] = there, series.bad[which, first:end].T
+    return DoubleDouble(found[0], found[1])
+
+
+def running_sums(values: DoubleDouble) -> None:
+    """Replace values (n, …) by their sums from the first one on, in place."""
+    n = len(values.high)
+    if n <= LONG:
+        for place in range(1, n):
+            values[place] = values[place] + values[place - 1]
+        return
+    piece = math.isqrt(n)
+    whole = n // piece * piece
+    shape = (whole // piece, piece, *values.high.shape[1:])
+    pieces = DoubleDouble(values.high[:whole].reshape(shape), values.low[:whole].reshape(shape))
+    for place in range(1, piece):
+        pieces[:, place] = pieces[:, place] + pieces[:, place - 1]
+    totals = pieces[:, -1].copy()
+    running_sums(totals)
+    for place in range(piece):
+        pieces[1:, place] = pieces[1:, place] + totals[:-1]
+    for place in range(whole, n):  # fewer than one piece
+        values[place] = values[place] + values[place - 1]
+
+
+def _rolling(series: _Series, starts: Array, window: int) -> Array:
+    """(2, m, windows, entries): the sums of windows of equal length."""
+    m, n = series.y.shape
+    found = np.empty((2, m, len(starts), series.n_entries))
+    some = max(1, min(m, CHUNK // (2 * window)))
+    blocks = max(1, CHUNK // (some * window) - 1)
+    for series_first in range(0, m, some):
+        which = slice(series_first, min(series_first + some, m))
+        for first in range(0, n, blocks * window):
+            own = np.flatnonzero((starts >= first) & (starts < first + blocks * window))
+            if not len(own):
+                continue
+            products = _products(series, which, first, first + (blocks + 1) * window)
+            shape = (blocks + 1, window, *products.high.shape[1:])
+            ends = DoubleDouble(*(part.reshape(shape).swapaxes(0, 1).copy() for part in (products.high, products.low)))
+            begins = ends.copy()  # (window, blocks + 1, series, entries)
+            running_sums(begins)
+            running_sums(ends[::-1])
+            block, offset = np.divmod(starts[own] - first, window)
+            left = ends[offset, block]
+            right = begins[np.maximum(offset - 1, 0), block + 1]
+            total = left + right
+            alone = offset == 0  # the window is a block
+            total[alone] = left[alone]
+            found[0, which, own], found[1, which, own] = total.high, total.low
+    return found
+
+
+def _expanding(series: _Series, ends: Array) -> Array:
+    """(2, m, windows, entries): the sums of all samples before these ends."""
+    m, n = series.y.shape
+    found = np.empty((2, m, len(ends), series.n_entries))
+    some = max(1, min(m, CHUNK // n))
+    length = max(1, CHUNK // some)
+    for series_first in range(0, m, some):
+        which = slice(series_first, min(series_first + some, m))
+        before: DoubleDouble | None = None
+        for first in range(0, n, length):
+            sums = _products(series, which, first, min(first + length, n))
+            running_sums(sums)
+            if before is not None:
+                sums = DoubleDouble(*add(sums.high, sums.low, before.high, before.low))
+            before = sums[-1].copy()
+            own = np.flatnonzero((ends > first) & (ends <= first + length))
+            here = sums[ends[own] - first - 1]
+            found[0, which, own], found[1, which, own] = here.high, here.low
+    return found
+
+
+def _moments(series: _Series, sums: Array, whole: Moments, n_windows: int) -> Moments:
+    """Moments of all windows, from their sums (2, m, windows, entries)."""
+    m, size = series.y.shape[0], series.X.shape[2]
+    pairs, n_gram = (*whole.leading, n_windows), size * (size + 1) // 2
+    planes = 1 if whole.dtype == "float32" else 2
+    records = sums[:planes].transpose(1, 2, 0, 3).reshape(m * n_windows, planes, -1)
+    powers = np.repeat(series.exponents, n_windows, axis=0)
+    weighing = np.empty((m * n_windows, 4))
+    weighing[:, :2] = sums[..., n_gram + size + 1].reshape(2, -1).T
+    weighing[:, 2], weighing[:, 3] = series.of_weights, series.least
+    count, bad = (sums[0, ..., n_gram + size + 1 + k].reshape(pairs) for k in (1, 2))
+    propagates = whole.nan_policy == "propagate"
+    invalid = np.asarray(bad > 0.0) & propagates
+    return Moments(
+        gram=np.ascontiguousarray(records[..., :n_gram]),
+        gram_exponents=powers,
+        weighing=weighing,
+        gram_index=np.arange(m * n_windows, dtype=np.int64).reshape(pairs),
+        target=np.ascontiguousarray(records[..., n_gram : n_gram + size + 1]).reshape(*pairs, planes, size + 1),
+        exponents=powers.copy().reshape(*pairs, size + 1),
+        n_used=(count + bad if propagates else count).astype(np.int64),  # of invalid windows all, as `solve` has it
+        invalid=invalid,
+        leading=pairs,
+        n_features=whole.n_features,
+        one_feature=whole.one_feature,
+        intercept=whole.intercept,
+        weighted=whole.weighted,
+        dtype=whole.dtype,
+        nan_policy=whole.nan_policy,
+    )

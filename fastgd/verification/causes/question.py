@@ -1,0 +1,155 @@
+"""What is asked of a diagnosis: the data of one fit, and the descent that was meant."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, get_args
+
+import numpy as np
+
+from ...data.faults import where_not_finite
+from ...data.problem import Problem
+from ...input.annotations import JudgedReduction
+from ...input.arrays import arrive_on_host
+from ...input.hyperparameters import read_hyperparameters
+from ...input.messages import shown
+from ...input.options import read_choice
+from ...input.reading import read_array, read_numbers
+from ...input.room import OF_A_JUDGED, check_room
+from ...optimizers import find_optimizer
+from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
+from ..bound.yardstick import Array
+from .observation import Observation
+from .recipes import Recipe
+from .recorded import Recorded
+
+__all__ = ["Question", "read_question", "start_of"]
+
+
+class Question(NamedTuple):
+    """The data of one fit, and what was asked for."""
+
+    X: Array  # (n, d)
+    y: Array  # (n,)
+    lr: Any  # () or (epochs,)
+    asked: Recipe
+    intercept: bool
+    w0: Array | None  # (D,)
+    words: str  # what was asked for, in words
+    data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
+    schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
+    reduction: str = "mean"
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters, the intercept counted."""
+        return self.X.shape[1] + self.intercept
+
+    def with_rate(self, lr: float) -> Question:
+        """Return this question with another learning rate."""
+        return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
+
+    def on_schedule(self, epochs: int) -> Question:
+        """Return this question with the rate of each epoch, where there is a schedule."""
+        walked = walk(self.schedule, None, epochs)
+        if walked is None:
+            return self
+        lr = np.asarray(self.lr, np.float64).reshape(1)
+        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
+
+    @property
+    def strides(self) -> bool:
+        """Whether rows that are several epochs apart can be judged: no state is between them."""
+        return self.asked.plain and self.schedule is None
+
+    def start_is_wrong(self, recorded: Recorded) -> bool:
+        """Return whether row 0 is another start than the one asked for."""
+        return start_of(self, recorded) is not None
+
+    def observe(self, recorded: Recorded, loss: Array | None = None, held_higher: bool = False, first: int = 0) -> Observation:
+        """Return the recorded rows that can be judged, with the exact gradient and loss there.
+
+        first: the epoch of the first row. Where there is a rate for each epoch, rows end with them.
+        """
+        lr, w = self.lr, recorded.w
+        if lr.ndim and len(lr) > 1:
+            lr = lr[first : first + max(len(w) - 1, 0)]
+            w = w[: len(lr) + 1]
+        seen = Observation(
+            self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
+            intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
+        )  # fmt: skip
+        if self.reduction.startswith("half"):
+            seen.read_loss_of(self.asked.factor)
+        return self.asked.judged(seen)
+
+
+def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any, schedule: Any = None) -> Question:
+    """Check the data of one fit and what was asked for."""
+    problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=None)
+    if problem.leading:
+        raise ValueError(f"diagnose takes one fit, X of shape (n_samples, n_features); X and y have leading axes {problem.leading}")
+    data, target = read_array(X, "X"), read_array(y, "y")
+    data = data[:, None] if data.ndim == 1 else data
+    check_room("X", data.size, OF_A_JUDGED)
+    if not (np.isfinite(data).all() and np.isfinite(target).all()):
+        raise ValueError(where_not_finite(problem))
+    optimizer = find_optimizer(optimizer)
+    scheduled = read_one_schedule(schedule)
+    given = optimizer.lr if lr is None else lr
+    given = optimizer.rule.default_lr if given is None else given
+    given = given if scheduled is None else read_first_rates(lr, optimizer, scheduled)
+    if given is None:
+        raise ValueError("lr is needed: the learning rate that was meant")
+    rate = read_numbers(given, "lr")
+    if rate.ndim and scheduled is not None:
+        raise ValueError(f"lr must be a number beside a schedule; it has shape {rate.shape}")
+    if rate.ndim > 1:
+        raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
+    values = read_hyperparameters(optimizer)
+    for name, number in values.items():
+        if number.ndim:
+            raise ValueError(f"{name} must be a number here, not an array of shape {number.shape}")
+    names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
+    defaults = optimizer.rule.hyperparameters
+    plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
+    factor = factor_of(read_choice(reduction, "reduction", get_args(JudgedReduction)), problem.n_samples)
+    start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
+    changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
+    words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
+    words += "" if scheduled is None else f", {scheduled.words}"
+    return Question(
+        data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, scheduled, reduction
+    )
+
+
+def factor_of(reduction: str, n: int) -> float:
+    """Return the factor on the gradient of the mean."""
+    return {"mean": 1.0, "sum": float(n), "half_mean": 0.5, "half_sum": n / 2}[reduction]
+
+
+def _like(default: float | bool, number: Array) -> float | bool:
+    return bool(number) if isinstance(default, bool) else float(number)
+
+
+def _read_start(w0: Any, D: int, intercept: bool) -> Array:
+    """Return w0 (D,) as an array."""
+    start = np.atleast_1d(read_numbers(w0, "w0"))
+    if start.shape != (D,):
+        last = ", the intercept last" if intercept else ""
+        raise ValueError(f"w0 must have shape ({D},){last}; it has shape {np.shape(w0)}: {shown(w0)}")
+    return start
+
+
+def start_of(question: Question, recorded: Recorded) -> tuple[str, dict[str, Any]] | None:
+    """Return ("initial_w", words) where row 0 is another start than the one asked for."""
+    if question.w0 is None or recorded.start_added:
+        return None
+    with np.errstate(over="ignore"):
+        meant = question.w0.astype(recorded.dtype).astype(np.float64)
+    found = recorded.w[0].astype(np.float64)
+    either = (found == question.w0) | (found == meant) | (found == question.w0.astype(np.float32))
+    return None if either.all() else ("initial_w", {"found": _told(found), "expected": _told(question.w0)})
+
+
+def _told(w: Array) -> str:
+    return f"[{', '.join(f'{float(value):.6g}' for value in w[:4])}{', ...' if len(w) > 4 else ''}]"

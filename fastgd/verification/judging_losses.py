@@ -1,0 +1,144 @@
+"""Losses without w: they are compared with those of the descent that was asked for.
+
+1. From the start that was given, or zeros, the steps are taken in extended precision. A loss may
+   differ from the one at the end of them by the propagated bound (docs/error-bound.md), which each
+   step widens: less is seen than of rows of w.
+2. The losses are those of w before each update, or after it: the first reading that agrees counts.
+3. A cause is a named factor on the gradient, on the loss, or on both. None is estimated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..input.messages import counted
+from .bound.propagated import propagated_bound
+from .bound.yardstick import Array, Yardstick, share_of
+from .causes.diagnosing import Question
+from .causes.diagnosis import Diagnosis
+from .causes.recorded import Recorded
+from .judging import Judgement, named_factors, of_codes
+from .report.beyond import Beyond
+
+__all__ = ["judge_losses", "with_losses"]
+
+_MOST = 20_000  # epochs: each step is made in Python
+
+
+def with_losses(found: Judgement, losses: Judgement) -> Judgement:
+    """Return the judgement of the last w, with that of the losses of all epochs."""
+    both = [one for one in (found.beyond, losses.beyond) if one is not None]
+    beyond = min(both, key=lambda one: one.epoch, default=None)
+
+    def diagnosis() -> Diagnosis | None:
+        causes = [cause for cause in (found.diagnosis(), losses.diagnosis()) if cause is not None]
+        return next((cause for cause in causes if cause.code != "unknown"), causes[0] if causes else None)
+
+    notes = (*found.notes, *(note for note in losses.notes if note.startswith("each loss")))
+    share = np.full(found.epochs + 1, np.nan)
+    share[: len(losses.loss_share)] = losses.loss_share[: len(share)]
+    return found._replace(beyond=beyond, diagnosis=diagnosis, notes=notes, loss_share=share)
+
+
+class _Path(NamedTuple):
+    """The losses of exact descent from the start, and how far rounding may move them."""
+
+    loss: Array  # (epochs + 1,)
+    bound: Array  # (epochs + 1,) inf where a step may overflow
+
+
+def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, limit: float) -> Judgement:
+    """Judge the losses of a descent of which w was not recorded; start: (D,)."""
+    if not question.strides:
+        raise ValueError("losses without w are judged for plain gradient descent alone: give (w_history, losses)")
+    found = np.asarray(losses, np.float64)[:_MOST]
+    rows = [start.astype(dtype)]
+    right = _path(question, start, len(found), 1.0, dtype)
+    notes = ["w was not recorded: the losses are compared with those of the descent that was asked for"]
+    if question.w0 is None or not np.any(question.w0):
+        notes.append("the descent is taken to begin at zeros: give w0= where it does not")
+    sizes = (1.0, 0.5) if question.reduction.startswith("half_") else (1.0,)  # of half of the squares either is a habit
+    shares = {(size, shift): _shares(found, right, shift, size) for size in sizes for shift in (0, 1)}
+    size, shift = next((key for key, share in shares.items() if not (share > limit).any()), (1.0, 0))
+    notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update{', halved' if size < 1 else ''}")
+    share = shares[size, shift]
+    judged = int(np.count_nonzero(~np.isnan(share)))
+    epochs = len(found) - 1 + shift
+    w_share, loss_share = np.full(epochs + 1, np.nan), np.full(epochs + 1, np.nan)
+    loss_share[shift:] = share
+    if judged < len(found):
+        notes.append(f"judged up to epoch {shift + judged - 1}: the bound is infinite after that")
+    beyond = None
+    if (share > limit).any():
+        t = int(np.argmax(share > limit))
+        expected = float(right.loss[t + shift])
+        off = abs(found[t] - expected)
+        beyond = Beyond(t + shift, "loss", float(share[t]), float(found[t]), expected, float(off), abs(expected))
+
+    def diagnosis() -> Diagnosis | None:
+        return None if beyond is None else _cause(question, found, start, dtype, limit, beyond)
+
+    recorded = Recorded(np.array(rows), None, np.dtype(dtype), (), False)
+    at = np.zeros(1, np.int64)
+    return Judgement(recorded, at, w_share, loss_share, beyond, epochs, max(0, shift + judged - 1), tuple(notes), diagnosis)
+
+
+def _path(question: Question, start: Array, steps: int, factor: float, dtype: Any) -> _Path:
+    """Return the losses of the descent with a factor on each step."""
+    yardstick = Yardstick(question.X, question.y, "mean", dtype, question.intercept)
+    rate = yardstick.extended(np.asarray(float(question.lr.flat[0])).astype(dtype))[()] * question.asked.factor * factor
+    path = [yardstick.extended(start.astype(dtype))]
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            path.append(path[-1] - rate * yardstick.measure(path[-1][None]).gradient[0])
+        rows = np.stack(path)
+        _, bound = propagated_bound(question.X, question.y, rows, lr=rate, dtype=dtype, intercept=question.intercept)
+        return _Path(yardstick.measure_all(rows).loss, bound)
+
+
+def _shares(losses: Array, path: _Path, shift: int, factor: float = 1.0, u: float = 0.0) -> Array:
+    """Return the share of the bound of each loss; NaN: not judged."""
+    expected, bound = (part[shift : shift + len(losses)] * factor for part in path)
+    with np.errstate(all="ignore"):
+        share = share_of(losses - expected, bound + 2 * u * np.abs(expected))
+    return np.where(np.isfinite(bound.astype(np.float64)), share, np.nan)
+
+
+def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: float, beyond: Beyond) -> Diagnosis:
+    """Return the simplest named factors with which the losses agree; the rest is possible."""
+    u = float(np.finfo(dtype).eps) / 2
+    found: list[tuple[str, ...]] = []
+    for codes, factor in [((), 1.0), *((codes, factor / question.asked.factor) for codes, factor in _factors(question))]:
+        path = _path(question, start, len(losses), factor, dtype)
+        for of_loss, size in _sizes(len(question.y)):
+            if any(not (_shares(losses, path, shift, size, u) > limit).any() for shift in (0, 1)) and (codes or of_loss):
+                found.append((*codes, *of_loss))
+    if not found or len(losses) < 3:
+        told = f"{counted(len(losses), 'value')} of the loss alone tell too little to name a cause: record w too"
+        return Diagnosis("unknown", ("unknown",), f"{told}; the first that is wrong is that of epoch {beyond.epoch}",
+                         also_possible=tuple(" + ".join(codes) for codes in found))  # fmt: skip
+    best = min(found, key=len)
+    rivals = [codes for codes in found if len(codes) == len(best)]
+    if len(rivals) > 1:
+        return Diagnosis(
+            "unknown", ("unknown",), "several causes have these losses: record w too", also_possible=tuple(map(" + ".join, found))
+        )
+    if set(best) == {"gradient_missing_two", "loss_half"}:
+        best = ("half_convention",)
+    factor = dict(_factors(question)).get(best[:1], question.asked.factor)
+    return of_codes(best, question, factor / question.asked.factor)
+
+
+def _factors(question: Question) -> Iterator[tuple[tuple[str, ...], float]]:
+    for codes, factor in named_factors(len(question.y), question.asked.factor):
+        if math.isfinite(factor):
+            yield codes, factor
+
+
+def _sizes(n: int) -> list[tuple[tuple[str, ...], float]]:
+    """Return (codes, factor) of the losses that people take for the mean."""
+    return [((), 1.0), (("loss_half",), 0.5), (("loss_sum",), float(n)), (("loss_sum", "loss_half"), n / 2)]

@@ -1,0 +1,79 @@
+"""Defects of groups of rows: which rows a group has, and where its results go."""
+
+from __future__ import annotations
+
+from tests.mutants.defect import Defect
+
+TABLE_DEFECTS = (
+    Defect(
+        "frames: null keys are those that hold 0",
+        "fastgd/integrations/frame_columns.py",
+        "comparable(np.asarray(values.to_numpy()), missing, name)",
+        "comparable(np.asarray(values.to_numpy()), None, name)",
+        ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
+    ),
+    Defect(
+        "frames: rows whose key is null are dropped",
+        "fastgd/integrations/frames.py",
+        "    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n",
+        "    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])\n"
+        "    frame = frame.drop_nulls(keys) if keys else frame\n",
+        ("tests/integrations/test_frames.py::test_every_library_has_the_bits_of_the_fits_alone",),
+    ),
+    Defect(
+        "frames: the targets of a group change places",
+        "fastgd/integrations/frames.py",
+        "np.ascontiguousarray(np.asarray(values).T).ravel()",
+        "np.asarray(values).ravel()",
+        ("tests/integrations/test_frames.py::test_several_targets",),
+    ),
+    Defect(
+        "groups: a boundary is off by one",
+        "fastgd/data/labels.py",
+        "    begins[:1] = True\n    for labels in columns:\n        begins[1:] |= _differ_from_before(labels)\n",
+        "    begins[:1] = True\n    for labels in columns:\n        begins[1:-1] |= _differ_from_before(labels)[1:]\n",
+        ("tests/data/test_labels.py::test_groups_are_those_of_a_dictionary",),
+    ),
+    Defect(
+        "groups: every group begins a row too late",
+        "fastgd/data/ragged.py",
+        "[(*place, begins)]",
+        "[(*place, np.minimum(begins + 1, n_rows - n))]",
+        ("tests/data/test_ragged.py::test_groups_are_slices",),
+    ),
+    Defect(
+        "groups: the last group is lost",
+        "fastgd/planning/grouped.py",
+        "            yield order[first : min(first + most, end)]",
+        "            yield order[first : min(first + most, end, len(order) - 1)]",
+        ("tests/fit/test_groups.py::test_a_group_is_the_fit_alone",),
+    ),
+    Defect(
+        "groups: a missing label is that of the row before",
+        "fastgd/data/labels.py",
+        "np.where(now | before, now != before, differ)",
+        "np.where(now | before, False, differ)",
+        ("tests/data/test_labels.py::test_groups_are_those_of_a_dictionary",),
+    ),
+    Defect(
+        "groups: a missing label is the largest of the others",
+        "fastgd/data/labels.py",
+        "np.where(labels.missing[rows], count, own), count + 1",
+        "np.where(labels.missing[rows], count - 1, own), count + 1",
+        ("tests/data/test_labels.py::test_groups_are_those_of_a_dictionary",),
+    ),
+    Defect(
+        "groups: results of a batch go to its first groups",
+        "fastgd/running/grouped.py",
+        "whole[(..., which, *[slice(None)] * len(tail))]",
+        "whole[(..., np.sort(which - which.min()), *[slice(None)] * len(tail))]",
+        ("tests/fit/test_groups.py::test_a_group_is_the_fit_alone",),
+    ),
+    Defect(
+        "groups: all have the values of the first ones",
+        "fastgd/planning/grouped.py",
+        "array[(..., which, *[slice(None)] * n_last)]",
+        "array[(..., np.arange(len(which)), *[slice(None)] * n_last)]",
+        ("tests/fit/test_groups.py::test_values_of_each_group",),
+    ),
+)

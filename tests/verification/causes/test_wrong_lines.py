@@ -1,0 +1,34 @@
+"""Every wrong line of docs/causes.md is named."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import fastgd
+from tests.support.paths import ROOT
+from tests.support.wrong_lines import ADAM, FEATURES, LOOP, LR, OF_ADAM, TARGET, body, descend
+
+PAGE = (ROOT / "docs" / "causes.md").read_text("utf-8")
+ROWS = [(code, line, wrong) for code, line, wrong in re.findall(r"^\| `(\w+)` \| (\w+) \| `(.+)` \|$", PAGE, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(("code", "line", "wrong"), ROWS, ids=[f"{code}-{k}" for k, (code, _, _) in enumerate(ROWS)])
+def test_a_wrong_line_is_named(code, line, wrong):
+    w, losses = descend(body(line, wrong))
+    rule = "adam" if line in OF_ADAM else "sgd"
+    diagnosis = fastgd.verify((w, losses), FEATURES, TARGET, lr=LR, optimizer=rule, intercept=True, w0=np.zeros(3)).diagnosis
+    assert diagnosis.code == code, str(diagnosis)
+    if code != "rows_are_one_array":
+        tau = "tau_loss" if code.startswith("loss") else "tau"
+        assert code in ("initial_w", "plain_descent") or diagnosis.evidence[tau] <= 8 < diagnosis.evidence[f"{tau}_asked"]
+
+
+def test_the_loops_of_the_page_are_right():
+    assert len(ROWS) > 60
+    assert re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL) == [LOOP, ADAM]
+    for line, right, rule in (("step", "w = w - lr * gradient", "sgd"), ("w", ADAM.splitlines()[-1], "adam")):
+        w, losses = descend(body(line, right))
+        assert fastgd.diagnose(FEATURES, TARGET, w, losses, lr=LR, optimizer=rule, intercept=True).ok
