@@ -249,9 +249,9 @@ def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     --------
     >>> from fastgd.environment import warm
     >>> lines = []
-    >>> complete = warm(lines.append)  # under a minute where nothing is compiled yet
+    >>> complete = warm(lines.append)  # about a minute where nothing is compiled yet
     >>> len(lines)
-    10
+    12
     """
     unavailable = BACKENDS["cpu"].why_unavailable()
     if unavailable:

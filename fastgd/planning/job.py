@@ -210,7 +210,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         threads=threads,
         safe_rate=rates is None,
         standardize=standardize,
-        in_packs=rule.name == "sgd",
+        has_roots=rule.name != "sgd",
         why_backend=why_backend,
         batches=batches,
     )

@@ -73,11 +73,11 @@ def _compress_cost(problem: Problem, safe_rate: bool) -> float:
     return 60 + n * (pairs * per_pair + size * per_number) + eigenvalue
 
 
-def _epoch_cost(problem: Problem, algorithm: int, in_packs: bool) -> float:
-    """Rough time of one epoch of one fit [ns]."""
+def _epoch_cost(problem: Problem, algorithm: int, has_roots: bool) -> float:
+    """Rough time of one epoch of one fit [ns]. has_roots: as in `make_plan`."""
     n, size, double = problem.n_samples, problem.n_parameters, problem.dtype == np.float64
-    if algorithm == MOMENTS and in_packs:
-        return 3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08
+    if algorithm == MOMENTS and size <= MOST_PACKED:
+        return (3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08) + size * 1.5 * has_roots
     if algorithm == MOMENTS:
         return 10 + 30 * size + size * size * (4.0 if double else 1.0)
     if algorithm == STREAM:
@@ -134,7 +134,7 @@ def make_plan(
     threads: int | None,
     safe_rate: bool,
     standardize: bool = False,
-    in_packs: bool = False,
+    has_roots: bool = False,
     why_backend: str = "",
     fits_per_task: int | None = None,
     worst_cost: float | None = None,
@@ -149,8 +149,8 @@ def make_plan(
         Whether rates are computed from λ_max, which needs moments.
     standardize : bool
         Whether features are centred and scaled, which needs moments too.
-    in_packs : bool
-        Whether the CPU kernels run fits of this update rule in packs of 32.
+    has_roots : bool
+        Whether a step of the update rule takes roots and divisions, as of every rule but SGD.
     why_backend : str
         The first half of the explanation.
     fits_per_task : int, optional
@@ -171,7 +171,7 @@ def make_plan(
     n_grams = math.prod(problem.gram_leading)
     shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate
-    per_epoch = _epoch_cost(problem, code, in_packs) if batches is None else _cost_of_batches(problem, code, batches)
+    per_epoch = _epoch_cost(problem, code, has_roots) if batches is None else _cost_of_batches(problem, code, batches)
     descend = 60 + (epochs + 1) * per_epoch
     total = order.n_fits * descend + (order.n_pairs if shared else order.n_fits) * compress
     # in the worst case every fit overflows at once, and runs all epochs on its samples
@@ -223,7 +223,6 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
         threads=threads,
         safe_rate=False,
         standardize=standardize,
-        in_packs=size <= MOST_PACKED,
         worst_cost=decomposed,
     )
     return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")

@@ -93,7 +93,7 @@ def read_validation(
     order = FitOrder.of(found.leading, found.gram_leading, found.y.leading)
     threads = options["threads"] if runs_it.has_threads else None
     algorithm = "moments" if compressed else "auto"
-    plan = make_plan(found, order, runs_it, epochs=0, algorithm=algorithm, threads=threads, safe_rate=False, in_packs=True)
+    plan = make_plan(found, order, runs_it, epochs=0, algorithm=algorithm, threads=threads, safe_rate=False)
     return Validation(found, order, plan, limit)
 
 

@@ -48,10 +48,10 @@ def _compile(job: FitJob) -> None:
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
         parts.add("moments")
-    in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(job.rule, problem.n_parameters)
-    plain = not (any(values.any() for values in job.hyper) if job.hyper_row is None else job.hyper_row.any())
+    in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
+    plain = cpu.is_plain(job.rule, job.hyper)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
-    parts |= {"packs"} if in_packs else set()
+    parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
     parts |= {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
     parts |= {"rates"} if job.rates is None else set()
     if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_PACKED:
@@ -118,10 +118,10 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     begins_elsewhere = job.state is not None or job.stopping is not None
     if plan.algorithm != MOMENTS or makes_more_of_moments or begins_elsewhere or problem.n_samples < problem.min_samples:
         return False
-    if not (cpu.runs_single_feature(samples) and cpu.runs_in_packs(job.rule, problem.n_parameters)):
+    if not cpu.runs_single_feature(samples):
         return False
     chunk = make_chunk(job, samples, first, stop)
-    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter):
+    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, cpu.is_plain(job.rule, job.hyper)):
         return False
     explain(job, chunk, group, None, first)
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
@@ -142,13 +142,14 @@ def _descend(
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
+    plain = cpu.is_plain(job.rule, job.hyper)
 
     def descend(part: Chunk, places: np.ndarray | slice, counter: np.ndarray) -> None:
         complete = partial(find_least_values, job, part, group, pairs[places], control)
         if job.batches is not None:
             cpu.descend_batches(part, moments, gram_index[places], pairs[places], control.cancel, counter, complete)
         else:
-            cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete)
+            cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete, plain)
         if job.standardize:
             unscale_results(part)
 

@@ -87,14 +87,11 @@ def judge_batches(
     """Judge a history of steps on batches, or with sample weights."""
     if not question.asked.plain:
         raise ValueError("batch_size, order and sample_weight are judged for plain gradient descent alone")
-    if question.reduction.startswith("half_"):
-        whole = question.reduction.removeprefix("half_")
-        raise ValueError(f"batches and sample_weight are judged for the mean and the sum: ask for reduction={whole!r} with half of lr")
     rows = read_rows(w_history, question.n_parameters, question.intercept)
     judged = arithmetic_dtype(dtype, rows, of_data)
     plan, rows, notes = _read_plan(question, batches, rows, epochs, start, judged)
-    mean = "mean" if question.asked.factor == 1 else "sum"
-    steps = BatchSteps(question.X, question.y, batches.weights, reduction=mean, dtype=judged, intercept=question.intercept,
+    reduction = question.reduction.removeprefix("half_")  # half of it is half the rate
+    steps = BatchSteps(question.X, question.y, batches.weights, reduction=reduction, dtype=judged, intercept=question.intercept,
                        held_higher=held_higher)  # fmt: skip
     recorded = Recorded(rows, None, judged, tuple(notes), False)
     shares = steps.shares(rows, plan.steps, limit)
@@ -129,7 +126,9 @@ def _read_plan(
     count = epochs if epochs is not None else max(given - 1, 0)
     of_epochs = [batches.of_epoch(epoch) for epoch in range(count)]
     n_steps = sum(map(len, of_epochs))
-    rates = np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64)
+    rates = np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64) * (
+        0.5 if question.reduction.startswith("half") else 1.0
+    )
     each = [[(batch, rate) for batch in found] for found, rate in zip(of_epochs, rates, strict=True)]
     meant = {"epoch": each, "step": [[step] for epoch in each for step in epoch]}
     words = next((words for words, steps in meant.items() if given in (len(steps), len(steps) + 1) and steps), None)
@@ -170,17 +169,16 @@ def _of_losses(steps: BatchSteps, rows: Array, loss_history: Any, notes: list[st
 
 def _cause(question: Question, steps: BatchSteps, rows: Array, plan: _Plan, limit: float, beyond: Beyond) -> Diagnosis:
     """Return the named factor on every step that explains the rows; else unknown."""
-    asked = question.asked.factor
+    n, asked = len(question.y), question.asked.factor
     if beyond.quantity != "loss" and not math.isinf(beyond.share):
-        sizes = {len(question.y) if batch is None else len(batch) for epoch in plan.steps for batch, _ in epoch}
-        names = {codes for codes, _ in named_factors(max(sizes), asked)}
-        for codes in sorted(names, key=len):
-            factors = {size: dict(named_factors(size, asked if asked == 1 else float(size))).get(codes) for size in sizes}
-            scaled = [
-                [(batch, rate * ((factors[len(question.y) if batch is None else len(batch)] or asked) / asked)) for batch, rate in epoch]
-                for epoch in plan.steps
-            ]
+        sizes = {n if batch is None else len(batch) for epoch in plan.steps for batch, _ in epoch}
+        # of a sum the right factor on the mean gradient is the size of the batch
+        right = {size: asked if asked <= 1 else asked * size / n for size in sizes}
+        named = {size: dict(named_factors(size, right[size])) for size in sizes}
+        for codes in sorted(named[max(sizes)], key=len):
+            off = {size: named[size].get(codes, right[size]) / right[size] for size in sizes}
+            scaled = [[(batch, rate * off[n if batch is None else len(batch)]) for batch, rate in epoch] for epoch in plan.steps]
             if (steps.shares(rows, scaled, limit)[1:] <= limit).all():
-                return of_codes(codes, question, (factors[max(sizes)] or asked) / asked)
+                return of_codes(codes, question, off[max(sizes)])
     told = f"no known cause explains it; {beyond.quantity} is the first that is wrong, in {plan.words} {beyond.epoch}"
     return Diagnosis("unknown", ("unknown",), f"{told}. The order of the samples or the weights may be others than those given")

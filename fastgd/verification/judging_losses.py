@@ -61,10 +61,11 @@ def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, li
     notes = ["w was not recorded: the losses are compared with those of the descent that was asked for"]
     if question.w0 is None or not np.any(question.w0):
         notes.append("the descent is taken to begin at zeros: give w0= where it does not")
-    shares = [_shares(found, right, shift) for shift in (0, 1)]
-    shift = next((k for k, share in enumerate(shares) if not (share > limit).any()), 0)
-    notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update")
-    share = shares[shift]
+    sizes = (1.0, 0.5) if question.reduction.startswith("half_") else (1.0,)  # of half of the squares either is a habit
+    shares = {(size, shift): _shares(found, right, shift, size) for size in sizes for shift in (0, 1)}
+    size, shift = next((key for key, share in shares.items() if not (share > limit).any()), (1.0, 0))
+    notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update{', halved' if size < 1 else ''}")
+    share = shares[size, shift]
     judged = int(np.count_nonzero(~np.isnan(share)))
     epochs = len(found) - 1 + shift
     w_share, loss_share = np.full(epochs + 1, np.nan), np.full(epochs + 1, np.nan)

@@ -6,7 +6,7 @@ Importing this imports Numba, so `fastgd` does it when the first fit runs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from ..batch_order import ORDERED, random_numbers
 from ..chunk import MEASURED, MOMENTS, MOST_PACKED, WRITTEN, Chunk, Samples
-from ..update_rules import UPDATE_RULES, UpdateRule
+from ..update_rules import UpdateRule
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
 from .minibatch.epochs import ENDED
@@ -23,7 +23,7 @@ from .minibatch.ordering import bits_for, sort_order
 from .moments.compress import CHUNK, RANGE, compress, join
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
-from .packs.descend_packs import descend_packs
+from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED
 from .packs.state import SMALLEST_PACK
@@ -138,17 +138,18 @@ def find_shifts(samples: Samples, n_parameters: int, cancel: np.ndarray) -> np.n
 
 def descend(
     chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index: np.ndarray, cancel, progress,
-    least_needed: bool = False, complete: Callable[[np.ndarray], None] = lambda fits: None,
+    least_needed: bool = False, complete: Callable[[np.ndarray], None] = lambda fits: None, plain: bool = False,
 ) -> None:  # fmt: skip
     """Run all epochs of a chunk.
 
     gram_index, target_index (m,) int64: the records of each fit, not read where its algorithm is
     STREAM. Packs find the least values of their fits. complete: called with the numbers of all
     other fits before they run, and, where least_needed, of those whose least value is doubtful.
+    plain: as in `is_plain`, of these fits and more.
     """
     given = _given(chunk, moments, gram_index, target_index)
-    if runs_in_packs(chunk.rule, chunk.w.shape[1]) and (chunk.algorithm == MOMENTS).any():
-        _descend_in_packs(False, least_needed, chunk, given, cancel, progress, complete)
+    if runs_in_packs(chunk.w.shape[1]) and (chunk.algorithm == MOMENTS).any():
+        _descend_in_packs(plain, False, least_needed, chunk, given, cancel, progress, complete)
         return
     m = len(chunk.w)
     begin = np.full((m, 3), NOT_RUN)
@@ -208,16 +209,16 @@ def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index:
     )  # fmt: skip
 
 
-def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress) -> bool:
+def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress, plain: bool = False) -> bool:
     """Make the moments and run all epochs of a chunk that begins anew, in one kernel.
 
     The chunk is one that `runs_single_feature` allows. Returns False where a sample is not finite,
     or F* of a fit is doubtful though it is needed: then the chunk is as it was but for its state
-    and results, which are of no use.
+    and results, which are of no use. plain: as in `descend`.
     """
     before, nothing = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype)
     given = _given(chunk, nothing, chunk.x_index, chunk.y_index)
-    done = _descend_in_packs(True, False, chunk, given, cancel, progress, lambda fits: None)
+    done = _descend_in_packs(plain, True, False, chunk, given, cancel, progress, lambda fits: None)
     done = done and not (least_needed and np.isnan(chunk.least).any())
     if not done:
         progress[0] = before
@@ -225,28 +226,36 @@ def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress) -
 
 
 def _descend_in_packs(
-    from_samples: bool, least_needed: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress, complete: Callable[[np.ndarray], None]
-) -> bool:
+    plain: bool, from_samples: bool, least_needed: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress,
+    complete: Callable[[np.ndarray], None],
+) -> bool:  # fmt: skip
     """Run fits in packs, then those that are handed over; False where a sample is not finite."""
     m = len(chunk.w)
     handed_over, losses = np.empty((m, 3), np.int64), np.empty(m)
-    count = descend_packs(from_samples, least_needed, *given, handed_over, losses, cancel, progress)
+    in_packs = descend_packs if plain else descend_rule_packs
+    count = in_packs(from_samples, least_needed, *given, handed_over, losses, cancel, progress)
     if count > 0 and not cancel[0]:
         complete(handed_over[:count, 0][handed_over[:count, 1] == NOT_RUN])
         _descend(*given, chunk.center, chunk.scale, handed_over[:count], losses[:count], cancel, progress)
     return count >= 0
 
 
-def runs_in_packs(rule: UpdateRule, n_parameters: int) -> bool:
-    """Whether fits on moments run in packs under this rule."""
-    return rule.code == UPDATE_RULES["sgd"].code and n_parameters <= MOST_PACKED
+def runs_in_packs(n_parameters: int) -> bool:
+    """Whether fits on moments run in packs."""
+    return n_parameters <= MOST_PACKED
+
+
+def is_plain(rule: UpdateRule, columns: Iterable[np.ndarray]) -> bool:
+    """Whether the rule is SGD without momentum, weight decay and maximize in all fits.
+
+    columns: the values of each hyperparameter. Plain SGD has a kernel of its own.
+    """
+    names = ("momentum", "weight_decay", "maximize")
+    return rule.name == "sgd" and not any(values.any() for name, values in zip(rule.hyperparameters, columns, strict=True) if name in names)
 
 
 def smallest_pack(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -> int:
-    """How many fits a pack has at least; fewer run one by one.
-
-    plain: the rule is SGD without momentum, weight decay and maximize.
-    """
+    """How many fits a pack has at least; fewer run one by one. plain: as in `is_plain`."""
     if plain and tol < 0 and dtype == np.float32 and n_parameters <= MOST_UNROLLED:
         return 1
     return SMALLEST_PACK[min(n_parameters, len(SMALLEST_PACK) - 1)]
@@ -290,6 +299,7 @@ __all__ = [
     "descend_single_feature",
     "find_kept",
     "find_shifts",
+    "is_plain",
     "join",
     "least_values",
     "moments_scratch_bytes",

@@ -22,7 +22,7 @@ from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
 from .moments.samples import find_shifts as find_shifts_kernel
 from .moments.standardize import standardize as standardize_kernel
-from .packs.descend_packs import descend_packs
+from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as least_values_kernel
 from .records import Moments
 from .simd.announcing import announced, in_words
@@ -38,6 +38,7 @@ KERNELS: dict[str, Any] = {
     "largest_eigenvalues": largest_eigenvalues,
     "least_values": least_values_kernel,
     "descend_packs": descend_packs,
+    "descend_rule_packs": descend_rule_packs,
     "descend": descend_kernel,
     "descend_batches": descend_batches_kernel,
     "sort_order": sort_order,
@@ -45,14 +46,15 @@ KERNELS: dict[str, Any] = {
     "solve": solve_kernel,
 }
 # how many compiled versions there are for both data types
-OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend": 2}
+OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend_rule_packs": 2, "descend": 2}
 OF_ALL = OF_FIT | {"descend_batches": 2, "sort_order": 1, "find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
-PARTS = frozenset(("moments", "rates", "least", "packs", "fit_by_fit"))  # of the kernels of `fit`
+PARTS = frozenset(("moments", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
     "moments": ("compress", "join"),
     "rates": ("largest_eigenvalues",),
     "least": ("least_values",),
     "packs": ("descend_packs",),
+    "rule_packs": ("descend_rule_packs",),
     "fit_by_fit": ("descend",),
     "batches": ("descend_batches", "sort_order"),
     "find_kept": ("find_kept",),
@@ -106,8 +108,9 @@ def time_to_compile() -> str:
 def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
     """Run the kernels of these parts of `fit` once.
 
-    "moments"; safe "rates" and the "least" values, from them; "packs" of fits; "fit_by_fit" for all
-    other fits. What is left out is compiled or loaded when it is first needed.
+    "moments"; safe "rates" and the "least" values, from them; "packs" of fits of plain SGD, and
+    "rule_packs" of other rules; "fit_by_fit" for all other fits. What is left out is compiled or
+    loaded when it is first needed.
     """
     moments, cancel, counter = Moments.empty(1, 1, 1, dtype), np.zeros(1, np.int32), np.zeros(1, np.int64)
     for array in (moments.gram, moments.gram_exponents, moments.weighing, moments.target, moments.exponents):
@@ -124,7 +127,8 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
                 m[0].copy(), m[0].copy(), m[0].copy(), cancel,
             )  # fmt: skip
         else:
-            descend(_chunk_of_one(dtype, MOMENTS if part == "packs" else STREAM), moments, one, one, cancel, counter)
+            chunk = _chunk_of_one(dtype, STREAM if part == "fit_by_fit" else MOMENTS)
+            descend(chunk, moments, one, one, cancel, counter, plain=part == "packs")
 
 
 def _chunk_of_one(dtype: np.dtype, algorithm: int) -> Chunk:

@@ -20,6 +20,7 @@ UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
 REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
+UPDATE_LANES, RULE_EPOCHS = "kernels/cpu/packs/update_lanes.py", "kernels/cpu/packs/rule_epochs.py"
 PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
 OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
 
@@ -112,7 +113,7 @@ CPU_DEFECTS = (
     Defect("a cancelled search is used", "kernels/cpu/__init__.py", "if not cancel[0]:  # a search", "if True:  # a search", OMIT),
     Defect(
         "a quotient that a reciprocal does not give",
-        "kernels/cpu/packs/run_pack.py",
+        "kernels/cpu/packs/gradient.py",
         "multiply(multiply(divide(value, total), up), up)",
         "multiply(multiply(divide_by_reciprocal(value, total, load(constants, RECIPROCAL * LANES)), up), up)",
         ("tests/kernels/cpu/test_bits_extremes.py::test_losses_that_a_reciprocal_does_not_give",),
@@ -148,9 +149,9 @@ CPU_DEFECTS = (
     ),
     Defect(
         "momentum damped on the first step",
-        "kernels/cpu/packs/run_pack.py",
-        "choose(from_bits(first), direction, velocity)",
-        "choose(from_bits(0), direction, velocity)",
+        UPDATE_LANES,
+        "choose(_is_set(first), direction, fma(",
+        "choose(below(first, zero), direction, fma(",
         ("tests/promises/test_agreement.py::test_every_sgd_option_in_lockstep",),
     ),
     Defect(
@@ -303,8 +304,8 @@ CPU_DEFECTS = (
     Defect(
         "few fits of a single feature are left without records",
         DESCEND_PACKS,
-        "1 if unchecked or from_samples else",
-        "1 if unchecked else",
+        "smallest = 1 if from_samples else smallest",
+        "smallest = smallest if from_samples else smallest",
         SINGLE,
     ),
     Defect("y of a single feature may be infinite", SINGLE_FEATURE, "of_x & as_bits(", "of_x | as_bits(", SINGLE),
@@ -329,7 +330,13 @@ CPU_DEFECTS = (
         "for i in range(begin, rows - 1, LANES):",
         SINGLE,
     ),
-    Defect("a block that was not safe is kept", RUN_PACK, "load(scratch.before, j * LANES))", "load(scratch.w, j * LANES))", BLOCKS),
+    Defect(
+        "a block that was not safe is kept",
+        RULE_EPOCHS,
+        "_copy_rows(size, scratch.before, scratch.w)",
+        "_copy_rows(0, scratch.before, scratch.w)",
+        BLOCKS,
+    ),
     Defect(
         "fits that were handed over are tested",
         RUN_PACK,

@@ -53,7 +53,7 @@ def plan_of(n_fits, n, d, *, backend="cpu", **options):
     X, y = (np.lib.stride_tricks.as_strided(np.zeros(1), a.shape, (8, *(0,) * (a.ndim - 1))) for a in (X, y))
     problem = Problem.read(arrive(X=X, y=y, sample_weight=None), intercept=False, dtype=None, nan_policy="raise", min_samples=None)
     order = FitOrder.of((n_fits,), problem.gram_leading, problem.y.leading)
-    asked = {"epochs": 100, "algorithm": "auto", "threads": 2, "safe_rate": True, "in_packs": True}
+    asked = {"epochs": 100, "algorithm": "auto", "threads": 2, "safe_rate": True}
     return make_plan(problem, order, BACKENDS[backend], **asked | options)
 
 

@@ -1,4 +1,4 @@
-"""Chunks of plain SGD run by the CPU kernels beside the arbiter; what became of unchecked blocks.
+"""Chunks of plain SGD run by its kernel beside the arbiter; what became of unchecked blocks.
 
 `run_pack` tests each unchecked block of epochs afterwards (`_stayed_below_w_safe`). Here it is
 compiled once more with a test that counts its answers: a test of blocks can say that there were
@@ -60,22 +60,23 @@ _run_pack = _with(run_pack.run_pack, _stayed_below_w_safe=_counting, _stayed_mod
 @jit
 def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit, epochs, every, n_rows, results, scratch, cancel, progress):
     gram, gram_index, target, target_index, exponents, weighing = records
-    w, slots, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left = results
+    w, slots, products, steps, algorithm, status, w_out, loss_out, epochs_run, history_w, history_loss, left, left_losses, n_left = results
     nothing, no_excess = address(left_losses), address(loss_out)  # nobody asks for the excess
     return _run_pack(
-        address(fits), len(fits), size,
+        None, True, address(fits), len(fits), size,
         state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
         state.SampleSource(
             False, sources_of(data, index), address(fits), False, address(w), addresses_of_least(make_least_scratch(0, False)),
         ),
         state.Options(
-            address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0, every,
-            False, False,
+            0, 0, address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0,
+            every, False, False,
         ),
         n_rows,
         state.Results(
-            address(w), address(slots), address(steps), address(algorithm), address(status), address(w_out), address(loss_out),
-            address(epochs_run), address(history_w), address(history_loss), nothing, nothing, nothing, nothing, no_excess,
+            address(w), address(slots), address(products), address(steps), address(algorithm), address(status), address(w_out),
+            address(loss_out), address(epochs_run), address(history_w), address(history_loss), nothing, nothing, nothing, nothing,
+            no_excess,
             address(left), address(left_losses), address(n_left),
         ),
         (address(w_out), False), state.addresses_of(scratch), address(cancel), address(progress),
@@ -100,11 +101,11 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     assert chunk.w_out.dtype == np.float32
     chunk = replace(chunk, **{name: getattr(chunk, name).copy() for name in OUTPUTS})
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
-    lengths = (entries, 0, wide + LANES, 0, wide, wide, wide, wide, wide, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
+    lengths = (entries, 0, wide + LANES, 0, wide, 0, 0, wide, 0, 0, wide, 0, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
     scratch = state.PackScratch(*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
     left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros(m), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing
-    results = (*(getattr(chunk, name) for name in OUTPUTS if name != "products"), left, left_losses, n_left)
+    results = (*(getattr(chunk, name) for name in OUTPUTS), left, left_losses, n_left)
     outcome = _run_counted(
         numbers, cpu.flat_data(chunk), (chunk.x_index, chunk.y_index, chunk.weight_index, chunk.kept, chunk.kept_index), size, records,
         np.array(chunk.lr), chunk.hyper, chunk.reduction == "sum", LIMIT_FLOAT32, chunk.epochs,
@@ -160,4 +161,5 @@ def assert_same_as(runs: list[arbiter.Run], chunk: Chunk) -> None:
 def run_kernels(chunk: Chunk, moments: cpu.Moments) -> None:
     """The CPU backend."""
     numbers = np.arange(len(chunk.w))
-    cpu.descend(chunk, moments, numbers, numbers, np.zeros(1, np.int32), np.zeros(1, np.int64))
+    plain = cpu.is_plain(chunk.rule, chunk.hyper.T)
+    cpu.descend(chunk, moments, numbers, numbers, np.zeros(1, np.int32), np.zeros(1, np.int64), plain=plain)

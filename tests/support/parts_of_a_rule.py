@@ -15,8 +15,9 @@ import fastgd
 from fastgd import optimizers
 from fastgd.input import annotations
 from fastgd.kernels import cpu, cuda
-from fastgd.kernels.chunk import STREAM
+from fastgd.kernels.chunk import MOMENTS, STREAM
 from fastgd.kernels.cpu.descent import update
+from fastgd.kernels.cpu.packs import update_lanes
 from fastgd.kernels.cuda import specialised
 from fastgd.kernels.update_rules import NOT_NEGATIVE, UpdateRule
 from tests.specification import arbiter
@@ -120,7 +121,10 @@ def _missing_in_cpu(rule: UpdateRule) -> list[str]:
     moments, own, cancel = cpu.Moments.empty(1, 1, 1, np.dtype(float)), np.zeros(1, np.int64), np.zeros(1, np.int32)
     cpu.compress_fits(chunk, False, moments, cancel)
     cpu.descend(chunk, moments, own, own, cancel, np.zeros(1, np.int64))
-    return [f"{file_of(update)}: a branch of `update` for code {rule.code}"] if np.isnan(chunk.w).any() else []
+    found = [f"{file_of(update)}: a branch of `update` for code {rule.code}"] if np.isnan(chunk.w).any() else []
+    chunk.w[:], chunk.slots[:], chunk.products[:], chunk.steps[:], chunk.algorithm[:] = 0, 0, 1, 0, MOMENTS
+    cpu.descend(chunk, moments, own, own, cancel, np.zeros(1, np.int64))  # a pack that cannot do a step hands the fit over
+    return found + [f"{file_of(update_lanes)}: a branch of `update_lanes` for code {rule.code}"] * int(chunk.algorithm[0] != MOMENTS)
 
 
 def _missing_in_cuda(rule: UpdateRule) -> list[str]:

@@ -177,3 +177,14 @@ def test_our_own_mini_batches():
     assert fastgd.verify(result, X, Y, **of_seed, **asked).outcome == "agrees"
     with pytest.raises(ValueError, match="the result is of mini-batches: give batch_size="):
         fastgd.verify(result, X, Y, **asked)
+
+
+def test_half_of_the_squares():
+    def step(w, X, y, lr):
+        return w - lr * gradient(w, X, y) / 2
+
+    asked = {"epochs": EPOCHS, "batch_size": 5, "intercept": True}
+    assert fastgd.verify(step, X, Y, lr=LR, reduction="half_mean", **asked).outcome == "agrees"
+    assert fastgd.verify(lambda w, X, y, lr: step(w, X, y, lr * len(y)), X, Y, lr=0.01, reduction="half_sum", **asked).outcome == "agrees"
+    whole = fastgd.verify(lambda w, X, y, lr: w - lr * gradient(w, X, y), X, Y, lr=LR, reduction="half_mean", **asked)
+    assert whole.diagnosis.code == "gradient_not_halved"

@@ -96,3 +96,11 @@ def test_the_last_w_and_all_losses():
     assert half.diagnosis.code == "loss_half"
     both = fastgd.verify(lambda X, y, alpha, n_iters: train(X, y, alpha, n_iters, 0.5, 0.5), X, Y, lr=LR, epochs=EPOCHS)
     assert not both.ok
+
+
+def test_half_of_the_squares():
+    for size in (0.5, 1.0):  # either is a habit
+        report = verdict(losses_of(0.5, size), reduction="half_mean")
+        assert report.outcome == "agrees", str(report)
+        assert ("halved" in str(report)) == (size == 0.5)
+    assert verdict(losses_of(), reduction="half_mean").diagnosis.code == "gradient_not_halved"

@@ -185,8 +185,8 @@ def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypo
     off = np.abs(seen.loss[:m] - true[:m])
     seen_off = off > LIMIT * error[:m]
     signs = np.sign(seen.loss[:m] - true[:m])[seen_off]
-    # Rounding errors have either sign: where three or more have one, it may be something else.
-    as_it_falls = len(signs) < 3 or ((signs > 0).any() and (signs < 0).any())
+    # Rounding errors have either sign: where all have one, it may be something else.
+    as_it_falls = (signs > 0).any() and (signs < 0).any()
     if as_it_falls and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
         largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())
         yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest})

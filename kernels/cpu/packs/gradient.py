@@ -10,7 +10,7 @@ from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add_lanes, two_sum_lanes
 from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, store, subtract, with_sign_of
 from ..simd.masks import as_bits, at_most, below, both, choose
-from .state import FACTOR, LOW_FACTOR
+from .state import FACTOR, LOSS_SCALE, LOW_FACTOR, RECIPROCAL, TOTAL
 
 
 @inlined
@@ -32,6 +32,20 @@ def divide_exactly(value, total, reciprocal):
     if ordinary == (1 << LANES) - 1:
         return divide_by_reciprocal(value, total, reciprocal)
     return divide(value, total)
+
+
+@inlined
+def loss_of(value, doubled, exactly, constants):
+    """The loss, float64 and not yet rounded to the data's type, from what `evaluate` returned.
+
+    exactly: as the objective needs it, not only the loss rounded to float32.
+    """
+    total = load(constants, TOTAL * LANES)
+    if not doubled:
+        reciprocal = load(constants, RECIPROCAL * LANES)
+        return divide_exactly(value, total, reciprocal) if exactly else divide_by_reciprocal(value, total, reciprocal)
+    up = load(constants, LOSS_SCALE * LANES)
+    return multiply(multiply(divide(value, total), up), up)
 
 
 @inlined

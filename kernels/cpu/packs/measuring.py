@@ -25,16 +25,17 @@ from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, 
 
 
 @inlined
-def objective_of_lanes(size, plain, loss, scratch):
-    """F at w, from the loss; plain: there is no penalty."""
-    if plain:
-        return loss
-    penalty, total = load(scratch.constants, PENALTY * LANES), fill(0.0)
-    for j in range(size):
-        w = load(scratch.w, j * LANES)
-        total = fma(w, w, total)
-    none = both(at_most(penalty, fill(0.0)), at_most(fill(0.0), penalty))
-    return choose(none, loss, fma(penalty, total, loss))
+def objective_of_lanes(rule, size, loss, scratch):
+    """F at w, from the loss; of plain SGD, whose rule is None, there is no penalty."""
+    objective = loss
+    if rule is not None:
+        penalty, total = load(scratch.constants, PENALTY * LANES), fill(0.0)
+        for j in range(size):
+            w = load(scratch.w, j * LANES)
+            total = fma(w, w, total)
+        none = both(at_most(penalty, fill(0.0)), at_most(fill(0.0), penalty))
+        objective = choose(none, loss, fma(penalty, total, loss))
+    return objective
 
 
 @inlined
@@ -58,7 +59,7 @@ def _write(fits, count, constants, row, values):
 
 
 @part
-def _find_least(fits, count, size, plain, maximizing, options, records, results, least, scratch):
+def _find_least(rule, fits, count, size, maximizing, options, records, results, least, scratch):
     """Fill the rows PENALTY, MINIMUM and GOAL (with ρ, if asked) from the moments of the pack.
 
     F* is NaN in the lanes `maximizing`, a mask, and in those where it is doubtful: these are
@@ -79,7 +80,7 @@ def _find_least(fits, count, size, plain, maximizing, options, records, results,
     store(least.constants, SQUARES * LANES, load(scratch.targets, size * LANES))
     store(least.constants, SCALE_Y * LANES, load(constants, LOSS_SCALE * LANES))
     store(constants, PENALTY * LANES, fill(0.0))
-    if not plain:
+    if rule is not None:
         half = multiply(fill(0.5), load(constants, DECAY * LANES))
         if doubled:
             store(constants, PENALTY * LANES, half)
@@ -111,16 +112,16 @@ def _find_least(fits, count, size, plain, maximizing, options, records, results,
 
 
 @part
-def begin_measuring(fits, count, size, plain, maximizing, loss, options, records, source, results, scratch):
+def begin_measuring(rule, fits, count, size, maximizing, loss, options, records, source, results, scratch):
     """Fill the rows PENALTY, MINIMUM, INITIAL_EXCESS and GOAL; `loss` is that of the start.
 
     Returns the lanes in which F* is doubtful, a mask.
     """
     constants = scratch.constants
-    doubtful = _find_least(fits, count, size, plain, maximizing, options, records, results, source.least, scratch)
+    doubtful = _find_least(rule, fits, count, size, maximizing, options, records, results, source.least, scratch)
     _read(fits, count, results.initial_excess, constants, INITIAL_EXCESS)
     least, known = load(constants, MINIMUM * LANES), load(constants, INITIAL_EXCESS * LANES)
-    initial = choose(at_most(known, known), known, subtract(objective_of_lanes(size, plain, loss, scratch), least))
+    initial = choose(at_most(known, known), known, subtract(objective_of_lanes(rule, size, loss, scratch), least))
     store(constants, INITIAL_EXCESS * LANES, initial)
     if options.tol >= 0.0:
         share, allowance = multiply(fill(options.tol), initial), load(constants, GOAL * LANES)

@@ -61,22 +61,31 @@ def hand_over(fit, epoch, row_is_done, results):
     return number
 
 
+@inlined
+def write_state(fit, lane, size, options, scratch, results):
+    """Write what a fit remembers: w, slots and products."""
+    of_slots, of_products = options.n_slots * size, options.n_products
+    for k in range(size):
+        move(scratch.w, k * LANES + lane, results.w, fit * size + k)
+    for k in range(of_slots):
+        move(scratch.slots, k * LANES + lane, results.slots, fit * of_slots + k)
+    for k in range(of_products):
+        move(scratch.products, k * LANES + lane, results.products, fit * of_products + k)
+
+
 @part
-def hand_over_lanes(fits, lanes, epoch, row_is_done, size, plain, measured, scratch, results):
+def hand_over_lanes(fits, lanes, epoch, row_is_done, size, options, scratch, results):
     """Hand over the fits in these lanes, which would pass a limit, with their present state."""
     never_inline()
     for lane in range(LANES):
         if lanes >> lane & 1:
             f = count_at(fits, lane)
-            for j in range(size):
-                move(scratch.w, j * LANES + lane, results.w, f * size + j)
-                if not plain:
-                    move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
+            write_state(f, lane, size, options, scratch, results)
             put(results.algorithm, f, np.int8(STREAM))
             put(scratch.constants, STOPPED * LANES + lane, float(epoch))
             number = hand_over(f, epoch, row_is_done, results)
             move(scratch.constants, LAST_LOSS * LANES + lane, results.handed_over_losses, number)
-            if measured and epoch + row_is_done > 0:  # else fit_by_fit.py begins with row 0
+            if options.measured and epoch + row_is_done > 0:  # else fit_by_fit.py begins with row 0
                 move(scratch.constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
 
 
@@ -108,9 +117,9 @@ def staged_results(fits, count, size, n_rows, results, staging):
     first = count_at(fits, 0)
     history_w, history_loss = further(buffer, -first * n_rows * size), further(buffer, (LANES * size - first) * n_rows)
     staged = Results(
-        results.w, results.slots, results.steps, results.algorithm, results.status, results.w_out, results.loss, results.epochs_run,
-        history_w, history_loss, results.penalty, results.least, results.allowance, results.initial_excess, results.excess,
-        results.handed_over, results.handed_over_losses, results.n_handed_over,
+        results.w, results.slots, results.products, results.steps, results.algorithm, results.status, results.w_out, results.loss,
+        results.epochs_run, history_w, history_loss, results.penalty, results.least, results.allowance, results.initial_excess,
+        results.excess, results.handed_over, results.handed_over_losses, results.n_handed_over,
     )  # fmt: skip
     return staged, True
 
@@ -131,24 +140,21 @@ def write_past_cache(source, target, count):
 
 
 @part
-def write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results):
+def write_ends(fits, count, size, active, frozen, options, row, n_rows, scratch, results):
     """Write the last w, loss and status of the fits in the lanes `active`.
 
     Returns how many epochs were made in all lanes, those of fits that were handed over included.
     """
-    constants = scratch.constants
-    done = 0
+    constants, done = scratch.constants, 0
     for lane in range(count):
         f = count_at(fits, lane)
         stopped = np.int64(get(constants, STOPPED * LANES + lane))
         if not active >> lane & 1:
             done += stopped
             continue
-        done += epochs
+        done += options.epochs
+        write_state(f, lane, size, options, scratch, results)
         for j in range(size):
-            move(scratch.w, j * LANES + lane, results.w, f * size + j)
-            if not plain:
-                move(scratch.slot, j * LANES + lane, results.slots, f * size + j)
             put_rounded(results.w_out, f * size + j, get(scratch.w, j * LANES + lane))
         put_rounded(results.loss, f, get(constants, LAST_LOSS * LANES + lane))
         for later in range(row, n_rows):

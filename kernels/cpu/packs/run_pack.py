@@ -17,33 +17,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
 from ...chunk import CONVERGED
 from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import ALL, LANES, absolute, divide, fill, fma, load, multiply, negate, store, store_rounded
+from ..simd.lanes import ALL, LANES, absolute, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, put, raised
-from .gradient import divide_by_reciprocal, divide_exactly, evaluate, evaluate_doubled
+from .gradient import evaluate, evaluate_doubled, loss_of
 from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
 from .results import hand_over_doubtful, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
+from .rule_epochs import next_step, restore_state, run_unchecked
+from .rule_state import begin_step, load_rule
 from .state import (
-    DECAY,
     EPOCHS,
     GOAL,
     LARGEST,
     LOSS_LIMIT,
-    LOSS_SCALE,
     MODERATE_W_SAFE,
-    MOMENTUM,
     OBJECTIVE,
-    RECIPROCAL,
     STOPPED,
-    TOTAL,
-    UNDAMPED,
     W_LIMIT,
+    W_MOST,
     W_SAFE,
     are_neighbours,
     is_moderate,
@@ -51,77 +46,44 @@ from .state import (
     load_pack_from_samples,
     set_limits,
 )
+from .update_lanes import update_lanes
 
 POLL = 64  # epochs between two reads of the cancel flag
 RUN, CANCELLED, NOT_FINITE = range(3)  # what became of a pack
 
 
-class LaneOptions(NamedTuple):
-    """Masks, bit l for lane l: where SGD has an option, and which fits converged before."""
-
-    converged: Any
-    first_step: Any  # the velocity is empty
-    momentum: Any
-    nesterov: Any
-    maximize: Any
-
-
 @inlined
-def _read_lane_options(fits, count, plain, new, options, results, constants):
-    """The LaneOptions of the fits. new: all fits begin, so none has converged before."""
-    converged, first_step, momentum, nesterov, maximize = 0, 0, 0, 0, 0
-    for lane in range(0 if new and plain else LANES):
-        f = count_at(fits, lane if lane < count else 0)
-        if count_at(results.status, f) == CONVERGED:
+def _converged_before(fits, count, new, results, constants):
+    """The mask of the lanes that stay where they are. new: all fits begin, so there are none."""
+    converged = 0
+    for lane in range(0 if new else LANES):
+        if count_at(results.status, count_at(fits, lane if lane < count else 0)) == CONVERGED:
             converged |= 1 << lane
             put(constants, STOPPED * LANES + lane, 0.0)
-        if plain:
-            continue
-        first_step |= (1 if count_at(results.steps, f) == 0 else 0) << lane
-        h = f * options.n_hyper if options.own_hyper else 0
-        momentum |= (1 if get(options.hyper, h) != 0.0 else 0) << lane
-        nesterov |= (1 if get(options.hyper, h + 3) != 0.0 else 0) << lane
-        maximize |= (1 if get(options.hyper, h + 4) != 0.0 else 0) << lane
-    return LaneOptions(converged, first_step, momentum, nesterov, maximize)
+    return converged
 
 
 @inlined
-def _update(size, plain, first, lane_options, limit, scratch):
-    """One step of SGD in every lane, into next_w and next_slot.
+def _update(size, limit, scratch):
+    """One step of plain SGD in every lane, into next_w.
 
-    first: the mask of the lanes that make their first step. Returns the mask of the lanes in which
-    all numbers stayed within the limit.
+    Returns the mask of the lanes in which all numbers stayed within the limit.
     """
-    constants = scratch.constants
     rate, most = load(scratch.rates, 0), fill(limit)
     within = from_bits(ALL)
     for j in range(size):
-        direction, w = load(scratch.gradient, j * LANES), load(scratch.w, j * LANES)
-        if not plain:
-            direction = choose(from_bits(lane_options.maximize), negate(direction), direction)
-            decay, momentum = load(constants, DECAY * LANES), load(constants, MOMENTUM * LANES)
-            undecayed = both(at_most(decay, fill(0.0)), at_most(fill(0.0), decay))
-            direction = choose(undecayed, direction, fma(decay, w, direction))
-            old, moves = load(scratch.slot, j * LANES), from_bits(lane_options.momentum)
-            velocity = fma(load(constants, UNDAMPED * LANES), direction, multiply(old, momentum))
-            velocity = choose(from_bits(first), direction, velocity)
-            ahead = choose(from_bits(lane_options.nesterov), fma(momentum, velocity, direction), velocity)
-            within = both(within, at_most(choose(moves, absolute(velocity), fill(0.0)), most))
-            store(scratch.next_slot, j * LANES, choose(moves, velocity, old))
-            direction = choose(moves, ahead, direction)
-        new = fma(rate, direction, w)
+        direction = load(scratch.gradient, j * LANES)
+        new = fma(rate, direction, load(scratch.w, j * LANES))
         within = both(within, both(at_most(absolute(multiply(rate, direction)), most), at_most(absolute(new), most)))
         store(scratch.next_w, j * LANES, new)
     return as_bits(within)
 
 
 @inlined
-def _end_epoch(size, plain, going, scratch):
+def _take_over(going, n_rows, next_rows, rows):
     """Take over the next state in the lanes that go on."""
-    for j in range(size):
-        store(scratch.w, j * LANES, choose(going, load(scratch.next_w, j * LANES), load(scratch.w, j * LANES)))
-        if not plain:
-            store(scratch.slot, j * LANES, choose(going, load(scratch.next_slot, j * LANES), load(scratch.slot, j * LANES)))
+    for row in range(0, n_rows * LANES, LANES):
+        store(rows, row, choose(going, load(next_rows, row), load(rows, row)))
 
 
 @inlined
@@ -143,14 +105,14 @@ def _set_rates(fits, count, options, epoch, number, rates):
 
 
 @inlined
-def may_run_unchecked(size, doubled, tol):
-    """Whether plain SGD may run in unchecked blocks: without `tol`, and with a loop made for it."""
-    return (doubled or size <= MOST_UNROLLED) and tol < 0.0
+def has_plain_epochs(size, doubled):
+    """Whether there is a loop for unchecked blocks of plain SGD."""
+    return doubled or size <= MOST_UNROLLED
 
 
 @inlined
 def _begin_block(size, scratch):
-    """Save w, and begin the largest |w| with its size."""
+    """Save w, and begin the largest |w| with its size: plain SGD."""
     largest = fill(0.0)
     for j in range(size):
         w = load(scratch.w, j * LANES)
@@ -179,20 +141,6 @@ def _stayed_moderate(size, active, scratch):
     return _stayed_below(fill(MODERATE_W_SAFE), size, active, scratch)
 
 
-@inlined
-def _loss_of(value, doubled, exactly, constants):
-    """The loss, float64 and not yet rounded to the data's type, from what `evaluate` returned.
-
-    exactly: as the objective needs it, not only the loss rounded to float32.
-    """
-    total = load(constants, TOTAL * LANES)
-    if not doubled:
-        reciprocal = load(constants, RECIPROCAL * LANES)
-        return divide_exactly(value, total, reciprocal) if exactly else divide_by_reciprocal(value, total, reciprocal)
-    up = load(constants, LOSS_SCALE * LANES)
-    return multiply(multiply(divide(value, total), up), up)
-
-
 @part
 def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
     """An unchecked block of `number` epochs: float64 data (float32: plain_epochs.py)."""
@@ -208,7 +156,7 @@ def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
     for e in range(number):
         value = evaluate_doubled(size, recorded, scratch)
         if recorded:
-            store_rounded(losses, (stored + e) * LANES, _loss_of(value, True, True, constants))
+            store_rounded(losses, (stored + e) * LANES, loss_of(value, True, True, constants))
         rate = load(rates, e * rate_step * LANES)
         for j in range(size):
             w = load(scratch.w, j * LANES)
@@ -233,10 +181,11 @@ def _freeze_converged(epoch, going, constants):
 
 
 @part
-def run_pack(fits, count, size, records, source, options, n_rows, results, staging, scratch, cancel, progress):
+def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, results, staging, scratch, cancel, progress):
     """Run all epochs of fits[:count]: RUN, CANCELLED, or NOT_FINITE: then nothing was written.
 
-    fits, cancel, progress are addresses; records (Records), source (SampleSource), options
+    Of rule, its code, and plain one is None: Numba leaves out the other's branches. fits, cancel,
+    progress are addresses; records (Records), source (SampleSource), options
     (Options), results (Results) and scratch (PackScratch) are described in state.py, staging in
     results.staged_results. n_rows: rows of the history of a fit.
     """
@@ -247,27 +196,31 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
     doubled = is_double(results.loss)
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
     if source.wanted:
-        finite, plain = load_pack_from_samples(fits, count, size, options, source, results.w, results.slots, scratch)
-        if not finite:
+        if not load_pack_from_samples(fits, count, size, options, source, results.w, scratch):
             return NOT_FINITE
     else:
-        plain = load_pack(fits, count, size, records, options, results.w, results.slots, scratch)
+        load_pack(fits, count, size, records, options, results.w, scratch)
     losses = further(rows, EPOCHS * size * LANES)
     active = (1 << count) - 1  # lanes of fits that have not been handed over
     store(constants, STOPPED * LANES, fill(float(epochs)))
-    lane_options = _read_lane_options(fits, count, plain, source.wanted, options, results, constants)
-    frozen = lane_options.converged
+    frozen = _converged_before(fits, count, source.wanted, results, constants)
+    maximizing, may_be_unchecked = 0, tol < 0.0 and frozen == 0
+    if plain is not None:
+        may_be_unchecked = may_be_unchecked and has_plain_epochs(size, doubled)
+    if rule is not None:
+        switches = load_rule(rule, fits, count, size, options, results, scratch)
+        maximizing = switches.maximize
     measured = options.measured
     if measured:
         value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
-        loss = _loss_of(value, doubled, True, constants)
-        doubtful = begin_measuring(fits, count, size, plain, lane_options.maximize, loss, options, records, source, results, scratch)
+        loss = loss_of(value, doubled, True, constants)
+        doubtful = begin_measuring(rule, fits, count, size, maximizing, loss, options, records, source, results, scratch)
         if options.least_needed and doubtful & active:
             hand_over_doubtful(fits, doubtful & active, results, constants)
             active &= ~doubtful
             if active == 0:
                 return RUN
-    unchecked = plain and may_run_unchecked(size, doubled, tol) and frozen == 0
+    unchecked = may_be_unchecked
     limits_known = not (unchecked and epochs > 0 and is_moderate(size, doubled, scratch))
     if limits_known:
         set_limits(size, doubled, options.limit, scratch)
@@ -287,19 +240,28 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
             number = min(EPOCHS - stored if recorded else EPOCHS if lr_varies else POLL, epochs - epoch)
             if every > 1:
                 number = 1 if recorded else min(number, every - epoch % every)
-            _begin_block(size, scratch)
             rate_step = _set_rates(fits, count, options, epoch, number, rates) if lr_varies else 0
-            if doubled:
-                _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch)
-            else:
-                plain_epochs(
-                    scratch.grams, scratch.targets, scratch.w, constants, rates, rate_step, further(rows, stored * size * LANES),
-                    further(losses, stored * LANES), size, number, recorded,
-                )  # fmt: skip
-            if not limits_known and not _stayed_moderate(size, active, scratch):
-                set_limits(size, doubled, options.limit, scratch)
-                limits_known, unchecked = True, not doubled
-            if not limits_known or (unchecked and _stayed_below_w_safe(size, active, scratch)):
+            is_valid = False
+            if plain is not None:
+                _begin_block(size, scratch)
+                if doubled:
+                    _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch)
+                else:
+                    plain_epochs(
+                        scratch.grams, scratch.targets, scratch.w, constants, rates, rate_step, further(rows, stored * size * LANES),
+                        further(losses, stored * LANES), size, number, recorded,
+                    )  # fmt: skip
+                if not limits_known and not _stayed_moderate(size, active, scratch):
+                    set_limits(size, doubled, options.limit, scratch)
+                    limits_known, unchecked = True, not doubled
+                is_valid = not limits_known or (unchecked and _stayed_below_w_safe(size, active, scratch))
+            if rule is not None:
+                stayed = run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits_known, switches, options, scratch)
+                is_valid = (active & ~stayed) == 0
+                if not (limits_known or is_valid):
+                    set_limits(size, doubled, options.limit, scratch)
+                    limits_known, unchecked = True, not doubled
+            if is_valid:
                 epoch += number
                 stored += number if recorded else 0
                 if stored == EPOCHS:
@@ -308,13 +270,12 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
                     stored = 0
                 continue
             checked_until = epoch + number
-            for j in range(size):
-                store(scratch.w, j * LANES, load(scratch.before, j * LANES))
+            restore_state(size, options, scratch)
         value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
         exactly = measured and (tol >= 0.0 or epoch == epochs or (active & ~frozen) == 0)
-        loss = _loss_of(value, doubled, exactly, constants)
+        loss = loss_of(value, doubled, exactly, constants)
         if exactly:
-            store(constants, OBJECTIVE * LANES, objective_of_lanes(size, plain, loss, scratch))
+            store(constants, OBJECTIVE * LANES, objective_of_lanes(rule, size, loss, scratch))
         leaving = 0
         if limits_known:  # else this is the last epoch, and all w before it stayed moderate
             within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
@@ -322,7 +283,7 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
                 within = both(within, at_most(absolute(load(scratch.w, j * LANES)), load(constants, W_LIMIT * LANES)))
             leaving = active & ~as_bits(within)
         if leaving:
-            hand_over_lanes(fits, leaving, epoch, 0, size, plain, measured, scratch, results)
+            hand_over_lanes(fits, leaving, epoch, 0, size, options, scratch, results)
             active &= ~leaving
             if active == 0:
                 break
@@ -344,13 +305,23 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
             break
         if lr_varies:
             _set_rates(fits, count, options, epoch, 1, rates)
-        within_limit = _update(size, plain, lane_options.first_step if epoch == 0 else 0, lane_options, options.limit, scratch)
+        within_limit = 0
+        if plain is not None:
+            within_limit = _update(size, options.limit, scratch)
+        if rule is not None:
+            begin_step(rule, epoch, rates, scratch.products, scratch.next_products, scratch.values)
+            store(constants, W_MOST * LANES, fill(options.limit))
+            within_limit = update_lanes(rule, size, options.limit, switches, next_step(scratch))
         leaving = active & ~frozen & ~within_limit
         if leaving:
             keep_losses(losses, of_epoch, constants)
-            hand_over_lanes(fits, leaving, epoch, 1, size, plain, measured, scratch, results)
+            hand_over_lanes(fits, leaving, epoch, 1, size, options, scratch, results)
             active &= ~leaving
-        _end_epoch(size, plain, from_bits(active & ~frozen), scratch)
+        going = from_bits(active & ~frozen)
+        _take_over(going, size, scratch.next_w, scratch.w)
+        if rule is not None:
+            _take_over(going, options.n_slots * size, scratch.next_slots, scratch.slots)
+            _take_over(going, options.n_products, scratch.next_products, scratch.products)
         epoch += 1
         if active == 0:
             break
@@ -359,7 +330,7 @@ def run_pack(fits, count, size, records, source, options, n_rows, results, stagi
         row += stored
     if measured:
         end_measuring(fits, count, active, constants, results)
-    done = write_ends(fits, count, size, active, frozen, plain, epochs, row, n_rows, scratch, results)
+    done = write_ends(fits, count, size, active, frozen, options, row, n_rows, scratch, results)
     if is_staged:
         write_past_cache(staging[0], further(to_history_w, first * n_rows * size), LANES * n_rows * size)
         write_past_cache(further(staging[0], LANES * n_rows * size), further(to_history_loss, first * n_rows), LANES * n_rows)

@@ -1,4 +1,4 @@
-"""A pack: up to 32 fits of SGD on moments, fit l in lane l of every vector. run_pack.py runs it.
+"""A pack: up to 32 fits on moments, fit l in lane l of every vector. run_pack.py runs it.
 
 1. Everything that a fit has (moments, w, options) is spread over rows of LANES numbers, one number
    of each fit: entry e of all fits lies at e·LANES … e·LANES + 31 of its array.
@@ -29,17 +29,18 @@ SMALLEST_PACK = (1, 1, 2, 4)  # [n_parameters, 3 for more]: with fewer fits, one
 TOTAL, RECIPROCAL = 0, 1  # W, the total weight (n without weights), and 1 / W
 FACTOR, LOW_FACTOR = 2, 3  # s and s′ of docs/arithmetic.md, section 6
 W_LIMIT, LOSS_LIMIT = 4, 5  # what |w| and the loss must not pass: see `set_limits`
-MOMENTUM, UNDAMPED, DECAY = 6, 7, 8  # of SGD; UNDAMPED = 1 − dampening
-LOSS_SCALE = 9  # of float64 data: half the power of two of the loss
-LAST_LOSS = 10  # of the last epoch
-LEAST_WEIGHT = 11
-W_SAFE = 12  # while no |w| is larger the next epoch passes no limit: see `set_limits`
-LARGEST = 13  # the largest |w| since the block of epochs began
-STOPPED = 14  # epochs made in a lane that was handed over, or has converged
-LARGEST_COLUMN, LARGEST_EXPONENT = 15, 16  # of float64 data: max_j √G_jj; of columns and weights
-PENALTY, MINIMUM, INITIAL_EXCESS, GOAL = 17, 18, 19, 20  # κ, F*, F(w_0) − F*, and what F must not pass
-OBJECTIVE = 21  # F of the last epoch
-N_CONSTANTS = 22
+LOSS_SCALE = 6  # of float64 data: half the power of two of the loss
+LAST_LOSS = 7  # of the last epoch
+LEAST_WEIGHT = 8
+W_SAFE = 9  # while no |w| is larger the next epoch passes no limit: see `set_limits`
+LARGEST = 10  # of plain SGD: the largest |w| since the block of epochs began
+W_MOST = 11  # of the other rules: what a new |w| must not pass, Ω in checked epochs
+STOPPED = 12  # epochs made in a lane that was handed over, or has converged
+LARGEST_COLUMN, LARGEST_EXPONENT = 13, 14  # of float64 data: max_j √G_jj; of columns and weights
+PENALTY, MINIMUM, INITIAL_EXCESS, GOAL = 15, 16, 17, 18  # κ, F*, F(w_0) − F*, and what F must not pass
+OBJECTIVE = 19  # F of the last epoch
+DECAY = 20  # the weight decay that is part of the gradient
+N_CONSTANTS = 21
 
 MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
 
@@ -52,14 +53,17 @@ class PackScratch(NamedTuple):
     targets: Any  # D + 1 rows: Xᵀy, then yᵀy
     low_targets: Any
     w: Any  # D rows
-    slot: Any  # D rows: the velocity
+    slots: Any  # rows s·D + j: slot s of parameter j; none of plain SGD, like all that is only the other rules'
+    products: Any  # a row each
     next_w: Any
-    next_slot: Any
+    next_slots: Any
+    next_products: Any
     gradient: Any  # D rows
+    values: Any  # rule_state.N_VALUES rows: hyperparameters, and what a step makes of them
     scales: Any  # float64 data: 2 · D powers of two for w, 2 · D for the gradient, D rows of scaled w
     constants: Any  # N_CONSTANTS rows
     rates: Any  # −lr of up to EPOCHS epochs
-    before: Any  # D rows: w at the beginning of the block of epochs
+    before: Any  # w, slots and products at the beginning of the block of epochs
     rows: Any  # in the data's type: w of EPOCHS epochs, then the losses of as many
 
 
@@ -88,6 +92,9 @@ class SampleSource(NamedTuple):
 class Options(NamedTuple):
     """What the user chose: numbers, and addresses of the values of each fit."""
 
+    n_slots: Any  # of the rule; 0 for plain SGD, which has none
+    n_products: Any
+
     lr: Any  # address: (n_rates, n_fits)
     n_rates: Any
     n_fits: Any
@@ -109,6 +116,7 @@ class Results(NamedTuple):
 
     w: Any
     slots: Any
+    products: Any
     steps: Any
     algorithm: Any
     status: Any
@@ -128,15 +136,18 @@ class Results(NamedTuple):
 
 
 @inlined
-def make_scratch(size, doubled, dtype):
+def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
     """New arrays for a pack of fits of `size` parameters."""
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
+    of_slots, of_products = n_slots * wide, n_products * LANES
     low = 1 if doubled else 0
     return PackScratch(
         aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(wide + LANES + 8)),
-        aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)),
-        aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(5 * wide * low + 8)),
-        aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)), aligned(np.zeros(wide + 8)),
+        aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
+        aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
+        aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(n_values * LANES + 8)),
+        aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)),
+        aligned(np.zeros(wide + of_slots + of_products + 8)),
         aligned(np.zeros(EPOCHS * (wide + LANES) + 16, dtype)),
     )  # fmt: skip
 
@@ -146,8 +157,9 @@ def addresses_of(arrays):
     """The addresses of the arrays of a PackScratch."""
     return PackScratch(
         address(arrays.grams), address(arrays.low_grams), address(arrays.targets), address(arrays.low_targets), address(arrays.w),
-        address(arrays.slot), address(arrays.next_w), address(arrays.next_slot), address(arrays.gradient), address(arrays.scales),
-        address(arrays.constants), address(arrays.rates), address(arrays.before), address(arrays.rows),
+        address(arrays.slots), address(arrays.products), address(arrays.next_w), address(arrays.next_slots),
+        address(arrays.next_products), address(arrays.gradient), address(arrays.values), address(arrays.scales), address(arrays.constants),
+        address(arrays.rates), address(arrays.before), address(arrays.rows),
     )  # fmt: skip
 
 
@@ -158,20 +170,14 @@ def are_neighbours(fits, count):
 
 
 @inlined
-def is_plain(hyper):
-    """Whether these are the values of SGD without momentum, weight decay and maximize."""
-    return get(hyper, 0) == 0.0 and get(hyper, 2) == 0.0 and get(hyper, 4) == 0.0
-
-
-@inlined
 def can_join_a_pack(algorithm, status):
-    """Whether a fit of SGD may run in a pack: on moments, and so far all was finite."""
+    """Whether a fit may run in a pack: on moments, and so far all was finite."""
     return algorithm == MOMENTS and status in (COMPLETED, CONVERGED)
 
 
 @part
-def load_pack(fits, count, size, records, options, w, slots, scratch):
-    """Fill the lanes from the records of the fits. Returns whether all fits are plain SGD."""
+def load_pack(fits, count, size, records, options, w, scratch):
+    """Fill the lanes from the records of the fits, and with w."""
     grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
     planes = 2 if options.doubled else 1
     entries = size * (size + 1) // 2
@@ -187,52 +193,33 @@ def load_pack(fits, count, size, records, options, w, slots, scratch):
         move(records.weighing, g * 4 + W_LEAST, constants, LEAST_WEIGHT * LANES + lane)
         if options.doubled:
             _load_low_parts(lane, size, g, record, records, options.reduction_sum, scratch)
-    plain = _load_state(fits, count, size, options, w, slots, scratch)
+    _load_w(fits, count, size, w, scratch)
     _set_constants(options.reduction_sum, options.doubled, scratch)
-    return plain
 
 
 @part
-def load_pack_from_samples(fits, count, size, options, data, w, slots, scratch):
-    """Fill the lanes with fits of one feature that follow each other, from their samples.
+def load_pack_from_samples(fits, count, size, options, data, w, scratch):
+    """Fill the lanes from the samples of fits of one feature that follow each other, and with w.
 
-    Returns (whether their moments are finite, whether all fits are plain SGD).
+    Returns whether their moments are finite.
     """
     constants, first = scratch.constants, count_at(fits, 0)
     if not load_single_feature(data.sources, first, count, data.n_used, data.intercept, data.scratch, scratch.grams, scratch.targets):
-        return False, False
+        return False
     for lane in range(LANES):
         put(constants, TOTAL * LANES + lane, float(count_at(data.n_used, first + (lane if lane < count else 0))))
     store(constants, LEAST_WEIGHT * LANES, fill(1.0))
-    plain = _load_state(fits, count, size, options, w, slots, scratch)
+    _load_w(fits, count, size, w, scratch)
     _set_constants(options.reduction_sum, False, scratch)
-    return True, plain
+    return True
 
 
 @part
-def _load_state(fits, count, size, options, w, slots, scratch):
-    """Fill the lanes with w, velocities and SGD's options; whether all fits are plain SGD."""
-    constants = scratch.constants
-    plain = True
-    for lane in range(LANES if options.own_hyper else 1):
-        h = count_at(fits, lane if lane < count else 0) * options.n_hyper if options.own_hyper else 0
-        momentum, undamped, decay = get(options.hyper, h), 1.0 - get(options.hyper, h + 1), get(options.hyper, h + 2)
-        plain = plain and is_plain(further(options.hyper, h))
-        if options.own_hyper:
-            put(constants, MOMENTUM * LANES + lane, momentum)
-            put(constants, UNDAMPED * LANES + lane, undamped)
-            put(constants, DECAY * LANES + lane, decay)
-        else:
-            store(constants, MOMENTUM * LANES, fill(momentum))
-            store(constants, UNDAMPED * LANES, fill(undamped))
-            store(constants, DECAY * LANES, fill(decay))
+def _load_w(fits, count, size, w, scratch):
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         for j in range(size):
             move(w, f * size + j, scratch.w, j * LANES + lane)
-            if not plain:
-                move(slots, f * size + j, scratch.slot, j * LANES + lane)
-    return plain
 
 
 @inlined

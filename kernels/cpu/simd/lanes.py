@@ -200,6 +200,20 @@ def fill(typing_context, value):
     return result(value), generate
 
 
+@intrinsic
+def alike(typing_context, a, value):
+    """A vector of as many lanes as `a`, that all equal a scalar of its type."""
+    if not isinstance(a, LaneVector) or value != a.element:
+        return None
+
+    def generate(context, builder, signature, args):
+        nothing = ir.Constant(a.llvm, ir.Undefined)
+        first = builder.insert_element(nothing, args[1], ir.Constant(_INDEX, 0))
+        return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(_INDEX, a.count), [0] * a.count))
+
+    return a(a, value), generate
+
+
 def _lane_by_lane(operation, description):
     @intrinsic
     def function(typing_context, a, b):

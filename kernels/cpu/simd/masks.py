@@ -15,6 +15,7 @@ class LaneMask(types.Type):
     """A bool for each lane."""
 
     def __init__(self, count: int = LANES) -> None:
+        self.count = count
         self.llvm = ir.VectorType(ir.IntType(1), count)
         super().__init__(name=f"lanes(bool, {count})")
 
@@ -83,7 +84,7 @@ def as_bits(typing_context, mask):
         return None
 
     def generate(context, builder, signature, args):
-        return builder.zext(builder.bitcast(args[0], _INDEX), ir.IntType(64))
+        return builder.zext(builder.bitcast(args[0], ir.IntType(mask.count)), ir.IntType(64))
 
     return types.int64(mask), generate
 

@@ -22,7 +22,7 @@ def test_a_step_for_each_point():
             rows.append(theta)
         return rows
 
-    named(judged(train, x, intercept=True), "steps_per_sample", "unknown")
+    named(judged(train, x, intercept=True), "steps_per_sample")
 
 
 # datascience.stackexchange.com/questions/40666: diverges at this rate, and is right but for a
@@ -170,7 +170,7 @@ def test_an_adam_whose_eps_is_scaled(right):
     if right:
         agrees(report)
     else:
-        named(report, "adam_eps_before_correction", "unknown")
+        named(report, "adam_eps_before_correction")
 
 
 # github.com/eriklindernoren/ML-From-Scratch/issues/35: the correction is 1 - beta, not 1 - beta**t
@@ -215,7 +215,7 @@ def test_features_that_are_standardised_inside():
                 self.w = self.w - self.lr * 2 / len(y) * X.T @ error
                 self.b = self.b - self.lr * 2 * error.mean()
 
-    named(judged(Model(), X * [1.0, 4.0] + 2, intercept=True, lr=None, epochs=None), "features_scaled", "unknown")
+    named(judged(Model(), X * [1.0, 4.0] + 2, intercept=True, lr=None, epochs=None), "features_scaled")
 
 
 # no report of its own: a slice that loses a row: X[:-1] beside y[:-1]
@@ -236,4 +236,4 @@ def test_data_that_are_shuffled_in_place():
             rows.append(rows[-1] - lr * 2 / len(y) * X.T @ (X @ rows[-1] - y))
         return rows
 
-    named(judged(train), "inputs_modified", "unknown")
+    named(judged(train), "inputs_modified")

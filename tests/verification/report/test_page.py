@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.verification.causes.table import CAUSES
+from tests.support.paths import ROOT
 
 X4 = np.array([1.0, 2.0, 3.0, 4.0])
 
@@ -99,3 +101,8 @@ def test_names_of_classes_and_files_are_escaped(tmp_path):
     html = fastgd.verify(FileCandidate(file, "f"), X4, X4, lr=0.1, epochs=3).to_html(tmp_path / "file.html").read_text("utf-8")
     assert "<u>x" not in html
     assert "&lt;u&gt;x" in html
+
+
+def test_every_cause_has_an_anchor_that_the_page_names():
+    page = (ROOT / "docs" / "verify.md").read_text("utf-8")
+    assert [code for code in CAUSES if page.count(f'<a id="{code}"></a>') != 1] == []

@@ -32,12 +32,28 @@ def compared(which, a, b):
 
 
 @numba.njit
+def compared_of_eight(a, b, value, out):
+    x, y = lanes.load_eight(a, 5), lanes.load_eight(b, 3)
+    lanes.store(out, 2, lanes.add(x, lanes.alike(x, value)))
+    return masks.as_bits(masks.at_most(x, y)), masks.as_bits(masks.below(x, lanes.alike(x, value)))
+
+
+@numba.njit
 def chosen(bits, a, b, out):
     lanes.store(out, 0, masks.choose(masks.from_bits(bits), lanes.load(a, 0), lanes.load(b, 0)))
 
 
 def bits_of(answers):
     return sum(1 << lane for lane, answer in enumerate(answers.tolist()) if answer)
+
+
+def test_eight_lanes():
+    for seed in range(60):
+        a, b, out = nasty(seed, "float64"), nasty(seed + 1000, "float64"), np.full(20, 77.0)
+        found = compared_of_eight(a, b, 0.75, out)
+        assert found == (bits_of(a[5:13] <= b[3:11]), bits_of(a[5:13] < 0.75))
+        assert same_bits(out[2:10], a[5:13] + 0.75)
+        assert (np.delete(out, slice(2, 10)) == 77).all()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,83 @@
+"""Unchecked blocks of every rule but plain SGD: run_pack.py, 4, with what a rule remembers.
+
+A step asks for its own limits in any case: that costs little beside its roots and divisions. What
+is left out is the loss, its limit, and a next state beside the present one. The rows of w must not
+pass the safe size, with which no loss passes its limit.
+"""
+
+from __future__ import annotations
+
+from ..simd.addresses import further
+from ..simd.compiling import inlined, part
+from ..simd.lanes import LANES, absolute, fill, load, store, store_rounded
+from ..simd.masks import as_bits, at_most, both
+from ..simd.scalars import is_double
+from .gradient import evaluate, evaluate_doubled, loss_of
+from .rule_state import begin_step
+from .state import EPOCHS, MODERATE_W_SAFE, W_MOST, W_SAFE
+from .update_lanes import Step, update_lanes
+
+
+@inlined
+def next_step(scratch):
+    """A step whose new state lies beside the present one."""
+    return Step(scratch.gradient, scratch.w, scratch.slots, scratch.next_w, scratch.next_slots, scratch.values, scratch.constants)
+
+
+@inlined
+def _step_in_place(scratch):
+    return Step(scratch.gradient, scratch.w, scratch.slots, scratch.w, scratch.slots, scratch.values, scratch.constants)
+
+
+@inlined
+def _copy_rows(n_rows, source, target):
+    for row in range(0, n_rows * LANES, LANES):
+        store(target, row, load(source, row))
+
+
+@inlined
+def _save_state(size, options, scratch):
+    of_slots = options.n_slots * size
+    _copy_rows(size, scratch.w, scratch.before)
+    _copy_rows(of_slots, scratch.slots, further(scratch.before, size * LANES))
+    _copy_rows(options.n_products, scratch.products, further(scratch.before, (size + of_slots) * LANES))
+
+
+@inlined
+def restore_state(size, options, scratch):
+    """What the pack remembered when the block began; slots and products plain SGD has none."""
+    of_slots = options.n_slots * size
+    _copy_rows(size, scratch.before, scratch.w)
+    _copy_rows(of_slots, further(scratch.before, size * LANES), scratch.slots)
+    _copy_rows(options.n_products, further(scratch.before, (size + of_slots) * LANES), scratch.products)
+
+
+@part
+def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits_known, switches, options, scratch):
+    """Make `number` epochs, from `epoch` on, and collect their rows where `recorded`.
+
+    Returns the mask of the lanes that stayed within all limits: those of the others are undone by
+    `restore_state`. rate_step: how many rows of rates an epoch is further on, 0 or 1.
+    """
+    constants, rows = scratch.constants, scratch.rows
+    losses = further(rows, EPOCHS * size * LANES)
+    _save_state(size, options, scratch)
+    most = load(constants, W_SAFE * LANES) if limits_known else fill(MODERATE_W_SAFE)
+    store(constants, W_MOST * LANES, most)
+    within = at_most(absolute(load(scratch.w, 0)), most)
+    for j in range(1, size):
+        within = both(within, at_most(absolute(load(scratch.w, j * LANES)), most))
+    stayed = as_bits(within)
+    for e in range(number):
+        if is_double(rows):
+            value = evaluate_doubled(size, recorded, scratch)
+        else:
+            value = evaluate(size, scratch)
+        if recorded:
+            store_rounded(losses, (stored + e) * LANES, loss_of(value, is_double(rows), False, constants))
+            for j in range(size):
+                store_rounded(rows, ((stored + e) * size + j) * LANES, load(scratch.w, j * LANES))
+        rate = further(scratch.rates, e * rate_step * LANES)
+        begin_step(rule, epoch + e, rate, scratch.products, scratch.products, scratch.values)
+        stayed &= update_lanes(rule, size, options.limit, switches, _step_in_place(scratch))
+    return stayed
