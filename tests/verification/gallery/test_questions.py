@@ -137,7 +137,7 @@ def test_a_momentum_that_averages():
     named(judged(train, optimizer=fastgd.SGD(momentum=0.9)), "dampening", "lr_scaled")  # the same thing
 
 
-# github.com/fchollet/deep-learning-with-python-notebooks/issues/19: the velocity grows up the
+# github.com/fchollet/deep-learning-with-python-notebooks/issues/19, 289: the velocity grows up the
 # gradient
 def test_a_velocity_with_the_wrong_sign():
     def train(X, y, w, learning_rate, epochs):
