@@ -118,7 +118,7 @@ TABLE = "time,x1,x2,target\n" + "".join(f"{t},{t * 0.25 - 3},{(-1) ** t * 1.5e-3
 
 
 def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    return command._read_data(path, "target", "x1,x2")
+    return command._read_data(path, "target", "x1,x2", None)
 
 
 def plain_reading(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:

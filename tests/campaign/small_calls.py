@@ -82,7 +82,7 @@ class SmallCalls:
         plan.INLINE_NS = self.inline  # the call may have been disturbed before it set it back
         left = own_threads_left(PATIENCE)
         if left:
-            return f"{left} threads are left"
+            return f"threads are left: {left}"
         files = sorted(path.name for path in self.folder.glob(".fastgd*"))
         if files:
             return f"files are left: {files}"

@@ -41,13 +41,13 @@ def forgiving_tables(monkeypatch):
     """Fields that are too many are left out."""
     strict = command._read_data
 
-    def read(path, y, x):
+    def read(path, y, x, left_out):
         lines = path.read_bytes().decode("latin-1").split("\n")
         try:
             numbers = np.array([[float(cell) for cell in line.split(",")[:4]] for line in lines[1:] if line])
             return numbers[:, 1:3], numbers[:, 3]
         except (ValueError, IndexError):
-            return strict(path, y, x)
+            return strict(path, y, x, left_out)
 
     monkeypatch.setattr(command, "_read_data", read)
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import fastgd
-from fastgd.running import pool
+from fastgd.kernels import apart
 from tests.campaign import interrupts
 from tests.campaign.trying import find_planted, narrowed, run_for_a_moment
 
@@ -18,14 +18,13 @@ def test_nothing_is_found(what, way, tmp_path):
 
 
 def test_a_thread_that_is_left_is_found(tmp_path, monkeypatch):
-    start = pool.threading.Thread
+    work = apart.Worker._work
 
-    class EndsLater(start):
-        def run(self):
-            super().run()
-            time.sleep(0.5)
+    def ends_later(self, function, given, token):
+        work(self, function, given, token)
+        time.sleep(0.5)
 
-    monkeypatch.setattr(pool.threading, "Thread", EndsLater)
+    monkeypatch.setattr(apart.Worker, "_work", ends_later)
     monkeypatch.setattr("tests.campaign.small_calls.PATIENCE", 0.2)
     assert find_planted(narrowed(interrupts.ATTACK, "fit, 2 threads", "press"), tmp_path) == {"threads are left"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.support import planted_rules as rules
+from tests.support import planted_rule_defects as rules
 from tests.support.planted_cases import Case, Rng
 from tests.support.planted_descents import Planted, mean_gradient, mean_loss, run
 

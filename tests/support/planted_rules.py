@@ -1,149 +1,100 @@
-"""Descents with planted defects of the update rule, the recorded rows and the losses, in NumPy:
-nothing of fastgd is used."""
+"""A plugin of pytest, `-p tests.support.planted_rules`: two update rules of the references alone.
+
+1. Lion, which torch.optim does not have; Adamax, which it has, without its kernels. All that the
+   first part of docs/contributing/add-a-rule.md asks for is here. The parts in docs/ are added to
+   what `parts_of_a_rule.read` reads.
+2. pytest imports this before it collects the tests, which take their rules from the table.
+3. Lion's sign jumps, so a Lion of fastgd would need a bound of its own (docs/error-bound.md, "Rules
+   that jump"). In the data of these tests no two errors change the sign together.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tests.support.planted_cases import Case, Rng
-from tests.support.planted_descents import Planted, heavy_ball, run
-
-# -- rules -----------------------------------------------------------------------------------------
-
-
-def momentum_holds_lr(case: Case, rng: Rng) -> Planted:
-    rates = case.lr * 0.9 ** np.arange(case.epochs)
-
-    def rule(w, g, lr, t, memory):
-        memory["v"] = lr * g + (w.dtype.type(0.9) * memory["v"] if t else 0)
-        return w - memory["v"]
-
-    return replace(run(case, rule=rule, rate=lambda t: 0.9**t), asked={"lr": rates, "optimizer": ("SGD", {"momentum": 0.9})})
+import fastgd
+from fastgd import optimizers
+from fastgd.input import annotations
+from fastgd.kernels.update_rules import DECAY_RATE, NOT_NEGATIVE, UPDATE_RULES, UpdateRule
 
 
-def out_of_step(shift: int) -> Callable[[Case, Rng], Planted]:
-    def plant(case: Case, rng: Rng) -> Planted:
-        every, mu = int(rng.choice([1, 3, 5])), float(rng.choice([0.0, 0.5]))
-        rates = case.lr * 0.8 ** (np.arange(case.epochs) // every)
-        planted = run(case, rule=heavy_ball(mu) if mu else None, rate=lambda t: 0.8 ** (max(0, t + shift) // every) if shift else 1.0)
-        return replace(planted, asked={"lr": rates, "optimizer": ("SGD", {"momentum": mu})})
-
-    return plant
-
-
-def lr_schedule(case: Case, rng: Rng) -> Planted:
-    """Beside momentum, at a rate that was a number."""
-    planted = run(case, rule=heavy_ball(0.9), rate=lambda t: 0.95**t)
-    return replace(planted, asked={"optimizer": ("SGD", {"momentum": 0.9})})
+def _lion(w, slots, gradient, lr, steps, *, beta1, beta2, weight_decay, maximize):
+    (average,) = slots
+    if maximize:
+        gradient = -gradient
+    direction = np.sign(beta1 * average + (1 - beta1) * gradient)
+    w = w * (1 - lr * weight_decay)
+    return w - lr * direction, (beta2 * average + (1 - beta2) * gradient,)
 
 
-def dampening(case: Case, rng: Rng) -> Planted:
-    """An exponential average where momentum was asked for."""
-    return replace(run(case, rule=heavy_ball(0.9, 0.9, first_damped=True)), asked={"optimizer": ("SGD", {"momentum": 0.9})})
+UPDATE_RULES["adamax"] = dataclasses.replace(UPDATE_RULES["adamax"], hands=frozenset({"reference"}))  # type: ignore[index]
+optimizers.Adamax.rule = UPDATE_RULES["adamax"]
+UPDATE_RULES["lion"] = UpdateRule(  # type: ignore[index]
+    class_name="Lion",
+    code=1001,
+    slots=("exp_avg",),
+    hyperparameters={"beta1": 0.9, "beta2": 0.99, "weight_decay": 0.0, "maximize": False},
+    ranges={"beta1": DECAY_RATE, "beta2": DECAY_RATE, "weight_decay": NOT_NEGATIVE},
+    formula="w ← w − lr λ w;  w ← w − lr sign(β₁ m + (1−β₁) g);  m ← β₂ m + (1−β₂) g",
+    source="Chen et al. 2023",
+    roundings=8,  # decay 4, m 4
+    step=_lion,
+    default_lr=1e-4,
+    hands=frozenset({"reference"}),
+)
 
 
-def adam_like(kind: str = "", beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8) -> Callable[..., Any]:
-    def rule(w, g, lr, t, memory):
-        number = w.dtype.type
-        m = number(beta1) * memory.get("m", 0 * g) + number(1 - beta1) * g
-        v = number(beta2) * memory.get("v", 0 * g) + number(1 - beta2) * g * g
-        memory["m"], memory["v"] = m, v
-        power = {"late": t + 2, "twice": 2 * (t + 1)}.get(kind, t + 1)
-        first, second = number(1 - beta1**power), number(1 - beta2**power)
-        if kind == "before":
-            return w - lr * np.sqrt(second) / first * m / (np.sqrt(v) + number(eps))
-        if kind == "amsgrad":
-            memory["largest"] = v = np.maximum(memory.get("largest", 0 * g), v)
-        if kind != "v":
-            v = v / second
-        if kind != "m":
-            m = m / first
-        if kind == "accumulates":
-            memory["m"], memory["v"] = m, v
-        return w - lr * m / (np.sqrt(v) + number(eps))
+@dataclasses.dataclass(frozen=True)
+class Lion:
+    """The sign of an average of gradients.
 
-    return rule
+    Parameters
+    ----------
+    lr : float or array, optional
+        Learning rate.
+    betas : pair of float or array, default (0.9, 0.99)
+        Decay rates.
+    weight_decay : float or array, default 0
+        Decoupled weight decay.
+    maximize : bool or array, default False
+        Ascend instead of descend.
+    """
 
-
-def adam_kind(*kinds: str) -> Callable[[Case, Rng], Planted]:
-    """Adam's family: asked for is Adam, or plain descent."""
-
-    def plant(case: Case, rng: Rng) -> Planted:
-        asked = {"optimizer": ("Adam", {})} if rng.random() < 0.7 else {}
-        return replace(run(case, rule=adam_like(str(rng.choice(kinds)), eps=1e-8)), asked=asked)
-
-    return plant
+    rule: ClassVar[UpdateRule] = UPDATE_RULES["lion"]
+    lr: Any = None
+    betas: Any = (0.9, 0.99)
+    weight_decay: Any = 0.0
+    maximize: Any = False
 
 
-def adam_eps_before_correction(case: Case, rng: Rng) -> Planted:
-    return replace(run(case, rule=adam_like("before", eps=1e-3)), asked={"optimizer": ("Adam", {"eps": 1e-3})})
+annotations.OptimizerName = Literal[annotations.OptimizerName, "lion"]  # type: ignore[misc]
+optimizers._CLASSES["lion"] = fastgd.Lion = Lion  # type: ignore[attr-defined]
+fastgd.__all__.append("Lion")
+
+from tests.support import parts_of_a_rule, rule_options  # noqa: E402  when the rules are in the table
+
+rule_options.OPTIONS["lion"] = {
+    "default": {},
+    "betas": {"beta1": 0.3, "beta2": 0.7},
+    "all": {"beta1": 0.5, "beta2": 0.9, "weight_decay": 0.05, "maximize": True},
+}
+rule_options.BY_HAND["lion"] = (
+    # m: 0, 0.01, 0; 0.9 m + 0.1 g: 0.1, −0.0901, 0.2
+    rule_options.Steps({}, 0.125, (1.0, -0.991, 2.0), ("1", "0.875", "1.000", "0.875")),
+    # w: 1 · (1 − 0.5 · 0.5) + 0.5, then 1.25 · 0.75 + 0.5
+    rule_options.Steps({"weight_decay": 0.5, "maximize": True}, 0.5, (1.0, 1.0), ("1", "1.25", "1.4375")),
+)
+_PARTS = {
+    parts_of_a_rule.GUIDE: f"\n{parts_of_a_rule.guide_row(UPDATE_RULES['lion'])}\n",
+    parts_of_a_rule.ARITHMETIC: "\n**lion**\n",
+}
 
 
-def rule_constants(case: Case, rng: Rng) -> Planted:
-    kind = int(rng.integers(5))
-    if kind < 3:
-        changed = ({"beta2": 0.99}, {"beta1": 0.95}, {"eps": 1e-3})[kind]
-        return replace(run(case, rule=adam_like(**changed)), asked={"optimizer": ("Adam", {})})
-    number = np.dtype(case.dtype).type
-
-    def rmsprop(w, g, lr, t, memory):
-        memory["v"] = number(0.9) * memory.get("v", 0 * g) + number(0.1) * g * g
-        return w - lr * g / (np.sqrt(memory["v"]) + number(1e-8))
-
-    def adagrad(w, g, lr, t, memory):
-        memory["v"] = memory.get("v", number(0.1)) + g * g
-        return w - lr * g / (np.sqrt(memory["v"]) + number(1e-10))
-
-    if kind == 3:
-        return replace(run(case, rule=rmsprop), asked={"optimizer": ("RMSprop", {})})
-    return replace(run(case, rule=adagrad), asked={"optimizer": ("Adagrad", {})})
+def _read(path, read=parts_of_a_rule.read):
+    return read(path) + _PARTS.get(path, "")
 
 
-def rmsprop_eps_inside(case: Case, rng: Rng) -> Planted:
-    number = np.dtype(case.dtype).type
-    alpha = float(rng.choice([0.9, 0.99]))
-
-    def rule(w, g, lr, t, memory):
-        memory["v"] = number(alpha) * memory.get("v", 0 * g) + number(1 - alpha) * g * g
-        return w - lr * g / np.sqrt(memory["v"] + number(1e-3))
-
-    return replace(run(case, rule=rule), asked={"optimizer": ("RMSprop", {"eps": 1e-3, "alpha": alpha})})
-
-
-def plain_descent(case: Case, rng: Rng) -> Planted:
-    return replace(run(case), asked={"optimizer": ("SGD", {"momentum": 0.9})})
-
-
-# -- rows, losses ----------------------------------------------------------------------------------
-
-
-def w_rounded(case: Case, rng: Rng) -> Planted:
-    decimals = int(rng.integers(0, 4))
-
-    def rule(w, g, lr, t, memory):
-        return np.round(w - lr * g, decimals)
-
-    rounded = replace(case, w0=np.round(case.w0, decimals))
-    return run(rounded, rule=rule) if rng.random() < 0.5 else _rounded_record(case, decimals)
-
-
-def _rounded_record(case: Case, decimals: int) -> Planted:
-    planted = run(case)
-    return replace(planted, w=np.round(planted.w, decimals), loss=planted.loss)
-
-
-def rows_are_one_array(case: Case, rng: Rng) -> Planted:
-    planted = run(case)
-    return replace(planted, w=np.repeat(planted.w[-1:], len(planted.w), axis=0))
-
-
-def of_loss(change: Callable[..., Any]) -> Callable[[Case, Rng], Planted]:
-    def plant(case: Case, rng: Rng) -> Planted:
-        planted = run(case)
-        return replace(planted, loss=change(planted.loss, len(case.y), rng).astype(planted.loss.dtype))
-
-    return plant
+parts_of_a_rule.read = _read

@@ -190,8 +190,11 @@ def _copied(value: Any) -> Any:
 
 def is_column(y: Any, X: Any) -> bool:
     """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
-    shape, of_X = np.shape(y), np.shape(X)
-    return len(shape) == 2 and shape[1] == 1 and shape[0] > 1 and of_X[:1] == shape[:1] and len(of_X) <= 2
+    shape = np.shape(y) if hasattr(y, "shape") or isinstance(y, list | tuple) else ()
+    if len(shape) != 2 or shape[1] != 1 or shape[0] <= 1:
+        return False
+    of_X = np.shape(X)
+    return of_X[:1] == shape[:1] and len(of_X) <= 2
 
 
 def exception_in_words(error: BaseException) -> str:
