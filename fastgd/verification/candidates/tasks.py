@@ -190,7 +190,7 @@ def _copied(value: Any) -> Any:
 
 def is_column(y: Any, X: Any) -> bool:
     """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
-    shape = np.shape(y) if hasattr(y, "shape") or isinstance(y, list | tuple) else ()
+    shape: tuple[int, ...] = np.shape(y) if hasattr(y, "shape") or isinstance(y, list | tuple) else ()
     if len(shape) != 2 or shape[1] != 1 or shape[0] <= 1:
         return False
     of_X = np.shape(X)
