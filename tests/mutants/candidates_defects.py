@@ -81,8 +81,8 @@ CANDIDATES_DEFECTS = (
     Defect(
         "losses: read as those after the update",
         f"{VERIFICATION}/judging_losses.py",
-        "shift = next((k for k, share in enumerate(shares) if not (share > limit).any()), 0)",
-        "shift = 1",
+        "size, shift = next((key for key, share in shares.items() if not (share > limit).any()), (1.0, 0))",
+        "size, shift = 1.0, 1",
         (f"{TESTS}/test_judging_losses.py",),
     ),
     Defect(

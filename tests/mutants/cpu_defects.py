@@ -389,9 +389,9 @@ CPU_DEFECTS = (
     ),
     Defect(
         "what kernels say is not heard in the threads of a call",
-        "fastgd/running/pool.py",
-        "target=copy_context().run, args=(work, worker)",
-        "target=work, args=(worker,)",
+        "kernels/apart.py",
+        "run = copy_context().run",
+        "run = lambda function, *given: function(*given)",
         ("tests/running/test_pool.py",),
     ),
 )

@@ -37,8 +37,8 @@ MOMENTS_DEFECTS = (
     Defect(
         "stability: weights are left out of a sum",
         "fastgd/running/hessians.py",
-        "np.broadcast_to(1.0, len(records.gram)), of_the_sum)",
-        "np.broadcast_to(1.0, len(records.gram)), False)",
+        "np.ones(count), of_the_sum)",
+        "np.ones(count), False)",
         (f"{DESCENTS}::test_descents_are_stable_below_the_limit_alone",),
     ),
     Defect(
