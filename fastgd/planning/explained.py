@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ..data.fit_order import FitOrder
@@ -41,8 +43,11 @@ def explained_fits(problem: Problem, order: FitOrder, plan: Plan, n_values: int,
     return spread_over(order.n_fits, most)
 
 
+@functools.lru_cache(16)  # a call of some hundred fits takes as long
 def spread_over(n_fits: int, most: int) -> np.ndarray:
     """(≤ most,) int64: numbers from 0 to n_fits - 1, ascending: all, or some at even distances."""
-    if n_fits <= most:
-        return np.arange(n_fits, dtype=np.int64)
-    return np.unique((np.arange(most) * _GOLDEN % 1.0 * n_fits).astype(np.int64))
+    found = np.arange(min(n_fits, most), dtype=np.int64)
+    if n_fits > most:
+        found = np.unique((found * _GOLDEN % 1.0 * n_fits).astype(np.int64))
+    found.flags.writeable = False
+    return found

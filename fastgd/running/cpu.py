@@ -49,7 +49,7 @@ def _compile(job: FitJob) -> None:
     if plan.needs_moments:
         parts.add("moments")
     in_packs = job.batches is None and plan.algorithm == MOMENTS and cpu.runs_in_packs(problem.n_parameters)
-    plain = cpu.is_plain(job.rule, job.hyper)
+    plain = _is_plain(job)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
     parts |= {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
@@ -63,6 +63,13 @@ def _compile(job: FitJob) -> None:
     if job.stopping is not None:  # parts of a chunk may be few fits
         parts |= {"fit_by_fit", *compiled_parts(job.stopping.validation)}
     compile_ahead.compile_parts(problem.dtype, parts)
+
+
+def _is_plain(job: FitJob) -> bool:
+    """Whether the fits are plain SGD, asked once for a call and those like it."""
+    if job.plain is None:
+        job.plain = cpu.is_plain(job.rule, job.hyper)
+    return job.plain
 
 
 def _leaves_some(job: FitJob, smallest: int) -> bool:
@@ -121,7 +128,7 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     if not cpu.runs_single_feature(samples):
         return False
     chunk = make_chunk(job, samples, first, stop)
-    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, cpu.is_plain(job.rule, job.hyper)):
+    if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job)):
         return False
     explain(job, chunk, group, None, first)
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
@@ -142,7 +149,7 @@ def _descend(
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)
     moments = group.moments or cpu.no_records(job.problem.n_parameters, job.problem.dtype)
-    plain = cpu.is_plain(job.rule, job.hyper)
+    plain = _is_plain(job)
 
     def descend(part: Chunk, places: np.ndarray | slice, counter: np.ndarray) -> None:
         complete = partial(find_least_values, job, part, group, pairs[places], control)
