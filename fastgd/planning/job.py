@@ -129,7 +129,9 @@ class FitJob(ResultJob):
     told: Provenance = field(init=False)  # made once, also for later calls that are like this one
     explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
-    plain: bool | None = None  # plain SGD; None: the runner has not asked yet
+    plain: list[bool] = field(
+        default_factory=list
+    )  # whether the fits are plain SGD, as soon as the runner has asked; calls like it share it
 
     def __post_init__(self) -> None:
         one = all([values.size == 1 for values in self.hyper])

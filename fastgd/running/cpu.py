@@ -67,9 +67,9 @@ def _compile(job: FitJob) -> None:
 
 def _is_plain(job: FitJob) -> bool:
     """Whether the fits are plain SGD, asked once for a call and those like it."""
-    if job.plain is None:
-        job.plain = cpu.is_plain(job.rule, job.hyper)
-    return job.plain
+    if not job.plain:
+        job.plain.append(cpu.is_plain(job.rule, job.hyper))
+    return job.plain[0]
 
 
 def _leaves_some(job: FitJob, smallest: int) -> bool:
