@@ -50,7 +50,7 @@ from .explained import explained_fits
 from .fits import order_fits
 from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
-from .plan import PACK, STACK_NUMBERS, TALL, Plan, make_plan, plan_solve
+from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
 from .start import (
     Begin,
     algorithm_of,
@@ -238,7 +238,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         + 8 * (len(hyper) + 12)
         + (16 * scheduled if schedule and stopping is None else 0)
         + of_blocks,
-        of_a_thread=of_a_block + (_bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
+        of_a_thread=of_a_block + (bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
@@ -300,7 +300,7 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
         plan_solve(problem, order, threads, standardize),
         results=order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units),
         of_a_fit=8 * 12 + (0 if ridge is None or not problem.intercept else bytes_of_centring(problem)),
-        of_a_thread=_bytes_of_stack(problem),
+        of_a_thread=bytes_of_stack(problem),
         rows=0,
         limit=limit,
     )
@@ -394,9 +394,3 @@ def _open_buffers(layout: Layout, given: dict[str, tuple[Any, Any]], limit: int 
     from ..results.device_buffers import open_on_device
 
     return open_on_device(layout, given, limit)
-
-
-def _bytes_of_stack(problem: Problem) -> int:
-    """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
-    size = problem.n_parameters  # longer samples are made triangular, block after block
-    return 8 * 8 * max(STACK_NUMBERS, min(problem.n_samples, TALL * size) * size)

@@ -226,3 +226,9 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
         worst_cost=decomposed,
     )
     return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
+
+
+def bytes_of_stack(problem: Problem) -> int:
+    """Bytes that a thread needs to decompose the samples of some fits, or the matrix of one."""
+    size = problem.n_parameters  # longer samples are made triangular, block after block
+    return 8 * 8 * max(STACK_NUMBERS, min(problem.n_samples, TALL * size) * size)
