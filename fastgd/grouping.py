@@ -80,7 +80,7 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
 
     See Also
     --------
-    fit_frame : the same of a data frame, by the names of its columns.
+    fit_frame : Groups of a data frame, by the names of its columns.
 
     Examples
     --------

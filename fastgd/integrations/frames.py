@@ -110,7 +110,7 @@ def fit_frame(
     See Also
     --------
     predict_frame : predictions and residuals, joined to the rows.
-    fit_groups : the same of arrays.
+    fit_groups : Groups of arrays.
 
     Examples
     --------

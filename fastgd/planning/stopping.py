@@ -28,7 +28,7 @@ from .plan import PACK, Plan, make_plan
 
 MOST_EPOCHS = 10**6  # of a fit with epochs=None
 BLOCK_BYTES, LEAST_BYTES = 2**23, 2**14  # of a block, without a memory_limit and at least
-SHARE = 32  # a memory_limit is so many blocks
+SHARE = 32  # a block takes this part of a memory_limit at most
 STEADY_EPOCHS = 1000  # as many epochs are planned for at most: a fit may end long before the ceiling
 
 
