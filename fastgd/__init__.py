@@ -1,7 +1,11 @@
 """Fit linear models by gradient descent, millions at a time, with proof at every epoch."""
 
+import os as _os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+if not _os.path.isdir(_os.path.join(__path__[0], "kernels")):
+    __path__.append(_os.path.dirname(__path__[0]))  # Python was started in a clone, where they stand beside this folder
 
 from .kernels import forks as _forks
 

@@ -32,6 +32,14 @@ def test_import_is_light(tmp_path: Path) -> None:
     assert NOT_AT_IMPORT & set(done.stdout.split()) == set()
 
 
+def test_a_clone_can_be_used_from_within() -> None:
+    """Python that is started in a clone finds this folder first, whatever is installed."""
+    code = "import sys; sys.meta_path[:] = [one for one in sys.meta_path if getattr(one, '__name__', '') != '_EditableFinder']; "
+    done = run_python("-c", code + "import fastgd; print(fastgd.kernels.__file__, fastgd.info.__module__)", cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(ROOT / "kernels" / "__init__.py"), "fastgd.environment"]
+
+
 def test_kernels_refuse_to_be_imported_by_another_name() -> None:
     done = run_python("-c", "import kernels", cwd=ROOT)
     assert done.returncode == 1

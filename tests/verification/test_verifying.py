@@ -275,3 +275,13 @@ def test_what_does_not_fit_is_refused(change, message):
     given = {"X": X, "y": y, "lr": 0.1, "epochs": 5} | change
     with pytest.raises((ValueError, TypeError), match=message):
         fastgd.verify(train, **given)
+
+
+@pytest.mark.parametrize("name", ["X", "y", "lr", "w0"])
+def test_lists_in_lists_without_end_are_refused_in_words(name):
+    deep: list = [1.0]
+    for _ in range(100):
+        deep = [deep]
+    given = {"X": np.ones((3, 2)), "y": np.ones(3), "lr": 0.1} | {name: deep}
+    with pytest.raises(TypeError, match=rf"^{name} must be an array of real numbers; it is a list with lists in each other"):
+        fastgd.verify(np.zeros((4, 2)), **given)

@@ -26,7 +26,7 @@ from .fitted import candidate_of_code
 from .functions import after_updates
 from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
-from .tasks import Candidate, Task, Trial, Unreadable, is_column
+from .tasks import Candidate, Task, Trial, Unreadable, is_column, shape_of
 
 __all__ = ["joined", "read_candidates"]
 
@@ -216,8 +216,11 @@ class _Recorded:
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
         """Return what is asked for; of one history, rates lr (epochs,) are those of its epochs."""
         lr = asked_for["lr"]
-        one_fit = np.ndim(asked_for["X"]) <= 2 and (np.ndim(asked_for["y"]) == 1 or is_column(asked_for["y"], asked_for["X"]))
-        if lr is None or np.ndim(lr) != 1 or not one_fit or asked_for["schedule"] is not None or np.ndim(self.w) > 2:
+        if lr is None or asked_for["schedule"] is not None or len(shape_of(lr, "lr")) != 1:
+            return asked_for
+        X, y = asked_for["X"], asked_for["y"]
+        one_fit = len(shape_of(X, "X")) <= 2 and (len(shape_of(y, "y")) == 1 or is_column(y, X))
+        if not one_fit or (isinstance(self.w, np.ndarray) and self.w.ndim > 2):
             return asked_for
         return asked_for | {"lr": None, "schedule": lr}
 

@@ -190,11 +190,17 @@ def _copied(value: Any) -> Any:
 
 def is_column(y: Any, X: Any) -> bool:
     """Return whether y of one fit is a column, (n, 1), as courses and frames have it."""
-    shape: tuple[int, ...] = np.shape(y) if hasattr(y, "shape") or isinstance(y, list | tuple) else ()
+    shape = shape_of(y, "y")
     if len(shape) != 2 or shape[1] != 1 or shape[0] <= 1:
         return False
-    of_X = np.shape(X)
+    of_X = shape_of(X, "X")
     return of_X[:1] == shape[:1] and len(of_X) <= 2
+
+
+def shape_of(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of what a caller gave; raise in words where it is no array."""
+    shape = getattr(value, "shape", None)
+    return shape if type(shape) is tuple else read_array(value, name).shape
 
 
 def exception_in_words(error: BaseException) -> str:
