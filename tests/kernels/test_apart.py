@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import threading
+import time
 from contextvars import ContextVar
 
 import numpy as np
@@ -90,10 +91,24 @@ def refusing(error):
 
 def test_a_thread_that_dies_before_it_begins_is_not_waited_for(monkeypatch):
     """As where its first request for memory fails: what it holds is gone, and nothing is said."""
+
+    class Patient(Listener):
+        """Ends a wait that would not end."""
+
+        last = time.monotonic() + 10.0
+
+        def check(self):
+            if time.monotonic() > self.last:
+                raise TimeoutError
+
     start = _thread.start_new_thread
     monkeypatch.setattr(_thread, "start_new_thread", lambda function, given: start(lambda *held: None, given))
-    with pytest.raises(MemoryError, match="a thread of fastgd ended"):
-        run_apart(here)
+    token = LISTENER.set(Patient())
+    try:
+        with pytest.raises(MemoryError, match="a thread of fastgd ended"):
+            run_apart(here)
+    finally:
+        LISTENER.reset(token)
 
 
 def test_a_worker_has_ended_when_its_thread_has():
