@@ -114,7 +114,7 @@ STOPPING_DEFECTS = (
     Defect(
         "the first fits of a call are looked at",
         "fastgd/planning/explained.py",
-        "(np.arange(most) * _GOLDEN % 1.0 * n_fits)",
+        "(found * _GOLDEN % 1.0 * n_fits)",
         "np.arange(most)",
         ("tests/planning/test_explained.py",),
     ),
