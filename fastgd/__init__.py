@@ -2,10 +2,11 @@
 
 import os as _os
 from importlib import import_module
+from importlib.util import find_spec as _find_spec
 from typing import TYPE_CHECKING, Any
 
-if not _os.path.isdir(_os.path.join(__path__[0], "kernels")):
-    __path__.append(_os.path.dirname(__path__[0]))  # Python was started in a clone, where they stand beside this folder
+if _find_spec(f"{__name__}.kernels") is None:  # Python was started in a clone, where they stand beside this folder
+    __path__.append(_os.path.dirname(__path__[0]))
 
 from .kernels import forks as _forks
 

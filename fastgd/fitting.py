@@ -181,8 +181,8 @@ def fit(
         rounding error of F* counts as 0. F* is known beforehand, since the loss is quadratic: see
         excess_loss for what that costs. Not for ``maximize``. None: run all epochs.
     patience : int, optional
-        Stop a fit, with the status ``STOPPED_EARLY``, when so many epochs in a row did not improve
-        its val_loss; 0 means 1. These are the words of Keras and Lightning, and what they mean
+        Stop a fit, with the status ``STOPPED_EARLY``, after this many epochs in a row without a
+        better val_loss; 0 means 1. These are the words of Keras and Lightning, and what they mean
         there: epochs 1, 2, … are looked at, and epoch t improves the fit where val_loss +
         ``min_delta`` < the best val_loss before it. Each fit stops on its own and then costs
         nothing; ``epochs`` says when, later rows of the history repeat the last. A fit whose w or

@@ -223,7 +223,7 @@ def sweep(
     val: Annotated[Path | None, typer.Option(help="Validation data: a .csv with the same columns.", show_default=False)] = None,
     patience: Annotated[
         int | None,
-        typer.Option(min=0, help="Stop a cell after so many epochs without a better validation loss.", show_default=False),
+        typer.Option(min=0, help="Stop a cell after this many epochs in a row without a better validation loss.", show_default=False),
     ] = None,
     min_delta: Annotated[float, typer.Option(min=0, help="By how much the validation loss must fall to be better.")] = 0.0,
     restore_best: Annotated[bool, typer.Option("--restore-best", help="Report the epoch of the best validation loss.")] = False,

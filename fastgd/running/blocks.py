@@ -25,8 +25,8 @@ from .chunks import rates_of_fits
 from .pool import Control
 from .validating import Losses, Validator
 
-SHORTEST = 16  # epochs of a block, where so many are left
-SHARE = 4  # of what was run
+SHORTEST = 16  # epochs of a block; the last one may be shorter
+SHARE = 4  # a longer block has a quarter of the epochs that were run before it
 
 _SAMPLES = ("x_index", "y_index", "weight_index", "kept_index")
 _LEAST = ("penalty", "least", "allowance")  # of the first part: a fit that passed a limit goes on by its samples, without moments

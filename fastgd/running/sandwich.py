@@ -108,7 +108,7 @@ def _scores(
     job: StatisticsJob, samples: Samples, pairs: np.ndarray, block: tuple[int, int], inverse: np.ndarray, mean: np.ndarray, w: np.ndarray,
     total: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """(z (m, b, D), g (m, b)) of the samples of a block; see 1."""
+    """z (m, b, D) and g (m, b) of the samples of a block, as point 1 above defines them."""
     problem, options, d = job.problem, job.options, job.problem.n_features
     X, y = read_samples(samples, "X", pairs, *block), read_samples(samples, "y", pairs, *block)
     weights = read_samples(samples, "weights", pairs, *block) if len(samples.weights) else np.ones_like(y)

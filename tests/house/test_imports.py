@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import fastgd
 from tests.house.test_architecture import NOT_AT_IMPORT, our_modules
 from tests.support.paths import ROOT
 
@@ -33,7 +34,9 @@ def test_import_is_light(tmp_path: Path) -> None:
 
 
 def test_a_clone_can_be_used_from_within() -> None:
-    """Python that is started in a clone finds this folder first, whatever is installed."""
+    """Python that is started in a clone finds this folder first, whatever is installed. An editable
+    installation finds the kernels by itself, and other folders of the clone are no part of it."""
+    assert [Path(place) for place in fastgd.__path__] == [ROOT / "fastgd"]
     code = "import sys; sys.meta_path[:] = [one for one in sys.meta_path if getattr(one, '__name__', '') != '_EditableFinder']; "
     done = run_python("-c", code + "import fastgd; print(fastgd.kernels.__file__, fastgd.info.__module__)", cwd=ROOT)
     assert done.returncode == 0, done.stderr

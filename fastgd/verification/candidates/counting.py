@@ -42,8 +42,9 @@ class SameRandom:
 def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array, notes: list[str]) -> tuple[Array, Array]:
     """Return the last w after these numbers of epochs, the first of which is 0, and them.
 
-    run: returns w (D,) after so many epochs. Much code does not work for none: the start is put
-    there. Code that stops by itself has the same last w from then on: those rows are left out.
+    run(count): returns w (D,) after `count` epochs. Much code does not work for 0 epochs: the start
+    is put there. Code that stops by itself has the same last w from then on: those rows are left
+    out.
     """
     found, at = [], []
     for count in counts:

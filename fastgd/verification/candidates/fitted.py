@@ -129,7 +129,7 @@ class _Fits:
         return rows_after(lambda count: self.after(count).w[-1], counts, self.task.start(self.index), notes)
 
     def after(self, epochs: int) -> Training:
-        """Return what a fit of so many epochs leaves."""
+        """Return what a fit of this number of epochs leaves."""
         self._random.again()
         values: dict[str, Any] = {"lr": self.task.rate(self.index), "epochs": epochs}
         if self.task.batches is not None:
