@@ -173,11 +173,11 @@ found["in a handler"] = [[answer_of(*child) for child in (*inner, outer)], are_f
 # -- a child that stays in the call
 plan.INLINE_NS = 0
 def forking(done, total):
-    if os.getpid() == parent and done and not inside:  # before that no thread runs
+    if os.getpid() == parent and 0 < done < total and not inside:  # in the midst of the work of threads
         inside.append(os.fork())
 parent, inside, read_write = os.getpid(), [], os.pipe()
 try:
-    fastgd.fit(X, y, lr=1e-9, epochs=100_000, threads=2, progress=forking)
+    fastgd.fit(X, y, lr=1e-9, epochs=5_000_000, threads=2, progress=forking)
     said = "complete"
 except RuntimeError as error:
     said = str(error)
