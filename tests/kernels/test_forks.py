@@ -177,7 +177,7 @@ def forking(done, total):
         inside.append(os.fork())
 parent, inside, read_write = os.getpid(), [], os.pipe()
 try:
-    fastgd.fit(X, y, lr=1e-9, epochs=5_000_000, threads=2, progress=forking)
+    fastgd.fit(X, y, lr=1e-9, epochs=400_000, threads=2, progress=forking)
     said = "complete"
 except RuntimeError as error:
     said = str(error)
@@ -220,7 +220,7 @@ os._exit(0)
 def found(tmp_path_factory):
     done = run_python(SCRIPT, str(tmp_path_factory.mktemp("modules")), timeout=180, PYTHONWARNINGS="error")
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert [line for line in done.stderr.splitlines() if "compiling CPU kernels" not in line] == []
     return json.loads(done.stdout)
 
 
