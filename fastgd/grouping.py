@@ -22,6 +22,7 @@ from .input.wrong_names import helps_with_keywords, right_option
 from .planning.grouped import prepare_groups
 from .planning.job import data_of, prepare_anew, prepare_solve
 from .results.building import build
+from .results.checkpoint import Call, open_checkpoint
 from .results.group_result import GroupResult, with_keys
 from .results.statistics import Statistics
 from .running.run import run
@@ -167,14 +168,20 @@ def fit_rows(
     if not found.count:
         raise ValueError(f"there are no groups: X has {table.n_samples} rows")
     job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
-    run(job)
+    if arguments["checkpoint"] is None:
+        run(job)
+    else:
+        call = Call.of(name, arguments, table, solve=solved, groups=[found.starts, found.sizes, found.rows])
+        with open_checkpoint(arguments["checkpoint"], call) as checkpoint:
+            job.batches_part = checkpoint.part("batches")
+            run(job)
     result = build(job.buffers, job.provenance)
     return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
 
 
 def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
     """The arguments of a call of `single`, with its defaults."""
-    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
+    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()} | {"checkpoint": None}
     for option, value in given.items():
         if option in _NOT_HERE:
             raise ValueError(f"{name} takes no {option} ({_NOT_HERE[option]}); it was given as {shown(value)}")

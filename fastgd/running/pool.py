@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from ..input.float_mode import set_ieee_mode
 from ..kernels.apart import Worker
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
+
+if TYPE_CHECKING:
+    from .storing import Store
 
 
 @contextmanager
@@ -63,10 +66,10 @@ Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 Range = Callable[[int, int, np.ndarray], None]
 
 
-def cut(count: int, size: int, function: Range) -> Iterator[Task]:
-    """function(first, stop, counter) over 0 … count-1 in pieces."""
-    for first in range(0, count, size):
-        yield partial(function, first, min(first + size, count))
+def cut(count: int, size: int, function: Range, begin: int = 0) -> Iterator[Task]:
+    """function(first, stop, counter) over begin … begin+count-1 in pieces."""
+    for first in range(begin, begin + count, size):
+        yield partial(function, first, min(first + size, begin + count))
 
 
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
@@ -83,6 +86,7 @@ class Control(Listener):
         self.cancel = np.zeros(1, np.int32)
         self.note = ""  # what is being done instead of fits, for the progress bar
         self.watch: Callable[[], None] | None = None  # shows the progress
+        self.store: Store | None = None  # of a call with a checkpoint: what is stored of the job that runs
         self._quiet = quiet
         self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each
