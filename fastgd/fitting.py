@@ -251,8 +251,11 @@ def fit(
     progress : bool or callable, optional
         None: a progress bar on a terminal when the work takes over a second. True: always. False:
         never. A function is called with (done, total), both in epochs of fits.
-    checkpoint : None
-        Not available yet.
+    checkpoint : str or path, optional
+        A folder, made if it is not there, in which finished fits are stored, about once a second.
+        The same call goes on from there after it was ended in any way, with the same bits. Another
+        call is refused: of the arguments only ``threads`` and ``progress`` may differ. The folder
+        stays until you delete it. It is for data in the computer's memory, and without ``out``.
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",

@@ -63,7 +63,8 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         ``min_samples``, ``tol``, ``stats``, ``history`` or ``memory_limit``; without ``out`` and
         validation data. Where one has an axis of the fits, the last one is that of the groups:
         ``lr`` of shape (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an
-        earlier call with the same groups, clusters of ``stats`` have a label for each row.
+        earlier call with the same groups, clusters of ``stats`` have a label for each row. With
+        ``checkpoint``, a folder, finished groups are stored there, and the same call goes on.
 
     Returns
     -------
@@ -116,7 +117,7 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     offsets : array (n_groups + 1,), optional
         In place of groups, as in `fit_groups`.
     **solve_options
-        Further options of `solve`.
+        Further options of `solve`, and ``checkpoint`` of `fit_groups`.
 
     Returns
     -------

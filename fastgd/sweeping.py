@@ -97,7 +97,8 @@ def sweep(
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     **fit_options
         Further options of `fit` for all cells, such as ``intercept=True``, ``sample_weight``,
-        ``tol``, ``patience``, ``dtype``, ``memory_limit`` or ``progress``; without ``state`` and
+        ``tol``, ``patience``, ``dtype``, ``memory_limit``, ``progress`` or ``checkpoint``, a folder
+        where finished cells are stored, from which the same call goes on; without ``state`` and
         ``out``.
 
     Returns

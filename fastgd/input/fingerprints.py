@@ -56,8 +56,8 @@ def _add(digest: Any, value: Any, name: str) -> None:
     elif isinstance(value, Enum):
         _tell(digest, "member", f"{type(value).__qualname__}.{value.name}")
     elif value is None or isinstance(value, _PLAIN):
-        kind = next((one for one in _PLAIN if isinstance(value, one)), type(None))
-        _tell(digest, kind.__name__, repr(value if value is None else kind(value)))
+        kind: Any = next((one for one in _PLAIN if isinstance(value, one)), None)  # of a subclass the plain value alone
+        _tell(digest, "None" if kind is None else kind.__name__, "" if kind is None else repr(kind(value)))
     elif isinstance(value, Mapping):
         _tell(digest, "mapping", str(len(value)))
         for key, one in value.items():

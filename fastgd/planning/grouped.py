@@ -62,7 +62,7 @@ class GroupsJob(ResultJob):
     batches_part: Part | None = None  # of a checkpoint, that finished batches are stored in
 
     def drop_results(self) -> None:
-        """Let go of results, in memory and stored, of a call that fails however often it is made."""
+        """Let go of results, in memory and stored, of a call that fails whenever it is made."""
         super().drop_results()
         if self.batches_part is not None:
             self.batches_part.checkpoint.discard()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -64,9 +64,6 @@ from .start import (
 )
 from .stopping import Stopping, bytes_of_blocks, epochs_planned, fits_of_a_task, read_epochs, read_stopping, read_validation
 
-if TYPE_CHECKING:
-    from ..results.checkpoint import Part
-
 REDUCTIONS = get_args(Reduction)
 
 
@@ -82,7 +79,7 @@ class Job:
     runner: str  # name of the module in running/ that runs the job
     memory_limit: int | None  # bytes
     recalled: bool = False  # made by call_cache.py from an earlier job
-    part: Part | None = None  # of a checkpoint, that finished fits are stored in
+    part: Any = None  # results.checkpoint.Part that finished fits are stored in
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
@@ -98,7 +95,7 @@ class ResultJob(Job):
     stats: StatsOptions | None  # the statistics that are asked for
 
     def drop_results(self) -> None:
-        """Let go of results, in memory and stored, of a call that fails however often it is made."""
+        """Let go of results, in memory and stored, of a call that fails whenever it is made."""
         self.buffers.arrays.clear()
         if self.part is not None:
             self.part.checkpoint.discard()
@@ -176,7 +173,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
     if arguments["checkpoint"] is not None:
-        from ..results.checkpoint import refuse_checkpoint  # with what it needs it takes 3 ms
+        from ..results.checkpoint import refuse_checkpoint
 
         refuse_checkpoint(arguments["checkpoint"], arguments["out"], device)
     batches = read_minibatches(
@@ -225,7 +222,6 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         why_backend=why_backend,
         batches=batches,
     )
-    # rows of the table of rates, of one call
     scheduled = epochs * (batches.steps(problem.n_samples) if batches is not None and batches.per_step else 1)
     if stopping is not None:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))

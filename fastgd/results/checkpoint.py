@@ -177,7 +177,7 @@ class Part:
 
 
 def say(line: str) -> None:
-    """Print a line on stderr, where there is one: a warning could become an error that stops work."""
+    """Print a line on stderr, where there is one; a warning could become an error that stops."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # a full disk, a closed stream, none
         print(line, file=sys.stderr, flush=True)
 

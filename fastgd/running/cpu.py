@@ -42,9 +42,10 @@ def run(job: FitJob, control: Control, go: Run) -> None:
 
 
 def _compile(job: FitJob, cuts_anew: bool) -> None:
-    """Compile or load the kernels that the job certainly needs. cuts_anew: tasks are not as planned.
+    """Compile or load the kernels that the job certainly needs.
 
     It is done before the threads start, because Ctrl-C interrupts only the calling thread.
+    cuts_anew: the tasks are not those of the plan.
     """
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:

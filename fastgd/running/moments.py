@@ -87,7 +87,7 @@ def compress_groups(
 
     needed: whether a group of pairs is wanted, by the first one and the one after the last.
     """
-    starts = range(0, order.n_pairs, plan.pairs_per_group)
+    starts: Iterable[int] = range(0, order.n_pairs, plan.pairs_per_group)
     if needed is not None:
         starts = [first for first in starts if needed(first, min(first + plan.pairs_per_group, order.n_pairs))]
     if problem.given is not None:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -30,9 +30,6 @@ from ..input.float_mode import set_ieee_mode
 from ..kernels.apart import Worker
 from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
-
-if TYPE_CHECKING:
-    from .storing import Store
 
 
 @contextmanager
@@ -86,7 +83,7 @@ class Control(Listener):
         self.cancel = np.zeros(1, np.int32)
         self.note = ""  # what is being done instead of fits, for the progress bar
         self.watch: Callable[[], None] | None = None  # shows the progress
-        self.store: Store | None = None  # of a call with a checkpoint: what is stored of the job that runs
+        self.store: Any = None  # storing.Store of a job with a checkpoint: what of it is stored
         self._quiet = quiet
         self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each

@@ -3,10 +3,10 @@
 1. `Store.cut` cuts the fits that are not stored yet into tasks. A worker whose task is done writes
    down which fits are finished, and now and then stores all that are: the other workers go on.
 2. After a store the next one waits for 32 times as long as that took, and a hundredth of the time
-   of the call, but at least 1 s and at most 60 s. So storing takes 3 % of one thread's time where it
-   takes less than 2 s, and what is lost by a kill is what was computed since.
-3. What cannot be stored (a full disk) stays with what is stored next; the user is told once, and the
-   call goes on. When it ends, by Ctrl-C too, all that is finished is stored.
+   of the call, but at least 1 s and at most 60 s. So storing takes 3 % of one thread's time where a
+   store takes less than 2 s, and a kill loses what was computed since the last one.
+3. What cannot be stored (a full disk) stays with what is stored next. The user is told once, and
+   the call goes on. When it ends, by Ctrl-C too, all that is finished is stored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -22,10 +22,9 @@ from typing import Any
 import numpy as np
 
 from ..input.messages import in_ascii, what_was_raised
-from ..planning.job import ResultJob
 from ..results.buffers import Buffers
 from ..results.checkpoint import MOST_BYTES, Block, Part, say
-from ..results.curvatures import Curvatures, concatenated
+from ..results.curvatures import concatenated
 from .pool import Control, Range, Run, Task
 
 SHARE = 32  # a store takes at most one part of so many
@@ -34,11 +33,12 @@ SHORTEST, LONGEST = 1.0, 60.0  # seconds between two stores
 Ranges = list[tuple[int, int]]
 
 
-def run_stored(runner: ModuleType, job: ResultJob, control: Control, go: Run, keeps: bool = True) -> None:
+def run_stored(runner: ModuleType, job: Any, control: Control, go: Run, keeps: bool = True) -> None:
     """Run a job by its runner, without the fits that its checkpoint has, and store the others.
 
     keeps: whether fits are stored when all are finished.
     """
+    assert job.part is not None
     store = control.store = Store(Fits(job.part, job.buffers), control)
     try:
         control.counter(0)[0] += job.total // max(1, job.order.n_fits) * store.load(job.order.n_fits)

@@ -16,7 +16,8 @@ from fastgd.input.fingerprints import fingerprint
 A = np.arange(24.0).reshape(2, 3, 4)
 DIFFERENT = {  # values that all differ from each other
     "None": None, "True": True, "1": 1, "1.0": 1.0, "0.0": 0.0, "-0.0": -0.0, "nan": float("nan"), "text": "1", "bytes": b"1",
-    "list": [1], "list of lists": [[1]], "two": [1, 1], "mapping": {"a": 1}, "mapping of another": {"b": 1}, "in another order": {"a": 1, "b": 2},
+    "list": [1], "list of lists": [[1]], "two": [1, 1], "mapping": {"a": 1}, "mapping of another": {"b": 1},
+    "in another order": {"a": 1, "b": 2},
     "the other order": {"b": 2, "a": 1}, "array": A, "of float32": A.astype("f4"), "of another shape": A.reshape(6, 4), "negative": -A,
     "masked": np.ma.array(A, mask=A == 5), "masked elsewhere": np.ma.array(A, mask=A == 6), "objects": np.array(["a", None], object),
     "other objects": np.array(["b", None], object), "words": np.array(["a", "b"]), "dates": np.array(["2020-01-01"], "M8[D]"),

@@ -61,7 +61,7 @@ def test_threads_progress_and_libraries_may_differ(saved, tmp_path):
     assert saved[1] == bytes_of(again, tmp_path)
 
 
-# -- another call -----------------------------------------------------------------------------------
+# -- another call -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_other_versions_and_functions_are_told(saved):
     fastgd.fit(X, Y, **OPTIONS, checkpoint=folder)
 
 
-# -- damage -----------------------------------------------------------------------------------------
+# -- damage -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -199,7 +199,7 @@ def test_a_damaged_description_loses_nothing(in_blocks, tmp_path, damage, place,
 def test_without_a_description_blocks_of_another_call_are_refused(in_blocks, lost):
     folder, _ = in_blocks
     lost(folder / CALL)
-    with pytest.raises(ValueError, match="and its blocks are of another call: give another folder, or delete this one$"):
+    with pytest.raises(ValueError, match=r"and its blocks are of another call: give another folder, or delete this one$"):
         fastgd.fit(X, Y, **{**OPTIONS, "epochs": 8}, checkpoint=folder)
     assert len(blocks(folder)) == 4
 
@@ -211,7 +211,7 @@ def test_what_a_killed_process_left_is_removed(in_blocks, nothing_runs):
     assert not [path for path in folder.iterdir() if path.suffix == ".tmp"]
 
 
-# -- folders ----------------------------------------------------------------------------------------
+# -- folders ------------------------------------------------------------------------------------
 
 
 def test_a_path_that_is_none(nothing_runs, tmp_path):
@@ -279,9 +279,9 @@ def test_a_read_only_folder(saved, nothing_runs, monkeypatch):
 
 
 def test_what_does_not_go_with_it(nothing_runs, tmp_path):
-    with pytest.raises(ValueError, match="^checkpoint stores the results, and out says where else they should be: leave one of them out$"):
+    with pytest.raises(ValueError, match=r"^checkpoint stores the results, and out says where else they should be: leave one of them out$"):
         fastgd.fit(X, Y, checkpoint=tmp_path / "folder", out=np.empty((40, 2)))
-    with pytest.raises(TypeError, match="^schedule is, or has, a function, and a checkpoint cannot tell"):
+    with pytest.raises(TypeError, match=r"^schedule is, or has, a function, and a checkpoint cannot tell"):
         fastgd.fit(X, Y, checkpoint=tmp_path / "folder", schedule=lambda epoch: 0.1)
     assert not list(tmp_path.iterdir())
 

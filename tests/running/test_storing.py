@@ -120,13 +120,18 @@ def test_what_cannot_be_stored_is_tried_again_and_told_once(always, capsys):
     assert line.startswith("fastgd: the checkpoint folder could not be written ([Errno 28] No space left on device: 'folder/block'): ")
 
 
+DUE = [  # (when an item is finished, how long a store takes then, whether one is due) [s]
+    (0.5, 0.0, False), (1.0, 0.1, True), (4.0, 0.0, False), (4.4, 0.0, True), (5.3, 0.0, False), (5.5, 9.0, True), (74.0, 0.0, False),
+    (75.0, 0.0, True), (1000.0, 0.0, True), (1009.0, 0.0, False), (1010.5, 0.0, True),
+]  # fmt: skip
+
+
 def test_stores_are_due_when_they_cost_little(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(storing, "time", SimpleNamespace(monotonic=lambda: now[0]))
     items = Items()
     store = Store(items, Control(1))
-    for seconds, takes, stored in [(0.5, 0.0, False), (1.0, 0.1, True), (4.0, 0.0, False), (4.4, 0.0, True), (5.3, 0, False), (5.5, 9.0, True),
-                                   (74.0, 0, False), (75.0, 0.0, True), (1000.0, 0.0, True), (1009.0, 0.0, False), (1010.5, 0.0, True)]:  # fmt: skip
+    for seconds, takes, stored in DUE:
         now[0], before = seconds, len(items.stored)
         items.write = lambda first, stop, takes=takes: (now.__setitem__(0, now[0] + takes), items.stored.append((first, stop)))
         store.note(before, before + 1)
@@ -148,7 +153,7 @@ def test_cut_begins_where_it_is_told():
     assert ranges == [(10, 12), (12, 14), (14, 15)]
 
 
-# -- whole calls ------------------------------------------------------------------------------------
+# -- whole calls --------------------------------------------------------------------------------
 
 
 def bytes_of(result, tmp_path):
@@ -206,7 +211,8 @@ def test_results_go_on_from_what_is_there(name, tmp_path, monkeypatch, request):
     assert whole == bytes_of(call(checkpoint=folder), tmp_path)
     again = []
     assert whole == bytes_of(call(checkpoint=folder, progress=lambda done_, total: again.append((done_, total))), tmp_path)
-    assert again[-1] == done[-1] and again[-1][0] == again[-1][1]
+    assert again[-1] == done[-1]
+    assert again[-1][0] == again[-1][1]
 
 
 def test_a_call_that_always_fails_leaves_nothing(tmp_path, monkeypatch):
