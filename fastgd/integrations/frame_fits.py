@@ -16,10 +16,11 @@ import numpy as np
 from ..compressing import compress
 from ..data.labels import Groups
 from ..fitting import fit
-from ..grouping import fit_rows
+from ..grouping import arguments_of, fit_rows
 from ..input.messages import amount, shown
 from ..input.options import read_memory_limit, read_switch
 from ..input.statistics import read_stats
+from ..planning.job import prepare_anew, prepare_solve
 from ..results.frame import OF_A_FIT
 from ..results.moments import Moments
 from ..results.special import has_scipy
@@ -100,6 +101,22 @@ class FrameFits:
         given = {**data, **options}
         result = fit_rows(given, lambda n_rows: (groups, {}), solved=self.solve, name=self.caller, features=tuple(self.features))
         return self._tidy(frame, groups, result), result.status
+
+    def rehearse(self, dtype: np.dtype) -> None:
+        """Fit made-up rows: what is wrong about an option is said, and kernels are compiled."""
+        n_rows = 2 * len(self.features) + 5
+        made = np.cos(np.outer(np.arange(1, n_rows + 1), np.arange(1, len(self.numbers) + 1))).astype(dtype)
+        frame = narwhals_here().from_dict(dict(zip(self.numbers, np.abs(made).T, strict=True)), backend="pyarrow")
+        rehearsed = replace(self, keys=[], options={**self.options, "progress": None})
+        rehearsed.fit(frame, Groups(np.zeros(1, np.int64), np.array([n_rows])))
+
+    def methods(self, dtype: np.dtype, n_rows: int) -> str:
+        """Backend and algorithm of a group of so many rows, in words; its options are checked."""
+        data: dict[str, Any] = {"X": np.zeros((n_rows, len(self.features)), dtype), "y": np.zeros(n_rows, dtype)}
+        if self.weights is not None:
+            data["sample_weight"] = np.ones(n_rows, dtype)
+        arguments = arguments_of({**self.options, **data}, solve if self.solve else fit, self.caller)
+        return (prepare_solve if self.solve else prepare_anew)(arguments).plan.explanation
 
     def compress(self, frame: Any) -> Moments:
         """The moments of all rows of a frame, of one fit for each target."""
