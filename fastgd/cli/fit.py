@@ -14,8 +14,8 @@ from typing import Any
 
 from ..input.messages import counted
 from ..input.options import read_memory_limit
+from ..integrations.table_job import LEAST_MEMORY, planned
 from ..integrations.table_plan import plan_of
-from ..integrations.tables import LEAST_MEMORY, planned
 from ..kernels.update_rules import UPDATE_RULES
 from ..results.table_result import TableResult
 from .csv_file import CommandError

@@ -70,7 +70,7 @@ class _Sink:
 
     def take(self, table: Any) -> None:
         """Take the results of some groups."""
-        self._waiting.append(table)
+        self._waiting.append(_with_blanks(table) if self._ending == ".csv" else table)
         self._n_rows += table.num_rows
         if self._n_rows >= _ROWS:
             self.flush()
@@ -101,3 +101,15 @@ def _writer_of(ending: str, file: BinaryIO, schema: Any) -> Any:
     from pyarrow import parquet
 
     return parquet.ParquetWriter(file, schema, compression="zstd")
+
+
+def _with_blanks(table: Any) -> Any:
+    """The table with nulls in place of NaN: blanks of a .csv file, which every reader knows."""
+    import pyarrow
+    import pyarrow.compute as compute
+
+    for k, field in enumerate(table.schema):
+        if pyarrow.types.is_floating(field.type):
+            column = table.column(k)
+            table = table.set_column(k, field, compute.if_else(compute.is_nan(column), pyarrow.scalar(None, field.type), column))
+    return table

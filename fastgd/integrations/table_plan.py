@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 from ..input.messages import amount, counted
-from .tables import TableJob
+from .table_job import TableJob
 
 
 def plan_of(job: TableJob) -> list[tuple[str, str]]:

@@ -177,9 +177,10 @@ def open_table(
         require_columns(columns, source.columns, "the relation")
         kinds = dict(zip(source.columns, map(str, source.types), strict=True))
         names = _selected(keys, numbers, {name: _name(name) for name in columns})
-        view = source.query(_VIEW, f"SELECT {names} FROM {_VIEW}")
+        given = f"{_VIEW}_given"
+        view = f"WITH {_VIEW} AS (SELECT {names} FROM {given})"
         found = TableSource(
-            ask=lambda query: view.query(_VIEW, query), interrupt=lambda: None, done=lambda: -1.0, kinds=kinds, is_text=False,
+            ask=lambda query: source.query(given, f"{view} {query}"), interrupt=lambda: None, done=lambda: -1.0, kinds=kinds, is_text=False,
             said="a DuckDB relation", files=[], **asked,
         )  # fmt: skip
         _check_kinds(found, "the relation")

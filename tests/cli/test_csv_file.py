@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from fastgd.cli import csv_file
-from fastgd.input import csv_header
 from fastgd.cli.csv_file import CommandError, read_columns
+from fastgd.input import csv_header
 
 
 def read(path, content, target="y", features=None):

@@ -4,33 +4,28 @@ memory; errors before any fit; a file of results that is whole or not there."""
 from __future__ import annotations
 
 import datetime
-import errno
 import gzip
 import os
 import re
-import signal
-import subprocess
 import sys
-import time
 
 import duckdb
 import numpy as np
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import fastgd
-from fastgd.integrations import table_output, table_source, tables
-from fastgd.integrations.table_batches import Batch, whole_groups
+from fastgd.integrations import table_job
 
 RNG = np.random.default_rng(16)
 N = 900
 TAIL = [None if k % 11 == 0 else int(number) for k, number in enumerate(RNG.integers(0, 40, N))]
 FRAME = pl.DataFrame(
     {
-        "tail number": TAIL, 'a "code"': RNG.choice(["NA", "x,y", "é"], N), "dep delay": RNG.normal(size=N), "miles": RNG.integers(100, 900, N),
-        "arr": RNG.normal(size=N), "gain": RNG.normal(size=N), "weight": np.where(RNG.random(N) < 0.1, 0.0, RNG.uniform(0, 1, N)),
+        "tail number": TAIL, 'a "code"': RNG.choice(["NA", "x,y", "é"], N), "dep delay": RNG.normal(size=N),
+        "miles": RNG.integers(100, 900, N), "arr": RNG.normal(size=N), "gain": RNG.normal(size=N),
+        "weight": np.where(RNG.random(N) < 0.1, 0.0, RNG.uniform(0, 1, N)),
     }
 )  # fmt: skip
 GAPS = FRAME.with_columns(
@@ -56,8 +51,8 @@ def same_rows(found, expected):
 @pytest.fixture
 def small_batches(monkeypatch):
     """At most 32 rows in a batch, parts of 32 samples."""
-    monkeypatch.setattr(tables, "CHUNK", 32)
-    monkeypatch.setattr(tables, "_BATCH_BYTES", 2000)
+    monkeypatch.setattr(table_job, "CHUNK", 32)
+    monkeypatch.setattr(table_job, "_BATCH_BYTES", 2000)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "csv.gz"])
@@ -110,7 +105,7 @@ def test_batches_and_parts_change_no_bit(options, tmp_path, small_batches):
 @pytest.mark.parametrize("targets", ["arr", ["arr", "gain"]])
 def test_a_fit_larger_than_memory_has_the_bits_of_the_whole(targets, tmp_path, monkeypatch):
     """Parts are of 4,096 kept rows; without a key and with one."""
-    monkeypatch.setattr(tables, "_BATCH_BYTES", 4096 * 8 * 6)
+    monkeypatch.setattr(table_job, "_BATCH_BYTES", 4096 * 8 * 6)
     n = 20_000
     frame = pl.DataFrame({name: RNG.normal(size=n) for name in ("a", "arr", "gain")} | {"weight": RNG.uniform(size=n)})
     frame = frame.with_columns(
@@ -130,7 +125,7 @@ def test_a_fit_larger_than_memory_has_the_bits_of_the_whole(targets, tmp_path, m
 
 def test_what_needs_all_samples_says_so(tmp_path, monkeypatch):
     FRAME.write_parquet(tmp_path / "rows.parquet")
-    monkeypatch.setattr(tables, "_shares", lambda *given: tables.Shares(2**28, None, 32))
+    monkeypatch.setattr(table_job, "_shares", lambda *given: table_job.Shares(2**28, None, 32))
     for option in ({"batch_size": 8, "lr": 0.01}, {"stats": "HC3"}, {"algorithm": "stream"}):
         with pytest.raises(MemoryError, match=r"the group a \"code\"='NA' has more than 32 rows, and .* needs all of them at a time"):
             fastgd.fit_table(tmp_path / "rows.parquet", y="arr", x="miles", by='a "code"', **option)
@@ -143,37 +138,6 @@ def test_rows_in_which_nothing_is_left(tmp_path, small_batches):
     found = fastgd.fit_table(tmp_path / "rows.parquet", **model)
     assert found.statuses == {"COMPLETED": 1, "TOO_FEW_SAMPLES": 1}
     same_rows(found.table, fastgd.fit_frame(frame, **model).to_arrow())
-
-
-# -- batches ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("piece", [1, 2, 3, 7, 100])
-@pytest.mark.parametrize("most", [1, 2, 3, 5, 8, 100])
-def test_batches_hold_whole_groups_however_rows_come(piece, most):
-    keys = [0, 0, 0, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 4, None, None, 5, 5, 5]
-    table = pa.table({"k": keys, "other": [None if k is None else k // 3 for k in keys], "row": range(len(keys))})
-    pieces = [batch for first in range(0, len(keys), piece) for batch in table.slice(first, piece).to_batches()]
-    stream = iter([*pieces, None])
-    found, cuts = [], []
-    for batch in whole_groups(lambda: next(stream), 2, most):
-        if isinstance(batch, Batch):
-            groups = batch.groups
-            assert batch.table.num_rows <= most
-            rows = batch.table["row"].to_pylist()
-            found += [rows[start : start + size] for start, size in zip(groups.starts.tolist(), groups.sizes.tolist(), strict=True)]
-            cuts.append(len(rows))
-        else:
-            found.append([row for part in batch.pieces for row in part["row"].to_pylist()])
-            assert len(found[-1]) > most
-            cuts.append(len(found[-1]))
-    expected = [[row for row, key in enumerate(keys) if key == label] for label in dict.fromkeys(keys)]
-    assert found == expected
-    whole = iter([*table.to_batches(), None])
-    again = [
-        b.table.num_rows if isinstance(b, Batch) else sum(p.num_rows for p in b.pieces) for b in whole_groups(lambda: next(whole), 2, most)
-    ]
-    assert cuts == again  # where a batch ends does not depend on the pieces
 
 
 # -- what a table may be ---------------------------------------------------------------------------
@@ -236,10 +200,11 @@ def test_numbers_of_a_csv_file_are_those_that_python_reads(tmp_path):
     numbers = RNG.integers(0, 2**64, 400, np.uint64).view(np.float64)
     numbers = numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e100) & (np.abs(numbers) > 1e-100)]
     text = "k,x,y\n" + "".join(f"{k},{value!r},{value!r}\n" for k, value in enumerate(numbers.tolist()))
-    with tables.planned(
-        write_csv(tmp_path / "rows.csv", text), {"y": "y", "x": "x", "by": "k", "weights": None, "intercept": False, "solve": True, "long": False}, {},
-        {"out": None, "temp_folder": None}, threads=None, memory_limit=None, progress=False,
-    ) as job:  # fmt: skip
+    given = {"y": "y", "x": "x", "by": "k", "weights": None, "intercept": False, "solve": True, "long": False}
+    places = {"out": None, "temp_folder": None}
+    with table_job.planned(
+        write_csv(tmp_path / "rows.csv", text), given, {}, places, threads=None, memory_limit=None, progress=False
+    ) as job:
         rows = job.source.rows_of(job.source.sorted_rows(job.scan.whole))
     assert [row[1] for row in rows] == numbers.tolist()
 
@@ -291,7 +256,7 @@ GOOD = "k,dep_delay,y\n1,2,3\n1,3,5\n2,4,4\n"
 def test_what_is_wrong_is_said_before_any_fit(text, options, error, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if not options.keys() & {"lr", "epoch"}:  # these are noticed by a fit of rows that are made up
-        monkeypatch.setattr(tables.FrameFits, "fit", lambda *given: pytest.fail("a fit"))
+        monkeypatch.setattr(table_job.FrameFits, "fit", lambda *given: pytest.fail("a fit"))
     write_csv(tmp_path / "rows.csv", text)
     before = os.listdir(tmp_path)
     with pytest.raises(error, match=said):
@@ -333,77 +298,3 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(ImportError, match=r"tables need duckdb: pip install 'fastgd\[tables\]'"):
         fastgd.fit_table("rows.csv", y="y", x="x")
-
-
-def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
-    """Neither the file that was there nor a half one, and the message says where."""
-    FRAME.write_parquet(tmp_path / "rows.parquet")
-    (tmp_path / "fits.csv").write_text("earlier")
-
-    def full(file, schema):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("pyarrow.csv.CSVWriter", full)
-    with pytest.raises(OSError, match="No space left on device: .*fits.csv"):
-        fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, out=tmp_path / "fits.csv")
-    assert (tmp_path / "fits.csv").read_text() == "earlier"
-    assert sorted(os.listdir(tmp_path)) == ["fits.csv", "rows.parquet"]
-    with pytest.raises(OSError, match="the disk is full where rows are sorted"), table_source.in_our_words():
-        raise duckdb.OutOfMemoryException("failed to offload data block: This limit was set by the 'max_temp_directory_size' setting")
-    with pytest.raises(MemoryError, match="give a larger memory_limit"), table_source.in_our_words():
-        raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")
-
-
-def test_results_of_many_batches_are_written_as_they_come(tmp_path, small_batches, monkeypatch):
-    monkeypatch.setattr(table_output, "_ROWS", 8)
-    FRAME.write_parquet(tmp_path / "rows.parquet")
-    for name in ("fits.parquet", "fits.csv"):
-        fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, out=tmp_path / name)
-    expected = by_keys(fastgd.fit_frame(FRAME, **MODEL))
-    written = pq.ParquetFile(tmp_path / "fits.parquet")
-    assert written.num_row_groups > 5
-    same_rows(written.read().select(["n_used"]), expected.select(["n_used"]))
-    text = pl.read_csv(tmp_path / "fits.csv")
-    assert text["miles"].to_list() == written.read()["miles"].to_pylist()
-    first = (tmp_path / "fits.parquet").read_bytes()
-    fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, out=tmp_path / "fits.parquet", threads=1, memory_limit="1 GiB")
-    assert (tmp_path / "fits.parquet").read_bytes() == first
-
-
-def test_progress_is_in_rows(tmp_path, small_batches):
-    FRAME.write_parquet(tmp_path / "rows.parquet")
-    calls = []
-    fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, progress=lambda done, total: calls.append((done, total)))
-    assert calls[-1] == (N, N)
-    assert len(calls) > 5
-    assert calls == sorted(calls)
-
-
-SLOW = """
-import sys, time
-import fastgd
-from fastgd.integrations.frame_fits import FrameFits
-fit = FrameFits.fit
-def slow(self, frame, groups):
-    if self.keys:
-        print("fitting", flush=True)
-        time.sleep(60)
-    return fit(self, frame, groups)
-FrameFits.fit = slow
-from fastgd.cli import main
-main()
-"""
-
-
-def test_ctrl_c_leaves_no_half_file(tmp_path):
-    FRAME.write_parquet(tmp_path / "rows.parquet")
-    (tmp_path / "fits.csv").write_text("earlier")
-    command = [sys.executable, "-P", "-c", SLOW, "fit", str(tmp_path / "rows.parquet"), "--y", "arr", "--x", "miles", "--by", "tail number"]
-    with subprocess.Popen([*command, "--out", str(tmp_path / "fits.csv")], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"fitting\n"
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (tmp_path / "fits.csv").read_text() == "earlier"
-    assert sorted(os.listdir(tmp_path)) == ["fits.csv", "rows.parquet"]
