@@ -62,7 +62,9 @@ def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
     job.problem = _with_data(known.problem, X, y)
     if known.rates is not None and arguments["lr"] is not None:
         job.rates = np.array(arguments["lr"])
-    job.buffers = Buffers(known.buffers.layout, {})
+    if not known.buffers.begun:
+        known.buffers.begun = _begun(known)
+    job.buffers = Buffers(known.buffers.layout, {}, known.buffers.begun)
     job.buffers.allocate(tightly=arguments["memory_limit"] is not None)
     return job
 
@@ -77,6 +79,17 @@ def remember(key: Key | None, job: FitJob) -> None:
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()
     remembered[key] = known
+
+
+def _begun(job: FitJob) -> dict[str, np.ndarray]:
+    """{name in a chunk: (m, …)}: the state before the first epoch of all fits of a job."""
+    order, shapes = job.order, job.buffers.layout.shapes
+    return {
+        name: np.array(
+            np.broadcast_to(order.pick_range(values, 0, order.n_fits, n_last), (order.n_fits, *shapes[name][0])), shapes[name][1]
+        )
+        for name, (values, n_last) in job.begin.items()
+    }
 
 
 def _is_small(job: FitJob) -> bool:

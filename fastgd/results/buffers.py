@@ -237,10 +237,14 @@ class Buffers:
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
     curvatures : list of Curvatures
         Of some fits whose end is to be explained: a part of each task that has such fits.
+    begun : dict of str to ndarray (m, …)
+        What some of `arrays` hold before the first epoch, of calls like an earlier one: `allocate`
+        copies them.
     """
 
     layout: Layout
     given: dict[str, tuple[np.ndarray, Any]]
+    begun: dict[str, np.ndarray] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(init=False)
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
@@ -266,10 +270,13 @@ class Buffers:
         order, names = self.layout.order, self.made() if self.given else self.layout.shapes
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
+        begun, arrays, n_fits = self.begun, self.arrays, order.n_fits
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
-                if name in names:
-                    self.arrays[name] = make((order.n_fits, *shape), dtype)
+                if name in begun:
+                    arrays[name] = begun[name].copy()
+                elif name in names:
+                    arrays[name] = make((n_fits, *shape), dtype)
         except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
             needed = order.n_fits * self.layout.bytes_of_a_fit(names)
             raise MemoryError(
@@ -329,6 +336,15 @@ class Buffers:
                 array[...] = values[0]
             else:
                 array[places] = values
+
+    def values_of(self, name: str, fits: np.ndarray) -> np.ndarray:
+        """(k, …): the results of k fits that have ended, by their name in a chunk."""
+        whole = self.whole(name)
+        if whole is not None:
+            return whole[fits]
+        order = self.layout.order
+        array = next(array for called, array in self.scattered.items() if NAMES[called] == (name, ""))
+        return array[np.unravel_index(fits, tuple(order.shape[axis] for axis in order.axes))] if order.shape else array[None]
 
     def whole(self, name: str) -> np.ndarray | None:
         """The array (m, …) of all fits, by its name in a chunk; None where tasks have their own."""

@@ -113,7 +113,7 @@ def joined(parts: list[Curvatures], order: FitOrder) -> Curvatures:
     found = parts[0]
     if len(parts) > 1:
         found = Curvatures(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curvatures)))
-    if order.n_fits == 1:
+    if order.natural and len(parts) == 1:
         return found
     places = found.index
     if not order.natural:

@@ -20,9 +20,10 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     buffers = job.buffers
     slices = buffers.slices(first, stop)
     slices["n_used"][:] = samples.n_used
-    for name, (values, n_last) in job.begin.items():
-        if values.size:  # a rule may have no slots, and no products
-            buffers.put(slices, name, values, first, stop, n_last)
+    if not buffers.begun:  # else it was written as they were allocated
+        for name, (values, n_last) in job.begin.items():
+            if values.size:  # a rule may have no slots, and no products
+                buffers.put(slices, name, values, first, stop, n_last)
     if job.rates is not None:
         buffers.put(slices, "lr", job.rates, first, stop)
     names = WRITTEN + (STANDARD if job.standardize else ()) + (("initial_excess", "excess") if job.measured else ())

@@ -99,6 +99,7 @@ def _run_fits(job: FitJob, control: Control, validator: Validator | None, first:
     if job.rates is None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
     _descend(job, group, eigenvalues, first, stop, control, counter, validator)
+    explain(job, group, first, stop)
     if scratch is not None:
         job.scratch.append(scratch)
 
@@ -130,8 +131,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job)):
         return False
-    explain(job, chunk, group, None, first)
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
+    explain(job, group, first, stop)
     return True
 
 
@@ -161,7 +162,6 @@ def _descend(
             unscale_results(part)
 
     descend_chunk(job, chunk, first, validator, descend, control, counter)
-    explain(job, chunk, group, gram_index, first)
     finish_chunk(job, first, stop, chunk)
 
 
@@ -177,7 +177,9 @@ def _run_staged(job: FitJob, control: Control, go: Run, validator: Validator | N
             offset = group.first * n_cells
             _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter, validator)
 
-        go(cut(len(group.invalid) * n_cells, job.plan.fits_per_task, descend))
+        n_fits = len(group.invalid) * n_cells
+        go(cut(n_fits, job.plan.fits_per_task, descend))
+        explain(job, group, group.first * n_cells, group.first * n_cells + n_fits)
         del group, descend  # free its memory before the next group is made
 
 
