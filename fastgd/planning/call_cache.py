@@ -83,13 +83,12 @@ def remember(key: Key | None, job: FitJob) -> None:
 
 def _begun(job: FitJob) -> dict[str, np.ndarray]:
     """{name in a chunk: (m, …)}: the state before the first epoch of all fits of a job."""
-    order, shapes = job.order, job.buffers.layout.shapes
-    return {
-        name: np.array(
-            np.broadcast_to(order.pick_range(values, 0, order.n_fits, n_last), (order.n_fits, *shapes[name][0])), shapes[name][1]
-        )
-        for name, (values, n_last) in job.begin.items()
-    }
+    order, made = job.order, {}
+    for name, (values, n_last) in job.begin.items():
+        shape, dtype = job.buffers.layout.shapes[name]
+        made[name] = np.empty((order.n_fits, *shape), dtype)
+        made[name][...] = order.pick_range(values, 0, order.n_fits, n_last)
+    return made
 
 
 def _is_small(job: FitJob) -> bool:

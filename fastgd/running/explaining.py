@@ -24,7 +24,8 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
         fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
     if not len(fits):
         return
-    fits = fits[not_near(*[job.buffers.values_of(name, fits) for name in ENDS], from_zero=job.start == "zero")]
+    loss, excess, initial_excess, status = (job.buffers.values_of(name, fits) for name in ENDS)
+    fits = fits[not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")]
     if not len(fits):
         return
     if group.moments is None:
