@@ -24,6 +24,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/optuna.py": "tests/sweep/test_optuna.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
+    "fastgd/results/pictures.py": "tests/results/test_plotting.py",
     "fastgd/results/sweep_summary.py": "tests/results/test_sweep_result.py",
     "fastgd/schedules": "tests/schedules/test_rates.py",  # every schedule against torch; its table: tests/fit/test_schedules.py
     "fastgd/compressing.py": "tests/fit/test_moments.py",
