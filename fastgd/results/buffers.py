@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,41 @@ NAMES = {
 
 Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {name in a chunk: (shape of one fit, dtype)}
 _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.int64, np.int8, np.bool_))
+
+
+@functools.lru_cache(64)
+def _shapes_of(
+    size: int, n_features: int, dtype: np.dtype, rows: int, n_slots: int, n_products: int, measured: bool, validated: bool,
+    standardize: bool, batch_epochs: int, batched: bool, solved: bool,
+) -> Shapes:  # fmt: skip
+    """Shape of one fit, and dtype, of every array. Calls share it: nobody changes it."""
+    shapes: Shapes = {
+        "w_out": ((size,), dtype),
+        "loss": ((), dtype),
+        "epochs_run": ((), _WHOLE),
+        "status": ((), _CODE),
+        "history_w": ((rows, size), dtype),
+        "history_loss": ((rows,), dtype),
+        "w": ((size,), _DOUBLE),
+        "slots": ((n_slots, size), _DOUBLE),
+        "products": ((n_products,), _DOUBLE),
+        "steps": ((), _WHOLE),
+        "algorithm": ((), _CODE),
+        "n_used": ((), _WHOLE),
+        "lr": ((), _DOUBLE),
+        "initial_excess": ((), _DOUBLE),
+    }
+    if measured:
+        shapes["excess"] = ((), dtype)
+    if validated:
+        shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
+    if standardize:
+        shapes |= dict.fromkeys(STANDARD, ((n_features,), _DOUBLE))
+    if batched:
+        shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((batch_epochs,), dtype)}
+    if solved:
+        shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
+    return shapes
 
 
 @dataclass
@@ -87,35 +123,11 @@ class Layout:
         return cls(problem, order, "solve", 0, 0, 0, 0, standardize=standardize, solved=True)
 
     def _shapes(self) -> Shapes:
-        """Shape of one fit, and dtype, of every array."""
-        size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
-        shapes: Shapes = {
-            "w_out": ((size,), dtype),
-            "loss": ((), dtype),
-            "epochs_run": ((), _WHOLE),
-            "status": ((), _CODE),
-            "history_w": ((rows, size), dtype),
-            "history_loss": ((rows,), dtype),
-            "w": ((size,), _DOUBLE),
-            "slots": ((self.n_slots, size), _DOUBLE),
-            "products": ((self.n_products,), _DOUBLE),
-            "steps": ((), _WHOLE),
-            "algorithm": ((), _CODE),
-            "n_used": ((), _WHOLE),
-            "lr": ((), _DOUBLE),
-            "initial_excess": ((), _DOUBLE),
-        }
-        if self.measured:
-            shapes["excess"] = ((), dtype)
-        if self.validated:
-            shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
-        if self.standardize:
-            shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
-        if self.batched:
-            shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((self.epochs if self.every else 0,), dtype)}
-        if self.solved:
-            shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
-        return shapes
+        return _shapes_of(
+            self.problem.n_parameters, self.problem.n_features, self.problem.dtype, n_rows(self.epochs, self.every), self.n_slots,
+            self.n_products, self.measured, self.validated, self.standardize, self.epochs if self.batched and self.every else 0,
+            self.batched, self.solved,
+        )  # fmt: skip
 
     def select(self, values: Any, part: str) -> Any:
         """Parameters (…, D) without the intercept ("features"), the intercept (…), or all ("")."""

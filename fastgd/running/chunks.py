@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Batches, Chunk, Samples
 from ..planning.job import FitJob
 from ..planning.stopping import Validation
-from .groups import Group
+from .groups import Group, spread
 from .standardizing import enter_standard
 
 
@@ -81,7 +81,7 @@ def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Ch
     """(chunk, pairs) of fits first … stop-1; pairs (m,): number of each fit's pair in the group."""
     samples, pairs = group.of_fits(job.order, first, stop)
     chunk = make_chunk(job, samples, first, stop)
-    set_fates(job, chunk, group.invalid[pairs])
+    set_fates(job, chunk, spread(group.invalid, pairs))
     if group.standard is not None:
         enter_standard(job, chunk, group.standard, group.gram_index[pairs])
     return chunk, pairs

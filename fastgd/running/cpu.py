@@ -21,7 +21,7 @@ from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
 from .explaining import explain
-from .groups import Group, gather_group
+from .groups import Group, gather_group, spread
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
@@ -145,7 +145,7 @@ def _descend(
     eigenvalues: λ_max of each Gram record, where rates are the safe rates.
     """
     chunk, pairs = chunk_of_group(job, group, first, stop)
-    gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
+    gram_index = pairs if group.gram_index is None else spread(group.gram_index, pairs)
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)

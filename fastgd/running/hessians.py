@@ -13,6 +13,12 @@ BLOCK_NUMBERS = 2**20  # of matrices, at a time
 
 def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hyper: np.ndarray, of_the_sum: bool) -> Curvatures:
     """The curvatures of k fits; grams (k,): their Gram records. index, hyper: as in Curvatures."""
+    if len(records.gram) == 1 < len(grams):  # one matrix, not a copy for each fit
+        one = curvatures_of(records, grams[:1], index[:1], hyper[:1], of_the_sum)
+        gram, exponents, scale = (
+            np.broadcast_to(values, (len(grams), *values.shape[1:])) for values in (one.gram, one.exponents, one.scale)
+        )
+        return Curvatures(index, gram, exponents, scale, hyper)
     count, size = len(grams), records.gram_exponents.shape[1] - 1
     # moments of float32 data are not scaled
     exponents = np.zeros((count, size), np.int64) if records.gram.shape[1] == 1 else records.gram_exponents[grams, :-1]

@@ -19,7 +19,6 @@ import pytest
 import fastgd
 from fastgd.kernels.update_rules import HANDS
 from fastgd.planning.backends import BACKENDS, Backend
-from fastgd.planning.call_cache import key_of
 from tests.house import test_architecture
 from tests.support import parts_of_a_backend, parts_of_an_option
 from tests.support.parts_of_an_option import options_of_fit
@@ -113,7 +112,7 @@ def test_an_option_that_the_call_cache_does_not_know_is_told():
     """Else a call is given the decisions of one with another value: a wrong result, no error."""
 
     def forgetful(words):
-        return key_of({**words, "tol": None})
+        return parts_of_an_option.key_of({**words, "tol": None})
 
     (lacking,) = parts_of_an_option.missing("tol", None, docstring=DOCSTRING, key=forgetful)
     assert lacking.startswith("fastgd/planning/call_cache.py: ")

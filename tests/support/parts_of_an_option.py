@@ -15,11 +15,12 @@ import numpy as np
 import fastgd
 from fastgd.input.options import _LATER
 from fastgd.kernels.chunk import WRITTEN, Chunk
-from fastgd.planning.call_cache import key_of
+from fastgd.planning import call_cache
+from fastgd.planning.options import key_of_options
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
-JOB, OPTIONS = "fastgd/planning/job.py", "fastgd/input/options.py"
+JOB, OPTIONS = ("fastgd/planning/job.py", "fastgd/planning/options.py"), "fastgd/input/options.py"
 TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 # {where an option is that is a field of Chunk: how it stands there}. Not each kernel: tests compare
 # them with the arbiter by ==.
@@ -45,12 +46,17 @@ def options_of_fit(fit: Callable[..., Any] = fastgd.fit) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in parameters.items() if name not in ("X", "y")}
 
 
+def key_of(words: Mapping[str, Any]) -> Any:
+    """The key that a call of these arguments is remembered by."""
+    return call_cache.key_of(words, key_of_options(words))
+
+
 def read_for_a_job(function: str = "prepare_anew") -> set[str]:
-    """The names that a function of job.py, and those that it hands its mapping on to, look up.
+    """The names that a function of JOB, and those that it hands its mapping on to, look up.
 
     The mapping is the function's first parameter.
     """
-    functions = {node.name: node for node in ast.parse(read(JOB)).body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for path in JOB for node in ast.parse(read(path)).body if isinstance(node, ast.FunctionDef)}
     mapping, found = functions[function].args.args[0].arg, set()
     for node in ast.walk(functions[function]):
         match node:
@@ -74,7 +80,7 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     if row is not None and later != ("not available yet" in row[2]):
         found.append(f"{GUIDE}: whether `{name}` is available, as {FITTING} says it")
     if name not in _LATER and name not in read_for_a_job():
-        found.append(f"{JOB}: in prepare_anew its {name}, else what the caller gives is ignored")
+        found.append(f"{JOB[0]}: in prepare_anew its {name}, else what the caller gives is ignored")
     if later != (name in _LATER):
         found.append(f"{OPTIONS}: in _LATER whether `{name}` is available, as {FITTING} says it")
     if name in {field.name for field in dataclasses.fields(Chunk)} - set(WRITTEN):
