@@ -78,7 +78,7 @@ FORGOTTEN = {  # {part: (the file that lacks it, what it lacks)}
     "row of the docs": ("docs/guide.md", "| `tol` |"),
     "default in the docs": ("docs/guide.md", "| `tol` | `None` |"),
     "test": ("tests/fit", "tol"),
-    "argument that is read": ("fastgd/planning/job.py", 'arguments["tol"]'),
+    "argument that is read": ("fastgd/planning/options.py", 'arguments["tol"]'),
     "field that is filled": ("fastgd/running/chunks.py", "tol=job."),
     "CPU kernels": ("kernels/cpu/__init__.py", "chunk.tol"),
     "CUDA kernels": ("kernels/cuda", "chunk.tol"),

@@ -16,7 +16,7 @@ import fastgd
 from fastgd.input.options import _LATER
 from fastgd.kernels.chunk import WRITTEN, Chunk
 from fastgd.planning import call_cache
-from fastgd.planning.options import key_of_options
+from fastgd.planning.options import NAMES, key_of_options
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
@@ -80,7 +80,8 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     if row is not None and later != ("not available yet" in row[2]):
         found.append(f"{GUIDE}: whether `{name}` is available, as {FITTING} says it")
     if name not in _LATER and name not in read_for_a_job():
-        found.append(f"{JOB[0]}: in prepare_anew its {name}, else what the caller gives is ignored")
+        where = f"{JOB[1]}: in read_options" if name in NAMES else f"{JOB[0]}: in prepare_anew"
+        found.append(f"{where} its {name}, else what the caller gives is ignored")
     if later != (name in _LATER):
         found.append(f"{OPTIONS}: in _LATER whether `{name}` is available, as {FITTING} says it")
     if name in {field.name for field in dataclasses.fields(Chunk)} - set(WRITTEN):
