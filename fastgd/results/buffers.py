@@ -349,11 +349,14 @@ class Buffers:
             else:
                 array[places] = values
 
-    def values_of(self, name: str, fits: np.ndarray) -> np.ndarray:
-        """(k, …): the results of k fits that have ended, by their name in a chunk."""
-        whole = self.whole(name)
-        if whole is not None:
-            return whole[fits]
+    def values_of(self, names: Iterable[str], fits: np.ndarray) -> list[np.ndarray]:
+        """[(k, …)]: results of k fits that have ended, by their names in a chunk."""
+        arrays = self.arrays
+        return [arrays[name][fits] if name in arrays else self._value_given(name, fits) for name in names]
+
+    def _value_given(self, name: str, fits: np.ndarray) -> np.ndarray:
+        if name in self.direct:
+            return self.direct[name][fits]
         order = self.layout.order
         array = next(array for called, array in self.scattered.items() if NAMES[called] == (name, ""))
         return array[np.unravel_index(fits, tuple(order.shape[axis] for axis in order.axes))] if order.shape else array[None]

@@ -24,7 +24,7 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
         fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
     if not len(fits):
         return
-    loss, excess, initial_excess, status = (job.buffers.values_of(name, fits) for name in ENDS)
+    loss, excess, initial_excess, status = job.buffers.values_of(ENDS, fits)
     fits = fits[not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")]
     if not len(fits):
         return
