@@ -249,6 +249,8 @@ class Buffers:
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
     curvatures : list of Curvatures
         Of some fits whose end is to be explained: a part of each task that has such fits.
+    noted : list of (fits, moments)
+        Of some fits whose end may have to be explained, from tasks that ended.
     begun : dict of str to ndarray (m, …)
         What some of `arrays` hold before the first epoch, of calls like an earlier one: `allocate`
         copies them.
@@ -261,6 +263,7 @@ class Buffers:
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
     curvatures: list[Curvatures] = field(init=False, default_factory=list)
+    noted: list[tuple[np.ndarray, Any]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         order = self.layout.order

@@ -20,7 +20,7 @@ from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
-from .explaining import explain
+from .explaining import explain, explain_noted
 from .groups import Group, gather_group, spread
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
@@ -38,6 +38,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         _run_staged(job, control, go, validator)
     else:
         go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
+        explain_noted(job)
 
 
 def _compile(job: FitJob) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..kernels.cpu import Moments
 from ..planning.job import FitJob
 from ..results.curvatures import Curvatures
 from ..results.distances import not_near
 from .groups import Group
-from .hessians import curvatures_of
+from .hessians import curvatures_of, joined_records, records_of
 
 ENDS = ("loss", "excess", "initial_excess", "status")  # what tells where a fit ended, by its name in a chunk
 
@@ -24,24 +25,46 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
         fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
     if not len(fits):
         return
-    loss, excess, initial_excess, status = job.buffers.values_of(ENDS, fits)
-    fits = fits[not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")]
-    if not len(fits):
-        return
     if group.moments is None:
+        fits = fits[_far(job, fits)]
+        if not len(fits):
+            return
         hyper, scale = _hyper_of(job, fits), np.empty(len(fits))
         scale.fill(2.0 if job.reduction == "sum" else 2.0 / job.problem.n_samples)
         grams = _grams(group, fits - group.first, job.problem.intercept)
         found = Curvatures(fits, grams, np.zeros((len(fits), job.problem.n_parameters), np.int64), scale, hyper)
-    else:
-        records = group.gram_index[fits // job.order.n_cells - group.first]
-        if group.standard is not None:  # moments may not hold the scaled features
-            held = ~group.standard.doubtful[records]
-            fits, records = fits[held], records[held]
-            if not len(fits):
-                return
-        found = curvatures_of(group.moments, records, fits, _hyper_of(job, fits), job.reduction == "sum")
-    job.buffers.curvatures.append(found)
+        job.buffers.curvatures.append(found)
+        return
+    records = group.gram_index[fits // job.order.n_cells - group.first]
+    if group.standard is not None:  # moments may not hold the scaled features
+        held = ~group.standard.doubtful[records]
+        fits, records = fits[held], records[held]
+    if job.plan.staged or len(fits) == len(job.explained):
+        _keep(job, fits, group.moments, records)
+    elif len(fits):  # one task of many, whose moments are made anew for the next
+        job.buffers.noted.append((fits, records_of(group.moments, records)))
+
+
+def explain_noted(job: FitJob) -> None:
+    """Do what `explain` left to be done once for all tasks."""
+    if job.buffers.noted:
+        fits, records = zip(*sorted(job.buffers.noted, key=lambda part: part[0][0]), strict=True)
+        whole = np.concatenate(fits)
+        _keep(job, whole, joined_records(records), np.arange(len(whole)))
+
+
+def _keep(job: FitJob, fits: np.ndarray, moments: Moments, records: np.ndarray) -> None:
+    """Keep the curvatures of those of these fits that ended far. records: of each fit."""
+    far = _far(job, fits)
+    if len(far):
+        fits = fits[far]
+        job.buffers.curvatures.append(curvatures_of(moments, records[far], fits, _hyper_of(job, fits), job.reduction == "sum"))
+
+
+def _far(job: FitJob, fits: np.ndarray) -> np.ndarray:
+    """Positions of the fits whose end may have to be explained."""
+    loss, excess, initial_excess, status = job.buffers.values_of(ENDS, fits)
+    return not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")
 
 
 def _hyper_of(job: FitJob, fits: np.ndarray) -> np.ndarray:
