@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.chunk import STANDARD
 from .buffers import NAMES, Buffers
 from .curvatures import joined
-from .result import FitResult, History, State, versions
+from .result import FitResult, History, State, versions_here
 from .status import Status, named
 
 _STATUSES = tuple(Status)  # by their codes
@@ -90,7 +90,7 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         excess_loss=part_of("excess", "excess_loss") if layout.measured else None,
         **({name: wrap(values[name][()]) for name in ("val_loss", "best_epoch")} if layout.validated else {}),
         hyperparameters=dict(provenance.hyperparameters),
-        versions=versions(),
+        versions=versions_here(),
         features=problem.features,
         _one_feature=problem.one_feature,
         _start=provenance.start,

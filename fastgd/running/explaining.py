@@ -39,7 +39,7 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
     if group.standard is not None:  # moments may not hold the scaled features
         held = ~group.standard.doubtful[records]
         fits, records = fits[held], records[held]
-    if job.plan.staged or len(fits) == len(job.explained):
+    if job.plan.staged or job.part is not None or len(fits) == len(job.explained):
         _keep(job, fits, group.moments, records)
     elif len(fits):  # one task of many, whose moments are made anew for the next
         job.buffers.noted.append((fits, records_of(group.moments, records)))

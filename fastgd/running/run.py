@@ -40,11 +40,16 @@ def runner_of(job: Job) -> ModuleType:
 def _run(job: Job) -> None:
     runner = runner_of(job)
     try:
-        if job.plan.inline and job.progress is None:  # it ends before a bar would appear
+        if job.plan.inline and job.progress is None and job.part is None:  # it ends before a bar would appear
             runner.run(job, *unwatched(job.plan.threads))
             return
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
-            runner.run(job, control, go)
+            if job.part is None:
+                runner.run(job, control, go)
+            else:
+                from .storing import run_stored
+
+                run_stored(runner, job, control, go)
         return
     except NonFiniteDataError:
         find = where_not_finite
