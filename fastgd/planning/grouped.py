@@ -117,7 +117,7 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
         standardize=one.standardize,
         stats=one.stats,
         groups=groups,
-        batches=list(_batches(groups.groups.sizes, most, _reads_the_table(arguments, one, order))),
+        batches=list(_batches(groups.groups.sizes, most, _reads_the_table(arguments, one, groups))),
         prepare_batch=lambda which: prepare({**pick(which), "X": groups.of_groups(which), "memory_limit": left}),
         hyperparameters=_hyperparameters(arguments),
         made=[],
@@ -131,10 +131,10 @@ def _threads(one: ResultJob, arguments: Mapping[str, Any]) -> int:
     return 1 if not one.plan.backend.has_threads else available_threads() if asked is None else asked
 
 
-def _reads_the_table(arguments: Mapping[str, Any], one: ResultJob, order: FitOrder) -> bool:
-    """Whether groups of unlike sizes can be one batch: each has one fit, with data of its own."""
+def _reads_the_table(arguments: Mapping[str, Any], one: ResultJob, groups: GroupProblem) -> bool:
+    """Whether groups of unlike sizes can be one batch."""
     by_samples = one.stats is not None and one.stats.needs_samples
-    return one.plan.backend.name == "cpu" and len(order.shape) == 1 and arguments.get("batch_size") is None and not by_samples
+    return one.plan.backend.name == "cpu" and groups.table.leading == () and arguments.get("batch_size") is None and not by_samples
 
 
 def _batches(sizes: np.ndarray, most: int, unlike: bool) -> Iterator[np.ndarray]:

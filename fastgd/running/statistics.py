@@ -13,20 +13,18 @@ total Σω, log_weights Σ ln ω, squares (of y: Σω(y − ȳ)² with an interc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..data.double_double import DoubleDouble
-from ..data.ragged import GroupProblem
 from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LOW, Samples
 from ..kernels.cpu import compile_ahead
 from ..planning.plan import STACK_NUMBERS
 from ..planning.statistics_job import StatisticsJob
 from .elimination import MARGIN, Inverses, invert
 from .groups import Group
-from .moments import at_once, compress_groups, read_group
+from .moments import compress_groups
 from .pool import Control, Run, cut
 from .samples import distinct_rows, read_samples
 from .sandwich import add_sandwiches
@@ -41,16 +39,11 @@ def run(job: StatisticsJob, control: Control, go: Run) -> None:
     if problem.given is None:
         compile_ahead.compile_parts(problem.dtype, {"moments"} | ({"find_kept"} if problem.may_lose_samples else set()))
     facts = _empty(job)
-    if isinstance(problem, GroupProblem) and problem.is_ragged:
-        go(cut(job.order.n_pairs, job.plan.fits_per_task, partial(_of_rows, job, facts, control)))
-    else:
-        for group in compress_groups(problem, job.order, job.plan, control, go):
-            if control.cancel[0]:
-                return
-            _of_group(job, group, facts, control, go)
-            del group  # free its memory before the next group is made
-    if control.cancel[0]:
-        return
+    for group in compress_groups(problem, job.order, job.plan, control, go):
+        if control.cancel[0]:
+            return
+        _of_group(job, group, facts, control, go)
+        del group  # free its memory before the next group is made
     _in_callers_order(job, facts)
     if job.options.needs_samples:
         add_sandwiches(job, control, go)
@@ -64,13 +57,6 @@ def _empty(job: StatisticsJob) -> dict[str, np.ndarray]:
     facts |= {"inverse": np.empty((count, size, size)), "mean": np.empty((count, size))}
     facts |= {"estimable": np.empty((count, size), bool), "rank": np.empty(count, np.int64)}
     return facts | {"n_used": np.empty(n_pairs, np.int64), "squares": np.empty(n_pairs)}
-
-
-def _of_rows(job: StatisticsJob, facts: dict[str, np.ndarray], control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """One task: fill the facts of groups first … stop-1 of the rows of a table."""
-    group = read_group(job.problem, job.order, first, stop, control, compress=True)
-    if not control.cancel[0]:
-        _of_group(job, group, facts, control, at_once)
 
 
 def _of_group(job: StatisticsJob, group: Group, facts: dict[str, np.ndarray], control: Control, go: Run) -> None:
