@@ -25,6 +25,7 @@ from .optimizers import Optimizer
 from .planning.call_cache import prepare
 from .planning.statistics_job import prepare_statistics
 from .results.building import build
+from .results.group_result import of_groups
 from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.adding_statistics import with_statistics
@@ -314,5 +315,5 @@ def _fit(arguments: Mapping[str, Any]) -> FitResult:
     job = prepare(arguments)
     more = quietly(prepare_statistics, job) if job.stats else None
     run(job)
-    result = build(job.buffers, job.provenance)
+    result = of_groups(build(job.buffers, job.provenance), arguments["X"])
     return result if more is None else with_statistics(result, more)

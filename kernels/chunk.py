@@ -45,9 +45,7 @@ def n_rows(epochs: int, every: int) -> int:
 class Samples:
     """The data of some fits: m fits, n samples, d features; T is float32 or float64."""
 
-    # (n_x, n, d) T, read-only; of any layout whose strides are multiples of the item size. Where `lengths` are given, n is 1:
-    # items are rows of a table, and fit f has the lengths[f] rows from x_index[f] on; so of y and the weights
-    X: np.ndarray
+    X: np.ndarray  # (n_x, n, d) T, read-only; of any layout whose strides are multiples of the item size
     y: np.ndarray  # (n_y, n) T, read-only, of any layout
     x_index: np.ndarray  # (m,) int64: fit f has the data X[x_index[f]], y[y_index[f]]
     y_index: np.ndarray  # (m,) int64
@@ -56,7 +54,9 @@ class Samples:
     kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that are used, in order
     kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: it uses all samples
     n_used: np.ndarray  # (m,) int64: how many samples it uses
-    lengths: np.ndarray | None = field(default=None, kw_only=True)  # (m,) int64: samples of each fit; None: n
+    # (m,) int64: how many samples a fit has. Then n is 1: items are rows of a table, and fit f has
+    # those from x_index[f] on, as of y and the weights. None: all fits have n samples
+    lengths: np.ndarray | None = field(default=None, kw_only=True)
     flat: tuple[np.ndarray, ...] | None = field(default=None, init=False, repr=False)  # X, y, weights as the CPU kernels take them
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -41,11 +41,11 @@ class GroupItems(Items):
         """All items, (count, *item): a copy."""
         return self._at(ALL)
 
-    def _at(self, where: Where, rows: slice = ALL) -> np.ndarray:
+    def _at(self, where: Where, rows: slice | np.ndarray = ALL) -> np.ndarray:
         numbers = np.arange(*where.indices(self.count)) if isinstance(where, slice) else where
         *place, group = np.unravel_index(numbers, self.leading)
         begins, (n, *rest) = self.starts[group], self.item
-        if self.order is None and n:
+        if self.order is None and n and isinstance(rows, slice):
             part = self._windows(rows)[(*place, begins)]
         else:
             places = begins[:, None] + np.arange(n)[rows]
@@ -54,7 +54,7 @@ class GroupItems(Items):
                 part = self.array[(*(one[:, None] for one in place), places)]
             else:  # five times as fast
                 part = self.array.take(places, axis=0)
-        return part.reshape(len(numbers), len(range(n)[rows]), *rest)
+        return part.reshape(len(numbers), -1 if part.size else len(np.arange(n)[rows]), *rest)
 
     def _windows(self, rows: slice) -> np.ndarray:
         """Views of n rows each, one for each row of the table that they may begin with."""
@@ -108,7 +108,7 @@ class GroupProblem(Problem):
         return self.of_table(self.table, Groups(groups.starts[which], sizes, groups.rows), is_ragged)
 
     def rows_of_range(self, first: int, stop: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
-        """(X, y, perhaps weights of some rows; where the rows of groups first … stop-1 begin; sizes).
+        """([X, y, perhaps weights], begins, sizes) of groups first … stop-1: rows and their places.
 
         Of a row there is (1, d) of X, and (1,) of the others: in order, read-only, of `dtype`.
         """

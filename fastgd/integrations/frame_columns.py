@@ -76,7 +76,7 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
 
 
 def table_of(frame: Any, names: list[str], option: str, axis: int) -> np.ndarray:
-    """The numbers of several columns, which are along this axis of two; each is one stretch of memory."""
+    """The numbers of several columns along this axis of two; each is one stretch of memory."""
     columns = [numbers_of(frame, name, option) for name in names]
     table = columns[0][None] if len(columns) == 1 else np.stack(columns)
     return table if axis == 0 else table.T

@@ -1,4 +1,4 @@
-"""GroupsJob: a call of `fit_groups` or `solve_groups`, checked and planned.
+"""GroupsJob: a call of `fit_groups`, `solve_groups` or `compress_groups`, checked and planned.
 
 1. A batch of groups is a job of `fit` or `solve` like any other. Its options are those of the
    call, with the values of its groups where an option has one for each.
@@ -35,6 +35,7 @@ from ..results.buffers import Buffers
 from ..results.building import Provenance
 from ..results.result import State
 from ..schedules.table import read_schedule
+from .compress_job import CompressJob, prepare_compress
 from .job import ResultJob
 from .memory import fit_into_memory
 from .plan import LONG, available_threads
@@ -122,6 +123,36 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
         hyperparameters=_hyperparameters(arguments),
         made=[],
         statistics={},
+    )
+
+
+@dataclass(kw_only=True)
+class CompressGroupsJob(CompressJob):
+    """A call of `compress` whose fits are groups of rows, ready to run."""
+
+    batches: list[np.ndarray]  # the numbers of the groups of each
+    prepare_batch: Callable[[np.ndarray], CompressJob]
+
+
+def prepare_groups_to_compress(arguments: Mapping[str, Any], groups: GroupProblem) -> CompressGroupsJob:
+    """Make the job. arguments: those of `compress`."""
+    limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
+    arguments = {**arguments, "progress": False}
+    whole = prepare_compress({**arguments, "X": groups.of_groups(np.arange(groups.groups.count))})  # its moments must have room
+
+    def prepare_batch(which: np.ndarray) -> CompressJob:
+        return prepare_compress({**arguments, "X": groups.of_groups(which)})
+
+    return CompressGroupsJob(
+        problem=groups.table,
+        order=whole.order,
+        plan=replace(whole.plan, inline=False),
+        progress=progress,
+        total=whole.total,
+        runner="compressing_groups",
+        memory_limit=limit,
+        batches=list(_batches(groups.groups.sizes, MOST_OF_A_BATCH, groups.table.leading == ())),
+        prepare_batch=prepare_batch,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..planning.explained import MOST, spread_over
 from ..planning.grouped import GroupsJob
-from ..planning.job import ResultJob
+from ..planning.job import Job, ResultJob
 from ..planning.statistics_job import prepare_statistics
 from ..results.building import build
 from ..results.curvatures import joined
@@ -24,10 +24,7 @@ def run(job: GroupsJob, control: Control, go: Run) -> None:
     """Run all groups of a job. Each batch has its own number of threads; `go` is not used."""
     for which in job.batches:
         batch = job.prepare_batch(which)
-        threads = min(batch.plan.threads, job.plan.threads)
-        watch = control.watch or (lambda: None)
-        go = partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
-        runner_of(batch).run(batch, control, go)
+        runner_of(batch).run(batch, control, tasks_of_batch(job, batch, control))
         if control.cancel[0]:
             return
         _put(job, which, batch)
@@ -35,6 +32,12 @@ def run(job: GroupsJob, control: Control, go: Run) -> None:
             stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats
             assert stats is not None
             _put_statistics(job, which, stats)
+
+
+def tasks_of_batch(job: Job, batch: Job, control: Control) -> Run:
+    """What runs the tasks of a batch, in no more threads than the job has."""
+    threads, watch = min(batch.plan.threads, job.plan.threads), control.watch or (lambda: None)
+    return partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
 
 
 def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:

@@ -42,14 +42,16 @@ def read_samples(samples: Samples, name: str, pairs: np.ndarray, first: int = 0,
     """(m, n, …) float64: samples first … stop-1 of X, y or weights, of fits of equally many."""
     LISTENER.get().check()
     array, index = getattr(samples, name), getattr(samples, {"X": "x_index", "y": "y_index", "weights": "weight_index"}[name])[pairs]
-    kept, ragged = samples.kept_index[pairs], samples.lengths is not None
+    kept = samples.kept_index[pairs]
     stop = int(samples.n_used[pairs[0]]) if stop is None else stop
     whole = (kept < 0).all()
-    if whole and not ragged:
-        values = array[index, first:stop]
+    rows = np.arange(first, stop)[None]
+    if not whole:
+        rows = np.where(kept[:, None] < 0, rows, samples.kept[np.maximum(kept, 0), first:stop])
+    if samples.lengths is not None:
+        values = array[index[:, None] + rows, 0]
     else:
-        rows = np.arange(first, stop)[None] if whole else np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
-        values = array[index[:, None] + rows, 0] if ragged else array[index[:, None], rows]
+        values = array[index, first:stop] if whole else array[index[:, None], rows]
     if name == "X" and isinstance(samples, ScaledSamples):
         center, scale = (of[pairs, None].astype(samples.precision) for of in (samples.center, samples.scale))
         values = (values.astype(samples.precision, copy=False) - center) / scale
