@@ -35,6 +35,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/integrations/frame_columns.py": "tests/integrations/test_frames.py",
     "fastgd/planning/grouped.py": "tests/fit/test_groups.py",
     "fastgd/running/grouped.py": "tests/fit/test_groups.py",
+    "fastgd/running/compressing_groups.py": "tests/fit/test_unlike_sizes.py",
     "fastgd/stabilizing.py": "tests/fit/test_stability.py",
     "fastgd/input/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/planning/statistics_job.py": "tests/fit/test_statistics.py",
