@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .compressing import compress
-from .data.labels import Groups, columns_of_labels, groups_of_labels, groups_of_offsets, read_labels
+from .data.labels import Groups, groups_by, groups_of_offsets
 from .data.problem import Problem
 from .data.ragged import GroupProblem
 from .fitting import fit
@@ -257,7 +257,4 @@ def _read_groups(groups: Any, offsets: Any, n_rows: int) -> tuple[Groups, Keys]:
     if offsets is not None:
         found = groups_of_offsets(offsets, n_rows)
         return found, {"group": np.arange(found.count)}
-    columns = columns_of_labels(groups)
-    read = {name: read_labels(column, "groups" if len(columns) == 1 else f"groups[{name!a}]", n_rows) for name, column in columns.items()}
-    found = groups_of_labels([labels for labels, _ in read.values()])
-    return found, {name: as_given[found.first_rows] for name, (_, as_given) in read.items()}
+    return groups_by(groups, n_rows)

@@ -25,6 +25,8 @@ from ..input.unreadable import is_missing
 from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LEAST
 from .table import html_table, in_line
 
+_OF_GRAMS, _OF_PAIRS = ("gram", "gram_exponents", "weighing"), ("gram_index", "target", "exponents", "n_used", "invalid")
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Moments:
@@ -284,6 +286,20 @@ def misfit_of_keys(keys: Any, leading: tuple[int, ...]) -> str:
         if not isinstance(labels, np.ndarray) or labels.shape != leading[-1:]:
             return f"keys[{name!a}] is no label for each of {leading[-1]} groups"
     return ""
+
+
+def join_moments(places: Sequence[np.ndarray], parts: Sequence[Moments]) -> Moments:
+    """Moments of more fits: those of each part stand at these places of the last leading axis."""
+    first, count = parts[0], sum(len(own) for own in places)
+    axis = len(first.leading) - 1
+    whole: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in parts]) for name in _OF_GRAMS}
+    for name in _OF_PAIRS:
+        values, records = getattr(first, name), 0
+        whole[name] = np.empty((*values.shape[:axis], count, *values.shape[axis + 1 :]), values.dtype)
+        for own, one in zip(places, parts, strict=True):
+            whole[name][(*[slice(None)] * axis, own)] = getattr(one, name) + records if name == "gram_index" else getattr(one, name)
+            records += len(one.gram)
+    return replace(first, **whole, leading=(*first.leading[:-1], count))
 
 
 def _entry(i: int, j: int) -> int:

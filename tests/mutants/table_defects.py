@@ -78,10 +78,24 @@ TABLE_DEFECTS = (
     ),
     Defect(
         "moments of groups: records of a later batch are those of the first",
-        "fastgd/running/compressing_groups.py",
-        'own + records if name == "gram_index" else own',
-        "own",
+        "fastgd/results/moments.py",
+        'getattr(one, name) + records if name == "gram_index" else getattr(one, name)',
+        "getattr(one, name)",
         ("tests/fit/test_unlike_sizes.py::test_moments_of_every_kind_of_batch",),
+    ),
+    Defect(
+        "windows: those of a group are another group's",
+        "fastgd/rolling.py",
+        "(before[which, None] + np.arange(len(starts)))",
+        "(before[which[::-1], None] + np.arange(len(starts)))",
+        ("tests/fit/test_rolling.py::test_windows_of_each_group_are_those_of_its_own_call",),
+    ),
+    Defect(
+        "windows: weights of a group are scaled by those of another",
+        "fastgd/rolling.py",
+        "np.repeat(series.of_weights, n_windows)",
+        "np.repeat(series.of_weights[::-1] + 1, n_windows)",
+        ("tests/fit/test_rolling.py::test_windows_of_each_group_are_those_of_its_own_call",),
     ),
     Defect(
         "moments of groups: those of other groups are added",
