@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .grouping import solve_groups as solve_groups
     from .integrations.frames import fit_frame as fit_frame
     from .integrations.frames import predict_frame as predict_frame
+    from .integrations.tables import fit_table as fit_table
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
     from .results.group_result import GroupResult
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
+    from .results.table_result import TableResult
     from .reweighting import robust as robust
     from .rolling import fit_rolling as fit_rolling
     from .solving import solve
@@ -52,9 +54,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
-    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress",
-    "compress_groups", "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "info", "load", "predict_frame", "robust", "solve",
-    "solve_groups", "stability", "sweep", "verify",
+    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult",
+    "TableResult", "compress", "compress_groups", "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "fit_table", "info",
+    "load", "predict_frame", "robust", "solve", "solve_groups", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -64,6 +66,7 @@ _LATE = {
     ".fitting": ("fit",),
     ".grouping": ("compress_groups", "fit_groups", "solve_groups"),
     ".integrations.frames": ("fit_frame", "predict_frame"),
+    ".integrations.tables": ("fit_table",),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
     ".results.group_result": ("GroupResult",),
@@ -73,6 +76,7 @@ _LATE = {
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
+    ".results.table_result": ("TableResult",),
     ".reweighting": ("robust",),
     ".rolling": ("fit_rolling",),
     ".solving": ("solve",),

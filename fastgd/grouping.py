@@ -188,7 +188,7 @@ def compress_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: An
     >>> fastgd.sweep(moments, grid={"lr": [0.01, 0.1]}, epochs=50).loss.shape
     (2, 2)
     """
-    arguments = _arguments({"X": X, "y": y, **compress_options}, compress, "compress_groups")
+    arguments = arguments_of({"X": X, "y": y, **compress_options}, compress, "compress_groups")
     table = _read_table({**arguments, "min_samples": 1})
     found, keys = _found_groups(table, partial(_read_groups, groups, offsets))
     job = prepare_groups_to_compress(arguments, GroupProblem.of_table(table, found))
@@ -213,7 +213,7 @@ def fit_rows(
     function, for errors. features: names of the columns of X, where X does not tell.
     """
     single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
-    arguments = _arguments(given, single, name)
+    arguments = arguments_of(given, single, name)
     table = _read_table(arguments)
     table.features = features or table.features
     found, keys = _found_groups(table, read_groups)
@@ -237,7 +237,7 @@ def _found_groups(table: Problem, read_groups: Callable[[int], tuple[Groups, Key
     return found, keys
 
 
-def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
+def arguments_of(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
     """The arguments of a call of `single`, with its defaults."""
     defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
     for option, value in given.items():
