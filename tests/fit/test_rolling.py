@@ -10,7 +10,7 @@ import pytest
 
 import fastgd
 from fastgd.data.double_double import DoubleDouble
-from fastgd.rolling import CHUNK, LONG, running_sums
+from fastgd.data.window_sums import CHUNK, LONG, running_sums
 from tests.support.refusals import refused_call
 
 RNG = np.random.default_rng(0)
@@ -181,7 +181,7 @@ def test_chunks_change_nothing(monkeypatch):
         whole = fastgd.fit_rolling(X, ys, 20, intercept=True, expanding=expanding)
         assert ys.size < CHUNK
         with monkeypatch.context() as patch:
-            patch.setattr("fastgd.rolling.CHUNK", 50)
+            patch.setattr("fastgd.data.window_sums.CHUNK", 50)
             pieces = fastgd.fit_rolling(X, ys, 20, intercept=True, expanding=expanding)
         np.testing.assert_allclose(pieces.w, whole.w, rtol=2.0**-51)
         np.testing.assert_array_equal(pieces.n_used, whole.n_used)

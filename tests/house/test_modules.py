@@ -51,6 +51,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/results/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/adding_statistics.py": "tests/fit/test_statistics.py",
     "fastgd/rolling.py": "tests/fit/test_rolling.py",
+    "fastgd/data/window_sums.py": "tests/fit/test_rolling.py",
     "fastgd/reweighting.py": "tests/fit/test_robust.py",
     "fastgd/results/robust.py": "tests/fit/test_robust.py",
     "fastgd/running/centring.py": "tests/fit/test_ridge.py",

@@ -91,13 +91,6 @@ TABLE_DEFECTS = (
         ("tests/fit/test_rolling.py::test_windows_of_each_group_are_those_of_its_own_call",),
     ),
     Defect(
-        "windows: weights of a group are scaled by those of another",
-        "fastgd/rolling.py",
-        "np.repeat(series.of_weights, n_windows)",
-        "np.repeat(series.of_weights[::-1] + 1, n_windows)",
-        ("tests/fit/test_rolling.py::test_windows_of_each_group_are_those_of_its_own_call",),
-    ),
-    Defect(
         "moments of groups: those of other groups are added",
         "fastgd/results/moments.py",
         "    if a.keys.keys() != b.keys.keys() or not all(_same_labels(a.keys[name], b.keys[name]) for name in a.keys):\n",
