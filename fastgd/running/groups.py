@@ -14,6 +14,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.items import Items
 from ..data.problem import Problem
+from ..data.ragged import GroupProblem
 from ..kernels.apart import LARGE, run_apart_if
 from ..kernels.chunk import Samples
 from .pool import Run, cut
@@ -67,7 +68,8 @@ def select(s: Samples, index: np.ndarray) -> Samples:
     x_index, y_index, weight_index, kept_index, n_used = (
         spread(values, index) for values in (s.x_index, s.y_index, s.weight_index, s.kept_index, s.n_used)
     )
-    return Samples(s.X, s.y, x_index, y_index, s.weights, weight_index, s.kept, kept_index, n_used)
+    lengths = None if s.lengths is None else s.lengths[index]
+    return Samples(s.X, s.y, x_index, y_index, s.weights, weight_index, s.kept, kept_index, n_used, lengths=lengths)
 
 
 def spread(values: np.ndarray, index: np.ndarray) -> np.ndarray:
@@ -81,6 +83,8 @@ def spread(values: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
     """Pairs first … stop-1, with all of their samples. contiguous: copy what is not contiguous."""
+    if isinstance(problem, GroupProblem) and problem.is_ragged:
+        return Group(first, _ragged_samples(problem, first, stop), np.zeros(stop - first, bool))
     samples = None if contiguous else gather_in_order(problem, order, first, stop)
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
@@ -90,6 +94,15 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
         for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
     ]
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
+
+
+def _ragged_samples(problem: GroupProblem, first: int, stop: int) -> Samples:
+    """The samples of groups first … stop-1, of unlike sizes, none left out."""
+    numbers = int(problem.groups.sizes[first:stop].sum()) * problem.n_features
+    arrays, begins, sizes = run_apart_if(numbers > LARGE, problem.rows_of_range, first, stop)
+    X, y, weights = (*arrays, _none(problem.n_samples, problem.dtype)[:, :1]) if len(arrays) == 2 else arrays
+    kept = np.empty((0, problem.n_samples), np.int32)
+    return Samples(X, y, begins, begins, weights, begins, kept, np.full(len(sizes), -1), sizes.copy(), lengths=sizes)
 
 
 def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
