@@ -284,13 +284,18 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             question = question.with_rate(trial.lr)
         elif task.lr is None:
             raise ValueError("lr is needed: the learning rate that was meant")
+        if trial.rates is not None and len(trial.rates):
+            question = question._replace(lr=trial.rates)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
         verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
         again = trial
         while again.otherwise is not None and not verdict.ok:
             again = again.otherwise()
-            other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+            try:
+                other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+            except ValueError:  # a reading with more epochs than there are rates or orders
+                continue
             if again.for_cause:
                 verdict = verdict if other.ok else other
             elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
@@ -328,6 +333,10 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
+    if diagnosis is not None and trial.one_array and not found.recorded.start_added and _may_be_the_end(found.recorded.w[0], task, index):
+        stays = () if trial.start_known or task.w0 is not None else ("parameter_not_updated",)
+        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays)
+        notes.append(f"w_history holds one array {trial.one_array:,} times: its rows are all that array, as it is now")
     diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
@@ -342,6 +351,11 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure,
         curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
+
+
+def _may_be_the_end(row: Array, task: Task, index: tuple[int, ...]) -> bool:
+    """Return whether rows that are all this one are not the start, at which w may have stayed."""
+    return bool((np.asarray(row, np.float64) != task.start(index)).any())
 
 
 def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:

@@ -20,7 +20,7 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import read_training
+from .answers import has_parts, read_training, times_one_array
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
 from .functions import after_updates
@@ -194,11 +194,12 @@ class _Recorded:
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
-                read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.epochs)
+                read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.most_updates(task.epochs))
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            yield (), _either(Trial(read.w, read.loss, notes, start_known=task.w0 is not None), task)
+            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, one_array=times_one_array(self.w))
+            yield (), _either(trial, task)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
@@ -210,7 +211,7 @@ class _Recorded:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
             of_fit = None if loss is None else loss[index]
-            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None)
+            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w))
             yield index, _either(trial, task)
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
@@ -226,7 +227,7 @@ class _Recorded:
 
     def _has_parts(self, task: Task) -> bool:
         """Return whether w and the intercept are apart, or there are three parts or more."""
-        if self.others or (isinstance(self.w, list) and self.w and isinstance(self.w[0], tuple)):
+        if self.others or (has_parts(self.w)):
             return True
         width = np.shape(self.w)[1] if isinstance(self.w, np.ndarray) and self.w.ndim == 2 else None
         return task.intercept and self.loss is not None and width == task.n_parameters - 1

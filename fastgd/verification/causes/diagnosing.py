@@ -19,6 +19,8 @@ from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
 from ..bound.strided import strided_shares
 from ..bound.yardstick import LIMIT, Array
+from ..candidates.answers import has_parts, read_training
+from ..candidates.tasks import Unreadable
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
@@ -117,6 +119,8 @@ def diagnose(
     'gradient_sum'
     """
     question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule)
+    if has_parts(w_history):
+        w_history, loss_history = _read_parts(question, w_history, loss_history)
     recorded = read_recorded(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
@@ -127,6 +131,15 @@ def diagnose(
             f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
         )
     return examine(question, recorded)
+
+
+def _read_parts(question: Question, rows: Any, losses: Any) -> tuple[Array, Any]:
+    """Return w (m, D) and the losses of rows that are [w, b], (w, b, loss) or dicts."""
+    try:
+        read = read_training((rows, losses), question.n_parameters, question.intercept, len(rows))
+    except Unreadable as error:
+        raise ValueError(f"w_history cannot be read: {error}".replace("it returned", "it has")) from None
+    return read.w, read.loss if losses is None else losses
 
 
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning
@@ -226,11 +239,14 @@ def _explain_loss(
         return None
     of_update = update.hypothesis if isinstance(update.hypothesis, Hypothesis) else None
     found = explain_loss(seen, of_update)
-    if found.codes and (recorded.start_added or after):
-        other = _other_alignment(question, recorded)
+    of_updates = len(recorded.loss) == len(recorded.w) - 1 > 0 and not after  # one for each: that before it or after it is a habit
+    if found.codes and (recorded.start_added or after or of_updates):
+        other = _other_alignment(question, recorded, later=recorded.start_added or of_updates)
         better = explain_loss(other, of_update)
-        if not better.codes:
-            notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
+        if not better.codes or (better.codes != ("unknown",) and "loss_after_update" in found.codes):
+            told = "the w recorded with it" if recorded.start_added else "the w after its update" if of_updates else "w before the update"
+            notes[:] = [note for note in notes if "read as the loss before each update" not in note]
+            notes.append(f"each loss is that of {told}")
             return better
     if found.codes == ("unknown",) and recorded.dtype == np.float64:
         narrow = np.asarray(recorded.loss, np.float64)
@@ -246,13 +262,13 @@ def _explain_loss(
     return found
 
 
-def _other_alignment(question: Question, recorded: Recorded) -> Observation:
+def _other_alignment(question: Question, recorded: Recorded, later: bool) -> Observation:
     """Return the history with each loss one row earlier or later.
 
-    Where the start is not recorded, both ways to record the loss are in use.
+    Where the start is not recorded, or there is one loss for each update, both ways are in use.
     """
     assert recorded.loss is not None
-    if recorded.start_added:  # loss[t] belongs to the t-th recorded w, which is row t + 1
+    if later:  # loss[t] belongs to the t-th recorded w, which is row t + 1
         return question.observe(recorded._replace(w=recorded.w[1:]), first=1)
     return question.observe(recorded._replace(w=_with_start(question, recorded)))
 

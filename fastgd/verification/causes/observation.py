@@ -16,6 +16,7 @@ All of it is in extended precision; the bound is derived in docs/error-bound.md,
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,6 +77,7 @@ class Observation:
         self.u, self.eta = yardstick.u, yardstick.eta
         self.held_higher = held_higher
         self.notes: tuple[str, ...] = ()  # how the losses were read
+        self.first_rate: float | None = None  # that a schedule of factors begins with
         rows = yardstick.parameters(w, "w_history", rows=True)
         self.n_rows = len(rows)
         with np.errstate(all="ignore"):
@@ -102,16 +104,29 @@ class Observation:
         self._end_after(n_finite)
 
     def read_loss_of(self, factor: float) -> None:
-        """Take the losses as those of half of the squares, where they come nearer to these.
+        """Take the losses as those of half of the squares, where they are these, or come nearer.
 
-        `factor` is what the mean of the squares is multiplied by there.
+        A loss may be that of the row before or after it. `factor` is what the mean of the squares
+        is multiplied by there.
         """
-        if self.loss is None or not len(self.loss):
+        if self.loss is None or not len(self.loss) or factor == 1:
             return
-        m = min(len(self.loss), len(self.true_loss))
-        with np.errstate(all="ignore"):
-            of_mean, of_half = (np.abs(self.loss[:m] - by * self.true_loss[:m]) / by for by in (1, factor))
-        if factor != 1 and np.median(of_half) < np.median(of_mean):
+        found, true, bound = (np.asarray(part, np.float64) for part in (self.loss, self.true_loss, self.loss_error))
+
+        def fits(by: float) -> tuple[int, float]:
+            """Return how many losses are this multiple of the right ones, and how near they come."""
+            best = (0, -math.inf)
+            for shift in (0, 1, -1):
+                one, other, doubt = (part[max(0, k) :] for part, k in ((found, -shift), (true, shift), (bound, shift)))
+                m = min(len(one), len(other))
+                with np.errstate(all="ignore"):
+                    off = np.abs(one[:m] / by - other[:m])
+                    near = np.abs(np.log(np.abs(one[:m]) / by) - np.log(other[:m]))
+                near = near[~np.isnan(near)]
+                best = max(best, (int((off <= LIMIT * doubt[:m]).sum()), -float(np.median(near)) if len(near) else -math.inf))
+            return best
+
+        if fits(factor) > fits(1.0):
             self.loss = self.loss / self.yardstick.extended(factor)[()]
             of_what = "mean" if factor == 0.5 else "sum"
             self.notes = (f"each loss is read as half of the {of_what} of the squares",)

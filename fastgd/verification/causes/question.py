@@ -38,6 +38,7 @@ class Question(NamedTuple):
     data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
     schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
     reduction: str = "mean"
+    first_rate: float | None = None  # the rate that a schedule of factors begins with
 
     @property
     def n_parameters(self) -> int:
@@ -54,7 +55,8 @@ class Question(NamedTuple):
         if walked is None:
             return self
         lr = np.asarray(self.lr, np.float64).reshape(1)
-        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
+        first = None if walked.sets_rates else float(lr[0])
+        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0], first_rate=first)
 
     @property
     def strides(self) -> bool:
@@ -78,6 +80,7 @@ class Question(NamedTuple):
             self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
         )  # fmt: skip
+        seen.first_rate = self.first_rate
         if self.reduction.startswith("half"):
             seen.read_loss_of(self.asked.factor)
         return self.asked.judged(seen)

@@ -44,10 +44,10 @@ def named_factors(n: int, asked: float) -> list[tuple[Codes, float]]:
     elif asked == 0.5:
         named = [
             (("gradient_not_halved",), 1.0),
-            (("gradient_sum_missing_two",), n / 2),
+            (("gradient_sum",), n / 2),
             (("gradient_divided_twice",), 0.5 / n),
             (("gradient_n_minus_1",), 0.5 * n / (n - 1) if n > 1 else 0.5),
-            (("gradient_sum_missing_two", "gradient_not_halved"), float(n)),
+            (("gradient_sum", "gradient_not_halved"), float(n)),
         ]
     else:
         named = [(("gradient_not_halved",), float(n)), (("gradient_mean",), 0.5), (("gradient_mean", "gradient_not_halved"), 1.0)]

@@ -46,8 +46,8 @@ CAUSES = {
         Cause(
             "gradient_sum",
             "update",
-            "the gradient is that of the sum of the squares, not of their mean: {n} times too large. np.dot(...) is already the sum over "
-            "the samples, so .mean() of it does nothing",
+            "the gradient is that of the sum of the squares, not of their mean: {n} times too large (where it has "
+            "np.dot(...).mean(): np.dot(...) is already the sum over the samples, so .mean() of it does nothing)",
             _GRADIENT,
         ),
         Cause("gradient_mean", "update", "the gradient is that of the mean of the squares, not of their sum: {n} times too small",
@@ -159,6 +159,10 @@ CAUSES = {
               "scheduler.step() after optimizer.step(), once in each epoch"),
         Cause("schedule_late", "update", "the schedule is one epoch late: each epoch but the first has the learning rate of the one before",
               "step the scheduler in every epoch, from the first one on"),
+        Cause("schedule_of_rates", "update",
+              "schedule= was given the learning rates, {rate:.6g} in the first epoch: a callable returns what lr = {value:.6g} is multiplied "
+              "by",
+              "schedule=lambda epoch: rate(epoch) / {value:.6g}, or an array of the rates"),
         Cause("schedule_unused", "update", "the schedule is not followed: the learning rate stays {rate:.6g}",
               "scheduler.step() after optimizer.step(), once in each epoch"),
         # -- the precision
