@@ -239,6 +239,9 @@ def _explain_loss(
         return None
     of_update = update.hypothesis if isinstance(update.hypothesis, Hypothesis) else None
     found = explain_loss(seen, of_update)
+    if question.reduction.startswith("half") and "loss_half" in found.codes:  # the half that was asked for is no defect
+        halved = seen.with_loss_of(question.asked.factor)
+        found = _without_a_half(found, explain_loss(halved, of_update), halved, notes)
     of_updates = len(recorded.loss) == len(recorded.w) - 1 > 0 and not after  # one for each: that before it or after it is a habit
     if found.codes and (recorded.start_added or after or of_updates):
         other = _other_alignment(question, recorded, later=recorded.start_added or of_updates)
@@ -260,6 +263,14 @@ def _explain_loss(
             if coarse.codes != ("unknown",) and in_range.n_inside >= seen.n_inside:
                 return coarse._replace(codes=(*coarse.codes, *(() if in_float32 else ("loss_float32",))))
     return found
+
+
+def _without_a_half(found: Finding, halved: Finding, seen: Observation, notes: list[str]) -> Finding:
+    """Return what explains the losses read as those of half of the squares, where that needs no half."""
+    if halved.codes == ("unknown",) or "loss_half" in halved.codes:
+        return found
+    notes.extend(seen.notes)
+    return halved
 
 
 def _other_alignment(question: Question, recorded: Recorded, later: bool) -> Observation:

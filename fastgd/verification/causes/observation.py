@@ -127,9 +127,16 @@ class Observation:
             return best
 
         if fits(factor) > fits(1.0):
-            self.loss = self.loss / self.yardstick.extended(factor)[()]
-            of_what = "mean" if factor == 0.5 else "sum"
-            self.notes = (f"each loss is read as half of the {of_what} of the squares",)
+            halved = self.with_loss_of(factor)
+            self.loss, self.notes = halved.loss, halved.notes
+
+    def with_loss_of(self, factor: float) -> Observation:
+        """Return the same rows with losses that are read as this multiple of the mean of the squares."""
+        assert self.loss is not None
+        other = copy.copy(self)
+        other.loss = self.loss / self.yardstick.extended(factor)[()]
+        other.notes = (f"each loss is read as half of the {'mean' if factor == 0.5 else 'sum'} of the squares",)
+        return other
 
     def _rates(self, lr: Any, n_steps: int) -> tuple[Array, Array]:
         """Return the rate that multiplies a step, and the one in a rule, (T, 1) each.

@@ -63,6 +63,10 @@ CAUSES = {
         Cause("gradient_n_minus_1", "update", "the gradient is divided by n - 1 = {n_minus_1} instead of n = {n}", _GRADIENT),
         Cause("broadcast", "update",
               "X @ w minus y is {n} x {n}, every prediction minus every target, as it is of shapes (n,) and (n, 1): {variant}", _RESIDUAL),
+        Cause("product_broadcast", "update",
+              "residual times a column of X is {n} x {n}, every residual times every sample, as it is of shapes (n,) and (n, 1): the gradient "
+              "of w[j] is that of sum(residual) * sum(X[:, j]); {variant}",
+              _GRADIENT),
         Cause("half_convention", "update",
               "loss and gradient both have the factor 1/2, as in 1/(2n) * sum(residual**2): one convention, and no two defects; "
               "without weight decay its steps are those of half the learning rate",
