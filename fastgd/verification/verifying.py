@@ -166,6 +166,8 @@ def verify(
 def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) -> Report:
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
+    if hasattr(asked_for["optimizer"], "param_groups"):  # torch's
+        asked_for |= TorchCandidate(None, asked_for["optimizer"]).completed(asked_for | {"optimizer": "sgd"}, optimizer_classes())
     for one in candidates:
         asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
@@ -348,7 +350,7 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
-        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure,
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure, unit=found.unit,
         curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
 

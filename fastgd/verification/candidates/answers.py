@@ -61,7 +61,7 @@ def library_of_float32(answer: Any) -> str | None:
 
 def has_parts(rows: Any) -> bool:
     """Return whether rows are w and more beside it: tuples, dicts, lists [w, b]."""
-    first = rows[0] if isinstance(rows, list) and rows else None
+    first = rows if isinstance(rows, Mapping) else rows[0] if isinstance(rows, list) and rows else None
     return isinstance(first, tuple | Mapping) or (isinstance(first, list) and len({np.size(part) for part in first}) > 1)
 
 

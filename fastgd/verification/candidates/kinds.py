@@ -5,7 +5,7 @@ fastgd's own backends are run through `fit`, as users run them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -59,7 +59,7 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
-    if isinstance(candidate, list | np.ndarray) or hasattr(candidate, "__array__"):
+    if isinstance(candidate, list | np.ndarray | Mapping) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
         "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "

@@ -27,7 +27,7 @@ from .observation import Observation
 from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
 from .recorded_rows import decimals_of
-from .table import CAUSES, GRADIENTS
+from .table import CAUSES, gradient_of
 
 __all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
@@ -300,8 +300,8 @@ def _in_words(
     notes: list[str],
 ) -> Diagnosis:
     """Return the findings as a Diagnosis."""
-    given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(question.lr.flat[0])}
-    given["gradient"] = GRADIENTS[question.reduction]
+    given: dict[str, Any] = {"n": f"{seen.size:.6g}", "n_minus_1": f"{seen.size - 1:.6g}", "recipe": question.words, "lr": float(question.lr.flat[0])}
+    given["gradient"] = gradient_of(question.reduction, seen.parts is not None and seen.parts.weights is not None)
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

@@ -194,7 +194,7 @@ def _of_another_target(scene: Scene) -> Iterator[Hypothesis]:
         return
     weight = 1 / (blur[used] * blur[used])
     reach = 2 / seen.n * (np.abs(seen.yardstick.y) @ np.abs(design_of(seen)))
-    for codes, factor in [((), scene.asked.factor), *named_factors(seen.n, scene.asked.factor)]:
+    for codes, factor in [((), scene.asked.factor), *named_factors(seen.size, scene.asked.factor)]:
         off = gradient.value[used] - found[used] / factor
         with np.errstate(all="ignore"):
             constant = (weight * off).sum(0) / weight.sum(0)

@@ -81,7 +81,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
     if found is None:
         return
     mu, factor = found
-    for codes, of_mean in named_factors(seen.n, asked.factor):
+    for codes, of_mean in named_factors(seen.size, asked.factor):
         relative = of_mean / asked.factor
         if abs(relative - factor) <= 1e-3 * abs(relative):
             scaled = seen.at.times(of_mean, seen.u)
@@ -178,7 +178,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
                 added = value * column
                 return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
 
-            value, step, more = shortest(seen, found[0], predict, unit=seen.n)  # lambda / n, too
+            value, step, more = shortest(seen, found[0], predict, unit=seen.size)  # lambda / n, too
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if value < 0 and more:
                 continue  # a negative decay of many digits is no cause
@@ -197,7 +197,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
         found = estimate(seen, seen.moved, [pull.value, column])
         if found is None:
             continue
-        for codes, of_mean in named_factors(seen.n, scene.asked.factor):
+        for codes, of_mean in named_factors(seen.size, scene.asked.factor):
             relative = of_mean / scene.asked.factor
             if abs(relative - found[0]) <= 1e-3 * abs(relative):
                 scaled = pull.times(relative, u)
@@ -205,7 +205,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
                 def predict(value: Any, scaled: Term = scaled, column: Array = column) -> Term:
                     return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
 
-                value, step, more = shortest(seen, found[1], predict, unit=seen.n)
+                value, step, more = shortest(seen, found[1], predict, unit=seen.size)
                 if seen.informative(value * column, step):
                     words = {"value": float(value), "variant": variant}
                     yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more + 0.5 * bool(variant), step, words, constants=1)

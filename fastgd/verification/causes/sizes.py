@@ -82,7 +82,7 @@ def at_named_sizes(scene: Scene, variants: Iterator[Variant]) -> Iterator[Hypoth
     seen, asked = scene.seen, scene.asked
     everywhere = slice(0, seen.n_steps)
     shown, t = scene.shown, scene.telling_step
-    sizes = [((), asked.factor), *named_factors(seen.n, asked.factor)]
+    sizes = [((), asked.factor), *named_factors(seen.size, asked.factor)]
     if shown is None:  # an adaptive rule, which divides by the size
         sizes = sizes[:1]
     factors = np.array([factor for _, factor in sizes])[:, None]

@@ -66,6 +66,8 @@ class Verdict:
         What was assumed, left out or noticed.
     failure : str or None
         The exception that the candidate raised, with its traceback.
+    unit : str
+        What rows are apart, and are counted in here: "epoch", or "step" of mini-batches.
     curves : callable or None
         Returns w and loss over the epochs, the candidate's and ours, as the page draws them.
     """
@@ -87,6 +89,7 @@ class Verdict:
     diagnosis: Diagnosis | None = None
     notes: tuple[str, ...] = ()
     failure: str | None = None
+    unit: str = "epoch"  # that rows are apart, "epoch" or "step"
     curves: Callable[[], Curves] | None = field(default=None, repr=False)  # they take a fit of ours: made when they are drawn
 
     @property
@@ -127,21 +130,28 @@ class Verdict:
         told = set(self.diagnosis.notes) if self.diagnosis is not None else set()
         return lines + [f"  note: {note}" for note in self.notes if note not in told]
 
+    @property
+    def _without_losses(self) -> bool:
+        """Whether there are losses, of which none could be judged."""
+        return math.isnan(self.tau_loss) and any(note.startswith("the losses are not judged") for note in self.notes)
+
     def _in_short(self) -> str:
         known = {"tau_w": self.tau_w, "tau_loss": self.tau_loss}
         taus = ", ".join(f"{name} {number(tau)}" for name, tau in known.items() if not math.isnan(tau)) or "tau_w not a number"
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
+        agrees, but = ("w agrees", "; the losses are not judged") if self._without_losses else ("agrees", "")
         if self.outcome == "not judged":
-            return f"NOT JUDGED: {f'none of the {self.epochs} epochs could be judged' if self.epochs else 'there is no epoch'}"
+            return f"NOT JUDGED: {f'none of the {self.epochs} {self.unit}s could be judged' if self.epochs else f'there is no {self.unit}'}"
         if self.outcome == "agrees in part":
-            last = f"not judged from epoch {self.epochs_judged + 1} on"
-            return f"agrees at the {self.epochs_judged} of {self.epochs} epochs judged, {last}: {taus} (bound {self.limit:g})"
+            last = f"not judged from {self.unit} {self.epochs_judged + 1} on"
+            told = f"{self.epochs_judged} of {self.epochs} {self.unit}s"
+            return f"{agrees} at the {told} judged, {last}: {taus} (bound {self.limit:g}){but}"
         if self.ok:
-            return f"agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
+            return f"{agrees} at all {self.epochs_judged} {self.unit}s judged: {taus} (bound {self.limit:g}){but}"
         if self.first is None:
             return f"NOT ok: {taus} (bound {self.limit:g})"
-        return f"DISAGREES from epoch {self.first.epoch} on: {self.first.in_words(self.limit)}"
+        return f"DISAGREES from {self.unit} {self.first.epoch} on: {self.first.in_words(self.limit)}"
 
     @computes
     def __str__(self) -> str:
