@@ -127,7 +127,7 @@ def _cause_apart(question: Question, reading: Reading, limit: float, held_higher
 
 
 def of_codes(codes: tuple[str, ...], question: Question, value: float, size: float | None = None, **more: Any) -> Diagnosis:
-    """Return the diagnosis of causes; value: the factor of a step, size: what its mean is divided by."""
+    """Return the diagnosis of causes; value: the factor of a step, size: what divides its mean."""
     n = len(question.y) if size is None else size
     words = {"n": f"{n:.6g}", "n_minus_1": f"{n - 1:.6g}", "value": value, "variant": "", "lr": float(question.lr.flat[0])}
     words |= {"gradient": gradient_of(question.reduction, question.parts is not None and question.parts.weights is not None), **more}

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ import numpy as np
 from ..input.messages import counted, shown
 from ..input.options import read_count
 from ..input.reading import read_array
-from .batch_causes import Asked, Steps, cause_of_batches, explained_losses
+from .batch_causes import Asked, Steps, cause_of_batches
+from .batch_losses import explained_losses
 from .bound.batches import BatchSteps
 from .bound.yardstick import Array
 from .causes.diagnosing import Question
@@ -152,13 +153,13 @@ def _plans(question: Question, batches: Batches, given: int, epochs: int | None,
         count = given - 1 + added
         if batches.epochs is None or count <= batches.epochs:
             plans.append(_Plan(steps_of(count), False, added))
-        several, n_steps = [], 0
-        while n_steps < count and (batches.epochs is None or len(several) < batches.epochs):
-            several.append(None)
-            n_steps += len(batches.of_epoch(len(several) - 1))
-        if count <= n_steps and len(several) < count:
-            told = f"w has {counted(given, 'row')}, and epochs was not given: read as w after each step of {counted(len(several), 'epoch')}"
-            plans.append(_Plan(steps_of(len(several)), True, added, told))
+        several = n_steps = 0
+        while n_steps < count and (batches.epochs is None or several < batches.epochs):
+            n_steps += len(batches.of_epoch(several))
+            several += 1
+        if count <= n_steps and several < count:
+            told = f"w has {counted(given, 'row')}, and epochs was not given: read as w after each step of {counted(several, 'epoch')}"
+            plans.append(_Plan(steps_of(several), True, added, told))
     if not plans:
         raise ValueError(f"w_history has {counted(given, 'row')}, and order has {counted(batches.epochs or 0, 'row')}")
     return plans
@@ -182,7 +183,7 @@ def _judge_plan(
         on_all = bool(in_epochs) and in_epochs[0]
         parts = Parts(
             batches.weights,
-            None if on_all else [batch for batch, _ in one],
+            None if on_all else [batch for batch, _ in one if batch is not None],
             np.repeat(np.arange(len(plan.epochs)), [len(epoch) for epoch in plan.epochs])[: len(one)] if plan.by_step else None,
         )
         factor = {"mean": 1.0, "sum": next(iter(sizes), 1.0), "half_mean": 0.5, "half_sum": next(iter(sizes), 1.0) / 2}[question.reduction]
@@ -243,7 +244,7 @@ def _in_units(found: Diagnosis | None, unit: str) -> Diagnosis | None:
 
 
 def _told_once(asked: Asked, rows: Array, found: Judgement) -> Callable[[], Diagnosis | None]:
-    """Return the diagnosis of rows of single steps: of their batches, of any history, or unknown."""
+    """Return the diagnosis of rows of single steps: of their batches, or of any history."""
     made: list[Diagnosis | None] = []
 
     def diagnosis() -> Diagnosis | None:
@@ -270,7 +271,7 @@ def _judge_epochs(
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
         found.append(Beyond(row, names_of(question)[column], float(shares[row, column]), float(rows[row, column])))
-    losses = explained_losses(asked, rows, taken, loss_history, plan.added, notes)
+    losses = explained_losses(asked, rows, taken, loss_history, notes)
     if (losses.share > limit).any():
         row = int(np.argmax(losses.share > limit))
         found.append(Beyond(row, "loss", float(losses.share[row])))
@@ -284,7 +285,9 @@ def _judge_epochs(
     def diagnosis() -> Diagnosis | None:
         if not made:
             of_w = bool((shares > limit).any()) or question.start_is_wrong(recorded)
-            made.append(None if beyond is None else losses.with_cause(cause_of_batches(asked, rows, beyond) if of_w else None, asked, beyond))
+            made.append(
+                None if beyond is None else losses.with_cause(cause_of_batches(asked, rows, beyond) if of_w else None, asked, beyond)
+            )
         return made[0]
 
     return Judgement(recorded._replace(dtype=np.dtype(judged)), at, shares.max(1), losses.share, beyond, len(rows) - 1, last, tuple(notes),

@@ -83,7 +83,7 @@ class BatchSteps:
         return BatchSteps(self.X, self.y, weights, **self._options)
 
     def size(self, batch: Array | None) -> float:
-        """Return what the mean of a batch is divided by: the sum of its weights; without, its number."""
+        """Return what the mean of a batch is divided by: the sum of its weights, or its number."""
         known = self.on(batch)
         return 0.0 if known is None else float(known[0].total)
 
@@ -92,7 +92,9 @@ class BatchSteps:
 
         None: a step may overflow. decay: (D,), times w it is added to each gradient.
         """
-        rows, local, pulls = [w], [], []
+        rows: list[Array] = [w]
+        local: list[Array] = []
+        pulls: list[Array] = []
         for batch, rate in steps:
             known = self.on(batch)
             if known is None:  # a batch without a weight makes no step
@@ -113,15 +115,18 @@ class BatchSteps:
         return Path(rows, local, pulls)
 
     def end(self, w: Array, steps: Sequence[tuple[Array | None, Any]], decay: Array | None = None) -> tuple[Array, Array] | None:
-        """Return w (D,) after these steps, and how far rounding may move it; None: a step may overflow."""
+        """Return w (D,) after these steps, and how far rounding may move it.
+
+        None: a step may overflow.
+        """
         path = self.path(w, steps, decay)
         return None if path is None else (path.rows[-1], path.error())
 
     def added_up(self, w: Array, steps: Sequence[tuple[Array | None, Any]], total: Array) -> tuple[Array, Array, Array] | None:
-        """Return w after steps that each take the sum of all gradients so far, its error, and the sum.
+        """Return w after steps that take the sum of all gradients so far, its error, and the sum.
 
-        total: (2, D), what was gathered before, and its error. To the first order an error of w goes
-        into every later gradient.
+        total: (2, D), what was gathered before, and its error. To the first order an error of w
+        goes into every later gradient.
         """
         off = np.zeros_like(w)
         for batch, rate in steps:
@@ -131,7 +136,12 @@ class BatchSteps:
                 at = yardstick.measure(w[None])
                 total = total + np.stack([at.gradient[0], at.gradient_error[0] + yardstick.scale * (np.abs(moments) @ off)])
                 move = yardstick.extended(rate) * total[0]
-                off = off + np.abs(yardstick.extended(rate)) * total[1] + yardstick.u * (4 * np.abs(move) + np.abs(w - move)) + 2 * yardstick.eta
+                off = (
+                    off
+                    + np.abs(yardstick.extended(rate)) * total[1]
+                    + yardstick.u * (4 * np.abs(move) + np.abs(w - move))
+                    + 2 * yardstick.eta
+                )
                 w = w - move
                 if not (np.abs(w) <= yardstick.w_limit).all():
                     return None
@@ -159,7 +169,7 @@ class BatchSteps:
                     found = self.added_up(w[i], steps, np.zeros_like(total) if new_sum[i] else total)
                 if found is None or not np.isfinite(found[1]).all():
                     break
-                total = found[2] if new_sum is not None else total
+                total = found[-1] if new_sum is not None else total
                 shares[i + 1] = share_of(w[i + 1] - found[0], found[1])
                 if (shares[i + 1] > limit).any():
                     break

@@ -66,7 +66,10 @@ def has_parts(rows: Any) -> bool:
 
 
 def times_one_array(rows: Any) -> int:
-    """Return how often a list of rows holds one and the same array, alone or first in each row; 0: it does not."""
+    """Return how often a list of rows holds one and the same array, alone or first in each row.
+
+    0: it does not.
+    """
     if isinstance(rows, tuple) and rows and isinstance(rows[0], list):  # a pair of it and the losses
         return times_one_array(rows[0])
     if not isinstance(rows, list) or len(rows) < 2:

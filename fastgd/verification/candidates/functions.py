@@ -168,7 +168,9 @@ class FunctionCandidate:
             answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
-            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, task.most_updates(epochs), self.call.b_first)
+            trial.w, trial.loss, told = read_training(
+                answer, task.n_parameters, task.intercept, task.most_updates(epochs), self.call.b_first
+            )
             trial.notes += told
             trial.one_array = times_one_array(answer)
             _note_float32(trial, answer)

@@ -194,7 +194,9 @@ class _Recorded:
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
-                read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.most_updates(task.epochs))
+                read = read_training(
+                    parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.most_updates(task.epochs)
+                )
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
@@ -211,7 +213,9 @@ class _Recorded:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
             of_fit = None if loss is None else loss[index]
-            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w))
+            trial = Trial(
+                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w)
+            )
             yield index, _either(trial, task)
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Task:
         return self.epochs
 
     def most_updates(self, epochs: int) -> int:
-        """Return how many rows after the start a history of this many epochs may have: one for each step."""
+        """Return how many rows after the start a history may have: one for each step."""
         return epochs if self.batches is None or epochs > MOST_STEPPED else sum(len(self.batches.of_epoch(k)) for k in range(epochs))
 
     def rate(self, index: tuple[int, ...], epoch: int | None = None) -> float:

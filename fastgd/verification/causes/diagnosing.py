@@ -266,7 +266,7 @@ def _explain_loss(
 
 
 def _without_a_half(found: Finding, halved: Finding, seen: Observation, notes: list[str]) -> Finding:
-    """Return what explains the losses read as those of half of the squares, where that needs no half."""
+    """Return what explains the losses read as those of half of the squares, if no half is left."""
     if halved.codes == ("unknown",) or "loss_half" in halved.codes:
         return found
     notes.extend(seen.notes)
@@ -300,7 +300,12 @@ def _in_words(
     notes: list[str],
 ) -> Diagnosis:
     """Return the findings as a Diagnosis."""
-    given: dict[str, Any] = {"n": f"{seen.size:.6g}", "n_minus_1": f"{seen.size - 1:.6g}", "recipe": question.words, "lr": float(question.lr.flat[0])}
+    given: dict[str, Any] = {
+        "n": f"{seen.size:.6g}",
+        "n_minus_1": f"{seen.size - 1:.6g}",
+        "recipe": question.words,
+        "lr": float(question.lr.flat[0]),
+    }
     given["gradient"] = gradient_of(question.reduction, seen.parts is not None and seen.parts.weights is not None)
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]

@@ -106,9 +106,8 @@ class Diagnosis:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and self.evidence.get("epochs_used"):
             tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
-            lines.append(
-                f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} {self.evidence.get('unit', 'epoch')}s"
-            )
+            judged = f"{self.evidence['epochs_used']} {self.evidence.get('unit', 'epoch')}s"
+            lines.append(f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {judged}")
         return in_ascii("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
 

@@ -148,7 +148,12 @@ def _rounded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypot
     if k is None:
         return
     what = "whole numbers" if k == 0 else f"{k} decimal{'s' if k > 1 else ''}"
-    for codes, factor in (((), 1.0), (("loss_half",), 0.5), (("loss_sum",), float(seen.loss_size)), (("loss_sum", "loss_half"), seen.loss_size / 2)):
+    for codes, factor in (
+        ((), 1.0),
+        (("loss_half",), 0.5),
+        (("loss_sum",), float(seen.loss_size)),
+        (("loss_sum", "loss_half"), seen.loss_size / 2),
+    ):
         # 10⁻ᵏ/2 is the most that rounding changes: it is divided by LIMIT.
         doubt = factor * error + 0.5 * 10.0**-k / LIMIT
         yield LossHypothesis(("loss_rounded", *codes), 1.5 + len(codes), factor * true, doubt, {"variant": what, "value": k})

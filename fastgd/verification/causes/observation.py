@@ -62,8 +62,8 @@ class Parts(NamedTuple):
 
     def later(self, first: int) -> Parts:
         """Return those of the steps from this one on."""
-        batches, epochs = (None if part is None else part[first:] for part in (self.batches, self.epochs))
-        return self._replace(batches=batches, epochs=epochs)
+        batches = None if self.batches is None else self.batches[first:]
+        return self._replace(batches=batches, epochs=None if self.epochs is None else self.epochs[first:])
 
 
 class Observation:
@@ -92,7 +92,7 @@ class Observation:
         self.yardstick = yardstick = self.weighted(weights)
         self.dtype = np.dtype(dtype)
         self.n, self.intercept = yardstick.n, intercept
-        # What the mean of a step, and of a loss, is divided by: the sum of the weights, or the number of samples.
+        # what the mean of a step, and of a loss, is divided by: the sum of the weights, or n
         self.size = self.loss_size = yardstick.n if weights is None else float(yardstick.total)
         self.of_batches = parts is not None and parts.batches is not None
         self.u, self.eta = yardstick.u, yardstick.eta
@@ -135,7 +135,7 @@ class Observation:
         found, true, bound = (np.asarray(part, np.float64) for part in (self.loss, self.true_loss, self.loss_error))
 
         def fits(by: float) -> tuple[int, float]:
-            """Return how many losses are this multiple of the right ones, and how near they come."""
+            """Return how many losses are this multiple of right ones, and how near they come."""
             best = (0, -math.inf)
             for shift in (0, 1, -1):
                 one, other, doubt = (part[max(0, k) :] for part, k in ((found, -shift), (true, shift), (bound, shift)))
@@ -152,7 +152,7 @@ class Observation:
             self.loss, self.notes = halved.loss, halved.notes
 
     def with_loss_of(self, factor: float) -> Observation:
-        """Return the same rows with losses that are read as this multiple of the mean of the squares."""
+        """Return the same rows; each loss is read as this multiple of the mean of the squares."""
         assert self.loss is not None
         other = copy.copy(self)
         other.loss = self.loss / self.yardstick.extended(factor)[()]
@@ -160,7 +160,7 @@ class Observation:
         return other
 
     def weighted(self, weights: Array | None, batch: Array | None = None) -> Yardstick:
-        """Return the yardstick of these samples, None: of all, with these weights of all samples."""
+        """Return the yardstick of these samples; None: all. weights: those of all samples."""
         X, y, dtype, intercept, held_higher = self._data
         which = slice(None) if batch is None else batch
         weights = None if weights is None else weights[which]
@@ -176,7 +176,9 @@ class Observation:
         batches = self.parts.batches or ()
         for t, batch in enumerate(batches[: len(rows)]):
             at.setdefault(batch.tobytes(), []).append(t)
-        made = truth._replace(**{name: np.array(getattr(truth, name)) for name in ("gradient", "gradient_error", "loss", "loss_error", "inside")})
+        made = truth._replace(
+            **{name: np.array(getattr(truth, name)) for name in ("gradient", "gradient_error", "loss", "loss_error", "inside")}
+        )
         for steps in at.values():
             batch = batches[steps[0]]
             if weights is not None and not np.any(weights[batch].astype(self._data[2])):
@@ -190,7 +192,7 @@ class Observation:
         return made
 
     def _on_batches(self, rows: Array, truth: Truth) -> Truth:
-        """Return what is known at the rows, with the gradients of the batches where there are some."""
+        """Return what is known at the rows, with the gradients of the batches if there are some."""
         if self.parts is None or self.parts.batches is None:
             return truth
         weights = self.parts.weights

@@ -86,7 +86,12 @@ def _of_own_size(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...]
             )
     value, made, more = shortest(seen, found, predict)
     yield Hypothesis(
-        ("gradient_part", *codes), length + 1 + more, made, {**fix, "who": who, "value": float(value), "variant": ""}, constants=1, free=not told
+        ("gradient_part", *codes),
+        length + 1 + more,
+        made,
+        {**fix, "who": who, "value": float(value), "variant": ""},
+        constants=1,
+        free=not told,
     )
 
 

@@ -61,7 +61,9 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
     rate = float(rates[0]) if len(rates) == 1 else 1.0
     value, step, more = shortest(seen, found[0], predict, unit=rate)
     if abs(float(value) - 1) > _NEAR:
-        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * float(seen.lr[0, 0])}, constants=1)
+        yield Hypothesis(
+            ("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * float(seen.lr[0, 0])}, constants=1
+        )
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:

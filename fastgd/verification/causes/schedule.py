@@ -63,8 +63,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     if seen.first_rate not in (None, 0.0, 1.0) and seen.n_steps:
         rates = seen.lr / seen.yardstick.extended(seen.first_rate)[()]  # what the schedule returned, which is off by its rounding
         step = scene.asked.step(seen.at_rates(rates))
-        words = {"rate": float(rates[0, 0]), "value": seen.first_rate}
-        yield Hypothesis(("schedule_of_rates",), 1.0, Term(step.value, step.error + 4 * seen.u * np.abs(step.value)), words)
+        of_rates = {"rate": float(rates[0, 0]), "value": seen.first_rate}
+        yield Hypothesis(("schedule_of_rates",), 1.0, Term(step.value, step.error + 4 * seen.u * np.abs(step.value)), of_rates)
     if seen.n_steps < 3:
         return
     if (seen.lr != seen.lr[0]).any():
@@ -100,6 +100,8 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     options = scene.asked.options
     if options is not None and options.momentum:
         yield Hypothesis(("momentum_holds_lr",), 1.0, scene.asked.step(scene.seen.with_steps_as_memory()))
+    if scene.seen.parts is not None and scene.seen.parts.epochs is not None:
+        return  # of steps within an epoch another maker knows (batch_causes.py)
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
     for code, rates in (
         ("schedule_early", np.concatenate([lr[1:], lr[-1:]])),

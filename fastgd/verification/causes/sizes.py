@@ -23,7 +23,7 @@ __all__ = ["Variant", "at_named_sizes", "named_factors"]
 Codes = tuple[str, ...]
 
 
-def named_factors(n: int, asked: float) -> list[tuple[Codes, float]]:
+def named_factors(n: float, asked: float) -> list[tuple[Codes, float]]:
     """Return (codes, factor on the mean gradient) of each cause; `asked` is the right factor.
 
     That is 1 for the mean of the squares, n for their sum, 1/2 and n/2 for half of either.

@@ -72,8 +72,8 @@ CAUSES = {
         Cause("broadcast", "update",
               "X @ w minus y is {n} x {n}, every prediction minus every target, as it is of shapes (n,) and (n, 1): {variant}", _RESIDUAL),
         Cause("product_broadcast", "update",
-              "residual times a column of X is {n} x {n}, every residual times every sample, as it is of shapes (n,) and (n, 1): the gradient "
-              "of w[j] is that of sum(residual) * sum(X[:, j]); {variant}",
+              "residual times a column of X is {n} x {n}, every residual times every sample, as it is of shapes (n,) and (n, 1): the "
+              "gradient of w[j] is that of sum(residual) * sum(X[:, j]); {variant}",
               _GRADIENT),
         Cause("half_convention", "update",
               "loss and gradient both have the factor 1/2, as in 1/(2n) * sum(residual**2): one convention, and no two defects; "
@@ -191,8 +191,8 @@ CAUSES = {
         Cause("schedule_per_batch", "update", "the schedule is stepped for each batch: the learning rate changes within an epoch",
               "scheduler.step() once in each epoch, after its batches"),
         Cause("schedule_of_rates", "update",
-              "schedule= was given the learning rates, {rate:.6g} in the first epoch: a callable returns what lr = {value:.6g} is multiplied "
-              "by",
+              "schedule= was given the learning rates, {rate:.6g} in the first epoch: a callable returns what lr = {value:.6g} is "
+              "multiplied by",
               "schedule=lambda epoch: rate(epoch) / {value:.6g}, or an array of the rates"),
         Cause("schedule_unused", "update", "the schedule is not followed: the learning rate stays {rate:.6g}",
               "scheduler.step() after optimizer.step(), once in each epoch"),

@@ -1,4 +1,4 @@
-"""Hypotheses about steps that use the samples unequally: their weights, and what is kept in an epoch.
+"""Hypotheses about steps that use the samples unequally: their weights, and sums in an epoch.
 
 1. The gradient of a step is Σ ω r x / W on its batch. Other weights ω′ are those that people write
    in place of ω: none, the root, the square. W may be their own sum, that of ω, or the number of
@@ -8,26 +8,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from ..bound.yardstick import Array
-from .hypotheses import Scene
+from ..bound.yardstick import Array, Yardstick
+from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
 from .sizes import Variant, at_named_sizes, of_term
 
 __all__ = ["OTHER_WEIGHTS", "about_batches", "about_weights"]
 
 # (code, ω′ of ω): what people write in place of the weights
-OTHER_WEIGHTS = (
+OTHER_WEIGHTS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("weights_ignored", np.ones_like),
     ("weights_root", np.sqrt),
     ("weights_squared", np.square),
 )
 
 
-def about_weights(scene: Scene) -> Iterator:
+def about_weights(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about the weights of the samples."""
     seen = scene.seen
     assert seen.parts is not None
@@ -55,7 +55,7 @@ def _of_other_weights(seen: Observation, weights: Array) -> Iterator[Variant]:
         truth = part.measure_all(rows)
         own = Term(truth.gradient, truth.gradient_error)
 
-        def loss(seen: Observation, part=part):
+        def loss(seen: Observation, part: Yardstick = part) -> tuple[Array, Array]:
             found = part.measure_all(seen.w[: len(seen.true_loss)])
             return found.loss, found.loss_error
 
@@ -67,7 +67,7 @@ def _of_other_weights(seen: Observation, weights: Array) -> Iterator[Variant]:
         yield Variant((code,), of_term(own), 1, loss=loss)
 
 
-def about_batches(scene: Scene) -> Iterator:
+def about_batches(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about gradients that add up from batch to batch of an epoch."""
     seen = scene.seen
     assert seen.parts is not None
