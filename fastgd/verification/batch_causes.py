@@ -44,6 +44,7 @@ class Asked:
     steps: BatchSteps
     dtype: Any
     limit: float
+    first: int = 1  # the row that is wrong
 
     def rows_of(self, epochs: Steps) -> Steps:
         """Return the steps from each row to the next."""
@@ -54,7 +55,9 @@ class Asked:
         plan = self.rows_of(epochs)
         if len(plan) < len(rows) - 1:
             return False
-        return bool(((steps or self.steps).shares(rows, plan, self.limit, **more)[1:] <= self.limit).all())
+        shares = (steps or self.steps).shares(rows, plan, self.limit, **more)
+        judged: Array = ~np.any(np.isnan(shares), axis=1)  # later rows may be too near overflow
+        return bool(judged[1 : self.first + 1].all() and (shares[judged] <= self.limit).all())
 
     def changed(self, rate: Callable[[Array | None, Any], Any]) -> Steps:
         """Return the steps with other rates."""
@@ -75,12 +78,13 @@ class _Variant(NamedTuple):
     adds_up: str = ""  # the gradients do, from the beginning of the "epoch" or "for ever"
 
 
-def cause_of_batches(asked: Asked, rows: Array, beyond: Beyond | None = None) -> Diagnosis | None:
-    """Return what explains w; where nothing does, unknown with `beyond`, None without it."""
+def cause_of_batches(asked: Asked, rows: Array, beyond: Beyond) -> Diagnosis | None:
+    """Return what explains w; where nothing does, unknown, or None where rows are steps."""
+    asked = replace(asked, first=max(beyond.epoch, 1))
     found = _named(asked, rows)
-    if found is None and beyond is not None and not asked.by_step:
+    if found is None and not asked.by_step:
         found = _with_constant(asked, rows)
-    if found is not None or beyond is None:
+    if found is not None or asked.by_step:
         return found
     told = f"no known cause explains it; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}"
     return Diagnosis("unknown", ("unknown",), f"{told}. The order of the samples, or their weights, may be others than those given")

@@ -28,8 +28,9 @@ from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
 from .causes.observation import Parts
 from .causes.readings import Reading
+from .causes.question import start_of
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
-from .judging import Judgement, judge_each, names_of
+from .judging import Judgement, judge_each, names_of, of_codes
 from .report.beyond import Beyond
 
 __all__ = ["Batches", "judge_batches", "read_batches"]
@@ -217,12 +218,15 @@ def _judge_steps(
     if question.parts.batches is not None and found.beyond is not None and losses is not None:
         of_batches = question._replace(parts=question.parts._replace(of_loss=True))
         other = judge_each(of_batches, reading, limit, held_higher)
-        if _agreeing(other, limit) > max(_agreeing(found, limit), 1):
-            found = other._replace(notes=(*other.notes, "each loss is that of the batch of its step"))
-        elif plan.by_step and not _agreeing(found, limit):
-            without = judge_each(question, reading._replace(recorded=recorded._replace(loss=None)), limit, held_higher)
+        other = other._replace(notes=(*other.notes, "each loss is that of the batch of its step"))
+        best: Judgement | None = max(found, other, key=lambda one: _agreeing(one, limit))  # the first of equal ones
+        if best is not None and not _agreeing(best, limit):
+            best = next((one for one in (found, other) if _names_the_losses(one.diagnosis())), None)
+        if best is None and plan.by_step:
+            best = judge_each(question, reading._replace(recorded=recorded._replace(loss=None)), limit, held_higher)
             told = "the losses are not judged: they are neither those of all samples at each row nor those of the batches"
-            found = without._replace(notes=(*without.notes, told))
+            best = best._replace(notes=(*best.notes, told))
+        found = best or found
     if plan.by_step:
         found = found._replace(notes=tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in found.notes))
     found = found._replace(unit=plan.unit)
@@ -243,6 +247,11 @@ def _in_units(found: Diagnosis | None, unit: str) -> Diagnosis | None:
     return replace(found, sentence=sentence, notes=notes, evidence={**found.evidence, "unit": unit})
 
 
+def _names_the_losses(found: Diagnosis | None) -> bool:
+    """Return whether a diagnosis knows what the losses are."""
+    return found is not None and any(code.startswith("loss_") for code in found.codes)
+
+
 def _told_once(asked: Asked, rows: Array, found: Judgement) -> Callable[[], Diagnosis | None]:
     """Return the diagnosis of rows of single steps: of their batches, or of any history."""
     made: list[Diagnosis | None] = []
@@ -250,9 +259,10 @@ def _told_once(asked: Asked, rows: Array, found: Judgement) -> Callable[[], Diag
     def diagnosis() -> Diagnosis | None:
         if not made:
             of_batches = None
-            of_w = found.beyond is not None and bool((found.w_share > asked.limit).any())
-            if of_w and asked.question.asked.plain and any(batch is not None for epoch in asked.epochs for batch, _ in epoch):
-                of_batches = cause_of_batches(asked, rows)
+            wrong = np.flatnonzero(found.w_share > asked.limit)
+            on_batches = any(batch is not None for epoch in asked.epochs for batch, _ in epoch)
+            if len(wrong) and asked.question.asked.plain and on_batches:
+                of_batches = cause_of_batches(asked, rows, Beyond(int(wrong[0]), "w", np.inf))
             made.append(of_batches or _in_units(found.diagnosis(), found.unit))
         return made[0]
 
@@ -284,10 +294,13 @@ def _judge_epochs(
 
     def diagnosis() -> Diagnosis | None:
         if not made:
-            of_w = bool((shares > limit).any()) or question.start_is_wrong(recorded)
-            made.append(
-                None if beyond is None else losses.with_cause(cause_of_batches(asked, rows, beyond) if of_w else None, asked, beyond)
-            )
+            wrong = [one for one in found if one.quantity != "loss"]
+            start = start_of(question, recorded)
+            if start is not None and len(wrong) == 1:  # the start alone
+                of_w: Diagnosis | None = of_codes(start[:1], question, 1.0, **start[1])
+            else:
+                of_w = cause_of_batches(asked, rows, wrong[-1]) if wrong else None
+            made.append(None if beyond is None else losses.with_cause(of_w, asked, beyond))
         return made[0]
 
     return Judgement(recorded._replace(dtype=np.dtype(judged)), at, shares.max(1), losses.share, beyond, len(rows) - 1, last, tuple(notes),
