@@ -27,8 +27,8 @@ from .bound.yardstick import Array
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
 from .causes.observation import Parts
-from .causes.readings import Reading
 from .causes.question import start_of
+from .causes.readings import Reading
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
 from .judging import Judgement, judge_each, names_of, of_codes
 from .report.beyond import Beyond
@@ -154,13 +154,18 @@ def _plans(question: Question, batches: Batches, given: int, epochs: int | None,
         count = given - 1 + added
         if batches.epochs is None or count <= batches.epochs:
             plans.append(_Plan(steps_of(count), False, added))
-        several = n_steps = 0
-        while n_steps < count and (batches.epochs is None or several < batches.epochs):
-            n_steps += len(batches.of_epoch(several))
-            several += 1
+        several = n_steps = spare = fewest = 0
+        while fewest < count and (batches.epochs is None or spare < batches.epochs):
+            found = len(batches.of_epoch(spare))
+            several, n_steps = (several + 1, n_steps + found) if n_steps < count else (several, n_steps)
+            spare, fewest = spare + 1, fewest + max(1, found - 1)  # where the last batch of each is left out
         if count <= n_steps and several < count:
             told = f"w has {counted(given, 'row')}, and epochs was not given: read as w after each step of {counted(several, 'epoch')}"
-            plans.append(_Plan(steps_of(several), True, added, told))
+            try:
+                each = steps_of(spare)
+            except ValueError:  # there are rates for fewer epochs
+                each = steps_of(several)
+            plans.append(_Plan(each, True, added, told))
     if not plans:
         raise ValueError(f"w_history has {counted(given, 'row')}, and order has {counted(batches.epochs or 0, 'row')}")
     return plans

@@ -85,14 +85,15 @@ def verify(
 
         * the name of a backend, or a list of names;
         * a result of `fit` with history=True, or a `fastgd.Recorder`;
-        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); (None,
-          losses) where w was not recorded;
+        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); lists may
+          have rows [w, b] or dicts; (None, losses) where w was not recorded;
         * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
         * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); the
           parameters of functions may have other names and another order: docs/verify.md;
         * a function that takes w, X and y, and returns the gradient;
         * a class or an object with ``fit(X, y)``;
-        * a pair (torch module, torch optimizer), or three with torch's scheduler;
+        * a pair (torch module, torch optimizer), or three with torch's scheduler, whose rates are
+          judged where schedule is not given;
         * an object whose ``partial_fit(X, y)`` makes one full-batch step, or scikit-learn's
           SGDRegressor.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
@@ -107,10 +108,11 @@ def verify(
         The number of updates. Arrays and results do not need it.
     optimizer : str or optimizer object, default "sgd"
         The update rule that is asked for, for example ``fastgd.SGD(momentum=0.9)``; one value per
-        hyperparameter.
+        hyperparameter. A torch optimizer stands for its rule, options and lr.
     schedule : schedule, callable or array, optional
-        How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
-        first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
+        How the learning rate should go on from epoch to epoch, as in `fastgd.fit`: a callable
+        returns what lr, the first one, is multiplied by, an array holds the rates. A function
+        ``step`` gets the rate of the epoch, ``train`` the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
         of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
@@ -123,8 +125,9 @@ def verify(
     sample_weight : array_like, shape (n_samples,), optional
         The weights of the samples: loss and gradient should be their weighted means.
     batch_size : int, optional
-        Samples of a step. A function ``step`` gets one batch at a time; rows are w after each
-        epoch, or after each step. None: all.
+        Samples of a step. A function ``step`` gets one batch at a time. Rows are w after each
+        epoch, or after each step, which is found out where epochs is not given. Other rules than
+        plain gradient descent are judged on batches where there is a row for each step. None: all.
     order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
         The order of the samples, which `batch_size` cuts; a function of the epoch may return the
         batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.

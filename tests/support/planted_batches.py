@@ -21,8 +21,9 @@ def batches_of(case: Case, rng: Rng, ragged: bool = False) -> int:
 
 
 def descend(
-    case: Case, rng: Rng, size: int, *, gradient: Callable[..., Any] | None = None, rate: Callable[[int, int], float] = lambda epoch, step: 1.0,
-    loss: Callable[..., Any] | None = None, weights: np.ndarray | None = None, drop: bool = False, add: bool = False, **asked: Any,
+    case: Case, rng: Rng, size: int, *, gradient: Callable[..., Any] | None = None, loss: Callable[..., Any] | None = None,
+    rate: Callable[[int, int], float] = lambda epoch, step: 1.0, weights: np.ndarray | None = None, drop: bool = False, add: bool = False,
+    **asked: Any,
 ) -> Planted:  # fmt: skip
     """Run it on batches, in order or shuffled, with a row for each epoch or for each step."""
     X, y, n = case.design, case.y.astype(case.dtype), len(case.y)
