@@ -15,8 +15,18 @@ rng = np.random.default_rng(0)
 time = np.arange("1990-01", "2020-01", dtype="datetime64[M]").astype("datetime64[ns]")
 lat, lon = np.linspace(40, 60, 21), np.linspace(0, 30, 31)
 years = (np.arange(360) / 12)[:, None, None]
-values = 280 + 0.02 * years * (lat - 40)[:, None] / 10 + rng.normal(scale=0.5, size=(360, 21, 31))
-air = xarray.DataArray(values, {"time": time, "lat": lat, "lon": lon}, ["time", "lat", "lon"], "air", {"units": "K"})
+values = (
+    280
+    + 0.02 * years * (lat - 40)[:, None] / 10
+    + rng.normal(scale=0.5, size=(360, 21, 31))
+)
+air = xarray.DataArray(
+    values,
+    {"time": time, "lat": lat, "lon": lon},
+    ["time", "lat", "lon"],
+    "air",
+    {"units": "K"},
+)
 
 # %%
 # A trend at each point
@@ -37,7 +47,13 @@ _ = trend.slope.where(marked).plot()
 # ------------------
 # The same slopes: polyfit's are per nanosecond.
 
-theirs = air.polyfit("time", 1).polyfit_coefficients.sel(degree=1) * 1e9 * 86400 * 365.2425 * 10
+theirs = (
+    air.polyfit("time", 1).polyfit_coefficients.sel(degree=1)
+    * 1e9
+    * 86400
+    * 365.2425
+    * 10
+)
 print(float(abs(theirs - trend.slope).max()), "K per decade is the largest difference")
 
 # %%
@@ -56,7 +72,11 @@ print(both.coef.mean(("lat", "lon")))
 # their dimensions.
 
 gappy = air.where(rng.random(air.shape) > 0.2)
-part = gappy.fastgd.solve("time", where=gappy.lat > 50, weights=xarray.DataArray(np.linspace(0.5, 1, 360), {"time": time}, ["time"]))
+part = gappy.fastgd.solve(
+    "time",
+    where=gappy.lat > 50,
+    weights=xarray.DataArray(np.linspace(0.5, 1, 360), {"time": time}, ["time"]),
+)
 print(int(part.n_used.min()), int(part.n_used.max()))
 
 # %%
@@ -80,4 +100,6 @@ def residual_spread(y):
     return np.sqrt(fastgd.solve(np.arange(360.0), y, intercept=True).loss)
 
 
-print(xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]]).mean().item())
+print(
+    xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]]).mean().item()
+)
