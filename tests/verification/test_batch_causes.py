@@ -1,4 +1,4 @@
-"""The causes on mini-batches and with weights, in rows of epochs and of steps; how rows are read."""
+"""The causes on mini-batches and with weights, in rows of epochs or of steps; how rows are read."""
 
 from __future__ import annotations
 
