@@ -6,7 +6,7 @@
    reading that agrees counts, and a note says which it is.
 3. Rows of single steps are judged as any history is (judging.py), each step on its batch: every
    rule, and every cause. Rows of whole epochs are judged for plain gradient descent alone, and
-   their causes are those of batch_causes.py.
+   their causes are those of mini_batch_causes.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ import numpy as np
 from ..input.messages import counted, shown
 from ..input.options import read_count
 from ..input.reading import read_array
-from .batch_causes import Asked, Steps, cause_of_batches
-from .batch_losses import explained_losses
 from .bound.batches import BatchSteps
 from .bound.yardstick import Array
 from .causes.diagnosing import Question
@@ -31,6 +29,8 @@ from .causes.question import start_of
 from .causes.readings import Reading
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
 from .judging import Judgement, judge_each, names_of, of_codes
+from .mini_batch_causes import Asked, Steps, cause_of_batches
+from .mini_batch_losses import explained_losses
 from .report.beyond import Beyond
 
 __all__ = ["Batches", "judge_batches", "read_batches"]

@@ -19,8 +19,6 @@ from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
 from ..bound.strided import strided_shares
 from ..bound.yardstick import LIMIT, Array
-from ..candidates.answers import has_parts, read_training
-from ..candidates.tasks import Unreadable
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
@@ -119,8 +117,6 @@ def diagnose(
     'gradient_sum'
     """
     question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule)
-    if has_parts(w_history):
-        w_history, loss_history = _read_parts(question, w_history, loss_history)
     recorded = read_recorded(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
@@ -131,15 +127,6 @@ def diagnose(
             f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
         )
     return examine(question, recorded)
-
-
-def _read_parts(question: Question, rows: Any, losses: Any) -> tuple[Array, Any]:
-    """Return w (m, D) and the losses of rows that are [w, b], (w, b, loss) or dicts."""
-    try:
-        read = read_training((rows, losses), question.n_parameters, question.intercept, len(rows))
-    except Unreadable as error:
-        raise ValueError(f"w_history cannot be read: {error}".replace("it returned", "it has")) from None
-    return read.w, read.loss if losses is None else losses
 
 
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning

@@ -101,7 +101,7 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     if options is not None and options.momentum:
         yield Hypothesis(("momentum_holds_lr",), 1.0, scene.asked.step(scene.seen.with_steps_as_memory()))
     if scene.seen.parts is not None and scene.seen.parts.epochs is not None:
-        return  # of steps within an epoch another maker knows (batch_causes.py)
+        return  # of steps within an epoch another maker knows (mini_batch_causes.py)
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
     for code, rates in (
         ("schedule_early", np.concatenate([lr[1:], lr[-1:]])),

@@ -47,10 +47,8 @@ class Verdict:
         The precision that was judged.
     limit : float
         The share of the bound that is allowed: 2 for fastgd's own kernels, 8 for others.
-    tau_w, tau_loss : float
-        The worst shares of the bound; NaN where nothing was judged.
-    tau_w_epoch, tau_loss_epoch : int or None
-        The epochs of the worst shares.
+    tau_w, tau_loss, tau_w_epoch, tau_loss_epoch : float, float, int or None, int or None
+        The worst shares of the bound, NaN where nothing was judged, and their epochs.
     first : Beyond or None
         The first value beyond the bound.
     epochs, epochs_judged : int
@@ -59,7 +57,7 @@ class Verdict:
     w_share : ndarray, shape (epochs + 1,), float64
         The share of the bound that the step to each row used; NaN: not judged.
     loss_share : ndarray, shape (epochs + 1,), float64
-        The share of the bound that the loss in each row used; NaN: not judged.
+        The same of the loss in each row.
     diagnosis : Diagnosis or None
         The cause, where a value is beyond the bound or the candidate changed its data.
     notes : tuple of str
@@ -99,9 +97,7 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """What was found.
-
-        One of
+        """What was found, one of the following.
 
         * "agrees": every epoch was judged, and is within the bound;
         * "agrees in part": so are the epochs that were judged, but they are not all;
@@ -130,23 +126,18 @@ class Verdict:
         told = set(self.diagnosis.notes) if self.diagnosis is not None else set()
         return lines + [f"  note: {note}" for note in self.notes if note not in told]
 
-    @property
-    def _without_losses(self) -> bool:
-        """Whether there are losses, of which none could be judged."""
-        return math.isnan(self.tau_loss) and any(note.startswith("the losses are not judged") for note in self.notes)
-
     def _in_short(self) -> str:
         known = {"tau_w": self.tau_w, "tau_loss": self.tau_loss}
         taus = ", ".join(f"{name} {number(tau)}" for name, tau in known.items() if not math.isnan(tau)) or "tau_w not a number"
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
-        agrees, but = ("w agrees", "; the losses are not judged") if self._without_losses else ("agrees", "")
+        unjudged = math.isnan(self.tau_loss) and "the losses are not judged" in "; ".join(self.notes)
+        agrees, but = ("w agrees", "; the losses are not judged") if unjudged else ("agrees", "")
         if self.outcome == "not judged":
             return f"NOT JUDGED: {f'none of the {self.epochs} {self.unit}s could be judged' if self.epochs else f'there is no {self.unit}'}"
         if self.outcome == "agrees in part":
-            last = f"not judged from {self.unit} {self.epochs_judged + 1} on"
-            told = f"{self.epochs_judged} of {self.epochs} {self.unit}s"
-            return f"{agrees} at the {told} judged, {last}: {taus} (bound {self.limit:g}){but}"
+            told = f"{self.epochs_judged} of {self.epochs} {self.unit}s judged, not judged from {self.unit} {self.epochs_judged + 1} on"
+            return f"{agrees} at the {told}: {taus} (bound {self.limit:g}){but}"
         if self.ok:
             return f"{agrees} at all {self.epochs_judged} {self.unit}s judged: {taus} (bound {self.limit:g}){but}"
         if self.first is None:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..input.reading import read_array
-from .batch_causes import Asked, Steps
 from .bound.batches import BatchSteps
 from .bound.yardstick import Array, share_of
 from .causes.diagnosis import Diagnosis
 from .judging import of_codes
+from .mini_batch_causes import Asked, Steps
 from .report.beyond import Beyond
 
 __all__ = ["Losses", "explained_losses"]
