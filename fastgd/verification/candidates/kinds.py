@@ -20,7 +20,7 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import has_parts, read_training, times_one_array
+from .answers import has_parts, has_w, read_training, times_one_array
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
 from .functions import after_updates
@@ -59,7 +59,7 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
-    if isinstance(candidate, list | np.ndarray | Mapping) or hasattr(candidate, "__array__"):
+    if isinstance(candidate, list | np.ndarray) or (isinstance(candidate, Mapping) and has_w(candidate)) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
         "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "
