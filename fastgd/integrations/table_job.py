@@ -157,6 +157,8 @@ class TableJob:
     def _reading(self, watch: Callable[[], None]) -> Callable[[], Any]:
         """The function that returns the next rows, and waits for those after them in a thread."""
         query = self.source.sorted_rows(self.scan.whole)
+        if self.fits.keys:
+            self.source.sort_within(self.shares.sorting, self.scan.n_rows)
         reader: Any = None
 
         def read() -> Any:

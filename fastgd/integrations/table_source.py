@@ -24,12 +24,14 @@ import numpy as np
 
 from ..input.csv_header import MISSING
 from ..input.messages import amount, counted
+from ..planning.plan import available_threads
 from .table_files import CsvFile, files_of, is_parquet, read_header, require_columns
 
 _VIEW = "fastgd_table"
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN", *_WHOLE)
 _LABELS = ("VARCHAR", "DATE", "TIME", "BLOB", "BOOLEAN", "DECIMAL", *_WHOLE[:4], *_WHOLE[5:9])  # as they are; others as text
+_PER_THREAD = 6.0  # MiB of memory, squared, that a thread needs for each MiB that is sorted
 _NESTED = ("STRUCT", "MAP", "UNION", "LIST", "VARIANT")
 LARGEST = {
     np.dtype(np.float64): 1.7976931348623157e308,
@@ -74,6 +76,8 @@ class TableSource:
     weights: str | None
     nodata: Mapping[str, Sequence[Any]]  # column of numbers: values that mean "missing"
     files: list[Path]
+    threads: int | None  # None: as many as this process may use
+    settings: Callable[[str], Any] | None  # sets an option of DuckDB; None: the connection is the caller's
 
     @property
     def dtype(self) -> np.dtype:
@@ -85,6 +89,17 @@ class TableSource:
     def bytes_per_row(self) -> int:
         """Bytes of a row while it is sorted, roughly: numbers, keys and its own number."""
         return self.dtype.itemsize * len(self.numbers) + 16 * len(self.keys) + 8
+
+    def sort_within(self, memory: int, n_rows: int) -> None:
+        """Let DuckDB sort with no more threads than have room, each with a block of every run.
+
+        The runs are as long as memory allows. So the memory that is needed goes with the root of
+        the rows times the threads: 150 MB sufficed for 2 threads and 1.5 GB of rows, 94 for one.
+        """
+        rows = max(1.0, n_rows * self.bytes_per_row / 2**20)  # MiB
+        room = int((memory / 2**20) ** 2 / (_PER_THREAD * rows))
+        if self.settings is not None and room < (self.threads or available_threads()):
+            self.settings(f"SET threads = {max(1, room)}")
 
     def scan(self, dtype: np.dtype) -> Scan:
         """Read the table once, and count what is wrong. dtype: in which numbers must be finite."""
@@ -172,7 +187,7 @@ def open_table(
     """A context of the table. memory: bytes that DuckDB may take. folder: for what it spills."""
     duckdb = duckdb_here()
     columns = [*keys, *numbers]
-    asked: dict[str, Any] = {"keys": keys, "numbers": numbers, "weights": weights, "nodata": nodata}
+    asked: dict[str, Any] = {"keys": keys, "numbers": numbers, "weights": weights, "nodata": nodata, "threads": threads}
     if isinstance(source, duckdb.DuckDBPyRelation):
         require_columns(columns, source.columns, "the relation")
         kinds = dict(zip(source.columns, map(str, source.types), strict=True))
@@ -181,7 +196,7 @@ def open_table(
         view = f"WITH {_VIEW} AS (SELECT {names} FROM {given})"
         found = TableSource(
             ask=lambda query: source.query(given, f"{view} {query}"), interrupt=lambda: None, done=lambda: -1.0, kinds=kinds, is_text=False,
-            said="a DuckDB relation", files=[], **asked,
+            said="a DuckDB relation", files=[], settings=None, **asked,
         )  # fmt: skip
         _check_kinds(found, "the relation")
         yield found
@@ -203,7 +218,7 @@ def open_table(
         found = TableSource(
             ask=connection.sql, interrupt=connection.interrupt, done=connection.query_progress, kinds=kinds, is_text=is_text,
             said=f"{counted(len(files), '.csv file' if is_text else 'Parquet file')}, {amount(sum(path.stat().st_size for path in files))}",
-            files=files, **asked,
+            files=files, settings=connection.sql, **asked,
         )  # fmt: skip
         _check_kinds(found, files[0] if len(files) == 1 else "the table")
         yield found
