@@ -44,7 +44,7 @@ def fit_table(
     Parameters
     ----------
     table : path, list of paths, or DuckDB relation
-        .csv or Parquet files, by their paths or a pattern such as "data/*.parquet"; or a folder,
+        .csv or Parquet files, by their paths or a pattern such as ``data/*.parquet``; or a folder,
         of which all are read. Folders named ``month=1`` are a column, as Hive has them. Files may
         have their columns in any order. The table is read twice: once to be checked.
     y : str, or several
