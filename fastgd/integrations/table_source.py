@@ -59,6 +59,7 @@ class Scan:
     n_with_gaps: int  # rows
     negative_weights: int
     whole: frozenset[str]  # columns of keys that are text, each a whole number as it is written
+    content: int  # a sum of hashes of all rows; 0 where it was not asked for
 
 
 @dataclass(kw_only=True)
@@ -76,6 +77,7 @@ class TableSource:
     weights: str | None
     nodata: Mapping[str, Sequence[Any]]  # column of numbers: values that mean "missing"
     files: list[Path]
+    version: str  # of DuckDB
     threads: int | None  # None: as many as this process may use
     settings: Callable[[str], Any] | None  # sets an option of DuckDB; None: the connection is the caller's
 
@@ -101,21 +103,27 @@ class TableSource:
         if self.settings is not None and room < (self.threads or available_threads()):
             self.settings(f"SET threads = {max(1, room)}")
 
-    def scan(self, dtype: np.dtype) -> Scan:
-        """Read the table once, and count what is wrong. dtype: in which numbers must be finite."""
+    def scan(self, dtype: np.dtype, content: bool) -> Scan:
+        """Read the table once, and count what is wrong.
+
+        dtype: in which numbers must be finite. content: whether rows are hashed.
+        """
         values = [self._number(k) for k in range(len(self.numbers))]
         wrong = [f"NOT coalesce(abs(n{k}) <= {LARGEST[dtype]!r}, false)" for k in range(len(values))]
         counts_where = "true" if self.weights is None else f"NOT coalesce(n{self.numbers.index(self.weights)} = 0, false)"
         asked = [f"count(*) FILTER (WHERE {counts_where} AND {one})" for one in wrong]
         asked.append(f"count(*) FILTER (WHERE {counts_where} AND ({' OR '.join(wrong)}))")
+        asked.append("sum(content)" if content else "0")
         asked.append("0" if self.weights is None else f"count(*) FILTER (WHERE n{self.numbers.index(self.weights)} < 0)")
         texts = [k for k, name in enumerate(self.keys) if self.is_text and self.kinds[name] == "VARCHAR"]
         asked += [f"count(k{k}) > 0 AND bool_and(coalesce(TRY_CAST(k{k} AS BIGINT)::VARCHAR = k{k}, k{k} IS NULL))" for k in texts]
+        stored = [*(f"k{k}" for k in range(len(self.keys))), *(f"n{k}" for k in range(len(values)))]
         columns = [*(f"{value} AS n{k}" for k, value in enumerate(values)), *(f"k{k}" for k in texts)]
+        columns += [f"hash({', '.join(stored)}) AS content"] * content
         n_rows, *rest = self.rows_of(f"SELECT count(*), {', '.join(asked)} FROM (SELECT {', '.join(columns)} FROM {_VIEW})")[0]
-        gaps, (with_gaps, negative, *whole) = rest[: len(values)], rest[len(values) :]
+        gaps, (with_gaps, total, negative, *whole) = rest[: len(values)], rest[len(values) :]
         named = frozenset(self.keys[k] for k, is_whole in zip(texts, whole, strict=True) if is_whole)
-        return Scan(n_rows, dict(zip(self.numbers, gaps, strict=True)), with_gaps, negative, named)
+        return Scan(n_rows, dict(zip(self.numbers, gaps, strict=True)), with_gaps, negative, named, int(total or 0))
 
     def sorted_rows(self, whole: frozenset[str]) -> str:
         """The query of all rows: columns of keys, then of numbers, sorted by the keys."""
@@ -187,7 +195,14 @@ def open_table(
     """A context of the table. memory: bytes that DuckDB may take. folder: for what it spills."""
     duckdb = duckdb_here()
     columns = [*keys, *numbers]
-    asked: dict[str, Any] = {"keys": keys, "numbers": numbers, "weights": weights, "nodata": nodata, "threads": threads}
+    asked: dict[str, Any] = {
+        "keys": keys,
+        "numbers": numbers,
+        "weights": weights,
+        "nodata": nodata,
+        "threads": threads,
+        "version": duckdb.__version__,
+    }
     if isinstance(source, duckdb.DuckDBPyRelation):
         require_columns(columns, source.columns, "the relation")
         kinds = dict(zip(source.columns, map(str, source.types), strict=True))
