@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from ..data.problem import DATA
 from ..input.fingerprints import fingerprint
 from ..results.checkpoint import FORMAT, FREE, Block, Call, Part, open_checkpoint, say
 from ..results.result import versions_here
-
-if TYPE_CHECKING:
-    from .table_job import TableJob
+from .frame_fits import FrameFits
+from .table_source import Scan, TableSource
 
 _EVERY = 1.0  # seconds between two stores
 _ARRAYS = {"table", "statuses", "counts"}
@@ -76,12 +75,15 @@ class Finished:
 
 
 @contextmanager
-def finished(path: Any, job: TableJob) -> Iterator[Finished]:
-    """A context of the batches of a call. path: of the checkpoint; None: there is none."""
+def finished(path: Any, fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Iterator[Finished]:
+    """A context of the batches of a call. path: of the checkpoint; None: there is none.
+
+    rows: of a batch, at most.
+    """
     if path is None:
         yield Finished(None)
         return
-    with open_checkpoint(path, _call_of(job)) as checkpoint:
+    with open_checkpoint(path, _call_of(fits, source, scan, rows)) as checkpoint:
         batches = Finished(checkpoint.part("table"))
         try:
             yield batches
@@ -89,16 +91,15 @@ def finished(path: Any, job: TableJob) -> Iterator[Finished]:
             batches.store()
 
 
-def _call_of(job: TableJob) -> Call:
+def _call_of(fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Call:
     """What a call is told by: the table, the columns, and all options of its fits."""
-    fits, scan = job.fits, job.scan
     columns = {"y": fits.targets, "several y": fits.several, "x": fits.features, "by": fits.keys, "weights": fits.weights}
     options = {name: value for name, value in fits.arguments.items() if name not in (*DATA, *FREE, "memory_limit")}
-    files = [(path.name, path.stat().st_size) for path in job.source.files]
+    files = [(path.name, path.stat().st_size) for path in source.files]
     values = {
         "table": [files, scan.n_rows, scan.content, sorted(scan.whole)],
-        "rows of a batch": job.shares.rows,
-        "nodata": {name: list(job.source.nodata[name]) for name in fits.numbers},
+        "rows of a batch": rows,
+        "nodata": {name: list(source.nodata[name]) for name in fits.numbers},
         "solve": fits.solve,
         "long": fits.long,
         **columns,
@@ -106,8 +107,8 @@ def _call_of(job: TableJob) -> Call:
     }
     given = {name: fingerprint(value, name) for name, value in values.items()}
     digests, words = ({name: getattr(one, which) for name, one in given.items()} for which in ("digest", "words"))
-    words["table"] = f"{job.source.said}, {scan.n_rows:,} rows"
-    return Call(FORMAT, "fit_table", versions_here() | {"duckdb": job.source.version}, digests, words)
+    words["table"] = f"{source.said}, {scan.n_rows:,} rows"
+    return Call(FORMAT, "fit_table", versions_here() | {"duckdb": source.version}, digests, words)
 
 
 def _is_batch(block: Block) -> bool:

@@ -79,7 +79,7 @@ class TableJob:
         counts, n_groups, n_rows = np.zeros(len(STATUS_NAMES), np.int64), 0, 0
         self.fits.rehearse(self.source.dtype)
         with (
-            finished(self.checkpoint, self) as stored,
+            finished(self.checkpoint, self.fits, self.source, self.scan, self.shares.rows) as stored,
             writing(self.out, kept.append) as write,
             _watching(self.progress, self.scan.n_rows, "fitting rows", "rows") as watch,
         ):
