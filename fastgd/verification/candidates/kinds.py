@@ -59,7 +59,7 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
-    if isinstance(candidate, list | np.ndarray) or (isinstance(candidate, Mapping) and has_w(candidate)) or hasattr(candidate, "__array__"):
+    if isinstance(candidate, list | np.ndarray) or _holds_rows(candidate) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
         "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "
@@ -153,6 +153,11 @@ def _of_result(result: FitResult | History) -> Candidate:
         held = _held_higher(result, w)
         limit, name = _limit_of(result), result.backend
     return _Recorded(w, np.asarray(history.loss), name, limit, held, batched=getattr(history, "batch_loss", None) is not None)
+
+
+def _holds_rows(candidate: Any) -> bool:
+    """Return whether this is a dict with rows of w."""
+    return isinstance(candidate, Mapping) and has_w(candidate) and max(map(np.size, candidate.values())) > 1
 
 
 def _either(trial: Trial, task: Task) -> Trial:
