@@ -24,6 +24,7 @@ from .minibatches import MiniBatches
 
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
+SHORT_NS = 250_000  # what Python does around a task takes as long as a shorter one [ns]
 INLINE_NS = 2_000_000  # less work runs in the calling thread: starting threads takes as long [ns]
 DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C cannot interrupt [ns]
 PACK = 32  # fits of a pack of the CPU kernels
@@ -66,7 +67,7 @@ def available_threads() -> int:
 
 def _compress_cost(problem: Problem, safe_rate: bool) -> float:
     """Rough time to compress one fit, and to find its λ_max where safe_rate is True [ns]."""
-    n, size = problem.n_samples, problem.n_parameters
+    n, size = problem.usual_samples, problem.n_parameters
     pairs = (size + 1) * (size + 2) / 2
     per_pair, per_number = (0.31, 0.5) if problem.dtype == np.float64 else (0.04, 0.2)
     eigenvalue = 5 * size**3 if safe_rate else 0
@@ -75,7 +76,7 @@ def _compress_cost(problem: Problem, safe_rate: bool) -> float:
 
 def _epoch_cost(problem: Problem, algorithm: int, has_roots: bool) -> float:
     """Rough time of one epoch of one fit [ns]. has_roots: as in `make_plan`."""
-    n, size, double = problem.n_samples, problem.n_parameters, problem.dtype == np.float64
+    n, size, double = problem.usual_samples, problem.n_parameters, problem.dtype == np.float64
     if algorithm == MOMENTS and size <= MOST_PACKED:
         return (3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08) + size * 1.5 * has_roots
     if algorithm == MOMENTS:
@@ -110,7 +111,8 @@ def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit:
         return max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells
     fits = max(1, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))
     if workers > 1:
-        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (4 * workers)))), workers)
+        tasks = min(4, max(1, int(order.n_fits * per_fit / workers / SHORT_NS)))  # of each worker, at least
+        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (tasks * workers)))), workers)
     return fits
 
 

@@ -46,13 +46,9 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The steps are described in moments/samples.py, 1.
     """
-    steps = np.zeros(1 + array.ndim, np.int64)
     if array.flags.c_contiguous:
-        size = 1
-        for axis in range(array.ndim, 0, -1):
-            steps[axis] = size
-            size *= array.shape[axis - 1]
-        return array.reshape(-1), steps
+        return array.reshape(-1), _steps_in_order(array.shape)
+    steps = np.zeros(1 + array.ndim, np.int64)
     steps[1:] = np.array(array.strides) // array.itemsize
     reach = steps[1:] * (np.array(array.shape) - 1)
     first = tuple(n - 1 if step < 0 else 0 for n, step in zip(array.shape, steps[1:], strict=True))  # of the lowest address
@@ -60,6 +56,16 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps[0] = -reach[reach < 0].sum()
     span = int(np.abs(reach).sum()) + 1
     return read_only(np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))), steps
+
+
+@functools.lru_cache(64)
+def _steps_in_order(shape: tuple[int, ...]) -> np.ndarray:
+    """The steps of C-contiguous arrays of a shape. Nobody writes into them."""
+    steps, size = np.zeros(1 + len(shape), np.int64), 1
+    for axis in range(len(shape), 0, -1):
+        steps[axis] = size
+        size *= shape[axis - 1]
+    return steps
 
 
 def flat_data(samples: Samples) -> tuple[np.ndarray, ...]:
@@ -95,10 +101,11 @@ def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarr
     Fills `kept`, `kept_index` and `n_used` of the samples. Returns, for each fit, what is wrong
     with its weights (FINE, NEGATIVE, NOT_FINITE), and (m, 2) the least and the largest weight.
     """
-    m, n = len(samples.n_used), samples.X.shape[1]
+    m, n = len(samples.n_used), samples.X.shape[1] if samples.lengths is None else samples.kept.shape[1]
+    samples.n_used[:] = n if samples.lengths is None else samples.lengths
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
     index = (samples.x_index, samples.y_index, samples.weight_index)
-    _find_kept(flat_data(samples), index, n, samples.X.shape[2], omit, check_finite, kept, samples.n_used, spread, faults, cancel)
+    _find_kept(flat_data(samples), index, samples.X.shape[2], omit, check_finite, kept, samples.n_used, spread, faults, cancel)
     if not cancel[0]:  # a search that was cancelled has found nothing
         samples.keep_only(kept)
     return faults, spread
