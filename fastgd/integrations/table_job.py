@@ -95,14 +95,14 @@ class TableJob:
     def _results(self, watch: Callable[[], None]) -> Iterator[tuple[Any, np.ndarray, int, int]]:
         """Of each batch (its table of results, statuses, number of groups, number of rows)."""
         names = self.fits.columns
-        for batch in whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows):
+        for number, batch in enumerate(whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows)):
             if isinstance(batch, LongGroup):
                 pieces = _Counted(piece.rename_columns(names) for piece in batch.pieces)
                 frame, statuses = self._fit_long(pieces)
                 n_groups, n_rows = 1, pieces.n_rows
             else:
                 n_groups, n_rows = batch.groups.count, batch.table.num_rows
-                frame, statuses = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups)
+                frame, statuses = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups, f"batch-{number:06d}")
             yield frame.to_native(), statuses, n_groups, n_rows
 
     def _fit_long(self, pieces: Iterator[Any]) -> tuple[Any, np.ndarray]:
@@ -199,6 +199,10 @@ def planned(
             raise ValueError(f"fit_table takes no {option}: {why}")
     options, nodata = dict(options), options.get("nodata")
     options.pop("nodata", None)
+    if options.get("checkpoint") is not None:
+        from ..results.file_format import name_of
+
+        options["checkpoint"] = name_of(options["checkpoint"], "checkpoint")
     threads, limit, progress = read_threads(threads), read_memory_limit(memory_limit), read_progress(progress)
     if threads is not None and options.get("backend", "auto") in ("auto", "cpu"):
         options["threads"] = threads

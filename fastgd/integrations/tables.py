@@ -79,7 +79,8 @@ def fit_table(
         never. A function is called with (done, total), both in rows.
     **fit_options
         Further options of `fit` (of `solve` where solve=True), as in `fit_frame`; each has one
-        value, for all groups.
+        value, for all groups. With ``checkpoint`` the same call reads and sorts again, and fits
+        what was not finished.
 
     Returns
     -------
