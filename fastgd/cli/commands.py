@@ -252,7 +252,7 @@ def sweep(
     try:
         if out is not None:
             check_ending(out)
-        options = {"epochs": epochs, "intercept": intercept, "standardize": standardize, "checkpoint": checkpoint}
+        options: dict[str, Any] = {"epochs": epochs, "intercept": intercept, "standardize": standardize, "checkpoint": checkpoint}
         options |= {"patience": patience, "min_delta": min_delta, "restore_best": restore_best}
         found = sweep_file(data, y, x, val, axes, **options)
         typer.echo(found.summary())
