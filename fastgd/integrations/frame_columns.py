@@ -66,7 +66,8 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
     """(n_rows,) the numbers of a column, NaN where one is missing: float32, or float64."""
     narwhals, series = narwhals_here(), frame[name]
     if not (series.dtype.is_numeric() or series.dtype == narwhals.Boolean):
-        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers")
+        advice = ", such as days since the first date" if series.dtype.is_temporal() else ""
+        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers{advice}")
     if series.dtype == narwhals.Float32:
         return np.asarray(series.to_numpy(), np.float32)
     array = series.to_numpy()
