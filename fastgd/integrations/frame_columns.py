@@ -77,9 +77,10 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
 
 
 def table_of(frame: Any, names: list[str], option: str, axis: int) -> np.ndarray:
-    """The numbers of several columns, which are along this axis of two."""
+    """The numbers of several columns along this axis of two; each is one stretch of memory."""
     columns = [numbers_of(frame, name, option) for name in names]
-    return np.expand_dims(columns[0], axis) if len(columns) == 1 else np.stack(columns, axis)
+    table = columns[0][None] if len(columns) == 1 else np.stack(columns)
+    return table if axis == 0 else table.T
 
 
 def labels_of(series: Any, name: str) -> Labels:
