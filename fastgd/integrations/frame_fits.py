@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -94,14 +93,14 @@ class FrameFits:
         """The columns that are read, each once."""
         return list(dict.fromkeys([*self.keys, *self.numbers]))
 
-    def fit(self, frame: Any, groups: Groups, folder: str = "") -> tuple[Any, np.ndarray]:
-        """(a frame of the results, statuses) of groups of rows of an eager frame of narwhals.
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `fit` or `solve`, with their defaults; without data."""
+        return arguments_of(self.options, solve if self.solve else fit, self.caller)
 
-        folder: inside of the checkpoint, for these groups.
-        """
+    def fit(self, frame: Any, groups: Groups) -> tuple[Any, np.ndarray]:
+        """(a frame of the results, statuses) of groups of rows of an eager frame of narwhals."""
         data, options = self._data(frame), self.options
-        if folder and options.get("checkpoint") is not None:
-            options = {**options, "checkpoint": os.path.join(options["checkpoint"], folder)}
         if options.get("memory_limit") is not None:
             options = {**options, "memory_limit": _left(options["memory_limit"], data)}
         given = {**data, **options}
@@ -113,7 +112,7 @@ class FrameFits:
         n_rows = 2 * len(self.features) + 5
         made = np.cos(np.outer(np.arange(1, n_rows + 1), np.arange(1, len(self.numbers) + 1))).astype(dtype)
         frame = narwhals_here().from_dict(dict(zip(self.numbers, np.abs(made).T, strict=True)), backend="pyarrow")
-        rehearsed = replace(self, keys=[], options={**self.options, "progress": None, "checkpoint": None})
+        rehearsed = replace(self, keys=[], options={**self.options, "progress": None})
         rehearsed.fit(frame, Groups(np.zeros(1, np.int64), np.array([n_rows])))
 
     def methods(self, dtype: np.dtype, n_rows: int) -> str:
@@ -121,8 +120,7 @@ class FrameFits:
         data: dict[str, Any] = {"X": np.zeros((n_rows, len(self.features)), dtype), "y": np.zeros(n_rows, dtype)}
         if self.weights is not None:
             data["sample_weight"] = np.ones(n_rows, dtype)
-        arguments = arguments_of({**self.options, **data}, solve if self.solve else fit, self.caller)
-        return (prepare_solve if self.solve else prepare_anew)(arguments).plan.explanation
+        return (prepare_solve if self.solve else prepare_anew)(self.arguments | data).plan.explanation
 
     def compress(self, frame: Any) -> Moments:
         """The moments of all rows of a frame, of one fit for each target."""

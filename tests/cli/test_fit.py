@@ -61,19 +61,6 @@ def test_results_are_those_of_the_library(table, tmp_path):
     ]
 
 
-def test_a_checkpoint_is_used_again(table, tmp_path):
-    arguments = (table, *OPTIONS, "--checkpoint", tmp_path / "checkpoint", "--out")
-    written = []
-    for name in ("first.csv", "second.csv"):
-        done = run(*arguments, tmp_path / name)
-        assert done.exit_code == 0, done.output
-        written.append((tmp_path / name).read_bytes())
-    assert written[0] == written[1]
-    done = run(*arguments, tmp_path / "third.csv", "--epochs", 7)
-    assert done.exit_code == 2
-    assert "is of another call: epochs was 100 and is 7" in done.output
-
-
 def test_what_is_printed_without_a_file(table):
     done = run(table, *OPTIONS, "--solve", "--covariance", "HC1", "--ridge", "1")
     assert done.exit_code == 2

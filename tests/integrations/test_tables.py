@@ -201,7 +201,7 @@ def test_numbers_of_a_csv_file_are_those_that_python_reads(tmp_path):
     numbers = numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e100) & (np.abs(numbers) > 1e-100)]
     text = "k,x,y\n" + "".join(f"{k},{value!r},{value!r}\n" for k, value in enumerate(numbers.tolist()))
     given = {"y": "y", "x": "x", "by": "k", "weights": None, "intercept": False, "solve": True, "long": False}
-    places = {"out": None, "temp_folder": None}
+    places = {"out": None, "temp_folder": None, "checkpoint": None}
     with table_job.planned(
         write_csv(tmp_path / "rows.csv", text), given, {}, places, threads=None, memory_limit=None, progress=False
     ) as job:
@@ -298,40 +298,3 @@ def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     with pytest.raises(ImportError, match=r"tables need duckdb: pip install 'fastgd\[tables\]'"):
         fastgd.fit_table("rows.csv", y="y", x="x")
-
-
-@pytest.mark.parametrize("solve", [False, True])
-def test_an_interrupted_call_goes_on(solve, tmp_path, small_batches, monkeypatch):
-    """Finished batches are not fitted again; the file has the bytes of an uninterrupted call."""
-    monkeypatch.setattr(table_job, "_BATCH_BYTES", 8000)
-    FRAME.write_parquet(tmp_path / "rows.parquet")
-    call = {"table": tmp_path / "rows.parquet", **MODEL, "solve": solve, "stats": True}
-    fastgd.fit_table(**call, out=tmp_path / "whole.parquet")
-    seen = []
-
-    def stop(done, total):
-        seen.append(done)
-        if done > total / 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fastgd.fit_table(**call, out=tmp_path / "fits.parquet", checkpoint=tmp_path / "checkpoint", progress=stop)
-    finished = len(os.listdir(tmp_path / "checkpoint"))
-    assert 1 < finished < 9
-    fitted = []
-    runner = f"fastgd.running.{'least_squares' if solve else 'cpu'}.run"
-    real = sys.modules[runner.rpartition(".")[0]].run
-    monkeypatch.setattr(runner, lambda job, control, go: (fitted.append(job.order.n_fits), real(job, control, go)))
-    fastgd.fit_table(**call, out=tmp_path / "fits.parquet", checkpoint=tmp_path / "checkpoint")
-    assert (tmp_path / "fits.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
-    again = len(fitted)
-    fitted.clear()
-    fastgd.fit_table(**call, out=tmp_path / "fits.parquet", checkpoint=tmp_path / "checkpoint")
-    assert len(fitted) == 1  # the made-up rows
-    assert again > 1
-    changed = FRAME.with_columns(pl.col("arr") + 1)
-    changed.write_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match=r"checkpoint/batch-000000 is of another call: y differs; "):
-        fastgd.fit_table(**call, checkpoint=tmp_path / "checkpoint")
-    with pytest.raises(TypeError, match=r"^checkpoint must be the name of a file, a str, bytes or os.PathLike, not 3$"):
-        fastgd.fit_table(**call, checkpoint=3)
