@@ -349,10 +349,13 @@ def fit(
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error; that of a file says which."""
+    """The message of an error, with options as the command has them; that of a file says which."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror + ("" if error.filename is None else f": {error.filename}")
-    return str(error) or type(error).__name__
+        text = error.strerror + ("" if error.filename is None else f": {error.filename}")
+    for name, option in (("nan_policy='omit'", "--nan-policy omit"), ("temp_folder", "--temp"), ("memory_limit", "--memory-limit")):
+        text = text.replace(name, option)
+    return text
 
 
 def _refuse_of_others(context: typer.Context, solve: bool) -> None:
