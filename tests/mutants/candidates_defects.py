@@ -109,7 +109,7 @@ CANDIDATES_DEFECTS = (
     Defect(
         "command line: a word is a gap",
         "fastgd/cli/csv_file.py",
-        "all(cells[k].strip().lower() in _MISSING for k in wrong)",
+        "all(cells[k].strip().lower() in MISSING for k in wrong)",
         "bool(wrong)",
         ("tests/cli/test_verify.py::test_samples_with_gaps_are_left_out_where_that_is_asked_for",),
     ),

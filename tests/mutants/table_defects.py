@@ -113,8 +113,8 @@ TABLE_DEFECTS = (
     Defect(
         "groups: results of a batch go to its first groups",
         "fastgd/running/grouped.py",
-        "whole[(..., which, *[slice(None)] * len(tail))]",
-        "whole[(..., np.sort(which - which.min()), *[slice(None)] * len(tail))]",
+        "_entries(job, name)[_of_groups(which, values.ndim - 1)] = batch.order",
+        "_entries(job, name)[_of_groups(np.sort(which - which.min()), values.ndim - 1)] = batch.order",
         ("tests/fit/test_groups.py::test_a_group_is_the_fit_alone",),
     ),
     Defect(

@@ -30,7 +30,7 @@ def test_torch_stays_below_the_bound_on_every_problem(dtype, full, record_tau):
         data = problem.astype(dtype)
         for reduction in ("mean", "sum"):
             for multiple, lr in rates(data, reduction).items():
-                if reduction == "sum" and multiple != 1.9 and not full:
+                if not full and multiple not in ((1.9,) if reduction == "sum" else (0.5, 2.2)):
                     continue
                 agreement = judge(data, torch_history(data, lr, 100 if full else 15, reduction), lr, reduction=reduction)
                 assert agreement.steps_compared >= 10, (problem.name, multiple)
