@@ -72,7 +72,7 @@ LINES = 2 if WIDE else 1  # that are prefetched for each register of lanes: enou
 
 
 def tiles_of(rows: dict[int, int]) -> list[Tile]:
-    """All tiles: beside some columns the most rows, two and one, and none: those on the diagonal."""
+    """All tiles: beside some columns the most rows, two and one; and those on the diagonal."""
     return [Tile(r, c) for c, most in rows.items() for r in sorted({0, 1, min(most, 2), most})]
 
 
@@ -204,12 +204,12 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
         def generate(context, builder, signature, args):
             arrays = _Arrays(context, builder, signature, args)
             lines = cgutils.alloca_once_value(builder, arrays.number(DONE))
-            kind = builder.add(builder.mul(arrays.number(N_COLUMNS), ir.Constant(_INT, 16)), arrays.number(N_ROWS))
+            most = ir.Constant(_INT, 16)  # more than any rows
             end = builder.append_basic_block("end")
-            switch = builder.switch(kind, end)
+            switch = builder.switch(builder.add(builder.mul(arrays.number(N_COLUMNS), most), arrays.number(N_ROWS)), end)
             for each in tiles:
                 block = builder.append_basic_block("tile")
-                switch.add_case(ir.Constant(_INT, each.columns * 16 + each.rows), block)
+                switch.add_case(ir.Constant(_INT, each.columns * most.constant + each.rows), block)
                 with builder.goto_block(block):
                     builder.store(_sum(builder, arrays, each, doubled, weighted), lines)
                     builder.branch(end)
