@@ -22,6 +22,7 @@ from .input.wrong_names import helps_with_keywords, right_option
 from .planning.grouped import prepare_groups
 from .planning.job import data_of, prepare_anew, prepare_solve
 from .results.building import build
+from .results.checkpoint import Call, open_checkpoint
 from .results.group_result import GroupResult, with_keys
 from .results.statistics import Statistics
 from .running.run import run
@@ -62,7 +63,8 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         ``min_samples``, ``tol``, ``stats``, ``history`` or ``memory_limit``; without ``out`` and
         validation data. Where one has an axis of the fits, the last one is that of the groups:
         ``lr`` of shape (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an
-        earlier call with the same groups, clusters of ``stats`` have a label for each row.
+        earlier call with the same groups, clusters of ``stats`` have a label for each row. With
+        ``checkpoint``, a folder, finished groups are stored there, and the same call goes on.
 
     Returns
     -------
@@ -115,7 +117,7 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     offsets : array (n_groups + 1,), optional
         In place of groups, as in `fit_groups`.
     **solve_options
-        Further options of `solve`.
+        Further options of `solve`, and ``checkpoint`` of `fit_groups`.
 
     Returns
     -------
@@ -157,7 +159,7 @@ def fit_rows(
     function, for errors. features: names of the columns of X, where X does not tell.
     """
     single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
-    arguments = _arguments(given, single, name)
+    arguments = arguments_of(given, single, name)
     table = Problem.read(
         arrive_on_host(**data_of(arguments)),
         **{option: arguments[option] for option in ("intercept", "dtype", "nan_policy", "min_samples", "nodata")},
@@ -167,14 +169,20 @@ def fit_rows(
     if not found.count:
         raise ValueError(f"there are no groups: X has {table.n_samples} rows")
     job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
-    run(job)
+    if arguments["checkpoint"] is None:
+        run(job)
+    else:
+        call = Call.of(name, arguments, table, solve=solved, groups=[found.starts, found.sizes, found.rows])
+        with open_checkpoint(arguments["checkpoint"], call) as checkpoint:
+            job.batches_part = checkpoint.part("batches")
+            run(job)
     result = build(job.buffers, job.provenance)
     return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
 
 
-def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
+def arguments_of(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
     """The arguments of a call of `single`, with its defaults."""
-    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
+    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()} | {"checkpoint": None}
     for option, value in given.items():
         if option in _NOT_HERE:
             raise ValueError(f"{name} takes no {option} ({_NOT_HERE[option]}); it was given as {shown(value)}")

@@ -28,6 +28,7 @@ from ..kernels.chunk import STANDARD
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers
 from ..results.building import Provenance
+from ..results.checkpoint import Part
 from ..results.result import State
 from ..schedules.table import read_schedule
 from .job import ResultJob
@@ -58,6 +59,13 @@ class GroupsJob(ResultJob):
     hyperparameters: dict[str, np.ndarray]  # of all groups, to be broadcast
     made: list[Provenance]  # of the batches that have run
     statistics: dict[str, Any]  # the fields of Statistics of all groups, as far as batches have run
+    batches_part: Part | None = None  # of a checkpoint, that finished batches are stored in
+
+    def drop_results(self) -> None:
+        """Let go of results, in memory and stored, of a call that fails whenever it is made."""
+        super().drop_results()
+        if self.batches_part is not None:
+            self.batches_part.checkpoint.discard()
 
     @property
     def provenance(self) -> Provenance:

@@ -80,17 +80,25 @@ def at_once(tasks: Iterable[Task]) -> None:
         task(np.zeros(1, np.int64))
 
 
-def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
-    """Group after group, its data compressed. A Gram matrix that pairs share is computed once."""
+def compress_groups(
+    problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run, needed: Callable[[int, int], bool] | None = None
+) -> Iterator[Group]:
+    """Group after group, its data compressed. A Gram matrix that pairs share is computed once.
+
+    needed: whether a group of pairs is wanted, by the first one and the one after the last.
+    """
+    starts: Iterable[int] = range(0, order.n_pairs, plan.pairs_per_group)
+    if needed is not None:
+        starts = [first for first in starts if needed(first, min(first + plan.pairs_per_group, order.n_pairs))]
     if problem.given is not None:
-        for first in range(0, order.n_pairs, plan.pairs_per_group):
+        for first in starts:
             yield given_group(problem, order, first, min(first + plan.pairs_per_group, order.n_pairs), own=plan.standardize)
         return
     from ..kernels import cpu
 
     # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)
     before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = None
-    for first in range(0, order.n_pairs, plan.pairs_per_group):
+    for first in starts:
         pairs = np.arange(first, min(first + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
         fits = pairs * order.n_cells
         grams = order.index(problem.gram_leading, fits)

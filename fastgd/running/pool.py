@@ -63,10 +63,10 @@ Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 Range = Callable[[int, int, np.ndarray], None]
 
 
-def cut(count: int, size: int, function: Range) -> Iterator[Task]:
-    """function(first, stop, counter) over 0 … count-1 in pieces."""
-    for first in range(0, count, size):
-        yield partial(function, first, min(first + size, count))
+def cut(count: int, size: int, function: Range, begin: int = 0) -> Iterator[Task]:
+    """function(first, stop, counter) over begin … begin+count-1 in pieces."""
+    for first in range(begin, begin + count, size):
+        yield partial(function, first, min(first + size, begin + count))
 
 
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
@@ -83,6 +83,7 @@ class Control(Listener):
         self.cancel = np.zeros(1, np.int32)
         self.note = ""  # what is being done instead of fits, for the progress bar
         self.watch: Callable[[], None] | None = None  # shows the progress
+        self.store: Any = None  # storing.Store of a job with a checkpoint: what of it is stored
         self._quiet = quiet
         self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each
@@ -196,7 +197,8 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
 class Progress:
     """Shows how far a call has come: by a callback, by a bar of rich, or not at all."""
 
-    def __init__(self, option: Any, total: int, description: str, control: Control) -> None:
+    def __init__(self, option: Any, total: int, description: str, control: Control, unit: str = "") -> None:
+        self._unit = unit  # of what is counted, for the rate; "": no rate is shown
         self._callback = option if callable(option) else None
         self._wanted = option if isinstance(option, bool) else None
         self._total = max(total, 1)
@@ -215,7 +217,7 @@ class Progress:
                 self._reported = done
                 self._callback(done, self._total)
         elif self._bar is not None:
-            self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said())
+            self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said(), rate=self._rate())
         elif self._wanted or (self._wanted is None and sys.stderr.isatty() and time.monotonic() - self._began > BAR_AFTER):
             self._open()
 
@@ -230,10 +232,15 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        rate = (TextColumn("{task.fields[rate]}"),) if self._unit else ()
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *rate, TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True))
-        self._row = self._bar.add_task(self._said(), total=self._total, completed=min(self._control.done(), self._total))
+        self._row = self._bar.add_task(self._said(), total=self._total, completed=min(self._control.done(), self._total), rate="")
         self._bar.start()
+
+    def _rate(self) -> str:
+        speed = self._bar.tasks[0].speed if self._unit else None
+        return "" if speed is None else f"{speed:,.0f} {self._unit}/s"
 
     def _said(self) -> str:
         return f"{self._description}, {self._control.note}" if self._control.note else self._description
