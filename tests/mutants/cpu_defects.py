@@ -240,7 +240,13 @@ CPU_DEFECTS = (
     Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 1)", TILES),
     Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 0)", TILES),
     Defect("a remaining row dropped", REGISTER_TILES, "return min(left, 2)", "return min(left, 2) if left > 1 else 0", TILES),
-    Defect("low parts of weighted columns replaced", REGISTER_TILES, "_add_weighted(left, low_left,", "_add_weighted(left, left,", TILES),
+    Defect(
+        "low parts of weighted columns replaced",
+        REGISTER_TILES,
+        "    left, low_left, tile,",
+        "    left, left, tile,",
+        TILES,
+    ),
     Defect("registers of lanes misplaced", REGISTER_TILES, "builder.add(places[r, c], number(v * REGISTER))", "places[r, c]", TILES),
     Defect("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
     Defect(

@@ -28,6 +28,8 @@ from ..simd.scalars import prefetch_line
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
 STRIDE = BLOCK + 8  # numbers from column to column: one cache line more, or many columns would share a few places of the cache
+LINE = 8  # float64 of a cache line
+FIRST_CACHE = 3072  # float64 (24 KiB) of a tile that stay in the first-level cache beside its sums
 WIDE = REGISTER == 8  # such machines have 32 registers, others 16
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, REGISTER)
@@ -177,7 +179,9 @@ def _sum(builder, arrays, tile, doubled, weighted):
         firsts.append(builder.sub(builder.add(before, i), arrays.number(OFFSET)))
     lines = builder.mul(groups, number((1 if doubled else LINES) * registers))
     done = cgutils.alloca_once_value(builder, arrays.number(DONE))
-    with cgutils.for_range_slice(builder, number(0), number(LANES), number(registers * REGISTER), _INT) as (begin, _):
+    lanes = registers * REGISTER  # a tile of more lanes than are asked for is summed with the first of them
+    first = builder.and_(builder.add(arrays.number(BEGIN), number(lanes - 1)), number(-lanes))
+    with cgutils.for_range_slice(builder, first, arrays.number(END), number(lanes), _INT) as (begin, _):
         places = {(r, c): builder.add(builder.mul(builder.add(firsts[c], number(r)), number(LANES)), begin) for r, c in tile.pairs()}
         starts = [builder.add(builder.mul(column, number(STRIDE)), begin) for column in (i, j)]
         _sum_samples(builder, arrays, tile, registers, places, starts, doubled, weighted, builder.load(done))
@@ -186,7 +190,7 @@ def _sum(builder, arrays, tile, doubled, weighted):
 
 
 # the arguments of what `_summing` makes
-LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, FRESH, N_ROWS, N_COLUMNS, AHEAD, DONE = range(14)
+LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, END, FRESH, N_ROWS, N_COLUMNS, AHEAD, DONE = range(16)
 
 
 def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
@@ -194,13 +198,16 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
 
     Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the
     first column of the left and of the right; offset: the lanes of pair (i, j) begin at (j(j+1)/2 +
-    i − offset)·LANES; groups of LANES samples; fresh: the sums begin with this block; rows (0: the
-    tile lies on the diagonal, i = j) and columns choose the tile; ahead: an address from where
-    cache lines are prefetched, `done` of them before. Returns how many there are then.
+    i − offset)·LANES; groups of LANES samples; lanes begin … end-1 alone; fresh: the sums begin
+    with this block; rows (0: the tile lies on the diagonal, i = j) and columns choose the tile;
+    ahead: an address from where cache lines are prefetched, `done` of them before. Returns how many
+    there are then.
     """
 
     @intrinsic
-    def add_block(typing_context, left, low_left, tile, lanes, low_lanes, i, j, offset, groups, fresh, rows, columns, ahead, done):
+    def add_block(
+        typing_context, left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
+    ):
         def generate(context, builder, signature, args):
             arrays = _Arrays(context, builder, signature, args)
             lines = cgutils.alloca_once_value(builder, arrays.number(DONE))
@@ -216,7 +223,8 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
             builder.position_at_end(end)
             return builder.load(lines)
 
-        return types.int64(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, fresh, rows, columns, ahead, done), generate
+        kinds = (left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done)
+        return types.int64(*kinds), generate
 
     return add_block
 
@@ -236,25 +244,37 @@ def _next_rows(left, most):
 
 
 @part
+def _lanes_at_a_time(groups, columns):
+    """How many lanes are summed of all pairs, before the next ones.
+
+    Those of one cache line where the whole tile would not stay in the first-level cache.
+    """
+    return LANES if columns * groups * LANES <= FIRST_CACHE else LINE
+
+
+@part
 def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
     """Add one block to the lanes of all pairs (i, j), i ≤ j, first_column ≤ j < last_column.
 
     fresh: the sums begin with this block; ahead: the address of the data that are read next.
     """
     offset = first_column * (first_column + 1) // 2
+    many = _lanes_at_a_time(groups, last_column)
     done = 0
-    j = first_column
-    while j < last_column:
-        columns = min(COLUMNS, last_column - j)
-        most = _MOST_ROWS[columns]
-        i = 0
-        while True:
-            rows = _next_rows(j - i, most)
-            done = _add(left, left, tile, lanes, lanes, i, j, offset, groups, fresh, rows, columns, ahead, done)
-            if rows == 0:
-                break
-            i += rows
-        j += columns
+    for begin in range(0, LANES, many):
+        end = begin + many
+        j = first_column
+        while j < last_column:
+            columns = min(COLUMNS, last_column - j)
+            most = _MOST_ROWS[columns]
+            i = 0
+            while True:
+                rows = _next_rows(j - i, most)
+                done = _add(left, left, tile, lanes, lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done)
+                if rows == 0:
+                    break
+                i += rows
+            j += columns
 
 
 @part
@@ -264,19 +284,26 @@ def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column,
     low_left: the low parts of the left columns, where `weighted`.
     """
     offset = first_column * (first_column + 1) // 2
+    many = _lanes_at_a_time(groups, last_column)
     done = 0
-    j = first_column
-    while j < last_column:
-        columns = min(COLUMNS_DOUBLED, last_column - j)
-        most = _MOST_ROWS_DOUBLED[columns]
-        i = 0
-        while True:
-            rows = _next_rows(j - i, most)
-            if weighted:
-                done = _add_weighted(left, low_left, tile, lanes, low_lanes, i, j, offset, groups, fresh, rows, columns, ahead, done)
-            else:
-                done = _add_doubled(left, left, tile, lanes, low_lanes, i, j, offset, groups, fresh, rows, columns, ahead, done)
-            if rows == 0:
-                break
-            i += rows
-        j += columns
+    for begin in range(0, LANES, many):
+        end = begin + many
+        j = first_column
+        while j < last_column:
+            columns = min(COLUMNS_DOUBLED, last_column - j)
+            most = _MOST_ROWS_DOUBLED[columns]
+            i = 0
+            while True:
+                rows = _next_rows(j - i, most)
+                if weighted:
+                    done = _add_weighted(
+                        left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
+                    )  # fmt: skip
+                else:
+                    done = _add_doubled(
+                        left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
+                    )
+                if rows == 0:
+                    break
+                i += rows
+            j += columns
