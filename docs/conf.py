@@ -38,6 +38,7 @@ sphinx_gallery_conf = {  # the tutorials: programs that run in the build, and fa
     "abort_on_example_error": True,
     "image_scrapers": ("matplotlib",),
     "show_signature": False,
+    "remove_config_comments": True,
     "write_computation_times": False,
     "min_reported_time": 3600,
 }

@@ -27,6 +27,7 @@ from .planning.call_cache import prepare
 from .planning.job import FitJob
 from .planning.statistics_job import prepare_statistics
 from .results.building import build
+from .results.group_result import of_groups
 from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.adding_statistics import with_statistics
@@ -335,5 +336,5 @@ def _fit(arguments: Mapping[str, Any]) -> FitResult:
         run(job)
     else:
         quietly(_run_stored, job, arguments)
-    result = build(job.buffers, job.provenance)
+    result = of_groups(build(job.buffers, job.provenance), arguments["X"])
     return result if more is None else with_statistics(result, more)

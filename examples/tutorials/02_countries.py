@@ -48,10 +48,19 @@ print(lines.sort_values("r2")[["country", "year", "r2"]].head(5).round(3))
 # of the way is left.
 
 descended = fastgd.fit_frame(
-    table, y="lifeExp", x="year", by="country", standardize=True, tol=1e-12, epochs=1000
+    table,
+    y="lifeExp",
+    x="year",
+    by="country",
+    standardize=True,
+    tol=1e-12,
+    epochs=1000,
 )
 print(descended["status"].value_counts())
-print("largest difference of a slope:", (descended["year"] - lines["year"]).abs().max())
+print(
+    "largest difference of a slope:",
+    (descended["year"] - lines["year"]).abs().max(),
+)
 
 # %%
 # A picture of all slopes

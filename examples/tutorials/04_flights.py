@@ -18,7 +18,9 @@ path = (
     / "data"
     / "flights.csv.zip"
 )
-flights = pd.read_csv(path, usecols=["carrier", "dep_delay", "arr_delay", "distance"])
+flights = pd.read_csv(
+    path, usecols=["carrier", "dep_delay", "arr_delay", "distance"]
+)
 print(flights.isna().sum())
 
 # %%
@@ -28,21 +30,17 @@ print(flights.isna().sum())
 # ``nan_policy="omit"`` such a row is left out of its fit.
 
 try:
-    fastgd.fit_frame(flights, y="arr_delay", x=["dep_delay", "distance"], by="carrier")
+    fastgd.fit_frame(
+        flights, y="arr_delay", x=["dep_delay", "distance"], by="carrier"
+    )
 except ValueError as error:
     print(error)
 
 # %%
 
-fits = fastgd.fit_frame(
-    flights,
-    y="arr_delay",
-    x=["dep_delay", "distance"],
-    by="carrier",
-    nan_policy="omit",
-    solve=True,
-    stats=True,
-)
+model = {"y": "arr_delay", "x": ["dep_delay", "distance"], "by": "carrier"}
+options = {"nan_policy": "omit", "solve": True, "stats": True}
+fits = fastgd.fit_frame(flights, **model, **options)
 print(
     fits[["carrier", "n_used", "dep_delay", "std_error_dep_delay", "r2"]]
     .sort_values("n_used")
@@ -52,18 +50,11 @@ print(
 # %%
 # In long form each coefficient is a row, with its interval: what a table in a paper wants.
 
-long = fastgd.fit_frame(
-    flights,
-    y="arr_delay",
-    x=["dep_delay", "distance"],
-    by="carrier",
-    nan_policy="omit",
-    solve=True,
-    stats=True,
-    long=True,
-)
+long = fastgd.fit_frame(flights, **model, **options, long=True)
 print(
-    long[long["term"] == "dep_delay"][["carrier", "estimate", "low", "high"]].round(4)
+    long[long["term"] == "dep_delay"][
+        ["carrier", "estimate", "low", "high"]
+    ].round(4)
 )
 
 # %%

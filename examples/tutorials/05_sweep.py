@@ -47,7 +47,12 @@ print(
 # How the loss falls at one momentum: up to 100 fits are curves, of more there are bands.
 
 again = fastgd.sweep(
-    X[:150], y[:150], grid={"lr": grid["lr"]}, epochs=100, intercept=True, history=True
+    X[:150],
+    y[:150],
+    grid={"lr": grid["lr"]},
+    epochs=100,
+    intercept=True,
+    history=True,
 )
 _ = again.plot_loss()
 

@@ -40,7 +40,8 @@ for _ in range(100):
     torch.nn.functional.mse_loss(X[0] @ w, y[0]).backward()
     optimizer.step()
 print(
-    (w.detach() - result.w[0]).abs().max().item(), "is the largest difference, float32"
+    (w.detach() - result.w[0]).abs().max().item(),
+    "is the largest difference, float32",
 )
 
 # %%
@@ -50,7 +51,11 @@ print(
 # an array of one value for each fit. Schedules are those of torch.optim.lr_scheduler.
 
 adam = fastgd.fit(
-    X, y, optimizer=fastgd.Adam(lr=0.1), schedule=CosineAnnealingLR(100), epochs=100
+    X,
+    y,
+    optimizer=fastgd.Adam(lr=0.1),
+    schedule=CosineAnnealingLR(100),
+    epochs=100,
 )
 print(adam)
 
@@ -77,7 +82,12 @@ module = torch.nn.Linear(3, 1)
 candidate = (module, torch.optim.Adam(module.parameters(), lr=0.1))
 print(
     fastgd.verify(
-        candidate, X[0], y[0], optimizer=fastgd.Adam(lr=0.1), epochs=20, intercept=True
+        candidate,
+        X[0],
+        y[0],
+        optimizer=fastgd.Adam(lr=0.1),
+        epochs=20,
+        intercept=True,
     )
 )
 
@@ -90,4 +100,7 @@ fitted = fastgd.solve(X[0], y[0], intercept=True)
 with torch.no_grad():
     module.weight.copy_(fitted.w[None])
     module.bias.copy_(torch.as_tensor(fitted.intercept))
-print(torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(), fitted.loss.item())
+print(
+    torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(),
+    fitted.loss.item(),
+)

@@ -49,9 +49,9 @@ grid = {
     "optimizer": [fastgd.SGD(), fastgd.SGD(momentum=0.9)],
 }
 start = time.perf_counter()
-search = SweepSearchCV(GradientDescentRegressor(tol=None, epochs=100), grid, cv=5).fit(
-    X, y
-)
+search = SweepSearchCV(
+    GradientDescentRegressor(tol=None, epochs=100), grid, cv=5
+).fit(X, y)
 print(
     f"{len(search.cv_results_['params']):,} candidates in {time.perf_counter() - start:.2f} s"
 )
@@ -71,12 +71,12 @@ _ = ax.legend(frameon=False)
 # `GridSearchCV` on a part of the same grid finds the same scores:
 
 small = {"lr": grid["lr"][350:500:50]}
-plain = GridSearchCV(GradientDescentRegressor(tol=None, epochs=100), small, cv=5).fit(
-    X, y
-)
-ours = SweepSearchCV(GradientDescentRegressor(tol=None, epochs=100), small, cv=5).fit(
-    X, y
-)
+plain = GridSearchCV(
+    GradientDescentRegressor(tol=None, epochs=100), small, cv=5
+).fit(X, y)
+ours = SweepSearchCV(
+    GradientDescentRegressor(tol=None, epochs=100), small, cv=5
+).fit(X, y)
 print(
     np.abs(
         plain.cv_results_["mean_test_score"] - ours.cv_results_["mean_test_score"]

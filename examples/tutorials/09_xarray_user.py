@@ -12,21 +12,18 @@ import xarray
 import fastgd.xarray
 
 rng = np.random.default_rng(0)
-time = np.arange("1990-01", "2020-01", dtype="datetime64[M]").astype("datetime64[ns]")
-lat, lon = np.linspace(40, 60, 21), np.linspace(0, 30, 31)
-years = (np.arange(360) / 12)[:, None, None]
-values = (
-    280
-    + 0.02 * years * (lat - 40)[:, None] / 10
-    + rng.normal(scale=0.5, size=(360, 21, 31))
-)
+months = np.arange("1990-01", "2020-01", dtype="datetime64[M]")
+coords = {
+    "time": months.astype("datetime64[ns]"),
+    "lat": np.linspace(40, 60, 21),
+    "lon": np.linspace(0, 30, 31),
+}
 air = xarray.DataArray(
-    values,
-    {"time": time, "lat": lat, "lon": lon},
-    ["time", "lat", "lon"],
-    "air",
-    {"units": "K"},
+    280 + rng.normal(scale=0.5, size=(360, 21, 31)), coords, name="air"
 )
+years = xarray.DataArray(np.arange(360) / 12, {"time": air.time}, ["time"])
+air = air + 0.002 * years * (air.lat - 40)
+air.attrs["units"] = "K"
 
 # %%
 # A trend at each point
@@ -54,14 +51,17 @@ theirs = (
     * 365.2425
     * 10
 )
-print(float(abs(theirs - trend.slope).max()), "K per decade is the largest difference")
+print(
+    float(abs(theirs - trend.slope).max()),
+    "K per decade is the largest difference",
+)
 
 # %%
 # Several predictors
 # ------------------
 # Other names of coordinates, or DataArrays. The result has a dimension ``term``.
 
-index = xarray.DataArray(rng.normal(size=360), {"time": time}, ["time"])
+index = xarray.DataArray(rng.normal(size=360), {"time": air.time}, ["time"])
 both = air.fastgd.solve("time", x={"time": air.time, "index": index})
 print(both.coef.mean(("lat", "lon")))
 
@@ -75,7 +75,9 @@ gappy = air.where(rng.random(air.shape) > 0.2)
 part = gappy.fastgd.solve(
     "time",
     where=gappy.lat > 50,
-    weights=xarray.DataArray(np.linspace(0.5, 1, 360), {"time": time}, ["time"]),
+    weights=xarray.DataArray(
+        np.linspace(0.5, 1, 360), {"time": air.time}, ["time"]
+    ),
 )
 print(int(part.n_used.min()), int(part.n_used.max()))
 
@@ -101,5 +103,7 @@ def residual_spread(y):
 
 
 print(
-    xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]]).mean().item()
+    xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]])
+    .mean()
+    .item()
 )

@@ -48,7 +48,9 @@ print(moments)
 # From here on the file is not read. A sweep of 1,000 cells:
 
 found = fastgd.sweep(
-    moments, grid={"lr": np.geomspace(1e-4, 1, 500), "momentum": [0, 0.9]}, epochs=200
+    moments,
+    grid={"lr": np.geomspace(1e-4, 1, 500), "momentum": [0, 0.9]},
+    epochs=200,
 )
 print(found)
 _ = found.plot()
@@ -64,7 +66,10 @@ print(fastgd.solve(moments, stats=True).stats.std_error)
 moments.save(Path(folder.name) / "moments.npz")
 again = fastgd.load(Path(folder.name) / "moments.npz")
 new = rng.normal(size=(1000, 8))
-print((again + fastgd.compress(new, new.sum(axis=1), intercept=True)).n_used, "samples")
+print(
+    (again + fastgd.compress(new, new.sum(axis=1), intercept=True)).n_used,
+    "samples",
+)
 
 # %%
 # Many fits that do not fit into memory

@@ -14,7 +14,9 @@ from distributed import Client, LocalCluster
 import fastgd.dask
 
 if __name__ == "__main__":  # workers import this file
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    )
     client = Client(cluster)
 
     # a cube as climate models write it: in chunks along time, too

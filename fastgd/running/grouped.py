@@ -11,7 +11,7 @@ import numpy as np
 
 from ..planning.explained import MOST, spread_over
 from ..planning.grouped import GroupsJob
-from ..planning.job import ResultJob
+from ..planning.job import Job, ResultJob
 from ..planning.statistics_job import prepare_statistics
 from ..results.building import build
 from ..results.checkpoint import MOST_BYTES, Block, Part
@@ -42,9 +42,7 @@ def _run_batches(job: GroupsJob, control: Control, store: Store | None) -> None:
         if store is not None and not store.missing(number, number + 1):
             control.counter(0)[0] += batch.total
             continue
-        threads = min(batch.plan.threads, job.plan.threads)
-        watch = control.watch or (lambda: None)
-        go = partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
+        go = tasks_of_batch(job, batch, control)
         if job.batches_part is None:
             runner_of(batch).run(batch, control, go)
         else:  # a batch that takes long is stored as it goes on, and then with the others
@@ -126,6 +124,12 @@ def _entries(job: GroupsJob, name: str) -> Any:
     """(*leading, n_groups, …): an array of results."""
     values = job.buffers.arrays[name]
     return values.reshape(*job.order.shape, *values.shape[1:])
+
+
+def tasks_of_batch(job: Job, batch: Job, control: Control) -> Run:
+    """What runs the tasks of a batch, in no more threads than the job has."""
+    threads, watch = min(batch.plan.threads, job.plan.threads), control.watch or (lambda: None)
+    return partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
 
 
 def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
