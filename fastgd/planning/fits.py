@@ -25,7 +25,7 @@ def order_fits(
 
     shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
     """
-    shapes = {"X and y": problem.leading} | shapes
+    shapes = {"X and y": problem.leading, **shapes}
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
     if state is not None:
         shapes["state"] = state.epoch.shape

@@ -36,6 +36,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/input/csv_header.py": "tests/cli/test_csv_file.py",
     "fastgd/integrations/frame_columns.py": "tests/integrations/test_frames.py",
     "fastgd/integrations/frame_fits.py": "tests/integrations/test_frames.py",
+    "fastgd/integrations/table_checkpoint.py": "tests/integrations/test_table_output.py",
     "fastgd/integrations/table_files.py": "tests/integrations/test_tables.py",
     "fastgd/integrations/table_job.py": "tests/integrations/test_tables.py",
     "fastgd/integrations/table_plan.py": "tests/cli/test_fit.py",

@@ -18,7 +18,7 @@ from ...input.room import OF_A_JUDGED, check_room
 from ...optimizers import find_optimizer
 from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
 from ..bound.yardstick import Array
-from .observation import Observation
+from .observation import Observation, Parts
 from .recipes import Recipe
 from .recorded import Recorded
 
@@ -38,6 +38,8 @@ class Question(NamedTuple):
     data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
     schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
     reduction: str = "mean"
+    parts: Parts | None = None  # of the samples, that each step uses; None: all alike
+    first_rate: float | None = None  # the rate that a schedule of factors begins with
 
     @property
     def n_parameters(self) -> int:
@@ -54,7 +56,8 @@ class Question(NamedTuple):
         if walked is None:
             return self
         lr = np.asarray(self.lr, np.float64).reshape(1)
-        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0])
+        first = None if walked.sets_rates else float(lr[0])
+        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0], first_rate=first)
 
     @property
     def strides(self) -> bool:
@@ -77,7 +80,9 @@ class Question(NamedTuple):
         seen = Observation(
             self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
+            parts=None if self.parts is None else self.parts.later(first),
         )  # fmt: skip
+        seen.first_rate = self.first_rate
         if self.reduction.startswith("half"):
             seen.read_loss_of(self.asked.factor)
         return self.asked.judged(seen)

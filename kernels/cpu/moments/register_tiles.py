@@ -28,9 +28,9 @@ from ..simd.scalars import prefetch_line
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
 STRIDE = BLOCK + 8  # numbers from column to column: one cache line more, or many columns would share a few places of the cache
-LINE = 8  # float64 of a cache line
 FIRST_CACHE = 3072  # float64 (24 KiB) of a tile that stay in the first-level cache beside its sums
 WIDE = REGISTER == 8  # such machines have 32 registers, others 16
+FEW_LANES = 16 if WIDE else 8  # of a tile that is larger than that cache: those of two cache lines, or of one
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, REGISTER)
 _INT = ir.IntType(64)
@@ -244,12 +244,18 @@ def _next_rows(left, most):
 
 
 @part
+def _next_columns(left):
+    """Of `left` columns, how many the next tiles have: with 32 registers four, or five at the end."""
+    return left if left <= COLUMNS else min(COLUMNS, 4)
+
+
+@part
 def _lanes_at_a_time(groups, columns):
     """How many lanes are summed of all pairs, before the next ones.
 
-    Those of one cache line where the whole tile would not stay in the first-level cache.
+    A few where the whole tile would not stay in the first-level cache.
     """
-    return LANES if columns * groups * LANES <= FIRST_CACHE else LINE
+    return LANES if columns * groups * LANES <= FIRST_CACHE else FEW_LANES
 
 
 @part
@@ -265,7 +271,7 @@ def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, 
         end = begin + many
         j = first_column
         while j < last_column:
-            columns = min(COLUMNS, last_column - j)
+            columns = _next_columns(last_column - j)
             most = _MOST_ROWS[columns]
             i = 0
             while True:
