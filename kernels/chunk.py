@@ -126,6 +126,9 @@ class Chunk(Samples):
     center: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (m, d) float64, numbers of T; length 0: not standardised
     scale: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     batches: Batches | None = None  # None: a step for each epoch, of all samples
+    # the rule's momentum, or beta1, in every epoch, float64: rows as of lr, (n, m); NaN: as in
+    # hyper. (0, 0): no fit's moves
+    momenta: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     # filled: the mean of the losses of an epoch's batches, (m, epochs) T; (m, 0): nobody asks
     batch_loss: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
 

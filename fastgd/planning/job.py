@@ -236,7 +236,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         of_a_fit=layout.bytes_per_fit
         - of_results
         + 8 * (len(hyper) + 12)
-        + (16 * scheduled if schedule and stopping is None else 0)
+        + (16 * scheduled * (1 + schedule.moves_momentum) if schedule and stopping is None else 0)
         + of_blocks,
         of_a_thread=of_a_block + (bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
@@ -245,7 +245,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     )
     n_values = len(hyper) + len(rule.derived)
     done = None if state is None else state.epoch if batches is None or batches.per_step else state.passes
-    schedule = walk(schedule, done, scheduled)
+    schedule = walk(schedule, done, scheduled, rule)
     buffers.allocate(tightly=limit is not None)
     named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(

@@ -68,7 +68,8 @@ def _compile(job: FitJob) -> None:
 def _is_plain(job: FitJob) -> bool:
     """Whether the fits are plain SGD, asked once for a call and those like it."""
     if not job.plain:
-        job.plain.append(cpu.is_plain(job.rule, job.hyper))
+        moves = job.schedule is not None and job.schedule.moves_momentum
+        job.plain.append(not moves and cpu.is_plain(job.rule, job.hyper))
     return job.plain[0]
 
 

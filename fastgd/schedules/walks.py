@@ -33,12 +33,20 @@ class Group:
     initial_lr: Any = None  # that of the first schedule that was constructed
     max_lr: float = math.nan  # of OneCycleLR
     min_lr: float = math.nan
+    momentum: float = math.nan  # momentum or beta1; NaN: no schedule moves it
+    max_momentum: float = math.nan  # those of the last schedule that was constructed
+    base_momentum: float = math.nan
 
 
 class Schedule:
     """A schedule of the learning rate; the classes of this module are the kinds there are."""
 
     sets_rates: ClassVar[bool] = False  # it does not begin with an lr that is given
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether it moves momentum, or beta1, too."""
+        return False
 
     def _construct(self, group: Group) -> Any:
         """The walk of this schedule, at epoch 0."""
@@ -132,12 +140,15 @@ class WalkTogether:
             walk.step(group)
 
 
-def follow(schedule: Schedule, lr: Any) -> Iterator[Any]:
-    """Yield the rate of epoch 0, 1, 2, …; lr: a float, or an array of one per fit."""
+def follow(schedule: Schedule, lr: Any) -> Iterator[tuple[Any, float]]:
+    """Yield (rate, momentum or beta1) of epoch 0, 1, 2, …; lr: a float, or an array of one per fit.
+
+    The second is NaN where the schedule does not move it.
+    """
     group = Group(lr)
     walk = schedule._construct(group)
     while True:
-        yield group.lr
+        yield group.lr, group.momentum
         walk.step(group)
 
 

@@ -216,7 +216,7 @@ def _read_task(
     table = None
     if scheduled is not None and epochs and rates is not None:
         which, first = np.zeros(math.prod(shape), np.int64), np.broadcast_to(rates, shape).ravel()
-        scheduled = walk(scheduled, None, epochs)
+        scheduled = walk(scheduled, None, epochs, found.rule)
         assert scheduled is not None
         table = scheduled.table(which, first, which, epochs).T.reshape(*shape, epochs)
     narrow = problem.dtype
@@ -247,7 +247,7 @@ def _read_task(
             np.broadcast_to(target, (*shape, target.shape[-1]))[index],
             lr=1.0 if rates is None else float(np.broadcast_to(rates, shape)[index]),
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
-        )._replace(schedule=scheduled)  # fmt: skip
+        ).with_schedule(scheduled)  # fmt: skip
     return task, questions
 
 

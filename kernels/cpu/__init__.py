@@ -204,8 +204,8 @@ def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index:
     hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
     return (
         flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
-        read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target,
-        target_index, moments.exponents, moments.weighing, *_written_of(chunk), *_measured_of(chunk)[:4], excess,
+        read_only(np.ascontiguousarray(chunk.lr)), read_only(np.ascontiguousarray(chunk.momenta)), hyper, chunk.epochs, chunk.tol,
+        chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing, *_written_of(chunk), *_measured_of(chunk)[:4], excess,
     )  # fmt: skip
 
 

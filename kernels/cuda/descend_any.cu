@@ -130,6 +130,7 @@ __global__ void __launch_bounds__(128, 1)
                 }
                 return;  // the whole group
             }
+            enter_momentum(work, rule, work.n_rates > 1 ? t : 0, fit, first_step + t, products);
             rule.begin(work.lr[(work.n_rates > 1 ? t : 0) * work.n_fits + fit], first_step + t, products, next_products);
             for (long long j = lane; j < D; j += group) {
                 double slot[N_SLOTS], new_slot[N_SLOTS];

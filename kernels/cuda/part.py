@@ -85,6 +85,8 @@ class Part(Arrays):
             self.launch("rates.cu", f"safe_rates<{self.real}>", -(-m // THREADS), THREADS, np.int64(decay))
         else:
             self.put("lr", chunk.lr)
+        if len(chunk.momenta):
+            self.put("momenta", chunk.momenta)
         for name in STATE:
             self._take(name, getattr(chunk, name))
         for name in RESULTS:
@@ -107,16 +109,21 @@ class Part(Arrays):
                 self._make(name, getattr(chunk, name))
             self.launch("units.cu", f"enter_standard<{self.real}>", -(-m // THREADS), THREADS, np.int32(converts))
 
-    def follow(self, rates: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
-        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first."""
+    def follow(self, rates: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first.
+
+        And the momenta, where there are some.
+        """
         m, batches = self.n_fits, self.chunk.batches
         counted = "steps" if batches is None or batches.rate_per_step else "passes"
         lr, steps = self.read("lr", (1, m), np.float64), self.read(counted, (m,), np.int64)
         if self.makes_rates and self.arrays["lr"] is not self.chunk.lr:
             self.device.download(self.arrays["lr"], self.chunk.lr)  # these are told, not those of all epochs
         self.makes_rates = False
-        table = rates(lr[0], steps)
+        table, momenta = rates(lr[0], steps)
         self.put("lr", table)
+        if len(momenta):
+            self.put("momenta", momenta)
         self.values["n_rates"] = len(table)
 
     def convert_results(self) -> None:

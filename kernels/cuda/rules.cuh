@@ -3,7 +3,8 @@
 //
 // 1. One struct per row of the table. S is the state's type: double on the moments, T on the
 //    samples. `read` takes the hyperparameters of a fit (in the table's order, then the derived
-//    values), `begin` computes what is needed once per step, `step` moves one parameter.
+//    values), `begin` computes what is needed once per step, `step` moves one parameter. `move` gives
+//    it the momentum, or beta1, of a step before `begin`, in a rule that has one.
 // 2. What stands in ⟨ ⟩ on that page is computed in float64 and rounded once to S: `S(…)`.
 // 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing
 //    else; `is_plain` says whether it has.
@@ -12,6 +13,7 @@
 //    within the limit.
 #pragma once
 #include "arithmetic.cuh"
+#include "work.cuh"
 
 template <typename S>
 __device__ __forceinline__ S lerp(S a, S b, S share) {
@@ -22,6 +24,24 @@ __device__ __forceinline__ S lerp(S a, S b, S share) {
 template <typename S>
 __device__ __forceinline__ bool within(S value, S limit) {
     return size_of(value) <= limit;
+}
+
+// beta^exponent, as `power_of` of kernels/update_rules.py
+__device__ inline double power_of(double beta, long long exponent) {
+    double result = 1.0;
+    for (; exponent > 0; exponent >>= 1, beta = beta * beta)
+        if (exponent & 1) result = result * beta;
+    return result;
+}
+
+// Gives a rule the momentum of the next step of a fit, where it moves. row: of work.momenta; step:
+// updates made before.
+template <typename Update>
+__device__ __forceinline__ void enter_momentum(const Work& work, Update& rule, long long row, long long fit, long long step,
+                                               double* products) {
+    if (!work.momenta) return;
+    const double momentum = work.momenta[row * work.n_fits + fit];
+    if (momentum == momentum) rule.move(momentum, step, products);
 }
 
 // sgd. hyper: momentum, dampening, weight_decay, nesterov, maximize
@@ -36,6 +56,7 @@ struct Sgd {
         momentum = S(hyper[0]), undamped = S(1.0 - hyper[1]), decay = S(hyper[2]);
         has_momentum = hyper[0] != 0.0, has_decay = hyper[2] != 0.0, nesterov = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own != 0.0; }
     __device__ __forceinline__ bool is_plain() const { return !(has_momentum || has_decay || maximize); }
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) { rate = S(-lr), first = step == 0; }
     __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
@@ -67,6 +88,9 @@ struct AdamFamily {
         beta1 = hyper[0], beta2 = hyper[1], penalty = hyper[3];
         share = S(1.0 - beta1), keep_square = S(beta2), square_share = S(1.0 - beta2), eps = S(hyper[2]), decay = S(penalty);
         has_decay = penalty != 0.0, amsgrad = hyper[4] != 0.0, maximize = hyper[5] != 0.0;
+    }
+    __device__ __forceinline__ void move(double own, long long step, double* products) {
+        beta1 = own, share = S(1.0 - own), products[0] = power_of(own, step);
     }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta1, next[1] = products[1] * beta2;
@@ -107,6 +131,7 @@ struct Rmsprop {
         keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]), momentum = S(hyper[3]);
         has_decay = hyper[2] != 0.0, has_momentum = hyper[3] > 0.0, centered = hyper[4] != 0.0, maximize = hyper[5] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own > 0.0; }
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
     __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
         bool good = true;
@@ -147,6 +172,7 @@ struct Adagrad {
         lr_decay = hyper[0], decay = S(hyper[1]), start = S(hyper[2]), eps = S(hyper[3]);
         has_decay = hyper[1] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ void move(double, long long, double*) {}
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) {
         rate = S(-(lr / (1.0 + double(step) * lr_decay))), first = step == 0;
     }
@@ -175,6 +201,7 @@ struct Nadam {
         share = S(1.0 - beta1), keep_square = S(beta2), square_share = S(1.0 - beta2), eps = S(hyper[2]), decay = S(penalty);
         has_decay = penalty != 0.0, decoupled = hyper[5] != 0.0, maximize = hyper[6] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { beta1 = own, share = S(1.0 - own); }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta2, next[2] = products[2] * shift;
         const double mu = beta1 * (1.0 - 0.5 * next[2]), next_mu = beta1 * (1.0 - 0.5 * (next[2] * shift));
@@ -211,6 +238,7 @@ struct Adadelta {
         keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]);
         has_decay = hyper[2] != 0.0, maximize = hyper[3] != 0.0;
     }
+    __device__ __forceinline__ void move(double, long long, double*) {}
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
     __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
@@ -237,6 +265,9 @@ struct Adamax {
     __device__ __forceinline__ void read(const double* hyper) {
         beta1 = hyper[0], share = S(1.0 - hyper[0]), keep = S(hyper[1]), eps = S(hyper[2]), decay = S(hyper[3]);
         has_decay = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
+    }
+    __device__ __forceinline__ void move(double own, long long step, double* products) {
+        beta1 = own, share = S(1.0 - own), products[0] = power_of(own, step);
     }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta1;

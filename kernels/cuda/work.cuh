@@ -63,6 +63,7 @@ struct Work {
     double* center;  // (m, d): those of their items
     double* scale;  // (m, d)
     double* lr;  // (n_rates, m); of one row where `safe_rates` makes it
+    const double* momenta;  // (n_rates, m): momentum or beta1; NaN: as in hyper; null: no fit's moves
     const double* hyper;  // (m, n_hyper), or one row
     double* w;  // (m, D)
     double* slots;  // (m, n_slots, D)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from ...update_rules import UPDATE_RULES
 from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
 from ..simd.scalars import never_inline
@@ -27,6 +28,35 @@ CODES = {
     "adadelta": ADADELTA,
     "adamax": ADAMAX,
 }  # what `update` can do
+_BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
+# of each code: where a momentum that moves stands among the hyperparameters, −1: nowhere; and
+# whether the first of its products is the power of a beta1 that moves
+MOVING_AT = tuple([*rule.hyperparameters].index(rule.moving) if rule.moving else -1 for rule in _BY_CODE)
+HAS_POWER = tuple(rule.power is not None for rule in _BY_CODE)
+
+
+@inlined
+def power_of(beta, exponent):
+    """beta^exponent by repeated squaring, as `power_of` of kernels/update_rules.py."""
+    result = 1.0
+    while exponent > 0:
+        if exponent & 1:
+            result = result * beta
+        beta = beta * beta
+        exponent >>= 1
+    return result
+
+
+@part
+def enter_momentum(rule, momentum, step, hyper, products):
+    """Give a fit the momentum, or beta1, of its next step; a NaN leaves it as it is.
+
+    hyper, products: its own, which are changed. step: updates made before.
+    """
+    if momentum == momentum and 0 <= rule < len(MOVING_AT) and MOVING_AT[rule] >= 0:
+        hyper[MOVING_AT[rule]] = momentum
+        if HAS_POWER[rule]:
+            products[0] = power_of(momentum, step)
 
 
 @inlined
