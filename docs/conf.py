@@ -9,7 +9,7 @@ author = copyright = "fastgd contributors"
 version = release = fastgd.__version__
 root_doc = "docs/index"
 include_patterns = [
-    "docs/*.md", "docs/contributing/*.md", "docs/generated/*.rst", "examples/own_descent/README.md", "README.md", "CHANGELOG.md",
+    "docs/**.md", "docs/generated/*.rst", "examples/own_descent/README.md", "README.md", "CHANGELOG.md",
     "CONTRIBUTING.md", "SECURITY.md", "benchmarks/NOTES.md", "tests/README.md",
     "kernels/cpu/README.md", "kernels/cpu/simd/README.md",
 ]  # fmt: skip

@@ -153,7 +153,7 @@ def test_the_map_of_the_readme_has_both_limits(tmp_path):
 
 
 def test_code_is_found_where_there_is_some():
-    assert {"README.md", "docs/guide.md", "docs/verify.md"} <= {path for path, page in PAGES.items() if list(blocks(page))}
+    assert {"README.md", "docs/how-to/tables.md", "docs/verify.md"} <= {path for path, page in PAGES.items() if list(blocks(page))}
     page = "```python\na = 1\n```\n\n```py\nprint(a)\n```\n\n```text\n1\n```\n\n    fastgd info\n"
     assert list(blocks(page)) == [("a = 1\n", None), ("print(a)\n", "1\n")]
 

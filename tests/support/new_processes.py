@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 COMMAND = "from fastgd.cli import main; import sys; sys.argv[0] = 'fastgd'; main()"
-COMPILING = re.compile(r"fastgd: compiling CPU kernels, once: about \d+ s of one core \(docs/guide.md, Compiling\)")
+COMPILING = re.compile(r"fastgd: compiling CPU kernels, once: about \d+ s of one core \(docs/how-to/kernels.md, Compiling\)")
 N_KERNELS = 20  # compiled versions of all kernels for both dtypes
 
 

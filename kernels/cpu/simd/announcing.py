@@ -64,7 +64,7 @@ def announced(kernels: list[str], kept: bool = True) -> Iterator[None]:
 
 def _begin(kernels: list[str], kept: bool) -> None:
     listener, once = LISTENER.get(), ", once" if kept else ""
-    listener.say(f"fastgd: compiling CPU kernels{once}: about {in_words(kernels)} of one core (docs/guide.md, Compiling)")
+    listener.say(f"fastgd: compiling CPU kernels{once}: about {in_words(kernels)} of one core (docs/how-to/kernels.md, Compiling)")
     listener.begin(f"compiling kernels, about {in_words(kernels)}")
 
 

@@ -190,7 +190,7 @@ def test_the_line_is_for_all_that_will_be_compiled(options, capsys, monkeypatch)
     fastgd.fit(np.arange(60.0).reshape(2, 30, 1), np.ones((2, 30)), epochs=1, standardize=True, **quiet)
     parts = ("moments", "rates", "packs", "standardize")
     seconds = 2 * sum(announcing.SECONDS[name] for name in {name for part in parts for name in compile_ahead.NEEDED[part]})
-    expected = f"fastgd: compiling CPU kernels, once: about {seconds:.0f} s of one core (docs/guide.md, Compiling)\n"
+    expected = f"fastgd: compiling CPU kernels, once: about {seconds:.0f} s of one core (docs/how-to/kernels.md, Compiling)\n"
     assert capsys.readouterr().err == ("" if options else expected)
 
 

@@ -43,7 +43,7 @@ def test_one_line_for_all(heard):
         announcing.announce_lazily("solve")
     seconds = round(2 * (announcing.SECONDS["descend"] + announcing.SECONDS["solve"]))
     assert heard == [
-        f"fastgd: compiling CPU kernels, once: about {seconds} s of one core (docs/guide.md, Compiling)",
+        f"fastgd: compiling CPU kernels, once: about {seconds} s of one core (docs/how-to/kernels.md, Compiling)",
         f"begin compiling kernels, about {seconds} s",
         "end",
     ]
