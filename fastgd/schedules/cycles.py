@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..input.options import read_choice, read_count, read_switch
-from .walks import FRACTION, Formula, Group, check_callable, read_positive, read_real
+from ..input.options import read_choice, read_switch
+from .walks import FRACTION, Formula, Group, check_callable, read_positive, read_real, read_whole
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class CyclicLR(Formula):
         self._tidy(
             base_lr=read_real(self.base_lr, "base_lr"),
             max_lr=read_real(self.max_lr, "max_lr"),
-            step_size_up=read_count(self.step_size_up, "step_size_up", 1),
-            step_size_down=None if down is None else read_count(down, "step_size_down", 1),
+            step_size_up=read_whole(self.step_size_up, "step_size_up", 1),
+            step_size_down=None if down is None else read_whole(down, "step_size_down", 1),
             mode=read_choice(self.mode, "mode", ("triangular", "triangular2", "exp_range")),
             gamma=read_real(self.gamma, "gamma"),
             scale_mode=read_choice(self.scale_mode, "scale_mode", ("cycle", "iterations")),
@@ -186,7 +186,7 @@ class OneCycleLR(Formula):
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("total_steps", "epochs", "steps_per_epoch")}
         self._tidy(
-            **{name: None if value is None else read_count(value, name, 1) for name, value in counts.items()},
+            **{name: None if value is None else read_whole(value, name, 1) for name, value in counts.items()},
             max_lr=read_real(self.max_lr, "max_lr"),
             pct_start=read_real(self.pct_start, "pct_start", FRACTION),
             anneal_strategy=read_choice(self.anneal_strategy, "anneal_strategy", ("cos", "linear")),

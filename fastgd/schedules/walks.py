@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..input.hyperparameters import read_hyperparameter
 from ..input.messages import kind_of, shown, what_was_raised
 from ..input.options import read_count
@@ -179,6 +181,13 @@ def read_real(value: Any, name: str, allowed: Range = NOT_NEGATIVE) -> float:
     if array.ndim:
         raise TypeError(f"{name} of a schedule must be one number, not {shown(value)}: give a list of schedules, one for each fit")
     return float(array)
+
+
+def read_whole(value: Any, name: str, least: int) -> int:
+    """One whole number, at least `least`."""
+    if isinstance(value, list | tuple) or np.ndim(value):
+        raise TypeError(f"{name} of a schedule must be one number, not {shown(value)}: give a list of schedules, one for each fit")
+    return read_count(value, name, least)
 
 
 def read_positive(value: Any, name: str, allowed: Range = NOT_NEGATIVE) -> float:

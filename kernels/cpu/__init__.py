@@ -205,7 +205,8 @@ def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index:
     return (
         flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
         read_only(np.ascontiguousarray(chunk.lr)), read_only(np.ascontiguousarray(chunk.momenta)), hyper, chunk.epochs, chunk.tol,
-        chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing, *_written_of(chunk), *_measured_of(chunk)[:4], excess,
+        chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
+        *_written_of(chunk), *_measured_of(chunk)[:4], excess,
     )  # fmt: skip
 
 

@@ -241,7 +241,6 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
         if (updates) {
             double new_w[D], new_slots[D][N_SLOTS], new_products[N_PRODUCTS + 1];
             if (to_next_rate) rate = rates[t * to_next_rate];
-            enter_momentum(work, rule, work.n_rates > 1 ? t : 0, fit, first_step + t, products);
             rule.begin(rate, first_step + t, products, new_products);
 #pragma unroll
             for (int j = 0; j < D; ++j) good = rule.step(w[j], slots[j], gradient[j], limit, new_w[j], new_slots[j]) && good;

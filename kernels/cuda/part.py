@@ -213,7 +213,10 @@ class Part(Arrays):
         count = int((self.began_on == ON_MOMENTS).sum())
         if count == 0:
             return True
-        return self._run_epochs(*descend_name(self.real, self.chunk.rule, self.n_parameters), cancel, progress, count)
+        rule = self.chunk.rule
+        # `descend` has no registers left for a momentum that moves
+        file, name = descend_any_name(self.real, rule) if "momenta" in self.arrays else descend_name(self.real, rule, self.n_parameters)
+        return self._run_epochs(file, name, cancel, progress, count)
 
     def _descend_without_limits(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
         """The epochs of fits that passed a limit of `descend` and have no samples."""

@@ -85,6 +85,8 @@ S = fastgd.schedules
 REFUSED = {
     "step_size must be a whole number, at least 1; it is 0": lambda: S.StepLR(0),
     "gamma must be at least 0; it is -1": lambda: S.StepLR(3, -1.0),
+    "step_size of a schedule must be one number, not .10, 20.: give a list of schedules": lambda: S.StepLR([10, 20]),
+    "T_max of a schedule must be one number, not array.*a list of schedules": lambda: S.CosineAnnealingLR(np.array([10, 20])),
     "gamma of a schedule must be one number, not array": lambda: S.ExponentialLR(np.array([0.9, 0.8])),
     "gamma must be finite; it is nan": lambda: S.ExponentialLR(float("nan")),
     r"milestones\[1\] must be a whole number, not 2.5": lambda: S.MultiStepLR([1, 2.5]),
