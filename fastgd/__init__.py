@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .grouping import solve_groups as solve_groups
     from .integrations.frames import fit_frame as fit_frame
     from .integrations.frames import predict_frame as predict_frame
+    from .integrations.tables import fit_table as fit_table
     from .optimizers import SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RMSprop
     from .planning.backends import BackendUnavailable
     from .results.group_result import GroupResult
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from .results.stability import Stability
     from .results.status import Status
     from .results.sweep_result import SweepResult
+    from .results.table_result import TableResult
     from .reweighting import robust as robust
     from .rolling import fit_rolling as fit_rolling
     from .solving import solve
@@ -51,9 +53,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
-    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult", "compress",
-    "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "info", "load", "predict_frame", "robust", "solve", "solve_groups",
-    "stability", "sweep", "verify",
+    "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult",
+    "TableResult", "compress", "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "fit_table", "info", "load", "predict_frame",
+    "robust", "solve", "solve_groups", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -63,6 +65,7 @@ _LATE = {
     ".fitting": ("fit",),
     ".grouping": ("fit_groups", "solve_groups"),
     ".integrations.frames": ("fit_frame", "predict_frame"),
+    ".integrations.tables": ("fit_table",),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),
     ".planning.backends": ("BackendUnavailable",),
     ".results.group_result": ("GroupResult",),
@@ -72,6 +75,7 @@ _LATE = {
     ".results.stability": ("Stability",),
     ".results.status": ("Status",),
     ".results.sweep_result": ("SweepResult",),
+    ".results.table_result": ("TableResult",),
     ".reweighting": ("robust",),
     ".rolling": ("fit_rolling",),
     ".solving": ("solve",),

@@ -157,7 +157,7 @@ def fit_rows(
     function, for errors. features: names of the columns of X, where X does not tell.
     """
     single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
-    arguments = _arguments(given, single, name)
+    arguments = arguments_of(given, single, name)
     table = Problem.read(
         arrive_on_host(**data_of(arguments)),
         **{option: arguments[option] for option in ("intercept", "dtype", "nan_policy", "min_samples", "nodata")},
@@ -172,7 +172,7 @@ def fit_rows(
     return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
 
 
-def _arguments(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
+def arguments_of(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
     """The arguments of a call of `single`, with its defaults."""
     defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
     for option, value in given.items():

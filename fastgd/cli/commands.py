@@ -11,7 +11,7 @@ import json
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -257,6 +257,102 @@ def sweep(
             write(found, out)
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         raise typer.BadParameter(str(error) or type(error).__name__) from None
+
+
+@app.command(epilog="Example: fastgd fit data.csv --y price --x size --epochs 500 --stats --out fits.csv")
+def fit(
+    context: typer.Context,
+    files: Annotated[
+        list[str], typer.Argument(help="The table: .csv and Parquet files, patterns, folders; - for standard input.", show_default=False)
+    ],
+    y: Annotated[str, typer.Option("--y", help="The column with the targets, or several, separated by commas.", show_default=False)],
+    x: Annotated[str, typer.Option("--x", help="The columns with the features, separated by commas.", show_default=False)],
+    by: Annotated[
+        str | None, typer.Option(help="The columns whose equal values make a group; default: one fit.", show_default=False)
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="The column with the weights of the rows.", show_default=False)] = None,
+    no_intercept: Annotated[bool, typer.Option("--no-intercept", help="Fit no intercept.")] = False,
+    solve: Annotated[bool, typer.Option("--solve", help="In closed form, instead of by gradient descent.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Also standard errors, t, R2, ...; p where SciPy is installed.")] = False,
+    covariance: Annotated[str | None, typer.Option(help="--stats with HC0, HC1, HC2 or HC3 errors.", show_default=False)] = None,
+    long: Annotated[bool, typer.Option("--long", help="A row for each coefficient: term, estimate, std_error, t, p, low, high.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the results to this .parquet or .csv file, which is replaced.", show_default=False)
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=0, help="The number of updates.")] = 100,
+    lr: Annotated[float | None, typer.Option(help="The learning rate; default: a safe one for each group.", show_default=False)] = None,
+    optimizer: Annotated[str, typer.Option(help=f"The update rule: {', '.join(UPDATE_RULES)}.")] = "sgd",
+    momentum: Annotated[float | None, typer.Option(help="The momentum of the update rule.", show_default=False)] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="The weight decay, as in torch.", show_default=False)] = None,
+    ridge: Annotated[
+        float | None, typer.Option(help="With --solve: minimise loss + ridge times the squares of the coefficients.", show_default=False)
+    ] = None,
+    reduction: Annotated[str, typer.Option(help="The gradient is that of the mean or the sum.")] = "mean",
+    tol: Annotated[
+        float | None, typer.Option(help="Stop a fit where this share of the way to the least loss is left.", show_default=False)
+    ] = None,
+    standardize: Annotated[bool, typer.Option("--standardize", help="Descend on centred and scaled features.")] = False,
+    nan_policy: Annotated[str, typer.Option(help="Where a number is missing: raise, omit the row, or propagate.")] = "raise",
+    nodata: Annotated[str | None, typer.Option(help="Numbers that mean missing: -9999 or 254,255.", show_default=False)] = None,
+    min_samples: Annotated[int | None, typer.Option(min=1, help="Fewer rows in a group: TOO_FEW_SAMPLES.", show_default=False)] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32 or float64; default: that of the columns.", show_default=False)] = None,
+    backend: Annotated[str, typer.Option(help="What computes: cpu, numpy, torch, cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="The number of threads; default: all.", show_default=False)] = None,
+    memory_limit: Annotated[
+        str | None, typer.Option(help="What the command may take, all in all: 2GiB; default: 80 % of what is free.", show_default=False)
+    ] = None,
+    temp: Annotated[
+        Path | None, typer.Option(help="Folder for rows that are sorted on disk; default: that of --out.", show_default=False)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done; fit nothing.")] = False,
+) -> None:
+    """Fit a linear model to each group of the rows of a table, which may be larger than memory.
+
+    Without --out the first results are printed.
+    A group that diverges, or has too few rows, is a result: its row says so.
+
+    Exit status:
+    0: the fits ran, whatever became of them;
+    2: the command or a file cannot be used, or memory or disk do not suffice;
+    130: Ctrl-C; a file that is there under --out stays as it is.
+    """
+    from .fit import fit_files, limit_of_call, read_columns_option, read_nodata_option, read_optimizer
+
+    _refuse_of_others(context, solve)
+    options: dict[str, Any] = {"reduction": reduction, "standardize": standardize, "nan_policy": nan_policy}
+    options |= {"min_samples": min_samples, "dtype": dtype, "stats": covariance or stats}
+    try:
+        if nodata is not None:
+            options["nodata"] = read_nodata_option(nodata)
+        if solve:
+            options |= {"weight_decay": weight_decay or 0.0, "ridge": ridge}
+        else:
+            rule = read_optimizer(optimizer, {"momentum": momentum, "weight_decay": weight_decay})
+            options |= {"epochs": epochs, "lr": lr, "optimizer": rule, "tol": tol, "backend": backend}
+        names = {"x": read_columns_option(x), "by": read_columns_option(by), "weights": weights}
+        targets = read_columns_option(y)
+        given = {"y": targets[0] if len(targets) == 1 else targets, **names, "intercept": not no_intercept, "solve": solve, "long": long}
+        limits = {"threads": threads, "memory_limit": limit_of_call(memory_limit), "progress": None}
+        for line in fit_files(files, given, options, {"out": out, "temp_folder": temp}, dry_run, **limits):
+            typer.echo(line)
+    except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
+        raise typer.BadParameter(_one_line(error)) from None
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; that of a file says which."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror + ("" if error.filename is None else f": {error.filename}")
+    return str(error) or type(error).__name__
+
+
+def _refuse_of_others(context: typer.Context, solve: bool) -> None:
+    """Raise an error where an option of descent was given with --solve, or one of it without."""
+    for name in ("epochs", "lr", "optimizer", "momentum", "tol", "backend", "ridge"):
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and solve is not (name == "ridge"):
+            words = "is for descent; --solve has none" if solve else "goes with --solve; descent has --weight-decay"
+            raise typer.BadParameter(words, param_hint=f"--{name}")
 
 
 def main() -> None:

@@ -25,15 +25,14 @@ from typing import TextIO
 
 import numpy as np
 
+from ..input.csv_header import MISSING, NUMBER, names_of, separator_of
 from ..input.messages import counted
 
 __all__ = ["CommandError", "read_columns", "regular_file"]
 
 _LONGEST = 2**24  # characters of a line; a file without line ends is refused before it fills the memory
-_NUMBER = re.compile(r"[ \t]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[ \t]*")
 _QUOTED = r'(?:^|(?<={0}))"(?:[^"]|"")*"(?={0}|$)'  # a field in quotes, between separators
-_OF_NUMBERS = b"0123456789eE+-. \t"  # of these characters float() takes what _NUMBER matches, and nothing else
-_MISSING = {"", "na", "nan", "n/a", "null", "none", "-", "?", "inf", "-inf", "+inf", "infinity", "-infinity"}
+_OF_NUMBERS = b"0123456789eE+-. \t"  # of these characters float() takes what NUMBER matches, and nothing else
 
 
 class CommandError(ValueError):
@@ -69,6 +68,8 @@ def read_columns(
             numbers = _numbers(path, rows, names, _positions(path, names, chosen), left_out)
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise CommandError(str(error)) from None
     table = np.frombuffer(numbers).reshape(-1, len(chosen))
     if not len(table) and left_out:
         raise CommandError(f"{path} has no line without a missing number")
@@ -88,7 +89,7 @@ def _rows(path: Path, file: TextIO) -> Iterator[tuple[int, list[str]]]:
         text = line.rstrip("\r\n")
         if not text:
             continue
-        separator = separator or _separator(path, number, text)
+        separator = separator or separator_of(f"{path}, line {number}", text)
         if '"' not in text:
             yield number, text.split(separator)  # as csv does, in a third of its time
             continue
@@ -109,35 +110,16 @@ def _is_utf8(line: str) -> bool:
     return True
 
 
-def _separator(path: Path, number: int, line: str) -> str:
-    """Return the one of , ; and tab that separates the names."""
-    outside = re.sub(r'"[^"]*"', "", line)
-    found = [separator for separator in ",;\t" if separator in outside]
-    if len(found) > 1:
-        raise CommandError(f"{path}, line {number}: the names are separated by both {found[0]!a} and {found[1]!a}; one of them is needed")
-    return found[0] if found else ","
-
-
 def _header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> list[str]:
     """Return the names of the columns."""
     number, fields = next(rows, (1, []))
     if not fields:
         raise CommandError(f"{path} needs a header and at least one row of numbers; it is empty")
-    where, names = f"{path}, line {number}", [name.strip() for name in fields]
-    if all(_NUMBER.fullmatch(name) or name.lower() in _MISSING for name in names):
-        raise CommandError(f"{where} has numbers where the names of the columns are needed: put a line of names before it")
-    if names[0].startswith("#"):
-        raise CommandError(f"{where} begins with #; the names of the columns are needed there: take the # and lines of comment out")
-    for k, name in enumerate(names, start=1):
-        if not name:
-            raise CommandError(
-                f"{where}: column {k} of {len(names)} has no name; name it, or take out the separator at the end of the lines"
-            )
-        if not name.isprintable() or '"' in name:
+    where = f"{path}, line {number}"
+    for k, name in enumerate(fields, start=1):
+        if '"' in name:
             raise CommandError(f"{where}: column {k} has the name {name!a}; a name is printable and has no quote in it")
-        if name in names[: k - 1]:
-            raise CommandError(f"{where}: two columns have the name {name!a}; rename one")
-    return names
+    return names_of(where, fields)
 
 
 def _positions(path: Path, names: list[str], chosen: list[str]) -> list[int]:
@@ -170,8 +152,8 @@ def _numbers(
         except ValueError:
             found = ()
         if not found or math.inf in found or -math.inf in found:
-            wrong = [k for k, cell in enumerate(cells) if _NUMBER.fullmatch(cell) is None or math.isinf(float(cell))]
-            if left_out is not None and all(cells[k].strip().lower() in _MISSING for k in wrong):
+            wrong = [k for k, cell in enumerate(cells) if NUMBER.fullmatch(cell) is None or math.isinf(float(cell))]
+            if left_out is not None and all(cells[k].strip().lower() in MISSING for k in wrong):
                 left_out.append(number)
                 continue
             k = wrong[0]
@@ -184,8 +166,8 @@ def _why_no_number(cell: str) -> str:
     """Return what is wrong with a field, and how to mend it."""
     plain = cell.strip()
     shown = ascii(cell) if len(cell) <= 60 else f"a text of {len(cell):,} characters"
-    if plain.lower() in _MISSING:
+    if plain.lower() in MISSING:
         return f"{shown if plain else 'nothing'} is not a number: leave out rows where one is missing (fastgd verify: --nan-policy omit)"
-    if "," in plain and _NUMBER.fullmatch(plain.replace(",", "")):
+    if "," in plain and NUMBER.fullmatch(plain.replace(",", "")):
         return f"{shown} is not a number: write a decimal point, and no separator of thousands"
-    return f"{shown} is too large for float64" if _NUMBER.fullmatch(cell) else f"{shown} is not a number"
+    return f"{shown} is too large for float64" if NUMBER.fullmatch(cell) else f"{shown} is not a number"

@@ -9,32 +9,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..data.labels import Groups, groups_of_labels, groups_of_offsets
-from ..grouping import fit_rows
+from ..data.labels import groups_of_labels, groups_of_offsets
 from ..input.float_mode import computes
-from ..input.messages import amount, shown
-from ..input.options import read_memory_limit, read_switch
-from ..input.statistics import read_stats
+from ..input.options import read_switch
 from ..input.unreadable import is_missing
 from ..input.wrong_names import helps_with_keywords
-from ..results.frame import OF_A_FIT
-from ..results.special import has_scipy
-from ..results.status import STATUS_NAMES
-from .frame_columns import collect, labels_of, narwhals_here, numbers_of, read_names, require, series_of, table_of
-
-_NOT_HERE = {
-    "sample_weight": "give weights, the name of a column",
-    "history": "a frame has a row for each group: use fastgd.fit_groups",
-    "state": "a frame holds none: use fastgd.fit_groups",
-}
-_OF_FITS = ("n_used", "status", "epochs", "loss", "excess_loss")
-_OF_SOLUTIONS = ("n_used", "status", "loss", "rank", "condition", "ill_conditioned")
-_OF_A_TERM, _BY_SCIPY = ("std_error", "t"), ("p", "low", "high")
+from .frame_columns import collect, labels_of, numbers_of, read_names, require, series_of
+from .frame_fits import FrameFits
 
 
 @helps_with_keywords
@@ -121,30 +107,14 @@ def fit_frame(
     >>> lines.select("tail", "n_used", pl.col("intercept", "x").round(6)).rows()
     [('a', 3, 1.0, 2.0), ('b', 2, 2.0, -1.0)]
     """
-    for option, instead in _NOT_HERE.items():
-        if option in fit_options:
-            raise ValueError(f"fit_frame takes no {option}: {instead}")
-    solve, long = read_switch(solve, "solve"), read_switch(long, "long")
-    several, targets, features, keys = not isinstance(y, str), read_names(y, "y"), read_names(x, "x"), read_names(by, "by", none=True)
-    if twice := [name for name in features if name in targets]:
-        raise ValueError(f"column {twice[0]!a} is in x and in y")
-    own = _own_columns(solve, long, ["intercept"] * bool(intercept) + features, fit_options.get("stats", False))
-    _refuse_same_names([*keys, *(["y"] if several else [])], own, long)
-    if weights is not None and not isinstance(weights, str):
-        raise TypeError(f"weights must be the name of a column, not {shown(weights)}")
-    frame, lazy = collect(df, [*keys, *targets, *features, *([] if weights is None else [weights])])
+    asked = FrameFits.read(
+        "fit_frame", y=y, x=x, by=by, weights=weights, intercept=intercept, solve=solve, long=long, options=fit_options
+    )  # fmt: skip
+    frame, lazy = collect(df, asked.columns)
     if not len(frame):
         raise ValueError("df has no rows")
-    data: dict[str, Any] = {"X": table_of(frame, features, "x", -1)}
-    data["y"] = table_of(frame, targets, "y", 0) if several else numbers_of(frame, targets[0], "y")
-    if weights is not None:
-        data["sample_weight"] = numbers_of(frame, weights, "weights")
-    options = {"intercept": intercept, **fit_options}
-    if options.get("memory_limit") is not None:
-        options["memory_limit"] = _left(options["memory_limit"], data)
-    groups = groups_of_labels([labels_of(frame[name], name) for name in keys]) if keys else groups_of_offsets([0, len(frame)], len(frame))
-    result = fit_rows({**data, **options}, lambda n_rows: (groups, {}), solved=solve, name="fit_frame", features=tuple(features))
-    made = _tidy(frame, groups, result, keys, targets if several else None, own, long)
+    labels = [labels_of(frame[name], name) for name in asked.keys]
+    made, _ = asked.fit(frame, groups_of_labels(labels) if labels else groups_of_offsets([0, len(frame)], len(frame)))
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
 
 
@@ -230,88 +200,6 @@ def predict_frame(
         values = values - numbers_of(rows, str(y), "y").astype(np.float64)
     made = rows.with_columns(series_of(name, values, rows))
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
-
-
-def _left(limit: Any, data: Mapping[str, np.ndarray]) -> int:
-    """What is left of a memory limit beside the columns that were copied."""
-    size, copied = read_memory_limit(limit), sum(array.nbytes for array in data.values())
-    assert size is not None
-    if copied >= size:
-        raise MemoryError(f"the columns take {amount(copied)}, and memory_limit is {amount(size)}: give a larger memory_limit")
-    return size - copied
-
-
-# -- making frames ---------------------------------------------------------------------------------
-
-
-def _own_columns(solve: bool, long: bool, terms: list[str], stats: Any) -> list[str]:
-    """The names of the columns of a result beside the keys and the name of the target."""
-    asked = read_stats(stats) is not None
-    if long:
-        return ["term", "estimate", *(_OF_A_TERM if asked else ()), *(_BY_SCIPY if asked and has_scipy() else ())]
-    columns = [*(_OF_SOLUTIONS if solve else _OF_FITS), *terms]
-    if asked:
-        columns += [f"{what}_{term}" for what in (*_OF_A_TERM, *_BY_SCIPY[: int(has_scipy())]) for term in terms]
-        columns += [name for name in OF_A_FIT if name not in columns]
-    return columns
-
-
-def _refuse_same_names(keys: list[str], others: list[str], long: bool) -> None:
-    """Raise where two columns of the result would have one name."""
-    names = [*keys, *others]
-    twice = next((name for k, name in enumerate(names) if name in names[:k]), None)
-    if twice is not None:
-        ways = "rename it" if long else "rename it, or give long=True, where coefficients are rows"
-        raise ValueError(f"the result would have two columns {twice!a}: {ways}")
-
-
-def _tidy(frame: Any, groups: Groups, result: Any, keys: list[str], targets: list[str] | None, own: list[str], long: bool) -> Any:
-    """The frame of a result: rows by groups, then targets, then terms where long."""
-    n_targets, of_terms = 1 if targets is None else len(targets), _of_terms(result)
-    terms = list(of_terms["estimate"])
-    repeats = n_targets * (len(terms) if long else 1)
-    columns: dict[str, Any] = {}
-    if targets is not None:
-        columns["y"] = np.tile(np.repeat(np.array(targets, object), repeats // n_targets), groups.count).tolist()
-    if long:
-        columns["term"] = terms * (groups.count * n_targets)
-        for name in own[1:]:
-            columns[name] = np.stack([_by_groups(values) for values in of_terms[name].values()], axis=1).ravel()
-    else:
-        flat = {term: values for term, values in of_terms["estimate"].items()}
-        flat |= {f"{what}_{term}": values for what, of_term in of_terms.items() for term, values in of_term.items()}
-        for name in own:
-            values = flat.get(name, getattr(result, name, getattr(result.stats, name, None)))
-            if name == "status":
-                columns[name] = [STATUS_NAMES[code] for code in _by_groups(result.status).tolist()]
-            else:
-                columns[name] = np.full(groups.count * n_targets, np.nan) if values is None else _by_groups(values)
-    narwhals = narwhals_here()
-    if not keys:
-        return narwhals.from_dict(columns, backend=frame.implementation)
-    rows = np.repeat(groups.first_rows, repeats)
-    found = narwhals.maybe_reset_index(frame.select(keys)[rows])
-    return found.with_columns(*(series_of(name, values, frame) for name, values in columns.items()))
-
-
-def _of_terms(result: Any) -> dict[str, dict[str, np.ndarray]]:
-    """{what: {term: values (…, n_groups)}}: the coefficients, and what statistics say of them."""
-    terms = dict(zip(result.features, range(len(result.features)), strict=True))
-    if result.intercept is not None:
-        terms = {"intercept": len(terms)} | terms  # the last parameter, the first column
-    last = () if result.intercept is None else (result.intercept[..., None],)
-    found = {"estimate": np.concatenate([result.w, *last], axis=-1)}
-    if result.stats is not None:
-        found |= {name: getattr(result.stats, name) for name in _OF_A_TERM}
-        if has_scipy():
-            ends = result.stats.confidence_interval()
-            found |= {"p": result.stats.p, "low": ends[..., 0], "high": ends[..., 1]}
-    return {what: {term: values[..., k] for term, k in terms.items()} for what, values in found.items()}
-
-
-def _by_groups(values: np.ndarray) -> np.ndarray:
-    """(n_groups · n_targets,): values (n_groups,) or (n_targets, n_groups), group after group."""
-    return np.ascontiguousarray(np.asarray(values).T).ravel()
 
 
 # -- predicting ------------------------------------------------------------------------------------

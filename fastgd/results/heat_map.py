@@ -14,12 +14,11 @@ import numpy as np
 
 from .cells import losses_that_count, read_by
 from .coordinate import Coordinate, short
-from .figure import axes_for
+from .figure import DARK, LIMIT, LOST, NUMBERS, axes_for
 from .sweep_frame import swept_names
 
 _FEW = 12  # values that get a column or a row of equal width each
 _DECADES = 12  # of the colours, at most
-_LOST, _LIMIT, _DARK = "#cfcfcf", "#d1495b", "#222222"
 
 
 class _Scale:
@@ -82,7 +81,7 @@ def draw_heat_map(result: Any, x: Any, y: Any, by: Any, ax: Any) -> Any:
     over = [name for name in result.dims if name not in (x, y, "point")]
     said = [f"{losses.size:,} cells", *([f"{lost:,} diverged or not finite"] if lost else [])]
     said += [f"least over {', '.join(over)}"] if over else []
-    axes.set_title("; ".join(said), loc="left", fontsize=10, color=_DARK)
+    axes.set_title("; ".join(said), loc="left", fontsize=10, color=DARK)
     axes.grid(False)
     return axes
 
@@ -126,8 +125,8 @@ def _draw_cells(result: Any, x: str, y: str | None, losses: np.ndarray, colours:
     dims = result.dims
     across, up = _Scale(x, result.coordinates[x]), _Scale(y or "", None if y is None else result.coordinates[y])
     table = _table(losses, dims, x, y, np.fmin)[np.ix_(up.order, across.order)]
-    axes.set_facecolor(_LOST)
-    picture = axes.pcolormesh(across.edges, up.edges, np.maximum(table, colours.vmin), norm=colours, cmap="viridis")
+    axes.set_facecolor(LOST)
+    picture = axes.pcolormesh(across.edges, up.edges, np.maximum(table, colours.vmin), norm=colours, cmap=NUMBERS)
     across.dress(axes.xaxis, axes.set_xscale)
     up.dress(axes.yaxis, axes.set_yscale)
     if y is None:
@@ -135,7 +134,7 @@ def _draw_cells(result: Any, x: str, y: str | None, losses: np.ndarray, colours:
     if not np.isnan(table).all():
         row, column = np.unravel_index(np.nanargmin(table), table.shape)
         place = [_middle(across, int(column)), _middle(up, int(row))]
-        axes.plot(*([one] for one in place), marker="*", markersize=13, color="white", markeredgecolor=_DARK, linestyle="", label="least")
+        axes.plot(*([one] for one in place), marker="*", markersize=13, color="white", markeredgecolor=DARK, linestyle="", label="least")
     _draw_limit(result, x, y, across, up, axes)
     _legend(axes, bool(np.isnan(table).any()))
     return picture
@@ -175,11 +174,11 @@ def _draw_limit(result: Any, x: str, y: str | None, across: _Scale, up: _Scale, 
             continue
         span = others.edges[place : place + 2]
         line = ([at, at], span) if of_rows else (span, [at, at])
-        axes.plot(*line, color=_LIMIT, linewidth=2.2, label=None if drawn else "stability limit")
+        axes.plot(*line, color=LIMIT, linewidth=2.2, label=None if drawn else "stability limit")
         if of_rows and len(numbers) <= 6:
             box = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1.5}
             place_of_text = {"xytext": (-5, -6), "textcoords": "offset points", "ha": "right", "va": "top"}
-            axes.annotate(f"{limit:.4g}", (at, span[1]), color=_LIMIT, fontsize=9, fontweight="bold", bbox=box, **place_of_text)
+            axes.annotate(f"{limit:.4g}", (at, span[1]), color=LIMIT, fontsize=9, fontweight="bold", bbox=box, **place_of_text)
         drawn = True
 
 
@@ -204,8 +203,8 @@ def _draw_points(result: Any, x: str, y: str | None, losses: np.ndarray, colours
         axis.set_label_text(name)
     out = np.isnan(losses)
     axes.plot(places[0][out], places[1][out], "x", color="#888888", markersize=5, label="diverged or not finite")
-    size = {"s": 60, "edgecolors": _DARK, "linewidths": 0.4}
-    picture = axes.scatter(places[0][~out], places[1][~out], c=np.maximum(losses[~out], colours.vmin), norm=colours, cmap="viridis", **size)
+    size = {"s": 60, "edgecolors": DARK, "linewidths": 0.4}
+    picture = axes.scatter(places[0][~out], places[1][~out], c=np.maximum(losses[~out], colours.vmin), norm=colours, cmap=NUMBERS, **size)
     if out.any():
         _legend(axes, False)
     return picture
@@ -215,6 +214,6 @@ def _legend(axes: Any, lost: bool) -> None:
     from matplotlib.patches import Patch
 
     handles = axes.get_legend_handles_labels()[0]
-    handles += [Patch(facecolor=_LOST, label="diverged or not finite")] if lost else []
+    handles += [Patch(facecolor=LOST, label="diverged or not finite")] if lost else []
     if handles:
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=3, frameon=False, fontsize=9)

@@ -18,7 +18,7 @@ import numpy as np
 from ..input.arrays import with_numpy_arrays
 from ..input.messages import counted, shown
 from ..input.reading import read
-from .figure import axes_for
+from .figure import DARK, DASHES, LIMIT, LINE, POINT, SERIES, SOFT, axes_for, title
 
 _MOST_LINES = 100  # fits that are drawn one by one; of more, quantiles
 _MOST_FITS = 20_000  # fits that quantiles are taken of
@@ -26,15 +26,9 @@ _MOST_ROWS = 1_000  # epochs
 _MOST_POINTS = 10_000  # samples
 _REACH = 200  # powers of ten on a log scale; matplotlib's ticks overflow when they go up to 10³⁰⁸
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_FEW = ("#0b7a75", "#c8553d", "#7b3f9d", "#d39b1f", "#3b6fb6")
-_LINE, _POINT, _LOST, _SOFT, _DARK = "#0b7a75", "#4a5560", "#c8553d", "#666666", "#222222"
 
 
-def _title(axes: Any, text: str) -> None:
-    axes.set_title(text, loc="left", fontsize=11.5, fontweight="bold", color=_DARK, pad=10)
-
-
-def _spaced(count: int, most: int) -> np.ndarray:
+def spaced(count: int, most: int) -> np.ndarray:
     """Indices 0 … count − 1, or `most` of them, evenly spaced, with the first and the last."""
     return np.arange(count) if count <= most else np.linspace(0, count - 1, most).round().astype(np.intp)
 
@@ -48,11 +42,11 @@ def plot_loss(result: Any, ax: Any, names: Callable[[Any], list[str]] | None = N
     epoch = np.asarray(result.history.epoch)
     loss = np.asarray(result.history.loss)
     n_fits, n_rows = math.prod(loss.shape[:-1]), loss.shape[-1]
-    rows, fits = _spaced(n_rows, _MOST_ROWS), _spaced(n_fits, _MOST_FITS)
+    rows, fits = spaced(n_rows, _MOST_ROWS), spaced(n_fits, _MOST_FITS)
     shown_loss = loss.reshape(n_fits, n_rows)[fits[:, None], rows].astype(float)
     lost = ~np.isfinite(np.asarray(result.loss)).ravel()
-    title = "Loss" if n_fits == 1 else f"Loss of {counted(n_fits, 'fit')}"
-    _title(axes, f"{title}, {np.count_nonzero(lost):,} not finite at the end" if lost.any() else title)
+    words = "Loss" if n_fits == 1 else f"Loss of {counted(n_fits, 'fit')}"
+    title(axes, f"{words}, {np.count_nonzero(lost):,} not finite at the end" if lost.any() else words)
     axes.set_xlabel("epoch")
     axes.set_ylabel("loss (mean squared residual)")
     if not n_fits:
@@ -94,21 +88,22 @@ def _limit(axes: Any, epoch: np.ndarray, drawn: np.ndarray, loss: np.ndarray) ->
     axes.set_xlim(low, high)
     axes.set_ylim(*limits)
     if not seen.size:
-        axes.text(0.5, 0.5, "no loss is positive and finite", transform=axes.transAxes, ha="center", color=_SOFT)
+        axes.text(0.5, 0.5, "no loss is positive and finite", transform=axes.transAxes, ha="center", color=SOFT)
 
 
 def _draw_losses(axes: Any, epoch: np.ndarray, drawn: np.ndarray, median: np.ndarray, lost: np.ndarray, names: list[str]) -> None:
     """One curve for each fit, and their median where there are enough of them."""
-    few = len(drawn) <= len(_FEW)
+    few = len(drawn) <= len(SERIES)
     style: dict[str, Any] = {"linewidth": 2, "alpha": 0.9} if few else {"linewidth": 0.9, "alpha": max(0.25, 0.7 - len(drawn) / 150)}
     if len(epoch) == 1:
         style["marker"] = "o"
-    for values, is_lost, name, colour in zip(drawn, lost, names, _FEW if few else itertools.repeat(_LINE), strict=False):
-        axes.plot(epoch, values, color=_LOST if is_lost and not few else colour, label=name if few else None, **style)
+    looks = zip(SERIES, DASHES, strict=True) if few else itertools.repeat((LINE, "-"))
+    for values, is_lost, name, (colour, dash) in zip(drawn, lost, names, looks, strict=False):
+        axes.plot(epoch, values, linestyle=dash, color=LIMIT if is_lost and not few else colour, label=name if few else None, **style)
     if len(drawn) > 1 and few:
         axes.legend(frameon=False)
     if not few:
-        axes.plot(epoch, median, color=_DARK, linewidth=2, label="median")
+        axes.plot(epoch, median, color=DARK, linewidth=2, label="median")
         axes.legend(frameon=False)
 
 
@@ -129,8 +124,8 @@ def _draw_bands(axes: Any, epoch: np.ndarray, edges: np.ndarray, sampled: str | 
             np.where(np.isnan(inner) & ~np.isnan(outer), below, inner),
             np.where(np.isnan(outer) & ~np.isnan(inner), above, outer),
         )
-        axes.fill_between(epoch, inner, outer, color=_LINE, alpha=strength, linewidth=0, label=label)
-    axes.plot(epoch, median, color=_LINE, linewidth=2, label="median")
+        axes.fill_between(epoch, inner, outer, color=LINE, alpha=strength, linewidth=0, label=label)
+    axes.plot(epoch, median, color=LINE, linewidth=2, label="median")
     axes.legend(title=sampled, title_fontsize="small", alignment="left", frameon=False)
 
 
@@ -148,7 +143,7 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
     if len(X) != len(y):
         raise ValueError(f"X has {counted(len(X), 'sample')}, but y has {len(y):,}")
     axes = axes_for(ax, "plot")
-    chosen = _spaced(len(y), _MOST_POINTS)
+    chosen = spaced(len(y), _MOST_POINTS)
     label = "data" if len(chosen) == len(y) else f"{len(chosen):,} of {len(y):,} samples, evenly spaced"
     X, y = X.reshape(len(y), d)[chosen].astype(float), y[chosen].astype(float)
     w = np.atleast_1d(w).astype(float)
@@ -156,8 +151,8 @@ def plot_fit(result: Any, X: Any, y: Any, fit: Any, ax: Any) -> Any:
         prediction = X @ w + intercept
     finite = bool(np.isfinite(w).all() and np.isfinite(intercept))
     name = "Fit" if not place else f"Fit {place[0] if len(place) == 1 else place}"
-    _title(axes, f"{name}: {_line_text(w, intercept, result.intercept is not None)}" if finite else f"{name}: w is not finite")
-    dots = {"color": _POINT, "markersize": 5 if len(y) <= 200 else 2.5, "alpha": 0.85 if len(y) <= 200 else 0.35, "markeredgewidth": 0}
+    title(axes, f"{name}: {_line_text(w, intercept, result.intercept is not None)}" if finite else f"{name}: w is not finite")
+    dots = {"color": POINT, "markersize": 5 if len(y) <= 200 else 2.5, "alpha": 0.85 if len(y) <= 200 else 0.35, "markeredgewidth": 0}
     if d == 1:
         _draw_line(axes, X[:, 0], y, w[0], intercept, finite, dots | {"label": label})
     else:
@@ -180,8 +175,8 @@ def _draw_line(axes: Any, x: np.ndarray, y: np.ndarray, w: Any, intercept: Any, 
     if finite and finite_x.size:
         ends = np.array([finite_x.min(), finite_x.max()])
         if len(x) <= 60:
-            axes.vlines(x, w * x + intercept, y, color=_LINE, linewidth=1, alpha=0.4, zorder=1)
-        axes.plot(ends, w * ends + intercept, color=_LINE, linewidth=2, label="fit")
+            axes.vlines(x, w * x + intercept, y, color=LINE, linewidth=1, alpha=0.4, zorder=1)
+        axes.plot(ends, w * ends + intercept, color=LINE, linewidth=2, label="fit")
     axes.set_xlabel("x")
     axes.set_ylabel("y")
     axes.legend(frameon=False)
@@ -195,7 +190,7 @@ def _draw_predicted(axes: Any, prediction: np.ndarray, y: np.ndarray, finite: bo
         axes.plot(prediction, y, "o", **dots)
     if both.size:
         ends = [both.min(), both.max()]
-        axes.plot(ends, ends, color=_LINE, linewidth=1.6, label="observed = predicted")
+        axes.plot(ends, ends, color=LINE, linewidth=1.6, label="observed = predicted")
     axes.set_xlabel("predicted")
     axes.set_ylabel("observed")
     axes.legend(frameon=False)

@@ -22,12 +22,10 @@ from ..kernels.chunk import ALGORITHMS
 from ..kernels.forks import lapack_lock
 from .curvatures import Curvatures
 from .lookups import INSTEAD
+from .pictures import Pictures
 from .robust import Robust
 from .statistics import Statistics
 from .table import html_table, in_line
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -158,7 +156,7 @@ def _versions() -> dict[str, str]:
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class FitResult:
+class FitResult(Pictures):
     """The fits of one call: w, loss and status of each, and how they were computed.
 
     "…" are the leading axes: those of X, y and the hyperparameters, broadcast. All arrays but
@@ -440,93 +438,6 @@ class FitResult:
         from .frame import make_frame
 
         return make_frame(self, library, features)
-
-    @helps_with_keywords
-    @computes
-    def plot_loss(self, ax: Axes | None = None) -> Axes:
-        """Draw the loss of every recorded epoch on a log scale (``pip install 'fastgd[plot]'``).
-
-        Up to 100 fits are drawn as curves; of more, the median and the bands that hold 50 % and
-        90 % of them. A log scale cannot show a loss that is 0 or not finite: the curve has a gap
-        there. In the bands a loss that is not finite counts as larger than all others.
-
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes, optional
-            Where to draw. None: on a new figure (``axes.figure``), which is pyplot's own where
-            pyplot is imported and in notebooks, so that ``plt.show()`` shows it.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ValueError
-            When the fit was made without ``history``.
-        TypeError
-            When ``ax`` is not matplotlib axes.
-        ImportError
-            When matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import fastgd
-        >>> X, y, rates = [1.0, 2, 3, 4], [2.0, 4, 6, 8], [0.01, 0.1]
-        >>> axes = fastgd.fit(X, y, lr=rates, epochs=20, history=True).plot_loss()
-        >>> axes.get_ylabel()
-        'loss (mean squared residual)'
-        """
-        from .plotting import plot_loss
-
-        return plot_loss(self, ax)
-
-    @helps_with_keywords
-    @computes
-    def plot_fit(self, X: AnyArray, y: AnyArray, fit: int | tuple[int, ...] = 0, ax: Axes | None = None) -> Axes:
-        """Draw one fit with its data.
-
-        With one feature: the data and the fitted line. With several: predicted against observed
-        values.
-
-        Parameters
-        ----------
-        X : array (…, n_samples, n_features), or (n_samples,)
-            Features, as they were given to `fit`, or of this one fit alone.
-        y : array (…, n_samples)
-            Targets, as they were given to `fit`, or of this one fit alone.
-        fit : int or tuple of int, default 0
-            Which fit: its position in the flattened leading axes, or its index along each.
-        ax : matplotlib.axes.Axes, optional
-            Where to draw. None: on a new figure (``axes.figure``), which is pyplot's own where
-            pyplot is imported and in notebooks, so that ``plt.show()`` shows it.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ValueError, TypeError
-            When the shape of X or y does not match the fit, or ``fit`` or ``ax`` has a wrong type.
-        IndexError
-            When there is no such fit.
-        ImportError
-            When matplotlib is not installed.
-
-        Examples
-        --------
-        >>> import fastgd
-        >>> X, y = [1.0, 2, 3, 4], [2.1, 3.9, 6.2, 7.8]
-        >>> axes = fastgd.fit(X, y, intercept=True, epochs=500).plot_fit(X, y)
-        >>> len(axes.lines)
-        2
-        """
-        from .plotting import plot_fit
-
-        return plot_fit(self, X, y, fit, ax)
 
     if not TYPE_CHECKING:  # or else every name would pass a type checker
 

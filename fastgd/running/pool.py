@@ -196,7 +196,8 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
 class Progress:
     """Shows how far a call has come: by a callback, by a bar of rich, or not at all."""
 
-    def __init__(self, option: Any, total: int, description: str, control: Control) -> None:
+    def __init__(self, option: Any, total: int, description: str, control: Control, unit: str = "") -> None:
+        self._unit = unit  # of what is counted, for the rate; "": no rate is shown
         self._callback = option if callable(option) else None
         self._wanted = option if isinstance(option, bool) else None
         self._total = max(total, 1)
@@ -215,7 +216,7 @@ class Progress:
                 self._reported = done
                 self._callback(done, self._total)
         elif self._bar is not None:
-            self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said())
+            self._bar.update(self._row, completed=min(self._control.done(), self._total), description=self._said(), rate=self._rate())
         elif self._wanted or (self._wanted is None and sys.stderr.isatty() and time.monotonic() - self._began > BAR_AFTER):
             self._open()
 
@@ -230,10 +231,15 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+        rate = (TextColumn("{task.fields[rate]}"),) if self._unit else ()
+        columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *rate, TimeElapsedColumn(), TimeRemainingColumn())
         self._bar = Progress(*columns, console=Console(stderr=True))
-        self._row = self._bar.add_task(self._said(), total=self._total, completed=min(self._control.done(), self._total))
+        self._row = self._bar.add_task(self._said(), total=self._total, completed=min(self._control.done(), self._total), rate="")
         self._bar.start()
+
+    def _rate(self) -> str:
+        speed = self._bar.tasks[0].speed if self._unit else None
+        return "" if speed is None else f"{speed:,.0f} {self._unit}/s"
 
     def _said(self) -> str:
         return f"{self._description}, {self._control.note}" if self._control.note else self._description

@@ -47,6 +47,10 @@ def make_task(
             raise ValueError(f"{name} has the dimension {text(dim)}, along which the samples lie: it needs one value for each fit")
     columns = {f"the predictor {name!a}": axis.numbers for name, axis in predictors.axes.items()}
     given = {"the data": y, **columns, **({} if weights is None else {"weights": weights}), **for_fits}
+    for name, array in given.items():
+        if name not in for_fits and dim not in array.dims:
+            theirs = ", ".join(map(text, array.dims)) or "none"
+            raise ValueError(f"{name} must have the dimension {text(dim)}, along which the samples lie; the dimensions are {theirs}")
     given = _aligned(given | ({} if where is None else {"where": where}))
     if where is not None:
         given["the data"] = _only_where(given["the data"], given.pop("where"), dim, options)

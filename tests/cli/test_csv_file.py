@@ -13,6 +13,7 @@ import pytest
 
 from fastgd.cli import csv_file
 from fastgd.cli.csv_file import CommandError, read_columns
+from fastgd.input import csv_header
 
 
 def read(path, content, target="y", features=None):
@@ -61,7 +62,7 @@ def test_every_short_text_is_a_number_for_both_checks_or_for_none():
                 known = True
             except ValueError:
                 known = False
-            assert known == (csv_file._NUMBER.fullmatch(text) is not None), text
+            assert known == (csv_header.NUMBER.fullmatch(text) is not None), text
 
 
 NOT_NUMBERS = (

@@ -35,7 +35,7 @@ DOORS = {
     "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    "cli": (("cli*",), {"candidates", *DOORS, *KERNELS}),
+    "cli": (("cli*",), {"integrations", "candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
     "grouping": (("grouping",), {"fitting", "solving", *FIT}),
     "testing": (("testing*",), {ORDER, "verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),

@@ -2,6 +2,7 @@
 
 1. Fenced blocks of Python run page by page, from top to bottom, as a reader would run them; a
    block of text right behind one is what it prints. Commands for a shell are indented: not run.
+   Tutorials are programs: two of them run here, all of them with --full and in `make docs`.
 2. A citation is looked up in the tree: the relative links of every page, and in pages, docstrings
    and comments every path that looks like a file of ours, every page or source file that is named
    without its folder, and the section of a page, by its number or its heading. Paths in the code of
@@ -23,11 +24,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import grids
 from tests.house.test_architecture import HOUSE
 from tests.support.paths import ROOT
 
 TRACKED = frozenset(subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split())
 PAGES = {path: (ROOT / path).read_text("utf-8") for path in sorted(TRACKED) if path.endswith(".md") and (ROOT / path).exists()}
+TUTORIALS = sorted(path for path in TRACKED if path.startswith("examples/tutorials/") and path.endswith(".py"))
+FEW = ("01_founding_example.py", "06_check_your_own.py")  # about a second each; `make docs` runs all of them, too
 MOST_COLUMNS, MOST_COLUMNS_OF_A_TABLE = 100, 186
 
 # a source file or a page in a folder, from the root or from one of WITHIN; other files of ours
@@ -125,6 +129,14 @@ def test_the_code_of_a_page_runs_and_prints_what_is_written(path, tmp_path, monk
         said = capsys.readouterr().out
         if printed is not None:
             assert said == printed
+
+
+@pytest.mark.parametrize("path", grids.share("tutorials", TUTORIALS, [path for path in TUTORIALS if Path(path).name in FEW]))
+def test_a_tutorial_runs(path, tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-P", "-W", "error", str(ROOT / path)], cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
 
 
 def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):

@@ -30,7 +30,7 @@ from packaging.utils import canonicalize_name
 from tests.support.paths import ROOT
 
 FOLDERS = {"fastgd/": "fastgd/", "kernels/": "fastgd/kernels/"}  # in the repository: in the wheel
-PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "optuna", "xarray", "dask", "sklearn", "stats", "test", "dev"}
+PINNED_EXTRAS = {"torch", "demo", "plot", "report", "frames", "tables", "optuna", "xarray", "dask", "sklearn", "stats", "test", "dev"}
 OF_CUDA_BUILDS = ("nvidia-", "cuda-", "triton")  # what only torch's CUDA build brings
 
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, 'build_' + sys.argv[1])(sys.argv[2])"

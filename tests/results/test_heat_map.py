@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.results.figure import LIMIT
 
 mpl.use("agg")
 x = np.array([1.0, 2, 3, 4])
@@ -14,7 +15,7 @@ RATES = np.geomspace(1e-3, 1, 31)
 
 
 def lines_of(axes, label):
-    return [line.get_xydata() for line in axes.lines if line.get_color() == "#d1495b"] if label == "limit" else None
+    return [line.get_xydata() for line in axes.lines if line.get_color() == LIMIT] if label == "limit" else None
 
 
 @pytest.fixture(scope="module")

@@ -211,6 +211,10 @@ WRONG = {
     "labels that differ": (lambda: solve(AIR, x=SHIFTED.isel(lat=0, lon=0)), "have other labels along a dimension that they share"),
     "weights without labels": (lambda: solve(AIR, weights=np.ones(12)), "weights must be an xarray.DataArray"),
     "weights by their other name": (lambda: fit(AIR, sample_weight=np.ones(12)), "no option 'sample_weight': here they are called weights"),
+    "weights of the fits": (
+        lambda: solve(AIR, weights=AIR.isel(time=0, drop=True)),
+        "weights must have the dimension 'time', along which the samples lie; the dimensions are 'lat', 'lon'",
+    ),
     "rates without labels": (lambda: fit(AIR, lr=[0.1, 0.2]), "lr must be one number, or a DataArray"),
     "rates of the samples": (lambda: fit(AIR, lr=AIR), "lr has the dimension 'time', along which the samples lie"),
     "a labelled tol": (lambda: fit(AIR, tol=AIR.lat), r"tol may not be a DataArray: give its values, tol.values"),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...results.figure import SERIES
 from ...results.replacing import write_text
 from ..bound.yardstick import Array
 from .curves import draw_curves
@@ -25,7 +26,6 @@ from .picture import LOWEST, curves
 __all__ = ["headline", "write_page"]
 
 _MOST_VERDICTS, _MOST_CAUSES, _MOST_POINTS, _MOST_DRAWN = 200, 8, 400, 3
-_COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#b07a10", "#4a5560", "#c8553d")
 _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 820, 380, 64, 16, 16, 44
 
 
@@ -106,7 +106,7 @@ def _number(value: float | None) -> str:
 
 
 def _colour(names: list[str], name: str) -> str:
-    return _COLOURS[names.index(name) % len(_COLOURS)]
+    return SERIES[names.index(name) % len(SERIES)]
 
 
 def _draw(report: Any, shown: list[tuple[str, str, Array, Array]], names: list[str]) -> str:

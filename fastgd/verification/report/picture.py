@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...results.figure import axes_for
+from ...results.figure import LIMIT, SERIES, axes_for, title
 from ..bound.yardstick import Array
 
 __all__ = ["LOWEST", "curves", "plot_shares"]
 
 LOWEST = 1e-4  # smaller shares of the bound are drawn here
 _MOST_CURVES = 12
-_COLOURS = ("#0b7a75", "#3b6fb6", "#7b3f9d", "#d39b1f", "#4a5560", "#c8553d")
 
 
 def curves(report: Any) -> list[tuple[str, str, Array, Array]]:
@@ -46,16 +45,16 @@ def plot_shares(report: Any, ax: Any) -> Any:
     highest = max([10.0 * max(verdict.limit for verdict in report.verdicts), *(float(s.max()) * 10 for s in finite if len(s))])
     names = list(dict.fromkeys(name for name, *_ in drawn))
     for name, what, epochs, share in drawn:
-        style = {"color": _COLOURS[names.index(name) % len(_COLOURS)], "linewidth": 1.4, "marker": "." if len(epochs) < 60 else ""}
+        style = {"color": SERIES[names.index(name) % len(SERIES)], "linewidth": 1.4, "marker": "." if len(epochs) < 60 else ""}
         ax.plot(epochs, np.clip(share, LOWEST, highest), "-" if what == "w" else ":", label=f"{name}, {what}", **style)
     for limit in sorted({verdict.limit for verdict in report.verdicts}):
-        ax.axhline(limit, color="#c8553d", linewidth=1, linestyle="--")
-        ax.annotate(f"bound {limit:g}", (0, limit), xytext=(4, 3), textcoords="offset points", color="#c8553d", fontsize=8)
+        ax.axhline(limit, color=LIMIT, linewidth=1, linestyle="--")
+        ax.annotate(f"bound {limit:g}", (0, limit), xytext=(4, 3), textcoords="offset points", color=LIMIT, fontsize=8)
     ax.set_yscale("log")
     ax.set_ylim(LOWEST / 1.5, highest * 1.5)
     ax.set_xlabel("epoch")
     ax.set_ylabel("share of the rounding-error bound")
-    ax.set_title(report.outcome.capitalize(), loc="left", fontsize=11.5, fontweight="bold")
+    title(ax, report.outcome.capitalize())
     if drawn:
         ax.legend(frameon=False, fontsize=8)
     return ax

@@ -1,0 +1,79 @@
+"""
+For a torch user
+================
+
+Tensors in, tensors out; torch.optim's names, defaults and numbers; and a way to prove that a
+training loop does what it should.
+"""
+
+import torch
+
+import fastgd
+from fastgd.schedules import CosineAnnealingLR
+
+torch.manual_seed(0)
+X = torch.randn(500, 64, 3)  # 500 regressions of 64 samples
+y = X @ torch.tensor([1.0, -2.0, 0.5]) + 0.1 * torch.randn(500, 64)
+
+# %%
+# All 500 at once
+# ---------------
+# The options are those of torch.optim.SGD. No loop, no autograd, no parameters to register.
+
+result = fastgd.fit(X, y, optimizer=fastgd.SGD(lr=0.05, momentum=0.9), epochs=100)
+print(type(result.w), result.w.shape, result.w.dtype)
+print(result)
+
+# %%
+# The same by torch, for one of them:
+
+w = torch.zeros(3, requires_grad=True)
+optimizer = torch.optim.SGD([w], lr=0.05, momentum=0.9)
+for _ in range(100):
+    optimizer.zero_grad()
+    torch.nn.functional.mse_loss(X[0] @ w, y[0]).backward()
+    optimizer.step()
+print((w.detach() - result.w[0]).abs().max().item(), "is the largest difference, float32")
+
+# %%
+# The rules
+# ---------
+# Their classes are in fastgd, with torch's names: Adam, AdamW, RMSprop, … A hyperparameter may be
+# an array of one value for each fit. Schedules are those of torch.optim.lr_scheduler.
+
+adam = fastgd.fit(X, y, optimizer=fastgd.Adam(lr=0.1), schedule=CosineAnnealingLR(100), epochs=100)
+print(adam)
+
+# %%
+# Is my training loop right?
+# --------------------------
+# ``Recorder().watch`` records a torch optimizer after each of its steps, by a hook. This loop
+# forgets ``zero_grad``.
+
+module = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+with fastgd.Recorder().watch(optimizer) as record:
+    for _ in range(20):
+        loss = torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0])
+        record(loss=loss)
+        loss.backward()
+        optimizer.step()
+print(fastgd.verify(record, X[0], y[0], lr=0.05, intercept=True))
+
+# %%
+# A module and an optimizer may be handed over as they are, too; then the loop is fastgd's:
+
+module = torch.nn.Linear(3, 1)
+candidate = (module, torch.optim.Adam(module.parameters(), lr=0.1))
+print(fastgd.verify(candidate, X[0], y[0], optimizer=fastgd.Adam(lr=0.1), epochs=20, intercept=True))
+
+# %%
+# Weights into a module
+# ---------------------
+# A result is a tensor, so it is copied as any other.
+
+fitted = fastgd.solve(X[0], y[0], intercept=True)
+with torch.no_grad():
+    module.weight.copy_(fitted.w[None])
+    module.bias.copy_(torch.as_tensor(fitted.intercept))
+print(torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(), fitted.loss.item())
