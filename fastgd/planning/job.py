@@ -21,6 +21,7 @@ from ..input.hyperparameters import (
     kernel_values,
     read_hyperparameters,
     read_penalty,
+    read_ridge,
     values_beside,
 )
 from ..input.options import (
@@ -121,6 +122,7 @@ class FitJob(ResultJob):
     state: State | None  # of the earlier fit that is continued
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
+    ridge: np.ndarray | None  # (…) as it was given; its weight_decay is in `hyper`
     met: float | None  # the tol that its converged fits have met
     batches: MiniBatches | None  # None: each epoch is one step of all samples
     n_rates: int  # rows of the table of rates, where there is a schedule
@@ -137,7 +139,14 @@ class FitJob(ResultJob):
         one = all([values.size == 1 for values in self.hyper])
         self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
         named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
+        if self.ridge is not None:
+            named |= {"weight_decay": np.zeros(()), "ridge": self.ridge}
         self.told = replace(super().provenance, tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
+
+    @property
+    def free_intercept(self) -> bool:
+        """Whether the penalty leaves the intercept alone."""
+        return self.ridge is not None and self.problem.intercept
 
     @property
     def provenance(self) -> Provenance:
@@ -182,6 +191,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     hyper = read_hyperparameters(optimizer)
     every = read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
+    hyper, ridge = read_ridge(arguments["ridge"], rule, hyper, _samples_of_ridge(problem, reduction, batches))
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
@@ -200,7 +210,8 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     named = ({} if rates is None else {"lr": rates}) | hyper
     which = {} if schedule is None else {"schedule": schedule.which}
     which |= {} if batches is None else {"seed": batches.seed}
-    order = order_fits(problem, {name: values.shape for name, values in (named | which).items()}, starts, state)
+    said = {"weight_decay": "ridge"} if ridge is not None else {}
+    order = order_fits(problem, {said.get(name, name): values.shape for name, values in (named | which).items()}, starts, state)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
@@ -276,6 +287,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         # weights that are summed scale the rate, a schedule moves it
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
         penalised=_is_penalised(rule, hyper),
+        ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
         met=met_tol(state, tol),
         explained=explained_fits(problem, order, plan, n_values, limit) if measured else np.zeros(0, np.int64),
         stopping=stopping,
@@ -369,6 +381,14 @@ def _read_stopping(arguments: Mapping[str, Any], problem: Problem, backend: Back
     validation = read_validation(given, arguments, problem, backend, limit)
     patience, min_delta, restore_best = arguments["patience"], arguments["min_delta"], arguments["restore_best"]
     return read_stopping(validation, patience, min_delta, restore_best, arguments["state"], problem.device)
+
+
+def _samples_of_ridge(problem: Problem, reduction: str, batches: MiniBatches | None) -> float | None:
+    """By what a ridge of the mean is multiplied; None where that differs between fits or steps."""
+    if reduction == "mean":
+        return 1.0
+    whole = problem.given is None and not problem.may_lose_samples and not problem.is_weighted and batches is None
+    return float(problem.n_samples) if whole else None
 
 
 def _is_penalised(rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> bool:

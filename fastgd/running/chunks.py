@@ -42,6 +42,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         reduction=job.reduction,
         tol=job.tol,
         every=job.every,
+        free_intercept=job.free_intercept,
         **written,
     )  # fmt: skip
     chunk.flat = samples.flat

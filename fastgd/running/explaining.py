@@ -30,7 +30,7 @@ def explain(job: FitJob, chunk: Chunk, group: Group, gram_index: np.ndarray | No
         fits = fits[~group.standard.doubtful[gram_index[fits]]]
     if not len(fits):
         return
-    if job.schedule is not None:
+    if job.schedule is not None or job.free_intercept:  # λ_max with a penalty on some parameters is not known here
         hyper = np.full((len(fits), chunk.hyper.shape[1]), np.nan)
     else:
         hyper = chunk.hyper[fits if job.hyper_row is None else slice(len(fits))]

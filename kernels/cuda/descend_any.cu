@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(128, 1)
                 double slot[N_SLOTS], new_slot[N_SLOTS];
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) slot[s] = slots[s * D + j];
-                good = rule.step(w[j], slot, gradient[j], limit, next_w[j], new_slot) && good;
+                good = rule.step(w[j], slot, gradient[j], j < work.n_decayed, limit, next_w[j], new_slot) && good;
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) next_slots[s * D + j] = new_slot[s];
             }

@@ -61,6 +61,7 @@ class Part(Arrays):
         self.values = {
             "n_fits": m, "sums": int(chunk.reduction == "sum"), "epochs": chunk.epochs, "every": chunk.every,
             "n_rows": chunk.history_w.shape[1], "n_rates": len(chunk.lr), "tol": float(chunk.tol),
+            "n_decayed": chunk.n_decayed,
             "n_hyper": chunk.hyper.shape[1] if chunk.hyper.strides[0] or m == 1 else 0,
             "size_of_batch": 0, "drop_last": 0, "rate_per_step": 0, "n_batch_losses": 0,
         }  # fmt: skip

@@ -4,7 +4,8 @@
 // 1. One struct per row of the table. S is the state's type: double on the moments, T on the
 //    samples. `read` takes the hyperparameters of a fit (in the table's order, then the derived
 //    values), `begin` computes what is needed once per step, `step` moves one parameter. `move` gives
-//    it the momentum, or beta1, of a step before `begin`, in a rule that has one.
+//    it the momentum, or beta1, of a step before `begin`, in a rule that has one. decays: whether
+//    weight decay acts on the parameter.
 // 2. What stands in ⟨ ⟩ on that page is computed in float64 and rounded once to S: `S(…)`.
 // 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing
 //    else; `is_plain` says whether it has.
@@ -59,10 +60,10 @@ struct Sgd {
     __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own != 0.0; }
     __device__ __forceinline__ bool is_plain() const { return !(has_momentum || has_decay || maximize); }
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) { rate = S(-lr), first = step == 0; }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         bool good = true;
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         new_slot[0] = slot[0];
         if (has_momentum) {
             const S velocity = first ? g : fused(undamped, g, slot[0] * momentum);
@@ -96,10 +97,10 @@ struct AdamFamily {
         next[0] = products[0] * beta1, next[1] = products[1] * beta2;
         rate = S(-(lr / (1.0 - next[0]))), correction = S(root(1.0 - next[1])), shrink = S(1.0 - lr * penalty);
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
         if (has_decay && DECOUPLED) w = w * shrink;
-        if (has_decay && !DECOUPLED) g = fused(decay, w, g);
+        if (has_decay && decays && !DECOUPLED) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share);
         const S square = fused(square_share * g, g, slot[1] * keep_square);
         S largest = slot[2], height = square;
@@ -133,10 +134,10 @@ struct Rmsprop {
     }
     __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own > 0.0; }
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         bool good = true;
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S square = fused(share * g, g, slot[0] * keep);
         S variance = square, average = slot[1], buffer = slot[2], product, move;
         if (centered) {
@@ -176,9 +177,9 @@ struct Adagrad {
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) {
         rate = S(-(lr / (1.0 + double(step) * lr_decay))), first = step == 0;
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S total = fused(g, g, first ? start : slot[0]);
         new_slot[0] = total;
         const S product = rate * g, move = product / (root(total) + eps);
@@ -210,10 +211,10 @@ struct Nadam {
         of_gradient = S((-lr) * (1.0 - mu) / (1.0 - next[1]));
         of_average = S((-lr) * next_mu / (1.0 - next[1] * next_mu));
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
         if (has_decay && decoupled) w = w * shrink;
-        if (has_decay && !decoupled) g = fused(decay, w, g);
+        if (has_decay && decays && !decoupled) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share);
         const S square = fused(square_share * g, g, slot[1] * keep_square);
         new_slot[0] = average, new_slot[1] = square;
@@ -240,9 +241,9 @@ struct Adadelta {
     }
     __device__ __forceinline__ void move(double, long long, double*) {}
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S square = fused(share * g, g, slot[0] * keep);
         const S ratio = root(slot[1] + eps) / root(square + eps), move = ratio * g;
         const S moves = fused(share * move, move, slot[1] * keep);
@@ -273,9 +274,9 @@ struct Adamax {
         next[0] = products[0] * beta1;
         rate = S(-(lr / (1.0 - next[0])));
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share), before = slot[1] * keep, now = size_of(g) + eps;
         const S size = before > now || before != before ? before : now;
         new_slot[0] = average, new_slot[1] = size;

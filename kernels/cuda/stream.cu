@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
             T slot[N_SLOTS], new_slot[N_SLOTS], new_w;
 #pragma unroll
             for (int s = 0; s < N_SLOTS; ++s) slot[s] = T(slots[s * D + j]);
-            rule.step(T(w[j]), slot, parts[j], T(infinity()), new_w, new_slot);
+            rule.step(T(w[j]), slot, parts[j], j < work.n_decayed, T(infinity()), new_w, new_slot);
             w[j] = double(new_w);
 #pragma unroll
             for (int s = 0; s < N_SLOTS; ++s) slots[s * D + j] = double(new_slot[s]);

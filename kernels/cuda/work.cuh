@@ -18,6 +18,7 @@ struct Work {
     long long n_features;
     long long n_parameters;
     long long intercept;  // 0 or 1
+    long long n_decayed;  // parameters that weight decay acts on, the first ones
     long long n_chunks;  // of the longest item, as it was when the moments were allocated
     long long n_chosen;  // of `chosen`
     long long n_spans;  // ceil(n_samples / 4096)
@@ -179,7 +180,7 @@ __device__ __forceinline__ double objective(const Work& work, long long fit, dou
     if (penalty == 0.0) return loss;
     double squares = 0.0;
 #pragma unroll
-    for (long long j = 0; j < D; ++j) squares = fused(w[j], w[j], squares);
+    for (long long j = 0; j < D; ++j) squares = j < work.n_decayed ? fused(w[j], w[j], squares) : squares;
     return fused(penalty, squares, loss);
 }
 

@@ -102,7 +102,8 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
             gradient = run_apart_if(large, np.matmul, features.T, error)
             w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
             if chunk.intercept:
-                intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters, **products)
+                own = {**hyperparameters, "weight_decay": 0.0} if chunk.free_intercept else hyperparameters
+                intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **own, **products)
             steps += 1
 
     if not record.cancelled:

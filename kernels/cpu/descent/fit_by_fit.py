@@ -118,7 +118,7 @@ def _record(history_w, history_loss, row, w, loss):
 
 @kernel
 def descend(
-    data, index, n_used, d, intercept, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
+    data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -232,7 +232,7 @@ def descend(
                 if not has_samples and first_bad < 0 and not (math.isfinite(loss) and _all_finite_in(state, stream_state)):
                     first_bad = epoch
                 if measured:
-                    now = objective_of(exact_loss, state, kappa)
+                    now = objective_of(exact_loss, state, kappa, n_decayed)
                     if epoch == 0 and math.isnan(initial):
                         initial = now - best
                         goal = target_of(best, slack, initial, tol)
@@ -251,7 +251,9 @@ def descend(
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
                     if moves:
                         enter_momentum(rule, momenta[epoch if lr.shape[0] > 1 else 0, f], step, options, product)
-                    good = update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit)
+                    good = update(
+                        rule, state, slot, product, gradient, rate, options, n_decayed, step, next_state, next_slot, next_product, limit
+                    )
                     if has_samples and not good:
                         row_is_done = True
                         break
@@ -304,7 +306,7 @@ def descend(
                     return
                 loss = loss if row_is_done else stream_loss
                 if measured and not row_is_done:
-                    now = objective_of(loss, stream_state, kappa)
+                    now = objective_of(loss, stream_state, kappa, n_decayed)
                     if epoch == 0 and math.isnan(initial):
                         initial = now - best
                         goal = target_of(best, slack, initial, tol)
@@ -324,7 +326,7 @@ def descend(
                     if moves:
                         enter_momentum(rule, momenta[epoch if lr.shape[0] > 1 else 0, f], step, options, product)
                     update(
-                        rule, stream_state, stream_slot, product, stream_gradient, rate, options, step,
+                        rule, stream_state, stream_slot, product, stream_gradient, rate, options, n_decayed, step,
                         next_stream_state, next_stream_slot, next_product, math.inf,
                     )  # fmt: skip
                     row_is_done = False

@@ -44,7 +44,7 @@ def _choose_rows(rows, order, first, count, kept, base, shuffled, masked):
 
 @kernel
 def descend_batches(
-    data, index, n_used, d, intercept, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
+    data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -148,7 +148,7 @@ def descend_batches(
                 standing[f, FIRST_BAD] = epoch
             fine = standing[f, FIRST_BAD] < 0
             if measured:
-                now = objective_of(exact_loss, state, kappa)
+                now = objective_of(exact_loss, state, kappa, n_decayed)
                 if epoch == 0 and math.isnan(initial):
                     initial = now - best
                     initial_excess[f] = initial
@@ -213,7 +213,21 @@ def descend_batches(
                 rate = lr[row, f]
                 if moves:
                     enter_momentum(rule, momenta[row, f], steps[f] + done, options, product)
-                update(rule, state, slot, product, gradient, rate, options, steps[f] + done, next_state, next_slot, next_product, math.inf)
+                update(
+                    rule,
+                    state,
+                    slot,
+                    product,
+                    gradient,
+                    rate,
+                    options,
+                    n_decayed,
+                    steps[f] + done,
+                    next_state,
+                    next_slot,
+                    next_product,
+                    math.inf,
+                )
                 _copy_state(state, slot, product, next_state, next_slot, next_product)
             if batch_loss.shape[1] > 0:
                 batch_loss[f, epoch] = sum_of_losses / sum_of_weights

@@ -63,6 +63,7 @@ class Switches(NamedTuple):
     decay: Any  # weight decay that is part of the gradient
     momentum: Any
     own: Any  # what only the rule has: nesterov, amsgrad, centered
+    n_decayed: Any  # not a mask: parameters that weight decay acts on, the first ones
 
 
 @inlined
@@ -80,7 +81,7 @@ def load_rule(rule, fits, count, size, options, results, scratch):
     values, constants, n_slots, n_products = scratch.values, scratch.constants, options.n_slots, options.n_products
     maximize, decay, momentum, own = 0, 0, 0, 0
     if not 0 <= rule < len(_DECAY_AT):  # a tuple's end is not checked
-        return Switches(maximize, decay, momentum, own)
+        return Switches(maximize, decay, momentum, own, options.n_decayed)
     decay_at, maximize_at, momentum_at, own_at = _DECAY_AT[rule], _MAXIMIZE_AT[rule], _MOMENTUM_AT[rule], _OWN_AT[rule]
     always_decoupled, decoupled_at = _ALWAYS_DECOUPLED[rule], _DECOUPLED_AT[rule]
     for lane in range(LANES):
@@ -106,7 +107,7 @@ def load_rule(rule, fits, count, size, options, results, scratch):
         momentum = ALL
         store(values, OWN_MOMENTUM * LANES, load(values, max(MOVING_AT[rule], 0) * LANES))
     _set_values(rule, values)
-    return Switches(maximize, decay, momentum, own)
+    return Switches(maximize, decay, momentum, own, options.n_decayed)
 
 
 @inlined

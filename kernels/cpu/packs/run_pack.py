@@ -289,7 +289,7 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
         exactly = measured and (tol >= 0.0 or epoch == epochs or (active & ~frozen) == 0)
         loss = loss_of(value, doubled, exactly, constants)
         if exactly:
-            store(constants, OBJECTIVE * LANES, objective_of_lanes(rule, size, loss, scratch))
+            store(constants, OBJECTIVE * LANES, objective_of_lanes(rule, options.n_decayed, loss, scratch))
         leaving = 0
         if limits_known:  # else this is the last epoch, and all w before it stayed moderate
             within = at_most(loss, load(constants, LOSS_LIMIT * LANES))

@@ -103,6 +103,7 @@ class Options(NamedTuple):
     hyper: Any  # address: (n_fits or 1, n_hyper)
     n_hyper: Any
     own_hyper: Any  # bool: whether every fit has its own row of `hyper`
+    n_decayed: Any  # parameters that weight decay acts on, the first ones
     reduction_sum: Any  # bool
     limit: Any  # Ω of the data's type
     doubled: Any  # bool: whether the data are float64, and the moments double-double
