@@ -1,6 +1,10 @@
 """The documentation site: `make docs`. The pages are those of the repository, as they are."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import fastgd
 
@@ -9,7 +13,7 @@ author = copyright = "fastgd contributors"
 version = release = fastgd.__version__
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**.md", "docs/generated/**.rst", "examples/own_descent/README.md", "README.md", "CHANGELOG.md",
+    "docs/**.md", "docs/generated/**.rst", "docs/generated/command-line.md", "examples/own_descent/README.md", "README.md", "CHANGELOG.md",
     "CONTRIBUTING.md", "SECURITY.md", "benchmarks/NOTES.md", "tests/README.md",
     "kernels/cpu/README.md", "kernels/cpu/simd/README.md",
 ]  # fmt: skip
@@ -34,13 +38,15 @@ sphinx_gallery_conf = {  # the tutorials: programs that run in the build, and fa
     "abort_on_example_error": True,
     "image_scrapers": ("matplotlib",),
     "show_signature": False,
+    "remove_config_comments": True,
     "write_computation_times": False,
     "min_reported_time": 3600,
 }
 
 html_theme = "pydata_sphinx_theme"
 html_title = "fastgd"
-html_static_path: list[str] = []
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
@@ -48,3 +54,21 @@ html_theme_options = {
     "show_prev_next": True,
     "navigation_with_keys": False,
 }
+
+
+def write_command_line(_: Any) -> None:
+    """Write the page of the command line: what `fastgd COMMAND --help` says."""
+    page = "# The command line\n\nWhat `fastgd COMMAND --help` says.\n"
+    for command in ("", "fit", "sweep", "verify", "demo", "info"):
+        words = [*command.split(), "--help"]
+        call = [str(Path(sys.executable).with_name("fastgd")), *words]
+        told = subprocess.run(call, env={**os.environ, "COLUMNS": "96", "TERM": "dumb"}, check=True, capture_output=True, text=True).stdout
+        page += f"\n## fastgd {command}\n\n```text\n{told.strip()}\n```\n" if command else f"\n```text\n{told.strip()}\n```\n"
+    path = Path(__file__).parent / "generated" / "command-line.md"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(page, encoding="utf-8")
+
+
+def setup(app: Any) -> None:
+    """Write what is made from the code before pages are read."""
+    app.connect("builder-inited", write_command_line)

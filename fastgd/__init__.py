@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .compressing import compress as compress
     from .environment import info as info
     from .fitting import fit as fit
+    from .grouping import compress_groups as compress_groups
     from .grouping import fit_groups as fit_groups
     from .grouping import solve_groups as solve_groups
     from .integrations.frames import fit_frame as fit_frame
@@ -54,8 +55,8 @@ __version__ = "0.1.0"
 __all__ = [
     "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "BackendUnavailable", "Diagnosis", "FitResult", "GroupResult",
     "History", "Moments", "NAdam", "RMSprop", "Recorder", "Report", "Stability", "State", "Status", "SweepResult",
-    "TableResult", "compress", "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "fit_table", "info", "load", "predict_frame",
-    "robust", "solve", "solve_groups", "stability", "sweep", "verify",
+    "TableResult", "compress", "compress_groups", "diagnose", "fit", "fit_frame", "fit_groups", "fit_rolling", "fit_table", "info",
+    "load", "predict_frame", "robust", "solve", "solve_groups", "stability", "sweep", "verify",
 ]  # fmt: skip
 # Modules and the public names that they define. They are imported when a name is first used, since
 # pytest imports this package at every start (integrations/pytest_plugin.py).
@@ -63,7 +64,7 @@ _LATE = {
     ".compressing": ("compress",),
     ".environment": ("info",),
     ".fitting": ("fit",),
-    ".grouping": ("fit_groups", "solve_groups"),
+    ".grouping": ("compress_groups", "fit_groups", "solve_groups"),
     ".integrations.frames": ("fit_frame", "predict_frame"),
     ".integrations.tables": ("fit_table",),
     ".optimizers": ("SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RMSprop"),

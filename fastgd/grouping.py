@@ -1,4 +1,4 @@
-"""fit_groups() and solve_groups(): fits of groups of rows: read, prepare, run, build."""
+"""fit_groups(), solve_groups(), compress_groups(): groups of rows: read, prepare, run, build."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .data.labels import Groups, columns_of_labels, groups_of_labels, groups_of_offsets, read_labels
+from .compressing import compress
+from .data.labels import Groups, groups_by, groups_of_offsets
 from .data.problem import Problem
 from .data.ragged import GroupProblem
 from .fitting import fit
@@ -19,10 +20,12 @@ from .input.arrays import arrive_on_host
 from .input.float_mode import computes
 from .input.messages import shown
 from .input.wrong_names import helps_with_keywords, right_option
-from .planning.grouped import prepare_groups
+from .planning.grouped import prepare_groups, prepare_groups_to_compress
 from .planning.job import data_of, prepare_anew, prepare_solve
 from .results.building import build
+from .results.checkpoint import Call, open_checkpoint
 from .results.group_result import GroupResult, with_keys
+from .results.moments import Moments
 from .results.statistics import Statistics
 from .running.run import run
 from .solving import solve
@@ -62,7 +65,8 @@ def fit_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArra
         ``min_samples``, ``tol``, ``stats``, ``history`` or ``memory_limit``; without ``out`` and
         validation data. Where one has an axis of the fits, the last one is that of the groups:
         ``lr`` of shape (n_groups,), ``w0`` of shape (n_groups, n_features). ``state`` is that of an
-        earlier call with the same groups, clusters of ``stats`` have a label for each row.
+        earlier call with the same groups, clusters of ``stats`` have a label for each row. With
+        ``checkpoint``, a folder, finished groups are stored there, and the same call goes on.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     offsets : array (n_groups + 1,), optional
         In place of groups, as in `fit_groups`.
     **solve_options
-        Further options of `solve`.
+        Further options of `solve`, and ``checkpoint`` of `fit_groups`.
 
     Returns
     -------
@@ -140,6 +144,60 @@ def solve_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyAr
     return fit_rows({"X": X, "y": y, **solve_options}, partial(_read_groups, groups, offsets), solved=True, name="solve_groups")
 
 
+@helps_with_keywords
+@computes
+def compress_groups(X: AnyArray, y: AnyArray, groups: Any = None, *, offsets: AnyArray | None = None, **compress_options: Any) -> Moments:
+    """Compress groups of rows of one table to what full-batch descent needs of them.
+
+    ``fit(compress_groups(X, y, groups), ...)`` is ``fit_groups(X, y, groups, algorithm="moments",
+    ...)``, bit for bit, without reading X and y again; so of `solve`, `sweep` and `stability`.
+
+    Parameters
+    ----------
+    X : array (…, n_rows, n_features) or (n_rows,)
+        Features, as in `fit_groups`.
+    y : array (…, n_rows)
+        Targets.
+    groups : array (n_rows,), or several in a tuple or mapping
+        The label of each row, as in `fit_groups`.
+    offsets : array (n_groups + 1,), optional
+        In place of groups, as in `fit_groups`.
+    **compress_options
+        Further options of `compress`, such as ``intercept=True``, ``sample_weight`` or
+        ``nan_policy``. ``min_samples`` is an option of the fits of these moments.
+
+    Returns
+    -------
+    Moments
+        Of all groups, the last of the leading axes, with their labels, ``keys``. `fit` and `solve`
+        make a GroupResult of them.
+
+    Raises
+    ------
+    ValueError, TypeError
+        When an argument is wrong, as in `fit_groups`.
+    MemoryError
+        When the moments, or one group, do not fit into the memory limit.
+
+    Examples
+    --------
+    >>> import numpy as np, fastgd
+    >>> X, y = [1.0, 2, 3, 1, 2], [2.0, 4, 6, 3, 6]
+    >>> moments = fastgd.compress_groups(X, y, ["a", "a", "a", "b", "b"])
+    >>> slopes = fastgd.solve(moments)
+    >>> slopes.keys["group"].tolist(), slopes.w.round(6).tolist()
+    (['a', 'b'], [2.0, 3.0])
+    >>> fastgd.sweep(moments, grid={"lr": [0.01, 0.1]}, epochs=50).loss.shape
+    (2, 2)
+    """
+    arguments = arguments_of({"X": X, "y": y, **compress_options}, compress, "compress_groups")
+    table = _read_table({**arguments, "min_samples": 1})
+    found, keys = _found_groups(table, partial(_read_groups, groups, offsets))
+    job = prepare_groups_to_compress(arguments, GroupProblem.of_table(table, found))
+    run(job)
+    return replace(job.made, keys=keys)
+
+
 Keys = dict[str, np.ndarray]  # the labels of each group, by name
 
 
@@ -158,23 +216,38 @@ def fit_rows(
     """
     single, prepare = (solve, prepare_solve) if solved else (fit, prepare_anew)
     arguments = arguments_of(given, single, name)
-    table = Problem.read(
-        arrive_on_host(**data_of(arguments)),
-        **{option: arguments[option] for option in ("intercept", "dtype", "nan_policy", "min_samples", "nodata")},
-    )
+    table = _read_table(arguments)
     table.features = features or table.features
-    found, keys = read_groups(table.n_samples)
-    if not found.count:
-        raise ValueError(f"there are no groups: X has {table.n_samples} rows")
+    found, keys = _found_groups(table, read_groups)
     job = prepare_groups(arguments, GroupProblem.of_table(table, found), prepare)
-    run(job)
+    if arguments["checkpoint"] is None:
+        run(job)
+    else:
+        call = Call.of(name, arguments, table, solve=solved, groups=[found.starts, found.sizes, found.rows])
+        with open_checkpoint(arguments["checkpoint"], call) as checkpoint:
+            job.batches_part = checkpoint.part("batches")
+            run(job)
     result = build(job.buffers, job.provenance)
     return with_keys(replace(result, stats=Statistics(**job.statistics)) if job.stats else result, keys)
 
 
+def _read_table(arguments: Mapping[str, Any]) -> Problem:
+    """The rows of a call, as if they were the samples of one fit."""
+    options = ("intercept", "dtype", "nan_policy", "min_samples", "nodata")
+    return Problem.read(arrive_on_host(**data_of(arguments)), **{option: arguments[option] for option in options})
+
+
+def _found_groups(table: Problem, read_groups: Callable[[int], tuple[Groups, Keys]]) -> tuple[Groups, Keys]:
+    """The groups of a table, at least one, and their labels."""
+    found, keys = read_groups(table.n_samples)
+    if not found.count:
+        raise ValueError(f"there are no groups: X has {table.n_samples} rows")
+    return found, keys
+
+
 def arguments_of(given: Mapping[str, Any], single: Callable[..., Any], name: str) -> dict[str, Any]:
     """The arguments of a call of `single`, with its defaults."""
-    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()}
+    defaults = {option: one.default for option, one in inspect.signature(single).parameters.items()} | {"checkpoint": None}
     for option, value in given.items():
         if option in _NOT_HERE:
             raise ValueError(f"{name} takes no {option} ({_NOT_HERE[option]}); it was given as {shown(value)}")
@@ -192,7 +265,4 @@ def _read_groups(groups: Any, offsets: Any, n_rows: int) -> tuple[Groups, Keys]:
     if offsets is not None:
         found = groups_of_offsets(offsets, n_rows)
         return found, {"group": np.arange(found.count)}
-    columns = columns_of_labels(groups)
-    read = {name: read_labels(column, "groups" if len(columns) == 1 else f"groups[{name!a}]", n_rows) for name, column in columns.items()}
-    found = groups_of_labels([labels for labels, _ in read.values()])
-    return found, {name: as_given[found.first_rows] for name, (_, as_given) in read.items()}
+    return groups_by(groups, n_rows)

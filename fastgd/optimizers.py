@@ -469,8 +469,10 @@ def find_optimizer(optimizer: Any) -> Any:
     if isinstance(optimizer, type) and issubclass(optimizer, tuple(_CLASSES.values())):
         return optimizer()
     if not isinstance(optimizer, tuple(_CLASSES.values())):
+        kind = optimizer if isinstance(optimizer, type) else type(optimizer)
+        same = name_among(kind.__name__.lower(), _CLASSES)  # such as torch.optim.Adam
         raise TypeError(
             f"optimizer must be one of the names ({', '.join(sorted(_CLASSES))}) or an object such as fastgd.SGD(momentum=0.9), "
-            f"not {shown(optimizer)}"
+            f"not {shown(optimizer)}" + (f": give fastgd.{_CLASSES[same].__name__}(lr=...)" if same else "")
         )
     return optimizer

@@ -37,6 +37,7 @@ _NOT_HERE = {
     "grid": "the values come from the trials",
     "points": "the values come from the trials",
     "history": "a study keeps one value of each trial",
+    "checkpoint": "the study's storage keeps what is done",
 }
 
 

@@ -1,11 +1,8 @@
 """fit_rolling(): least squares of every window of a series, from moments that are only added.
 
-1. The moments of a window are the sum over the end of one block of `window` samples and the
-   beginning of the next (two stacks). Both are running sums inside the block, in double-double, so
-   nothing is ever subtracted: no drift, and no cancellation. Products of two float64 are exact.
-2. Running sums are made in two levels where a block is long: inside pieces of about √length, then
-   over the totals of the pieces. All blocks of a chunk are summed together; chunks are so small
-   that their numbers stay below CHUNK.
+1. The moments of a window are sums that are only added: data/window_sums.py.
+2. With `by`, groups of equal size are series side by side; no sum takes more than one series, so
+   each has the bits of its own call.
 3. `solve` takes the moments of all windows as one batch.
 """
 
@@ -13,14 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from .compressing import compress
-from .data.double_double import DoubleDouble, add, two_product
+from .data.labels import Groups, groups_by, groups_of_offsets
 from .data.problem import read_data
+from .data.window_sums import CHUNK, Series, expanding_sums, rolling_sums
 from .input.annotations import AnyArray, DType, NanPolicy, NoData, NumberOrArray, Progress, Stats
 from .input.arrays import arrive_on_host
 from .input.float_mode import in_ieee_mode
@@ -28,13 +26,11 @@ from .input.messages import amount
 from .input.options import read_count, read_memory_limit, read_switch
 from .input.room import SHARE, free_memory
 from .input.wrong_names import helps_with_keywords
-from .results.moments import Moments
+from .results.moments import Moments, join_moments
 from .results.result import FitResult
 from .solving import solve
 
 Array = np.ndarray
-CHUNK = 2**17  # samples whose moments are summed at a time
-LONG = 256  # samples of a block that are summed one after the other; more in two levels
 _OF_COMPRESS = ("intercept", "dtype", "sample_weight", "nan_policy", "nodata", "threads", "memory_limit")
 _OF_SOLVE = ("ridge", "stats", "min_samples", "threads", "memory_limit", "progress")
 
@@ -47,6 +43,7 @@ def fit_rolling(
     *,
     step: int = 1,
     expanding: bool = False,
+    by: Any = None,
     intercept: bool = False,
     ridge: NumberOrArray | None = None,
     sample_weight: AnyArray | None = None,
@@ -82,6 +79,11 @@ def fit_rolling(
         Samples from a window to the next, ≥ 1.
     expanding : bool, default False
         Whether every window begins with the first sample.
+    by : array (n_samples,), or several in a tuple or mapping, optional
+        A label for each sample, as the groups of `fit_groups`: the samples of each group are a
+        series of its own, and the samples of a group need not be neighbours. Each group has the
+        windows, and their bits, of the call with its samples alone; one with fewer samples than the
+        window has none.
     intercept : bool, default False
         Whether to fit an intercept, as one more feature of value 1.
     ridge : float or array, optional
@@ -115,12 +117,13 @@ def fit_rolling(
         As `solve` returns it for Moments, with NumPy arrays; the windows are the last of the
         leading axes, (…, n_windows), n_windows = (n_samples − window) // step + 1. Windows whose
         moments do not determine w are ``ill_conditioned``. A number below 2^-480 of the largest of
-        its column counts as 0.
+        its column counts as 0. With ``by`` a GroupResult: the windows of a group follow each other,
+        groups have the order of their first samples, and ``keys`` are the labels of each window.
 
     Raises
     ------
     ValueError, TypeError
-        When an argument is wrong, as in `solve`, or the window is longer than the series.
+        When an argument is wrong, as in `solve`, or the window is longer than every series.
     MemoryError
         When the moments of all windows do not fit into the memory limit.
 
@@ -133,6 +136,9 @@ def fit_rolling(
     [-1.0, -1.0, -1.0, -1.0, 0.0, 1.0, 1.0, 1.0]
     >>> fastgd.fit_rolling(t, t, 4, step=3, expanding=True).n_used.tolist()
     [4, 7, 10]
+    >>> both = fastgd.fit_rolling(t, t, 4, by=["a"] * 5 + ["b"] * 5)
+    >>> both.keys["group"].tolist()
+    ['a', 'a', 'b', 'b']
     """
     return in_ieee_mode(_fit_rolling, locals())
 
@@ -145,67 +151,81 @@ def _fit_rolling(arguments: Mapping[str, Any]) -> FitResult:
         raise ValueError(f"stats of fit_rolling is True or False: other errors need the samples of every window; it is {stats!a:.60}")
     # it checks the data, and names what is wrong with them
     whole = compress(arguments["X"], arguments["y"], progress=False, **{name: arguments[name] for name in _OF_COMPRESS})
-    series = _read(arguments, whole)
-    n = series.y.shape[-1]
-    if window > n:
-        raise ValueError(f"window must be at most the {n:,} samples of the series; it is {window:,}")
-    starts = np.arange(0, n - window + 1, step)
-    _check_memory(series, len(starts), arguments["memory_limit"])
-    with np.errstate(all="ignore"):  # of windows with invalid data
-        sums = _expanding(series, starts + window) if expanding else _rolling(series, starts, window)
-        moments = _moments(series, sums, whole, len(starts))
+    table = _read(arguments, whole)
+    n = table.y.shape[-1]
+    by = arguments["by"]
+    groups, keys = (groups_of_offsets([0, n], n), {}) if by is None else groups_by(by, n, "by")
+    longest = int(groups.sizes.max())
+    if window > longest:
+        what = "series" if by is None else "longest group"
+        raise ValueError(f"window must be at most the {longest:,} samples of the {what}; it is {window:,}")
+    counts = np.maximum(0, (groups.sizes - window) // step + 1)
+    _check_memory(whole, int(counts.sum()), longest, arguments["memory_limit"])
+    before, places, parts = np.cumsum(counts) - counts, [], []
+    for size in np.unique(groups.sizes[counts > 0]).tolist():
+        which = np.flatnonzero(groups.sizes == size)
+        series, starts = _series(table, whole, _rows_of(groups, which)), np.arange(0, size - window + 1, step)
+        with np.errstate(all="ignore"):  # of windows with invalid data
+            sums = expanding_sums(series, starts + window) if expanding else rolling_sums(series, starts, window)
+            parts.append(_moments(series, sums, whole, len(starts)))
+        places.append((before[which, None] + np.arange(len(starts))).ravel())
+    moments = parts[0] if len(parts) == 1 else join_moments(places, parts)
+    moments = replace(moments, keys={name: np.repeat(labels, counts) for name, labels in keys.items()})
     return solve(moments, **{name: arguments[name] for name in _OF_SOLVE})
 
 
+def _rows_of(groups: Groups, which: np.ndarray) -> Array | None:
+    """(k, n): the samples of k groups of equal size; None: all samples, one group."""
+    if groups.count == 1 and groups.rows is None:
+        return None
+    rows = groups.starts[which, None] + np.arange(int(groups.sizes[which[0]]))
+    return rows if groups.rows is None else groups.rows[rows]
+
+
 @dataclass
-class _Series:
-    """m series of n samples, in float64, columns scaled by powers of two."""
+class _Table:
+    """The data of a call in float64, as they are."""
 
-    X: Array  # (m or 1, n, D), the ones of an intercept last; 0 where a sample is left out
-    y: Array  # (m, n)
-    weights: Array | None  # (m, n), scaled
-    there: Array  # (m, n) bool: the sample is used
-    bad: Array  # (m, n) bool: it is not finite
-    exponents: Array  # (m, D + 1)
-    of_weights: int  # weights are divided by 2^this
-    least: float  # the least weight
-
-    @property
-    def n_entries(self) -> int:
-        """Numbers of the sums of a window: XᵀX, Xᵀy and yᵀy, Σω, samples used, samples invalid."""
-        size = self.X.shape[-1]
-        return size * (size + 1) // 2 + size + 1 + 3
+    X: Array  # (…, n, d)
+    y: Array  # (…, n)
+    weights: Array | None  # (…, n)
 
 
-def _read(arguments: Mapping[str, Any], whole: Moments) -> _Series:
+def _read(arguments: Mapping[str, Any], whole: Moments) -> _Table:
     """The data of a call, which `compress` took."""
     given = arrive_on_host(X=arguments["X"], y=arguments["y"], sample_weight=arguments["sample_weight"])
-    of_x, of_y, of_weights = read_data(given, arguments["nodata"])
 
     def rounded(values: Any) -> Array:
         return np.asarray(values.filled()).astype(whole.dtype).astype(np.float64)
 
-    X, y = rounded(of_x), rounded(of_y)
-    n, m = y.shape[-1], math.prod(whole.leading)
-    X = X[:, None] if whole.one_feature else X
-    X = (
-        X.reshape(1, *X.shape[-2:])
-        if math.prod(X.shape[:-2]) == 1
-        else np.broadcast_to(X, (*whole.leading, *X.shape[-2:])).reshape(m, n, -1)
-    )
-    y = np.broadcast_to(y, (*whole.leading, n)).reshape(m, n)
-    weights, of_all, least = None, 0, 1.0
+    of_x, of_y, of_weights = read_data(given, arguments["nodata"])
+    X = rounded(of_x)
+    return _Table(X[:, None] if whole.one_feature else X, rounded(of_y), None if of_weights is None else rounded(of_weights))
+
+
+def _series(table: _Table, whole: Moments, rows: Array | None) -> Series:
+    """The series of k groups with the samples rows (k, n); None: of all samples."""
+    X, y, weights = table.X, table.y, table.weights
+    leading, k = whole.leading, 1 if rows is None else len(rows)
+    if rows is not None:
+        X, y, leading = X[..., rows, :], y[..., rows], (*whole.leading, k)
+        weights = None if weights is None else weights[..., rows]
+    n, m = y.shape[-1], math.prod(leading)
+    X = X.reshape(1, *X.shape[-2:]) if math.prod(X.shape[:-2]) == 1 else np.broadcast_to(X, (*leading, *X.shape[-2:])).reshape(m, n, -1)
+    y = np.broadcast_to(y, (*leading, n)).reshape(m, n)
+    of_all, least = np.zeros(k, np.int64), np.ones(k)
     finite = np.isfinite(X).all(axis=-1) & np.isfinite(y)
     there = finite.copy()
-    if of_weights is not None:
-        weights = np.broadcast_to(rounded(of_weights), (*whole.leading, n)).reshape(m, n)
+    if weights is not None:
+        weights = np.broadcast_to(weights, (*leading, n)).reshape(m, n)
         finite = (finite & np.isfinite(weights)) | (weights == 0.0)
         there = finite & (weights > 0.0)
-        positive = weights[there]
-        if positive.size:
-            least = float(positive.min())
-            of_all = int(np.frexp(positive.max())[1]) - 1 if whole.dtype == "float64" else 0
-        weights = np.ldexp(np.where(there, weights, 0.0), -of_all)
+        some = there.reshape(-1, k, n).any(axis=(0, 2))
+        least = np.where(some, np.where(there, weights, np.inf).reshape(-1, k, n).min(axis=(0, 2)), 1.0)
+        if whole.dtype == "float64":
+            largest = np.where(there, weights, 0.0).reshape(-1, k, n).max(axis=(0, 2))
+            of_all = np.where(some, np.frexp(largest)[1] - 1, 0)
+        weights = np.ldexp(np.where(there, weights, 0.0), -np.tile(of_all, m // k)[:, None])
     X, y = np.where(there[..., None], X, 0.0) if not there.all() else X, np.where(there, y, 0.0)
     if whole.intercept:
         X = np.concatenate([X, np.ones((*X.shape[:2], 1))], axis=2)
@@ -216,128 +236,38 @@ def _read(arguments: Mapping[str, Any], whole: Moments) -> _Series:
         X, y = np.ldexp(X, -powers[: len(X), None, :-1]), np.ldexp(y, -powers[:, -1:])
         if len(X) == 1:
             powers[:, :-1] = powers[:1, :-1]
-    return _Series(X, y, weights, there, ~finite, powers, of_all, least)
+    return Series(X, y, weights, there, ~finite, powers, np.tile(of_all, m // k), np.tile(least, m // k))
 
 
-def _check_memory(series: _Series, n_windows: int, limit: Any) -> None:
-    """Raise where the sums of all windows, and those of a chunk, are too large."""
-    m, n = series.y.shape
+def _check_memory(whole: Moments, n_windows: int, n: int, limit: Any) -> None:
+    """Raise where the sums of all windows, and those of a chunk, are too large.
+
+    n_windows: of all groups; n: samples of the longest one.
+    """
+    m = math.prod(whole.leading)
+    n_entries = (whole.n_parameters + 1) * (whole.n_parameters + 2) // 2 + 3
     most, said = read_memory_limit(limit), "memory_limit is"
     if most is None:
         free = free_memory()
         if free is None:
             return
         most, said = int(SHARE * free), f"{SHARE:.0%} of what is free is"
-    needed = 16 * series.n_entries * (2 * m * n_windows + 6 * min(m * n, max(CHUNK, 2 * n)))
+    needed = 16 * n_entries * (2 * m * n_windows + 6 * min(m * n, max(CHUNK, 2 * n)))
     if needed > most:
         raise MemoryError(f"the moments of {m * n_windows:,} windows take {amount(needed)}, and {said} {amount(most)}: give a larger step")
 
 
-def _products(series: _Series, which: slice, first: int, stop: int) -> DoubleDouble:
-    """(samples, series, entries) of samples first … stop-1; zeros beyond the last one."""
-    n, size = series.y.shape[1], series.X.shape[2]
-    end = min(stop, n)
-    X = series.X[which if len(series.X) > 1 else slice(0, 1), first:end].transpose(1, 0, 2)
-    y = series.y[which, first:end].T
-    found = np.zeros((2, stop - first, y.shape[1], series.n_entries))
-    i, j = np.array([(i, j) for j in range(size) for i in range(j + 1)]).T
-    columns = np.concatenate([np.broadcast_to(X, (*y.shape, size)), y[..., None]], axis=2)
-    left = np.concatenate([i, np.arange(size + 1)])
-    right = np.concatenate([j, np.full(size + 1, size)])
-    here, count = slice(0, end - first), len(left)
-    if series.weights is None:
-        found[0, here, :, :count], found[1, here, :, :count] = two_product(columns[..., left], columns[..., right])
-    else:
-        weights = series.weights[which, first:end].T[..., None]
-        weighed = DoubleDouble(*two_product(weights, columns))
-        whole = weighed[..., right] * DoubleDouble(columns[..., left], np.zeros((*y.shape, count)))
-        found[0, here, :, :count], found[1, here, :, :count] = whole.high, whole.low
-    there = series.there[which, first:end].T
-    found[0, here, :, count] = there if series.weights is None else series.weights[which, first:end].T
-    found[0, here, :, count + 1], found[0, here, :, count + 2] = there, series.bad[which, first:end].T
-    return DoubleDouble(found[0], found[1])
-
-
-def running_sums(values: DoubleDouble) -> None:
-    """Replace values (n, …) by their sums from the first one on, in place."""
-    n = len(values.high)
-    if n <= LONG:
-        for place in range(1, n):
-            values[place] = values[place] + values[place - 1]
-        return
-    piece = math.isqrt(n)
-    whole = n // piece * piece
-    shape = (whole // piece, piece, *values.high.shape[1:])
-    pieces = DoubleDouble(values.high[:whole].reshape(shape), values.low[:whole].reshape(shape))
-    for place in range(1, piece):
-        pieces[:, place] = pieces[:, place] + pieces[:, place - 1]
-    totals = pieces[:, -1].copy()
-    running_sums(totals)
-    for place in range(piece):
-        pieces[1:, place] = pieces[1:, place] + totals[:-1]
-    for place in range(whole, n):  # fewer than one piece
-        values[place] = values[place] + values[place - 1]
-
-
-def _rolling(series: _Series, starts: Array, window: int) -> Array:
-    """(2, m, windows, entries): the sums of windows of equal length."""
-    m, n = series.y.shape
-    found = np.empty((2, m, len(starts), series.n_entries))
-    some = max(1, min(m, CHUNK // (2 * window)))
-    blocks = max(1, CHUNK // (some * window) - 1)
-    for series_first in range(0, m, some):
-        which = slice(series_first, min(series_first + some, m))
-        for first in range(0, n, blocks * window):
-            own = np.flatnonzero((starts >= first) & (starts < first + blocks * window))
-            if not len(own):
-                continue
-            products = _products(series, which, first, first + (blocks + 1) * window)
-            shape = (blocks + 1, window, *products.high.shape[1:])
-            ends = DoubleDouble(*(part.reshape(shape).swapaxes(0, 1).copy() for part in (products.high, products.low)))
-            begins = ends.copy()  # (window, blocks + 1, series, entries)
-            running_sums(begins)
-            running_sums(ends[::-1])
-            block, offset = np.divmod(starts[own] - first, window)
-            left = ends[offset, block]
-            right = begins[np.maximum(offset - 1, 0), block + 1]
-            total = left + right
-            alone = offset == 0  # the window is a block
-            total[alone] = left[alone]
-            found[0, which, own], found[1, which, own] = total.high, total.low
-    return found
-
-
-def _expanding(series: _Series, ends: Array) -> Array:
-    """(2, m, windows, entries): the sums of all samples before these ends."""
-    m, n = series.y.shape
-    found = np.empty((2, m, len(ends), series.n_entries))
-    some = max(1, min(m, CHUNK // n))
-    length = max(1, CHUNK // some)
-    for series_first in range(0, m, some):
-        which = slice(series_first, min(series_first + some, m))
-        before: DoubleDouble | None = None
-        for first in range(0, n, length):
-            sums = _products(series, which, first, min(first + length, n))
-            running_sums(sums)
-            if before is not None:
-                sums = DoubleDouble(*add(sums.high, sums.low, before.high, before.low))
-            before = sums[-1].copy()
-            own = np.flatnonzero((ends > first) & (ends <= first + length))
-            here = sums[ends[own] - first - 1]
-            found[0, which, own], found[1, which, own] = here.high, here.low
-    return found
-
-
-def _moments(series: _Series, sums: Array, whole: Moments, n_windows: int) -> Moments:
+def _moments(series: Series, sums: Array, whole: Moments, n_windows: int) -> Moments:
     """Moments of all windows, from their sums (2, m, windows, entries)."""
     m, size = series.y.shape[0], series.X.shape[2]
-    pairs, n_gram = (*whole.leading, n_windows), size * (size + 1) // 2
+    k = m // math.prod(whole.leading)  # groups
+    pairs, n_gram = (*whole.leading, k * n_windows), size * (size + 1) // 2
     planes = 1 if whole.dtype == "float32" else 2
     records = sums[:planes].transpose(1, 2, 0, 3).reshape(m * n_windows, planes, -1)
     powers = np.repeat(series.exponents, n_windows, axis=0)
     weighing = np.empty((m * n_windows, 4))
     weighing[:, :2] = sums[..., n_gram + size + 1].reshape(2, -1).T
-    weighing[:, 2], weighing[:, 3] = series.of_weights, series.least
+    weighing[:, 2], weighing[:, 3] = np.repeat(series.of_weights, n_windows), np.repeat(series.least, n_windows)
     count, bad = (sums[0, ..., n_gram + size + 1 + k].reshape(pairs) for k in (1, 2))
     propagates = whole.nan_policy == "propagate"
     invalid = np.asarray(bad > 0.0) & propagates

@@ -11,6 +11,7 @@ from .input.wrong_names import helps_with_keywords
 from .planning.job import prepare_solve
 from .planning.statistics_job import prepare_statistics
 from .results.building import build
+from .results.group_result import of_groups
 from .results.moments import Moments
 from .results.result import FitResult
 from .running.adding_statistics import with_statistics
@@ -171,5 +172,5 @@ def _solve(arguments: Mapping[str, Any]) -> FitResult:
     job = quietly(prepare_solve, arguments)
     more = quietly(prepare_statistics, job) if job.stats else None
     run(job)
-    result = build(job.buffers, job.provenance)
+    result = of_groups(build(job.buffers, job.provenance), arguments["X"])
     return result if more is None else with_statistics(result, more)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ def sweep(
         True: record w and loss of every epoch; k: of epochs 0, k, 2k, … and the last.
     **fit_options
         Further options of `fit` for all cells, such as ``intercept=True``, ``sample_weight``,
-        ``tol``, ``patience``, ``dtype``, ``memory_limit`` or ``progress``; without ``state`` and
+        ``tol``, ``patience``, ``dtype``, ``memory_limit``, ``progress`` or ``checkpoint``, a folder
+        where finished cells are stored, from which the same call goes on; without ``state`` and
         ``out``.
 
     Returns
@@ -140,6 +142,7 @@ def sweep(
 @computes
 def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     options = _read_options(arguments)
+    path = options.pop("checkpoint", None)
     grid = read_grid(arguments, options, _OPTIONS)
     data = {name: arguments[name] for name in ("X", "y")} | {"epochs": arguments["epochs"], "history": arguments["history"]} | options
     problem = _problem(data)
@@ -155,9 +158,10 @@ def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
     tol = read_tol(options.get("tol"))
     epochs = read_epochs(arguments["epochs"], tol >= 0.0 or options.get("patience") is not None, read_history(arguments["history"]))
     progress = _Progress(options.get("progress"), lambda: [_n_fits(call, problem) * max(1, epochs) for call in calls])
-    for call in calls:
-        result = _fit_of(grid, data | call.options | progress.option())
-        parts.put(result, call.where, limits.of(result, call))
+    with _opened(path, arguments, options, problem) as stored:
+        for number, call in enumerate(calls):
+            result = _fit_of(grid, data | call.options | progress.option() | stored(number))
+            parts.put(result, call.where, limits.of(result, call))
     val_loss = None if validation is None else _validation_loss(parts, validation, problem.leading)
     return parts.build(grid.coordinates, val_loss, tol if tol >= 0.0 else None)
 
@@ -172,6 +176,21 @@ def _read_options(arguments: Mapping[str, Any]) -> dict[str, Any]:
             known = [*inspect.signature(sweep).parameters, *_OPTIONS]
             raise TypeError(f"sweep() has no option {name!a}: {right_option(name, [one for one in known if one != 'fit_options'])}")
     return options
+
+
+@contextlib.contextmanager
+def _opened(path: Any, arguments: Mapping[str, Any], options: Mapping[str, Any], problem: Any) -> Iterator[Callable[[int], dict[str, Any]]]:
+    """What returns the option `checkpoint` of a call by its number; {} where there is no path."""
+    if path is None:
+        yield lambda number: {}
+        return
+    from .results.checkpoint import Call as OfSweep
+    from .results.checkpoint import open_checkpoint, refuse_checkpoint
+
+    refuse_checkpoint(path, None, problem.device)
+    given = {name: value for name, value in arguments.items() if name != "fit_options"} | dict(options)
+    with open_checkpoint(path, OfSweep.of("sweep", given, problem)) as checkpoint:
+        yield lambda number: {"checkpoint": checkpoint.part(f"call{number}")}
 
 
 def _is_used(name: str, options: Mapping[str, Any]) -> bool:

@@ -54,6 +54,9 @@ class Samples:
     kept: np.ndarray  # (n_k, n) int32: a row begins with the places of the samples that are used, in order
     kept_index: np.ndarray  # (m,) int64: the row of fit f; −1: it uses all samples
     n_used: np.ndarray  # (m,) int64: how many samples it uses
+    # (m,) int64: how many samples a fit has. Then n is 1: items are rows of a table, and fit f has
+    # those from x_index[f] on, as of y and the weights. None: all fits have n samples
+    lengths: np.ndarray | None = field(default=None, kw_only=True)
     flat: tuple[np.ndarray, ...] | None = field(default=None, init=False, repr=False)  # X, y, weights as the CPU kernels take them
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -61,16 +64,20 @@ class Samples:
 
         Views where all samples are used.
         """
-        X, y = self.X[self.x_index[fit]], self.y[self.y_index[fit]]
-        weights = self.weights[self.weight_index[fit]] if len(self.weights) else None
+        X, y = self._of_fit(fit, self.X, self.x_index), self._of_fit(fit, self.y, self.y_index)
+        weights = self._of_fit(fit, self.weights, self.weight_index) if len(self.weights) else None
         if self.kept_index[fit] < 0:
             return X, y, weights
         rows = self.kept[self.kept_index[fit], : self.n_used[fit]]
         return X[rows], y[rows], None if weights is None else weights[rows]
 
+    def _of_fit(self, fit: int, array: np.ndarray, index: np.ndarray) -> np.ndarray:
+        first = index[fit]
+        return array[first] if self.lengths is None else array[first : first + self.lengths[fit], 0]
+
     def keep_only(self, kept: np.ndarray) -> None:
         """Take the lists (m, n) of the samples that are used, the first `n_used` of each row."""
-        lost = self.n_used < kept.shape[1]
+        lost = self.n_used < (kept.shape[1] if self.lengths is None else self.lengths)
         if lost.any():
             self.kept, self.kept_index = kept, np.where(lost, np.arange(len(lost)), -1)
 

@@ -51,7 +51,10 @@ print(report)
 
 by_hand = fastgd.fit(X, Y, lr=0.01, reduction="sum", epochs=20, history=True)
 autograd = fastgd.fit(X, Y, lr=0.1, epochs=20, history=True)
-print(np.abs(by_hand.history.w - np.array(history)).max(), "is the largest difference from the loop above")
+print(
+    np.abs(by_hand.history.w - np.array(history)).max(),
+    "is the largest difference from the loop above",
+)
 
 # %%
 # Two descents with different steps
@@ -61,7 +64,9 @@ print(np.abs(by_hand.history.w - np.array(history)).max(), "is the largest diffe
 
 ax = by_hand.plot_loss()
 autograd.plot_loss(ax)
-for line, name in zip(ax.lines, ["by hand: lr 0.01, sum", "autograd: lr 0.1, mean"], strict=True):
+for line, name in zip(
+    ax.lines, ["by hand: lr 0.01, sum", "autograd: lr 0.1, mean"], strict=True
+):
     line.set(label=name, color=["#0b7a75", "#bc7b4e"][ax.lines.index(line)])
 _ = ax.legend(frameon=False)
 

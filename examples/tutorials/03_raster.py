@@ -6,6 +6,7 @@ A trend for each pixel of a cube (time, y, x), some of whose samples are missing
 a map of those that can be believed. The cube is made here, so that the truth is known.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import numpy as np
 from scipy.stats import false_discovery_control
 
@@ -14,8 +15,10 @@ import fastgd
 rng = np.random.default_rng(0)
 years = np.arange(1990, 2020)
 lat, lon = np.linspace(58, 47, 60), np.linspace(5, 15, 80)
-true = 0.05 * np.sin(lon / 1.5) * np.cos((lat[:, None] - 52) / 3)  # a trend per year, at each pixel
-cube = 10 + true * (years - 2005)[:, None, None] + rng.normal(scale=0.5, size=(30, 60, 80))
+# a trend per year at each pixel, and noise
+true = 0.05 * np.sin(lon / 1.5) * np.cos((lat[:, None] - 52) / 3)
+noise = rng.normal(scale=0.5, size=(30, 60, 80))
+cube = 10 + true * (years - 2005)[:, None, None] + noise
 cube[rng.random(cube.shape) < 0.1] = np.nan  # clouds: a tenth of all samples
 cube[:, 20:28, 30:40] = -9999  # a lake: the sensor's value for "nothing here"
 
@@ -26,9 +29,16 @@ cube[:, 20:28, 30:40] = -9999  # a lake: the sensor's value for "nothing here"
 # copied. ``nan_policy="omit"`` leaves the missing samples out of their fits, ``nodata`` says what
 # else means missing.
 
-trend = fastgd.solve(years, np.moveaxis(cube, 0, -1), intercept=True, nan_policy="omit", nodata=-9999, stats=True)
+options = {
+    "nan_policy": "omit",
+    "nodata": -9999,
+    "intercept": True,
+    "stats": True,
+}
+trend = fastgd.solve(years, np.moveaxis(cube, 0, -1), **options)
 print(trend)
-print(trend.w.shape, "slopes, from", trend.n_used[trend.n_used > 0].min(), "to", trend.n_used.max(), "samples each")
+used = trend.n_used[trend.n_used > 0]
+print(trend.w.shape, "slopes, from", used.min(), "to", used.max(), "samples each")
 
 # %%
 # What became of each fit is its status: the lake has too few samples.
@@ -59,7 +69,9 @@ _ = ax.set(xlabel="longitude", ylabel="latitude")
 # Here the truth is known: about nine of ten true trends lie in their 90 % interval.
 
 low, high = np.moveaxis(trend.stats.confidence_interval(0.9)[..., 0, :], -1, 0)
-print(f"{np.mean((low < true) & (true < high), where=there):.3f} of the intervals contain the true trend")
+print(
+    f"{np.mean((low < true) & (true < high), where=there):.3f} of the intervals contain the true trend"
+)
 
 # %%
 # With names for its axes the cube is shorter to write: see the page of an xarray user.

@@ -15,7 +15,15 @@ X = rng.normal(size=(200, 8)) * np.linspace(1, 3, 8)
 y = X @ rng.normal(size=8) + rng.normal(size=200)
 
 grid = {"lr": np.geomspace(1e-4, 1, 80), "momentum": np.linspace(0, 0.98, 25)}
-found = fastgd.sweep(X[:150], y[:150], grid=grid, epochs=400, intercept=True, X_val=X[150:], y_val=y[150:])
+found = fastgd.sweep(
+    X[:150],
+    y[:150],
+    grid=grid,
+    epochs=400,
+    intercept=True,
+    X_val=X[150:],
+    y_val=y[150:],
+)
 print(found)
 
 # %%
@@ -31,12 +39,21 @@ _ = found.plot(by="loss")
 # -------------
 
 best = found.best()
-print(f"lr {best['lr']:.4g}, momentum {best['momentum']:.3g}: validation loss {best['val_loss']:.4f}")
+print(
+    f"lr {best['lr']:.4g}, momentum {best['momentum']:.3g}: validation loss {best['val_loss']:.4f}"
+)
 
 # %%
 # How the loss falls at one momentum: up to 100 fits are curves, of more there are bands.
 
-again = fastgd.sweep(X[:150], y[:150], grid={"lr": grid["lr"]}, epochs=100, intercept=True, history=True)
+again = fastgd.sweep(
+    X[:150],
+    y[:150],
+    grid={"lr": grid["lr"]},
+    epochs=100,
+    intercept=True,
+    history=True,
+)
 _ = again.plot_loss()
 
 # %%
@@ -53,4 +70,8 @@ _ = fastgd.fit(many, targets, lr=0.05, epochs=60, history=True).plot_loss()
 # ----------
 # A row for each cell, for whatever comes next.
 
-print(found.to_frame().sort_values("val_loss").head(3)[["lr", "momentum", "val_loss", "status"]])
+print(
+    found.to_frame()
+    .sort_values("val_loss")
+    .head(3)[["lr", "momentum", "val_loss", "status"]]
+)

@@ -25,6 +25,12 @@ print(type(result.w), result.w.shape, result.w.dtype)
 print(result)
 
 # %%
+# Where all of them are on their way:
+
+histories = fastgd.fit(X, y, lr=0.05, epochs=60, history=True)
+_ = histories.plot_loss()
+
+# %%
 # The same by torch, for one of them:
 
 w = torch.zeros(3, requires_grad=True)
@@ -33,7 +39,10 @@ for _ in range(100):
     optimizer.zero_grad()
     torch.nn.functional.mse_loss(X[0] @ w, y[0]).backward()
     optimizer.step()
-print((w.detach() - result.w[0]).abs().max().item(), "is the largest difference, float32")
+print(
+    (w.detach() - result.w[0]).abs().max().item(),
+    "is the largest difference, float32",
+)
 
 # %%
 # The rules
@@ -41,7 +50,13 @@ print((w.detach() - result.w[0]).abs().max().item(), "is the largest difference,
 # Their classes are in fastgd, with torch's names: Adam, AdamW, RMSprop, … A hyperparameter may be
 # an array of one value for each fit. Schedules are those of torch.optim.lr_scheduler.
 
-adam = fastgd.fit(X, y, optimizer=fastgd.Adam(lr=0.1), schedule=CosineAnnealingLR(100), epochs=100)
+adam = fastgd.fit(
+    X,
+    y,
+    optimizer=fastgd.Adam(lr=0.1),
+    schedule=CosineAnnealingLR(100),
+    epochs=100,
+)
 print(adam)
 
 # %%
@@ -65,7 +80,16 @@ print(fastgd.verify(record, X[0], y[0], lr=0.05, intercept=True))
 
 module = torch.nn.Linear(3, 1)
 candidate = (module, torch.optim.Adam(module.parameters(), lr=0.1))
-print(fastgd.verify(candidate, X[0], y[0], optimizer=fastgd.Adam(lr=0.1), epochs=20, intercept=True))
+print(
+    fastgd.verify(
+        candidate,
+        X[0],
+        y[0],
+        optimizer=fastgd.Adam(lr=0.1),
+        epochs=20,
+        intercept=True,
+    )
+)
 
 # %%
 # Weights into a module
@@ -76,4 +100,7 @@ fitted = fastgd.solve(X[0], y[0], intercept=True)
 with torch.no_grad():
     module.weight.copy_(fitted.w[None])
     module.bias.copy_(torch.as_tensor(fitted.intercept))
-print(torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(), fitted.loss.item())
+print(
+    torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(),
+    fitted.loss.item(),
+)

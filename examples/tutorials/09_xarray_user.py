@@ -12,11 +12,18 @@ import xarray
 import fastgd.xarray
 
 rng = np.random.default_rng(0)
-time = np.arange("1990-01", "2020-01", dtype="datetime64[M]").astype("datetime64[ns]")
-lat, lon = np.linspace(40, 60, 21), np.linspace(0, 30, 31)
-years = (np.arange(360) / 12)[:, None, None]
-values = 280 + 0.02 * years * (lat - 40)[:, None] / 10 + rng.normal(scale=0.5, size=(360, 21, 31))
-air = xarray.DataArray(values, {"time": time, "lat": lat, "lon": lon}, ["time", "lat", "lon"], "air", {"units": "K"})
+months = np.arange("1990-01", "2020-01", dtype="datetime64[M]")
+coords = {
+    "time": months.astype("datetime64[ns]"),
+    "lat": np.linspace(40, 60, 21),
+    "lon": np.linspace(0, 30, 31),
+}
+air = xarray.DataArray(
+    280 + rng.normal(scale=0.5, size=(360, 21, 31)), coords, name="air"
+)
+years = xarray.DataArray(np.arange(360) / 12, {"time": air.time}, ["time"])
+air = air + 0.002 * years * (air.lat - 40)
+air.attrs["units"] = "K"
 
 # %%
 # A trend at each point
@@ -37,15 +44,24 @@ _ = trend.slope.where(marked).plot()
 # ------------------
 # The same slopes: polyfit's are per nanosecond.
 
-theirs = air.polyfit("time", 1).polyfit_coefficients.sel(degree=1) * 1e9 * 86400 * 365.2425 * 10
-print(float(abs(theirs - trend.slope).max()), "K per decade is the largest difference")
+theirs = (
+    air.polyfit("time", 1).polyfit_coefficients.sel(degree=1)
+    * 1e9
+    * 86400
+    * 365.2425
+    * 10
+)
+print(
+    float(abs(theirs - trend.slope).max()),
+    "K per decade is the largest difference",
+)
 
 # %%
 # Several predictors
 # ------------------
 # Other names of coordinates, or DataArrays. The result has a dimension ``term``.
 
-index = xarray.DataArray(rng.normal(size=360), {"time": time}, ["time"])
+index = xarray.DataArray(rng.normal(size=360), {"time": air.time}, ["time"])
 both = air.fastgd.solve("time", x={"time": air.time, "index": index})
 print(both.coef.mean(("lat", "lon")))
 
@@ -56,7 +72,13 @@ print(both.coef.mean(("lat", "lon")))
 # their dimensions.
 
 gappy = air.where(rng.random(air.shape) > 0.2)
-part = gappy.fastgd.solve("time", where=gappy.lat > 50, weights=xarray.DataArray(np.linspace(0.5, 1, 360), {"time": time}, ["time"]))
+part = gappy.fastgd.solve(
+    "time",
+    where=gappy.lat > 50,
+    weights=xarray.DataArray(
+        np.linspace(0.5, 1, 360), {"time": air.time}, ["time"]
+    ),
+)
 print(int(part.n_used.min()), int(part.n_used.max()))
 
 # %%
@@ -80,4 +102,8 @@ def residual_spread(y):
     return np.sqrt(fastgd.solve(np.arange(360.0), y, intercept=True).loss)
 
 
-print(xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]]).mean().item())
+print(
+    xarray.apply_ufunc(residual_spread, air, input_core_dims=[["time"]])
+    .mean()
+    .item()
+)

@@ -32,8 +32,13 @@ file.flush()
 # `fastgd.compress` returns the moments of a part; `Moments.merge` adds them in a fixed order.
 
 data = np.load(path, mmap_mode="r")
-size = 2**18  # 4,096 times a power of two: then the bits are those of one read of everything
-parts = [fastgd.compress(data[k : k + size, :8], data[k : k + size, 8], intercept=True) for k in range(0, len(data), size)]
+size = (
+    2**18
+)  # 4,096 times a power of two: then the bits are those of one read of everything
+parts = [
+    fastgd.compress(data[k : k + size, :8], data[k : k + size, 8], intercept=True)
+    for k in range(0, len(data), size)
+]
 moments = fastgd.Moments.merge(parts)
 print(moments)
 
@@ -42,8 +47,17 @@ print(moments)
 # ------------------------
 # From here on the file is not read. A sweep of 1,000 cells:
 
-found = fastgd.sweep(moments, grid={"lr": np.geomspace(1e-4, 1, 500), "momentum": [0, 0.9]}, epochs=200)
+found = fastgd.sweep(
+    moments,
+    grid={"lr": np.geomspace(1e-4, 1, 500), "momentum": [0, 0.9]},
+    epochs=200,
+)
 print(found)
+_ = found.plot()
+
+# %%
+# The answer itself, with its standard errors:
+
 print(fastgd.solve(moments, stats=True).stats.std_error)
 
 # %%
@@ -52,7 +66,10 @@ print(fastgd.solve(moments, stats=True).stats.std_error)
 moments.save(Path(folder.name) / "moments.npz")
 again = fastgd.load(Path(folder.name) / "moments.npz")
 new = rng.normal(size=(1000, 8))
-print((again + fastgd.compress(new, new.sum(axis=1), intercept=True)).n_used, "samples")
+print(
+    (again + fastgd.compress(new, new.sum(axis=1), intercept=True)).n_used,
+    "samples",
+)
 
 # %%
 # Many fits that do not fit into memory
@@ -61,10 +78,21 @@ print((again + fastgd.compress(new, new.sum(axis=1), intercept=True)).n_used, "s
 # ``memory_limit`` holds the call within what you give it, and ``out`` takes arrays on disk for the
 # results.
 
-cube = np.lib.format.open_memmap(Path(folder.name) / "cube.npy", "w+", np.float32, (300, 400, 24))
+cube = np.lib.format.open_memmap(
+    Path(folder.name) / "cube.npy", "w+", np.float32, (300, 400, 24)
+)
 cube[:] = rng.normal(size=cube.shape)
-slopes = np.lib.format.open_memmap(Path(folder.name) / "slopes.npy", "w+", np.float32, (300, 400))
-result = fastgd.fit(np.arange(24, dtype=np.float32) / 24, cube, lr=0.5, epochs=200, memory_limit="64 MiB", out={"w": slopes})
+slopes = np.lib.format.open_memmap(
+    Path(folder.name) / "slopes.npy", "w+", np.float32, (300, 400)
+)
+result = fastgd.fit(
+    np.arange(24, dtype=np.float32) / 24,
+    cube,
+    lr=0.5,
+    epochs=200,
+    memory_limit="64 MiB",
+    out={"w": slopes},
+)
 print(result)
 print(slopes.shape, slopes.dtype, "on disk")
 folder.cleanup()

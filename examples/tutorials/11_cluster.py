@@ -6,6 +6,7 @@ On a cluster
 machine; another one is another address for ``Client``.
 """
 
+# sphinx_gallery_thumbnail_path = 'docs/scaling.png'
 import dask.array
 import numpy as np
 from distributed import Client, LocalCluster
@@ -13,12 +14,16 @@ from distributed import Client, LocalCluster
 import fastgd.dask
 
 if __name__ == "__main__":  # workers import this file
-    cluster = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    cluster = LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    )
     client = Client(cluster)
 
     # a cube as climate models write it: in chunks along time, too
     t = np.arange(1200.0)
-    cube = dask.array.random.default_rng(0).normal(size=(1200, 60, 80), chunks=(300, 30, 40))
+    cube = dask.array.random.default_rng(0).normal(
+        size=(1200, 60, 80), chunks=(300, 30, 40)
+    )
 
     fits = fastgd.dask.solve(t, cube.transpose(1, 2, 0), intercept=True)
     print(fits.w)  # nothing has been computed yet
@@ -31,7 +36,9 @@ if __name__ == "__main__":  # workers import this file
     print("the same bits:", np.array_equal(slopes, alone))
 
     # the moments of all samples, to fit and sweep with at home
-    samples = dask.array.random.default_rng(1).normal(size=(100_000, 4), chunks=(25_000, 4))
+    samples = dask.array.random.default_rng(1).normal(
+        size=(100_000, 4), chunks=(25_000, 4)
+    )
     moments = fastgd.dask.compress(samples, samples.sum(axis=1)).compute()
     print(fastgd.solve(moments).w)
 

@@ -304,6 +304,9 @@ def fit(
     temp: Annotated[
         Path | None, typer.Option(help="Folder for rows that are sorted on disk; default: that of --out.", show_default=False)
     ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Folder that keeps what is finished: after a kill the same command goes on.", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Tell what would be done; fit nothing.")] = False,
 ) -> None:
     """Fit a linear model to each group of the rows of a table, which may be larger than memory.
@@ -333,7 +336,8 @@ def fit(
         targets = read_columns_option(y)
         given = {"y": targets[0] if len(targets) == 1 else targets, **names, "intercept": not no_intercept, "solve": solve, "long": long}
         limits = {"threads": threads, "memory_limit": limit_of_call(memory_limit), "progress": None}
-        for line in fit_files(files, given, options, {"out": out, "temp_folder": temp}, dry_run, **limits):
+        places = {"out": out, "temp_folder": temp, "checkpoint": checkpoint}
+        for line in fit_files(files, given, options, places, dry_run, **limits):
             typer.echo(line)
     except (ValueError, TypeError, OSError, ImportError, MemoryError) as error:
         raise typer.BadParameter(_one_line(error)) from None

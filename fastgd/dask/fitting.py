@@ -32,6 +32,7 @@ _NOT_HERE = {
     "history": "it has a row for every epoch of every fit; fastgd.fit keeps it",
     "state": "blocks keep no state; fastgd.fit continues fits",
     "out": "the results are arrays of Dask",
+    "checkpoint": "blocks are tasks of Dask, which makes those anew that are lost",
     "w0": "all fits begin at zero; fastgd.fit takes a start",
     "progress": "Dask shows its own: dask.diagnostics.ProgressBar, or the dashboard",
 }

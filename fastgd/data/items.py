@@ -80,7 +80,7 @@ class Items:
         part.flags.writeable = False
         return part
 
-    def pick(self, where: Where, rows: slice) -> np.ndarray:
+    def pick(self, where: Where, rows: slice | np.ndarray) -> np.ndarray:
         """A copy of these rows (samples) of some items, of `dtype`; NaN where one is missing."""
         part = self._at(where, rows)
         converted = np.empty(part.shape, self.dtype)
@@ -116,14 +116,14 @@ class Items:
         """
         self._convert(slice(first, stop), target)
 
-    def _convert(self, where: Where, target: np.ndarray, rows: slice = ALL) -> None:
+    def _convert(self, where: Where, target: np.ndarray, rows: slice | np.ndarray = ALL) -> None:
         with np.errstate(over="ignore"):
             np.copyto(target, self._at(where, rows), casting="unsafe")
         missing = self.missing(where, rows)
         if missing is not None:
             np.copyto(target, np.nan, where=missing)
 
-    def missing(self, where: Where, rows: slice = ALL) -> np.ndarray | None:
+    def missing(self, where: Where, rows: slice | np.ndarray = ALL) -> np.ndarray | None:
         """(items, …) bool: which numbers of these items are missing; None: none can be."""
         if not self.may_miss:
             return None
@@ -142,7 +142,7 @@ class Items:
         """Items first … stop-1 in the caller's dtype, as NumPy's: a view where possible."""
         return self._at(slice(first, stop))
 
-    def _at(self, where: Where, rows: slice = ALL) -> np.ndarray:
+    def _at(self, where: Where, rows: slice | np.ndarray = ALL) -> np.ndarray:
         """Rows of items in the caller's dtype, as NumPy's: of a range a view where possible."""
         if isinstance(where, np.ndarray) and int(where[-1]) - int(where[0]) + 1 == len(where):
             where = slice(int(where[0]), int(where[-1]) + 1)

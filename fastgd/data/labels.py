@@ -108,6 +108,17 @@ def columns_of_labels(groups: Any) -> dict[str, Any]:
     return named
 
 
+def groups_by(given: Any, n_rows: int, called: str = "groups") -> tuple[Groups, dict[str, np.ndarray]]:
+    """(the rows of each group, {name: label of each group}) of labels of all rows, one or several.
+
+    called: the option, for errors.
+    """
+    columns = columns_of_labels(given)
+    read = {name: read_labels(column, called if len(columns) == 1 else f"{called}[{name!a}]", n_rows) for name, column in columns.items()}
+    found = groups_of_labels([labels for labels, _ in read.values()])
+    return found, {name: as_given[found.first_rows] for name, (_, as_given) in read.items()}
+
+
 def _is_column(value: Any) -> bool:
     return not isinstance(value, str | bytes) and (isinstance(value, Sequence) or hasattr(value, "__array__"))
 

@@ -62,6 +62,11 @@ class Problem:
         return self.n_features + self.intercept
 
     @property
+    def usual_samples(self) -> float:
+        """How many samples a fit has on average; how the work is cut depends on it, no bit does."""
+        return float(self.n_samples)
+
+    @property
     def is_weighted(self) -> bool:
         """Whether samples have weights."""
         return self.weights is not None if self.given is None else bool(self.given.weighted)

@@ -1,11 +1,13 @@
 """GroupProblem: groups of rows of one table, each the samples of a fit of its own.
 
-1. Groups of equal size are one batch (k, n, d), and nothing else in the house knows of groups. A
-   fit has the same bits in any batch (docs/arithmetic.md), so a group has those of the same fit
+1. A fit has the same bits in any batch (docs/arithmetic.md), so a group has those of the same fit
    done alone.
-2. The table is never copied as a whole. A task copies the rows of its own groups, group after group
-   (`GroupItems`), in the dtype of the computation and with NaN where a number is missing, which
-   most other layouts need too.
+2. Groups of unlike sizes are one batch where the kernels of the CPU read them as they lie in the
+   table: `is_ragged`. A table in the order of its groups, whose numbers serve as they are, is not
+   copied at all; else a task copies the rows of its own groups, in the dtype of the computation and
+   with NaN where a number is missing.
+3. Else groups of equal size are one batch (k, n, d) like any other. A task copies the rows of its
+   own groups, group after group (`GroupItems`).
 """
 
 from __future__ import annotations
@@ -39,11 +41,11 @@ class GroupItems(Items):
         """All items, (count, *item): a copy."""
         return self._at(ALL)
 
-    def _at(self, where: Where, rows: slice = ALL) -> np.ndarray:
+    def _at(self, where: Where, rows: slice | np.ndarray = ALL) -> np.ndarray:
         numbers = np.arange(*where.indices(self.count)) if isinstance(where, slice) else where
         *place, group = np.unravel_index(numbers, self.leading)
         begins, (n, *rest) = self.starts[group], self.item
-        if self.order is None and n:
+        if self.order is None and n and isinstance(rows, slice):
             part = self._windows(rows)[(*place, begins)]
         else:
             places = begins[:, None] + np.arange(n)[rows]
@@ -52,7 +54,7 @@ class GroupItems(Items):
                 part = self.array[(*(one[:, None] for one in place), places)]
             else:  # five times as fast
                 part = self.array.take(places, axis=0)
-        return part.reshape(len(numbers), len(range(n)[rows]), *rest)
+        return part.reshape(len(numbers), -1 if part.size else len(np.arange(n)[rows]), *rest)
 
     def _windows(self, rows: slice) -> np.ndarray:
         """Views of n rows each, one for each row of the table that they may begin with."""
@@ -72,15 +74,26 @@ class GroupProblem(Problem):
 
     groups: Groups = field(kw_only=True)
     table: Problem = field(kw_only=True)  # of all rows, as if they were the samples of one fit
+    is_ragged: bool = field(default=False, kw_only=True)  # the groups have unlike sizes, and are read as rows of the table
+
+    @property
+    def may_lose_samples(self) -> bool:
+        """Whether some fits may have fewer samples than others."""
+        return self.is_ragged or super().may_lose_samples
+
+    @property
+    def usual_samples(self) -> float:
+        """How many samples a fit has on average; how the work is cut depends on it, no bit does."""
+        return float(self.groups.sizes.mean()) if self.is_ragged else float(self.n_samples)
 
     @classmethod
-    def of_table(cls, table: Problem, groups: Groups) -> GroupProblem:
+    def of_table(cls, table: Problem, groups: Groups, is_ragged: bool = False) -> GroupProblem:
         """The problem of these groups of the rows of a table; n_samples is that of the largest."""
         n, order = int(groups.sizes.max(initial=0)), groups.rows
         given = {each.name: getattr(table, each.name) for each in fields(Problem)}
         items = {name: _in_groups(given[name], groups.starts, order, n) for name in ("X", "y", "weights")}
         leading = (*table.leading, groups.count)
-        return cls(**(given | items | {"leading": leading, "n_samples": n}), groups=groups, table=table)
+        return cls(**(given | items | {"leading": leading, "n_samples": n}), groups=groups, table=table, is_ragged=is_ragged)
 
     def rows_of(self, which: np.ndarray) -> np.ndarray:
         """(k, n): the rows of the table of k groups of equal size."""
@@ -88,9 +101,38 @@ class GroupProblem(Problem):
         return places if self.groups.rows is None else self.groups.rows[places]
 
     def of_groups(self, which: np.ndarray) -> GroupProblem:
-        """The problem of some of the groups."""
+        """The problem of some of the groups; `is_ragged` where they have unlike sizes."""
         groups = self.groups
-        return self.of_table(self.table, Groups(groups.starts[which], groups.sizes[which], groups.rows))
+        sizes = groups.sizes[which]
+        is_ragged = bool(len(which)) and bool((sizes != sizes[0]).any())
+        return self.of_table(self.table, Groups(groups.starts[which], sizes, groups.rows), is_ragged)
+
+    def rows_of_range(self, first: int, stop: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+        """([X, y, perhaps weights], begins, sizes) of groups first … stop-1: rows and their places.
+
+        Of a row there is (1, d) of X, and (1,) of the others: in order, read-only, of `dtype`.
+        """
+        starts, sizes = self.groups.starts[first:stop], self.groups.sizes[first:stop]
+        table = [items for items in (self.table.X, self.table.y, self.table.weights) if items is not None]
+        low, high = int(starts.min()), int((starts + sizes).max())
+        together = int(sizes.sum())
+        rows: slice | np.ndarray = slice(low, high)
+        begins = starts - low
+        views = [items.view(0, 1) if self.groups.rows is None else None for items in table]
+        if self.groups.rows is not None or (any(view is None for view in views) and 2 * together < high - low):
+            begins = np.cumsum(sizes) - sizes
+            rows = np.repeat(starts - begins, sizes) + np.arange(together)
+            views = [None] * len(table)
+            if self.groups.rows is not None:
+                rows = self.groups.rows[rows]
+        return [_as_items(items, view, rows) for items, view in zip(table, views, strict=True)], begins, sizes
+
+
+def _as_items(items: Items, view: np.ndarray | None, rows: slice | np.ndarray) -> np.ndarray:
+    """(n_rows, 1, …): rows of the only item, each as an item of one sample. view: of the item."""
+    found = items.pick(slice(0, 1), rows)[0] if view is None else view[0][rows]
+    step, *others = found.strides
+    return np.lib.stride_tricks.as_strided(found, (len(found), 1, *found.shape[1:]), (step, step, *others), writeable=False)
 
 
 def _in_groups(items: Items | None, starts: np.ndarray, order: np.ndarray | None, n: int) -> GroupItems | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -17,17 +17,6 @@ from .messages import shown
 
 MOST = 2**63 - 1
 _MOST_THREADS = 1024
-_LATER = {  # options that are not available yet: the value that means "not used"
-    "checkpoint": None,
-}
-
-
-def refuse_later_options(given: Mapping[str, Any]) -> None:
-    """Raise if the arguments of `fit` use an option that is not available yet."""
-    for name, unused in _LATER.items():
-        value = given[name]
-        if value is not unused:
-            raise ValueError(f"{name} is not available yet in this version of fastgd; leave it out (it was given as {shown(value)})")
 
 
 def read_count(value: Any, name: str, least: int, most: int = MOST, needed: str = "a whole number") -> int:

@@ -66,7 +66,8 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
     """(n_rows,) the numbers of a column, NaN where one is missing: float32, or float64."""
     narwhals, series = narwhals_here(), frame[name]
     if not (series.dtype.is_numeric() or series.dtype == narwhals.Boolean):
-        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers")
+        advice = ", such as days since the first date" if series.dtype.is_temporal() else ""
+        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers{advice}")
     if series.dtype == narwhals.Float32:
         return np.asarray(series.to_numpy(), np.float32)
     array = series.to_numpy()
@@ -76,9 +77,10 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
 
 
 def table_of(frame: Any, names: list[str], option: str, axis: int) -> np.ndarray:
-    """The numbers of several columns, which are along this axis of two."""
+    """The numbers of several columns along this axis of two; each is one stretch of memory."""
     columns = [numbers_of(frame, name, option) for name in names]
-    return np.expand_dims(columns[0], axis) if len(columns) == 1 else np.stack(columns, axis)
+    table = columns[0][None] if len(columns) == 1 else np.stack(columns)
+    return table if axis == 0 else table.T
 
 
 def labels_of(series: Any, name: str) -> Labels:

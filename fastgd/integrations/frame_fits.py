@@ -93,6 +93,11 @@ class FrameFits:
         """The columns that are read, each once."""
         return list(dict.fromkeys([*self.keys, *self.numbers]))
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `fit` or `solve`, with their defaults; without data."""
+        return arguments_of(self.options, solve if self.solve else fit, self.caller)
+
     def fit(self, frame: Any, groups: Groups) -> tuple[Any, np.ndarray]:
         """(a frame of the results, statuses) of groups of rows of an eager frame of narwhals."""
         data, options = self._data(frame), self.options
@@ -115,8 +120,7 @@ class FrameFits:
         data: dict[str, Any] = {"X": np.zeros((n_rows, len(self.features)), dtype), "y": np.zeros(n_rows, dtype)}
         if self.weights is not None:
             data["sample_weight"] = np.ones(n_rows, dtype)
-        arguments = arguments_of({**self.options, **data}, solve if self.solve else fit, self.caller)
-        return (prepare_solve if self.solve else prepare_anew)(arguments).plan.explanation
+        return (prepare_solve if self.solve else prepare_anew)(self.arguments | data).plan.explanation
 
     def compress(self, frame: Any) -> Moments:
         """The moments of all rows of a frame, of one fit for each target."""

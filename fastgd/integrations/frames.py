@@ -70,9 +70,10 @@ def fit_frame(
         the ends of the 95 % interval, ``low`` and ``high``.
     **fit_options
         Further options of `fit` (of `solve` where solve=True), such as ``epochs``,
-        ``nan_policy="omit"``, ``min_samples``, ``tol``, ``stats`` or ``standardize``; without
-        ``history``, ``state``, ``out`` and validation data. A null or NA in x, y or weights is a
-        number that is missing.
+        ``nan_policy="omit"``, ``min_samples``, ``tol``, ``stats``, ``standardize`` or
+        ``checkpoint``, a folder where finished groups are stored, from which the same call goes on;
+        without ``history``, ``state``, ``out`` and validation data. A null or NA in x, y or weights
+        is a number that is missing.
 
     Returns
     -------

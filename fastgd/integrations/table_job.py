@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -33,7 +34,8 @@ from ..results.table_result import TableResult
 from ..running.pool import Control, Progress
 from .frame_columns import narwhals_here
 from .frame_fits import FrameFits
-from .table_batches import LongGroup, whole_groups
+from .table_batches import Batch, LongGroup, whole_groups
+from .table_checkpoint import Done, Finished, finished
 from .table_output import read_out, writing
 from .table_source import Scan, TableSource, open_table
 
@@ -69,14 +71,19 @@ class TableJob:
     needs_samples: str  # the option for which no group can be compressed part by part, in words; "": none
     progress: Any
     pool: ThreadPoolExecutor
+    checkpoint: Any  # its path, or None
 
     def run(self) -> TableResult:
         """Fit all groups."""
         kept: list[Any] = []
         counts, n_groups, n_rows = np.zeros(len(STATUS_NAMES), np.int64), 0, 0
         self.fits.rehearse(self.source.dtype)
-        with writing(self.out, kept.append) as write, _watching(self.progress, self.scan.n_rows, "fitting rows", "rows") as watch:
-            for frame, statuses, groups, rows in self._results(watch.again):
+        with (
+            finished(self.checkpoint, self.fits, self.source, self.scan, self.shares.rows) as stored,
+            writing(self.out, kept.append) as write,
+            _watching(self.progress, self.scan.n_rows, "fitting rows", "rows") as watch,
+        ):
+            for frame, statuses, groups, rows in self._results(stored, watch.again):
                 counts += np.bincount(np.asarray(statuses).ravel(), minlength=len(counts))
                 n_groups, n_rows = n_groups + groups, n_rows + rows
                 write(frame)
@@ -92,18 +99,26 @@ class TableJob:
             table=None if self.out is not None else _joined(kept),
         )
 
-    def _results(self, watch: Callable[[], None]) -> Iterator[tuple[Any, np.ndarray, int, int]]:
-        """Of each batch (its table of results, statuses, number of groups, number of rows)."""
+    def _results(self, stored: Finished, watch: Callable[[], None]) -> Iterator[Done]:
+        """The results of each batch: those that are stored, and then those of a fit."""
+        for number, batch in enumerate(whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows)):
+            done = stored.take(number)
+            if done is None:
+                done = self._done(batch)
+                stored.keep(number, done)
+            elif isinstance(batch, LongGroup):
+                deque(batch.pieces, maxlen=0)  # the next batch is behind them
+            yield done
+
+    def _done(self, batch: Batch | LongGroup) -> Done:
+        """The results of the groups of a batch."""
         names = self.fits.columns
-        for batch in whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows):
-            if isinstance(batch, LongGroup):
-                pieces = _Counted(piece.rename_columns(names) for piece in batch.pieces)
-                frame, statuses = self._fit_long(pieces)
-                n_groups, n_rows = 1, pieces.n_rows
-            else:
-                n_groups, n_rows = batch.groups.count, batch.table.num_rows
-                frame, statuses = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups)
-            yield frame.to_native(), statuses, n_groups, n_rows
+        if isinstance(batch, LongGroup):
+            pieces = _Counted(piece.rename_columns(names) for piece in batch.pieces)
+            frame, statuses = self._fit_long(pieces)
+            return frame.to_native(), statuses, 1, pieces.n_rows
+        frame, statuses = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups)
+        return frame.to_native(), statuses, batch.groups.count, batch.table.num_rows
 
     def _fit_long(self, pieces: Iterator[Any]) -> tuple[Any, np.ndarray]:
         """(a frame with one result, its status) of a group that fits into no batch."""
@@ -157,6 +172,8 @@ class TableJob:
     def _reading(self, watch: Callable[[], None]) -> Callable[[], Any]:
         """The function that returns the next rows, and waits for those after them in a thread."""
         query = self.source.sorted_rows(self.scan.whole)
+        if self.fits.keys:
+            self.source.sort_within(self.shares.sorting, self.scan.n_rows)
         reader: Any = None
 
         def read() -> Any:
@@ -190,9 +207,10 @@ def planned(
     memory_limit: Any,
     progress: Any,
 ) -> Iterator[TableJob]:
-    """A context with a checked call. given: the names; options: of `fit`; places: out, temp_folder.
+    """A context with a checked call.
 
-    When it is left, nothing reads any more, and the folder for what was spilled is gone.
+    given: the names; options: of `fit`; places: out, temp_folder, checkpoint. When it is left,
+    nothing reads any more, and the folder for what was spilled is gone.
     """
     for option, why in _NOT_HERE.items():
         if options.get(option) is not None:
@@ -225,12 +243,13 @@ def planned(
         try:
             read_out(places["out"], source.files)
             dtype = read_dtype(options["dtype"]) if options.get("dtype") is not None else source.dtype
-            with _watching(progress if not callable(progress) else False, 100, "reading rows") as watch:
-                scan = _result_of(pool.submit(source.scan, dtype), lambda: watch.done(int(max(0.0, source.done()))))
+            hashed = places["checkpoint"] is not None
+            with _watching(False if callable(progress) else progress, 100, "reading rows") as watch:
+                scan = _result_of(pool.submit(source.scan, dtype, hashed), lambda: watch.done(int(max(0.0, source.done()))))
             _check(scan, policy, fits)
             yield TableJob(
                 fits=fits, source=source, scan=scan, shares=shares, out=out, temp_folder=folder.parent, needs_samples=needs_samples,
-                progress=progress, pool=pool,
+                progress=progress, pool=pool, checkpoint=places["checkpoint"],
             )  # fmt: skip
         finally:
             source.interrupt()

@@ -24,12 +24,14 @@ import numpy as np
 
 from ..input.csv_header import MISSING
 from ..input.messages import amount, counted
+from ..planning.plan import available_threads
 from .table_files import CsvFile, files_of, is_parquet, read_header, require_columns
 
 _VIEW = "fastgd_table"
 _WHOLE = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT")
 _NUMBERS = ("FLOAT", "DOUBLE", "DECIMAL", "BOOLEAN", *_WHOLE)
 _LABELS = ("VARCHAR", "DATE", "TIME", "BLOB", "BOOLEAN", "DECIMAL", *_WHOLE[:4], *_WHOLE[5:9])  # as they are; others as text
+_PER_THREAD = 6.0  # MiB of memory, squared, that a thread needs for each MiB that is sorted
 _NESTED = ("STRUCT", "MAP", "UNION", "LIST", "VARIANT")
 LARGEST = {
     np.dtype(np.float64): 1.7976931348623157e308,
@@ -57,6 +59,7 @@ class Scan:
     n_with_gaps: int  # rows
     negative_weights: int
     whole: frozenset[str]  # columns of keys that are text, each a whole number as it is written
+    content: int  # a sum of hashes of all rows; 0 where it was not asked for
 
 
 @dataclass(kw_only=True)
@@ -74,6 +77,9 @@ class TableSource:
     weights: str | None
     nodata: Mapping[str, Sequence[Any]]  # column of numbers: values that mean "missing"
     files: list[Path]
+    version: str  # of DuckDB
+    threads: int | None  # None: as many as this process may use
+    settings: Callable[[str], Any] | None  # sets an option of DuckDB; None: the connection is the caller's
 
     @property
     def dtype(self) -> np.dtype:
@@ -86,21 +92,38 @@ class TableSource:
         """Bytes of a row while it is sorted, roughly: numbers, keys and its own number."""
         return self.dtype.itemsize * len(self.numbers) + 16 * len(self.keys) + 8
 
-    def scan(self, dtype: np.dtype) -> Scan:
-        """Read the table once, and count what is wrong. dtype: in which numbers must be finite."""
+    def sort_within(self, memory: int, n_rows: int) -> None:
+        """Let DuckDB sort with no more threads than have room, each with a block of every run.
+
+        The runs are as long as memory allows. So the memory that is needed goes with the root of
+        the rows times the threads: 150 MB sufficed for 2 threads and 1.5 GB of rows, 94 for one.
+        """
+        rows = max(1.0, n_rows * self.bytes_per_row / 2**20)  # MiB
+        room = int((memory / 2**20) ** 2 / (_PER_THREAD * rows))
+        if self.settings is not None and room < (self.threads or available_threads()):
+            self.settings(f"SET threads = {max(1, room)}")
+
+    def scan(self, dtype: np.dtype, content: bool) -> Scan:
+        """Read the table once, and count what is wrong.
+
+        dtype: in which numbers must be finite. content: whether rows are hashed.
+        """
         values = [self._number(k) for k in range(len(self.numbers))]
         wrong = [f"NOT coalesce(abs(n{k}) <= {LARGEST[dtype]!r}, false)" for k in range(len(values))]
         counts_where = "true" if self.weights is None else f"NOT coalesce(n{self.numbers.index(self.weights)} = 0, false)"
         asked = [f"count(*) FILTER (WHERE {counts_where} AND {one})" for one in wrong]
         asked.append(f"count(*) FILTER (WHERE {counts_where} AND ({' OR '.join(wrong)}))")
+        asked.append("sum(content)" if content else "0")
         asked.append("0" if self.weights is None else f"count(*) FILTER (WHERE n{self.numbers.index(self.weights)} < 0)")
         texts = [k for k, name in enumerate(self.keys) if self.is_text and self.kinds[name] == "VARCHAR"]
         asked += [f"count(k{k}) > 0 AND bool_and(coalesce(TRY_CAST(k{k} AS BIGINT)::VARCHAR = k{k}, k{k} IS NULL))" for k in texts]
+        stored = [*(f"k{k}" for k in range(len(self.keys))), *(f"n{k}" for k in range(len(values)))]
         columns = [*(f"{value} AS n{k}" for k, value in enumerate(values)), *(f"k{k}" for k in texts)]
+        columns += [f"hash({', '.join(stored)}) AS content"] * content
         n_rows, *rest = self.rows_of(f"SELECT count(*), {', '.join(asked)} FROM (SELECT {', '.join(columns)} FROM {_VIEW})")[0]
-        gaps, (with_gaps, negative, *whole) = rest[: len(values)], rest[len(values) :]
+        gaps, (with_gaps, total, negative, *whole) = rest[: len(values)], rest[len(values) :]
         named = frozenset(self.keys[k] for k, is_whole in zip(texts, whole, strict=True) if is_whole)
-        return Scan(n_rows, dict(zip(self.numbers, gaps, strict=True)), with_gaps, negative, named)
+        return Scan(n_rows, dict(zip(self.numbers, gaps, strict=True)), with_gaps, negative, named, int(total or 0))
 
     def sorted_rows(self, whole: frozenset[str]) -> str:
         """The query of all rows: columns of keys, then of numbers, sorted by the keys."""
@@ -172,7 +195,14 @@ def open_table(
     """A context of the table. memory: bytes that DuckDB may take. folder: for what it spills."""
     duckdb = duckdb_here()
     columns = [*keys, *numbers]
-    asked: dict[str, Any] = {"keys": keys, "numbers": numbers, "weights": weights, "nodata": nodata}
+    asked: dict[str, Any] = {
+        "keys": keys,
+        "numbers": numbers,
+        "weights": weights,
+        "nodata": nodata,
+        "threads": threads,
+        "version": duckdb.__version__,
+    }
     if isinstance(source, duckdb.DuckDBPyRelation):
         require_columns(columns, source.columns, "the relation")
         kinds = dict(zip(source.columns, map(str, source.types), strict=True))
@@ -181,7 +211,7 @@ def open_table(
         view = f"WITH {_VIEW} AS (SELECT {names} FROM {given})"
         found = TableSource(
             ask=lambda query: source.query(given, f"{view} {query}"), interrupt=lambda: None, done=lambda: -1.0, kinds=kinds, is_text=False,
-            said="a DuckDB relation", files=[], **asked,
+            said="a DuckDB relation", files=[], settings=None, **asked,
         )  # fmt: skip
         _check_kinds(found, "the relation")
         yield found
@@ -203,7 +233,7 @@ def open_table(
         found = TableSource(
             ask=connection.sql, interrupt=connection.interrupt, done=connection.query_progress, kinds=kinds, is_text=is_text,
             said=f"{counted(len(files), '.csv file' if is_text else 'Parquet file')}, {amount(sum(path.stat().st_size for path in files))}",
-            files=files, **asked,
+            files=files, settings=connection.sql, **asked,
         )  # fmt: skip
         _check_kinds(found, files[0] if len(files) == 1 else "the table")
         yield found

@@ -28,6 +28,7 @@ def fit_table(
     threads: int | None = None,
     memory_limit: int | str | None = None,
     temp_folder: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     progress: Any = None,
     **fit_options: Any,
 ) -> TableResult:
@@ -44,7 +45,7 @@ def fit_table(
     Parameters
     ----------
     table : path, list of paths, or DuckDB relation
-        .csv or Parquet files, by their paths or a pattern such as "data/*.parquet"; or a folder,
+        .csv or Parquet files, by their paths or a pattern such as ``data/*.parquet``; or a folder,
         of which all are read. Folders named ``month=1`` are a column, as Hive has them. Files may
         have their columns in any order. The table is read twice: once to be checked.
     y : str, or several
@@ -74,6 +75,11 @@ def fit_table(
     temp_folder : path, optional
         Where rows are sorted that do not fit into memory; it needs room for the columns that are
         read, uncompressed. None: the folder of ``out``, or the system's for temporary files.
+    checkpoint : path, optional
+        A folder where results of finished batches are stored, once a second. After a kill, a power
+        cut or Ctrl-C the same call sorts the table again, and fits what is missing: what it writes
+        is the same, byte for byte. A call with another table, other options or another memory_limit
+        is refused, with the difference.
     progress : bool or callable, optional
         None: a progress bar on a terminal when the work takes over a second. True: always. False:
         never. A function is called with (done, total), both in rows.
@@ -128,6 +134,6 @@ def fit_table(
     >>> folder.cleanup()
     """
     given = {"y": y, "x": x, "by": by, "weights": weights, "intercept": intercept, "solve": solve, "long": long}
-    places = {"out": out, "temp_folder": temp_folder}
+    places = {"out": out, "temp_folder": temp_folder, "checkpoint": checkpoint}
     with planned(table, given, fit_options, places, threads=threads, memory_limit=memory_limit, progress=progress) as job:
         return job.run()

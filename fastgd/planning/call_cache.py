@@ -131,7 +131,7 @@ def key_of(arguments: Mapping[str, Any]) -> Key | None:
             return None
     values = tuple(options.values())
     kinds = tuple(map(type, values))
-    if not _PLAIN.issuperset(kinds) or options["progress"]:
+    if not _PLAIN.issuperset(kinds) or options["progress"] or options["checkpoint"] is not None:
         return None
     # the signs, because 0.0 == -0.0
     signs = tuple([math.copysign(1.0, value) for value in values if type(value) is float])

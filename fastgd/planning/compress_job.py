@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..data.fit_order import FitOrder
+from ..data.problem import Problem
 from ..input.arrays import arrive_on_host
 from ..input.options import read_memory_limit, read_progress, read_threads
 from ..results.moments import Moments
@@ -35,7 +36,8 @@ class CompressJob(Job):
 def prepare_compress(arguments: Mapping[str, Any]) -> CompressJob:
     """Make the job for a call of `compress`. arguments: those of `compress`, by name."""
     require_kernels("compress")
-    problem = read_problem({**arguments, "min_samples": 1}, arrive_on_host(**data_of(arguments)))
+    read = isinstance(arguments["X"], Problem)
+    problem = read_problem({**arguments, "min_samples": 1}, None if read else arrive_on_host(**data_of(arguments)))
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])
     progress = read_progress(arguments["progress"])
     pairs = np.broadcast_shapes(problem.gram_leading, problem.y.leading)

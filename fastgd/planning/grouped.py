@@ -1,13 +1,18 @@
-"""GroupsJob: a call of `fit_groups` or `solve_groups`, checked and planned.
+"""GroupsJob: a call of `fit_groups`, `solve_groups` or `compress_groups`, checked and planned.
 
-1. Groups of equal size are one batch, which is a job of `fit` or `solve` like any other. Its
-   options are those of the call, with the values of its groups where an option has one for each.
-2. The largest groups come first: what does not fit into memory is told before work begins, and the
+1. A batch of groups is a job of `fit` or `solve` like any other. Its options are those of the
+   call, with the values of its groups where an option has one for each.
+2. Groups of one batch have equal sizes, or nearly so where the kernels of the CPU read them as they
+   lie in the table (data/ragged.py): whatever their sizes are up to SHORT rows, then within a
+   factor of WIDE, so that memory and tasks can be planned by the largest. They stay in the order of
+   the table.
+3. The largest groups come first: what does not fit into memory is told before work begins, and the
    last tasks are short ones.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import partial
@@ -28,14 +33,17 @@ from ..kernels.chunk import STANDARD
 from ..optimizers import find_optimizer
 from ..results.buffers import Buffers
 from ..results.building import Provenance
+from ..results.checkpoint import Part
 from ..results.result import State
 from ..schedules.table import read_schedule
+from .compress_job import CompressJob, prepare_compress
 from .job import ResultJob
 from .memory import fit_into_memory
-from .plan import available_threads
+from .plan import LONG, available_threads
 from .start import ARRAYS
 from .statistics_job import prepare_statistics
 
+SHORT, WIDE = 2**9, 2**3  # rows
 MOST_OF_A_BATCH = 2**16  # fits: their results are there twice until they are in their places
 _PER_FIT = {
     "lr": 0,
@@ -58,6 +66,13 @@ class GroupsJob(ResultJob):
     hyperparameters: dict[str, np.ndarray]  # of all groups, to be broadcast
     made: list[Provenance]  # of the batches that have run
     statistics: dict[str, Any]  # the fields of Statistics of all groups, as far as batches have run
+    batches_part: Part | None = None  # of a checkpoint, that finished batches are stored in
+
+    def drop_results(self) -> None:
+        """Let go of results, in memory and stored, of a call that fails whenever it is made."""
+        super().drop_results()
+        if self.batches_part is not None:
+            self.batches_part.checkpoint.discard()
 
     @property
     def provenance(self) -> Provenance:
@@ -111,11 +126,41 @@ def prepare_groups(arguments: Mapping[str, Any], groups: GroupProblem, prepare: 
         standardize=one.standardize,
         stats=one.stats,
         groups=groups,
-        batches=list(_batches(groups.groups.sizes, most)),
+        batches=list(_batches(groups.groups.sizes, most, _reads_the_table(arguments, one, groups))),
         prepare_batch=lambda which: prepare({**pick(which), "X": groups.of_groups(which), "memory_limit": left}),
         hyperparameters=_hyperparameters(arguments),
         made=[],
         statistics={},
+    )
+
+
+@dataclass(kw_only=True)
+class CompressGroupsJob(CompressJob):
+    """A call of `compress` whose fits are groups of rows, ready to run."""
+
+    batches: list[np.ndarray]  # the numbers of the groups of each
+    prepare_batch: Callable[[np.ndarray], CompressJob]
+
+
+def prepare_groups_to_compress(arguments: Mapping[str, Any], groups: GroupProblem) -> CompressGroupsJob:
+    """Make the job. arguments: those of `compress`."""
+    limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
+    arguments = {**arguments, "progress": False}
+    whole = prepare_compress({**arguments, "X": groups.of_groups(np.arange(groups.groups.count))})  # its moments must have room
+
+    def prepare_batch(which: np.ndarray) -> CompressJob:
+        return prepare_compress({**arguments, "X": groups.of_groups(which)})
+
+    return CompressGroupsJob(
+        problem=groups.table,
+        order=whole.order,
+        plan=replace(whole.plan, inline=False),
+        progress=progress,
+        total=whole.total,
+        runner="compressing_groups",
+        memory_limit=limit,
+        batches=list(_batches(groups.groups.sizes, MOST_OF_A_BATCH, groups.table.leading == ())),
+        prepare_batch=prepare_batch,
     )
 
 
@@ -125,10 +170,23 @@ def _threads(one: ResultJob, arguments: Mapping[str, Any]) -> int:
     return 1 if not one.plan.backend.has_threads else available_threads() if asked is None else asked
 
 
-def _batches(sizes: np.ndarray, most: int) -> Iterator[np.ndarray]:
-    """The numbers of groups of equal size, at most `most` at a time, the largest groups first."""
-    order = order_of(sizes)
-    begins = np.flatnonzero(np.diff(sizes[order], prepend=-1))
+def _reads_the_table(arguments: Mapping[str, Any], one: ResultJob, groups: GroupProblem) -> bool:
+    """Whether groups of unlike sizes can be one batch."""
+    by_samples = one.stats is not None and one.stats.needs_samples
+    return one.plan.backend.name == "cpu" and groups.table.leading == () and arguments.get("batch_size") is None and not by_samples
+
+
+def _batches(sizes: np.ndarray, most: int, unlike: bool) -> Iterator[np.ndarray]:
+    """The numbers of groups of a batch, at most `most` at a time, the largest groups first.
+
+    unlike: whether groups of a batch may have unlike sizes.
+    """
+    kinds = sizes
+    if unlike:
+        bounds = np.array([0, *(SHORT * WIDE**k for k in range(1 + int(math.log(LONG / SHORT, WIDE))))])
+        kinds = np.where(sizes <= bounds[-1], bounds[np.minimum(np.searchsorted(bounds, sizes), len(bounds) - 1)], sizes)
+    order = order_of(kinds)
+    begins = np.flatnonzero(np.diff(kinds[order], prepend=-1))
     for begin, end in zip(begins[::-1].tolist(), np.append(begins[1:], len(order))[::-1].tolist(), strict=True):
         for first in range(begin, end, most):
             yield order[first : min(first + most, end)]

@@ -33,7 +33,6 @@ from ..input.options import (
     read_switch,
     read_threads,
     read_tol,
-    refuse_later_options,
 )
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
@@ -81,6 +80,7 @@ class Job:
     runner: str  # name of the module in running/ that runs the job
     memory_limit: int | None  # bytes
     recalled: bool = False  # made by call_cache.py from an earlier job
+    part: Any = None  # results.checkpoint.Part that finished fits are stored in
 
     def drop_results(self) -> None:
         """Let go of the memory of results, which are of no use after an error."""
@@ -96,8 +96,10 @@ class ResultJob(Job):
     stats: StatsOptions | None  # the statistics that are asked for
 
     def drop_results(self) -> None:
-        """Let go of the memory of results, which are of no use after an error."""
+        """Let go of results, in memory and stored, of a call that fails whenever it is made."""
         self.buffers.arrays.clear()
+        if self.part is not None:
+            self.part.checkpoint.discard()
 
     @property
     def provenance(self) -> Provenance:
@@ -175,11 +177,14 @@ class SolveJob(ResultJob):
 
 def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
-    refuse_later_options(arguments)
     arrived = None if is_read(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
     problem = read_problem(arguments, arrived)
+    if arguments["checkpoint"] is not None:
+        from ..results.checkpoint import refuse_checkpoint
+
+        refuse_checkpoint(arguments["checkpoint"], arguments["out"], device)
     batches = read_minibatches(
         problem, backend, batch_size=arguments["batch_size"], shuffle=arguments["shuffle"], seed=arguments["seed"],
         drop_last=arguments["drop_last"], schedule_every=arguments["schedule_every"],
@@ -228,7 +233,6 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         why_backend=why_backend,
         batches=batches,
     )
-    # rows of the table of rates, of one call
     scheduled = epochs * (batches.steps(problem.n_samples) if batches is not None and batches.per_step else 1)
     if stopping is not None:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))

@@ -157,7 +157,7 @@ def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int,
     needed = f"the results of {counted(order.n_fits, 'fit')} of {counted(size, 'parameter')}{recorded} need {amount(results)}"
     needed += f", computing one fit at a time {amount(work)}"
     if rows > 2:
-        advice = "record fewer rows (history=k records every k-th epoch), or give out=, arrays on disk for example"
+        advice = "record fewer rows (history=k: every k-th epoch), or give out="
     else:
         advice = "fit a part of the batch at a time, or give out=, arrays on disk for example"
     if work > results:
@@ -165,4 +165,4 @@ def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int,
         if plan.needs_moments and size > 1000:
             leave = ", and leave standardize=True out" if plan.standardize else ""
             advice = f"give an lr{leave}" if plan.algorithm == STREAM else f"give an lr and algorithm='stream'{leave}"
-    return f"{needed}, and {limit_in_words}: {advice}"
+    return f"{needed}, and {limit_in_words}: {advice} (docs/how-to/memory.md)"

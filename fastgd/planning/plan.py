@@ -66,7 +66,7 @@ def available_threads() -> int:
 
 def _compress_cost(problem: Problem, safe_rate: bool) -> float:
     """Rough time to compress one fit, and to find its λ_max where safe_rate is True [ns]."""
-    n, size = problem.n_samples, problem.n_parameters
+    n, size = problem.usual_samples, problem.n_parameters
     pairs = (size + 1) * (size + 2) / 2
     per_pair, per_number = (0.31, 0.5) if problem.dtype == np.float64 else (0.04, 0.2)
     eigenvalue = 5 * size**3 if safe_rate else 0
@@ -75,7 +75,7 @@ def _compress_cost(problem: Problem, safe_rate: bool) -> float:
 
 def _epoch_cost(problem: Problem, algorithm: int, has_roots: bool) -> float:
     """Rough time of one epoch of one fit [ns]. has_roots: as in `make_plan`."""
-    n, size, double = problem.n_samples, problem.n_parameters, problem.dtype == np.float64
+    n, size, double = problem.usual_samples, problem.n_parameters, problem.dtype == np.float64
     if algorithm == MOMENTS and size <= MOST_PACKED:
         return (3.5 + size * size * 0.6 if double else 0.5 + size * size * 0.08) + size * 1.5 * has_roots
     if algorithm == MOMENTS:

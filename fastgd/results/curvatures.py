@@ -108,11 +108,16 @@ class Curvatures:
             return lr * curvature > self.bounds(optimizer) * slack
 
 
+def concatenated(parts: list[Curvatures]) -> Curvatures:
+    """Several as one, in their order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Curvatures(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curvatures)))
+
+
 def joined(parts: list[Curvatures], order: FitOrder) -> Curvatures:
     """Parts whose `index` counts in the order of computation, as one in that of the results."""
-    found = parts[0]
-    if len(parts) > 1:
-        found = Curvatures(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(Curvatures)))
+    found = concatenated(parts)
     if order.n_fits == 1:
         return found
     places = found.index

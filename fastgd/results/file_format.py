@@ -50,16 +50,16 @@ _DIGEST = 64
 _BLOCK = 2**20
 
 
-def name_of(path: str | os.PathLike[str]) -> str:
-    """The name of a file as a str; raise where `path` is none."""
+def name_of(path: Any, called: str = "path") -> str:
+    """The name of a file as a str; raise where `path` is none. called: the argument's name."""
     try:
         name = os.fsdecode(os.fsencode(path))  # of a subclass of str, too, the text alone
     except UnicodeError:
-        raise ValueError(f"path has characters that no name of a file can have: {in_words(path)}") from None
+        raise ValueError(f"{called} has characters that no name of a file can have: {in_words(path)}") from None
     except Exception:  # whatever a __fspath__ may raise
-        raise TypeError(f"path must be the name of a file, a str, bytes or os.PathLike, not {in_words(path)}") from None
+        raise TypeError(f"{called} must be the name of a file, a str, bytes or os.PathLike, not {in_words(path)}") from None
     if "\0" in name:
-        raise ValueError(f"path has a NUL character, which no name of a file can have: {in_words(path)}")
+        raise ValueError(f"{called} has a NUL character, which no name of a file can have: {in_words(path)}")
     return name
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..input.messages import shown
 from ..input.unreadable import is_missing
+from .moments import Moments
 from .result import FitResult
 
 
@@ -73,6 +74,11 @@ def _equal(known: np.ndarray, label: Any) -> np.ndarray:
         return np.broadcast_to(np.asarray(same, bool), known.shape)
     gone = is_missing(label)
     return np.array([is_missing(one) == gone and (gone or one == label) for one in known.tolist()], bool)
+
+
+def of_groups(result: FitResult, X: Any) -> FitResult:
+    """The result of X with the labels of groups, where X is Moments that have them."""
+    return with_keys(result, X.keys) if isinstance(X, Moments) and X.keys else result
 
 
 def with_keys(result: FitResult, keys: dict[str, np.ndarray]) -> GroupResult:

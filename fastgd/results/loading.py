@@ -16,7 +16,7 @@ from ..kernels.update_rules import UPDATE_RULES
 from .coordinate import Coordinate, rule_of
 from .curvatures import Curvatures
 from .group_result import GroupResult
-from .moments import Moments, misfit
+from .moments import Moments, misfit, misfit_of_keys
 from .result import FitResult, History, State
 from .robust import Robust, misfit_of_robust
 from .statistics import Statistics, misfit_of_statistics
@@ -144,23 +144,13 @@ def _misfit(result: FitResult) -> str:
             return f"hyperparameters.{in_ascii(name)} has dtype {values.dtype}"
         if not _broadcasts(values.shape, leading):
             return f"hyperparameters.{in_ascii(name)} has shape {values.shape}, but the fits have shape {leading}"
-    if isinstance(result, GroupResult) and (wrong := _misfit_of_keys(result.keys, leading)):
+    if isinstance(result, GroupResult) and (wrong := misfit_of_keys(result.keys, leading)):
         return wrong
     if wrong := misfit_of_statistics(result.stats, leading, np.shape(result.state.w)[-1]):
         return wrong
     if wrong := misfit_of_robust(result.robust, leading):
         return wrong
     return _misfit_of_curvatures(result._curvatures, math.prod(leading), np.shape(result.state.w)[-1], result.state.optimizer)
-
-
-def _misfit_of_keys(keys: dict[str, Any], leading: tuple[int, ...]) -> str:
-    """What is wrong with the labels of groups; '' where nothing is."""
-    if not keys or not leading:
-        return "it has no labels of its groups"
-    for name, labels in keys.items():
-        if not isinstance(labels, np.ndarray) or labels.shape != leading[-1:]:
-            return f"keys[{name!a}] is no label for each of {leading[-1]} groups"
-    return ""
 
 
 def _misfit_of_sweep(result: SweepResult) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 from ..data.double_double import add as dd_add
 from ..input.float_mode import computes
 from ..input.messages import amount, counted, shown
+from ..input.unreadable import is_missing
 from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LEAST
 from .table import html_table, in_line
+
+_OF_GRAMS, _OF_PAIRS = ("gram", "gram_exponents", "weighing"), ("gram_index", "target", "exponents", "n_used", "invalid")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +73,9 @@ class Moments:
         "float32" or "float64": that of the data, and of the results.
     nan_policy : str
         What was done with missing numbers.
+    keys : dict of str to ndarray (n_groups,)
+        The labels of the groups along the last of the leading axes, as a GroupResult has them,
+        where `compress_groups` made the moments; else empty.
     """
 
     gram: NDArray[np.float64]
@@ -87,6 +93,7 @@ class Moments:
     weighted: bool
     dtype: str
     nan_policy: str
+    keys: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def n_parameters(self) -> int:
@@ -268,7 +275,31 @@ def misfit(moments: Any) -> str:
         return f"n_used has shape {pairs}, which does not broadcast to the leading axes {moments.leading}"
     if moments.gram_index.size and not 0 <= moments.gram_index.min() <= moments.gram_index.max() < n_gram:
         return f"gram_index names records that are not there; there are {n_gram:,}"
+    return misfit_of_keys(moments.keys, moments.leading) if moments.keys != {} else ""
+
+
+def misfit_of_keys(keys: Any, leading: tuple[int, ...]) -> str:
+    """What is wrong with the labels of groups; '' where nothing is."""
+    if not keys or not isinstance(keys, dict) or not leading:
+        return "it has no labels of its groups"
+    for name, labels in keys.items():
+        if not isinstance(labels, np.ndarray) or labels.shape != leading[-1:]:
+            return f"keys[{name!a}] is no label for each of {leading[-1]} groups"
     return ""
+
+
+def join_moments(places: Sequence[np.ndarray], parts: Sequence[Moments]) -> Moments:
+    """Moments of more fits: those of each part stand at these places of the last leading axis."""
+    first, count = parts[0], sum(len(own) for own in places)
+    axis = len(first.leading) - 1
+    whole: dict[str, Any] = {name: np.concatenate([getattr(one, name) for one in parts]) for name in _OF_GRAMS}
+    for name in _OF_PAIRS:
+        values, records = getattr(first, name), 0
+        whole[name] = np.empty((*values.shape[:axis], count, *values.shape[axis + 1 :]), values.dtype)
+        for own, one in zip(places, parts, strict=True):
+            whole[name][(*[slice(None)] * axis, own)] = getattr(one, name) + records if name == "gram_index" else getattr(one, name)
+            records += len(one.gram)
+    return replace(first, **whole, leading=(*first.leading[:-1], count))
 
 
 def _entry(i: int, j: int) -> int:
@@ -286,6 +317,8 @@ def _add(a: Moments, b: Moments) -> Moments:
         if getattr(a, name) != getattr(b, name):
             what = "fits of shape" if name == "leading" else name
             raise ValueError(f"moments of different fits cannot be added: {what} {getattr(a, name)} and {getattr(b, name)}")
+    if a.keys.keys() != b.keys.keys() or not all(_same_labels(a.keys[name], b.keys[name]) for name in a.keys):
+        raise ValueError("moments of different groups cannot be added: their keys differ, or have another order")
     if not (np.array_equal(a.gram_index, b.gram_index) and len(a.gram) == len(b.gram)):
         a, b = _with_own_grams(a), _with_own_grams(b)
     with np.errstate(all="ignore"):
@@ -306,6 +339,12 @@ def _add(a: Moments, b: Moments) -> Moments:
         weighted=a.weighted or b.weighted,
         nan_policy=a.nan_policy if a.nan_policy == b.nan_policy else "omit",
     )
+
+
+def _same_labels(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether labels of groups are equal; missing ones are."""
+    both = zip(a.tolist(), b.tolist(), strict=True)
+    return len(a) == len(b) and all(one == other or (is_missing(one) and is_missing(other)) for one, other in both)
 
 
 def _with_own_grams(moments: Moments) -> Moments:

@@ -145,7 +145,7 @@ class State:
 _PYTHON = platform.python_version()
 
 
-def _versions() -> dict[str, str]:
+def versions_here() -> dict[str, str]:
     """Versions of Python, fastgd, and the libraries that are imported."""
     versions = {"python": _PYTHON}
     for name in ("fastgd", "numpy", "numba", "torch", "cupy"):
@@ -245,7 +245,7 @@ class FitResult(Pictures):
     robust: Robust | None = None
     hyperparameters: dict[str, np.ndarray] = field(default_factory=dict)
     features: tuple[str, ...] | None = None
-    versions: dict[str, str] = field(default_factory=_versions)
+    versions: dict[str, str] = field(default_factory=versions_here)
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss

@@ -17,7 +17,7 @@ from ..data.double_double import DoubleDouble
 from ..data.problem import Problem
 from ..kernels.cpu import Moments
 from .elimination import MARGIN
-from .groups import Group, Standard
+from .groups import Group, Standard, select
 from .samples import blocks_of, distinct_rows, read_samples, scale_samples, weights_of
 
 MOST_CANCELLED = {1: 2.0**28, 2: 2.0**50}  # Σx² / Σ(x − mean)², by planes: beyond, moments hold too little (standardize.py)
@@ -49,6 +49,10 @@ def center_group(problem: Problem, group: Group, compressed: bool) -> Centred:
         return Centred(inner, _with_center(group, index, mean, doubtful, middle, None), mean, middle)
     with np.errstate(all="ignore"):  # of invalid fits
         moments, mean, middle, doubtful = _center_moments(group.moments, group.gram_index, d)
+    few = np.flatnonzero(group.samples.n_used < problem.n_parameters)  # solved by their samples, as a fit of as few alone
+    if len(few) and group.has_samples and group.standard is None:
+        of_few = replace(group, samples=select(group.samples, few))
+        mean[group.gram_index[few]], middle[few] = _means_of_samples(of_few, problem)
     mean_of_pairs = mean[group.gram_index]
     if not compressed:
         moments = None

@@ -31,19 +31,21 @@ from .validating import Validator, compiled_parts
 
 def run(job: FitJob, control: Control, go: Run) -> None:
     """Run all fits of a job."""
+    cutting = cut if control.store is None else control.store.cut
     if not job.recalled:
-        _compile(job)
+        _compile(job, cuts_anew=control.store is not None and control.store.goes_on)
     validator = None if job.stopping is None else Validator(job, control, go)
     if job.plan.staged:
         _run_staged(job, control, go, validator)
     else:
-        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
+        go(cutting(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
 
 
-def _compile(job: FitJob) -> None:
+def _compile(job: FitJob, cuts_anew: bool) -> None:
     """Compile or load the kernels that the job certainly needs.
 
     It is done before the threads start, because Ctrl-C interrupts only the calling thread.
+    cuts_anew: the tasks are not those of the plan.
     """
     problem, plan, parts = job.problem, job.plan, set()
     if plan.needs_moments:
@@ -52,7 +54,9 @@ def _compile(job: FitJob) -> None:
     plain = _is_plain(job)
     smallest = cpu.smallest_pack(problem.dtype, problem.n_parameters, job.tol, plain)
     parts |= {"packs" if plain else "rule_packs"} if in_packs else set()
-    parts |= {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or _leaves_some(job, smallest) else set()
+    parts |= (
+        {"batches"} if job.batches is not None else {"fit_by_fit"} if not in_packs or cuts_anew or _leaves_some(job, smallest) else set()
+    )
     parts |= {"rates"} if job.rates is None else set()
     if plan.algorithm == MOMENTS and problem.n_parameters <= MOST_PACKED:
         parts |= {"least"} if job.measured and parts & {"fit_by_fit", "batches"} else set()
@@ -168,17 +172,18 @@ def _descend(
 
 def _run_staged(job: FitJob, control: Control, go: Run, validator: Validator | None) -> None:
     """Group after group: compress the data of its pairs, then descend its fits."""
-    n_cells = job.order.n_cells
-    for group in compress_groups(job.problem, job.order, job.plan, control, go):
+    n_cells, store = job.order.n_cells, control.store
+    cutting = cut if store is None else store.cut
+    needed = None if store is None else lambda first, stop: bool(store.missing(first * n_cells, stop * n_cells))
+    for group in compress_groups(job.problem, job.order, job.plan, control, go, needed):
         if job.standardize:
             standardize_group(job, group, control, go)
         eigenvalues = _largest_eigenvalues(group.moments, job.problem.n_parameters, control, go) if job.rates is None else None
 
         def descend(first: int, stop: int, counter: np.ndarray, group: Group = group, eigenvalues: Any = eigenvalues) -> None:
-            offset = group.first * n_cells
-            _descend(job, group, eigenvalues, first + offset, stop + offset, control, counter, validator)
+            _descend(job, group, eigenvalues, first, stop, control, counter, validator)
 
-        go(cut(len(group.invalid) * n_cells, job.plan.fits_per_task, descend))
+        go(cutting(len(group.invalid) * n_cells, job.plan.fits_per_task, descend, group.first * n_cells))
         del group, descend  # free its memory before the next group is made
 
 

@@ -42,7 +42,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
     else:
         validator = None if job.stopping is None else Validator(job, control, go)
         task = _run_task if job.problem.given is None else _run_moments
-        go(cut(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, validator, control)))
+        cutting = cut if control.store is None else control.store.cut
+        go(cutting(job.order.n_fits, job.plan.fits_per_task, partial(task, job, device, validator, control)))
 
 
 def _handling(job: FitJob, control: Control, first: int) -> Handling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -10,41 +11,132 @@ import numpy as np
 
 from ..planning.explained import MOST, spread_over
 from ..planning.grouped import GroupsJob
-from ..planning.job import ResultJob
+from ..planning.job import Job, ResultJob
 from ..planning.statistics_job import prepare_statistics
 from ..results.building import build
-from ..results.curvatures import joined
-from ..results.statistics import AXES, Statistics
+from ..results.checkpoint import MOST_BYTES, Block, Part
+from ..results.curvatures import concatenated, joined
+from ..results.statistics import AXES
 from .adding_statistics import with_statistics
 from .pool import Control, Run, run_tasks
 from .run import runner_of
+from .storing import Ranges, Store, run_stored
 
 
 def run(job: GroupsJob, control: Control, go: Run) -> None:
     """Run all groups of a job. Each batch has its own number of threads; `go` is not used."""
-    for which in job.batches:
+    store = None if job.batches_part is None else Store(Batches(job, job.batches_part), control)
+    try:
+        if store is not None:
+            store.load(len(job.batches))
+        _run_batches(job, control, store)
+    finally:
+        if store is not None:
+            store.close()
+
+
+def _run_batches(job: GroupsJob, control: Control, store: Store | None) -> None:
+    for number, which in enumerate(job.batches):
         batch = job.prepare_batch(which)
-        threads = min(batch.plan.threads, job.plan.threads)
-        watch = control.watch or (lambda: None)
-        go = partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
-        runner_of(batch).run(batch, control, go)
+        job.made.append(batch.provenance)
+        if store is not None and not store.missing(number, number + 1):
+            control.counter(0)[0] += batch.total
+            continue
+        go = tasks_of_batch(job, batch, control)
+        if job.batches_part is None:
+            runner_of(batch).run(batch, control, go)
+        else:  # a batch that takes long is stored as it goes on, and then with the others
+            batch.part = job.batches_part.checkpoint.part(name_of_batch(number))
+            run_stored(runner_of(batch), batch, control, go, keeps=False)
         if control.cancel[0]:
             return
         _put(job, which, batch)
         if (statistics := prepare_statistics(batch)) is not None:
             stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats
             assert stats is not None
-            _put_statistics(job, which, stats)
+            _put_statistics(job, which, {each.name: getattr(stats, each.name) for each in fields(stats)})
+        if store is not None:
+            store.note(number, number + 1)
+
+
+def name_of_batch(number: int) -> str:
+    """The name of the part of a checkpoint that has fits of an unfinished batch."""
+    return f"batch{number}"
+
+
+class Batches:
+    """Finished batches of groups, and the part of the checkpoint that holds them."""
+
+    def __init__(self, job: GroupsJob, part: Part) -> None:
+        self.job, self.part, self.folder = job, part, part.checkpoint.folder
+        largest = max(map(len, job.batches)) * job.order.n_fits // job.order.shape[-1]
+        self.most = max(1, MOST_BYTES // (largest * max(1, job.buffers.layout.bytes_per_fit)))  # batches of a block
+
+    def read(self) -> Ranges:
+        """Put the results of all stored batches into their places; returns which they are."""
+        found = []
+        for block in self.part.read(self._holds):
+            which = np.concatenate(self.job.batches[block.first : block.stop])
+            for name, values in block.arrays.items():
+                if name in self.job.buffers.arrays:
+                    _entries(self.job, name)[_of_groups(which, values.ndim - len(self.job.order.shape))] = values
+            stats = {name.removeprefix(_STATS): value for name, value in block.arrays.items() if name.startswith(_STATS)}
+            _put_statistics(self.job, which, stats)
+            if block.curvatures is not None:
+                self.job.buffers.curvatures.append(block.curvatures)
+            found.append((block.first, block.stop))
+        return found
+
+    def _holds(self, block: Block) -> bool:
+        """Whether a block has all arrays of some batches of the job."""
+        if not 0 <= block.first < block.stop <= len(self.job.batches):
+            return False
+        count = sum(map(len, self.job.batches[block.first : block.stop]))
+        shape = (*self.job.order.shape[:-1], count)
+        return all(
+            name in block.arrays and (block.arrays[name].shape, block.arrays[name].dtype) == ((*shape, *values.shape[1:]), values.dtype)
+            for name, values in self.job.buffers.arrays.items()
+        )
+
+    def write(self, first: int, stop: int) -> None:
+        """Store a range of finished batches, and remove what was stored of parts of them."""
+        job, which = self.job, np.concatenate(self.job.batches[first:stop])
+        n_leading = len(job.order.shape)
+        arrays = {name: _entries(job, name) for name in job.buffers.arrays}
+        arrays = {name: values[_of_groups(which, values.ndim - n_leading)] for name, values in arrays.items()}
+        for name, value in job.statistics.items():
+            arrays[_STATS + name] = value if isinstance(value, str) else value[_of_groups(which, AXES.get(name, 0))]
+        kept = [part[np.isin(part.index % job.order.shape[-1], which)] for part in job.buffers.curvatures]
+        some = [part for part in kept if len(part.index)]
+        self.part.write(first, stop, arrays, concatenated(some) if some else None)
+        self.part.checkpoint.remove({name_of_batch(number) for number in range(first, stop)})
+
+
+_STATS = "stats."  # begins the names of statistics in a block
+
+
+def _of_groups(which: np.ndarray, n_last: int) -> tuple[Any, ...]:
+    """The index of some groups, whose axis n_last others follow."""
+    return (..., which, *[slice(None)] * n_last)
+
+
+def _entries(job: GroupsJob, name: str) -> Any:
+    """(*leading, n_groups, …): an array of results."""
+    values = job.buffers.arrays[name]
+    return values.reshape(*job.order.shape, *values.shape[1:])
+
+
+def tasks_of_batch(job: Job, batch: Job, control: Control) -> Run:
+    """What runs the tasks of a batch, in no more threads than the job has."""
+    threads, watch = min(batch.plan.threads, job.plan.threads), control.watch or (lambda: None)
+    return partial(run_tasks, workers=threads, inline=batch.plan.inline, control=control, watch=watch)
 
 
 def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
     """Put the results of a batch, groups with the numbers `which`, into their places."""
     shape = job.order.shape
     for name, values in batch.buffers.arrays.items():
-        tail = values.shape[1:]
-        whole: Any = job.buffers.arrays[name].reshape(*shape, *tail)
-        whole[(..., which, *[slice(None)] * len(tail))] = batch.order.restore(values)
-    job.made.append(batch.provenance)
+        _entries(job, name)[_of_groups(which, values.ndim - 1)] = batch.order.restore(values)
     if batch.buffers.curvatures:
         found = joined(batch.buffers.curvatures, batch.order)
         share = -(-MOST * batch.order.n_fits // job.order.n_fits)  # so that all batches together have about MOST
@@ -53,16 +145,15 @@ def _put(job: GroupsJob, which: np.ndarray, batch: ResultJob) -> None:
         job.buffers.curvatures.append(replace(found, index=np.ravel_multi_index((*place, which[group]), shape)))
 
 
-def _put_statistics(job: GroupsJob, which: np.ndarray, stats: Statistics) -> None:
-    """Put the statistics of a batch into their places."""
-    for each in fields(stats):
-        value = getattr(stats, each.name)
+def _put_statistics(job: GroupsJob, which: np.ndarray, stats: Mapping[str, Any]) -> None:
+    """Put the statistics of some groups into their places."""
+    for name, value in stats.items():
         if isinstance(value, str):
-            job.statistics[each.name] = value
+            job.statistics[name] = value
             continue
-        n_last = AXES.get(each.name, 0)
+        n_last = AXES.get(name, 0)
         axis = value.ndim - 1 - n_last  # of the groups
-        if each.name not in job.statistics:
+        if name not in job.statistics:
             shape = (*value.shape[:axis], job.order.shape[-1], *value.shape[axis + 1 :])
-            job.statistics[each.name] = np.empty(shape, value.dtype)
-        job.statistics[each.name][(..., which, *[slice(None)] * n_last)] = value
+            job.statistics[name] = np.empty(shape, value.dtype)
+        job.statistics[name][_of_groups(which, n_last)] = value

@@ -13,6 +13,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.items import Items
 from ..data.problem import Problem
+from ..data.ragged import GroupProblem
 from ..kernels.apart import LARGE, run_apart_if
 from ..kernels.chunk import Samples
 from .pool import Run, cut
@@ -60,12 +61,15 @@ class Group:
 def select(s: Samples, index: np.ndarray) -> Samples:
     """The samples of the fits with these numbers; X, y, weights and `kept` are shared."""
     return Samples(
-        s.X, s.y, s.x_index[index], s.y_index[index], s.weights, s.weight_index[index], s.kept, s.kept_index[index], s.n_used[index]
-    )
+        s.X, s.y, s.x_index[index], s.y_index[index], s.weights, s.weight_index[index], s.kept, s.kept_index[index], s.n_used[index],
+        lengths=None if s.lengths is None else s.lengths[index],
+    )  # fmt: skip
 
 
 def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
     """Pairs first … stop-1, with all of their samples. contiguous: copy what is not contiguous."""
+    if isinstance(problem, GroupProblem) and problem.is_ragged:
+        return Group(first, _ragged_samples(problem, first, stop), np.zeros(stop - first, bool))
     samples = None if contiguous else gather_in_order(problem, order, first, stop)
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
@@ -75,6 +79,15 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
         for items in (problem.X, problem.y, *([] if problem.weights is None else [problem.weights]))
     ]
     return Group(first, _all_samples(problem, data, len(pairs)), np.zeros(len(pairs), bool))
+
+
+def _ragged_samples(problem: GroupProblem, first: int, stop: int) -> Samples:
+    """The samples of groups first … stop-1, of unlike sizes, none left out."""
+    numbers = int(problem.groups.sizes[first:stop].sum()) * problem.n_features
+    arrays, begins, sizes = run_apart_if(numbers > LARGE, problem.rows_of_range, first, stop)
+    X, y, weights = (*arrays, _none(problem)[:, :1]) if len(arrays) == 2 else arrays
+    kept = np.empty((0, problem.n_samples), np.int32)
+    return Samples(X, y, begins, begins, weights, begins, kept, np.full(len(sizes), -1), sizes.copy(), lengths=sizes)
 
 
 def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:

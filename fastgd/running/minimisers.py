@@ -102,7 +102,8 @@ def minimise(
     found.algorithm[places] = LSTSQ
     if group.moments is not None:
         some, rows, own_decay = pairs, places, decay
-        enough = group.samples.n_used[pairs] >= problem.n_parameters
+        eliminated = group.middle is not None  # an intercept that is no parameter any more
+        enough = group.samples.n_used[pairs] >= problem.n_parameters + eliminated
         if group.standard is not None:
             enough &= ~group.standard.doubtful[group.gram_index[pairs]]
         if not enough.all():

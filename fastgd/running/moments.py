@@ -23,6 +23,7 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.items import items_interleave, tile
 from ..data.problem import Problem
+from ..data.ragged import GroupProblem
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
 from .groups import Group, copy_one_by_one, gather, gather_group, given_group, samples_of_grams, select
@@ -80,17 +81,29 @@ def at_once(tasks: Iterable[Task]) -> None:
         task(np.zeros(1, np.int64))
 
 
-def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run) -> Iterator[Group]:
-    """Group after group, its data compressed. A Gram matrix that pairs share is computed once."""
+def compress_groups(
+    problem: Problem, order: FitOrder, plan: Plan, control: Control, go: Run, needed: Callable[[int, int], bool] | None = None
+) -> Iterator[Group]:
+    """Group after group, its data compressed. A Gram matrix that pairs share is computed once.
+
+    needed: whether a group of pairs is wanted, by the first one and the one after the last.
+    """
+    starts: Iterable[int] = range(0, order.n_pairs, plan.pairs_per_group)
+    if needed is not None:
+        starts = [first for first in starts if needed(first, min(first + plan.pairs_per_group, order.n_pairs))]
     if problem.given is not None:
-        for first in range(0, order.n_pairs, plan.pairs_per_group):
+        for first in starts:
             yield given_group(problem, order, first, min(first + plan.pairs_per_group, order.n_pairs), own=plan.standardize)
+        return
+    if isinstance(problem, GroupProblem) and problem.is_ragged:
+        for first in range(0, order.n_pairs, plan.pairs_per_group):
+            yield _compress_rows(problem, order, first, min(first + plan.pairs_per_group, order.n_pairs), control, go)
         return
     from ..kernels import cpu
 
     # of the last group: (range of its Gram matrices, their samples, which are invalid, moments)
     before: tuple[tuple[int, int], Samples, np.ndarray, Any] | None = None
-    for first in range(0, order.n_pairs, plan.pairs_per_group):
+    for first in starts:
         pairs = np.arange(first, min(first + plan.pairs_per_group, order.n_pairs), dtype=np.int64)
         fits = pairs * order.n_cells
         grams = order.index(problem.gram_leading, fits)
@@ -131,6 +144,23 @@ def compress_groups(problem: Problem, order: FitOrder, plan: Plan, control: Cont
             _find_invalid(problem, group, control, go)
         yield group
         del group, samples, moments, y  # free their memory before the next group is made
+
+
+def _compress_rows(problem: GroupProblem, order: FitOrder, first: int, stop: int, control: Control, go: Run) -> Group:
+    """Groups first … stop-1 of the rows of a table, of unlike sizes, compressed by many tasks."""
+    from ..kernels import cpu
+
+    group, count = gather_group(problem, order, first, stop), stop - first
+    group.moments = moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype)
+    group.gram_index = np.arange(count, dtype=np.int64)
+    spread = _leave_out_weightless(problem, group, control)
+    if spread is not None:
+        moments.set_weight_range(spread)
+    _compress(problem, group.samples, moments.gram, moments.target, moments.exponents, moments.weighing, control, go)
+    moments.gram_exponents[:] = moments.exponents
+    if not control.cancel[0]:
+        _find_invalid(problem, group, control, go)
+    return group
 
 
 def _leave_out_weightless(problem: Problem, group: Group, control: Control, find_kept: FindKept | None = None) -> np.ndarray | None:
@@ -345,6 +375,8 @@ def _tiled(samples: Samples, item: np.ndarray) -> Samples:
 
     A single item is left as it is.
     """
+    if samples.lengths is not None:
+        return select(samples, item)
     data = {}
     for name, index_name in (("X", "x_index"), ("y", "y_index"), ("weights", "weight_index")):
         array, index = getattr(samples, name), getattr(samples, index_name)[item]

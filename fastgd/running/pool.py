@@ -63,10 +63,10 @@ Run = Callable[[Iterable[Task]], None]  # runs tasks to their end
 Range = Callable[[int, int, np.ndarray], None]
 
 
-def cut(count: int, size: int, function: Range) -> Iterator[Task]:
-    """function(first, stop, counter) over 0 … count-1 in pieces."""
-    for first in range(0, count, size):
-        yield partial(function, first, min(first + size, count))
+def cut(count: int, size: int, function: Range, begin: int = 0) -> Iterator[Task]:
+    """function(first, stop, counter) over begin … begin+count-1 in pieces."""
+    for first in range(begin, begin + count, size):
+        yield partial(function, first, min(first + size, begin + count))
 
 
 BAR_AFTER = 1.0  # seconds before a progress bar appears on its own
@@ -83,6 +83,7 @@ class Control(Listener):
         self.cancel = np.zeros(1, np.int32)
         self.note = ""  # what is being done instead of fits, for the progress bar
         self.watch: Callable[[], None] | None = None  # shows the progress
+        self.store: Any = None  # storing.Store of a job with a checkpoint: what of it is stored
         self._quiet = quiet
         self._thread = threading.get_ident()
         self._counters = np.zeros((max(1, workers), 8), np.int64)  # one cache line each

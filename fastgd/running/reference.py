@@ -36,7 +36,8 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         compile_ahead.compile_parts(job.problem.dtype, parts)
     descend = _descent_of(job)
     validator = None if job.stopping is None else Validator(job, control, go)
-    go(cut(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, validator, control)))
+    cutting = cut if control.store is None else control.store.cut
+    go(cutting(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, descend, validator, control)))
 
 
 def _descent_of(job: FitJob) -> Callable[..., None]:

@@ -41,7 +41,12 @@ def _run(job: Job) -> None:
     runner = runner_of(job)
     try:
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
-            runner.run(job, control, go)
+            if job.part is None:
+                runner.run(job, control, go)
+            else:
+                from .storing import run_stored
+
+                run_stored(runner, job, control, go)
         return
     except NonFiniteDataError:
         find = where_not_finite

@@ -44,11 +44,14 @@ def read_samples(samples: Samples, name: str, pairs: np.ndarray, first: int = 0,
     array, index = getattr(samples, name), getattr(samples, {"X": "x_index", "y": "y_index", "weights": "weight_index"}[name])[pairs]
     kept = samples.kept_index[pairs]
     stop = int(samples.n_used[pairs[0]]) if stop is None else stop
-    if (kept < 0).all():
-        values = array[index, first:stop]
+    whole = (kept < 0).all()
+    rows = np.arange(first, stop)[None]
+    if not whole:
+        rows = np.where(kept[:, None] < 0, rows, samples.kept[np.maximum(kept, 0), first:stop])
+    if samples.lengths is not None:
+        values = array[index[:, None] + rows, 0]
     else:
-        rows = np.where(kept[:, None] < 0, np.arange(first, stop), samples.kept[np.maximum(kept, 0), first:stop])
-        values = array[index[:, None], rows]
+        values = array[index, first:stop] if whole else array[index[:, None], rows]
     if name == "X" and isinstance(samples, ScaledSamples):
         center, scale = (of[pairs, None].astype(samples.precision) for of in (samples.center, samples.scale))
         values = (values.astype(samples.precision, copy=False) - center) / scale

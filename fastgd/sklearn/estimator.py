@@ -224,11 +224,15 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _warn(self, result: FitResult) -> None:
         """Say so where the descent did not come as near to the least loss as it was asked to."""
         if np.any(np.asarray(result.status) == Status.DIVERGED):
-            warnings.warn(f"the descent diverged: give a smaller lr than {self.lr!r}, or None", ConvergenceWarning, stacklevel=4)
+            warnings.warn(
+                f"the descent diverged: give a smaller lr than {self.lr!r}, or None (docs/how-to/rate-and-epochs.md)",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
         elif self.tol is not None and np.any(np.asarray(result.status) != Status.CONVERGED):
             warnings.warn(
                 f"more than tol={self.tol!r} of the start's distance from the least loss is left after {self.n_iter_:,} epochs: give more "
-                "epochs, standardize=True, or a larger tol",
+                "epochs, standardize=True, or a larger tol (docs/how-to/rate-and-epochs.md)",
                 ConvergenceWarning,
                 stacklevel=4,
             )

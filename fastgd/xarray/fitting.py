@@ -25,6 +25,7 @@ _NOT_HERE = {
     "history": "a Dataset has the end of each fit; fastgd.fit keeps every epoch",
     "state": "a Dataset holds no state; fastgd.fit continues fits",
     "out": "the result is a Dataset of its own",
+    "checkpoint": "each variable is a call of its own; fastgd.fit has one",
     "w0": "all fits begin at zero; fastgd.fit takes a start",
     "sample_weight": "here they are called weights",
 }

@@ -95,10 +95,11 @@ def find_kept(samples: Samples, omit: bool, check_finite: bool, cancel: np.ndarr
     Fills `kept`, `kept_index` and `n_used` of the samples. Returns, for each fit, what is wrong
     with its weights (FINE, NEGATIVE, NOT_FINITE), and (m, 2) the least and the largest weight.
     """
-    m, n = len(samples.n_used), samples.X.shape[1]
+    m, n = len(samples.n_used), samples.X.shape[1] if samples.lengths is None else samples.kept.shape[1]
+    samples.n_used[:] = n if samples.lengths is None else samples.lengths
     kept, spread, faults = np.empty((m, n), np.int32), np.ones((m, 2)), np.zeros(m, np.int8)
     index = (samples.x_index, samples.y_index, samples.weight_index)
-    _find_kept(flat_data(samples), index, n, samples.X.shape[2], omit, check_finite, kept, samples.n_used, spread, faults, cancel)
+    _find_kept(flat_data(samples), index, samples.X.shape[2], omit, check_finite, kept, samples.n_used, spread, faults, cancel)
     if not cancel[0]:  # a search that was cancelled has found nothing
         samples.keep_only(kept)
     return faults, spread

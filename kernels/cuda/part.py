@@ -215,7 +215,7 @@ class Part(Arrays):
         if count == 0:
             return True
         rule = self.chunk.rule
-        # `descend` has no registers left for a momentum that moves, or an intercept that is not decayed
+        # `descend` has no registers left for a momentum that moves, or an intercept without decay
         generic = "momenta" in self.arrays or self.chunk.free_intercept
         file, name = descend_any_name(self.real, rule) if generic else descend_name(self.real, rule, self.n_parameters)
         return self._run_epochs(file, name, cancel, progress, count)

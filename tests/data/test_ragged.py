@@ -55,6 +55,35 @@ def test_groups_are_slices(layout, labels):
         assert items.view(0, 1) is None
 
 
+UNLIKE = {"offsets": None, "sorted": np.arange(N) // 5, "apart": np.arange(N) % 5, "runs": np.arange(N) // 7 % 2}
+
+
+@pytest.mark.parametrize("labels", UNLIKE)
+@pytest.mark.parametrize("layout", [name for name, given in LAYOUTS.items() if given.ndim < 3])
+def test_rows_of_groups_of_unlike_sizes(layout, labels):
+    """Of any range of the groups, from its first row to its last one; copied only where needed."""
+    given = LAYOUTS[layout]
+    whole, groups = problem_of(given, UNLIKE[labels])
+    full, order = np.asarray(given, np.float64).reshape(N, -1), np.arange(N) if groups.rows is None else groups.rows
+    which = np.arange(groups.count)[:: 2 if groups.rows is None else 1]
+    part = whole.of_groups(which)
+    assert part.is_ragged
+    assert part.usual_samples == groups.sizes[which].mean()
+    assert part.n_samples == groups.sizes[which].max()
+    for first, stop in ((0, len(which)), (1, len(which)), (len(which) - 1, len(which))):
+        (x, y), begins, sizes = part.rows_of_range(first, stop)
+        assert x.shape[1:] == (1, full.shape[1])
+        assert y.shape[1:] == (1,)
+        assert x.dtype == part.dtype
+        assert not x.flags.writeable
+        assert x.strides[1] == x.strides[0]
+        for g, begin, size in zip(which[first:stop], begins, sizes, strict=True):
+            rows = order[groups.starts[g] : groups.starts[g] + groups.sizes[g]]
+            assert np.array_equal(x[begin : begin + size, 0], full[rows])
+            assert np.array_equal(y[begin : begin + size, 0], rows * 10.0)
+        assert np.shares_memory(x, given) == (groups.rows is None and given.dtype == np.float64)
+
+
 def test_what_is_missing_is_nan():
     masked = np.ma.array(X, mask=X == 30)
     whole, groups = problem_of(masked, np.arange(N) % 5, nodata=-1, nan_policy="omit")
@@ -62,6 +91,8 @@ def test_what_is_missing_is_nan():
     items = whole.of_groups(np.flatnonzero(groups.sizes == 5)).X
     rows = items.take(0, items.count)
     assert np.argwhere(np.isnan(rows)).tolist() == [[0, 2, 0]]  # 30 is in row 10, the third one of group 0
+    (rows, _), begins, _ = whole.rows_of_range(0, groups.count)
+    assert np.argwhere(np.isnan(rows)).tolist() == [[begins[0] + 2, 0, 0]]
 
 
 def test_no_rows():

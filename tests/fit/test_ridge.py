@@ -173,3 +173,17 @@ def test_bad_ridges_are_refused():
         refused_call(
             error, words, lambda options=options: fastgd.solve(options.get("X", X), Y, **{k: v for k, v in options.items() if k != "X"})
         )
+
+
+@pytest.mark.parametrize("options", [{}, {"standardize": True}, {"sample_weight": True}])
+def test_few_kept_samples_are_those_alone(options):
+    """Three kept samples of three features and an intercept: `omit` is deleting the rows."""
+    x, kept = X[:8].copy(), np.array([0, 3, 6])
+    x[~np.isin(np.arange(8), kept), 1] = np.nan
+    given = {name: WEIGHTS[:8] if name == "sample_weight" else value for name, value in options.items()}
+    alone = {name: WEIGHTS[kept] if name == "sample_weight" else value for name, value in options.items()}
+    same_options = {"ridge": 0.5, "intercept": True, "nan_policy": "omit", "min_samples": 1}
+    found, expected = fastgd.solve(x, Y[:8], **same_options, **given), fastgd.solve(X[kept], Y[kept], **same_options, **alone)
+    assert same(found.w, expected.w)
+    assert same(found.intercept, expected.intercept)
+    assert found.state.algorithm == expected.state.algorithm

@@ -10,7 +10,7 @@ import pytest
 
 import fastgd
 from fastgd.data.double_double import DoubleDouble
-from fastgd.rolling import CHUNK, LONG, running_sums
+from fastgd.data.window_sums import CHUNK, LONG, running_sums
 from tests.support.refusals import refused_call
 
 RNG = np.random.default_rng(0)
@@ -88,6 +88,55 @@ def test_many_series_and_shared_features():
     np.testing.assert_array_equal(line.w, fastgd.fit_rolling(X[:, :1], Y, 40).w[:, 0])
 
 
+OF_GROUPS = {
+    "plain": {"stats": True},
+    "expanding": {"expanding": True},
+    "weights": {"sample_weight": WEIGHTS * (RNG.random(N) < 0.9), "stats": True},
+    "gaps": {"nan_policy": "omit", "expanding": True},
+    "a ridge": {"ridge": 0.25},
+    "float32": {"dtype": "float32"},
+}
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+@pytest.mark.parametrize("name", OF_GROUPS)
+def test_windows_of_each_group_are_those_of_its_own_call(name, targets):
+    """Of unlike sizes, apart or not, one too short for a window; a label that is missing."""
+    options, y = OF_GROUPS[name], np.stack([Y, -2.0 * Y])[:targets] if targets > 1 else Y.copy()
+    if name == "gaps":
+        y[..., 40:50] = np.nan
+    sizes = {"a": 100, "b": 60, None: 60, "d": 75, "e": 5}
+    for labels in (np.repeat(np.array(list(sizes), object), list(sizes.values())), RNG.permutation(np.array(["b"] * 280 + [None] * 20))):
+        result = fastgd.fit_rolling(X, y, 20, step=3, by=labels, intercept=True, **options)
+        assert isinstance(result, fastgd.GroupResult)
+        assert "e" not in result.keys["group"].tolist()
+        done = 0
+        for label in dict.fromkeys(labels.tolist()):
+            rows = np.array([one == label for one in labels.tolist()])
+            if rows.sum() < 20:
+                continue
+            own = {key: value[rows] if key == "sample_weight" else value for key, value in options.items()}
+            alone = fastgd.fit_rolling(X[rows], y[..., rows], 20, step=3, intercept=True, **own)
+            here = slice(done, done := done + alone.loss.shape[-1])
+            assert result.keys["group"][here].tolist() == [label] * alone.loss.shape[-1]
+            np.testing.assert_array_equal(result.w[..., here, :], alone.w)
+            for field in ("intercept", "loss", "n_used", "status", "condition", "rank"):
+                np.testing.assert_array_equal(getattr(result, field)[..., here], getattr(alone, field))
+            if alone.stats is not None:
+                np.testing.assert_array_equal(result.stats.std_error[..., here, :], alone.stats.std_error)
+        assert done == result.loss.shape[-1]
+
+
+def test_labels_of_windows_are_columns():
+    result = fastgd.fit_rolling(X, Y, 50, step=25, by={"tail": np.arange(N) % 3, "half": np.arange(N) // 150})
+    assert result.keys.keys() == {"tail", "half"}
+    frame = result.to_frame("pandas")
+    assert frame["tail"].tolist() == result.keys["tail"].tolist()
+    assert frame["half"].tolist() == result.keys["half"].tolist()
+    refused_call(ValueError, "at most the 100 samples of the longest group", lambda: fastgd.fit_rolling(X, Y, 101, by=np.arange(N) % 3))
+    refused_call(ValueError, "by must have a label for each of the 300 rows", lambda: fastgd.fit_rolling(X, Y, 10, by=[1, 2]))
+
+
 def test_float32_data():
     data, y = X.astype(np.float32), Y.astype(np.float32)
     result = fastgd.fit_rolling(data, y, 25, intercept=True)
@@ -132,7 +181,7 @@ def test_chunks_change_nothing(monkeypatch):
         whole = fastgd.fit_rolling(X, ys, 20, intercept=True, expanding=expanding)
         assert ys.size < CHUNK
         with monkeypatch.context() as patch:
-            patch.setattr("fastgd.rolling.CHUNK", 50)
+            patch.setattr("fastgd.data.window_sums.CHUNK", 50)
             pieces = fastgd.fit_rolling(X, ys, 20, intercept=True, expanding=expanding)
         np.testing.assert_allclose(pieces.w, whole.w, rtol=2.0**-51)
         np.testing.assert_array_equal(pieces.n_used, whole.n_used)

@@ -37,7 +37,7 @@ DOORS = {
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"integrations", "candidates", *DOORS, *KERNELS}),
     "integrations": (("integrations*",), DOORS),
-    "grouping": (("grouping",), {"fitting", "solving", *FIT}),
+    "grouping": (("grouping",), {"compressing", "fitting", "solving", *FIT}),
     "testing": (("testing*",), {ORDER, "verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),
     "verification": (("verification", "verification.[!bcr]*"), {"report", "causes", "candidates", "bound", *VERIFY}),
     "report": (("verification.report*",), {"causes", "bound", "results", "input"}),

@@ -101,14 +101,6 @@ def test_a_forgotten_docstring_is_told():
     assert lacking == "fastgd/fitting.py: in the docstring an entry tol : …"
 
 
-def test_an_option_that_the_docs_call_not_available_is_told():
-    docstring = re.sub(r"(    checkpoint : None\n +)Not available yet\.", r"\1Made ahead.", DOCSTRING)
-    assert docstring != DOCSTRING
-    guide, later = parts_of_an_option.missing("checkpoint", None, docstring=docstring)
-    assert guide.startswith("docs/guide.md: whether `checkpoint` is available")
-    assert later.startswith("fastgd/input/options.py: in _LATER whether `checkpoint` is available")
-
-
 def test_an_option_that_the_call_cache_does_not_know_is_told():
     """Else a call is given the decisions of one with another value: a wrong result, no error."""
 

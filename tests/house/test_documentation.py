@@ -188,6 +188,18 @@ def test_comments_and_docstrings_cite_files_that_are_there(folder):
     assert wrong == {}
 
 
+def test_errors_and_messages_name_pages_that_are_there():
+    """The strings of the package, too: a user follows them."""
+    named = {
+        (path, page)
+        for path in TRACKED
+        if path.startswith(("fastgd/", "kernels/")) and path.endswith((".py", ".cu", ".cuh", ".html")) and (ROOT / path).exists()
+        for page in re.findall(r"\bdocs/[\w/-]+\.md", (ROOT / path).read_text("utf-8"))
+    }
+    assert {page for _, page in named} >= {"docs/how-to/kernels.md", "docs/how-to/memory.md", "docs/how-to/rate-and-epochs.md"}
+    assert [one for one in sorted(named) if one[1] not in TRACKED] == []
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_is_wrapped(path):
     assert too_long(PAGES[path], 500 if path in WIDE_TABLES else MOST_COLUMNS_OF_A_TABLE) == []

@@ -106,20 +106,6 @@ def test_progress(value):
     refused(TypeError, r"^progress must be None, True, False or a function of \(done, total\), not ", x, y, progress=value)
 
 
-LATER = {
-    "checkpoint": ["folder", False],
-}
-
-
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in LATER.items() for value in values], ids=str)
-def test_options_of_later_versions(no_work, name, value):
-    refused(ValueError, rf"^{name} is not available yet in this version of fastgd; leave it out \(it was given as ", x, y, **{name: value})
-
-
-def test_defaults_of_later_options_may_be_written_out():
-    assert fastgd.fit(x, y, **dict.fromkeys(LATER)).w == fastgd.fit(x, y).w
-
-
 @pytest.mark.parametrize("options", [{"shuffle": np.True_}, {"shuffle": False, "seed": 7}, {"seed": np.int64(2**62)}, {"seed": 2**63 - 1}])
 def test_what_is_random_changes_nothing_without_mini_batches(options):
     assert fastgd.fit(x, y, **options).w == fastgd.fit(x, y).w

@@ -199,7 +199,7 @@ GIVEN = {"y": "arr", "x": "gain", "by": "tail"}
     [
         ({"x": "dep"}, ValueError, "df has no column 'dep'; there are: 'tail', 'month', 'day', 'dep delay', 'miles'"),
         ({"x": ["gain", "tail"], "by": None}, TypeError, "column 'tail' of x is String: it must hold numbers"),
-        ({"y": "day"}, TypeError, "column 'day' of y is Date: it must hold numbers"),
+        ({"y": "day"}, TypeError, "column 'day' of y is Date: it must hold numbers, such as days since the first date"),
         ({"weights": "tail"}, TypeError, "column 'tail' of weights is String"),
         ({"weights": np.ones(N)}, TypeError, "weights must be the name of a column"),
         ({"x": ["gain", "gain"]}, ValueError, "x names column 'gain' twice"),

@@ -7,16 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import duckdb
 import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 import fastgd
+from fastgd.cli import app
 from fastgd.integrations import table_job, table_output, table_source
+from tests import grids
 
 RNG = np.random.default_rng(3)
 FRAME = pl.DataFrame({"tail": RNG.integers(0, 60, 900), "miles": RNG.integers(100, 900, 900), "arr": RNG.normal(size=900)})
@@ -77,10 +79,13 @@ def test_progress_is_in_rows(tmp_path, small_batches):
 SLOW = """
 import sys, time
 import fastgd
+from fastgd.integrations import table_checkpoint, table_job
 from fastgd.integrations.frame_fits import FrameFits
-fit = FrameFits.fit
+table_job.CHUNK, table_job._BATCH_BYTES, table_checkpoint._EVERY = 32, 1000, 0.0
+fit, calls = FrameFits.fit, []
 def slow(self, frame, groups):
-    if self.keys:
+    calls.append(self.keys)
+    if calls.count(["tail"]) == 4:
         print("fitting", flush=True)
         time.sleep(60)
     return fit(self, frame, groups)
@@ -90,15 +95,68 @@ main()
 """
 
 
-def test_ctrl_c_leaves_no_half_file(tmp_path):
+@pytest.mark.parametrize("sent", grids.share("signals to a fit of a table", [signal.SIGKILL, signal.SIGINT], [signal.SIGKILL]))
+def test_an_interrupted_command_leaves_no_half_file_and_goes_on(sent, tmp_path, small_batches, monkeypatch):
     FRAME.write_parquet(tmp_path / "rows.parquet")
-    (tmp_path / "fits.csv").write_text("earlier")
+    out, stored = tmp_path / "fits.csv", tmp_path / "fits.checkpoint"
+    out.write_text("earlier")
     command = [sys.executable, "-P", "-c", SLOW, "fit", str(tmp_path / "rows.parquet"), "--y", "arr", "--x", "miles", "--by", "tail"]
-    with subprocess.Popen([*command, "--out", str(tmp_path / "fits.csv")], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    command += ["--out", str(out), "--checkpoint", str(stored)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"fitting\n"
-        time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         process.communicate(timeout=30)
-    assert process.returncode == 130
-    assert (tmp_path / "fits.csv").read_text() == "earlier"
-    assert sorted(os.listdir(tmp_path)) == ["fits.csv", "rows.parquet"]
+    assert process.returncode == (130 if sent == signal.SIGINT else -signal.SIGKILL)
+    assert out.read_text() == "earlier"
+    if sent == signal.SIGINT:
+        assert sorted(os.listdir(tmp_path)) == ["fits.checkpoint", "fits.csv", "rows.parquet"]
+    fits, fit = [], table_job.FrameFits.fit
+    monkeypatch.setattr(table_job.FrameFits, "fit", lambda self, *given: fits.append(self.keys) or fit(self, *given))
+    fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, optimizer=fastgd.SGD(), out=out, checkpoint=stored)
+    n_gone_on, n_batches = fits.count(["tail"]), len(os.listdir(stored)) - 2
+    assert n_gone_on == n_batches - 3  # three had ended before the signal
+    fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, optimizer=fastgd.SGD(), out=tmp_path / "alone.csv")
+    assert out.read_bytes() == (tmp_path / "alone.csv").read_bytes()
+
+
+def test_ctrl_c_is_status_130_and_leaves_no_half_file(tmp_path, small_batches, monkeypatch):
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    fits, fit = [], table_job.FrameFits.fit
+
+    def interrupted(self, *given):
+        fits.append(self.keys)
+        if fits.count(["tail"]) == 4:
+            raise KeyboardInterrupt
+        return fit(self, *given)
+
+    monkeypatch.setattr(table_job.FrameFits, "fit", interrupted)
+    words = ["fit", str(tmp_path / "rows.parquet"), "--y", "arr", "--x", "miles", "--by", "tail", "--out", str(tmp_path / "fits.csv")]
+    assert CliRunner().invoke(app, words).exit_code == 130
+    assert len(fits) == 5  # one of rows that are made up
+    assert os.listdir(tmp_path) == ["rows.parquet"]
+
+
+def test_a_checkpoint_is_of_one_table_and_one_call(tmp_path, small_batches):
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    given = {**MODEL, "checkpoint": tmp_path / "stored"}
+    first = fastgd.fit_table(tmp_path / "rows.parquet", **given).table
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given, threads=1).table.equals(first)
+    with pytest.raises(ValueError, match="is of another call: epochs was 100 and is 7"):
+        fastgd.fit_table(tmp_path / "rows.parquet", **given, epochs=7)
+    with pytest.raises(ValueError, match=r"is of another call: table was .*, x was \['miles'\] and is \['gain'\]"):
+        fastgd.fit_table(_other(tmp_path, gain=FRAME["arr"] + 1), **given | {"x": "gain"})
+    size = (tmp_path / "rows.parquet").stat().st_size
+    swapped = FRAME.with_columns(arr=FRAME["arr"].reverse())
+    swapped.write_parquet(tmp_path / "rows.parquet")
+    assert abs((tmp_path / "rows.parquet").stat().st_size - size) < 1000
+    with pytest.raises(ValueError, match="is of another call: table"):
+        fastgd.fit_table(tmp_path / "rows.parquet", **given)
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    block = next(path for path in (tmp_path / "stored").iterdir() if "-3-4" in path.name)
+    block.write_bytes(block.read_bytes()[:-200] + bytes(200))
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given).table.equals(first)  # and says so on stderr
+
+
+def _other(folder, **columns):
+    FRAME.with_columns(**columns).write_parquet(folder / "other.parquet")
+    return folder / "other.parquet"

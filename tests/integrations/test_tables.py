@@ -201,7 +201,7 @@ def test_numbers_of_a_csv_file_are_those_that_python_reads(tmp_path):
     numbers = numbers[np.isfinite(numbers) & (np.abs(numbers) < 1e100) & (np.abs(numbers) > 1e-100)]
     text = "k,x,y\n" + "".join(f"{k},{value!r},{value!r}\n" for k, value in enumerate(numbers.tolist()))
     given = {"y": "y", "x": "x", "by": "k", "weights": None, "intercept": False, "solve": True, "long": False}
-    places = {"out": None, "temp_folder": None}
+    places = {"out": None, "temp_folder": None, "checkpoint": None}
     with table_job.planned(
         write_csv(tmp_path / "rows.csv", text), given, {}, places, threads=None, memory_limit=None, progress=False
     ) as job:

@@ -20,6 +20,7 @@ from pathlib import Path
 from tests.cuda_on_host.sanitized import write_expected
 from tests.mutants.batch_defects import BATCH_DEFECTS
 from tests.mutants.candidates_defects import CANDIDATES_DEFECTS
+from tests.mutants.checkpoint_defects import CHECKPOINT_DEFECTS
 from tests.mutants.copies import environment, make_base, spoiled_copy
 from tests.mutants.cpu_defects import CPU_DEFECTS
 from tests.mutants.cuda_defects import CUDA_DEFECTS, find_in_host_run
@@ -38,7 +39,8 @@ from tests.support.paths import ROOT
 
 DEFECTS = (
     *FASTGD_DEFECTS, *VERIFIER_DEFECTS, *CPU_DEFECTS, *RULE_PACK_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *BATCH_DEFECTS,
-    *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CANDIDATES_DEFECTS, *CUDA_DEFECTS,
+    *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CHECKPOINT_DEFECTS,
+    *CANDIDATES_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof

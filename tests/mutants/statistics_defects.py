@@ -15,21 +15,21 @@ RIDGE = "tests/fit/test_ridge.py"
 STATISTICS_DEFECTS = (
     Defect(
         "rolling: the two stacks swapped",
-        "fastgd/rolling.py",
+        "fastgd/data/window_sums.py",
         "running_sums(ends[::-1])",
         "running_sums(ends)",
         (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
     ),
     Defect(
         "rolling: a window one sample too long",
-        "fastgd/rolling.py",
+        "fastgd/data/window_sums.py",
         "begins[np.maximum(offset - 1, 0), block + 1]",
         "begins[offset, block + 1]",
         (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),
     ),
     Defect(
         "rolling: sums in float64",
-        "fastgd/rolling.py",
+        "fastgd/data/window_sums.py",
         "            running_sums(begins)",
         "            running_sums(begins)\n            begins.low[:] = 0.0",
         (f"{ROLLING}::test_every_window_is_solved_as_if_alone",),

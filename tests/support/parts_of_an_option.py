@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 
 import fastgd
-from fastgd.input.options import _LATER
 from fastgd.kernels.chunk import WRITTEN, Chunk
 from fastgd.planning.call_cache import key_of
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
-JOB, OPTIONS = "fastgd/planning/job.py", "fastgd/input/options.py"
+JOB = "fastgd/planning/job.py"
 TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 # {where an option is that is a field of Chunk: how it stands there}. Not each kernel: tests compare
 # them with the arbiter by ==.
@@ -70,13 +69,8 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     row = re.search(rf"^\| `{name}` \| `(.+?)` \| (.+) \|$", read(GUIDE), re.MULTILINE)
     if row is None or row[1] != (f'"{default}"' if isinstance(default, str) else repr(default)):
         found.append(f'{GUIDE}: in the table "Options of `fit`" a row | `{name}` | `{default!r}` |')
-    later = entry is not None and "Not available yet" in entry[1]
-    if row is not None and later != ("not available yet" in row[2]):
-        found.append(f"{GUIDE}: whether `{name}` is available, as {FITTING} says it")
-    if name not in _LATER and name not in read_for_a_job():
+    if name not in read_for_a_job():
         found.append(f"{JOB}: in prepare_anew its {name}, else what the caller gives is ignored")
-    if later != (name in _LATER):
-        found.append(f"{OPTIONS}: in _LATER whether `{name}` is available, as {FITTING} says it")
     if name in {field.name for field in dataclasses.fields(Chunk)} - set(WRITTEN):
         found += [
             f"{path}: the field {name} of a chunk" for path, text in OF_A_CHUNK.items() if not re.search(text.format(name), read(path))

@@ -93,13 +93,13 @@ def place_of(sources, item):
 
 
 @kernel
-def find_kept(data, index, n, d, omit, check_finite, kept, n_used, spread, faults, cancel):
+def find_kept(data, index, d, omit, check_finite, kept, n_used, spread, faults, cancel):
     """Find the samples that each fit uses: those whose weight is not 0.
 
     omit: a weight that is not finite drops its sample; check_finite: so do numbers of X and y that
-    are not finite. Fills kept (m, n) int32 and n_used (m,) int64; faults (m,) int8: FINE, NEGATIVE
-    or NOT_FINITE, of the weights; spread (m, 2) float64: the least and the largest weight that is
-    used, 1 and 1 without weights.
+    are not finite. n_used (m,) int64: how many samples each fit has, replaced by how many it uses.
+    Fills kept (m, n) int32; faults (m,) int8: FINE, NEGATIVE or NOT_FINITE, of the weights; spread
+    (m, 2) float64: the least and the largest weight that is used, 1 and 1 without weights.
     """
     X, x_steps, y, y_steps, weights, w_steps = data
     x_index, y_index, weight_index = index[0], index[1], index[2]
@@ -108,7 +108,7 @@ def find_kept(data, index, n, d, omit, check_finite, kept, n_used, spread, fault
     for f in range(len(n_used)):
         x_base, y_base = base_of(x_steps, x_index[f]), base_of(y_steps, y_index[f])
         w_base = base_of(w_steps, weight_index[f]) if weighted else 0
-        count = 0
+        n, count = n_used[f], 0
         weight = 1.0
         least, largest = math.inf, 0.0
         faults[f] = FINE

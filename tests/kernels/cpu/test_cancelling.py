@@ -59,9 +59,10 @@ def compress(samples: Samples, cancel: np.ndarray) -> None:
 
 def search(samples: Samples, cancel: np.ndarray) -> None:
     """find_kept, of which nothing is kept: the list has no room."""
-    n, zero = samples.X.shape[1], np.zeros(1, np.int64)
+    zero = np.zeros(1, np.int64)
     nothing, spread, faults = np.empty((1, 1), np.int32), np.ones((1, 2)), np.zeros(1, np.int8)
-    find_kept(cpu.flat_data(samples), (zero, zero, zero), n, samples.X.shape[2], True, True, nothing, zero.copy(), spread, faults, cancel)
+    n_used, index = samples.n_used.copy(), (zero, zero, zero)
+    find_kept(cpu.flat_data(samples), index, samples.X.shape[2], True, True, nothing, n_used, spread, faults, cancel)
 
 
 def solve(size: int, cancel: np.ndarray) -> None:

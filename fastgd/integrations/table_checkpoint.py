@@ -1,0 +1,124 @@
+"""Finished batches of a table, in a checkpoint: the same call goes on behind them.
+
+1. A batch is stored as the table of its results, in Arrow's format. Batches have numbers, in the
+   order of the keys: where each ends follows from the rows and from how many a batch may have.
+2. Which table it is tell the names and lengths of its files, and a sum of hashes of all rows, which
+   DuckDB makes while it reads the table the first time.
+3. A block of the checkpoint is one batch. What has been finished is stored once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ..data.problem import DATA
+from ..input.fingerprints import fingerprint
+from ..results.checkpoint import FORMAT, FREE, Block, Call, Part, open_checkpoint, say
+from ..results.result import versions_here
+from .frame_fits import FrameFits
+from .table_source import Scan, TableSource
+
+_EVERY = 1.0  # seconds between two stores
+_ARRAYS = {"table", "statuses", "counts"}
+
+Done = tuple[Any, np.ndarray, int, int]  # table of results, statuses, number of groups, number of rows
+
+
+class Finished:
+    """The batches that a checkpoint has, and those that it is to have."""
+
+    def __init__(self, part: Part | None) -> None:
+        self._part = part
+        self._stored: Iterator[Block] = iter(()) if part is None else part.read(_is_batch)
+        self._next = next(self._stored, None)
+        self._waiting: list[tuple[int, Done]] = []
+        self._last = time.monotonic()
+
+    def take(self, number: int) -> Done | None:
+        """The results of a batch, where they are stored. Numbers go up from call to call."""
+        import pyarrow
+
+        while self._next is not None and self._next.first < number:
+            self._next = next(self._stored, None)
+        if self._next is None or self._next.first != number:
+            return None
+        arrays = self._next.arrays
+        table = pyarrow.ipc.open_stream(pyarrow.py_buffer(arrays["table"].tobytes())).read_all()
+        n_groups, n_rows = arrays["counts"].tolist()
+        return table, arrays["statuses"], n_groups, n_rows
+
+    def keep(self, number: int, done: Done) -> None:
+        """Take the results of a batch to be stored."""
+        if self._part is not None:
+            self._waiting.append((number, done))
+            if time.monotonic() - self._last >= _EVERY:
+                self.store()
+
+    def store(self) -> None:
+        """Store what was taken; where it cannot be, say so once, and go on without."""
+        waiting, self._waiting = self._waiting, []
+        for number, (table, statuses, *counts) in waiting:
+            assert self._part is not None
+            arrays = {"table": _bytes_of(table), "statuses": np.asarray(statuses), "counts": np.array(counts)}
+            try:
+                self._part.write(number, number + 1, arrays, None)
+            except OSError as error:
+                say(f"fastgd: results cannot be stored in the checkpoint any more, and the call goes on without: {error}")
+                self._part = None
+                return
+        self._last = time.monotonic()
+
+
+@contextmanager
+def finished(path: Any, fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Iterator[Finished]:
+    """A context of the batches of a call. path: of the checkpoint; None: there is none.
+
+    rows: of a batch, at most.
+    """
+    if path is None:
+        yield Finished(None)
+        return
+    with open_checkpoint(path, _call_of(fits, source, scan, rows)) as checkpoint:
+        batches = Finished(checkpoint.part("table"))
+        try:
+            yield batches
+        finally:
+            batches.store()
+
+
+def _call_of(fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Call:
+    """What a call is told by: the table, the columns, and all options of its fits."""
+    columns = {"y": fits.targets, "several y": fits.several, "x": fits.features, "by": fits.keys, "weights": fits.weights}
+    options = {name: value for name, value in fits.arguments.items() if name not in (*DATA, *FREE, "memory_limit")}
+    files = [(path.name, path.stat().st_size) for path in source.files]
+    values = {
+        "table": [files, scan.n_rows, scan.content, sorted(scan.whole)],
+        "rows of a batch": rows,
+        "nodata": {name: list(source.nodata[name]) for name in fits.numbers},
+        "solve": fits.solve,
+        "long": fits.long,
+        **columns,
+        **options,
+    }
+    given = {name: fingerprint(value, name) for name, value in values.items()}
+    digests, words = ({name: getattr(one, which) for name, one in given.items()} for which in ("digest", "words"))
+    words["table"] = f"{source.said}, {scan.n_rows:,} rows"
+    return Call(FORMAT, "fit_table", versions_here() | {"duckdb": source.version}, digests, words)
+
+
+def _is_batch(block: Block) -> bool:
+    return block.arrays.keys() == _ARRAYS and block.stop == block.first + 1
+
+
+def _bytes_of(table: Any) -> np.ndarray:
+    import pyarrow
+
+    sink = pyarrow.BufferOutputStream()
+    with pyarrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return np.frombuffer(sink.getvalue(), np.uint8)
