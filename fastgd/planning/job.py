@@ -26,7 +26,6 @@ from ..input.hyperparameters import (
 )
 from ..input.options import (
     read_choice,
-    read_excess_loss,
     read_history,
     read_memory_limit,
     read_progress,
@@ -47,7 +46,7 @@ from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_s
 from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .explained import explained_fits
-from .fits import order_fits
+from .fits import is_penalised, order_fits, read_measuring, samples_of_ridge
 from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
 from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
@@ -196,7 +195,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
     hyper = read_hyperparameters(optimizer)
     every = read_history(arguments["history"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
-    hyper, ridge = read_ridge(arguments["ridge"], rule, hyper, _samples_of_ridge(problem, reduction, batches))
+    hyper, ridge = read_ridge(arguments["ridge"], rule, hyper, samples_of_ridge(problem, reduction, batches))
     standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
     tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
     limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
@@ -238,7 +237,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))
     elif schedule is not None and not backend.takes_device_data:  # there each part makes its own table
         plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, scheduled))))
-    measured, least_needed = _read_measuring(arguments["excess_loss"], tol, rule, hyper)
+    measured, least_needed = read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize, stopping is not None, batches is not None)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
@@ -290,7 +289,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         state=state,
         # weights that are summed scale the rate, a schedule moves it
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
-        penalised=_is_penalised(rule, hyper),
+        penalised=is_penalised(rule, hyper),
         ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
         met=met_tol(state, tol),
         explained=explained_fits(problem, order, plan, n_values, limit) if measured else np.zeros(0, np.int64),
@@ -367,39 +366,12 @@ def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Probl
     )
 
 
-def _read_measuring(excess_loss: Any, tol: float, rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> tuple[bool, bool]:
-    """(whether F* is asked for, whether of every fit); raise where there is none."""
-    wanted = read_excess_loss(excess_loss)
-    maximize = without_repeats(hyper["maximize"], 0) if "maximize" in rule.hyperparameters else np.zeros(1)
-    for name, given in (("tol", tol >= 0.0), ("excess_loss=True", wanted is True)):
-        if given and maximize.any():
-            raise ValueError(f"{name} asks how near the loss is to its least value, but maximize=True leads away from it: leave one out")
-    if maximize.all():
-        return False, False
-    return wanted is not False or tol >= 0.0, wanted is True or tol >= 0.0
-
-
 def _read_stopping(arguments: Mapping[str, Any], problem: Problem, backend: Backend, limit: int | None) -> Stopping | None:
     """The validation data and what ends fits early; None where there are none."""
     given = {"X": arguments["X_val"], "y": arguments["y_val"], "sample_weight": arguments["sample_weight_val"]}
     validation = read_validation(given, arguments, problem, backend, limit)
     patience, min_delta, restore_best = arguments["patience"], arguments["min_delta"], arguments["restore_best"]
     return read_stopping(validation, patience, min_delta, restore_best, arguments["state"], problem.device)
-
-
-def _samples_of_ridge(problem: Problem, reduction: str, batches: MiniBatches | None) -> float | None:
-    """By what a ridge of the mean is multiplied; None where that differs between fits or steps."""
-    if reduction == "mean":
-        return 1.0
-    whole = problem.given is None and not problem.may_lose_samples and not problem.is_weighted and batches is None
-    return float(problem.n_samples) if whole else None
-
-
-def _is_penalised(rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> bool:
-    """Whether a coupled weight_decay is part of the objective of some fit."""
-    if rule.decoupled is True or "weight_decay" not in hyper or not without_repeats(hyper["weight_decay"], 0).any():
-        return False
-    return not (rule.decoupled and without_repeats(hyper[rule.decoupled], 0).all())
 
 
 def _values_here(arguments: Mapping[str, Any], device: int | None) -> tuple[Any, Any, Any, Any]:

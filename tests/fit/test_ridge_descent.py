@@ -133,12 +133,15 @@ def test_an_axis_of_a_sweep_and_a_value_for_each_group():
         ("the weight decay of NAdam is not", {"ridge": 1.0, "optimizer": fastgd.NAdam(decoupled_weight_decay=True)}),
         ("maximize=True leads up", {"ridge": 1.0, "optimizer": fastgd.SGD(maximize=True)}),
         ("ridge goes with reduction='sum' where every fit uses all samples", {"ridge": 1.0, "reduction": "sum", "nan_policy": "omit"}),
-        ("stats are those of least squares, and ridge makes a fit with a penalty", {"ridge": 1.0, "stats": True}),
         ("do not broadcast.*ridge .3,.", {"ridge": [1.0, 2.0, 3.0]}),
     ],
 )  # fmt: skip
 def test_what_is_refused(no_work, words, options):
     refused(ValueError, words, X5, Y5, **options)
+
+
+def test_statistics_are_those_of_least_squares():
+    refused(ValueError, "stats are those of least squares, and ridge makes a fit with a penalty", X5, Y5, ridge=1.0, stats=True)
 
 
 def test_rules_without_a_coupled_decay_are_known():
