@@ -2,7 +2,7 @@
 
 It prints the tables of docs/verify.md.
 
-1. Every defect of tests/support/planted_descents.py is planted in problems that are drawn from the
+1. Every defect of tests/support/planted_*.py is planted in problems that are drawn from the
    seed. right: its code came out; same: another code came out, and the defect is in `also_possible`
    or among `codes`, being equal on these data; unseen: all steps and losses are within the rounding
    bound; unknown; WRONG: anything else.
@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.…
 
 import fastgd
 from fastgd.testing import problems, rates
+from tests.support import planted_batches
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS
 from tests.support.planted_cases import KINDS, Case, make_case
@@ -99,7 +100,10 @@ def false_alarms(count: int, seed: int) -> None:
         rng = np.random.default_rng([seed, 700, k])
         case = make_case(rng, DTYPES[k % 2], kind=str(rng.choice(KINDS)))
         look(case.name, ask(case, plants.correct(case)))
-    looked = count
+        of_batches = ask(case, planted_batches.correct(case, rng))
+        if of_batches.codes not in (("ok",), ("not_judged",)) and not of_batches.ok:
+            alarms.append(f"{case.name}, batches or weights: {of_batches}")
+    looked = 2 * count
     for problem, dtype in ((named, dtype) for named in problems() for dtype in named.dtypes):
         data = problem.astype(dtype)
         for multiple, lr in rates(data).items():

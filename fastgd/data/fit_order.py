@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
 
-@dataclass
+@dataclass(frozen=True)
 class FitOrder:
     """The order in which fits are computed: fits that share their data follow each other.
 
@@ -25,17 +26,20 @@ class FitOrder:
     natural: bool = field(init=False)  # whether `axes` is 0, 1, 2, …
 
     def __post_init__(self) -> None:
-        self.n_fits, self.n_pairs = math.prod(self.shape), math.prod(self.pairs)
-        self.n_cells = self.n_fits // self.n_pairs
+        n_fits, n_pairs, numbers = math.prod(self.shape), math.prod(self.pairs), range(len(self.shape))
         # the slowest axes are those along which X differs, then those along which y does
         rank = [(not own, pair == 1) for own, pair in zip(self.own_x, self.pairs, strict=True)]
-        numbers = range(len(self.shape))
-        self.axes = tuple(sorted(numbers, key=lambda axis: (rank[axis], axis)))
-        self.natural = self.axes == tuple(numbers)
+        axes = tuple(sorted(numbers, key=lambda axis: (rank[axis], axis)))
+        found = {"n_fits": n_fits, "n_pairs": n_pairs, "n_cells": n_fits // n_pairs, "axes": axes, "natural": axes == tuple(numbers)}
+        vars(self).update(found)
 
     @classmethod
+    @functools.lru_cache(64)
     def of(cls, shape: tuple[int, ...], *data_leading: tuple[int, ...]) -> FitOrder:
-        """The order of fits of `shape`, whose X (with weights) and y have these leading axes."""
+        """The order of fits of `shape`, whose X (with weights) and y have these leading axes.
+
+        Calls share it: nobody changes it.
+        """
         pairs = np.broadcast_shapes(*data_leading)
         x_leading = (1,) * (len(shape) - len(data_leading[0])) + data_leading[0]
         return cls(shape, (1,) * (len(shape) - len(pairs)) + pairs, tuple(length > 1 for length in x_leading))

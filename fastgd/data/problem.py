@@ -23,6 +23,7 @@ from .axes import bring_samples_into_place, check_shapes, check_weights
 from .items import Items
 
 DATA = ("X", "y", "sample_weight")
+NAN_POLICIES = get_args(NanPolicy)
 
 
 def choose_dtype(X: np.ndarray, y: np.ndarray, dtype: Any) -> np.dtype:
@@ -121,7 +122,7 @@ class Problem:
         of_x, of_y, of_weights = read_data(arrived, nodata)
         X, y = of_x.array, of_y.array
         check_shapes(X, y)
-        nan_policy = read_choice(nan_policy, "nan_policy", get_args(NanPolicy))
+        nan_policy = read_choice(nan_policy, "nan_policy", NAN_POLICIES)
         one_feature = X.ndim == 1
         n_samples = X.shape[0] if one_feature else X.shape[-2]
         n_features = 1 if one_feature else X.shape[-1]
@@ -130,7 +131,7 @@ class Problem:
         chosen = choose_dtype(X, y, dtype)
         x_leading = () if one_feature else X.shape[:-2]
         try:
-            leading = broadcast({"X": x_leading, "y": y.shape[:-1]})
+            leading = broadcast({"X": x_leading, "y": y.shape[:-1]}) if x_leading or y.ndim > 1 else ()
         except ValueError:
             raise ValueError(
                 "leading axes do not broadcast against each other: "

@@ -37,7 +37,7 @@ from .frame_fits import FrameFits
 from .table_batches import Batch, LongGroup, whole_groups
 from .table_checkpoint import Done, Finished, finished
 from .table_output import read_out, writing
-from .table_source import Scan, TableSource, open_table
+from .table_source import Scan, TableSource, in_our_words, open_table
 
 CHUNK = 4096  # samples: of it and a power of two is each part of a group that is compressed part by part
 LEAST_MEMORY = 128 * 2**20
@@ -178,9 +178,7 @@ class TableJob:
 
         def read() -> Any:
             nonlocal reader
-            from .table_source import in_our_words
-
-            with in_our_words():
+            with in_our_words(self.source.folder):
                 if reader is None:
                     reader = self.source.ask(query).to_arrow_reader(_READ)
                 return next(reader, None)

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ class TableSource:
     nodata: Mapping[str, Sequence[Any]]  # column of numbers: values that mean "missing"
     files: list[Path]
     version: str  # of DuckDB
+    folder: str  # where DuckDB spills
     threads: int | None  # None: as many as this process may use
     settings: Callable[[str], Any] | None  # sets an option of DuckDB; None: the connection is the caller's
 
@@ -147,7 +149,7 @@ class TableSource:
 
     def rows_of(self, query: str) -> list[tuple[Any, ...]]:
         """All rows that a query finds."""
-        with in_our_words():
+        with in_our_words(self.folder):
             rows: list[tuple[Any, ...]] = self.ask(query).fetchall()
         return rows
 
@@ -202,6 +204,7 @@ def open_table(
         "nodata": nodata,
         "threads": threads,
         "version": duckdb.__version__,
+        "folder": str(folder),
     }
     if isinstance(source, duckdb.DuckDBPyRelation):
         require_columns(columns, source.columns, "the relation")
@@ -337,17 +340,19 @@ def _as_stored(number: Any, kind: str) -> str:
 
 
 @contextlib.contextmanager
-def in_our_words() -> Iterator[None]:
-    """A context in which an error of DuckDB becomes one of Python's, in words for our caller."""
+def in_our_words(folder: str = "the folder of DuckDB's") -> Iterator[None]:
+    """A context in which an error of DuckDB becomes one of Python's, in words for our caller.
+
+    folder: where DuckDB spills.
+    """
     try:
         yield
     except Exception as error:
         duckdb = duckdb_here()
         text = str(error)
         if "No space left" in text or "max_temp_directory_size" in text:
-            raise OSError(
-                "the disk is full where rows are sorted that do not fit into memory: give temp_folder, a folder with room"
-            ) from error
+            words = "the disk is full where rows are sorted that do not fit into memory; give temp_folder, a folder with room"
+            raise OSError(errno.ENOSPC, words, folder) from error
         if isinstance(error, duckdb.OutOfMemoryException) or "Out of Memory Error" in text:
             raise MemoryError("sorting the rows needs more memory: give a larger memory_limit, or fewer threads") from error
         if isinstance(error, duckdb.InterruptException) or not isinstance(error, duckdb.Error):

@@ -11,9 +11,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -21,27 +22,26 @@ import numpy as np
 from ..data.problem import Problem
 from ..input.arrays import NUMPY
 from ..input.float_mode import quietly
-from ..optimizers import optimizer_classes
 from ..results.buffers import Buffers
 from .job import FitJob, prepare_anew
+from .options import NAMES, Key, key_of_options, key_of_values
+from .options import forget as forget_options
 
 MOST_REMEMBERED = 64  # keys; before one more is added, all are forgotten
 MOST_FITS = 64  # per call
 MOST_MOMENTS = 2**12  # numbers in the Gram matrices of a call: 64 KiB of scratch in float64
 _READABLE = 0x0001 | 0x0100  # the flags of NumPy: C-contiguous, aligned
-_PLAIN = frozenset((type(None), bool, int, float, str))
-_OPTIMIZERS = frozenset(optimizer_classes())  # a subclass is not among them
 
-Key = tuple[Any, ...]
 remembered: dict[Key, FitJob] = {}
 
 
 def prepare(arguments: Mapping[str, Any]) -> FitJob:
     """Make the job for a call of `fit`. arguments: those of `fit`, by name."""
-    key = key_of(arguments)
+    options = key_of_options(arguments)
+    key = key_of(arguments, options)
     job = recall(key, arguments)
     if job is None:
-        job = quietly(prepare_anew, arguments)
+        job = quietly(prepare_anew, arguments, options)
         remember(key, job)
     return job
 
@@ -49,6 +49,7 @@ def prepare(arguments: Mapping[str, Any]) -> FitJob:
 def forget() -> None:
     """Empty the cache."""
     remembered.clear()
+    forget_options()
 
 
 def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
@@ -62,7 +63,9 @@ def recall(key: Key | None, arguments: Mapping[str, Any]) -> FitJob | None:
     job.problem = _with_data(known.problem, X, y)
     if known.rates is not None and arguments["lr"] is not None:
         job.rates = np.array(arguments["lr"])
-    job.buffers = Buffers(known.buffers.layout, {})
+    if not known.buffers.begun:
+        known.buffers.begun = _begun(known)
+    job.buffers = Buffers(known.buffers.layout, {}, known.buffers.begun)
     job.buffers.allocate(tightly=arguments["memory_limit"] is not None)
     return job
 
@@ -77,6 +80,16 @@ def remember(key: Key | None, job: FitJob) -> None:
     if len(remembered) >= MOST_REMEMBERED:
         remembered.clear()
     remembered[key] = known
+
+
+def _begun(job: FitJob) -> dict[str, np.ndarray]:
+    """{name in a chunk: (m, …)}: the state before the first epoch of all fits of a job."""
+    order, made = job.order, {}
+    for name, (values, n_last) in job.begin.items():
+        shape, dtype = job.buffers.layout.shapes[name]
+        made[name] = np.empty((order.n_fits, *shape), dtype)
+        made[name][...] = order.pick_range(values, 0, order.n_fits, n_last)
+    return made
 
 
 def _is_small(job: FitJob) -> bool:
@@ -117,34 +130,21 @@ def _with_data(problem: Problem, X: np.ndarray | None, y: np.ndarray | None) -> 
     return other
 
 
-def key_of(arguments: Mapping[str, Any]) -> Key | None:
-    """Everything that the checks and decisions of a call depend on; None: not to be cached."""
-    options = dict(arguments)
-    X, y, lr = options.pop("X"), options.pop("y"), options.pop("lr")
-    if type(X) is not np.ndarray or type(y) is not np.ndarray:
+def key_of(arguments: Mapping[str, Any], options: Key | None) -> Key | None:
+    """Everything that the checks and decisions of a call depend on; None: not to be cached.
+
+    options: the key of its options, as of `key_of_options`.
+    """
+    X, y, lr = arguments["X"], arguments["y"], arguments["lr"]
+    if options is None or type(X) is not np.ndarray or type(y) is not np.ndarray:
         return None
-    if not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)):
+    if not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)) or arguments["progress"] or arguments["checkpoint"] is not None:
         return None
-    if type(options["optimizer"]) in _OPTIMIZERS:
-        options["optimizer"] = inside = _inside(options["optimizer"])
-        if inside is None:
-            return None
-    values = tuple(options.values())
-    kinds = tuple(map(type, values))
-    if not _PLAIN.issuperset(kinds) or options["progress"] or options["checkpoint"] is not None:
-        return None
-    # the signs, because 0.0 == -0.0
-    signs = tuple([math.copysign(1.0, value) for value in values if type(value) is float])
-    return X.shape, y.shape, X.dtype, y.dtype, lr is None, kinds, values, signs
+    others = key_of_values(_others(tuple(arguments))(arguments))
+    return None if others is None else (X.shape, y.shape, X.dtype, y.dtype, lr is None, options, others)
 
 
-def _inside(optimizer: Any) -> str | None:
-    """The class and the values of an optimizer as a text; None where a value is not plain."""
-    parts: list[Any] = [type(optimizer).__name__]
-    for field in fields(optimizer):
-        value = getattr(optimizer, field.name)
-        several = value if type(value) is tuple else (value,)
-        if not _PLAIN.issuperset(map(type, several)):
-            return None
-        parts.append(value)
-    return repr(parts)  # exact for plain values: 0.0 and -0.0 differ, and 1, True and 1.0
+@functools.cache
+def _others(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+    """What picks the arguments that `key_of` does not look at one by one."""
+    return itemgetter(*[name for name in names if name not in ("X", "y", "lr", *NAMES)])

@@ -1,19 +1,17 @@
-"""Which fits there are: leading axes, broadcast; and what is asked of their objective."""
+"""Which fits there are: the leading axes of data, hyperparameters and starts, broadcast."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import counted
-from ..input.options import MOST, read_excess_loss
-from ..input.shapes import broadcast, without_repeats
-from ..kernels.update_rules import UpdateRule
+from ..input.options import MOST
+from ..input.shapes import broadcast
 from ..results.result import State
 from .minibatches import MiniBatches
 
@@ -28,7 +26,7 @@ def order_fits(
 
     shapes: of hyperparameters, by name. starts: w0 (…, n_features) and perhaps intercept0 (…).
     """
-    shapes = {"X and y": problem.leading} | shapes
+    shapes = {"X and y": problem.leading, **shapes}
     shapes |= {name: values.shape[:-1] if name == "w0" else values.shape for name, values in starts.items()}
     if state is not None:
         shapes["state"] = state.epoch.shape
@@ -59,22 +57,3 @@ def samples_of_ridge(problem: Problem, reduction: str, batches: MiniBatches | No
         return 1.0
     whole = problem.given is None and not problem.may_lose_samples and not problem.is_weighted and batches is None
     return float(problem.n_samples) if whole else None
-
-
-def is_penalised(rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> bool:
-    """Whether a coupled weight_decay is part of the objective of some fit."""
-    if rule.decoupled is True or "weight_decay" not in hyper or not without_repeats(hyper["weight_decay"], 0).any():
-        return False
-    return not (rule.decoupled and without_repeats(hyper[rule.decoupled], 0).all())
-
-
-def read_measuring(excess_loss: Any, tol: float, rule: UpdateRule, hyper: Mapping[str, np.ndarray]) -> tuple[bool, bool]:
-    """(whether F* is asked for, whether of every fit); raise where there is none."""
-    wanted = read_excess_loss(excess_loss)
-    maximize = without_repeats(hyper["maximize"], 0) if "maximize" in rule.hyperparameters else np.zeros(1)
-    for name, given in (("tol", tol >= 0.0), ("excess_loss=True", wanted is True)):
-        if given and maximize.any():
-            raise ValueError(f"{name} asks how near the loss is to its least value, but maximize=True leads away from it: leave one out")
-    if maximize.all():
-        return False, False
-    return wanted is not False or tol >= 0.0, wanted is True or tol >= 0.0

@@ -9,29 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..input.annotations import Reduction
 from ..input.arrays import Arrived, arrive, arrive_on_host
 from ..input.hyperparameters import (
-    kernel_values,
-    read_hyperparameters,
     read_penalty,
-    read_ridge,
     values_beside,
 )
 from ..input.options import (
     read_choice,
-    read_history,
     read_memory_limit,
     read_progress,
     read_switch,
     read_threads,
-    read_tol,
 )
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
@@ -46,9 +40,10 @@ from ..schedules.table import TABLE_NUMBERS, Scheduled, read_first_rates, read_s
 from .backends import Backend, choose_backend, refuse_rule, require_kernels
 from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .explained import explained_fits
-from .fits import is_penalised, order_fits, read_measuring, samples_of_ridge
+from .fits import order_fits
 from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
+from .options import REDUCTIONS, Key, options_of, with_ridge
 from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
 from .start import (
     Begin,
@@ -63,8 +58,6 @@ from .start import (
     with_one_standard_per_pair,
 )
 from .stopping import Stopping, bytes_of_blocks, epochs_planned, fits_of_a_task, read_epochs, read_stopping, read_validation
-
-REDUCTIONS = get_args(Reduction)
 
 
 @dataclass(kw_only=True)
@@ -123,31 +116,21 @@ class FitJob(ResultJob):
     state: State | None  # of the earlier fit that is continued
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
-    ridge: np.ndarray | None  # (…) as it was given; its weight_decay is in `hyper`
+    free_intercept: bool  # the penalty is a ridge, which leaves the intercept alone
     met: float | None  # the tol that its converged fits have met
     batches: MiniBatches | None  # None: each epoch is one step of all samples
     n_rates: int  # rows of the table of rates, where there is a schedule
     stopping: Stopping | None  # validation data, and what ends fits early
-    hyper_row: np.ndarray | None = field(init=False)  # (1, values) where all fits have the same
+    hyper_row: np.ndarray | None  # (1, values) where all fits have the same
+    named: dict[str, np.ndarray]  # hyperparameters by the rule's names, as results have them
     told: Provenance = field(init=False)  # made once, also for later calls that are like this one
     explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
     scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
-    plain: list[bool] = field(
-        default_factory=list
-    )  # whether the fits are plain SGD, as soon as the runner has asked; calls like it share it
+    plain: list[bool]  # whether the fits are plain SGD, as soon as the runner has asked; calls with these options share it
 
     def __post_init__(self) -> None:
-        one = all([values.size == 1 for values in self.hyper])
-        self.hyper_row = np.array([[values.flat[0] for values in self.hyper]]) if one else None
-        named = dict(zip(self.rule.hyperparameters, self.hyper, strict=False))  # derived values come last
-        if self.ridge is not None:
-            named |= {"weight_decay": np.zeros(()), "ridge": self.ridge}
-        self.told = replace(super().provenance, tol=self.met, start=self.start, penalised=self.penalised, hyperparameters=named)
-
-    @property
-    def free_intercept(self) -> bool:
-        """Whether the penalty leaves the intercept alone."""
-        return self.ridge is not None and self.problem.intercept
+        plan = self.plan
+        self.told = Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, self.met, self.start, self.penalised, self.named)
 
     @property
     def provenance(self) -> Provenance:
@@ -174,8 +157,11 @@ class SolveJob(ResultJob):
         return replace(super().provenance, hyperparameters=penalty)
 
 
-def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
-    """Make the job for a call of `fit`, without the call cache. arguments: those of `fit`."""
+def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob:
+    """Make the job for a call of `fit`, without the call cache.
+
+    arguments: those of `fit`. key: of its options, as of `key_of_options`; None: read them anew.
+    """
     arrived = None if is_read(arguments["X"]) else arrive(**data_of(arguments))
     device = None if arrived is None else arrived.device
     backend, why_backend = choose_backend(arguments["backend"], device)  # before CuPy is needed
@@ -184,22 +170,17 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         from ..results.checkpoint import refuse_checkpoint
 
         refuse_checkpoint(arguments["checkpoint"], arguments["out"], device)
-    batches = read_minibatches(
-        problem, backend, batch_size=arguments["batch_size"], shuffle=arguments["shuffle"], seed=arguments["seed"],
-        drop_last=arguments["drop_last"], schedule_every=arguments["schedule_every"],
-    )  # fmt: skip
     optimizer, lr, w0, intercept0 = _values_here(arguments, device)
-    schedule = read_schedule(arguments["schedule"])
-    rule, rates = optimizer.rule, read_first_rates(lr, optimizer, schedule)
+    options = options_of(arguments, key, optimizer)
+    rule, hyper, tol, every, limit = options.rule, options.hyper, options.tol, options.every, options.memory_limit
+    standardize, measured = options.standardize, options.measured
+    batches = None if options.in_one_batch else _read_minibatches(arguments, problem, backend)
+    schedule = None if arguments["schedule"] is None else read_schedule(arguments["schedule"])
+    rates = read_first_rates(lr, optimizer, schedule)
     refuse_rule(backend, rule, arguments["backend"])
-    hyper = read_hyperparameters(optimizer)
-    every = read_history(arguments["history"])
-    reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
-    hyper, ridge = read_ridge(arguments["ridge"], rule, hyper, samples_of_ridge(problem, reduction, batches))
-    standardize, stats = read_switch(arguments["standardize"], "standardize"), read_stats(arguments["stats"])
-    tol, threads = read_tol(arguments["tol"]), read_threads(arguments["threads"])
-    limit, progress = read_memory_limit(arguments["memory_limit"]), read_progress(arguments["progress"])
-    stopping = _read_stopping(arguments, problem, backend, limit)
+    progress = read_progress(arguments["progress"])
+    validated = not (arguments["X_val"] is arguments["y_val"] is arguments["sample_weight_val"] is None)
+    stopping = _read_stopping(arguments, problem, backend, limit) if validated or options.ends_by_data else None
     refuse_with_batches(batches, rule, rates, stopping is not None)
     can_end = tol >= 0.0 or (stopping is not None and stopping.patience is not None)
     epochs = read_epochs(arguments["epochs"], can_end, every)
@@ -211,11 +192,15 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         algorithm = algorithm_on_moments(algorithm, backend, state)
     elif state is not None:
         algorithm = algorithm_of(state)
-    named = ({} if rates is None else {"lr": rates}) | hyper
-    which = {} if schedule is None else {"schedule": schedule.which}
-    which |= {} if batches is None else {"seed": batches.seed}
-    said = {"weight_decay": "ridge"} if ridge is not None else {}
-    order = order_fits(problem, {said.get(name, name): values.shape for name, values in (named | which).items()}, starts, state)
+    if arguments["ridge"] is not None:
+        options = with_ridge(options, arguments["ridge"], problem, batches)
+        hyper = options.hyper
+    shapes = options.shapes if rates is None else {"lr": rates.shape, **options.shapes}
+    if schedule is not None:
+        shapes = {**shapes, "schedule": schedule.which.shape}
+    if batches is not None:
+        shapes = {**shapes, "seed": batches.seed.shape}
+    order = order_fits(problem, shapes, starts, state)
     state = None if state is None else contiguous(state)  # of a shape that the data allow
     if state is not None and standardize:
         state = with_one_standard_per_pair(state, order)
@@ -225,7 +210,7 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         backend,
         epochs=epochs_planned(epochs, can_end),
         algorithm=algorithm,
-        threads=threads,
+        threads=options.threads,
         safe_rate=rates is None,
         standardize=standardize,
         has_roots=rule.name != "sgd",
@@ -237,7 +222,6 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))
     elif schedule is not None and not backend.takes_device_data:  # there each part makes its own table
         plan = replace(plan, fits_per_task=min(plan.fits_per_task, max(PACK, TABLE_NUMBERS // max(1, scheduled))))
-    measured, least_needed = read_measuring(arguments["excess_loss"], tol, rule, hyper)
     layout = Layout.of_rule(problem, order, rule, epochs, every, measured, standardize, stopping is not None, batches is not None)
     buffers = _open_buffers(layout, read_out(arguments["out"], arguments, layout), limit)
     of_results = buffers.bytes_made_per_fit
@@ -249,50 +233,51 @@ def prepare_anew(arguments: Mapping[str, Any]) -> FitJob:
         results=order.n_fits * (of_results + layout.bytes_in_units),
         of_a_fit=layout.bytes_per_fit
         - of_results
-        + 8 * (len(hyper) + 12)
+        + 8 * (len(rule.hyperparameters) + 12)
         + (16 * scheduled * (1 + schedule.moves_momentum) if schedule and stopping is None else 0)
         + of_blocks,
-        of_a_thread=of_a_block + (bytes_of_stack(problem) if least_needed else 0) + bytes_of_batches(problem, batches),
+        of_a_thread=of_a_block + (bytes_of_stack(problem) if options.least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
         limit=limit,
         continued=state is not None,
     )
-    n_values = len(hyper) + len(rule.derived)
     done = None if state is None else state.epoch if batches is None or batches.per_step else state.passes
     schedule = walk(schedule, done, scheduled, rule)
     buffers.allocate(tightly=limit is not None)
-    named = {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
     return FitJob(
         problem=problem,
         order=order,
         plan=plan,
         buffers=buffers,
-        reduction=reduction,
+        reduction=options.reduction,
         standardize=standardize,
-        stats=stats,
+        stats=options.stats,
         progress=progress,
         total=order.n_fits * max(epochs, 1),
         runner=backend.runner,
         rule=rule,
-        rates=named.get("lr"),
+        rates=None if rates is None else np.asarray(without_repeats(rates, 0), order="C"),
         schedule=schedule,
-        hyper=kernel_values(rule, [named[name] for name in hyper]),
+        hyper=hyper,
+        hyper_row=options.hyper_row,
+        plain=options.plain,
         epochs=epochs,
         tol=tol,
         every=every,
         measured=measured,
-        least_needed=least_needed,
+        least_needed=options.least_needed,
         begin=(begin_of(problem, rule, starts, plan.algorithm, standardize) if state is None else begin_again(state, tol))
         | begin_batches(batches, state),
         batches=batches,
         n_rates=scheduled,
         state=state,
         # weights that are summed scale the rate, a schedule moves it
-        start=kind_of_start(state, starts, rate_tells=schedule is None and not (reduction == "sum" and problem.is_weighted)),
-        penalised=is_penalised(rule, hyper),
-        ridge=None if ridge is None else np.asarray(without_repeats(ridge, 0), order="C"),
+        start=kind_of_start(state, starts, rate_tells=schedule is None and not (options.reduction == "sum" and problem.is_weighted)),
+        penalised=options.penalised,
+        free_intercept=arguments["ridge"] is not None and problem.intercept,
         met=met_tol(state, tol),
-        explained=explained_fits(problem, order, plan, n_values, limit) if measured else np.zeros(0, np.int64),
+        named=options.named,
+        explained=explained_fits(problem, order, plan, len(hyper), limit) if measured else np.zeros(0, np.int64),
         stopping=stopping,
         memory_limit=limit,
     )
@@ -364,6 +349,14 @@ def read_problem(arguments: Mapping[str, Any], arrived: Arrived | None) -> Probl
         min_samples=arguments["min_samples"],
         nodata=arguments["nodata"],
     )
+
+
+def _read_minibatches(arguments: Mapping[str, Any], problem: Problem, backend: Backend) -> MiniBatches | None:
+    """The options of mini-batches; None without a batch_size."""
+    return read_minibatches(
+        problem, backend, batch_size=arguments["batch_size"], shuffle=arguments["shuffle"], seed=arguments["seed"],
+        drop_last=arguments["drop_last"], schedule_every=arguments["schedule_every"],
+    )  # fmt: skip
 
 
 def _read_stopping(arguments: Mapping[str, Any], problem: Problem, backend: Backend, limit: int | None) -> Stopping | None:

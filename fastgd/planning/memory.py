@@ -56,7 +56,8 @@ def fit_into_memory(
     shared = _bytes_of_shared(problem, plan) + of_thread + OF_A_CALL
     # at least one thread and one fit
     least = results + shared + of_fit + of_pair
-    wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit) + plan.pairs_per_group * of_pair
+    wanted = results + shared + plan.threads * (of_thread + plan.fits_per_task * of_fit)
+    wanted += min(plan.pairs_per_group, order.n_pairs) * of_pair
     if limit is None:
         if wanted < SMALL_BYTES:
             return plan

@@ -24,6 +24,7 @@ from .minibatches import MiniBatches
 
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
+SHORT_NS = 250_000  # what Python does around a task takes as long as a shorter one [ns]
 INLINE_NS = 2_000_000  # less work runs in the calling thread: starting threads takes as long [ns]
 DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C cannot interrupt [ns]
 PACK = 32  # fits of a pack of the CPU kernels
@@ -110,7 +111,8 @@ def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit:
         return max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells
     fits = max(1, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))
     if workers > 1:
-        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (4 * workers)))), workers)
+        tasks = min(4, max(1, int(order.n_fits * per_fit / workers / SHORT_NS)))  # of each worker, at least
+        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (tasks * workers)))), workers)
     return fits
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 from typing import Any
 
@@ -23,11 +24,14 @@ from .backends import BACKENDS, CHOICES, Backend
 
 
 def read_start(problem: Problem, w0: Any, intercept0: Any) -> dict[str, np.ndarray]:
-    """{"w0": (…, n_features), perhaps "intercept0": (…)}: float64, rounded to the data's dtype."""
+    """{"w0": (…, n_features), perhaps "intercept0": (…)}: float64, rounded to the data's dtype.
+
+    {} where neither is given: fits begin at zero.
+    """
     if intercept0 is not None and not problem.intercept:
         raise ValueError(f"intercept0 was given ({shown(intercept0)}), but there is no intercept: give intercept=True too")
     if w0 is None and intercept0 is None:
-        return {"w0": np.zeros(problem.n_features)} | ({"intercept0": np.zeros(())} if problem.intercept else {})
+        return {}
     w = np.zeros(problem.n_features) if w0 is None else read_numbers(w0, "w0")
     if w0 is not None and problem.one_feature:
         w = w[..., None]
@@ -53,12 +57,21 @@ Begin = dict[str, tuple[Any, int]]  # {name in a chunk: (values, how many axes a
 
 def begin_of(problem: Problem, rule: UpdateRule, starts: dict[str, np.ndarray], algorithm: int, standardize: bool) -> Begin:
     """The state before the first epoch of new fits; leading axes broadcast."""
-    size = problem.n_parameters
-    unknown = np.full(problem.n_features, np.nan)  # center and scale are made from the data
-    return (dict.fromkeys(STANDARD, (unknown, 1)) if standardize else {}) | {
-        "w": (_start(problem, starts), 1),
-        "slots": (np.zeros((len(rule.slots), size)), 2),
-        "products": (np.ones(len(rule.products)), 1),
+    begin = begin_at_zero(problem.n_parameters, len(rule.slots), len(rule.products), algorithm)
+    if starts:
+        begin = {**begin, "w": (_start(problem, starts), 1)}
+    if standardize:
+        begin = {**begin, **dict.fromkeys(STANDARD, (np.full(problem.n_features, np.nan), 1))}  # they are made from the data
+    return begin
+
+
+@functools.lru_cache(16)
+def begin_at_zero(size: int, n_slots: int, n_products: int, algorithm: int) -> Begin:
+    """`begin_of` fits of `size` parameters without a start of their own. Nobody writes into it."""
+    return {
+        "w": (np.zeros(size), 1),
+        "slots": (np.zeros((n_slots, size)), 2),
+        "products": (np.ones(n_products), 1),
         "steps": (np.zeros((), np.int64), 0),
         "algorithm": (np.array(algorithm, np.int8), 0),
         "status": (np.array(COMPLETED, np.int8), 0),

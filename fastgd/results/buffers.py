@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,41 @@ NAMES = {
 
 Shapes = dict[str, tuple[tuple[int, ...], np.dtype]]  # {name in a chunk: (shape of one fit, dtype)}
 _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.int64, np.int8, np.bool_))
+
+
+@functools.lru_cache(64)
+def _shapes_of(
+    size: int, n_features: int, dtype: np.dtype, rows: int, n_slots: int, n_products: int, measured: bool, validated: bool,
+    standardize: bool, batch_epochs: int, batched: bool, solved: bool,
+) -> Shapes:  # fmt: skip
+    """Shape of one fit, and dtype, of every array. Calls share it: nobody changes it."""
+    shapes: Shapes = {
+        "w_out": ((size,), dtype),
+        "loss": ((), dtype),
+        "epochs_run": ((), _WHOLE),
+        "status": ((), _CODE),
+        "history_w": ((rows, size), dtype),
+        "history_loss": ((rows,), dtype),
+        "w": ((size,), _DOUBLE),
+        "slots": ((n_slots, size), _DOUBLE),
+        "products": ((n_products,), _DOUBLE),
+        "steps": ((), _WHOLE),
+        "algorithm": ((), _CODE),
+        "n_used": ((), _WHOLE),
+        "lr": ((), _DOUBLE),
+        "initial_excess": ((), _DOUBLE),
+    }
+    if measured:
+        shapes["excess"] = ((), dtype)
+    if validated:
+        shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
+    if standardize:
+        shapes |= dict.fromkeys(STANDARD, ((n_features,), _DOUBLE))
+    if batched:
+        shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((batch_epochs,), dtype)}
+    if solved:
+        shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
+    return shapes
 
 
 @dataclass
@@ -87,35 +123,11 @@ class Layout:
         return cls(problem, order, "solve", 0, 0, 0, 0, standardize=standardize, solved=True)
 
     def _shapes(self) -> Shapes:
-        """Shape of one fit, and dtype, of every array."""
-        size, dtype, rows = self.problem.n_parameters, self.problem.dtype, n_rows(self.epochs, self.every)
-        shapes: Shapes = {
-            "w_out": ((size,), dtype),
-            "loss": ((), dtype),
-            "epochs_run": ((), _WHOLE),
-            "status": ((), _CODE),
-            "history_w": ((rows, size), dtype),
-            "history_loss": ((rows,), dtype),
-            "w": ((size,), _DOUBLE),
-            "slots": ((self.n_slots, size), _DOUBLE),
-            "products": ((self.n_products,), _DOUBLE),
-            "steps": ((), _WHOLE),
-            "algorithm": ((), _CODE),
-            "n_used": ((), _WHOLE),
-            "lr": ((), _DOUBLE),
-            "initial_excess": ((), _DOUBLE),
-        }
-        if self.measured:
-            shapes["excess"] = ((), dtype)
-        if self.validated:
-            shapes |= {"val_loss": ((), dtype), "best_epoch": ((), _WHOLE), "history_val_loss": ((rows,), dtype)}
-        if self.standardize:
-            shapes |= dict.fromkeys(STANDARD, ((self.problem.n_features,), _DOUBLE))
-        if self.batched:
-            shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((self.epochs if self.every else 0,), dtype)}
-        if self.solved:
-            shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
-        return shapes
+        return _shapes_of(
+            self.problem.n_parameters, self.problem.n_features, self.problem.dtype, n_rows(self.epochs, self.every), self.n_slots,
+            self.n_products, self.measured, self.validated, self.standardize, self.epochs if self.batched and self.every else 0,
+            self.batched, self.solved,
+        )  # fmt: skip
 
     def select(self, values: Any, part: str) -> Any:
         """Parameters (…, D) without the intercept ("features"), the intercept (…), or all ("")."""
@@ -237,14 +249,21 @@ class Buffers:
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
     curvatures : list of Curvatures
         Of some fits whose end is to be explained: a part of each task that has such fits.
+    noted : list of (fits, moments)
+        Of some fits whose end may have to be explained, from tasks that ended.
+    begun : dict of str to ndarray (m, …)
+        What some of `arrays` hold before the first epoch, of calls like an earlier one: `allocate`
+        copies them.
     """
 
     layout: Layout
     given: dict[str, tuple[np.ndarray, Any]]
+    begun: dict[str, np.ndarray] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(init=False)
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
     curvatures: list[Curvatures] = field(init=False, default_factory=list)
+    noted: list[tuple[np.ndarray, Any]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         order = self.layout.order
@@ -266,10 +285,13 @@ class Buffers:
         order, names = self.layout.order, self.made() if self.given else self.layout.shapes
         needed = order.n_fits * self.layout.bytes_per_fit
         make = np.empty if tightly or needed < buffer_pool.SMALLEST else buffer_pool.empty
+        begun, arrays, n_fits = self.begun, self.arrays, order.n_fits
         try:
             for name, (shape, dtype) in self.layout.shapes.items():
-                if name in names:
-                    self.arrays[name] = make((order.n_fits, *shape), dtype)
+                if name in begun:
+                    arrays[name] = begun[name].copy()
+                elif name in names:
+                    arrays[name] = make((n_fits, *shape), dtype)
         except (MemoryError, ValueError) as error:  # NumPy: ValueError when the size passes 2^63
             needed = order.n_fits * self.layout.bytes_of_a_fit(names)
             raise MemoryError(
@@ -329,6 +351,18 @@ class Buffers:
                 array[...] = values[0]
             else:
                 array[places] = values
+
+    def values_of(self, names: Iterable[str], fits: np.ndarray) -> list[np.ndarray]:
+        """[(k, …)]: results of k fits that have ended, by their names in a chunk."""
+        arrays = self.arrays
+        return [arrays[name][fits] if name in arrays else self._value_given(name, fits) for name in names]
+
+    def _value_given(self, name: str, fits: np.ndarray) -> np.ndarray:
+        if name in self.direct:
+            return self.direct[name][fits]
+        order = self.layout.order
+        array = next(array for called, array in self.scattered.items() if NAMES[called] == (name, ""))
+        return array[np.unravel_index(fits, tuple(order.shape[axis] for axis in order.axes))] if order.shape else array[None]
 
     def whole(self, name: str) -> np.ndarray | None:
         """The array (m, …) of all fits, by its name in a chunk; None where tasks have their own."""

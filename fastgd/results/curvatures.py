@@ -118,7 +118,7 @@ def concatenated(parts: list[Curvatures]) -> Curvatures:
 def joined(parts: list[Curvatures], order: FitOrder) -> Curvatures:
     """Parts whose `index` counts in the order of computation, as one in that of the results."""
     found = concatenated(parts)
-    if order.n_fits == 1:
+    if order.natural and len(parts) == 1:
         return found
     places = found.index
     if not order.natural:

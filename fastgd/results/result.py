@@ -214,7 +214,7 @@ class FitResult(Pictures):
         Only from `robust`: scale, iterations and weights.
     hyperparameters : dict of str to ndarray of float64
         The values of the update rule by name, without lr, which broadcast to "…"; a switch is 0
-        or 1. Empty in files of older versions.
+        or 1. Read-only. Empty in files of older versions.
     features : tuple of str, or None
         Names of the features: of the columns of X, where it was a data frame with text for names.
     versions : dict of str to str

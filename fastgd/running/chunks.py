@@ -11,7 +11,7 @@ import numpy as np
 from ..kernels.chunk import INVALID_DATA, MOMENTS, STANDARD, STREAM, TOO_FEW_SAMPLES, WRITTEN, Batches, Chunk, Samples
 from ..planning.job import FitJob
 from ..planning.stopping import Validation
-from .groups import Group
+from .groups import Group, spread
 from .standardizing import enter_standard
 
 
@@ -20,9 +20,10 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     buffers = job.buffers
     slices = buffers.slices(first, stop)
     slices["n_used"][:] = samples.n_used
-    for name, (values, n_last) in job.begin.items():
-        if values.size:  # a rule may have no slots, and no products
-            buffers.put(slices, name, values, first, stop, n_last)
+    if not buffers.begun:  # else it was written as they were allocated
+        for name, (values, n_last) in job.begin.items():
+            if values.size:  # a rule may have no slots, and no products
+                buffers.put(slices, name, values, first, stop, n_last)
     if job.rates is not None:
         buffers.put(slices, "lr", job.rates, first, stop)
     names = WRITTEN + (STANDARD if job.standardize else ()) + (("initial_excess", "excess") if job.measured else ())
@@ -85,7 +86,7 @@ def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Ch
     """(chunk, pairs) of fits first … stop-1; pairs (m,): number of each fit's pair in the group."""
     samples, pairs = group.of_fits(job.order, first, stop)
     chunk = make_chunk(job, samples, first, stop)
-    set_fates(job, chunk, group.invalid[pairs])
+    set_fates(job, chunk, spread(group.invalid, pairs))
     if group.standard is not None:
         enter_standard(job, chunk, group.standard, group.gram_index[pairs])
     return chunk, pairs

@@ -20,8 +20,8 @@ from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
-from .explaining import explain
-from .groups import Group, gather_group
+from .explaining import explain, explain_noted
+from .groups import Group, gather_group, spread
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
@@ -39,6 +39,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         _run_staged(job, control, go, validator)
     else:
         go(cutting(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
+        explain_noted(job)
 
 
 def _compile(job: FitJob, cuts_anew: bool) -> None:
@@ -72,9 +73,8 @@ def _compile(job: FitJob, cuts_anew: bool) -> None:
 def _is_plain(job: FitJob) -> bool:
     """Whether the fits are plain SGD, asked once for a call and those like it."""
     if not job.plain:
-        moves = job.schedule is not None and job.schedule.moves_momentum
-        job.plain.append(not moves and cpu.is_plain(job.rule, job.hyper))
-    return job.plain[0]
+        job.plain.append(cpu.is_plain(job.rule, job.hyper))
+    return job.plain[0] and not (job.schedule is not None and job.schedule.moves_momentum)
 
 
 def _leaves_some(job: FitJob, smallest: int) -> bool:
@@ -104,6 +104,7 @@ def _run_fits(job: FitJob, control: Control, validator: Validator | None, first:
     if job.rates is None:
         eigenvalues = group.moments.largest_eigenvalues(0, len(group.moments.gram), control.cancel)
     _descend(job, group, eigenvalues, first, stop, control, counter, validator)
+    explain(job, group, first, stop)
     if scratch is not None:
         job.scratch.append(scratch)
 
@@ -135,8 +136,8 @@ def _run_single_feature(job: FitJob, group: Group, control: Control, first: int,
     chunk = make_chunk(job, samples, first, stop)
     if not cpu.descend_single_feature(chunk, job.least_needed, control.cancel, counter, _is_plain(job)):
         return False
-    explain(job, chunk, group, None, first)
     job.buffers.scatter(first, stop, chunk)  # no fit has too few samples
+    explain(job, group, first, stop)
     return True
 
 
@@ -149,7 +150,7 @@ def _descend(
     eigenvalues: λ_max of each Gram record, where rates are the safe rates.
     """
     chunk, pairs = chunk_of_group(job, group, first, stop)
-    gram_index = pairs if group.gram_index is None else group.gram_index[pairs]
+    gram_index = pairs if group.gram_index is None else spread(group.gram_index, pairs)
     if eigenvalues is not None:
         set_safe_rates(chunk, group.moments.curvature(gram_index, eigenvalues, job.reduction == "sum"))
         follow_schedule(job, chunk, first, stop)
@@ -166,7 +167,6 @@ def _descend(
             unscale_results(part)
 
     descend_chunk(job, chunk, first, validator, descend, control, counter)
-    explain(job, chunk, group, gram_index, first)
     finish_chunk(job, first, stop, chunk)
 
 
@@ -182,8 +182,13 @@ def _run_staged(job: FitJob, control: Control, go: Run, validator: Validator | N
 
         def descend(first: int, stop: int, counter: np.ndarray, group: Group = group, eigenvalues: Any = eigenvalues) -> None:
             _descend(job, group, eigenvalues, first, stop, control, counter, validator)
+            if job.part is not None:  # it stores what is kept of a task with its fits
+                explain(job, group, first, stop)
 
-        go(cutting(len(group.invalid) * n_cells, job.plan.fits_per_task, descend, group.first * n_cells))
+        first, n_fits = group.first * n_cells, len(group.invalid) * n_cells
+        go(cutting(n_fits, job.plan.fits_per_task, descend, first))
+        if job.part is None:
+            explain(job, group, first, first + n_fits)
         del group, descend  # free its memory before the next group is made
 
 

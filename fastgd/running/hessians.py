@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ..kernels import cpu
@@ -13,12 +15,32 @@ BLOCK_NUMBERS = 2**20  # of matrices, at a time
 
 def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hyper: np.ndarray, of_the_sum: bool) -> Curvatures:
     """The curvatures of k fits; grams (k,): their Gram records. index, hyper: as in Curvatures."""
+    if len(records.gram) == 1 < len(grams):  # one matrix, not a copy for each fit
+        one = curvatures_of(records, grams[:1], index[:1], hyper[:1], of_the_sum)
+        gram, exponents, scale = (
+            np.broadcast_to(values, (len(grams), *values.shape[1:])) for values in (one.gram, one.exponents, one.scale)
+        )
+        return Curvatures(index, gram, exponents, scale, hyper)
     count, size = len(grams), records.gram_exponents.shape[1] - 1
     # moments of float32 data are not scaled
     exponents = np.zeros((count, size), np.int64) if records.gram.shape[1] == 1 else records.gram_exponents[grams, :-1]
     these = cpu.Moments(records.gram[grams], exponents, records.weighing[grams], records.target, records.exponents)
     scale = these.curvature(np.arange(count), np.ones(count), of_the_sum)
     return Curvatures(index, these.gram[:, 0], exponents, scale, hyper)
+
+
+def records_of(moments: cpu.Moments, grams: np.ndarray) -> cpu.Moments:
+    """A copy of the Gram records with these numbers."""
+    return cpu.Moments(
+        moments.gram[grams], moments.gram_exponents[grams], moments.weighing[grams], moments.target[:0], moments.exponents[:0]
+    )
+
+
+def joined_records(parts: Sequence[cpu.Moments]) -> cpu.Moments:
+    """The Gram records of all parts."""
+    names = ("gram", "gram_exponents", "weighing")
+    grams = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return cpu.Moments(*grams, parts[0].target, parts[0].exponents)
 
 
 def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -26,7 +26,7 @@ from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
-from .groups import Group, copy_one_by_one, gather, gather_group, given_group, samples_of_grams, select
+from .groups import Group, copy_one_by_one, gather, gather_group, given_group, indices, samples_of_grams, select
 from .pool import Control, Run, Task, cut
 
 FindKept = Callable[[Samples, bool, bool, np.ndarray], tuple[np.ndarray, np.ndarray]]  # as kernels.reference.kept.find_kept
@@ -67,7 +67,7 @@ def complete_group(
 
     moments = cpu.Moments.empty(count, count, problem.n_parameters, problem.dtype) if scratch is None else scratch.of_first(count)
     group.moments = moments
-    group.gram_index = np.arange(count, dtype=np.int64)
+    group.gram_index = indices(count)[0]
     if spread is not None:
         moments.set_weight_range(spread)
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)

@@ -32,6 +32,16 @@ from ..kernels.telling import LISTENER, Listener
 from ..planning.plan import Plan
 
 
+def unwatched(workers: int) -> tuple[Control, Run]:
+    """(control, go) as of `watched`, for work in the calling thread that nobody watches.
+
+    To be called in a copy of the caller's `contextvars` context, which ends with the work.
+    """
+    control = Control(workers)
+    LISTENER.set(control)
+    return control, partial(_run_inline, control.counter(0))
+
+
 @contextmanager
 def watched(plan: Plan, progress: object, total: int, description: str) -> Iterator[tuple[Control, Run]]:
     """A context (control, go): go runs tasks in the planned threads and shows the progress.
@@ -43,9 +53,6 @@ def watched(plan: Plan, progress: object, total: int, description: str) -> Itera
     before = LISTENER.get()
     LISTENER.set(control)
     try:
-        if plan.inline and progress is None:  # it ends before a bar would appear
-            yield control, partial(_run_inline, control.counter(0))
-            return
         watcher = Progress(progress, total, description, control)
         control.watch = watcher.watch
         complete = False

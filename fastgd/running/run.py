@@ -11,7 +11,7 @@ from ..data.faults import where_negative, where_not_finite
 from ..input.float_mode import quietly, set_ieee_mode
 from ..planning.job import Job
 from .moments import NegativeWeightError, NonFiniteDataError
-from .pool import watched
+from .pool import unwatched, watched
 
 
 def run(job: Job) -> None:
@@ -40,6 +40,9 @@ def runner_of(job: Job) -> ModuleType:
 def _run(job: Job) -> None:
     runner = runner_of(job)
     try:
+        if job.plan.inline and job.progress is None and job.part is None:  # it ends before a bar would appear
+            runner.run(job, *unwatched(job.plan.threads))
+            return
         with watched(job.plan, job.progress, job.total, f"{job.order.n_fits:,} fits") as (control, go):
             if job.part is None:
                 runner.run(job, control, go)

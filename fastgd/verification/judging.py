@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
 from .causes.sizes import named_factors
-from .causes.table import CAUSES, GRADIENTS
+from .causes.table import CAUSES, gradient_of
 from .report.beyond import Beyond
 
-__all__ = ["Judgement", "judge", "named_factors", "names_of", "of_codes"]
+__all__ = ["Judgement", "judge", "judge_each", "named_factors", "names_of", "of_codes"]
 
 
 class Judgement(NamedTuple):
@@ -36,25 +36,26 @@ class Judgement(NamedTuple):
     epochs_judged: int
     notes: tuple[str, ...]
     diagnosis: Callable[[], Diagnosis | None]  # it is costly, and of one reading alone
+    unit: str = "epoch"  # that rows are apart, "epoch" or "step"
 
 
 def judge(question: Question, readings: list[Reading], limit: float, held_higher: bool) -> Judgement:
     """Judge a history by the first of its readings that passes; by the first where none does."""
     made = []
     for reading in readings:
-        one = (_judge_apart if reading.strided else _judge_each)(question, reading, limit, held_higher)
+        one = (_judge_apart if reading.strided else judge_each)(question, reading, limit, held_higher)
         if one.beyond is None and (one.epochs_judged or len(readings) == 1):
             return one
         made.append(one)
     for powers in ("of float32", "rounded") if question.asked.rule.products else ():
         coarse = question._replace(asked=replace(question.asked, powers=powers))
-        one = _judge_each(coarse, readings[0], limit, held_higher)
+        one = judge_each(coarse, readings[0], limit, held_higher)
         if one.beyond is None and one.epochs_judged:
             return one._replace(notes=(*one.notes, "1 - beta**t is made in float32, which is rounding: judged so"))
     return made[0] if len(made) == 1 else _none_passes(made)
 
 
-def _judge_each(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
+def judge_each(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
     """Judge rows that are one epoch apart."""
     recorded = reading.recorded
     question = question.on_schedule(len(recorded.w) - 1)
@@ -125,9 +126,11 @@ def _cause_apart(question: Question, reading: Reading, limit: float, held_higher
     return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
 
 
-def of_codes(codes: tuple[str, ...], question: Question, value: float) -> Diagnosis:
-    """Return the diagnosis of causes without constants; value: the factor of a step."""
-    words = {"n": len(question.y), "n_minus_1": len(question.y) - 1, "value": value, "gradient": GRADIENTS[question.reduction]}
+def of_codes(codes: tuple[str, ...], question: Question, value: float, size: float | None = None, **more: Any) -> Diagnosis:
+    """Return the diagnosis of causes; value: the factor of a step, size: what divides its mean."""
+    n = len(question.y) if size is None else size
+    words = {"n": f"{n:.6g}", "n_minus_1": f"{n - 1:.6g}", "value": value, "variant": "", "lr": float(question.lr.flat[0])}
+    words |= {"gradient": gradient_of(question.reduction, question.parts is not None and question.parts.weights is not None), **more}
     causes = [CAUSES[code] for code in codes]
     fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
     return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))

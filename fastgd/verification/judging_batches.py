@@ -2,14 +2,17 @@
 
 1. A batch is named by its samples: in the order of the data, by a permutation, or by a function of
    the epoch such as `fastgd.testing.minibatch_order`. Nothing is guessed.
-2. Rows are w after each epoch, or after each step, as their number says.
-3. Plain gradient descent alone is judged. A cause is a named factor; else it is unknown.
+2. Rows are w after each epoch, or after each step. Where their number does not say which, the
+   reading that agrees counts, and a note says which it is.
+3. Rows of single steps are judged as any history is (judging.py), each step on its batch: every
+   rule, and every cause. Rows of whole epochs are judged for plain gradient descent alone, and
+   their causes are those of mini_batch_causes.py.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +21,16 @@ from ..input.messages import counted, shown
 from ..input.options import read_count
 from ..input.reading import read_array
 from .bound.batches import BatchSteps
-from .bound.yardstick import Array, share_of
+from .bound.yardstick import Array
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
+from .causes.observation import Parts
+from .causes.question import start_of
+from .causes.readings import Reading
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
-from .judging import Judgement, named_factors, names_of, of_codes
+from .judging import Judgement, judge_each, names_of, of_codes
+from .mini_batch_causes import Asked, Steps, cause_of_batches
+from .mini_batch_losses import explained_losses
 from .report.beyond import Beyond
 
 __all__ = ["Batches", "judge_batches", "read_batches"]
@@ -35,6 +43,7 @@ class Batches(NamedTuple):
     weights: Array | None  # (n,)
     size: int | None = None
     in_order: bool = True  # of the data, in every epoch
+    epochs: int | None = None  # of which the order is known; None: all
 
 
 def read_batches(batch_size: Any, order: Any, sample_weight: Any, n: int) -> Batches | None:
@@ -59,7 +68,7 @@ def read_batches(batch_size: Any, order: Any, sample_weight: Any, n: int) -> Bat
         given = np.arange(n) if order is None else order(epoch) if table is None else table if table.ndim == 1 else table[epoch]
         return list(_cut(given, size, n))
 
-    return Batches(of_epoch, weights, size, order is None)
+    return Batches(of_epoch, weights, size, order is None, None if table is None or table.ndim == 1 else len(table))
 
 
 def _cut(given: Any, size: int, n: int) -> list[Array]:
@@ -73,11 +82,16 @@ def _cut(given: Any, size: int, n: int) -> list[Array]:
 
 
 class _Plan(NamedTuple):
-    """How rows are meant."""
+    """One way to read the rows."""
 
-    steps: list[list[tuple[Array | None, Any]]]  # from each row to the next
-    at: Array  # (m,): the epoch of each row, or its step
-    words: str
+    epochs: Steps  # the steps of each epoch, (batch, rate)
+    by_step: bool  # rows are w after each step, not after each epoch
+    added: bool  # the start was not recorded
+    words: str = ""  # in which it differs from what the number of rows says
+
+    @property
+    def unit(self) -> str:
+        return "step" if self.by_step else "epoch"
 
 
 def judge_batches(
@@ -85,100 +99,214 @@ def judge_batches(
     limit: float, held_higher: bool,
 ) -> Judgement:  # fmt: skip
     """Judge a history of steps on batches, or with sample weights."""
-    if not question.asked.plain:
-        raise ValueError("batch_size, order and sample_weight are judged for plain gradient descent alone")
     rows = read_rows(w_history, question.n_parameters, question.intercept)
     judged = arithmetic_dtype(dtype, rows, of_data)
-    plan, rows, notes = _read_plan(question, batches, rows, epochs, start, judged)
-    reduction = question.reduction.removeprefix("half_")  # half of it is half the rate
+    found: list[Judgement] = []
+    plans = _plans(question, batches, len(rows), epochs, judged)
+    for plan in plans:
+        whole = with_start(rows, start, judged) if plan.added else rows
+        one = _judge_plan(question, batches, plan, whole, loss_history, judged, limit, held_higher)
+        if one.beyond is None and (one.epochs_judged or len(plans) == 1):
+            return one
+        found.append(one)
+    named = (one for one in found if len(found) > 1 and _is_named(one.diagnosis()))
+    best = next(named, found[0])
+    return best
+
+
+def _is_named(found: Diagnosis | None) -> bool:
+    return found is not None and found.code != "unknown" and not found.evidence.get("constants")
+
+
+def _plans(question: Question, batches: Batches, given: int, epochs: int | None, judged: Any) -> list[_Plan]:
+    """Return the ways to read this number of rows, the likeliest first."""
+
+    def steps_of(count: int) -> Steps:
+        rates = np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64)
+        half = 0.5 if question.reduction.startswith("half") else 1.0
+        return [[(batch, rate * half) for batch in batches.of_epoch(epoch)] for epoch, rate in enumerate(rates)]
+
+    if epochs is not None:
+        each = steps_of(epochs)
+        n_steps = sum(map(len, each))
+        plans = [
+            _Plan(each, by_step, given == count)
+            for by_step, count in ((False, epochs), (True, n_steps))
+            if count and given in (count, count + 1) and not (by_step and n_steps == epochs)
+        ]
+        early = [(False, epochs), (True, n_steps)] if n_steps != epochs else [(False, epochs)]
+        if not plans and 1 < given <= max(epochs, n_steps):
+            told = f"w has {counted(given, 'row')} for {counted(epochs, 'epoch')}: read as"
+            plans = [
+                _Plan(each, by_step, False, f"{told} w after each {'step' if by_step else 'epoch'}, until it ended")
+                for by_step, count in early
+                if given <= count
+            ]
+        if given == epochs + 1 and n_steps > epochs:  # the number of steps was given for that of epochs
+            told = f"epochs={epochs} is read as the number of steps: each row is w after one step"
+            plans.append(_Plan(each, True, False, told))
+        if not plans:
+            needed = f"{epochs + 1:,} for {counted(epochs, 'epoch')}, or {n_steps + 1:,} for their steps"
+            raise ValueError(f"w_history has {counted(given, 'row')}; needed are {needed}, the start first")
+        return plans
+    plans = []
+    for added in (False, True):
+        count = given - 1 + added
+        if batches.epochs is None or count <= batches.epochs:
+            plans.append(_Plan(steps_of(count), False, added))
+        several = n_steps = spare = fewest = 0
+        while fewest < count and (batches.epochs is None or spare < batches.epochs):
+            found = len(batches.of_epoch(spare))
+            several, n_steps = (several + 1, n_steps + found) if n_steps < count else (several, n_steps)
+            spare, fewest = spare + 1, fewest + max(1, found - 1)  # where the last batch of each is left out
+        if count <= n_steps and several < count:
+            told = f"w has {counted(given, 'row')}, and epochs was not given: read as w after each step of {counted(several, 'epoch')}"
+            try:
+                each = steps_of(spare)
+            except ValueError:  # there are rates for fewer epochs
+                each = steps_of(several)
+            plans.append(_Plan(each, True, added, told))
+    if not plans:
+        raise ValueError(f"w_history has {counted(given, 'row')}, and order has {counted(batches.epochs or 0, 'row')}")
+    return plans
+
+
+def _judge_plan(
+    question: Question, batches: Batches, plan: _Plan, rows: Array, loss_history: Any, judged: Any, limit: float, held_higher: bool
+) -> Judgement:
+    """Judge the rows as they are read."""
+    in_epochs = [steps[0][0] is None for steps in plan.epochs if steps]
+    flat = plan.by_step or all(len(steps) == 1 for steps in plan.epochs)
+    reduction = question.reduction.removeprefix("half_")
     steps = BatchSteps(question.X, question.y, batches.weights, reduction=reduction, dtype=judged, intercept=question.intercept,
                        held_higher=held_higher)  # fmt: skip
-    recorded = Recorded(rows, None, judged, tuple(notes), False)
-    shares = steps.shares(rows, plan.steps, limit)
-    found = [Beyond(0, "w[0]", math.inf)] if question.start_is_wrong(recorded) else []
+    asked = Asked(question._replace(parts=Parts(batches.weights)), batches.weights, plan.epochs, plan.by_step, steps, judged, limit)
+    notes = [plan.words] if plan.words else [f"each row is read as w after one {plan.unit}"] if not flat or plan.by_step else []
+    notes += ["the start was put before the rows"] if plan.added else []
+    sizes = {steps.size(batch) for epoch in plan.epochs for batch, _ in epoch}
+    if flat and (reduction == "mean" or len(sizes) == 1):
+        one = [step for epoch in plan.epochs for step in epoch][: len(rows) - 1]
+        on_all = bool(in_epochs) and in_epochs[0]
+        parts = Parts(
+            batches.weights,
+            None if on_all else [batch for batch, _ in one if batch is not None],
+            np.repeat(np.arange(len(plan.epochs)), [len(epoch) for epoch in plan.epochs])[: len(one)] if plan.by_step else None,
+        )
+        factor = {"mean": 1.0, "sum": next(iter(sizes), 1.0), "half_mean": 0.5, "half_sum": next(iter(sizes), 1.0) / 2}[question.reduction]
+        half = 0.5 if question.reduction.startswith("half") else 1.0
+        of_steps = question._replace(
+            lr=np.array([rate / half for _, rate in one]) if one else question.lr,
+            schedule=None, parts=parts, asked=replace(question.asked, factor=factor), first_rate=question.on_schedule(1).first_rate,
+        )  # fmt: skip
+        return _judge_steps(of_steps, asked, rows, loss_history, plan, notes, limit, held_higher)
+    if not question.asked.plain:
+        raise ValueError(
+            "with batch_size and sample_weight other rules than plain gradient descent are judged where there is a row for each step: "
+            "record w after every step"
+        )
+    return _judge_epochs(question, asked, rows, loss_history, plan, notes, limit)
+
+
+def _judge_steps(
+    question: Question, asked: Asked, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], limit: float, held_higher: bool
+) -> Judgement:
+    """Judge rows that are one step apart, the losses as those of all samples or of the batches."""
+    try:
+        losses = None if loss_history is None else read_losses(loss_history, len(rows), notes)
+    except ValueError:
+        losses = None
+        notes.append("the losses are not judged: there is not one for each row")
+    recorded = Recorded(rows, losses, np.dtype(asked.dtype), tuple(notes), plan.added)
+    reading = Reading(recorded, np.arange(len(rows)))
+    found = judge_each(question, reading, limit, held_higher)
+    assert question.parts is not None
+    if question.parts.batches is not None and found.beyond is not None and losses is not None:
+        of_batches = question._replace(parts=question.parts._replace(of_loss=True))
+        other = judge_each(of_batches, reading, limit, held_higher)
+        other = other._replace(notes=(*other.notes, "each loss is that of the batch of its step"))
+        best: Judgement | None = max(found, other, key=lambda one: _agreeing(one, limit))  # the first of equal ones
+        if best is not None and not _agreeing(best, limit):
+            best = next((one for one in (found, other) if _names_the_losses(one.diagnosis())), None)
+        if best is None and plan.by_step:
+            best = judge_each(question, reading._replace(recorded=recorded._replace(loss=None)), limit, held_higher)
+            told = "the losses are not judged: they are neither those of all samples at each row nor those of the batches"
+            best = best._replace(notes=(*best.notes, told))
+        found = best or found
+    if plan.by_step:
+        found = found._replace(notes=tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in found.notes))
+    found = found._replace(unit=plan.unit)
+    return found._replace(diagnosis=_told_once(asked, rows, found))
+
+
+def _agreeing(found: Judgement, limit: float) -> int:
+    """Return how many losses are right."""
+    return int((found.loss_share <= limit).sum())
+
+
+def _in_units(found: Diagnosis | None, unit: str) -> Diagnosis | None:
+    """Return a diagnosis in which rows are steps, where they are."""
+    if found is None or unit == "epoch":
+        return found
+    sentence = found.sentence.replace("epoch", "step") if "unknown" in found.codes else found.sentence
+    notes = tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in found.notes)
+    return replace(found, sentence=sentence, notes=notes, evidence={**found.evidence, "unit": unit})
+
+
+def _names_the_losses(found: Diagnosis | None) -> bool:
+    """Return whether a diagnosis knows what the losses are."""
+    return found is not None and any(code.startswith("loss_") for code in found.codes)
+
+
+def _told_once(asked: Asked, rows: Array, found: Judgement) -> Callable[[], Diagnosis | None]:
+    """Return the diagnosis of rows of single steps: of their batches, or of any history."""
+    made: list[Diagnosis | None] = []
+
+    def diagnosis() -> Diagnosis | None:
+        if not made:
+            of_batches = None
+            wrong = np.flatnonzero(found.w_share > asked.limit)
+            on_batches = any(batch is not None for epoch in asked.epochs for batch, _ in epoch)
+            if len(wrong) and asked.question.asked.plain and on_batches:
+                of_batches = cause_of_batches(asked, rows, Beyond(int(wrong[0]), "w", np.inf))
+            made.append(of_batches or _in_units(found.diagnosis(), found.unit))
+        return made[0]
+
+    return diagnosis
+
+
+def _judge_epochs(
+    question: Question, asked: Asked, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], limit: float
+) -> Judgement:
+    """Judge rows of which each is several steps after the one before it."""
+    recorded, at, judged = Recorded(rows, None, np.dtype(asked.dtype), (), False), np.arange(len(rows)), asked.dtype
+    taken = asked.rows_of(plan.epochs)[: len(rows) - 1]
+    shares = asked.steps.shares(rows, taken, limit)
+    found = [Beyond(0, "w[0]", np.inf)] if question.start_is_wrong(recorded) else []
     if (shares > limit).any():
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
-        found.append(Beyond(int(plan.at[row]), names_of(question)[column], float(shares[row, column]), float(rows[row, column])))
-    loss_share = _of_losses(steps, rows, loss_history, notes, limit, batches)
-    if (loss_share > limit).any():
-        row = int(np.argmax(loss_share > limit))
-        found.append(Beyond(int(plan.at[row]), "loss", float(loss_share[row])))
+        found.append(Beyond(row, names_of(question)[column], float(shares[row, column]), float(rows[row, column])))
+    losses = explained_losses(asked, rows, taken, loss_history, notes)
+    if (losses.share > limit).any():
+        row = int(np.argmax(losses.share > limit))
+        found.append(Beyond(row, "loss", float(losses.share[row])))
     beyond = min(found, key=lambda one: one.epoch, default=None)
     known = ~np.isnan(shares).any(1)
-    last, total = int(plan.at[known][-1]) if known.any() else 0, int(plan.at[-1])
-    if beyond is None and last < total:
-        notes.append(f"judged up to {plan.words} {last}: values are too near overflow after that")
-    w_share, of_loss = np.full(total + 1, np.nan), np.full(total + 1, np.nan)
-    w_share[plan.at], of_loss[plan.at[: len(loss_share)]] = shares.max(1), loss_share
+    last = int(np.flatnonzero(known)[-1]) if known.any() else 0
+    if beyond is None and last < len(rows) - 1:
+        notes.append(f"judged up to {plan.unit} {last}: values are too near overflow after that")
+    made: list[Diagnosis | None] = []
 
     def diagnosis() -> Diagnosis | None:
-        return None if beyond is None else _cause(question, steps, rows, plan, limit, beyond)
+        if not made:
+            wrong = [one for one in found if one.quantity != "loss"]
+            start = start_of(question, recorded)
+            if start is not None and len(wrong) == 1:  # the start alone
+                of_w: Diagnosis | None = of_codes(start[:1], question, 1.0, **start[1])
+            else:
+                of_w = cause_of_batches(asked, rows, wrong[-1]) if wrong else None
+            made.append(None if beyond is None else losses.with_cause(of_w, asked, beyond))
+        return made[0]
 
-    return Judgement(recorded, plan.at, w_share, of_loss, beyond, total, last, tuple(notes), diagnosis)
-
-
-def _read_plan(
-    question: Question, batches: Batches, rows: Array, epochs: int | None, start: Array, judged: Any
-) -> tuple[_Plan, Array, list[str]]:
-    """Return how the rows are meant, with the start before them where it was not recorded."""
-    given = len(rows)
-    count = epochs if epochs is not None else max(given - 1, 0)
-    of_epochs = [batches.of_epoch(epoch) for epoch in range(count)]
-    n_steps = sum(map(len, of_epochs))
-    rates = np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64) * (
-        0.5 if question.reduction.startswith("half") else 1.0
-    )
-    each = [[(batch, rate) for batch in found] for found, rate in zip(of_epochs, rates, strict=True)]
-    meant = {"epoch": each, "step": [[step] for epoch in each for step in epoch]}
-    words = next((words for words, steps in meant.items() if given in (len(steps), len(steps) + 1) and steps), None)
-    if words is None:
-        needed = f"{count + 1:,} for {counted(count, 'epoch')}, or {n_steps + 1:,} for their steps"
-        raise ValueError(f"w_history has {counted(given, 'row')}; needed are {needed}, the start first")
-    steps = meant[words]
-    notes = [f"each row is read as w after one {words}"] if n_steps != count else []
-    if given == len(steps):
-        rows = with_start(rows, start, judged)
-        notes.append("the start was put before the rows")
-    return _Plan(steps, np.arange(len(rows)), words), rows, notes
-
-
-def _of_losses(steps: BatchSteps, rows: Array, loss_history: Any, notes: list[str], limit: float, batches: Batches) -> Array:
-    """Return the share of the bound of each loss, that of all samples; NaN: not judged."""
-    nothing = np.full(len(rows), np.nan)
-    if loss_history is None:
-        return nothing
-    on_all = steps.on(None)
-    assert on_all is not None
-    try:
-        losses = read_losses(loss_history, len(rows), notes)
-    except ValueError:
-        notes.append("the losses are not judged: there is not one for each row")
-        return nothing
-    assert losses is not None
-    with np.errstate(all="ignore"):
-        truth = on_all[0].measure_all(on_all[0].parameters(rows, "w_history", rows=True))
-        m = min(len(losses), len(rows))
-        shares = share_of(on_all[0].extended(losses[:m]) - truth.loss[:m], truth.loss_error[:m])
-    shares = np.where(truth.inside[:m], shares, np.nan)
-    if (shares > limit).any() and len(batches.of_epoch(0)) > 1:
-        notes.append("the losses are not judged: they are not those of all samples at each row, but perhaps of the batches")
-        return nothing
-    return shares
-
-
-def _cause(question: Question, steps: BatchSteps, rows: Array, plan: _Plan, limit: float, beyond: Beyond) -> Diagnosis:
-    """Return the named factor on every step that explains the rows; else unknown."""
-    n, asked = len(question.y), question.asked.factor
-    if beyond.quantity != "loss" and not math.isinf(beyond.share):
-        sizes = {n if batch is None else len(batch) for epoch in plan.steps for batch, _ in epoch}
-        # of a sum the right factor on the mean gradient is the size of the batch
-        right = {size: asked if asked <= 1 else asked * size / n for size in sizes}
-        named = {size: dict(named_factors(size, right[size])) for size in sizes}
-        for codes in sorted(named[max(sizes)], key=len):
-            off = {size: named[size].get(codes, right[size]) / right[size] for size in sizes}
-            scaled = [[(batch, rate * off[n if batch is None else len(batch)]) for batch, rate in epoch] for epoch in plan.steps]
-            if (steps.shares(rows, scaled, limit)[1:] <= limit).all():
-                return of_codes(codes, question, off[max(sizes)])
-    told = f"no known cause explains it; {beyond.quantity} is the first that is wrong, in {plan.words} {beyond.epoch}"
-    return Diagnosis("unknown", ("unknown",), f"{told}. The order of the samples or the weights may be others than those given")
+    return Judgement(recorded._replace(dtype=np.dtype(judged)), at, shares.max(1), losses.share, beyond, len(rows) - 1, last, tuple(notes),
+                     diagnosis, plan.unit)  # fmt: skip

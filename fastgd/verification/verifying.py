@@ -85,14 +85,15 @@ def verify(
 
         * the name of a backend, or a list of names;
         * a result of `fit` with history=True, or a `fastgd.Recorder`;
-        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); (None,
-          losses) where w was not recorded;
+        * an array w (…, epochs + 1, D), or a pair of it and the losses (…, epochs + 1); lists may
+          have rows [w, b] or dicts; (None, losses) where w was not recorded;
         * a function ``step(w, X, y, lr)`` that returns w, or w and the loss at the w it was given;
         * a function ``train(X, y, lr, epochs, w0)`` that returns (w_history, loss_history); the
           parameters of functions may have other names and another order: docs/verify.md;
         * a function that takes w, X and y, and returns the gradient;
         * a class or an object with ``fit(X, y)``;
-        * a pair (torch module, torch optimizer), or three with torch's scheduler;
+        * a pair (torch module, torch optimizer), or three with torch's scheduler, whose rates are
+          judged where schedule is not given;
         * an object whose ``partial_fit(X, y)`` makes one full-batch step, or scikit-learn's
           SGDRegressor.
     X : array_like, shape (…, n_samples, n_features) or (n_samples,)
@@ -107,10 +108,11 @@ def verify(
         The number of updates. Arrays and results do not need it.
     optimizer : str or optimizer object, default "sgd"
         The update rule that is asked for, for example ``fastgd.SGD(momentum=0.9)``; one value per
-        hyperparameter.
+        hyperparameter. A torch optimizer stands for its rule, options and lr.
     schedule : schedule, callable or array, optional
-        How the learning rate should go on from epoch to epoch, as in `fastgd.fit`; lr is then the
-        first one. A function ``step`` gets the rate of the epoch, ``train`` the first one.
+        How the learning rate should go on from epoch to epoch, as in `fastgd.fit`: a callable
+        returns what lr, the first one, is multiplied by, an array holds the rates. A function
+        ``step`` gets the rate of the epoch, ``train`` the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
         of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
@@ -123,8 +125,9 @@ def verify(
     sample_weight : array_like, shape (n_samples,), optional
         The weights of the samples: loss and gradient should be their weighted means.
     batch_size : int, optional
-        Samples of a step. A function ``step`` gets one batch at a time; rows are w after each
-        epoch, or after each step. None: all.
+        Samples of a step. A function ``step`` gets one batch at a time. Rows are w after each
+        epoch, or after each step, which is found out where epochs is not given. Other rules than
+        plain gradient descent are judged on batches where there is a row for each step. None: all.
     order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
         The order of the samples, which `batch_size` cuts; a function of the epoch may return the
         batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.
@@ -166,6 +169,8 @@ def verify(
 def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) -> Report:
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
+    if hasattr(asked_for["optimizer"], "param_groups"):  # torch's
+        asked_for |= TorchCandidate(None, asked_for["optimizer"]).completed(asked_for | {"optimizer": "sgd"}, optimizer_classes())
     for one in candidates:
         asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
@@ -284,13 +289,18 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             question = question.with_rate(trial.lr)
         elif task.lr is None:
             raise ValueError("lr is needed: the learning rate that was meant")
+        if trial.rates is not None and len(trial.rates):
+            question = question._replace(lr=trial.rates)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
         verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
         again = trial
         while again.otherwise is not None and not verdict.ok:
             again = again.otherwise()
-            other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+            try:
+                other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+            except ValueError:  # a reading with more epochs than there are rates or orders
+                continue
             if again.for_cause:
                 verdict = verdict if other.ok else other
             elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
@@ -328,6 +338,10 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         on_numbers = trial.on_numbers()
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
+    if diagnosis is not None and trial.one_array and not found.recorded.start_added and _may_be_the_end(found.recorded.w[0], task, index):
+        stays = () if trial.start_known or task.w0 is not None else ("parameter_not_updated",)
+        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays)
+        notes.append(f"w_history holds one array {trial.one_array:,} times: its rows are all that array, as it is now")
     diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
@@ -339,9 +353,14 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
-        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure,
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure, unit=found.unit,
         curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
+
+
+def _may_be_the_end(row: Array, task: Task, index: tuple[int, ...]) -> bool:
+    """Return whether rows that are all this one are not the start, at which w may have stayed."""
+    return bool((np.asarray(row, np.float64) != task.start(index)).any())
 
 
 def _of_cause(code: str, found: Diagnosis | None = None, **words: str) -> Diagnosis:

@@ -46,13 +46,9 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     The steps are described in moments/samples.py, 1.
     """
-    steps = np.zeros(1 + array.ndim, np.int64)
     if array.flags.c_contiguous:
-        size = 1
-        for axis in range(array.ndim, 0, -1):
-            steps[axis] = size
-            size *= array.shape[axis - 1]
-        return array.reshape(-1), steps
+        return array.reshape(-1), _steps_in_order(array.shape)
+    steps = np.zeros(1 + array.ndim, np.int64)
     steps[1:] = np.array(array.strides) // array.itemsize
     reach = steps[1:] * (np.array(array.shape) - 1)
     first = tuple(n - 1 if step < 0 else 0 for n, step in zip(array.shape, steps[1:], strict=True))  # of the lowest address
@@ -60,6 +56,16 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     steps[0] = -reach[reach < 0].sum()
     span = int(np.abs(reach).sum()) + 1
     return read_only(np.lib.stride_tricks.as_strided(lowest, (span,), (array.itemsize,))), steps
+
+
+@functools.lru_cache(64)
+def _steps_in_order(shape: tuple[int, ...]) -> np.ndarray:
+    """The steps of C-contiguous arrays of a shape. Nobody writes into them."""
+    steps, size = np.zeros(1 + len(shape), np.int64), 1
+    for axis in range(len(shape), 0, -1):
+        steps[axis] = size
+        size *= shape[axis - 1]
+    return steps
 
 
 def flat_data(samples: Samples) -> tuple[np.ndarray, ...]:

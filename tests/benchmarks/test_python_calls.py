@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from benchmarks import python_calls
-from fastgd.planning import call_cache
+from fastgd.planning import call_cache, options
 
 WRITTEN = json.loads(python_calls.WRITTEN.read_text(encoding="utf-8"))
 TOLERANCE = 0.05  # a few more are a feature; `benchmarks/python_calls.py --write` where they are meant
@@ -25,7 +25,7 @@ def test_no_more_functions_than_are_written_down(name):
 
 def test_functions_are_counted():
     def one():
-        call_cache.forget()
+        options.forget()
 
     assert python_calls.count(one) == 1  # `one` itself is no function of fastgd
     assert python_calls.count(lambda: None) == 0

@@ -19,7 +19,6 @@ import pytest
 import fastgd
 from fastgd.kernels.update_rules import HANDS
 from fastgd.planning.backends import BACKENDS, Backend
-from fastgd.planning.call_cache import key_of
 from tests.house import test_architecture
 from tests.support import parts_of_a_backend, parts_of_an_option
 from tests.support.parts_of_an_option import options_of_fit
@@ -79,7 +78,7 @@ FORGOTTEN = {  # {part: (the file that lacks it, what it lacks)}
     "row of the docs": ("docs/guide.md", "| `tol` |"),
     "default in the docs": ("docs/guide.md", "| `tol` | `None` |"),
     "test": ("tests/fit", "tol"),
-    "argument that is read": ("fastgd/planning/job.py", 'arguments["tol"]'),
+    "argument that is read": ("fastgd/planning/options.py", 'arguments["tol"]'),
     "field that is filled": ("fastgd/running/chunks.py", "tol=job."),
     "CPU kernels": ("kernels/cpu/__init__.py", "chunk.tol"),
     "CUDA kernels": ("kernels/cuda", "chunk.tol"),
@@ -105,7 +104,7 @@ def test_an_option_that_the_call_cache_does_not_know_is_told():
     """Else a call is given the decisions of one with another value: a wrong result, no error."""
 
     def forgetful(words):
-        return key_of({**words, "tol": None})
+        return parts_of_an_option.key_of({**words, "tol": None})
 
     (lacking,) = parts_of_an_option.missing("tol", None, docstring=DOCSTRING, key=forgetful)
     assert lacking.startswith("fastgd/planning/call_cache.py: ")

@@ -45,7 +45,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, out=tmp_path / "fits.csv")
     assert (tmp_path / "fits.csv").read_text() == "earlier"
     assert sorted(os.listdir(tmp_path)) == ["fits.csv", "rows.parquet"]
-    with pytest.raises(OSError, match="the disk is full where rows are sorted"), table_source.in_our_words():
+    with pytest.raises(OSError, match=r"the disk is full where rows are sorted .*: '/spilled'"), table_source.in_our_words("/spilled"):
         raise duckdb.OutOfMemoryException("failed to offload data block: This limit was set by the 'max_temp_directory_size' setting")
     with pytest.raises(MemoryError, match="give a larger memory_limit"), table_source.in_our_words():
         raise duckdb.OutOfMemoryException("Out of Memory Error: could not allocate block")

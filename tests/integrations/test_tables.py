@@ -114,6 +114,8 @@ def test_a_fit_larger_than_memory_has_the_bits_of_the_whole(targets, tmp_path, m
         key=pl.Series([True] * 9000 + [None] * 11_000),
     )
     frame.write_parquet(tmp_path / "rows.parquet")
+    merged, merge = [], fastgd.Moments.merge
+    monkeypatch.setattr(fastgd.Moments, "merge", staticmethod(lambda parts: merged.append(merge(parts)) or merged[-1]))
     for by in (None, "key"):
         options = {"y": targets, "x": "a", "by": by, "weights": "weight", "nan_policy": "omit", "epochs": 30, "stats": True}
         found = fastgd.fit_table(tmp_path / "rows.parquet", **options)
@@ -121,6 +123,12 @@ def test_a_fit_larger_than_memory_has_the_bits_of_the_whole(targets, tmp_path, m
         shown = [name for name in expected.columns if not re.match("std_error|t_|p_|r2|adj|resid|f|aic|bic|cond", name)]
         same_rows(found.table.select(shown), expected.select(shown).to_arrow())  # statistics of moments have other last digits
         assert np.allclose(np.asarray(found.table["std_error_a"]), expected["std_error_a"], rtol=1e-9)
+    X, y = frame["a"].to_numpy(), frame[targets].to_numpy().T
+    whole = fastgd.compress(X[:, None], y, sample_weight=frame["weight"].to_numpy(), intercept=True, nan_policy="omit")
+    assert len(merged) == 3
+    grams = [one.gram[one.gram_index.ravel()] for one in (merged[0], whole)]
+    assert (grams[0] == grams[1]).all()  # both planes: where parts are cut shows there alone
+    assert np.array_equal(merged[0].target.ravel(), whole.target.ravel())
 
 
 def test_what_needs_all_samples_says_so(tmp_path, monkeypatch):

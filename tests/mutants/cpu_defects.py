@@ -18,6 +18,7 @@ BLOCKS, SINGLE = ("tests/kernels/cpu/packs/test_run_pack.py",), ("tests/kernels/
 SINGLE_FEATURE = "kernels/cpu/moments/single_feature.py"
 UPDATE, LIMITS = "kernels/cpu/descent/update.py", "kernels/cpu/descent/limits.py"
 EVALUATE, FIT_BY_FIT = "kernels/cpu/descent/evaluate.py", "kernels/cpu/descent/fit_by_fit.py"
+TRANSPOSE, TRANSPOSED = "kernels/cpu/simd/transpose.py", "tests/kernels/cpu/simd/test_transpose.py"
 LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/descend_packs.py"
 REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
 UPDATE_LANES, RULE_EPOCHS = "kernels/cpu/packs/update_lanes.py", "kernels/cpu/packs/rule_epochs.py"
@@ -254,7 +255,8 @@ CPU_DEFECTS = (
     ),
     Defect("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
     Defect("lanes of a pair of columns misplaced", REGISTER_TILES, "builder.sub(builder.add(before, i), offset)", "before", TILES),
-    Defect("columns exchanged", "kernels/cpu/simd/transpose.py", "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", TILES),
+    Defect("columns of float64 exchanged", TRANSPOSE, "[0, 8, 2, 10, 4, 12, 6, 14]", "[0, 8, 2, 10, 4, 12, 14, 6]", TILES),
+    Defect("columns of float32 exchanged", TRANSPOSE, "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", (TRANSPOSED,)),
     Defect(
         "low parts of half of the lanes dropped",
         "kernels/cpu/moments/lane_sums.py",

@@ -108,6 +108,27 @@ FASTGD_DEFECTS = (
         "",
         MISSING,
     ),
+    Defect(
+        "options: 0.0 and -0.0 are one",
+        "fastgd/planning/options.py",
+        "tuple([math.copysign(1.0, value) for value in values if type(value) is float])",
+        "()",
+        ("tests/planning/test_options.py", "tests/planning/test_call_cache.py"),
+    ),
+    Defect(
+        "options: a result can change the hyperparameters of another",
+        "fastgd/planning/options.py",
+        "    array.flags.writeable = False\n",
+        "",
+        ("tests/planning/test_options.py",),
+    ),
+    Defect(
+        "ends: what tasks noted is never looked at",
+        "fastgd/running/cpu.py",
+        "        explain_noted(job)\n",
+        "",
+        ("tests/running/test_explaining.py",),
+    ),
     Defect("one sample is a line", "fastgd/data/problem.py", 'if nan_policy == "omit" else 1', "if False else 1", MISSING),
     Defect(
         "ridge of 1/n by LAPACK",

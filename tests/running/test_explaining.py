@@ -157,3 +157,19 @@ def test_moments_that_were_given_say_the_same():
     given, made = fastgd.fit(fastgd.compress(X, Y), **options), fastgd.fit(X, Y, **options)
     assert same(given._curvatures, made._curvatures)
     assert "stability limit" in given.summary()
+
+
+@pytest.mark.parametrize("strided", [False, True])
+def test_results_that_lie_in_the_callers_arrays_are_looked_at_there(strided):
+    """In the order of computation, or in any other: 300 pairs with ten rates each are not."""
+    whole, step = many(), 2 if strided else 1
+    out = {
+        name: np.zeros((10, 300 * step), dtype)[:, ::step]
+        for name, dtype in (("loss", np.float64), ("excess_loss", np.float64), ("status", np.int8))
+    }
+    assert same(many(out=out)._curvatures, whole._curvatures)
+    own = np.random.default_rng(9).normal(size=(30, 10, 1))
+    options = {"lr": np.geomspace(1e-3, 3.0, 30), "epochs": 5}
+    alone = fastgd.fit(own, own[..., 0] + 1.0, **options)
+    there = {"loss": np.zeros(30 * step)[::step], "excess_loss": np.zeros(30 * step)[::step]}
+    assert same(fastgd.fit(own, own[..., 0] + 1.0, out=there, **options)._curvatures, alone._curvatures)

@@ -14,11 +14,12 @@ import numpy as np
 
 import fastgd
 from fastgd.kernels.chunk import WRITTEN, Chunk
-from fastgd.planning.call_cache import key_of
+from fastgd.planning import call_cache
+from fastgd.planning.options import NAMES, key_of_options
 from tests.support.paths import ROOT
 
 FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
-JOB = "fastgd/planning/job.py"
+JOB = ("fastgd/planning/job.py", "fastgd/planning/options.py")
 TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 # {where an option is that is a field of Chunk: how it stands there}. Not each kernel: tests compare
 # them with the arbiter by ==.
@@ -44,12 +45,17 @@ def options_of_fit(fit: Callable[..., Any] = fastgd.fit) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in parameters.items() if name not in ("X", "y")}
 
 
+def key_of(words: Mapping[str, Any]) -> Any:
+    """The key that a call of these arguments is remembered by."""
+    return call_cache.key_of(words, key_of_options(words))
+
+
 def read_for_a_job(function: str = "prepare_anew") -> set[str]:
-    """The names that a function of job.py, and those that it hands its mapping on to, look up.
+    """The names that a function of JOB, and those that it hands its mapping on to, look up.
 
     The mapping is the function's first parameter.
     """
-    functions = {node.name: node for node in ast.parse(read(JOB)).body if isinstance(node, ast.FunctionDef)}
+    functions = {node.name: node for path in JOB for node in ast.parse(read(path)).body if isinstance(node, ast.FunctionDef)}
     mapping, found = functions[function].args.args[0].arg, set()
     for node in ast.walk(functions[function]):
         match node:
@@ -70,7 +76,8 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     if row is None or row[1] != (f'"{default}"' if isinstance(default, str) else repr(default)):
         found.append(f'{GUIDE}: in the table "Options of `fit`" a row | `{name}` | `{default!r}` |')
     if name not in read_for_a_job():
-        found.append(f"{JOB}: in prepare_anew its {name}, else what the caller gives is ignored")
+        where = f"{JOB[1]}: in read_options" if name in NAMES else f"{JOB[0]}: in prepare_anew"
+        found.append(f"{where} its {name}, else what the caller gives is ignored")
     if name in {field.name for field in dataclasses.fields(Chunk)} - set(WRITTEN):
         found += [
             f"{path}: the field {name} of a chunk" for path, text in OF_A_CHUNK.items() if not re.search(text.format(name), read(path))

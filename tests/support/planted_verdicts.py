@@ -3,16 +3,19 @@ benchmarks/diagnosis.py."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 import fastgd
 from fastgd.testing import problems, rates
+from tests.support.planted_batches import BATCHES
 from tests.support.planted_cases import KINDS, Case, make_case
 from tests.support.planted_causes import MORE
 from tests.support.planted_descents import PLANTS, Planted
 
 # By the name of the plant: a code, and where it is planted in another way, words after it.
-ALL_PLANTS = {**PLANTS, **MORE}
+ALL_PLANTS = {**PLANTS, **MORE, **BATCHES}
 NEEDS_INTERCEPT = ("intercept_not_updated", "gauss_seidel", "residual_without_intercept", "intercept_first")
 NEEDS_TWO_FEATURES = ("columns_permuted", "column_repeated", "gradient_part", "gradient_clipped_values")  # without, nothing shows
 
@@ -48,10 +51,15 @@ def ask(case: Case, planted: Planted) -> fastgd.Diagnosis:
     """What `diagnose` says when it is told what the author of the descent would say."""
     name, values = planted.asked.get("optimizer", ("SGD", {}))
     dtype = planted.asked.get("dtype", case.dtype)
-    return fastgd.diagnose(
-        case.X.astype(dtype), case.y.astype(dtype), planted.w, planted.loss, lr=planted.asked.get("lr", case.lr),
-        optimizer=getattr(fastgd, name)(**values), intercept=case.intercept, w0=planted.w0, dtype=dtype,
-    )  # fmt: skip
+    told = {"lr": planted.asked.get("lr", case.lr), "intercept": case.intercept, "w0": planted.w0, "dtype": dtype}
+    X, y = case.X.astype(dtype), case.y.astype(dtype)
+    if "verify" in planted.asked:
+        history = planted.w if planted.loss is None else (planted.w, planted.loss)
+        report = fastgd.verify(history, X, y, **told, **planted.asked["verify"])
+        found = report.diagnosis or fastgd.Diagnosis("ok" if report.ok else "unknown", ("ok",), str(report))
+        return replace(found, evidence={"tau_asked": report.tau_w, "tau_loss_asked": report.tau_loss, **found.evidence})
+    schedule = planted.asked.get("schedule")
+    return fastgd.diagnose(X, y, planted.w, planted.loss, optimizer=getattr(fastgd, name)(**values), schedule=schedule, **told)
 
 
 def judge(name: str, diagnosis: fastgd.Diagnosis, planted: Planted) -> str:

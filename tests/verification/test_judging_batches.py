@@ -65,7 +65,7 @@ def test_given_orders_agree_and_others_do_not(size, steps, dtype):
     assert fastgd.verify(late, X, Y, **asked).first.epoch == 4
 
 
-@pytest.mark.parametrize(("factor", "code"), [(0.5, "gradient_missing_two"), (-1.0, "gradient_sign"), (1.01, "unknown")])
+@pytest.mark.parametrize(("factor", "code"), [(0.5, "gradient_missing_two"), (-1.0, "gradient_sign"), (1.01, "lr_scaled")])
 def test_named_factors(factor, code):
     rows = descend(in_order, 5, factor=factor)
     report = fastgd.verify(rows, X, Y, lr=LR, epochs=EPOCHS, batch_size=5, intercept=True)
@@ -159,7 +159,7 @@ def test_a_schedule():
         ({"batch_size": 5, "order": lambda epoch: [[99]]}, "order must give the numbers of the samples, 0 to 21"),
         ({"sample_weight": [1.0]}, "sample_weight must have one number for each of the 22 samples"),
         ({"sample_weight": -WEIGHTS}, "sample_weight must be finite and not negative"),
-        ({"batch_size": 5, "optimizer": "adam"}, "for plain gradient descent alone"),
+        ({"batch_size": 5, "optimizer": "adam"}, "are judged where there is a row for each step"),
         ({"batch_size": 5, "w0": np.zeros((2, 3))}, "judged for one fit"),
     ],
 )

@@ -152,7 +152,7 @@ def test_losses_off_by_one():
     after = fastgd.verify((w, loss[1:]), X, y, lr=0.1)
     assert after.ok
     assert after.verdicts[0].notes == ("each loss is that of the w after its update",)
-    assert fastgd.diagnose(X, y, w, loss[1:], lr=0.1).codes == ("loss_after_update",)
+    assert fastgd.diagnose(X, y, w, loss[1:], lr=0.1).notes == ("each loss is that of the w after its update",)
     assert fastgd.verify((w, np.append(loss, 3.0)), X, y, lr=0.1).ok
     late = fastgd.verify((w[:-1], loss[1:]), X, y, lr=0.1)  # beside the w before it
     assert late.diagnosis.codes == ("loss_after_update",)

@@ -20,7 +20,7 @@ from ..bound.yardstick import Array
 from .names import is_history, role_of_answer
 from .tasks import Unreadable, copied
 
-__all__ = ["Step", "Training", "has_w", "kept", "library_of_float32", "read_step", "read_training"]
+__all__ = ["Step", "Training", "has_parts", "has_w", "kept", "library_of_float32", "read_step", "read_training", "times_one_array"]
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
 
@@ -57,6 +57,27 @@ def library_of_float32(answer: Any) -> str | None:
         jax = sys.modules.get("jax")
         return "jax" if jax is not None and not getattr(getattr(jax, "config", None), "jax_enable_x64", True) else None
     return library if library != "array API" else type(answer).__module__.partition(".")[0]
+
+
+def has_parts(rows: Any) -> bool:
+    """Return whether rows are w and more beside it: tuples, dicts, lists [w, b]."""
+    first = rows if isinstance(rows, Mapping) else rows[0] if isinstance(rows, list) and rows else None
+    return isinstance(first, tuple | Mapping) or (isinstance(first, list) and len({np.size(part) for part in first}) > 1)
+
+
+def times_one_array(rows: Any) -> int:
+    """Return how often a list of rows holds one and the same array, alone or first in each row.
+
+    0: it does not.
+    """
+    if isinstance(rows, tuple) and rows and isinstance(rows[0], list):  # a pair of it and the losses
+        return times_one_array(rows[0])
+    if not isinstance(rows, list) or len(rows) < 2:
+        return 0
+    of_parts = isinstance(rows[0], list | tuple) and len(rows[0]) > 0 and not np.isscalar(rows[0][0])
+    held = [row[0] if of_parts and isinstance(row, list | tuple) and row else row for row in rows]
+    changes = isinstance(held[0], list | np.ndarray) or hasattr(held[0], "detach")  # numbers and JAX's arrays do not
+    return len(held) if changes and all(one is held[0] for one in held) else 0
 
 
 def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = False) -> Step:
@@ -188,10 +209,9 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
     if not _is_number(value):
         if _are_rows(value):
             steps = [read_step(row if isinstance(row, Mapping) else tuple(row), D, intercept, b_first) for row in value]
-            losses = [step.loss for step in steps]
-            known = losses[:-1] if losses[-1] is None else losses  # of the last w it is often not computed
-            loss = None if None in known or not known else np.array(known, np.float64)
-            return Training(np.array([step.w for step in steps]), loss, tuple(dict.fromkeys(note for step in steps for note in step.notes)))
+            loss, gaps = _of_rows_with_losses([step.loss for step in steps])
+            notes = dict.fromkeys((*(note for step in steps for note in step.notes), *gaps))
+            return Training(np.array([step.w for step in steps]), loss, tuple(notes))
         _numbers(value, "w_history")
     w = _numbers(value, "w_history")
     if w.size == D and (w.ndim < 2 or w.shape == (D, 1)) and not (D == 1 and w.ndim):
@@ -206,6 +226,20 @@ def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Trainin
     what = f"{counted(D - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
     mend = "; with an intercept give intercept=True" if not intercept and w.ndim and D + 1 in (w.size, w.shape[-1]) else ""
     raise Unreadable(f"it returned an array of shape {w.shape}: w_history must have shape (epochs + 1, {D}), for {what}{mend}")
+
+
+def _of_rows_with_losses(losses: list[float | None]) -> tuple[Array | None, tuple[str, ...]]:
+    """Return the losses that stand beside rows of w, and what is to be told of them.
+
+    That of the first row or of the last one may be missing: one is left for each update.
+    """
+    known = losses[1:] if losses[0] is None else losses[:-1] if losses[-1] is None else losses
+    if all(loss is None for loss in losses):
+        return None, ()
+    if None in known:
+        missing = sum(loss is None for loss in losses)
+        return None, (f"the losses are not judged: {missing:,} of the {counted(len(losses), 'row')} have none",)
+    return np.array(known, np.float64), ()
 
 
 def _turned(w: Array, b_first: bool) -> Array:

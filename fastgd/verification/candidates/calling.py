@@ -82,7 +82,7 @@ def read_call(function: Callable[..., Any]) -> Call:
         roles[unknown.pop().name] = "w"
     if not unknown and (has_data or "w" in roles.values()):
         return _by_names(parameters, roles, getattr(function, "__name__", ""))
-    return _by_number(parameters, needed, unknown, has_data)
+    return _by_number(parameters, needed, unknown, has_data, roles)
 
 
 def _by_names(parameters: list[inspect.Parameter], roles: dict[str, str], name: str) -> Call:
@@ -121,14 +121,33 @@ def _words(role: str) -> str:
     return {"w": "w", "b": "the intercept", "count": "the number of samples", "points": "X and y side by side"}.get(role, role)
 
 
-def _by_number(parameters: list[inspect.Parameter], needed: list[inspect.Parameter], unknown: list[inspect.Parameter], known: bool) -> Call:
+def _refuse_other_meanings(given: tuple[tuple[str, str], ...], named: Mapping[str, str]) -> None:
+    """Raise where a parameter would be given something else than its name says."""
+    other = next(((name, role) for name, role in given if len(name) > 2 and named.get(name, role) != role), None)
+    if other is not None:
+        told, unknown = ", ".join(name for name, _ in given), ", ".join(name for name, _ in given if name not in named)
+        mend = "wrap it: lambda X, y, lr, epochs, w0: ..., or record its loop with fastgd.Recorder"
+        raise TypeError(
+            f"the candidate takes ({told}): by their order {other[0]} would be {other[1]}, and its name says {named[other[0]]}; "
+            f"what {unknown or 'the others'} should be cannot be told: {mend}"
+        )
+
+
+def _by_number(
+    parameters: list[inspect.Parameter], needed: list[inspect.Parameter], unknown: list[inspect.Parameter], known: bool,
+    named: Mapping[str, str],
+) -> Call:  # fmt: skip
     """Return the call of a function whose names say nothing, by how many parameters there are."""
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     least = sum(p.default is p.empty for p in positional)
     if not any(p.kind is p.KEYWORD_ONLY for p in needed) and not known:
         for kind, roles in _IN_ORDER.items():
             if least <= len(roles) <= len(positional):
-                return Call(kind, tuple(zip((p.name for p in positional), roles, strict=False)), len(roles))
+                given = tuple(zip((p.name for p in positional), roles, strict=False))
+                _refuse_other_meanings(given, named)
+                words = ", ".join(f"{parameter} as {_words(role)}" for parameter, role in given if parameter.lower() != role.lower())
+                notes = (f"its parameters were read by their order: {words}",) if words else ()
+                return Call(kind, given, len(roles), notes)
     told = ", ".join(p.name for p in parameters)
     if known:
         others = ", ".join(p.name for p in unknown)

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
 from .answers import Training, has_w, library_of_float32, read_training
 from .counting import FEW, MANY, SameRandom, rows_after
@@ -143,6 +144,7 @@ class _Fits:
         found = results_of(model)
         self.of_float32 |= any(library_of_float32(value) is not None for value in found.values())
         if has_w(found):
+            self._refuse_an_intercept(found)
             try:
                 return read_training(found, self.task.n_parameters, self.task.intercept, epochs)
             except Unreadable as error:
@@ -151,6 +153,13 @@ class _Fits:
             told = ", ".join(sorted(found)) or "nothing that may be one"
             raise Unreadable(f"its fit has left no w: coef_, w, weights, theta or w_history is needed; it has {told}")
         return read_training(answer, self.task.n_parameters, self.task.intercept, epochs)
+
+    def _refuse_an_intercept(self, found: dict[str, Any]) -> None:
+        """Raise where a fit leaves an intercept that is not 0, and none was told of."""
+        for name, value in {} if self.task.intercept else found.items():
+            number = role_of_answer(name) == "b" and np.size(value) == 1
+            if number and read_array(value, name).dtype.kind in "iuf" and np.any(value):
+                raise Unreadable(f"it has an intercept, {name}: give intercept=True")
 
     def _fitted(self, data: tuple[Any, Any], values: dict[str, Any]) -> tuple[Any, Any]:
         """Return a fitted object, and what its fit returned."""

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -21,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
+from ...input.messages import counted
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .answers import kept, library_of_float32, read_step, read_training
+from .answers import kept, library_of_float32, read_step, read_training, times_one_array
 from .calling import Call, read_call
 from .counting import FEW, MANY, SameRandom, rows_after
 from .tasks import Task, TheirCode, Trial, threads_running
@@ -73,6 +75,12 @@ class FunctionCandidate:
                 trial.otherwise = partial(with_intercept_first, trial, trial.otherwise)
             if not trial.start_known:
                 trial.otherwise = after_updates(trial)
+            if trial.failure and task.intercept and not self.call.has("b") and re.search("shape|size|dimension|broadcast", trial.failure):
+                D = task.n_parameters
+                trial.notes.append(
+                    f"with intercept=True X has {counted(D - 1, 'column')}, none of them of ones, and w has {counted(D, 'number')}: "
+                    "if the function wants the ones in X, hand them over and leave intercept out"
+                )
             yield index, trial
 
     def _run(self, task: Task, index: tuple[int, ...]) -> Trial:
@@ -160,8 +168,11 @@ class FunctionCandidate:
             answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
-            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, epochs, self.call.b_first)
+            trial.w, trial.loss, told = read_training(
+                answer, task.n_parameters, task.intercept, task.most_updates(epochs), self.call.b_first
+            )
             trial.notes += told
+            trial.one_array = times_one_array(answer)
             _note_float32(trial, answer)
             if len(trial.w) == 1 < epochs and self.call.has("epochs"):
                 self._run_for_each(trial, task, index, same)

@@ -5,7 +5,7 @@ fastgd's own backends are run through `fit`, as users run them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import read_training
+from .answers import has_parts, has_w, read_training, times_one_array
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code
 from .functions import after_updates
@@ -59,7 +59,7 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [PartialFitCandidate(candidate)]
     if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
-    if isinstance(candidate, list | np.ndarray) or hasattr(candidate, "__array__"):
+    if isinstance(candidate, list | np.ndarray) or _holds_rows(candidate) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
         "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "
@@ -155,6 +155,11 @@ def _of_result(result: FitResult | History) -> Candidate:
     return _Recorded(w, np.asarray(history.loss), name, limit, held, batched=getattr(history, "batch_loss", None) is not None)
 
 
+def _holds_rows(candidate: Any) -> bool:
+    """Return whether this is a dict with rows of w."""
+    return isinstance(candidate, Mapping) and has_w(candidate) and max(map(np.size, candidate.values())) > 1
+
+
 def _either(trial: Trial, task: Task) -> Trial:
     """Return a trial that may lack its start, where neither the epochs nor the start are given."""
     if task.epochs is None and task.w0 is None and np.ndim(trial.w) and len(trial.w) > 1:
@@ -194,11 +199,14 @@ class _Recorded:
         if not task.shape and self._has_parts(task):
             try:
                 parts = (self.w, self.loss, *self.others)
-                read = read_training(parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.epochs)
+                read = read_training(
+                    parts, task.n_parameters, task.intercept, MOST if task.epochs is None else task.most_updates(task.epochs)
+                )
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            yield (), _either(Trial(read.w, read.loss, notes, start_known=task.w0 is not None), task)
+            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, one_array=times_one_array(self.w))
+            yield (), _either(trial, task)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
@@ -210,7 +218,9 @@ class _Recorded:
                 raise ValueError(f"loss_history must have shape {task.shape} + (epochs + 1,), like the fits; it has shape {loss.shape}")
         for index in np.ndindex(task.shape):
             of_fit = None if loss is None else loss[index]
-            trial = Trial(w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None)
+            trial = Trial(
+                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w)
+            )
             yield index, _either(trial, task)
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
@@ -226,7 +236,7 @@ class _Recorded:
 
     def _has_parts(self, task: Task) -> bool:
         """Return whether w and the intercept are apart, or there are three parts or more."""
-        if self.others or (isinstance(self.w, list) and self.w and isinstance(self.w[0], tuple)):
+        if self.others or (has_parts(self.w)):
             return True
         width = np.shape(self.w)[1] if isinstance(self.w, np.ndarray) and self.w.ndim == 2 else None
         return task.intercept and self.loss is not None and width == task.n_parameters - 1

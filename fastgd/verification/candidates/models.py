@@ -70,8 +70,9 @@ class TorchCandidate:
         trial.own_rate = self._value("lr")
         if self.optimizer.state:
             trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")
-        rows, losses = [row()], []
+        rows, losses, rates = [row()], [], []
         for epoch in range(task.counted_epochs()):
+            rates.append(self._value("lr"))
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 loss = task.callers.run(step)
                 losses.append(loss.item() / (len(y) if task.reduction.endswith("sum") else 1))
@@ -79,6 +80,9 @@ class TorchCandidate:
             if trial.failure:
                 break
         trial.w, trial.loss = np.array(rows), np.array(losses)
+        if self.scheduler is not None and task.schedule is None and task.rate(()) == self._value("initial_lr"):
+            trial.rates, trial.own_rate = np.array(rates, np.float64), None
+            trial.notes.append(f"the learning rates are those of {type(self.scheduler).__name__}: give schedule= to have them judged")
         yield (), trial
 
     def _parameters(self, task: Task, X: Any) -> list[Any]:
@@ -131,9 +135,9 @@ class TorchCandidate:
             given = self._rule(kinds)
         has_rate = lr is not None or getattr(given, "lr", None) is not None
         own, schedule = self._value("lr"), read_one_schedule(asked_for["schedule"])
-        if schedule is not None:  # torch's scheduler may have changed lr when it was constructed
+        if self.scheduler is not None or schedule is not None:  # torch's scheduler may have changed lr when it was constructed
             first = self._value("initial_lr")
-            own = None if schedule.sets_rates else own if first is None else first
+            own = None if schedule is not None and schedule.sets_rates else own if first is None else first
         return asked_for | {"optimizer": given, "lr": lr if has_rate or own is None else float(own)}
 
     def _rule(self, kinds: tuple[type, ...]) -> Any:

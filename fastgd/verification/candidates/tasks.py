@@ -22,6 +22,7 @@ from ..bound.yardstick import Array
 
 __all__ = ["Candidate", "Own", "Task", "TheirCode", "Trial", "Unreadable", "copied", "exception_in_words", "is_column", "threads_running"]
 
+MOST_STEPPED = 10**5  # epochs whose steps are counted
 _PACKAGE = str(Path(__file__).parents[2])  # the folder of fastgd
 
 
@@ -107,6 +108,10 @@ class Task:
             raise ValueError("epochs is needed: how many updates the candidate is to make")
         return self.epochs
 
+    def most_updates(self, epochs: int) -> int:
+        """Return how many rows after the start a history may have: one for each step."""
+        return epochs if self.batches is None or epochs > MOST_STEPPED else sum(len(self.batches.of_epoch(k)) for k in range(epochs))
+
     def rate(self, index: tuple[int, ...], epoch: int | None = None) -> float:
         """Return the learning rate of one fit: the one that was given, or that of an epoch."""
         if epoch is not None and self.table is not None:
@@ -132,6 +137,8 @@ class Trial:
     lr: float | None = None  # the learning rate used, where the task has none
     start_known: bool = True  # whether row 0 should be w0
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
+    rates: Array | None = None  # (epochs,): those of the steps, which stand for a schedule that was not asked for
+    one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way
     for_cause: bool = False  # a part of what was judged, in which a cause is looked for
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged

@@ -11,6 +11,8 @@
    A = a_n + a_n or a_{n²} roundings, one axis after the other or all pairs at once. Sums of
    |p_j − y_i|, times |x_j| or δ_ij, are bounded by the roots of the sums of the squares (Cauchy and
    Schwarz), and that of δ by those of its terms (Minkowski).
+3. A residual (n,) times a column (n, 1) is n × n too: its sum is Σr Σx, and the gradient
+   2/n Σr Σx_j, or 2/n² where it is a mean. It gathers A roundings of Σ|r| Σ|x_j|, and Σδ Σ|x_j|.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from ..bound.yardstick import Array, growth
 from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
 from .other_data import design_of
-from .sizes import named_factors
+from .sizes import Variant, at_named_sizes, named_factors, of_term
 
 __all__ = ["about_broadcasting", "loss_of_pairs"]
 
@@ -44,6 +46,7 @@ def about_broadcasting(scene: Scene) -> Iterator[Hypothesis]:
             step = asked.step(seen, gradient.times(factor, scene.u))
             more = {"variant": words + summed, "value": factor / asked.factor}
             yield Hypothesis(("broadcast", *codes), 1 + 0.5 * len(codes), step, more)
+    yield from at_named_sizes(scene, _products_of_pairs(seen))
 
 
 def _sums(n: int, asked: float, all_sizes: bool) -> Iterator[tuple[tuple[str, ...], float, str]]:
@@ -51,9 +54,10 @@ def _sums(n: int, asked: float, all_sizes: bool) -> Iterator[tuple[tuple[str, ..
 
     There is no further code where the right difference makes the gradient right.
     """
-    every, one = float(n * n), float(n)
-    if asked == 1:
-        yield from (((), 1.0, ""), ((), one, ", summed over one axis"), (("gradient_sum",), every, ", summed over all of them"))
+    half = 0.5 if asked in (0.5, n / 2) and asked != 1 else 1.0
+    every, one = half * n * n, half * n
+    if asked == half:
+        yield from (((), half, ""), ((), one, ", summed over one axis"), (("gradient_sum",), every, ", summed over all of them"))
     else:
         yield from (((), every, ", summed over all of them"), ((), one, ", averaged over one axis"))
     if all_sizes:  # rules other than SGD divide by the size of the gradient
@@ -104,6 +108,21 @@ def _gradients_of_pairs(seen: Observation) -> list[tuple[str, Term]]:
         (f"the gradient is that of y replaced by its mean, {mean:.6g}", of_y),
         ("the gradient is that of X @ w replaced by its mean", of_p),
     ]
+
+
+@lapack
+def _products_of_pairs(seen: Observation) -> Iterator[Variant]:
+    """Yield the gradients of every residual times every sample (note 3)."""
+    yardstick, u, n = seen.yardstick, seen.u, seen.yardstick.extended(seen.n)[()]
+    X, w = yardstick.X, seen.w[:-1]
+    r = yardstick.residual(w)
+    delta = u * (growth(seen.n_parameters) * yardstick.reach(w) + yardstick.y_size + np.abs(r)) + yardstick.prediction_underflow * seen.eta
+    total, column = r.sum(1, keepdims=True), np.abs(X).sum(0)
+    off = (delta.sum(1, keepdims=True) + (_roundings(seen) + 4) * u * np.abs(r).sum(1, keepdims=True)) * column
+    for words, by in (("their sum is divided by n", 2 / n), ("their mean is taken", 2 / (n * n))):
+        value, error = np.array(seen.at.value), np.array(seen.at.error)
+        value[:, : yardstick.d], error[:, : yardstick.d] = by * total * X.sum(0), by * off + (seen.n + column) * 2 * seen.eta + 2 * seen.eta
+        yield Variant(("product_broadcast",), of_term(Term(value, error)), 1, {"variant": words})
 
 
 @lapack

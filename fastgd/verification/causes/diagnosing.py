@@ -25,7 +25,7 @@ from .observation import Observation
 from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
 from .recorded_rows import decimals_of
-from .table import CAUSES, GRADIENTS
+from .table import CAUSES, gradient_of
 
 __all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
@@ -226,11 +226,17 @@ def _explain_loss(
         return None
     of_update = update.hypothesis if isinstance(update.hypothesis, Hypothesis) else None
     found = explain_loss(seen, of_update)
-    if found.codes and (recorded.start_added or after):
-        other = _other_alignment(question, recorded)
+    if question.reduction.startswith("half") and "loss_half" in found.codes:  # the half that was asked for is no defect
+        halved = seen.with_loss_of(question.asked.factor)
+        found = _without_a_half(found, explain_loss(halved, of_update), halved, notes)
+    of_updates = len(recorded.loss) == len(recorded.w) - 1 > 0 and not after  # one for each: that before it or after it is a habit
+    if found.codes and (recorded.start_added or after or of_updates):
+        other = _other_alignment(question, recorded, later=recorded.start_added or of_updates)
         better = explain_loss(other, of_update)
-        if not better.codes:
-            notes.append(f"each loss is that of {'the w recorded with it' if recorded.start_added else 'w before the update'}")
+        if not better.codes or (better.codes != ("unknown",) and "loss_after_update" in found.codes):
+            told = "the w recorded with it" if recorded.start_added else "the w after its update" if of_updates else "w before the update"
+            notes[:] = [note for note in notes if "read as the loss before each update" not in note]
+            notes.append(f"each loss is that of {told}")
             return better
     if found.codes == ("unknown",) and recorded.dtype == np.float64:
         narrow = np.asarray(recorded.loss, np.float64)
@@ -246,13 +252,21 @@ def _explain_loss(
     return found
 
 
-def _other_alignment(question: Question, recorded: Recorded) -> Observation:
+def _without_a_half(found: Finding, halved: Finding, seen: Observation, notes: list[str]) -> Finding:
+    """Return what explains the losses read as those of half of the squares, if no half is left."""
+    if halved.codes == ("unknown",) or "loss_half" in halved.codes:
+        return found
+    notes.extend(seen.notes)
+    return halved
+
+
+def _other_alignment(question: Question, recorded: Recorded, later: bool) -> Observation:
     """Return the history with each loss one row earlier or later.
 
-    Where the start is not recorded, both ways to record the loss are in use.
+    Where the start is not recorded, or there is one loss for each update, both ways are in use.
     """
     assert recorded.loss is not None
-    if recorded.start_added:  # loss[t] belongs to the t-th recorded w, which is row t + 1
+    if later:  # loss[t] belongs to the t-th recorded w, which is row t + 1
         return question.observe(recorded._replace(w=recorded.w[1:]), first=1)
     return question.observe(recorded._replace(w=_with_start(question, recorded)))
 
@@ -273,8 +287,13 @@ def _in_words(
     notes: list[str],
 ) -> Diagnosis:
     """Return the findings as a Diagnosis."""
-    given: dict[str, Any] = {"n": seen.n, "n_minus_1": seen.n - 1, "recipe": question.words, "lr": float(question.lr.flat[0])}
-    given["gradient"] = GRADIENTS[question.reduction]
+    given: dict[str, Any] = {
+        "n": f"{seen.size:.6g}",
+        "n_minus_1": f"{seen.size - 1:.6g}",
+        "recipe": question.words,
+        "lr": float(question.lr.flat[0]),
+    }
+    given["gradient"] = gradient_of(question.reduction, seen.parts is not None and seen.parts.weights is not None)
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

@@ -37,6 +37,7 @@ from .schedule import about_schedule, factors_of_steps
 from .several_steps import about_several_steps
 from .sizes import named_factors
 from .table import CAUSES
+from .weights import about_batches, about_weights
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
@@ -105,9 +106,8 @@ class Diagnosis:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and self.evidence.get("epochs_used"):
             tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
-            lines.append(
-                f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {self.evidence['epochs_used']} epochs"
-            )
+            judged = f"{self.evidence['epochs_used']} {self.evidence.get('unit', 'epoch')}s"
+            lines.append(f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {judged}")
         return in_ascii("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
 
@@ -147,7 +147,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
         words = _worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
-    found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 else None
+    found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 and seen.parts is None else None
     found = found or _at_other_sizes(scene, step, tau, first)
     if found is not None:
         return found
@@ -160,6 +160,12 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
+        if scene.seen.parts is not None:
+            yield from chain(
+                about_gradient(scene), about_weights(scene), about_batches(scene), about_parts(scene), about_rule(scene),
+                about_adaptive_rules(scene), about_schedule(scene), about_rounded_rows(scene),
+            )  # fmt: skip
+            return
         yield from chain(
             about_gradient(scene), about_parts(scene), about_other_data(scene), about_broadcasting(scene), about_rule(scene),
             about_adaptive_rules(scene), about_samples(scene), about_several_steps(scene), about_schedule(scene), about_rounded_rows(scene),
@@ -168,7 +174,7 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
 
 def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Finding | None:
     """Return what explains it at a named size of the gradient: the rules, which do not try them."""
-    for codes, factor in named_factors(scene.seen.n, scene.asked.factor):
+    for codes, factor in named_factors(scene.seen.size, scene.asked.factor):
         if factor <= 0:
             continue
         other = Scene(scene.seen, replace(scene.asked, factor=factor))
@@ -343,7 +349,7 @@ def _looks_like_parts(scene: Scene, step: Term) -> bool:
     k steps on parts of the samples, at the size of the mean, are it but for terms of second order.
     """
     seen = scene.seen
-    if not scene.asked.plain or seen.n_parameters < 2 or seen.n < 4:
+    if seen.parts is not None or not scene.asked.plain or seen.n_parameters < 2 or seen.n < 4:
         return False
     with np.errstate(all="ignore"):
         own, found = (part / np.sqrt((part * part).sum(1, keepdims=True)) for part in (step.value, seen.moved))

@@ -23,7 +23,7 @@ __all__ = ["about_clipping", "about_gradient"]
 def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about the gradient."""
     seen, asked, u = scene.seen, scene.asked, scene.u
-    for codes, factor in named_factors(seen.n, asked.factor):
+    for codes, factor in named_factors(seen.size, asked.factor):
         step = asked.step(seen, seen.at.times(factor, u))
         yield Hypothesis(codes, 0.5 + 0.5 * len(codes), step, {"value": factor / asked.factor})
     if asked.plain:
@@ -55,9 +55,9 @@ def _one_after_the_other(scene: Scene) -> Iterator[Variant]:
     """Gauss–Seidel: the gradient of a parameter is taken after earlier ones have moved."""
     seen = scene.seen
     D = seen.n_parameters
-    if D == 1 or D > 256 or scene.asked.options is None:
+    if D == 1 or D > 256 or scene.asked.options is None or seen.of_batches:
         return
-    hessian = seen.yardstick.second_moments() * (2 / seen.yardstick.extended(seen.n)[()])
+    hessian = seen.yardstick.second_moments() * (2 / seen.yardstick.extended(seen.size)[()])
     place = np.arange(D)
     last = place == D - 1
     orders = {"first to last": place[:, None] > place, "last to first": place[:, None] < place}
@@ -103,7 +103,7 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
     only_intercept = seen.intercept and frozen[-1] and frozen.sum() == 1
     names = ", ".join(f"w[{j}]" for j in np.flatnonzero(frozen))
     code = "intercept_not_updated" if only_intercept else "parameter_not_updated"
-    for codes, factor in [((), scene.asked.factor), *named_factors(seen.n, scene.asked.factor)]:
+    for codes, factor in [((), scene.asked.factor), *named_factors(seen.size, scene.asked.factor)]:
         step = scene.asked.step(seen, seen.at.times(factor, seen.u))
         step = Term(np.where(frozen, 0, step.value), np.where(frozen, 0, step.error))
         words = {"variant": names + (" are" if frozen.sum() > 1 else " is")}

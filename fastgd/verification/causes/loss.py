@@ -62,17 +62,27 @@ def about_loss(seen: Observation, update: Hypothesis | None = None) -> Iterator[
         value, doubt = update.loss(seen)
         yield LossHypothesis((), 0.5, value, doubt)
         yield from _of_named_sizes(seen, value, doubt)
-    yield from _of_pairs(seen)
+    yield from _of_pairs(seen) if seen.parts is None else ()
     yield from _of_another_kind(seen, true, error)
     yield from _rounded(seen, true, error)
     yield from _scaled(seen, true, error)
     yield from _with_penalty(seen, true, error)
     if decimals_of(np.asarray(seen.loss, seen.dtype)) is None:  # rounded losses are off by as much
         yield from _expanded(seen, true, error)
+    if seen.parts is not None:
+        yield from _without_weights(seen)
+        return
     if len(true) * seen.n <= BLOCK:
         value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
         yield LossHypothesis(("loss_absolute",), 1, value, (seen.n + seen.n_parameters + 3) * seen.u * reach + 2 * seen.eta)
+
+
+def _without_weights(seen: Observation) -> Iterator[LossHypothesis]:
+    """The loss is the mean of the squares of all samples alike."""
+    if seen.yardstick.weights is not None:
+        plain = seen.weighted(None).measure_all(seen.w[: len(seen.true_loss)])
+        yield LossHypothesis(("loss_unweighted",), 1, plain.loss, plain.loss_error)
 
 
 def _of_pairs(seen: Observation) -> Iterator[LossHypothesis]:
@@ -93,7 +103,7 @@ def _of_pairs(seen: Observation) -> Iterator[LossHypothesis]:
 
 def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
     """The loss of the same row or a neighbouring one, with a factor or as a root."""
-    n, u = seen.n, seen.u
+    n, u = seen.loss_size, seen.u
     sizes: list[tuple[tuple[str, ...], float]] = [((), 1.0), (("loss_sum",), float(n)), (("loss_half",), 0.5)]
     sizes += [(("loss_sum", "loss_half"), n / 2)] + ([(("loss_n_minus_1",), n / (n - 1))] if n > 1 else [])
     nothing = np.full(1, np.nan, true.dtype)
@@ -115,7 +125,7 @@ def _of_named_sizes(seen: Observation, true: Array, error: Array) -> Iterator[Lo
 
 def _of_another_kind(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
     """The logarithm, the root of the sum of the squares, sums and means over the epochs."""
-    u, n = seen.u, seen.n
+    u, n = seen.u, seen.loss_size
     with np.errstate(all="ignore"):
         logarithm, root = np.log(true), np.sqrt(n * true)
         off = np.where(true > 2 * error, error / (true - error), np.inf)
@@ -138,7 +148,12 @@ def _rounded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypot
     if k is None:
         return
     what = "whole numbers" if k == 0 else f"{k} decimal{'s' if k > 1 else ''}"
-    for codes, factor in (((), 1.0), (("loss_half",), 0.5), (("loss_sum",), float(seen.n)), (("loss_sum", "loss_half"), seen.n / 2)):
+    for codes, factor in (
+        ((), 1.0),
+        (("loss_half",), 0.5),
+        (("loss_sum",), float(seen.loss_size)),
+        (("loss_sum", "loss_half"), seen.loss_size / 2),
+    ):
         # 10⁻ᵏ/2 is the most that rounding changes: it is divided by LIMIT.
         doubt = factor * error + 0.5 * 10.0**-k / LIMIT
         yield LossHypothesis(("loss_rounded", *codes), 1.5 + len(codes), factor * true, doubt, {"variant": what, "value": k})

@@ -16,13 +16,15 @@ All of it is in extended precision; the bound is derived in docs/error-bound.md,
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..bound.yardstick import LIMIT, Array, Yardstick, share_of
+from ..bound.yardstick import LIMIT, Array, Truth, Yardstick, share_of
 
-__all__ = ["Observation", "Term", "until"]
+__all__ = ["Observation", "Parts", "Term", "until"]
 
 
 class Term(NamedTuple):
@@ -50,6 +52,20 @@ class Term(NamedTuple):
         return Term(*(np.concatenate([other[:1], part[1:]]) for part, other in zip(self, first, strict=True)))
 
 
+class Parts(NamedTuple):
+    """What of the samples each step uses."""
+
+    weights: Array | None  # (n,)
+    batches: Sequence[Array] | None = None  # the samples of each step; None: all
+    epochs: Array | None = None  # the epoch of each step, where an epoch has several
+    of_loss: bool = False  # whether the losses are those of the batches too
+
+    def later(self, first: int) -> Parts:
+        """Return those of the steps from this one on."""
+        batches = None if self.batches is None else self.batches[first:]
+        return self._replace(batches=batches, epochs=None if self.epochs is None else self.epochs[first:])
+
+
 class Observation:
     """The history of one fit, and the exact gradient and loss at its rows.
 
@@ -69,18 +85,25 @@ class Observation:
         intercept: bool,
         factor: float = 1.0,  # what the mean gradient is multiplied by: n for the sum
         held_higher: bool = False,
+        parts: Parts | None = None,
     ) -> None:
-        self.yardstick = yardstick = Yardstick(X, y, "mean", dtype, intercept, held_higher=held_higher)
+        self.parts, weights = parts, None if parts is None else parts.weights
+        self._data = X, y, dtype, intercept, held_higher
+        self.yardstick = yardstick = self.weighted(weights)
         self.dtype = np.dtype(dtype)
         self.n, self.intercept = yardstick.n, intercept
+        # what the mean of a step, and of a loss, is divided by: the sum of the weights, or n
+        self.size = self.loss_size = yardstick.n if weights is None else float(yardstick.total)
+        self.of_batches = parts is not None and parts.batches is not None
         self.u, self.eta = yardstick.u, yardstick.eta
         self.held_higher = held_higher
         self.notes: tuple[str, ...] = ()  # how the losses were read
+        self.first_rate: float | None = None  # that a schedule of factors begins with
         rows = yardstick.parameters(w, "w_history", rows=True)
         self.n_rows = len(rows)
         with np.errstate(all="ignore"):
             rate, self.rule_lr = self._rates(lr, max(len(rows) - 1, 0))
-            truth = yardstick.measure_all(rows)
+            truth = self._on_batches(rows, yardstick.measure_all(rows))
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
             small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
@@ -102,19 +125,83 @@ class Observation:
         self._end_after(n_finite)
 
     def read_loss_of(self, factor: float) -> None:
-        """Take the losses as those of half of the squares, where they come nearer to these.
+        """Take the losses as those of half of the squares, where they are these, or come nearer.
 
-        `factor` is what the mean of the squares is multiplied by there.
+        A loss may be that of the row before or after it. `factor` is what the mean of the squares
+        is multiplied by there.
         """
-        if self.loss is None or not len(self.loss):
+        if self.loss is None or not len(self.loss) or factor == 1:
             return
-        m = min(len(self.loss), len(self.true_loss))
-        with np.errstate(all="ignore"):
-            of_mean, of_half = (np.abs(self.loss[:m] - by * self.true_loss[:m]) / by for by in (1, factor))
-        if factor != 1 and np.median(of_half) < np.median(of_mean):
-            self.loss = self.loss / self.yardstick.extended(factor)[()]
-            of_what = "mean" if factor == 0.5 else "sum"
-            self.notes = (f"each loss is read as half of the {of_what} of the squares",)
+        found, true, bound = (np.asarray(part, np.float64) for part in (self.loss, self.true_loss, self.loss_error))
+
+        def fits(by: float) -> tuple[int, float]:
+            """Return how many losses are this multiple of right ones, and how near they come."""
+            best = (0, -math.inf)
+            for shift in (0, 1, -1):
+                one, other, doubt = (part[max(0, k) :] for part, k in ((found, -shift), (true, shift), (bound, shift)))
+                m = min(len(one), len(other))
+                with np.errstate(all="ignore"):
+                    off = np.abs(one[:m] / by - other[:m])
+                    near = np.abs(np.log(np.abs(one[:m]) / by) - np.log(other[:m]))
+                near = near[~np.isnan(near)]
+                best = max(best, (int((off <= LIMIT * doubt[:m]).sum()), -float(np.median(near)) if len(near) else -math.inf))
+            return best
+
+        if fits(factor) > fits(1.0):
+            halved = self.with_loss_of(factor)
+            self.loss, self.notes = halved.loss, halved.notes
+
+    def with_loss_of(self, factor: float) -> Observation:
+        """Return the same rows; each loss is read as this multiple of the mean of the squares."""
+        assert self.loss is not None
+        other = copy.copy(self)
+        other.loss = self.loss / self.yardstick.extended(factor)[()]
+        other.notes = (f"each loss is read as half of the {'mean' if factor == 0.5 else 'sum'} of the squares",)
+        return other
+
+    def weighted(self, weights: Array | None, batch: Array | None = None) -> Yardstick:
+        """Return the yardstick of these samples; None: all. weights: those of all samples."""
+        X, y, dtype, intercept, held_higher = self._data
+        which = slice(None) if batch is None else batch
+        weights = None if weights is None else weights[which]
+        return Yardstick(np.asarray(X)[which], np.asarray(y)[which], "mean", dtype, intercept, weights, held_higher=held_higher)
+
+    def gradient_on_batches(self, weights: Array | None, rows: Array, truth: Truth) -> Truth:
+        """Return what is known at rows, with the gradient and the loss of the batch of each.
+
+        A batch without a weight makes no step.
+        """
+        assert self.parts is not None
+        at: dict[bytes, list[int]] = {}
+        batches = self.parts.batches or ()
+        for t, batch in enumerate(batches[: len(rows)]):
+            at.setdefault(batch.tobytes(), []).append(t)
+        made = truth._replace(
+            **{name: np.array(getattr(truth, name)) for name in ("gradient", "gradient_error", "loss", "loss_error", "inside")}
+        )
+        for steps in at.values():
+            batch = batches[steps[0]]
+            if weights is not None and not np.any(weights[batch].astype(self._data[2])):
+                made.gradient[steps], made.gradient_error[steps] = 0, 0
+                continue
+            part = self.weighted(weights, batch)
+            found = part.measure_all(rows[steps])
+            made.gradient[steps], made.gradient_error[steps] = found.gradient, found.gradient_error
+            made.loss[steps], made.loss_error[steps] = found.loss, found.loss_error
+            made.inside[steps] &= found.inside
+        return made
+
+    def _on_batches(self, rows: Array, truth: Truth) -> Truth:
+        """Return what is known at the rows, with the gradients of the batches if there are some."""
+        if self.parts is None or self.parts.batches is None:
+            return truth
+        weights = self.parts.weights
+        found = self.gradient_on_batches(weights, rows, truth)
+        self.size = max((len(batch) if weights is None else float(np.sum(weights[batch])) for batch in self.parts.batches), default=self.n)
+        if self.parts.of_loss:
+            self.loss_size = self.size
+            return found
+        return found._replace(loss=truth.loss, loss_error=truth.loss_error)
 
     def _rates(self, lr: Any, n_steps: int) -> tuple[Array, Array]:
         """Return the rate that multiplies a step, and the one in a rule, (T, 1) each.

@@ -106,7 +106,7 @@ def _variants(seen: Observation) -> Iterator[Variant]:
         moved = X[:, order]
         data = same._replace(X=moved, factor=moved)
         yield _variant(seen, ("intercept_first",) if first else ("columns_permuted",), data, words, 0.0 if first else 0.25)
-    yield from _scaled(seen, same, d)
+    yield from _scaled(seen, same)
 
 
 def _and_ones(order: list[int], d: int, intercept: bool) -> str:
@@ -131,9 +131,10 @@ def _orders(d: int, intercept: bool) -> Iterator[list[int]]:
             yield list(order)
 
 
-def _scaled(seen: Observation, same: _Data, d: int) -> Iterator[Variant]:
+def _scaled(seen: Observation, same: _Data) -> Iterator[Variant]:
     """Yield the gradients of features, targets or both that are scaled or centred inside."""
-    features = list(_scalings(seen, seen.yardstick.X))
+    varies = np.flatnonzero(np.ptp(seen.yardstick.X, axis=0) > 0)  # a column of ones is left as it is
+    features = list(_scalings(seen, seen.yardstick.X[:, varies])) if len(varies) else []
     targets = list(_scalings(seen, seen.yardstick.y[:, None]))
     for of_X in (None, *features):
         for of_y in (None, *targets):
@@ -146,7 +147,7 @@ def _scaled(seen: Observation, same: _Data, d: int) -> Iterator[Variant]:
                 how, made, off = of_X
                 codes, told = ("features_scaled",), [f"X is {how}"]
                 X, X_off = np.array(same.X), np.array(same.X_off)
-                X[:, :d], X_off[:, :d] = made, off
+                X[:, varies], X_off[:, varies] = made, off
                 data = data._replace(X=X, factor=X, X_off=X_off)
             if of_y is not None:
                 how, made, off = of_y
@@ -193,7 +194,7 @@ def _of_another_target(scene: Scene) -> Iterator[Hypothesis]:
         return
     weight = 1 / (blur[used] * blur[used])
     reach = 2 / seen.n * (np.abs(seen.yardstick.y) @ np.abs(design_of(seen)))
-    for codes, factor in [((), scene.asked.factor), *named_factors(seen.n, scene.asked.factor)]:
+    for codes, factor in [((), scene.asked.factor), *named_factors(seen.size, scene.asked.factor)]:
         off = gradient.value[used] - found[used] / factor
         with np.errstate(all="ignore"):
             constant = (weight * off).sum(0) / weight.sum(0)

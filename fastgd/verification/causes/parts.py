@@ -40,7 +40,7 @@ def about_parts(scene: Scene) -> Iterator[Hypothesis]:
     seen, asked, shown = scene.seen, scene.asked, scene.shown
     if seen.n_parameters < 2 or shown is None or scene.telling_step is None:
         return
-    sizes: list[tuple[tuple[str, ...], float]] = [((), asked.factor), *named_factors(seen.n, asked.factor)]
+    sizes: list[tuple[tuple[str, ...], float]] = [((), asked.factor), *named_factors(seen.size, asked.factor)]
     for codes, factor in sizes:
         whole = seen.at if factor == 1 else seen.at.times(factor, seen.u)
         step = asked.step(seen, whole)
@@ -74,16 +74,24 @@ def _of_own_size(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...]
         return asked.step(seen, part)
 
     who = names_of(scene, wrong)
+    mean = asked.factor in (1, 0.5)
+    of_intercept = f"{'' if asked.factor in (0.5, seen.size / 2) else '2 * '}residual.{'mean' if mean else 'sum'}()"
+    fix = {"gradient": of_intercept} if who == "the intercept" else {}
     length = 1 + 0.5 * len(codes)
-    for reason, relative in named_factors(seen.n, 1.0):
+    for reason, relative in named_factors(seen.size, 1.0):
         if abs(relative - found) <= 1e-3 * abs(relative):
-            words = {"who": who, "value": relative, "variant": f" ({', '.join(_WORDS[code] for code in reason)})"}
+            words = {**fix, "who": who, "value": relative, "variant": f" ({', '.join(_WORDS[code] for code in reason)})"}
             yield Hypothesis(
                 ("gradient_part", *codes), length + 0.1 * len(reason), predict(seen.yardstick.extended(relative)[()]), words, free=not told
             )
     value, made, more = shortest(seen, found, predict)
     yield Hypothesis(
-        ("gradient_part", *codes), length + 1 + more, made, {"who": who, "value": float(value), "variant": ""}, constants=1, free=not told
+        ("gradient_part", *codes),
+        length + 1 + more,
+        made,
+        {**fix, "who": who, "value": float(value), "variant": ""},
+        constants=1,
+        free=not told,
     )
 
 

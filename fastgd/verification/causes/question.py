@@ -19,7 +19,7 @@ from ...input.room import OF_A_JUDGED, check_room
 from ...optimizers import find_optimizer
 from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
 from ..bound.yardstick import Array
-from .observation import Observation
+from .observation import Observation, Parts
 from .recipes import Recipe
 from .recorded import Recorded
 
@@ -39,6 +39,8 @@ class Question(NamedTuple):
     data_dtype: np.dtype[Any]  # the precision in which `fit` would fit them
     schedule: Scheduled | None = None  # lr is then the rate that it begins with, until `on_schedule`
     reduction: str = "mean"
+    parts: Parts | None = None  # of the samples, that each step uses; None: all alike
+    first_rate: float | None = None  # the rate that a schedule of factors begins with
 
     @property
     def n_parameters(self) -> int:
@@ -59,10 +61,11 @@ class Question(NamedTuple):
         walked = walk(self.schedule, None, epochs, self.asked.rule)
         if walked is None:
             return self
-        lr, first = np.asarray(self.lr, np.float64).reshape(1), np.zeros(1, np.int64)
-        momenta = walked.momenta(first, first, epochs)
+        lr = np.asarray(self.lr, np.float64).reshape(1)
+        first, none = None if walked.sets_rates else float(lr[0]), np.zeros(1, np.int64)
+        momenta = walked.momenta(none, none, epochs)
         asked = replace(self.asked, momenta=momenta[:, 0]) if len(momenta) else self.asked
-        return self._replace(lr=walked.table(first, lr, first, epochs)[:, 0], asked=asked)
+        return self._replace(lr=walked.table(none, lr, none, epochs)[:, 0], first_rate=first, asked=asked)
 
     @property
     def strides(self) -> bool:
@@ -85,7 +88,9 @@ class Question(NamedTuple):
         seen = Observation(
             self.X, self.y, w, recorded.loss if loss is None else loss, lr=lr, dtype=recorded.dtype,
             intercept=self.intercept, factor=self.asked.factor, held_higher=held_higher,
+            parts=None if self.parts is None else self.parts.later(first),
         )  # fmt: skip
+        seen.first_rate = self.first_rate
         if self.reduction.startswith("half"):
             seen.read_loss_of(self.asked.factor)
         return self.asked.judged(seen)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,12 @@ def arithmetic_dtype(dtype: Any, w: Array, of_data: np.dtype[Any]) -> np.dtype[A
 
 
 def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
-    """Return w_history as an array (m, D)."""
+    """Return w_history as an array (m, D); rows may be lists [w, b]."""
+    first = w_history[0] if isinstance(w_history, list) and w_history else None
+    if isinstance(first, Mapping):
+        raise ValueError(f"w_history has rows that are dicts with {', '.join(map(str, first))}: give rows [w, b], or hand it to verify")
+    if isinstance(first, list | tuple) and len({np.size(part) for part in first}) > 1:
+        w_history = [np.concatenate([np.ravel(read_array(part, "w_history")) for part in row]) for row in w_history]
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:
         w = w[:, None]

@@ -61,7 +61,9 @@ def _scaled(scene: Scene) -> Iterator[Hypothesis]:
     rate = float(rates[0]) if len(rates) == 1 else 1.0
     value, step, more = shortest(seen, found[0], predict, unit=rate)
     if abs(float(value) - 1) > _NEAR:
-        yield Hypothesis(("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * rate}, constants=1)
+        yield Hypothesis(
+            ("lr_scaled",), 2 + 0.75 * more, step, {"value": float(value), "rate": float(value) * float(seen.lr[0, 0])}, constants=1
+        )
 
 
 def _momentum(scene: Scene) -> Iterator[Hypothesis]:
@@ -81,7 +83,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
     if found is None:
         return
     mu, factor = found
-    for codes, of_mean in named_factors(seen.n, asked.factor):
+    for codes, of_mean in named_factors(seen.size, asked.factor):
         relative = of_mean / asked.factor
         if abs(relative - factor) <= 1e-3 * abs(relative):
             scaled = seen.at.times(of_mean, seen.u)
@@ -178,7 +180,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
                 added = value * column
                 return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
 
-            value, step, more = shortest(seen, found[0], predict, unit=seen.n)  # lambda / n, too
+            value, step, more = shortest(seen, found[0], predict, unit=seen.size)  # lambda / n, too
             declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
             if value < 0 and more:
                 continue  # a negative decay of many digits is no cause
@@ -197,7 +199,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
         found = estimate(seen, seen.moved, [pull.value, column])
         if found is None:
             continue
-        for codes, of_mean in named_factors(seen.n, scene.asked.factor):
+        for codes, of_mean in named_factors(seen.size, scene.asked.factor):
             relative = of_mean / scene.asked.factor
             if abs(relative - found[0]) <= 1e-3 * abs(relative):
                 scaled = pull.times(relative, u)
@@ -205,7 +207,7 @@ def _factor_and_decay(scene: Scene) -> Iterator[Hypothesis]:
                 def predict(value: Any, scaled: Term = scaled, column: Array = column) -> Term:
                     return scaled.plus(Term(value * column, 3 * u * np.abs(value * column) + u * np.abs(w)), u)
 
-                value, step, more = shortest(seen, found[1], predict, unit=seen.n)
+                value, step, more = shortest(seen, found[1], predict, unit=seen.size)
                 if seen.informative(value * column, step):
                     words = {"value": float(value), "variant": variant}
                     yield Hypothesis((*codes, "weight_decay_coupled"), 3 + more + 0.5 * bool(variant), step, words, constants=1)

@@ -45,7 +45,7 @@ def about_samples(scene: Scene) -> Iterator[Hypothesis]:
     rate = shown.rate[t, 0]
     target, unit = shown.gradient(seen)[t], seen.scale()[t] / np.abs(rate)
     asked = scene.asked.factor
-    sizes = [asked, *(factor for codes, factor in named_factors(seen.n, asked) if codes in _SIZES)]
+    sizes = [asked, *(factor for codes, factor in named_factors(seen.size, asked) if codes in _SIZES)]
     found = [subset for k, factor in enumerate(sizes) for subset in _subsets(seen, t, target / factor, unit / factor, few=k < 2)]
     yield from at_named_sizes(scene, (_variant(seen, subset) for subset in sorted(found, key=lambda subset: subset.miss)[:_TRIED]))
 

@@ -61,6 +61,11 @@ def _moves(scene: Scene) -> Array:
 def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about a learning rate that changes."""
     seen = scene.seen
+    if seen.first_rate not in (None, 0.0, 1.0) and seen.n_steps:
+        rates = seen.lr / seen.yardstick.extended(seen.first_rate)[()]  # what the schedule returned, which is off by its rounding
+        step = scene.asked.step(seen.at_rates(rates))
+        of_rates = {"rate": float(rates[0, 0]), "value": seen.first_rate}
+        yield Hypothesis(("schedule_of_rates",), 1.0, Term(step.value, step.error + 4 * seen.u * np.abs(step.value)), of_rates)
     if seen.n_steps < 3:
         return
     if scene.asked.momenta is not None:
@@ -107,6 +112,8 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     options = scene.asked.options
     if options is not None and options.momentum:
         yield Hypothesis(("momentum_holds_lr",), 1.0, scene.asked.step(scene.seen.with_steps_as_memory()))
+    if scene.seen.parts is not None and scene.seen.parts.epochs is not None:
+        return  # of steps within an epoch another maker knows (mini_batch_causes.py)
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
     at = np.arange(len(lr))
     for code, epochs in (
@@ -197,7 +204,7 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
             begins.append(int(row))
             pieces.append([])
         pieces[-1].append(int(row))
-    if not 1 < len(pieces) <= max(2, len(t) // 4) or min(map(len, pieces)) < 2:
+    if len(pieces) < 2 or min(map(len, pieces[:-1])) < 2:
         return  # one step that differs is no schedule
     factors = np.empty_like(factor)
     values, errors = [], []
@@ -209,10 +216,14 @@ def _steps(t: Array, factor: Array, doubt: Array, known: Array) -> Iterator[tupl
         errors.append(LIMIT * ((weight * doubt[piece]).sum() / weight.sum() + doubt[piece].min()))
         factors[begin:] = near[0]
     told = ", ".join(f"{float(v):.4g} from epoch {b}" for v, b in zip(values[:4], begins[:4], strict=True))
+    told = f"times {told}" + (", ..." if len(values) > 4 else "")
     lengths = np.diff(begins)
-    # A geometric sequence of pieces of equal length (StepLR) has two constants.
-    regular = len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors)
-    yield f"times {told}" + (", ..." if len(values) > 4 else ""), 2 if regular else len(pieces), factors
+    # A geometric sequence of pieces of equal length (StepLR) has two constants, and goes on so.
+    if len(pieces) > 2 and (lengths == lengths[0]).all() and _geometric(values, errors):
+        ratio = next(_short(values[1] / values[0]))
+        yield told, 2, values[0] * ratio ** (t // lengths[0]).astype(factor.dtype)
+    if len(pieces) <= max(2, len(t) // 4) and len(pieces[-1]) > 1:
+        yield told, len(pieces), factors
 
 
 def _geometric(values: Sequence[Any], errors: Sequence[Any]) -> bool:

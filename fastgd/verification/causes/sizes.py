@@ -23,7 +23,7 @@ __all__ = ["Variant", "at_named_sizes", "named_factors"]
 Codes = tuple[str, ...]
 
 
-def named_factors(n: int, asked: float) -> list[tuple[Codes, float]]:
+def named_factors(n: float, asked: float) -> list[tuple[Codes, float]]:
     """Return (codes, factor on the mean gradient) of each cause; `asked` is the right factor.
 
     That is 1 for the mean of the squares, n for their sum, 1/2 and n/2 for half of either.
@@ -44,10 +44,10 @@ def named_factors(n: int, asked: float) -> list[tuple[Codes, float]]:
     elif asked == 0.5:
         named = [
             (("gradient_not_halved",), 1.0),
-            (("gradient_sum_missing_two",), n / 2),
+            (("gradient_sum",), n / 2),
             (("gradient_divided_twice",), 0.5 / n),
             (("gradient_n_minus_1",), 0.5 * n / (n - 1) if n > 1 else 0.5),
-            (("gradient_sum_missing_two", "gradient_not_halved"), float(n)),
+            (("gradient_sum", "gradient_not_halved"), float(n)),
         ]
     else:
         named = [(("gradient_not_halved",), float(n)), (("gradient_mean",), 0.5), (("gradient_mean", "gradient_not_halved"), 1.0)]
@@ -82,7 +82,7 @@ def at_named_sizes(scene: Scene, variants: Iterator[Variant]) -> Iterator[Hypoth
     seen, asked = scene.seen, scene.asked
     everywhere = slice(0, seen.n_steps)
     shown, t = scene.shown, scene.telling_step
-    sizes = [((), asked.factor), *named_factors(seen.n, asked.factor)]
+    sizes = [((), asked.factor), *named_factors(seen.size, asked.factor)]
     if shown is None:  # an adaptive rule, which divides by the size
         sizes = sizes[:1]
     factors = np.array([factor for _, factor in sizes])[:, None]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastgd.kernels.update_rules import UPDATE_RULES
 
-__all__ = ["CAUSES", "GRADIENTS", "Cause"]
+__all__ = ["CAUSES", "Cause", "gradient_of"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,14 @@ GRADIENTS = {
     "half_sum": "X.T @ residual",
 }
 _GRADIENT = "gradient = {gradient}"
+
+
+def gradient_of(reduction: str, weighted: bool) -> str:
+    """Return the line of the right gradient."""
+    line = GRADIENTS[reduction]
+    return line.replace("len(y)", "sample_weight.sum()").replace("residual", "(sample_weight * residual)") if weighted else line
+
+
 _RESIDUAL = "residual = (X @ w).ravel() - y.ravel()"
 _LOSS = "loss = np.mean(residual**2)"
 
@@ -46,8 +54,8 @@ CAUSES = {
         Cause(
             "gradient_sum",
             "update",
-            "the gradient is that of the sum of the squares, not of their mean: {n} times too large. np.dot(...) is already the sum over "
-            "the samples, so .mean() of it does nothing",
+            "the gradient is that of the sum of the squares, not of their mean: {n} times too large (where it has "
+            "np.dot(...).mean(): np.dot(...) is already the sum over the samples, so .mean() of it does nothing)",
             _GRADIENT,
         ),
         Cause("gradient_mean", "update", "the gradient is that of the mean of the squares, not of their sum: {n} times too small",
@@ -63,6 +71,10 @@ CAUSES = {
         Cause("gradient_n_minus_1", "update", "the gradient is divided by n - 1 = {n_minus_1} instead of n = {n}", _GRADIENT),
         Cause("broadcast", "update",
               "X @ w minus y is {n} x {n}, every prediction minus every target, as it is of shapes (n,) and (n, 1): {variant}", _RESIDUAL),
+        Cause("product_broadcast", "update",
+              "residual times a column of X is {n} x {n}, every residual times every sample, as it is of shapes (n,) and (n, 1): the "
+              "gradient of w[j] is that of sum(residual) * sum(X[:, j]); {variant}",
+              _GRADIENT),
         Cause("half_convention", "update",
               "loss and gradient both have the factor 1/2, as in 1/(2n) * sum(residual**2): one convention, and no two defects; "
               "without weight decay its steps are those of half the learning rate",
@@ -92,6 +104,23 @@ CAUSES = {
         Cause("gradient_rmse", "update", "the gradient is that of the root of the loss: it is divided by 2 * sqrt(loss)", _GRADIENT),
         Cause("gradient_log", "update", "the gradient is that of the logarithm of the loss: it is divided by the loss", _GRADIENT),
         Cause("zero_grad_missing", "update", "gradients add up from epoch to epoch: they are not set to zero", "optimizer.zero_grad()"),
+        Cause("drop_last", "update", "the last, smaller batch of each epoch is left out", "DataLoader(..., drop_last=False)"),
+        Cause("last_batch_divisor", "update",
+              "the last, smaller batch of each epoch is divided by the size of the others, {n}",
+              "gradient = 2 / len(batch) * X[batch].T @ residual"),
+        Cause("batch_divided_by_all", "update",
+              "the gradient of each batch is divided by the number of all samples, not of those in it",
+              "gradient = 2 / len(batch) * X[batch].T @ residual"),
+        Cause("zero_grad_per_epoch", "update",
+              "gradients add up from batch to batch: they are set to zero once in each epoch, not before each step",
+              "optimizer.zero_grad() before each loss.backward()"),
+        Cause("weights_ignored", "update", "the samples count alike in the gradient: their weights are not used{variant}",
+              _GRADIENT),
+        Cause("weights_root", "update", "the gradient has the square roots of the weights in place of the weights{variant}", _GRADIENT),
+        Cause("weights_squared", "update", "the gradient has the squares of the weights in place of the weights{variant}", _GRADIENT),
+        Cause("weights_not_normalized", "update",
+              "the gradient is divided by the number of samples, not by the sum of their weights",
+              _GRADIENT),
         Cause("gradient_stale", "update", "each step uses the gradient of the epoch before",
               "compute the gradient from the current w before each update"),
         Cause("gauss_seidel", "update", "parameters are updated one after the other, {variant}: the later ones see the new values",
@@ -143,11 +172,11 @@ CAUSES = {
           for rule in UPDATE_RULES.values() if rule.name not in ("sgd", "adam", "adamw")),
         Cause("rmsprop_eps_inside", "update", "the steps are those of RMSprop with eps inside the square root", "g / (np.sqrt(v) + eps)"),
         Cause("steps_per_sample", "update", "there is a step for each sample in an epoch: {variant}",
-              "compute the gradient of all samples before each update"),
+              "compute the gradient of all samples before each update, or ask for batch_size={value:g}"),
         Cause("mini_batches", "update", "there is a step for each mini-batch of {variant}",
-              "compute the gradient of all samples before each update"),
+              "compute the gradient of all samples before each update, or ask for batch_size={value:g}"),
         Cause("rows_are_steps", "update", "each row is w after one mini-batch of {variant}",
-              "compute the gradient of all samples before each update"),
+              "compute the gradient of all samples before each update, or ask for batch_size={value:g}"),
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
@@ -159,6 +188,12 @@ CAUSES = {
               "scheduler.step() after optimizer.step(), once in each epoch"),
         Cause("schedule_late", "update", "the schedule is one epoch late: each epoch but the first has the learning rate of the one before",
               "step the scheduler in every epoch, from the first one on"),
+        Cause("schedule_per_batch", "update", "the schedule is stepped for each batch: the learning rate changes within an epoch",
+              "scheduler.step() once in each epoch, after its batches"),
+        Cause("schedule_of_rates", "update",
+              "schedule= was given the learning rates, {rate:.6g} in the first epoch: a callable returns what lr = {value:.6g} is "
+              "multiplied by",
+              "schedule=lambda epoch: rate(epoch) / {value:.6g}, or an array of the rates"),
         Cause("schedule_unused", "update", "the schedule is not followed: the learning rate stays {rate:.6g}",
               "scheduler.step() after optimizer.step(), once in each epoch"),
         # -- the precision
@@ -197,6 +232,8 @@ CAUSES = {
               "y.var(){variant}",
               _RESIDUAL),
         Cause("loss_absolute", "loss", "the loss is the mean of the absolute residuals", _LOSS),
+        Cause("loss_unweighted", "loss", "the loss is the mean of the squares without the weights of the samples",
+              "loss = np.average(residual**2, weights=sample_weight)"),
         Cause("loss_float32", "loss", "the loss is computed in float32", "compute the loss in float64"),
         Cause("loss_cancellation", "loss",
               "the digits of the loss cancel, as in w @ X.T @ X @ w - 2 * w @ X.T @ y + y @ y: its terms are up to {value:.2g} times "

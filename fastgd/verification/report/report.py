@@ -47,10 +47,8 @@ class Verdict:
         The precision that was judged.
     limit : float
         The share of the bound that is allowed: 2 for fastgd's own kernels, 8 for others.
-    tau_w, tau_loss : float
-        The worst shares of the bound; NaN where nothing was judged.
-    tau_w_epoch, tau_loss_epoch : int or None
-        The epochs of the worst shares.
+    tau_w, tau_loss, tau_w_epoch, tau_loss_epoch : float, float, int or None, int or None
+        The worst shares of the bound, NaN where nothing was judged, and their epochs.
     first : Beyond or None
         The first value beyond the bound.
     epochs, epochs_judged : int
@@ -59,13 +57,15 @@ class Verdict:
     w_share : ndarray, shape (epochs + 1,), float64
         The share of the bound that the step to each row used; NaN: not judged.
     loss_share : ndarray, shape (epochs + 1,), float64
-        The share of the bound that the loss in each row used; NaN: not judged.
+        The same of the loss in each row.
     diagnosis : Diagnosis or None
         The cause, where a value is beyond the bound or the candidate changed its data.
     notes : tuple of str
         What was assumed, left out or noticed.
     failure : str or None
         The exception that the candidate raised, with its traceback.
+    unit : str
+        What rows are apart, and are counted in here: "epoch", or "step" of mini-batches.
     curves : callable or None
         Returns w and loss over the epochs, the candidate's and ours, as the page draws them.
     """
@@ -87,6 +87,7 @@ class Verdict:
     diagnosis: Diagnosis | None = None
     notes: tuple[str, ...] = ()
     failure: str | None = None
+    unit: str = "epoch"  # that rows are apart, "epoch" or "step"
     curves: Callable[[], Curves] | None = field(default=None, repr=False)  # they take a fit of ours: made when they are drawn
 
     @property
@@ -96,9 +97,7 @@ class Verdict:
 
     @property
     def outcome(self) -> str:
-        """What was found.
-
-        One of
+        """What was found, one of the following.
 
         * "agrees": every epoch was judged, and is within the bound;
         * "agrees in part": so are the epochs that were judged, but they are not all;
@@ -132,16 +131,18 @@ class Verdict:
         taus = ", ".join(f"{name} {number(tau)}" for name, tau in known.items() if not math.isnan(tau)) or "tau_w not a number"
         if self.failure:
             return f"{self.failure.splitlines()[0].rstrip(':')} ({self.failure.splitlines()[-1].strip()})"
+        unjudged = math.isnan(self.tau_loss) and "the losses are not judged" in "; ".join(self.notes)
+        agrees, but = ("w agrees", "; the losses are not judged") if unjudged else ("agrees", "")
         if self.outcome == "not judged":
-            return f"NOT JUDGED: {f'none of the {self.epochs} epochs could be judged' if self.epochs else 'there is no epoch'}"
+            return f"NOT JUDGED: {f'none of the {self.epochs} {self.unit}s could be judged' if self.epochs else f'there is no {self.unit}'}"
         if self.outcome == "agrees in part":
-            last = f"not judged from epoch {self.epochs_judged + 1} on"
-            return f"agrees at the {self.epochs_judged} of {self.epochs} epochs judged, {last}: {taus} (bound {self.limit:g})"
+            told = f"{self.epochs_judged} of {self.epochs} {self.unit}s judged, not judged from {self.unit} {self.epochs_judged + 1} on"
+            return f"{agrees} at the {told}: {taus} (bound {self.limit:g}){but}"
         if self.ok:
-            return f"agrees at all {self.epochs_judged} epochs judged: {taus} (bound {self.limit:g})"
+            return f"{agrees} at all {self.epochs_judged} {self.unit}s judged: {taus} (bound {self.limit:g}){but}"
         if self.first is None:
             return f"NOT ok: {taus} (bound {self.limit:g})"
-        return f"DISAGREES from epoch {self.first.epoch} on: {self.first.in_words(self.limit)}"
+        return f"DISAGREES from {self.unit} {self.first.epoch} on: {self.first.in_words(self.limit)}"
 
     @computes
     def __str__(self) -> str:

@@ -1,0 +1,161 @@
+"""The losses beside rows of w after each epoch of mini-batches, by what they may be.
+
+They may be those of all samples before or after the epoch, or the mean, the weighted mean, the sum,
+the first or the last of those of its batches, each before its step; or there is one for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..input.reading import read_array
+from .bound.batches import BatchSteps
+from .bound.yardstick import Array, share_of
+from .causes.diagnosis import Diagnosis
+from .judging import of_codes
+from .mini_batch_causes import Asked, Steps
+from .report.beyond import Beyond
+
+__all__ = ["Losses", "explained_losses"]
+
+
+class Losses(NamedTuple):
+    """What the losses are, and the share of the bound of each row's."""
+
+    share: Array  # (m,) NaN: not judged
+    codes: tuple[str, ...] = ()
+    size: float = 1.0  # what their mean is divided by
+
+    def with_cause(self, of_w: Diagnosis | None, asked: Asked, beyond: Beyond) -> Diagnosis:
+        """Return the diagnosis of w and of the losses together."""
+        if not self.codes:
+            told = f"no known cause explains it: {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}"
+            return of_w or Diagnosis("unknown", ("unknown",), told)
+        found = of_codes(self.codes, asked.question, 1.0, self.size)
+        if of_w is None:
+            return found
+        fixes = "; ".join(fix for fix in (of_w.fix, found.fix) if fix)
+        return replace(of_w, codes=(*of_w.codes, *found.codes), sentence=f"{of_w.sentence}; {found.sentence}", fix=fixes)
+
+
+class _Reading(NamedTuple):
+    """What losses may be: their values, how far rounding may move them, and their rows."""
+
+    words: str
+    value: Array
+    error: Array
+    at: Array
+    size: float
+    given: slice = slice(None)  # of the losses
+
+
+def explained_losses(asked: Asked, rows: Array, taken: Steps, loss_history: Any, notes: list[str]) -> Losses:
+    """Return the losses by the reading that explains most of them (note 3)."""
+    nothing = Losses(np.full(len(rows), np.nan))
+    if loss_history is None:
+        return nothing
+    found = np.asarray(read_array(loss_history, "loss_history"))
+    readings = list(_readings(asked, rows, taken, found.size)) if found.ndim == 1 else []
+    if not readings:
+        notes.append("the losses are not judged: there is not one for each row, nor for each step")
+        return nothing
+    u = float(np.finfo(asked.dtype).eps) / 2
+    half = asked.question.reduction.startswith("half")
+    best: tuple[tuple[int, int], _Reading, tuple[str, ...], Array] | None = None
+    for reading in readings:
+        n, losses = reading.size, found[reading.given]
+        of_half: tuple[str, ...] = () if half else ("loss_half",)  # where it was asked for it is no defect
+        for codes, factor in (((), 1.0), (of_half, 0.5), (("loss_sum",), n), (("loss_sum", *of_half), n / 2)):
+            share = share_of(losses - factor * reading.value, factor * reading.error + 2 * u * np.abs(factor * reading.value))
+            best = _better(best, reading, codes, share, asked.limit)
+        with np.errstate(all="ignore"):
+            root = share_of(np.square(losses.astype(reading.value.dtype)) - reading.value, reading.error + 8 * u * reading.value)
+        best = _better(best, reading, ("loss_rmse",), np.where(losses >= 0, root, np.inf), asked.limit)
+    assert best is not None
+    (agreeing, _), reading, codes, share = best
+    if codes:  # how far they are from right ones
+        share = share_of(found[reading.given] - reading.value, reading.error)
+    if agreeing < len(share) and not (agreeing > 1 and 2 * agreeing > len(share)):
+        notes.append("the losses are not judged: they are neither those of all samples at each row nor those of the batches")
+        return nothing
+    if reading.words:
+        notes.append(f"each loss is {reading.words}")
+    each = np.full(len(rows), np.nan)
+    for row, one in zip(reading.at, share, strict=True):
+        each[row] = np.fmax(each[row], one)
+    return Losses(each, codes, reading.size)
+
+
+def _better(best: Any, reading: _Reading, codes: tuple[str, ...], share: Array, limit: float) -> Any:
+    """Return the reading with more agreeing losses, of those the one with fewer codes."""
+    key = int((share <= limit).sum()), -len(codes)
+    return (key, reading, codes, share) if best is None or key > best[0] else best
+
+
+def _readings(asked: Asked, rows: Array, taken: Steps, count: int) -> Iterator[_Reading]:
+    """Yield what this number of losses may be."""
+    on_all = asked.steps.on(None)
+    assert on_all is not None
+    yardstick, m = on_all[0], len(rows)
+    w = yardstick.parameters(rows, "w_history", rows=True)
+    with np.errstate(all="ignore"):
+        truth = yardstick.measure_all(w)
+    value, error, total = np.where(truth.inside, truth.loss, np.nan), truth.loss_error, float(yardstick.total)
+    if count == m:
+        yield _Reading("", value, error, np.arange(m), total)
+    if count == m - 1:
+        yield _Reading("that of all samples before its epoch", value[:-1], error[:-1], np.arange(m - 1), total)
+        yield _Reading("that of all samples after its epoch", value[1:], error[1:], np.arange(1, m), total)
+    if count not in (m - 1, m, sum(map(len, taken))):
+        return
+    paths = [_losses_on(asked.steps, start, steps) for start, steps in zip(w, taken, strict=False)]
+    if any(path is None or not len(path[0]) for path in paths):
+        return
+    known = [path for path in paths if path is not None]
+    size = max(float(path[2].max()) for path in known)
+    if count in (m - 1, m):
+        last = np.arange(1, m)
+        ways: list[tuple[str, Callable[[Array, Array], Any]]] = [
+            ("the mean of those of the batches of its epoch, each before its step", lambda part, by: part.mean()),
+            ("the mean of those of the batches of its epoch, weighted by their sizes", lambda part, by: (part * by).sum() / by.sum()),
+            ("the sum of those of the batches of its epoch, each before its step", lambda part, by: part.sum()),
+            ("the sum of those of the batches of its epoch, times their sizes", lambda part, by: (part * by).sum()),
+            ("that of the last batch of its epoch, before its step", lambda part, by: part[-1]),
+            ("that of the first batch of its epoch, before its step", lambda part, by: part[0]),
+        ]
+        for words, way in ways:
+            values, errors = (np.array([way(path[k], path[2]) for path in known]) for k in (0, 1))
+            more = np.array([len(path[0]) + 4 for path in known]) * yardstick.u * np.abs(values)
+            for given in (slice(None),) if count == m - 1 else (slice(1, None), slice(None, -1)):
+                yield _Reading(words, values, errors + more, last, size, given)
+    if count == sum(map(len, taken)):
+        at = np.repeat(np.arange(1, m), [len(path[0]) for path in known])
+        yield _Reading(
+            "that of the batch of its step",
+            np.concatenate([path[0] for path in known]),
+            np.concatenate([path[1] for path in known]),
+            at,
+            size,
+        )
+
+
+def _losses_on(steps: BatchSteps, start: Array, taken: list[tuple[Array | None, Any]]) -> tuple[Array, Array, Array] | None:
+    """Return the loss of each batch before its step, how far it may be off, and the sizes."""
+    path = steps.path(start, taken)
+    if path is None:
+        return None
+    found = []
+    for (batch, _), w, off in zip(taken, path.rows, path.reach(), strict=False):
+        known = steps.on(batch)
+        if known is not None:
+            yardstick, moments = known
+            at = yardstick.measure(w[None])
+            length = np.sqrt((at.gradient[0] ** 2).sum()) * (2 / (yardstick.scale * yardstick.total))
+            bend = np.abs(moments).sum() / yardstick.total
+            found.append((at.loss[0], at.loss_error[0] + length * off + bend * off * off, yardstick.total))
+    value, error, size = (np.array(part) for part in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
+    return value, error, size

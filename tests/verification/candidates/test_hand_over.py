@@ -1,0 +1,155 @@
+"""What people hand over beside the plain forms: gaps, rows [w, b], dicts, one array many times,
+torch's own objects, an intercept that nobody told of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+
+RNG = np.random.default_rng(0)
+N, LR = 32, 0.05
+X = RNG.normal(size=(N, 2))
+Y = X @ [1.0, -2.0] + 0.5
+
+
+def gradient(w, b=0.0):
+    residual = X @ w + b - Y
+    return 2 * X.T @ residual / N, 2 * residual.mean()
+
+
+def loss(w, b=0.0):
+    return np.mean((X @ w + b - Y) ** 2)
+
+
+def recorded(given, epochs=10):
+    """A Recorder that was called with the start alone, then with the loss of each w."""
+    record, w = fastgd.Recorder(), np.zeros(2)
+    record(w)
+    for epoch in range(epochs):
+        w = w - LR * gradient(w)[0]
+        value = given(epoch, w)
+        record(w) if value is None else record(w, loss=value)
+    return record
+
+
+def test_losses_of_all_rows_but_the_first_are_judged():
+    assert fastgd.verify(recorded(lambda _, w: loss(w)), X, Y, lr=LR).tau_loss < 8
+    assert not fastgd.verify(recorded(lambda _, w: 999.0), X, Y, lr=LR).ok
+    assert recorded(lambda _, w: 999.0).arrays()[1].tolist() == [999.0] * 10
+
+
+def test_gaps_in_the_losses_are_told_first():
+    report = fastgd.verify(recorded(lambda epoch, w: loss(w) if epoch % 3 else None), X, Y, lr=LR)
+    assert (
+        report.verdicts[0].headline
+        == f"recorder: w agrees at all 10 epochs judged: tau_w {report.tau_w:.2g} (bound 8); the losses are not judged"
+    )
+
+
+def rows_of_w_and_b():
+    w, b, rows = np.zeros(2), 0.0, []
+    for _ in range(10):
+        rows.append([w, b])
+        g, gb = gradient(w, b)
+        w, b = w - LR * g, b - LR * gb
+    return rows
+
+
+@pytest.mark.parametrize(
+    "turned",
+    [
+        lambda rows: rows,
+        lambda rows: [{"w": w, "b": b} for w, b in rows],
+        lambda rows: {"w": [w for w, _ in rows], "b": [b for _, b in rows]},
+    ],
+)
+def test_rows_of_several_parts(turned):
+    rows = turned(rows_of_w_and_b())
+    assert fastgd.verify(rows, X, Y, lr=LR, intercept=True).outcome == "agrees"
+    if isinstance(rows, list):
+        of_dicts = isinstance(rows[0], dict)
+        assert of_dicts or fastgd.diagnose(X, Y, rows, lr=LR, intercept=True).ok
+        with pytest.raises(ValueError, match="give rows" if of_dicts else "w_history must have shape"):
+            fastgd.diagnose(X, Y, rows, lr=LR)
+
+
+def test_one_array_many_times():
+    w, rows = np.zeros(2), []
+    for _ in range(6):
+        rows.append(w)
+        w -= LR * gradient(w)[0]
+
+    def train(X, y, lr, epochs, w0):
+        w, rows = w0, [w0]
+        for _ in range(epochs):
+            w -= lr * 2 * X.T @ (X @ w - y) / len(y)
+            rows.append(w)
+        return rows
+
+    for candidate, options in ((rows, {}), (train, {"epochs": 6})):
+        report = fastgd.verify(candidate, X, Y, lr=LR, **options)
+        assert report.diagnosis.code == "rows_are_one_array", str(report)
+        assert f"one array {len(rows) + (candidate is train)} times" in str(report)
+    still = [np.zeros(2)] * 6
+    assert fastgd.verify(still, X, Y, lr=LR).diagnosis.code == "parameter_not_updated"
+
+
+def test_an_intercept_that_was_not_told_of():
+    class Model:
+        def __init__(self, lr=LR, epochs=5):
+            self.lr, self.epochs = lr, epochs
+
+        def fit(self, X, y):
+            self.weights, self.bias = np.zeros(2), 0.0
+            for _ in range(self.epochs):
+                g, gb = gradient(self.weights, self.bias)
+                self.weights, self.bias = self.weights - self.lr * g, self.bias - self.lr * gb
+
+    assert fastgd.verify(Model(), X, Y, intercept=True).ok
+    assert "it has an intercept, bias: give intercept=True" in str(fastgd.verify(Model(), X, Y))
+
+
+def test_names_that_contradict_their_place_are_refused():
+    def fit(model, loader, optimizer, epochs):
+        raise AssertionError("is not called")
+
+    with pytest.raises(TypeError, match="by their order epochs would be lr, and its name says epochs"):
+        fastgd.verify(fit, X, Y, lr=LR, epochs=5)
+    report = fastgd.verify(lambda p, q, r, s: p - s * 2 * q.T @ (q @ p - r) / len(r), X, Y, lr=LR, epochs=5)
+    assert "read by their order: p as w, q as X, r as y, s as lr" in str(report)
+
+
+def test_a_function_that_wants_the_ones():
+    def train(X, y, theta, alpha, num_iters):
+        for _ in range(num_iters):
+            theta = theta - alpha * 2 / len(y) * X.T @ (X @ theta - y)
+        return theta
+
+    report = fastgd.verify(train, X, Y, lr=LR, epochs=3, intercept=True)
+    assert "hand them over and leave intercept out" in str(report)
+
+
+def test_a_reading_that_would_need_more_rates_is_no_error():
+    rows = [np.zeros(2)]
+    for _ in range(8):
+        rows.append(rows[-1] - LR / 2 * gradient(rows[-1])[0])
+    report = fastgd.verify(np.array(rows), X, Y, lr=np.full(8, LR))
+    assert report.diagnosis.code == "gradient_missing_two"
+
+
+def test_torchs_scheduler_and_optimizer_stand_for_ours():
+    torch = pytest.importorskip("torch")
+    module = torch.nn.Linear(2, 1).double()
+    optimizer = torch.optim.SGD(module.parameters(), lr=LR, momentum=0.5)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)
+    report = fastgd.verify((module, optimizer, scheduler), X, Y, epochs=8, intercept=True)
+    assert report.outcome == "agrees", str(report)
+    assert "those of StepLR" in str(report)
+    w, v, rows = np.zeros(2), 0.0, [np.zeros(2)]
+    for _ in range(8):
+        v = 0.5 * v + gradient(w)[0]
+        w = w - LR * v
+        rows.append(w)
+    assert fastgd.verify(rows, X, Y, optimizer=torch.optim.SGD(module.parameters(), lr=LR, momentum=0.5)).outcome == "agrees"

@@ -1,0 +1,120 @@
+"""The causes on mini-batches and with weights, in rows of epochs or of steps; how rows are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+from tests.support.planted_batches import BATCHES, correct
+from tests.support.planted_cases import make_case
+from tests.support.planted_verdicts import ask, judge
+
+RNG = np.random.default_rng(27)
+N, LR, EPOCHS = 22, 0.05, 5
+X = RNG.standard_normal((N, 3))
+Y = X @ [1.0, -2.0, 0.5] + RNG.standard_normal(N)
+
+
+@pytest.mark.parametrize("name", BATCHES)
+def test_planted_defects_are_named(name):
+    place = list(BATCHES).index(name)
+    for k in range(2):
+        rng = np.random.default_rng([31, place, k])
+        case = make_case(rng, ("float64", "float32")[k], kind="normal", least_d=2)
+        planted = BATCHES[name](case, rng)
+        diagnosis = ask(case, planted)
+        assert judge(name, diagnosis, planted) in ("right", "same"), str(diagnosis)
+
+
+def test_right_ones_agree():
+    for k in range(12):
+        rng = np.random.default_rng([32, k])
+        case = make_case(rng, ("float64", "float32")[k % 2], kind="normal")
+        assert ask(case, correct(case, rng)).code in ("ok", "not_judged")
+
+
+def steps(size=8, *, mu=0.0, drop=False, divide=False, epochs=EPOCHS, lr=LR):
+    """Rows of w after each step, a loss of the batch before it, and the rows of the epochs."""
+    w, v, rows, losses, ends = np.zeros(3), np.zeros(3), [np.zeros(3)], [], [0]
+    for _ in range(epochs):
+        for k in range(0, N - N % size if drop else N, size):
+            xb, yb = X[k : k + size], Y[k : k + size]
+            residual = xb @ w - yb
+            losses.append(np.mean(residual**2))
+            g = 2 / (size if divide else len(yb)) * xb.T @ residual
+            v = mu * v + g
+            w = w - lr * v
+            rows.append(w)
+        ends.append(len(rows) - 1)
+    return np.array(rows), np.array(losses), ends
+
+
+def test_rows_of_steps_are_found_without_the_number_of_epochs():
+    rows, _, ends = steps()
+    record = fastgd.Recorder()
+    for w in rows:
+        record(w)
+    for history in (rows, record, rows.tolist()):
+        report = fastgd.verify(history, X, Y, lr=LR, batch_size=8)
+        assert report.outcome == "agrees"
+        assert "read as w after each step of 5 epochs" in str(report)
+        assert fastgd.verify(history, X, Y, lr=LR, batch_size=8, epochs=5).outcome == "agrees"
+    assert "agrees at all 15 steps judged" in str(report)
+    assert "agrees at all 5 epochs judged" in str(fastgd.verify(rows[ends], X, Y, lr=LR, batch_size=8))
+    as_steps = fastgd.verify(rows, X, Y, lr=LR, batch_size=8, epochs=15)
+    assert "epochs=15 is read as the number of steps" in str(as_steps)
+    wrong = fastgd.verify(rows[ends] * 1.001, X, Y, lr=LR, batch_size=8)
+    assert wrong.diagnosis.code == "unknown"
+
+
+def test_an_order_for_each_epoch_says_how_many_there_are():
+    order = np.tile(np.arange(N), (EPOCHS, 1))
+    rows, _, ends = steps()
+    for history in (rows, rows[ends]):
+        assert fastgd.verify(history, X, Y, lr=LR, batch_size=8, order=order).outcome == "agrees"
+    half = steps(lr=LR / 2)[0][ends]
+    assert fastgd.verify(half, X, Y, lr=LR, batch_size=8, order=order).diagnosis.code == "gradient_missing_two"
+
+
+def test_dropped_batches_are_named_in_either_kind_of_rows():
+    rows, _, ends = steps(drop=True)
+    for history, options in ((rows, {}), (rows, {"epochs": EPOCHS}), (rows[ends], {})):
+        report = fastgd.verify(history, X, Y, lr=LR, batch_size=8, **options)
+        assert report.diagnosis.code == "drop_last", str(report)
+
+
+def test_momentum_is_judged_on_steps_and_refused_on_epochs():
+    rows, _, ends = steps(mu=0.8)
+    asked = {"lr": LR, "batch_size": 8, "epochs": EPOCHS}
+    assert fastgd.verify(rows, X, Y, optimizer=fastgd.SGD(momentum=0.8), **asked).outcome == "agrees"
+    assert fastgd.verify(rows, X, Y, **asked).diagnosis.code == "momentum"
+    assert fastgd.verify(rows, X, Y, optimizer=fastgd.SGD(momentum=0.9), **asked).diagnosis.code == "momentum"
+    with pytest.raises(ValueError, match="record w after every step"):
+        fastgd.verify(rows[ends], X, Y, optimizer=fastgd.SGD(momentum=0.8), **asked)
+
+
+def test_words_are_those_of_the_batch():
+    def step(w, X, y, lr):
+        return w - lr * 2 * X.T @ (X @ w - y)
+
+    report = fastgd.verify(step, X, Y, lr=0.01, epochs=EPOCHS, batch_size=11)
+    assert "11 times too large" in report.diagnosis.sentence
+    assert "DISAGREES from step 1 on" in str(report)
+    assert report.verdicts[0].unit == "step"
+
+
+def test_a_wrong_start_is_told():
+    rows, _, ends = steps()
+    report = fastgd.verify(rows[ends], X, Y, lr=LR, batch_size=8, w0=np.ones(3))
+    assert report.diagnosis.code == "initial_w"
+
+
+def test_the_fix_has_the_weights():
+    weights = RNG.uniform(0.2, 3.0, N)
+
+    def step(w, X, y, lr):
+        return w - lr * 2 / len(y) * X.T @ (X @ w - y)
+
+    report = fastgd.verify(step, X, Y, lr=LR, epochs=EPOCHS, sample_weight=weights)
+    assert report.diagnosis.fix == "gradient = 2 / sample_weight.sum() * X.T @ (sample_weight * residual)"
