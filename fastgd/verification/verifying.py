@@ -216,6 +216,8 @@ def _read_task(
     check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     epochs = None if epochs is None else read_count(epochs, "epochs", 0)
     batches = read_batches(batch_size, order, sample_weight, problem.n_samples)
+    if batches is not None and scheduled is not None and scheduled.moves_momentum:
+        raise ValueError("with batch_size and sample_weight a schedule that moves momentum is not judged: give cycle_momentum=False")
     if batches is not None and shape:
         raise ValueError(f"batch_size, order and sample_weight are judged for one fit, but X, y, lr and w0 have leading axes {shape}")
     table = None
