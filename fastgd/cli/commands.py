@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 
 
+_CHECKPOINT = "Store what is finished in this folder; after a kill the same command goes on from there."
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         from .. import __version__
@@ -227,6 +230,7 @@ def sweep(
     ] = None,
     min_delta: Annotated[float, typer.Option(min=0, help="By how much the validation loss must fall to be better.")] = 0.0,
     restore_best: Annotated[bool, typer.Option("--restore-best", help="Report the epoch of the best validation loss.")] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help=_CHECKPOINT, show_default=False)] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw the heat map to this file, .png or .svg.", show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="Write the cells to this file: .csv, .parquet or .npz.", show_default=False)] = None,
 ) -> None:
@@ -248,8 +252,9 @@ def sweep(
     try:
         if out is not None:
             check_ending(out)
-        stopping = {"patience": patience, "min_delta": min_delta, "restore_best": restore_best}
-        found = sweep_file(data, y, x, val, axes, epochs=epochs, intercept=intercept, standardize=standardize, **stopping)
+        options: dict[str, Any] = {"epochs": epochs, "intercept": intercept, "standardize": standardize, "checkpoint": checkpoint}
+        options |= {"patience": patience, "min_delta": min_delta, "restore_best": restore_best}
+        found = sweep_file(data, y, x, val, axes, **options)
         typer.echo(found.summary())
         if plot is not None:
             draw(found, plot)
@@ -344,10 +349,13 @@ def fit(
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error; that of a file says which."""
+    """The message of an error, with options as the command has them; that of a file says which."""
+    text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror + ("" if error.filename is None else f": {error.filename}")
-    return str(error) or type(error).__name__
+        text = error.strerror + ("" if error.filename is None else f": {error.filename}")
+    for name, option in (("nan_policy='omit'", "--nan-policy omit"), ("temp_folder", "--temp"), ("memory_limit", "--memory-limit")):
+        text = text.replace(name, option)
+    return text
 
 
 def _refuse_of_others(context: typer.Context, solve: bool) -> None:

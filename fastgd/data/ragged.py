@@ -128,9 +128,23 @@ class GroupProblem(Problem):
         return [_as_items(items, view, rows) for items, view in zip(table, views, strict=True)], begins, sizes
 
 
+def _taken(table: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """These rows of a table; column by column where it lies so, which is some times as fast."""
+    if table.ndim == 1 or abs(table.strides[1]) < abs(table.strides[0]):
+        return table.take(rows, axis=0)
+    found = np.empty((table.shape[1], len(rows)), table.dtype)
+    for j, column in enumerate(table.T):
+        column.take(rows, out=found[j], mode="clip")  # which needs no buffer; all rows are there
+    return found.T
+
+
 def _as_items(items: Items, view: np.ndarray | None, rows: slice | np.ndarray) -> np.ndarray:
     """(n_rows, 1, …): rows of the only item, each as an item of one sample. view: of the item."""
-    found = items.pick(slice(0, 1), rows)[0] if view is None else view[0][rows]
+    as_it_is = items.view(0, 1) if view is None else view
+    if as_it_is is None:
+        found = items.pick(slice(0, 1), rows)[0]
+    else:
+        found = as_it_is[0][rows] if isinstance(rows, slice) else _taken(as_it_is[0], rows)
     step, *others = found.strides
     return np.lib.stride_tricks.as_strided(found, (len(found), 1, *found.shape[1:]), (step, step, *others), writeable=False)
 

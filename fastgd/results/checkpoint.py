@@ -146,7 +146,7 @@ class Part:
         return [name for match, name in sorted(found, key=lambda one: (int(one[0]["first"]), one[1])) if match["part"] == self.name]
 
     def read(self, fits: Callable[[Block], bool]) -> Iterator[Block]:
-        """Block after block; those that are damaged are removed, and told of once.
+        """Block after block; those that are damaged are removed, and told of in one line.
 
         fits: whether a block has the arrays of this call.
         """
@@ -155,7 +155,10 @@ class Part:
             try:
                 block = read_file(os.path.join(self.checkpoint.folder, name), (Block,), (Curvatures,))
                 whole = (block.call, block.part) == (self.checkpoint.call, self.name) and fits(block)
-            except (ValueError, TypeError, OSError):
+            except OSError:  # it may be readable another time
+                damaged.append(name)
+                continue
+            except (ValueError, TypeError):
                 whole = False
             if whole:
                 yield block

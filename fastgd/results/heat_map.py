@@ -14,7 +14,7 @@ import numpy as np
 
 from .cells import losses_that_count, read_by
 from .coordinate import Coordinate, short
-from .figure import DARK, LIMIT, LOST, NUMBERS, axes_for
+from .figure import DARK, LIMIT, LOST, NUMBERS, axes_for, title
 from .sweep_frame import swept_names
 
 _FEW = 12  # values that get a column or a row of equal width each
@@ -81,7 +81,7 @@ def draw_heat_map(result: Any, x: Any, y: Any, by: Any, ax: Any) -> Any:
     over = [name for name in result.dims if name not in (x, y, "point")]
     said = [f"{losses.size:,} cells", *([f"{lost:,} diverged or not finite"] if lost else [])]
     said += [f"least over {', '.join(over)}"] if over else []
-    axes.set_title("; ".join(said), loc="left", fontsize=10, color=DARK)
+    title(axes, "; ".join(said))
     axes.grid(False)
     return axes
 

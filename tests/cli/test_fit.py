@@ -94,7 +94,7 @@ def test_the_plan(table, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "of 8 rows 1 lack a finite number ('arr' in 1 row)"),
+        ((), "of 8 rows 1 lack a finite number ('arr' in 1 row): --nan-policy omit leaves them out"),
         (("--epochs", "3", "--solve"), "is for descent; --solve has none"),
         (("--ridge", "3"), "goes with --solve"),
         (("--optimizer", "adma"), "--optimizer adma is unknown; there are: sgd, adam"),

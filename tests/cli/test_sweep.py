@@ -61,6 +61,19 @@ def test_a_sweep_is_that_of_the_library_in_every_file(table, tmp_path):
         assert frame["optimizer"].to_list()[:4] == ["sgd", "adam", "sgd", "adam"]
 
 
+def test_a_checkpoint_is_used_again(table, tmp_path):
+    arguments = (table[0], "--y", "price", "--lr", "0.1,0.2", "--checkpoint", tmp_path / "checkpoint", "--out", tmp_path / "cells.npz")
+    written = []
+    for _ in range(2):
+        done = run(*arguments)
+        assert done.exit_code == 0, done.output
+        written.append((tmp_path / "cells.npz").read_bytes())
+    assert written[0] == written[1]
+    done = run(*arguments, "--epochs", 7)
+    assert done.exit_code == 2
+    assert "is of another call: epochs was 100 and is 7" in done.output
+
+
 def test_validation_intercept_and_reduction(table):
     path, numbers = table
     done = run(path, "--y", "price", "--reduction", "mean,sum", "--lr", "0.01", "--intercept", "--standardize", "--val", path)

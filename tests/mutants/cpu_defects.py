@@ -236,7 +236,7 @@ CPU_DEFECTS = (
         "rate = number(-lr)\n    correction",
         RULES,
     ),
-    Defect("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
+    Defect("decoupled decay in Adam", UPDATE, "n_decayed, rule == ADAMW, new_w", "n_decayed, rule >= ADAM, new_w", RULES),
     Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 1)", TILES),
     Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 0)", TILES),
     Defect("a remaining row dropped", REGISTER_TILES, "return min(left, 2)", "return min(left, 2) if left > 1 else 0", TILES),

@@ -1,4 +1,4 @@
-"""Defects of the statistics of fits, of ridge, of robust fits and of windows."""
+"""Defects of the statistics of fits and of their pictures, of ridge, of robust fits, of windows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,31 @@ ROLLING = "tests/fit/test_rolling.py"
 ROBUST = "tests/fit/test_robust.py"
 RIDGE = "tests/fit/test_ridge.py"
 
+FOREST = "tests/results/test_forest.py::test_groups_are_rows_the_largest_on_top"
+MAP = "tests/results/test_raster_map.py"
+
 STATISTICS_DEFECTS = (
+    Defect(
+        "picture: an interval below 0 drawn as if it contained 0",
+        "fastgd/results/forest.py",
+        "(rows[:, 1] > 0) | (rows[:, 2] < 0)",
+        "(rows[:, 1] > 0)",
+        (FOREST,),
+    ),
+    Defect(
+        "picture: the rows of a map upside down",
+        "fastgd/results/raster_map.py",
+        "(left, right, top, bottom) if from_top",
+        "(left, right, bottom, top) if from_top",
+        (f"{MAP}::test_each_number_stands_at_its_place",),
+    ),
+    Defect(
+        "picture: a map shows what its mask leaves out",
+        "fastgd/results/raster_map.py",
+        "mask=~np.isfinite(table) | ~kept",
+        "mask=~np.isfinite(table)",
+        (f"{MAP}::test_what_is_left_out_and_what_is_lost",),
+    ),
     Defect(
         "rolling: the two stacks swapped",
         "fastgd/data/window_sums.py",

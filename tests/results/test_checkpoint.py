@@ -77,7 +77,7 @@ def test_threads_progress_and_libraries_may_differ(saved, tmp_path):
         ({"X": np.ma.array(X, mask=X > 1), "nan_policy": "omit"}, "nan_policy was 'raise' and is 'omit', X differs"),
         ({"X": fastgd.compress(X, Y, intercept=True), "y": None}, r"X was an array .* and is <Moments>.*"),
     ],
-    ids=str,
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_of_other_data_or_options_it_is_refused(saved, changed, told):
     with pytest.raises(ValueError, match=rf"^the checkpoint .* is of another call: ({told}).*; give what was given before, another folder"):

@@ -14,7 +14,7 @@ mpl.use("agg")
 rng = np.random.default_rng(5)
 LABELS = np.repeat(["AA", "B6", "UA", "WN"], 6)
 X = rng.normal(size=(24, 2))
-Y = X @ [1.0, 0.0] + np.repeat([0.0, 3.0, -3.0, 1.0], 6) + X[:, 0] * np.repeat([4.0, -2.0, 0.0, 1.0], 6) + 0.1 * rng.normal(size=24)
+Y = X @ [1.0, 0.0] + np.repeat([0.0, 3.0, -3.0, 1.0], 6) + X[:, 0] * np.repeat([4.0, -6.0, 0.0, 1.0], 6) + 0.1 * rng.normal(size=24)
 
 
 def groups(**options):
@@ -44,6 +44,7 @@ def test_groups_are_rows_the_largest_on_top():
     for place, name in enumerate(["AA", "B6", "UA", "WN"]):
         low, high = intervals[place, 0]
         assert found[name] == (low, result.w[place, 0], high, bool(low > 0 or high < 0))
+    assert found["B6"][3]  # all of its interval is below 0
     assert axes.get_title("left") == "w[0] of 4 groups"
     assert [round(line.get_xdata()[0]) for line in axes.lines if line.get_marker() != "o"] == [0]  # the line at 0
 

@@ -203,6 +203,7 @@ def test_results_go_on_from_what_is_there(name, tmp_path, monkeypatch, request):
     monkeypatch.setattr(storing, "SHORTEST", 0.0)
     monkeypatch.setattr(storing, "SHARE", 0)
     monkeypatch.setattr(storing, "MOST_BYTES", 1000 if of_references else 20_000)
+    monkeypatch.setattr("fastgd.planning.grouped.MOST_OF_A_BATCH", 6)
     call, folder = CALLS[name], tmp_path / "checkpoint"
     whole = bytes_of(call(), tmp_path)
     done = []

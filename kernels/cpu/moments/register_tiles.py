@@ -245,7 +245,7 @@ def _next_rows(left, most):
 
 @part
 def _next_columns(left):
-    """Of `left` columns, how many the next tiles have: with 32 registers four, or five at the end."""
+    """Of `left` columns, how many the next tiles have: with 32 registers four, at the end five."""
     return left if left <= COLUMNS else min(COLUMNS, 4)
 
 
