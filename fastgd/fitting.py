@@ -54,6 +54,7 @@ def fit(
     y_val: AnyArray | None = None,
     sample_weight_val: AnyArray | None = None,
     reduction: Reduction = "mean",
+    ridge: NumberOrArray | None = None,
     batch_size: int | None = None,
     shuffle: bool = True,
     seed: int | AnyArray = 0,
@@ -158,6 +159,14 @@ def fit(
     reduction : {"mean", "sum"}, default "mean"
         Which loss is differentiated: the mean of the squared residuals, or their sum, whose
         gradient is n_samples times as large. The reported loss is always the mean.
+    ridge : float or array, optional
+        Minimise loss + ridge · ‖w‖², ≥ 0, the loss being the (weighted) mean: the gradient has 2 ·
+        ridge · w more. The intercept is **not** penalised. scikit-learn's ``Ridge(alpha)`` has
+        alpha = ridge · n_samples (with weights ridge · Σω); without an intercept it is weight_decay
+        = 2 · ridge of the optimizer, bit for bit. With ``reduction="sum"`` all of the objective is
+        n_samples times as large, and the minimum is the same; weights, missing data and
+        mini-batches go with "mean" alone. With ``standardize`` it acts on the scaled features. The
+        reported loss is without the penalty. Not with AdamW, whose decay is no part of a loss.
     batch_size : int, optional
         Mini-batches: each update takes this many samples, as with torch's DataLoader. The gradient
         is that of the batch's own mean (or sum); the last batch of an epoch may be shorter. A batch

@@ -217,7 +217,7 @@ def _check_starts(grid: Grid, problem: Any) -> None:
 
 def _check_shared(grid: Grid, options: Mapping[str, Any], problem: Any) -> None:
     """Raise where a value for all cells is an array that has an axis beside those of the data."""
-    shapes = {name: _shape_of(options.get(name)) for name in ("lr", "intercept0", "w0")}
+    shapes = {name: _shape_of(options.get(name)) for name in ("lr", "ridge", "intercept0", "w0")}
     if not problem.one_feature:
         shapes["w0"] = shapes["w0"][:-1]
     schedule = read_schedule(options.get("schedule"))
@@ -260,7 +260,7 @@ def _n_fits(call: Call, problem: Any) -> int:
     """The number of fits of a call."""
     own = [getattr(call.options["optimizer"], name) for name in call.options["optimizer"].__dataclass_fields__]
     values = [np.shape(value) for one in own for value in (one if isinstance(one, tuple) else (one,))]
-    values += [np.shape(call.options[name]) for name in ("lr", "schedule", "intercept0") if name in call.options]
+    values += [np.shape(call.options[name]) for name in ("lr", "ridge", "schedule", "intercept0") if name in call.options]
     if "w0" in call.options:
         starts = np.shape(call.options["w0"])
         values.append(starts if problem.one_feature else starts[:-1])
@@ -301,6 +301,7 @@ class _Limits:
     def __init__(self, data: Mapping[str, Any], problem: Any) -> None:
         self._data, self._known = data, problem.n_parameters <= _MOST_OF_LIMITS and problem.device is None
         self._rates: dict[Any, np.ndarray] = {}
+        self._intercept = problem.intercept
 
     def of(self, result: Any, call: Call) -> np.ndarray | None:
         """The limits of the cells of a call, to be broadcast; NaN where there is none."""
@@ -311,6 +312,9 @@ class _Limits:
             return np.array(np.nan)
         hyper = result.hyperparameters
         momentum, dampening, decay = hyper["momentum"], hyper["dampening"], hyper["weight_decay"]
+        if "ridge" in hyper:  # λ_max with a penalty on some parameters is not known here
+            known = not self._intercept and call.options.get("reduction", self._data.get("reduction", "mean")) == "mean"
+            decay = np.where(hyper["ridge"] > 0.0, 2.0 * hyper["ridge"] if known else np.nan, 0.0)
         with np.errstate(all="ignore"):
             curvature = 1.0 / self._safe_rate(call) + decay
             pull = np.where(hyper["nesterov"] != 0.0, 1.0 + 2.0 * momentum, np.where(momentum > 0.0, 1.0 - dampening, 1.0))
@@ -322,7 +326,7 @@ class _Limits:
         kind = {name: call.options[name] for name in ("reduction", "standardize") if name in call.options}
         key = tuple(kind.items())
         if key not in self._rates:
-            without = {"lr", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss", *_LOOKING}
+            without = {"lr", "ridge", "w0", "intercept0", "tol", "history", "progress", "epochs", "excess_loss", *_LOOKING}
             asked = {name: value for name, value in self._data.items() if name not in without}
             rates = fit(**(asked | kind), optimizer=SGD(), epochs=0, excess_loss=False, progress=False).lr
             self._rates[key] = np.asarray(rates)

@@ -132,9 +132,18 @@ class Chunk(Samples):
     # are those of these features
     center: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))  # (m, d) float64, numbers of T; length 0: not standardised
     scale: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    free_intercept: bool = False  # weight_decay is that of a ridge, which leaves the intercept alone
     batches: Batches | None = None  # None: a step for each epoch, of all samples
+    # the rule's momentum, or beta1, in every epoch, float64: rows as of lr, (n, m); NaN: as in
+    # hyper. (0, 0): no fit's moves
+    momenta: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     # filled: the mean of the losses of an epoch's batches, (m, epochs) T; (m, 0): nobody asks
     batch_loss: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+
+    @property
+    def n_decayed(self) -> int:
+        """How many parameters weight decay acts on: all, or those before a free intercept."""
+        return self.w.shape[1] - self.free_intercept
 
     def samples(self, fit: int) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As of `Samples`; of a standardised fit X is a copy, (X − center) / scale in its dtype."""

@@ -103,6 +103,16 @@ class UpdateRule:
         """The class's name in lower case."""
         return self.class_name.lower()
 
+    @property
+    def moving(self) -> str | None:
+        """The hyperparameter that a schedule of momentum moves, momentum or beta1; None: none."""
+        return next((name for name in ("momentum", "beta1") if name in self.hyperparameters), None)
+
+    @property
+    def power(self) -> str | None:
+        """The running product that is β₁ᵗ; where β₁ moves, of its value in step t. None: none."""
+        return "beta1_product" if "beta1_product" in self.products else None
+
     def coupled_decay(self, hyper: np.ndarray) -> np.ndarray:
         """(m,) weight_decay where it is part of the gradient, else 0. hyper: as in a Chunk."""
         names = list(self.hyperparameters)
@@ -120,6 +130,17 @@ class UpdateRule:
         """Hyperparameters and derived values by name; those not given: the defaults."""
         values = {**self.hyperparameters, **(hyper or {})}
         return {name: function(values[of]) for name, (of, function) in self.derived.items() if name not in values} | values
+
+
+def power_of(beta: float, exponent: int) -> float:
+    """beta^exponent in float64, by repeated squaring (docs/arithmetic.md, section 8)."""
+    result = 1.0
+    while exponent > 0:
+        if exponent & 1:
+            result = result * beta
+        beta = beta * beta
+        exponent >>= 1
+    return result
 
 
 def _root(x: Any) -> Any:

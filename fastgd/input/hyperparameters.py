@@ -152,3 +152,33 @@ def read_penalty(weight_decay: Any, ridge: Any) -> tuple[np.ndarray, np.ndarray 
     if values.max(initial=0.0) > most:
         raise ValueError(f"ridge must be at most {most:.4g}; it has {values.max():g}")
     return 2.0 * values, values
+
+
+def read_ridge(
+    ridge: Any, rule: UpdateRule, hyper: dict[str, np.ndarray], samples: float | None
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """(hyper with the weight_decay of a ridge, the ridge) of `fit`; None without one.
+
+    hyper: by the names of the rule. samples: 1, or of the sum the number of samples that each fit
+    uses; None: it is not known.
+    """
+    if ridge is None:
+        return hyper, None
+    if rule.decoupled is True or (rule.decoupled and without_repeats(hyper[rule.decoupled], 0).any()):
+        raise ValueError(
+            f"ridge is part of the loss, and the weight decay of {rule.class_name} is not: give optimizer='adam', whose steps are "
+            "AdamW's where there is no weight_decay"
+        )
+    if without_repeats(hyper["maximize"], 0).any():
+        raise ValueError("ridge is a penalty on a loss that is minimised, and maximize=True leads up: leave one of them out")
+    _, values = read_penalty(hyper["weight_decay"], ridge)
+    assert values is not None
+    if samples is None:
+        raise ValueError(
+            "ridge goes with reduction='sum' where every fit uses all samples, without weights, Moments and mini-batches: give "
+            "reduction='mean' and a learning rate n_samples times as large, which makes the same steps"
+        )
+    with np.errstate(over="ignore"):
+        decay = 2.0 * samples * values
+    check_all(values, np.isfinite(decay), "ridge", "so small that its gradient is finite")
+    return {**hyper, "weight_decay": decay}, values

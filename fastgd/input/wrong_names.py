@@ -47,7 +47,7 @@ _OPTIONS = {  # ours: what others call it
     "tol": ("abstol", "atol", "ftol", "gtol", "reltol", "rtol", "tolerance"),
     "w0": ("coef_init", "init", "initial_w", "p0", "start", "theta0", "w_init", "weights0", "x0"),
     "X_val": ("eval_set", "validation_data", "x_val"),
-    "weight_decay": ("alpha", "decay", "l2", "l2_penalty", "l2_reg", "lam", "lambda_", "penalty", "reg_lambda", "ridge", "wd"),
+    "weight_decay": ("alpha", "decay", "l2", "l2_penalty", "l2_reg", "lam", "lambda_", "penalty", "reg_lambda", "wd"),
 }  # fmt: skip
 _OURS = {theirs: ours for ours, others in _OPTIONS.items() for theirs in others}
 

@@ -13,6 +13,7 @@ from ..input.messages import counted
 from ..input.options import MOST
 from ..input.shapes import broadcast
 from ..results.result import State
+from .minibatches import MiniBatches
 
 
 def order_fits(
@@ -48,3 +49,11 @@ def _advice_on_axes(shapes: Mapping[str, tuple[int, ...]]) -> str:
         if name not in ("X and y", "state") and len(fits) and len(shape) == 1 and shape[0] not in (1, fits[-1]):
             return f": for each of these {name} with every fit give {name}[{', '.join([':'] + ['None'] * len(fits))}]"
     return ""
+
+
+def samples_of_ridge(problem: Problem, reduction: str, batches: MiniBatches | None) -> float | None:
+    """By what a ridge of the mean is multiplied; None where that differs between fits or steps."""
+    if reduction == "mean":
+        return 1.0
+    whole = problem.given is None and not problem.may_lose_samples and not problem.is_weighted and batches is None
+    return float(problem.n_samples) if whole else None

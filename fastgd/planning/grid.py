@@ -25,13 +25,14 @@ from ..input.messages import counted, kind_of, shown
 from ..input.options import read_choice, read_switch
 from ..input.reading import SEQUENCES, read_numbers
 from ..input.wrong_names import right_name
-from ..kernels.update_rules import LR, UPDATE_RULES, Range, UpdateRule
+from ..kernels.update_rules import LR, NOT_NEGATIVE, UPDATE_RULES, Range, UpdateRule
 from ..optimizers import find_optimizer
 from ..results.coordinate import Coordinate, label_of, own_values
 from ..schedules.table import read_schedule
 
 CALLS = ("optimizer", "reduction", "standardize")  # one call of `fit` for each value
 STARTS = ("w0", "intercept0")
+_OF_FIT = ("lr", "schedule", "ridge", *STARTS)  # options of `fit`, whatever the rule is
 POINT = "point"  # the axis of points
 
 
@@ -69,7 +70,7 @@ class Grid:
                     continue
                 all_of_them = self.schedules if name == "schedule" else coordinate.values
                 values = self._as_leading(coordinate.dim, all_of_them, where, n_data)
-                if name in ("lr", "schedule", *STARTS):
+                if name in _OF_FIT:
                     options[name] = values
                 else:
                     own[name] = (values[..., 0], values[..., 1]) if name == "betas" else values
@@ -99,7 +100,7 @@ class Grid:
 
 def has_hyperparameter(rule: UpdateRule, name: str) -> bool:
     """Whether a name of a grid says something of the fits of this rule."""
-    return name in ("lr", "schedule", *STARTS) or ("beta1" if name == "betas" else name) in rule.hyperparameters
+    return name in _OF_FIT or ("beta1" if name == "betas" else name) in rule.hyperparameters
 
 
 def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: Mapping[str, Any]) -> Grid:
@@ -255,7 +256,7 @@ def _check_name(
 
 def _names_of(rules: list[UpdateRule]) -> list[str]:
     """The hyperparameters of these rules, and starts, as a grid names them."""
-    names = ["lr", "schedule", *(name for rule in rules for name in rule.hyperparameters)]
+    names = ["lr", "schedule", "ridge", *(name for rule in rules for name in rule.hyperparameters)]
     return list(dict.fromkeys("betas" if name in ("beta1", "beta2") else name for name in [*names, *STARTS]))
 
 
@@ -316,8 +317,8 @@ def _labels(values: Any, schedules: np.ndarray) -> list[str]:
 
 
 def _range_of(name: str, rules: list[UpdateRule]) -> Range:
-    if name == "lr":
-        return LR
+    if name in ("lr", "ridge"):
+        return LR if name == "lr" else NOT_NEGATIVE
     asked = "beta1" if name == "betas" else name
     return next(rule.range_of(asked) for rule in rules if asked in rule.hyperparameters)
 

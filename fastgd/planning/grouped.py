@@ -199,6 +199,8 @@ def _hyperparameters(arguments: Mapping[str, Any]) -> dict[str, np.ndarray]:
         named = {"weight_decay": decay} if ridge is None else {"ridge": ridge}
     else:
         named = read_hyperparameters(find_optimizer(arguments["optimizer"]))
+        if arguments["ridge"] is not None:
+            named["ridge"] = read_penalty(0.0, arguments["ridge"])[0] / 2.0
     return {name: np.asarray(without_repeats(values, 0), order="C") for name, values in named.items()}
 
 

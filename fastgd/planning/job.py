@@ -43,7 +43,7 @@ from .explained import explained_fits
 from .fits import order_fits
 from .memory import bytes_of_centring, fit_into_memory
 from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
-from .options import REDUCTIONS, Key, options_of
+from .options import REDUCTIONS, Key, options_of, with_ridge
 from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
 from .start import (
     Begin,
@@ -116,6 +116,7 @@ class FitJob(ResultJob):
     state: State | None  # of the earlier fit that is continued
     start: str  # where the descent begins, as FitResult._start has it
     penalised: bool  # a coupled weight_decay is part of the objective
+    free_intercept: bool  # the penalty is a ridge, which leaves the intercept alone
     met: float | None  # the tol that its converged fits have met
     batches: MiniBatches | None  # None: each epoch is one step of all samples
     n_rates: int  # rows of the table of rates, where there is a schedule
@@ -191,6 +192,9 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         algorithm = algorithm_on_moments(algorithm, backend, state)
     elif state is not None:
         algorithm = algorithm_of(state)
+    if arguments["ridge"] is not None:
+        options = with_ridge(options, arguments["ridge"], problem, batches)
+        hyper = options.hyper
     shapes = options.shapes if rates is None else {"lr": rates.shape, **options.shapes}
     if schedule is not None:
         shapes = {**shapes, "schedule": schedule.which.shape}
@@ -230,7 +234,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         of_a_fit=layout.bytes_per_fit
         - of_results
         + 8 * (len(rule.hyperparameters) + 12)
-        + (16 * scheduled if schedule and stopping is None else 0)
+        + (16 * scheduled * (1 + schedule.moves_momentum) if schedule and stopping is None else 0)
         + of_blocks,
         of_a_thread=of_a_block + (bytes_of_stack(problem) if options.least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
@@ -238,7 +242,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         continued=state is not None,
     )
     done = None if state is None else state.epoch if batches is None or batches.per_step else state.passes
-    schedule = walk(schedule, done, scheduled)
+    schedule = walk(schedule, done, scheduled, rule)
     buffers.allocate(tightly=limit is not None)
     return FitJob(
         problem=problem,
@@ -270,6 +274,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         # weights that are summed scale the rate, a schedule moves it
         start=kind_of_start(state, starts, rate_tells=schedule is None and not (options.reduction == "sum" and problem.is_weighted)),
         penalised=options.penalised,
+        free_intercept=arguments["ridge"] is not None and problem.intercept,
         met=met_tol(state, tol),
         named=options.named,
         explained=explained_fits(problem, order, plan, len(hyper), limit) if measured else np.zeros(0, np.int64),

@@ -13,19 +13,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from operator import itemgetter
 from typing import Any, get_args
 
 import numpy as np
 
+from ..data.problem import Problem
 from ..input.annotations import Reduction
-from ..input.hyperparameters import kernel_values, read_hyperparameters
+from ..input.hyperparameters import kernel_values, read_hyperparameters, read_ridge
 from ..input.options import read_choice, read_excess_loss, read_history, read_memory_limit, read_switch, read_threads, read_tol
 from ..input.shapes import without_repeats
 from ..input.statistics import StatsOptions, read_stats
 from ..kernels.update_rules import UpdateRule
 from ..optimizers import optimizer_classes
+from .fits import samples_of_ridge
+from .minibatches import MiniBatches
 
 NAMES = (
     "optimizer", "reduction", "standardize", "tol", "patience", "min_delta", "restore_best", "excess_loss", "stats", "history",
@@ -137,6 +140,25 @@ def read_options(arguments: Mapping[str, Any], optimizer: Any) -> Options:
         penalised=_is_penalised(rule, given),
         in_one_batch=key_of_values(tuple(batches)) == key_of_values((None, False, "epoch", True, 0)),
         ends_by_data=key_of_values(tuple(stopping)) != key_of_values((None, False, 0.0)),
+    )
+
+
+def with_ridge(options: Options, ridge: Any, problem: Problem, batches: MiniBatches | None) -> Options:
+    """The options with the weight_decay of a ridge."""
+    rule, given = options.rule, read_hyperparameters(options.optimizer)
+    given, values = read_ridge(ridge, rule, given, samples_of_ridge(problem, options.reduction, batches))
+    owned = {name: np.asarray(without_repeats(one, 0), order="C") for name, one in given.items()}
+    hyper = kernel_values(rule, list(owned.values()))
+    one = all([each.size == 1 for each in hyper])
+    named = dict(zip(rule.hyperparameters, owned.values(), strict=True))
+    return replace(
+        options,
+        hyper=hyper,
+        named=named | {"weight_decay": np.zeros(()), "ridge": np.asarray(values, order="C")},
+        shapes={"ridge" if name == "weight_decay" else name: each.shape for name, each in given.items() if each.shape},
+        hyper_row=np.array([[each.flat[0] for each in hyper]]) if one else None,
+        penalised=_is_penalised(rule, given),
+        plain=[],
     )
 
 

@@ -231,9 +231,9 @@ class _Descent:
         status = self.status[fits]
         goes_on = (status == INVALID_DATA) | ((status == DIVERGED) & (self.stopping.patience is None) & (not anew))
         dtype, rows = chunk.w_out.dtype, n_rows(epochs, every) or int(every > 0)
-        lr = chunk.lr[:, fits]
+        lr, momenta = chunk.lr[:, fits], chunk.momenta
         if self.job.schedule is not None and epochs:
-            lr = rates_of_fits(self.job, self.first + fits, lr[0], chunk.steps[fits], epochs)
+            lr, momenta = rates_of_fits(self.job, self.first + fits, lr[0], chunk.steps[fits], epochs)
         one_row = chunk.hyper.strides[0] == 0
         hyper = np.broadcast_to(chunk.hyper[:1], (k, chunk.hyper.shape[1])) if one_row else chunk.hyper[fits]
         changed: dict[str, Any] = {name: getattr(chunk, name)[fits] for name in (*_SAMPLES, *_STATE)}
@@ -247,6 +247,7 @@ class _Descent:
             **changed,
             n_used=self.n_samples[fits],
             lr=lr,
+            momenta=momenta,
             hyper=hyper,
             epochs=epochs,
             every=every,

@@ -18,7 +18,7 @@ from ..data.problem import Problem
 from ..kernels.cpu import Moments
 from .elimination import MARGIN
 from .groups import Group, Standard, select
-from .samples import blocks_of, distinct_rows, read_samples, weights_of
+from .samples import blocks_of, distinct_rows, read_samples, scale_samples, weights_of
 
 MOST_CANCELLED = {1: 2.0**28, 2: 2.0**50}  # Σx² / Σ(x − mean)², by planes: beyond, moments hold too little (standardize.py)
 
@@ -41,8 +41,11 @@ def center_group(problem: Problem, group: Group, compressed: bool) -> Centred:
     d, count = problem.n_features, len(group.samples.n_used)
     inner = replace(problem, intercept=False)
     if group.moments is None:
-        mean, middle = _means_of_samples(group, problem)
-        index, doubtful = np.arange(count, dtype=np.int64), np.zeros(count, bool)
+        index, doubtful, read = np.arange(count, dtype=np.int64), np.zeros(count, bool), group
+        if group.standard is not None:  # a row for each pair
+            samples = scale_samples(group.samples, group.standard.center, group.standard.scale, index, np.dtype(np.float64))
+            read = replace(group, samples=samples)
+        mean, middle = _means_of_samples(read, problem)
         return Centred(inner, _with_center(group, index, mean, doubtful, middle, None), mean, middle)
     with np.errstate(all="ignore"):  # of invalid fits
         moments, mean, middle, doubtful = _center_moments(group.moments, group.gram_index, d)

@@ -43,6 +43,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
         reduction=job.reduction,
         tol=job.tol,
         every=job.every,
+        free_intercept=job.free_intercept,
         **written,
     )  # fmt: skip
     chunk.flat = samples.flat
@@ -63,18 +64,22 @@ def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
     """
     if job.schedule is not None and job.stopping is None:
         done = chunk.steps if chunk.batches is None or chunk.batches.rate_per_step else chunk.batches.passes
-        chunk.lr = scheduled_rates(job, first, stop, chunk.lr[0], done)
+        chunk.lr, chunk.momenta = scheduled_rates(job, first, stop, chunk.lr[0], done)
 
 
-def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """(n_rates, m): rates of fits first … stop-1, which begin with lr (m,) after some steps."""
+def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n_rates, m): rates of fits first … stop-1, which begin with lr (m,) after some steps.
+
+    And their momenta, as in a Chunk.
+    """
     return rates_of_fits(job, np.arange(first, stop, dtype=np.int64), lr, steps, job.n_rates)
 
 
-def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> np.ndarray:
-    """(epochs, m): the rates of m fits, which begin with lr (m,) after some steps."""
+def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> tuple[np.ndarray, np.ndarray]:
+    """(epochs, m): the rates of m fits, which begin with lr (m,) after some steps; momenta."""
     assert job.schedule is not None
-    return job.schedule.table(job.order.pick(job.schedule.which, fits), lr, steps, epochs)
+    which = job.order.pick(job.schedule.which, fits)
+    return job.schedule.table(which, lr, steps, epochs), job.schedule.momenta(which, steps, epochs)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

@@ -74,7 +74,7 @@ def _is_plain(job: FitJob) -> bool:
     """Whether the fits are plain SGD, asked once for a call and those like it."""
     if not job.plain:
         job.plain.append(cpu.is_plain(job.rule, job.hyper))
-    return job.plain[0]
+    return job.plain[0] and not (job.schedule is not None and job.schedule.moves_momentum)
 
 
 def _leaves_some(job: FitJob, smallest: int) -> bool:

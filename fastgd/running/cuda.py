@@ -56,14 +56,20 @@ def _handling(job: FitJob, control: Control, first: int) -> Handling:
         converts_results=job.standardize,
         converts_start=job.standardize and job.state is None,
         follow=_follower(job, first),
+        tables=_tables(job),
     )
 
 
-def _follower(job: FitJob, begin: int) -> Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None:
+def _follower(job: FitJob, begin: int) -> Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None:
     """`follow` of a Handling, for the chunk that begins with fit `begin`."""
     if job.schedule is None or job.stopping is not None:  # whose parts come with their rates
         return None
     return lambda first, stop, lr, steps: scheduled_rates(job, begin + first, begin + stop, lr, steps)
+
+
+def _tables(job: FitJob) -> int:
+    """How many tables `follow` of a Handling gives."""
+    return 1 + (job.schedule is not None and job.schedule.moves_momentum)
 
 
 def _find_least(job: FitJob, control: Control, chunk: Chunk) -> None:
@@ -142,7 +148,12 @@ def _run_moments(
     moments = GivenMoments(made.gram, made.weighing, group.gram_index, made.target, made.exponents)
     find_least = partial(_find_least_of_moments, job, group, control) if job.least_needed else None
     handling = Handling(
-        partial(_decide, job), safe_rates=job.rates is None, minimise=find_least, follow=_follower(job, first), moments=moments
+        partial(_decide, job),
+        safe_rates=job.rates is None,
+        minimise=find_least,
+        follow=_follower(job, first),
+        tables=_tables(job),
+        moments=moments,
     )
     # standardised fits are like others to the device: only the numbers of their features differ
     nothing = np.empty((0, 0))

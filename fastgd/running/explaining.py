@@ -68,8 +68,11 @@ def _far(job: FitJob, fits: np.ndarray) -> np.ndarray:
 
 
 def _hyper_of(job: FitJob, fits: np.ndarray) -> np.ndarray:
-    """(k, n_values): hyperparameters of these fits; NaN where a schedule changes the rate."""
-    if job.schedule is not None:
+    """(k, n_values): hyperparameters of these fits; NaN where a schedule changes the rate.
+
+    And where a penalty leaves the intercept alone: λ_max with it is not known here.
+    """
+    if job.schedule is not None or job.free_intercept:
         return np.full((len(fits), len(job.hyper)), np.nan)
     if job.hyper_row is not None:
         return job.hyper_row if len(fits) == 1 else np.broadcast_to(job.hyper_row, (len(fits), len(job.hyper)))

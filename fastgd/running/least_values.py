@@ -20,7 +20,7 @@ import numpy as np
 from ..data.double_double import two_product, two_sum
 from ..kernels.chunk import INVALID_DATA, LSTSQ, MOMENTS, MOST_PACKED, TOO_FEW_SAMPLES, W_EXPONENT, W_HIGH, Chunk, Samples
 from ..planning.job import FitJob
-from .groups import Group
+from .groups import Group, Standard
 from .pool import Control
 from .samples import blocks_of, distinct_rows, read_samples, scale_samples, total_weights, weights_of
 
@@ -77,8 +77,8 @@ def _fill_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.nda
     decay = chunk.rule.coupled_decay(chunk.hyper)[fits]
     order = np.lexsort((decay, pairs[fits] if group.moments is None else group.gram_index[pairs[fits]]))
     fits, decay = fits[order], decay[order]
-    group = replace(group, samples=_samples_of(chunk, fits, group, pairs[fits]))
-    w, loss = _minimise(job, chunk, decay, group, pairs[fits], control)
+    raw, group = group, replace(group, samples=_samples_of(chunk, fits, group, pairs[fits]))
+    w, loss = _minimise(job, chunk, fits, decay, group, raw, pairs[fits], control)
     if control.cancel[0]:
         return
     u = float(np.finfo(chunk.w_out.dtype).eps) / 2.0
@@ -90,7 +90,9 @@ def _fill_from_minimisers(job: FitJob, chunk: Chunk, group: Group, pairs: np.nda
         total = squares[:, -1].copy()
         for j in range(w.shape[1]):
             total += w[:, j] * w[:, j] * squares[:, j]
-        least = np.array([_objective(*values) for values in zip(w, loss.tolist(), chunk.penalty[fits].tolist(), strict=True)])
+        least = np.array(
+            [_objective(*values) for values in zip(w[:, : chunk.n_decayed], loss.tolist(), chunk.penalty[fits].tolist(), strict=True)]
+        )
         slack = of_least * least + (w.shape[1] + 1) ** 2 * of_squares * total
     known = np.isfinite(least) & np.isfinite(slack)
     chunk.least[fits], chunk.allowance[fits] = np.where(known, least, np.nan), slack
@@ -165,13 +167,22 @@ def _samples_of(chunk: Chunk, fits: np.ndarray, group: Group, pairs: np.ndarray)
 
 
 def _minimise(
-    job: FitJob, chunk: Chunk, decay: np.ndarray, group: Group, pairs: np.ndarray, control: Control
+    job: FitJob, chunk: Chunk, fits: np.ndarray, decay: np.ndarray, group: Group, raw: Group, pairs: np.ndarray, control: Control
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(w, loss) at the minimisers of fits of a group, float64; decay (k,) weight_decay."""
+    """(w, loss) at the minimisers of these fits of a chunk, float64.
+
+    decay (k,) weight_decay; pairs (k,): of a group, whose samples are scaled as the fits descend on
+    them; raw: the group with its samples as they are.
+    """
     from .minimisers import Minimisers, minimise  # imports Numba, which the references may do without
 
     found, places = Minimisers.empty(len(pairs), chunk.w.shape[1]), np.arange(len(pairs), dtype=np.int64)
-    minimise(job.problem, group, pairs, decay, chunk.reduction == "sum", found, places, control, np.zeros(1, np.int64))
+    free = (decay > 0.0) & chunk.free_intercept
+    some, counter = np.flatnonzero(~free), np.zeros(1, np.int64)
+    if len(some):
+        minimise(job.problem, group, pairs[some], decay[some], chunk.reduction == "sum", found, some, control, counter)
+    if free.any():
+        _minimise_without_intercept(job, chunk, fits, decay, raw, pairs, places[free], found, control)
     by_lapack = found.algorithm == LSTSQ
     if not group.has_samples:
         found.loss[by_lapack] = np.nan  # moments alone do not tell it well enough
@@ -181,3 +192,31 @@ def _minimise(
             break
         found.loss[place] = _loss_at(group.samples, pairs[place : place + 1], found.w[place])
     return found.w, found.loss
+
+
+def _minimise_without_intercept(
+    job: FitJob, chunk: Chunk, fits: np.ndarray, decay: np.ndarray, raw: Group, pairs: np.ndarray, places: np.ndarray, found: Any,
+    control: Control,
+) -> None:  # fmt: skip
+    """Write the minimisers of fits whose penalty leaves the intercept alone, as `solve` finds them.
+
+    places: of these fits among `fits`, decay, pairs and `found`.
+    """
+    from .centring import center_group
+    from .minimisers import Minimisers, minimise
+
+    if len(chunk.center):
+        count = len(raw.samples.x_index)
+        index = np.arange(count, dtype=np.int64) if raw.moments is None else raw.gram_index
+        center, scale = np.zeros((2, int(index.max(initial=-1)) + 1, chunk.center.shape[1]))
+        center[index[pairs]], scale[index[pairs]] = chunk.center[fits], chunk.scale[fits]
+        raw = replace(raw, gram_index=index, standard=Standard(center, scale, np.zeros(len(center), bool), apart=True))
+    centred = center_group(job.problem, raw, compressed=raw.moments is not None)
+    d = job.problem.n_features
+    inner, order = Minimisers.empty(len(places), d), np.arange(len(places), dtype=np.int64)
+    of_the_sum, own = chunk.reduction == "sum", pairs[places]
+    minimise(centred.problem, centred.group, own, decay[places], of_the_sum, inner, order, control, np.zeros(1, np.int64))
+    with np.errstate(all="ignore"):
+        found.w[places, :d] = inner.w
+        found.w[places, d] = centred.middle[own] - (inner.w * centred.mean[own]).sum(axis=1)
+    found.loss[places], found.algorithm[places] = inner.loss, inner.algorithm

@@ -6,8 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from ..input.options import read_count
-from .walks import Formula, Group, Schedule, read_real
+from .walks import Formula, Group, Schedule, read_real, read_whole
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class CosineAnnealingLR(Schedule):
     eta_min: float = 0.0
 
     def __post_init__(self) -> None:
-        self._tidy(T_max=read_count(self.T_max, "T_max", 1), eta_min=read_real(self.eta_min, "eta_min"))
+        self._tidy(T_max=read_whole(self.T_max, "T_max", 1), eta_min=read_real(self.eta_min, "eta_min"))
 
     def _next(self, t: int, group: Group, base: Any) -> Any:
         if (t - 1 - self.T_max) % (2 * self.T_max) == 0:
@@ -92,7 +91,7 @@ class CosineAnnealingWarmRestarts(Formula):
 
     def __post_init__(self) -> None:
         self._tidy(
-            T_0=read_count(self.T_0, "T_0", 1), T_mult=read_count(self.T_mult, "T_mult", 1), eta_min=read_real(self.eta_min, "eta_min")
+            T_0=read_whole(self.T_0, "T_0", 1), T_mult=read_whole(self.T_mult, "T_mult", 1), eta_min=read_real(self.eta_min, "eta_min")
         )
 
     def _next(self, t: int, group: Group, base: Any) -> Any:

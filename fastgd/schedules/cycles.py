@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from ..input.options import read_choice, read_count, read_switch
-from .walks import FRACTION, Formula, Group, check_callable, read_positive, read_real
+from ..input.options import read_choice, read_switch
+from .walks import FRACTION, Formula, Group, check_callable, read_positive, read_real, read_whole
 
 
 @dataclass(frozen=True)
@@ -34,19 +34,21 @@ class CyclicLR(Formula):
     scale_mode : {"cycle", "iterations"}, default "cycle"
         What `scale_fn` is a function of.
     cycle_momentum : bool, default True
-        Whether momentum or beta1 goes the other way. True is not available yet.
+        Whether the momentum of SGD and RMSprop, or beta1 of the rules that have betas, goes the
+        other way: from `max_momentum` down and up again, whatever the optimizer was given. Rules
+        that have neither need False.
     base_momentum, max_momentum : float, default 0.8 and 0.9
-        The ends of the momentum.
+        The least and the largest momentum, ≥ 0, `max_momentum` above 0; beta1 is below 1.
 
     Raises
     ------
     ValueError, TypeError
-        A value is out of range, or `cycle_momentum` is True.
+        A value is out of range. By `fit`: the optimizer has neither momentum nor betas.
 
     Examples
     --------
     >>> import fastgd
-    >>> schedule = fastgd.schedules.CyclicLR(0.01, 0.1, step_size_up=20, cycle_momentum=False)
+    >>> schedule = fastgd.schedules.CyclicLR(0.01, 0.1, step_size_up=20)
     >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], schedule=schedule, epochs=100)
     >>> float(result.lr)
     0.01
@@ -75,20 +77,24 @@ class CyclicLR(Formula):
         self._tidy(
             base_lr=read_real(self.base_lr, "base_lr"),
             max_lr=read_real(self.max_lr, "max_lr"),
-            step_size_up=read_count(self.step_size_up, "step_size_up", 1),
-            step_size_down=None if down is None else read_count(down, "step_size_down", 1),
+            step_size_up=read_whole(self.step_size_up, "step_size_up", 1),
+            step_size_down=None if down is None else read_whole(down, "step_size_down", 1),
             mode=read_choice(self.mode, "mode", ("triangular", "triangular2", "exp_range")),
             gamma=read_real(self.gamma, "gamma"),
             scale_mode=read_choice(self.scale_mode, "scale_mode", ("cycle", "iterations")),
-            base_momentum=read_real(self.base_momentum, "base_momentum"),
-            max_momentum=read_real(self.max_momentum, "max_momentum"),
+            **_momentum(self),
         )
         if self.scale_fn is not None:
             check_callable(self.scale_fn, "scale_fn")
-        _refuse_momentum(self.cycle_momentum)
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether it moves momentum, or beta1, too."""
+        return self.cycle_momentum
 
     def _enter(self, group: Group) -> None:
         group.lr = self.base_lr
+        _enter_momentum(self, group)
 
     def _base_afterwards(self, base: Any) -> Any:
         return self.base_lr  # torch sets it after the first rate: beside other schedules that is another
@@ -106,8 +112,10 @@ class CyclicLR(Formula):
         ratio = up / total
         cycle = math.floor(1 + t / total)
         x = 1.0 + t / total - cycle
-        height = (self.max_lr - base) * (x / ratio if x <= ratio else (x - 1) / (ratio - 1))
-        return base + height * self._scale(cycle, t)
+        share = x / ratio if x <= ratio else (x - 1) / (ratio - 1)
+        if self.cycle_momentum:
+            group.momentum = self.max_momentum - (self.max_momentum - self.base_momentum) * share * self._scale(cycle, t)
+        return base + (self.max_lr - base) * share * self._scale(cycle, t)
 
 
 @dataclass(frozen=True)
@@ -129,9 +137,11 @@ class OneCycleLR(Formula):
     anneal_strategy : {"cos", "linear"}, default "cos"
         The form of rise and fall.
     cycle_momentum : bool, default True
-        Whether momentum or beta1 goes the other way. True is not available yet.
+        Whether the momentum of SGD and RMSprop, or beta1 of the rules that have betas, goes the
+        other way: from `max_momentum` down and up again, whatever the optimizer was given. Rules
+        that have neither need False.
     base_momentum, max_momentum : float, default 0.85 and 0.95
-        The ends of the momentum.
+        The least and the largest momentum, ≥ 0, `max_momentum` above 0; beta1 is below 1.
     div_factor : float, default 25
         The first rate is max_lr / div_factor; > 0.
     final_div_factor : float, default 10000
@@ -142,12 +152,13 @@ class OneCycleLR(Formula):
     Raises
     ------
     ValueError, TypeError
-        A value is out of range, the number of steps is missing, or `cycle_momentum` is True.
+        A value is out of range, or the number of steps is missing. By `fit`: the optimizer has
+        neither momentum nor betas.
 
     Examples
     --------
     >>> import fastgd
-    >>> schedule = fastgd.schedules.OneCycleLR(0.1, total_steps=100, cycle_momentum=False)
+    >>> schedule = fastgd.schedules.OneCycleLR(0.1, total_steps=100)
     >>> result = fastgd.fit([1.0, 2, 3, 4], [2.0, 4, 6, 8], schedule=schedule, epochs=100)
     >>> round(float(result.lr), 6)
     0.004
@@ -175,19 +186,22 @@ class OneCycleLR(Formula):
     def __post_init__(self) -> None:
         counts = {name: getattr(self, name) for name in ("total_steps", "epochs", "steps_per_epoch")}
         self._tidy(
-            **{name: None if value is None else read_count(value, name, 1) for name, value in counts.items()},
+            **{name: None if value is None else read_whole(value, name, 1) for name, value in counts.items()},
             max_lr=read_real(self.max_lr, "max_lr"),
             pct_start=read_real(self.pct_start, "pct_start", FRACTION),
             anneal_strategy=read_choice(self.anneal_strategy, "anneal_strategy", ("cos", "linear")),
-            base_momentum=read_real(self.base_momentum, "base_momentum"),
-            max_momentum=read_real(self.max_momentum, "max_momentum"),
+            **_momentum(self),
             div_factor=read_positive(self.div_factor, "div_factor"),
             final_div_factor=read_positive(self.final_div_factor, "final_div_factor"),
             three_phase=read_switch(self.three_phase, "three_phase"),
         )
         if self.total_steps is None and None in (self.epochs, self.steps_per_epoch):
             raise ValueError("OneCycleLR needs total_steps, the number of epochs of its cycle, or both epochs and steps_per_epoch")
-        _refuse_momentum(self.cycle_momentum)
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether it moves momentum, or beta1, too."""
+        return self.cycle_momentum
 
     @property
     def _steps(self) -> int:
@@ -199,15 +213,21 @@ class OneCycleLR(Formula):
         group.initial_lr = self.max_lr / self.div_factor
         group.max_lr = self.max_lr
         group.min_lr = group.initial_lr / self.final_div_factor
+        _enter_momentum(self, group)
 
-    def _phases(self, group: Group) -> list[tuple[float, float, float]]:
-        """[(its last epoch, first rate, last rate)] of each phase."""
-        rise = float(self.pct_start * self._steps) - 1
+    def _phases(self, group: Group) -> list[tuple[float, tuple[float, float], tuple[float, float]]]:
+        """[(last epoch, first and last rate, first and last momentum)] of each phase."""
+        rise, first, last, most = float(self.pct_start * self._steps) - 1, group.initial_lr, group.min_lr, group.max_lr
+        low, high = group.base_momentum, group.max_momentum
         if not self.three_phase:
-            return [(rise, group.initial_lr, group.max_lr), (self._steps - 1, group.max_lr, group.min_lr)]
+            return [(rise, (first, most), (high, low)), (self._steps - 1, (most, last), (low, high))]
         fall = float(2 * self.pct_start * self._steps) - 2
-        first, last = group.initial_lr, group.min_lr
-        return [(rise, first, group.max_lr), (fall, group.max_lr, first), (self._steps - 1, first, last)]
+        return [(rise, (first, most), (high, low)), (fall, (most, first), (low, high)), (self._steps - 1, (first, last), (high, high))]
+
+    def _between(self, first: float, last: float, share: float) -> float:
+        if self.anneal_strategy == "linear":
+            return (last - first) * share + first
+        return last + (first - last) / 2.0 * (math.cos(math.pi * share) + 1)
 
     def _next(self, t: int, group: Group, base: Any) -> Any:
         if t >= self._steps:
@@ -217,13 +237,22 @@ class OneCycleLR(Formula):
             if t <= end:
                 break
             begin = end
-        end, first, last = next((phase for phase in phases if t <= phase[0]), phases[-1])
+        end, rates, momenta = next((phase for phase in phases if t <= phase[0]), phases[-1])
         share = (t - begin) / (end - begin)
-        if self.anneal_strategy == "linear":
-            return (last - first) * share + first
-        return last + (first - last) / 2.0 * (math.cos(math.pi * share) + 1)
+        if self.cycle_momentum:
+            group.momentum = self._between(*momenta, share)
+        return self._between(*rates, share)
 
 
-def _refuse_momentum(cycles: Any) -> None:
-    if read_switch(cycles, "cycle_momentum"):
-        raise ValueError("cycle_momentum=True, torch's default, is not available yet in this version of fastgd: give cycle_momentum=False")
+def _momentum(schedule: CyclicLR | OneCycleLR) -> dict[str, Any]:
+    """The parameters about momentum, checked. A descent begins with the largest."""
+    cycles = read_switch(schedule.cycle_momentum, "cycle_momentum")
+    most = (read_positive if cycles else read_real)(schedule.max_momentum, "max_momentum")
+    return {"cycle_momentum": cycles, "base_momentum": read_real(schedule.base_momentum, "base_momentum"), "max_momentum": most}
+
+
+def _enter_momentum(schedule: CyclicLR | OneCycleLR, group: Group) -> None:
+    """Change what torch's constructors change of the momentum."""
+    if schedule.cycle_momentum:
+        group.momentum = group.max_momentum = schedule.max_momentum
+        group.base_momentum = schedule.base_momentum

@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..input.options import read_count
-from .walks import FRACTION, Formula, Group, Schedule, check_callable, read_counts, read_positive, read_real
+from .walks import FRACTION, Formula, Group, Schedule, check_callable, read_counts, read_positive, read_real, read_whole
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class StepLR(Schedule):
     gamma: float = 0.1
 
     def __post_init__(self) -> None:
-        self._tidy(step_size=read_count(self.step_size, "step_size", 1), gamma=read_real(self.gamma, "gamma"))
+        self._tidy(step_size=read_whole(self.step_size, "step_size", 1), gamma=read_real(self.gamma, "gamma"))
 
     def _next(self, t: int, group: Group, base: Any) -> Any:
         return group.lr if t % self.step_size else group.lr * self.gamma
@@ -127,7 +126,7 @@ class ConstantLR(Schedule):
     total_iters: int = 5
 
     def __post_init__(self) -> None:
-        self._tidy(factor=read_positive(self.factor, "factor", FRACTION), total_iters=read_count(self.total_iters, "total_iters", 0))
+        self._tidy(factor=read_positive(self.factor, "factor", FRACTION), total_iters=read_whole(self.total_iters, "total_iters", 0))
 
     def _first(self, group: Group, base: Any) -> Any:
         return group.lr * self.factor
@@ -179,7 +178,7 @@ class LinearLR(Schedule):
         self._tidy(
             start_factor=read_positive(self.start_factor, "start_factor", FRACTION),
             end_factor=read_real(self.end_factor, "end_factor", FRACTION),
-            total_iters=read_count(self.total_iters, "total_iters", 0),
+            total_iters=read_whole(self.total_iters, "total_iters", 0),
         )
 
     def _first(self, group: Group, base: Any) -> Any:
@@ -264,7 +263,7 @@ class PolynomialLR(Schedule):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        self._tidy(total_iters=read_count(self.total_iters, "total_iters", 0), power=read_real(self.power, "power"))
+        self._tidy(total_iters=read_whole(self.total_iters, "total_iters", 0), power=read_real(self.power, "power"))
 
     def _next(self, t: int, group: Group, base: Any) -> Any:
         if t > self.total_iters:

@@ -59,6 +59,11 @@ class SequentialLR(Schedule):
         """Whether the first schedule sets its rates itself."""
         return self.schedulers[0].sets_rates
 
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether one of the schedules moves momentum, or beta1, too."""
+        return any(schedule.moves_momentum for schedule in self.schedulers)
+
     def _construct(self, group: Group) -> Any:
         return WalkInTurn(self.schedulers, self.milestones, group)
 
@@ -99,6 +104,11 @@ class ChainedScheduler(Schedule):
     def sets_rates(self) -> bool:  # type: ignore[override]
         """Whether the first schedule sets its rates itself."""
         return self.schedulers[0].sets_rates
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether one of the schedules moves momentum, or beta1, too."""
+        return any(schedule.moves_momentum for schedule in self.schedulers)
 
     def _construct(self, group: Group) -> Any:
         return WalkTogether(self.schedulers, group)

@@ -3,7 +3,8 @@
 1. A schedule is walked once before any work, with functions of the caller called there: what cannot
    be computed is refused, and tasks then only repeat arithmetic.
 2. The table of all fits would be epochs × fits numbers. Each task makes that of its own fits, from
-   the columns of the rates that differ among them.
+   the columns of the rates that differ among them. Where a schedule moves momentum, or beta1, it
+   has a second table.
 3. Epochs are counted by the updates in the state of a fit, so a descent goes on in mid-schedule.
 """
 
@@ -25,6 +26,7 @@ from ..input.reading import SEQUENCES, check_all, read_numbers
 from ..input.room import OF_AN_ENTRY, check_room
 from ..input.shapes import without_repeats
 from ..input.sharing import device_of, fetch
+from ..kernels.update_rules import UpdateRule
 from .decays import Constant, LambdaLR, Listed
 from .several import refuse_plateau
 from .walks import Schedule, follow, spelled_out, with_functions
@@ -71,12 +73,32 @@ class Scheduled:
                     here = own[first[own] == begin]
                     rates = lr[here].view(np.float64)
                     walk = follow(self.schedules[k], rates if len(here) > 1 else float(rates[0]))
-                    for row, rate in enumerate(islice(walk, int(begin), int(begin) + epochs)):
+                    for row, (rate, _) in enumerate(islice(walk, int(begin), int(begin) + epochs)):
                         columns[row, here] = rate
         if columns.size <= MOST_REMEMBERED:
             self._remembered.clear()
             self._remembered[name] = columns
         return columns
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether one of the schedules moves momentum, or beta1, too."""
+        return any(schedule.moves_momentum for schedule in self.schedules)
+
+    def momenta(self, which: np.ndarray, first: np.ndarray, epochs: int) -> np.ndarray:
+        """(epochs, m): momentum, or beta1, of m fits, from the epoch `first` (m,) of each on.
+
+        NaN of a fit whose schedule does not move it; (0, 0) where none does. which: as in `table`.
+        """
+        if not self.moves_momentum:
+            return np.empty((0, 0))
+        keys = np.stack([np.broadcast_to(which, first.shape), first], axis=1)
+        different, column = np.unique(keys, axis=0, return_inverse=True)
+        columns = np.full((epochs, len(different)), np.nan)
+        for own, (schedule, begin) in zip(columns.T, different.tolist(), strict=True):
+            if self.schedules[schedule].moves_momentum:
+                own[:] = [momentum for _, momentum in islice(follow(self.schedules[schedule], 1.0), begin, begin + epochs)]
+        return np.take(columns, column.reshape(-1), axis=1)
 
     def first_rates(self, given: Any) -> np.ndarray | None:
         """The rates with which fits begin: `given` (…) but where a schedule sets them itself.
@@ -109,15 +131,20 @@ class Scheduled:
         return None if isinstance(schedule, Constant | Listed) else spelled_out(schedule)
 
 
-def walk(schedule: Scheduled | None, done: Any, epochs: int) -> Scheduled | None:
+def walk(schedule: Scheduled | None, done: Any, epochs: int, rule: UpdateRule) -> Scheduled | None:
     """The schedules, whose functions were called for every epoch; None where the rates stay.
 
     done: the epochs that were run before, an array or None; epochs: that are to be run now.
     """
+    if schedule is not None and schedule.moves_momentum and rule.moving is None:
+        one = next(one for one in schedule.schedules if one.moves_momentum)
+        raise ValueError(
+            f"{kind_of(one)} moves momentum, or beta1, and {rule.class_name} has neither: give cycle_momentum=False, or another optimizer"
+        )
     if schedule is None or epochs == 0:
         return None
     before = 0 if done is None else int((done if device_of(done) is None else fetch(done, "state.epoch")).max(initial=0))
-    return Scheduled(tuple(_walked(one, before + epochs) for one in schedule.schedules), schedule.which)
+    return Scheduled(tuple(_walked(one, before + epochs, rule) for one in schedule.schedules), schedule.which)
 
 
 def read_schedule(value: Any) -> Scheduled | None:
@@ -205,16 +232,24 @@ def _refuse(value: Any) -> None:
     )
 
 
-def _walked(schedule: Schedule, epochs: int) -> Schedule:
+def _walked(schedule: Schedule, epochs: int, rule: UpdateRule) -> Schedule:
     """The schedule with what its functions return, after a walk of some epochs."""
     known = with_functions(schedule, _Answers)
-    deque(_in_words(schedule, follow(known, 1.0), epochs), maxlen=0)
+    walk = _in_words(schedule, follow(known, 1.0), epochs)
+    if not schedule.moves_momentum or rule.moving is None:
+        deque(walk, maxlen=0)
+        return known
+    allowed = rule.range_of(rule.moving)
+    for epoch, (_, momentum) in enumerate(walk):
+        for words, wrong in allowed.faults(momentum).items():
+            if wrong:
+                raise ValueError(f"{kind_of(schedule)} makes {rule.moving} {momentum:g} in epoch {epoch}; it must be {words}")
     return known
 
 
 def _first_rate(schedule: Schedule) -> float:
     """The rate of epoch 0 of a schedule that sets its rates itself."""
-    (rate,) = _in_words(schedule, follow(schedule, 0.0), 1)
+    ((rate, _),) = _in_words(schedule, follow(schedule, 0.0), 1)
     return float(rate)
 
 

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..input.hyperparameters import read_hyperparameter
 from ..input.messages import kind_of, shown, what_was_raised
 from ..input.options import read_count
@@ -33,12 +35,20 @@ class Group:
     initial_lr: Any = None  # that of the first schedule that was constructed
     max_lr: float = math.nan  # of OneCycleLR
     min_lr: float = math.nan
+    momentum: float = math.nan  # momentum or beta1; NaN: no schedule moves it
+    max_momentum: float = math.nan  # those of the last schedule that was constructed
+    base_momentum: float = math.nan
 
 
 class Schedule:
     """A schedule of the learning rate; the classes of this module are the kinds there are."""
 
     sets_rates: ClassVar[bool] = False  # it does not begin with an lr that is given
+
+    @property
+    def moves_momentum(self) -> bool:
+        """Whether it moves momentum, or beta1, too."""
+        return False
 
     def _construct(self, group: Group) -> Any:
         """The walk of this schedule, at epoch 0."""
@@ -132,12 +142,15 @@ class WalkTogether:
             walk.step(group)
 
 
-def follow(schedule: Schedule, lr: Any) -> Iterator[Any]:
-    """Yield the rate of epoch 0, 1, 2, …; lr: a float, or an array of one per fit."""
+def follow(schedule: Schedule, lr: Any) -> Iterator[tuple[Any, float]]:
+    """Yield (rate, momentum or beta1) of epoch 0, 1, 2, …; lr: a float, or an array of one per fit.
+
+    The second is NaN where the schedule does not move it.
+    """
     group = Group(lr)
     walk = schedule._construct(group)
     while True:
-        yield group.lr
+        yield group.lr, group.momentum
         walk.step(group)
 
 
@@ -168,6 +181,13 @@ def read_real(value: Any, name: str, allowed: Range = NOT_NEGATIVE) -> float:
     if array.ndim:
         raise TypeError(f"{name} of a schedule must be one number, not {shown(value)}: give a list of schedules, one for each fit")
     return float(array)
+
+
+def read_whole(value: Any, name: str, least: int) -> int:
+    """One whole number, at least `least`."""
+    if isinstance(value, list | tuple) or np.ndim(value):
+        raise TypeError(f"{name} of a schedule must be one number, not {shown(value)}: give a list of schedules, one for each fit")
+    return read_count(value, name, least)
 
 
 def read_positive(value: Any, name: str, allowed: Range = NOT_NEGATIVE) -> float:

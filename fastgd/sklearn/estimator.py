@@ -12,6 +12,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from ..compressing import compress
 from ..fitting import fit
+from ..input.options import read_tol
 from ..results.moments import Moments
 from ..results.result import FitResult
 from ..results.status import Status
@@ -23,6 +24,9 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     ::
 
         loss = mean((X w + intercept − y)²)        w ← update_rule(w, gradient)
+
+    With `alpha` it minimises Σ ω (X w + intercept − y)² + alpha · ‖w‖², the objective of
+    scikit-learn's Ridge: the intercept is not penalised.
 
     Parameters
     ----------
@@ -39,6 +43,9 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Whether to fit an intercept.
     standardize : bool, default True
         Descend on centred and scaled features; ``coef_`` is in the units of X.
+    alpha : float, default 0
+        L2 penalty, ≥ 0, as Ridge has it. With ``standardize=True`` it acts on the scaled features:
+        then it is the alpha of a Ridge after a StandardScaler.
     schedule : schedule, callable or array, optional
         How the learning rate goes on from epoch to epoch: one of `fastgd.schedules`.
     warm_start : bool, default False
@@ -89,6 +96,7 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         tol: float | None = 1e-6,
         fit_intercept: bool = True,
         standardize: bool = True,
+        alpha: float = 0.0,
         schedule: Any = None,
         warm_start: bool = False,
         threads: int | None = None,
@@ -100,6 +108,7 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.tol = tol
         self.fit_intercept = fit_intercept
         self.standardize = standardize
+        self.alpha = alpha
         self.schedule = schedule
         self.warm_start = warm_start
         self.threads = threads
@@ -124,8 +133,10 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """
         X, y, weights = self._validated(X, y, sample_weight, reset=True)
         start = self._start(y) if self.warm_start and hasattr(self, "coef_") else {}
-        self._descend(X, y, start, sample_weight=weights, intercept=self.fit_intercept)
+        total = X.shape[0] if weights is None else float(weights.sum(dtype=np.float64))
+        self._descend(X, y, start, total, sample_weight=weights, intercept=self.fit_intercept)
         self._moments: Moments | None = None
+        self._total = 0.0  # of the weights that the moments hold
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> GradientDescentRegressor:
@@ -154,7 +165,10 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             X, y, sample_weight=weights, intercept=self.fit_intercept, dtype="float64", threads=self.threads, memory_limit=self.memory_limit
         )
         moments = new if kept is None else kept + new
-        self._descend(moments, None, {} if kept is None else self._start(y))
+        own = float(X.shape[0] if weights is None else weights.sum(dtype=np.float64))
+        total = own + (0.0 if kept is None else self._total)
+        self._descend(moments, None, {} if kept is None else self._start(y), total)
+        self._total = total
         self._moments = moments
         return self
 
@@ -187,7 +201,10 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"the last call had coef_ of shape {self.coef_.shape}; y has now {len(y) if y.ndim == 2 else 'one'} target(s)")
         return {"w0": self.coef_} | ({"intercept0": self.intercept_} if self.fit_intercept else {})
 
-    def _descend(self, X: Any, y: Any, start: dict[str, Any], **data_options: Any) -> None:
+    def _descend(self, X: Any, y: Any, start: dict[str, Any], total: float, **data_options: Any) -> None:
+        """Fit, and take over the results. total: the sum of the weights of all samples."""
+        if self.alpha != 0.0:
+            data_options["ridge"] = self._ridge_of(total)
         result = fit(
             X, y, optimizer=self.optimizer, lr=self.lr, epochs=self.epochs, tol=self.tol, standardize=self.standardize,
             schedule=self.schedule, threads=self.threads, memory_limit=self.memory_limit, history=True, progress=False,
@@ -199,6 +216,10 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         assert result.history is not None
         self.loss_curve_ = result.history.loss[..., : self.n_iter_ + 1]
         self._warn(result)
+
+    def _ridge_of(self, total: float) -> float:
+        """The `ridge` of `fit`. total: the number of samples, or the sum of their weights."""
+        return max(read_tol(self.alpha, "alpha"), 0.0) / total
 
     def _warn(self, result: FitResult) -> None:
         """Say so where the descent did not come as near to the least loss as it was asked to."""

@@ -14,12 +14,16 @@ from ..results.moments import Moments
 
 
 class Fold(NamedTuple):
-    """One split. The spreads are the (weighted) means of (y − mean(y))² of each target."""
+    """One split. The spreads are the (weighted) means of (y − mean(y))² of each target.
+
+    total: the number of samples of the training data, or the sum of their weights.
+    """
 
     train: Moments
     test: Moments
     train_spread: np.ndarray
     test_spread: np.ndarray
+    total: float
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,10 @@ class Samples:
         for k, (train, test) in enumerate(splits):
             others = [part for i, part in enumerate(tests) if i != k]
             moments = Moments.merge(others) if _are_the_others(splits, k) else compressed(train)
-            yield Fold(moments, tests[k], self._spread(train), self._spread(test))
+            yield Fold(moments, tests[k], self._spread(train), self._spread(test), self._total(train))
+
+    def _total(self, places: np.ndarray) -> float:
+        return float(len(places) if self.weights is None else self.weights[places].sum(dtype=np.float64))
 
     def _spread(self, places: np.ndarray) -> np.ndarray:
         y, weights = self.y[..., places].astype(np.float64), None if self.weights is None else self.weights[places]

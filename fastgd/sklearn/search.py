@@ -178,6 +178,8 @@ def _sweep(fixed: GradientDescentRegressor, fold: Fold, candidates: list[dict[st
     names = [name for name in _SWEPT if candidates[0].get(name) is not None]
     points = [{name: candidate[name] for name in names} | {"standardize": fixed.standardize} for candidate in candidates]
     shared = {name: getattr(fixed, name) for name in _SWEPT if name not in names and getattr(fixed, name) is not None}
+    if fixed.alpha:
+        shared["ridge"] = fixed._ridge_of(fold.total)
     return sweep(
         fold.train, points=points, epochs=fixed.epochs, tol=fixed.tol, X_val=fold.test,
         threads=fixed.threads, memory_limit=fixed.memory_limit, progress=False, **shared,

@@ -216,12 +216,14 @@ def _read_task(
     check_room(f"the fits {shape} of X, y, lr and w0", math.prod(shape), OF_A_FIT)
     epochs = None if epochs is None else read_count(epochs, "epochs", 0)
     batches = read_batches(batch_size, order, sample_weight, problem.n_samples)
+    if batches is not None and scheduled is not None and scheduled.moves_momentum:
+        raise ValueError("with batch_size and sample_weight a schedule that moves momentum is not judged: give cycle_momentum=False")
     if batches is not None and shape:
         raise ValueError(f"batch_size, order and sample_weight are judged for one fit, but X, y, lr and w0 have leading axes {shape}")
     table = None
     if scheduled is not None and epochs and rates is not None:
         which, first = np.zeros(math.prod(shape), np.int64), np.broadcast_to(rates, shape).ravel()
-        scheduled = walk(scheduled, None, epochs)
+        scheduled = walk(scheduled, None, epochs, found.rule)
         assert scheduled is not None
         table = scheduled.table(which, first, which, epochs).T.reshape(*shape, epochs)
     narrow = problem.dtype
@@ -252,7 +254,7 @@ def _read_task(
             np.broadcast_to(target, (*shape, target.shape[-1]))[index],
             lr=1.0 if rates is None else float(np.broadcast_to(rates, shape)[index]),
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
-        )._replace(schedule=scheduled)  # fmt: skip
+        ).with_schedule(scheduled)  # fmt: skip
     return task, questions
 
 

@@ -12,7 +12,7 @@ import xarray
 from ..input.messages import in_ascii, kind_of, shown
 from .predictors import Predictors, text
 
-_FOR_EACH_FIT = ("lr", "weight_decay", "intercept0")  # options that may be DataArrays
+_FOR_EACH_FIT = ("lr", "weight_decay", "ridge", "intercept0")  # options that may be DataArrays
 
 
 @dataclass(frozen=True)

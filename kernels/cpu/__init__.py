@@ -210,9 +210,10 @@ def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index:
     excess = chunk.excess if len(chunk.excess) else np.empty(0, chunk.w_out.dtype)
     hyper = read_only(np.ascontiguousarray(chunk.hyper[:1] if one_row else chunk.hyper))  # as a broadcast one is
     return (
-        flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.reduction == "sum", chunk.rule.code,
-        read_only(np.ascontiguousarray(chunk.lr)), hyper, chunk.epochs, chunk.tol, chunk.every, moments.gram, gram_index, moments.target,
-        target_index, moments.exponents, moments.weighing, *_written_of(chunk), *_measured_of(chunk)[:4], excess,
+        flat_data(chunk), _index_of(chunk), chunk.n_used, chunk.X.shape[2], chunk.intercept, chunk.n_decayed, chunk.reduction == "sum",
+        chunk.rule.code, read_only(np.ascontiguousarray(chunk.lr)), read_only(np.ascontiguousarray(chunk.momenta)), hyper, chunk.epochs,
+        chunk.tol, chunk.every, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
+        *_written_of(chunk), *_measured_of(chunk)[:4], excess,
     )  # fmt: skip
 
 
@@ -280,8 +281,8 @@ def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, t
     """
     _least_values(
         fits, moments.gram, gram_index, moments.target, target_index, moments.exponents, moments.weighing,
-        0.5 * chunk.rule.coupled_decay(chunk.hyper), chunk.reduction == "sum", with_allowance, chunk.penalty, chunk.least, chunk.allowance,
-        cancel,
+        0.5 * chunk.rule.coupled_decay(chunk.hyper), chunk.n_decayed, chunk.reduction == "sum", with_allowance, chunk.penalty, chunk.least,
+        chunk.allowance, cancel,
     )  # fmt: skip
 
 

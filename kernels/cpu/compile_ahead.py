@@ -123,7 +123,7 @@ def compile_fit(dtype: np.dtype, parts: Iterable[str]) -> None:
             moments.largest_eigenvalues(0, 1, cancel)
         elif part == "least":
             least_values_kernel(
-                one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], False, False,
+                one, moments.gram, one, moments.target, one, moments.exponents, moments.weighing, m[0], 1, False, False,
                 m[0].copy(), m[0].copy(), m[0].copy(), cancel,
             )  # fmt: skip
         else:

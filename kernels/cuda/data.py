@@ -29,6 +29,7 @@ OF_FITS = frozenset(  # the numbers of struct Work that kernels about data alone
         "n_rows",
         "n_rates",
         "n_hyper",
+        "n_decayed",
         "tol",
         "size_of_batch",
         "drop_last",

@@ -130,12 +130,13 @@ __global__ void __launch_bounds__(128, 1)
                 }
                 return;  // the whole group
             }
+            enter_momentum(work, rule, work.n_rates > 1 ? t : 0, fit, first_step + t, products);
             rule.begin(work.lr[(work.n_rates > 1 ? t : 0) * work.n_fits + fit], first_step + t, products, next_products);
             for (long long j = lane; j < D; j += group) {
                 double slot[N_SLOTS], new_slot[N_SLOTS];
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) slot[s] = slots[s * D + j];
-                good = rule.step(w[j], slot, gradient[j], limit, next_w[j], new_slot) && good;
+                good = rule.step(w[j], slot, gradient[j], j < work.n_decayed, limit, next_w[j], new_slot) && good;
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) next_slots[s * D + j] = new_slot[s];
             }

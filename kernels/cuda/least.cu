@@ -69,9 +69,10 @@ struct Matrix {
 template <typename T>
 struct Decay {
     double half, hi, lo;
-    long long shift;
+    long long shift, count;  // count: of parameters that it acts on
 
-    __device__ __forceinline__ Decay(const Work& work, long long item, double half) : half(half), hi(half), lo(0.0), shift(0) {
+    __device__ __forceinline__ Decay(const Work& work, long long item, double half)
+        : half(half), hi(half), lo(0.0), shift(0), count(work.n_decayed) {
         const double W = work.weight_sum[2 * item], W_low = work.weight_sum[2 * item + 1];
         if (work.sums) {
             shift = -work.weight_exponent[item];
@@ -81,12 +82,12 @@ struct Decay {
     }
     __device__ __forceinline__ double diagonal(const Moments<float>& m, long long j) const {
         const double entry = m.gram(j, j);
-        return entry != 0.0 && hi != 0.0 ? entry + hi : entry;
+        return entry != 0.0 && hi != 0.0 && j < count ? entry + hi : entry;
     }
     __device__ __forceinline__ Pair diagonal(const Moments<double>& m, long long j) const {
         const Pair entry = m.gram_pair(j, j);
         const long long e = shift - 2 * m.exponents[j];
-        return entry.hi != 0.0 && half != 0.0 ? dd_add(entry, {scale(hi, e), scale(lo, e)}) : entry;
+        return entry.hi != 0.0 && half != 0.0 && j < count ? dd_add(entry, {scale(hi, e), scale(lo, e)}) : entry;
     }
 };
 

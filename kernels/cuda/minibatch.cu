@@ -118,12 +118,13 @@ __global__ void __launch_bounds__(256, 1) minibatch(const __grid_constant__ Work
             sum_of_losses = sum_of_losses + double(total) * double(parts[D] / total);
             sum_of_weights = sum_of_weights + double(total);
             const long long row_of_rates = work.n_rates == 1 ? 0 : work.rate_per_step ? done : t;
+            enter_momentum(work, rule, row_of_rates, fit, first_step + done, products);
             rule.begin(work.lr[row_of_rates * work.n_fits + fit], first_step + done, products, next_products);
             for (long long j = threadIdx.x; j < D; j += blockDim.x) {
                 T slot[N_SLOTS], new_slot[N_SLOTS], new_w;
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) slot[s] = T(slots[s * D + j]);
-                rule.step(T(w[j]), slot, parts[j], T(infinity()), new_w, new_slot);
+                rule.step(T(w[j]), slot, parts[j], j < work.n_decayed, T(infinity()), new_w, new_slot);
                 w[j] = double(new_w);
 #pragma unroll
                 for (int s = 0; s < N_SLOTS; ++s) slots[s * D + j] = double(new_slot[s]);

@@ -61,6 +61,7 @@ class Part(Arrays):
         self.values = {
             "n_fits": m, "sums": int(chunk.reduction == "sum"), "epochs": chunk.epochs, "every": chunk.every,
             "n_rows": chunk.history_w.shape[1], "n_rates": len(chunk.lr), "tol": float(chunk.tol),
+            "n_decayed": chunk.n_decayed,
             "n_hyper": chunk.hyper.shape[1] if chunk.hyper.strides[0] or m == 1 else 0,
             "size_of_batch": 0, "drop_last": 0, "rate_per_step": 0, "n_batch_losses": 0,
         }  # fmt: skip
@@ -85,6 +86,8 @@ class Part(Arrays):
             self.launch("rates.cu", f"safe_rates<{self.real}>", -(-m // THREADS), THREADS, np.int64(decay))
         else:
             self.put("lr", chunk.lr)
+        if len(chunk.momenta):
+            self.put("momenta", chunk.momenta)
         for name in STATE:
             self._take(name, getattr(chunk, name))
         for name in RESULTS:
@@ -107,16 +110,21 @@ class Part(Arrays):
                 self._make(name, getattr(chunk, name))
             self.launch("units.cu", f"enter_standard<{self.real}>", -(-m // THREADS), THREADS, np.int32(converts))
 
-    def follow(self, rates: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
-        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first."""
+    def follow(self, rates: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        """Upload the rate of every epoch, rates(lr (m,), steps (m,)), in place of the first.
+
+        And the momenta, where there are some.
+        """
         m, batches = self.n_fits, self.chunk.batches
         counted = "steps" if batches is None or batches.rate_per_step else "passes"
         lr, steps = self.read("lr", (1, m), np.float64), self.read(counted, (m,), np.int64)
         if self.makes_rates and self.arrays["lr"] is not self.chunk.lr:
             self.device.download(self.arrays["lr"], self.chunk.lr)  # these are told, not those of all epochs
         self.makes_rates = False
-        table = rates(lr[0], steps)
+        table, momenta = rates(lr[0], steps)
         self.put("lr", table)
+        if len(momenta):
+            self.put("momenta", momenta)
         self.values["n_rates"] = len(table)
 
     def convert_results(self) -> None:
@@ -206,7 +214,11 @@ class Part(Arrays):
         count = int((self.began_on == ON_MOMENTS).sum())
         if count == 0:
             return True
-        return self._run_epochs(*descend_name(self.real, self.chunk.rule, self.n_parameters), cancel, progress, count)
+        rule = self.chunk.rule
+        # `descend` has no registers left for a momentum that moves, or an intercept without decay
+        generic = "momenta" in self.arrays or self.chunk.free_intercept
+        file, name = descend_any_name(self.real, rule) if generic else descend_name(self.real, rule, self.n_parameters)
+        return self._run_epochs(file, name, cancel, progress, count)
 
     def _descend_without_limits(self, cancel: np.ndarray, progress: np.ndarray) -> bool:
         """The epochs of fits that passed a limit of `descend` and have no samples."""

@@ -3,7 +3,9 @@
 //
 // 1. One struct per row of the table. S is the state's type: double on the moments, T on the
 //    samples. `read` takes the hyperparameters of a fit (in the table's order, then the derived
-//    values), `begin` computes what is needed once per step, `step` moves one parameter.
+//    values), `begin` computes what is needed once per step, `step` moves one parameter. `move` gives
+//    it the momentum, or beta1, of a step before `begin`, in a rule that has one. decays: whether
+//    weight decay acts on the parameter.
 // 2. What stands in ⟨ ⟩ on that page is computed in float64 and rounded once to S: `S(…)`.
 // 3. MAY_BE_PLAIN: whether a fit may have a rule whose step is new_w = fused(−lr, g, w) and nothing
 //    else; `is_plain` says whether it has.
@@ -12,6 +14,7 @@
 //    within the limit.
 #pragma once
 #include "arithmetic.cuh"
+#include "work.cuh"
 
 template <typename S>
 __device__ __forceinline__ S lerp(S a, S b, S share) {
@@ -22,6 +25,24 @@ __device__ __forceinline__ S lerp(S a, S b, S share) {
 template <typename S>
 __device__ __forceinline__ bool within(S value, S limit) {
     return size_of(value) <= limit;
+}
+
+// beta^exponent, as `power_of` of kernels/update_rules.py
+__device__ inline double power_of(double beta, long long exponent) {
+    double result = 1.0;
+    for (; exponent > 0; exponent >>= 1, beta = beta * beta)
+        if (exponent & 1) result = result * beta;
+    return result;
+}
+
+// Gives a rule the momentum of the next step of a fit, where it moves. row: of work.momenta; step:
+// updates made before.
+template <typename Update>
+__device__ __forceinline__ void enter_momentum(const Work& work, Update& rule, long long row, long long fit, long long step,
+                                               double* products) {
+    if (!work.momenta) return;
+    const double momentum = work.momenta[row * work.n_fits + fit];
+    if (momentum == momentum) rule.move(momentum, step, products);
 }
 
 // sgd. hyper: momentum, dampening, weight_decay, nesterov, maximize
@@ -36,12 +57,13 @@ struct Sgd {
         momentum = S(hyper[0]), undamped = S(1.0 - hyper[1]), decay = S(hyper[2]);
         has_momentum = hyper[0] != 0.0, has_decay = hyper[2] != 0.0, nesterov = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own != 0.0; }
     __device__ __forceinline__ bool is_plain() const { return !(has_momentum || has_decay || maximize); }
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) { rate = S(-lr), first = step == 0; }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         bool good = true;
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         new_slot[0] = slot[0];
         if (has_momentum) {
             const S velocity = first ? g : fused(undamped, g, slot[0] * momentum);
@@ -68,14 +90,17 @@ struct AdamFamily {
         share = S(1.0 - beta1), keep_square = S(beta2), square_share = S(1.0 - beta2), eps = S(hyper[2]), decay = S(penalty);
         has_decay = penalty != 0.0, amsgrad = hyper[4] != 0.0, maximize = hyper[5] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long step, double* products) {
+        beta1 = own, share = S(1.0 - own), products[0] = power_of(own, step);
+    }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta1, next[1] = products[1] * beta2;
         rate = S(-(lr / (1.0 - next[0]))), correction = S(root(1.0 - next[1])), shrink = S(1.0 - lr * penalty);
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
         if (has_decay && DECOUPLED) w = w * shrink;
-        if (has_decay && !DECOUPLED) g = fused(decay, w, g);
+        if (has_decay && decays && !DECOUPLED) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share);
         const S square = fused(square_share * g, g, slot[1] * keep_square);
         S largest = slot[2], height = square;
@@ -107,11 +132,12 @@ struct Rmsprop {
         keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]), momentum = S(hyper[3]);
         has_decay = hyper[2] != 0.0, has_momentum = hyper[3] > 0.0, centered = hyper[4] != 0.0, maximize = hyper[5] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { momentum = S(own), has_momentum = own > 0.0; }
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         bool good = true;
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S square = fused(share * g, g, slot[0] * keep);
         S variance = square, average = slot[1], buffer = slot[2], product, move;
         if (centered) {
@@ -147,12 +173,13 @@ struct Adagrad {
         lr_decay = hyper[0], decay = S(hyper[1]), start = S(hyper[2]), eps = S(hyper[3]);
         has_decay = hyper[1] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ void move(double, long long, double*) {}
     __device__ __forceinline__ void begin(double lr, long long step, const double*, double*) {
         rate = S(-(lr / (1.0 + double(step) * lr_decay))), first = step == 0;
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S total = fused(g, g, first ? start : slot[0]);
         new_slot[0] = total;
         const S product = rate * g, move = product / (root(total) + eps);
@@ -175,6 +202,7 @@ struct Nadam {
         share = S(1.0 - beta1), keep_square = S(beta2), square_share = S(1.0 - beta2), eps = S(hyper[2]), decay = S(penalty);
         has_decay = penalty != 0.0, decoupled = hyper[5] != 0.0, maximize = hyper[6] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long, double*) { beta1 = own, share = S(1.0 - own); }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta2, next[2] = products[2] * shift;
         const double mu = beta1 * (1.0 - 0.5 * next[2]), next_mu = beta1 * (1.0 - 0.5 * (next[2] * shift));
@@ -183,10 +211,10 @@ struct Nadam {
         of_gradient = S((-lr) * (1.0 - mu) / (1.0 - next[1]));
         of_average = S((-lr) * next_mu / (1.0 - next[1] * next_mu));
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
         if (has_decay && decoupled) w = w * shrink;
-        if (has_decay && !decoupled) g = fused(decay, w, g);
+        if (has_decay && decays && !decoupled) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share);
         const S square = fused(square_share * g, g, slot[1] * keep_square);
         new_slot[0] = average, new_slot[1] = square;
@@ -211,10 +239,11 @@ struct Adadelta {
         keep = S(hyper[0]), share = S(1.0 - hyper[0]), eps = S(hyper[1]), decay = S(hyper[2]);
         has_decay = hyper[2] != 0.0, maximize = hyper[3] != 0.0;
     }
+    __device__ __forceinline__ void move(double, long long, double*) {}
     __device__ __forceinline__ void begin(double lr, long long, const double*, double*) { rate = S(-lr); }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S square = fused(share * g, g, slot[0] * keep);
         const S ratio = root(slot[1] + eps) / root(square + eps), move = ratio * g;
         const S moves = fused(share * move, move, slot[1] * keep);
@@ -238,13 +267,16 @@ struct Adamax {
         beta1 = hyper[0], share = S(1.0 - hyper[0]), keep = S(hyper[1]), eps = S(hyper[2]), decay = S(hyper[3]);
         has_decay = hyper[3] != 0.0, maximize = hyper[4] != 0.0;
     }
+    __device__ __forceinline__ void move(double own, long long step, double* products) {
+        beta1 = own, share = S(1.0 - own), products[0] = power_of(own, step);
+    }
     __device__ __forceinline__ void begin(double lr, long long, const double* products, double* next) {
         next[0] = products[0] * beta1;
         rate = S(-(lr / (1.0 - next[0])));
     }
-    __device__ __forceinline__ bool step(S w, const S* slot, S g, S limit, S& new_w, S* new_slot) const {
+    __device__ __forceinline__ bool step(S w, const S* slot, S g, bool decays, S limit, S& new_w, S* new_slot) const {
         if (maximize) g = -g;
-        if (has_decay) g = fused(decay, w, g);
+        if (has_decay && decays) g = fused(decay, w, g);
         const S average = lerp(slot[0], g, share), before = slot[1] * keep, now = size_of(g) + eps;
         const S size = before > now || before != before ? before : now;
         new_slot[0] = average, new_slot[1] = size;

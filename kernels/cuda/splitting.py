@@ -45,8 +45,8 @@ class Handling:
     the results of standardised fits are turned into the caller's units. converts_start: the start
     of standardised fits is in the caller's units and is turned into theirs. follow(first, stop, lr,
     steps) gives the (epochs, m) rates of some fits of the chunk, which begin with lr (m,) after
-    some steps (m,); None: the rates stay. moments: those that are given in place of samples, for
-    the fits whose y_index is their number; then nothing is refused.
+    some steps (m,), and their momenta, as in a Chunk; None: the rates stay. moments: those that are
+    given in place of samples, for the fits whose y_index is their number; then nothing is refused.
     """
 
     refuse: Callable[[Chunk, np.ndarray, np.ndarray, np.ndarray], None]
@@ -55,7 +55,8 @@ class Handling:
     minimise: Minimise | None = None
     converts_results: bool = False
     converts_start: bool = False
-    follow: Callable[[int, int, np.ndarray, np.ndarray], np.ndarray] | None = None
+    follow: Callable[[int, int, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None
+    tables: int = 1  # how many `follow` gives that are not empty
     moments: GivenMoments | None = None
 
 
@@ -84,7 +85,7 @@ def _is_as_needed(array: Any, dtype: np.dtype) -> bool:
 def cut_chunk(chunk: Chunk, first: int, stop: int) -> Chunk:
     """Fits first … stop-1, with the data that they need: views."""
     here = slice(first, stop)
-    changed: dict[str, Any] = {"lr": chunk.lr[:, here]}
+    changed: dict[str, Any] = {"lr": chunk.lr[:, here], "momenta": chunk.momenta[:, here]}
     for data, index in _INDICES:
         array, places = getattr(chunk, data), getattr(chunk, index)[here]
         changed[index] = places
@@ -202,7 +203,7 @@ def descend(
     may be taken; None: as much as is free.
     """
     m, first, ends = len(chunk.w), 0, _ends(chunk)
-    count = _fits_at_once(chunk, device, ends, limit, scheduled=handling is not None and handling.follow is not None)
+    count = _fits_at_once(chunk, device, ends, limit, tables=handling.tables if handling is not None and handling.follow is not None else 0)
     before: _Prepared | None = None
     ahead: Future[_Prepared] | None = None
     with ThreadPoolExecutor(1) as pool:
@@ -225,13 +226,13 @@ def descend(
                 _log.warning("the device is out of memory with %d fits at a time; going on with %d", stop - first, count)
 
 
-def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None, scheduled: bool = False) -> int:
-    """How many fits a part may have. scheduled: each has a rate for every epoch."""
+def _fits_at_once(chunk: Chunk, device: Device, ends: np.ndarray | None, limit: int | None, tables: int = 0) -> int:
+    """How many fits a part may have. tables: in how many each has a number for every epoch."""
     m = len(chunk.w)
     of_data, of_fit = bytes_of(chunk, chunk.w_out.dtype)
     batches, n = chunk.batches, chunk.X.shape[1]
     steps = steps_per_epoch(n, batches.size, batches.drop_last) if batches is not None and batches.rate_per_step else 1
-    of_table = 8 * chunk.epochs * steps * scheduled
+    of_table = 8 * chunk.epochs * steps * tables
     of_fit += of_table
     n_items = m if ends is None else len(ends) - 1
     shared = of_data / n_items if n_items == 1 else 0.0

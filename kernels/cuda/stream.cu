@@ -70,13 +70,14 @@ __global__ void __launch_bounds__(256, 1) stream(const __grid_constant__ Work wo
             for (long long k = row + threadIdx.x; k < stop; k += blockDim.x) history_loss[k] = loss;
         }
         if (ends) break;
+        enter_momentum(work, rule, work.n_rates > 1 ? t : 0, fit, first_step + t, products);
         rule.begin(work.lr[(work.n_rates > 1 ? t : 0) * work.n_fits + fit], first_step + t, products, next_products);
         __syncthreads();  // the history has been written from w
         for (long long j = threadIdx.x; j < D; j += blockDim.x) {
             T slot[N_SLOTS], new_slot[N_SLOTS], new_w;
 #pragma unroll
             for (int s = 0; s < N_SLOTS; ++s) slot[s] = T(slots[s * D + j]);
-            rule.step(T(w[j]), slot, parts[j], T(infinity()), new_w, new_slot);
+            rule.step(T(w[j]), slot, parts[j], j < work.n_decayed, T(infinity()), new_w, new_slot);
             w[j] = double(new_w);
 #pragma unroll
             for (int s = 0; s < N_SLOTS; ++s) slots[s * D + j] = double(new_slot[s]);

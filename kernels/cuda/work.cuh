@@ -18,6 +18,7 @@ struct Work {
     long long n_features;
     long long n_parameters;
     long long intercept;  // 0 or 1
+    long long n_decayed;  // parameters that weight decay acts on, the first ones
     long long n_chunks;  // of the longest item, as it was when the moments were allocated
     long long n_chosen;  // of `chosen`
     long long n_spans;  // ceil(n_samples / 4096)
@@ -63,6 +64,7 @@ struct Work {
     double* center;  // (m, d): those of their items
     double* scale;  // (m, d)
     double* lr;  // (n_rates, m); of one row where `safe_rates` makes it
+    const double* momenta;  // (n_rates, m): momentum or beta1; NaN: as in hyper; null: no fit's moves
     const double* hyper;  // (m, n_hyper), or one row
     double* w;  // (m, D)
     double* slots;  // (m, n_slots, D)
@@ -178,7 +180,7 @@ __device__ __forceinline__ double objective(const Work& work, long long fit, dou
     if (penalty == 0.0) return loss;
     double squares = 0.0;
 #pragma unroll
-    for (long long j = 0; j < D; ++j) squares = fused(w[j], w[j], squares);
+    for (long long j = 0; j < D; ++j) squares = j < work.n_decayed ? fused(w[j], w[j], squares) : squares;
     return fused(penalty, squares, loss);
 }
 

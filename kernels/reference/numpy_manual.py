@@ -29,6 +29,7 @@ import numpy as np
 
 from ..apart import LARGE, run_apart_if
 from ..chunk import MANUAL, TOO_FEW_SAMPLES, Chunk
+from ..update_rules import power_of
 from .batching import Batching
 from .record import Record
 
@@ -66,6 +67,7 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
     hyperparameters = dict(zip((*rule.hyperparameters, *rule.derived), chunk.hyper[fit].tolist(), strict=True))
     products = dict(zip(rule.products, chunk.products[fit].tolist(), strict=True))  # one number per fit each, in double precision
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
+    momenta = chunk.momenta[:, fit].tolist() if len(chunk.momenta) else [np.nan]  # as many, or none: NaN
     steps = int(chunk.steps[fit])
     batching, first_step = Batching(chunk, fit, n), steps
     record.steps = batching.steps
@@ -90,12 +92,18 @@ def descend_fit(chunk: Chunk, fit: int, record: Record) -> None:
                 features = X[rows]
                 loss, error, total = evaluate(features, y[rows], None if weights is None else weights[rows])
                 batching.add(float(loss), float(total))
-            rate = lr[(steps - first_step if batching.per_step else epoch) % len(lr)]
+            place = steps - first_step if batching.per_step else epoch
+            rate, momentum = lr[place % len(lr)], momenta[place % len(momenta)]
+            if rule.moving is not None and momentum == momentum:  # it is not NaN
+                hyperparameters[rule.moving] = momentum
+                if rule.power is not None:
+                    products[rule.power] = power_of(momentum, steps)
             products = dict(zip(rule.products, rule.advance(**hyperparameters, **products), strict=True))
             gradient = run_apart_if(large, np.matmul, features.T, error)
             w, w_slots = update(w, w_slots, gradient, rate, steps, **hyperparameters, **products)
             if chunk.intercept:
-                intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **hyperparameters, **products)
+                own = {**hyperparameters, "weight_decay": 0.0} if chunk.free_intercept else hyperparameters
+                intercept, intercept_slots = update(intercept, intercept_slots, error.sum(), rate, steps, **own, **products)
             steps += 1
 
     if not record.cancelled:

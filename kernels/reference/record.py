@@ -60,7 +60,7 @@ class Record:
             return False
         chunk = self.chunk
         loss = float(loss)
-        objective = loss + self.penalty * _sum_of_squares(w, intercept) if self.penalty else loss
+        objective = loss + self.penalty * _sum_of_squares(w, 0.0 if chunk.free_intercept else intercept) if self.penalty else loss
         if epoch == 0 and math.isnan(self.initial):
             self.initial = objective - self.least
             self.target = self._target()

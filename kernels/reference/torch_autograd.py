@@ -173,7 +173,10 @@ def descend_fit(
     leaves = [w] if b is None else [w, b]
     places: list[Any] = [slice(0, d), d]  # of the leaves among the parameters
     with _in_words(chunk):
-        optimizer = optimizer_class(chunk.rule)(leaves, lr=scheduler[0], foreach=False, **hyperparameters(chunk, fit))
+        groups: list[dict[str, Any]] = [{"params": [leaf]} for leaf in leaves] if chunk.free_intercept else [{"params": leaves}]
+        for last in groups[1:]:
+            last["weight_decay"] = 0.0
+        optimizer = optimizer_class(chunk.rule)(groups, lr=scheduler[0], foreach=False, **hyperparameters(chunk, fit))
     batching = Batching(chunk, fit, X.shape[0])
     record.steps = batching.steps
     done = chunk.steps[fit] if batching.per_step or chunk.batches is None else batching.passes
@@ -188,7 +191,6 @@ def descend_fit(
                 if name in TORCHS_PRODUCTS:
                     state[name] = torch.tensor(product, dtype=torch.float32)
 
-    group = optimizer.param_groups[0]
     lr = chunk.lr[:, fit].tolist()  # one rate, or one per epoch: that of an epoch is lr[epoch % len(lr)]
     of_the_sum = chunk.reduction == "sum"
     on_cpu = parameters.device.type == "cpu"
@@ -224,7 +226,8 @@ def descend_fit(
             begins = step == 0 or batching.per_step  # a time for which there is a rate
             place = epoch * batching.steps + step if batching.per_step else epoch
             if schedule is None:
-                group["lr"] = lr[place % len(lr)]
+                for group in optimizer.param_groups:
+                    group["lr"] = lr[place % len(lr)]
             elif begins and place > 0:
                 schedule.step()
             with _in_words(chunk):

@@ -32,15 +32,15 @@ BATCH_DEFECTS = (
     Defect(
         "mini-batches: a schedule goes on before a step instead of after it",
         EPOCHS,
-        "else done if rate_per_step else epoch, f]",
-        "else done + 1 if rate_per_step else epoch, f]",
+        "else done if rate_per_step else epoch\n",
+        "else done + 1 if rate_per_step else epoch\n",
         BITS,
     ),
     Defect(
         "mini-batches: the schedule of an epoch goes on before it",
         EPOCHS,
-        "else done if rate_per_step else epoch, f]",
-        "else done if rate_per_step else min(epoch + 1, lr.shape[0] - 1), f]",
+        "else done if rate_per_step else epoch\n",
+        "else done if rate_per_step else min(epoch + 1, lr.shape[0] - 1)\n",
         BITS,
     ),
     Defect(

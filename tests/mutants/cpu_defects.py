@@ -23,7 +23,7 @@ LANES_FILE, DESCEND_PACKS = "kernels/cpu/simd/lanes.py", "kernels/cpu/packs/desc
 REGISTER_TILES, RUN_PACK = "kernels/cpu/moments/register_tiles.py", "kernels/cpu/packs/run_pack.py"
 UPDATE_LANES, RULE_EPOCHS = "kernels/cpu/packs/update_lanes.py", "kernels/cpu/packs/rule_epochs.py"
 PLAIN_EPOCHS, STATE = "kernels/cpu/packs/plain_epochs.py", "kernels/cpu/packs/state.py"
-OF_FRESH = "where.append(context.cast(builder, args[FRESH], signature.args[FRESH], types.boolean))"
+OF_FRESH = "arrays.number(FRESH, types.boolean)"
 
 STANDARDIZE = "tests/fit/test_standardize.py"
 CENTER_AND_SCALE = (f"{STANDARDIZE}::test_center_and_scale_are_the_weighted_mean_and_the_population_deviation",)
@@ -236,25 +236,26 @@ CPU_DEFECTS = (
         "rate = number(-lr)\n    correction",
         RULES,
     ),
-    Defect("decoupled decay in Adam", UPDATE, "hyper, rule == ADAMW, new_w", "hyper, rule >= ADAM, new_w", RULES),
-    Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 1))", TILES),
-    Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "where.append(ir.Constant(ir.IntType(1), 0))", TILES),
+    Defect("decoupled decay in Adam", UPDATE, "n_decayed, rule == ADAMW, new_w", "n_decayed, rule >= ADAM, new_w", RULES),
+    Defect("every block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 1)", TILES),
+    Defect("no block begins its sums anew", REGISTER_TILES, OF_FRESH, "ir.Constant(ir.IntType(1), 0)", TILES),
+    Defect("a remaining row dropped", REGISTER_TILES, "return min(left, 2)", "return min(left, 2) if left > 1 else 0", TILES),
     Defect(
-        "a remaining row dropped",
+        "low parts of weighted columns replaced",
         REGISTER_TILES,
-        "            while i < j:\n                _add_row(",
-        "            while i + 1 < j:\n                _add_row(",
+        "    left, low_left, tile,",
+        "    left, left, tile,",
         TILES,
     ),
-    Defect(
-        "a remaining row dropped, weighted",
-        REGISTER_TILES,
-        "                while i < j:\n                    _add_row_weighted(",
-        "                while i + 1 < j:\n                    _add_row_weighted(",
-        TILES,
-    ),
+    Defect("registers of lanes misplaced", REGISTER_TILES, "builder.add(places[r, c], number(v * REGISTER))", "places[r, c]", TILES),
     Defect("error of a product dropped", REGISTER_TILES, "builder.fadd(lost, error))", "lost)", TILES),
-    Defect("lanes of a pair of columns misplaced", REGISTER_TILES, "builder.sub(builder.add(before, i), offset)", "before", TILES),
+    Defect(
+        "lanes of a pair of columns misplaced",
+        REGISTER_TILES,
+        "builder.sub(builder.add(before, i), arrays.number(OFFSET))",
+        "before",
+        TILES,
+    ),
     Defect("columns of float64 exchanged", TRANSPOSE, "[0, 8, 2, 10, 4, 12, 6, 14]", "[0, 8, 2, 10, 4, 12, 14, 6]", TILES),
     Defect("columns of float32 exchanged", TRANSPOSE, "[0, 8, 1, 9, 4, 12, 5, 13]", "[0, 8, 1, 9, 4, 12, 13, 5]", (TRANSPOSED,)),
     Defect(

@@ -132,8 +132,15 @@ CUDA_DEFECTS = (
         "",
         NUMBERS,
     ),
-    CudaDefect("F* without the penalty", f"{CUDA}/least.cu", "hi != 0.0 ? entry + hi : entry", "hi != 0.0 ? entry : entry", "", NUMBERS),
-    CudaDefect("F* without the penalty, float64", f"{CUDA}/least.cu", "half != 0.0 ? dd_add(", "half == 0.0 ? dd_add(", "", NUMBERS),
+    CudaDefect("F* without the penalty", f"{CUDA}/least.cu", "j < count ? entry + hi : entry", "j < count ? entry : entry", "", NUMBERS),
+    CudaDefect(
+        "F* without the penalty, float64",
+        f"{CUDA}/least.cu",
+        "half != 0.0 && j < count ? dd_add(",
+        "half == 0.0 && j < count ? dd_add(",
+        "",
+        NUMBERS,
+    ),
     CudaDefect("a column that is a combination of others is not left out", f"{CUDA}/least.cu", "if (regular) r =", "r =", "", NUMBERS),
     CudaDefect(
         "F* of another item",

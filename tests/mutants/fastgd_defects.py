@@ -34,8 +34,8 @@ FASTGD_DEFECTS = (
     Defect(
         "schedule: begins anew with each call",
         "fastgd/running/chunks.py",
-        "job.schedule.table(job.order.pick(job.schedule.which, fits), lr, steps, epochs)",
-        "job.schedule.table(job.order.pick(job.schedule.which, fits), lr, 0 * steps, epochs)",
+        "job.schedule.table(which, lr, steps, epochs)",
+        "job.schedule.table(which, lr, 0 * steps, epochs)",
         ("tests/fit/test_schedules.py",),
     ),
     Defect(
@@ -356,5 +356,15 @@ FASTGD_DEFECTS = (
         'b"0123456789eE',
         'b"_0123456789eE',
         ("tests/cli/test_csv_file.py",),
+    ),
+    Defect(
+        "momenta of a state that goes on are an epoch late",
+        "fastgd/schedules/table.py",
+        "islice(follow(self.schedules[schedule], 1.0), begin, begin + epochs)]",
+        "islice(follow(self.schedules[schedule], 1.0), max(begin - 1, 0), begin + epochs)][:epochs]",
+        (
+            "tests/fit/test_momentum_cycles.py::test_the_arbiters_bits",
+            "tests/fit/test_momentum_cycles.py::test_a_state_goes_on_in_mid_schedule_and_a_fit_is_the_same_alone",
+        ),
     ),
 )

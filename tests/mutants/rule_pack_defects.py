@@ -6,6 +6,11 @@ from tests.mutants.defect import Defect
 
 RUN_PACK, RULE_STATE = "kernels/cpu/packs/run_pack.py", "kernels/cpu/packs/rule_state.py"
 UPDATE_LANES, RULE_EPOCHS = "kernels/cpu/packs/update_lanes.py", "kernels/cpu/packs/rule_epochs.py"
+CYCLES = ("tests/fit/test_momentum_cycles.py::test_the_arbiters_bits",)
+RIDGE = (
+    "tests/fit/test_ridge_descent.py::test_the_intercept_is_left_alone",
+    "tests/fit/test_ridge_descent.py::test_it_ends_at_the_minimum_that_solve_finds",
+)
 TESTS = ("tests/kernels/cpu/packs/test_update_lanes.py",)
 
 RULE_PACK_DEFECTS = (
@@ -37,5 +42,47 @@ RULE_PACK_DEFECTS = (
         "coupled = 0.0 if decoupled else _value(",
         "coupled = _value(",
         TESTS,
+    ),
+    Defect(
+        "a pack has the momentum of the epoch before",
+        RUN_PACK,
+        "begin = (epoch + e if varies else 0) * options.n_fits\n        for lane in range(LANES):\n            move(",
+        "begin = (max(epoch + e - 1, 0) if varies else 0) * options.n_fits\n        for lane in range(LANES):\n            move(",
+        CYCLES,
+    ),
+    Defect(
+        "a beta1 that moves takes the place of beta2",
+        "kernels/cpu/descent/update.py",
+        "hyper[MOVING_AT[rule]] = momentum",
+        "hyper[MOVING_AT[rule] + HAS_POWER[rule]] = momentum",
+        CYCLES,
+    ),
+    Defect(
+        "a beta1 that moves keeps its running product",
+        "kernels/cpu/descent/update.py",
+        "        if HAS_POWER[rule]:\n            products[0] = power_of(momentum, step)\n",
+        "",
+        CYCLES,
+    ),
+    Defect(
+        "a ridge penalises the intercept in packs",
+        UPDATE_LANES,
+        "if switches.decay and j < switches.n_decayed:",
+        "if switches.decay:",
+        RIDGE,
+    ),
+    Defect(
+        "a ridge penalises the intercept of one fit",
+        "kernels/cpu/descent/update.py",
+        "        if hyper[2] != 0.0 and j < n_decayed:\n            direction = fma(decay, w[j], direction)\n        if hyper[0] != 0.0:",
+        "        if hyper[2] != 0.0:\n            direction = fma(decay, w[j], direction)\n        if hyper[0] != 0.0:",
+        RIDGE,
+    ),
+    Defect(
+        "a ridge is forgotten in F*",
+        "kernels/cpu/packs/measuring.py",
+        "half = multiply(fill(0.5), load(constants, DECAY * LANES))",
+        "half = multiply(fill(0.0), load(constants, DECAY * LANES))",
+        RIDGE,
     ),
 )

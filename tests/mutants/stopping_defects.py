@@ -15,8 +15,8 @@ STOPPING_DEFECTS = (
     Defect(
         "tol: the target of another epoch, one fit",
         FIT_BY_FIT,
-        "now = objective_of(exact_loss, state, kappa)\n                    if epoch == 0 and",
-        "now = objective_of(exact_loss, state, kappa)\n                    if epoch == 1 and",
+        "now = objective_of(exact_loss, state, kappa, n_decayed)\n                    if epoch == 0 and",
+        "now = objective_of(exact_loss, state, kappa, n_decayed)\n                    if epoch == 1 and",
         STOPPING,
     ),
     Defect(

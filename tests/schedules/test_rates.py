@@ -11,7 +11,7 @@ import fastgd
 from fastgd.schedules.table import read_schedule
 from fastgd.schedules.walks import follow
 from tests import grids
-from tests.support.schedule_cases import SIMPLE, Spec, in_turn, ours, together, torchs_rates
+from tests.support.schedule_cases import MOVING, SIMPLE, Spec, in_turn, ours, together, torchs_rates, torchs_table
 
 EPOCHS = 220
 RATES = (0.0737, 1.0, 3e-5)
@@ -20,16 +20,26 @@ RATES = (0.0737, 1.0, 3e-5)
 def assert_torchs(spec: Spec, epochs: int = EPOCHS) -> None:
     """The rates of floats and those of an array are torch's."""
     schedule = ours(spec)
-    together = np.array([np.broadcast_to(rates, len(RATES)) for rates in islice(follow(schedule, np.array(RATES)), epochs)])
+    walk = islice(follow(schedule, np.array(RATES)), epochs)
+    together = np.array([np.broadcast_to(rates, len(RATES)) for rates, _ in walk])
     for k, lr in enumerate(RATES):
         expected = torchs_rates(spec, lr, epochs)
-        assert [float(rate) for rate in islice(follow(schedule, lr), epochs)] == expected
+        assert [float(rate) for rate, _ in islice(follow(schedule, lr), epochs)] == expected
         assert together[:, k].tolist() == expected
 
 
 @pytest.mark.parametrize("name", SIMPLE)
 def test_rates_are_torchs(name, torch):
     assert_torchs(SIMPLE[name])
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("name", MOVING)
+def test_momenta_are_torchs(name, optimizer, torch):
+    """They are those of momentum, or beta1, whatever the optimizer was given."""
+    epochs = 40
+    rates, momenta = torchs_table(MOVING[name], 0.1, epochs, optimizer)
+    assert list(islice(follow(ours(MOVING[name]), 0.1), epochs)) == list(zip(rates, momenta, strict=True))
 
 
 PAIRS = [(first, second) for first in SIMPLE for second in SIMPLE]
@@ -75,6 +85,8 @@ S = fastgd.schedules
 REFUSED = {
     "step_size must be a whole number, at least 1; it is 0": lambda: S.StepLR(0),
     "gamma must be at least 0; it is -1": lambda: S.StepLR(3, -1.0),
+    "step_size of a schedule must be one number, not .10, 20.: give a list of schedules": lambda: S.StepLR([10, 20]),
+    "T_max of a schedule must be one number, not array.*a list of schedules": lambda: S.CosineAnnealingLR(np.array([10, 20])),
     "gamma of a schedule must be one number, not array": lambda: S.ExponentialLR(np.array([0.9, 0.8])),
     "gamma must be finite; it is nan": lambda: S.ExponentialLR(float("nan")),
     r"milestones\[1\] must be a whole number, not 2.5": lambda: S.MultiStepLR([1, 2.5]),
@@ -88,8 +100,9 @@ REFUSED = {
     "lr_lambda must be a function of the epoch, not 3": lambda: S.LambdaLR(3),
     "scale_fn must be a function": lambda: S.CyclicLR(0.1, 1.0, scale_fn=3, cycle_momentum=False),
     "mode must be 'triangular'": lambda: S.CyclicLR(0.1, 1.0, mode="square", cycle_momentum=False),
-    "CyclicLR.* cycle_momentum=True.* give cycle_momentum=False|cycle_momentum=True.*give": lambda: S.CyclicLR(0.1, 1.0),
-    "cycle_momentum=True, torch's default, is not available yet": lambda: S.OneCycleLR(0.1, 10),
+    "base_momentum must be at least 0; it is -1": lambda: S.CyclicLR(0.1, 1.0, base_momentum=-1.0),
+    "max_momentum must be above 0; it is 0": lambda: S.OneCycleLR(0.1, 10, max_momentum=0.0),
+    "cycle_momentum must be True or False, not 1": lambda: S.OneCycleLR(0.1, 10, cycle_momentum=1),
     "OneCycleLR needs total_steps": lambda: S.OneCycleLR(0.1, epochs=3, cycle_momentum=False),
     "pct_start must be at most 1": lambda: S.OneCycleLR(0.1, 10, pct_start=1.5, cycle_momentum=False),
     "div_factor must be above 0": lambda: S.OneCycleLR(0.1, 10, div_factor=0, cycle_momentum=False),

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import fastgd
@@ -121,3 +121,27 @@ def test_frames_pipelines_clones_and_pickles():
 def test_weights_that_are_negative_are_refused():
     with pytest.raises(ValueError, match="Negative values in data passed to `sample_weight`"):
         GradientDescentRegressor().fit(X, Y, sample_weight=-np.ones(60))
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("weights", [None, np.linspace(0.5, 2.0, 60)])
+@pytest.mark.parametrize("alpha", [0.5, 40.0])
+def test_alpha_is_that_of_ridge(alpha, weights, intercept):
+    """At the minimum; with weights and several targets, and after partial_fit."""
+    wanted = Ridge(alpha, fit_intercept=intercept).fit(X, TARGETS, sample_weight=weights)
+    options = {"alpha": alpha, "fit_intercept": intercept, "standardize": False, "tol": None, "epochs": 3000}
+    whole = GradientDescentRegressor(**options).fit(X, TARGETS, sample_weight=weights)
+    parts = GradientDescentRegressor(**options)
+    for rows in (slice(0, 25), slice(25, 60)):
+        parts.partial_fit(X[rows], TARGETS[rows], sample_weight=None if weights is None else weights[rows])
+    for model in (whole, parts):
+        assert np.allclose(model.coef_, wanted.coef_, rtol=1e-9)
+        assert np.allclose(model.intercept_, wanted.intercept_, rtol=1e-9)
+
+
+def test_alpha_acts_on_the_scaled_features():
+    scaled = make_pipeline(StandardScaler(), Ridge(7.0)).fit(X * [1.0, 10.0, 100.0], Y)
+    model = GradientDescentRegressor(alpha=7.0, tol=None, epochs=3000).fit(X * [1.0, 10.0, 100.0], Y)
+    assert np.allclose(model.predict(X * [1.0, 10.0, 100.0]), scaled.predict(X * [1.0, 10.0, 100.0]), rtol=1e-9)
+    with pytest.raises(ValueError, match="alpha must be finite and at least 0; it is -1"):
+        GradientDescentRegressor(alpha=-1.0).fit(X, Y)

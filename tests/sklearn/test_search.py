@@ -23,6 +23,7 @@ GRIDS = {
     "rates": {"lr": np.geomspace(1e-3, 1.2, 8).tolist()},
     "rules and intercepts": {"lr": [0.01, 0.3], "optimizer": [fastgd.SGD(momentum=0.9), "adam"], "fit_intercept": [True, False]},
     "a safe rate beside others": {"lr": [None, 0.1], "epochs": [10, 20]},
+    "penalties": {"alpha": [0.0, 1.0, 50.0], "lr": [0.1, 0.3]},
     "nothing that is swept": {"epochs": [5, 50], "standardize": [True, False]},
     "a list of grids": [{"lr": [0.1, 0.2]}, {"schedule": [None, fastgd.schedules.ExponentialLR(0.9)], "epochs": [7]}],
 }

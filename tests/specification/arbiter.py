@@ -1069,11 +1069,29 @@ def all_within(values: Sequence[float], limit: float) -> bool:
     return all(abs(value) <= limit for value in values)
 
 
+def power(beta: float, exponent: int) -> float:
+    """β^exponent: the squares of β that the exponent's binary digits name, the lowest first."""
+    result, square = 1.0, beta
+    for digit in reversed(bin(exponent)[2:]):
+        result = result * square if digit == "1" else result
+        square = square * square
+    return result
+
+
+def moved(rule: str, hyper: Mapping[str, Any], momentum: float, products: Sequence[float], steps: int) -> tuple[Any, Any]:
+    """hyper and products of a step with this momentum, or beta1; NaN: as they are."""
+    if momentum != momentum:
+        return hyper, products
+    first = [power(momentum, steps)] if rule in ("adam", "adamw", "adamax") else list(products[:1])
+    return {**hyper, "momentum" if rule in ("sgd", "rmsprop") else "beta1": momentum}, [*first, *products[1:]]
+
+
 def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, reduction="mean", intercept=False, algorithm="auto", tol=None,
         dtype=None, moments: Moments | None = None, rule="sgd", n_slots=1, n_products=0, weights=None, omit=False, standardized=False,
-        measured=False, least: Least | None = None) -> Run:  # fmt: skip
+        measured=False, least: Least | None = None, momenta: Sequence[float] | None = None) -> Run:  # fmt: skip
     """One fit. X (n, d), y (n,), w0 (D,); lr: a number, one per epoch, or None (safe rate);
-    moments: of X, if at hand; weights (n,).
+    momenta: momentum or beta1 of each epoch, NaN as in hyper; moments: of X, if at hand; weights
+    (n,).
 
     omit: samples with a number that is not finite are not there. standardized: standardize=True.
     measured: find `excess` without a tol, too. least: F* and ρ where section 10 leaves them to the
@@ -1141,6 +1159,8 @@ def run(X, y, *, w0=None, state: State | None = None, lr, hyper=None, epochs, re
             break
         if t == epochs:
             break
+        if momenta is not None:
+            hyper, products = moved(rule, hyper, momenta[t], products, steps)
         if algorithm == "moments":
             new_w, new_slots, new_products, tested = update(FLOAT64, w, slots, products, g, steps, rates[t], hyper)
             if not all_within(tested, T.omega):

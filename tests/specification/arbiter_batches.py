@@ -67,9 +67,10 @@ def run(
     X: np.ndarray, y: np.ndarray, batches: Batches, *, w0: Sequence[float], rates: Sequence[float], rule: str, hyper: Mapping[str, Any],
     epochs: int, n_slots: int, n_products: int, reduction: str = "mean", intercept: bool = False, algorithm: str = "auto",
     weights: np.ndarray | None = None, omit: bool = False, tol: float | None = None, state: arbiter.State | None = None, passes: int = 0,
-    standardized: bool = False,
+    standardized: bool = False, momenta: Sequence[float] | None = None,
 ) -> Run:  # fmt: skip
-    """One fit. rates: one, or one for each epoch or step of the call. state, passes: its start."""
+    """One fit. rates: one, or one for each epoch or step of the call; so are momenta. state,
+    passes: its start."""
     T = arbiter.format_of(np.asarray(X))
     X, y, weights = arbiter.data_of(X, y, weights, omit, T)
     n = len(y)
@@ -117,7 +118,10 @@ def run(
             of_batch, g = arbiter.stream_epoch(T, [[c[i] for i in batch] for c in columns], [targets[i] for i in batch], w, reduction, own)
             W = T.round(float(len(batch))) if own is None else arbiter.plain_sum(own, T.round)
             total, size = total + W * of_batch, size + W
-            rate = rates[0 if len(rates) == 1 else done if batches.per_step else t]
+            place = 0 if len(rates) == 1 else done if batches.per_step else t
+            rate = rates[place]
+            if momenta is not None:
+                hyper, products = arbiter.moved(rule, hyper, momenta[place], products, steps)
             w, slots, products, _ = arbiter.RULES[rule](T, w, slots, products, g, steps, rate, hyper)
             steps, done = steps + 1, done + 1
         of_batches.append(T.round(arbiter.divide(total, size)))

@@ -69,8 +69,8 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
             False, sources_of(data, index), address(fits), False, address(w), addresses_of_least(make_least_scratch(0, False)),
         ),
         state.Options(
-            0, 0, address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], False, of_the_sum, limit, False, epochs, -1.0,
-            every, False, False,
+            0, 0, address(lr), lr.shape[0], lr.shape[1], address(lr), False, address(hyper), hyper.shape[1], False, size, of_the_sum,
+            limit, False, epochs, -1.0, every, False, False,
         ),
         n_rows,
         state.Results(

@@ -60,6 +60,9 @@ SIMPLE: dict[str, Spec] = {
     "one cycle down": ("OneCycleLR", {"max_lr": 0.03, "total_steps": 301, "pct_start": 0.0, "cycle_momentum": False}),
 }  # fmt: skip
 
+ONE_CYCLE: Spec = ("OneCycleLR", {"max_lr": 0.03, "total_steps": 40})
+CYCLIC: Spec = ("CyclicLR", {"base_lr": 0.001, "max_lr": 0.03, "step_size_up": 3, "base_momentum": 0.0, "max_momentum": 0.7})
+
 
 def in_turn(*specs: Spec, milestones: list[int]) -> Spec:
     """One after the other."""
@@ -76,6 +79,17 @@ FEW: dict[str, Spec] = {  # for tests that take longer
     **{name: SIMPLE[name] for name in ("constant", "polynomial 100", "multiplicative", "cyclic halved", "one cycle")},
     "warm-up, cosine": in_turn(SIMPLE["linear"], SIMPLE["cosine 13"], milestones=[4]),
     "chained": together(SIMPLE["constant"], SIMPLE["exponential"]),
+}
+
+
+MOVING: dict[str, Spec] = {  # those that move momentum, or beta1, too
+    "one cycle": ONE_CYCLE,
+    "one cycle thrice": ("OneCycleLR", {**ONE_CYCLE[1], "total_steps": 221, "three_phase": True, "anneal_strategy": "linear"}),
+    "cyclic": CYCLIC,
+    "cyclic halved": ("CyclicLR", {"base_lr": 0.001, "max_lr": 0.03, "step_size_up": 5, "step_size_down": 7, "mode": "triangular2"}),
+    "warm-up, one cycle": in_turn(SIMPLE["linear"], ONE_CYCLE, milestones=[3]),
+    "one cycle, cyclic": in_turn(ONE_CYCLE, CYCLIC, milestones=[9]),
+    "chained": together(CYCLIC, SIMPLE["exponential"]),
 }
 
 
@@ -105,13 +119,20 @@ def sets_rates(spec: Spec) -> bool:
 
 def torchs_rates(spec: Spec, lr: float, epochs: int) -> list[float]:
     """The rate of each epoch, of a loop as torch users write it."""
+    return torchs_table(spec, lr, epochs)[0]
+
+
+def torchs_table(spec: Spec, lr: float, epochs: int, optimizer: str = "SGD") -> tuple[list[float], list[float]]:
+    """The rate, and momentum or beta1, of each epoch, of a loop as torch users write it."""
     import torch
 
     parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=lr)
-    scheduler, rates = torchs(spec, optimizer), []
-    for _ in range(epochs):
-        rates.append(float(optimizer.param_groups[0]["lr"]))
-        optimizer.step()
-        scheduler.step()
-    return rates
+    made = getattr(torch.optim, optimizer)([parameter], lr=lr)
+    scheduler, rates, momenta, group = torchs(spec, made), [], [], made.param_groups[0]
+    for epoch in range(epochs):
+        rates.append(float(group["lr"]))
+        momenta.append(float(group["betas"][0] if "betas" in group else group["momentum"]))
+        made.step()
+        if epoch < epochs - 1:  # a cycle may end there
+            scheduler.step()
+    return rates, momenta

@@ -143,6 +143,8 @@ def _rows(scene: Scene) -> Iterator[_Row]:
 
 def about_adaptive_rules(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about Adam and its family."""
+    if scene.asked.momenta is not None:
+        return  # beta1 moves, theirs stays
     seen = scene.seen
     gradient = scene.asked.gradient(seen)
     certain = np.abs(gradient.value) > (1e8 if seen.dtype == np.float64 else 1e4) * gradient.error

@@ -346,10 +346,13 @@ class Observation:
         moved = np.concatenate([np.zeros_like(self.moved[:1]), self.moved[:-1]])
         size = np.abs(self.w[:-1]) + (np.abs(np.concatenate([self.w[:1], self.w[:-2]])) if self.held_higher else 0)
         memory = Term(moved, self.u * size + self.u * np.abs(moved) + self.eta)
+        return self.at_present_rates(memory).but_first(self.nothing())
+
+    def at_present_rates(self, term: Term) -> Term:
+        """Return a term of the step before, which is in proportion to its rate, at that of each."""
         before = np.concatenate([self.lr[:1], self.lr[:-1]])
         ratio = np.where(self.lr == before, 1, np.where(before == 0, 0, self.lr / before))
-        memory = Term(ratio * memory.value, ratio * memory.error)
-        return memory.but_first(self.nothing())
+        return Term(ratio * term.value, ratio * term.error)
 
 
 def until(good: Any) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, get_args
 
 import numpy as np
@@ -50,14 +51,21 @@ class Question(NamedTuple):
         """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
 
+    def with_schedule(self, schedule: Scheduled | None) -> Question:
+        """Return this question with a schedule, whose rates are not known yet."""
+        moves = schedule is not None and schedule.moves_momentum
+        return self._replace(schedule=schedule, asked=replace(self.asked, momenta=np.empty(0) if moves else None))
+
     def on_schedule(self, epochs: int) -> Question:
         """Return this question with the rate of each epoch, where there is a schedule."""
-        walked = walk(self.schedule, None, epochs)
+        walked = walk(self.schedule, None, epochs, self.asked.rule)
         if walked is None:
             return self
         lr = np.asarray(self.lr, np.float64).reshape(1)
-        first = None if walked.sets_rates else float(lr[0])
-        return self._replace(lr=walked.table(np.zeros(1, np.int64), lr, np.zeros(1, np.int64), epochs)[:, 0], first_rate=first)
+        first, none = None if walked.sets_rates else float(lr[0]), np.zeros(1, np.int64)
+        momenta = walked.momenta(none, none, epochs)
+        asked = replace(self.asked, momenta=momenta[:, 0]) if len(momenta) else self.asked
+        return self._replace(lr=walked.table(none, lr, none, epochs)[:, 0], first_rate=first, asked=asked)
 
     @property
     def strides(self) -> bool:
@@ -123,8 +131,8 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
     words += "" if scheduled is None else f", {scheduled.words}"
     return Question(
-        data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, scheduled, reduction
-    )
+        data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, None, reduction
+    ).with_schedule(scheduled)
 
 
 def factor_of(reduction: str, n: int) -> float:

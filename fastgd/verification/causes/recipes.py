@@ -58,7 +58,7 @@ class Momentum:
         beside = None
         if decay is not None and self.decoupled:
             beside = decay.times(lr, u)
-            memory = memory.plus(beside.one_later().times(-1, 0), u)
+            memory = memory.plus(seen.at_present_rates(beside.one_later()).times(-1, 0), u)
         step = self._with_momentum(pull, memory, seen) if self.momentum or self.first_damped else pull
         if beside is None:
             return step
@@ -75,7 +75,8 @@ class Momentum:
         if self.nesterov:
             ahead = pull.times(1 + self.momentum, u)
             first = pull if self.first_plain else ahead
-            return kept.plus(ahead, u).plus(pull.one_later().times(-self.momentum, u), u).but_first(first)
+            before = seen.at_present_rates(pull.one_later()).times(-self.momentum, u)
+            return kept.plus(ahead, u).plus(before, u).but_first(first)
         damped = pull.times(1 - self.dampening, u)
         return kept.plus(damped, u).but_first(damped if self.first_damped else pull)
 
@@ -88,16 +89,23 @@ class Recipe:
     values: Mapping[str, Any]  # hyperparameters by name
     factor: float = 1.0  # n for reduction="sum"
     powers: str = ""  # how the powers of beta are made in float32: "of float32", "rounded"; "" is not in it
+    momenta: Any = None  # (epochs,): momentum, or beta1, in each, where a schedule moves it; None: it stays
 
     @property
     def plain(self) -> bool:
         """Whether this is SGD without options."""
-        return self.rule.name == "sgd" and not any(self.values[name] for name in ("momentum", "weight_decay", "maximize"))
+        return (
+            self.momenta is None
+            and self.rule.name == "sgd"
+            and not any(self.values[name] for name in ("momentum", "weight_decay", "maximize"))
+        )
 
     @property
     def options(self) -> Momentum | None:
-        """SGD's options; None for another rule."""
-        return Momentum(**{name: self.values[name] for name in self.rule.hyperparameters}) if self.rule.name == "sgd" else None
+        """SGD's options; None for another rule, and where momentum moves."""
+        if self.rule.name != "sgd" or self.momenta is not None:
+            return None
+        return Momentum(**{name: self.values[name] for name in self.rule.hyperparameters})
 
     def gradient(self, seen: Observation) -> Term:
         """Return the gradient of the reduction that was asked for."""
@@ -110,7 +118,7 @@ class Recipe:
         with np.errstate(all="ignore"):
             if options is not None and not (options.momentum and seen.pauses):
                 return options.step(seen, gradient)
-            return replay(seen, self.rule.step, gradient, self.rule, self.values, powers=self.powers)
+            return replay(seen, self.rule.step, gradient, self.rule, self.values, powers=self.powers, momenta=self.momenta)
 
     def judged(self, seen: Observation) -> Observation:
         """Return the history up to the first step of the rule that cannot be judged."""
@@ -132,7 +140,7 @@ class Recipe:
 
     def _replay_judged(self, seen: Observation, gradient: Term) -> int:
         """Return how many steps of a rule with slots, of those begun, can be judged."""
-        possible = (truth.judged for truth in _replayed(seen, self.rule.step, gradient, self.rule, self.values))
+        possible = (truth.judged for truth in _replayed(seen, self.rule.step, gradient, self.rule, self.values, momenta=self.momenta))
         return next((t for t, judged in enumerate(possible) if not judged), len(seen.begun_lr))
 
     def with_values(self, **values: Any) -> Recipe:
@@ -157,10 +165,11 @@ def replay(
     give_up: bool = False,  # stop at the first step beyond the bound; later steps are 0
     most: int | None = None,  # replay no more steps than this
     powers: str = "",  # as in Recipe
+    momenta: Any = None,  # as in Recipe
 ) -> Term:
     """Return the steps that a rule with slots takes from the observed rows (note 2)."""
     taken, error = np.zeros_like(seen.moved), np.zeros_like(seen.moved)
-    for t, truth in enumerate(_replayed(seen, rule_step, gradient, rule, values, products, powers)):
+    for t, truth in enumerate(_replayed(seen, rule_step, gradient, rule, values, products, powers, momenta)):
         if t == (seen.n_steps if most is None else most):
             break
         taken[t], error[t] = seen.w[t] - truth.expected[0], truth.spread[0]
@@ -177,6 +186,7 @@ def _replayed(
     values: Mapping[str, Any],
     products: Mapping[str, float] | None = None,
     powers: str = "",
+    momenta: Any = None,
 ) -> Iterator[RuleStep]:
     """Yield each step that has a gradient, from the observed w and the replayed slots."""
     all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
@@ -184,6 +194,10 @@ def _replayed(
     slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     slot_errors = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     for t in range(len(gradient.value)):
+        if momenta is not None and rule.moving is not None:
+            all_values[rule.moving] = np.longdouble(momenta[t])
+            if rule.power is not None:
+                running[rule.power] = all_values[rule.moving] ** t
         running = dict(zip(running, rule.advance(**all_values, **running), strict=True))
         given = {**running, **(products or {})}
         errors = {name: 4 * _PRODUCT_U.get(name, _U64) * np.abs(value) for name, value in given.items()}

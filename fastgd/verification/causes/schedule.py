@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from typing import Any
 
@@ -42,7 +43,7 @@ def _moves(scene: Scene) -> Array:
     No rule remembers them: its slots are made of gradients.
     """
     seen, asked = scene.seen, scene.asked
-    if asked.plain:
+    if asked.plain or asked.momenta is not None:
         return asked.step(seen).value
     rule, gradient = asked.rule, asked.gradient(seen).value
     values = rule.all_values(asked.values)
@@ -67,6 +68,8 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         yield Hypothesis(("schedule_of_rates",), 1.0, Term(step.value, step.error + 4 * seen.u * np.abs(step.value)), of_rates)
     if seen.n_steps < 3:
         return
+    if scene.asked.momenta is not None:
+        yield from _momentum_stays(scene)
     if (seen.lr != seen.lr[0]).any():
         yield from _out_of_step(scene)
     factor, doubt = factors_of_steps(scene)
@@ -95,6 +98,15 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         yield Hypothesis(("lr_schedule",), 6, free, words, seen.n_steps, free=True)
 
 
+def _momentum_stays(scene: Scene) -> Iterator[Hypothesis]:
+    """Yield hypotheses about a momentum, or beta1, that should move and stays."""
+    rule, momenta = scene.asked.rule, scene.asked.momenta
+    for value in dict.fromkeys((scene.asked.values[rule.moving], float(momenta[0]))):
+        stays = replace(scene.asked, momenta=None).with_values(**{rule.moving: value})
+        words = {"rule": rule.class_name, "constants": f"{rule.moving} = {value:g} in every epoch: the schedule should move it"}
+        yield Hypothesis(("rule_constants",), 0.5, stays.step(scene.seen), words)
+
+
 def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about a schedule that was asked for, and is stepped at other times."""
     options = scene.asked.options
@@ -103,12 +115,16 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     if scene.seen.parts is not None and scene.seen.parts.epochs is not None:
         return  # of steps within an epoch another maker knows (mini_batch_causes.py)
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
-    for code, rates in (
-        ("schedule_early", np.concatenate([lr[1:], lr[-1:]])),
-        ("schedule_late", np.concatenate([lr[:1], lr[:-1]])),
-        ("schedule_unused", np.broadcast_to(lr[:1], lr.shape)),
+    at = np.arange(len(lr))
+    for code, epochs in (
+        ("schedule_early", np.minimum(at + 1, at[-1])),
+        ("schedule_late", np.maximum(at - 1, 0)),
+        ("schedule_unused", 0 * at),
     ):
-        step = scene.asked.step(scene.seen.at_rates(rates))
+        asked, momenta = scene.asked, scene.asked.momenta
+        if momenta is not None:
+            asked = replace(asked, momenta=np.concatenate([momenta[: len(at)][epochs], momenta[len(at) :]]))
+        step = asked.step(scene.seen.at_rates(lr[epochs]))
         if code == "schedule_early":  # the rate of its last step is that of an epoch after the last
             error = np.array(step.error)
             error[-1] = np.inf

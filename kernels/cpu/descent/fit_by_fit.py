@@ -35,7 +35,7 @@ from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .objective import excess_of, objective_of, target_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
 from .stream_pass import MOST_UNROLLED
-from .update import SGD, update
+from .update import SGD, enter_momentum, update
 
 POLL = 64
 NOT_RUN = -1  # the epoch in `handed_over` of a fit that begins with its state
@@ -118,7 +118,7 @@ def _record(history_w, history_loss, row, w, loss):
 
 @kernel
 def descend(
-    data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -161,6 +161,7 @@ def descend(
     stream_slot, next_stream_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
     own_hyper, n_rows, told, measured = len(hyper) > 1, history_loss.shape[1], address(progress), len(excess) > 0
     kappa, best, slack, initial = 0.0, math.nan, 0.0, math.nan  # κ, F*, ρ and F(w_0) − F* of the fit at hand
+    options, moves = np.empty(hyper.shape[1]), len(momenta) > 0  # of the fit at hand; whether they move from epoch to epoch
     unpacked = -1
     sources = sources_of(data, index)
     for entry in range(len(handed_over)):
@@ -180,7 +181,7 @@ def descend(
         goal = target_of(best, slack, initial, tol)
         first_bad = 0 if outcome == DIVERGED else -1  # a state remembers that it had a row that was not finite
         finished, row_is_done = False, False
-        options = hyper[f if own_hyper else 0]
+        copy(hyper[f if own_hyper else 0], options)
         rows_w, rows_loss = history_w[f], history_loss[f]
         _copy_state(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
@@ -231,7 +232,7 @@ def descend(
                 if not has_samples and first_bad < 0 and not (math.isfinite(loss) and _all_finite_in(state, stream_state)):
                     first_bad = epoch
                 if measured:
-                    now = objective_of(exact_loss, state, kappa)
+                    now = objective_of(exact_loss, state, kappa, n_decayed)
                     if epoch == 0 and math.isnan(initial):
                         initial = now - best
                         goal = target_of(best, slack, initial, tol)
@@ -248,7 +249,11 @@ def descend(
                 row_is_done = False
                 if not finished:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
-                    good = update(rule, state, slot, product, gradient, rate, options, step, next_state, next_slot, next_product, limit)
+                    if moves:
+                        enter_momentum(rule, momenta[epoch if lr.shape[0] > 1 else 0, f], step, options, product)
+                    good = update(
+                        rule, state, slot, product, gradient, rate, options, n_decayed, step, next_state, next_slot, next_product, limit
+                    )
                     if has_samples and not good:
                         row_is_done = True
                         break
@@ -273,7 +278,7 @@ def descend(
             stream_weight = sum_weights(sources, place, n, lanes, parts, cancel)
             stream_factor = number(2) if reduction_sum else number(2) / stream_weight
             nan_epochs = 0
-            plain = rule == SGD and options[0] == 0.0 and options[2] == 0.0 and options[4] == 0.0
+            plain = rule == SGD and not moves and options[0] == 0.0 and options[2] == 0.0 and options[4] == 0.0
             alone = one_chunk and plain and d <= MOST_UNROLLED and len(data[4]) == 0 and not row_is_done and first_bad < 0
             if alone and outcome == COMPLETED:
                 rates = further(address(lr), f)
@@ -301,7 +306,7 @@ def descend(
                     return
                 loss = loss if row_is_done else stream_loss
                 if measured and not row_is_done:
-                    now = objective_of(loss, stream_state, kappa)
+                    now = objective_of(loss, stream_state, kappa, n_decayed)
                     if epoch == 0 and math.isnan(initial):
                         initial = now - best
                         goal = target_of(best, slack, initial, tol)
@@ -318,8 +323,10 @@ def descend(
                     finished = True
                 else:
                     rate = lr[epoch if lr.shape[0] > 1 else 0, f]
+                    if moves:
+                        enter_momentum(rule, momenta[epoch if lr.shape[0] > 1 else 0, f], step, options, product)
                     update(
-                        rule, stream_state, stream_slot, product, stream_gradient, rate, options, step,
+                        rule, stream_state, stream_slot, product, stream_gradient, rate, options, n_decayed, step,
                         next_stream_state, next_stream_slot, next_product, math.inf,
                     )  # fmt: skip
                     row_is_done = False

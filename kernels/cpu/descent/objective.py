@@ -11,13 +11,13 @@ from ..simd.lanes import fma
 
 
 @inlined
-def objective_of(loss, w, penalty):
-    """F(w), float64: the loss, and penalty · |w|² where that is not 0."""
+def objective_of(loss, w, penalty, n_decayed):
+    """F(w), float64: the loss, and penalty · Σ w² of the first parameters where that is not 0."""
     result = np.float64(loss)
     if penalty != 0.0:
         total = 0.0
-        for value in w:
-            own = np.float64(value)
+        for j in range(n_decayed):
+            own = np.float64(w[j])
             total = fma(own, own, total)
         result = fma(penalty, total, result)
     return result

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from ...update_rules import UPDATE_RULES
 from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
 from ..simd.scalars import never_inline
@@ -27,6 +28,35 @@ CODES = {
     "adadelta": ADADELTA,
     "adamax": ADAMAX,
 }  # what `update` can do
+_BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
+# of each code: where a momentum that moves stands among the hyperparameters, −1: nowhere; and
+# whether the first of its products is the power of a beta1 that moves
+MOVING_AT = tuple([*rule.hyperparameters].index(rule.moving) if rule.moving else -1 for rule in _BY_CODE)
+HAS_POWER = tuple(rule.power is not None for rule in _BY_CODE)
+
+
+@inlined
+def power_of(beta, exponent):
+    """beta^exponent by repeated squaring, as `power_of` of kernels/update_rules.py."""
+    result = 1.0
+    while exponent > 0:
+        if exponent & 1:
+            result = result * beta
+        beta = beta * beta
+        exponent >>= 1
+    return result
+
+
+@part
+def enter_momentum(rule, momentum, step, hyper, products):
+    """Give a fit the momentum, or beta1, of its next step; a NaN leaves it as it is.
+
+    hyper, products: its own, which are changed. step: updates made before.
+    """
+    if momentum == momentum and 0 <= rule < len(MOVING_AT) and MOVING_AT[rule] >= 0:
+        hyper[MOVING_AT[rule]] = momentum
+        if HAS_POWER[rule]:
+            products[0] = power_of(momentum, step)
 
 
 @inlined
@@ -38,7 +68,7 @@ def _lerp(a, b, weight, one):
 
 
 @inlined
-def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+def _update_sgd(w, slots, gradient, lr, hyper, n_decayed, step, new_w, new_slots, limit):
     """torch.optim.SGD. hyper: momentum, dampening, weight_decay, nesterov, maximize."""
     number = w.dtype.type
     momentum, undamped, decay = number(hyper[0]), number(1.0 - hyper[1]), number(hyper[2])
@@ -49,7 +79,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
         direction = gradient[j]
         if maximize:
             direction = -direction
-        if hyper[2] != 0.0:
+        if hyper[2] != 0.0 and j < n_decayed:
             direction = fma(decay, w[j], direction)
         if hyper[0] != 0.0:
             velocity = direction if step == 0 else fma(undamped, direction, slots[0, j] * momentum)
@@ -64,7 +94,7 @@ def _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
 
 
 @part
-def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_slots, new_products, limit):
+def _update_adam(w, slots, products, gradient, lr, hyper, n_decayed, decoupled, new_w, new_slots, new_products, limit):
     """torch.optim.Adam and AdamW. hyper: beta1, beta2, eps, weight_decay, amsgrad, maximize."""
     never_inline()
     number = w.dtype.type
@@ -82,7 +112,7 @@ def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_
         direction, start = gradient[j], w[j]
         if maximize:
             direction = -direction
-        if hyper[3] != 0.0:
+        if hyper[3] != 0.0 and j < n_decayed:
             if decoupled:
                 start = start * shrink
             else:
@@ -105,7 +135,7 @@ def _update_adam(w, slots, products, gradient, lr, hyper, decoupled, new_w, new_
 
 
 @part
-def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
+def _update_rmsprop(w, slots, gradient, lr, hyper, n_decayed, new_w, new_slots, limit):
     """torch.optim.RMSprop. hyper: alpha, eps, weight_decay, momentum, centered, maximize."""
     never_inline()
     number = w.dtype.type
@@ -119,7 +149,7 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
         direction, average, buffer = gradient[j], slots[1, j], slots[2, j]
         if maximize:
             direction = -direction
-        if hyper[2] != 0.0:
+        if hyper[2] != 0.0 and j < n_decayed:
             direction = fma(decay, w[j], direction)
         square = fma(share * direction, direction, slots[0, j] * keep)
         variance = square
@@ -144,7 +174,7 @@ def _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 
 
 @part
-def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit):
+def _update_adagrad(w, slots, gradient, lr, hyper, n_decayed, step, new_w, new_slots, limit):
     """torch.optim.Adagrad.
 
     hyper: lr_decay, weight_decay, initial_accumulator_value, eps, maximize.
@@ -159,7 +189,7 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
         direction = gradient[j]
         if maximize:
             direction = -direction
-        if hyper[1] != 0.0:
+        if hyper[1] != 0.0 and j < n_decayed:
             direction = fma(decay, w[j], direction)
         total = fma(direction, direction, start if step == 0 else slots[0, j])
         new_slots[0, j] = total
@@ -171,7 +201,7 @@ def _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit
 
 
 @part
-def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
+def _update_nadam(w, slots, products, gradient, lr, hyper, n_decayed, new_w, new_slots, new_products, limit):
     """torch.optim.NAdam.
 
     hyper: beta1, beta2, eps, weight_decay, momentum_decay, decoupled_weight_decay, maximize;
@@ -197,7 +227,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
         direction, start = gradient[j], w[j]
         if maximize:
             direction = -direction
-        if hyper[3] != 0.0:
+        if hyper[3] != 0.0 and j < n_decayed:
             if decoupled:
                 start = start * shrink
             else:
@@ -217,7 +247,7 @@ def _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new
 
 
 @part
-def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
+def _update_adadelta(w, slots, gradient, lr, hyper, n_decayed, new_w, new_slots, limit):
     """torch.optim.Adadelta. hyper: rho, eps, weight_decay, maximize."""
     never_inline()
     number = w.dtype.type
@@ -229,7 +259,7 @@ def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
         direction = gradient[j]
         if maximize:
             direction = -direction
-        if hyper[2] != 0.0:
+        if hyper[2] != 0.0 and j < n_decayed:
             direction = fma(decay, w[j], direction)
         square = fma(share * direction, direction, slots[0, j] * keep)
         ratio = math.sqrt(slots[1, j] + eps) / math.sqrt(square + eps)
@@ -243,7 +273,7 @@ def _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit):
 
 
 @part
-def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit):
+def _update_adamax(w, slots, products, gradient, lr, hyper, n_decayed, new_w, new_slots, new_products, limit):
     """torch.optim.Adamax. hyper: beta1, beta2, eps, weight_decay, maximize."""
     never_inline()
     number = w.dtype.type
@@ -257,7 +287,7 @@ def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, ne
         direction = gradient[j]
         if maximize:
             direction = -direction
-        if hyper[3] != 0.0:
+        if hyper[3] != 0.0 and j < n_decayed:
             direction = fma(decay, w[j], direction)
         average = _lerp(slots[0, j], direction, share, one)
         size, now = slots[1, j] * keep, abs(direction) + eps
@@ -273,22 +303,25 @@ def _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, ne
 
 
 @inlined
-def update(rule, w, slots, products, gradient, lr, hyper, step, new_w, new_slots, new_products, limit):
-    """One step of the rule with this code. An unknown code gives NaN: no fit stands still."""
+def update(rule, w, slots, products, gradient, lr, hyper, n_decayed, step, new_w, new_slots, new_products, limit):
+    """One step of the rule with this code. An unknown code gives NaN: no fit stands still.
+
+    n_decayed: how many parameters weight decay acts on, the first ones.
+    """
     if rule == SGD:
-        return _update_sgd(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
+        return _update_sgd(w, slots, gradient, lr, hyper, n_decayed, step, new_w, new_slots, limit)
     if rule in (ADAM, ADAMW):
-        return _update_adam(w, slots, products, gradient, lr, hyper, rule == ADAMW, new_w, new_slots, new_products, limit)
+        return _update_adam(w, slots, products, gradient, lr, hyper, n_decayed, rule == ADAMW, new_w, new_slots, new_products, limit)
     if rule == RMSPROP:
-        return _update_rmsprop(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
+        return _update_rmsprop(w, slots, gradient, lr, hyper, n_decayed, new_w, new_slots, limit)
     if rule == ADAGRAD:
-        return _update_adagrad(w, slots, gradient, lr, hyper, step, new_w, new_slots, limit)
+        return _update_adagrad(w, slots, gradient, lr, hyper, n_decayed, step, new_w, new_slots, limit)
     if rule == NADAM:
-        return _update_nadam(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
+        return _update_nadam(w, slots, products, gradient, lr, hyper, n_decayed, new_w, new_slots, new_products, limit)
     if rule == ADADELTA:
-        return _update_adadelta(w, slots, gradient, lr, hyper, new_w, new_slots, limit)
+        return _update_adadelta(w, slots, gradient, lr, hyper, n_decayed, new_w, new_slots, limit)
     if rule == ADAMAX:
-        return _update_adamax(w, slots, products, gradient, lr, hyper, new_w, new_slots, new_products, limit)
+        return _update_adamax(w, slots, products, gradient, lr, hyper, n_decayed, new_w, new_slots, new_products, limit)
     for j in range(len(w)):
         new_w[j] = math.nan
     return False

@@ -20,7 +20,7 @@ from ..descent.evaluate import BLOCK, Standard, evaluate_moments, evaluate_momen
 from ..descent.fit_by_fit import _all_finite, _all_nan, _all_within, _copy_state, _forget_if_nan, _largest_column, _record, _unpack
 from ..descent.limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from ..descent.objective import excess_of, objective_of, target_of
-from ..descent.update import update
+from ..descent.update import enter_momentum, update
 from ..moments.compress import CHUNK
 from ..moments.samples import Place, place_of, sources_of
 from ..moments.stack import W_EXPONENT, W_HIGH
@@ -44,7 +44,7 @@ def _choose_rows(rows, order, first, count, kept, base, shuffled, masked):
 
 @kernel
 def descend_batches(
-    data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -54,8 +54,8 @@ def descend_batches(
 
     Arguments up to scales: as of descent/fit_by_fit.py. orders (stop - first, n) int32: the order
     of the samples in each epoch, of as many as every one of these fits uses; (…, 0): as they stand.
-    lr (1, m), or a row for each epoch, or for each step of the call. batch_loss (m, epochs) or (m,
-    0), passes (m,): as in kernels/chunk.py.
+    lr (1, m), or a row for each epoch, or for each step of the call; momenta has as many or none.
+    batch_loss (m, epochs) or (m, 0), passes (m,): as in kernels/chunk.py.
     """
     size, n_slots, dtype = w.shape[1], slots.shape[1], data[0].dtype
     number = dtype.type
@@ -77,6 +77,7 @@ def descend_batches(
     gradient, state, next_state = np.empty(size, dtype), np.empty(size, dtype), np.empty(size, dtype)
     slot, next_slot = np.empty((n_slots, size), dtype), np.zeros((n_slots, size), dtype)
     product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])
+    options, moves = np.empty(hyper.shape[1]), len(momenta) > 0
     own_hyper, measured, shuffled = len(hyper) > 1, len(excess) > 0, orders.shape[1] > 0
     sources, gathered = sources_of(data, index), sources_of(data, (index[0], index[1], index[2], rows, index[4]))
     flat_rows = rows[0]
@@ -100,7 +101,7 @@ def descend_batches(
         if measured:
             kappa, best, slack, initial = penalty[f], least[f], allowance[f], initial_excess[f]
         goal, now = target_of(best, slack, initial, tol), math.nan
-        options = hyper[f if own_hyper else 0]
+        copy(hyper[f if own_hyper else 0], options)
         _copy_state(state, slot, product, w[f], slots[f], products[f])
         place = place_of(sources, f)
         standard = Standard(address(center), address(scales), f * d, len(center) > 0)
@@ -147,7 +148,7 @@ def descend_batches(
                 standing[f, FIRST_BAD] = epoch
             fine = standing[f, FIRST_BAD] < 0
             if measured:
-                now = objective_of(exact_loss, state, kappa)
+                now = objective_of(exact_loss, state, kappa, n_decayed)
                 if epoch == 0 and math.isnan(initial):
                     initial = now - best
                     initial_excess[f] = initial
@@ -208,8 +209,25 @@ def descend_batches(
                 sum_of_losses += np.float64(total) * np.float64(own_loss)
                 sum_of_weights += np.float64(total)
                 done = epoch * n_steps + batch  # steps of this call
-                rate = lr[0 if lr.shape[0] == 1 else done if rate_per_step else epoch, f]
-                update(rule, state, slot, product, gradient, rate, options, steps[f] + done, next_state, next_slot, next_product, math.inf)
+                row = 0 if lr.shape[0] == 1 else done if rate_per_step else epoch
+                rate = lr[row, f]
+                if moves:
+                    enter_momentum(rule, momenta[row, f], steps[f] + done, options, product)
+                update(
+                    rule,
+                    state,
+                    slot,
+                    product,
+                    gradient,
+                    rate,
+                    options,
+                    n_decayed,
+                    steps[f] + done,
+                    next_state,
+                    next_slot,
+                    next_product,
+                    math.inf,
+                )
                 _copy_state(state, slot, product, next_state, next_slot, next_product)
             if batch_loss.shape[1] > 0:
                 batch_loss[f, epoch] = sum_of_losses / sum_of_weights

@@ -29,7 +29,7 @@ MOST_STAGED = 2**19  # bytes of one pack's history, which must stay in the cache
 @inlined
 def _descend(
     rule, plain,
-    from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, lr, hyper, epochs, tol, every,
+    from_samples, least_needed, data, index, n_used, d, intercept, n_decayed, reduction_sum, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -56,7 +56,8 @@ def _descend(
         from_samples, sources_of(data, index), address(n_used), intercept, address(sums), addresses_of_least(least_scratch)
     )
     options = Options(
-        n_slots, n_products, address(lr), lr.shape[0], lr.shape[1], address(hyper), hyper.shape[1], len(hyper) > 1, reduction_sum,
+        n_slots, n_products, address(lr), lr.shape[0], lr.shape[1], address(momenta), len(momenta) > 0, address(hyper), hyper.shape[1],
+        len(hyper) > 1, n_decayed, reduction_sum,
         LIMIT_FLOAT64 if doubled else LIMIT_FLOAT32, doubled, epochs, tol, every, len(excess) > 0,
         least_needed and not from_samples,
     )  # fmt: skip
@@ -89,7 +90,7 @@ def _descend(
         elif last:
             for k in range(count):
                 hand_over(fits[k], NOT_RUN, 0, results)
-    keep_alive((data, index, n_used, lr, hyper, gram, gram_index, target, target_index, exponents, weighing))
+    keep_alive((data, index, n_used, lr, momenta, hyper, gram, gram_index, target, target_index, exponents, weighing))
     keep_alive((w, slots, products, steps, algorithm, status))
     if is_staged:
         fence()
@@ -101,7 +102,7 @@ def _descend(
 
 @kernel
 def descend_packs(
-    from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    from_samples, least_needed, data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -119,7 +120,7 @@ def descend_packs(
     """
     return _descend(
         None, True,
-        from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, lr, hyper, epochs, tol, every,
+        from_samples, least_needed, data, index, n_used, d, intercept, n_decayed, reduction_sum, lr, momenta, hyper, epochs, tol, every,
         gram, gram_index, target, target_index, exponents, weighing,
         w, slots, products, steps, algorithm, status,
         w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
@@ -129,16 +130,16 @@ def descend_packs(
 
 @kernel
 def descend_rule_packs(
-    from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, rule, lr, hyper, epochs, tol, every,
+    from_samples, least_needed, data, index, n_used, d, intercept, n_decayed, reduction_sum, rule, lr, momenta, hyper, epochs, tol, every,
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
     handed_over, handed_over_losses, cancel, progress,
 ):  # fmt: skip
-    """`descend_packs` of every other rule, and of SGD with momentum, decay or maximize."""
+    """`descend_packs` of every other rule, and of SGD with momentum, decay, maximize or momenta."""
     return _descend(
         rule, None,
-        from_samples, least_needed, data, index, n_used, d, intercept, reduction_sum, lr, hyper, epochs, tol, every,
+        from_samples, least_needed, data, index, n_used, d, intercept, n_decayed, reduction_sum, lr, momenta, hyper, epochs, tol, every,
         gram, gram_index, target, target_index, exponents, weighing,
         w, slots, products, steps, algorithm, status,
         w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,

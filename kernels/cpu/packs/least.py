@@ -177,18 +177,19 @@ def find_least_doubled(size, with_allowance, scratch):
 
 
 @inlined
-def add_penalty(size, penalty, scratch):
+def add_penalty(size, n_decayed, penalty, scratch):
     """Add λ, 32 lanes, to the diagonal where that is not 0, and note it: float32 data."""
     for j in range(size):
         entry = (j * (j + 1) // 2 + j) * LANES
         own = load(scratch.entries, entry)
-        own = choose(below(fill(0.0), own), add(own, penalty), own)
+        if j < n_decayed:
+            own = choose(below(fill(0.0), own), add(own, penalty), own)
         store(scratch.entries, entry, own)
         store(scratch.diagonal, j * LANES, own)
 
 
 @part
-def add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scratch):
+def add_penalty_to_lane(lane, size, n_decayed, powers, weighing, half, reduction_sum, scratch):
     """`add_penalty` in one lane: float64 data. half: of weight_decay, not 0.
 
     powers: address of k_0 … k_D−1; weighing: address of W, W′, k_ω.
@@ -201,7 +202,7 @@ def add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scrat
     for j in range(size):
         entry = (j * (j + 1) // 2 + j) * LANES + lane
         high = get(scratch.entries, entry)
-        if high != 0.0:
+        if high != 0.0 and j < n_decayed:
             power = shift - 2 * count_at(powers, j)
             high, low = dd_add(high, get(scratch.low_entries, entry), scale(penalty, power), scale(low_penalty, power))
             put(scratch.entries, entry, high)
@@ -218,7 +219,7 @@ def penalty_factor(half, weighing, reduction_sum):
 
 
 @part
-def _load_lane(lane, size, doubled, gram, target, powers, weighing, half, reduction_sum, scratch):
+def _load_lane(lane, size, n_decayed, doubled, gram, target, powers, weighing, half, reduction_sum, scratch):
     """Fill a lane with the moments and the penalty of a fit; gram … weighing are addresses."""
     entries, total = size * (size + 1) // 2, get(weighing, W_HIGH)
     for entry in range(entries):
@@ -233,7 +234,7 @@ def _load_lane(lane, size, doubled, gram, target, powers, weighing, half, reduct
     for j in range(size):
         entry = (j * (j + 1) // 2 + j) * LANES + lane
         own = get(scratch.entries, entry)
-        if not doubled and own > 0.0:
+        if not doubled and own > 0.0 and j < n_decayed:
             own = own + penalty
             put(scratch.entries, entry, own)
         put(scratch.diagonal, j * LANES + lane, own)
@@ -243,18 +244,18 @@ def _load_lane(lane, size, doubled, gram, target, powers, weighing, half, reduct
         for entry in range(size + 1):
             move(target, size + 1 + entry, scratch.low_entries, (entries + entry) * LANES + lane)
         if half != 0.0:
-            add_penalty_to_lane(lane, size, powers, weighing, half, reduction_sum, scratch)
+            add_penalty_to_lane(lane, size, n_decayed, powers, weighing, half, reduction_sum, scratch)
 
 
 @kernel
 def least_values(
-    fits, gram, gram_index, target, target_index, exponents, weighing, half_decay, reduction_sum, with_allowance,
+    fits, gram, gram_index, target, target_index, exponents, weighing, half_decay, n_decayed, reduction_sum, with_allowance,
     penalty, least, allowance, cancel,
 ):  # fmt: skip
     """Fill κ, F* and, if asked, ρ of fits on moments; F* is NaN where the elimination is doubtful.
 
     fits (k,) int64: numbers in the arrays of length m; records as in fit_by_fit.descend; half_decay
-    (m,) float64: half of a coupled weight_decay, else 0.
+    (m,) float64: half of a coupled weight_decay, else 0; it acts on the first n_decayed parameters.
     """
     size, doubled = target.shape[2] - 1, gram.shape[1] == 2
     scratch = make_least_scratch(size, doubled)
@@ -269,8 +270,8 @@ def least_values(
             g, record = gram_index[f], target_index[f]
             powers, weights = further(address(exponents), record * (size + 1)), further(address(weighing), g * 4)
             _load_lane(
-                lane, size, doubled, further(address(gram), g * of_gram), further(address(target), record * of_target), powers, weights,
-                half_decay[f], reduction_sum, to_scratch,
+                lane, size, n_decayed, doubled, further(address(gram), g * of_gram), further(address(target), record * of_target), powers,
+                weights, half_decay[f], reduction_sum, to_scratch,
             )  # fmt: skip
         if doubled:
             doubtful = find_least_doubled(size, with_allowance, to_scratch)

@@ -25,12 +25,12 @@ from .state import DECAY, GOAL, INITIAL_EXCESS, LOSS_SCALE, MINIMUM, OBJECTIVE, 
 
 
 @inlined
-def objective_of_lanes(rule, size, loss, scratch):
+def objective_of_lanes(rule, n_decayed, loss, scratch):
     """F at w, from the loss; of plain SGD, whose rule is None, there is no penalty."""
     objective = loss
     if rule is not None:
         penalty, total = load(scratch.constants, PENALTY * LANES), fill(0.0)
-        for j in range(size):
+        for j in range(n_decayed):
             w = load(scratch.w, j * LANES)
             total = fma(w, w, total)
         none = both(at_most(penalty, fill(0.0)), at_most(fill(0.0), penalty))
@@ -89,10 +89,10 @@ def _find_least(rule, fits, count, size, maximizing, options, records, results, 
                 if own != 0.0:
                     powers = further(records.exponents, count_at(records.target_index, f) * (size + 1))
                     weighing = further(records.weighing, count_at(records.gram_index, f) * 4)
-                    add_penalty_to_lane(lane, size, powers, weighing, own, options.reduction_sum, least)
+                    add_penalty_to_lane(lane, size, options.n_decayed, powers, weighing, own, options.reduction_sum, least)
                     put(constants, PENALTY * LANES + lane, penalty_factor(own, weighing, options.reduction_sum))
         else:
-            add_penalty(size, half if options.reduction_sum else multiply(half, total), least)
+            add_penalty(size, options.n_decayed, half if options.reduction_sum else multiply(half, total), least)
             store(constants, PENALTY * LANES, divide(half, total) if options.reduction_sum else half)
     if doubled:
         doubtful = find_least_doubled(size, options.tol >= 0.0, least)
@@ -121,7 +121,7 @@ def begin_measuring(rule, fits, count, size, maximizing, loss, options, records,
     doubtful = _find_least(rule, fits, count, size, maximizing, options, records, results, source.least, scratch)
     _read(fits, count, results.initial_excess, constants, INITIAL_EXCESS)
     least, known = load(constants, MINIMUM * LANES), load(constants, INITIAL_EXCESS * LANES)
-    initial = choose(at_most(known, known), known, subtract(objective_of_lanes(rule, size, loss, scratch), least))
+    initial = choose(at_most(known, known), known, subtract(objective_of_lanes(rule, options.n_decayed, loss, scratch), least))
     store(constants, INITIAL_EXCESS * LANES, initial)
     if options.tol >= 0.0:
         share, allowance = multiply(fill(options.tol), initial), load(constants, GOAL * LANES)

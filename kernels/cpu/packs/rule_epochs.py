@@ -78,6 +78,6 @@ def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits
             for j in range(size):
                 store_rounded(rows, ((stored + e) * size + j) * LANES, load(scratch.w, j * LANES))
         rate = further(scratch.rates, e * rate_step * LANES)
-        begin_step(rule, epoch + e, rate, scratch.products, scratch.products, scratch.values)
+        begin_step(rule, epoch + e, rate, options.moves, scratch.products, scratch.products, scratch.values)
         stayed &= update_lanes(rule, size, options.limit, switches, _step_in_place(scratch))
     return stayed

@@ -3,6 +3,7 @@
 1. Rows 0 … of `values` are the hyperparameters, in the order of the rule's row in
    kernels/update_rules.py, then its derived values. The rows after them are what the steps take:
    some are the same in all epochs (`_set_values`), the others are made anew in each (`begin_step`).
+   Where momentum or beta1 moves, its row is of the step, and so is what follows from it.
 2. The operations of `begin_step` are those of descent/update.py on scalars, in the same order.
 3. Options differ between fits. A `Switches` tells which of them some fit has; where no fit has one,
    its operations are left out, and where some have, the lanes of the others choose the old number.
@@ -10,16 +11,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ...update_rules import UPDATE_RULES
-from ..descent.update import ADAGRAD, ADAM, ADAMAX, ADAMW, NADAM, SGD
-from ..simd.addresses import count_at
+from ..descent.update import ADAGRAD, ADAM, ADAMAX, ADAMW, HAS_POWER, MOVING_AT, NADAM, SGD, power_of
+from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
-from ..simd.lanes import LANES, add, divide, fill, load, multiply, root, store, subtract
+from ..simd.lanes import ALL, LANES, add, divide, fill, load, multiply, root, store, subtract
 from ..simd.masks import at_most, below, both, choose
 from ..simd.scalars import get, move, put
-from .state import DECAY
+from .state import DECAY, EPOCHS
 
 # Rows of `values` after the hyperparameters and derived values, of which no rule has more than 8.
 SIGN = 8  # of the gradient: −1 where the objective is maximised
@@ -33,7 +37,9 @@ SHRINK = 14  # what w is multiplied by: 1 − lr · weight_decay where that is d
 RATE = 15  # −lr, with the rule's correction
 CORRECTION = 16
 RATE_OF_AVERAGE = 17  # of NAdam's second move
-N_VALUES = 18
+OWN_MOMENTUM = 18  # the hyperparameter that a momentum replaces, as it was given
+POWER = 19  # the product of beta1 before the step
+N_VALUES = 20
 
 
 _BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
@@ -57,6 +63,7 @@ class Switches(NamedTuple):
     decay: Any  # weight decay that is part of the gradient
     momentum: Any
     own: Any  # what only the rule has: nesterov, amsgrad, centered
+    n_decayed: Any  # not a mask: parameters that weight decay acts on, the first ones
 
 
 @inlined
@@ -74,7 +81,7 @@ def load_rule(rule, fits, count, size, options, results, scratch):
     values, constants, n_slots, n_products = scratch.values, scratch.constants, options.n_slots, options.n_products
     maximize, decay, momentum, own = 0, 0, 0, 0
     if not 0 <= rule < len(_DECAY_AT):  # a tuple's end is not checked
-        return Switches(maximize, decay, momentum, own)
+        return Switches(maximize, decay, momentum, own, options.n_decayed)
     decay_at, maximize_at, momentum_at, own_at = _DECAY_AT[rule], _MAXIMIZE_AT[rule], _MOMENTUM_AT[rule], _OWN_AT[rule]
     always_decoupled, decoupled_at = _ALWAYS_DECOUPLED[rule], _DECOUPLED_AT[rule]
     for lane in range(LANES):
@@ -96,8 +103,11 @@ def load_rule(rule, fits, count, size, options, results, scratch):
         decay |= (1 if coupled != 0.0 else 0) << lane
         momentum |= (1 if _value(momentum_at, lane, values) != 0.0 else 0) << lane
         own |= (1 if _value(own_at, lane, values) != 0.0 else 0) << lane
+    if options.moves:
+        momentum = ALL
+        store(values, OWN_MOMENTUM * LANES, load(values, max(MOVING_AT[rule], 0) * LANES))
     _set_values(rule, values)
-    return Switches(maximize, decay, momentum, own)
+    return Switches(maximize, decay, momentum, own, options.n_decayed)
 
 
 @inlined
@@ -116,24 +126,61 @@ def _is_zero(value):
 
 
 @part
-def begin_step(rule, epoch, rate, products, next_products, values):
+def _enter_momenta(rule, epoch, momenta, products, values):
+    """Give each lane the momentum, or beta1, of its step, and the product that comes before it.
+
+    momenta: the address of a row; a NaN leaves its lane as it was given.
+    """
+    given = load(momenta, 0)
+    moves = at_most(given, given)
+    store(values, MOVING_AT[rule] * LANES, choose(moves, given, load(values, OWN_MOMENTUM * LANES)))
+    _set_values(rule, values)
+    if not HAS_POWER[rule]:
+        return
+    beta, exponent, power = math.nan, 0, math.nan
+    for lane in range(LANES):
+        own, steps = get(momenta, lane), np.int64(get(values, STEPS * LANES + lane)) + epoch
+        if not (own == beta and steps == exponent):  # else that of the lane before
+            beta, exponent = own, steps
+            power = power_of(beta, exponent)
+        put(values, POWER * LANES + lane, power)
+    store(values, POWER * LANES, choose(moves, load(values, POWER * LANES), load(products, 0)))
+
+
+@inlined
+def _power_before(moves, products, values):
+    """The product of beta1 before the step."""
+    before = load(products, 0)
+    if moves:
+        before = load(values, POWER * LANES)
+    return before
+
+
+@part
+def begin_step(rule, epoch, rate, moves, products, next_products, values):
     """Fill the rows of the step, and the products after it.
 
-    rate: the address of −lr. products and next_products: addresses, which may be the same.
+    rate: the address of −lr. moves: whether there is a momentum, EPOCHS rows further on. products
+    and next_products: addresses, which may be the same.
     """
+    if moves and 0 <= rule < len(MOVING_AT) and MOVING_AT[rule] >= 0:
+        _enter_momenta(rule, epoch, further(rate, EPOCHS * LANES), products, values)
     one, zero, rate = fill(1.0), fill(0.0), load(rate, 0)
     steps = add(load(values, STEPS * LANES), fill(float(epoch)))
     store(values, FIRST * LANES, choose(_is_zero(steps), one, zero))
     if rule in (ADAM, ADAMW):
         if rule == ADAMW:
             store(values, SHRINK * LANES, add(one, multiply(rate, load(values, _DECAY_AT[ADAMW] * LANES))))
-        first, second = multiply(load(products, 0), load(values, 0)), multiply(load(products, LANES), load(values, LANES))
+        first, second = (
+            multiply(_power_before(moves, products, values), load(values, 0)),
+            multiply(load(products, LANES), load(values, LANES)),
+        )
         store(next_products, 0, first)
         store(next_products, LANES, second)
         rate = divide(rate, subtract(one, first))
         store(values, CORRECTION * LANES, root(subtract(one, second)))
     elif rule == ADAMAX:
-        first = multiply(load(products, 0), load(values, 0))
+        first = multiply(_power_before(moves, products, values), load(values, 0))
         store(next_products, 0, first)
         rate = divide(rate, subtract(one, first))
     elif rule == NADAM:

@@ -22,7 +22,7 @@ from ..simd.addresses import count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.lanes import ALL, LANES, absolute, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
-from ..simd.scalars import get, is_double, put, raised
+from ..simd.scalars import get, is_double, move, put, raised
 from .gradient import evaluate, evaluate_doubled, loss_of
 from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
@@ -102,6 +102,16 @@ def _set_rates(fits, count, options, epoch, number, rates):
         for lane in range(LANES):
             put(rates, e * LANES + lane, -get(options.lr, begin + count_at(fits, lane if lane < count else 0)))
     return 1 if varies else 0
+
+
+@inlined
+def _set_momenta(fits, count, options, epoch, number, rates):
+    """Write the momenta of `number` epochs, from `epoch` on, EPOCHS rows after their rates."""
+    rows, varies = further(rates, EPOCHS * LANES), options.n_rates > 1
+    for e in range(number if varies else 1):
+        begin = (epoch + e if varies else 0) * options.n_fits
+        for lane in range(LANES):
+            move(options.momenta, begin + count_at(fits, lane if lane < count else 0), rows, e * LANES + lane)
 
 
 @inlined
@@ -228,6 +238,8 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
     checked_until = 0  # epochs before this one are run one by one
     stored, row, told, epoch, polled = 0, 0, 0, 0, 0
     _set_rates(fits, count, options, 0, 1, rates)
+    if rule is not None and options.moves:
+        _set_momenta(fits, count, options, 0, 1, rates)
     while True:
         if epoch >= polled:
             polled = epoch + POLL
@@ -241,6 +253,8 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
             if every > 1:
                 number = 1 if recorded else min(number, every - epoch % every)
             rate_step = _set_rates(fits, count, options, epoch, number, rates) if lr_varies else 0
+            if rule is not None and lr_varies and options.moves:
+                _set_momenta(fits, count, options, epoch, number, rates)
             is_valid = False
             if plain is not None:
                 _begin_block(size, scratch)
@@ -275,7 +289,7 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
         exactly = measured and (tol >= 0.0 or epoch == epochs or (active & ~frozen) == 0)
         loss = loss_of(value, doubled, exactly, constants)
         if exactly:
-            store(constants, OBJECTIVE * LANES, objective_of_lanes(rule, size, loss, scratch))
+            store(constants, OBJECTIVE * LANES, objective_of_lanes(rule, options.n_decayed, loss, scratch))
         leaving = 0
         if limits_known:  # else this is the last epoch, and all w before it stayed moderate
             within = at_most(loss, load(constants, LOSS_LIMIT * LANES))
@@ -305,11 +319,13 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
             break
         if lr_varies:
             _set_rates(fits, count, options, epoch, 1, rates)
+            if rule is not None and options.moves:
+                _set_momenta(fits, count, options, epoch, 1, rates)
         within_limit = 0
         if plain is not None:
             within_limit = _update(size, options.limit, scratch)
         if rule is not None:
-            begin_step(rule, epoch, rates, scratch.products, scratch.next_products, scratch.values)
+            begin_step(rule, epoch, rates, options.moves, scratch.products, scratch.next_products, scratch.values)
             store(constants, W_MOST * LANES, fill(options.limit))
             within_limit = update_lanes(rule, size, options.limit, switches, next_step(scratch))
         leaving = active & ~frozen & ~within_limit

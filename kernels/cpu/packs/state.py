@@ -62,7 +62,7 @@ class PackScratch(NamedTuple):
     values: Any  # rule_state.N_VALUES rows: hyperparameters, and what a step makes of them
     scales: Any  # float64 data: 2 · D powers of two for w, 2 · D for the gradient, D rows of scaled w
     constants: Any  # N_CONSTANTS rows
-    rates: Any  # −lr of up to EPOCHS epochs
+    rates: Any  # −lr of up to EPOCHS epochs, then their momenta
     before: Any  # w, slots and products at the beginning of the block of epochs
     rows: Any  # in the data's type: w of EPOCHS epochs, then the losses of as many
 
@@ -98,9 +98,12 @@ class Options(NamedTuple):
     lr: Any  # address: (n_rates, n_fits)
     n_rates: Any
     n_fits: Any
+    momenta: Any  # address: (n_rates, n_fits)
+    moves: Any  # bool: whether there are momenta
     hyper: Any  # address: (n_fits or 1, n_hyper)
     n_hyper: Any
     own_hyper: Any  # bool: whether every fit has its own row of `hyper`
+    n_decayed: Any  # parameters that weight decay acts on, the first ones
     reduction_sum: Any  # bool
     limit: Any  # Ω of the data's type
     doubled: Any  # bool: whether the data are float64, and the moments double-double
@@ -146,7 +149,7 @@ def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
         aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
         aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
         aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(n_values * LANES + 8)),
-        aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(EPOCHS * LANES + 8)),
+        aligned(np.zeros(5 * wide * low + 8)), aligned(np.zeros(N_CONSTANTS * LANES + 8)), aligned(np.zeros(2 * EPOCHS * LANES + 8)),
         aligned(np.zeros(wide + of_slots + of_products + 8)),
         aligned(np.zeros(EPOCHS * (wide + LANES) + 16, dtype)),
     )  # fmt: skip

@@ -55,7 +55,7 @@ def _direction_of(j, lane, w, decay, switches, step):
     direction = _row(step.gradient, j, lane)
     if switches.maximize:
         direction = multiply(_row(step.values, SIGN, lane), direction)
-    if switches.decay:
+    if switches.decay and j < switches.n_decayed:
         zero = alike(w, 0.0)
         undecayed = both(at_most(decay, zero), at_most(zero, decay))
         direction = choose(undecayed, direction, fma(decay, w, direction))

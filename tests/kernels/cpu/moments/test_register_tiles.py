@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fastgd.kernels.cpu.moments import register_tiles
-from fastgd.kernels.cpu.moments.register_tiles import BLOCK, COLUMNS, COLUMNS_DOUBLED, ROWS, ROWS_DOUBLED, STRIDE
+from fastgd.kernels.cpu.moments.register_tiles import BLOCK, ROWS, ROWS_DOUBLED, STRIDE, Tile
 from fastgd.kernels.cpu.simd.addresses import address, further
 from fastgd.kernels.cpu.simd.lanes import LANES, REGISTER
 from tests.support.against_arbiter import same_bits
 from tests.support.guarded_memory import guarded
 from tests.support.lanes_by_hand import columns_that_round, jit, sum_by_hand, sum_by_hand_doubled
 
-MOST = 2 * COLUMNS + 1  # columns: every remainder by ROWS and COLUMNS, and a whole tile beside it
+MOST = 9  # columns: every tile occurs
 
 
 @jit
@@ -69,7 +69,7 @@ class Blocks:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 def test_pairs_of_columns(kind, weighted):
-    """Every range of up to 2·COLUMNS + 1 columns; three blocks, the first one `fresh`; lanes behind
+    """Every range of up to nine columns; three blocks, the first one `fresh`; lanes behind
     the last pair are not touched."""
     blocks = Blocks(kind, (2, 3, 1), 1, weighted)
     left, right = lists(blocks.left), lists(blocks.columns)
@@ -129,14 +129,27 @@ def test_a_whole_block(doubled):
                 assert lanes[at] == sum_by_hand(columns[i][lane], columns[j][lane])
 
 
+def tiles_used(most_rows):
+    """The tiles that multiply_block takes for every range of up to MOST columns."""
+    used = set()
+    for first in range(MOST):
+        for last in range(first + 1, MOST + 1):
+            j = first
+            while j < last:
+                columns, i, rows = min(len(most_rows), last - j), 0, None
+                while rows != 0:
+                    rows = register_tiles._next_rows.py_func(j - i, most_rows[columns])
+                    used.add(Tile(rows, columns))
+                    i += rows
+                assert i == j
+                j += columns
+    return used
+
+
 def test_the_cases_are_what_they_say():
-    """Whole tiles and every remainder occur; fma shows; the ends do."""
-    for rows, columns in ((ROWS, COLUMNS), (ROWS_DOUBLED, COLUMNS_DOUBLED)):
-        assert 2 * columns <= MOST
-        starts = {(last - j, j % rows, j >= rows) for first in range(MOST) for last in range(first, MOST + 1)
-                  for j in range(first, last, columns) if last - j < columns}  # fmt: skip
-        assert {s[0] for s in starts} == set(range(1, columns))
-        assert {s[1:] for s in starts} >= {(k, whole) for k in range(rows) for whole in (False, True)}
+    """Every tile that is made occurs, and no other; fma shows; the ends do."""
+    for most_rows in (ROWS, ROWS_DOUBLED):
+        assert tiles_used(most_rows) == set(register_tiles.tiles_of(most_rows))
     assert BLOCK % LANES == LANES % REGISTER == 0
     blocks = Blocks("ordinary", (2, 3, 1), 1, False)
     differ = 0

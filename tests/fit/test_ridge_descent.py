@@ -1,0 +1,148 @@
+"""`fit(ridge=)`: the penalty leaves the intercept alone, in every kernel and reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+import tests.cuda_on_host  # noqa: F401  registers cuda-host
+from tests.support.refusals import X5, Y5, refused
+from tests.support.rule_options import rules_of, ways_of
+
+RIDGES = np.array([0.0, 0.03125, 0.25, 1.0, 8.0])
+COUPLED = ("sgd", "adam", "rmsprop", "adagrad", "nadam", "adadelta", "adamax")
+
+
+@pytest.mark.parametrize("rule", COUPLED)
+def test_without_an_intercept_it_is_weight_decay(rule):
+    """Bit for bit, in every way to run the rule; of the sum, too."""
+    row = {"sgd": fastgd.SGD, "adam": fastgd.Adam, "nadam": fastgd.NAdam, "rmsprop": fastgd.RMSprop, "adagrad": fastgd.Adagrad,
+           "adadelta": fastgd.Adadelta, "adamax": fastgd.Adamax}[rule]  # fmt: skip
+    for way in ways_of(rule):
+        for reduction, scale in (("mean", 2.0), ("sum", 2.0 * X5.shape[1])):
+            options = {"lr": 0.01, "epochs": 6, "history": True, "reduction": reduction, **way}
+            ridge = fastgd.fit(X5, Y5, ridge=RIDGES, optimizer=rule, **options)
+            decay = fastgd.fit(X5, Y5, optimizer=row(weight_decay=scale * RIDGES), **options)
+            assert np.array_equal(ridge.history.w, decay.history.w), (way, reduction)
+            assert np.array_equal(ridge.excess_loss, decay.excess_loss, equal_nan=True), (way, reduction)
+
+
+def loop(X, y, ridge, lr, epochs):
+    """w and the intercept of gradient descent, as one writes it."""
+    w, b = np.zeros(X.shape[1]), 0.0
+    for _ in range(epochs):
+        r = X @ w + b - y
+        w, b = w - lr * (2 * X.T @ r / len(y) + 2 * ridge * w), b - lr * 2 * r.mean()
+    return w, b
+
+
+def test_the_intercept_is_left_alone(backend):
+    for way in ({}, {"algorithm": "stream"}) if backend == "cpu" else ({},):
+        result = fastgd.fit(X5, Y5, ridge=RIDGES, intercept=True, lr=0.02, epochs=9, backend=backend, **way)
+        for k in range(5):
+            w, b = loop(X5[k], Y5[k], RIDGES[k], 0.02, 9)
+            assert np.allclose(result.w[k], w, rtol=1e-12, atol=1e-13)
+            assert np.isclose(result.intercept[k], b, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("rule", COUPLED)
+def test_every_rule_agrees_with_torch(rule, torch):
+    """torch has a group of its own for the intercept."""
+    options = {"ridge": RIDGES, "intercept": True, "lr": 0.01, "epochs": 8, "optimizer": rule, "history": True}
+    torchs = fastgd.fit(X5, Y5, backend="torch", **options)
+    for way in ways_of(rule):
+        ours = fastgd.fit(X5, Y5, **way, **options)
+        tolerance = 1e-7 if rule == "nadam" else 1e-11
+        assert np.allclose(ours.history.w, torchs.history.w, rtol=tolerance, atol=tolerance), way
+        assert np.allclose(ours.history.intercept, torchs.history.intercept, rtol=tolerance, atol=tolerance), way
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("algorithm", ["moments", "stream"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_it_ends_at_the_minimum_that_solve_finds(standardize, algorithm, reduction):
+    """excess_loss is measured from there, and tol stops near it."""
+    ridges = RIDGES[1:]
+    options = {"intercept": True, "standardize": standardize}
+    found = fastgd.solve(X5[1:], Y5[1:], ridge=ridges, **options)
+    given = {"ridge": ridges, "reduction": reduction, "algorithm": algorithm, **options}
+    epochs = 3000 if standardize else 100_000  # beside a large ridge the intercept's direction is flat
+    ended = fastgd.fit(X5[1:], Y5[1:], epochs=epochs, excess_loss=True, **given)
+    assert np.allclose(ended.w, found.w, rtol=1e-8, atol=1e-9)
+    assert np.allclose(ended.intercept, found.intercept, rtol=1e-8, atol=1e-9)
+    assert (ended.excess_loss <= 1e-12 * Y5[1:].var(axis=1)).all()
+    assert (fastgd.fit(X5[1:], Y5[1:], epochs=epochs, tol=1e-6, **given).status == fastgd.Status.CONVERGED).all()
+    far = fastgd.fit(X5[1:], Y5[1:], epochs=3, excess_loss=True, **given)
+    scale = found.scale if standardize else 1.0
+    penalty = ridges * (((far.w * scale) ** 2).sum(axis=1) - ((found.w * scale) ** 2).sum(axis=1))
+    assert np.allclose(far.excess_loss, far.loss - found.loss + penalty, rtol=1e-9, atol=1e-12)
+
+
+def test_weights_gaps_and_mini_batches():
+    rng = np.random.default_rng(1)
+    weights, gaps = rng.uniform(0.5, 2.0, Y5.shape), np.where(rng.random(Y5.shape) < 0.1, np.nan, Y5)
+    found = fastgd.solve(X5, gaps, ridge=0.5, intercept=True, sample_weight=weights, nan_policy="omit")
+    ended = fastgd.fit(X5, gaps, ridge=0.5, intercept=True, sample_weight=weights, nan_policy="omit", epochs=100_000)
+    assert np.allclose(ended.w, found.w, rtol=1e-8, atol=1e-9)
+    one = fastgd.fit(X5, Y5, ridge=0.5, intercept=True, lr=0.02, epochs=5, algorithm="stream")
+    batch = fastgd.fit(X5, Y5, ridge=0.5, intercept=True, lr=0.02, epochs=5, batch_size=X5.shape[1], shuffle=False)
+    assert np.array_equal(one.w, batch.w)
+
+
+def test_wide_fits_and_packs_have_the_bits_of_each_alone():
+    rng = np.random.default_rng(2)
+    for d, m in ((2, 70), (40, 3)):
+        X, Y, ridges = rng.normal(size=(m, 90, d)), rng.normal(size=(m, 90)), rng.uniform(0, 1, m)
+        for dtype in ("float32", "float64"):
+            options = {"intercept": True, "epochs": 12, "tol": 1e-3, "dtype": dtype}
+            whole = fastgd.fit(X, Y, ridge=ridges, **options)
+            for k in (0, m - 1):
+                alone = fastgd.fit(X[k], Y[k], ridge=ridges[k], **options)
+                assert np.array_equal(alone.w, whole.w[k])
+                assert (alone.intercept, alone.epochs, alone.excess_loss) == (whole.intercept[k], whole.epochs[k], whole.excess_loss[k])
+
+
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_cuda_kernels_have_the_cpus_bits(rule, cuda_backend):
+    wide = np.concatenate([X5] * 7, axis=2)
+    for X, way in ((X5, {"algorithm": "moments"}), (X5, {"algorithm": "stream"}), (X5, {"batch_size": 2}), (wide, {})):
+        options = {"ridge": RIDGES, "intercept": True, "lr": 0.01, "epochs": 5, "optimizer": rule, "history": True, "excess_loss": True}
+        host, device = (fastgd.fit(X, Y5, backend=name, **way, **options) for name in ("cpu", cuda_backend))
+        assert np.array_equal(host.history.w, device.history.w), way
+        assert np.array_equal(host.intercept, device.intercept), way
+        assert np.array_equal(host.excess_loss, device.excess_loss, equal_nan=True), way
+
+
+def test_an_axis_of_a_sweep_and_a_value_for_each_group():
+    swept = fastgd.sweep(X5[0], Y5[0], grid={"ridge": RIDGES, "lr": [0.01, 0.02]}, epochs=7, intercept=True)
+    for i, j in np.ndindex(swept.loss.shape):
+        assert swept.loss[i, j] == fastgd.fit(X5[0], Y5[0], ridge=RIDGES[i], lr=[0.01, 0.02][j], epochs=7, intercept=True).loss
+    rows, labels = X5.reshape(-1, X5.shape[2]), np.repeat(np.arange(5), X5.shape[1])
+    grouped = fastgd.fit_groups(rows, Y5.ravel(), labels, ridge=RIDGES, intercept=True, epochs=7)
+    assert np.array_equal(grouped.w, fastgd.fit(X5, Y5, ridge=RIDGES, intercept=True, epochs=7).w)
+    assert np.array_equal(grouped.hyperparameters["ridge"], RIDGES)
+
+
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        ("ridge must be at least 0; it is -1", {"ridge": -1.0}),
+        ("give ridge, which leaves the intercept alone, or weight_decay", {"ridge": 1.0, "optimizer": fastgd.SGD(weight_decay=0.1)}),
+        ("the weight decay of AdamW is not: give optimizer='adam'", {"ridge": 1.0, "optimizer": "adamw"}),
+        ("the weight decay of NAdam is not", {"ridge": 1.0, "optimizer": fastgd.NAdam(decoupled_weight_decay=True)}),
+        ("maximize=True leads up", {"ridge": 1.0, "optimizer": fastgd.SGD(maximize=True)}),
+        ("ridge goes with reduction='sum' where every fit uses all samples", {"ridge": 1.0, "reduction": "sum", "nan_policy": "omit"}),
+        ("do not broadcast.*ridge .3,.", {"ridge": [1.0, 2.0, 3.0]}),
+    ],
+)  # fmt: skip
+def test_what_is_refused(no_work, words, options):
+    refused(ValueError, words, X5, Y5, **options)
+
+
+def test_statistics_are_those_of_least_squares():
+    refused(ValueError, "stats are those of least squares, and ridge makes a fit with a penalty", X5, Y5, ridge=1.0, stats=True)
+
+
+def test_rules_without_a_coupled_decay_are_known():
+    assert {*COUPLED, "adamw"} == set(rules_of("cpu"))
