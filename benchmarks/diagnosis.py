@@ -41,26 +41,26 @@ DTYPES = ("float64", "float32")
 
 def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., Case]) -> None:
     table: dict[str, Counter[str]] = {}
-    instead: dict[str, Counter[str]] = {}
+    print(f"{'planted':35}", *(f"{name:>8}" for name in COLUMNS), "  named instead")
     for place, (code, plant) in enumerate(ALL_PLANTS.items()):
         if only not in code:
             continue
-        table[code], instead[code] = Counter(), Counter()
+        counts: Counter[str] = Counter()
+        instead: Counter[str] = Counter()
         for k in range(each):
             rng = np.random.default_rng([seed, place, k])
             case = draw(rng, code, DTYPES[k % 2])
             planted = plant(case, rng)
             diagnosis = ask(case, planted)
             found = judge(code, diagnosis, planted)
-            table[code][found] += 1
+            counts[found] += 1
             if found != "right":
-                instead[code][diagnosis.code] += 1
+                instead[diagnosis.code] += 1
                 if show:
                     print(code, k, found, case.name, case.dtype, f"D={len(case.w0)} T={case.epochs}", diagnosis, sep=" | ")
-    print(f"{'planted':35}", *(f"{name:>8}" for name in COLUMNS), "  named instead")
-    for code, counts in table.items():
-        others = ", ".join(f"{count}× {name}" for name, count in instead[code].most_common(4))
-        print(f"{code:35}", *(f"{counts[name]:8}" for name in COLUMNS), f"  {others}")
+        table[code] = counts
+        others = ", ".join(f"{count}× {name}" for name, count in instead.most_common(4))
+        print(f"{code:35}", *(f"{counts[name]:8}" for name in COLUMNS), f"  {others}", flush=True)
     total = sum(table.values(), Counter())
     count = sum(total.values())
     print(f"{'all':35}", *(f"{total[name]:8}" for name in COLUMNS))
