@@ -55,7 +55,7 @@ class Asked:
         plan = self.rows_of(epochs)
         if len(plan) < len(rows) - 1:
             return False
-        shares = (steps or self.steps).shares(rows, plan, self.limit, **more)
+        shares = (steps or self.steps).shares(rows, plan, self.limit, telling=True, **more)
         judged: Array = ~np.any(np.isnan(shares), axis=1)  # later rows may be too near overflow
         return bool(judged[1 : self.first + 1].all() and (shares[judged] <= self.limit).all())
 
@@ -101,6 +101,8 @@ def _named(asked: Asked, rows: Array) -> Diagnosis | None:
         if passing:
             codes = passing[0].codes
             also = tuple(dict.fromkeys(" + ".join(other.codes) for other in passing[1:] if other.codes != codes))
+            if len(codes) > 1 and passing[0].steps is asked.steps and _one_factor(asked.epochs, passing[0].epochs):
+                also = ("lr_scaled", *also)  # two causes that are one factor on every step
             value = dict(_factors(asked, size)).get(codes[-1:], 1.0)
             first = asked.question.on_schedule(1).first_rate
             words: dict[str, Any] = (
@@ -111,6 +113,14 @@ def _named(asked: Asked, rows: Array) -> Diagnosis | None:
             words |= {} if first is None or codes[0] != "schedule_unused" else {"rate": asked.epochs[0][0][1]}
             return replace(of_codes(codes, asked.question, **{"value": value, **words}, size=size), also_possible=also)
     return None
+
+
+def _one_factor(asked: Steps, other: Steps) -> bool:
+    """Return whether other rates are those that were asked for, times one number."""
+    pairs = [(lr, rate) for epoch, changed in zip(asked, other, strict=True) for (_, lr), (_, rate) in zip(epoch, changed, strict=False)]
+    kept = sum(map(len, asked)) == sum(map(len, other)) == len(pairs)
+    factors = np.array([rate / lr for lr, rate in pairs if lr])
+    return kept and len(factors) > 0 and bool(np.ptp(factors) <= 1e-9 * abs(factors[0]))
 
 
 def _sums(asked: Asked, variant: _Variant) -> dict[str, Any]:

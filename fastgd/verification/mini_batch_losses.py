@@ -46,11 +46,15 @@ class _Reading(NamedTuple):
     """What losses may be: their values, how far rounding may move them, and their rows."""
 
     words: str
-    value: Array
+    value: Array  # NaN: too near overflow
     error: Array
     at: Array
     size: float
     given: slice = slice(None)  # of the losses
+
+    def share_of(self, difference: Array, bound: Array) -> Array:
+        """Return the share of a bound; NaN: not judged."""
+        return np.where(np.isnan(self.value), np.nan, share_of(difference, bound))
 
 
 def explained_losses(asked: Asked, rows: Array, taken: Steps, loss_history: Any, notes: list[str]) -> Losses:
@@ -70,16 +74,18 @@ def explained_losses(asked: Asked, rows: Array, taken: Steps, loss_history: Any,
         n, losses = reading.size, found[reading.given]
         of_half: tuple[str, ...] = () if half else ("loss_half",)  # where it was asked for it is no defect
         for codes, factor in (((), 1.0), (of_half, 0.5), (("loss_sum",), n), (("loss_sum", *of_half), n / 2)):
-            share = share_of(losses - factor * reading.value, factor * reading.error + 2 * u * np.abs(factor * reading.value))
+            share = reading.share_of(losses - factor * reading.value, factor * reading.error + 2 * u * np.abs(factor * reading.value))
             best = _better(best, reading, codes, share, asked.limit)
         with np.errstate(all="ignore"):
-            root = share_of(np.square(losses.astype(reading.value.dtype)) - reading.value, reading.error + 8 * u * reading.value)
-        best = _better(best, reading, ("loss_rmse",), np.where(losses >= 0, root, np.inf), asked.limit)
+            square = np.square(losses.astype(reading.value.dtype))
+            root = reading.share_of(square - reading.value, reading.error + 8 * u * reading.value)
+        best = _better(best, reading, ("loss_rmse",), np.where(losses < 0, np.inf, root), asked.limit)
     assert best is not None
     (agreeing, _), reading, codes, share = best
     if codes:  # how far they are from right ones
-        share = share_of(found[reading.given] - reading.value, reading.error)
-    if agreeing < len(share) and not (agreeing > 1 and 2 * agreeing > len(share)):
+        share = reading.share_of(found[reading.given] - reading.value, reading.error)
+    judged = int((~np.isnan(share)).sum())
+    if agreeing < judged and not (agreeing > 1 and 2 * agreeing > judged):
         notes.append("the losses are not judged: they are neither those of all samples at each row nor those of the batches")
         return nothing
     if reading.words:

@@ -8,7 +8,7 @@ import pytest
 import fastgd
 from tests.support.planted_batches import BATCHES, correct
 from tests.support.planted_cases import make_case
-from tests.support.planted_verdicts import ask, judge
+from tests.support.planted_verdicts import ask, draw_named, judge
 
 RNG = np.random.default_rng(27)
 N, LR, EPOCHS = 22, 0.05, 5
@@ -118,3 +118,23 @@ def test_the_fix_has_the_weights():
 
     report = fastgd.verify(step, X, Y, lr=LR, epochs=EPOCHS, sample_weight=weights)
     assert report.diagnosis.fix == "gradient = 2 / sample_weight.sum() * X.T @ (sample_weight * residual)"
+
+
+def test_a_factor_that_two_causes_have_in_common_is_possible():
+    """A rate of a tenth is also: a batch of 2 divided by all 10 samples, without the factor 2."""
+    x, y, w = X[:10], Y[:10], np.zeros(3)
+    rows = [w]
+    for _ in range(6):
+        for k in range(0, 10, 2):
+            w = w - 0.1 * LR * x[k : k + 2].T @ (x[k : k + 2] @ w - y[k : k + 2])
+        rows.append(w)
+    diagnosis = fastgd.verify(np.array(rows), x, y, lr=LR, batch_size=2).diagnosis
+    assert "lr_scaled" in (*diagnosis.codes, *diagnosis.also_possible), str(diagnosis)
+
+
+def test_a_cause_whose_bound_is_wider_than_the_step_explains_nothing():
+    """Gradients of sums that add up grow so fast that rounding may move them anywhere."""
+    rng = np.random.default_rng([1959291, 95, 5])
+    case = draw_named(rng, "", "float32")
+    planted = BATCHES["weight_decay_coupled of batches"](case, rng)
+    assert ask(case, planted).code == "weight_decay_coupled"

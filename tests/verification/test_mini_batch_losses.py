@@ -67,3 +67,21 @@ def test_a_wrong_update_and_a_wrong_loss():
     rows, _, ends = steps(divide=True)
     losses = [np.sum((X @ w - Y) ** 2) for w in rows[ends]]
     assert verify(losses, rows[ends]).diagnosis.codes == ("last_batch_divisor", "loss_sum")
+
+
+def test_losses_that_overflow_in_float32_are_right_ones():
+    """The float32 sum of the squares overflows before their float64 mean leaves float32."""
+    X, Y, w = globals()["X"].astype(np.float32), globals()["Y"].astype(np.float32), np.zeros(3, np.float32)
+    rows, losses = [w], [np.mean((X @ w - Y) ** 2)]
+    with np.errstate(all="ignore"):
+        for _ in range(14):
+            for k in range(0, N, 8):
+                w = w - np.float32(4) * 2 * X[k : k + 8].T @ (X[k : k + 8] @ w - Y[k : k + 8]) / np.float32(len(X[k : k + 8]))
+            rows.append(w)
+            losses.append(np.mean((X @ w - Y) ** 2))
+    assert np.isinf(losses).sum() > 2
+    report = fastgd.verify((np.array(rows), np.array(losses)), X, Y, lr=4.0, batch_size=8)
+    assert report.ok, str(report)
+    assert report.tau_loss < 8
+    losses[2] *= np.float32(1.01)
+    assert fastgd.verify((np.array(rows), np.array(losses)), X, Y, lr=4.0, batch_size=8).first.quantity == "loss"

@@ -149,13 +149,14 @@ class BatchSteps:
 
     def shares(
         self, rows: Any, plan: Sequence[Sequence[tuple[Array | None, Any]]], limit: float, decay: Array | None = None,
-        new_sum: Sequence[bool] | None = None,
+        new_sum: Sequence[bool] | None = None, telling: bool = False,
     ) -> Array:  # fmt: skip
         """Return the share of the bound that w of each row uses, (m, D) float64.
 
         NaN: not judged, as row 0 is not, and rows from the first on that may overflow, or that
         comes after one beyond `limit`. plan: the steps from each row to the next. new_sum: each
-        step takes the sum of all gradients since the last row where this is true.
+        step takes the sum of all gradients since the last row where this is true. telling: rows
+        from the first on whose bound is wider than w moves are not judged either: any w is there.
         """
         known = next(found for found in (self.on(batch) for steps in plan for batch, _ in steps) if found is not None)
         w = known[0].parameters(rows, "w_history", rows=True)
@@ -168,6 +169,8 @@ class BatchSteps:
                 else:
                     found = self.added_up(w[i], steps, np.zeros_like(total) if new_sum[i] else total)
                 if found is None or not np.isfinite(found[1]).all():
+                    break
+                if telling and limit * found[1].max() > np.abs(w[i + 1] - w[i]).max():
                     break
                 total = found[-1] if new_sum is not None else total
                 shares[i + 1] = share_of(w[i + 1] - found[0], found[1])
