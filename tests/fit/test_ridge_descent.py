@@ -7,23 +7,22 @@ import pytest
 
 import fastgd
 import tests.cuda_on_host  # noqa: F401  registers cuda-host
+from fastgd.kernels.update_rules import UPDATE_RULES
 from tests.support.refusals import X5, Y5, refused
-from tests.support.rule_options import rules_of, ways_of
+from tests.support.rule_options import optimizer, rules_with, ways_of
 
 RIDGES = np.array([0.0, 0.03125, 0.25, 1.0, 8.0])
-COUPLED = ("sgd", "adam", "rmsprop", "adagrad", "nadam", "adadelta", "adamax")
+COUPLED = [name for name in rules_with("cpu") if UPDATE_RULES[name].decoupled is not True]
 
 
 @pytest.mark.parametrize("rule", COUPLED)
 def test_without_an_intercept_it_is_weight_decay(rule):
     """Bit for bit, in every way to run the rule; of the sum, too."""
-    row = {"sgd": fastgd.SGD, "adam": fastgd.Adam, "nadam": fastgd.NAdam, "rmsprop": fastgd.RMSprop, "adagrad": fastgd.Adagrad,
-           "adadelta": fastgd.Adadelta, "adamax": fastgd.Adamax}[rule]  # fmt: skip
     for way in ways_of(rule):
         for reduction, scale in (("mean", 2.0), ("sum", 2.0 * X5.shape[1])):
             options = {"lr": 0.01, "epochs": 6, "history": True, "reduction": reduction, **way}
             ridge = fastgd.fit(X5, Y5, ridge=RIDGES, optimizer=rule, **options)
-            decay = fastgd.fit(X5, Y5, optimizer=row(weight_decay=scale * RIDGES), **options)
+            decay = fastgd.fit(X5, Y5, optimizer=optimizer(rule, {"weight_decay": scale * RIDGES}), **options)
             assert np.array_equal(ridge.history.w, decay.history.w), (way, reduction)
             assert np.array_equal(ridge.excess_loss, decay.excess_loss, equal_nan=True), (way, reduction)
 
@@ -142,7 +141,3 @@ def test_what_is_refused(no_work, words, options):
 
 def test_statistics_are_those_of_least_squares():
     refused(ValueError, "stats are those of least squares, and ridge makes a fit with a penalty", X5, Y5, ridge=1.0, stats=True)
-
-
-def test_rules_without_a_coupled_decay_are_known():
-    assert {*COUPLED, "adamw"} == set(rules_of("cpu"))
