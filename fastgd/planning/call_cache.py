@@ -138,7 +138,9 @@ def key_of(arguments: Mapping[str, Any], options: Key | None) -> Key | None:
     X, y, lr = arguments["X"], arguments["y"], arguments["lr"]
     if options is None or type(X) is not np.ndarray or type(y) is not np.ndarray:
         return None
-    if not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)) or arguments["progress"] or arguments["checkpoint"] is not None:
+    if not (lr is None or (type(lr) is float and 0.0 <= lr < math.inf)) or arguments["checkpoint"] is not None:
+        return None
+    if arguments["progress"] is not None and arguments["progress"] is not False:
         return None
     others = key_of_values(_others(tuple(arguments))(arguments))
     return None if others is None else (X.shape, y.shape, X.dtype, y.dtype, lr is None, options, others)

@@ -84,7 +84,7 @@ def test_no_word_of_others_is_an_option_and_each_stands_for_one():
     of_rules = {name for rule in optimizer_classes() for name in inspect.signature(rule).parameters}
     others = [name for names in wrong_names._OPTIONS.values() for name in names]
     assert len(others) == len(set(others))
-    assert set(others) & options == {"ridge"}  # of solve; for fit it is a weight_decay of the optimizer
+    assert not set(others) & options
     assert set(wrong_names._OPTIONS) <= options | of_rules
 
 
