@@ -217,7 +217,7 @@ def _strange(rng):
 def test_no_record_is_too_strange():
     """No error, no warning, and almost never a cause for what has none."""
     named = Counter()
-    for k in grids.thin("strange records", range(500), 20):
+    for k in grids.thin("strange records", range(500), 50):
         X, y, w, loss, asked = _strange(np.random.default_rng([SEED, 4000, k]))
         dtype = str(w.dtype)
         diagnosis = fastgd.diagnose(X, y, w, loss, dtype=dtype, **asked)
