@@ -116,7 +116,7 @@ class FrameFits:
         rehearsed.fit(frame, Groups(np.zeros(1, np.int64), np.array([n_rows])))
 
     def methods(self, dtype: np.dtype, n_rows: int) -> str:
-        """Backend and algorithm of a group of so many rows, in words; its options are checked."""
+        """Backend and algorithm of a group of n_rows, in words; its options are checked."""
         data: dict[str, Any] = {"X": np.zeros((n_rows, len(self.features)), dtype), "y": np.zeros(n_rows, dtype)}
         if self.weights is not None:
             data["sample_weight"] = np.ones(n_rows, dtype)

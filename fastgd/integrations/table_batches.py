@@ -79,7 +79,7 @@ class _Stream:
         self._ended = False
 
     def fill(self, n_rows: int) -> bool:
-        """Read until there are so many rows, or no more; returns whether there is one."""
+        """Read until a batch is full or the table ends; returns whether there is a row."""
         import pyarrow
 
         while self._n_rows < n_rows and not self._ended:

@@ -333,7 +333,7 @@ class _Watch:
         self.again = self.progress.watch
 
     def done(self, count: int) -> None:
-        """Show that so many are done."""
+        """Show that `count` units are done."""
         self._control.counter(0)[0] = count
         self._control.note = ""
         self.again()

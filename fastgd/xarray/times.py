@@ -63,6 +63,6 @@ def _is_missing(value: Any) -> bool:
 
 
 def _in_unit(like: xarray.DataArray, durations: np.ndarray, unit: TimeUnit, days: float) -> xarray.DataArray:
-    """Durations as float64 in a unit, of years that have so many days."""
+    """Durations as float64 in a unit; a year has the days given."""
     seconds = _SECONDS[unit] if unit in _SECONDS else round(days * 86_400) * (10 if unit == "decade" else 1)
     return like.copy(data=durations / np.timedelta64(seconds, "s"))

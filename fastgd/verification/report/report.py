@@ -57,7 +57,7 @@ class Verdict:
     w_share : ndarray, shape (epochs + 1,), float64
         The share of the bound that the step to each row used; NaN: not judged.
     loss_share : ndarray, shape (epochs + 1,), float64
-        The same of the loss in each row.
+        The share of the bound that the loss of each row used; NaN: not judged.
     diagnosis : Diagnosis or None
         The cause, where a value is beyond the bound or the candidate changed its data.
     notes : tuple of str
