@@ -243,8 +243,7 @@ __global__ void __launch_bounds__(128, 1) descend(const __grid_constant__ Work w
             if (to_next_rate) rate = rates[t * to_next_rate];
             rule.begin(rate, first_step + t, products, new_products);
 #pragma unroll
-            for (int j = 0; j < D; ++j)
-                good = rule.step(w[j], slots[j], gradient[j], true, limit, new_w[j], new_slots[j]) && good;
+            for (int j = 0; j < D; ++j) good = rule.step(w[j], slots[j], gradient[j], true, limit, new_w[j], new_slots[j]) && good;
             if (good) {
 #pragma unroll
                 for (int j = 0; j < D; ++j) {
