@@ -165,7 +165,8 @@ def _clipped_values(scene: Scene, gradient: Term, found: Array) -> Iterator[Hypo
         return
 
     def clipped(limit: Any) -> Term:
-        return asked.step(seen, Term(np.clip(gradient.value, -limit, limit), gradient.error))
+        value, low, high = (np.clip(gradient.value + side * gradient.error, -limit, limit) for side in (0, -1, 1))
+        return asked.step(seen, Term(value, np.maximum(high - value, value - low) + 2 * scene.u * np.abs(value)))
 
     limits = np.abs(found[smaller])
     where = np.argmax((size / np.maximum(gradient.error, seen.eta))[smaller])

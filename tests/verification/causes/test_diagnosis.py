@@ -16,7 +16,7 @@ from tests import grids
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS
 from tests.support.planted_cases import KINDS, make_case
-from tests.support.planted_verdicts import ALL_PLANTS, ask, draw, judge
+from tests.support.planted_verdicts import ALL_PLANTS, ask, draw, draw_named, judge
 from tests.support.torch_histories import torch_history
 
 SEED = 20260  # not one that was used while the hypotheses were written
@@ -277,3 +277,11 @@ def test_free_factors_are_no_schedule():
     assert (diagnosis.code, diagnosis.fix) == ("unknown", "")
     assert "lr_schedule" in diagnosis.also_possible
     assert "along the gradient, times 0." in diagnosis.sentence
+
+
+def test_clipping_takes_the_rounding_of_large_gradients_away():
+    """Adam of which float32 shows few digits is not clipping to 1 beside gradients of 1e13."""
+    rng = np.random.default_rng([9902040, 72, 7])
+    case = draw_named(rng, "adam_correction_accumulates", "float32")
+    planted = ALL_PLANTS["adam_correction_accumulates"](case, rng)
+    assert ask(case, planted).code not in ("gradient_clipped", "gradient_clipped_values")
