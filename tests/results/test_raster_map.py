@@ -43,6 +43,7 @@ def test_coordinates_say_where():
     assert corners[0, :, 0].tolist() == [4.5, 5.5, 6.5, 7.5, 8.5]
     np.testing.assert_array_equal(mesh.get_array(), result.loss)
     assert axes.get_ylim() == (5, 50)
+    assert result.plot_map("loss", y=lat * 1e-10).collections  # in a small unit the distances are as unequal
     falling = result.plot_map("loss", y=[60.0, 50.0, 40.0]).images[0]  # as latitudes of many files are
     np.testing.assert_array_equal(falling.get_array(), result.loss)
     left, right, bottom, top = falling.get_extent()
