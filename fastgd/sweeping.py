@@ -21,7 +21,7 @@ from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
 from .planning.backends import BACKENDS
 from .planning.compressed import is_compressed
-from .planning.grid import Call, Grid, read_grid
+from .planning.grid import Call, Grid, has_schedule, read_grid
 from .planning.job import data_of, read_problem
 from .planning.stopping import read_epochs, read_validation
 from .results.coordinate import own_values
@@ -136,14 +136,25 @@ def sweep(
     >>> fastgd.sweep(X, y, grid={"optimizer": ["sgd", "adam"], "lr": rates}).loss.shape
     (2, 100)
     """
-    return _sweep(locals())
+    arguments = locals()
+    return sweep_cells(*read_cells(arguments), arguments)
 
 
 @computes
-def _sweep(arguments: Mapping[str, Any]) -> SweepResult:
+def read_cells(arguments: Mapping[str, Any]) -> tuple[Grid, dict[str, Any]]:
+    """(the cells of a call of `sweep`, the options of `fit` that they share), checked."""
     options = _read_options(arguments)
+    return read_grid(arguments, options, _OPTIONS), options
+
+
+@computes
+def sweep_cells(grid: Grid, options: Mapping[str, Any], arguments: Mapping[str, Any]) -> SweepResult:
+    """Fit the cells of a grid: all of a call, or some of them.
+
+    grid, options: of `read_cells`. arguments: of `sweep`, for the data, epochs and history.
+    """
+    options = dict(options)
     path = options.pop("checkpoint", None)
-    grid = read_grid(arguments, options, _OPTIONS)
     data = {name: arguments[name] for name in ("X", "y")} | {"epochs": arguments["epochs"], "history": arguments["history"]} | options
     problem = _problem(data)
     _check_starts(grid, problem)
@@ -307,7 +318,7 @@ class _Limits:
         """The limits of the cells of a call, to be broadcast; NaN where there is none."""
         if not self._known:
             return None
-        moves = "schedule" in call.options or any(self._data.get(name) is not None for name in ("schedule", "batch_size"))
+        moves = any(self._data.get(name) is not None for name in ("schedule", "batch_size"))
         if result.state.optimizer != "sgd" or moves:
             return np.array(np.nan)
         hyper = result.hyperparameters
@@ -319,7 +330,10 @@ class _Limits:
             curvature = 1.0 / self._safe_rate(call) + decay
             pull = np.where(hyper["nesterov"] != 0.0, 1.0 + 2.0 * momentum, np.where(momentum > 0.0, 1.0 - dampening, 1.0))
             limit = 2.0 * (1.0 + momentum) / (pull * curvature)
-        return np.where((momentum < 1.0) & (pull > 0.0) & (hyper["maximize"] == 0.0), limit, np.nan)
+        turns = (momentum < 1.0) & (pull > 0.0) & (hyper["maximize"] == 0.0)
+        if "schedule" in call.options:
+            turns = turns & ~has_schedule(call.options["schedule"])
+        return np.where(turns, limit, np.nan)
 
     def _safe_rate(self, call: Call) -> np.ndarray:
         """(…) the leading axes of the data: 1/λ_max."""

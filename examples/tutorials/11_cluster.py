@@ -42,4 +42,9 @@ if __name__ == "__main__":  # workers import this file
     moments = fastgd.dask.compress(samples, samples.sum(axis=1)).compute()
     print(fastgd.solve(moments).w)
 
+    # a sweep: the data are read once, blocks of cells are tasks
+    grid = {"lr": np.geomspace(1e-4, 0.5, 200), "momentum": [0.0, 0.9]}
+    cells = fastgd.dask.sweep(samples, samples.sum(axis=1), grid=grid, tasks=8)
+    print(cells.compute())
+
     client.shutdown()

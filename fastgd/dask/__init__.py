@@ -9,5 +9,6 @@ except ImportError:
     raise ImportError("fastgd.dask needs Dask: pip install 'fastgd[dask]'") from None
 
 from .fitting import Fits, compress, fit, solve
+from .sweeping import sweep
 
-__all__ = ["Fits", "compress", "fit", "solve"]
+__all__ = ["Fits", "compress", "fit", "solve", "sweep"]

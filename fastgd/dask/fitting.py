@@ -27,7 +27,7 @@ from ..solving import solve as solve_arrays
 from .blocks import Blocks, Chunked, compress_block, fit_block, fit_moments, merged, value_of
 
 _STATISTICS = ("std_error", "t", "p", "r2")
-_OF_COMPRESS = ("intercept", "dtype", "nan_policy", "nodata", "threads", "memory_limit")
+OF_COMPRESS = ("intercept", "dtype", "nan_policy", "nodata", "threads", "memory_limit")
 _NOT_HERE = {
     "history": "it has a row for every epoch of every fit; fastgd.fit keeps it",
     "state": "blocks keep no state; fastgd.fit continues fits",
@@ -249,39 +249,31 @@ def compress(
     >>> fastgd.solve(moments).w.round(6).tolist()
     [1.0, -2.0]
     """
-    blocks = Blocks.of(X, y, sample_weight)
+    options = {"intercept": intercept, "dtype": dtype, "nan_policy": nan_policy, "nodata": nodata}
+    return compress_blocks(Blocks.of(X, y, sample_weight), {**options, "threads": threads, "memory_limit": memory_limit})
+
+
+def compress_blocks(blocks: Blocks, options: Mapping[str, Any]) -> Any:
+    """The Moments of all chunks, delayed. options: of `fastgd.compress`."""
     if any(len(chunks) > 1 for chunks in blocks.leading):
         raise ValueError(
             f"the leading axes of X and y have the chunks {blocks.leading}: moments are of one block of fits. Rechunk them to one, or "
             "call fit or solve, which take any chunks"
         )
-    options = {
-        "intercept": intercept,
-        "dtype": dtype,
-        "nan_policy": nan_policy,
-        "nodata": nodata,
-        "threads": threads,
-        "memory_limit": memory_limit,
-    }
     return dask.delayed(np.ndarray.item)(merged(blocks.apply(compress_block, options)).to_delayed().item())
 
 
 def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: Chunked | None, options: dict[str, Any]) -> Fits:
     """The fits of all blocks, each by one call of `run`."""
-    for name, why in _NOT_HERE.items():
-        if name in options:
-            raise TypeError(f"fastgd.dask has no option {name!r}: {why}")
-    several = next((name for name, value in options.items() if isinstance(value, np.ndarray | list | da.Array) and np.ndim(value)), None)
-    if several is not None and several != "nodata":
-        raise TypeError(f"{several} must be one value for all fits; it is {shown(options[several])}: call fit once for each")
+    refuse_options(options, "call fit once for each")
     blocks = Blocks.of(X, y, weights)
-    compressing = {name: value for name, value in options.items() if name in _OF_COMPRESS}
+    compressing = {name: value for name, value in options.items() if name in OF_COMPRESS}
     others = {name: value for name, value in options.items() if name not in ("intercept", "dtype", "nan_policy", "nodata")}
     if len(blocks.samples) == 1:
-        example = _example(run, blocks, options)
+        example = example_of(run, blocks, options)
         results = blocks.apply(fit_block, {"run": run, **options})
     else:
-        example = run(_example(compress_arrays, blocks, compressing), **others)
+        example = run(example_of(compress_arrays, blocks, compressing), **others)
         moments = merged(blocks.apply(compress_block, compressing))
         results = moments.map_blocks(fit_moments, options={"run": run, **others}, dtype=object, meta=np.empty((0,) * moments.ndim, object))
     names = {field.name: field.name for field in fields(Fits) if field.name not in _STATISTICS}
@@ -293,7 +285,17 @@ def _fit_blocks(run: Callable[..., FitResult], X: Chunked, y: Chunked, weights: 
     )
 
 
-def _example(run: Callable[..., Any], blocks: Blocks, options: Mapping[str, Any]) -> Any:
+def refuse_options(options: Mapping[str, Any], instead: str) -> None:
+    """Raise where an option cannot be given to blocks. instead: of an array of values."""
+    for name, why in _NOT_HERE.items():
+        if name in options:
+            raise TypeError(f"fastgd.dask has no option {name!r}: {why}")
+    several = next((name for name, value in options.items() if isinstance(value, np.ndarray | list | da.Array) and np.ndim(value)), None)
+    if several is not None and several != "nodata":
+        raise TypeError(f"{several} must be one value for all fits; it is {shown(options[several])}: {instead}")
+
+
+def example_of(run: Callable[..., Any], blocks: Blocks, options: Mapping[str, Any]) -> Any:
     """What `run` makes of three samples: a check of the options, and the fields that there are."""
     chosen = {name: value for name, value in options.items() if name != "memory_limit"}
     if chosen.get("nodata") is not None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..compressing import compress
-from ..data.labels import Groups
+from ..data.labels import Groups, groups_of_labels, groups_of_offsets
 from ..fitting import fit
 from ..grouping import arguments_of, fit_rows
 from ..input.messages import amount, shown
@@ -26,7 +26,7 @@ from ..results.moments import Moments
 from ..results.special import has_scipy
 from ..results.status import STATUS_NAMES
 from ..solving import solve
-from .frame_columns import narwhals_here, numbers_of, read_names, series_of, table_of
+from .frame_columns import labels_of, narwhals_here, numbers_of, read_names, series_of, table_of
 
 _NOT_HERE = {
     "sample_weight": "give weights, the name of a column",
@@ -36,7 +36,7 @@ _NOT_HERE = {
 _OF_FITS = ("n_used", "status", "epochs", "loss", "excess_loss")
 _OF_SOLUTIONS = ("n_used", "status", "loss", "rank", "condition", "ill_conditioned")
 _OF_A_TERM, _BY_SCIPY = ("std_error", "t"), ("p", "low", "high")
-_OF_COMPRESS = ("dtype", "nan_policy")  # options that moments were made with
+_OF_COMPRESS = ("dtype", "nan_policy", "nodata")  # options that moments were made with
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +107,12 @@ class FrameFits:
         result = fit_rows(given, lambda n_rows: (groups, {}), solved=self.solve, name=self.caller, features=tuple(self.features))
         return self._tidy(frame, groups, result), result.status
 
+    def fit_all(self, frame: Any) -> Any:
+        """A frame of the results of all groups of an eager frame of narwhals."""
+        labels = [labels_of(frame[name], name) for name in self.keys]
+        made, _ = self.fit(frame, groups_of_labels(labels) if labels else groups_of_offsets([0, len(frame)], len(frame)))
+        return made
+
     def rehearse(self, dtype: np.dtype) -> None:
         """Fit made-up rows: what is wrong about an option is said, and kernels are compiled."""
         n_rows = 2 * len(self.features) + 5
@@ -125,7 +131,7 @@ class FrameFits:
     def compress(self, frame: Any) -> Moments:
         """The moments of all rows of a frame, of one fit for each target."""
         data = self._data(frame)
-        data["X"], data["y"] = data["X"][None], data["y"][..., None, :]  # the axis of groups
+        data["X"], data["y"] = data["X"][..., None, :, :], data["y"][..., None, :]  # the axis of groups
         if "sample_weight" in data:
             data["sample_weight"] = data["sample_weight"][None]
         told = {name: self.options[name] for name in (*_OF_COMPRESS, "threads", "memory_limit") if name in self.options}
@@ -144,7 +150,10 @@ class FrameFits:
     def _data(self, frame: Any) -> dict[str, Any]:
         """X, y and the weights of a frame, as options of `fit`."""
         data: dict[str, Any] = {"X": table_of(frame, self.features, "x", -1)}
-        data["y"] = table_of(frame, self.targets, "y", 0) if self.several else numbers_of(frame, self.targets[0], "y")
+        if self.several:  # the axis of targets is that of y alone, also where there are as many rows as features
+            data["X"], data["y"] = data["X"][None], table_of(frame, self.targets, "y", 0)
+        else:
+            data["y"] = numbers_of(frame, self.targets[0], "y")
         if self.weights is not None:
             data["sample_weight"] = numbers_of(frame, self.weights, "weights")
         return data

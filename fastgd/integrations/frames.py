@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.labels import groups_of_labels, groups_of_offsets
+from ..data.labels import groups_of_labels
 from ..input.float_mode import computes
 from ..input.options import read_switch
 from ..input.unreadable import is_missing
 from ..input.wrong_names import helps_with_keywords
+from .dask_frames import fit_partitions, is_dask_frame, predict_partitions
 from .frame_columns import collect, labels_of, numbers_of, read_names, require, series_of
 from .frame_fits import FrameFits
 
@@ -49,7 +50,8 @@ def fit_frame(
     ----------
     df : data frame
         Of pandas, polars, pyarrow or another library that narwhals knows; lazy ones (polars,
-        DuckDB) too, of which the columns that are named here are collected.
+        DuckDB) too, of which the columns that are named here are collected. A Dask DataFrame is
+        fitted partition by partition, when its result is computed: docs/how-to/dask.md.
     y : str, or several
         The column of the targets. Of several each is fitted: the result has a column ``y`` with its
         name, and a row for each.
@@ -111,11 +113,12 @@ def fit_frame(
     asked = FrameFits.read(
         "fit_frame", y=y, x=x, by=by, weights=weights, intercept=intercept, solve=solve, long=long, options=fit_options
     )  # fmt: skip
+    if is_dask_frame(df):
+        return fit_partitions(df, asked)
     frame, lazy = collect(df, asked.columns)
     if not len(frame):
         raise ValueError("df has no rows")
-    labels = [labels_of(frame[name], name) for name in asked.keys]
-    made, _ = asked.fit(frame, groups_of_labels(labels) if labels else groups_of_offsets([0, len(frame)], len(frame)))
+    made = asked.fit_all(frame)
     return made.lazy(backend=lazy).to_native() if lazy is not None else made.to_native()
 
 
@@ -181,6 +184,9 @@ def predict_frame(
         raise TypeError("residuals need y, the column of the targets")
     features, keys = read_names(x, "x"), read_names(by, "by", none=True)
     name = ("residual" if residuals else "prediction") if name is None else name
+    if is_dask_frame(df):
+        options = {"x": features, "by": keys or None, "y": y, "residuals": residuals, "name": name}
+        return predict_partitions(df, fits, predict_frame, options)
     rows, lazy = collect(df, None)
     fitted, _ = collect(fits, None, "fits")
     require(rows, [*keys, *features, *([] if y is None else [y])], "df")

@@ -60,6 +60,21 @@ class Grid:
         sizes = " x ".join(f"{name} {length:,}" for name, length in self.dims.items())
         return f"{counted(math.prod(self.dims.values()), 'cell')} ({sizes})"
 
+    def take(self, where: Mapping[str, slice]) -> Grid:
+        """The cells of a stretch of each axis. where: by the names of the axes, all of them."""
+        dims = {name: len(range(length)[where[name]]) for name, length in self.dims.items()}
+
+        def of(name: str) -> slice:
+            return where[self.coordinates[name].dim]
+
+        return replace(
+            self,
+            dims=dims,
+            coordinates={name: one.take(of(name)) if one.dim else one for name, one in self.coordinates.items()},
+            given={name: values[of(name)] for name, values in self.given.items()},
+            schedules=None if self.schedules is None else self.schedules[of("schedule")],
+        )
+
     def calls(self, n_data: int) -> Iterator[Call]:
         """The calls of `fit`. n_data: how many leading axes the data have."""
         for where, chosen in self._groups():
@@ -70,6 +85,8 @@ class Grid:
                     continue
                 all_of_them = self.schedules if name == "schedule" else coordinate.values
                 values = self._as_leading(coordinate.dim, all_of_them, where, n_data)
+                if name == "schedule" and not has_schedule(values).any():
+                    continue
                 if name in _OF_FIT:
                     options[name] = values
                 else:
@@ -96,6 +113,11 @@ class Grid:
         values = values[where[axis]]
         after = len(self.dims) - axis - 1 + n_data
         return values.reshape(*(1,) * axis, len(values), *(1,) * after, *values.shape[1:])
+
+
+def has_schedule(schedules: np.ndarray) -> np.ndarray:
+    """(…) bool: where there is a schedule, not None."""
+    return np.array([one is not None for one in schedules.ravel()], bool).reshape(schedules.shape)
 
 
 def has_hyperparameter(rule: UpdateRule, name: str) -> bool:

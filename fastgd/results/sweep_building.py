@@ -1,4 +1,4 @@
-"""build_sweep(): makes a SweepResult of the results of its calls of `fit`."""
+"""Parts: makes a SweepResult of the results of its calls of `fit`."""
 
 from __future__ import annotations
 
@@ -26,12 +26,15 @@ class Parts:
     def __init__(self, grid: tuple[int, ...], leading: tuple[int, ...]) -> None:
         self._grid, self._leading = grid, leading
         self._arrays: dict[str, np.ndarray] = {}
-        self.first: FitResult | None = None
+        self.first: FitResult | SweepResult | None = None
         self.penalised = False
         self._epoch: Any = None
 
-    def put(self, result: FitResult, where: tuple[Any, ...], limit: np.ndarray | None) -> None:
-        """Put the result of a call into its cells. limit: as SweepResult.stability_limit."""
+    def put(self, result: FitResult | SweepResult, where: tuple[Any, ...], limit: np.ndarray | None) -> None:
+        """Put the result of a call, or of a sweep of some cells, into its cells.
+
+        limit: as SweepResult.stability_limit.
+        """
         result = with_numpy_arrays(result)
         found = {name: getattr(result, name) for name in _OF_CELLS}
         if result.history is not None:

@@ -49,7 +49,8 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     schedule : schedule, callable or array, optional
         How the learning rate goes on from epoch to epoch: one of `fastgd.schedules`.
     warm_start : bool, default False
-        Whether `fit` begins at the ``coef_`` and ``intercept_`` of the last call.
+        Whether `fit` begins at the ``coef_`` and ``intercept_`` of the last call. ``tol`` counts
+        from there.
     threads : int, optional
         Number of threads. None: as many as this process may use.
     memory_limit : int or str, optional
@@ -143,7 +144,9 @@ class GradientDescentRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Add samples, and go on for up to ``epochs`` epochs on all that were given so far.
 
         What counts of the samples is kept as `fastgd.Moments`, so an epoch costs as much after many
-        calls as after one. The first call after `fit` begins anew.
+        calls as after one. The first call after `fit` begins anew. Each call begins at the last w,
+        and ``tol`` counts from there: it is a share of what that w still has above the least loss
+        of all samples, so later calls come nearer to it than one `fit` would.
 
         Parameters
         ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,8 @@ class SweepSearchCV(GridSearchCV):
     pre_dispatch : int or str, default "2*n_jobs"
         Not used.
     error_score : "raise" or float, default NaN
-        The score of a candidate that diverges.
+        The score of a candidate that diverges. A candidate on its way there has a huge loss, and
+        its scores or their spread may be infinite; neither is a warning.
     return_train_score : bool, default False
         Whether ``cv_results_`` has the scores of the training data too.
 
@@ -115,7 +117,9 @@ class SweepSearchCV(GridSearchCV):
             {"test_scores": test, "train_scores": train, "fit_time": taken, "score_time": 0.0}
             for test, train, taken in cells.reshape(-1, 3)
         ]
-        self.cv_results_ = self._format_results(candidates, len(splits), kept)
+        with np.errstate(all="ignore"), warnings.catch_warnings():  # a score that is huge or not a number is a result like others
+            warnings.filterwarnings("ignore", "One or more of the (test|train) scores are non-finite", UserWarning)
+            self.cv_results_ = self._format_results(candidates, len(splits), kept)
         self.n_splits_, self.multimetric_ = len(splits), False
         self.scorer_ = check_scoring(self.estimator, self.scoring)
         self.best_index_ = int(self.cv_results_["rank_test_score"].argmin())

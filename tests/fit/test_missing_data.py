@@ -103,7 +103,7 @@ def test_a_negative_weight_under_a_mask_is_no_weight():
     refused(ValueError, "^sample_weight is missing", [1.0, 2, 3, 4], [2.0, 4, 6, 8], sample_weight=weights)
 
 
-def test_the_example_of_the_guide_of_masks():
+def test_the_example_of_masks():
     values = np.ma.masked_array([1.0, 1e36, 5, 7, 9], mask=[0, 1, 0, 0, 0])
     assert fastgd.solve(np.arange(5.0), [values, values], intercept=True, nan_policy="omit").w.tolist() == [2, 2]
 

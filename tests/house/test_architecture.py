@@ -46,7 +46,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "bound": (("verification.bound*",), {FORKS, *VERIFY}),
     "sklearn": (("sklearn*",), {"compressing", "fitting", "sweeping", "results", "input"}),
     "xarray": (("xarray*",), {"dask", "fitting", "solving", "results", "input"}),
-    "dask": (("dask*",), {"compressing", "fitting", "solving", "results", "input"}),
+    "dask": (("dask*",), {"compressing", "fitting", "solving", "sweeping", "results", "optimizers", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),

@@ -75,8 +75,8 @@ def _without(monkeypatch, path, text):
 
 
 FORGOTTEN = {  # {part: (the file that lacks it, what it lacks)}
-    "row of the docs": ("docs/guide.md", "| `tol` |"),
-    "default in the docs": ("docs/guide.md", "| `tol` | `None` |"),
+    "row of the docs": ("docs/options.md", "| `tol` |"),
+    "default in the docs": ("docs/options.md", "| `tol` | `None` |"),
     "test": ("tests/fit", "tol"),
     "argument that is read": ("fastgd/planning/options.py", 'arguments["tol"]'),
     "field that is filled": ("fastgd/running/chunks.py", "tol=job."),
@@ -161,7 +161,7 @@ FORGOTTEN_OF_A_BACKEND = {
         lambda m: m.setattr(parts_of_a_backend.annotations, "BackendName", Literal["cpu"]),
         "fastgd/input/annotations.py: 'numpy' in BackendName",
     ),
-    "row of the docs": ({}, _without_text('| `"numpy"` |'), "docs/guide.md: "),
+    "row of the docs": ({}, _without_text('| `"numpy"` |'), "docs/options.md: "),
     "tests": ({}, _without_text('else "cpu,torch,numpy"'), "tests/conftest.py: numpy "),
 }
 

@@ -1,5 +1,6 @@
 """`fastgd.dask`: blocks of fits have the bits of one call; chunks along the samples are added as
-`Moments.merge` adds them, whatever workers there are; nothing is rechunked."""
+`Moments.merge` adds them, whatever workers there are; nothing is rechunked. Blocks of the cells of
+a sweep have the bits of the whole. Data frames: test_dask_frames.py."""
 
 from __future__ import annotations
 
@@ -132,6 +133,78 @@ def test_errors_say_what_to_give(case):
         call()
 
 
+# -- sweeps ----------------------------------------------------------------------------------------
+
+SAMPLES, TARGETS = rng.normal(size=(3000, 3)), rng.normal(size=(2, 3000))
+SWEEPS = {
+    "a grid": {"grid": {"lr": [1e-3, 0.1, 0.3, 1e4, 0.2], "momentum": [0.0, 0.9], "weight_decay": [0.0, 0.1]}, "intercept": True},
+    "rules that have no momentum": {"grid": {"optimizer": ["adam", "sgd"], "momentum": [0.0, 0.5], "lr": [0.01, 0.1]}},
+    "schedules of one name, and none": {"grid": {"schedule": [None, lambda k: 0.9**k, lambda k: 0.5**k], "lr": [0.1, 0.2]}},
+    "points": {"points": {"lr": [0.1, 0.2, 1e-3], "optimizer": ["sgd", "adam", "sgd"], "momentum": [0.1, 0.2, 0.3]}},
+    "starts, reductions": {"grid": {"w0": [[0.0, 0, 0], [1.0, 2, 3]], "reduction": ["mean", "sum"], "lr": [1e-5, 1e-4]}, "tol": 1e-3},
+    "penalties, histories": {"grid": {"ridge": [0.0, 1.0], "lr": [0.1, 0.3]}, "history": 5, "standardize": True},
+}
+OF_SWEEPS = ("w", "loss", "status", "epochs", "n_used", "lr", "val_loss", "excess_loss", "intercept", "stability_limit")
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 100])
+@pytest.mark.parametrize("case", SWEEPS)
+def test_blocks_of_cells_have_the_bits_of_one_sweep(case, tasks):
+    """Cut at the axes, and into single cells; the data are compressed once, chunk by chunk."""
+    options = {"epochs": 12, **SWEEPS[case]}
+    X, y = da.from_array(SAMPLES, chunks=(700, 3)), da.from_array(TARGETS, chunks=(2, 700))
+    found = fastgd.dask.sweep(X, y, X_val=X[:700], y_val=y[:, :700], tasks=tasks, **options).compute(scheduler="synchronous")
+    intercept = options.pop("intercept", False)
+    moments = fastgd.dask.compress(X, y, intercept=intercept).compute(scheduler="synchronous")
+    validation = fastgd.compress(SAMPLES[:700], TARGETS[:, :700], intercept=intercept)
+    expected = fastgd.sweep(moments, X_val=validation, **options)
+    assert found.dims == expected.dims
+    for name, coordinate in expected.coordinates.items():
+        np.testing.assert_array_equal(found.coordinates[name].labels, coordinate.labels)
+    for name in OF_SWEEPS:
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    if expected.history is not None:
+        np.testing.assert_array_equal(found.history.w, expected.history.w)
+    assert (found.tol, found._penalised) == (expected.tol, expected._penalised)
+
+
+def test_a_sweep_of_moments_and_of_few_chunks():
+    """One chunk has the bits of `fastgd.sweep` with the arrays themselves."""
+    grid = {"lr": [0.1, 0.2, 0.3]}
+    arrays, moments = (SAMPLES, TARGETS[0]), fastgd.compress(SAMPLES, TARGETS[0], dtype="float32")
+    for data, dtype in ((arrays, "float32"), ((moments,), None)):
+        own = {} if dtype is None else {"dtype": dtype}
+        found = fastgd.dask.sweep(*data, grid=grid, **own).compute(scheduler="synchronous")
+        assert (found.loss == fastgd.sweep(*arrays, grid=grid, dtype="float32").loss).all()
+
+
+OF_MOMENTS = {"X": fastgd.compress(SAMPLES, TARGETS), "y": None, "grid": {"lr": [0.1]}}
+WRONG_SWEEPS = {
+    "no grid": ({}, "neither grid nor points was given"),
+    "a name that is none": ({"grid": {"rate": [0.1]}}, "is called 'lr' here"),
+    "a rate for each cell": ({"grid": {"momentum": [0.1]}, "lr": [0.1, 0.2]}, "values that differ between cells are an axis"),
+    "no tasks": ({"grid": {"lr": [0.1]}, "tasks": 0}, "tasks must be a whole number, at least 1; it is 0"),
+    "progress": ({"grid": {"lr": [0.1]}, "progress": True}, "no option 'progress'"),
+    "a wrong value": ({"grid": {"lr": [0.1]}, "tol": -1}, "tol"),
+    "a start of another length": ({"grid": {"w0": [[0.0, 1]]}}, "lists of 3 numbers"),
+    "another validation": ({"grid": {"lr": [0.1]}, "X_val": np.ones((9, 2)), "y_val": np.ones(9)}, "features"),
+    "targets of no validation": ({"grid": {"lr": [0.1]}, "y_val": np.ones(9)}, "y_val"),
+    "no targets": ({"y": None, "grid": {"lr": [0.1]}}, "y must be a dask array or a NumPy array, not None"),
+    "options of moments": (OF_MOMENTS | {"intercept": True}, "X is Moments, so intercept"),
+    "weights of moments": (OF_MOMENTS | {"sample_weight": np.ones(3000)}, "X is Moments, so sample_weight"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_SWEEPS)
+def test_what_is_wrong_about_a_sweep_is_said_at_once(case):
+    options, words = WRONG_SWEEPS[case]
+    with pytest.raises((TypeError, ValueError), match=words):
+        fastgd.dask.sweep(**{"X": SAMPLES, "y": TARGETS, **options})
+
+
+# -- a cluster -------------------------------------------------------------------------------------
+
+
 def test_workers_change_no_bit_nor_does_one_that_is_killed():
     """In a process of its own, since distributed's warnings are not ours."""
     script = textwrap.dedent("""
@@ -149,9 +222,12 @@ def test_workers_change_no_bit_nor_does_one_that_is_killed():
             t = np.arange(40, dtype="f4")
             cube = da.from_array(values, chunks=(1, 8)).map_blocks(slowly, dtype="f4", meta=np.empty((0, 0), "f4"))
             fits = fastgd.dask.solve(t, cube, intercept=True)
+            found = fastgd.dask.sweep(t, cube[0], grid={"lr": [1e-4, 1e-3]}, tasks=2)
             alone = fits.w.compute(scheduler="synchronous").tolist()
+            swept = found.compute(scheduler="synchronous").loss
             with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
                 together = fits.w.compute().tolist()
+                assert (found.compute().loss == swept).all()
                 future = client.compute(fits.w)
                 time.sleep(0.2)
                 os.kill(next(iter(cluster.workers.values())).pid, signal.SIGKILL)

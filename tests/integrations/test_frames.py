@@ -300,3 +300,10 @@ def test_predictions_that_cannot_be(options, kind, words):
     fits = fastgd.fit_frame(POLARS, y=target, x="gain", by="tail", epochs=1)
     fits = pl.concat([fits, fits]) if options.pop("twice", False) else fits
     refused_call(kind, re.escape(words), lambda: fastgd.predict_frame(POLARS, fits, **options))
+
+
+def test_as_many_rows_as_features_and_targets():
+    """X and y of one shape; a 2-D X of the caller's own would be refused."""
+    frame = pd.DataFrame({"a": [1.0, 2], "b": [1.0, 3], "c": [5.0, 7], "d": [6.0, 8]})
+    found = fastgd.fit_frame(frame, y=["c", "d"], x=["a", "b"], intercept=False, solve=True)
+    assert found[["a", "b"]].round(9).to_numpy().tolist() == [[8.0, -3.0], [10.0, -4.0]]

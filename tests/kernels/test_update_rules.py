@@ -63,7 +63,7 @@ FORGOTTEN = {  # {part: (how it is taken away, the file and the name that must b
     "options": (lambda m: m.delitem(rule_options.OPTIONS, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in OPTIONS"),
     "golden options": (lambda m: m.delitem(rule_options.GOLDEN, "rmsprop"), "tests/support/rule_options.py: an entry 'rmsprop' in GOLDEN"),
     "golden values": (lambda m: _without(m, '"rule": "rmsprop"'), "tests/specification/golden: golden values of 'rmsprop'"),
-    "row of the docs": (lambda m: _without(m, '| `"rmsprop"` |'), 'docs/guide.md: in the table "Update rules" the row'),
+    "row of the docs": (lambda m: _without(m, '| `"rmsprop"` |'), 'docs/options.md: in the table "Update rules" the row'),
     "order of operations": (lambda m: _without(m, "**rmsprop**"), "docs/arithmetic.md: in section 8 a paragraph **rmsprop**"),
 }  # fmt: skip
 

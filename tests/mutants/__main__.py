@@ -25,6 +25,7 @@ from tests.mutants.copies import environment, make_base, spoiled_copy
 from tests.mutants.cpu_defects import CPU_DEFECTS
 from tests.mutants.cuda_defects import CUDA_DEFECTS, find_in_host_run
 from tests.mutants.defect import CudaDefect, Defect, chosen, why_not
+from tests.mutants.door_defects import DOOR_DEFECTS
 from tests.mutants.fastgd_defects import FASTGD_DEFECTS
 from tests.mutants.fork_defects import FORK_DEFECTS
 from tests.mutants.interrupt_defects import INTERRUPT_DEFECTS
@@ -40,7 +41,7 @@ from tests.support.paths import ROOT
 DEFECTS = (
     *FASTGD_DEFECTS, *VERIFIER_DEFECTS, *CPU_DEFECTS, *RULE_PACK_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *BATCH_DEFECTS,
     *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CHECKPOINT_DEFECTS,
-    *CANDIDATES_DEFECTS, *CUDA_DEFECTS,
+    *CANDIDATES_DEFECTS, *DOOR_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof

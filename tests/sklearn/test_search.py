@@ -3,8 +3,6 @@ folds."""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -97,14 +95,24 @@ def test_training_moments_hold_no_sample_of_the_validation_fold():
 
 def test_what_diverges_has_the_error_score():
     grid = {"lr": [0.1, 1e20]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = SweepSearchCV(MODEL, grid, cv=3).fit(X, Y)
+    found = SweepSearchCV(MODEL, grid, cv=3).fit(X, Y)  # a warning would be an error
     assert np.isnan(found.cv_results_["mean_test_score"]).tolist() == [False, True]
     assert found.best_params_ == {"lr": 0.1}
     assert SweepSearchCV(MODEL, grid, cv=3, error_score=-7.0).fit(X, Y).cv_results_["mean_test_score"][1] == -7
     with pytest.raises(ValueError, match="1 of 2 fits diverged"):
         SweepSearchCV(MODEL, grid, cv=3, error_score="raise").fit(X, Y)
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_root_mean_squared_error"])
+def test_what_has_not_quite_diverged_is_a_result_without_a_warning(scoring):
+    """Losses of 1e200 are finite; their squares are not."""
+    grid = {"lr": [0.1, 1e3, 1e4, 1e5]}
+    found = SweepSearchCV(GradientDescentRegressor(tol=None, epochs=30), grid, cv=3, scoring=scoring, return_train_score=True).fit(X, Y)
+    scores = found.cv_results_["mean_test_score"]
+    assert scores[1] < -1e90
+    assert not np.isfinite(found.cv_results_["std_test_score"]).all()
+    assert found.best_params_ == {"lr": 0.1}
+    assert found.cv_results_["rank_test_score"].tolist()[:2] == [1, 2]
 
 
 def test_frames_keep_their_names_and_refit_can_be_left_out():

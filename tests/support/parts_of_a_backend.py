@@ -18,7 +18,7 @@ from fastgd.running import reference
 from tests.house import test_architecture
 from tests.support.paths import ROOT
 
-TABLE, FITTING, GUIDE, CONFTEST = "fastgd/planning/backends.py", "fastgd/fitting.py", "docs/guide.md", "tests/conftest.py"
+TABLE, FITTING, OPTIONS_PAGE, CONFTEST = "fastgd/planning/backends.py", "fastgd/fitting.py", "docs/options.md", "tests/conftest.py"
 ARCHITECTURE = "tests/house/test_architecture.py"
 # {backend: what it needs that a machine may lack, such as a GPU or another operating system}
 NOT_EVERYWHERE = {"cuda": "a GPU; the tests run cuda-host instead", "torch-cuda": "a GPU"}
@@ -71,8 +71,8 @@ def missing(row: Backend) -> list[str]:
         found.append(f'{FITTING}: in the docstring of `backend` "{name}"')
     if name not in get_args(annotations.BackendName):
         found.append(f"fastgd/input/annotations.py: {name!r} in BackendName, for type checkers")
-    if f'\n| `"{name}"` |' not in read(GUIDE).partition("## Backends")[2]:
-        found.append(f'{GUIDE}: in the table "Backends" a row | `"{name}"` |')
+    if f'\n| `"{name}"` |' not in read(OPTIONS_PAGE).partition("## Backends")[2]:
+        found.append(f'{OPTIONS_PAGE}: in the table "Backends" a row | `"{name}"` |')
     default = re.search(r'config.option.backends = .* else "([\w,-]+)"\)', read(CONFTEST))
     if name not in NOT_EVERYWHERE and (default is None or name not in default[1].split(",")):
         here = "tests/support/parts_of_a_backend.py"

@@ -25,7 +25,7 @@ from tests.support import rule_options
 from tests.support.paths import ROOT
 from tests.support.reference_chunks import chunk_of
 
-ARITHMETIC, GUIDE, GOLDEN = "docs/arithmetic.md", "docs/guide.md", "tests/specification/golden"
+ARITHMETIC, OPTIONS_PAGE, GOLDEN = "docs/arithmetic.md", "docs/options.md", "tests/specification/golden"
 
 
 def read(path: str) -> str:
@@ -36,8 +36,8 @@ def file_of(module: ModuleType) -> str:
     return Path(str(module.__file__)).resolve().relative_to(ROOT).as_posix()
 
 
-def guide_row(rule: UpdateRule) -> str:
-    """The rule's row in the table "Update rules" of docs/guide.md."""
+def row_of_the_docs(rule: UpdateRule) -> str:
+    """The rule's row in the table "Update rules" of docs/options.md."""
     values = []
     for name, value in rule.hyperparameters.items():
         if name == "beta1":
@@ -95,8 +95,8 @@ def _missing_in_docs_and_tests(rule: UpdateRule) -> list[str]:
     found, options = [], rule_options.OPTIONS.get(rule.name, {})
     if {name for hyper in options.values() for name in hyper} != set(rule.hyperparameters):
         found.append(f"{file_of(rule_options)}: an entry {rule.name!r} in OPTIONS that gives each of {list(rule.hyperparameters)}")
-    if guide_row(rule) not in read(GUIDE).splitlines():
-        found.append(f'{GUIDE}: in the table "Update rules" the row\n{guide_row(rule)}')
+    if row_of_the_docs(rule) not in read(OPTIONS_PAGE).splitlines():
+        found.append(f'{OPTIONS_PAGE}: in the table "Update rules" the row\n{row_of_the_docs(rule)}')
     if f"**{rule.name}**" not in read(ARITHMETIC):
         found.append(f"{ARITHMETIC}: in section 8 a paragraph **{rule.name}** with the order of its operations")
     if rule.hands & {"cpu", "cuda"}:

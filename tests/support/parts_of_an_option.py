@@ -18,7 +18,7 @@ from fastgd.planning import call_cache
 from fastgd.planning.options import NAMES, key_of_options
 from tests.support.paths import ROOT
 
-FITTING, GUIDE, CALL_CACHE = "fastgd/fitting.py", "docs/guide.md", "fastgd/planning/call_cache.py"
+FITTING, OPTIONS_PAGE, CALL_CACHE = "fastgd/fitting.py", "docs/options.md", "fastgd/planning/call_cache.py"
 JOB = ("fastgd/planning/job.py", "fastgd/planning/options.py")
 TESTS = tuple(f"tests/{folder}" for folder in ("fit", "input", "planning", "promises", "results", "running"))
 # {where an option is that is a field of Chunk: how it stands there}. Not each kernel: tests compare
@@ -72,9 +72,9 @@ def missing(name: str, default: Any, *, docstring: str, key: Callable[[Mapping[s
     entry = re.search(rf"^ {{4}}{name} : ((?:.|\n(?! {{4}}\S))*)", docstring, re.MULTILINE)
     if entry is None:
         found.append(f"{FITTING}: in the docstring an entry {name} : …")
-    row = re.search(rf"^\| `{name}` \| `(.+?)` \| (.+) \|$", read(GUIDE), re.MULTILINE)
+    row = re.search(rf"^\| `{name}` \| `(.+?)` \| (.+) \|$", read(OPTIONS_PAGE), re.MULTILINE)
     if row is None or row[1] != (f'"{default}"' if isinstance(default, str) else repr(default)):
-        found.append(f'{GUIDE}: in the table "Options of `fit`" a row | `{name}` | `{default!r}` |')
+        found.append(f'{OPTIONS_PAGE}: in the table "Options of `fit`" a row | `{name}` | `{default!r}` |')
     if name not in read_for_a_job():
         where = f"{JOB[1]}: in read_options" if name in NAMES else f"{JOB[0]}: in prepare_anew"
         found.append(f"{where} its {name}, else what the caller gives is ignored")

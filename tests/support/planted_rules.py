@@ -88,7 +88,7 @@ rule_options.BY_HAND["lion"] = (
     rule_options.Steps({"weight_decay": 0.5, "maximize": True}, 0.5, (1.0, 1.0), ("1", "1.25", "1.4375")),
 )
 _PARTS = {
-    parts_of_a_rule.GUIDE: f"\n{parts_of_a_rule.guide_row(UPDATE_RULES['lion'])}\n",
+    parts_of_a_rule.OPTIONS_PAGE: f"\n{parts_of_a_rule.row_of_the_docs(UPDATE_RULES['lion'])}\n",
     parts_of_a_rule.ARITHMETIC: "\n**lion**\n",
 }
 
