@@ -71,7 +71,7 @@ def peaks(client: Client) -> list[float]:
 def measured(n_workers: int, function: Callable[[], Any], kill_after: float | None = None) -> tuple[Any, float]:
     """(what a function returns, seconds) with so many workers; it prints their peaks."""
     with (
-        LocalCluster(n_workers=n_workers, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None) as cluster,
+        LocalCluster(n_workers, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None, silence_logs="critical") as cluster,
         Client(cluster) as client,
     ):
         client.run(_warm)
@@ -92,7 +92,7 @@ def measured(n_workers: int, function: Callable[[], Any], kill_after: float | No
 
 def _warm() -> None:
     """Load the kernels, as a worker that has run before has them."""
-    fastgd.xarray.solve(xarray.DataArray(np.ones((9, 2), np.float32), dims=["time", "x"]), stats=True)
+    fastgd.xarray.solve(xarray.DataArray(np.ones((9, 2), np.float32), {"time": np.arange(9)}, ["time", "x"]), stats=True)
 
 
 def ours(path: Path) -> dict[str, np.ndarray]:
