@@ -11,12 +11,14 @@ SciPy.
    and scipy.stats.linregress point by point through xarray.apply_ufunc, slope and p value, of a
    share of the raster. Its time is scaled by the share, which leaves the cost of starting in.
 4. A worker's peak is its greatest resident memory (ru_maxrss), libraries included; what it had
-   before is printed beside it. Times include reading from disk, whose pages may be cached.
+   before is printed beside it. Times include reading from disk, whose pages may be cached. The
+   processor time of the workers together says more on a machine that others use too.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import resource
 import signal
@@ -68,14 +70,17 @@ def peaks(client: Client) -> list[float]:
     return sorted(value / 1024 for value in client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss).values())
 
 
+def processor_time(client: Client) -> float:
+    """Seconds that all workers have spent so far."""
+    return sum(client.run(time.process_time).values())
+
+
 def measured(n_workers: int, function: Callable[[], Any], kill_after: float | None = None) -> tuple[Any, float]:
     """(what a function returns, seconds) with so many workers; it prints their peaks."""
-    with (
-        LocalCluster(n_workers, threads_per_worker=1, memory_limit=MEMORY, dashboard_address=None, silence_logs="critical") as cluster,
-        Client(cluster) as client,
-    ):
+    options = {"threads_per_worker": 1, "memory_limit": MEMORY, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    with LocalCluster(n_workers, **options) as cluster, Client(cluster) as client:
         client.run(_warm)
-        before = peaks(client)
+        before, spent = peaks(client), processor_time(client)
         pid = next(iter(cluster.workers.values())).pid
         killer = threading.Timer(kill_after or 0.0, os.kill, (pid, signal.SIGKILL))
         if kill_after is not None:
@@ -85,8 +90,9 @@ def measured(n_workers: int, function: Callable[[], Any], kill_after: float | No
         seconds = time.perf_counter() - began
         if kill_after is not None:
             assert not killer.is_alive(), "the work was over before a worker was killed"
-        after = peaks(client)
-        print(f"   peak of a worker {after[-1]:7.0f} MiB (before {before[-1]:.0f} MiB)  {seconds:7.1f} s", flush=True)
+        after, spent = peaks(client), processor_time(client) - spent
+        print(f"   peak of a worker {after[-1]:.0f} MiB (before {before[-1]:.0f} MiB)  {seconds:.1f} s, ", end="")
+        print("one was killed" if kill_after is not None else f"{spent:.1f} s of processor time", flush=True)
         return found, seconds
 
 

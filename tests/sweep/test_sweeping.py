@@ -57,6 +57,13 @@ def test_a_grid_over_rules_reductions_and_starts_equals_single_fits():
         same(found.sel(w0=w0, optimizer=grid["optimizer"][index[1]], betas=pair, reduction=reduction, lr=lr), single)
 
 
+def test_a_rule_that_has_no_schedule_beside_one_that_has():
+    points = {"optimizer": ["sgd", "adam"], "schedule": [None, fastgd.schedules.StepLR(5)], "lr": [0.1, 0.01]}
+    found = fastgd.sweep(X[0], Y[0], points=points, epochs=20)
+    same(found.sel(point=0), fastgd.fit(X[0], Y[0], lr=0.1, epochs=20))
+    same(found.sel(point=1), fastgd.fit(X[0], Y[0], lr=0.01, optimizer="adam", schedule=points["schedule"][1], epochs=20))
+
+
 def test_schedules_equal_single_fits():
     """Beside None and a function, in one call for each rule."""
 
@@ -70,7 +77,9 @@ def test_schedules_equal_single_fits():
         for k in range(4):
             single = fastgd.fit(X[k], Y[k], lr=lr, schedule=schedule, optimizer=rule, epochs=20)
             same(found.sel(lr=lr, schedule=schedule, optimizer=rule, fit=k), single)
-    assert np.isnan(found.stability_limit).all()
+    assert np.isnan(found.sel(schedule=schedules[1:], optimizer="sgd").stability_limit).all()
+    alone = fastgd.sweep(X, Y, grid={"lr": [0.01, 0.1]}).stability_limit
+    assert (found.sel(schedule="None", optimizer="sgd").stability_limit == alone).all()
     points = [{"lr": 0.1, "schedule": None}, {"lr": 0.01, "schedule": schedules[1]}]
     same(fastgd.sweep(X[0], Y[0], points=points, epochs=9).sel(point=1), fastgd.fit(X[0], Y[0], lr=0.01, schedule=schedules[1], epochs=9))
     (one,) = {fastgd.sweep(X[0], Y[0], grid={"schedule": [halve]}, lr=0.1, epochs=3).best()["schedule"]}
