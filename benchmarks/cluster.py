@@ -61,7 +61,8 @@ def make_raster(shape: tuple[int, ...], folder: Path) -> Path:
     cube = da.map_blocks(block, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
     coords = {"time": (np.datetime64("2000-01") + np.arange(shape[0])).astype("datetime64[ns]")}
     coords |= {"y": np.arange(shape[1]), "x": np.arange(shape[2])}
-    xarray.DataArray(cube, coords, ["time", "y", "x"], name="air").to_zarr(path)
+    xarray.DataArray(cube, coords, ["time", "y", "x"], name="air").to_zarr(unfinished := path.with_suffix(".part"), consolidated=False)
+    unfinished.rename(path)
     return path
 
 
@@ -103,7 +104,7 @@ def _warm() -> None:
 
 def ours(path: Path) -> dict[str, np.ndarray]:
     """Slope, intercept, p values, statuses and the mask of what is significant."""
-    trend = xarray.open_zarr(path).air.fastgd.solve("time", stats=True)[list(RESULTS)].compute()
+    trend = xarray.open_zarr(path, consolidated=False).air.fastgd.solve("time", stats=True)[list(RESULTS)].compute()
     return {**{name: trend[name].values for name in RESULTS}, "mask": fastgd.xarray.significant(trend.p).values}
 
 
@@ -114,14 +115,14 @@ def years_of(air: xarray.DataArray) -> np.ndarray:
 
 def with_polyfit(path: Path) -> np.ndarray:
     """The slopes of xarray's own, per year."""
-    air = xarray.open_zarr(path).air.chunk(time=-1)
+    air = xarray.open_zarr(path, consolidated=False).air.chunk(time=-1)
     air = air.assign_coords(time=years_of(air))
     return air.polyfit("time", 1).polyfit_coefficients.sel(degree=1).compute().values
 
 
 def with_linregress(path: Path, share: int) -> tuple[np.ndarray, np.ndarray]:
     """Slopes and p values, point by point, of the first rows and columns."""
-    air = xarray.open_zarr(path).air
+    air = xarray.open_zarr(path, consolidated=False).air
     side = round(np.sqrt(share))
     air = air.isel(y=slice(0, air.sizes["y"] // side), x=slice(0, air.sizes["x"] // side)).chunk(time=-1, y=50, x=-1)
     years = xarray.DataArray(years_of(air), dims="time")
