@@ -338,6 +338,8 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
 def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The data of a call, by name."""
     if arguments["y"] is None:
+        if hasattr(arguments["X"], "dataset") and hasattr(arguments["X"], "batch_size"):
+            raise TypeError("X is a DataLoader, which fastgd does not read: give the tensors of its data set as X and y, and batch_size=")
         raise TypeError("y is missing, it is None: give X and y, or Moments of fastgd.compress(X, y) in place of both")
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 

@@ -334,6 +334,11 @@ def test_moments_have_no_batches(no_work):
     refused(ValueError, "X is Moments, whose samples are gone: batch_size needs X and y", moments, None, batch_size=16, lr=0.01)
 
 
+def test_a_loader_is_refused_in_words(torch, no_work):
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y)), batch_size=16)
+    refused(TypeError, "X is a DataLoader, .*: give the tensors of its data set as X and y, and batch_size=", loader, None, lr=0.1)
+
+
 def test_options_change_nothing_without_mini_batches():
     plain = fastgd.fit(x, y).w
     for options in ({"drop_last": True}, {"schedule_every": "step"}, {"shuffle": False}):

@@ -69,7 +69,7 @@ def test_a_loop_of_single_epochs(backend):
 
 
 def test_a_loop_of_single_epochs_by_the_cuda_kernels(cuda_backend):
-    assert {check(seed, cuda_backend) for seed in range(8)} >= {Status.COMPLETED, Status.STOPPED_EARLY}
+    assert {check(seed, cuda_backend) for seed in range(1, 9)} >= {Status.COMPLETED, Status.STOPPED_EARLY}
 
 
 def loss_and_step(X, y, w, lr):
