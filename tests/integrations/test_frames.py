@@ -4,6 +4,8 @@ group a row, and its labels as they were."""
 from __future__ import annotations
 
 import datetime
+import functools
+import pickle
 import re
 import sys
 
@@ -307,3 +309,20 @@ def test_as_many_rows_as_features_and_targets():
     frame = pd.DataFrame({"a": [1.0, 2], "b": [1.0, 3], "c": [5.0, 7], "d": [6.0, 8]})
     found = fastgd.fit_frame(frame, y=["c", "d"], x=["a", "b"], intercept=False, solve=True)
     assert found[["a", "b"]].round(9).to_numpy().tolist() == [[8.0, -3.0], [10.0, -4.0]]
+
+
+def test_a_task_of_spark_or_ray_has_the_same_bits():
+    """Read-only columns, and moments that came by pickle and are read-only."""
+    frame = pd.DataFrame({"x": np.arange(9.0), "y": np.arange(9.0) ** 2})
+    X, y = frame[["x"]].to_numpy(copy=True), frame["y"].to_numpy(copy=True)
+    X.flags.writeable = y.flags.writeable = False
+    moments = pickle.loads(pickle.dumps(fastgd.compress(X, y, intercept=True, threads=1)))
+    for name, value in vars(moments).items():
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
+            assert not getattr(moments, name).flags.writeable
+    both = fastgd.Moments.merge([moments, moments])
+    assert both.n_used == 18
+    assert (fastgd.fit(moments).w == fastgd.fit(X, y, intercept=True, algorithm="moments").w).all()
+    rows = pickle.loads(pickle.dumps(functools.partial(fastgd.fit_frame, y="y", x="x", solve=True, threads=1)))(frame)
+    assert rows["x"].tolist() == fastgd.solve(moments).w.tolist()
