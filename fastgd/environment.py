@@ -277,6 +277,7 @@ def _warm(say: Callable[[str], object]) -> bool:
         "mini-batches": {"batches"},
         "standardized features": {"standardize"},
         "solve": {"solve"},
+        "statistics": {"invert"},
     }
     began, counted = time.perf_counter(), compile_ahead.compiled_and_loaded()
     for dtype in ("float32", "float64"):
