@@ -192,7 +192,8 @@ def _solve(
         places.append((before[which, None] + np.arange(len(starts))).ravel())
     moments = parts[0] if len(parts) == 1 else join_moments(places, parts)
     moments = replace(moments, keys={name: np.repeat(labels, counts) for name, labels in keys.items()})
-    return solve(moments, **{name: arguments[name] for name in _OF_SOLVE}, **{"checkpoint": part})
+    of_solve: dict[str, Any] = {name: arguments[name] for name in _OF_SOLVE} | {"checkpoint": part}
+    return solve(moments, **of_solve)
 
 
 def _rows_of(groups: Groups, which: np.ndarray) -> Array | None:
