@@ -89,7 +89,7 @@ for dtype in ("float32", "float64"):
     solve(far, y, intercept=True), solve(far[0], far_y, intercept=True), solve(far, y, intercept=True, sample_weight=weights)
     solve(gaps + 1e7, y, intercept=True, nan_policy="omit"), solve(long_X + 1e7, long_y, intercept=True)
     solve(np.asfortranarray(far), y, intercept=True)
-    solve(X, y, stats=True), solve(X[0], y, stats=True), solve(compress(X, y), stats=True), fit(X, y, lr=0.1, epochs=2, stats=True)
+    solve(X, y, stats=True), solve(X[0], y, stats=True), solve(fastgd.compress(X, y), stats=True), fit(X, y, lr=0.1, epochs=2, stats=True)
     solve(gaps, y, nan_policy="omit", stats=True), solve(X, y, sample_weight=weights, intercept=True, stats=True)
 later = {name: sorted(map(str, set(kernel.signatures) - prepared[name])) for name, kernel in compile_ahead.KERNELS.items()}
 assert not any(later.values()), later
