@@ -105,7 +105,8 @@ def solve(
         of parameters for ``nan_policy="omit"``, else 1.
     stats : bool, str or mapping, default False
         Whether ``result.stats`` has standard errors, t, p, R² and so on (`Statistics`), of least
-        squares. It costs one more read of the data, none of Moments. A text is the covariance:
+        squares. They come from what the solution needs; with a ``checkpoint``, or where memory is
+        short, and of fits that LAPACK solves, from one more read. A text is the covariance:
         "nonrobust" (True), or one that does not trust σ², for which the samples are read once more:
         "HC0" to "HC3". Or a mapping of ``covariance``; ``clusters``, a label for each sample (…,
         n_samples), for covariance "cluster"; and ``weights_are``: "precision" (default, as in
