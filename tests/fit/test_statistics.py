@@ -182,7 +182,7 @@ def test_moments_have_the_statistics_of_their_samples(weights):
 def test_they_are_those_of_features_as_they_are(shared, options, tmp_path, monkeypatch):
     """From the moments of `solve`, or from one more read."""
     X = features(3 * 30, 2, 5).reshape(3, 30, 2)
-    y = target(X[0], 1) if not shared else np.stack([target(X[0], k) for k in range(4)])
+    y = np.stack([target(X[0], k) for k in range(3)])
     given = {"X": X[0] if shared else X, "y": y, "intercept": True, "stats": True}
     plain, reads, begin = fastgd.solve(**given).stats, [], statistics.begin
     monkeypatch.setattr(statistics, "begin", lambda job: reads.append(1) or begin(job))
