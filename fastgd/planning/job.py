@@ -16,17 +16,8 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.arrays import Arrived, arrive, arrive_on_host
-from ..input.hyperparameters import (
-    read_penalty,
-    values_beside,
-)
-from ..input.options import (
-    read_choice,
-    read_memory_limit,
-    read_progress,
-    read_switch,
-    read_threads,
-)
+from ..input.hyperparameters import read_penalty, values_beside
+from ..input.options import read_choice, read_memory_limit, read_progress, read_switch, read_threads
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
