@@ -3,7 +3,9 @@
 1. Update, start and loss are explained separately. A defect in one does not hide a defect in
    another, because every prediction is made from observed rows.
 2. What was asked for is tried first. If it explains every step, no hypothesis is tried.
-3. Arithmetic in float32 is tried for a float64 history only where no cause explains it in float64,
+3. An explanation has a bound that is narrower than what it explains: than what is wrong with w, and
+   than w moves. A wider one explains anything (`_scored`).
+4. Arithmetic in float32 is tried for a float64 history only where no cause explains it in float64,
    and only where the recorded values are representable in float32. The size of an error alone is no
    evidence.
 """
@@ -11,7 +13,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -21,7 +23,9 @@ import numpy as np
 from ...input.float_mode import computes
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
+from .activations import about_activations
 from .adaptive import about_adaptive_rules
+from .batches import about_batches
 from .broadcasting import about_broadcasting
 from .gradient import about_clipping, about_gradient
 from .hypotheses import Hypothesis, Scene
@@ -31,13 +35,14 @@ from .other_data import about_other_data
 from .parts import about_parts, names_of
 from .recipes import Recipe
 from .recorded_rows import about_rounded_rows
+from .ridge import about_ridge
 from .rule import about_rule
 from .samples import about_samples
 from .schedule import about_schedule, factors_of_steps
 from .several_steps import about_several_steps
 from .sizes import named_factors
 from .table import CAUSES
-from .weights import about_batches, about_weights
+from .weights import about_weights
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
@@ -127,13 +132,13 @@ class Finding(NamedTuple):
 def explain_update(seen: Observation, asked: Recipe) -> Finding:
     """Return what explains the steps of a history."""
     scene = Scene(seen, asked)
-    step = asked.step(seen)
+    step = scene.step
     shares = seen.shares(step)
     tau = float(shares.max(initial=0))
     if tau <= LIMIT:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
-    scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
+    scored = _scored(scene, step, _all_hypotheses(scene))
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
     passing = [pair for pair in possible if _is_evidence(scene, step, pair[0])]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
@@ -160,26 +165,52 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
+        yield from about_batches(scene)
+        yield from () if scene.seen.hides_steps else about_ridge(scene)
+        if scene.seen.hides_steps:
+            return
         if scene.seen.parts is not None:
             yield from chain(
-                about_gradient(scene), about_weights(scene), about_batches(scene), about_parts(scene), about_rule(scene),
+                about_gradient(scene), about_weights(scene), about_parts(scene), about_rule(scene),
                 about_adaptive_rules(scene), about_schedule(scene), about_rounded_rows(scene),
             )  # fmt: skip
             return
         yield from chain(
-            about_gradient(scene), about_parts(scene), about_other_data(scene), about_broadcasting(scene), about_rule(scene),
+            about_gradient(scene), about_parts(scene), about_other_data(scene), about_activations(scene), about_broadcasting(scene),
+            about_rule(scene),
             about_adaptive_rules(scene), about_samples(scene), about_several_steps(scene), about_schedule(scene), about_rounded_rows(scene),
         )  # fmt: skip
 
 
+def _scored(scene: Scene, asked: Term, hypotheses: Iterable[Hypothesis]) -> list[tuple[Hypothesis, float]]:
+    """Return hypotheses with their τ; it is inf where the bound is too wide (note 3).
+
+    That is looked at where w is first wrong, and where it is furthest from what was asked for.
+    """
+    seen = scene.seen
+    shares = seen.shares_by_parameter(asked)
+    at = [(t, int(np.argmax(shares[t]))) for t in (int(np.argmax(shares.max(1) > LIMIT)), int(np.argmax(shares.max(1))))]
+    with np.errstate(all="ignore"):
+        wrong = np.abs(seen.moved - asked.value)
+        rounding = LIMIT * (4 * (seen.u * np.abs(seen.w[:-1]) + seen.eta) + seen.yardstick.hidden(seen.w[:-1]))
+        most = [min(wrong[t, j], max(np.abs(seen.moved[max(t - 1, 0) : t + 2, j]).max(), rounding[t, j])) for t, j in at]
+        scored = []
+        for one in hypotheses:
+            narrow = one.sure or any(LIMIT * one.step.error[t, j] <= width for (t, j), width in zip(at, most, strict=True))
+            scored.append((one, seen.tau(one.step) if narrow else np.inf))
+    return scored
+
+
 def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Finding | None:
     """Return what explains it at a named size of the gradient: the rules, which do not try them."""
+    if scene.seen.hides_steps:  # they have been tried
+        return None
     for codes, factor in named_factors(scene.seen.size, scene.asked.factor):
         if factor <= 0:
             continue
         other = Scene(scene.seen, replace(scene.asked, factor=factor))
         with np.errstate(all="ignore"):
-            scored = [(h, scene.seen.tau(h.step)) for h in chain(about_rule(other), about_clipping(other))]
+            scored = _scored(scene, asked, chain(about_rule(other), about_clipping(other)))
         # A constant that is not short, or two of them, may take the place of the size.
         passing = [(h, share) for h, share in scored if share <= LIMIT and h.constants <= 1 and h.complexity < 4]
         passing = [(h, share) for h, share in passing if not (_SIZES | {"lr_scaled"}) & set(h.codes)]
@@ -201,7 +232,7 @@ def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
     """
     if hypothesis.free or hypothesis.sure:
         return hypothesis.sure
-    if scene.seen.has_one_number and _is_multiple(scene, hypothesis.step, asked):
+    if scene.seen.has_one_number and (hypothesis.constants or not scene.seen.hides_steps) and _is_multiple(scene, hypothesis.step, asked):
         if hypothesis.codes == ("lr_scaled",):
             return _is_no_chance(hypothesis, scene.seen)
         if not set(hypothesis.codes) <= _SIZES:
@@ -255,10 +286,11 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     values = scene.asked.values
     return {
         "variant": "",
+        "penalty": 0.0,
         "decay": words.get("value", 0.0),
         "declared_momentum": float(values.get("momentum", 0)),
         "declared_dampening": float(values.get("dampening", 0)),
-        "declared_decay": float(values.get("weight_decay", 0)),
+        "declared_decay": float(np.max(values.get("weight_decay", 0))),
         "declared_amsgrad": bool(values.get("amsgrad", False)),
         **words,
     }
@@ -315,7 +347,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     """Return in words what is known of a defect without a name."""
     seen = scene.seen
     wrong = np.flatnonzero(shares > LIMIT)
-    step = scene.asked.step(seen)
+    step = scene.step
     off = seen.moved - step.value
     t = first - 1
     size = float(np.abs(off[t]).max() / max(float(np.abs(step.value[t]).max()), float(np.finfo(np.float64).tiny)))
@@ -332,6 +364,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
             told.append(
                 f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"
             )
+    if seen.n_parameters > 1 and not seen.hides_steps:
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         is_along = seen.tau(along) <= LIMIT
@@ -340,6 +373,8 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
             told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
     if _looks_like_parts(scene, step):
         told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
+    if seen.plan is not None:
+        told.append("the order of the samples, or their weights, may be others than those given")
     return ", ".join(told)
 
 
@@ -371,7 +406,8 @@ def explain_loss(seen: Observation, update: Hypothesis | None = None) -> Finding
         )
     scored: list[tuple[LossHypothesis, float]] = []
     for hypothesis in about_loss(seen, update):
-        scored.append((hypothesis, hypothesis.tau(seen.loss)))
+        explains = not scored or hypothesis.explains(seen.loss, scored[0][0])
+        scored.append((hypothesis, hypothesis.tau(seen.loss) if explains else np.inf))
         if len(scored) == 1 and (scored[0][1] <= LIMIT or not len(seen.loss)):
             return Finding((), {}, scored[0][1], scored[0][1], None, (), {}, hypothesis)
     right, tau = scored[0]
