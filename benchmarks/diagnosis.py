@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.…
 
 import fastgd
 from fastgd.testing import problems, rates
+from tests.support import correct_library_programs as libraries
 from tests.support import correct_programs as programs
 from tests.support import planted_batches
 from tests.support import planted_descents as plants
@@ -133,6 +134,7 @@ def false_alarms_of_programs(each: int, seed: int) -> None:
     """Correct programs, `each` of every form; of one sample and of 200,000 one each."""
     alarms: list[str] = []
     counts: Counter[str] = Counter()
+    print("correct programs, as they are handed over:")
 
     def look(group: str, name: str, case: Case, program: Any, rng: np.random.Generator) -> None:
         counts[group] += 1
@@ -151,31 +153,31 @@ def false_alarms_of_programs(each: int, seed: int) -> None:
                 look(group, name, make_case(rng, DTYPES[k % 2], kind=str(rng.choice(KINDS))), program, rng)
             for case in programs.large_cases(np.random.default_rng([seed, 801])):
                 look(group, name, case, program, np.random.default_rng([seed, 802, place]))
-    told = ", ".join(f"{group} {count:,}" for group, count in counts.items())
-    print(f"correct programs: {len(alarms)} false alarms in {sum(counts.values()):,} ({told})")
+        print(f"  {group}: {counts[group]:,}, false alarms until here: {len(alarms)}", flush=True)
+    print(f"correct programs: {len(alarms)} false alarms in {sum(counts.values()):,}")
     print(*alarms, sep="\n", end="\n" if alarms else "")
 
 
 def _groups() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (library, its programs), as far as it is installed."""
     yield "NumPy", programs.NUMPY
-    yield "torch", programs.TORCH
+    yield "torch", libraries.TORCH
     if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):
-        yield "torch.compile", {"a compiled loop": programs.torch_compiled}
+        yield "torch.compile", {"a compiled loop": libraries.torch_compiled}
     else:
         print("no C++ compiler: the rows of torch.compile are left out")
-    if programs.missing("jax") or programs.missing("optax"):
+    if libraries.missing("jax") or libraries.missing("optax"):
         print("JAX or optax is not installed: their rows are left out")
     else:
         import jax
 
         for wide in (False, True):
             jax.config.update("jax_enable_x64", wide)
-            yield f"JAX{' x64' if wide else ''}", programs.JAX
-    if programs.missing("sklearn"):
+            yield f"JAX{' x64' if wide else ''}", libraries.JAX
+    if libraries.missing("sklearn"):
         print("scikit-learn is not installed: its rows are left out")
     else:
-        yield "scikit-learn", programs.SKLEARN
+        yield "scikit-learn", libraries.SKLEARN
 
 
 def nameless(each: int, seed: int) -> None:

@@ -24,8 +24,7 @@ from .bound.batches import BatchSteps, Step
 from .bound.yardstick import Array
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
-from .causes.observation import Parts
-from .causes.plan import Plan
+from .causes.plan import Parts, Plan
 from .causes.readings import Reading
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
 from .causes.sizes import factor_of

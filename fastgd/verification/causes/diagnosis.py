@@ -3,9 +3,7 @@
 1. Update, start and loss are explained separately. A defect in one does not hide a defect in
    another, because every prediction is made from observed rows.
 2. What was asked for is tried first. If it explains every step, no hypothesis is tried.
-3. An explanation has a bound that is narrower than what it explains: than what is wrong with w, and
-   than w moves. A wider one explains anything (`_scored`).
-4. Arithmetic in float32 is tried for a float64 history only where no cause explains it in float64,
+3. Arithmetic in float32 is tried for a float64 history only where no cause explains it in float64,
    and only where the recorded values are representable in float32. The size of an error alone is no
    evidence.
 """
@@ -13,7 +11,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, NamedTuple
@@ -27,6 +25,7 @@ from .activations import about_activations
 from .adaptive import about_adaptive_rules
 from .batches import about_batches
 from .broadcasting import about_broadcasting
+from .evidence import SIZES, is_evidence, scored_by
 from .gradient import about_clipping, about_gradient
 from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
@@ -48,7 +47,6 @@ __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
 _RIVALS = 5  # how many other causes the evidence names
 _LONGER = 3  # an explanation with so much more complexity can explain anything
-_SIZES = {code for asked in (1.0, 0.5, 3.0, 1.5) for codes, _ in named_factors(3, asked) for code in codes}
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
 
@@ -138,9 +136,9 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     if tau <= LIMIT:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
-    scored = _scored(scene, step, _all_hypotheses(scene))
+    scored = scored_by(scene, step, _all_hypotheses(scene))
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
-    passing = [pair for pair in possible if _is_evidence(scene, step, pair[0])]
+    passing = [pair for pair in possible if is_evidence(scene, step, pair[0])]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
     if stored and not (passing and passing[0][0].complexity <= 1):
         others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
@@ -182,25 +180,6 @@ def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
         )  # fmt: skip
 
 
-def _scored(scene: Scene, asked: Term, hypotheses: Iterable[Hypothesis]) -> list[tuple[Hypothesis, float]]:
-    """Return hypotheses with their τ; it is inf where the bound is too wide (note 3).
-
-    That is looked at where w is first wrong, and where it is furthest from what was asked for.
-    """
-    seen = scene.seen
-    shares = seen.shares_by_parameter(asked)
-    at = [(t, int(np.argmax(shares[t]))) for t in (int(np.argmax(shares.max(1) > LIMIT)), int(np.argmax(shares.max(1))))]
-    with np.errstate(all="ignore"):
-        wrong = np.abs(seen.moved - asked.value)
-        rounding = LIMIT * (4 * (seen.u * np.abs(seen.w[:-1]) + seen.eta) + seen.yardstick.hidden(seen.w[:-1]))
-        most = [min(wrong[t, j], max(np.abs(seen.moved[max(t - 1, 0) : t + 2, j]).max(), rounding[t, j])) for t, j in at]
-        scored = []
-        for one in hypotheses:
-            narrow = one.sure or any(LIMIT * one.step.error[t, j] <= width for (t, j), width in zip(at, most, strict=True))
-            scored.append((one, seen.tau(one.step) if narrow else np.inf))
-    return scored
-
-
 def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Finding | None:
     """Return what explains it at a named size of the gradient: the rules, which do not try them."""
     if scene.seen.hides_steps:  # they have been tried
@@ -210,11 +189,11 @@ def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Findin
             continue
         other = Scene(scene.seen, replace(scene.asked, factor=factor))
         with np.errstate(all="ignore"):
-            scored = _scored(scene, asked, chain(about_rule(other), about_clipping(other)))
+            scored = scored_by(scene, asked, chain(about_rule(other), about_clipping(other)))
         # A constant that is not short, or two of them, may take the place of the size.
         passing = [(h, share) for h, share in scored if share <= LIMIT and h.constants <= 1 and h.complexity < 4]
-        passing = [(h, share) for h, share in passing if not (_SIZES | {"lr_scaled"}) & set(h.codes)]
-        passing = sorted((pair for pair in passing if _is_evidence(other, asked, pair[0])), key=_rank)
+        passing = [(h, share) for h, share in passing if not (SIZES | {"lr_scaled"}) & set(h.codes)]
+        passing = sorted((pair for pair in passing if is_evidence(other, asked, pair[0])), key=_rank)
         if passing:
             best, best_tau = passing[0]
             also = (" + ".join((*h.codes, *codes)) for h, _ in passing[1:] if h.codes != best.codes)
@@ -223,46 +202,6 @@ def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Findin
                 (*best.codes, *codes), words, best_tau, tau, first, tuple(dict.fromkeys(also)), _rivals(scored, best.codes), best
             )
     return None
-
-
-def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
-    """Return whether more equations support the hypothesis than constants were estimated.
-
-    A short decimal is no free constant: that it is one is evidence.
-    """
-    if hypothesis.free or hypothesis.sure:
-        return hypothesis.sure
-    if scene.seen.has_one_number and (hypothesis.constants or not scene.seen.hides_steps) and _is_multiple(scene, hypothesis.step, asked):
-        if hypothesis.codes == ("lr_scaled",):
-            return _is_no_chance(hypothesis, scene.seen)
-        if not set(hypothesis.codes) <= _SIZES:
-            return False
-    difference = hypothesis.step.value - asked.value if hypothesis.telling is None else hypothesis.telling
-    return scene.seen.informative(difference, hypothesis.step) > hypothesis.constants
-
-
-def _is_multiple(scene: Scene, step: Term, asked: Term) -> bool:
-    """Return whether the gradient is a multiple of the one asked for, the same in all steps."""
-    seen, still = scene.seen, 0 if scene.shown is None else scene.shown.still.value
-    a, b = (step.value - still) / seen.scale(), (asked.value - still) / seen.scale()
-    with np.errstate(all="ignore"):
-        factor = (a * b).sum() / (b * b).sum()
-        off = LIMIT * (step.error + np.abs(factor) * asked.error + seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:])))
-        return bool((np.abs(step.value - still - factor * (asked.value - still)) <= off).all())
-
-
-def _is_no_chance(hypothesis: Hypothesis, seen: Observation) -> bool:
-    """Return whether the factor of lr_scaled is shorter than any number so well known would be."""
-    value, rate = abs(hypothesis.words["value"]), abs(hypothesis.words["rate"])
-    with np.errstate(all="ignore"):
-        bound, size = hypothesis.step.error + seen.u * np.abs(seen.w[1:]), np.abs(hypothesis.step.value)
-        known = LIMIT * float(np.where(size > 0, bound / size, np.inf).min())
-    for digits in (1, 2, 3, 4):
-        for number in (value, rate):
-            short = float(f"{number:.{digits - 1}e}")
-            if abs(short - number) <= 4 * np.spacing(number):
-                return known * number < 1e-3 * 10.0 ** (np.floor(np.log10(number)) - digits + 1)
-    return False
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:

@@ -37,7 +37,7 @@ class LossHypothesis:
     sure: bool = False  # its evidence is not in its bound
 
     def explains(self, observed: Array, right: LossHypothesis) -> bool:
-        """Return whether its bound is narrower than what it explains (note 3 of diagnosis.py).
+        """Return whether its bound is narrower than what it explains (note 1 of evidence.py).
 
         That is looked at where the loss is first wrong, and where it is most.
         """

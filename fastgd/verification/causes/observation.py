@@ -17,16 +17,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..bound.batches import Ends
 from ..bound.yardstick import LIMIT, Array, Truth, Yardstick, share_of
-from .plan import Plan
+from .plan import Parts
 
-__all__ = ["Observation", "Parts", "Term", "until"]
+__all__ = ["Observation", "Term", "until"]
 
 
 class Term(NamedTuple):
@@ -52,22 +51,6 @@ class Term(NamedTuple):
     def but_first(self, first: Term) -> Term:
         """Return this term with the values of another one at the first step."""
         return Term(*(np.concatenate([other[:1], part[1:]]) for part, other in zip(self, first, strict=True)))
-
-
-class Parts(NamedTuple):
-    """What of the samples each step uses."""
-
-    weights: Array | None  # (n,)
-    batches: Sequence[Array] | None = None  # the samples of each step; None: all
-    epochs: Array | None = None  # the epoch of each step, where an epoch has several
-    of_loss: bool = False  # whether the losses are those of the batches too
-    plan: Plan | None = None  # of the batches
-
-    def later(self, first: int) -> Parts:
-        """Return those of the steps from this one on."""
-        batches = None if self.batches is None else self.batches[first:]
-        plan = None if first else self.plan
-        return self._replace(batches=batches, epochs=None if self.epochs is None else self.epochs[first:], plan=plan)
 
 
 class Observation:

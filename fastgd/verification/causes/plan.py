@@ -1,14 +1,15 @@
-"""Plan: the steps on batches that were asked for, and which rows show them."""
+"""What of the samples each step uses; the steps on batches that were asked for, and their rows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..bound.batches import BatchSteps, Ends, Rule, Step
 from ..bound.yardstick import Array
 
-__all__ = ["Plan"]
+__all__ = ["Parts", "Plan"]
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,19 @@ class Plan:
     def sizes(self) -> set[float]:
         """What the means of the batches are divided by."""
         return {self.steps.size(step.batch) for epoch in self.epochs for step in epoch} - {0.0}
+
+
+class Parts(NamedTuple):
+    """What of the samples each step uses."""
+
+    weights: Array | None  # (n,)
+    batches: Sequence[Array] | None = None  # the samples of each step; None: all
+    epochs: Array | None = None  # the epoch of each step, where an epoch has several
+    of_loss: bool = False  # whether the losses are those of the batches too
+    plan: Plan | None = None  # of the batches
+
+    def later(self, first: int) -> Parts:
+        """Return those of the steps from this one on."""
+        batches = None if self.batches is None else self.batches[first:]
+        plan = None if first else self.plan
+        return self._replace(batches=batches, epochs=None if self.epochs is None else self.epochs[first:], plan=plan)

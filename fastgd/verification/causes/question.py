@@ -19,7 +19,8 @@ from ...input.room import OF_A_JUDGED, check_room
 from ...optimizers import find_optimizer
 from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
 from ..bound.yardstick import Array
-from .observation import Observation, Parts
+from .observation import Observation
+from .plan import Parts
 from .recipes import Recipe
 from .recorded import Recorded
 from .sizes import factor_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.verification.causes.diagnosis import _scored
+from fastgd.verification.causes.evidence import scored_by
 from fastgd.verification.causes.hypotheses import Hypothesis, Scene
 from fastgd.verification.causes.loss import LossHypothesis, right_loss
 from fastgd.verification.causes.observation import Term
@@ -258,7 +258,7 @@ def test_a_bound_wider_than_what_it_explains_explains_nothing():
     wrong, moves = np.abs(seen.moved - scene.step.value), np.abs(seen.moved)
 
     def tau(width, asked=scene.step):
-        return _scored(scene, asked, [Hypothesis(("l1",), 1, Term(seen.moved, width / 8))])[0][1]
+        return scored_by(scene, asked, [Hypothesis(("l1",), 1, Term(seen.moved, width / 8))])[0][1]
 
     assert tau(0.9 * wrong) == 0
     assert tau(1.1 * wrong) == tau(1.1 * moves) == np.inf
