@@ -128,7 +128,7 @@ def verify(
     batch_size : int, optional
         Samples of a step. A function ``step`` gets one batch at a time. Rows are w after each
         epoch, or after each step, which is found out where epochs is not given. Other rules than
-        plain gradient descent are judged on batches where there is a row for each step. None: all.
+        SGD are judged on batches where there is a row for each step. None: all.
     order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
         The order of the samples, which `batch_size` cuts; a function of the epoch may return the
         batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.

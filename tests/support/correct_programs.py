@@ -278,12 +278,12 @@ NUMPY: dict[str, Program] = {
 }
 
 
-def large_cases(rng: Rng) -> list[Case]:
+def unusual_cases(rng: Rng) -> tuple[Case, Case]:
     """Shapes that are not drawn otherwise: one sample, and 200,000 in float32."""
     one = Case("n=1", rng.standard_normal((1, 2)), rng.standard_normal(1), np.zeros(2), 0.1, 12, "float64", False)
     X = rng.standard_normal((200_000, 3)) + 2
     y = X @ [1.0, -2.0, 0.5] + rng.standard_normal(200_000)
-    return [one, Case("n=200,000", X, y, np.zeros(4), 0.02, 8, "float32", True)]
+    return one, Case("n=200,000", X, y, np.zeros(4), 0.02, 8, "float32", True)
 
 
 def verdict(case: Case, handed: Handed) -> fastgd.Report:

@@ -204,7 +204,7 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
         )[1]  # fmt: skip
         return bool((shares <= LIMIT)[equal].all())
 
-    return any(map(ends_there, (len(w) - 1, len(w))))
+    return any(map(ends_there, (len(w) - 1, len(w))[: 2 if np.size(question.lr) == 1 else 1]))  # there are no more rates
 
 
 def of_changed_data(found: Diagnosis | None) -> Diagnosis:
