@@ -76,7 +76,9 @@ def about_batches(scene: Scene) -> Iterator[Hypothesis]:
 
 def _factors(scene: Scene, size: float) -> list[tuple[tuple[str, ...], float]]:
     """Return (codes, relative factor) of the named factors; `size` divides the right gradient."""
-    right = factor_of(scene.seen.plan.steps.reduction, size)
+    plan = scene.seen.plan
+    assert plan is not None
+    right = factor_of(plan.steps.reduction, size)
     # of a single sample some causes are what was asked for
     return [((), 1.0), *((codes, factor / right) for codes, factor in named_factors(size, right))]
 

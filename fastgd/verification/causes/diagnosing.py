@@ -182,12 +182,12 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
     losses differ, which those of one w do not, or that the last row is where the descent that was
     asked for ends.
     """
-    w, loss = recorded.w, recorded.loss
-    assert question.w0 is not None
+    w, loss, start = recorded.w, recorded.loss, question.w0
+    assert start is not None
     if len(w) < 3 or not np.isfinite(w).all():
         return False
     equal = (w == w[0]).all(0)
-    if not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != question.w0)[:-1].any())):
+    if not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != start)[:-1].any())):
         return False
     if equal.all() and loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
         return True
@@ -197,7 +197,7 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
 
     def ends_there(steps: int) -> bool:
         """Return whether the last row is w after so many steps; the intercept may be one older."""
-        ends = np.stack([question.w0.astype(w.dtype), w[-1]])
+        ends = np.stack([start.astype(w.dtype), w[-1]])
         shares = strided_shares(
             question.X, question.y, ends, np.array([0, steps]), lr=half * np.asarray(question.lr), dtype=recorded.dtype,
             reduction=question.reduction.removeprefix("half_"), intercept=question.intercept, held_higher=False, limit=LIMIT,

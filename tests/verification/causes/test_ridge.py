@@ -43,7 +43,7 @@ def test_our_own_kernels_and_references(reduction, optimizer):
     assert not fastgd.verify("cpu", X, Y, epochs=10, ridge=0.3, **ASKED).asked["recipe"].endswith("mean")
 
 
-def test_hand_over_forms():
+def test_hand_over_forms(tmp_path):
     assert fastgd.verify(step, X, Y, epochs=8, ridge=0.3, **ASKED).outcome == "agrees"
     assert fastgd.verify(step, X, Y, epochs=8, **ASKED).outcome == "agrees"  # no penalty was asked for: 0
     assert fastgd.verify(step, X, Y, epochs=8, ridge=0.3, batch_size=7, **ASKED).outcome == "agrees"
@@ -62,7 +62,8 @@ def test_hand_over_forms():
     assert fastgd.verify(Ridge, X, Y, epochs=8, **ASKED).outcome == "agrees"
     forgotten = fastgd.verify(lambda w, X, y, lr: step(w, X, y, lr, 0), X, Y, epochs=8, ridge=0.3, **ASKED)
     assert forgotten.diagnosis.code == "ridge_forgotten"
-    assert "ridge" in forgotten.to_html()
+    forgotten.to_html(tmp_path / "page.html")  # with a fit of ours beside theirs
+    assert "ridge 0.3" in (tmp_path / "page.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(
