@@ -182,7 +182,7 @@ def results_of(model: Any) -> dict[str, Any]:
             continue
         role = role_of_answer(name)
         value = None if role is None and not is_history(name) else getattr(model, name, None)
-        if value is not None and not callable(value):
+        if value is not None and not callable(value) and not isinstance(value, bool | np.bool_):  # intercept=True is an option
             found[name] = value
     return found
 

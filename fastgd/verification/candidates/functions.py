@@ -206,7 +206,7 @@ class FunctionCandidate:
             same.again()
             given = self._given(task, task.data(index), task.start(index), task.rate(index), count)
             answer = task.callers.run(self.call.on, self.function, given)
-            read = read_training(answer, task.n_parameters, task.intercept, count, self._b_first)
+            read = read_training(answer, task.n_parameters, task.intercept, count, self._b_first, of_last=True)
             if read.loss is not None and len(read.loss) == 1:
                 ends[count] = read.loss[0]
             row: Array = read.w[-1]

@@ -40,7 +40,7 @@ def test_our_own_kernels_and_references(reduction, optimizer):
     report = fastgd.verify(["cpu", "numpy", "torch"], X, Y, epochs=10, ridge=0.3, reduction=reduction, optimizer=optimizer,
                            **ASKED | {"lr": lr})  # fmt: skip
     assert report.outcome == "agrees", str(report)
-    assert not fastgd.verify("cpu", X, Y, epochs=10, ridge=0.3, **ASKED).asked["recipe"].endswith("mean")
+    assert report.question["recipe"].endswith(f"{reduction}, ridge 0.3")
 
 
 def test_hand_over_forms(tmp_path):
