@@ -19,6 +19,7 @@ import sys
 import tokenize
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -88,11 +89,16 @@ def comments_and_docstrings(path: str, source: str) -> str:
     return "\n".join([*said, *(ast.get_docstring(node) or "" for node in owners)])
 
 
+@cache
+def names_of(tracked: frozenset[str]) -> frozenset[str]:
+    """The names of the files, without their folders."""
+    return frozenset(Path(name).name for name in tracked)
+
+
 def missing(path: str, text: str, tracked: frozenset[str] = TRACKED) -> list[str]:
     """The files that a text cites and that are not in the tree."""
     plain = LINK.sub("", text)
-    names = {Path(name).name for name in tracked} | MADE_UP
-    wrong = {name for name in BARE.findall(plain) if name not in names}
+    wrong = {name for name in BARE.findall(plain) if name not in names_of(tracked) | MADE_UP}
     places = (*WITHIN, f"{Path(path).parent.as_posix()}/")
     wrong |= {name for name in SOURCE.findall(plain) if not any(place + name in tracked for place in places)}
     wrong |= {name for name in OTHER.findall(plain) if name not in tracked}
@@ -139,6 +145,7 @@ def test_a_tutorial_runs(path, tmp_path):
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
 
 
+@pytest.mark.full
 def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
     """Three histories agree, four do not, and the causes are those that the picture names."""
     run = subprocess.run(

@@ -22,6 +22,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.full
 def test_the_target_runs_many_tests():
     folders = TARGET.search((ROOT / "Makefile").read_text("utf-8"))["folders"].split()
     assert {"tests/input", "tests/data", "tests/planning", "tests/results", "tests/fit"} <= set(folders)
