@@ -79,8 +79,10 @@ def main() -> None:
     cases: dict[str, Callable[[], object]] = {
         "read the columns once (polars sum)": lambda: table.select(pl.col(*X, "y").sum()),
         "fastgd.solve_groups, arrays, offsets, d = 3": lambda: fastgd.solve_groups(matrix, y, offsets=offsets, intercept=True),
+        "fastgd.solve_groups, stats=True, d = 3": lambda: fastgd.solve_groups(matrix, y, offsets=offsets, intercept=True, stats=True),
         "fastgd.compress_groups, arrays, offsets, d = 3": lambda: fastgd.compress_groups(matrix, y, offsets=offsets, intercept=True),
         "fastgd.fit_frame(solve=True), d = 3": lambda: fastgd.fit_frame(table, x=X, **LS),
+        "fastgd.fit_frame(solve=True, stats=True), d = 3": lambda: fastgd.fit_frame(table, x=X, **LS, stats=True),
         "fastgd.fit_frame, 100 epochs, d = 3": lambda: fastgd.fit_frame(table, y="y", x=X, by="key", epochs=100),
         "fastgd.fit_frame(solve=True), d = 1": lambda: fastgd.fit_frame(table, x=D1, **LS),
         "polars group_by, cov / var, d = 1": lambda: table.group_by("key").agg(pl.cov("a", "y") / pl.var("a")),

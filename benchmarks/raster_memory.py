@@ -2,8 +2,9 @@
 
 It also checks that no bit depends on the layout.
 
-`python -P benchmarks/raster_memory.py [times rows columns]`; default
-120 × 1000 × 1000 float32, 480 MB.
+`python -P benchmarks/raster_memory.py [times rows columns] [--limits LIMIT …]`; default 120 × 1000
+× 1000 float32, 480 MB, in 1 GiB and in 200 MiB. `480 1500 1500 --limits 512MiB` is 4 GiB of data;
+it takes 9 GiB, since a transposed copy is compared.
 
 1. The peak is that of the process's resident memory while the call runs, read every 2 ms from /proc
    (Linux), less what was resident before.
@@ -13,6 +14,7 @@ It also checks that no bit depends on the layout.
 
 from __future__ import annotations
 
+import argparse
 import sys
 import threading
 import time
@@ -21,8 +23,6 @@ from pathlib import Path
 import numpy as np
 
 import fastgd
-
-LIMITS = ("1 GiB", "200 MiB")
 
 
 def resident() -> float:
@@ -68,13 +68,16 @@ def make_raster(times: int, rows: int, columns: int) -> tuple[np.ndarray, np.nda
 
 def main() -> int:
     """Fit, measure, compare."""
-    shape = tuple(map(int, sys.argv[1:])) or (120, 1000, 1000)
-    t, cube = make_raster(*shape)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shape", type=int, nargs="*", default=(120, 1000, 1000), help="times, rows, columns")
+    parser.add_argument("--limits", nargs="+", default=("1 GiB", "200 MiB"), help="values of memory_limit")
+    asked = parser.parse_args()
+    t, cube = make_raster(*asked.shape)
     pixels = np.moveaxis(cube, 0, -1)
     settings = {"intercept": True, "epochs": 50}
     fastgd.fit(t, pixels[0, 0], **settings)  # compiled or loaded before anything is measured
     results = {}
-    for limit in LIMITS:
+    for limit in asked.limits:
         with Peak() as peak:
             began = time.perf_counter()
             results[limit] = fastgd.fit(t, pixels, memory_limit=limit, **settings)
