@@ -35,7 +35,8 @@ DOORS = {
     "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
-    "cli": (("cli*",), {"integrations", "candidates", *DOORS, *KERNELS}),
+    "cli": (("cli*",), {"integrations", "candidates", "speed", *DOORS, *KERNELS}),
+    "speed": (("speed*",), {"", "environment", ORDER, "simd"}),
     "integrations": (("integrations*",), DOORS),
     "grouping": (("grouping",), {"compressing", "fitting", "solving", *FIT}),
     "testing": (("testing*",), {ORDER, "verification", "report", "bound", "fitting", "optimizers", "schedules", "input", "data"}),

@@ -1,4 +1,4 @@
-"""What this machine can do: reading, writing, multiply-adds and an empty call.
+"""What this machine can do: reading, writing, gathering, multiply-adds and an empty call.
 
 1. Threads that wait in a pool, so that a limit holds no start of a thread; the work is cut evenly.
    Where there are several ways to do a thing each one is measured, in turn with the cases, and the
@@ -9,6 +9,8 @@
 3. fma: chains of vector multiply-adds that do not wait for each other, with numbers in registers
    alone. Several numbers of chains are tried first, since machines differ in registers and in how
    long one multiply-add takes; the fastest is then measured.
+4. gather: rows of a matrix read in a given order, each fetched before it is needed, by one thread.
+5. Nothing is kept on disk: these functions are no kernels of `fit`, and take seconds to compile.
 """
 
 from __future__ import annotations
@@ -21,10 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numba
 import numpy as np
 
-from benchmarks.measuring import interleaved
-from fastgd.kernels.cpu.simd.lanes import LANES, add, butterfly, fill, first_half, fma, load, second_half, store
+from ..kernels.cpu.simd.compiling import OPTIONS
+from ..kernels.cpu.simd.lanes import LANES, PART, add, butterfly, fill, first_half, fma, load, load_part, second_half, store
+from ..kernels.cpu.simd.scalars import prefetch
+from .measuring import interleaved
 
-OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
+AHEAD = 32  # rows that are fetched before they are read
 ROUNDS = 1_000_000  # of the longest chain: some milliseconds
 Way = Callable[[], object]
 
@@ -57,6 +61,17 @@ def write_numbers(array, number):
     while i < len(array):
         array[i] = number
         i += 1
+
+
+@numba.njit(**OPTIONS)
+def gather_rows(X, order, sums):
+    """Sum the rows of X, flat, PART numbers each, in an order."""
+    total = load_part(sums, 0)
+    for i in range(len(order)):
+        if i + AHEAD < len(order):
+            prefetch(X, np.int64(order[i + AHEAD]) * PART)
+        total = add(total, load_part(X, np.int64(order[i]) * PART))
+    store(sums, 0, total)
 
 
 @numba.njit(**OPTIONS)
@@ -177,6 +192,11 @@ class Machine:
             self._chains[dtype] = min(CHAINS, key=lambda chain: min(trial[chain.__name__]))
         chain = self._chains[dtype]
         return {f"fma{dtype[-2:]} by_{chain.__name__}": lambda: self._on_all(lambda k: run(chain), threads)}
+
+    def ways_to_gather(self, X: np.ndarray, order: np.ndarray) -> dict[str, Way]:
+        """Read the rows (n, PART) of X in this order, by one thread."""
+        flat, sums = X.reshape(-1), np.zeros(PART)
+        return {"gather by_vectors": lambda: gather_rows(flat, order, sums)}
 
     def operations(self, threads: int) -> int:
         """Multiply-adds of `ways_to_multiply`."""
