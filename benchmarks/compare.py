@@ -23,10 +23,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pickle
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -90,24 +90,26 @@ def is_fma(instruction: str) -> bool:
     return FMA.match(instruction) is not None
 
 
-def assembly_of_kernels() -> Iterator[tuple[str, str]]:
-    """(kernel, type of data; its assembly), compiled anew for the processor of this process."""
+def types_of_kernels() -> dict[str, list[Any]]:
+    """{kernel: the types of arguments of its versions}, by running each once on this machine."""
     from fastgd.kernels.cpu import compile_ahead
-    from fastgd.kernels.cpu.simd.compiling import OPTIONS
 
     for dtype in (np.float32, np.float64):
         compile_ahead.compile_parts(np.dtype(dtype), (*compile_ahead.PARTS, "solve"))
-    for name in KERNELS:
+    return {name: list(compile_ahead.KERNELS[name].signatures) for name in KERNELS}
+
+
+def assembly_of_kernels(types: dict[str, list[Any]]) -> Iterator[tuple[str, str]]:
+    """(kernel, type of data; its assembly), compiled anew; not run: here it may be illegal."""
+    from fastgd.kernels.cpu import compile_ahead
+    from fastgd.kernels.cpu.simd.compiling import OPTIONS
+
+    for name, signatures in types.items():
         kernel = numba.njit(**OPTIONS)(compile_ahead.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read
-        for signature in compile_ahead.KERNELS[name].signatures:
+        for signature in signatures:
             kernel.compile(signature)
         for signature, code in kernel.inspect_asm().items():
             yield f"{name}, {'float32' if 'float32' in str(signature) else 'float64'}", code
-
-
-def count_kernels() -> dict[str, Counts]:
-    """{kernel, type of data: its counts}."""
-    return {name: count_code(code) for name, code in assembly_of_kernels()}
 
 
 def count_parts() -> dict[str, Counts]:
@@ -148,22 +150,20 @@ def count_parts() -> dict[str, Counts]:
     return found
 
 
-def count_for(processor: str, what: str) -> dict[str, Counts]:
-    """Counts of "kernels" or "parts", by a new process that compiles for this processor."""
+def count_for(processor: str, types: dict[str, list[Any]] | None) -> dict[str, Counts]:
+    """Counts of the kernels, or of parts, by a new process that compiles for this processor."""
     name, features = PROCESSORS[processor]
-    with tempfile.TemporaryDirectory() as cache:
-        environment = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": cache}
-        done = subprocess.run(
-            [sys.executable, "-P", __file__, "--count", what], env=environment, capture_output=True, text=True, check=False
-        )
+    environment = os.environ | {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features}
+    command = [sys.executable, "-P", __file__, "--count"]
+    done = subprocess.run(command, env=environment, input=pickle.dumps(types), capture_output=True, check=False)
     if done.returncode:
-        raise SystemExit(f"compiling for {processor}: {done.stderr[-3000:]}")
+        raise SystemExit(f"compiling for {processor} ended with {done.returncode}: {done.stderr.decode()[-3000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def count_instructions(what: str) -> dict[str, dict[str, Counts]]:
-    """{processor: counts}; a place without x86-64 has none."""
-    return {processor: count_for(processor, what) for processor in PROCESSORS}
+def count_instructions(types: dict[str, list[Any]] | None = None) -> dict[str, dict[str, Counts]]:
+    """{processor: counts of the kernels, or of parts}."""
+    return {processor: count_for(processor, types) for processor in PROCESSORS}
 
 
 # -- functions of Python ---------------------------------------------------------------------------
@@ -220,7 +220,10 @@ def differences(found: dict[str, dict[str, Counts]], written: dict[str, dict[str
     grown, other = [], []
     for processor, kernels in found.items():
         for name, counts in kernels.items():
-            now, before = numbers_of(counts), numbers_of(written.get(processor, {}).get(name, {"instructions": 0, "loops": []}))
+            if name not in written.get(processor, {}):
+                other.append(f"{processor}, {name}: not written down yet")
+                continue
+            now, before = numbers_of(counts), numbers_of(written[processor][name])
             for what in {**before, **now}:
                 old, new = before.get(what, 0), now.get(what, 0)
                 words = f"{processor}, {name}, {what}: {new}, {old} are written down"
@@ -233,30 +236,33 @@ def main() -> None:
     """Count, and compare with what is written down, or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="parts of kernels alone, and functions of Python")
-    parser.add_argument("--write", action="store_true", help="write the numbers, with those of all kernels")
-    parser.add_argument("--count", choices=("kernels", "parts"), help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="write the numbers; with --quick those of all kernels stay")
+    parser.add_argument("--count", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.count:
-        print(json.dumps(count_kernels() if asked.count == "kernels" else count_parts()))
+        types = pickle.load(sys.stdin.buffer)  # of this program itself: count_for
+        print(json.dumps(count_parts() if types is None else {name: count_code(code) for name, code in assembly_of_kernels(types)}))
         return
-    found = {"parts": count_instructions("parts"), "python": {name: count_functions(call) for name, call in small_calls().items()}}
-    if not asked.quick or asked.write:
-        found["kernels"] = count_instructions("kernels")
+    found: dict[str, Any] = {"parts": count_instructions(), "python": {name: count_functions(call) for name, call in small_calls().items()}}
+    if not asked.quick:
+        found["kernels"] = count_instructions(types_of_kernels())
+    written = json.loads(WRITTEN.read_text(encoding="utf-8")) if WRITTEN.exists() else {}
     if asked.write:
-        lines = json.dumps({"versions": versions(), **found}, indent=1)
+        lines = json.dumps(written | found | {"versions": versions()}, indent=1)
         WRITTEN.write_text(re.sub(r"\[\s+(\d+),\s+(\d+),\s+(\d+)\s+\]", r"[\1, \2, \3]", lines) + "\n", encoding="utf-8")
-    written = json.loads(WRITTEN.read_text(encoding="utf-8"))
+        return
     grown: list[str] = []
     if written["versions"] != versions():
         print(f"instructions are not compared: these are of {versions()}, those written down of {written['versions']}")
     else:
         for what in sorted(found.keys() - {"python"}):
-            worse, other = differences(found[what], written[what])
+            worse, other = differences(found[what], written.get(what, {}))
             grown += worse
             print(
-                "\n".join(
-                    [f"{what}: {len(worse)} numbers have grown by more than {TOLERANCE:.0%}, {len(other)} others differ", *worse, *other]
-                )
+                f"{what}: {len(worse)} numbers have grown by more than {TOLERANCE:.0%}, {len(other)} others differ",
+                *worse,
+                *other,
+                sep="\n",
             )
     for name, now in found["python"].items():
         before = written["python"].get(name, 0)

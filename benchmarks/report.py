@@ -33,7 +33,6 @@ README_CASES = {  # case: what the README calls it
     "fit 100x1 fresh": "10⁵ fits × 100 × 1, 100 epochs",
     "fit 256x8 fresh": "2·10⁴ fits × 256 × 8, 200 epochs",
     "rates fresh": "4,096 rates on 10⁴ × 16, 200 epochs",
-    "fit 1e6x16 w": "one fit, 10⁶ × 16, 100 epochs",
 }
 HEADER = "| float32, every epoch kept |"  # of the README's table
 
@@ -77,6 +76,8 @@ def lines_of_conditions(runs: list[Run]) -> Iterator[str]:
         yield f"* Run {number}: {row['date']}, commit {row['commit']}, {row['cpu']}, {row['threads']} threads,"
         yield f"  {row['simd_bits']}-bit vectors, load {row['load']:.1f} as it began; Python {row['python']},"
         yield f"  NumPy {row['numpy']}, Numba {row['numba']}, torch {row['torch']}."
+        if shares := {row["share"] for row in run.bench if row.get("share", 1.0) < 1.0}:
+            yield f"  Only a share of the fits was measured, to see that it runs: {min(shares):g}."
         if machine is not None:
             yield f"  It reads {machine['read_gb_per_s']:.1f} GB/s, writes {machine['write_gb_per_s']:.1f} GB/s, and does"
             yield f"  {machine['fma32_g_per_s']:.0f} float32 and {machine['fma64_g_per_s']:.0f} float64 multiply-adds a ns."
@@ -143,15 +144,25 @@ def lines_of_starts(runs: list[Run]) -> Iterator[str]:
         yield f"| {row['memory']} | {row['data'] / 2**20:,.0f} | {taken} |"
 
 
+ABOUT = """# What was measured
+
+Made by `make report` from the files in benchmarks/results; `make bench bench-peers` makes them. How,
+and what was learnt: [NOTES.md](NOTES.md). Figures of several runs stand beside each other.
+"""
+NO_RUN = """
+**No run of this version is in benchmarks/results yet.** Those of an earlier one are in NOTES.md, and
+so is what they are measured beside. A run is `make bench bench-peers OUT=benchmarks/results/1`.
+
+![time per fit against fits, samples, features, epochs, threads, of an earlier version](../docs/scaling.png)
+"""
+
+
 def page_of(runs: list[Run]) -> str:
     """benchmarks/RESULTS.md."""
-    about = """# What was measured
-
-Made by `make report` from the files in benchmarks/results; `make bench bench-peers` makes such files.
-How, and what was learnt: [NOTES.md](NOTES.md). Figures of several runs stand beside each other.
-"""
+    if not runs:
+        return ABOUT + NO_RUN
     parts = [
-        about, *lines_of_conditions(runs), "\n## Cases and aims\n",
+        ABOUT, *lines_of_conditions(runs), "\n## Cases and aims\n",
         "A ratio is that of the median to the median of the limit in the same repetitions.\n", *lines_of_cases(runs),
         "\n![achieved and possible](../docs/roofline.png)", "\n## Other libraries\n",
         "Times is how many times as long as fastgd they take on the same fits; below 1 they are faster.",
@@ -214,7 +225,8 @@ def draw_roofline(run: Run, path: Path) -> None:
         y = [row["operations"] / row["median"] / 1e9 for row in rows]
         axes.plot(x, y, "o", color=colour, label=dtype, markersize=5)
         for row, a, b in zip(rows, x, y, strict=True):
-            axes.annotate(row["case"].removesuffix(" float64"), (a, b), fontsize=6, xytext=(4, -2), textcoords="offset points")
+            if not row["case"].endswith((" out", " fresh")):
+                axes.annotate(row["case"].replace(" float64", ""), (a, b), fontsize=6, xytext=(4, -2), textcoords="offset points")
     axes.set(xscale="log", yscale="log", xlabel="counted operations for each byte of data and history", ylabel="operations a ns")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False, fontsize=8)
@@ -277,12 +289,13 @@ def main() -> None:
     parser.add_argument("folders", nargs="*", type=Path, help="runs; default: all of benchmarks/results")
     parser.add_argument("--to", type=Path, default=ROOT, help="the checkout that is written to")
     asked = parser.parse_args()
-    folders = asked.folders or sorted(path for path in RESULTS.iterdir() if path.is_dir())
+    folders = asked.folders or sorted(path.parent for path in RESULTS.glob("*/bench.jsonl"))
     runs = [run for run in map(Run.read, folders) if run.bench]
-    if not runs:
-        raise SystemExit("there is no run: make bench bench-peers OUT=benchmarks/results/1")
     to, docs = asked.to, asked.to / "docs"
     (to / "benchmarks" / "RESULTS.md").write_text(page_of(runs), encoding="utf-8")
+    if not runs:
+        print("there is no run: make bench bench-peers OUT=benchmarks/results/1")
+        return
     readme = to / "README.md"
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), table_of_readme(runs)), encoding="utf-8")
     draw_roofline(runs[-1], docs / "roofline.png")

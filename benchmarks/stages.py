@@ -28,7 +28,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
 
 import fastgd
-from benchmarks.compare import assembly_of_kernels, is_fma, loops_of
+from benchmarks.compare import assembly_of_kernels, is_fma, loops_of, types_of_kernels
 from fastgd.speed.making import LEARNING_RATE, make_data
 
 CASES = (  # fits, samples, features, epochs, dtype
@@ -117,7 +117,7 @@ def stages(m: int, n: int, d: int, epochs: int, dtype: str) -> None:
 
 def loops() -> None:
     """Print what the loops with the most multiply-adds are made of."""
-    for name, code in assembly_of_kernels():
+    for name, code in assembly_of_kernels(types_of_kernels()):
         found = [Counter("fma" if is_fma(line) else re.sub(r"\d+x\d+$", "", line.split()[0]) for line in loop) for loop in loops_of(code)]
         print(f"\n{name} data")
         for count in sorted(found, key=lambda count: -count["fma"])[:LOOPS]:

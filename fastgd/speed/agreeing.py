@@ -38,10 +38,11 @@ def picked(n_fits: int) -> list[int]:
     return sorted({0, n_fits // 2, n_fits - 1})
 
 
-def same_bits(found: Any, wanted: Any, what: str) -> None:
-    """Raise an error unless both results have the same w and loss."""
+def same_bits(found: Any, wanted: Any, what: str, f: int | None = None) -> None:
+    """Raise an error unless both results, or fit f of `found`, have the same w and loss."""
     for name in ("w", "loss"):
-        if not np.array_equal(getattr(found, name), getattr(wanted, name)):
+        of_all = getattr(found, name)
+        if not np.array_equal(of_all if f is None else of_all[f], getattr(wanted, name)):
             raise Disagrees(f"{what} has another {name} alone")
 
 
@@ -69,8 +70,7 @@ def check_descents(call: Callable[[], Any], X: np.ndarray, y: np.ndarray, epochs
     single = result.w.ndim == 1
     for f in picked(len(X)):
         alone = fastgd.fit(X[f], y[f], epochs=epochs, **options)
-        if not single:
-            same_bits(result[f], alone, f"fit {f} of {X.shape}")
+        same_bits(result, alone, f"fit {f} of {X.shape}", None if single else f)
         some_X, some_y = first_samples(X[f], y[f])
         kept = np.isfinite(some_X).all(axis=-1) & np.isfinite(some_y)
         if not kept.all():  # gaps: what is left of the samples is judged
@@ -83,20 +83,19 @@ def check_descents(call: Callable[[], Any], X: np.ndarray, y: np.ndarray, epochs
 
 
 def check_standardized(call: Callable[[], Any], X: np.ndarray, y: np.ndarray, lr: float, epochs: int) -> float:
-    """τ of some descents on features that NumPy has scaled; the call must end where they end.
+    """τ of some descents on features that are scaled before; the call must end where they end.
 
-    Of float32 data the kernels compute in float64 and round w once: by u |w|. What float64 adds in
-    an epoch is at most γ_n of numbers of w's size, and no epoch enlarges it.
+    Of float32 data the kernels compute in float64 and round w once: by u |w|; so is the scale that
+    the result tells, which is used twice here. What float64 adds in an epoch is at most γ_n of
+    numbers of w's size, and no epoch enlarges it.
     """
     result, worst = call(), 0.0
     for f in picked(len(X)):
-        wide = X[f].astype(np.float64)
-        center, scale = wide.mean(axis=0), wide.std(axis=0)
-        Z, target = (wide - center) / scale, y[f].astype(np.float64)
+        Z, target = (X[f].astype(np.float64) - result.center[f]) / result.scale[f], y[f].astype(np.float64)
         told = fastgd.fit(Z, target, lr=lr, epochs=epochs, history=True)
-        worst = max(worst, judged(told, *first_samples(Z, target), OURS, lr=lr))
-        w = told.w / scale
-        room = (np.finfo(X.dtype).eps / 2 + 8 * epochs * len(Z) * 2.0**-53) * np.abs(w).max()
+        worst = max(worst, judged(told, Z, target, OURS, lr=lr))
+        w = told.w / result.scale[f]
+        room = (3 * np.finfo(X.dtype).eps / 2 + 8 * epochs * len(Z) * 2.0**-53) * np.abs(w).max()
         if not np.abs(result.w[f] - w).max() <= room:
             raise Disagrees(f"standardised fit {f} of {X.shape} ends at {result.w[f]}, not at {w}")
         worst = max(worst, float(np.abs(result.w[f] - w).max() / room))

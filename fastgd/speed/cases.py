@@ -119,7 +119,7 @@ def _limits(case: Case, work: Work, machine: Machine) -> dict[str, Callable[[], 
     return ways | ({"empty call": work.empty} if work.empty else {})
 
 
-def measure(case: Case, machine: Machine, share: float = 1.0, most_seconds: float = 4.0) -> Row:
+def measure(case: Case, machine: Machine, share: float = 1.0, most_seconds: float = 3.0) -> Row:
     """One case: checked, then timed in turn with its limits.
 
     share: of the fits, or of the samples of one fit.

@@ -152,6 +152,7 @@ def tiny(like: bool) -> Callable[[Sizes], Work]:
     return make
 
 
+@lru_cache
 def empty_call(n_arguments: int) -> Callable[[], object]:
     """A call of a compiled function that takes arrays and does nothing."""
     names = ", ".join(f"a{i}" for i in range(n_arguments))
@@ -321,7 +322,7 @@ def raster(solving: bool) -> Callable[[Sizes], Work]:
                     worst = max(worst, agreeing.check_coefficients(w, t[:, None], series, 2.0**-24, intercept=True))
                     continue
                 alone = of(series, history=True)
-                agreeing.same_bits(found[f], alone, f"place {f}")
+                agreeing.same_bits(found, alone, f"place {f}", f)
                 worst = max(worst, agreeing.judged(alone, t[:, None], series, agreeing.OURS, lr=0.3, intercept=True))
             return worst
 

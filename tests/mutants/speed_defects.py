@@ -12,8 +12,8 @@ SPEED_DEFECTS = (
     Defect(
         "measuring: a batch is not compared with its fits alone",
         AGREEING,
-        "        if not single:\n            same_bits",
-        "        if single:\n            same_bits",
+        "getattr(wanted, name)):\n",
+        "getattr(found, name)[f]):\n",
         OF_AGREEING,
     ),
     Defect(

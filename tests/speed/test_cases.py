@@ -81,7 +81,7 @@ def test_what_disagrees_is_not_timed(machine, monkeypatch):
     import fastgd
 
     fit = fastgd.fit
-    monkeypatch.setattr(fastgd, "fit", lambda *data, lr, **options: fit(*data, lr=np.asarray(lr) * (1 + 1e-6), **options))
+    monkeypatch.setattr(fastgd, "fit", lambda *data, lr, **options: fit(*data, lr=np.asarray(lr) * 1.01, **options))
     for name in ("fit 100x1 w", "tiny like", "raster fit"):
         with pytest.raises(agreeing.Disagrees):
             measure(CASES[name], machine, share=SHARE, most_seconds=0.0)
