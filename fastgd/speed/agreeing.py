@@ -75,6 +75,7 @@ def check_descents(call: Callable[[], Any], X: np.ndarray, y: np.ndarray, epochs
         kept = np.isfinite(some_X).all(axis=-1) & np.isfinite(some_y)
         if not kept.all():  # gaps: what is left of the samples is judged
             of_gaps = fastgd.fit(some_X, some_y, epochs=min(epochs, AGREED_EPOCHS), history=True, **options).history
+            assert of_gaps is not None
             worst = max(worst, judged((of_gaps.w, of_gaps.loss), some_X[kept], some_y[kept], OURS, **judging))
             continue
         told = fastgd.fit(some_X, some_y, epochs=min(epochs, AGREED_EPOCHS), history=True, **options)

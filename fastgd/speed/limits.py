@@ -19,6 +19,7 @@ import ctypes
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
@@ -34,7 +35,7 @@ Way = Callable[[], object]
 
 
 @numba.njit(**OPTIONS)
-def read_numbers(array):
+def read_numbers(array: Any) -> Any:
     """The sum of a flat array, four vectors of lanes at a time."""
     zero = fill(array.dtype.type(0))
     a, b, c, d = zero, zero, zero, zero
@@ -51,7 +52,7 @@ def read_numbers(array):
 
 
 @numba.njit(**OPTIONS)
-def write_numbers(array, number):
+def write_numbers(array: Any, number: Any) -> None:
     """Fill a flat array, a vector of lanes at a time."""
     value = fill(number)
     i = 0
@@ -64,7 +65,7 @@ def write_numbers(array, number):
 
 
 @numba.njit(**OPTIONS)
-def gather_rows(X, order, sums):
+def gather_rows(X: Any, order: Any, sums: Any) -> None:
     """Sum the rows of X, flat, PART numbers each, in an order."""
     total = load_part(sums, 0)
     for i in range(len(order)):
@@ -75,7 +76,7 @@ def gather_rows(X, order, sums):
 
 
 @numba.njit(**OPTIONS)
-def one_chain(x, count):
+def one_chain(x: Any, count: int) -> Any:
     """`count` multiply-adds of one vector."""
     a, by, plus = fill(x), fill(x), fill(x)
     for _ in range(count):
@@ -84,7 +85,7 @@ def one_chain(x, count):
 
 
 @numba.njit(**OPTIONS)
-def halves(x, count):
+def halves(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of three independent vectors of half as many lanes."""
     a, by, plus = first_half(fill(x)), first_half(fill(x)), first_half(fill(x))
     b, c = add(a, a), plus
@@ -98,7 +99,7 @@ def halves(x, count):
 
 
 @numba.njit(**OPTIONS)
-def three_chains(x, count):
+def three_chains(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of three independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
@@ -109,7 +110,7 @@ def three_chains(x, count):
 
 
 @numba.njit(**OPTIONS)
-def six_chains(x, count):
+def six_chains(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of six independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
@@ -176,9 +177,11 @@ class Machine:
         touched = self._write(tuple(np.empty_like(array) for array in like), "by_numpy")
         shapes = [(array.shape, array.dtype) for array in like]
         ways: dict[str, Way] = {f"write {how}": functools.partial(self._write, touched, how) for how in hows}
-        for how in hows:
-            ways[f"fresh {how}"] = lambda how=how: self._write(tuple(np.empty(*each) for each in shapes), how)
-        return ways
+
+        def write_fresh(how: str) -> tuple[np.ndarray, ...]:
+            return self._write(tuple(np.empty(*each) for each in shapes), how)
+
+        return ways | {f"fresh {how}": functools.partial(write_fresh, how) for how in hows}
 
     def ways_to_multiply(self, dtype: str, threads: int) -> dict[str, Way]:
         """As many multiply-adds as `operations` says, by the chain that was fastest in a trial."""

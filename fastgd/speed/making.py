@@ -107,17 +107,17 @@ def descent(keep: str, **options: Any) -> Callable[[Sizes], Work]:
     def make(sizes: Sizes) -> Work:
         X, y = data_of(sizes)
         optimizer = options.get("optimizer")
-        given = {**({} if optimizer else {"lr": LEARNING_RATE}), **options}
+        given: dict[str, Any] = {**({} if optimizer else {"lr": LEARNING_RATE}), **options}
         if "nan_policy" in options:
             X = X.copy()
             X[np.random.default_rng(1).random(X.shape[:2]) < 0.1] = np.nan
         history = keep != "w"
-        into = {"out": results_of(sizes, True)} if keep == "out" else {}
+        into: dict[str, Any] = {"out": results_of(sizes, True)} if keep == "out" else {}
 
         def call() -> Any:
             return fastgd.fit(X, y, epochs=sizes.epochs, history=history, progress=False, **given, **into)
 
-        judging = {"optimizer": optimizer} if optimizer else {"lr": LEARNING_RATE}
+        judging: dict[str, Any] = {"optimizer": optimizer} if optimizer else {"lr": LEARNING_RATE}
         check = lambda: agreeing.check_descents(call, X, y, sizes.epochs, judging, **given)  # noqa: E731
         if options.get("standardize"):
             check = lambda: agreeing.check_standardized(call, X, y, LEARNING_RATE, sizes.epochs)  # noqa: E731
@@ -139,7 +139,7 @@ def tiny(like: bool) -> Callable[[Sizes], Work]:
         least = itertools.cycle(range(1, len(y)))  # it changes nothing else
 
         def call() -> Any:
-            unlike = {} if like else {"min_samples": next(least)}
+            unlike: dict[str, Any] = {} if like else {"min_samples": next(least)}
             return fastgd.fit(X, y, lr=LEARNING_RATE, epochs=sizes.epochs, **unlike)
 
         judging = {"lr": LEARNING_RATE}
@@ -335,7 +335,7 @@ def raster(solving: bool) -> Callable[[Sizes], Work]:
 def stream(sizes: Sizes) -> Work:
     """Epochs on samples that stay in the cache, by one thread."""
     X, y = (array[0] for array in data_of(sizes))
-    options = {"lr": LEARNING_RATE, "algorithm": "stream", "threads": 1}
+    options: dict[str, Any] = {"lr": LEARNING_RATE, "algorithm": "stream", "threads": 1}
 
     def call() -> Any:
         return fastgd.fit(X, y, epochs=sizes.epochs, progress=False, **options)
