@@ -114,7 +114,7 @@ def pandas_apply(problem: Problem) -> Run:
         A = np.column_stack([rows[names].to_numpy(), np.ones(len(rows))])
         return np.linalg.lstsq(A, rows["y"].to_numpy(), rcond=None)[0]
 
-    return lambda: np.stack(table.groupby("key").apply(lstsq, include_groups=False).to_list())
+    return lambda: np.stack(table.groupby("key")[[*names, "y"]].apply(lstsq).to_list())
 
 
 # -- a line for each place of a raster whose times come first -------------------------------------
