@@ -150,8 +150,8 @@ def fit(
         Validation data, with the features of X, whose leading axes broadcast to those of X and y;
         or Moments, without y_val. They do not change the descent: ``val_loss`` of the result is
         their loss at w, and ``best_epoch`` the epoch at which it was least. The loss of every epoch
-        is computed from their second moments, as that of the data is; with ``history`` its rows
-        have it. Not for data on a GPU.
+        is computed from their second moments, with mini-batches too; with ``history`` its rows have
+        it. Not for data on a GPU.
     y_val : array (…, n_samples), optional
         Targets of the validation data.
     sample_weight_val : array (…, n_samples), optional

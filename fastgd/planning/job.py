@@ -42,7 +42,16 @@ from .compressed import algorithm_on_moments, is_compressed, read_moments
 from .explained import explained_fits
 from .fits import order_fits
 from .memory import bytes_of_centring, fit_into_memory
-from .minibatches import MiniBatches, begin_batches, bytes_of_batches, check_state, read_minibatches, refuse_with_batches
+from .minibatches import (
+    MiniBatches,
+    begin_batches,
+    bytes_of_batches,
+    check_state,
+    rates_per_epoch,
+    read_minibatches,
+    refuse_endless_schedule,
+    refuse_with_batches,
+)
 from .options import REDUCTIONS, Key, options_of, with_ridge
 from .plan import PACK, Plan, bytes_of_stack, make_plan, plan_solve
 from .start import (
@@ -181,7 +190,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
     progress = read_progress(arguments["progress"])
     validated = not (arguments["X_val"] is arguments["y_val"] is arguments["sample_weight_val"] is None)
     stopping = _read_stopping(arguments, problem, backend, limit) if validated or options.ends_by_data else None
-    refuse_with_batches(batches, rule, rates, stopping is not None)
+    refuse_with_batches(batches, rule, rates)
     can_end = tol >= 0.0 or (stopping is not None and stopping.patience is not None)
     epochs = read_epochs(arguments["epochs"], can_end, every)
     starts, state, algorithm = read_start(problem, w0, intercept0), arguments["state"], arguments["algorithm"]
@@ -217,7 +226,10 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         why_backend=why_backend,
         batches=batches,
     )
-    scheduled = epochs * (batches.steps(problem.n_samples) if batches is not None and batches.per_step else 1)
+    of_an_epoch = rates_per_epoch(batches, problem.n_samples)
+    scheduled = epochs * of_an_epoch
+    if schedule is not None and arguments["epochs"] is None:
+        refuse_endless_schedule(scheduled, of_an_epoch)
     if stopping is not None:
         plan = replace(plan, fits_per_task=fits_of_a_task(problem, order.n_fits, plan))
     elif schedule is not None and not backend.takes_device_data:  # there each part makes its own table
@@ -234,7 +246,7 @@ def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob
         of_a_fit=layout.bytes_per_fit
         - of_results
         + 8 * (len(rule.hyperparameters) + 12)
-        + (16 * scheduled * (1 + schedule.moves_momentum) if schedule and stopping is None else 0)
+        + (16 * (scheduled if stopping is None else of_an_epoch) * (1 + schedule.moves_momentum) if schedule else 0)
         + of_blocks,
         of_a_thread=of_a_block + (bytes_of_stack(problem) if options.least_needed else 0) + bytes_of_batches(problem, batches),
         rows=n_rows(epochs, every),
@@ -326,6 +338,8 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
 def data_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The data of a call, by name."""
     if arguments["y"] is None:
+        if hasattr(arguments["X"], "dataset") and hasattr(arguments["X"], "batch_size"):
+            raise TypeError("X is a DataLoader, which fastgd does not read: give the tensors of its data set as X and y, and batch_size=")
         raise TypeError("y is missing, it is None: give X and y, or Moments of fastgd.compress(X, y) in place of both")
     return {"X": arguments["X"], "y": arguments["y"], "sample_weight": arguments["sample_weight"]}
 

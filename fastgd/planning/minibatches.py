@@ -19,6 +19,7 @@ from .backends import BACKENDS, Backend
 from .start import Begin
 
 MOST_SAMPLES = 2**31 - 1  # the places of a shuffled epoch are int32
+MOST_RATES = 10**8  # of a schedule that goes on with every step, which is followed to its end before the first epoch
 _UNITS = ("epoch", "step")
 
 
@@ -66,16 +67,26 @@ def read_minibatches(
     return MiniBatches(min(size, MOST), shuffle, drop_last, per_step, seed)
 
 
-def refuse_with_batches(batches: MiniBatches | None, rule: UpdateRule, rates: np.ndarray | None, validated: bool) -> None:
-    """Raise where mini-batches would need what they do not have: a safe rate, validation data."""
-    if batches is None:
-        return
-    if validated:
-        raise ValueError("validation data (X_val) do not go with mini-batches (batch_size) yet: leave one out")
-    if rates is None:
+def refuse_with_batches(batches: MiniBatches | None, rule: UpdateRule, rates: np.ndarray | None) -> None:
+    """Raise where mini-batches would need what they do not have: a safe rate."""
+    if batches is not None and rates is None:
         raise ValueError(
             f"lr is needed with batch_size: the safe rate of {rule.name!r} is that of all samples, and a batch may need a smaller one; "
             "fastgd.stability(X, y) tells that of all"
+        )
+
+
+def rates_per_epoch(batches: MiniBatches | None, n_samples: int) -> int:
+    """How many rates a schedule has for an epoch of n_samples."""
+    return batches.steps(n_samples) if batches is not None and batches.per_step else 1
+
+
+def refuse_endless_schedule(count: int, of_an_epoch: int) -> None:
+    """Raise where following a schedule for epochs=None, `count` rates, would take minutes."""
+    if of_an_epoch > 1 and count >= MOST_RATES:
+        raise ValueError(
+            f"epochs=None may go on for {count // of_an_epoch:,} epochs of {of_an_epoch:,} steps, and a schedule with "
+            "schedule_every='step' is followed through all of them first: give epochs, or schedule_every='epoch'"
         )
 
 
@@ -114,4 +125,4 @@ def bytes_of_batches(problem: Problem, batches: MiniBatches | None) -> int:
         return 0
     n, rows = problem.n_samples, min(batches.size, problem.n_samples)
     orders = 4 * max(ORDERED, n) + 16 * n + 4 if batches.shuffle else 0  # with random numbers and counts
-    return orders + rows * (4 + (problem.n_features + 2) * problem.dtype.itemsize)
+    return orders + rows * 4 + (rows + 16) * (problem.n_features + 2) * problem.dtype.itemsize  # a line more for each column

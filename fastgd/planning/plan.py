@@ -25,6 +25,7 @@ from .minibatches import MiniBatches
 PIECE_NS = 4_000_000  # length of a task that is aimed at [ns]
 DEVICE_BYTES = 2**32  # data of one task on a GPU
 SHORT_NS = 250_000  # what Python does around a task takes as long as a shorter one [ns]
+THREADS_NS = 100_000  # what starting threads takes, and waiting for them: shorter stages of a call have none [ns]
 INLINE_NS = 2_000_000  # less work runs in the calling thread: starting threads takes as long [ns]
 DEAF_NS = 200_000_000  # longest work done in the calling thread, which Ctrl-C cannot interrupt [ns]
 PACK = 32  # fits of a pack of the CPU kernels

@@ -21,6 +21,7 @@ from ..input.arrays import arrive
 from ..input.messages import shown
 from ..input.options import read_count, read_switch, read_tol
 from ..input.shapes import broadcast
+from ..kernels.chunk import MOMENTS
 from .backends import BACKENDS, Backend
 from .compressed import is_compressed, read_moments
 from .memory import bytes_of_pair
@@ -160,12 +161,13 @@ def fits_of_a_task(problem: Problem, n_fits: int, plan: Plan) -> int:
     """How many fits descend together, block after block.
 
     Between two blocks Python does some 0.5 ms of work, so that a task has more fits than others;
-    the w of 64 epochs of them fit into a block.
+    the w of 64 epochs of them fit into a block. Only descents on moments go in packs.
     """
     if not plan.backend.has_threads:
         return plan.fits_per_task
-    most = max(PACK, BLOCK_BYTES // (64 * problem.n_parameters * problem.dtype.itemsize))
-    return min(n_fits, most, max(PACK, math.ceil(n_fits / plan.threads / PACK) * PACK))
+    together = PACK if plan.algorithm == MOMENTS and not plan.batched else 1
+    most = max(together, BLOCK_BYTES // (64 * problem.n_parameters * problem.dtype.itemsize))
+    return min(n_fits, most, max(together, math.ceil(n_fits / plan.threads / together) * together))
 
 
 def bytes_of_blocks(stopping: Stopping, problem: Problem, of_a_fit: int) -> tuple[int, int]:

@@ -8,7 +8,9 @@
    numbers of such epochs go together in steps of 1, 2, 4, … epochs.
 3. A block has as many epochs as no fit can run out of patience in, a quarter of what was run, or
    16, whichever is most. So a fit that runs out of patience after t epochs takes part in at most
-   1.25 t + 16 of them, and in a block's length more to go back to its last.
+   1.25 t + 16 of them, and in a block's length more to go back to its last. Of mini-batches, whose
+   epochs read all samples, a block is shorter where 16 epochs take longer than Python does between
+   two blocks.
 """
 
 from __future__ import annotations
@@ -21,16 +23,18 @@ import numpy as np
 
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, STANDARD, STOPPED_EARLY, TOO_FEW_SAMPLES, Chunk, n_rows
 from ..planning.job import FitJob
-from .chunks import rates_of_fits
+from ..planning.minibatches import rates_per_epoch
+from .chunks import counted, rates_of_fits
 from .pool import Control
 from .validating import Losses, Validator
 
 SHORTEST = 16  # epochs of a block; the last one may be shorter
+NUMBERS = 2**22  # that mini-batches read in some ms, where the Python of a block takes 0.5 ms
 SHARE = 4  # a longer block has a quarter of the epochs that were run before it
 
 _SAMPLES = ("x_index", "y_index", "weight_index", "kept_index")
 _LEAST = ("penalty", "least", "allowance")  # of the first part: a fit that passed a limit goes on by its samples, without moments
-_STATE = ("w", "slots", "products", "steps", "algorithm")  # what a descent goes on from
+_STATE = ("w", "slots", "products", "steps", "algorithm")
 
 # descend(part, places, counter): runs all epochs of a part of a chunk, of the fits at these places;
 # its results are in the caller's units
@@ -52,6 +56,11 @@ def descend_chunk(
         descent.finish()
 
 
+def _state_of(chunk: Chunk) -> list[np.ndarray]:
+    """The arrays, one row for each fit, that a descent goes on from."""
+    return [getattr(chunk, name) for name in _STATE] + ([] if chunk.batches is None else [chunk.batches.passes])
+
+
 class _Descent:
     """The fits of a chunk, of which those at the places `going` have not ended."""
 
@@ -66,11 +75,14 @@ class _Descent:
         self.status, self.epochs, self.last = chunk.status.copy(), np.full(m, job.epochs), np.full(m, job.epochs)
         self.n_samples = chunk.n_used.copy()  # as parts are given them: a GPU leaves samples out for itself
         self.row_epochs = np.append(np.arange(0, job.epochs, job.every), job.epochs) if job.every else np.empty(0, np.int64)
+        read = 0 if job.batches is None else job.problem.n_samples * job.problem.n_parameters
+        self.shortest = max(1, min(SHORTEST, NUMBERS // max(1, read)))
+        self.rates_per_epoch = rates_per_epoch(job.batches, job.problem.n_samples)
         self.going = np.flatnonzero(chunk.status != TOO_FEW_SAMPLES)
-        restores = self.stopping.restore_best
-        self.kept = {name: getattr(chunk, name).copy() for name in _STATE} if restores else {}  # of the best epochs' blocks
+        # the states from which the best epochs are reached
+        self.kept = [array.copy() for array in _state_of(chunk)] if self.stopping.restore_best else []
         self.kept_epoch = np.zeros(m, np.int64)
-        self.best_epoch[:], self.val_loss[:], self.history[:] = 0, np.nan, np.nan
+        self.best_epoch[:], self.val_loss[:], self.history[:], chunk.batch_loss[:] = 0, np.nan, np.nan, np.nan
 
     def begin(self, counter: np.ndarray) -> None:
         """Note the row of the start, and which fits end there."""
@@ -103,6 +115,7 @@ class _Descent:
         losses = self.losses(going, part.history_w[:, 1:])
         ends, improved = self._look(part, losses)
         self._record(part, np.arange(len(going)), going, np.concatenate([losses[:, :1], losses], axis=1), ends)
+        self._record_batches(part, ends)
         if self.stopping.restore_best:
             self._keep(part, improved)
         inside = (ends >= 0) & (ends < length)
@@ -122,8 +135,8 @@ class _Descent:
         chunk, made = self.chunk, self.status != TOO_FEW_SAMPLES
         if self.stopping.restore_best:
             fits = np.flatnonzero(made & (self.best_epoch > 0) & (self.best_epoch < self.last))
-            for name in _STATE:
-                getattr(chunk, name)[fits] = self.kept[name][fits]
+            for array, kept in zip(_state_of(chunk), self.kept, strict=True):
+                array[fits] = kept[fits]
             self._advance(fits, self.best_epoch[fits] - self.kept_epoch[fits], anew=True)
         places = np.flatnonzero(made)
         if len(places):
@@ -139,8 +152,10 @@ class _Descent:
         patience, left = self.stopping.patience, self.job.epochs - self.done
         if patience is not None:
             nobody_ends = patience - int(self.waited[self.going].max())
-            left = min(left, max(nobody_ends, self.done // SHARE, SHORTEST))
+            left = min(left, max(nobody_ends, self.done // SHARE, self.shortest))
         row = len(self.going) * (self.chunk.w.shape[1] + 1) * self.chunk.w_out.itemsize
+        if self.rates_per_epoch > 1 and self.job.schedule is not None:
+            row += len(self.going) * 16 * self.rates_per_epoch
         return max(1, min(left, self.stopping.block_bytes // row))
 
     def _look(self, part: Chunk, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -206,13 +221,21 @@ class _Descent:
             self.chunk.history_loss[fits[some], row] = part.history_loss[here, at]
             self.history[fits[some], row] = losses[here, at]
 
+    def _record_batches(self, part: Chunk, ends: np.ndarray) -> None:
+        """Write the losses of the batches of a block; after the end of a fit there are none."""
+        width = part.batch_loss.shape[1]
+        if width == 0:
+            return  # nobody asks
+        run = (ends < 0)[:, None] | (np.arange(width) < ends[:, None])
+        self.chunk.batch_loss[self.going, self.done : self.done + width] = np.where(run, part.batch_loss, np.nan)
+
     def _keep(self, part: Chunk, improved: np.ndarray) -> None:
         """Keep the states from which the best epochs are reached."""
         at_end = improved == part.epochs
         for which, owner, rows in ((at_end, part, np.flatnonzero(at_end)), ((improved > 0) & ~at_end, self.chunk, None)):
             fits = self.going[which]
-            for name in _STATE:
-                self.kept[name][fits] = getattr(owner, name)[fits if rows is None else rows]
+            for kept, array in zip(self.kept, _state_of(owner), strict=True):
+                kept[fits] = array[fits if rows is None else rows]
             self.kept_epoch[fits] = self.done + (0 if rows is None else part.epochs)
 
     def _advance(self, fits: np.ndarray, epochs: np.ndarray, anew: bool = False) -> None:
@@ -233,7 +256,8 @@ class _Descent:
         dtype, rows = chunk.w_out.dtype, n_rows(epochs, every) or int(every > 0)
         lr, momenta = chunk.lr[:, fits], chunk.momenta
         if self.job.schedule is not None and epochs:
-            lr, momenta = rates_of_fits(self.job, self.first + fits, lr[0], chunk.steps[fits], epochs)
+            count = epochs * self.rates_per_epoch
+            lr, momenta = rates_of_fits(self.job, self.first + fits, lr[0], counted(chunk)[fits], count)
         one_row = chunk.hyper.strides[0] == 0
         hyper = np.broadcast_to(chunk.hyper[:1], (k, chunk.hyper.shape[1])) if one_row else chunk.hyper[fits]
         changed: dict[str, Any] = {name: getattr(chunk, name)[fits] for name in (*_SAMPLES, *_STATE)}
@@ -242,6 +266,10 @@ class _Descent:
             changed |= {name: getattr(chunk, name)[fits] for name in _LEAST if len(chunk.least)}
         if len(chunk.center):
             changed |= {name: getattr(chunk, name)[fits] for name in STANDARD}
+        if chunk.batches is not None:
+            own = chunk.batches
+            changed["batches"] = replace(own, seeds=own.seeds[fits], passes=own.passes[fits])
+            changed["batch_loss"] = np.empty((k, epochs if chunk.batch_loss.shape[1] else 0), dtype)
         part = replace(
             chunk,
             **changed,
@@ -265,6 +293,8 @@ class _Descent:
         """Take over where some fits of a part stand, and what is reported of it."""
         measured = ("initial_excess", "excess", *(_LEAST if len(self.chunk.least) else ())) if len(self.chunk.excess) else ()
         standard = STANDARD if len(self.chunk.center) else ()
-        for name in (*_STATE, "w_out", "loss", *measured, *standard):
+        for array, of_part in zip(_state_of(self.chunk), _state_of(part), strict=True):
+            array[fits] = of_part[rows]
+        for name in ("w_out", "loss", *measured, *standard):
             getattr(self.chunk, name)[fits] = getattr(part, name)[rows]
         self.chunk.flat = part.flat

@@ -63,8 +63,12 @@ def follow_schedule(job: FitJob, chunk: Chunk, first: int, stop: int) -> None:
     A descent in blocks asks for those of each block (blocks.py).
     """
     if job.schedule is not None and job.stopping is None:
-        done = chunk.steps if chunk.batches is None or chunk.batches.rate_per_step else chunk.batches.passes
-        chunk.lr, chunk.momenta = scheduled_rates(job, first, stop, chunk.lr[0], done)
+        chunk.lr, chunk.momenta = scheduled_rates(job, first, stop, chunk.lr[0], counted(chunk))
+
+
+def counted(chunk: Chunk) -> np.ndarray:
+    """(m,): what a schedule counts, of the descent before: updates, or epochs of mini-batches."""
+    return chunk.steps if chunk.batches is None or chunk.batches.rate_per_step else chunk.batches.passes
 
 
 def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -75,11 +79,11 @@ def scheduled_rates(job: FitJob, first: int, stop: int, lr: np.ndarray, steps: n
     return rates_of_fits(job, np.arange(first, stop, dtype=np.int64), lr, steps, job.n_rates)
 
 
-def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, epochs: int) -> tuple[np.ndarray, np.ndarray]:
-    """(epochs, m): the rates of m fits, which begin with lr (m,) after some steps; momenta."""
+def rates_of_fits(job: FitJob, fits: np.ndarray, lr: np.ndarray, steps: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(count, m): the rates of m fits, which begin with lr (m,) after some steps; momenta."""
     assert job.schedule is not None
     which = job.order.pick(job.schedule.which, fits)
-    return job.schedule.table(which, lr, steps, epochs), job.schedule.momenta(which, steps, epochs)
+    return job.schedule.table(which, lr, steps, count), job.schedule.momenta(which, steps, count)
 
 
 def chunk_of_group(job: FitJob, group: Group, first: int, stop: int) -> tuple[Chunk, np.ndarray]:

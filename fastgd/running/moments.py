@@ -24,8 +24,9 @@ from ..data.fit_order import FitOrder
 from ..data.items import items_interleave, tile
 from ..data.problem import Problem
 from ..data.ragged import GroupProblem
+from ..input.float_mode import set_ieee_mode
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
-from ..planning.plan import MOMENTS_BYTES, PIECE_NS, TILED_BYTES, Plan
+from ..planning.plan import MOMENTS_BYTES, PIECE_NS, THREADS_NS, TILED_BYTES, Plan
 from .groups import Group, copy_one_by_one, gather, gather_group, given_group, indices, samples_of_grams, select
 from .pool import Control, Run, Task, cut
 
@@ -336,7 +337,12 @@ def _compress(
             None if shift is None else shift[item],
         )
 
-    go(cut(count * parts, items_per_task, compress))
+    tasks = cut(count * parts, items_per_task, compress)
+    if count * parts * _cost(min(n, length), size) < THREADS_NS:
+        set_ieee_mode()  # a progress function may have left another one
+        at_once(tasks)
+    else:
+        go(tasks)
     if parts == 1 or control.cancel[0]:
         return
     for item in range(count):
@@ -367,7 +373,12 @@ def compress_shifted(problem: Problem, group: Group, pairs: np.ndarray, shift: n
 
 def _fits_per_task(length: int, size: int) -> int:
     """How many fits, or parts of a fit, of `length` samples and `size` parameters a task takes."""
-    return max(1, int(PIECE_NS / (length * (size + 1) * (size + 2) / 2)))
+    return max(1, int(PIECE_NS / _cost(length, size)))
+
+
+def _cost(length: int, size: int) -> float:
+    """Rough time of compressing `length` samples of `size` parameters [ns]."""
+    return length * (size + 1) * (size + 2) / 2
 
 
 def _tiled(samples: Samples, item: np.ndarray) -> Samples:

@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,8 @@ def run_tasks(tasks: Iterable[Task], workers: int, inline: bool, control: Contro
         _run_inline(control.counter(0), tasks, watch)
         return
     remaining = iter(tasks)
+    first = list(islice(remaining, workers))  # a thread for each of them at most
+    remaining, workers = chain(first, remaining), len(first)
     lock, process = threading.Lock(), os.getpid()
     errors: list[BaseException] = []
     busy = [False] * workers  # who is in the midst of a task

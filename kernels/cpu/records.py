@@ -12,7 +12,7 @@ from .moments.register_tiles import BLOCK
 from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
 from .moments.standardize import standardize
 from .simd.double_double import LOWEST_EXPONENT
-from .simd.lanes import LANES
+from .simd.lanes import LANES, LINE
 
 _NO_INDEX, _NOT_DOUBTFUL = np.zeros(0, np.int64), np.zeros(0, bool)
 
@@ -135,5 +135,5 @@ def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype) ->
 
 def stream_scratch_bytes(n_samples: int, n_features: int, n_parameters: int, dtype: np.dtype) -> int:
     """Bytes that a thread needs at most to descend on samples: a tile of a chunk, and its sums."""
-    rows = min(CHUNK, -(-n_samples // LANES) * LANES)
+    rows = min(CHUNK, -(-n_samples // LANES) * LANES) + LINE
     return (rows * (n_features + 2) + LANES * n_parameters) * dtype.itemsize

@@ -296,7 +296,6 @@ REFUSED = {
     "no rate": ({"batch_size": 2}, "lr is needed with batch_size"),
     "no whole number": ({"batch_size": 2.0}, "batch_size must be a whole number, not 2.0"),
     "none": ({"batch_size": 0}, "batch_size must be a whole number, at least 1; it is 0"),
-    "validation": ({"batch_size": 2, "lr": 0.1, "X_val": x, "y_val": y}, "X_val.* do not go with mini-batches"),
     "no batch": ({"batch_size": 100, "drop_last": True, "lr": 0.1}, "drop_last=True leaves no batch: batch_size is 100 and there are"),
     "drop_last": ({"drop_last": 1}, "drop_last must be True or False, not 1"),
     "unit": ({"schedule_every": "batch"}, "schedule_every must be 'epoch' or 'step', not 'batch'"),
@@ -310,6 +309,13 @@ REFUSED = {
 def test_what_is_refused(no_work, name):
     options, words = REFUSED[name]
     refused((ValueError, TypeError), words, x, y, **options)
+
+
+def test_a_schedule_of_steps_needs_an_end(no_work):
+    given = {"lr": 0.1, "epochs": None, "tol": 0.1, "batch_size": 1, "schedule": fastgd.schedules.StepLR(3), "schedule_every": "step"}
+    refused(
+        ValueError, r"epochs=None may go on for 1,000,000 epochs of 100 steps, .*: give epochs, or", np.ones(100), np.ones(100), **given
+    )
 
 
 def test_a_state_of_another_kind_is_refused(monkeypatch):
@@ -326,6 +332,11 @@ def test_a_state_of_another_kind_is_refused(monkeypatch):
 def test_moments_have_no_batches(no_work):
     moments = fastgd.compress(X, Y)
     refused(ValueError, "X is Moments, whose samples are gone: batch_size needs X and y", moments, None, batch_size=16, lr=0.01)
+
+
+def test_a_loader_is_refused_in_words(torch, no_work):
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.tensor(X), torch.tensor(Y)), batch_size=16)
+    refused(TypeError, "X is a DataLoader, .*: give the tensors of its data set as X and y, and batch_size=", loader, None, lr=0.1)
 
 
 def test_options_change_nothing_without_mini_batches():

@@ -11,6 +11,7 @@ RIDGE = (
     "tests/fit/test_ridge_descent.py::test_the_intercept_is_left_alone",
     "tests/fit/test_ridge_descent.py::test_it_ends_at_the_minimum_that_solve_finds",
 )
+STATE, SHARED = "kernels/cpu/packs/state.py", ("tests/kernels/cpu/packs/test_run_pack.py::test_fits_that_share_a_gram_matrix",)
 TESTS = ("tests/kernels/cpu/packs/test_update_lanes.py",)
 
 RULE_PACK_DEFECTS = (
@@ -22,6 +23,20 @@ RULE_PACK_DEFECTS = (
         TESTS,
     ),
     Defect("each step of a block is its first", RULE_EPOCHS, "begin_step(rule, epoch + e,", "begin_step(rule, epoch,", TESTS),
+    Defect(
+        "fits that share a Gram matrix compute on the first of the call",
+        STATE,
+        "move(records.gram, begin + entry, scratch.matrix,",
+        "move(records.gram, entry, scratch.matrix,",
+        SHARED,
+    ),
+    Defect(
+        "a pack of several Gram matrices computes on its first",
+        STATE,
+        "for lane in range(1, count):\n        shared = shared and",
+        "for lane in range(1, 2):\n        shared = shared and",
+        SHARED,
+    ),
     Defect(
         "a pack divides by the root of the epoch before",
         UPDATE_LANES,

@@ -149,6 +149,27 @@ STOPPING_DEFECTS = (
         ("tests/running/test_blocks.py::test_a_fit_that_stopped_costs_nothing",),
     ),
     Defect(
+        "patience, mini-batches: the order of the epochs begins anew with each block",
+        BLOCKS,
+        "[] if chunk.batches is None else [chunk.batches.passes]",
+        "[]",
+        (f"{EARLY}::test_a_loop_of_single_epochs",),
+    ),
+    Defect(
+        "patience, mini-batches: batches after the end of a fit are told",
+        BLOCKS,
+        "run = (ends < 0)[:, None] | (np.arange(width) < ends[:, None])",
+        "run = (ends < 0)[:, None] | (np.arange(width) <= ends[:, None])",
+        (f"{EARLY}::test_a_loop_of_single_epochs",),
+    ),
+    Defect(
+        "patience, mini-batches: a schedule of epochs counts steps",
+        BLOCKS,
+        "lr[0], counted(chunk)[fits], count)",
+        "lr[0], chunk.steps[fits], count)",
+        (f"{EARLY}::test_a_loop_of_single_epochs",),
+    ),
+    Defect(
         "validation: with the weights of the training data",
         "fastgd/planning/job.py",
         '"sample_weight": arguments["sample_weight_val"]}',

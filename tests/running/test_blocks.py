@@ -14,10 +14,17 @@ from tests.support.stopping_company import ARRAYS, OPTIONS, RATES, assert_equal,
 x = np.array([1.0, 2, 3, 4])
 
 
-@pytest.mark.parametrize("kind", ["last, sgd", "best, adam"])
+KINDS = {
+    "last, sgd": {},
+    "best, adam": {"restore_best": True, "optimizer": fastgd.Adam(), "dtype": "float32"},
+    "best, mini-batches": {"restore_best": True, "batch_size": 8, "schedule": schedules.StepLR(9), "schedule_every": "step"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_company_threads_and_blocks_change_no_bit(monkeypatch, kind):
     X, y, X_val, y_val = data_of_company()
-    own = {} if kind == "last, sgd" else {"restore_best": True, "optimizer": fastgd.Adam(), "dtype": "float32"}
+    own = KINDS[kind]
 
     def fit(**options):
         return fastgd.fit(X, y, X_val=X_val, y_val=y_val, lr=RATES[:, None, None], **OPTIONS | own | options)
@@ -25,7 +32,7 @@ def test_company_threads_and_blocks_change_no_bit(monkeypatch, kind):
     found = fit()
     statuses = set(found.status.ravel().tolist())
     assert {Status.STOPPED_EARLY, Status.TOO_FEW_SAMPLES} <= statuses
-    assert own or Status.DIVERGED in statuses
+    assert "dtype" in own or Status.DIVERGED in statuses
     for fewer in ({"threads": 1}, {"threads": 3}, {"memory_limit": "60 MiB"}):
         assert_equal(fit(**fewer), found)
     for k, i, j in zip(*(np.random.default_rng(1).integers(length, size=12) for length in found.loss.shape), strict=True):
@@ -42,14 +49,18 @@ def epochs_computed(monkeypatch, fit):
     """(epochs of fits that the kernels ran, the result)."""
     from fastgd.kernels import cpu
 
-    count, run = [0], cpu.descend
+    count = [0]
 
-    def descend(chunk, *arguments, **options):
-        count[0] += chunk.epochs * len(chunk.w)
-        return run(chunk, *arguments, **options)
+    def counting(run):
+        def descend(chunk, *arguments, **options):
+            count[0] += chunk.epochs * len(chunk.w)
+            return run(chunk, *arguments, **options)
+
+        return descend
 
     with monkeypatch.context() as patch:
-        patch.setattr(cpu, "descend", descend)
+        for name in ("descend", "descend_batches"):
+            patch.setattr(cpu, name, counting(getattr(cpu, name)))
         found = fit()
     return count[0], found
 
@@ -68,6 +79,19 @@ def test_a_fit_that_stopped_costs_nothing(monkeypatch):
         assert run[lr == 0.1].max() < 100
         # each takes part in 1.25 t + 16 epochs, and goes back within a block of max(16, t/4)
         assert count <= (1.25 * run + 16 + np.maximum(16, run / 4)).sum()
+
+
+def test_mini_batches_of_much_data_wait_for_no_block(monkeypatch):
+    """Blocks are as long as no fit can end in, or a quarter of what was run."""
+    rng = np.random.default_rng(6)
+    X, y = rng.normal(size=(80, 3)), rng.normal(size=80)
+    options = {"lr": 0.05, "epochs": 400, "batch_size": 16, "X_val": X[:20], "y_val": y[:20], "patience": 2}
+    count, found = epochs_computed(monkeypatch, lambda: fastgd.fit(X[20:], y[20:], **options))
+    monkeypatch.setattr("fastgd.running.blocks.NUMBERS", 1)
+    fewer, again = epochs_computed(monkeypatch, lambda: fastgd.fit(X[20:], y[20:], **options))
+    assert (again.epochs, again.w.tolist()) == (found.epochs, found.w.tolist())
+    assert again.status == Status.STOPPED_EARLY
+    assert fewer <= 1.25 * again.epochs + 2 + 2 < 16 <= count
 
 
 def test_best_and_last_epochs_at_the_ends_of_blocks(backend):

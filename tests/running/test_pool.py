@@ -19,7 +19,7 @@ import fastgd
 from fastgd.kernels import apart
 from fastgd.kernels.telling import LISTENER
 from fastgd.planning import plan
-from fastgd.running.pool import watched
+from fastgd.running.pool import Control, run_tasks, watched
 from tests import grids
 from tests.support.against_arbiter import same_bits
 from tests.support.fit_cases import assert_same, digest, make
@@ -308,6 +308,24 @@ def test_small_fits_start_no_thread(monkeypatch):
         fastgd.fit(X[0], y[0], lr=[1e-3, 1e-2], epochs=100, threads=threads)
     with pytest.raises(AssertionError, match="thread was started"):
         fastgd.fit(X, y, lr=1e-2, epochs=10**6)
+
+
+def test_no_more_threads_than_tasks_and_none_for_a_short_stage(monkeypatch):
+    begun, start = [], _thread.start_new_thread
+
+    def counted(*given):
+        begun.append(given)
+        return start(*given)
+
+    monkeypatch.setattr(_thread, "start_new_thread", counted)
+    done = []
+    run_tasks([lambda counter: done.append(1)] * 3, 8, False, Control(8, quiet=True), lambda: None)
+    assert (len(done), len(begun)) == (3, 3)
+    begun.clear()
+    X, y = make(1, 30, 2, "float64")
+    rates = np.geomspace(1e-4, 1e-2, 20_000)
+    fastgd.fit(X[0], y[0], lr=rates, epochs=300, threads=1)
+    assert len(begun) == 1  # 30 samples are compressed in the calling thread
 
 
 # -- what kernels say ------------------------------------------------------------------------------

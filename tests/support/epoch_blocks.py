@@ -101,7 +101,7 @@ def blocks_of(chunk: Chunk, moments: cpu.Moments) -> Blocks:
     assert chunk.w_out.dtype == np.float32
     chunk = replace(chunk, **{name: getattr(chunk, name).copy() for name in OUTPUTS})
     entries, wide = size * (size + 1) // 2 * LANES, size * LANES
-    lengths = (entries, 0, wide + LANES, 0, wide, 0, 0, wide, 0, 0, wide, 0, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
+    lengths = (entries, 0, size * size, wide + LANES, 0, wide, 0, 0, wide, 0, 0, wide, 0, 0, COUNTS + 2, state.EPOCHS * LANES, wide)
     scratch = state.PackScratch(*(np.zeros(length + 8) for length in lengths), np.zeros(state.EPOCHS * (wide + LANES) + 16, np.float32))
     left, left_losses, n_left, numbers = np.zeros((m, 3), np.int64), np.zeros(m), np.zeros(1, np.int64), np.arange(m)
     records = moments.gram, numbers, moments.target, numbers, moments.exponents, moments.weighing

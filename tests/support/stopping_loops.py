@@ -19,6 +19,7 @@ class Ended(NamedTuple):
     status: Status
     best_epoch: int
     rows: list[tuple[Any, Any, Any]]  # (w, loss, val_loss) of the start and of every epoch
+    printed: list[Any]  # of mini-batches: the mean loss of each epoch's batches
 
 
 class Watch:
@@ -52,15 +53,18 @@ def loop_of_fits(X: Any, y: Any, validation: dict[str, Any], *, epochs: int, sto
         return fastgd.fit(validation["X"], validation["y"], sample_weight=validation.get("sample_weight"), lr=0.0, epochs=0,
                           **start, **same_model).loss  # fmt: skip
 
-    found = fastgd.fit(X, y, epochs=0, **options)
+    options = options | ({"history": True} if "batch_size" in options else {})
+    found, printed = fastgd.fit(X, y, epochs=0, **options), []
     watch, best = Watch(stop["patience"], stop["min_delta"]), None
     rows, status, epoch = [(found.w, found.loss, val_loss(found))], Status.COMPLETED, 0
     if not np.isfinite(found.loss):
-        return Ended(found, 0, Status.DIVERGED, 0, rows)
+        return Ended(found, 0, Status.DIVERGED, 0, rows, printed)
     goes_on = {name: value for name, value in options.items() if name not in ("w0", "intercept0")}
     for epoch in range(1, epochs + 1):
         found = fastgd.fit(X, y, epochs=1, **(options if epoch == 1 else goes_on | {"state": found.state}))
         rows.append((found.w, found.loss, val_loss(found)))
+        if "batch_size" in options:
+            printed.append(found.history.batch_loss[0])
         stops = watch.stops(epoch, float(rows[-1][2]))
         if watch.best_epoch == epoch:
             best = found
@@ -72,7 +76,7 @@ def loop_of_fits(X: Any, y: Any, validation: dict[str, Any], *, epochs: int, sto
             status = Status.STOPPED_EARLY
         if status != Status.COMPLETED:
             break
-    return Ended(best if stop["restore_best"] and best is not None else found, epoch, status, watch.best_epoch, rows)
+    return Ended(best if stop["restore_best"] and best is not None else found, epoch, status, watch.best_epoch, rows, printed)
 
 
 def assert_same(found: Any, expected: Ended, val_loss: Any, every: int, index: Any = ()) -> None:
@@ -81,7 +85,8 @@ def assert_same(found: Any, expected: Ended, val_loss: Any, every: int, index: A
     assert Status(int(np.asarray(found.status)[index])) == expected.status
     assert (found.epochs[index], found.best_epoch[index]) == (expected.epochs, expected.best_epoch)
     pairs = [(getattr(found, name), getattr(result, name)) for name in ("w", "intercept", "loss", "excess_loss")]
-    pairs += [(getattr(found.state, name), getattr(result.state, name)) for name in ("w", "slots", "products", "epoch", "algorithm")]
+    of_state = ("w", "slots", "products", "epoch", "algorithm", "passes", "seed")
+    pairs += [(getattr(found.state, name), getattr(result.state, name)) for name in of_state]
     for mine, theirs in [*pairs, (found.val_loss, val_loss)]:
         assert (mine is None) == (theirs is None)
         assert mine is None or np.array_equal(np.asarray(mine)[index], theirs, equal_nan=True)
@@ -92,3 +97,7 @@ def assert_same(found: Any, expected: Ended, val_loss: Any, every: int, index: A
             assert np.array_equal(np.asarray(found.history.w)[index][row], w, equal_nan=True)
             assert np.array_equal(np.asarray(found.history.loss)[index][row], loss, equal_nan=True)
             assert np.array_equal(np.asarray(found.history.val_loss)[index][row], val, equal_nan=True)
+        if found.history.batch_loss is not None:
+            printed = np.asarray(found.history.batch_loss)[index]
+            assert np.array_equal(printed[:ends], expected.printed, equal_nan=True)
+            assert np.isnan(printed[ends:]).all()

@@ -1,8 +1,8 @@
 """Loss and gradient at w: from moments (docs/arithmetic.md, section 6), from samples (section 7).
 
-1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride` numbers, then
-   y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes without a
-   sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
+1. A tile of `stream` is one chunk of samples, feature-major: a column every `stride_for` numbers,
+   then y and, if there are any, the weights, padded with zeros to whole groups of LANES. Lanes
+   without a sample keep their sums (select_first): adding their zeros could turn a −0 into +0.
 2. The cancel flag is read between chunks, in wide data also between blocks. What is computed once
    it is raised is of no use: the caller reads it afterwards.
 """
@@ -18,14 +18,15 @@ from ..moments.lane_sums import add_lanes
 from ..simd.addresses import address, count_at, further
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add, scale, two_sum
-from ..simd.lanes import LANES, add, butterfly, fill, fma, load, multiply, negate, store
+from ..simd.lanes import LANES, LINE, add, butterfly, fill, fma, load, multiply, negate, store
 from ..simd.masks import select_first
-from ..simd.scalars import get, move, put, raised
+from ..simd.scalars import get, move, prefetch, put, raised
 from ..simd.transpose import SIDE, transpose
-from .stream_pass import MOST_UNROLLED, pass_over
+from .stream_pass import MOST_UNROLLED, add_columns, pass_over
 
 BLOCK = 256  # samples that are worked on at a time
 FEW = 3  # sums: one by one they are added faster than eight at a time
+AHEAD = 4096  # numbers of X that are fetched before they are copied
 WIDE = 256  # parameters: with more the cancel flag is read in every epoch, and within a chunk
 
 
@@ -36,6 +37,15 @@ class Standard(NamedTuple):
     scale: Any
     first: Any  # the number of the fit's first feature there
     used: Any  # bool: whether they are
+
+
+@inlined
+def stride_for(n):
+    """How many numbers further on each column of a tile of n samples begins, one chunk at most.
+
+    A cache line more than it has, or its columns would share a few places of the cache.
+    """
+    return min(CHUNK, (n + LANES - 1) // LANES * LANES) + LINE
 
 
 @inlined
@@ -140,8 +150,13 @@ def fill_stream_tile(tile, stride, sources, place, d, standard, first, rows, can
         while done + SIDE <= rows and x_step >= 0 and start + (done + SIDE - 1) * x_step + last + SIDE <= sources.x_length:
             if d > WIDE and raised(cancel):
                 return
-            for k in range(0, d, SIDE):
-                transpose(sources.X, start + done * x_step + k, x_step, min(SIDE, d - k), tile, k * stride + done, stride)
+            for i in range(done, done + SIDE):
+                for k in range(0, d, SIDE):
+                    prefetch(sources.X, start + i * x_step + k + AHEAD)
+            for k in range(0, d - SIDE + 1, SIDE):
+                transpose(sources.X, start + done * x_step + k, x_step, SIDE, tile, k * stride + done, stride)
+            if d % SIDE:
+                transpose(sources.X, start + done * x_step + last, x_step, d - last, tile, last * stride + done, stride)
             done += SIDE
     for k in range(d):
         if d > WIDE and raised(cancel):
@@ -177,8 +192,9 @@ def add_stream(tile, stride, rows, d, intercept, w, factor, lanes, sums):
 def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scratch, sums, cancel):
     """Sum one chunk: sums (D+1,) = [Σ x_j · factor · v, Σ v · r], v = r or weight · r.
 
-    BLOCK samples at a time, which stay in the cache: first factor · v, then four columns at a time,
-    whose sums are in registers. scratch: BLOCK numbers factor · v, then the lanes of every sum.
+    BLOCK samples at a time, which stay in the cache: first factor · v, then eight columns at a
+    time, whose sums are in registers. scratch: BLOCK numbers factor · v, then the lanes of every
+    sum, with room for a multiple of eight.
     """
     if d <= MOST_UNROLLED and not weighted:
         found = address(scratch)
@@ -211,37 +227,13 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
             store(scratch, first, multiply(by, weighed))
         whole = count // LANES * LANES
         rest = count - whole
-        j = 0
-        while j + 4 <= d:
-            at, lane = j * stride + begin, BLOCK + j * LANES
-            sum_0, sum_1 = load(scratch, lane), load(scratch, lane + LANES)
-            sum_2, sum_3 = load(scratch, lane + 2 * LANES), load(scratch, lane + 3 * LANES)
-            for first in range(0, whole, LANES):
-                value = load(scratch, first)
-                sum_0 = fma(load(tile, at + first), value, sum_0)
-                sum_1 = fma(load(tile, at + stride + first), value, sum_1)
-                sum_2 = fma(load(tile, at + 2 * stride + first), value, sum_2)
-                sum_3 = fma(load(tile, at + 3 * stride + first), value, sum_3)
-            if rest:
-                value = load(scratch, whole)
-                sum_0 = select_first(rest, fma(load(tile, at + whole), value, sum_0), sum_0)
-                sum_1 = select_first(rest, fma(load(tile, at + stride + whole), value, sum_1), sum_1)
-                sum_2 = select_first(rest, fma(load(tile, at + 2 * stride + whole), value, sum_2), sum_2)
-                sum_3 = select_first(rest, fma(load(tile, at + 3 * stride + whole), value, sum_3), sum_3)
-            store(scratch, lane, sum_0)
-            store(scratch, lane + LANES, sum_1)
-            store(scratch, lane + 2 * LANES, sum_2)
-            store(scratch, lane + 3 * LANES, sum_3)
-            j += 4
-        while j < d:
-            at, lane = j * stride + begin, BLOCK + j * LANES
+        for j in range(0, d, MOST_UNROLLED):
+            columns, to = further(address(tile), j * stride + begin), further(address(scratch), BLOCK + j * LANES)
+            add_columns(columns, stride, min(MOST_UNROLLED, d - j), whole // LANES, address(scratch), to)
+        for j in range(d if rest else 0):
+            lane = BLOCK + j * LANES
             total = load(scratch, lane)
-            for first in range(0, whole, LANES):
-                total = fma(load(tile, at + first), load(scratch, first), total)
-            if rest:
-                total = select_first(rest, fma(load(tile, at + whole), load(scratch, whole), total), total)
-            store(scratch, lane, total)
-            j += 1
+            store(scratch, lane, select_first(rest, fma(load(tile, j * stride + begin + whole), load(scratch, whole), total), total))
         if intercept:
             lane = BLOCK + d * LANES
             total = load(scratch, lane)
@@ -250,9 +242,11 @@ def _evaluate_chunk(tile, stride, rows, d, intercept, weighted, w, factor, scrat
             if rest:
                 total = select_first(rest, add(total, load(scratch, whole)), total)
             store(scratch, lane, total)
-    for j in range(size):
-        sums[j] = butterfly(load(scratch, BLOCK + j * LANES))
-    sums[size] = butterfly(squares)
+    store(scratch, BLOCK + size * LANES, squares)
+    found = further(address(scratch), BLOCK)
+    add_lanes(found, size + 1, found)  # the first sums take the place of lanes that were added
+    for j in range(size + 1):
+        sums[j] = scratch[BLOCK + j]
 
 
 @part
@@ -270,12 +264,15 @@ def add_pairwise(parts, count, size):
         count = pairs
 
 
-@part
+@inlined
 def sum_weights(sources, place, n, lanes, parts, cancel):
-    """Σ weight in the data's dtype; n without weights. lanes, parts: scratch."""
+    """Σ weight in the data's dtype; without weights n, and no call. lanes, parts: scratch."""
+    return _add_weights(sources, place, n, lanes, parts, cancel) if sources.weighted else lanes.dtype.type(n)
+
+
+@part
+def _add_weights(sources, place, n, lanes, parts, cancel):
     number = lanes.dtype.type
-    if not sources.weighted:
-        return number(n)
     count = (n + CHUNK - 1) // CHUNK
     for chunk in range(count):
         if raised(cancel):

@@ -30,7 +30,17 @@ from ..simd.double_double import scale
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
-from .evaluate import BLOCK, WIDE, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from .evaluate import (
+    BLOCK,
+    WIDE,
+    Standard,
+    evaluate_moments,
+    evaluate_moments_doubled,
+    evaluate_stream,
+    fill_stream_tile,
+    stride_for,
+    sum_weights,
+)
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .objective import excess_of, objective_of, target_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
@@ -153,7 +163,7 @@ def descend(
     product, next_product = np.empty(products.shape[1]), np.ones(products.shape[1])  # of the fit at hand, for both algorithms
     factor, low_factor, shift, total_weight = 2.0, 0.0, 0, 1.0
     # scratch for `stream`: the data's dtype; the tile is allocated when first needed
-    tile, stride = np.empty(0, dtype), min(CHUNK, (most_used + LANES - 1) // LANES * LANES)
+    tile, stride = np.empty(0, dtype), stride_for(most_used)
     lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))  # eight at a time are added
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)
     stream_gradient = np.empty(size, dtype)

@@ -3,6 +3,9 @@
 Generated for up to MOST_UNROLLED features. Every operation is that of evaluate.py, in the same
 order. One register of lanes at a time goes through all samples, two with few features, so that each
 number is loaded once and serves the residual and the gradient.
+
+With more features, whose sums would not stay in registers, residuals come first, and then
+`add_columns` sums up to MOST_UNROLLED columns at a time.
 """
 
 from __future__ import annotations
@@ -135,3 +138,49 @@ def pass_over(typing_context, tile, stride, rows, n_features, intercept, w, fact
         return context.get_dummy_value()
 
     return types.void(tile, stride, rows, n_features, intercept, w, factor, sums), generate
+
+
+@intrinsic
+def add_columns(typing_context, tile, stride, n_columns, groups, values, sums):
+    """Add x_j · value of whole groups of LANES samples to the lanes of the sums of some columns.
+
+    tile: from the first of the columns and samples on; values: one for each sample; sums: LANES
+    numbers for each column, which are added to. All are addresses of numbers in the data's type.
+    n_columns ≤ MOST_UNROLLED.
+    """
+    if not isinstance(tile, Address) or not isinstance(sums, Address):
+        return None
+
+    def generate(context, builder, signature, args):
+        stride, count, groups = (context.cast(builder, args[k], signature.args[k], types.int64) for k in (1, 2, 3))
+        element = ir.DoubleType() if signature.args[0].dtype == types.float64 else ir.FloatType()
+        vector = ir.VectorType(element, REGISTER * (1 if element == ir.DoubleType() else 2))
+        multiply_add = fma_of(builder, vector)
+
+        def at(which, index):
+            return pointer_to(context, builder, signature.args[which], args[which], index, vector)
+
+        def load(which, index):
+            value = builder.load(at(which, index))
+            value.align = signature.args[which].dtype.bitwidth // 8
+            return value
+
+        for k in range(1, MOST_UNROLLED + 1):
+            bounds = (ir.Constant(_INT, n) for n in (0, LANES, vector.count))
+            wanted = builder.icmp_signed("==", count, ir.Constant(_INT, k))
+            with builder.if_then(wanted), cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
+                columns = [builder.add(begin, builder.mul(stride, ir.Constant(_INT, j))) for j in range(k)]
+                places = [builder.add(begin, ir.Constant(_INT, j * LANES)) for j in range(k)]
+                cells = [cgutils.alloca_once(builder, vector) for _ in places]
+                for place, cell in zip(places, cells, strict=True):
+                    builder.store(load(5, place), cell)
+                with cgutils.for_range(builder, groups, intp=_INT) as loop:
+                    first = builder.mul(loop.index, ir.Constant(_INT, LANES))
+                    value = load(4, builder.add(begin, first))
+                    for column, cell in zip(columns, cells, strict=True):
+                        builder.store(builder.call(multiply_add, [load(0, builder.add(column, first)), value, builder.load(cell)]), cell)
+                for place, cell in zip(places, cells, strict=True):
+                    builder.store(builder.load(cell), at(5, place)).align = signature.args[5].dtype.bitwidth // 8
+        return context.get_dummy_value()
+
+    return types.void(tile, stride, n_columns, groups, values, sums), generate

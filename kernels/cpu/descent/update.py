@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+from ... import update_rules
 from ...update_rules import UPDATE_RULES
 from ..simd.compiling import inlined, part
 from ..simd.lanes import fma
@@ -33,18 +34,7 @@ _BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
 # whether the first of its products is the power of a beta1 that moves
 MOVING_AT = tuple([*rule.hyperparameters].index(rule.moving) if rule.moving else -1 for rule in _BY_CODE)
 HAS_POWER = tuple(rule.power is not None for rule in _BY_CODE)
-
-
-@inlined
-def power_of(beta, exponent):
-    """beta^exponent by repeated squaring, as `power_of` of kernels/update_rules.py."""
-    result = 1.0
-    while exponent > 0:
-        if exponent & 1:
-            result = result * beta
-        beta = beta * beta
-        exponent >>= 1
-    return result
+power_of = inlined(update_rules.power_of)
 
 
 @part

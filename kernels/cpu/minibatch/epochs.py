@@ -16,7 +16,16 @@ import math
 import numpy as np
 
 from ...chunk import COMPLETED, CONVERGED, DIVERGED, MOMENTS, TOO_FEW_SAMPLES
-from ..descent.evaluate import BLOCK, Standard, evaluate_moments, evaluate_moments_doubled, evaluate_stream, fill_stream_tile, sum_weights
+from ..descent.evaluate import (
+    BLOCK,
+    Standard,
+    evaluate_moments,
+    evaluate_moments_doubled,
+    evaluate_stream,
+    fill_stream_tile,
+    stride_for,
+    sum_weights,
+)
 from ..descent.fit_by_fit import _all_finite, _all_nan, _all_within, _copy_state, _forget_if_nan, _largest_column, _record, _unpack
 from ..descent.limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from ..descent.objective import excess_of, objective_of, target_of
@@ -69,7 +78,7 @@ def descend_batches(
     matrix, low_matrix, powers = np.empty((side, side)), np.empty((side, side)), np.zeros(size + 1, np.int64)
     exact_state, exact_gradient, scratch = np.empty(size), np.empty(size), np.empty(size)
     longest = min(most_used, size_of_batch)
-    stride, stride_of_batch = min(CHUNK, (most_used + LANES - 1) // LANES * LANES), min(CHUNK, (longest + LANES - 1) // LANES * LANES)
+    stride, stride_of_batch = stride_for(most_used), stride_for(longest)
     tile = aligned(np.empty((d + 2) * stride + SIDE + 16, dtype))
     lanes = aligned(np.zeros(BLOCK + (size + SIDE + 2) * LANES + 16, dtype))
     parts = np.empty(((most_used + CHUNK - 1) // CHUNK, size + 1), dtype)

@@ -17,9 +17,10 @@ from ..simd.compiling import aligned, inlined, kernel
 from ..simd.lanes import LANES
 from ..simd.scalars import fence, is_double
 from .least import addresses_of_least, make_least_scratch
+from .plain_epochs import MOST_UNROLLED
 from .results import hand_over
 from .rule_state import N_VALUES
-from .run_pack import CANCELLED, NOT_FINITE, has_plain_epochs, run_pack
+from .run_pack import CANCELLED, NOT_FINITE, run_pack
 from .state import SMALLEST_PACK, Options, Records, Results, SampleSource, addresses_of, can_join_a_pack, make_scratch
 
 LEAST_STAGED = 2**21  # bytes of a history that is beyond the cache: see results.py, 2
@@ -47,7 +48,7 @@ def _descend(
     fits, count = np.zeros(LANES, np.int64), 0  # of the pack that is being filled
     smallest = SMALLEST_PACK[min(size, len(SMALLEST_PACK) - 1)]
     if plain is not None:
-        smallest = 1 if not doubled and tol < 0.0 and has_plain_epochs(size, doubled) else smallest
+        smallest = 1 if not doubled and tol < 0.0 and size <= MOST_UNROLLED else smallest
     smallest = 1 if from_samples else smallest  # fit_by_fit.py needs records
     records = Records(
         address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),

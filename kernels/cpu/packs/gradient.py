@@ -2,15 +2,19 @@
 
 docs/arithmetic.md, section 6; the order of operations is the same. L is the loss times the total
 weight, before it is divided.
+
+Of fits that share one Gram matrix each number of it is loaded once for all lanes: with 16
+parameters the lanes of a matrix do not fit into the first cache.
 """
 
 from __future__ import annotations
 
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add_lanes, two_sum_lanes
-from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, store, subtract, with_sign_of
+from ..simd.lanes import LANES, TOGETHER, add, alike, divide, fill, fma, load, load_two, multiply, negate, store, subtract, with_sign_of
 from ..simd.masks import as_bits, at_most, below, both, choose
-from .state import FACTOR, LOSS_SCALE, LOW_FACTOR, RECIPROCAL, TOTAL
+from ..simd.scalars import get
+from .state import FACTOR, LOSS_OF_SHARED, LOSS_SCALE, LOW_FACTOR, RECIPROCAL, TOTAL
 
 
 @inlined
@@ -84,6 +88,52 @@ def evaluate(size, scratch):
 
 
 @part
+def _evaluate_shared(size, with_loss, scratch):
+    """`evaluate` of fits that share one Gram matrix, four rows of it at a time.
+
+    Without the loss what it returns means nothing.
+    """
+    matrix, targets, state, constants = scratch.matrix, scratch.targets, scratch.w, scratch.constants
+    for begin in range(0, LANES, TOGETHER):
+        factor, loss = load_two(constants, FACTOR * LANES + begin), load_two(targets, size * LANES + begin)
+        j = 0
+        while j < size:
+            at, row = j * LANES + begin, j * size
+            towards = load_two(targets, at)
+            total = negate(towards)
+            if j + 4 > size:
+                for k in range(size):
+                    w = load_two(state, k * LANES + begin)
+                    total = fma(alike(w, get(matrix, row + k)), w, total)
+                store(scratch.gradient, at, multiply(factor, total))
+                if with_loss:
+                    loss = fma(load_two(state, at), subtract(total, towards), loss)
+                j += 1
+                continue
+            total_1, total_2 = negate(load_two(targets, at + LANES)), negate(load_two(targets, at + 2 * LANES))
+            total_3 = negate(load_two(targets, at + 3 * LANES))
+            for k in range(size):
+                w, place = load_two(state, k * LANES + begin), row + k
+                total = fma(alike(w, get(matrix, place)), w, total)
+                total_1 = fma(alike(w, get(matrix, place + size)), w, total_1)
+                total_2 = fma(alike(w, get(matrix, place + 2 * size)), w, total_2)
+                total_3 = fma(alike(w, get(matrix, place + 3 * size)), w, total_3)
+            store(scratch.gradient, at, multiply(factor, total))
+            store(scratch.gradient, at + LANES, multiply(factor, total_1))
+            store(scratch.gradient, at + 2 * LANES, multiply(factor, total_2))
+            store(scratch.gradient, at + 3 * LANES, multiply(factor, total_3))
+            if with_loss:
+                loss = fma(load_two(state, at), subtract(total, towards), loss)
+                loss = fma(load_two(state, at + LANES), subtract(total_1, load_two(targets, at + LANES)), loss)
+                loss = fma(load_two(state, at + 2 * LANES), subtract(total_2, load_two(targets, at + 2 * LANES)), loss)
+                loss = fma(load_two(state, at + 3 * LANES), subtract(total_3, load_two(targets, at + 3 * LANES)), loss)
+            j += 4
+        zero = alike(loss, 0.0)
+        store(constants, LOSS_OF_SHARED * LANES + begin, choose(below(loss, zero), zero, loss))
+    return load(constants, LOSS_OF_SHARED * LANES)
+
+
+@part
 def evaluate_doubled(size, with_loss, scratch):
     """Fill the gradient of every lane and return L of the scaled moments: float64 data.
 
@@ -127,3 +177,16 @@ def evaluate_doubled(size, with_loss, scratch):
     zero = fill(0.0)
     loss = add(loss, low_loss)
     return choose(below(loss, zero), zero, loss)
+
+
+@inlined
+def evaluate_pack(size, doubled, shared, with_loss, scratch):
+    """Fill the gradient of every lane and return L, which means nothing without the loss.
+
+    doubled: of float64 data. shared: `load_pack` found one Gram matrix for all fits.
+    """
+    if doubled:
+        return evaluate_doubled(size, with_loss, scratch)
+    if shared:
+        return _evaluate_shared(size, with_loss, scratch)
+    return evaluate(size, scratch)

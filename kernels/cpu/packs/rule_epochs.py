@@ -12,7 +12,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, absolute, fill, load, store, store_rounded
 from ..simd.masks import as_bits, at_most, both
 from ..simd.scalars import is_double
-from .gradient import evaluate, evaluate_doubled, loss_of
+from .gradient import evaluate_pack, loss_of
 from .rule_state import begin_step
 from .state import EPOCHS, MODERATE_W_SAFE, W_MOST, W_SAFE
 from .update_lanes import Step, update_lanes
@@ -53,11 +53,12 @@ def restore_state(size, options, scratch):
 
 
 @part
-def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits_known, switches, options, scratch):
+def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits_known, shared, switches, options, scratch):
     """Make `number` epochs, from `epoch` on, and collect their rows where `recorded`.
 
     Returns the mask of the lanes that stayed within all limits: those of the others are undone by
-    `restore_state`. rate_step: how many rows of rates an epoch is further on, 0 or 1.
+    `restore_state`. rate_step: how many rows of rates an epoch is further on, 0 or 1. shared: as of
+    `evaluate_pack`.
     """
     constants, rows = scratch.constants, scratch.rows
     losses = further(rows, EPOCHS * size * LANES)
@@ -69,10 +70,7 @@ def run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits
         within = both(within, at_most(absolute(load(scratch.w, j * LANES)), most))
     stayed = as_bits(within)
     for e in range(number):
-        if is_double(rows):
-            value = evaluate_doubled(size, recorded, scratch)
-        else:
-            value = evaluate(size, scratch)
+        value = evaluate_pack(size, is_double(rows), shared, recorded, scratch)
         if recorded:
             store_rounded(losses, (stored + e) * LANES, loss_of(value, is_double(rows), False, constants))
             for j in range(size):

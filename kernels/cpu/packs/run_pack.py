@@ -23,7 +23,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import ALL, LANES, absolute, fill, fma, load, multiply, negate, store, store_rounded
 from ..simd.masks import as_bits, at_most, below, both, choose, from_bits
 from ..simd.scalars import get, is_double, move, put, raised
-from .gradient import evaluate, evaluate_doubled, loss_of
+from .gradient import evaluate_pack, loss_of
 from .measuring import begin_measuring, end_measuring, objective_of_lanes
 from .plain_epochs import MOST_UNROLLED, MOST_UNROLLED_DOUBLED, plain_epochs, plain_epochs_doubled
 from .results import hand_over_doubtful, hand_over_lanes, keep_losses, staged_results, write_ends, write_past_cache, write_rows
@@ -115,12 +115,6 @@ def _set_momenta(fits, count, options, epoch, number, rates):
 
 
 @inlined
-def has_plain_epochs(size, doubled):
-    """Whether there is a loop for unchecked blocks of plain SGD."""
-    return doubled or size <= MOST_UNROLLED
-
-
-@inlined
 def _begin_block(size, scratch):
     """Save w, and begin the largest |w| with its size: plain SGD."""
     largest = fill(0.0)
@@ -152,11 +146,17 @@ def _stayed_moderate(size, active, scratch):
 
 
 @part
-def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
-    """An unchecked block of `number` epochs: float64 data (float32: plain_epochs.py)."""
+def _run_unchecked(size, number, rate_step, stored, recorded, shared, scratch):
+    """An unchecked block of `number` epochs of plain SGD."""
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
-    losses = further(rows, EPOCHS * size * LANES)
-    if not recorded and size <= MOST_UNROLLED_DOUBLED:
+    losses, doubled = further(rows, EPOCHS * size * LANES), is_double(rows)
+    if not doubled and size <= MOST_UNROLLED:
+        plain_epochs(
+            scratch.grams, scratch.targets, scratch.w, constants, rates, rate_step, further(rows, stored * size * LANES),
+            further(losses, stored * LANES), size, number, recorded,
+        )  # fmt: skip
+        return
+    if doubled and not recorded and size <= MOST_UNROLLED_DOUBLED:
         plain_epochs_doubled(
             scratch.grams, scratch.low_grams, scratch.targets, scratch.low_targets, scratch.scales, scratch.w, constants, rates,
             rate_step, size, number,
@@ -164,9 +164,9 @@ def _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch):
         return
     most = load(constants, LARGEST * LANES)
     for e in range(number):
-        value = evaluate_doubled(size, recorded, scratch)
+        value = evaluate_pack(size, doubled, shared, recorded, scratch)
         if recorded:
-            store_rounded(losses, (stored + e) * LANES, loss_of(value, True, True, constants))
+            store_rounded(losses, (stored + e) * LANES, loss_of(value, doubled, False, constants))
         rate = load(rates, e * rate_step * LANES)
         for j in range(size):
             w = load(scratch.w, j * LANES)
@@ -205,25 +205,23 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
     history_w, history_loss = results.history_w, results.history_loss
     doubled = is_double(results.loss)
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
+    shared = False
     if source.wanted:
         if not load_pack_from_samples(fits, count, size, options, source, results.w, scratch):
             return NOT_FINITE
     else:
-        load_pack(fits, count, size, records, options, results.w, scratch)
+        shared = load_pack(fits, count, size, records, options, results.w, scratch)
     losses = further(rows, EPOCHS * size * LANES)
     active = (1 << count) - 1  # lanes of fits that have not been handed over
     store(constants, STOPPED * LANES, fill(float(epochs)))
     frozen = _converged_before(fits, count, source.wanted, results, constants)
     maximizing, may_be_unchecked = 0, tol < 0.0 and frozen == 0
-    if plain is not None:
-        may_be_unchecked = may_be_unchecked and has_plain_epochs(size, doubled)
     if rule is not None:
         switches = load_rule(rule, fits, count, size, options, results, scratch)
         maximizing = switches.maximize
     measured = options.measured
     if measured:
-        value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
-        loss = loss_of(value, doubled, True, constants)
+        loss = loss_of(evaluate_pack(size, doubled, shared, True, scratch), doubled, True, constants)
         doubtful = begin_measuring(rule, fits, count, size, maximizing, loss, options, records, source, results, scratch)
         if options.least_needed and doubtful & active:
             hand_over_doubtful(fits, doubtful & active, results, constants)
@@ -258,19 +256,15 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
             is_valid = False
             if plain is not None:
                 _begin_block(size, scratch)
-                if doubled:
-                    _run_unchecked_doubled(size, number, rate_step, stored, recorded, scratch)
-                else:
-                    plain_epochs(
-                        scratch.grams, scratch.targets, scratch.w, constants, rates, rate_step, further(rows, stored * size * LANES),
-                        further(losses, stored * LANES), size, number, recorded,
-                    )  # fmt: skip
+                _run_unchecked(size, number, rate_step, stored, recorded, shared, scratch)
                 if not limits_known and not _stayed_moderate(size, active, scratch):
                     set_limits(size, doubled, options.limit, scratch)
                     limits_known, unchecked = True, not doubled
                 is_valid = not limits_known or (unchecked and _stayed_below_w_safe(size, active, scratch))
             if rule is not None:
-                stayed = run_unchecked(rule, size, epoch, number, rate_step, stored, recorded, limits_known, switches, options, scratch)
+                stayed = run_unchecked(
+                    rule, size, epoch, number, rate_step, stored, recorded, limits_known, shared, switches, options, scratch
+                )
                 is_valid = (active & ~stayed) == 0
                 if not (limits_known or is_valid):
                     set_limits(size, doubled, options.limit, scratch)
@@ -285,7 +279,7 @@ def run_pack(rule, plain, fits, count, size, records, source, options, n_rows, r
                 continue
             checked_until = epoch + number
             restore_state(size, options, scratch)
-        value = evaluate_doubled(size, True, scratch) if doubled else evaluate(size, scratch)
+        value = evaluate_pack(size, doubled, shared, True, scratch)
         exactly = measured and (tol >= 0.0 or epoch == epochs or (active & ~frozen) == 0)
         loss = loss_of(value, doubled, exactly, constants)
         if exactly:

@@ -23,6 +23,7 @@ from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import get, move, put
 
 EPOCHS = 16  # rows of the history that are collected before they are written
+MOST_IN_LANES = 8  # parameters: with more, fits that share a Gram matrix compute on that one
 SMALLEST_PACK = (1, 1, 2, 4)  # [n_parameters, 3 for more]: with fewer fits, one by one is faster
 
 # Rows of `constants`, LANES numbers each.
@@ -40,7 +41,8 @@ LARGEST_COLUMN, LARGEST_EXPONENT = 13, 14  # of float64 data: max_j √G_jj; of 
 PENALTY, MINIMUM, INITIAL_EXCESS, GOAL = 15, 16, 17, 18  # κ, F*, F(w_0) − F*, and what F must not pass
 OBJECTIVE = 19  # F of the last epoch
 DECAY = 20  # the weight decay that is part of the gradient
-N_CONSTANTS = 21
+LOSS_OF_SHARED = 21  # L of gradient._evaluate_shared
+N_CONSTANTS = 22
 
 MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
 
@@ -50,6 +52,7 @@ class PackScratch(NamedTuple):
 
     grams: Any  # D(D+1)/2 rows: the Gram matrices, packed by columns; of float64 data the high parts
     low_grams: Any  # as many, of float64 data only, like every array of low parts
+    matrix: Any  # (D, D), float32 data: the Gram matrix, where all fits share it
     targets: Any  # D + 1 rows: Xᵀy, then yᵀy
     low_targets: Any
     w: Any  # D rows
@@ -145,7 +148,8 @@ def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
     of_slots, of_products = n_slots * wide, n_products * LANES
     low = 1 if doubled else 0
     return PackScratch(
-        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(wide + LANES + 8)),
+        aligned(np.zeros(entries + 8)), aligned(np.zeros(entries * low + 8)), aligned(np.zeros(size * size * (1 - low) + 8)),
+        aligned(np.zeros(wide + LANES + 8)),
         aligned(np.zeros((wide + LANES) * low + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
         aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(of_slots + 8)),
         aligned(np.zeros(of_products + 8)), aligned(np.zeros(wide + 8)), aligned(np.zeros(n_values * LANES + 8)),
@@ -159,7 +163,8 @@ def make_scratch(size, n_slots, n_products, n_values, doubled, dtype):
 def addresses_of(arrays):
     """The addresses of the arrays of a PackScratch."""
     return PackScratch(
-        address(arrays.grams), address(arrays.low_grams), address(arrays.targets), address(arrays.low_targets), address(arrays.w),
+        address(arrays.grams), address(arrays.low_grams), address(arrays.matrix), address(arrays.targets), address(arrays.low_targets),
+        address(arrays.w),
         address(arrays.slots), address(arrays.products), address(arrays.next_w), address(arrays.next_slots),
         address(arrays.next_products), address(arrays.gradient), address(arrays.values), address(arrays.scales), address(arrays.constants),
         address(arrays.rates), address(arrays.before), address(arrays.rows),
@@ -180,16 +185,27 @@ def can_join_a_pack(algorithm, status):
 
 @part
 def load_pack(fits, count, size, records, options, w, scratch):
-    """Fill the lanes from the records of the fits, and with w."""
+    """Fill the lanes from the records of the fits, and with w.
+
+    Returns whether the gradient is to be computed on one Gram matrix, which is then filled too.
+    """
     grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
     planes = 2 if options.doubled else 1
     entries = size * (size + 1) // 2
+    shared, begin = _share_one_gram(fits, count, records), count_at(records.gram_index, count_at(fits, 0)) * planes * entries
+    if shared:
+        for entry in range(entries):
+            store(grams, entry * LANES, fill(get(records.gram, begin + entry)))
+            if options.doubled:
+                store(scratch.low_grams, entry * LANES, fill(get(records.gram, begin + entries + entry)))
     for lane in range(LANES):
         f = count_at(fits, lane if lane < count else 0)
         g, record = count_at(records.gram_index, f), count_at(records.target_index, f)
         from_gram, from_target = g * planes * entries, record * planes * (size + 1)
-        for entry in range(entries):
+        for entry in range(0 if shared else entries):
             move(records.gram, from_gram + entry, grams, entry * LANES + lane)
+            if options.doubled:
+                move(records.gram, from_gram + entries + entry, scratch.low_grams, entry * LANES + lane)
         for entry in range(size + 1):
             move(records.target, from_target + entry, targets, entry * LANES + lane)
         move(records.weighing, g * 4 + W_HIGH, constants, TOTAL * LANES + lane)
@@ -198,6 +214,22 @@ def load_pack(fits, count, size, records, options, w, scratch):
             _load_low_parts(lane, size, g, record, records, options.reduction_sum, scratch)
     _load_w(fits, count, size, w, scratch)
     _set_constants(options.reduction_sum, options.doubled, scratch)
+    if options.doubled or not shared or size <= MOST_IN_LANES:
+        return False
+    for j in range(size):
+        for k in range(size):
+            entry = j * (j + 1) // 2 + k if k <= j else k * (k + 1) // 2 + j
+            move(records.gram, begin + entry, scratch.matrix, j * size + k)
+    return True
+
+
+@inlined
+def _share_one_gram(fits, count, records):
+    """Whether all fits of a pack have one Gram matrix."""
+    first, shared = count_at(records.gram_index, count_at(fits, 0)), True
+    for lane in range(1, count):
+        shared = shared and count_at(records.gram_index, count_at(fits, lane)) == first
+    return shared
 
 
 @part
@@ -250,10 +282,10 @@ def is_moderate(size, doubled, scratch):
 
     Then `set_limits`, whose roots and divisions take as long as some fifty epochs, can wait. With
     M = max_j √G_jj ≤ 2^20, √yy ≤ 2^40, 1 ≤ ω and Σω ≤ 2^40 is √(n·loss) ≤ √yy + D·M·|w| ≤ 2^40 +
-    2^53, far below 2^60, its least limit; that of w is 2^100 / D at least. Of float64 data, whose
-    exponents (of columns and weights) are at most MODERATE_EXPONENT in size, M and √yy are below
-    2^172, √(n·loss) is below 2^210, and its least limit 2^500; no product of scaled numbers
-    reaches 2^600.
+    2^55 (D ≤ 32), far below 2^60, its least limit; that of w is 2^100 / D at least. Of float64
+    data, whose exponents (of columns and weights) are at most MODERATE_EXPONENT in size, M and √yy
+    are below 2^172, √(n·loss) is below 2^210, and its least limit 2^500; no product of scaled
+    numbers reaches 2^600.
     """
     grams, targets, constants = scratch.grams, scratch.targets, scratch.constants
     fine = both(at_most(fill(1.0), load(constants, LEAST_WEIGHT * LANES)), at_most(load(constants, TOTAL * LANES), fill(2.0**40)))
@@ -270,8 +302,6 @@ def _load_low_parts(lane, size, g, record, records, reduction_sum, scratch):
     """Fill one lane with what only float64 data have, and with what `set_limits` needs of them."""
     constants, scales = scratch.constants, scratch.scales
     wide, entries = size * LANES, size * (size + 1) // 2
-    for entry in range(entries):
-        move(records.gram, (2 * g + 1) * entries + entry, scratch.low_grams, entry * LANES + lane)
     for entry in range(size + 1):
         move(records.target, (2 * record + 1) * (size + 1) + entry, scratch.low_targets, entry * LANES + lane)
     power = np.int64(get(records.weighing, g * 4 + W_EXPONENT))

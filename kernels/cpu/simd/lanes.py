@@ -48,6 +48,8 @@ class _LaneVectorModel(models.PrimitiveModel):
 
 REGISTER = _numbers_of_a_register()  # float64 numbers
 PART = 16  # lanes that are summed at a time: 32 sums would not stay in registers
+LINE = 16  # float32 numbers of a cache line
+TOGETHER = 2 * REGISTER  # lanes of two registers: of four rows of them the sums stay in registers
 _LANES_OF = {types.float32: LaneVector(types.float32), types.float64: LaneVector(types.float64)}
 
 
@@ -108,6 +110,22 @@ def load_eight(typing_context, array, index):
     if not of_floats(array) or array.dtype != types.float64:
         return None
     result = LaneVector(types.float64, 8)
+
+    def generate(context, builder, signature, args):
+        where = context.cast(builder, args[1], signature.args[1], types.intp)
+        value = builder.load(pointer_to(context, builder, signature.args[0], args[0], where, result.llvm))
+        value.align = 8
+        return value
+
+    return result(array, index), generate
+
+
+@intrinsic
+def load_two(typing_context, array, index):
+    """TOGETHER float64 of a flat array from `index` on."""
+    if not of_floats(array) or array.dtype != types.float64:
+        return None
+    result = LaneVector(types.float64, TOGETHER)
 
     def generate(context, builder, signature, args):
         where = context.cast(builder, args[1], signature.args[1], types.intp)

@@ -8,11 +8,13 @@ import math
 import numpy as np
 import pytest
 
+import fastgd
 from fastgd.kernels.cpu.packs.plain_epochs import MOST_UNROLLED
 from fastgd.kernels.cpu.packs.run_pack import POLL
 from fastgd.kernels.cpu.packs.state import EPOCHS
 from fastgd.kernels.cpu.simd.lanes import LANES
 from tests.specification import arbiter
+from tests.support.against_arbiter import same_bits
 from tests.support.epoch_blocks import Blocks, arbiters_runs, assert_same_as, blocks_of, compressed, run_kernels
 
 OMEGA = 2.0**120
@@ -220,7 +222,7 @@ def test_losses_that_pass_their_limit_by_a_rounding_error():
 # -------------------------------------------------------------------------------------- all is well
 
 
-@pytest.mark.parametrize("d", range(1, MOST_UNROLLED + 1))
+@pytest.mark.parametrize("d", range(1, MOST_UNROLLED + 2))
 def test_fits_that_stay(d):
     """Every number of parameters, epochs around the lengths of blocks: all blocks are taken."""
     m = 9 + d
@@ -236,13 +238,35 @@ def test_fits_that_stay(d):
     assert [some.taken for some in blocks[:2]] == [3, 3]
 
 
-def test_more_parameters_go_epoch_by_epoch():
+def test_of_more_parameters_blocks_are_repeated_too():
     X, y = data(5, 30, MOST_UNROLLED + 1, 40)
     rates = safe_rates(X, y)
     rates[2] = growing(rates[2], 9)
     runs, blocks = check(X, y, lr=rates, epochs=40, every=(0, 1))
     assert runs[2].handover
-    assert [(some.taken, some.repeated) for some in blocks] == [(0, 0)] * 2
+    assert [some.repeated for some in blocks] == [1, 1]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("d", "rule"), [(9, "sgd"), (12, "adam"), (16, "sgd"), (18, "nesterov")])
+def test_fits_that_share_a_gram_matrix(d, rule, dtype):
+    """Alone a fit runs one by one, without lanes. Two data sets in a call: packs of the one, of the
+    other, and of both."""
+    rng = np.random.default_rng(d)
+    X = rng.normal(size=(2, 1, 1, 40, d)).astype(dtype)
+    y = (X.sum(axis=-1) + rng.normal(size=(2, 2, 1, 40))).astype(dtype)
+    lr = np.geomspace(1e-4, 0.2, 20)
+    lr[7] = 1e30 if dtype == "float32" else 1e300
+    optimizer = {"sgd": fastgd.SGD(), "adam": fastgd.Adam(), "nesterov": fastgd.SGD(momentum=0.9, nesterov=True)}[rule]
+    options = {"optimizer": optimizer, "epochs": 21, "history": 2, "tol": 1e-3 if d == 16 else None}
+    together = fastgd.fit(X, y, lr=lr, **options)
+    for i, j, k in [(0, 0, 7), (1, 1, 7), *rng.integers([2, 2, 20], size=(14, 3)).tolist()]:
+        alone = fastgd.fit(X[i, 0, 0], y[i, j, 0], lr=lr[k], **options)
+        for name in ("w", "loss", "excess_loss", "status", "epochs"):
+            assert same_bits(getattr(together, name)[i, j, k], getattr(alone, name)), name
+        assert same_bits(together.history.w[i, j, k], alone.history.w)
+        assert same_bits(together.history.loss[i, j, k], alone.history.loss)
+    assert (together.status[:, :, 7] == fastgd.Status.DIVERGED).all()
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
