@@ -221,10 +221,11 @@ def jax_scan(problem: Problem, of_moments: bool = False) -> Run:
     import jax
     import jax.numpy as jnp
 
-    if problem.X.dtype == np.float64:
+    number = np.dtype(np.float64) if of_moments else problem.X.dtype  # sums of 10,000 products in float32 are no moments to descend on
+    if number == np.float64:
         jax.config.update("jax_enable_x64", True)
-    shared, rates = (0 if len(problem.X) == problem.n_fits else None), problem.rates().astype(problem.X.dtype)
-    features, targets = (jnp.asarray(each if shared == 0 else each[0]) for each in (problem.X, problem.y))
+    shared, rates = (0 if len(problem.X) == problem.n_fits else None), rounded(problem)[:, 0].astype(number)
+    features, targets = (jnp.asarray((each if shared == 0 else each[0]).astype(number)) for each in (problem.X, problem.y))
     kept, _ = problem.weights()
     weights = None if kept is None else jnp.asarray(kept)
 
@@ -250,7 +251,7 @@ def jax_scan(problem: Problem, of_moments: bool = False) -> Run:
             updates, state = rule.update(gradient, state, w)
             return (w + updates, state), (w, loss)
 
-        w = jnp.zeros(problem.X.shape[-1], problem.X.dtype)
+        w = jnp.zeros(problem.X.shape[-1], number)
         return jax.lax.scan(epoch, (w, rule.init(w) if rule else ()), None, length=problem.epochs + 1)[1]
 
     run_all = jax.jit(jax.vmap(descend, in_axes=(shared, shared, 0, None if weights is None else 0)))
@@ -259,7 +260,7 @@ def jax_scan(problem: Problem, of_moments: bool = False) -> Run:
 
     def run() -> History:
         history, losses = jax.block_until_ready(run_all(*given))
-        return np.asarray(history), np.asarray(losses)
+        return np.asarray(history).astype(problem.X.dtype, copy=False), np.asarray(losses).astype(problem.X.dtype, copy=False)
 
     return run
 
