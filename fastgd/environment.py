@@ -251,7 +251,7 @@ def warm(say: Callable[[str], object] = print, *, shared: bool = False) -> bool:
     >>> lines = []
     >>> complete = warm(lines.append)  # about a minute where nothing is compiled yet
     >>> len(lines)
-    12
+    14
     """
     unavailable = BACKENDS["cpu"].why_unavailable()
     if unavailable:
@@ -277,6 +277,7 @@ def _warm(say: Callable[[str], object]) -> bool:
         "mini-batches": {"batches"},
         "standardized features": {"standardize"},
         "solve": {"solve"},
+        "statistics": {"invert"},
     }
     began, counted = time.perf_counter(), compile_ahead.compiled_and_loaded()
     for dtype in ("float32", "float64"):

@@ -24,14 +24,13 @@ from .input.float_mode import in_ieee_mode, quietly
 from .input.wrong_names import helps_with_keywords
 from .optimizers import Optimizer
 from .planning.call_cache import prepare
-from .planning.job import FitJob
 from .planning.statistics_job import prepare_statistics
 from .results.building import build
 from .results.group_result import of_groups
 from .results.moments import Moments
 from .results.result import FitResult, State
 from .running.adding_statistics import with_statistics
-from .running.run import run
+from .running.run import run_call
 from .schedules.table import ScheduleLike
 
 
@@ -264,8 +263,9 @@ def fit(
     checkpoint : str or path, optional
         A folder, made if it is not there, in which finished fits are stored, about once a second.
         The same call goes on from there after it was ended in any way, with the same bits. Another
-        call is refused: of the arguments only ``threads`` and ``progress`` may differ. The folder
-        stays until you delete it. It is for data in the computer's memory, and without ``out``.
+        call is refused: of the arguments only ``threads``, ``memory_limit`` and ``progress`` may
+        differ. The folder stays until you delete it. It is for data in the computer's memory, and
+        without ``out``.
     out : array or mapping of str to array, optional
         Where to write results, for example arrays on disk (``numpy.memmap``); a single array is for
         w. Names: "w", "intercept", "loss", "epochs", "status", "history.w", "history.intercept",
@@ -325,25 +325,9 @@ def fit(
     return in_ieee_mode(_fit, locals())
 
 
-def _run_stored(job: FitJob, arguments: Mapping[str, Any]) -> None:
-    """Run a job whose finished fits are stored."""
-    from .results.checkpoint import Call, Part, open_checkpoint
-
-    if isinstance(arguments["checkpoint"], Part):  # of a call that opened it
-        job.part = arguments["checkpoint"]
-        run(job)
-        return
-    with open_checkpoint(arguments["checkpoint"], Call.of("fit", arguments, job.problem)) as checkpoint:
-        job.part = checkpoint.part("fits")
-        run(job)
-
-
 def _fit(arguments: Mapping[str, Any]) -> FitResult:
     job = prepare(arguments)
     more = quietly(prepare_statistics, job) if job.stats else None
-    if arguments["checkpoint"] is None:
-        run(job)
-    else:
-        quietly(_run_stored, job, arguments)
+    run_call(job, "fit", arguments)
     result = of_groups(build(job.buffers, job.provenance), arguments["X"])
     return result if more is None else with_statistics(result, more)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -23,10 +24,13 @@ from .input.float_mode import in_ieee_mode
 from .input.messages import shown
 from .input.options import read_choice, read_count, read_tol
 from .input.wrong_names import helps_with_keywords
+from .results.checkpoint import Block, Part, opened_part, refuse_checkpoint
 from .results.result import FitResult
 from .results.robust import Robust
 from .results.statistics import parameters_of
 from .results.status import Status, named
+from .running.pool import Control
+from .running.storing import Ranges, Store
 from .solving import solve
 
 Array = np.ndarray
@@ -90,6 +94,7 @@ def robust(
     min_samples: int | None = None,
     threads: int | None = None,
     memory_limit: int | str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit linear models that outliers pull less, by iteratively reweighted least squares.
 
@@ -138,6 +143,9 @@ def robust(
     memory_limit : int or str, optional
         Bytes that each call of `solve` may take. Besides it some ten arrays of the size of y, and a
         copy of X where each fit has its own, are made.
+    checkpoint : str or path, optional
+        A folder in which the weights of all fits are stored after a step, about once a second. The
+        same call goes on from there after it was ended in any way, with the same bits, as in `fit`.
 
     Returns
     -------
@@ -175,14 +183,17 @@ def _robust(arguments: Mapping[str, Any]) -> FitResult:
     most = read_count(arguments["max_iterations"], "max_iterations", 1)
     if tol < 0.0:
         raise TypeError("tol must be a number, not None: max_iterations is the most that is done in any case")
-    own = ("loss", "tuning", "tol", "max_iterations", "X", "y")
+    if arguments["checkpoint"] is not None:
+        refuse_checkpoint(arguments["checkpoint"], None, None)
+    own = ("loss", "tuning", "tol", "max_iterations", "checkpoint", "X", "y")
     options = {name: value for name, value in arguments.items() if name not in own}
     X, y = arguments["X"], arguments["y"]
     first = solve(X, y, **options)
     data, target, there = _read(X, y, arguments, first)
     with np.errstate(all="ignore"):
         found = _Iterations(kind, tuning, tol, most, data, target, there, first, options)
-        found.run()
+        with opened_part(arguments, "robust", "steps", X=data, y=target) as part:
+            found.run(part)
     return found.result(X, y)
 
 
@@ -234,13 +245,23 @@ class _Iterations:
         self.iterations, self.converged = np.zeros(m, np.int64), np.zeros(m, bool)
         self.scaled = np.zeros_like(target)  # |residual| / scale, of the last w
 
-    def run(self) -> None:
-        """Solve until all fits have ended."""
+    def run(self, part: Part | None) -> None:
+        """Solve until all fits have ended. part: of a checkpoint, where steps are stored."""
+        store = None if part is None else Store(_Steps(self, part), Control(1))
+        self._run(store)
+        if store is not None:  # after an error the fits may be in the midst of a step
+            store.close()
+
+    def _run(self, store: Store | None) -> None:
+        note = (lambda step: None) if store is None else (lambda step: store.note(step, step + 1))
         intercept = bool(self.options["intercept"])
-        w = parameters_of(self.first, intercept).reshape(len(self.target), -1)
-        self._look(np.flatnonzero(self.going), w[self.going])
+        done = 0 if store is None else store.load(self.most)
+        if not done:
+            w = parameters_of(self.first, intercept).reshape(len(self.target), -1)
+            self._look(np.flatnonzero(self.going), w[self.going])
+            note(0)
         of_solve = {**self.options, "nan_policy": "propagate", "nodata": None, "min_samples": 1, "progress": False}
-        for _ in range(1, self.most):
+        for step in range(max(1, done), self.most):
             fits = np.flatnonzero(self.going)
             if not len(fits):
                 return
@@ -253,6 +274,7 @@ class _Iterations:
             ended = np.abs(self.deviance[fits] - before) <= self.tol
             self.converged[fits[ended]] = True
             self.going[fits[ended]] = False
+            note(step)
 
     def _look(self, fits: Array, w: Array) -> None:
         """Note scale and deviance of some fits at w (k, D); a fit without a scale has ended."""
@@ -306,3 +328,38 @@ class _Iterations:
         )
         status = wrap(named(after)) if self.shape else Status(int(after))
         return replace(last, status=status, n_used=wrap(n_used[()]), robust=robust)
+
+
+class _Steps:
+    """The steps of the fits of one call, and the part of a checkpoint that has all up to one."""
+
+    _ARRAYS = ("going", "weights", "scale", "deviance", "iterations", "converged", "scaled")
+
+    def __init__(self, fits: _Iterations, part: Part) -> None:
+        self.fits, self.part, self.folder = fits, part, part.checkpoint.folder
+
+    def read(self) -> Ranges:
+        """Take up the last step that is stored; returns which steps are done."""
+        blocks = list(self.part.read(self._holds))
+        if not blocks:
+            return []
+        last = max(blocks, key=lambda block: block.stop)
+        for name in self._ARRAYS:
+            getattr(self.fits, name)[:] = last.arrays[name]
+        return [(0, last.stop)]
+
+    def _holds(self, block: Block) -> bool:
+        def kind(values: Any) -> tuple[Any, Any]:
+            return values.shape, values.dtype
+
+        arrays = block.arrays
+        return arrays.keys() == set(self._ARRAYS) and all(kind(arrays[name]) == kind(getattr(self.fits, name)) for name in self._ARRAYS)
+
+    def pieces(self, first: int, stop: int) -> Ranges:
+        """What is stored of steps: where the fits are after the last one."""
+        return [(0, stop)]
+
+    def write(self, first: int, stop: int) -> None:
+        """Store where the fits are now, and remove where they were."""
+        self.part.write(first, stop, {name: getattr(self.fits, name) for name in self._ARRAYS}, None)
+        self.part.keep(first, stop)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,6 +27,7 @@ from .input.messages import amount
 from .input.options import read_count, read_memory_limit, read_switch
 from .input.room import SHARE, free_memory
 from .input.wrong_names import helps_with_keywords
+from .results.checkpoint import Part, opened_part, refuse_checkpoint
 from .results.moments import Moments, join_moments
 from .results.result import FitResult
 from .solving import solve
@@ -55,6 +57,7 @@ def fit_rolling(
     threads: int | None = None,
     memory_limit: int | str | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit every window of a series by least squares, in closed form.
 
@@ -110,6 +113,9 @@ def fit_rolling(
         the free memory.
     progress : bool or callable, optional
         As in `solve`; a function is called with (done, total), both in windows.
+    checkpoint : str or path, optional
+        A folder in which finished windows are stored, as in `fit`. A call that goes on makes the
+        moments of all windows again.
 
     Returns
     -------
@@ -149,6 +155,8 @@ def _fit_rolling(arguments: Mapping[str, Any]) -> FitResult:
     stats = arguments["stats"]
     if not isinstance(stats, bool):
         raise ValueError(f"stats of fit_rolling is True or False: other errors need the samples of every window; it is {stats!a:.60}")
+    if arguments["checkpoint"] is not None:
+        refuse_checkpoint(arguments["checkpoint"], None, None)
     # it checks the data, and names what is wrong with them
     whole = compress(arguments["X"], arguments["y"], progress=False, **{name: arguments[name] for name in _OF_COMPRESS})
     table = _read(arguments, whole)
@@ -161,6 +169,19 @@ def _fit_rolling(arguments: Mapping[str, Any]) -> FitResult:
         raise ValueError(f"window must be at most the {longest:,} samples of the {what}; it is {window:,}")
     counts = np.maximum(0, (groups.sizes - window) // step + 1)
     _check_memory(whole, int(counts.sum()), longest, arguments["memory_limit"])
+    with opened_part(arguments, "fit_rolling", "windows", X=table.X, y=table.y, sample_weight=table.weights) as part:
+        return _solve(arguments, (window, step, expanding), table, whole, groups, keys, counts, part)
+
+
+def _solve(
+    arguments: Mapping[str, Any], windows: tuple[int, int, bool], table: _Table, whole: Moments, groups: Groups, keys: Mapping[str, Any],
+    counts: Array, part: Part | None,
+) -> FitResult:  # fmt: skip
+    """Solve all windows, of this length, step and kind.
+
+    counts: of the windows of each group; part: of a checkpoint, where windows are stored.
+    """
+    window, step, expanding = windows
     before, places, parts = np.cumsum(counts) - counts, [], []
     for size in np.unique(groups.sizes[counts > 0]).tolist():
         which = np.flatnonzero(groups.sizes == size)
@@ -171,7 +192,8 @@ def _fit_rolling(arguments: Mapping[str, Any]) -> FitResult:
         places.append((before[which, None] + np.arange(len(starts))).ravel())
     moments = parts[0] if len(parts) == 1 else join_moments(places, parts)
     moments = replace(moments, keys={name: np.repeat(labels, counts) for name, labels in keys.items()})
-    return solve(moments, **{name: arguments[name] for name in _OF_SOLVE})
+    of_solve: dict[str, Any] = {name: arguments[name] for name in _OF_SOLVE} | {"checkpoint": part}
+    return solve(moments, **of_solve)
 
 
 def _rows_of(groups: Groups, which: np.ndarray) -> Array | None:

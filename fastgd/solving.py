@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from .results.group_result import of_groups
 from .results.moments import Moments
 from .results.result import FitResult
 from .running.adding_statistics import with_statistics
-from .running.run import run
+from .running.run import run_call
 
 
 @helps_with_keywords
@@ -37,6 +38,7 @@ def solve(
     threads: int | None = None,
     memory_limit: int | str | None = None,
     progress: Progress | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> FitResult:
     """Fit linear models by least squares in closed form: what `fit` converges to.
 
@@ -103,7 +105,8 @@ def solve(
         of parameters for ``nan_policy="omit"``, else 1.
     stats : bool, str or mapping, default False
         Whether ``result.stats`` has standard errors, t, p, R² and so on (`Statistics`), of least
-        squares. It costs one more read of the data, none of Moments. A text is the covariance:
+        squares. They come from what the solution needs; with a ``checkpoint``, or where memory is
+        short, and of fits that LAPACK solves, from one more read. A text is the covariance:
         "nonrobust" (True), or one that does not trust σ², for which the samples are read once more:
         "HC0" to "HC3". Or a mapping of ``covariance``; ``clusters``, a label for each sample (…,
         n_samples), for covariance "cluster"; and ``weights_are``: "precision" (default, as in
@@ -117,6 +120,10 @@ def solve(
     progress : bool or callable, optional
         None: a progress bar on a terminal when the work takes over a second. True: always. False:
         never. A function is called with (done, total), both in fits.
+    checkpoint : str or path, optional
+        A folder, made if it is not there, in which finished fits are stored, about once a second.
+        The same call goes on from there after it was ended in any way, with the same bits, as in
+        `fit`.
 
     Returns
     -------
@@ -171,6 +178,6 @@ def solve(
 def _solve(arguments: Mapping[str, Any]) -> FitResult:
     job = quietly(prepare_solve, arguments)
     more = quietly(prepare_statistics, job) if job.stats else None
-    run(job)
+    run_call(job, "solve", arguments)
     result = of_groups(build(job.buffers, job.provenance), arguments["X"])
     return result if more is None else with_statistics(result, more)

@@ -92,7 +92,7 @@ def no_work(monkeypatch):
         raise AssertionError("work began")
 
     monkeypatch.setattr("fastgd.planning.job.FitJob", began)
-    monkeypatch.setattr("fastgd.fitting.run", began)
+    monkeypatch.setattr("fastgd.fitting.run_call", began)
 
 
 @pytest.fixture

@@ -299,7 +299,7 @@ def sweep(
         raise typer.BadParameter(str(error) or type(error).__name__) from None
 
 
-@app.command(epilog="Example: fastgd fit data.csv --y price --x size --epochs 500 --stats --out fits.csv")
+@app.command(epilog="Example: fastgd fit data.csv --y price --x size --solve --stats --out fits.csv")
 def fit(
     context: typer.Context,
     files: Annotated[

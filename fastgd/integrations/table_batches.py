@@ -3,6 +3,7 @@
 1. A batch holds as many whole groups as have at most `most` rows together. Where it ends depends on
    the rows and on `most` alone, never on how the stream came in pieces.
 2. A group of more than `most` rows is handed on piece by piece (`LongGroup`).
+3. Rows of a batch whose results are known are passed over, however many they are (`Passed`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ..data.labels import Groups
 class Batch:
     """Whole groups: their rows, and where each begins."""
 
+    first: int  # the number of its first row
     table: Any  # a pyarrow.Table
     groups: Groups
 
@@ -28,28 +30,46 @@ class Batch:
 class LongGroup:
     """A group of more rows than a batch has; all its pieces must be taken before the next batch."""
 
+    first: int
     pieces: Iterator[Any]  # pyarrow.Tables, at least one row in each
 
 
-def whole_groups(read: Callable[[], Any], n_keys: int, most: int) -> Iterator[Batch | LongGroup]:
+@dataclass(frozen=True)
+class Passed:
+    """Rows of a batch whose results are known; they were passed over."""
+
+    first: int
+
+
+def whole_groups(
+    read: Callable[[], Any], n_keys: int, most: int, known: Callable[[int], int] = lambda first: 0
+) -> Iterator[Batch | LongGroup | Passed]:
     """Batches of the rows that `read` returns, a pyarrow.RecordBatch at a time, None at the end.
 
-    n_keys: the first columns; rows that are equal in them are neighbours.
+    n_keys: the first columns; rows that are equal in them are neighbours. known: of the batch that
+    begins at a row, the number of rows where its results are known, else 0.
     """
     stream = _Stream(read)
-    while stream.fill(most + 1):
+    while stream.fill(1):
+        first = stream.first
+        if n_known := known(first):
+            while n_known and stream.fill(1):
+                n_known -= stream.drop(n_known)
+            yield Passed(first)
+            continue
+        stream.fill(most + 1)
         table = stream.table()
         starts = _starts(table, n_keys)
         if table.num_rows > most:
             cut = int(starts[np.searchsorted(starts, most, side="right") - 1])
             if cut == 0:  # its first group alone has more rows
-                yield LongGroup(_pieces(stream, n_keys))
+                yield LongGroup(first, _pieces(stream, n_keys))
                 continue
         else:
             cut = table.num_rows
         stream.drop(cut)
         starts = starts[starts < cut]
-        yield Batch(table.slice(0, cut).combine_chunks(), Groups(starts, np.diff(starts, append=cut)))
+        yield Batch(first, table.slice(0, cut).combine_chunks(), Groups(starts, np.diff(starts, append=cut)))
 
 
 def _pieces(stream: _Stream, n_keys: int) -> Iterator[Any]:
@@ -74,6 +94,7 @@ class _Stream:
 
     def __init__(self, read: Callable[[], Any]) -> None:
         self._read = read
+        self.first = 0  # the number of the first of them
         self._waiting: list[Any] = []
         self._n_rows = 0
         self._ended = False
@@ -96,10 +117,13 @@ class _Stream:
         self._waiting = [_joined(self._waiting)]
         return self._waiting[0]
 
-    def drop(self, n_rows: int) -> None:
-        """Drop the first rows."""
+    def drop(self, n_rows: int) -> int:
+        """Drop the first rows, as far as they were read; returns how many."""
+        n_rows = min(n_rows, self._n_rows)
         self._waiting = [self.table().slice(n_rows)]
         self._n_rows -= n_rows
+        self.first += n_rows
+        return n_rows
 
 
 def _joined(tables: list[Any]) -> Any:

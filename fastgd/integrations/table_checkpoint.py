@@ -1,7 +1,7 @@
 """Finished batches of a table, in a checkpoint: the same call goes on behind them.
 
-1. A batch is stored as the table of its results, in Arrow's format. Batches have numbers, in the
-   order of the keys: where each ends follows from the rows and from how many a batch may have.
+1. A batch is stored as the table of its results, in Arrow's format, under the numbers of its rows
+   in the order of the keys. So the call can go on with batches of another size.
 2. Which table it is tell the names and lengths of its files, and a sum of hashes of all rows, which
    DuckDB makes while it reads the table the first time.
 3. A block of the checkpoint is one batch. What has been finished is stored once a second.
@@ -24,7 +24,7 @@ from .frame_fits import FrameFits
 from .table_source import Scan, TableSource
 
 _EVERY = 1.0  # seconds between two stores
-_ARRAYS = {"table", "statuses", "counts"}
+_ARRAYS = {"table", "statuses", "n_groups"}
 
 Done = tuple[Any, np.ndarray, int, int]  # table of results, statuses, number of groups, number of rows
 
@@ -39,34 +39,36 @@ class Finished:
         self._waiting: list[tuple[int, Done]] = []
         self._last = time.monotonic()
 
-    def take(self, number: int) -> Done | None:
-        """The results of a batch, where they are stored. Numbers go up from call to call."""
+    def rows_at(self, first: int) -> int:
+        """How many rows the stored batch has that begins at a row; 0 where none does."""
+        while self._next is not None and self._next.first < first:
+            self._next = next(self._stored, None)
+        return 0 if self._next is None or self._next.first != first else self._next.stop - first
+
+    def take(self) -> Done:
+        """The results of the batch that `rows_at` found."""
         import pyarrow
 
-        while self._next is not None and self._next.first < number:
-            self._next = next(self._stored, None)
-        if self._next is None or self._next.first != number:
-            return None
+        assert self._next is not None
         arrays = self._next.arrays
         table = pyarrow.ipc.open_stream(pyarrow.py_buffer(arrays["table"].tobytes())).read_all()
-        n_groups, n_rows = arrays["counts"].tolist()
-        return table, arrays["statuses"], n_groups, n_rows
+        return table, arrays["statuses"], int(arrays["n_groups"]), self._next.stop - self._next.first
 
-    def keep(self, number: int, done: Done) -> None:
-        """Take the results of a batch to be stored."""
+    def keep(self, first: int, done: Done) -> None:
+        """Take the results of the batch that begins at a row to be stored."""
         if self._part is not None:
-            self._waiting.append((number, done))
+            self._waiting.append((first, done))
             if time.monotonic() - self._last >= _EVERY:
                 self.store()
 
     def store(self) -> None:
         """Store what was taken; where it cannot be, say so once, and go on without."""
         waiting, self._waiting = self._waiting, []
-        for number, (table, statuses, *counts) in waiting:
+        for first, (table, statuses, n_groups, n_rows) in waiting:
             assert self._part is not None
-            arrays = {"table": _bytes_of(table), "statuses": np.asarray(statuses), "counts": np.array(counts)}
+            arrays = {"table": _bytes_of(table), "statuses": np.asarray(statuses), "n_groups": np.array(n_groups)}
             try:
-                self._part.write(number, number + 1, arrays, None)
+                self._part.write(first, first + n_rows, arrays, None)
             except OSError as error:
                 say(f"fastgd: results cannot be stored in the checkpoint any more, and the call goes on without: {error}")
                 self._part = None
@@ -75,15 +77,12 @@ class Finished:
 
 
 @contextmanager
-def finished(path: Any, fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Iterator[Finished]:
-    """A context of the batches of a call. path: of the checkpoint; None: there is none.
-
-    rows: of a batch, at most.
-    """
+def finished(path: Any, fits: FrameFits, source: TableSource, scan: Scan) -> Iterator[Finished]:
+    """A context of the batches of a call. path: of the checkpoint; None: there is none."""
     if path is None:
         yield Finished(None)
         return
-    with open_checkpoint(path, _call_of(fits, source, scan, rows)) as checkpoint:
+    with open_checkpoint(path, _call_of(fits, source, scan)) as checkpoint:
         batches = Finished(checkpoint.part("table"))
         try:
             yield batches
@@ -91,14 +90,13 @@ def finished(path: Any, fits: FrameFits, source: TableSource, scan: Scan, rows: 
             batches.store()
 
 
-def _call_of(fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Call:
+def _call_of(fits: FrameFits, source: TableSource, scan: Scan) -> Call:
     """What a call is told by: the table, the columns, and all options of its fits."""
     columns = {"y": fits.targets, "several y": fits.several, "x": fits.features, "by": fits.keys, "weights": fits.weights}
-    options = {name: value for name, value in fits.arguments.items() if name not in (*DATA, *FREE, "memory_limit")}
+    options = {name: value for name, value in fits.arguments.items() if name not in (*DATA, *FREE)}
     files = [(path.name, path.stat().st_size) for path in source.files]
     values = {
         "table": [files, scan.n_rows, scan.content, sorted(scan.whole)],
-        "rows of a batch": rows,
         "nodata": {name: list(source.nodata[name]) for name in fits.numbers},
         "solve": fits.solve,
         "long": fits.long,
@@ -112,7 +110,7 @@ def _call_of(fits: FrameFits, source: TableSource, scan: Scan, rows: int) -> Cal
 
 
 def _is_batch(block: Block) -> bool:
-    return block.arrays.keys() == _ARRAYS and block.stop == block.first + 1
+    return block.arrays.keys() == _ARRAYS and 0 <= block.first < block.stop
 
 
 def _bytes_of(table: Any) -> np.ndarray:

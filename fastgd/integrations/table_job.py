@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -34,7 +33,7 @@ from ..results.table_result import TableResult
 from ..running.pool import Control, Progress
 from .frame_columns import narwhals_here
 from .frame_fits import FrameFits
-from .table_batches import Batch, LongGroup, whole_groups
+from .table_batches import Batch, LongGroup, Passed, whole_groups
 from .table_checkpoint import Done, Finished, finished
 from .table_output import read_out, writing
 from .table_source import Scan, TableSource, in_our_words, open_table
@@ -79,7 +78,7 @@ class TableJob:
         counts, n_groups, n_rows = np.zeros(len(STATUS_NAMES), np.int64), 0, 0
         self.fits.rehearse(self.source.dtype)
         with (
-            finished(self.checkpoint, self.fits, self.source, self.scan, self.shares.rows) as stored,
+            finished(self.checkpoint, self.fits, self.source, self.scan) as stored,
             writing(self.out, kept.append) as write,
             _watching(self.progress, self.scan.n_rows, "fitting rows", "rows") as watch,
         ):
@@ -101,13 +100,12 @@ class TableJob:
 
     def _results(self, stored: Finished, watch: Callable[[], None]) -> Iterator[Done]:
         """The results of each batch: those that are stored, and then those of a fit."""
-        for number, batch in enumerate(whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows)):
-            done = stored.take(number)
-            if done is None:
+        for batch in whole_groups(self._reading(watch), len(self.fits.keys), self.shares.rows, stored.rows_at):
+            if isinstance(batch, Passed):
+                done = stored.take()
+            else:
                 done = self._done(batch)
-                stored.keep(number, done)
-            elif isinstance(batch, LongGroup):
-                deque(batch.pieces, maxlen=0)  # the next batch is behind them
+                stored.keep(batch.first, done)
             yield done
 
     def _done(self, batch: Batch | LongGroup) -> Done:

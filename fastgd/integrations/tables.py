@@ -78,8 +78,8 @@ def fit_table(
     checkpoint : path, optional
         A folder where results of finished batches are stored, once a second. After a kill, a power
         cut or Ctrl-C the same call sorts the table again, and fits what is missing: what it writes
-        is the same, byte for byte. A call with another table, other options or another memory_limit
-        is refused, with the difference.
+        is the same, byte for byte; with another memory_limit its fits are. A call with another
+        table or other options is refused, with the difference.
     progress : bool or callable, optional
         None: a progress bar on a terminal when the work takes over a second. True: always. False:
         never. A function is called with (done, total), both in rows.

@@ -16,17 +16,8 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.arrays import Arrived, arrive, arrive_on_host
-from ..input.hyperparameters import (
-    read_penalty,
-    values_beside,
-)
-from ..input.options import (
-    read_choice,
-    read_memory_limit,
-    read_progress,
-    read_switch,
-    read_threads,
-)
+from ..input.hyperparameters import read_penalty, values_beside
+from ..input.options import read_choice, read_memory_limit, read_progress, read_switch, read_threads
 from ..input.shapes import without_repeats
 from ..input.sharing import beside
 from ..input.statistics import StatsOptions, read_stats
@@ -153,6 +144,7 @@ class SolveJob(ResultJob):
 
     decay: np.ndarray  # (…) weight_decay, to be broadcast; of `ridge` the one of the same penalty
     ridge: np.ndarray | None  # (…) as it was given: the penalty leaves the intercept alone
+    statistics: Any = None  # the StatisticsJob that is made from the same moments
 
     @property
     def of_the_sum(self) -> bool:
@@ -299,6 +291,10 @@ def prepare_solve(arguments: Mapping[str, Any]) -> SolveJob:
     """Make the job for a call of `solve`. arguments: those of `solve`, by name."""
     require_kernels("solve")
     problem = read_problem(arguments, None if is_read(arguments["X"]) else arrive_on_host(**data_of(arguments)))
+    if arguments["checkpoint"] is not None:
+        from ..results.checkpoint import refuse_checkpoint
+
+        refuse_checkpoint(arguments["checkpoint"], None, None)
     decay, ridge = read_penalty(arguments["weight_decay"], arguments["ridge"])
     reduction = read_choice(arguments["reduction"], "reduction", REDUCTIONS)
     threads, limit = read_threads(arguments["threads"]), read_memory_limit(arguments["memory_limit"])

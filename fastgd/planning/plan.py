@@ -102,18 +102,20 @@ def _even(n_fits: int, fits: int, workers: int) -> int:
     return -(-fits // PACK) * PACK if fits > 8 * PACK else fits
 
 
-def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit: float, workers: int) -> int:
-    """How many fits one task runs. per_fit: time of one fit [ns]."""
+def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit: float, workers: int, in_packs: bool) -> int:
+    """How many fits one task runs. per_fit: time of one fit [ns], where in_packs of a full pack."""
     if backend.takes_device_data:
         Z = problem.n_parameters + 1
         numbers = problem.n_samples * (problem.n_features + 1) if problem.given is None else Z * (Z + 1)
         of_a_pair = numbers * problem.dtype.itemsize
         # the fits of one pair of an X and a y stay together
         return max(1, int(DEVICE_BYTES / of_a_pair)) * order.n_cells
-    fits = max(1, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))
+    # a pack of a few fits takes as long as a full one
+    least = min(PACK, -(-order.n_fits // workers)) if in_packs else 1
+    fits = max(least, int((PIECE_NS if backend.has_threads else 50 * PIECE_NS) / per_fit))
     if workers > 1:
         tasks = min(4, max(1, int(order.n_fits * per_fit / workers / SHORT_NS)))  # of each worker, at least
-        fits = _even(order.n_fits, min(fits, max(1, -(-order.n_fits // (tasks * workers)))), workers)
+        fits = _even(order.n_fits, min(fits, max(least, -(-order.n_fits // (tasks * workers)))), workers)
     return fits
 
 
@@ -184,7 +186,9 @@ def make_plan(
     elsewhere = backend.takes_device_data or code == AUTOGRAD
     inline = total < INLINE_NS and not elsewhere and (not backend.has_threads or at_worst < DEAF_NS)
     workers = 1 if inline or not backend.has_threads else (available_threads() if threads is None else threads)
-    fits = fits_per_task or _fits_per_task(problem, order, backend, descend + (0 if shared else compress), workers)
+    in_packs = backend.has_threads and code == MOMENTS and problem.n_parameters <= MOST_PACKED and batches is None
+    per_fit = descend + (0 if shared else compress)
+    fits = fits_per_task or _fits_per_task(problem, order, backend, per_fit, workers, in_packs)
     staged = needs_moments and (shared or problem.n_samples > LONG or keeps_moments or problem.given is not None)
     return Plan(
         backend=backend,

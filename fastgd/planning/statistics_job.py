@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass, field
 
@@ -10,10 +11,11 @@ import numpy as np
 from ..data.fit_order import FitOrder
 from ..input.shapes import broadcast
 from ..input.statistics import StatsOptions
+from ..kernels.chunk import MOMENTS
 from .backends import BACKENDS, require_kernels
-from .job import Job, ResultJob
+from .job import Job, ResultJob, SolveJob
 from .memory import fit_into_memory
-from .plan import STACK_NUMBERS, make_plan
+from .plan import STACK_NUMBERS, bytes_of_stack, make_plan
 
 TEMPORARIES = 24  # arrays of a block that the elimination and the second pass make
 
@@ -24,8 +26,8 @@ class StatisticsJob(Job):
 
     options: StatsOptions
     of: ResultJob  # whose fits they are
-    shares_grams: bool  # an inverse for each Gram matrix, not for each pair of an X and a y
-    facts: dict[str, np.ndarray] = field(default_factory=dict)  # what its runner makes, in the caller's order; see its module
+    shares_grams: bool  # an inverse for each Gram matrix that pairs of an X and a y share, not for each pair
+    facts: dict[str, np.ndarray] = field(default_factory=dict)  # what its runner makes, in the end in the caller's order; see its module
     w: np.ndarray | None = None  # (*shape, D): the parameters, for a second pass over the samples
 
     @property
@@ -45,7 +47,7 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
     size, shape = problem.n_parameters, job.order.shape
     pairs = np.broadcast_shapes(problem.gram_leading, problem.y.leading)
     order = FitOrder.of((1,) * (len(shape) - len(pairs)) + pairs, problem.gram_leading, problem.y.leading)
-    shares = not problem.may_lose_samples and problem.given is None
+    shares = not problem.may_lose_samples and problem.given is None and math.prod(problem.gram_leading) < order.n_pairs
     plan = make_plan(
         problem,
         order,
@@ -59,17 +61,10 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
     inverses = math.prod(problem.gram_leading) if shares else order.n_pairs
     of_fits = 8 * job.order.n_fits * (24 + 2 * size + (2 * size * size if options.needs_samples else 0))
     layout = job.buffers.layout
-    plan = fit_into_memory(
-        problem,
-        order,
-        plan,
-        results=job.order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units) + 8 * inverses * (2 * size * size + 4 * size) + of_fits,
-        of_a_fit=0,
-        rows=0,
-        limit=job.memory_limit,
-        of_a_thread=8 * TEMPORARIES * max(STACK_NUMBERS, size * size),
-    )
-    return StatisticsJob(
+    results = job.order.n_fits * (layout.bytes_per_fit + layout.bytes_in_units) + 8 * inverses * (2 * size * size + 4 * size) + of_fits
+    of_a_thread = 8 * TEMPORARIES * max(STACK_NUMBERS, size * size)
+    plan = fit_into_memory(problem, order, plan, results=results, of_a_fit=0, rows=0, limit=job.memory_limit, of_a_thread=of_a_thread)
+    made = StatisticsJob(
         problem=problem,
         order=order,
         plan=plan,
@@ -81,6 +76,28 @@ def prepare_statistics(job: ResultJob) -> StatisticsJob | None:
         of=job,
         shares_grams=shares,
     )
+    if isinstance(job, SolveJob) and job.plan.algorithm == MOMENTS:
+        _take_moments_of(job, made, results, of_a_thread)
+    return made
+
+
+def _take_moments_of(job: SolveJob, statistics: StatisticsJob, results: int, of_a_thread: int) -> None:
+    """Have the statistics made from the moments of `solve`, where they have room at that time.
+
+    Else the data are read once more.
+    """
+    with contextlib.suppress(MemoryError):
+        job.plan = fit_into_memory(
+            job.problem,
+            job.order,
+            job.plan,
+            results=results,
+            of_a_fit=8 * TEMPORARIES,
+            rows=0,
+            limit=job.memory_limit,
+            of_a_thread=of_a_thread + bytes_of_stack(job.problem),
+        )
+        job.statistics = statistics
 
 
 def _refuse(job: ResultJob, options: StatsOptions) -> None:

@@ -19,7 +19,7 @@ import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from .file_format import name_of, read_file, write_file
 from .result import versions_here
 
 FORMAT = 1
-FREE = ("threads", "progress", "checkpoint", "out")  # arguments that no result depends on
+FREE = ("threads", "memory_limit", "progress", "checkpoint", "out")  # arguments that no result depends on
 CALL, LOCK = "fastgd-checkpoint.npz", "lock"
 _BLOCK = re.compile(r"fastgd-block-(?P<part>[\w.]+)-(?P<first>\d+)-(?P<stop>\d+)\.npz")
 _LEFT = re.compile(r"\.fastgd-[0-9a-f]+\.tmp")  # what a killed process leaves
@@ -51,15 +51,16 @@ class Call:
     words: dict[str, str]  # each argument in a few words
 
     @classmethod
-    def of(cls, function: str, arguments: Mapping[str, Any], problem: Problem, **others: Any) -> Call:
+    def of(cls, function: str, arguments: Mapping[str, Any], problem: Problem | None, **others: Any) -> Call:
         """The call of a function with these arguments. others: what else decides its results.
 
-        problem: the data, in place of X, y and sample_weight. All arguments count but those in
-        `FREE`; a new one does as soon as it is there.
+        problem: the data, in place of X, y and sample_weight; None: they are among the others. All
+        arguments count but those in `FREE`; a new one does as soon as it is there.
         """
         given = {name: fingerprint(value, name) for name, value in arguments.items() if name not in (*DATA, *FREE)}
-        data = {"X": problem.given} if problem.given is not None else {"X": problem.X, "y": problem.y, "sample_weight": problem.weights}
-        given |= {name: _of_data(value, name) for name, value in data.items()}
+        if problem is not None:
+            data = {"X": problem.given} if problem.given is not None else {"X": problem.X, "y": problem.y, "sample_weight": problem.weights}
+            given |= {name: _of_data(value, name) for name, value in data.items()}
         given |= {name: fingerprint(value, name) for name, value in others.items()}
         digests, words = ({name: getattr(one, which) for name, one in given.items()} for which in ("digest", "words"))
         return cls(FORMAT, function, versions_here(), digests, words)
@@ -120,10 +121,10 @@ class Checkpoint:
         """One of the computations of the call."""
         return Part(self, name)
 
-    def remove(self, parts: Collection[str]) -> None:
-        """Remove the blocks of some parts, which others have replaced."""
+    def remove(self, replaced: Callable[[str], bool]) -> None:
+        """Remove the blocks of those parts that others have replaced."""
         for name in _entries(self.folder):
-            if (match := _BLOCK.fullmatch(name)) and match["part"] in parts:
+            if (match := _BLOCK.fullmatch(name)) and replaced(match["part"]):
                 _remove(self.folder, name)
 
     def discard(self) -> None:
@@ -172,11 +173,20 @@ class Part:
                 "what was in there is computed again"
             )
 
+    def keep(self, first: int, stop: int) -> None:
+        """Remove the other blocks, which this one has replaced."""
+        for name in self.blocks():
+            if name != _name_of_block(self.name, first, stop):
+                _remove(self.checkpoint.folder, name)
+
     def write(self, first: int, stop: int, arrays: Mapping[str, Any], curvatures: Curvatures | None) -> None:
         """Store the results of fits first … stop-1."""
-        name = f"fastgd-block-{self.name}-{first}-{stop}.npz"
         block = Block(self.checkpoint.call, self.name, first, stop, dict(arrays), curvatures)
-        write_file(os.path.join(self.checkpoint.folder, name), block)
+        write_file(os.path.join(self.checkpoint.folder, _name_of_block(self.name, first, stop)), block)
+
+
+def _name_of_block(part: str, first: int, stop: int) -> str:
+    return f"fastgd-block-{part}-{first}-{stop}.npz"
 
 
 def say(line: str) -> None:
@@ -218,6 +228,16 @@ def open_checkpoint(path: Any, call: Call) -> Iterator[Checkpoint]:
         except OSError as error:
             raise type(error)(error.errno, f"the checkpoint cannot be written: {error.strerror}", folder) from None
         yield Checkpoint(folder, call.key)
+
+
+@contextlib.contextmanager
+def opened_part(arguments: Mapping[str, Any], function: str, name: str, **data: Any) -> Iterator[Part | None]:
+    """A part of the checkpoint of a call; None where none is asked for. data: as they were read."""
+    if arguments["checkpoint"] is None:
+        yield None
+        return
+    with open_checkpoint(arguments["checkpoint"], Call.of(function, arguments, None, **data)) as checkpoint:
+        yield checkpoint.part(name)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ def run(job: GroupsJob, control: Control, go: Run) -> None:
     store = None if job.batches_part is None else Store(Batches(job, job.batches_part), control)
     try:
         if store is not None:
-            store.load(len(job.batches))
+            store.load(job.groups.groups.count)
         _run_batches(job, control, store)
     finally:
         if store is not None:
@@ -36,47 +38,74 @@ def run(job: GroupsJob, control: Control, go: Run) -> None:
 
 
 def _run_batches(job: GroupsJob, control: Control, store: Store | None) -> None:
-    for number, which in enumerate(job.batches):
-        batch = job.prepare_batch(which)
-        job.made.append(batch.provenance)
-        if store is not None and not store.missing(number, number + 1):
-            control.counter(0)[0] += batch.total
-            continue
-        go = tasks_of_batch(job, batch, control)
-        if job.batches_part is None:
-            runner_of(batch).run(batch, control, go)
-        else:  # a batch that takes long is stored as it goes on, and then with the others
-            batch.part = job.batches_part.checkpoint.part(name_of_batch(number))
-            run_stored(runner_of(batch), batch, control, go, keeps=False)
-        if control.cancel[0]:
-            return
-        _put(job, which, batch)
-        if (statistics := prepare_statistics(batch)) is not None:
-            stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats
-            assert stats is not None
-            _put_statistics(job, which, {each.name: getattr(stats, each.name) for each in fields(stats)})
-        if store is not None:
-            store.note(number, number + 1)
+    end = 0
+    for which in job.batches:
+        first, end = end, end + len(which)
+        whole = job.prepare_batch(which)
+        job.made.append(whole.provenance)
+        missing = [(first, end)] if store is None else store.missing(first, end)
+        stored = len(which) - sum(stop - begin for begin, stop in missing)
+        control.counter(0)[0] += whole.total // len(which) * stored
+        for begin, stop in missing:
+            some = which[begin - first : stop - first]
+            _run_batch(job, control, whole if not stored else job.prepare_batch(some), some, begin, store)
+            if control.cancel[0]:
+                return
 
 
-def name_of_batch(number: int) -> str:
-    """The name of the part of a checkpoint that has fits of an unfinished batch."""
-    return f"batch{number}"
+def _run_batch(job: GroupsJob, control: Control, batch: ResultJob, which: np.ndarray, first: int, store: Store | None) -> None:
+    """Run a batch, the groups with the numbers `which`. first: of its items in the store."""
+    stop = first + len(which)
+    go, statistics = tasks_of_batch(job, batch, control), prepare_statistics(batch)
+    if job.batches_part is None:
+        runner_of(batch).run(batch, control, go)
+    else:  # a batch that takes long is stored as it goes on, and then with the others
+        batch.part = job.batches_part.checkpoint.part(name_of_batch(first, stop))
+        run_stored(runner_of(batch), batch, control, go, keeps=False)
+    if control.cancel[0]:
+        return
+    _put(job, which, batch)
+    if statistics is not None:
+        stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats
+        assert stats is not None
+        _put_statistics(job, which, {each.name: getattr(stats, each.name) for each in fields(stats)})
+    if store is not None:
+        store.note(first, stop)
+
+
+def name_of_batch(first: int, stop: int) -> str:
+    """The name of the part of a checkpoint that has fits of an unfinished batch of groups."""
+    return f"batch{first}.{stop}"
 
 
 class Batches:
-    """Finished batches of groups, and the part of the checkpoint that holds them."""
+    """Finished groups, and the part of the checkpoint that holds them.
+
+    A group is numbered by its place among those of all batches: which they are and how they are
+    ordered depends on the groups alone, where a batch ends on the memory limit too.
+    """
 
     def __init__(self, job: GroupsJob, part: Part) -> None:
         self.job, self.part, self.folder = job, part, part.checkpoint.folder
-        largest = max(map(len, job.batches)) * job.order.n_fits // job.order.shape[-1]
-        self.most = max(1, MOST_BYTES // (largest * max(1, job.buffers.layout.bytes_per_fit)))  # batches of a block
+        self.groups = np.concatenate(job.batches)
+        of_a_group = job.order.n_fits // job.order.shape[-1] * max(1, job.buffers.layout.bytes_per_fit)
+        self.most, self.ends = max(1, MOST_BYTES // of_a_group), np.cumsum([len(which) for which in job.batches])
+
+    def pieces(self, first: int, stop: int) -> Ranges:
+        """Cut a range of groups into blocks: whole batches, as far as they are in it."""
+        inner = self.ends[(self.ends > first) & (self.ends < stop)].tolist()
+        found, begin = [], first
+        for before, end in pairwise([first, *inner, stop]):
+            if end - begin > self.most and before > begin:
+                found.append((begin, before))
+                begin = before
+        return [*found, (begin, stop)]
 
     def read(self) -> Ranges:
-        """Put the results of all stored batches into their places; returns which they are."""
+        """Put the results of all stored groups into their places; returns which they are."""
         found = []
         for block in self.part.read(self._holds):
-            which = np.concatenate(self.job.batches[block.first : block.stop])
+            which = self.groups[block.first : block.stop]
             for name, values in block.arrays.items():
                 if name in self.job.buffers.arrays:
                     _entries(self.job, name)[_of_groups(which, values.ndim - len(self.job.order.shape))] = values
@@ -88,19 +117,18 @@ class Batches:
         return found
 
     def _holds(self, block: Block) -> bool:
-        """Whether a block has all arrays of some batches of the job."""
-        if not 0 <= block.first < block.stop <= len(self.job.batches):
+        """Whether a block has all arrays of some groups of the job."""
+        if not 0 <= block.first < block.stop <= len(self.groups):
             return False
-        count = sum(map(len, self.job.batches[block.first : block.stop]))
-        shape = (*self.job.order.shape[:-1], count)
+        shape = (*self.job.order.shape[:-1], block.stop - block.first)
         return all(
             name in block.arrays and (block.arrays[name].shape, block.arrays[name].dtype) == ((*shape, *values.shape[1:]), values.dtype)
             for name, values in self.job.buffers.arrays.items()
         )
 
     def write(self, first: int, stop: int) -> None:
-        """Store a range of finished batches, and remove what was stored of parts of them."""
-        job, which = self.job, np.concatenate(self.job.batches[first:stop])
+        """Store a range of finished groups, and remove what was stored of their batches."""
+        job, which = self.job, self.groups[first:stop]
         n_leading = len(job.order.shape)
         arrays = {name: _entries(job, name) for name in job.buffers.arrays}
         arrays = {name: values[_of_groups(which, values.ndim - n_leading)] for name, values in arrays.items()}
@@ -109,9 +137,10 @@ class Batches:
         kept = [part[np.isin(part.index % job.order.shape[-1], which)] for part in job.buffers.curvatures]
         some = [part for part in kept if len(part.index)]
         self.part.write(first, stop, arrays, concatenated(some) if some else None)
-        self.part.checkpoint.remove({name_of_batch(number) for number in range(first, stop)})
+        self.part.checkpoint.remove(lambda name: (own := _BATCH.fullmatch(name)) is not None and first <= int(own["first"]) < stop)
 
 
+_BATCH = re.compile(r"batch(?P<first>\d+)\.\d+")
 _STATS = "stats."  # begins the names of statistics in a block
 
 

@@ -23,6 +23,7 @@ from .minimisers import LastMatrices, Minimisers, minimise, most_condition
 from .moments import at_once, compress_groups, read_group
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, write_unscaled
+from .statistics import begin, note_group
 
 FOUND = ("w", "loss64", "condition", "rank", "algorithm")  # the arrays of Minimisers, by their names in the buffers
 
@@ -30,20 +31,30 @@ FOUND = ("w", "loss64", "condition", "rank", "algorithm")  # the arrays of Minim
 def run(job: SolveJob, control: Control, go: Run) -> None:
     """Solve all fits of a job."""
     order, plan = job.order, job.plan
-    last = LastMatrices()
-    _begin(job)
+    last, n_fits, cells = LastMatrices(), order.n_fits, order.n_cells
+    for first, stop in [(0, n_fits)] if control.store is None else control.store.missing(0, n_fits):
+        _begin(job, slice(first, stop))
     parts = ({"solve"} if plan.algorithm == MOMENTS else set()) | ({"standardize"} if job.standardize else set())
     parts |= {"find_kept"} if job.problem.may_lose_samples or not plan.needs_moments else set()
+    if _notes(job):
+        parts |= {"invert"}
+        begin(job.statistics)
     compile_ahead.compile_parts(job.problem.dtype, parts)
     if plan.algorithm == MOMENTS and plan.staged:
         _solve_groups(job, last, control, go)
     else:
-        go(cut(order.n_pairs, max(1, plan.fits_per_task // order.n_cells), partial(_solve_pairs, job, last, control)))
+        cutting = cut if control.store is None else control.store.cut
+        go(cutting(n_fits, max(1, plan.fits_per_task // cells) * cells, partial(_solve_fits, job, last, control)))
     _finish(job)
 
 
-def _begin(job: SolveJob) -> None:
-    """Fill the results with their values before the data are read."""
+def _notes(job: SolveJob) -> bool:
+    """Whether statistics are made from the moments: of all fits, none of which a checkpoint has."""
+    return job.statistics is not None and job.part is None
+
+
+def _begin(job: SolveJob, fits: slice) -> None:
+    """Fill the results of some fits with their values before the data are read."""
     arrays, problem = job.buffers.arrays, job.problem
     begin = {
         "rank": problem.n_parameters,
@@ -56,7 +67,7 @@ def _begin(job: SolveJob) -> None:
         "initial_excess": math.nan,
     }
     for name, value in begin.items():
-        arrays[name].fill(value)
+        arrays[name][fits] = value
 
 
 def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) -> np.ndarray:
@@ -79,33 +90,54 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
     return arrays["status"][fits] == COMPLETED
 
 
-def _solve_pairs(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
-    """One task: read the data of pairs first … stop-1, and solve their fits."""
-    group = read_group(job.problem, job.order, first, stop, control, compress=job.plan.needs_moments)
+def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
+    """One task: read the data of fits first … stop-1, and solve them."""
+    cells = job.order.n_cells
+    group = read_group(job.problem, job.order, first // cells, (stop - 1) // cells + 1, control, compress=job.plan.needs_moments)
     if control.cancel[0]:
         return
+    if _notes(job):
+        note_group(job.statistics, group, control, at_once)
     if job.standardize:
         standardize_group(job, group, control, at_once)
     centred = _centred(job, group)
     if job.plan.algorithm == LSTSQ:
         group.moments = None
-    cells = job.order.n_cells
-    fits = np.arange(first * cells, stop * cells, dtype=np.int64)
-    _solve_part(job, last, control, group, centred, (fits, fits // cells - first), 0, len(fits), counter)
+    fits = np.arange(first, stop, dtype=np.int64)
+    _solve_part(job, last, control, group, centred, (fits, fits // cells - first // cells), 0, len(fits), counter)
 
 
 def _solve_groups(job: SolveJob, last: LastMatrices, control: Control, go: Run) -> None:
     """Group after group: compress its data, then solve its fits, ordered by Gram matrix."""
-    order, plan = job.order, job.plan
-    for group in compress_groups(job.problem, order, plan, control, go):
+    order, plan, store, cells = job.order, job.plan, control.store, job.order.n_cells
+    needed = None if store is None else lambda first, stop: bool(store.missing(first * cells, stop * cells))
+    for group in compress_groups(job.problem, order, plan, control, go, needed):
+        if _notes(job) and not control.cancel[0]:
+            note_group(job.statistics, group, control, go)
         if job.standardize:
             standardize_group(job, group, control, go)
-        centred = _centred(job, group)
-        pairs = np.arange(len(group.invalid) * order.n_cells, dtype=np.int64) // order.n_cells
-        fits = np.arange(len(pairs), dtype=np.int64) + group.first * order.n_cells
-        sequence = np.lexsort((order.pick(job.decay, fits), group.gram_index[pairs]))
-        go(cut(len(fits), plan.fits_per_task, partial(_solve_part, job, last, control, group, centred, (fits[sequence], pairs[sequence]))))
+        centred, begin, count = _centred(job, group), group.first * cells, len(group.invalid) * cells
+        if store is None:
+            places = _by_matrix(job, group, begin, begin + count)
+            go(cut(count, plan.fits_per_task, partial(_solve_part, job, last, control, group, centred, places)))
+        else:  # ranges of fits are stored, so a task has one
+            go(store.cut(count, plan.fits_per_task, partial(_solve_range, job, last, control, group, centred), begin))
         del group, centred  # free their memory before the next group is made
+
+
+def _by_matrix(job: SolveJob, group: Group, first: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """(fits first … stop-1 ordered by Gram matrix and decay, the number of each one's pair)."""
+    fits = np.arange(first, stop, dtype=np.int64)
+    pairs = fits // job.order.n_cells - group.first
+    sequence = np.lexsort((job.order.pick(job.decay, fits), group.gram_index[pairs]))
+    return fits[sequence], pairs[sequence]
+
+
+def _solve_range(
+    job: SolveJob, last: LastMatrices, control: Control, group: Group, centred: Centred | None, first: int, stop: int, counter: np.ndarray
+) -> None:
+    """One task: solve fits first … stop-1 of a group."""
+    _solve_part(job, last, control, group, centred, _by_matrix(job, group, first, stop), 0, stop - first, counter)
 
 
 def _solve_part(

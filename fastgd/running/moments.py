@@ -288,16 +288,9 @@ def _refuse(problem: Problem, invalid: np.ndarray) -> None:
 
 
 def _compress(
-    problem: Problem,
-    samples: Samples,
-    gram: np.ndarray,
-    target: np.ndarray,
-    exponents: np.ndarray,
-    weighing: np.ndarray,
-    control: Control,
-    go: Run,
-    shift: np.ndarray | None = None,
-) -> None:
+    problem: Problem, samples: Samples, gram: np.ndarray, target: np.ndarray, exponents: np.ndarray, weighing: np.ndarray,
+    control: Control, go: Run, shift: np.ndarray | None = None,
+) -> None:  # fmt: skip
     """Write the records of these samples, in parallel over fits and, for long fits, over samples.
 
     gram, target: the records, one per item each; of length 0 where they are not wanted.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from contextvars import copy_context
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from ..data.faults import where_negative, where_not_finite
 from ..input.float_mode import quietly, set_ieee_mode
@@ -25,6 +27,27 @@ def run(job: Job) -> None:
         return
     set_ieee_mode()  # what was loaded or called since the call began may have changed it
     quietly(_run, job)
+
+
+def run_call(job: Job, function: str, arguments: Mapping[str, Any]) -> None:
+    """Run the job of a call; its fits are stored in the `checkpoint`, if there is one."""
+    if arguments["checkpoint"] is None:
+        run(job)
+    else:
+        quietly(_run_with_checkpoint, job, function, arguments)
+
+
+def _run_with_checkpoint(job: Job, function: str, arguments: Mapping[str, Any]) -> None:
+    from ..results.checkpoint import Call, Part, open_checkpoint
+
+    given = arguments["checkpoint"]
+    if isinstance(given, Part):  # of a call that opened it
+        job.part = given
+        run(job)
+        return
+    with open_checkpoint(given, Call.of(function, arguments, job.problem)) as checkpoint:
+        job.part = checkpoint.part("fits")
+        run(job)
 
 
 @functools.cache  # import_module takes 1.5 µs for a module that is there

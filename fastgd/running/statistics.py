@@ -1,8 +1,10 @@
 """The runner of `stats`: what the moments tell about the errors of fits, without their w.
 
 1. The moments are those of `compress`, of features as they are, whatever algorithm fitted them: one
-   more read of the data, or none where Moments were given.
-2. What depends on X alone is made once for each Gram matrix where no samples can be missing.
+   more read of the data, or none where Moments were given, or where `solve` has the moments at hand
+   and calls `note_group` (least_squares.py).
+2. What depends on X alone is made once for each Gram matrix that fits share, where no samples can
+   be missing.
 3. The second pass over the samples, for standard errors that do not trust σ², is sandwich.py.
 
 Facts, in the caller's order of fits, of length 1 along axes that only repeat; D parameters, the
@@ -12,6 +14,7 @@ total Σω, log_weights Σ ln ω, squares (of y: Σω(y − ȳ)² with an interc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,90 +25,76 @@ from ..kernels.chunk import W_EXPONENT, W_HIGH, W_LOW, Samples
 from ..kernels.cpu import compile_ahead
 from ..planning.plan import STACK_NUMBERS
 from ..planning.statistics_job import StatisticsJob
-from .elimination import MARGIN, Inverses, invert
+from .elimination import MARGIN, Inverses, invert_records
 from .groups import Group
 from .moments import compress_groups
 from .pool import Control, Run, cut
 from .samples import distinct_rows, read_samples
 from .sandwich import add_sandwiches
 
+AT_A_TIME = 2**19  # numbers of inverses that one task makes
 _FOUND = ("inverse", "mean", "estimable", "rank", "condition")
 _OF_X = (*_FOUND, "total", "log_weights")
 
 
 def run(job: StatisticsJob, control: Control, go: Run) -> None:
-    """Fill the facts of a job."""
+    """Fill the facts of a job, as far as `solve` has not."""
     problem = job.problem
-    if problem.given is None:
-        compile_ahead.compile_parts(problem.dtype, {"moments"} | ({"find_kept"} if problem.may_lose_samples else set()))
-    facts = _empty(job)
-    for group in compress_groups(problem, job.order, job.plan, control, go):
-        if control.cancel[0]:
-            return
-        _of_group(job, group, facts, control, go)
-        del group  # free its memory before the next group is made
-    _in_callers_order(job, facts)
+    if not job.facts:
+        begin(job)
+        parts = {"invert"} | ({"find_kept"} if problem.given is None and problem.may_lose_samples else set())
+        compile_ahead.compile_parts(problem.dtype, parts)
+        for group in compress_groups(problem, job.order, job.plan, control, go):
+            if control.cancel[0]:
+                return
+            note_group(job, group, control, go)
+            del group  # free its memory before the next group is made
+    _in_callers_order(job)
     if job.options.needs_samples:
         add_sandwiches(job, control, go)
 
 
-def _empty(job: StatisticsJob) -> dict[str, np.ndarray]:
-    """Facts to be filled, in the order of computation."""
+def begin(job: StatisticsJob) -> None:
+    """Allocate the facts, in the order of computation."""
     problem, size, n_pairs = job.problem, job.problem.n_parameters, job.order.n_pairs
-    count = int(np.prod(problem.gram_leading, dtype=np.int64)) if job.shares_grams else n_pairs
-    facts = {name: np.empty(count) for name in ("condition", "total", "log_weights")}
-    facts |= {"inverse": np.empty((count, size, size)), "mean": np.empty((count, size))}
-    facts |= {"estimable": np.empty((count, size), bool), "rank": np.empty(count, np.int64)}
-    return facts | {"n_used": np.empty(n_pairs, np.int64), "squares": np.empty(n_pairs)}
+    count = math.prod(problem.gram_leading) if job.shares_grams else n_pairs
+    job.facts = {name: np.empty(count) for name in ("condition", "total", "log_weights")}
+    job.facts |= {"inverse": np.empty((count, size, size)), "mean": np.empty((count, size))}
+    job.facts |= {"estimable": np.empty((count, size), bool), "rank": np.empty(count, np.int64)}
+    job.facts |= {"n_used": np.empty(n_pairs, np.int64), "squares": np.empty(n_pairs)}
 
 
-def _of_group(job: StatisticsJob, group: Group, facts: dict[str, np.ndarray], control: Control, go: Run) -> None:
-    """Fill the facts of the pairs of a group."""
+def note_group(job: StatisticsJob, group: Group, control: Control, go: Run) -> None:
+    """Fill the facts of the pairs of a group, whose moments are those of features as they are."""
     moments, problem = group.moments, job.problem
-    numbers, index = np.unique(group.gram_index, return_inverse=True)
-    index = index.reshape(-1)
-    of_x = {name: np.empty((len(numbers), *facts[name].shape[1:]), facts[name].dtype) for name in _OF_X}
+    pairs = np.arange(len(group.invalid), dtype=np.int64)
+    places = slice(group.first, group.first + len(pairs))
+    if job.shares_grams or problem.given is not None or math.prod(problem.gram_leading) < job.order.n_pairs:
+        records, index = np.unique(group.gram_index, return_inverse=True)
+        first_pair = np.zeros(len(records), np.int64)
+        first_pair[index.reshape(-1)[::-1]] = pairs[::-1]
+        of_x = {name: np.empty((len(records), *job.facts[name].shape[1:]), job.facts[name].dtype) for name in _OF_X}
+    else:  # a record for each pair
+        records, index, first_pair = group.gram_index, None, pairs
+        of_x = {name: job.facts[name][places] for name in _OF_X}
 
     def find(first: int, stop: int, counter: np.ndarray) -> None:
-        if control.cancel[0]:
-            return
-        found = _inverses(moments, numbers[first:stop], problem.intercept)
-        for name in _FOUND:
-            of_x[name][first:stop] = getattr(found, name)
+        if not control.cancel[0]:
+            found = Inverses(*(of_x[name][first:stop] for name in _FOUND))
+            invert_records(moments, records[first:stop], problem.intercept, found, control.cancel)
 
-    go(cut(len(numbers), max(1, STACK_NUMBERS // problem.n_parameters**2), find))
-    weighing = moments.weighing[numbers]
+    go(cut(len(records), max(1, AT_A_TIME // problem.n_parameters**2), find))
+    weighing = moments.weighing[records]
     of_x["total"][:] = np.ldexp(weighing[:, W_HIGH] + weighing[:, W_LOW], weighing[:, W_EXPONENT].astype(np.int64))
-    pairs = np.arange(len(group.invalid), dtype=np.int64)
-    first_pair = np.zeros(len(numbers), np.int64)
-    first_pair[index[::-1]] = pairs[::-1]
     of_x["log_weights"][:] = _log_weights(job, group.samples, first_pair)
-    places = pairs + group.first
-    at = job.order.index(problem.gram_leading, places) if job.shares_grams else places
-    for name in _OF_X:
-        facts[name][at] = of_x[name][index]
-    facts["n_used"][places] = group.samples.n_used
+    if index is not None:
+        at = job.order.index(problem.gram_leading, pairs + group.first) if job.shares_grams else places
+        for name in _OF_X:
+            job.facts[name][at] = of_x[name][index.reshape(-1)]
+    job.facts["n_used"][places] = group.samples.n_used
     squares = _squares(moments, group.gram_index, problem.intercept)
     squares[group.invalid] = np.nan
-    facts["squares"][places] = squares
-
-
-def _inverses(moments: Any, numbers: np.ndarray, intercept: bool) -> Inverses:
-    """The inverses of some Gram records, in the units of the data."""
-    size = moments.exponents.shape[1] - 1
-    doubled = moments.gram.shape[1] == 2
-    i, j = np.array([(i, j) for j in range(size) for i in range(j + 1)]).T
-    gram = np.zeros((2, len(numbers), size, size))
-    for plane in range(moments.gram.shape[1]):
-        gram[plane][:, i, j] = gram[plane][:, j, i] = moments.gram[numbers, plane]
-    found = invert(DoubleDouble(*gram), intercept, doubled)
-    power = moments.gram_exponents[numbers, :size] if doubled else np.zeros((len(numbers), size), np.int64)
-    weight = moments.weighing[numbers, W_EXPONENT].astype(np.int64)[:, None, None]
-    with np.errstate(all="ignore"):
-        found.inverse = np.ldexp(np.ldexp(found.inverse, -power[:, :, None] - weight), -power[:, None, :])
-        if intercept:
-            found.mean = np.ldexp(found.mean, power - power[:, -1:])
-    return found
+    job.facts["squares"][places] = squares
 
 
 def _squares(moments: Any, gram_index: np.ndarray, intercept: bool) -> np.ndarray:
@@ -150,10 +139,10 @@ def _blocks(lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int, int]]:
                 yield alike[first : first + step], start, min(start + STACK_NUMBERS, n)
 
 
-def _in_callers_order(job: StatisticsJob, facts: dict[str, np.ndarray]) -> None:
+def _in_callers_order(job: StatisticsJob) -> None:
     """Give each fact the axes of the results."""
     rank = len(job.shape)
     shared = (1,) * (rank - len(job.problem.gram_leading)) + job.problem.gram_leading
-    for name, values in facts.items():
+    for name, values in job.facts.items():
         of_grams = job.shares_grams and name in _OF_X
         job.facts[name] = values.reshape(shared + values.shape[1:]) if of_grams else job.order.restore(values)

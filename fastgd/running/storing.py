@@ -59,7 +59,11 @@ class Fits:
 
     def __init__(self, part: Part, buffers: Buffers) -> None:
         self.part, self.buffers, self.folder = part, buffers, part.checkpoint.folder
-        self.most = max(1, MOST_BYTES // max(1, buffers.layout.bytes_per_fit))  # fits of a block
+
+    def pieces(self, first: int, stop: int) -> Ranges:
+        """Cut a range of fits into blocks."""
+        most = max(1, MOST_BYTES // max(1, self.buffers.layout.bytes_per_fit))
+        return [(at, min(at + most, stop)) for at in range(first, stop, most)]
 
     def read(self) -> Ranges:
         """Put all stored fits into the buffers; returns which they are."""
@@ -152,8 +156,7 @@ class Store:
     def _write_all(self) -> None:
         with self._lock:
             ranges, self._finished = merged(self._finished), []
-        began, most = time.monotonic(), self._items.most
-        left = [(at, min(at + most, stop)) for first, stop in ranges for at in range(first, stop, most)]
+        began, left = time.monotonic(), [piece for first, stop in ranges for piece in self._items.pieces(first, stop)]
         try:
             while left:
                 self._items.write(*left[0])

@@ -15,6 +15,7 @@ import numpy as np
 from ..batch_order import ORDERED, random_numbers
 from ..chunk import MEASURED, MOMENTS, MOST_PACKED, WRITTEN, Chunk, Samples
 from ..update_rules import UpdateRule
+from .closed_form.inverse import invert as _invert
 from .descent.fit_by_fit import NOT_RUN
 from .descent.fit_by_fit import descend as _descend
 from .minibatch.epochs import ENDED
@@ -297,6 +298,13 @@ def solve(
     )  # fmt: skip
 
 
+def invert(moments: Moments, records, intercept: bool, accurate: float, least: float, inverse, mean, condition, left, cancel) -> int:
+    """Invert Gram records; returns how many are left. Arguments as in closed_form/inverse.py."""
+    return _invert(
+        moments.gram, moments.gram_exponents, moments.weighing, records, intercept, accurate, least, inverse, mean, condition, left, cancel
+    )
+
+
 __all__ = [
     "RANGE",
     "Moments",
@@ -307,6 +315,7 @@ __all__ = [
     "descend_single_feature",
     "find_kept",
     "find_shifts",
+    "invert",
     "is_plain",
     "join",
     "least_values",

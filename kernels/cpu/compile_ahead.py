@@ -13,7 +13,8 @@ import numpy as np
 
 from ..chunk import MOMENTS, STREAM, Batches, Chunk, Samples
 from ..update_rules import UPDATE_RULES
-from . import compress_fits, descend, descend_batches, find_kept, find_shifts, read_only, solve
+from . import compress_fits, descend, descend_batches, find_kept, find_shifts, invert, read_only, solve
+from .closed_form.inverse import invert as invert_kernel
 from .descent.fit_by_fit import descend as descend_kernel
 from .minibatch.epochs import descend_batches as descend_batches_kernel
 from .minibatch.ordering import sort_order
@@ -44,10 +45,11 @@ KERNELS: dict[str, Any] = {
     "sort_order": sort_order,
     "standardize": standardize_kernel,
     "solve": solve_kernel,
+    "invert": invert_kernel,
 }
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend_rule_packs": 2, "descend": 2}
-OF_ALL = OF_FIT | {"descend_batches": 2, "sort_order": 1, "find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1}
+OF_ALL = OF_FIT | {"descend_batches": 2, "sort_order": 1, "find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1, "invert": 1}
 PARTS = frozenset(("moments", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
     "moments": ("compress", "join"),
@@ -60,6 +62,7 @@ NEEDED = {  # the kernels of each part
     "find_kept": ("find_kept",),
     "standardize": ("compress", "join", "standardize"),
     "solve": ("compress", "join", "find_shifts", "solve"),
+    "invert": ("compress", "join", "invert"),
 }
 _done: set[tuple[str, np.dtype]] = set()
 
@@ -72,7 +75,13 @@ def compile_parts(dtype: np.dtype, parts: Iterable[str]) -> None:
     to_compile = _to_compile(dtype, missing)
     with announced(to_compile, kept=bool(to_compile) and are_kept()):
         compile_fit(dtype, PARTS & missing)
-        others = {"batches": compile_batches, "find_kept": compile_find_kept, "standardize": compile_standardize, "solve": compile_solve}
+        others = {
+            "batches": compile_batches,
+            "find_kept": compile_find_kept,
+            "standardize": compile_standardize,
+            "solve": compile_solve,
+            "invert": compile_invert,
+        }
         for part, prepare in others.items():
             if part in missing:
                 prepare(dtype)
@@ -170,6 +179,13 @@ def compile_solve(dtype: np.dtype) -> None:
     one, m = np.zeros(1, np.int64), np.zeros(1)
     solve(moments, one, one, m, one, False, m[:, None], m, m, one.copy(), np.zeros(1, np.int8), cancel, counter)
     find_shifts(_one_sample(dtype), 1, cancel)
+
+
+def compile_invert(dtype: np.dtype) -> None:
+    """The kernel of statistics."""
+    moments, cancel, _ = _compress_one(dtype)
+    one, m = np.zeros(1, np.int64), np.zeros((1, 1))
+    invert(moments, one, False, 1.0, 0.0, m[None].copy(), m, m[0].copy(), one.copy(), cancel)
 
 
 def compiled_and_loaded() -> dict[str, int]:

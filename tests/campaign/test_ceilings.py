@@ -15,12 +15,12 @@ def test_nothing_is_found(tmp_path):
 
 def test_a_planted_fault_is_found(tmp_path, monkeypatch):
     """A copy of the data beyond the limit."""
-    run = fitting.run
+    run = fitting.run_call
 
-    def wasteful(job):
+    def wasteful(*arguments):
         copy = np.ones(2**22)
-        run(job)
+        run(*arguments)
         return copy[0]
 
-    monkeypatch.setattr(fitting, "run", wasteful)
+    monkeypatch.setattr(fitting, "run_call", wasteful)
     assert find_planted(ATTACK, tmp_path) == {"over the limit"}

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.planning import statistics_job
+from fastgd.running import statistics
 from fastgd.running.elimination import ACCURATE
 from fastgd.testing import nist
 from tests.fit.statsmodels_values import PATH
@@ -173,6 +175,28 @@ def test_moments_have_the_statistics_of_their_samples(weights):
             np.testing.assert_array_equal(value, values(of_samples)[name], err_msg=name)
     batch = fastgd.compress(np.stack([X, 2.0 * X]), Y, intercept=True)
     same(fastgd.solve(batch, stats=True).stats, fastgd.solve(X, Y, intercept=True, stats=True).stats, 0)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("options", [{"standardize": True}, {"memory_limit": "tight"}, {"checkpoint": "folder"}], ids=str)
+def test_they_are_those_of_features_as_they_are(shared, options, tmp_path, monkeypatch):
+    """From the moments of `solve`, or from one more read."""
+    X = features(3 * 30, 2, 5).reshape(3, 30, 2)
+    y = np.stack([target(X[0], k) for k in range(3)])
+    given = {"X": X[0] if shared else X, "y": y, "intercept": True, "stats": True}
+    plain, reads, begin = fastgd.solve(**given).stats, [], statistics.begin
+    monkeypatch.setattr(statistics, "begin", lambda job: reads.append(1) or begin(job))
+    fastgd.solve(**given)
+    assert reads == []  # solve has begun them
+    if "memory_limit" in options:  # the facts have no room beside the work
+        monkeypatch.setattr(statistics_job, "_take_moments_of", lambda *arguments: None)
+        options = {}
+    elif "checkpoint" in options:
+        options = {"checkpoint": tmp_path / "folder"}
+    other = fastgd.solve(**given, **options).stats
+    assert len(reads) == ("standardize" not in options)
+    for name in ("_inverse", "condition", "rank", "dof"):
+        np.testing.assert_array_equal(getattr(other, name), getattr(plain, name))
 
 
 def test_a_grid_of_rates_has_the_statistics_of_each_w():

@@ -55,7 +55,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "fitting": (("fitting",), FIT),
     "stabilizing": (("stabilizing",), {"compressing", *FIT}),
     "rolling": (("rolling",), {"compressing", "solving", "results", "data", "input"}),
-    "reweighting": (("reweighting",), {"solving", "results", "data", "input"}),
+    "reweighting": (("reweighting",), {"solving", "running", "results", "data", "input"}),
     "compressing": (("compressing",), FIT),
     "solving": (("solving",), FIT),
     "running": (
@@ -70,7 +70,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "input": (("input*",), {RULES, "kernels.cuda"}),
     "kernels.cpu": (
         ("kernels.cpu", "kernels.cpu.compile_ahead"),
-        {ORDER, "cpu.solving", "cpu.records", "packs", "minibatch", "descent", "moments", "simd", *CHUNK},
+        {ORDER, "cpu.solving", "cpu.records", "closed_form", "packs", "minibatch", "descent", "moments", "simd", *CHUNK},
     ),
     "cpu.solving": (("kernels.cpu.solving",), {"closed_form", "packs", "descent", "moments", "simd", *CHUNK}),
     "closed_form": (("kernels.cpu.closed_form*",), {"packs", "moments", "simd"}),

@@ -56,7 +56,6 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/reweighting.py": "tests/fit/test_robust.py",
     "fastgd/results/robust.py": "tests/fit/test_robust.py",
     "fastgd/running/centring.py": "tests/fit/test_ridge.py",
-    "fastgd/running/elimination.py": "tests/fit/test_statistics.py",  # exact rationals
     "fastgd/running/sandwich.py": "tests/fit/test_statistics.py",
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",

@@ -152,9 +152,35 @@ def test_a_checkpoint_is_of_one_table_and_one_call(tmp_path, small_batches):
     with pytest.raises(ValueError, match="is of another call: table"):
         fastgd.fit_table(tmp_path / "rows.parquet", **given)
     FRAME.write_parquet(tmp_path / "rows.parquet")
-    block = next(path for path in (tmp_path / "stored").iterdir() if "-3-4" in path.name)
+    block = blocks(tmp_path / "stored")[3]
     block.write_bytes(block.read_bytes()[:-200] + bytes(200))
     assert fastgd.fit_table(tmp_path / "rows.parquet", **given).table.equals(first)  # and says so on stderr
+
+
+def blocks(folder):
+    """The blocks of a checkpoint, in the order of their rows."""
+    return sorted((path for path in folder.iterdir() if "-block-" in path.name), key=lambda path: int(path.name.split("-")[3]))
+
+
+def test_after_a_kill_it_goes_on_with_less_memory(tmp_path, small_batches, monkeypatch):
+    """Batches of another size begin behind those that are stored."""
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    given = {**MODEL, "checkpoint": tmp_path / "stored"}
+    first = fastgd.fit_table(tmp_path / "rows.parquet", **given).table
+    for path in blocks(tmp_path / "stored")[4:]:
+        path.unlink()
+    kept = blocks(tmp_path / "stored")
+    monkeypatch.setattr(table_job, "CHUNK", 16)
+    monkeypatch.setattr(table_job, "_BATCH_BYTES", 500)
+    seen, done = [], table_job.TableJob._done
+    monkeypatch.setattr(table_job.TableJob, "_done", lambda self, batch: seen.append(batch.first) or done(self, batch))
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given).table.equals(first)
+    assert min(seen) == int(kept[-1].stem.split("-")[4])
+    assert set(kept) < set(blocks(tmp_path / "stored"))
+    seen.clear()
+    blocks(tmp_path / "stored")[1].unlink()
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given).table.equals(first)
+    assert min(seen) == int(kept[0].stem.split("-")[4])
 
 
 def _other(folder, **columns):

@@ -261,8 +261,8 @@ CPU_DEFECTS = (
     Defect(
         "low parts of half of the lanes dropped",
         "kernels/cpu/moments/lane_sums.py",
-        "dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))",
-        "dd_add_lanes(first_half(high), first_half(low), second_half(high), first_half(low))",
+        "other, low_other)\n    return dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))",
+        "other, low_other)\n    return dd_add_lanes(first_half(high), first_half(low), second_half(high), first_half(low))",
         TILES,
     ),
     Defect(

@@ -323,6 +323,13 @@ FASTGD_DEFECTS = (
     ),
     Defect("errstate: the caller's is heard", "fastgd/input/float_mode.py", "        variable.set(value)", "        pass", CALLERS),
     Defect(
+        "plan: a task of very many epochs has one fit of a pack",
+        "fastgd/planning/plan.py",
+        "    least = min(PACK, -(-order.n_fits // workers)) if in_packs else 1\n",
+        "    least = 1\n",
+        ("tests/planning/test_plan.py::test_fits_of_many_epochs_fill_their_packs",),
+    ),
+    Defect(
         "torch descends beside OpenMP threads that flush",
         "fastgd/planning/plan.py",
         "backend.takes_device_data or code == AUTOGRAD",

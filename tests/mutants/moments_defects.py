@@ -111,4 +111,20 @@ MOMENTS_DEFECTS = (
         "_all_finite(state)",
         (f"{GIVEN}::test_a_w_that_float32_cannot_hold_has_diverged",),
     ),
+    Defect(
+        "tiny fits: the ninth sample is left out",
+        "kernels/cpu/moments/lane_sums.py",
+        "    if rows <= SIDE:\n",
+        "    if rows <= SIDE + 1:\n",
+        ("tests/fit/test_unlike_sizes.py::test_sizes_of_every_kind", "tests/kernels/cpu/test_bits.py"),
+    ),
+    Defect(
+        "tiny fits: lanes are added in another order",
+        "kernels/cpu/moments/lane_sums.py",
+        "    high, low = _lane_products(load_part(tile, a), load_part(tile, b), first_half(fill(0.0)))\n"
+        "    return dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))\n",
+        "    high, low = _lane_products(load_part(tile, a), load_part(tile, b), first_half(fill(0.0)))\n"
+        "    return add(first_half(high), second_half(high)), add(first_half(low), second_half(low))\n",
+        ("tests/kernels/cpu/test_bits.py",),
+    ),
 )

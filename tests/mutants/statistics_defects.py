@@ -129,6 +129,29 @@ STATISTICS_DEFECTS = (
         (f"{TESTS}::test_exact_rationals[nearly a combination]",),
     ),
     Defect(
+        "statistics: the kernel takes the intercept out in float64",
+        "kernels/cpu/closed_form/inverse.py",
+        "high, _ = dd_add_lanes(load(matrix, at), load(low, at), negate(p), negate(p_low))",
+        "high = subtract(load(matrix, at), p)",
+        ("tests/running/test_elimination.py",),
+    ),
+    Defect(
+        "statistics: the kernel leaves nothing to double-double",
+        "kernels/cpu/closed_form/inverse.py",
+        "fine = _accept(size, d, accurate, least, scratch) & normal",
+        "fine = np.int64(ALL) & normal",
+        ("tests/running/test_elimination.py",),
+    ),
+    Defect(
+        "statistics: of standardised moments",
+        "fastgd/running/least_squares.py",
+        "    if _notes(job):\n        note_group(job.statistics, group, control, at_once)\n    if job.standardize:\n"
+        "        standardize_group(job, group, control, at_once)\n",
+        "    if job.standardize:\n        standardize_group(job, group, control, at_once)\n"
+        "    if _notes(job):\n        note_group(job.statistics, group, control, at_once)\n",
+        (f"{TESTS}::test_they_are_those_of_features_as_they_are",),
+    ),
+    Defect(
         "statistics: blocks of the second pass depend on the company",
         "fastgd/running/sandwich.py",
         "step = max(1, STACK_NUMBERS // size)  #",

@@ -57,6 +57,15 @@ def plan_of(n_fits, n, d, *, backend="cpu", **options):
     return make_plan(problem, order, BACKENDS[backend], **asked | options)
 
 
+@pytest.mark.parametrize("epochs", [10**3, 10**6, 10**9])
+def test_fits_of_many_epochs_fill_their_packs(epochs):
+    """A pack of one fit takes as long as one of 32."""
+    assert -(-300 // plan_of(300, 9, 2, epochs=epochs).fits_per_task) <= 10
+    assert plan_of(300, 9, 2, epochs=epochs, threads=1).fits_per_task >= PACK
+    assert plan_of(300, 9, 2, epochs=10**9, algorithm="stream").fits_per_task == 1
+    assert plan_of(20, 9, 2, epochs=10**9, threads=4).fits_per_task <= 5  # every thread has some
+
+
 def test_small_work_is_done_by_the_calling_thread():
     small, large = plan_of(10, 40, 3), plan_of(100_000, 40, 3)
     assert (small.inline, small.threads, small.fits_per_task) == (True, 1, 10)

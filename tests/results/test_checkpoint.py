@@ -56,8 +56,8 @@ def test_it_is_the_result_without_a_checkpoint(saved, tmp_path):
     assert saved[1] == bytes_of(fastgd.fit(X, Y, **OPTIONS), tmp_path)
 
 
-def test_threads_progress_and_libraries_may_differ(saved, tmp_path):
-    again = fastgd.fit(X.tolist(), np.asfortranarray(Y), **OPTIONS, checkpoint=saved[0], threads=1, progress=lambda done, total: None)
+def test_threads_memory_and_libraries_may_differ(saved, tmp_path, nothing_runs):
+    again = fastgd.fit(X.tolist(), np.asfortranarray(Y), **OPTIONS, checkpoint=saved[0], threads=1, progress=None, memory_limit="90 MiB")
     assert saved[1] == bytes_of(again, tmp_path)
 
 
@@ -95,13 +95,13 @@ def call(**changed):
 def test_every_option_counts_but_those_that_change_no_bit(name):
     """So does one that is added later, without a line in checkpoint.py."""
     ours, other = call(), call(**{name: "another"})
-    counts = name not in ("threads", "progress", "checkpoint", "out", "sample_weight")  # the last is among the data
+    counts = name not in (*FREE, "sample_weight")  # the last is among the data
     assert (ours.key != other.key) == counts
     assert ours.differences(other).startswith(f"{name} was 'another' and is ") == counts
 
 
 def test_what_changes_no_bit():
-    assert FREE == ("threads", "progress", "checkpoint", "out")
+    assert FREE == ("threads", "memory_limit", "progress", "checkpoint", "out")
 
 
 def test_other_versions_and_functions_are_told(saved):

@@ -20,7 +20,7 @@ X, Y = RNG.standard_normal((300, 9, 2)), RNG.standard_normal((300, 9))
 class Items:
     """Items that are numbers; `stored` has those that were written."""
 
-    folder, most = "folder", 7
+    folder = "folder"
 
     def __init__(self, stored=()):
         self.stored, self.fails = list(stored), False
@@ -28,10 +28,13 @@ class Items:
     def read(self):
         return list(self.stored)
 
+    def pieces(self, first, stop):
+        return [(at, min(at + 7, stop)) for at in range(first, stop, 7)]
+
     def write(self, first, stop):
         if self.fails:
             raise OSError(28, "No space left on device", "folder/block")
-        assert 0 < stop - first <= self.most
+        assert 0 < stop - first <= 7
         self.stored.append((first, stop))
 
 
@@ -170,6 +173,8 @@ def lose_some(folder):
         path.unlink()
 
 
+WEIGHTED = {"X": X, "y": Y, "sample_weight": np.abs(Y) + 0.5}
+SHARED = {"X": X[0], "y": Y, "weight_decay": np.geomspace(0.1, 1.0, 5)[:, None]}
 LABELS = RNG.integers(0, 40, 2700)
 ROWS = {"X": X.reshape(2700, 2), "y": Y.reshape(2700)}
 CALLS = {
@@ -188,6 +193,12 @@ CALLS = {
     "statistics": lambda **given: fastgd.fit(X, Y, lr=0.01, epochs=20, stats=True, **given),
     "groups": lambda **given: fastgd.fit_groups(**ROWS, groups=LABELS, lr=0.01, epochs=20, stats=True, intercept=True, **given),
     "groups, solved": lambda **given: fastgd.solve_groups(**ROWS, groups=LABELS, stats=True, **given),
+    "solved": lambda **given: fastgd.solve(X, Y, intercept=True, stats=True, **given),
+    "solved, shared data": lambda **given: fastgd.solve(**SHARED, intercept=True, **given),
+    "solved, ridge, standardized": lambda **given: fastgd.solve(**WEIGHTED, ridge=0.1, standardize=True, intercept=True, **given),
+    "solved by samples": lambda **given: fastgd.solve(X[:, :2], Y[:, :2], intercept=True, **given),
+    "solved Moments": lambda **given: fastgd.solve(fastgd.compress(X, Y), stats=True, **given),
+    "rolling": lambda **given: fastgd.fit_rolling(**ROWS, window=7, step=3, stats=True, **given),
     "sweep": lambda **given: fastgd.sweep(
         X[:20], Y[:20], grid={"lr": np.geomspace(1e-3, 1, 20), "optimizer": ["sgd", "adam"]}, X_val=X[0], y_val=Y[0], **given
     ),
@@ -214,6 +225,62 @@ def test_results_go_on_from_what_is_there(name, tmp_path, monkeypatch, request):
     assert whole == bytes_of(call(checkpoint=folder, progress=lambda done_, total: again.append((done_, total))), tmp_path)
     assert again[-1] == done[-1]
     assert again[-1][0] == again[-1][1]
+
+
+def test_groups_go_on_in_batches_of_another_size(tmp_path, monkeypatch):
+    """As after a kill for want of memory, with a smaller limit."""
+    from fastgd.running import grouped
+
+    monkeypatch.setattr(storing, "SHORTEST", 0.0)
+    monkeypatch.setattr(storing, "SHARE", 0)
+    monkeypatch.setattr("fastgd.planning.grouped.MOST_OF_A_BATCH", 6)
+    folder, given = tmp_path / "folder", {**ROWS, "groups": LABELS, "stats": True, "intercept": True}
+    whole = fastgd.solve_groups(**given)
+    fastgd.solve_groups(**given, checkpoint=folder)
+    lose_some(folder)
+    left = {number for path in folder.glob("*-batches-*") for number in range(*map(int, path.stem.split("-")[3:]))}
+    monkeypatch.setattr("fastgd.planning.grouped.MOST_OF_A_BATCH", 4)
+    ran, run_batch = [], grouped._run_batch
+    monkeypatch.setattr(grouped, "_run_batch", lambda *a: ran.extend(range(a[4], a[4] + len(a[3]))) or run_batch(*a))
+    again = fastgd.solve_groups(**given, checkpoint=folder, memory_limit="200 MiB")
+    assert sorted(ran) == [number for number in range(40) if number not in left]
+    for name in ("w", "intercept", "loss", "n_used", "rank"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(whole, name))
+    np.testing.assert_array_equal(again.stats.std_error, whole.stats.std_error)
+
+
+def test_robust_fits_go_on_after_the_last_step(tmp_path, monkeypatch):
+    monkeypatch.setattr(storing, "SHORTEST", 0.0)
+    monkeypatch.setattr(storing, "SHARE", 0)
+    from fastgd import reweighting
+
+    solved, solve, folder, given = [], reweighting.solve, tmp_path / "folder", {"X": X, "y": Y, "loss": "bisquare", "intercept": True}
+    whole, least = fastgd.robust(**given), 3
+
+    def counted(*arguments, **options):
+        solved.append(1)
+        if len(solved) == least + 2:
+            raise KeyboardInterrupt
+        return solve(*arguments, **options)
+
+    monkeypatch.setattr(reweighting, "solve", counted)
+    with pytest.raises(KeyboardInterrupt):
+        fastgd.robust(**given, checkpoint=folder)
+    assert [path.name for path in folder.glob("*-block-*")] == [f"fastgd-block-steps-0-{least + 1}.npz"]
+    monkeypatch.setattr(reweighting, "solve", solve)
+    steps, look = [], reweighting._Iterations._look
+    monkeypatch.setattr(reweighting._Iterations, "_look", lambda *a: steps.append(1) or look(*a))
+    again = fastgd.robust(**given, checkpoint=folder)
+    assert len(steps) == int(whole.robust.iterations.max()) - least - 1
+    assert bytes_of(again, tmp_path) == bytes_of(whole, tmp_path)
+    with pytest.raises(ValueError, match="is of another call: loss was 'bisquare' and is 'huber', y differs"):
+        fastgd.robust(**{**given, "loss": "huber", "y": Y + 1}, checkpoint=folder)
+
+
+def test_other_windows_are_refused(tmp_path):
+    fastgd.fit_rolling(**ROWS, window=7, checkpoint=tmp_path / "folder")
+    with pytest.raises(ValueError, match="is of another call: window was 7 and is 8, X differs"):
+        fastgd.fit_rolling(X=-ROWS["X"], y=ROWS["y"], window=8, checkpoint=tmp_path / "folder")
 
 
 def test_a_call_that_always_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -246,8 +313,8 @@ def test_a_batch_of_groups_is_stored_as_it_goes_on(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fastgd.fit_groups(**call, progress=stop)
     found = stored()
-    assert {part for part, *_ in found} == {"batch0"}
+    assert {part for part, *_ in found} == {"batch0.300"}
     assert 0 < sum(int(stop.removesuffix(".npz")) - int(first) for _, first, stop in found) < 300
     again = fastgd.fit_groups(**call)
-    assert stored() == [["batches", "0", "1.npz"]]
+    assert stored() == [["batches", "0", "300.npz"]]
     assert bytes_of(again, tmp_path) == bytes_of(fastgd.fit_groups(**{**call, "checkpoint": None}), tmp_path)

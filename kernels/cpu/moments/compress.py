@@ -28,7 +28,7 @@ from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, fill, store
 from ..simd.scalars import get, is_double, prefetch, put, raised
 from ..simd.transpose import SIDE
-from .lane_sums import add_lanes, add_lanes_doubled
+from .lane_sums import add_lanes, add_lanes_doubled, add_short_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import place_of, sources_of
 from .single_feature import SCRATCH, compress_single_feature, compress_single_feature_doubled
@@ -103,6 +103,7 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
     offset = first_column * (first_column + 1) // 2
     count = last_column * (last_column + 1) // 2 - offset
     to = level * columns.entries + offset
+    short = doubled and not weighted and stop - start <= LANES
     if weighted:
         store(tiles.lanes, count * LANES, fill(0.0))
         if doubled:
@@ -126,7 +127,9 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
         if sources.y_step == 1:
             for i in range(0, rows, 8 if doubled else 16):
                 prefetch(sources.y, place.y + first + rows + i)
-        if doubled:
+        if short:
+            add_short_doubled(tile, rows, first_column, last_column, STRIDE, further(stack.sums, to), further(stack.low_sums, to))
+        elif doubled:
             multiply_block_doubled(
                 left, tiles.low_weighted, weighted, tile, groups, first_column, last_column, tiles.lanes, tiles.low_lanes, fresh, ahead
             )
@@ -134,7 +137,8 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
             multiply_block(left, tile, groups, first_column, last_column, tiles.lanes, fresh, ahead)
     last = level * columns.entries + n_columns * (n_columns + 1) // 2  # where the sum of the weights belongs
     if doubled:  # what is written beyond the last column is either written anew or not read
-        add_lanes_doubled(tiles.lanes, tiles.low_lanes, count + 1, further(stack.sums, to), further(stack.low_sums, to))
+        if not short:
+            add_lanes_doubled(tiles.lanes, tiles.low_lanes, count + 1, further(stack.sums, to), further(stack.low_sums, to))
         put(stack.low_sums, last, get(stack.low_sums, to + count) if weighted else 0.0)
     else:
         add_lanes(tiles.lanes, count + 1, further(stack.sums, to))

@@ -3,9 +3,13 @@
 1. A sum of 32 lanes is a *butterfly*: lane l takes lane l + o for the distances o = 16, 8, 4, 2, 1.
    Eight sums are transposed, so that each of the last three distances is one vector addition.
 2. The lanes of sum p are lanes[p·LANES …]. Eight sums are read whatever the count: they must exist.
+3. Tiny fits, of at most 32 samples, go from the tile to their sums in registers, and lanes without
+   a sample are left out (`add_short_doubled`).
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from ..simd.compiling import inlined, part
 from ..simd.double_double import dd_add_lanes, two_sum_lanes
@@ -175,6 +179,95 @@ def add_lanes_doubled(lanes, low_lanes, count, sums, low_sums):
         high, low = _add_eight_doubled(highs, lows)
         store(sums, first, high)
         store(low_sums, first, low)
+
+
+@inlined
+def _lane_products(a, b, zero):
+    """The compensated sums of lanes with one sample each, or with none, normalised."""
+    product = multiply(a, b)
+    error = fma(a, b, negate(product))
+    return two_sum_lanes(add(product, zero), add(error, zero))  # no lane holds −0
+
+
+@inlined
+def _eight_of_eight(tile, a, b):
+    """Of two columns of a tile with at most 8 samples: the lanes of their sum that are not zero."""
+    return _lane_products(load_eight(tile, a), load_eight(tile, b), first_half(first_half(fill(0.0))))
+
+
+@inlined
+def _eight_of_sixteen(tile, a, b):
+    """Of at most 16 samples: their lanes, added at distance 8."""
+    high, low = _lane_products(load_part(tile, a), load_part(tile, b), first_half(fill(0.0)))
+    return dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))
+
+
+@inlined
+def _eight_of_all(tile, a, b):
+    """Of at most 32 samples: their lanes, added at distances 16 and 8."""
+    high, low = _lane_products(load(tile, a), load(tile, b), fill(0.0))
+    high, low = dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))
+    return dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))
+
+
+@inlined
+def _after(i, j, last_column):
+    """The pair of columns after (i, j), as both its numbers; the last one is its own."""
+    if i < j:
+        return i + 1, j
+    if j + 1 < last_column:
+        return np.int64(0), j + 1
+    return i, j
+
+
+def _summing_short(eight_of):
+    """A function that sums all pairs of columns of a tile. eight_of: one of the three above."""
+
+    @part
+    def add_pairs(tile, first_column, last_column, stride, sums, low_sums):
+        count = (last_column * (last_column + 1) - first_column * (first_column + 1)) // 2
+        i, j = np.int64(0), np.int64(first_column)
+        for first in range(0, count, SIDE):
+            h0, l0 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h1, l1 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h2, l2 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h3, l3 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h4, l4 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h5, l5 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h6, l6 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            h7, l7 = eight_of(tile, i * stride, j * stride)
+            i, j = _after(i, j, last_column)
+            high, low = _add_eight_doubled((h0, h1, h2, h3, h4, h5, h6, h7), (l0, l1, l2, l3, l4, l5, l6, l7))
+            store(sums, first, high)
+            store(low_sums, first, low)
+
+    return add_pairs
+
+
+_add_of_eight, _add_of_sixteen, _add_of_all = map(_summing_short, (_eight_of_eight, _eight_of_sixteen, _eight_of_all))
+
+
+@part
+def add_short_doubled(tile, rows, first_column, last_column, stride, sums, low_sums):
+    """Write all sums of pairs of columns of a tile of at most 32 samples, in double-double.
+
+    Pairs (i, j), i ≤ j, first_column ≤ j < last_column; columns are `stride` numbers apart. A lane
+    has one sample at most, and adding a lane of zeros changes no bit: half of the lanes, or three
+    quarters, are left out where they have no sample.
+    """
+    if rows <= SIDE:
+        _add_of_eight(tile, first_column, last_column, stride, sums, low_sums)
+    elif rows <= PART:
+        _add_of_sixteen(tile, first_column, last_column, stride, sums, low_sums)
+    else:
+        _add_of_all(tile, first_column, last_column, stride, sums, low_sums)
 
 
 @inlined

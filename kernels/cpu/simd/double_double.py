@@ -6,7 +6,7 @@ import math
 
 from .compiling import inlined
 from .lanes import add, fma, subtract
-from .scalars import normal_power
+from .scalars import exponent_bits, normal_power
 
 LOWEST_EXPONENT = -1022
 HIGHEST_EXPONENT = 1023
@@ -87,8 +87,4 @@ def scale(value, exponent):
 @inlined
 def exponent_of(largest):
     """The k with 2^k ≤ largest < 2^(k+1), clipped to the exponents of normal numbers."""
-    if largest == 0.0:
-        return LOWEST_EXPONENT
-    if largest == math.inf:
-        return HIGHEST_EXPONENT
-    return max(math.frexp(largest)[1] - 1, LOWEST_EXPONENT)
+    return min(max(exponent_bits(largest) - 1023, LOWEST_EXPONENT), HIGHEST_EXPONENT)

@@ -214,6 +214,19 @@ def normal_power(typing_context, exponent):
 
 
 @intrinsic
+def exponent_bits(typing_context, value):
+    """Of a float64 ≥ 0 the bits of its exponent: 0 for 0 and subnormal numbers, 2047 for inf."""
+    if value != types.float64:
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(64)
+        return builder.lshr(builder.bitcast(args[0], word), ir.Constant(word, 52))
+
+    return types.int64(value), generate
+
+
+@intrinsic
 def raised(typing_context, flag):
     """Whether number 0 of an int32 array is not 0, read from memory: other threads set it."""
     if not of_numbers(flag) or flag.dtype != types.int32:

@@ -89,6 +89,8 @@ for dtype in ("float32", "float64"):
     solve(far, y, intercept=True), solve(far[0], far_y, intercept=True), solve(far, y, intercept=True, sample_weight=weights)
     solve(gaps + 1e7, y, intercept=True, nan_policy="omit"), solve(long_X + 1e7, long_y, intercept=True)
     solve(np.asfortranarray(far), y, intercept=True)
+    solve(X, y, stats=True), solve(X[0], y, stats=True), solve(fastgd.compress(X, y), stats=True), fit(X, y, lr=0.1, epochs=2, stats=True)
+    solve(gaps, y, nan_policy="omit", stats=True), solve(X, y, sample_weight=weights, intercept=True, stats=True)
 later = {name: sorted(map(str, set(kernel.signatures) - prepared[name])) for name, kernel in compile_ahead.KERNELS.items()}
 assert not any(later.values()), later
 assert {name: len(made) for name, made in prepared.items()} == compile_ahead.OF_ALL, prepared
@@ -104,7 +106,7 @@ def test_no_call_compiles_more_than_is_compiled_ahead():
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("Kernels are stored in ")
-    parts = "fit", "weights and missing values", "mini-batches", "standardized features", "solve"
+    parts = "fit", "weights and missing values", "mini-batches", "standardized features", "solve", "statistics"
     steps = [f"{dtype}, {what}" for dtype in ("float32", "float64") for what in parts]
     assert [line.split(":")[0].strip() for line in lines[1:-1]] == steps
     compiled, loaded = map(int, re.match(r"(\d+) kernels compiled, (\d+) loaded, in \d+\.\d s; the folder holds ", lines[-1]).groups())
