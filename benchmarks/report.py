@@ -4,7 +4,7 @@
 
 1. A run is a folder with bench.jsonl and peers.jsonl, made by `make bench bench-peers`. All numbers
    of a page are from these files: benchmarks/RESULTS.md is written whole, README.md's table is
-   replaced, docs/roofline.png, docs/peers.png and docs/scaling.png are drawn.
+   replaced, the pictures roofline, peers and scaling are drawn in docs.
 2. Numbers of several runs stand beside each other, in the order of the folders. An aim is met when
    it is met in all of them.
 """
@@ -146,14 +146,14 @@ def lines_of_starts(runs: list[Run]) -> Iterator[str]:
 
 ABOUT = """# What was measured
 
-Made by `make report` from the files in benchmarks/results; `make bench bench-peers` makes them. How,
-and what was learnt: [NOTES.md](NOTES.md). Figures of several runs stand beside each other.
+Made by `make report` from the files in benchmarks/results; `make bench bench-peers` makes them.
+How, and what was learnt: [NOTES.md](NOTES.md). Figures of several runs stand beside each other.
 """
 NO_RUN = """
-**No run of this version is in benchmarks/results yet.** Those of an earlier one are in NOTES.md, and
-so is what they are measured beside. A run is `make bench bench-peers OUT=benchmarks/results/1`.
+**No run of this version is in benchmarks/results yet.** Those of an earlier one are in NOTES.md,
+and so is what they are measured beside. `make bench bench-peers OUT=benchmarks/results/1` is a run.
 
-![time per fit against fits, samples, features, epochs, threads, of an earlier version](../docs/scaling.png)
+![time per fit against fits, samples, features, of an earlier version](../docs/scaling.png)
 """
 
 
