@@ -7,7 +7,10 @@ It prints the tables of docs/verify.md.
    or among `codes`, being equal on these data; unseen: all steps and losses are within the rounding
    bound; unknown; WRONG: anything else.
 2. False alarms: correct loops in NumPy, torch.autograd on the named problems at four learning
-   rates, and our own backends.
+   rates, our own backends, and the programs of tests/support/correct_programs.py, in the forms in
+   which they are handed over: NumPy, torch (eager and compiled, for each tensor, foreach, fused,
+   groups, schedulers), JAX with optax in float32 and with jax_enable_x64, scikit-learn. What is not
+   installed is told, and left out: `pip install jax optax`.
 3. Defects without a name must be unknown. With one parameter and no noise some of them are a scaled
    step exactly, so two parameters.
 4. Power: the smallest relative error of the gradient that is found, for each dtype.
@@ -16,11 +19,13 @@ It prints the tables of docs/verify.md.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for tests.…
 
 import fastgd
 from fastgd.testing import problems, rates
+from tests.support import correct_library_programs as libraries
+from tests.support import correct_programs as programs
 from tests.support import planted_batches
 from tests.support import planted_descents as plants
 from tests.support.nameless_defects import NAMELESS
@@ -37,6 +44,7 @@ from tests.support.torch_histories import torch_history
 
 COLUMNS = ("right", "same", "unseen", "unknown", "WRONG")
 DTYPES = ("float64", "float32")
+LARGE = ("rows and losses", "step(w, X, y, lr)", "nn.Linear, foreach and fused", "jax.grad and optax")  # programs for 200,000 samples
 
 
 def confusion(each: int, seed: int, only: str, show: bool, draw: Callable[..., Case]) -> None:
@@ -123,6 +131,57 @@ def false_alarms(count: int, seed: int) -> None:
     print(*alarms, sep="\n", end="\n" if alarms else "")
 
 
+def false_alarms_of_programs(each: int, seed: int) -> None:
+    """Correct programs, `each` of every form; of one sample and of 200,000 one each."""
+    alarms: list[str] = []
+    counts: Counter[str] = Counter()
+    print("correct programs, as they are handed over:")
+
+    def look(group: str, name: str, case: Case, program: Any, rng: np.random.Generator) -> None:
+        counts[group] += 1
+        try:
+            report = programs.verdict(case, program(case, rng))
+        except (ValueError, TypeError) as refused:
+            alarms.append(f"{group}, {name}, {case.name}: refused: {refused}")
+            return
+        if report.outcome != "agrees":
+            alarms.append(f"{group}, {name}, {case.name} {case.dtype}: {report}")
+
+    for group, table in _groups():
+        for place, (name, program) in enumerate(table.items()):
+            for k in range(each if "compiled" not in name else min(each, 8)):
+                rng = np.random.default_rng([seed, 800, place, k])
+                look(group, name, make_case(rng, DTYPES[k % 2], kind=str(rng.choice(KINDS))), program, rng)
+            of_one, large = programs.unusual_cases(np.random.default_rng([seed, 801]))
+            for case in (of_one, large) if name in LARGE else (of_one,):
+                look(group, name, case, program, np.random.default_rng([seed, 802, place]))
+        print(f"  {group}: {counts[group]:,}, false alarms until here: {len(alarms)}", flush=True)
+    print(f"correct programs: {len(alarms)} false alarms in {sum(counts.values()):,}")
+    print(*alarms, sep="\n", end="\n" if alarms else "")
+
+
+def _groups() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (library, its programs), as far as it is installed."""
+    yield "NumPy", programs.NUMPY
+    yield "torch", libraries.TORCH
+    if shutil.which("c++") or shutil.which("g++") or shutil.which("clang++"):
+        yield "torch.compile", {"a compiled loop": libraries.torch_compiled}
+    else:
+        print("no C++ compiler: the rows of torch.compile are left out")
+    if libraries.missing("jax") or libraries.missing("optax"):
+        print("JAX or optax is not installed: their rows are left out")
+    else:
+        import jax
+
+        for wide in (False, True):
+            jax.config.update("jax_enable_x64", wide)
+            yield f"JAX{' x64' if wide else ''}", libraries.JAX
+    if libraries.missing("sklearn"):
+        print("scikit-learn is not installed: its rows are left out")
+    else:
+        yield "scikit-learn", libraries.SKLEARN
+
+
 def nameless(each: int, seed: int) -> None:
     for place, (name, plant) in enumerate(NAMELESS.items()):
         counts: Counter[str] = Counter()
@@ -158,9 +217,13 @@ def main() -> None:
     parser.add_argument("--correct", type=int, default=500, help="correct NumPy loops")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", default="", help="only defects with this in their code")
+    parser.add_argument("--programs", action="store_true", help="only the correct programs")
     parser.add_argument("--show", action="store_true", help="print each that is not right")
     options = parser.parse_args()
     began = time.perf_counter()
+    if options.programs:
+        false_alarms_of_programs(options.correct, options.seed)
+        return
     print("Problems drawn at random:")
     confusion(options.plants, options.seed, options.only, options.show, draw)
     print("The named problems of fastgd.testing, NIST StRD among them:")
@@ -168,6 +231,7 @@ def main() -> None:
     if not options.only:
         two_defects(10 * options.plants, options.seed)
         false_alarms(options.correct, options.seed)
+        false_alarms_of_programs(max(2, options.correct // 10), options.seed)
         nameless(options.plants, options.seed)
         power()
     print(f"{time.perf_counter() - began:.0f} s, seed {options.seed}")

@@ -41,6 +41,7 @@ class Asked(TypedDict, total=False):
     sample_weight: AnyArray | None
     batch_size: int | None
     order: AnyArray | Callable[[int], Any] | None
+    ridge: float | None
     dtype: DType | None
 
 
@@ -56,8 +57,8 @@ def assert_agrees(candidate: Any, X: AnyArray, y: AnyArray, **asked: Unpack[Aske
     y : array_like, shape (…, n_samples)
         Targets.
     **asked
-        lr, epochs, optimizer, schedule, reduction, intercept, w0, sample_weight, batch_size, order
-        and dtype, as in `fastgd.verify`.
+        lr, epochs, optimizer, schedule, reduction, intercept, w0, sample_weight, batch_size, order,
+        ridge and dtype, as in `fastgd.verify`.
 
     Returns
     -------

@@ -4,9 +4,9 @@
    the epoch such as `fastgd.testing.minibatch_order`. Nothing is guessed.
 2. Rows are w after each epoch, or after each step. Where their number does not say which, the
    reading that agrees counts, and a note says which it is.
-3. Rows of single steps are judged as any history is (judging.py), each step on its batch: every
-   rule, and every cause. Rows of whole epochs are judged for plain gradient descent alone, and
-   their causes are those of mini_batch_causes.py.
+3. Rows are judged as any history is (judging.py). Of single steps every rule can be judged, of
+   whole epochs SGD, whose steps are linear (bound/batches.py); their losses have readings of their
+   own (mini_batch_losses.py).
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ import numpy as np
 from ..input.messages import counted, shown
 from ..input.options import read_count
 from ..input.reading import read_array
-from .bound.batches import BatchSteps
+from .bound.batches import BatchSteps, Step
 from .bound.yardstick import Array
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
-from .causes.observation import Parts
-from .causes.question import start_of
+from .causes.plan import Parts, Plan
 from .causes.readings import Reading
 from .causes.recorded import Recorded, arithmetic_dtype, read_losses, read_rows, with_start
-from .judging import Judgement, judge_each, names_of, of_codes
-from .mini_batch_causes import Asked, Steps, cause_of_batches
+from .causes.sizes import factor_of
+from .judging import Judgement, judge_each
 from .mini_batch_losses import explained_losses
 from .report.beyond import Beyond
 
@@ -84,7 +83,7 @@ def _cut(given: Any, size: int, n: int) -> list[Array]:
 class _Plan(NamedTuple):
     """One way to read the rows."""
 
-    epochs: Steps  # the steps of each epoch, (batch, rate)
+    epochs: list[list[Step]]
     by_step: bool  # rows are w after each step, not after each epoch
     added: bool  # the start was not recorded
     words: str = ""  # in which it differs from what the number of rows says
@@ -121,10 +120,9 @@ def _is_named(found: Diagnosis | None) -> bool:
 def _plans(question: Question, batches: Batches, given: int, epochs: int | None, judged: Any) -> list[_Plan]:
     """Return the ways to read this number of rows, the likeliest first."""
 
-    def steps_of(count: int) -> Steps:
-        rates = np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64)
-        half = 0.5 if question.reduction.startswith("half") else 1.0
-        return [[(batch, rate * half) for batch in batches.of_epoch(epoch)] for epoch, rate in enumerate(rates)]
+    def steps_of(count: int) -> list[list[Step]]:
+        rates = _rates(question, count, judged)
+        return [[Step(batch, float(rate)) for batch in batches.of_epoch(epoch)] for epoch, rate in enumerate(rates)]
 
     if epochs is not None:
         each = steps_of(epochs)
@@ -171,44 +169,45 @@ def _plans(question: Question, batches: Batches, given: int, epochs: int | None,
     return plans
 
 
+def _rates(question: Question, count: int, judged: Any) -> Array:
+    """Return the rate of each of so many epochs, in float64."""
+    return np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64)
+
+
 def _judge_plan(
     question: Question, batches: Batches, plan: _Plan, rows: Array, loss_history: Any, judged: Any, limit: float, held_higher: bool
 ) -> Judgement:
     """Judge the rows as they are read."""
-    in_epochs = [steps[0][0] is None for steps in plan.epochs if steps]
-    flat = plan.by_step or all(len(steps) == 1 for steps in plan.epochs)
-    reduction = question.reduction.removeprefix("half_")
-    steps = BatchSteps(question.X, question.y, batches.weights, reduction=reduction, dtype=judged, intercept=question.intercept,
+    steps = BatchSteps(question.X, question.y, batches.weights, reduction=question.reduction, dtype=judged, intercept=question.intercept,
                        held_higher=held_higher)  # fmt: skip
-    asked = Asked(question._replace(parts=Parts(batches.weights)), batches.weights, plan.epochs, plan.by_step, steps, judged, limit)
+    one = [step for epoch in plan.epochs for step in epoch]
+    sizes = {steps.size(step.batch) for step in one}
+    on_all = all(step.batch is None for step in one)
+    flat = plan.by_step or len(one) == len(plan.epochs)
+    several = not flat or (question.reduction.endswith("sum") and len(sizes) > 1)
     notes = [plan.words] if plan.words else [f"each row is read as w after one {plan.unit}"] if not flat or plan.by_step else []
     notes += ["the start was put before the rows"] if plan.added else []
-    sizes = {steps.size(batch) for epoch in plan.epochs for batch, _ in epoch}
-    if flat and (reduction == "mean" or len(sizes) == 1):
-        one = [step for epoch in plan.epochs for step in epoch][: len(rows) - 1]
-        on_all = bool(in_epochs) and in_epochs[0]
-        parts = Parts(
-            batches.weights,
-            None if on_all else [batch for batch, _ in one if batch is not None],
-            np.repeat(np.arange(len(plan.epochs)), [len(epoch) for epoch in plan.epochs])[: len(one)] if plan.by_step else None,
-        )
-        factor = {"mean": 1.0, "sum": next(iter(sizes), 1.0), "half_mean": 0.5, "half_sum": next(iter(sizes), 1.0) / 2}[question.reduction]
-        half = 0.5 if question.reduction.startswith("half") else 1.0
-        of_steps = question._replace(
-            lr=np.array([rate / half for _, rate in one]) if one else question.lr,
-            schedule=None, parts=parts, asked=replace(question.asked, factor=factor), first_rate=question.on_schedule(1).first_rate,
-        )  # fmt: skip
-        return _judge_steps(of_steps, asked, rows, loss_history, plan, notes, limit, held_higher)
-    if not question.asked.plain:
-        raise ValueError(
-            "with batch_size and sample_weight other rules than plain gradient descent are judged where there is a row for each step: "
-            "record w after every step"
-        )
-    return _judge_epochs(question, asked, rows, loss_history, plan, notes, limit)
+    if several and question.asked.options is None:
+        raise ValueError("with batch_size and sample_weight other rules than SGD are judged where there is a row for each step: "
+                         "record w after every step")  # fmt: skip
+    rates = None if question.schedule is None else lambda count: _rates(question, count, judged)
+    parts = Parts(batches.weights, plan=None if on_all else Plan(steps, plan.epochs, plan.by_step, several, rates))
+    asked = question._replace(schedule=None, parts=parts, first_rate=question.on_schedule(1).first_rate)
+    rows_of = [epoch[:1] for epoch in plan.epochs] if several and not plan.by_step else [[step] for step in one]
+    asked = asked._replace(lr=np.array([epoch[0].rate for epoch in rows_of[: len(rows) - 1] if epoch]) if rows_of else question.lr)
+    if several:
+        return _judge_ends(asked, rows, loss_history, plan, notes, judged, limit, held_higher)
+    numbers = np.repeat(np.arange(len(plan.epochs)), [len(epoch) for epoch in plan.epochs])[: len(rows) - 1] if plan.by_step else None
+    of_steps = None if on_all else [step.batch for step in one[: len(rows) - 1] if step.batch is not None]
+    asked = asked._replace(
+        parts=parts._replace(batches=of_steps, epochs=numbers),
+        asked=replace(question.asked, factor=factor_of(question.reduction, next(iter(sizes), 1.0))),
+    )
+    return _judge_steps(asked, rows, loss_history, plan, notes, judged, limit, held_higher)
 
 
 def _judge_steps(
-    question: Question, asked: Asked, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], limit: float, held_higher: bool
+    question: Question, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], judged: Any, limit: float, held_higher: bool
 ) -> Judgement:
     """Judge rows that are one step apart, the losses as those of all samples or of the batches."""
     try:
@@ -216,7 +215,7 @@ def _judge_steps(
     except ValueError:
         losses = None
         notes.append("the losses are not judged: there is not one for each row")
-    recorded = Recorded(rows, losses, np.dtype(asked.dtype), tuple(notes), plan.added)
+    recorded = Recorded(rows, losses, np.dtype(judged), tuple(notes), plan.added)
     reading = Reading(recorded, np.arange(len(rows)))
     found = judge_each(question, reading, limit, held_higher)
     assert question.parts is not None
@@ -232,10 +231,27 @@ def _judge_steps(
             told = "the losses are not judged: they are neither those of all samples at each row nor those of the batches"
             best = best._replace(notes=(*best.notes, told))
         found = best or found
-    if plan.by_step:
-        found = found._replace(notes=tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in found.notes))
-    found = found._replace(unit=plan.unit)
-    return found._replace(diagnosis=_told_once(asked, rows, found))
+    return _in_units(found, plan.unit)
+
+
+def _judge_ends(
+    question: Question, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], judged: Any, limit: float, held_higher: bool
+) -> Judgement:
+    """Judge rows that hide steps, and losses that may be of any of them."""
+    reading = Reading(Recorded(rows, None, np.dtype(judged), (), plan.added), np.arange(len(rows)))
+    found = judge_each(question, reading, limit, held_higher)
+    losses = explained_losses(question, rows, loss_history, judged, limit, notes)
+    wrong = [found.beyond] if found.beyond is not None else []
+    if (losses.share > limit).any():
+        row = int(np.argmax(losses.share > limit))
+        wrong.append(Beyond(row, "loss", float(losses.share[row])))
+    beyond = min(wrong, key=lambda one: one.epoch, default=None)
+
+    def diagnosis() -> Diagnosis | None:
+        return None if beyond is None else losses.with_cause(found.diagnosis(), question, beyond)
+
+    whole = found._replace(loss_share=losses.share, beyond=beyond, notes=(*notes, *found.notes), diagnosis=diagnosis)
+    return _in_units(whole, plan.unit)
 
 
 def _agreeing(found: Judgement, limit: float) -> int:
@@ -243,70 +259,24 @@ def _agreeing(found: Judgement, limit: float) -> int:
     return int((found.loss_share <= limit).sum())
 
 
-def _in_units(found: Diagnosis | None, unit: str) -> Diagnosis | None:
-    """Return a diagnosis in which rows are steps, where they are."""
-    if found is None or unit == "epoch":
+def _in_units(found: Judgement, unit: str) -> Judgement:
+    """Return a judgement in which rows are steps, where they are."""
+    if unit == "epoch":
         return found
-    sentence = found.sentence.replace("epoch", "step") if "unknown" in found.codes else found.sentence
-    notes = tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in found.notes)
-    return replace(found, sentence=sentence, notes=notes, evidence={**found.evidence, "unit": unit})
+
+    def worded(notes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(note.replace("epoch", "step") if note.startswith("judged up") else note for note in notes)
+
+    def diagnosis() -> Diagnosis | None:
+        cause = found.diagnosis()
+        if cause is None:
+            return None
+        sentence = cause.sentence.replace("epoch", "step") if "unknown" in cause.codes else cause.sentence
+        return replace(cause, sentence=sentence, notes=worded(cause.notes), evidence={**cause.evidence, "unit": unit})
+
+    return found._replace(notes=worded(found.notes), unit=unit, diagnosis=diagnosis)
 
 
 def _names_the_losses(found: Diagnosis | None) -> bool:
     """Return whether a diagnosis knows what the losses are."""
     return found is not None and any(code.startswith("loss_") for code in found.codes)
-
-
-def _told_once(asked: Asked, rows: Array, found: Judgement) -> Callable[[], Diagnosis | None]:
-    """Return the diagnosis of rows of single steps: of their batches, or of any history."""
-    made: list[Diagnosis | None] = []
-
-    def diagnosis() -> Diagnosis | None:
-        if not made:
-            of_batches = None
-            wrong = np.flatnonzero(found.w_share > asked.limit)
-            on_batches = any(batch is not None for epoch in asked.epochs for batch, _ in epoch)
-            if len(wrong) and asked.question.asked.plain and on_batches:
-                of_batches = cause_of_batches(asked, rows, Beyond(int(wrong[0]), "w", np.inf))
-            made.append(of_batches or _in_units(found.diagnosis(), found.unit))
-        return made[0]
-
-    return diagnosis
-
-
-def _judge_epochs(
-    question: Question, asked: Asked, rows: Array, loss_history: Any, plan: _Plan, notes: list[str], limit: float
-) -> Judgement:
-    """Judge rows of which each is several steps after the one before it."""
-    recorded, at, judged = Recorded(rows, None, np.dtype(asked.dtype), (), False), np.arange(len(rows)), asked.dtype
-    taken = asked.rows_of(plan.epochs)[: len(rows) - 1]
-    shares = asked.steps.shares(rows, taken, limit)
-    found = [Beyond(0, "w[0]", np.inf)] if question.start_is_wrong(recorded) else []
-    if (shares > limit).any():
-        row = int(np.argmax((shares > limit).any(1)))
-        column = int(np.argmax(shares[row]))
-        found.append(Beyond(row, names_of(question)[column], float(shares[row, column]), float(rows[row, column])))
-    losses = explained_losses(asked, rows, taken, loss_history, notes)
-    if (losses.share > limit).any():
-        row = int(np.argmax(losses.share > limit))
-        found.append(Beyond(row, "loss", float(losses.share[row])))
-    beyond = min(found, key=lambda one: one.epoch, default=None)
-    known = ~np.isnan(shares).any(1)
-    last = int(np.flatnonzero(known)[-1]) if known.any() else 0
-    if beyond is None and last < len(rows) - 1:
-        notes.append(f"judged up to {plan.unit} {last}: values are too near overflow after that")
-    made: list[Diagnosis | None] = []
-
-    def diagnosis() -> Diagnosis | None:
-        if not made:
-            wrong = [one for one in found if one.quantity != "loss"]
-            start = start_of(question, recorded)
-            if start is not None and len(wrong) == 1:  # the start alone
-                of_w: Diagnosis | None = of_codes(start[:1], question, 1.0, **start[1])
-            else:
-                of_w = cause_of_batches(asked, rows, wrong[-1]) if wrong else None
-            made.append(None if beyond is None else losses.with_cause(of_w, asked, beyond))
-        return made[0]
-
-    return Judgement(recorded._replace(dtype=np.dtype(judged)), at, shares.max(1), losses.share, beyond, len(rows) - 1, last, tuple(notes),
-                     diagnosis, plan.unit)  # fmt: skip

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..input.reading import read_array
-from .bound.batches import BatchSteps
+from .bound.batches import BatchSteps, Rule, Step
 from .bound.yardstick import Array, share_of
+from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
 from .judging import of_codes
-from .mini_batch_causes import Asked, Steps
 from .report.beyond import Beyond
 
 __all__ = ["Losses", "explained_losses"]
@@ -30,12 +30,12 @@ class Losses(NamedTuple):
     codes: tuple[str, ...] = ()
     size: float = 1.0  # what their mean is divided by
 
-    def with_cause(self, of_w: Diagnosis | None, asked: Asked, beyond: Beyond) -> Diagnosis:
+    def with_cause(self, of_w: Diagnosis | None, question: Question, beyond: Beyond) -> Diagnosis:
         """Return the diagnosis of w and of the losses together."""
         if not self.codes:
             told = f"no known cause explains it: {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}"
             return of_w or Diagnosis("unknown", ("unknown",), told)
-        found = of_codes(self.codes, asked.question, 1.0, self.size)
+        found = of_codes(self.codes, question, 1.0, self.size)
         if of_w is None:
             return found
         fixes = "; ".join(fix for fix in (of_w.fix, found.fix) if fix)
@@ -57,29 +57,29 @@ class _Reading(NamedTuple):
         return np.where(np.isnan(self.value), np.nan, share_of(difference, bound))
 
 
-def explained_losses(asked: Asked, rows: Array, taken: Steps, loss_history: Any, notes: list[str]) -> Losses:
+def explained_losses(question: Question, rows: Array, loss_history: Any, dtype: Any, limit: float, notes: list[str]) -> Losses:
     """Return the losses by the reading that explains most of them (note 3)."""
     nothing = Losses(np.full(len(rows), np.nan))
     if loss_history is None:
         return nothing
     found = np.asarray(read_array(loss_history, "loss_history"))
-    readings = list(_readings(asked, rows, taken, found.size)) if found.ndim == 1 else []
+    readings = list(_readings(question, rows, found.size)) if found.ndim == 1 else []
     if not readings:
         notes.append("the losses are not judged: there is not one for each row, nor for each step")
         return nothing
-    u = float(np.finfo(asked.dtype).eps) / 2
-    half = asked.question.reduction.startswith("half")
+    u = float(np.finfo(dtype).eps) / 2
+    half = question.reduction.startswith("half")
     best: tuple[tuple[int, int], _Reading, tuple[str, ...], Array] | None = None
     for reading in readings:
         n, losses = reading.size, found[reading.given]
         of_half: tuple[str, ...] = () if half else ("loss_half",)  # where it was asked for it is no defect
         for codes, factor in (((), 1.0), (of_half, 0.5), (("loss_sum",), n), (("loss_sum", *of_half), n / 2)):
             share = reading.share_of(losses - factor * reading.value, factor * reading.error + 2 * u * np.abs(factor * reading.value))
-            best = _better(best, reading, codes, share, asked.limit)
+            best = _better(best, reading, codes, share, limit)
         with np.errstate(all="ignore"):
             square = np.square(losses.astype(reading.value.dtype))
             root = reading.share_of(square - reading.value, reading.error + 8 * u * reading.value)
-        best = _better(best, reading, ("loss_rmse",), np.where(losses < 0, np.inf, root), asked.limit)
+        best = _better(best, reading, ("loss_rmse",), np.where(losses < 0, np.inf, root), limit)
     assert best is not None
     (agreeing, _), reading, codes, share = best
     if codes:  # how far they are from right ones
@@ -102,10 +102,14 @@ def _better(best: Any, reading: _Reading, codes: tuple[str, ...], share: Array, 
     return (key, reading, codes, share) if best is None or key > best[0] else best
 
 
-def _readings(asked: Asked, rows: Array, taken: Steps, count: int) -> Iterator[_Reading]:
+def _readings(question: Question, rows: Array, count: int) -> Iterator[_Reading]:
     """Yield what this number of losses may be."""
-    on_all = asked.steps.on(None)
+    assert question.parts is not None
+    plan = question.parts.plan
+    assert plan is not None
+    on_all = plan.steps.on(None)
     assert on_all is not None
+    rule, taken = question.asked.linear, plan.rows_of(plan.epochs)[: len(rows) - 1]
     yardstick, m = on_all[0], len(rows)
     w = yardstick.parameters(rows, "w_history", rows=True)
     with np.errstate(all="ignore"):
@@ -118,7 +122,7 @@ def _readings(asked: Asked, rows: Array, taken: Steps, count: int) -> Iterator[_
         yield _Reading("that of all samples after its epoch", value[1:], error[1:], np.arange(1, m), total)
     if count not in (m - 1, m, sum(map(len, taken))):
         return
-    paths = [_losses_on(asked.steps, start, steps) for start, steps in zip(w, taken, strict=False)]
+    paths = list(_losses_on(plan.steps, w, taken, rule))
     if any(path is None or not len(path[0]) for path in paths):
         return
     known = [path for path in paths if path is not None]
@@ -149,19 +153,26 @@ def _readings(asked: Asked, rows: Array, taken: Steps, count: int) -> Iterator[_
         )
 
 
-def _losses_on(steps: BatchSteps, start: Array, taken: list[tuple[Array | None, Any]]) -> tuple[Array, Array, Array] | None:
-    """Return the loss of each batch before its step, how far it may be off, and the sizes."""
-    path = steps.path(start, taken)
-    if path is None:
-        return None
-    found = []
-    for (batch, _), w, off in zip(taken, path.rows, path.reach(), strict=False):
-        known = steps.on(batch)
-        if known is not None:
-            yardstick, moments = known
-            at = yardstick.measure(w[None])
-            length = np.sqrt((at.gradient[0] ** 2).sum()) * (2 / (yardstick.scale * yardstick.total))
-            bend = np.abs(moments).sum() / yardstick.total
-            found.append((at.loss[0], at.loss_error[0] + length * off + bend * off * off, yardstick.total))
-    value, error, size = (np.array(part) for part in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
-    return value, error, size
+def _losses_on(steps: BatchSteps, rows: Array, taken: list[list[Step]], rule: Rule) -> Iterator[tuple[Array, Array, Array] | None]:
+    """Yield the loss of each batch before its step, how far it may be off, and the sizes.
+
+    None: a step may overflow.
+    """
+    D = rows.shape[1]
+    buffer = np.zeros(D if rule.momentum else 0, rows.dtype)
+    for i, one in enumerate(taken):
+        path = steps.path(np.append(rows[i], buffer), one, rule, i == 0)
+        if path is None:
+            yield None
+            return
+        buffer, found = path.states[-1][D:], []
+        for step, state, off in zip(one, path.states, path.reach(), strict=False):
+            known = steps.on(step.batch)
+            if known is not None:
+                yardstick, moments = known
+                at = yardstick.measure(state[None, :D])
+                length = np.sqrt((at.gradient[0] ** 2).sum()) * (2 / (yardstick.scale * yardstick.total))
+                bend = np.abs(moments).sum() / yardstick.total
+                found.append((at.loss[0], at.loss_error[0] + length * off + bend * off * off, yardstick.total))
+        value, error, size = (np.array(part) for part in zip(*found, strict=True)) if found else (np.zeros(0),) * 3
+        yield value, error, size

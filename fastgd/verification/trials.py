@@ -71,7 +71,7 @@ def curves_of(question: Question, task: Task, index: tuple[int, ...], found: Jud
         lr = None if task.schedule_sets_rates else float(question.lr.flat[0]) * (0.5 if half else 1)
         ours = fit(
             task.X[index], task.y[index], lr=lr, epochs=int(at[-1]), optimizer=task.optimizer, schedule=task.schedule, history=True,
-            dtype=recorded.dtype, nan_policy="propagate", **options,
+            dtype=recorded.dtype, nan_policy="propagate", ridge=task.ridge, **options,
         ).history  # fmt: skip
     of_ours = None if ours is None else np.asarray(joined(ours), np.float64)
     return Curves(names, at, theirs, loss, of_ours, None if ours is None else np.asarray(ours.loss, np.float64))

@@ -64,6 +64,7 @@ def verify(
     sample_weight: AnyArray | None = None,
     batch_size: int | None = None,
     order: AnyArray | Callable[[int], Any] | None = None,
+    ridge: float | None = None,
     dtype: DType | None = None,
 ) -> Report:
     """Judge gradient descent at every epoch, and name the cause where it is wrong.
@@ -127,10 +128,14 @@ def verify(
     batch_size : int, optional
         Samples of a step. A function ``step`` gets one batch at a time. Rows are w after each
         epoch, or after each step, which is found out where epochs is not given. Other rules than
-        plain gradient descent are judged on batches where there is a row for each step. None: all.
+        SGD are judged on batches where there is a row for each step. None: all.
     order : array_like, shape (n_samples,) or (epochs, n_samples), or callable, optional
         The order of the samples, which `batch_size` cuts; a function of the epoch may return the
         batches themselves, as `fastgd.testing.minibatch_order` does. None: that of the data.
+    ridge : float, optional
+        A penalty, as in `fastgd.fit`: loss + ridge · ‖w‖², of which the gradient has 2 · ridge · w,
+        without the intercept. The losses may be with it or without. A function may take it as
+        ``ridge``, ``lam``, ``l2`` or ``reg``.
     dtype : {"float32", "float64"}, optional
         The precision that is judged. None: that of the data; for arrays float32 where w is float32,
         or where the data are and w is representable in it.
@@ -191,7 +196,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
 
 def _read_task(
     callers: CallersMode, *, X: Any, y: Any, lr: Any, epochs: int | None, optimizer: Any, schedule: Any, reduction: str, intercept: bool,
-    w0: Any, sample_weight: Any, batch_size: Any, order: Any, dtype: Any,
+    w0: Any, sample_weight: Any, batch_size: Any, order: Any, ridge: Any, dtype: Any,
 ) -> tuple[Task, dict[tuple[int, ...], Question]]:  # fmt: skip
     """Check the arguments; return the task and the question of every fit."""
     columns = is_column(y, X)
@@ -218,6 +223,8 @@ def _read_task(
     batches = read_batches(batch_size, order, sample_weight, problem.n_samples)
     if batches is not None and scheduled is not None and scheduled.moves_momentum:
         raise ValueError("with batch_size and sample_weight a schedule that moves momentum is not judged: give cycle_momentum=False")
+    if batches is not None and ridge is not None and reduction.endswith("sum"):
+        raise ValueError("of mini-batches and weights ridge goes with a mean: give reduction='mean'")
     if batches is not None and shape:
         raise ValueError(f"batch_size, order and sample_weight are judged for one fit, but X, y, lr and w0 have leading axes {shape}")
     table = None
@@ -245,6 +252,7 @@ def _read_task(
             callers=callers,
             columns=columns,
             batches=batches,
+            ridge=None if ridge is None else float(read_numbers(ridge, "ridge").reshape(-1)[0]),
             own=_own((X, given), (without_repeats(data, 2), without_repeats(target, 1)), problem, shape, dtype),
         )
     questions = {}
@@ -254,6 +262,7 @@ def _read_task(
             np.broadcast_to(target, (*shape, target.shape[-1]))[index],
             lr=1.0 if rates is None else float(np.broadcast_to(rates, shape)[index]),
             optimizer=task.optimizer, reduction=reduction, intercept=intercept, w0=None if task.w0 is None else task.w0[index],
+            ridge=ridge,
         ).with_schedule(scheduled)  # fmt: skip
     return task, questions
 
@@ -305,7 +314,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
                 continue
             if again.for_cause:
                 verdict = verdict if other.ok else other
-            elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_a_column(verdict))):
+            elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_handing_over(verdict))):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
@@ -326,9 +335,9 @@ def _has_no_cause(verdict: Verdict) -> bool:
     return verdict.failure is not None or (verdict.diagnosis is not None and verdict.diagnosis.code == "unknown")
 
 
-def _is_of_a_column(verdict: Verdict) -> bool:
-    """Return whether the mistake may be that of who handed X over as (n, 1)."""
-    return verdict.diagnosis is not None and bool({"broadcast", "loss_broadcast"} & set(verdict.diagnosis.codes))
+def _is_of_handing_over(verdict: Verdict) -> bool:
+    """Return whether the mistake may be in how X, of shape (n, 1), or w was handed over."""
+    return verdict.diagnosis is not None and bool({"broadcast", "loss_broadcast", "intercept_first"} & set(verdict.diagnosis.codes))
 
 
 @np.errstate(all="ignore")  # a history that overflows is a finding, not a warning

@@ -45,7 +45,7 @@ BARE = re.compile(r"(?<![\w/.*-])([A-Za-z_][\w-]*\.(?:md|py|cu|cuh))\b")  # name
 MADE_UP = {"mine.py", "file.py"}  # of users, in examples
 # a page, and a section of it by number or heading
 SECTION = re.compile(r"((?:docs|benchmarks)/[\w/-]+\.md),\s+(?:section\s+(\d+)|[\"“]([^\"”]+)[\"”])")
-WIDE_TABLES = {"benchmarks/NOTES.md"}  # of measurements
+WIDE_TABLES = {"benchmarks/NOTES.md", "benchmarks/RESULTS.md"}  # of measurements
 # a row of the table of update rules, which a test compares with the code
 MADE_FROM_CODE = re.compile(r"\| (\w+) \| [^|]*\| \w+ \S+ in [\[(]")
 GONE = {"CHANGELOG.md"}  # tells the history: it may name files that were there

@@ -18,8 +18,8 @@ CANDIDATES_DEFECTS = (
     Defect(
         "handed over: the intercept is the last number of w as well",
         f"{CANDIDATES}/functions.py",
-        'given | {"w": task.parameters(w[:d])',
-        'given | {"w": task.parameters(w)',
+        'return w[: task.X.shape[-1]] if self.call.has("b") else np.roll',
+        "return w if False else np.roll",
         (CALLING,),
     ),
     Defect(
@@ -67,7 +67,7 @@ CANDIDATES_DEFECTS = (
     Defect(
         "batches: every step uses all samples",
         f"{VERIFICATION}/bound/batches.py",
-        "known = self.on(batch)\n            if known is None:",
+        "known = self.on(step.batch)\n            if known is None:",
         "known = self.on(None)\n            if known is None:",
         (f"{TESTS}/test_judging_batches.py",),
     ),
@@ -77,6 +77,20 @@ CANDIDATES_DEFECTS = (
         "total += np.abs(after) @ bound",
         "total = np.abs(after) @ bound * 0.02",
         (f"{TESTS}/test_judging_batches.py",),
+    ),
+    Defect(
+        "batches: the momentum buffer begins anew at each row",
+        f"{VERIFICATION}/bound/batches.py",
+        "begins = i == 0 if anew is None else anew[i]",
+        "begins = True",
+        (f"{TESTS}/causes/test_batches.py",),
+    ),
+    Defect(
+        "handed over: w with the intercept first is turned the wrong way",
+        f"{CANDIDATES}/functions.py",
+        "np.roll(w, 1) if self.ones_first",
+        "np.roll(w, -1) if self.ones_first",
+        (f"{TESTS}/candidates/test_hand_over.py",),
     ),
     Defect(
         "losses: read as those after the update",

@@ -41,6 +41,27 @@ VERIFIER_DEFECTS = (
         ("tests/verification/causes/test_gradient.py", *VERIFIER),
     ),
     Defect(
+        "verifier: an explanation may have a bound of any width",
+        f"{VERIFICATION}/causes/evidence.py",
+        "if narrow else np.inf",
+        "if narrow or True else np.inf",
+        (EVIDENCE,),
+    ),
+    Defect(
+        "verifier: a loss may be explained by a bound of any width",
+        f"{VERIFICATION}/causes/loss.py",
+        "return self.sure or any(LIMIT",
+        "return True or any(LIMIT",
+        (EVIDENCE,),
+    ),
+    Defect(
+        "verifier: the ridge that is asked for is on the intercept too",
+        f"{VERIFICATION}/causes/question.py",
+        "np.zeros(int(intercept)))",
+        "np.ones(int(intercept)))",
+        ("tests/verification/causes/test_ridge.py",),
+    ),
+    Defect(
         "verifier: a hypothesis passes always",
         f"{VERIFICATION}/causes/recorded_rows.py",
         "asked.error + off / LIMIT)",
@@ -63,7 +84,7 @@ VERIFIER_DEFECTS = (
     ),
     Defect(
         "verifier: one number is evidence of any gradient",
-        f"{VERIFICATION}/causes/diagnosis.py",
+        f"{VERIFICATION}/causes/evidence.py",
         "if scene.seen.has_one_number and",
         "if False and",
         (EVIDENCE,),
@@ -77,7 +98,7 @@ VERIFIER_DEFECTS = (
     ),
     Defect(
         "verifier: a constant needs no evidence",
-        f"{VERIFICATION}/causes/diagnosis.py",
+        f"{VERIFICATION}/causes/evidence.py",
         "hypothesis.step) > hypothesis.constants",
         "hypothesis.step) >= 0",
         VERIFIER,

@@ -23,7 +23,7 @@ def batches_of(case: Case, rng: Rng, ragged: bool = False) -> int:
 def descend(
     case: Case, rng: Rng, size: int, *, gradient: Callable[..., Any] | None = None, loss: Callable[..., Any] | None = None,
     rate: Callable[[int, int], float] = lambda epoch, step: 1.0, weights: np.ndarray | None = None, drop: bool = False, add: bool = False,
-    **asked: Any,
+    momentum: float = 0.0, each_epoch: bool = False, **asked: Any,
 ) -> Planted:  # fmt: skip
     """Run it on batches, in order or shuffled, with a row for each epoch or for each step."""
     X, y, n = case.design, case.y.astype(case.dtype), len(case.y)
@@ -32,16 +32,17 @@ def descend(
     weights = np.ones(n, case.dtype) if weights is None else weights.astype(case.dtype)
     by_step, gradient = bool(rng.random() < 0.5), gradient or right
     w, step = case.w0.astype(case.dtype), 0
-    rows, losses, total = [w], [], 0
+    rows, losses, total, v = [w], [], 0, None
     with np.errstate(all="ignore"):
         losses.append((loss or of_all)(X, y, w))
         for epoch in range(epochs):
-            total = 0
+            total, v = 0, None if each_epoch else v
             for k in range(0, n - n % size if drop else n, size):
                 b = order[epoch, k : k + size]
                 found = gradient(X[b], y[b], w, weights[b], size, n)
                 total = total + found if add else found
-                w = w - number(case.lr * rate(epoch, step)) * total
+                v = total if v is None or not momentum else number(momentum) * v + total
+                w = w - number(case.lr * rate(epoch, step)) * v
                 step += 1
                 if by_step:
                     rows.append(w)
@@ -151,6 +152,15 @@ def loss_unweighted(case: Case, rng: Rng) -> Planted:
     return replace(planted, asked={"verify": {"sample_weight": weights}, "lr": small.lr})
 
 
+def with_momentum(case: Case, rng: Rng, size: int | None = None, each_epoch: bool = False, asked: float | None = None) -> Planted:
+    """asked: the momentum that was asked for, where it is another one."""
+    mu = float(rng.choice([0.5, 0.8, 0.9]))
+    small = replace(case, lr=float(f"{case.lr / 4:.3g}"))
+    planted = descend(small, rng, size or batches_of(case, rng), momentum=mu, each_epoch=each_epoch)
+    told = ("SGD", {"momentum": mu if asked is None else asked})
+    return replace(planted, asked={**planted.asked, "lr": small.lr, "optimizer": told})
+
+
 def product_broadcast(case: Case, rng: Rng) -> Planted:
     by = 1 if rng.random() < 0.5 else len(case.y)
     lr = float(f"{case.lr / len(case.y):.3g}")
@@ -189,6 +199,8 @@ BATCHES: dict[str, Callable[[Case, Rng], Planted]] = {
     "drop_last": drop_last,
     "zero_grad_per_epoch": zero_grad_per_epoch,
     "weight_decay_coupled of batches": weight_decay,
+    "momentum of batches": lambda case, rng: with_momentum(case, rng, asked=float(rng.choice([0.0, 0.95]))),
+    "momentum_begins_anew": lambda case, rng: with_momentum(case, rng, size=max(1, len(case.y) // 3), each_epoch=True),
     "schedule_per_batch": stepped("batch"),
     "schedule_early of batches": stepped("early"),
     "schedule_unused of batches": stepped("unused"),
@@ -207,4 +219,6 @@ def correct(case: Case, rng: Rng) -> Planted:
     """Batches or weights, as they should be."""
     if rng.random() < 0.3:
         return weighted()(case, rng)
+    if rng.random() < 0.3:
+        return with_momentum(case, rng)
     return descend(case, rng, batches_of(case, rng))

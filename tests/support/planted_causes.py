@@ -205,6 +205,32 @@ def gradient_clipped_values(case: Case, rng: Rng) -> Planted:
     return run(case, gradient=lambda X, y, w, t: np.clip(mean_gradient(X, y, w, t), X.dtype.type(-limit), X.dtype.type(limit)))
 
 
+def activation(case: Case, rng: Rng) -> Planted:
+    """A function of X @ w that was left in the model, with its derivative."""
+
+    def sigmoid(z):
+        return 1 / (1 + np.exp(-z))
+
+    f, slope = [
+        (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(z.dtype)),
+        (lambda z: np.where(z > 0, z, z.dtype.type(0.01) * z), lambda z: np.where(z > 0, z.dtype.type(1), z.dtype.type(0.01))),
+        (sigmoid, lambda z: sigmoid(z) * (1 - sigmoid(z))),
+        (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+        (sigmoid, np.ones_like),
+    ][rng.integers(5)]
+    start = np.round(rng.uniform(0.1, 1.0, len(case.w0)), 3)  # a relu of zeros moves nowhere
+
+    def gradient(X, y, w, t):
+        z = X @ w
+        return X.dtype.type(2 / len(y)) * (X.T @ ((f(z) - y) * slope(z)))
+
+    def loss(X, y, w):
+        return mean_loss(X, y, w) if theirs else ((f(X @ w) - y) ** 2).mean()
+
+    theirs = rng.random() < 0.3
+    return replace(run(replace(case, w0=start), gradient=gradient, loss=loss), w0=start)
+
+
 # -- steps on parts of the samples -----------------------------------------------------------------
 
 
@@ -267,6 +293,7 @@ MORE: dict[str, Callable[[Case, Rng], Planted]] = {
     "target_scaled": target_scaled,
     "target_other": target_other,
     "gradient_clipped_values": gradient_clipped_values,
+    "activation": activation,
     "steps_per_sample": steps_per_sample,
     "mini_batches": mini_batches,
     "rows_are_steps": rows_are_steps,
@@ -284,8 +311,14 @@ MORE: dict[str, Callable[[Case, Rng], Planted]] = {
     "rule_constants": rules.rule_constants,
     "rmsprop_eps_inside": rules.rmsprop_eps_inside,
     "plain_descent": rules.plain_descent,
+    "rule_part": rules.rule_part,
+    "ridge_forgotten": rules.with_ridge("forgotten"),
+    "ridge_on_intercept": rules.with_ridge("on_intercept"),
+    "ridge_missing_two": rules.with_ridge("missing_two"),
+    "ridge_divided_by_n": rules.with_ridge("divided_by_n"),
     "w_rounded": rules.w_rounded,
     "rows_are_one_array": rules.rows_are_one_array,
+    "rows_are_one_array beside an intercept": rules.weights_are_one_array,
     "loss_scaled": rules.of_loss(lambda loss, n, rng: loss * loss.dtype.type(rng.choice([0.1, 100.0, rng.uniform(0.2, 3)]))),
     "loss_log": rules.of_loss(lambda loss, n, rng: np.log(loss, where=loss > 0, out=np.full_like(loss, -np.inf))),
     "loss_cumulative": rules.of_loss(lambda loss, n, rng: np.cumsum(loss)),

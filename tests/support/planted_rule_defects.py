@@ -118,6 +118,46 @@ def plain_descent(case: Case, rng: Rng) -> Planted:
     return replace(run(case), asked={"optimizer": ("SGD", {"momentum": 0.9})})
 
 
+def rule_part(case: Case, rng: Rng) -> Planted:
+    """The intercept, or all but it, without the momentum or the Adam that was asked for."""
+    alone = np.arange(len(case.w0)) == len(case.w0) - 1
+    plain = alone if rng.random() < 0.7 else ~alone
+    kinds = (heavy_ball(0.9), ("SGD", {"momentum": 0.9})), (adam_like(), ("Adam", {})), (heavy_ball(0.8), ("SGD", {}))
+    kind, told = kinds[rng.integers(3)]
+
+    def rule(w, g, lr, t, memory):
+        return np.where(plain, w - lr * g, kind(w, g, lr, t, memory))
+
+    return replace(run(case, rule=rule), asked={"optimizer": told})
+
+
+def with_ridge(kind: str) -> Callable[[Case, Rng], Planted]:
+    """Descent with a penalty that was asked for, and a defect in its gradient."""
+
+    def plant(case: Case, rng: Rng) -> Planted:
+        ridge, n = float(rng.choice([0.1, 0.03, 0.5])), len(case.y)
+        factor = {"forgotten": 0.0, "missing_two": 1.0, "divided_by_n": 2 / n}.get(kind, 2.0)
+        slopes = np.ones(len(case.w0))
+        slopes[len(slopes) - (case.intercept and kind != "on_intercept") :] = 0
+        number = np.dtype(case.dtype).type
+        momentum = heavy_ball(0.5) if rng.random() < 0.3 else None
+        small = replace(case, lr=float(f"{case.lr / 2:.3g}"))
+
+        def gradient(X, y, w, t):
+            residual = X @ w - y
+            return number(2 / n) * (X.T @ residual) + number(factor * ridge) * (slopes.astype(w.dtype) * w)
+
+        def loss(X, y, w):
+            residual = X @ w - y
+            return (residual * residual).mean() + (number(ridge) * (w[: case.X.shape[1]] ** 2).sum() if told else 0)
+
+        told = rng.random() < 0.5
+        asked = {"lr": small.lr, "ridge": ridge, "optimizer": ("SGD", {"momentum": 0.5 if momentum else 0.0})}
+        return replace(run(small, gradient=gradient, loss=loss, rule=momentum), asked=asked)
+
+    return plant
+
+
 # -- rows, losses ----------------------------------------------------------------------------------
 
 
@@ -139,6 +179,14 @@ def _rounded_record(case: Case, decimals: int) -> Planted:
 def rows_are_one_array(case: Case, rng: Rng) -> Planted:
     planted = run(case)
     return replace(planted, w=np.repeat(planted.w[-1:], len(planted.w), axis=0))
+
+
+def weights_are_one_array(case: Case, rng: Rng) -> Planted:
+    """h.append((w, b)) with w -= ..., b = b - ...: the numbers b are kept, w is its end."""
+    planted = run(case)
+    rows = np.array(planted.w)
+    rows[:, :-1] = rows[-1, :-1]
+    return replace(planted, w=rows, loss=planted.loss)
 
 
 def of_loss(change: Callable[..., Any]) -> Callable[[Case, Rng], Planted]:

@@ -16,7 +16,15 @@ from tests.support.planted_descents import PLANTS, Planted
 
 # By the name of the plant: a code, and where it is planted in another way, words after it.
 ALL_PLANTS = {**PLANTS, **MORE, **BATCHES}
-NEEDS_INTERCEPT = ("intercept_not_updated", "gauss_seidel", "residual_without_intercept", "intercept_first")
+NEEDS_INTERCEPT = (
+    "intercept_not_updated",
+    "rule_part",
+    "ridge_on_intercept",
+    "rows_are_one_array beside",
+    "gauss_seidel",
+    "residual_without_intercept",
+    "intercept_first",
+)
 NEEDS_TWO_FEATURES = ("columns_permuted", "column_repeated", "gradient_part", "gradient_clipped_values")  # without, nothing shows
 
 
@@ -55,11 +63,11 @@ def ask(case: Case, planted: Planted) -> fastgd.Diagnosis:
     X, y = case.X.astype(dtype), case.y.astype(dtype)
     if "verify" in planted.asked:
         history = planted.w if planted.loss is None else (planted.w, planted.loss)
-        report = fastgd.verify(history, X, y, **told, **planted.asked["verify"])
+        report = fastgd.verify(history, X, y, optimizer=getattr(fastgd, name)(**values), **told, **planted.asked["verify"])
         found = report.diagnosis or fastgd.Diagnosis("ok" if report.ok else "unknown", ("ok",), str(report))
         return replace(found, evidence={"tau_asked": report.tau_w, "tau_loss_asked": report.tau_loss, **found.evidence})
-    schedule = planted.asked.get("schedule")
-    return fastgd.diagnose(X, y, planted.w, planted.loss, optimizer=getattr(fastgd, name)(**values), schedule=schedule, **told)
+    told |= {one: planted.asked[one] for one in ("schedule", "ridge") if one in planted.asked}
+    return fastgd.diagnose(X, y, planted.w, planted.loss, optimizer=getattr(fastgd, name)(**values), **told)
 
 
 def judge(name: str, diagnosis: fastgd.Diagnosis, planted: Planted) -> str:

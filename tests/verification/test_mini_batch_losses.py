@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastgd
-from tests.verification.test_mini_batch_causes import EPOCHS, LR, N, X, Y, steps
+from tests.verification.causes.test_batches import EPOCHS, LR, N, X, Y, steps
 
 ROWS, OF_BATCHES, ENDS = steps()
 AT_ENDS = ROWS[ENDS]

@@ -113,10 +113,11 @@ def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = F
     return Step(w, None if place is None else float(rest[place].ravel()[0]), tuple(notes))
 
 
-def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, b_first: bool = False) -> Training:
+def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, b_first: bool = False, of_last: bool = False) -> Training:
     """Return the rows of w that a training returned, and the losses where there are some.
 
-    b_first: the intercept comes before w where their sizes do not tell.
+    b_first: the intercept comes before w where their sizes do not tell. of_last: it is known that w
+    is the last one alone.
     """
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
@@ -127,7 +128,7 @@ def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, 
         raise Unreadable(f"it returned a dict with {', '.join(map(shown, answer))}: {_FORMS}")
     parts = isinstance(answer, tuple) or (isinstance(answer, list) and answer and _is_number(answer[0]) and np.ndim(answer[0]) > 1)
     if parts and 1 < len(answer) <= 5 and (isinstance(answer, tuple) or not _is_number(answer)):
-        read = _of_parts([part for part in answer if part is not None], n_parameters, intercept, b_first)
+        read = _of_parts([part for part in answer if part is not None], n_parameters, intercept, b_first, of_last)
     else:
         read = _rows(answer[0] if isinstance(answer, tuple) and len(answer) == 1 else answer, n_parameters, intercept, b_first)
     if named:
@@ -138,7 +139,7 @@ def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, 
     return read
 
 
-def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool) -> Training:
+def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool, of_last: bool) -> Training:
     """Return the rows and losses of several values."""
     if not parts:
         raise Unreadable(f"it returned None alone: {_FORMS}")
@@ -146,6 +147,8 @@ def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool) -> Train
     if len(parts) > 1 and arrays[1] is None and not _are_rows(parts[1]):  # the losses, which are judged
         _numbers(parts[1], "what it returned beside w")
     first, second = arrays[0], arrays[1] if len(arrays) > 1 else None
+    if first is not None and first.size == D and of_last:  # two losses beside w (2,) may be two rows of w and b
+        return Training(_turned(first.reshape(1, D), b_first), _losses(arrays[1:]))
     if first is not None and second is not None and intercept:
         before = b_first if D == 2 else _width(first) <= 1 and D - 1 in (_width(second), second.size)
         of_w, of_b = (second, first) if before else (first, second)

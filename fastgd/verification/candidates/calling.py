@@ -23,6 +23,7 @@ __all__ = ["Call", "read_call"]
 _FORMS = "it must be step(w, X, y, lr) or train(X, y, lr, epochs, w0)"
 _NO_RATE = "it takes no learning rate: it has to use the one that is given here"
 _GRADIENT = "what it returns was read as the gradient: w - lr * gradient is computed here"
+_OPTIONAL = ("weights", "batch_size", "ridge")  # given where verify was told of them
 _IN_ORDER = {"step": ("w", "X", "y", "lr"), "train": ("X", "y", "lr", "epochs", "w")}
 
 
@@ -94,9 +95,11 @@ def _by_names(parameters: list[inspect.Parameter], roles: dict[str, str], name: 
     if kind == "step" and "lr" not in found and re.search("grad|slope|deriv", name, re.I) and not re.search("desc|step|update", name, re.I):
         kind = "gradient"
     # defaults stay, but those of what verify says
-    own = {p.name for p in parameters if p.default is not p.empty and roles.get(p.name) in ("tol", "count", "weights", "batch_size")}
+    own = {
+        p.name for p in parameters if p.default is not p.empty and roles.get(p.name) in ("tol", "count", "weights", "batch_size", "ridge")
+    }
     taken = [(p.name, roles[p.name]) for p in parameters if p.name in roles and p.name not in own]
-    optional = [(p.name, roles[p.name]) for p in parameters if p.name in own and roles[p.name] in ("weights", "batch_size")]
+    optional = [(p.name, roles[p.name]) for p in parameters if p.name in own and roles[p.name] in _OPTIONAL]
     # by position as far as that goes: jax.grad does not see what is given by name
     by_position = next(
         (k for k, p in enumerate(parameters) if p.kind is p.KEYWORD_ONLY or (p.name, roles.get(p.name)) not in taken), len(taken)

@@ -136,6 +136,8 @@ class _Fits:
         if self.task.batches is not None:
             asked = {"weights": self.task.batches.weights, "batch_size": self.task.batches.size}
             values |= {role: value for role, value in asked.items() if value is not None}
+        if self.task.ridge is not None:
+            values["ridge"] = self.task.ridge
         if self.task.w0 is not None:
             values["w"] = self.task.parameters(self.task.start(self.index))
         data = self.task.data(self.index)
@@ -180,7 +182,7 @@ def results_of(model: Any) -> dict[str, Any]:
             continue
         role = role_of_answer(name)
         value = None if role is None and not is_history(name) else getattr(model, name, None)
-        if value is not None and not callable(value):
+        if value is not None and not callable(value) and not isinstance(value, bool | np.bool_):  # intercept=True is an option
             found[name] = value
     return found
 

@@ -43,6 +43,7 @@ class FunctionCandidate:
     call: Call
     name: str
     limit: float = LIMIT
+    ones_first: bool = False  # its w begins with the intercept
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> FunctionCandidate:
@@ -73,6 +74,8 @@ class FunctionCandidate:
                 trial.otherwise = partial(replace(self, call=other)._run, task, index)
             if self.call.kind == "train" and not self.call.has("w") and task.intercept:
                 trial.otherwise = partial(with_intercept_first, trial, trial.otherwise)
+            if self.call.has("w") and not self.call.has("b") and task.intercept:
+                trial.otherwise = partial(self._with_ones_first, task, index, trial.otherwise)
             if not trial.start_known:
                 trial.otherwise = after_updates(trial)
             if trial.failure and task.intercept and not self.call.has("b") and re.search("shape|size|dimension|broadcast", trial.failure):
@@ -93,17 +96,33 @@ class FunctionCandidate:
         trial.notes.append(f"w was handed over as (D,): with w as (D, 1), like y, {self.name} does not agree")
         return trial
 
+    def _with_ones_first(self, task: Task, index: tuple[int, ...], otherwise: Callable[[], Trial] | None) -> Trial:
+        """Run with the intercept first in w, as where a column of ones is put before X."""
+        trial = replace(self, ones_first=True)._run(task, index)
+        trial.notes.append("w was handed over and read with the intercept first")
+        trial.otherwise = otherwise
+        return trial
+
+    @property
+    def _b_first(self) -> bool:
+        return self.ones_first or self.call.b_first
+
+    def _w(self, task: Task, w: Array) -> Array:
+        """Return the w that the function is given, of w with the intercept last."""
+        return w[: task.X.shape[-1]] if self.call.has("b") else np.roll(w, 1) if self.ones_first else w
+
     def _given(self, task: Task, data: tuple[Any, Any], w: Array, rate: float, epochs: int | None) -> dict[str, Any]:
         """Return what a function is given, by role."""
         d = task.X.shape[-1]
         given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": len(data[1]), "tol": 0.0}
+        given["ridge"] = 0.0 if task.ridge is None and self.call.has("ridge") else task.ridge
         given |= self._of_batches(task, len(data[1]))
         if self.call.has("points"):
             given["points"] = np.column_stack([read_array(part, "the data") for part in data])
         if self.call.has("b"):
             b = task.parameters(w[d:])
-            return given | {"w": task.parameters(w[:d]), "b": b.reshape(-1)[0] if np.ndim(b) else b}
-        return given | {"w": task.parameters(w)}
+            given["b"] = b.reshape(-1)[0] if np.ndim(b) else b
+        return given | {"w": task.parameters(self._w(task, w))}
 
     def _step(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes one step, epoch by epoch."""
@@ -117,7 +136,7 @@ class FunctionCandidate:
                 given["weights"] = task.batches.weights[batch]
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 answer = task.callers.run(self.call.on, self.function, given)
-                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept, self.call.b_first)
+                w_next, loss, told = read_step(answer, task.n_parameters, task.intercept, self._b_first)
                 if self.call.kind == "gradient":
                     w_next = (w - task.X.dtype.type(rate) * w_next).astype(task.X.dtype)
                 _note_float32(trial, answer)
@@ -153,7 +172,7 @@ class FunctionCandidate:
 
     def _same_w(self, given: dict[str, Any], task: Task, w: Array) -> bool:
         """Return whether a function has left its w as it was."""
-        return equal(given["w"], w[: task.X.shape[-1]] if self.call.has("b") else w)
+        return equal(given["w"], self._w(task, w))
 
     def _train(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Run a function that makes the whole training."""
@@ -168,9 +187,7 @@ class FunctionCandidate:
             answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
-            trial.w, trial.loss, told = read_training(
-                answer, task.n_parameters, task.intercept, task.most_updates(epochs), self.call.b_first
-            )
+            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, task.most_updates(epochs), self._b_first)
             trial.notes += told
             trial.one_array = times_one_array(answer)
             _note_float32(trial, answer)
@@ -189,7 +206,7 @@ class FunctionCandidate:
             same.again()
             given = self._given(task, task.data(index), task.start(index), task.rate(index), count)
             answer = task.callers.run(self.call.on, self.function, given)
-            read = read_training(answer, task.n_parameters, task.intercept, count, self.call.b_first)
+            read = read_training(answer, task.n_parameters, task.intercept, count, self._b_first, of_last=True)
             if read.loss is not None and len(read.loss) == 1:
                 ends[count] = read.loss[0]
             row: Array = read.w[-1]

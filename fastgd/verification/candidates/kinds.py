@@ -87,6 +87,7 @@ class _Backend:
             options["w0"] = task.w0[..., : task.X.shape[-1]]
             options |= {"intercept0": task.w0[..., -1]} if task.intercept else {}
         options |= {} if task.schedule is None else {"schedule": task.schedule}
+        options |= {} if task.ridge is None else {"ridge": task.ridge}
         lr = None if task.schedule_sets_rates else task.lr
         if task.batches is not None:
             options |= {} if task.batches.weights is None else {"sample_weight": task.batches.weights}

@@ -38,6 +38,8 @@ class TorchCandidate:
             raise ValueError(
                 "a torch module is trained here on all samples alike: record your own loop, with fastgd.Recorder().watch(optimizer)"
             )
+        if task.ridge is not None:
+            raise ValueError("a torch module is trained here without ridge: record your own loop, with fastgd.Recorder().watch(optimizer)")
         X, y = torch.tensor(task.X), torch.tensor(task.y)
         parameters = self._parameters(task, X)
         kind = parameters[0].dtype

@@ -28,6 +28,7 @@ _STEMS = {
     "epochs": "(?:n|num|nb|no|number|max|total)?(?:of)?(?:epochs?|iterations?|iters?|itrs?|its|steps)(?:max|num|number|count|n)?|nit|t",
     "count": "m|n|nsamples|numsamples|nobs|nexamples|numexamples|nrows|samplesize",
     "points": "points|dataset|samples",
+    "ridge": "ridge|l2|lam|lamb|lambda|lambd|reg|regularization|l2reg",
     "tol": "tol|tolerance|eps|epsilon|precision|threshold|stoppingthreshold|convergence",
 }  # fmt: skip
 _ROLES = {role: re.compile(stem) for role, stem in _STEMS.items()}

@@ -63,6 +63,7 @@ class Task:
     schedule_sets_rates: bool = False  # then none is given
     table: Array | None = None  # (…, epochs): the rates of a schedule
     batches: Any = None  # what of the samples each step uses, and their weights (verification/judging_batches.py); None: all alike
+    ridge: float | None = None  # the penalty that is asked for
     columns: bool = False  # y or w0 was given as a column: functions get w as (D, 1)
     callers: CallersMode = field(default_factory=CallersMode)  # runs what is judged as its own process does
 

@@ -103,10 +103,10 @@ def _rmsprop_inside(w: Any, slots: Any, gradient: Any, lr: Any, steps: int, **va
     return w - lr * gradient / np.sqrt(square + values["eps"]), (square, *slots[1:])
 
 
-def _rows(scene: Scene) -> Iterator[_Row]:
-    """Yield the table."""
+def _rows(scene: Scene, values: Mapping[str, Any]) -> Iterator[_Row]:
+    """Yield the table; values: those that were asked for."""
     asked, adam, rmsprop = scene.asked, UPDATE_RULES["adam"], UPDATE_RULES["rmsprop"]
-    own = dict(asked.values) if asked.rule.name == "adam" else {}
+    own = dict(values) if asked.rule.name == "adam" else {}
     grid = _GRIDS["adam"] if not own else {}
     yield _Row(("adam_no_bias_correction",), adam, _adam_with(lambda v: {"beta1_product": 0.0, "beta2_product": 0.0}), own)
     yield _Row(("adam_eps_inside",), adam, _eps_inside, own, {"eps": _EPS})
@@ -125,10 +125,10 @@ def _rows(scene: Scene) -> Iterator[_Row]:
     told = "amsgrad was asked for, and is not used" if uses else "the root is that of the largest v so far, as in amsgrad"
     yield _Row(("adam_amsgrad",), adam, adam.step, {**own, "amsgrad": not uses}, words={"variant": told})
     yield _Row(("rmsprop_eps_inside",), rmsprop, _rmsprop_inside, {}, _GRIDS["rmsprop"])
-    decay = float(asked.values.get("weight_decay", 0.0))
+    decay = float(values.get("weight_decay", 0.0))
     for name, other, code in (("adam", "adamw", "weight_decay_decoupled"), ("adamw", "adam", "weight_decay_coupled")):
         if asked.rule.name == name and decay:
-            yield _Row((code,), UPDATE_RULES[other], UPDATE_RULES[other].step, asked.values, words={"value": decay, "variant": ""})
+            yield _Row((code,), UPDATE_RULES[other], UPDATE_RULES[other].step, values, words={"value": decay, "variant": ""})
     for name, rule in UPDATE_RULES.items():
         if name == "sgd":
             continue
@@ -136,9 +136,9 @@ def _rows(scene: Scene) -> Iterator[_Row]:
         if name != asked.rule.name:
             yield _Row((name,), rule, rule.step, {}, words=words)
         if name in _GRIDS:
-            values = asked.values if name == asked.rule.name else {}
+            given = values if name == asked.rule.name else {}
             codes = ("rule_constants",) if name == asked.rule.name else (name, "rule_constants")
-            yield _Row(codes, rule, rule.step, values, grid if name == "adam" and grid else _GRIDS[name], words)
+            yield _Row(codes, rule, rule.step, given, grid if name == "adam" and grid else _GRIDS[name], words)
 
 
 def about_adaptive_rules(scene: Scene) -> Iterator[Hypothesis]:
@@ -146,10 +146,10 @@ def about_adaptive_rules(scene: Scene) -> Iterator[Hypothesis]:
     if scene.asked.momenta is not None:
         return  # beta1 moves, theirs stays
     seen = scene.seen
-    gradient = scene.asked.gradient(seen)
+    gradient, own = scene.asked.apart(seen, scene.asked.gradient(seen))
     certain = np.abs(gradient.value) > (1e8 if seen.dtype == np.float64 else 1e4) * gradient.error
     certain = np.logical_and.accumulate(certain, axis=0)  # the moments remember the others
-    for row in _rows(scene):
+    for row in _rows(scene, own):
         for changed in islice(_near(scene, row, gradient, certain), _TRIED):
             if row.codes[-1] == "rule_constants" and not changed:
                 continue  # the rule as it is has a row of its own
@@ -205,7 +205,7 @@ def _decayed_adam(scene: Scene) -> Iterator[Hypothesis]:
     seen, adam = scene.seen, UPDATE_RULES["adam"]
     if scene.asked.rule.name in ("adam", "adamw") or seen.n_steps < 2 or not (seen.w[:-1] != 0).any():
         return
-    gradient = scene.asked.gradient(seen)
+    gradient, _ = scene.asked.apart(seen, scene.asked.gradient(seen))
     few = 3  # The slots of Adam do not depend on the decay, so its first steps are tested first.
     base = replay(seen, adam.step, gradient, adam, {}, most=few)
     column = seen.lr * seen.w[:-1]

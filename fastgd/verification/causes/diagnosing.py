@@ -51,6 +51,7 @@ def diagnose(
     reduction: JudgedReduction = "mean",
     intercept: bool = False,
     w0: AnyArray | None = None,
+    ridge: float | None = None,
     dtype: DType | None = None,
 ) -> Diagnosis:
     """Name the cause when a recorded gradient descent is not what it should be.
@@ -87,6 +88,9 @@ def diagnose(
         Whether the last column of w_history is an intercept.
     w0 : array_like, shape (D,), optional
         The start that was asked for. None: row 0 is not judged.
+    ridge : float, optional
+        The penalty that was asked for, as in `fastgd.fit`: loss + ridge · ‖w‖², of which the
+        gradient has 2 · ridge · w, without the intercept. The losses may be with it or without.
     dtype : {"float32", "float64"}, optional
         The precision that was asked for. None: float32 where w_history is float32, or where the
         data are and w is representable in it; else float64.
@@ -116,7 +120,9 @@ def diagnose(
     >>> fastgd.diagnose(x, 2 * x, w, lr=0.01).code
     'gradient_sum'
     """
-    question = read_question(X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule)
+    question = read_question(
+        X, y, lr=lr, optimizer=optimizer, reduction=reduction, intercept=intercept, w0=w0, schedule=schedule, ridge=ridge
+    )
     recorded = read_recorded(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
@@ -170,28 +176,35 @@ def _begins_rounded(question: Question, recorded: Recorded) -> bool:
 
 
 def _is_one_array(question: Question, recorded: Recorded) -> bool:
-    """Return whether all rows are one array, which is not the start (note 2 of recorded_rows).
+    """Return whether all rows of w are one array, which is not the start (note 2 of recorded_rows).
 
-    Evidence is that the losses differ, which those of one w do not, or that the rows are where the
-    descent that was asked for ends.
+    So may be those of the weights, beside an intercept that is a number. Evidence is that the
+    losses differ, which those of one w do not, or that the last row is where the descent that was
+    asked for ends.
     """
-    w, loss = recorded.w, recorded.loss
-    assert question.w0 is not None
-    if len(w) < 3 or not (w == w[0]).all() or not np.isfinite(w[0]).all():
+    w, loss, start = recorded.w, recorded.loss, question.w0
+    assert start is not None
+    if len(w) < 3 or not np.isfinite(w).all():
         return False
-    if loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
+    equal = (w == w[0]).all(0)
+    if not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != start)[:-1].any())):
+        return False
+    if equal.all() and loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
         return True
     if not question.strides:
         return False
     half = 0.5 if question.reduction.startswith("half") else 1.0
-    ends = np.stack([question.w0.astype(w.dtype), w[-1]])
-    return any(
-        (strided_shares(
+
+    def ends_there(steps: int) -> bool:
+        """Return whether the last row is w after so many steps; the intercept may be one older."""
+        ends = np.stack([start.astype(w.dtype), w[-1]])
+        shares = strided_shares(
             question.X, question.y, ends, np.array([0, steps]), lr=half * np.asarray(question.lr), dtype=recorded.dtype,
             reduction=question.reduction.removeprefix("half_"), intercept=question.intercept, held_higher=False, limit=LIMIT,
-        )[1] <= LIMIT).all()
-        for steps in (len(w) - 1, len(w))
-    )  # fmt: skip
+        )[1]  # fmt: skip
+        return bool((shares <= LIMIT)[equal].all())
+
+    return any(map(ends_there, (len(w) - 1, len(w))[: 2 if np.size(question.lr) == 1 else 1]))  # there are no more rates
 
 
 def of_changed_data(found: Diagnosis | None) -> Diagnosis:

@@ -21,8 +21,11 @@ import numpy as np
 from ...input.float_mode import computes
 from ...input.messages import in_ascii, repr_in_ascii
 from ..bound.yardstick import LIMIT, Array
+from .activations import about_activations
 from .adaptive import about_adaptive_rules
+from .batches import about_batches
 from .broadcasting import about_broadcasting
+from .evidence import SIZES, is_evidence, scored_by
 from .gradient import about_clipping, about_gradient
 from .hypotheses import Hypothesis, Scene
 from .loss import LossHypothesis, about_loss
@@ -31,19 +34,19 @@ from .other_data import about_other_data
 from .parts import about_parts, names_of
 from .recipes import Recipe
 from .recorded_rows import about_rounded_rows
+from .ridge import about_ridge
 from .rule import about_rule
 from .samples import about_samples
 from .schedule import about_schedule, factors_of_steps
 from .several_steps import about_several_steps
 from .sizes import named_factors
 from .table import CAUSES
-from .weights import about_batches, about_weights
+from .weights import about_weights
 
 __all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
 
 _RIVALS = 5  # how many other causes the evidence names
 _LONGER = 3  # an explanation with so much more complexity can explain anything
-_SIZES = {code for asked in (1.0, 0.5, 3.0, 1.5) for codes, _ in named_factors(3, asked) for code in codes}
 _ORDER = {code: place for place, code in enumerate(CAUSES)}
 
 
@@ -127,15 +130,15 @@ class Finding(NamedTuple):
 def explain_update(seen: Observation, asked: Recipe) -> Finding:
     """Return what explains the steps of a history."""
     scene = Scene(seen, asked)
-    step = asked.step(seen)
+    step = scene.step
     shares = seen.shares(step)
     tau = float(shares.max(initial=0))
     if tau <= LIMIT:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
-    scored = [(hypothesis, seen.tau(hypothesis.step)) for hypothesis in _all_hypotheses(scene)]
+    scored = scored_by(scene, step, _all_hypotheses(scene))
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
-    passing = [pair for pair in possible if _is_evidence(scene, step, pair[0])]
+    passing = [pair for pair in possible if is_evidence(scene, step, pair[0])]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
     if stored and not (passing and passing[0][0].complexity <= 1):
         others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
@@ -160,30 +163,37 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:
     """Yield every hypothesis about the update."""
     with np.errstate(all="ignore"):
+        yield from about_batches(scene)
+        yield from () if scene.seen.hides_steps else about_ridge(scene)
+        if scene.seen.hides_steps:
+            return
         if scene.seen.parts is not None:
             yield from chain(
-                about_gradient(scene), about_weights(scene), about_batches(scene), about_parts(scene), about_rule(scene),
+                about_gradient(scene), about_weights(scene), about_parts(scene), about_rule(scene),
                 about_adaptive_rules(scene), about_schedule(scene), about_rounded_rows(scene),
             )  # fmt: skip
             return
         yield from chain(
-            about_gradient(scene), about_parts(scene), about_other_data(scene), about_broadcasting(scene), about_rule(scene),
+            about_gradient(scene), about_parts(scene), about_other_data(scene), about_activations(scene), about_broadcasting(scene),
+            about_rule(scene),
             about_adaptive_rules(scene), about_samples(scene), about_several_steps(scene), about_schedule(scene), about_rounded_rows(scene),
         )  # fmt: skip
 
 
 def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Finding | None:
     """Return what explains it at a named size of the gradient: the rules, which do not try them."""
+    if scene.seen.hides_steps:  # they have been tried
+        return None
     for codes, factor in named_factors(scene.seen.size, scene.asked.factor):
         if factor <= 0:
             continue
         other = Scene(scene.seen, replace(scene.asked, factor=factor))
         with np.errstate(all="ignore"):
-            scored = [(h, scene.seen.tau(h.step)) for h in chain(about_rule(other), about_clipping(other))]
+            scored = scored_by(scene, asked, chain(about_rule(other), about_clipping(other)))
         # A constant that is not short, or two of them, may take the place of the size.
         passing = [(h, share) for h, share in scored if share <= LIMIT and h.constants <= 1 and h.complexity < 4]
-        passing = [(h, share) for h, share in passing if not (_SIZES | {"lr_scaled"}) & set(h.codes)]
-        passing = sorted((pair for pair in passing if _is_evidence(other, asked, pair[0])), key=_rank)
+        passing = [(h, share) for h, share in passing if not (SIZES | {"lr_scaled"}) & set(h.codes)]
+        passing = sorted((pair for pair in passing if is_evidence(other, asked, pair[0])), key=_rank)
         if passing:
             best, best_tau = passing[0]
             also = (" + ".join((*h.codes, *codes)) for h, _ in passing[1:] if h.codes != best.codes)
@@ -192,46 +202,6 @@ def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Findin
                 (*best.codes, *codes), words, best_tau, tau, first, tuple(dict.fromkeys(also)), _rivals(scored, best.codes), best
             )
     return None
-
-
-def _is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
-    """Return whether more equations support the hypothesis than constants were estimated.
-
-    A short decimal is no free constant: that it is one is evidence.
-    """
-    if hypothesis.free or hypothesis.sure:
-        return hypothesis.sure
-    if scene.seen.has_one_number and _is_multiple(scene, hypothesis.step, asked):
-        if hypothesis.codes == ("lr_scaled",):
-            return _is_no_chance(hypothesis, scene.seen)
-        if not set(hypothesis.codes) <= _SIZES:
-            return False
-    difference = hypothesis.step.value - asked.value if hypothesis.telling is None else hypothesis.telling
-    return scene.seen.informative(difference, hypothesis.step) > hypothesis.constants
-
-
-def _is_multiple(scene: Scene, step: Term, asked: Term) -> bool:
-    """Return whether the gradient is a multiple of the one asked for, the same in all steps."""
-    seen, still = scene.seen, 0 if scene.shown is None else scene.shown.still.value
-    a, b = (step.value - still) / seen.scale(), (asked.value - still) / seen.scale()
-    with np.errstate(all="ignore"):
-        factor = (a * b).sum() / (b * b).sum()
-        off = LIMIT * (step.error + np.abs(factor) * asked.error + seen.u * (np.abs(seen.w[:-1]) + np.abs(seen.w[1:])))
-        return bool((np.abs(step.value - still - factor * (asked.value - still)) <= off).all())
-
-
-def _is_no_chance(hypothesis: Hypothesis, seen: Observation) -> bool:
-    """Return whether the factor of lr_scaled is shorter than any number so well known would be."""
-    value, rate = abs(hypothesis.words["value"]), abs(hypothesis.words["rate"])
-    with np.errstate(all="ignore"):
-        bound, size = hypothesis.step.error + seen.u * np.abs(seen.w[1:]), np.abs(hypothesis.step.value)
-        known = LIMIT * float(np.where(size > 0, bound / size, np.inf).min())
-    for digits in (1, 2, 3, 4):
-        for number in (value, rate):
-            short = float(f"{number:.{digits - 1}e}")
-            if abs(short - number) <= 4 * np.spacing(number):
-                return known * number < 1e-3 * 10.0 ** (np.floor(np.log10(number)) - digits + 1)
-    return False
 
 
 def _rank(pair: tuple[Hypothesis, float]) -> tuple[float, int, float]:
@@ -255,10 +225,11 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     values = scene.asked.values
     return {
         "variant": "",
+        "penalty": 0.0,
         "decay": words.get("value", 0.0),
         "declared_momentum": float(values.get("momentum", 0)),
         "declared_dampening": float(values.get("dampening", 0)),
-        "declared_decay": float(values.get("weight_decay", 0)),
+        "declared_decay": float(np.max(values.get("weight_decay", 0))),
         "declared_amsgrad": bool(values.get("amsgrad", False)),
         **words,
     }
@@ -315,7 +286,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     """Return in words what is known of a defect without a name."""
     seen = scene.seen
     wrong = np.flatnonzero(shares > LIMIT)
-    step = scene.asked.step(seen)
+    step = scene.step
     off = seen.moved - step.value
     t = first - 1
     size = float(np.abs(off[t]).max() / max(float(np.abs(step.value[t]).max()), float(np.finfo(np.float64).tiny)))
@@ -332,6 +303,7 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
             told.append(
                 f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"
             )
+    if seen.n_parameters > 1 and not seen.hides_steps:
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         is_along = seen.tau(along) <= LIMIT
@@ -340,6 +312,8 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
             told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
     if _looks_like_parts(scene, step):
         told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
+    if seen.plan is not None:
+        told.append("the order of the samples, or their weights, may be others than those given")
     return ", ".join(told)
 
 
@@ -371,7 +345,8 @@ def explain_loss(seen: Observation, update: Hypothesis | None = None) -> Finding
         )
     scored: list[tuple[LossHypothesis, float]] = []
     for hypothesis in about_loss(seen, update):
-        scored.append((hypothesis, hypothesis.tau(seen.loss)))
+        explains = not scored or hypothesis.explains(seen.loss, scored[0][0])
+        scored.append((hypothesis, hypothesis.tau(seen.loss) if explains else np.inf))
         if len(scored) == 1 and (scored[0][1] <= LIMIT or not len(seen.loss)):
             return Finding((), {}, scored[0][1], scored[0][1], None, (), {}, hypothesis)
     right, tau = scored[0]

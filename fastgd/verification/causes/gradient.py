@@ -96,7 +96,7 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
     if still.all():
         yield Hypothesis(("parameter_not_updated",), 0.5, seen.nothing(), {"variant": "w is"})
         return
-    should = (seen.shares_by_parameter(scene.asked.step(seen)) > LIMIT).any(0)
+    should = (seen.shares_by_parameter(scene.step) > LIMIT).any(0)
     frozen = still & should
     if not frozen.any() or frozen.all():
         return

@@ -25,7 +25,9 @@ from ..bound.yardstick import LIMIT, Array
 from .observation import Observation, Term
 from .recipes import Recipe
 
-__all__ = ["Hypothesis", "Scene", "Shown", "estimate", "shortest"]
+__all__ = ["USUAL_MOMENTA", "Hypothesis", "Scene", "Shown", "estimate", "shortest"]
+
+USUAL_MOMENTA = (0.9, 0.99, 0.95, 0.5, 0.8)
 
 _DIGITS = (1, 2, 3, 4)  # of a short decimal
 
@@ -71,9 +73,14 @@ class Scene:
         """Unit roundoff."""
         return self.seen.u
 
+    @cached_property
+    def step(self) -> Term:
+        """The step that was asked for."""
+        return self.asked.step(self.seen)
+
     def fixed_and_column(self) -> tuple[Term, Term]:
         """Return the step that was asked for as two terms: without and due to the gradient."""
-        step = self.asked.step(self.seen)
+        step = self.step
         if self.asked.options is None:
             return self.seen.nothing(), step
         still = self.asked.with_values(weight_decay=0.0).step(self.seen, self.seen.nothing())
@@ -94,7 +101,7 @@ class Scene:
         """The step that is furthest from what was asked for; None: there is none at a rate."""
         if self.shown is None or not self.seen.n_steps:
             return None
-        shares = self.seen.shares(self.asked.step(self.seen))
+        shares = self.seen.shares(self.step)
         shares = np.where((self.shown.rate[:, 0] != 0) & np.isfinite(shares), shares, -1)
         t = int(np.argmax(shares))
         return t if shares[t] >= 0 else None

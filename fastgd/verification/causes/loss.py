@@ -34,6 +34,18 @@ class LossHypothesis:
     value: Array = field(repr=False)  # (m,); NaN where it predicts nothing
     error: Array = field(repr=False)
     words: dict[str, Any] = field(default_factory=dict)
+    sure: bool = False  # its evidence is not in its bound
+
+    def explains(self, observed: Array, right: LossHypothesis) -> bool:
+        """Return whether its bound is narrower than what it explains (note 1 of evidence.py).
+
+        That is looked at where the loss is first wrong, and where it is most.
+        """
+        m = min(len(observed), len(self.value), len(right.value))
+        share = np.where(np.isnan(self.value[:m]), 0, right.shares(observed)[:m])
+        at = [int(np.argmax(share > LIMIT)), int(np.argmax(share))] if (share > LIMIT).any() else []
+        with np.errstate(all="ignore"):
+            return self.sure or any(LIMIT * self.error[t] <= abs(observed[t] - right.value[t]) for t in at)
 
     def shares(self, observed: Array) -> Array:
         """Return the share of the bound of each row, (m,) float64; NaN: nothing is predicted."""
@@ -156,7 +168,7 @@ def _rounded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypot
     ):
         # 10⁻ᵏ/2 is the most that rounding changes: it is divided by LIMIT.
         doubt = factor * error + 0.5 * 10.0**-k / LIMIT
-        yield LossHypothesis(("loss_rounded", *codes), 1.5 + len(codes), factor * true, doubt, {"variant": what, "value": k})
+        yield LossHypothesis(("loss_rounded", *codes), 1.5 + len(codes), factor * true, doubt, {"variant": what, "value": k}, sure=True)
 
 
 def _scaled(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:
@@ -204,7 +216,7 @@ def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypo
     as_it_falls = (signs > 0).any() and (signs < 0).any()
     if as_it_falls and (off[seen_off] > 0.05 * u * size[:m][seen_off]).any():
         largest = float((size[:m] / np.maximum(true[:m], np.finfo(np.float64).tiny))[seen_off].max())
-        yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest})
+        yield LossHypothesis(("loss_cancellation",), 3, true, error + roundings * u * size, {"value": largest}, sure=True)
 
 
 def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..bound.batches import Ends
 from ..bound.yardstick import LIMIT, Array, Truth, Yardstick, share_of
+from .plan import Parts
 
-__all__ = ["Observation", "Parts", "Term", "until"]
+__all__ = ["Observation", "Term", "until"]
 
 
 class Term(NamedTuple):
@@ -50,20 +51,6 @@ class Term(NamedTuple):
     def but_first(self, first: Term) -> Term:
         """Return this term with the values of another one at the first step."""
         return Term(*(np.concatenate([other[:1], part[1:]]) for part, other in zip(self, first, strict=True)))
-
-
-class Parts(NamedTuple):
-    """What of the samples each step uses."""
-
-    weights: Array | None  # (n,)
-    batches: Sequence[Array] | None = None  # the samples of each step; None: all
-    epochs: Array | None = None  # the epoch of each step, where an epoch has several
-    of_loss: bool = False  # whether the losses are those of the batches too
-
-    def later(self, first: int) -> Parts:
-        """Return those of the steps from this one on."""
-        batches = None if self.batches is None else self.batches[first:]
-        return self._replace(batches=batches, epochs=None if self.epochs is None else self.epochs[first:])
 
 
 class Observation:
@@ -97,6 +84,8 @@ class Observation:
         self.of_batches = parts is not None and parts.batches is not None
         self.u, self.eta = yardstick.u, yardstick.eta
         self.held_higher = held_higher
+        self.plan = None if parts is None else parts.plan
+        self.asked_ends: Term | None = None  # where rows hide steps: those that were asked for
         self.notes: tuple[str, ...] = ()  # how the losses were read
         self.first_rate: float | None = None  # that a schedule of factors begins with
         rows = yardstick.parameters(w, "w_history", rows=True)
@@ -104,6 +93,9 @@ class Observation:
         with np.errstate(all="ignore"):
             rate, self.rule_lr = self._rates(lr, max(len(rows) - 1, 0))
             truth = self._on_batches(rows, yardstick.measure_all(rows))
+            if self.hides_steps:
+                assert self.plan is not None
+                self.size = max(self.plan.sizes, default=self.n)
             finite = np.asarray(np.isfinite(rows).all(1))
             move = factor * rate * truth.gradient[:-1]
             small = ((np.abs(move) <= yardstick.limit) & (np.abs(rows[:-1] - move) <= yardstick.limit)).all(1)
@@ -150,6 +142,22 @@ class Observation:
         if fits(factor) > fits(1.0):
             halved = self.with_loss_of(factor)
             self.loss, self.notes = halved.loss, halved.notes
+
+    def read_loss_with(self, ridge: float) -> None:
+        """Take the losses without this penalty on the weights, where they have it."""
+        if self.loss is None:
+            return
+        m = min(len(self.loss), self.n_inside)
+        slopes = self.w[:m, : self.yardstick.d]
+        added = self.yardstick.extended(ridge)[()] * (slopes * slopes).sum(1)
+        found, error = self.loss[: len(added)], self.loss_error[: len(added)]
+        more = error + self.u * ((self.n_parameters + 4) * added + np.abs(found)) + 2 * self.eta
+        true = self.true_loss[: len(added)]
+        if (np.abs(found - added - true) <= LIMIT * more).sum() > (np.abs(found - true) <= LIMIT * error).sum():
+            self.loss, self.loss_error = np.array(self.loss), np.array(self.loss_error)
+            self.loss[: len(added)] -= added
+            self.loss_error[: len(added)] = more
+            self.notes = ("each loss is read as that with the penalty, ridge times the squares of w",)
 
     def with_loss_of(self, factor: float) -> Observation:
         """Return the same rows; each loss is read as this multiple of the mean of the squares."""
@@ -242,6 +250,16 @@ class Observation:
         with np.errstate(all="ignore"):
             other.memory = other._memory()
         return other
+
+    @property
+    def hides_steps(self) -> bool:
+        """Whether there are steps between two rows, which only their ends show."""
+        return self.plan is not None and self.plan.several
+
+    def steps_to(self, ends: Ends) -> Term:
+        """Return the steps from the rows to these ends; `shares` adds the rounding of w there."""
+        rows = np.concatenate([self.w, self.w[-1:]])[: len(ends.value)]
+        return Term(rows - ends.value, np.maximum(ends.error - self.u * np.abs(ends.value) - 2 * self.eta, 0))
 
     @property
     def n_steps(self) -> int:

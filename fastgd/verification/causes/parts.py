@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..bound.yardstick import LIMIT, Array
-from .hypotheses import Hypothesis, Scene, shortest
+from .hypotheses import USUAL_MOMENTA, Hypothesis, Scene, estimate, shortest
 from .observation import Term
+from .recipes import Momentum
 from .sizes import named_factors
 
 __all__ = ["about_parts", "names_of"]
@@ -38,6 +39,8 @@ def names_of(scene: Scene, which: Array) -> str:
 def about_parts(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about a gradient of which some entries are wrong."""
     seen, asked, shown = scene.seen, scene.asked, scene.shown
+    if seen.n_parameters > 1 and seen.n_steps > 1:
+        yield from _of_own_rule(scene)
     if seen.n_parameters < 2 or shown is None or scene.telling_step is None:
         return
     sizes: list[tuple[tuple[str, ...], float]] = [((), asked.factor), *named_factors(seen.size, asked.factor)]
@@ -51,6 +54,31 @@ def about_parts(scene: Scene) -> Iterator[Hypothesis]:
         yield from _of_own_size(scene, whole, wrong, codes, told=bool((moves & ~wrong).any()))
         if wrong.sum() == 1:
             yield from _of_another_column(scene, whole, int(np.argmax(wrong)), codes)
+
+
+def _of_own_rule(scene: Scene) -> Iterator[Hypothesis]:
+    """The wrong parameters make plain steps beside a rule, or have momentum beside plain steps."""
+    seen, asked, pull = scene.seen, scene.asked, scene.pull()
+    step = scene.step
+    wrong: Array = np.any(seen.shares_by_parameter(step) > LIMIT, axis=0)
+    if not wrong.any() or wrong.all():
+        return
+    who, others = names_of(scene, wrong), names_of(scene, ~wrong)
+
+    def mixed(own: Term) -> Term:
+        return Term(*(np.where(wrong, *parts) for parts in zip(own, step, strict=True)))
+
+    if not asked.plain:
+        told = f"{asked.rule.class_name} steps {others}, and plain gradient descent {who}"
+        yield Hypothesis(("rule_part",), 0.75, mixed(pull), {"variant": told})
+        return
+    found = estimate(seen, (seen.moved - pull.value) * wrong, [seen.memory.value * wrong], skip=1)
+    if found is None:
+        return
+    value, made, more = shortest(seen, found[0], lambda mu: mixed(Momentum(momentum=mu).step(seen, asked.gradient(seen))), USUAL_MOMENTA)
+    if abs(value) > _NEAR:
+        told = f"there is momentum {float(value):.6g} for {who}, and none for {others}"
+        yield Hypothesis(("rule_part",), 2 + more, made, {"variant": told, "value": float(value)}, constants=1)
 
 
 def _of_own_size(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...], told: bool) -> Iterator[Hypothesis]:

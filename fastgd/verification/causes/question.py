@@ -11,7 +11,7 @@ from ...data.faults import where_not_finite
 from ...data.problem import Problem
 from ...input.annotations import JudgedReduction
 from ...input.arrays import arrive_on_host
-from ...input.hyperparameters import read_hyperparameters
+from ...input.hyperparameters import read_hyperparameters, read_ridge
 from ...input.messages import shown
 from ...input.options import read_choice
 from ...input.reading import read_array, read_numbers
@@ -19,9 +19,11 @@ from ...input.room import OF_A_JUDGED, check_room
 from ...optimizers import find_optimizer
 from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
 from ..bound.yardstick import Array
-from .observation import Observation, Parts
+from .observation import Observation
+from .plan import Parts
 from .recipes import Recipe
 from .recorded import Recorded
+from .sizes import factor_of
 
 __all__ = ["Question", "read_question", "start_of"]
 
@@ -93,10 +95,14 @@ class Question(NamedTuple):
         seen.first_rate = self.first_rate
         if self.reduction.startswith("half"):
             seen.read_loss_of(self.asked.factor)
+        if self.asked.ridge:
+            seen.read_loss_with(self.asked.ridge)
         return self.asked.judged(seen)
 
 
-def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any, schedule: Any = None) -> Question:
+def read_question(
+    X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, intercept: bool, w0: Any, schedule: Any = None, ridge: Any = None
+) -> Question:
     """Check the data of one fit and what was asked for."""
     problem = Problem.read(arrive_on_host(X=X, y=y), intercept=intercept, dtype=None)
     if problem.leading:
@@ -119,25 +125,28 @@ def read_question(X: Any, y: Any, *, lr: Any, optimizer: Any, reduction: str, in
     if rate.ndim > 1:
         raise ValueError(f"lr must be a number, or one per epoch; it has shape {rate.shape}")
     values = read_hyperparameters(optimizer)
+    of_sum = read_choice(reduction, "reduction", get_args(JudgedReduction)).endswith("sum")
+    values, penalty = read_ridge(ridge, optimizer.rule, values, float(problem.n_samples) if of_sum else 1.0)
+    if penalty is not None and penalty.ndim:
+        raise ValueError(f"ridge must be a number here, not an array of shape {penalty.shape}")
     for name, number in values.items():
         if number.ndim:
             raise ValueError(f"{name} must be a number here, not an array of shape {number.shape}")
     names = dict(zip(values, optimizer.rule.hyperparameters, strict=True))  # beta1 for betas[0]
     defaults = optimizer.rule.hyperparameters
-    plain = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
-    factor = factor_of(read_choice(reduction, "reduction", get_args(JudgedReduction)), problem.n_samples)
+    plain: dict[str, Any] = {names[name]: _like(defaults[names[name]], number) for name, number in values.items()}
+    factor = factor_of(reduction, problem.n_samples)
     start = None if w0 is None else _read_start(w0, data.shape[1] + intercept, intercept)
-    changed = ", ".join(f"{name}={value:g}" for name, value in plain.items() if value != defaults[name])
+    told = {name: value for name, value in plain.items() if penalty is None or name != "weight_decay"}
+    changed = ", ".join(f"{name}={value:g}" for name, value in told.items() if value != defaults[name])
     words = f"{optimizer.rule.name}{f'({changed})' if changed else ''}, lr {float(rate.flat[0]):g}, {reduction}"
     words += "" if scheduled is None else f", {scheduled.words}"
-    return Question(
-        data, target, rate, Recipe(optimizer.rule, plain, factor), bool(intercept), start, words, problem.dtype, None, reduction
-    ).with_schedule(scheduled)
-
-
-def factor_of(reduction: str, n: int) -> float:
-    """Return the factor on the gradient of the mean."""
-    return {"mean": 1.0, "sum": float(n), "half_mean": 0.5, "half_sum": n / 2}[reduction]
+    weight = 0.0 if penalty is None else float(penalty)
+    if penalty is not None:
+        words += f", ridge {weight:g}"
+        plain["weight_decay"] = float(plain["weight_decay"]) * np.append(np.ones(data.shape[1]), np.zeros(int(intercept)))
+    recipe = Recipe(optimizer.rule, plain, factor, ridge=weight)
+    return Question(data, target, rate, recipe, bool(intercept), start, words, problem.dtype, None, reduction).with_schedule(scheduled)
 
 
 def _like(default: float | bool, number: Array) -> float | bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..bound.batches import Rule
 from ..bound.rule_step import RuleStep, State, step_of_rule, steps_possible
 from ..bound.yardstick import LIMIT
 from .observation import Observation, Term, until
@@ -39,7 +40,7 @@ class Momentum:
 
     momentum: float = 0.0
     dampening: float = 0.0
-    weight_decay: float = 0.0
+    weight_decay: Any = 0.0  # or (D,): of each parameter
     nesterov: bool = False
     maximize: bool = False
     decoupled: bool = False  # the decay changes w directly, not through the buffer
@@ -50,7 +51,7 @@ class Momentum:
         """Return the step from each observed row, with this gradient."""
         u, lr = seen.u, seen.lr
         pull = gradient.times(-1 if self.maximize else 1, 0)
-        decay = _scaled(seen.here(), self.weight_decay, seen) if self.weight_decay else None
+        decay = _scaled(seen.here(), self.weight_decay, seen) if np.any(self.weight_decay) else None
         if decay is not None and not self.decoupled:
             pull = pull.plus(decay, u)
         pull = pull.times(lr, u)
@@ -88,6 +89,7 @@ class Recipe:
     rule: UpdateRule
     values: Mapping[str, Any]  # hyperparameters by name
     factor: float = 1.0  # n for reduction="sum"
+    ridge: float = 0.0  # the penalty whose gradient weight_decay is
     powers: str = ""  # how the powers of beta are made in float32: "of float32", "rounded"; "" is not in it
     momenta: Any = None  # (epochs,): momentum, or beta1, in each, where a schedule moves it; None: it stays
 
@@ -97,7 +99,7 @@ class Recipe:
         return (
             self.momenta is None
             and self.rule.name == "sgd"
-            and not any(self.values[name] for name in ("momentum", "weight_decay", "maximize"))
+            and not any(np.any(self.values[name]) for name in ("momentum", "weight_decay", "maximize"))
         )
 
     @property
@@ -107,40 +109,67 @@ class Recipe:
             return None
         return Momentum(**{name: self.values[name] for name in self.rule.hyperparameters})
 
+    @property
+    def linear(self) -> Rule:
+        """SGD's options, for steps on batches."""
+        return Rule(**{name: self.values[name] for name in Rule._fields})
+
     def gradient(self, seen: Observation) -> Term:
         """Return the gradient of the reduction that was asked for."""
         return seen.at if self.factor == 1 else seen.at.times(self.factor, 0)
 
     def step(self, seen: Observation, gradient: Term | None = None) -> Term:
-        """Return the step from each observed row, with this gradient or the one asked for."""
+        """Return the step from each observed row, with the gradient that was asked for.
+
+        With another gradient a rule that is replayed is so up to the first step that disagrees.
+        """
+        other = gradient is not None
+        if gradient is None and seen.asked_ends is not None:
+            return Term(*(part[: seen.n_steps] for part in seen.asked_ends))
         gradient = self.gradient(seen) if gradient is None else gradient
         options = self.options
         with np.errstate(all="ignore"):
             if options is not None and not (options.momentum and seen.pauses):
                 return options.step(seen, gradient)
-            return replay(seen, self.rule.step, gradient, self.rule, self.values, powers=self.powers, momenta=self.momenta)
+            gradient, values = self.apart(seen, gradient)
+            return replay(seen, self.rule.step, gradient, self.rule, values, give_up=other, powers=self.powers, momenta=self.momenta)
+
+    def apart(self, seen: Observation, gradient: Term) -> tuple[Term, Mapping[str, Any]]:
+        """Return the gradient with that of a ridge, and the values for a rule without it."""
+        if not np.ndim(self.values.get("weight_decay", 0.0)):
+            return gradient, self.values
+        w = seen.w[: len(gradient.value)]
+        return gradient.plus(_scaled(Term(w, 0 * w), self.values["weight_decay"], seen), seen.u), {**self.values, "weight_decay": 0.0}
 
     def judged(self, seen: Observation) -> Observation:
         """Return the history up to the first step of the rule that cannot be judged."""
+        if seen.hides_steps:
+            assert seen.plan is not None
+            rows = seen.w if seen.too_early is None else np.concatenate([seen.w, seen.w[-1:]])
+            ends = seen.plan.ends(rows, self.linear)
+            seen.asked_ends = seen.steps_to(ends)
+            return seen if ends.judged == len(rows) - 1 else seen.until(ends.judged, seen.why_ended)
         if self.plain:
             return seen
         begun = Term(self.factor * seen.begun.value, self.factor * seen.begun.error)
         with np.errstate(all="ignore"):
-            n_steps = self._options_judged(seen, begun.value) if self.options is not None else self._replay_judged(seen, begun)
+            begun, values = self.apart(seen, begun)
+            judged = self._options_judged if self.options is not None else self._replay_judged
+            n_steps = judged(seen, begun, values)
         return seen if n_steps == len(seen.begun_lr) else seen.until(n_steps, _WHY_ENDED)
 
-    def _options_judged(self, seen: Observation, gradient: Any) -> int:
+    def _options_judged(self, seen: Observation, begun: Term, values: Mapping[str, Any]) -> int:
         """Return how many steps of SGD, of those begun, can be judged."""
-        buffers, slots = [], (np.zeros(seen.n_parameters, seen.yardstick.type),)
+        gradient, buffers, slots = begun.value, [], (np.zeros(seen.n_parameters, seen.yardstick.type),)
         for t in range(len(gradient)):
             buffers.append(slots[0])
-            _, slots = self.rule.step(seen.w[t], slots, gradient[t], seen.begun_lr[t, 0], t, **self.values)
+            _, slots = self.rule.step(seen.w[t], slots, gradient[t], seen.begun_lr[t, 0], t, **values)
         slot = np.stack(buffers) if buffers else gradient
-        return until(steps_possible(self.rule.step, self.values, seen.w[: len(gradient)], slot, gradient, seen.begun_lr, seen.yardstick))
+        return until(steps_possible(self.rule.step, values, seen.w[: len(gradient)], slot, gradient, seen.begun_lr, seen.yardstick))
 
-    def _replay_judged(self, seen: Observation, gradient: Term) -> int:
+    def _replay_judged(self, seen: Observation, begun: Term, values: Mapping[str, Any]) -> int:
         """Return how many steps of a rule with slots, of those begun, can be judged."""
-        possible = (truth.judged for truth in _replayed(seen, self.rule.step, gradient, self.rule, self.values, momenta=self.momenta))
+        possible = (truth.judged for truth in _replayed(seen, self.rule.step, begun, self.rule, values, momenta=self.momenta))
         return next((t for t, judged in enumerate(possible) if not judged), len(seen.begun_lr))
 
     def with_values(self, **values: Any) -> Recipe:
@@ -148,7 +177,7 @@ class Recipe:
         return replace(self, values={**self.values, **values})
 
 
-def _scaled(term: Term, factor: float, seen: Observation) -> Term:
+def _scaled(term: Term, factor: Any, seen: Observation) -> Term:
     """Return the product with a constant, which may underflow."""
     product = term.times(factor, seen.u)
     return Term(product.value, product.error + seen.eta)

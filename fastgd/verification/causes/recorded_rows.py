@@ -52,7 +52,7 @@ def about_rounded_rows(scene: Scene) -> Iterator[Hypothesis]:
     if k is None:
         return
     unit = 10.0**-k
-    asked = scene.asked.step(seen)
+    asked = scene.step
     what = "whole numbers" if k == 0 else f"{k} decimal{'s' if k > 1 else ''}"
 
     def loss(seen: Observation) -> tuple[Array, Array]:

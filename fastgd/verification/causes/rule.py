@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..bound.yardstick import LIMIT, Array
-from .hypotheses import Hypothesis, Scene, estimate, shortest
+from .hypotheses import USUAL_MOMENTA, Hypothesis, Scene, estimate, shortest
 from .observation import Term
 from .recipes import Momentum
 from .sizes import named_factors
@@ -20,7 +20,6 @@ from .sizes import named_factors
 __all__ = ["about_rule"]
 
 _NEAR = 1e-9  # closer estimates of a constant count as equal to what was asked for
-_USUAL_MOMENTA = (0.9, 0.99, 0.95, 0.5, 0.8)
 
 
 def about_rule(scene: Scene) -> Iterator[Hypothesis]:
@@ -75,7 +74,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
 
     found = estimate(seen, seen.moved - pull.value, [memory.value], skip=1)
     if found is not None:
-        usual = (*_USUAL_MOMENTA, _options(scene).momentum)
+        usual = (*USUAL_MOMENTA, _options(scene).momentum)
         value, step, more = shortest(seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), usual)
         if abs(value) > _NEAR:
             yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
@@ -91,7 +90,7 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
             def with_factor(mu: Any, scaled: Term = scaled) -> Term:
                 return replace(options, momentum=mu).step(seen, scaled)
 
-            value, step, more = shortest(seen, mu, with_factor, also=_USUAL_MOMENTA)
+            value, step, more = shortest(seen, mu, with_factor, also=USUAL_MOMENTA)
             if abs(value) > _NEAR:
                 length = 2.5 + 0.5 * len(codes) + more + _unusual(value)
                 yield Hypothesis((*codes, "momentum"), length, step, {"value": float(value)}, constants=2)
@@ -102,7 +101,7 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
     """Momentum with dampening, or as an exponential average."""
     seen, gradient = scene.seen, scene.asked.gradient(scene.seen)
     for first_damped, variant in ((False, ""), (True, ", from the first step on (an exponential average)")):
-        for momentum in dict.fromkeys((*(m for m in _USUAL_MOMENTA if abs(m - mu) < 1e-2 * abs(mu)), float(f"{float(mu):.4g}"), mu)):
+        for momentum in dict.fromkeys((*(m for m in USUAL_MOMENTA if abs(m - mu) < 1e-2 * abs(mu)), float(f"{float(mu):.4g}"), mu)):
             damped = replace(options, momentum=momentum, first_damped=first_damped)
             also = (float(_options(scene).dampening), float(momentum))
 
@@ -136,7 +135,7 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
         def ahead(mu: Any, first_plain: bool = first_plain) -> Term:
             return replace(options, momentum=mu, nesterov=True, first_plain=first_plain).step(seen, gradient)
 
-        value, step, more = shortest(seen, found[0], ahead, also=_USUAL_MOMENTA)
+        value, step, more = shortest(seen, found[0], ahead, also=USUAL_MOMENTA)
         if abs(value) > _NEAR:
             yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
 
@@ -154,8 +153,7 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
     """Weight decay, coupled and decoupled, and an L1 penalty."""
     seen, asked, u = scene.seen, scene.asked, scene.u
     w = seen.w[:-1]
-    none = asked.with_values(weight_decay=0.0) if "weight_decay" in asked.rule.hyperparameters else asked
-    base = none.step(seen)
+    base = asked.with_values(weight_decay=0.0).step(seen) if np.any(asked.values.get("weight_decay", 0)) else scene.step
     options = asked.options
     columns = [("weight_decay_coupled", seen.lr * w), ("weight_decay_decoupled", seen.lr * w), ("l1", seen.lr * np.sign(w))]
     if options is not None and options.momentum:
@@ -181,10 +179,10 @@ def _penalties(scene: Scene) -> Iterator[Hypothesis]:
                 return Term(base.value + added, base.error + 4 * u * np.abs(added) + u * np.abs(w))
 
             value, step, more = shortest(seen, found[0], predict, unit=seen.size)  # lambda / n, too
-            declared = float(asked.values.get("weight_decay", 0.0)) if code.startswith("weight_decay") else 0.0
-            if value < 0 and more:
+            declared = float(np.max(asked.values.get("weight_decay", 0.0))) if code.startswith("weight_decay") else 0.0
+            if (value < 0 and more) or (abs(value) <= _NEAR and code == "l1"):
                 continue  # a negative decay of many digits is no cause
-            if variant or value != declared:
+            if (variant and value != 0) or value != declared:
                 words = {"value": float(value), "variant": variant}
                 yield Hypothesis((code,), 2 + more + 0.5 * bool(variant) + 2 * (value < 0), step, words, constants=1)
     if asked.plain:
@@ -226,7 +224,7 @@ def _momentum_and_decay(scene: Scene) -> Iterator[Hypothesis]:
         found = estimate(seen, seen.moved - pull.value, columns, skip=1)
         if found is None:
             continue
-        mu = next((m for m in _USUAL_MOMENTA if abs(m - found[0]) < 1e-2), float(f"{float(found[0]):.4g}"))
+        mu = next((m for m in USUAL_MOMENTA if abs(m - found[0]) < 1e-2), float(f"{float(found[0]):.4g}"))
         known = Momentum(momentum=mu, decoupled=code == "weight_decay_decoupled")
 
         def with_decay(decay: Any, known: Momentum = known) -> Term:

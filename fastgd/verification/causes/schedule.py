@@ -18,7 +18,8 @@ import numpy as np
 
 from ..bound.yardstick import LIMIT, Array
 from .hypotheses import Hypothesis, Scene
-from .observation import Term
+from .observation import Observation, Term
+from .recipes import Recipe
 
 __all__ = ["about_schedule", "factors_of_steps"]
 
@@ -44,9 +45,9 @@ def _moves(scene: Scene) -> Array:
     """
     seen, asked = scene.seen, scene.asked
     if asked.plain or asked.momenta is not None:
-        return asked.step(seen).value
-    rule, gradient = asked.rule, asked.gradient(seen).value
-    values = rule.all_values(asked.values)
+        return scene.step.value
+    given, own = asked.apart(seen, asked.gradient(seen))
+    rule, gradient, values = asked.rule, given.value, asked.rule.all_values(own)
     running: dict[str, Any] = dict.fromkeys(rule.products, 1.0)
     slots: tuple[Any, ...] = tuple(np.zeros_like(seen.w[0]) for _ in rule.slots)
     found = np.zeros_like(seen.moved)
@@ -63,7 +64,7 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
     seen = scene.seen
     if seen.first_rate not in (None, 0.0, 1.0) and seen.n_steps:
         rates = seen.lr / seen.yardstick.extended(seen.first_rate)[()]  # what the schedule returned, which is off by its rounding
-        step = scene.asked.step(seen.at_rates(rates))
+        step = _at_rates(scene.asked, seen, rates)
         of_rates = {"rate": float(rates[0, 0]), "value": seen.first_rate}
         yield Hypothesis(("schedule_of_rates",), 1.0, Term(step.value, step.error + 4 * seen.u * np.abs(step.value)), of_rates)
     if seen.n_steps < 3:
@@ -80,7 +81,7 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         return
 
     def predict(factors: Array) -> Term:
-        step = scene.asked.step(seen.at_rates(seen.lr * factors[:, None]))
+        step = _at_rates(scene.asked, seen, seen.lr * factors[:, None])
         return Term(step.value, step.error + 2 * seen.u * np.abs(step.value))
 
     t = np.arange(seen.n_steps)
@@ -98,13 +99,18 @@ def about_schedule(scene: Scene) -> Iterator[Hypothesis]:
         yield Hypothesis(("lr_schedule",), 6, free, words, seen.n_steps, free=True)
 
 
+def _at_rates(asked: Recipe, seen: Observation, lr: Array) -> Term:
+    """Return the steps with other rates (T, 1), as far as they agree."""
+    return asked.step(seen.at_rates(lr), asked.gradient(seen))
+
+
 def _momentum_stays(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about a momentum, or beta1, that should move and stays."""
     rule, momenta = scene.asked.rule, scene.asked.momenta
     for value in dict.fromkeys((scene.asked.values[rule.moving], float(momenta[0]))):
         stays = replace(scene.asked, momenta=None).with_values(**{rule.moving: value})
         words = {"rule": rule.class_name, "constants": f"{rule.moving} = {value:g} in every epoch: the schedule should move it"}
-        yield Hypothesis(("rule_constants",), 0.5, stays.step(scene.seen), words)
+        yield Hypothesis(("rule_constants",), 0.5, stays.step(scene.seen, stays.gradient(scene.seen)), words)
 
 
 def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
@@ -113,7 +119,7 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
     if options is not None and options.momentum:
         yield Hypothesis(("momentum_holds_lr",), 1.0, scene.asked.step(scene.seen.with_steps_as_memory()))
     if scene.seen.parts is not None and scene.seen.parts.epochs is not None:
-        return  # of steps within an epoch another maker knows (mini_batch_causes.py)
+        return  # of steps within an epoch another maker knows (batches.py)
     lr, words = scene.seen.lr, {"rate": float(scene.seen.lr[0, 0])}
     at = np.arange(len(lr))
     for code, epochs in (
@@ -124,7 +130,7 @@ def _out_of_step(scene: Scene) -> Iterator[Hypothesis]:
         asked, momenta = scene.asked, scene.asked.momenta
         if momenta is not None:
             asked = replace(asked, momenta=np.concatenate([momenta[: len(at)][epochs], momenta[len(at) :]]))
-        step = asked.step(scene.seen.at_rates(lr[epochs]))
+        step = _at_rates(asked, scene.seen, lr[epochs])
         if code == "schedule_early":  # the rate of its last step is that of an epoch after the last
             error = np.array(step.error)
             error[-1] = np.inf

@@ -18,9 +18,14 @@ from ..bound.yardstick import LIMIT, Array
 from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
 
-__all__ = ["Variant", "at_named_sizes", "named_factors"]
+__all__ = ["Variant", "at_named_sizes", "factor_of", "named_factors", "of_term"]
 
 Codes = tuple[str, ...]
+
+
+def factor_of(reduction: str, n: float) -> float:
+    """Return the factor on the gradient of the mean."""
+    return {"mean": 1.0, "sum": float(n), "half_mean": 0.5, "half_sum": n / 2}[reduction]
 
 
 def named_factors(n: float, asked: float) -> list[tuple[Codes, float]]:

@@ -42,6 +42,7 @@ def gradient_of(reduction: str, weighted: bool) -> str:
     return line.replace("len(y)", "sample_weight.sum()").replace("residual", "(sample_weight * residual)") if weighted else line
 
 
+_PENALTY = "gradient = {gradient} + 2 * {penalty:.6g} * w, of the intercept without it"
 _RESIDUAL = "residual = (X @ w).ravel() - y.ravel()"
 _LOSS = "loss = np.mean(residual**2)"
 
@@ -104,6 +105,13 @@ CAUSES = {
         Cause("gradient_rmse", "update", "the gradient is that of the root of the loss: it is divided by 2 * sqrt(loss)", _GRADIENT),
         Cause("gradient_log", "update", "the gradient is that of the logarithm of the loss: it is divided by the loss", _GRADIENT),
         Cause("zero_grad_missing", "update", "gradients add up from epoch to epoch: they are not set to zero", "optimizer.zero_grad()"),
+        Cause("ridge_forgotten", "update", "the penalty is missing from the gradient: it is 2 * {penalty:.6g} * w", _PENALTY),
+        Cause("ridge_on_intercept", "update", "the penalty, {penalty:.6g} times the squares, is on the intercept too",
+              "penalty = 2 * {penalty:.6g} * np.append(w[:-1], 0)"),
+        Cause("ridge_missing_two", "update", "the factor 2 of the derivative of the penalty is missing", _PENALTY),
+        Cause("ridge_divided_by_n", "update", "the penalty is divided by the {n} samples, as in lambda / (2n) * sum(w**2)", _PENALTY),
+        Cause("activation", "update", "the predictions are {variant}, not X @ w: an activation was left in the model",
+              "prediction = X @ w"),
         Cause("drop_last", "update", "the last, smaller batch of each epoch is left out", "DataLoader(..., drop_last=False)"),
         Cause("last_batch_divisor", "update",
               "the last, smaller batch of each epoch is divided by the size of the others, {n}",
@@ -178,6 +186,10 @@ CAUSES = {
         Cause("rows_are_steps", "update", "each row is w after one mini-batch of {variant}",
               "compute the gradient of all samples before each update, or ask for batch_size={value:g}"),
         Cause("plain_descent", "update", "the steps are those of plain gradient descent, not of {recipe}"),
+        Cause("rule_part", "update", "the update rule is not the same for all parameters: {variant}", "step all parameters by one rule"),
+        Cause("momentum_begins_anew", "update",
+              "the momentum buffer begins anew in each epoch, as where the optimizer is constructed in the loop",
+              "construct the optimizer once, before the first epoch"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
         Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
         Cause("momentum_holds_lr", "update",

@@ -1,9 +1,7 @@
-"""Hypotheses about steps that use the samples unequally: their weights, and sums in an epoch.
+"""Hypotheses about the weights of the samples.
 
-1. The gradient of a step is Σ ω r x / W on its batch. Other weights ω′ are those that people write
-   in place of ω: none, the root, the square. W may be their own sum, that of ω, or the number of
-   samples.
-2. Gradients may add up in an epoch, and be set to zero once at its beginning.
+The gradient of a step is Σ ω r x / W. Other weights ω′ are those that people write in place of ω:
+none, the root, the square. W may be their own sum, that of ω, or the number of samples.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from .hypotheses import Hypothesis, Scene
 from .observation import Observation, Term
 from .sizes import Variant, at_named_sizes, of_term
 
-__all__ = ["OTHER_WEIGHTS", "about_batches", "about_weights"]
+__all__ = ["OTHER_WEIGHTS", "about_weights"]
 
 # (code, ω′ of ω): what people write in place of the weights
 OTHER_WEIGHTS: tuple[tuple[str, Callable[[Array], Array]], ...] = (
@@ -31,28 +29,21 @@ def about_weights(scene: Scene) -> Iterator[Hypothesis]:
     """Yield hypotheses about the weights of the samples."""
     seen = scene.seen
     assert seen.parts is not None
-    if seen.parts.weights is not None and scene.shown is not None:
+    if seen.parts.weights is not None and not seen.of_batches and scene.shown is not None:
         yield from at_named_sizes(scene, _of_other_weights(seen, seen.parts.weights))
 
 
 def _of_other_weights(seen: Observation, weights: Array) -> Iterator[Variant]:
     """Yield the gradients with other weights, and with another divisor."""
-    rows = seen.w[:-1]
-    if not seen.of_batches:
-        n = len(weights)
-        total = float(seen.yardstick.total)
-        if total != n:
-            yield Variant(("weights_not_normalized",), of_term(seen.at.times(seen.yardstick.total / n, seen.u)), 1)
+    n, total = len(weights), float(seen.yardstick.total)
+    if total != n:
+        yield Variant(("weights_not_normalized",), of_term(seen.at.times(seen.yardstick.total / n, seen.u)), 1)
     for code, change in OTHER_WEIGHTS:
         other = change(np.asarray(weights, np.float64))
         if (other == weights).all():
             continue
-        if seen.of_batches:
-            truth = seen.gradient_on_batches(other, rows, seen.weighted(other).measure_all(rows))
-            yield Variant((code,), of_term(Term(truth.gradient, truth.gradient_error)), 1)
-            continue
         part = seen.weighted(other)
-        truth = part.measure_all(rows)
+        truth = part.measure_all(seen.w[:-1])
         own = Term(truth.gradient, truth.gradient_error)
 
         def loss(seen: Observation, part: Yardstick = part) -> tuple[Array, Array]:
@@ -65,19 +56,3 @@ def _of_other_weights(seen: Observation, weights: Array) -> Iterator[Variant]:
                 sums[float(divisor)] = told
                 yield Variant((code,), of_term(own.times(part.total / divisor, 2 * seen.u)), 1.25, {"variant": told}, loss=loss)
         yield Variant((code,), of_term(own), 1, loss=loss)
-
-
-def about_batches(scene: Scene) -> Iterator[Hypothesis]:
-    """Yield hypotheses about gradients that add up from batch to batch of an epoch."""
-    seen = scene.seen
-    assert seen.parts is not None
-    epochs = seen.parts.epochs
-    if epochs is None or seen.n_steps < 2:
-        return
-    epochs = epochs[: seen.n_steps]
-    value, error = np.array(seen.at.value), np.array(seen.at.error)
-    for t in range(1, seen.n_steps):
-        if epochs[t] == epochs[t - 1]:
-            value[t] += value[t - 1]
-            error[t] += error[t - 1] + seen.u * np.abs(value[t])
-    yield from at_named_sizes(scene, iter([Variant(("zero_grad_per_epoch",), of_term(Term(value, error)))]))

@@ -96,6 +96,56 @@ def test_one_array_many_times():
     assert fastgd.verify(still, X, Y, lr=LR).diagnosis.code == "parameter_not_updated"
 
 
+def test_one_array_of_weights_beside_an_intercept_that_is_a_number():
+    def train(X, y, lr, epochs, early=True):
+        w, b, rows, biases, losses = np.zeros(2), 0.0, [], [], []
+        for _ in range(epochs):
+            if early:
+                rows.append(w)
+                biases.append(b)
+            g, gb = gradient(w, b)
+            losses.append(loss(w, b))
+            w -= lr * g
+            b -= lr * gb
+            if not early:
+                rows.append(w)
+                biases.append(b)
+        return rows, biases, losses
+
+    asked = {"lr": LR, "intercept": True}
+    for early in (True, False):
+        rows, biases, losses = train(X, Y, LR, 8, early)
+        handed = [
+            ((lambda X, y, lr, epochs, early=early: train(X, y, lr, epochs, early)), {"epochs": 8}),
+            (list(zip(rows, biases, strict=True)), {}),
+            (list(zip(rows, biases, losses, strict=True)), {"epochs": 8, "w0": np.zeros(3)}),
+            ({"w": rows, "b": biases}, {"w0": np.zeros(3)}),
+            (np.column_stack([rows, biases]), {"w0": np.zeros(3)}),  # nothing but numbers is left
+        ]
+        for candidate, options in handed:
+            report = fastgd.verify(candidate, X, Y, **asked, **options)
+            assert report.diagnosis.code == "rows_are_one_array", (early, str(report))
+
+
+@pytest.mark.parametrize("kind", ["train", "step"])
+@pytest.mark.parametrize("factor", [2, 1])
+def test_a_function_that_puts_the_ones_before_X(kind, factor):
+    def step(theta, X, y, alpha):
+        X = np.c_[np.ones(len(X)), X]
+        return theta - alpha * factor / len(y) * X.T @ (X @ theta - y)
+
+    def train(X, y, theta, alpha, num_iters):
+        rows = [theta]
+        for _ in range(num_iters):
+            rows.append(step(rows[-1], X, y, alpha))
+        return np.array(rows)
+
+    for start in (None, [0.3, -0.2, 1.0]):
+        report = fastgd.verify({"train": train, "step": step}[kind], X, Y, lr=LR, epochs=6, intercept=True, w0=start)
+        assert "with the intercept first" in str(report), str(report)
+        assert report.outcome == "agrees" if factor == 2 else report.diagnosis.code == "gradient_missing_two", str(report)
+
+
 def test_an_intercept_that_was_not_told_of():
     class Model:
         def __init__(self, lr=LR, epochs=5):

@@ -6,6 +6,12 @@ import numpy as np
 import pytest
 
 import fastgd
+from fastgd.verification.causes.evidence import scored_by
+from fastgd.verification.causes.hypotheses import Hypothesis, Scene
+from fastgd.verification.causes.loss import LossHypothesis, right_loss
+from fastgd.verification.causes.observation import Term
+from fastgd.verification.causes.question import read_question
+from fastgd.verification.causes.recorded import read_recorded
 from tests.support.wrong_lines import EPOCHS, FEATURES, LR, TARGET, N, ask, body, descend
 
 # -- what is told ----------------------------------------------------------------------------------
@@ -241,3 +247,25 @@ def test_a_schedule_beside_momentum_and_its_buffer():
     assert "times 0.8 per epoch" in told.sentence
     w, _ = descend(body("step", "v = 0.9 * (v if epoch else 0) + 0.1 * gradient; w = w - lr * v"))
     assert ask(w, optimizer=rule).code == "dampening"
+
+
+def test_a_bound_wider_than_what_it_explains_explains_nothing():
+    """It is compared with what is wrong with w, and with how far w moves."""
+    w, losses = descend(body("step", "w = w - 1.01 * lr * gradient"))
+    question = read_question(FEATURES, TARGET, lr=LR, optimizer="sgd", reduction="mean", intercept=True, w0=None)
+    seen = question.observe(read_recorded(w, losses, n_parameters=3, intercept=True, dtype=None, of_data=np.dtype(float)))
+    scene = Scene(seen, question.asked)
+    wrong, moves = np.abs(seen.moved - scene.step.value), np.abs(seen.moved)
+
+    def tau(width, asked=scene.step):
+        return scored_by(scene, asked, [Hypothesis(("l1",), 1, Term(seen.moved, width / 8))])[0][1]
+
+    assert tau(0.9 * wrong) == 0
+    assert tau(1.1 * wrong) == tau(1.1 * moves) == np.inf
+    far = Term(1e6 * scene.step.value, scene.step.error)  # where the right step is long, and w hardly moves
+    assert tau(0.9 * moves, far) == 0
+    assert tau(10 * moves, far) == np.inf
+    right = right_loss(seen).value[: len(losses)]
+    bent = 1.5 * right
+    for width, explains in ((0.9, True), (1.1, False)):
+        assert LossHypothesis(("loss_half",), 1, bent, width * np.abs(bent - right) / 8).explains(bent, right_loss(seen)) is explains

@@ -34,17 +34,18 @@ def test_right_ones_agree():
         assert ask(case, correct(case, rng)).code in ("ok", "not_judged")
 
 
-def steps(size=8, *, mu=0.0, drop=False, divide=False, epochs=EPOCHS, lr=LR):
+def steps(size=8, *, mu=0.0, drop=False, divide=False, epochs=EPOCHS, lr=LR, nesterov=False, decay=0.0, anew=False, damped=0.0):
     """Rows of w after each step, a loss of the batch before it, and the rows of the epochs."""
-    w, v, rows, losses, ends = np.zeros(3), np.zeros(3), [np.zeros(3)], [], [0]
+    w, v, rows, losses, ends = np.zeros(3), None, [np.zeros(3)], [], [0]
     for _ in range(epochs):
+        v = None if anew else v
         for k in range(0, N - N % size if drop else N, size):
             xb, yb = X[k : k + size], Y[k : k + size]
             residual = xb @ w - yb
             losses.append(np.mean(residual**2))
-            g = 2 / (size if divide else len(yb)) * xb.T @ residual
-            v = mu * v + g
-            w = w - lr * v
+            g = 2 / (size if divide else len(yb)) * xb.T @ residual + decay * w
+            v = g if v is None else mu * v + (1 - damped) * g
+            w = w - lr * (g + mu * v if nesterov else v)
             rows.append(w)
         ends.append(len(rows) - 1)
     return np.array(rows), np.array(losses), ends
@@ -84,14 +85,61 @@ def test_dropped_batches_are_named_in_either_kind_of_rows():
         assert report.diagnosis.code == "drop_last", str(report)
 
 
-def test_momentum_is_judged_on_steps_and_refused_on_epochs():
+MOMENTA = {
+    "momentum": ({"mu": 0.8}, {"momentum": 0.8}),
+    "damped": ({"mu": 0.8, "damped": 0.3}, {"momentum": 0.8, "dampening": 0.3}),
+    "nesterov": ({"mu": 0.8, "nesterov": True}, {"momentum": 0.8, "nesterov": True}),
+    "decay": ({"mu": 0.8, "decay": 0.1}, {"momentum": 0.8, "weight_decay": 0.1}),
+    "decay alone": ({"decay": 0.1}, {"weight_decay": 0.1}),
+}
+
+
+@pytest.mark.parametrize("name", MOMENTA)
+def test_momentum_is_judged_on_steps_and_on_epochs(name):
+    made, told = MOMENTA[name]
+    rows, losses, ends = steps(**made)
+    asked = {"lr": LR, "batch_size": 8, "epochs": EPOCHS}
+    for history in (rows, rows[ends], (rows[ends], losses)):
+        report = fastgd.verify(history, X, Y, optimizer=fastgd.SGD(**told), **asked)
+        assert report.outcome == "agrees", str(report)
+        assert report.tau_w < 2
+    late = rows[ends].copy()
+    late[3:] += 1e-9
+    assert fastgd.verify(late, X, Y, optimizer=fastgd.SGD(**told), **asked).first.epoch == 3
+    with pytest.raises(ValueError, match="record w after every step"):
+        fastgd.verify(rows[ends], X, Y, optimizer="adam", **asked)
+
+
+def test_causes_of_momentum_where_rows_are_epochs():
     rows, _, ends = steps(mu=0.8)
     asked = {"lr": LR, "batch_size": 8, "epochs": EPOCHS}
-    assert fastgd.verify(rows, X, Y, optimizer=fastgd.SGD(momentum=0.8), **asked).outcome == "agrees"
-    assert fastgd.verify(rows, X, Y, **asked).diagnosis.code == "momentum"
-    assert fastgd.verify(rows, X, Y, optimizer=fastgd.SGD(momentum=0.9), **asked).diagnosis.code == "momentum"
-    with pytest.raises(ValueError, match="record w after every step"):
-        fastgd.verify(rows[ends], X, Y, optimizer=fastgd.SGD(momentum=0.8), **asked)
+    for optimizer in ("sgd", fastgd.SGD(momentum=0.9)):
+        for history in (rows, rows[ends]):
+            diagnosis = fastgd.verify(history, X, Y, optimizer=optimizer, **asked).diagnosis
+            assert (diagnosis.code, diagnosis.evidence["value"]) == ("momentum", 0.8), str(diagnosis)
+    momentum = {"optimizer": fastgd.SGD(momentum=0.8), **asked}
+    for code, made in {
+        "plain_descent": {},
+        "momentum_begins_anew": {"mu": 0.8, "anew": True},
+        "nesterov_torch": {"mu": 0.8, "nesterov": True},
+        "drop_last": {"mu": 0.8, "drop": True},
+        "last_batch_divisor": {"mu": 0.8, "divide": True},
+        "lr_scaled": {"mu": 0.8, "lr": 0.3 * LR},
+        "weight_decay_coupled": {"mu": 0.8, "decay": 0.2},
+    }.items():
+        rows, _, ends = steps(**made)
+        diagnosis = fastgd.verify(rows[ends], X, Y, **momentum).diagnosis
+        assert diagnosis.code == code, str(diagnosis)
+    rows, _, _ = steps(mu=0.8, anew=True)
+    assert fastgd.verify(rows, X, Y, **momentum).diagnosis.code == "momentum_begins_anew"
+
+
+def test_half_of_the_squares_beside_weight_decay():
+    rows, _, ends = steps(mu=0.8, decay=0.2, lr=LR / 2)  # lr (g / 2 + 0.1 w)
+    asked = {"lr": LR, "batch_size": 8, "epochs": EPOCHS, "reduction": "half_mean"}
+    for history in (rows, rows[ends]):
+        report = fastgd.verify(history, X, Y, optimizer=fastgd.SGD(momentum=0.8, weight_decay=0.1), **asked)
+        assert report.outcome == "agrees", str(report)
 
 
 def test_words_are_those_of_the_batch():
