@@ -17,10 +17,10 @@ export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-quick test-all mutants campaign check format bench docs clean
+.PHONY: help demo test test-quick test-all mutants campaign check format bench bench-peers bench-compare report docs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY)  ## reproduce the tutorial, fit 142 countries and a million small fits; the picture goes to out/
 	$(BIN)/fastgd demo
@@ -54,8 +54,18 @@ ifneq ($(CUDA_FILES),)
 	$(BIN)/clang-format -i $(CUDA_FILES)
 endif
 
-bench: $(READY)  ## measure the kernels against the limits of this machine: which aims are met; the rows go to out/bench.jsonl
+bench: $(READY)  ## every case beside the limits of this machine, scaling, cold start and memory: 10 minutes; rows go to out/bench.jsonl
 	$(BIN)/python -P benchmarks/run.py --out $(OUT)/bench.jsonl
+
+bench-peers: $(READY)  ## the same cases by other libraries, which it installs (JAX, optax, polars-ds): 30 minutes; out/peers.jsonl
+	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS),peers]'
+	$(BIN)/python -P benchmarks/run.py --peers --out $(OUT)/peers.jsonl
+
+bench-compare: $(READY)  ## instructions of the kernels' loops, AVX-512 and AVX2, and functions of Python, beside benchmarks/counts.json
+	$(BIN)/python -P benchmarks/compare.py
+
+report: $(READY)  ## benchmarks/RESULTS.md, the README's table and pictures, from the runs in benchmarks/results
+	$(BIN)/python -P benchmarks/report.py
 
 docs: $(READY)  ## build the documentation site in out/site; a warning is an error
 	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[$(EXTRAS),docs]'

@@ -1,59 +1,88 @@
-"""Other libraries on the same problems, beside fastgd: `python benchmarks/run.py --peers`.
+"""Other libraries on the cases of fastgd/speed/cases.py: one table, a row for each.
 
 1. Each is written as its own users would: compiled where it can be, called once before it is timed,
-   data in its own format. All keep w and loss of every epoch, except the closed form, which has
-   none.
-2. Nothing is timed before it agrees: first, middle and last history of a peer are compared with the
-   error bound at every epoch, and must stay below PEER_BOUND. The closed form has no epochs to be
-   judged by: its row tells how far it is from `fastgd.solve`.
-3. The slow ones get as many fits as they get through in about MOST_SECONDS, a power of ten, and the
-   row says how many: compare `fits_per_s`. fastgd runs on each of these sizes too.
-4. A library that is not installed, or cannot do it here, is a row that says so.
+   data in its own format (converting them is told apart), as many threads as fastgd.
+2. Nothing is timed before it agrees. A peer gives the whole history, w and loss of every epoch, and
+   is judged by the error bound for anybody's program (τ ≤ 8) on three of its fits; coefficients of
+   closed forms by what rounding may do to normal equations (fastgd/speed/agreeing.py). Where a case
+   keeps w alone, the history of the same function is judged, and its last row must be that w.
+3. The slow ones get as many fits as they get through in about MOST_SECONDS, a power of ten of them,
+   and the row says how many; fastgd runs on just these beside it.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib.util
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
 
-import fastgd
-from benchmarks.cases import LEARNING_RATE, make_data
-from benchmarks.measuring import Row, interleaved, percentiles, shown, timed
-from fastgd.planning.plan import available_threads
-from fastgd.verification.bound import check_history
+from benchmarks import closed_forms
+from benchmarks.problems import History, Problem, rounded
+from fastgd.kernels.batch_order import batches_of, order_of_epoch
 
-PEER_BOUND = 8.0  # τ of anybody's correct implementation, at most
-History = tuple[np.ndarray, np.ndarray]  # w (fits, epochs + 1, features), loss (fits, epochs + 1)
-SHAPES = (  # name, fits, samples, features, epochs
-    ("10⁵ × 100 × 1, 100 epochs", 100_000, 100, 1, 100),
-    ("2·10⁴ × 256 × 8, 200 epochs", 20_000, 256, 8, 200),
-    ("1 × 10⁶ × 16, 100 epochs", 1, 1_000_000, 16, 100),
-    ("1 × 1,000 × 1, 10 epochs", 1, 1_000, 1, 10),
-)
-MOST_SECONDS = 2.0
+Run = Callable[[], Any]
+MOST_SECONDS = 1.0  # of one call
 
 
-# -- the peers: (X, y, epochs) -> a function that makes the history ----------------------------
+@dataclass(frozen=True)
+class Peer:
+    """One way of other people to the same results."""
+
+    library: str  # that must be installed
+    kinds: tuple[str, ...]  # of problems
+    make: Callable[[Problem], Run]  # converts the data
+    trial: int = 100  # it is tried on this part of the fits first
+    only_w: bool = False  # can leave the history out, with the same bits
 
 
-def numpy_batched(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
-    """The textbook loop, all fits at once."""
-    m, n, d = X.shape
-    number = X.dtype.type
+# -- gradient descent: a history (fits, epochs + 1, d), (fits, epochs + 1) -------------------------
+
+
+def numpy_batched(problem: Problem) -> Run:
+    """The textbook loop, all fits at once; float32 data stay float32."""
+    X, y, lr = problem.X, problem.y, rounded(problem)
 
     def run() -> History:
-        w, history, losses = np.zeros((m, d), X.dtype), np.empty((m, epochs + 1, d), X.dtype), np.empty((m, epochs + 1), X.dtype)
-        for epoch in range(epochs + 1):
+        w, history, losses = problem.zeros(), *problem.history()
+        kept, n = problem.weights()
+        for epoch in range(problem.epochs + 1):
             residual = np.matmul(X, w[..., None])[..., 0] - y
-            history[:, epoch], losses[:, epoch] = w, (residual * residual).mean(axis=1)
-            w = w - number(LEARNING_RATE) * (number(2) / number(n)) * np.matmul(residual[:, None, :], X)[:, 0]
+            if kept is not None:
+                residual *= kept
+            history[:, epoch], losses[:, epoch] = w, (residual * residual).sum(axis=1) / n
+            w = w - lr * (2 / n)[:, None].astype(X.dtype) * np.matmul(residual[:, None, :], X)[:, 0]
         return history, losses
+
+    return run
+
+
+def numpy_moments(problem: Problem, converted: bool = False) -> Run:
+    """Gram matrices once, then a loop over epochs in float64: a dozen lines.
+
+    The sums are in the dtype of the data, or (converted) in float64, of data that were float64
+    before: of one fit that is BLAS's dsyrk.
+    """
+    kept, n = problem.weights()
+    number = np.float64 if converted else problem.X.dtype
+    X, y, lr = problem.X.astype(number, copy=False), problem.y.astype(number, copy=False), problem.rates()[:, None] * (2 / n[:, None])
+
+    def run() -> History:
+        own = X if kept is None else X * kept[..., None].astype(number)
+        turned = own.swapaxes(1, 2)
+        gram, cross = np.matmul(turned, X).astype(np.float64), np.matmul(turned, y[..., None])[..., 0].astype(np.float64)
+        square = np.einsum("fi,fi->f", y if kept is None else y * kept.astype(number), y)
+        w, (history, losses) = problem.zeros(np.float64), problem.history() if problem.keep else (None, None)
+        for epoch in range(problem.epochs + 1):
+            half = (gram @ w[..., None])[..., 0] - cross
+            if history is not None:
+                history[:, epoch], losses[:, epoch] = w, (square + np.einsum("fj,fj->f", w, half - cross)) / n
+            if epoch < problem.epochs:
+                w -= lr * half
+        return (w.astype(problem.X.dtype), None) if history is None else (history, losses)
 
     return run
 
@@ -65,44 +94,54 @@ def _descend_naively(X, y, lr, epochs, history, losses):
         w, gradient = np.zeros(d, X.dtype), np.zeros(d, X.dtype)
         for epoch in range(epochs + 1):
             gradient[:] = 0
-            loss = X.dtype.type(0)
+            loss, used = X.dtype.type(0), 0
             for i in range(n):
                 residual = -y[f, i]
                 for j in range(d):
                     residual += X[f, i, j] * w[j]
-                loss += residual * residual
-                for j in range(d):
-                    gradient[j] += X[f, i, j] * residual
-            losses[f, epoch] = loss / n
+                if residual == residual:  # a sample with a gap is left out
+                    used += 1
+                    loss += residual * residual
+                    for j in range(d):
+                        gradient[j] += X[f, i, j] * residual
+            losses[f, epoch] = loss / used
             for j in range(d):
                 history[f, epoch, j] = w[j]
-                w[j] -= lr * (X.dtype.type(2) / X.dtype.type(n)) * gradient[j]
+                w[j] -= lr * (X.dtype.type(2) / X.dtype.type(used)) * gradient[j]
 
 
-def naive_numba(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
+def naive_numba(problem: Problem) -> Run:
     """Plain loops under prange."""
-    m, _, d = X.shape
 
     def run() -> History:
-        history, losses = np.empty((m, epochs + 1, d), X.dtype), np.empty((m, epochs + 1), X.dtype)
-        _descend_naively(X, y, X.dtype.type(LEARNING_RATE), epochs, history, losses)
+        history, losses = problem.history()
+        _descend_naively(problem.X_with_gaps, problem.y, rounded(problem)[0, 0], problem.epochs, history, losses)
         return history, losses
 
     return run
 
 
-def torch_loop(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
-    """One fit after another: backward() and torch.optim.SGD."""
+def _torch_rule(problem: Problem, w: Any) -> Any:
+    """The torch optimizer of a problem."""
     import torch
 
-    tensors = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(X, y, strict=True)]
+    made = torch.optim.Adam if problem.rule == "adam" else torch.optim.SGD
+    options = {"momentum": 0.9, "nesterov": True} if problem.rule == "nesterov" else {}
+    return made([w], lr=float(problem.lr), **options)
+
+
+def torch_loop(problem: Problem) -> Run:
+    """One fit after another: backward() and torch.optim."""
+    import torch
+
+    tensors = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in zip(problem.X, problem.y, strict=True)]
 
     def run() -> History:
-        history, losses = np.empty((len(X), epochs + 1, X.shape[2]), X.dtype), np.empty((len(X), epochs + 1), X.dtype)
+        history, losses = problem.history()
         for f, (features, targets) in enumerate(tensors):
-            w = torch.zeros(X.shape[2], dtype=features.dtype, requires_grad=True)
-            optimizer = torch.optim.SGD([w], lr=LEARNING_RATE)
-            for epoch in range(epochs + 1):
+            w = torch.zeros(features.shape[1], dtype=features.dtype, requires_grad=True)
+            optimizer = _torch_rule(problem, w)
+            for epoch in range(problem.epochs + 1):
                 optimizer.zero_grad()
                 residual = features @ w - targets
                 loss = (residual * residual).mean()
@@ -114,21 +153,23 @@ def torch_loop(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], Histor
     return run
 
 
-def torch_batch(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
-    """All fits in one tensor: the gradient of the sum of their losses."""
+def torch_batch(problem: Problem) -> Run:
+    """All fits in one tensor: the gradient of the sum of their losses is each fit's own."""
     import torch
 
-    features, targets = torch.from_numpy(X), torch.from_numpy(y)
+    features, targets = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
+    kept, n = (None if each is None else torch.from_numpy(np.asarray(each)) for each in problem.weights())
 
     def run() -> History:
-        w = torch.zeros(X.shape[0], X.shape[2], dtype=features.dtype, requires_grad=True)
-        optimizer = torch.optim.SGD([w], lr=LEARNING_RATE)
-        history, losses = torch.empty(len(X), epochs + 1, X.shape[2], dtype=features.dtype), torch.empty(len(X), epochs + 1)
-        losses = losses.to(features.dtype)
-        for epoch in range(epochs + 1):
+        w = torch.zeros(problem.n_fits, features.shape[-1], dtype=features.dtype, requires_grad=True)
+        optimizer = _torch_rule(problem, w)
+        history, losses = (torch.from_numpy(each) for each in problem.history())
+        for epoch in range(problem.epochs + 1):
             optimizer.zero_grad()
             residual = torch.bmm(features, w[..., None])[..., 0] - targets
-            loss = (residual * residual).mean(dim=1)
+            if kept is not None:
+                residual = residual * kept
+            loss = (residual * residual).sum(dim=1) / n
             history[:, epoch], losses[:, epoch] = w.detach(), loss.detach()
             loss.sum().backward()
             optimizer.step()
@@ -137,165 +178,175 @@ def torch_batch(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], Histo
     return run
 
 
-def _by_torch_func(X: np.ndarray, y: np.ndarray, epochs: int, compiled: bool) -> Callable[[], History]:
+def torch_func(problem: Problem, compiled: bool) -> Run:
+    """`torch.func.vmap` over `grad_and_value`; a step is compiled or not."""
     import torch
 
-    features, targets = torch.from_numpy(X), torch.from_numpy(y)
+    features, targets = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
+    rates = torch.from_numpy(rounded(problem))
+    shared = 0 if len(features) == problem.n_fits else None
 
     def loss_of(w: Any, x: Any, target: Any) -> Any:
         residual = x @ w - target
         return (residual * residual).mean()
 
     def step_of(w: Any, x: Any, target: Any) -> Any:
-        gradient, loss = torch.func.vmap(torch.func.grad_and_value(loss_of))(w, x, target)
-        return w - LEARNING_RATE * gradient, loss
+        gradient, loss = torch.func.vmap(torch.func.grad_and_value(loss_of), in_dims=(0, shared, shared))(w, x, target)
+        return w - rates * gradient, loss
 
     step = torch.compile(step_of, fullgraph=True) if compiled else step_of
 
     def run() -> History:
-        w = torch.zeros(X.shape[0], X.shape[2], dtype=features.dtype)
-        history = torch.empty(len(X), epochs + 1, X.shape[2], dtype=features.dtype)
-        losses = torch.empty(len(X), epochs + 1, dtype=features.dtype)
-        for epoch in range(epochs + 1):
+        w = torch.from_numpy(problem.zeros())
+        history, losses = (torch.from_numpy(each) for each in problem.history())
+        x, target = (features, targets) if shared == 0 else (features[0], targets[0])
+        for epoch in range(problem.epochs + 1):
             history[:, epoch] = w
-            w, losses[:, epoch] = step(w, features, targets)
+            w, losses[:, epoch] = step(w, x, target)
         return history.numpy(), losses.numpy()
 
     return run
 
 
-def jax_scan(X: np.ndarray, y: np.ndarray, epochs: int) -> Callable[[], History]:
-    """vmap over fits, scan over epochs, jit over both."""
+def _optax_rule(problem: Problem, lr: Any) -> Any:
+    import optax
+
+    if problem.rule == "adam":
+        return optax.adam(lr)
+    return optax.sgd(lr, momentum=0.9, nesterov=True) if problem.rule == "nesterov" else None
+
+
+def jax_scan(problem: Problem, of_moments: bool = False) -> Run:
+    """`vmap` over fits, `scan` over epochs, `jit` over both; other rules than SGD by optax."""
     import jax
     import jax.numpy as jnp
 
-    features, targets = jnp.asarray(X), jnp.asarray(y)
+    number = np.dtype(np.float64) if of_moments else problem.X.dtype  # sums of 10,000 products in float32 are no moments to descend on
+    if number == np.float64:
+        jax.config.update("jax_enable_x64", True)
+    shared, rates = (0 if len(problem.X) == problem.n_fits else None), rounded(problem)[:, 0].astype(number)
+    features, targets = (jnp.asarray((each if shared == 0 else each[0]).astype(number)) for each in (problem.X, problem.y))
+    kept, _ = problem.weights()
+    weights = None if kept is None else jnp.asarray(kept)
+
+    def loss_of(w: Any, x: Any, target: Any, weight: Any) -> Any:
+        if of_moments:
+            gram, cross, square, n = x
+            return (square + w @ (gram @ w - 2 * cross)) / n
+        residual = x @ w - target
+        if weight is None:
+            return (residual * residual).mean()
+        return (weight * residual * residual).sum() / weight.sum()
+
+    def descend(x: Any, target: Any, lr: Any, weight: Any) -> Any:
+        if of_moments:
+            x = (x.T @ x, x.T @ target, target @ target, len(target))
+        rule = _optax_rule(problem, lr)
+
+        def epoch(carry: Any, _: Any) -> Any:
+            w, state = carry
+            loss, gradient = jax.value_and_grad(loss_of)(w, x, target, weight)
+            if rule is None:
+                return (w - lr * gradient, state), (w, loss)
+            updates, state = rule.update(gradient, state, w)
+            return (w + updates, state), (w, loss)
+
+        w = jnp.zeros(problem.X.shape[-1], number)
+        return jax.lax.scan(epoch, (w, rule.init(w) if rule else ()), None, length=problem.epochs + 1)[1]
+
+    run_all = jax.jit(jax.vmap(descend, in_axes=(shared, shared, 0, None if weights is None else 0)))
+    given = (features, targets, jnp.asarray(rates), weights)
+    jax.block_until_ready(given[:3])
+
+    def run() -> History:
+        history, losses = jax.block_until_ready(run_all(*given))
+        return np.asarray(history).astype(problem.X.dtype, copy=False), np.asarray(losses).astype(problem.X.dtype, copy=False)
+
+    return run
+
+
+# -- one epoch of mini-batches: w (d,) ------------------------------------------------------------
+
+
+def _batches(problem: Problem) -> list[np.ndarray]:
+    n = len(problem.y[0])
+    return list(batches_of(order_of_epoch(n, 0, 0) if problem.shuffle else np.arange(n), problem.batch, False))
+
+
+def torch_batches(problem: Problem) -> Run:
+    """What users of torch write; the order is made before."""
+    import torch
+
+    data, targets = torch.from_numpy(problem.X[0]), torch.from_numpy(problem.y[0])
+    batches: list[Any] = [torch.from_numpy(rows) for rows in _batches(problem)]
+    if not problem.shuffle:
+        batches = [slice(int(rows[0]), int(rows[-1]) + 1) for rows in batches]
+
+    def run() -> np.ndarray:
+        w = torch.zeros(data.shape[1], requires_grad=True)
+        optimizer = torch.optim.SGD([w], lr=float(problem.lr))
+        for rows in batches:
+            optimizer.zero_grad()
+            residual = data[rows] @ w - targets[rows]
+            (residual * residual).mean().backward()
+            optimizer.step()
+        return w.detach().numpy()
+
+    return run
+
+
+def jax_batches(problem: Problem) -> Run:
+    """A jitted scan over the full batches, then the short one; the order is given."""
+    import jax
+    import jax.numpy as jnp
+
+    order = np.concatenate(_batches(problem))
+    whole = len(order) // problem.batch * problem.batch
+    data, targets = jnp.asarray(problem.X[0]), jnp.asarray(problem.y[0])
+    places, rest = jnp.asarray(order[:whole].reshape(-1, problem.batch)), jnp.asarray(order[whole:])
 
     def loss_of(w: Any, x: Any, target: Any) -> Any:
         residual = x @ w - target
         return (residual * residual).mean()
 
-    def descend(x: Any, target: Any) -> Any:
-        def epoch(w: Any, _: Any) -> Any:
-            loss, gradient = jax.value_and_grad(loss_of)(w, x, target)
-            return w - LEARNING_RATE * gradient, (w, loss)
+    def step(w: Any, rows: Any, data: Any, targets: Any) -> Any:
+        return w - float(problem.lr) * jax.grad(loss_of)(w, data[rows], targets[rows])
 
-        return jax.lax.scan(epoch, jnp.zeros(x.shape[1], x.dtype), None, length=epochs + 1)[1]
+    @jax.jit
+    def descend(data: Any, targets: Any, places: Any, rest: Any) -> Any:
+        w = jnp.zeros(data.shape[1], data.dtype)
+        w = jax.lax.scan(lambda w, rows: (step(w, rows, data, targets), None), w, places)[0]
+        return step(w, rest, data, targets) if len(rest) else w
 
-    run_all = jax.jit(jax.vmap(descend))
-
-    def run() -> History:
-        history, losses = jax.block_until_ready(run_all(features, targets))
-        return np.asarray(history), np.asarray(losses)
-
-    return run
+    return lambda: np.asarray(jax.block_until_ready(descend(data, targets, places, rest)))
 
 
-PEERS: dict[str, tuple[str, Callable[..., Callable[[], History]]]] = {  # name: library, maker
-    "torch autograd, loop over fits": ("torch", torch_loop),
-    "torch autograd, whole batch": ("torch", torch_batch),
-    "torch.func.vmap": ("torch", functools.partial(_by_torch_func, compiled=False)),
-    "torch.compile": ("torch", functools.partial(_by_torch_func, compiled=True)),
-    "JAX vmap + scan": ("jax", jax_scan),
-    "NumPy, batched": ("numpy", numpy_batched),
-    "naive Numba prange": ("numba", naive_numba),
+DESCENT = ("descent", "rates", "gaps", "rules")  # kinds whose answer is a history
+PEERS: dict[str, Peer] = {
+    "torch autograd, loop over fits": Peer("torch", ("descent", "rules"), torch_loop, trial=10_000),
+    "torch autograd, whole batch": Peer("torch", ("descent", "gaps", "rules"), torch_batch),
+    "torch.func.vmap": Peer("torch", ("descent", "rates"), functools.partial(torch_func, compiled=False)),
+    "torch.compile": Peer("torch", ("descent", "rates"), functools.partial(torch_func, compiled=True)),
+    "JAX vmap + scan": Peer("jax", ("descent", "rates", "gaps"), jax_scan),
+    "JAX vmap + scan, on moments": Peer("jax", ("rates",), functools.partial(jax_scan, of_moments=True)),
+    "JAX vmap + scan, optax": Peer("optax", ("rules",), jax_scan),
+    "NumPy, batched": Peer("numpy", ("descent", "gaps"), numpy_batched),
+    "NumPy on moments": Peer("numpy", ("descent", "rates", "gaps"), numpy_moments, only_w=True),
+    "NumPy on moments, converted before": Peer(
+        "numpy", ("descent", "rates"), functools.partial(numpy_moments, converted=True), only_w=True
+    ),
+    "naive Numba prange": Peer("numba", ("descent", "gaps"), naive_numba),
+    "torch, an index for each batch": Peer("torch", ("batches",), torch_batches),
+    "JAX, a jitted scan over batches": Peer("jax", ("batches",), jax_batches),
+    "NumPy, batched solve": Peer("numpy", ("closed form",), closed_forms.batched_solve),
+    "numpy.linalg.lstsq, loop": Peer("numpy", ("closed form",), closed_forms.lstsq_loop, trial=10_000),
+    "torch.linalg.lstsq, batched": Peer("torch", ("closed form",), closed_forms.torch_lstsq),
+    "scikit-learn LinearRegression, loop": Peer("sklearn", ("closed form",), closed_forms.sklearn_loop, trial=10_000),
+    "polars, sums of products": Peer("polars", ("groups",), closed_forms.polars_sums),
+    "polars-ds lin_reg": Peer("polars_ds", ("groups",), closed_forms.polars_ds),
+    "DuckDB regr_slope": Peer("duckdb", ("groups",), closed_forms.duckdb_slope),
+    "pandas groupby.apply(lstsq)": Peer("pandas", ("groups",), closed_forms.pandas_apply, trial=10_000),
+    "xarray.polyfit": Peer("xarray", ("raster",), closed_forms.xarray_polyfit),
+    "numpy.linalg.lstsq, many right sides": Peer("numpy", ("raster",), closed_forms.lstsq_of_raster),
+    "scikit-learn LinearRegression, many targets": Peer("sklearn", ("raster",), closed_forms.sklearn_raster),
 }
-SLOW = ("torch autograd, loop over fits", "torch autograd, whole batch", "torch.func.vmap")
-
-
-def solve_batched(X: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The closed form: normal equations of all fits, in the data's dtype; no trajectory."""
-    columns = X.swapaxes(1, 2)
-    return np.linalg.solve(columns @ X, columns @ y[..., None])[..., 0]
-
-
-# -- measuring -------------------------------------------------------------------------------------
-
-
-def judged(X: np.ndarray, y: np.ndarray, history: History) -> float:
-    """The worst share of the error bound of the first, the middle and the last fit."""
-    worst = 0.0
-    for f in {0, len(X) // 2, len(X) - 1}:
-        lr = float(X.dtype.type(LEARNING_RATE))
-        rows = slice(0, 11 if X.shape[1] > 100_000 else None)  # extended precision takes its time
-        verdict = check_history(X[f], y[f], history[0][f][rows], history[1][f][rows], lr=lr, dtype=X.dtype)
-        worst = max(worst, verdict.tau_w, verdict.tau_loss)
-    return worst
-
-
-def measure_peers(quick: bool) -> Iterator[Row]:
-    """A row for each peer and shape, fastgd beside it on the same fits."""
-    for name, n_fits, n_samples, n_features, epochs in SHAPES:
-        X, y = make_data(n_fits // 20 or 1 if quick else n_fits, n_samples, n_features, "float32")
-        sizes = {"n_samples": n_samples, "n_features": n_features, "epochs": epochs, "dtype": "float32", "rule": "sgd"}
-        for peer, (library, make) in PEERS.items():
-            row = {"case": name, "peer": peer, "n_fits": len(X), "of_n_fits": len(X), **sizes}
-            most = MOST_SECONDS if peer in SLOW else math.inf
-            yield row | measure_peer(X, y, epochs, library, make, most)
-        row = {"case": name, "peer": "closed form: batched solve", "n_fits": len(X), "of_n_fits": len(X), **sizes}
-        yield row | measure_solve(X, y)
-
-
-def as_many_as_take(most: float, X: np.ndarray, y: np.ndarray, epochs: int, make: Callable[..., Callable[[], History]]) -> int:
-    """All fits, or the largest power of ten of them that should take at most `most` seconds."""
-    fits = 1
-    while fits < len(X):
-        run = make(X[:fits], y[:fits], epochs)
-        run()
-        if timed(run) * 10 > most:
-            return fits
-        fits *= 10
-    return len(X)
-
-
-def measure_peer(X: np.ndarray, y: np.ndarray, epochs: int, library: str, make: Callable[..., Callable[[], History]], most: float) -> Row:
-    """Time of one peer on these data, or some of them, and of fastgd."""
-    if importlib.util.find_spec(library) is None:
-        return {"left_out": f"{library} is not installed"}
-    try:
-        fits = len(X) if most == math.inf else as_many_as_take(most, X, y, epochs, make)
-        X, y = X[:fits], y[:fits]
-        run = make(X, y, epochs)
-        first = timed(run)
-        history = run()
-    except Exception as error:  # a compiler that is missing, say: the row tells
-        return {"left_out": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
-    tau = judged(X, y, history)
-    if not tau <= PEER_BOUND:
-        return {"left_out": f"does not agree: τ = {tau:.3g}", "worst_tau": tau}
-    del history
-    ours = functools.partial(fastgd.fit, X, y, lr=LEARNING_RATE, epochs=epochs, history=True, progress=False)
-    seconds = interleaved({"peer": run, "fastgd": ours}, 3 if first > 0.01 else 50)
-    return compared(len(X), first, seconds) | {"n_fits": fits, "worst_tau": tau}
-
-
-def compared(n_fits: int, first: float, seconds: dict[str, list[float]]) -> Row:
-    """What a row tells of both."""
-    spent, ours = percentiles(seconds["peer"]), float(np.median(seconds["fastgd"]))
-    return {
-        **spent, "first_call": first, "fits_per_s": n_fits / spent["median"], "fastgd_median": ours,
-        "times_fastgd": spent["median"] / ours, "repeats": len(seconds["peer"]), "threads": available_threads(),
-    }  # fmt: skip
-
-
-def measure_solve(X: np.ndarray, y: np.ndarray) -> Row:
-    """The closed form beside `fastgd.solve`."""
-    run, ours = functools.partial(solve_batched, X, y), functools.partial(fastgd.solve, X, y)
-    first = timed(run)
-    exact, found = np.asarray(ours().w, float), run()
-    off = float(np.abs(found - exact).max() / np.abs(exact).max())
-    return compared(len(X), first, interleaved({"peer": run, "fastgd": ours}, 3 if first > 0.01 else 50)) | {"off_from_solve": off}
-
-
-def table_of_peers(rows: list[Row]) -> str:
-    """A line for each."""
-    lines = [f"\n{'case':30}{'peer':32}{'fits':>9}{'median':>10}{'fits/s':>11}{'fastgd':>10}{'× fastgd':>10}  agrees"]
-    for row in rows:
-        begin = f"{row['case']:30}{row['peer']:32}{row['n_fits']:>9,}"
-        if "left_out" in row:
-            lines.append(f"{begin}  left out: {row['left_out']}")
-            continue
-        agrees = f"τ = {row['worst_tau']:.2g}" if "worst_tau" in row else f"{row['off_from_solve']:.1e} from fastgd.solve"
-        times = f"{shown(row['median']):>10}{row['fits_per_s']:>11,.0f}{shown(row['fastgd_median']):>10}{row['times_fastgd']:>10.1f}"
-        lines.append(f"{begin}{times}  {agrees}")
-    return "\n".join(lines)

@@ -1,129 +1,115 @@
-"""How time grows with fits, samples, features, epochs and threads.
+"""How time grows with fits, samples, features, epochs, threads, cells of a sweep, and groups.
 
-`python benchmarks/scaling.py [--out FOLDER] [--quick]`.
-
-1. One quantity at a time, over three decades, the others as in BASE; threads from 1 to as many as
-   there are. Times are of `fit`, w only, medians of interleaved repetitions: all points of a
-   quantity in turn.
-2. scaling.jsonl has a row for each point. scaling.png shows the time per fit. Above 256 features
-   `fit` takes `stream`, which goes through the samples at every epoch: those points are hollow.
-3. A fit of every point is judged by the rounding-error bound before it is timed.
+1. One quantity at a time, over three decades, the others as POINTS says; threads from 1 to all that
+   there are. Times are of calls that keep w alone; all points of a quantity are measured in turn.
+2. The line beside them is predicted from the counts of counting.py and the rates that this machine
+   reached in the same run: the time to read the data, or that of the multiply-adds, whichever is
+   more. Above 256 features `fit` takes `stream`, which goes through the samples at every epoch.
+3. A fit of every point is judged by the error bound before it is timed.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
-import sys
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
-
 import fastgd
-from benchmarks.cases import make_data, worst_tau
-from benchmarks.measuring import Journal, Row, conditions, interleaved, percentiles
 from fastgd.planning.plan import available_threads
+from fastgd.speed import agreeing
+from fastgd.speed.counting import bytes_read, compress_operations, descend_operations, stream_operations
+from fastgd.speed.making import make_data, make_groups
+from fastgd.speed.measuring import Journal, Row, interleaved, percentiles, shown
 
 BASE = {"n_fits": 10_000, "n_samples": 100, "n_features": 1, "epochs": 100}
-POINTS = {  # quantity: (its values, what else differs from BASE, the label of its axis)
-    "n_fits": ((1, 10, 100, 1_000, 10_000, 100_000, 1_000_000), {}, "fits"),
-    "n_samples": ((100, 1_000, 10_000, 100_000), {"n_fits": 300}, "samples"),
-    "n_features": ((1, 3, 10, 30, 100, 300, 1_000), {"n_fits": 20, "n_samples": 3_000}, "features"),
-    "epochs": ((10, 100, 1_000, 10_000), {"n_fits": 1_000}, "epochs"),
+POINTS: dict[str, tuple[tuple[int, ...], dict[str, int]]] = {  # quantity: (its values, what else differs from BASE)
+    "n_fits": ((1, 10, 100, 1_000, 10_000, 100_000, 1_000_000), {}),
+    "n_samples": ((100, 1_000, 10_000, 100_000), {"n_fits": 300}),
+    "n_features": ((1, 3, 10, 30, 100, 300, 1_000), {"n_fits": 20, "n_samples": 3_000}),
+    "epochs": ((10, 100, 1_000, 10_000), {"n_fits": 1_000}),
+    "threads": ((), {"n_fits": 100_000}),
+    "cells": ((10, 100, 1_000, 10_000), {"n_samples": 10_000, "n_features": 16}),
+    "groups": ((1_000, 10_000, 100_000, 1_000_000), {"n_features": 3}),
 }
-REPEATS = 7
+WORDS = {"n_fits": "fits", "n_samples": "samples", "n_features": "features", "epochs": "epochs", "threads": "threads",
+         "cells": "rates of a sweep", "groups": "groups of rows, closed form"}  # fmt: skip
+REPEATS, SECONDS = 7, 4.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """A call, and what it must do at least."""
+
+    call: Callable[[], object]
+    n_fits: int
+    bytes_read: int
+    fma64: int
+    fma32: int = 0
 
 
 def safe_rate(X: np.ndarray) -> float:
     """A rate at which standard normal features converge: below 1/λ_max, λ_max ≤ 2 (1 + √(d/n))²."""
-    return 0.4 / (1 + float(np.sqrt(X.shape[2] / X.shape[1]))) ** 2
+    return 0.4 / (1 + float(np.sqrt(X.shape[-1] / X.shape[-2]))) ** 2
 
 
-def measure(quantity: str, values: tuple[int, ...], other: dict[str, int], dtype: str, repeats: int) -> list[Row]:
+def point_of(quantity: str, value: int, dtype: str) -> Point:
+    """One point, checked."""
+    sizes = BASE | POINTS[quantity][1] | {quantity: value}
+    n, d, epochs, double = sizes["n_samples"], sizes["n_features"], sizes["epochs"], dtype == "float64"
+    if quantity == "groups":
+        X, y, offsets = make_groups(value)
+        rows = slice(0, offsets[1])
+        w = fastgd.solve(X[rows], y[rows], intercept=True)
+        agreeing.check_coefficients(np.append(w.w, w.intercept), X[rows], y[rows], 2.0**-53, intercept=True)
+        call = functools.partial(fastgd.solve_groups, X, y, offsets=offsets, intercept=True, progress=False)
+        return Point(call, value, X.nbytes + y.nbytes, compress_operations(len(y), d + 1, True))
+    m = 1 if quantity == "cells" else sizes["n_fits"]
+    X, y = make_data(m, n, d, dtype)
+    rate = safe_rate(X)
+    told = fastgd.fit(X[0], y[0], lr=rate, epochs=min(10, epochs), history=True)
+    agreeing.judged(told, X[0], y[0], agreeing.OURS, lr=rate)
+    read, sums = bytes_read(m, n, d, X.itemsize), m * compress_operations(n, d, double)
+    if quantity == "cells":
+        grid = {"lr": np.geomspace(1e-4, rate, value)}
+        call = functools.partial(fastgd.sweep, X[0], y[0], grid=grid, epochs=epochs, progress=False)
+        return Point(call, value, read, sums + value * descend_operations(d, epochs, 1, double))
+    threads = value if quantity == "threads" else available_threads()
+    call = functools.partial(fastgd.fit, X, y, lr=rate, epochs=epochs, threads=threads, progress=False)
+    if told.algorithm == "stream":
+        operations = m * stream_operations(n, d, epochs)
+        return Point(call, m, read, operations if double else 0, 0 if double else operations)
+    return Point(call, m, read, sums + m * descend_operations(d, epochs, 1, double))
+
+
+def measure_quantity(quantity: str, dtype: str, machine: Row, share: float) -> list[Row]:
     """The points of one quantity, in turn."""
-    rows, functions = [], {}
-    for value in values:
-        sizes = BASE | other | ({} if quantity == "threads" else {quantity: value})
-        X, y = make_data(sizes["n_fits"], sizes["n_samples"], sizes["n_features"], dtype)
-        threads = value if quantity == "threads" else available_threads()
-        fit = functools.partial(fastgd.fit, X, y, lr=safe_rate(X), epochs=sizes["epochs"], threads=threads, progress=False)
-        tau = worst_tau(X[:1], y[:1], min(10, sizes["epochs"]), rate=safe_rate(X))
-        rows.append({"case": quantity, **sizes, "threads": threads, "dtype": dtype, "rule": "sgd", "backend": "cpu",
-                     "algorithm": fit().algorithm, "history": False, "worst_tau": tau})  # fmt: skip
-        functions[str(value)] = fit
-    seconds = interleaved(functions, repeats)
-    for row, spent in zip(rows, seconds.values(), strict=True):
-        row |= percentiles(spent)
-        row |= {"per_fit_s": row["median"] / row["n_fits"], "fits_per_s": row["n_fits"] / row["median"], "repeats": repeats}
+    values = POINTS[quantity][0] or tuple(sorted({1, available_threads()} | {2**k for k in range(1, 12) if 2**k < available_threads()}))
+    values = values if share == 1.0 else values[:2]
+    points = {value: point_of(quantity, value, dtype) for value in values}
+    seconds = interleaved({str(value): point.call for value, point in points.items()}, REPEATS, SECONDS * share)
+    rows = []
+    for value, point in points.items():
+        spent = percentiles(seconds[str(value)])
+        threads = value if quantity == "threads" else machine["threads"]
+        part = threads / machine["threads"]  # of what all threads can do; one thread may read more than its part
+        times = {"read": point.bytes_read / machine["read_gb_per_s"] / 1e9, "fma64": point.fma64 / machine["fma64_g_per_s"] / part / 1e9,
+                 "fma32": point.fma32 / machine["fma32_g_per_s"] / part / 1e9}  # fmt: skip
+        by = max(times, key=lambda kind: times[kind])
+        rows.append({"scaling": quantity, "value": value, "dtype": dtype, **spent, "n_fits": point.n_fits, "predicted_s": times[by],
+                     "predicted_by": by, "repeats": len(seconds[str(value)])})  # fmt: skip
     return rows
 
 
-def draw(rows: list[Row], path: Path) -> None:
-    """Time per fit against each quantity."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import MaxNLocator
-
-    labels = {quantity: label for quantity, (_, _, label) in POINTS.items()} | {"threads": "threads"}
-    figure, all_axes = pyplot.subplots(1, len(labels), figsize=(3.1 * len(labels), 3.4), layout="constrained")
-    for axes, (quantity, label) in zip(all_axes, labels.items(), strict=True):
-        for dtype, colour in (("float32", "tab:blue"), ("float64", "tab:orange")):
-            points = [row for row in rows if row["case"] == quantity and row["dtype"] == dtype]
-            at, times = [row[quantity] for row in points], [1e6 * row["per_fit_s"] for row in points]
-            axes.plot(at, times, "-", color=colour, label=dtype)
-            for row, x, time in zip(points, at, times, strict=True):
-                low, high = 1e6 * row["p20"] / row["n_fits"], 1e6 * row["p80"] / row["n_fits"]
-                face = colour if row["algorithm"] == "moments" else "white"
-                axes.errorbar(x, time, [[time - low], [high - time]], fmt="o", color=colour, markerfacecolor=face, markersize=5)
-        axes.set_xlabel(label)
-        axes.set_title(title_of(points, quantity), fontsize=8)
-        if quantity == "threads":
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.set_ylim(bottom=0)
-        else:
-            axes.set(xscale="log", yscale="log")
-        axes.grid(alpha=0.3, which="major")
-    all_axes[0].set_ylabel("µs per fit")
-    all_axes[0].legend(frameon=False)
-    figure.suptitle("time per fit, w only; hollow: stream", fontsize=9)
-    figure.savefig(path, dpi=90)
-    pyplot.close(figure)
-
-
-def title_of(points: list[Row], quantity: str) -> str:
-    """What the other sizes were."""
-    words = {"n_fits": "fits", "n_samples": "samples", "n_features": "features", "epochs": "epochs"}
-    same = [f"{points[0][name]:,} {word}" for name, word in words.items() if name != quantity]
-    return f"{', '.join(same[:2])},\n{', '.join(same[2:])}".replace(" 1 features", " 1 feature").replace("\n1 features", "\n1 feature")
-
-
-def main() -> None:
-    """Measure and draw."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default="out", help="folder for scaling.jsonl and scaling.png (default: out)")
-    parser.add_argument("--quick", action="store_true", help="without the largest point of each quantity, two repetitions")
-    options = parser.parse_args()
-    folder = Path(options.out)
-    folder.mkdir(parents=True, exist_ok=True)
-    journal = Journal(str(folder / "scaling.jsonl"), conditions(available_threads()))
-    threads = available_threads()
-    numbers = tuple(sorted({1, threads} | {2**k for k in range(1, 12) if 2**k < threads}))
-    quantities = {name: (values[:-1] if options.quick else values, other) for name, (values, other, _) in POINTS.items()}
-    for quantity, (values, other) in (quantities | {"threads": (numbers, {"n_fits": 100_000})}).items():
-        for dtype in ("float32", "float64"):
-            for row in measure(quantity, values, other, dtype, 2 if options.quick else REPEATS):
+def measure_all(journal: Journal, share: float) -> None:
+    """Rows of all quantities; those that the journal has are left out."""
+    machine = next(row for row in journal.rows if row.get("machine") == "limits")
+    for quantity in POINTS:
+        for dtype in ("float32",) if quantity == "cells" else ("float64",) if quantity == "groups" else ("float32", "float64"):
+            if journal.has(scaling=quantity, dtype=dtype):
+                continue
+            for row in measure_quantity(quantity, dtype, machine, share):
                 journal.write(row)
-                print(
-                    f"{quantity:11}{row[quantity]:>9,}  {dtype}  {row['algorithm']:8}{1e6 * row['per_fit_s']:>12.3f} µs per fit", flush=True
-                )
-    journal.close()
-    draw(journal.rows, folder / "scaling.png")
-    print(f"written: {folder / 'scaling.jsonl'}, {folder / 'scaling.png'}")
-
-
-if __name__ == "__main__":
-    main()
+                told = f"{shown(row['median']):>9}, predicted at least {shown(row['predicted_s'])} ({row['predicted_by']})"
+                print(f"{row['value']:>9,} {WORDS[quantity]:28} {dtype:8} {told}", flush=True)

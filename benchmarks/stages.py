@@ -28,7 +28,8 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parent.parent))  # for benchmarks.…
 
 import fastgd
-from benchmarks.cases import LEARNING_RATE, make_data
+from benchmarks.compare import assembly_of_kernels, is_fma, loops_of, types_of_kernels
+from fastgd.speed.making import LEARNING_RATE, make_data
 
 CASES = (  # fits, samples, features, epochs, dtype
     (100_000, 100, 1, 100, "float32"),
@@ -38,7 +39,6 @@ CASES = (  # fits, samples, features, epochs, dtype
 )
 LISTENED = ("compress", "descend_packs", "_descend")
 LOOPS = 3  # of each kernel
-MOST_FMA = re.compile(r"vfn?m(add|sub)\d+p[sd]")
 
 
 def least(function: Callable[[], object], repeats: int = 15) -> float:
@@ -117,26 +117,11 @@ def stages(m: int, n: int, d: int, epochs: int, dtype: str) -> None:
 
 def loops() -> None:
     """Print what the loops with the most multiply-adds are made of."""
-    import numba
-
-    from fastgd.kernels.cpu import compile_ahead
-    from fastgd.kernels.cpu.simd.compiling import OPTIONS
-
-    for name in ("compress", "descend_packs", "descend"):
-        kernel = numba.njit(**OPTIONS)(compile_ahead.KERNELS[name].py_func)  # of one that is kept on disk the code cannot be read
-        for signature in compile_ahead.KERNELS[name].signatures:
-            kernel.compile(signature)
-        for signature, code in kernel.inspect_asm().items():
-            blocks = re.split(r"^(\.LBB\w+):", code, flags=re.M)
-            found = []
-            for label, block in zip(blocks[1::2], blocks[2::2], strict=True):
-                lines = [line.split()[0] for line in block.splitlines() if line.startswith("\t") and not line.startswith("\t.")]
-                if re.search(rf"\tj\w+\t{re.escape(label)}\b", block):
-                    found.append(Counter("fma" if MOST_FMA.match(word) else re.sub(r"\d+x\d+$", "", word) for word in lines))
-            found.sort(key=lambda count: -count["fma"])
-            print(f"\n{name}, {'float64' if 'float64' in str(signature[0]) + str(signature[1]) else 'float32'} data")
-            for count in found[:LOOPS]:
-                print("  " + ", ".join(f"{number} {word}" for word, number in count.most_common(8)))
+    for name, code in assembly_of_kernels(types_of_kernels()):
+        found = [Counter("fma" if is_fma(line) else re.sub(r"\d+x\d+$", "", line.split()[0]) for line in loop) for loop in loops_of(code)]
+        print(f"\n{name} data")
+        for count in sorted(found, key=lambda count: -count["fma"])[:LOOPS]:
+            print("  " + ", ".join(f"{number} {word}" for word, number in count.most_common(8)))
 
 
 def main() -> None:
@@ -144,10 +129,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loops", action="store_true", help="count the instructions of the innermost loops instead")
     if parser.parse_args().loops:
-        for dtype in ("float32", "float64"):
-            X, y = make_data(40, 20, 2, dtype)
-            fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3)
-            fastgd.fit(X, y, lr=LEARNING_RATE, epochs=3, optimizer="adam")
         loops()
         return
     for case in CASES:

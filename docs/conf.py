@@ -14,7 +14,7 @@ version = release = fastgd.__version__
 root_doc = "docs/index"
 include_patterns = [
     "docs/**.md", "docs/generated/**.rst", "docs/generated/command-line.md", "examples/own_descent/README.md", "README.md", "CHANGELOG.md",
-    "CONTRIBUTING.md", "SECURITY.md", "benchmarks/NOTES.md", "tests/README.md",
+    "CONTRIBUTING.md", "SECURITY.md", "benchmarks/NOTES.md", "benchmarks/RESULTS.md", "tests/README.md",
     "kernels/cpu/README.md", "kernels/cpu/simd/README.md",
 ]  # fmt: skip
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "numpydoc", "sphinx_copybutton", "sphinx_gallery.gen_gallery"]
@@ -59,7 +59,7 @@ html_theme_options = {
 def write_command_line(_: Any) -> None:
     """Write the page of the command line: what `fastgd COMMAND --help` says."""
     page = "# The command line\n\nWhat `fastgd COMMAND --help` says.\n"
-    for command in ("", "fit", "sweep", "verify", "demo", "info"):
+    for command in ("", "fit", "sweep", "verify", "demo", "info", "bench"):
         words = [*command.split(), "--help"]
         call = [str(Path(sys.executable).with_name("fastgd")), *words]
         told = subprocess.run(call, env={**os.environ, "COLUMNS": "96", "TERM": "dumb"}, check=True, capture_output=True, text=True).stdout

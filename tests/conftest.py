@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+from collections import defaultdict
 
 import pytest
 
@@ -49,15 +50,33 @@ def needs_torch_or_cuda(item):
     )
 
 
+def _long(items):
+    """What runs with `--full` alone: tests that are marked so, and all but a share of the cases of
+    a test that is marked with one."""
+    long = {item for item in items if item.get_closest_marker("full")}
+    if long:
+        grids.shares["tests that take long"] = (len(long) if grids.full else 0, len(long))
+    cases = defaultdict(list)
+    for item in items:
+        if mark := item.get_closest_marker("share"):
+            cases[item.nodeid.partition("[")[0], *mark.args].append(item)
+    for (name, one_in), of in cases.items():
+        long |= set(of) - set(grids.thin(name.rpartition("/")[2], of, one_in))
+    return set() if grids.full else long
+
+
 def pytest_collection_modifyitems(config, items):
-    """`--quick` leaves tests out, and pytest says how many. No name may hold an address: it differs
-    from process to process, and pytest-xdist could not share the tests out."""
+    """`--quick` leaves tests out, and pytest says how many. So does a run without `--full`, but not
+    where a test was asked for by its name. No name may hold an address: it differs from process to
+    process, and pytest-xdist could not share the tests out."""
     if nameless := [item.nodeid for item in items if re.search(r"\b0x[0-9a-f]{8,}", item.nodeid)]:
         raise pytest.UsageError(f"names of tests hold addresses, give them ids: {nameless[:5]}")
+    left_out = set() if any("::" in path for path in config.args) else _long(items)
     if config.getoption("--quick"):
-        left_out = [item for item in items if needs_torch_or_cuda(item)]
-        items[:] = [item for item in items if not needs_torch_or_cuda(item)]
-        config.hook.pytest_deselected(items=left_out)
+        left_out |= {item for item in items if needs_torch_or_cuda(item)}
+    if left_out:
+        config.hook.pytest_deselected(items=[item for item in items if item in left_out])
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_generate_tests(metafunc):

@@ -1,4 +1,4 @@
-"""The command line: `fastgd demo`, `fit`, `info`, `sweep`, `verify`."""
+"""The command line: `fastgd bench`, `demo`, `fit`, `info`, `sweep`, `verify`."""
 
 from .commands import app, main
 

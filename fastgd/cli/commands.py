@@ -76,6 +76,41 @@ def demo(
         raise typer.Exit(1)
 
 
+@app.command(epilog="Example: fastgd bench --seconds 5 --quick")
+def bench(
+    seconds: Annotated[float, typer.Option(min=0, help="About how long to measure, kernels once compiled.")] = 30.0,
+    out: Annotated[
+        Path | None, typer.Option(dir_okay=False, help="Write the rows to this file, as JSON lines.", show_default=False)
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the fits: to see that it runs.")] = False,
+) -> None:
+    """Measure how fast this machine is, and how near the most usual calls come to its limit.
+
+    The limit of a call is the time to read its data once and to write its history once, or that of
+    its multiply-adds, whichever the case names; it is measured in the same seconds.
+    Programs that run beside it make both slower.
+
+    Exit status:
+    0: all cases were measured;
+    1: a case does not agree with exact arithmetic, and is not timed;
+    2: the command or the file cannot be used.
+    """
+    from ..planning.backends import BACKENDS
+    from ..speed.agreeing import Disagrees
+    from .bench import run_bench
+
+    if missing := BACKENDS["cpu"].why_unavailable():
+        typer.echo(f"fastgd bench: backend 'cpu' is not available: {missing}", err=True)
+        raise typer.Exit(1)
+    try:
+        run_bench(seconds, out, 0.01 if quick else 1.0)
+    except OSError as error:
+        raise typer.BadParameter(_one_line(error), param_hint="--out") from None
+    except Disagrees as error:
+        typer.echo(f"fastgd bench: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
 @app.command(epilog="Example: fastgd info --json")
 def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -80,6 +80,7 @@ def _slower(chunk):
     return chunk
 
 
+@pytest.mark.full
 def test_arrays_on_the_device(capsys, monkeypatch):
     import torch
 

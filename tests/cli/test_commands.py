@@ -26,7 +26,7 @@ from fastgd.cli import app, main
 from fastgd.kernels.reference import numpy_manual
 from tests.support.paths import ROOT
 
-COMMANDS = ("demo", "fit", "info", "sweep", "verify")
+COMMANDS = ("bench", "demo", "fit", "info", "sweep", "verify")
 
 
 def run(*arguments: str):

@@ -9,7 +9,6 @@ import shutil
 import numpy as np
 import pytest
 
-from tests import grids
 from tests.cuda_on_host import building
 from tests.cuda_on_host.building import KernelError, build, launch
 from tests.cuda_on_host.device import HostDevice
@@ -25,7 +24,8 @@ def expected(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("order", grids.share("orders of the threads of a GPU", ["backwards", "random"], ["random"]))
+@pytest.mark.full
+@pytest.mark.parametrize("order", ["backwards", "random"])
 def test_the_order_in_which_threads_take_turns_changes_nothing(order):
     forwards, other = run_cases(HostDevice()), run_cases(HostDevice(order=order, seed=5))
     for case, results in forwards.items():
@@ -33,7 +33,8 @@ def test_the_order_in_which_threads_take_turns_changes_nothing(order):
             assert np.array_equal(values, other[case][name], equal_nan=values.dtype.kind == "f"), (case, name)
 
 
-@pytest.mark.parametrize("sanitizer", grids.share("sanitizers of the CUDA kernels", ["thread", "address"], ["thread"]))
+@pytest.mark.full
+@pytest.mark.parametrize("sanitizer", ["thread", "address"])
 def test_the_sanitizers_are_silent(sanitizer, expected):
     """No race, with and between blocks; no access out of bounds or out of line; the numbers are the
     same."""

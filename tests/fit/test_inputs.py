@@ -106,6 +106,7 @@ def _read_only(a):
     return a
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("algorithm", ["moments", "stream"])
 @pytest.mark.parametrize("name", ["float32", "float64"])
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -51,6 +51,7 @@ def same_result(one, other):
     return all(np.array_equal(np.asarray(a), np.asarray(b), equal_nan=True) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("policy", ["omit", "propagate"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("way", WAYS)

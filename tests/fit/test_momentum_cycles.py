@@ -172,6 +172,7 @@ def history(make, epochs=20, **options):
     return np.array(rows)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("rule", ["SGD", "Adam", "NAdam"])
 def test_verify_knows_the_momentum_of_each_epoch(rule, torch):
     given = {"optimizer": getattr(fastgd, rule)(), "schedule": schedules.OneCycleLR(0.05, 30), "epochs": 20}

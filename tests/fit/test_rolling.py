@@ -45,6 +45,7 @@ def assert_windows(result, data, y, window: int, step: int, expanding: bool, wei
                 np.testing.assert_allclose(mine, other, rtol=2.0**-51, atol=0.0)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize(("window", "step", "expanding"), WINDOWS)
 def test_every_window_is_solved_as_if_alone(window, step, expanding, weighted):
@@ -98,6 +99,7 @@ OF_GROUPS = {
 }
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("name", OF_GROUPS)
 def test_windows_of_each_group_are_those_of_its_own_call(name, targets):

@@ -56,6 +56,7 @@ EXACT = [  # options of SGD
 ]
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("options", EXACT, ids=str)
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

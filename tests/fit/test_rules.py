@@ -11,6 +11,7 @@ table.
 from __future__ import annotations
 
 import dataclasses
+from itertools import cycle, product
 
 import numpy as np
 import pytest
@@ -132,9 +133,10 @@ CASES = [
     for dtype in PROBLEMS[name].dtypes
     for algorithm in ("moments", "stream")
 ]
-EVERY = [("noisy", dtype, rule, option, algorithm) for rule in RULES for option in OPTIONS[rule] for dtype in ("float32", "float64")
-         for algorithm in ("moments", "stream")]  # fmt: skip
-LOCKSTEP = [*EVERY, *(case for case in grids.thin("rules in lockstep", CASES, 12) if case not in EVERY)]
+IN_TURN = cycle(product(("float32", "float64"), ("moments", "stream")))
+EVERY = [("noisy", dtype, rule, option, algorithm) for (rule, option), (dtype, algorithm) in
+         zip(((rule, option) for rule in RULES for option in OPTIONS[rule]), IN_TURN, strict=False)]  # fmt: skip
+LOCKSTEP = [*EVERY, *(case for case in grids.thin("rules in lockstep", CASES, 60) if case not in EVERY)]
 
 
 @pytest.mark.parametrize(("name", "dtype", "rule", "option", "algorithm"), LOCKSTEP)
@@ -149,7 +151,7 @@ LONG = [(name, dtype, rule, algorithm) for name in ("tutorial", "noisy", "interc
         for algorithm in ("moments", "stream")]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "dtype", "rule", "algorithm"), grids.thin("rules past convergence", LONG, 6))
+@pytest.mark.parametrize(("name", "dtype", "rule", "algorithm"), grids.thin("rules past convergence", LONG, 28))
 def test_3000_epochs_past_convergence_in_lockstep(name, dtype, rule, algorithm, record_tau, full, torch):
     """Adam's steps are then rounding noise divided by its own size: from the same state they are
     the same noise within the bound."""
@@ -207,7 +209,7 @@ BITS = [(n, d, dtype, algorithm, intercept, kind, rule)
         for intercept in (False, True) for kind in KINDS for rule in RULES]  # fmt: skip
 
 
-@pytest.mark.parametrize("case", grids.thin("bits of the rules", BITS, 12), ids=lambda case: "-".join(map(str, case)))
+@pytest.mark.parametrize("case", grids.thin("bits of the rules", BITS, 30), ids=lambda case: "-".join(map(str, case)))
 def test_the_kernels_give_the_arbiters_bits(case):
     n, d, dtype, algorithm, intercept, kind, rule = case
     X, y = make_data(n, d, dtype, kind)
@@ -217,6 +219,7 @@ def test_the_kernels_give_the_arbiters_bits(case):
     compare(X, y, cells, epochs=7, intercept=intercept, reduction=("mean", "sum")[n % 2], algorithm=algorithm, rule=rule)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_overflow_and_division_by_zero_have_the_arbiters_bits(rule, dtype):

@@ -62,7 +62,7 @@ def cases():
     return [(rule, option, dtype, algorithm, name) for rule, dtype, algorithm, name in kinds for option in OPTIONS[rule]]
 
 
-@pytest.mark.parametrize(("rule", "option", "dtype", "algorithm", "name"), grids.thin("rules on schedules in lockstep", cases(), 16))
+@pytest.mark.parametrize(("rule", "option", "dtype", "algorithm", "name"), grids.thin("rules on schedules in lockstep", cases(), 60))
 def test_every_rule_and_schedule_in_lockstep_with_torch(rule, option, dtype, algorithm, name, record_tau, torch):
     lockstep = OnSchedule(PROBLEMS["noisy"], dtype, rule, OPTIONS[rule][option], FEW[name], algorithm)
     assert follow(lockstep, STEPS, record_tau, f"{name}, {option}") == STEPS

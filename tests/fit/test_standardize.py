@@ -52,7 +52,7 @@ SIZES = ((1, 1), (3, 1), (33, 1), (100, 3), (513, 2), (40, 8), (12, 8), (5000, 2
 BITS = list(product(SIZES, NAMES, KINDS + OFFSETS, (False, True), ("auto", "moments", "stream")))
 
 
-@pytest.mark.parametrize(("size", "name", "kind", "intercept", "algorithm"), grids.thin("standardize, bits", BITS, 6))
+@pytest.mark.parametrize(("size", "name", "kind", "intercept", "algorithm"), grids.thin("standardize, bits", BITS, 18))
 def test_the_kernels_give_the_arbiters_bits(size, name, kind, intercept, algorithm):
     (n, d), k = size, BITS.index((size, name, kind, intercept, algorithm))
     rng = np.random.default_rng(k)
@@ -198,6 +198,7 @@ def next_step(X, y, rule, before, after, lr, products_dtype="float64"):
     )  # fmt: skip
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("rule", UPDATE_RULES)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["years", "mixed columns"])

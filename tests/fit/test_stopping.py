@@ -63,11 +63,13 @@ def check(seed, backend):
     return expected.status
 
 
+@pytest.mark.share(3)
 def test_a_loop_of_single_epochs(backend):
     statuses = [check(seed, backend) for seed in range(60 if backend == "cpu" else 12)]
     assert {Status.COMPLETED, Status.STOPPED_EARLY} <= set(statuses)
 
 
+@pytest.mark.full
 def test_a_loop_of_single_epochs_by_the_cuda_kernels(cuda_backend):
     assert {check(seed, cuda_backend) for seed in range(1, 9)} >= {Status.COMPLETED, Status.STOPPED_EARLY}
 

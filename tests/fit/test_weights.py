@@ -47,7 +47,7 @@ def make_weights(n: int, kind: str, name: str, seed: int = 0) -> np.ndarray:
 
 
 SIZES = ((1, 1), (2, 1), (33, 1), (100, 3), (513, 2), (40, 8), (4097, 1), (8193, 2), (12289, 1))
-BITS = grids.thin("weights, bits", list(product(SIZES, NAMES, KINDS, ("auto", "moments", "stream"), (False, True), ("mean", "sum"))), 12)
+BITS = grids.thin("weights, bits", list(product(SIZES, NAMES, KINDS, ("auto", "moments", "stream"), (False, True), ("mean", "sum"))), 36)
 
 
 @pytest.mark.parametrize(("size", "name", "kind", "algorithm", "intercept", "reduction"), BITS)

@@ -41,6 +41,7 @@ OF_EVERY_RULE = {
 OF_TORCHS_CLASS = {"test_the_ranges_are_torchs", "test_defaults_are_torchs", "test_the_tables_names_and_defaults_are_torchs"}
 
 
+@pytest.mark.full
 def test_a_rule_with_the_first_part_alone_passes_every_test_of_rules(torch):
     """Lion, which torch.optim does not have, and Adamax without its kernels."""
     chosen = "lion or adamax or references_step_as_the_rule_does or torch_as_its_users_write_it"

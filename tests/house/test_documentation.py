@@ -19,6 +19,7 @@ import sys
 import tokenize
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -44,7 +45,7 @@ BARE = re.compile(r"(?<![\w/.*-])([A-Za-z_][\w-]*\.(?:md|py|cu|cuh))\b")  # name
 MADE_UP = {"mine.py", "file.py"}  # of users, in examples
 # a page, and a section of it by number or heading
 SECTION = re.compile(r"((?:docs|benchmarks)/[\w/-]+\.md),\s+(?:section\s+(\d+)|[\"“]([^\"”]+)[\"”])")
-WIDE_TABLES = {"benchmarks/NOTES.md"}  # of measurements
+WIDE_TABLES = {"benchmarks/NOTES.md", "benchmarks/RESULTS.md"}  # of measurements
 # a row of the table of update rules, which a test compares with the code
 MADE_FROM_CODE = re.compile(r"\| (\w+) \| [^|]*\| \w+ \S+ in [\[(]")
 GONE = {"CHANGELOG.md"}  # tells the history: it may name files that were there
@@ -88,11 +89,16 @@ def comments_and_docstrings(path: str, source: str) -> str:
     return "\n".join([*said, *(ast.get_docstring(node) or "" for node in owners)])
 
 
+@cache
+def names_of(tracked: frozenset[str]) -> frozenset[str]:
+    """The names of the files, without their folders."""
+    return frozenset(Path(name).name for name in tracked)
+
+
 def missing(path: str, text: str, tracked: frozenset[str] = TRACKED) -> list[str]:
     """The files that a text cites and that are not in the tree."""
     plain = LINK.sub("", text)
-    names = {Path(name).name for name in tracked} | MADE_UP
-    wrong = {name for name in BARE.findall(plain) if name not in names}
+    wrong = {name for name in BARE.findall(plain) if name not in names_of(tracked) | MADE_UP}
     places = (*WITHIN, f"{Path(path).parent.as_posix()}/")
     wrong |= {name for name in SOURCE.findall(plain) if not any(place + name in tracked for place in places)}
     wrong |= {name for name in OTHER.findall(plain) if name not in tracked}
@@ -139,6 +145,7 @@ def test_a_tutorial_runs(path, tmp_path):
     assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-2000:]
 
 
+@pytest.mark.full
 def test_the_picture_of_the_readme_is_what_its_script_draws(tmp_path):
     """Three histories agree, four do not, and the causes are those that the picture names."""
     run = subprocess.run(

@@ -60,6 +60,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/running/statistics.py": "tests/fit/test_statistics.py",
     "fastgd/running/hessians.py": "tests/fit/test_stability.py",
     "fastgd/running/least_squares.py": "tests/fit/test_solving.py",
+    "fastgd/speed/making.py": "tests/speed/test_cases.py",  # one case of each maker
     "fastgd/environment.py": "tests/cli/test_commands.py",  # `fastgd info`
     "fastgd/cli/findings.py": "tests/cli/test_demo.py",
     "fastgd/cli/demo_distance.py": "tests/cli/test_demo.py",  # the countries

@@ -107,7 +107,7 @@ def test_metadata(wheel: dict[str, bytes]) -> None:
     assert said["License-Expression"] == "BSD-3-Clause"
     assert said.get_all("License-File") == ["LICENSE"]
     assert said["Requires-Python"] == ">=3.11"
-    assert set(said.get_all("Provides-Extra")) == PINNED_EXTRAS | {"cuda12", "cuda13", "docs"}
+    assert set(said.get_all("Provides-Extra")) == PINNED_EXTRAS | {"cuda12", "cuda13", "docs", "peers"}
     assert "# fastgd" in said.get_payload(), "README.md is not the long description"
 
 

@@ -1,5 +1,5 @@
 """`make test-quick`: it runs many tests of the folders that it names, and none that needs PyTorch
-or CUDA."""
+or CUDA. `make test`: it leaves out what takes long."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ NEEDS = {
 }
 
 
+@pytest.mark.full
 def test_the_target_runs_many_tests():
     folders = TARGET.search((ROOT / "Makefile").read_text("utf-8"))["folders"].split()
     assert {"tests/input", "tests/data", "tests/planning", "tests/results", "tests/fit"} <= set(folders)
@@ -61,3 +62,32 @@ def test_torch_cannot_be_imported(project, source):
     (project.path / "tests" / "test_imports.py").write_text(f"def test_one():\n    {body}\n", encoding="utf-8")
     result = project.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--quick")
     assert result.parseoutcomes() == {"passed": 2, "failed": 1}
+
+
+LONG = """
+import pytest
+
+@pytest.mark.full
+def test_long():
+    pass
+
+@pytest.mark.share(4)
+@pytest.mark.parametrize("case", range(8))
+def test_cases(case):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "outcomes"),
+    [((), {"passed": 3, "deselected": 7}), (("--full",), {"passed": 10}), (("tests/test_long.py::test_cases",), {"passed": 8})],
+)
+def test_what_takes_long_runs_where_it_was_asked_for(project, arguments, outcomes):
+    (project.path / "tests" / "test_long.py").write_text(LONG, encoding="utf-8")
+    project.makeini("[pytest]\npythonpath = .\nmarkers =\n    full\n    share\n")
+    result = project.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--backends=cpu", *arguments)
+    assert result.parseoutcomes() == outcomes
+    if not arguments:
+        result.stdout.fnmatch_lines(
+            ["large grid test_long.py::test_cases: 2 of 8 cases*", "large grid tests that take long: 0 of 1 cases*"]
+        )

@@ -37,6 +37,7 @@ def run(project, *options):
     return project.runpytest_subprocess("-q", "-p", "no:cacheprovider", *options)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("workers", ["0", "2"])
 def test_unexpected_skips_are_told_and_fail_the_run(project, workers):
     for number, source in enumerate(WAYS.values()):

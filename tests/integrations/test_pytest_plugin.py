@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.paths import ROOT
 
 EXAMPLE = ROOT / "examples" / "own_descent"
@@ -56,6 +58,7 @@ def test_a_defect_in_the_example_project_is_named(tmp_path):
     assert "asserting.py" not in done.stdout  # the traceback ends in the test
 
 
+@pytest.mark.full
 def test_without_the_option_there_is_no_page(tmp_path):
     done = run_tests(copied(tmp_path, loss=("np.mean(residual**2)", "np.sum(residual**2)")), "-k", "recorded")
     assert done.returncode == 1

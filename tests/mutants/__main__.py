@@ -31,6 +31,7 @@ from tests.mutants.fork_defects import FORK_DEFECTS
 from tests.mutants.interrupt_defects import INTERRUPT_DEFECTS
 from tests.mutants.moments_defects import MOMENTS_DEFECTS
 from tests.mutants.rule_pack_defects import RULE_PACK_DEFECTS
+from tests.mutants.speed_defects import SPEED_DEFECTS
 from tests.mutants.statistics_defects import STATISTICS_DEFECTS
 from tests.mutants.stopping_defects import STOPPING_DEFECTS
 from tests.mutants.sweep_defects import SWEEP_DEFECTS
@@ -41,7 +42,7 @@ from tests.support.paths import ROOT
 DEFECTS = (
     *FASTGD_DEFECTS, *VERIFIER_DEFECTS, *CPU_DEFECTS, *RULE_PACK_DEFECTS, *STOPPING_DEFECTS, *MOMENTS_DEFECTS, *BATCH_DEFECTS,
     *FORK_DEFECTS, *INTERRUPT_DEFECTS, *SWEEP_DEFECTS, *STATISTICS_DEFECTS, *TABLE_DEFECTS, *CHECKPOINT_DEFECTS,
-    *CANDIDATES_DEFECTS, *DOOR_DEFECTS, *CUDA_DEFECTS,
+    *CANDIDATES_DEFECTS, *DOOR_DEFECTS, *SPEED_DEFECTS, *CUDA_DEFECTS,
 )  # fmt: skip
 NOT_PYTHON = re.compile(r"\S*(NameError|SyntaxError|ImportError|TypingError|LoweringError)\b")  # of a name that is gone
 TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which is no proof

@@ -118,7 +118,7 @@ def test_references_agree_at_every_epoch(name, dtype, reference, record_tau):
 LOCKSTEP_CASES = grids.thin(
     "SGD options in lockstep",
     [(*case, options, backend) for case in CASES for options in SGD_OPTIONS for backend in ("moments", "stream", "torch", "numpy")],
-    6,
+    24,
 )
 
 

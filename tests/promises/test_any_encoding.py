@@ -83,6 +83,7 @@ def test_everything_that_prints_itself(encoding, tmp_path):
     assert r"ValueError: \u03c4 \u2192 \u221e" in said
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("encoding", NARROW)
 def test_the_command_line(encoding, tmp_path):
     (tmp_path / "größe.py").write_text(MINE, encoding="utf-8")

@@ -264,6 +264,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings(backend, name):
     state = np.random.get_state()[1].tobytes()  # noqa: NPY002, the global one is meant

@@ -139,6 +139,7 @@ COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits t
 }  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("case", COSTLY)
 def test_the_limit_is_kept(case):
     X, y, options, limit = COSTLY[case]()
@@ -162,6 +163,7 @@ STANDARDIZED = {  # (X, y, options, limits of bytes). All but the last were pass
 }  # fmt: skip
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("case", STANDARDIZED)
 def test_the_limit_is_kept_by_standardized_fits_or_they_are_refused(case):
     X, y, options, limits = STANDARDIZED[case]()

@@ -21,7 +21,6 @@ import llvmlite.binding
 import pytest
 
 from fastgd.kernels import cpu
-from tests import grids
 from tests.support.paths import TESTS
 
 # name: (numbers in a register, what the processor must have; None: what it has)
@@ -71,17 +70,6 @@ def test_this_machine_has_widths():
     assert {width: register_of(width) for width in WIDTHS} == {width: ALL_WIDTHS[width][0] for width in WIDTHS}
 
 
-def check_layer(width, request):
-    """The tests of the vector layer, compiled for less than this machine has."""
-    config = request.config
-    files = [str(TESTS / "kernels" / "cpu" / f"{name}.py") for name in LAYER]
-    imports = "pythonpath=" + " ".join(map(str, config.getini("pythonpath")))
-    told = run(width, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", imports, "-c", str(config.inipath), *files)
-    last = told.splitlines()[-1]
-    assert " passed" in last, told
-    assert not any(word in last for word in ("failed", "error", "skipped")), told
-
-
 @functools.cache
 def hashes_at(width: str, name: str) -> dict[str, str]:
     found = json.loads(run(width, "-m", "tests.support.hashes_of_fits", name))
@@ -90,18 +78,27 @@ def hashes_at(width: str, name: str) -> dict[str, str]:
     return found["hashes"]
 
 
-def check_fits(width, name):
-    """All numbers of fits of every kind are those of the first width; the hashes tell the fits
-    apart."""
-    hashes = hashes_at(width, name)
-    assert hashes == hashes_at(WIDTHS[0], name)
-    assert len(set(hashes.values())) == len(hashes) == 27
+if WIDTHS:  # other processors have one width, and a test without cases would be a skip
 
+    @pytest.mark.full
+    @pytest.mark.parametrize("width", OTHERS)
+    def test_the_vector_layer(width, request):
+        """The tests of the vector layer, compiled for less than this machine has."""
+        config = request.config
+        files = [str(TESTS / "kernels" / "cpu" / f"{name}.py") for name in LAYER]
+        imports = "pythonpath=" + " ".join(map(str, config.getini("pythonpath")))
+        options = ("--full", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", imports, "-c", str(config.inipath))
+        told = run(width, "-m", "pytest", *options, *files)
+        last = told.splitlines()[-1]
+        assert " passed" in last, told
+        assert not any(word in last for word in ("failed", "error", "skipped")), told
 
-# where there is no case there is no test: a list without cases would be a skip
-LAYERS = grids.share("widths, tests of the vector layer", OTHERS, OTHERS[-1:])
-FITS = grids.share("widths, fits", [(width, name) for name in ("float32", "float64") for width in WIDTHS], [])
-if LAYERS:
-    test_the_vector_layer = pytest.mark.parametrize("width", LAYERS)(check_layer)
-if FITS:
-    test_fits_have_the_same_bits = pytest.mark.parametrize(("width", "name"), FITS)(check_fits)
+    @pytest.mark.full
+    @pytest.mark.parametrize("name", ["float32", "float64"])
+    @pytest.mark.parametrize("width", WIDTHS)
+    def test_fits_have_the_same_bits(width, name):
+        """All numbers of fits of every kind are those of the first width; the hashes tell the fits
+        apart."""
+        hashes = hashes_at(width, name)
+        assert hashes == hashes_at(WIDTHS[0], name)
+        assert len(set(hashes.values())) == len(hashes) == 27

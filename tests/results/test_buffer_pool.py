@@ -30,6 +30,7 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("shape", [(), (3,), (0, 5), (SIZE // 8,), (100, 700), (SIZE, 64), (2**20 + 1,)])
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int8"])
 def test_as_numpys(shape, dtype):

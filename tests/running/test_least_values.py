@@ -33,6 +33,7 @@ def assert_excess(X, y, result, **options):
         assert abs(told - exact) <= 4 * u * exact + 64 * u * float(result.loss[f])
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     ("n", "d", "options"),
@@ -200,6 +201,7 @@ def test_weights_near_the_largest_number_lose_no_batch(algorithm):
     assert np.isfinite(alone.excess_loss)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("options", [{"algorithm": "stream"}, {"algorithm": "moments"}, {"backend": "numpy"}], ids=str)
 @pytest.mark.parametrize("intercept", [False, True])

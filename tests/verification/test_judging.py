@@ -62,6 +62,7 @@ def test_a_habit_is_no_defect(habit, dtype, intercept):
         assert told in " ".join(report.verdicts[0].notes)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("habit", HABITS)
 def test_a_defect_is_one_whatever_the_habit(habit):
     X, y = data()
@@ -125,6 +126,7 @@ def adam(powers, factor=1.0, beta2=0.9999, kind=np.float64):
     return train
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
 @pytest.mark.parametrize("powers", ["of float32", "rounded"])
 def test_powers_of_beta_in_float32_are_rounding(powers, kind):

@@ -44,6 +44,7 @@ def shuffled(epoch):
 TABLE = np.array([shuffled(epoch) for epoch in range(EPOCHS)])
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("steps", [False, True])
 @pytest.mark.parametrize("size", [1, 5, 22])

@@ -82,6 +82,7 @@ def test_our_backends_agree_with_options_of_rules(full):
             assert max(verdict.tau_w for verdict in report.verdicts if verdict.candidate == "cpu") <= 2
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", UPDATE_RULES)
 def test_our_backends_agree_with_every_rule(rule, dtype, torch):

@@ -29,6 +29,7 @@ def in_both(X, y, cells, **options):
 # ----------------------------------------------------------------------------------------- overflow
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hyper", HYPER, ids=str)
 @pytest.mark.parametrize("intercept", [False, True])
@@ -193,6 +194,7 @@ def test_losses_that_a_reciprocal_does_not_give():
         assert all(run.handover is None for run in runs)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("n", [1, 33, 4100])
 def test_nothing_in_a_column_or_in_y(name, n):
@@ -253,6 +255,7 @@ def test_where_nothing_is_left_but_rounding(name, n):
     assert n > 4096 or (zeros >= 2 and others >= 2)
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("where", ["X", "y", "both"])
 @pytest.mark.parametrize(("bad", "n"), [(math.nan, 5), (math.inf, 5), (-math.inf, 5), (math.inf, 4100)])
@@ -271,6 +274,7 @@ def test_data_that_are_not_finite(name, where, bad, n):
 # ---------------------------------------------------------------------------------------------- tol
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("hyper", [hyper for hyper in HYPER if not hyper.get("maximize")], ids=str)
 def test_stopping(name, hyper):

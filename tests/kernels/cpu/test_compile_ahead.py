@@ -153,6 +153,7 @@ fastgd.fit(X, y, lr=0.1, epochs=3{options})
 """
 
 
+@pytest.mark.full
 def test_compiling_is_said_once_on_stderr_and_loading_is_not(tmp_path):
     """Not on a terminal here, and with warnings as errors. One kernel of several is not there."""
     fastgd.fit(np.ones((2, 30, 1)), np.ones((2, 30)), lr=9.0, epochs=300)  # all kernels of this test are compiled

@@ -16,7 +16,6 @@ import fastgd
 import fastgd.kernels
 from fastgd import environment
 from fastgd.environment import KernelCache
-from tests import grids
 from tests.kernels.cpu.simd.test_disk_cache import a_kernel
 from tests.support.new_processes import COMMAND, COMPILING, N_KERNELS, run_python
 
@@ -146,7 +145,8 @@ def make_image(site: Path, full: bool, shared: bool, **variables: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def check_image(tmp_path, full):
+@pytest.mark.full
+def test_an_image_made_by_root_serves_a_user_without_a_home(tmp_path, full):
     """`fastgd info --warm --shared` when the image is built; then somebody else, who can write
     nowhere, uses the kernels there and in a folder that NUMBA_CACHE_DIR names. Root becomes another
     user for it; others cannot, and the files are read-only."""
@@ -174,10 +174,6 @@ def check_image(tmp_path, full):
         for path in [place, *place.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         shutil.rmtree(place)
-
-
-if grids.share("an image of kernels", ["root"], []):
-    test_an_image_made_by_root_serves_a_user_without_a_home = check_image
 
 
 def test_shared_is_for_warm():

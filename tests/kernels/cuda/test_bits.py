@@ -111,6 +111,7 @@ def test_overflow_to_the_end(name, device, cuda_backend):
     assert {run.handover[1] for run in runs if run.handover} == {"row", "update"}
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 8])
 def test_plain_descents_hurry(name, d, device, on_both):

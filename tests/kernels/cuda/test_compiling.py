@@ -50,6 +50,7 @@ def test_the_groups_hold_every_instantiation():
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(name for _, name in ALL)
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize(("file", "group"), grids.share("instantiations compiled for a GPU", list(GROUPS), FEW))
 def test_every_instantiation_compiles_without_spills(file, group, record_property):
     """A spill is an error to ptxas; nothing lies in local memory; every kernel can be launched with

@@ -185,6 +185,7 @@ def test_a_state_brings_its_start():
 # -- F* from the computer's memory -----------------------------------------------------------------
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["nearly twice", "twice", "normal"])
 @pytest.mark.parametrize("samples", ["all", "weights", "omit"])

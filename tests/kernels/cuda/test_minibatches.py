@@ -55,6 +55,7 @@ WAYS = {
 }
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way(way, dtype, cuda_backend):

@@ -135,6 +135,7 @@ def first_converged(losses, tol, least):
     return next((t for t in range(1, len(losses)) if losses[t] <= target), None)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize(("tol", "every"), [(0.0, 1), (1e-3, 0), (1e-3, 1), (1e-3, 7), (0.1, 7), (0.99, 7)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_tol_stops_where_the_target_is_met(reference, dtype, every, tol):
@@ -202,6 +203,7 @@ def kinds(values):
     return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("lr", [0.3, 30.0])
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.9}, {"weight_decay": 0.5, "maximize": True}], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

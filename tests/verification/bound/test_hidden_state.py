@@ -99,6 +99,7 @@ def test_a_rule_makes_its_numbers_of_a_rate_in_float64(hand):
 SCHEDULES = [[0.01, 0.01, 0.0, 0.01, 0.01, 0.0, 0.0, 0.02], [0.0, 0.0, 0.01, 0.02, 0.02, 0.01, 0.01, 0.01]]
 
 
+@pytest.mark.share(6)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("hand", ["cpu", "numpy", "torch"])
 def test_a_buffer_that_a_rate_of_0_hides(hand, schedule):

@@ -34,6 +34,7 @@ def test_what_was_asked_for_may_be_momentum_decay_or_adam():
     assert fastgd.diagnose(case.X, case.y, plants.run(replace(case, lr=case.lr)).w, reduction="sum", **asked).code == "gradient_mean"
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("rule", [name for name in UPDATE_RULES if name != "sgd"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_rule_is_named(rule, dtype, torch):

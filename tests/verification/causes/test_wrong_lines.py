@@ -39,6 +39,7 @@ def handed_over(w, losses):
     return (w, losses) if len(losses) else w
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize(("code", "line", "wrong"), ROWS, ids=[f"{code}-{k}" for k, (code, _, _) in enumerate(ROWS)])
 def test_a_wrong_line_is_named(code, line, wrong):
     w, losses = descend(body(line, wrong))

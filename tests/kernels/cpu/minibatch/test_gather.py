@@ -20,6 +20,7 @@ def gather(data, index, tile, stride, d, rows, count, itemsize):
     keep_alive((data, index, rows))
 
 
+@pytest.mark.share(4)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("d", [2, 3, 8, 9, 16, 21])
 @pytest.mark.parametrize("weighted", [False, True])

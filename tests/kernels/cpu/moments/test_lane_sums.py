@@ -45,6 +45,7 @@ def eights(count: int) -> int:
     return (count + 7) // 8 * 8
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 @pytest.mark.parametrize("count", [*range(1, 10), 16, 17, 45])
 def test_sums_of_lanes(kind, count):
@@ -74,6 +75,7 @@ def lines_added(x, y, start, stop, intercept, eights, sums):
     lane_sums.add_eights(address(eights), rows * len(start), address(sums), 0)
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("name", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 @pytest.mark.parametrize("intercept", [False, True])

@@ -298,6 +298,7 @@ def test_float64_in_blocks(d):
     check(X, y, lr=rates * np.linspace(0, 1, 40)[:, None], epochs=40, every=(0, 3))
 
 
+@pytest.mark.share(3)
 @pytest.mark.parametrize("d", [1, 2, 4])
 @pytest.mark.parametrize("power", [0, 99, 100, 101, -101, 480])
 def test_float64_around_what_is_ordinary(d, power):

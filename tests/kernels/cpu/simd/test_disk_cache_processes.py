@@ -121,6 +121,7 @@ def test_loading_imports_nothing_that_only_compiling_needs(package):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.full
 def test_where_the_short_way_to_load_fails_all_of_numba_is_imported(package):
     run_smallest(package)
     broken = (

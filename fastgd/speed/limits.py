@@ -1,4 +1,4 @@
-"""What this machine can do: reading, writing, multiply-adds and an empty call.
+"""What this machine can do: reading, writing, gathering, multiply-adds and an empty call.
 
 1. Threads that wait in a pool, so that a limit holds no start of a thread; the work is cut evenly.
    Where there are several ways to do a thing each one is measured, in turn with the cases, and the
@@ -9,6 +9,8 @@
 3. fma: chains of vector multiply-adds that do not wait for each other, with numbers in registers
    alone. Several numbers of chains are tried first, since machines differ in registers and in how
    long one multiply-add takes; the fastest is then measured.
+4. gather: rows of a matrix read in a given order, each fetched before it is needed, by one thread.
+5. Nothing is kept on disk: these functions are no kernels of `fit`, and take seconds to compile.
 """
 
 from __future__ import annotations
@@ -17,20 +19,23 @@ import ctypes
 import functools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numba
 import numpy as np
 
-from benchmarks.measuring import interleaved
-from fastgd.kernels.cpu.simd.lanes import LANES, add, butterfly, fill, first_half, fma, load, second_half, store
+from ..kernels.cpu.simd.compiling import OPTIONS
+from ..kernels.cpu.simd.lanes import LANES, PART, add, butterfly, fill, first_half, fma, load, load_part, second_half, store
+from ..kernels.cpu.simd.scalars import prefetch
+from .measuring import interleaved
 
-OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy", "boundscheck": False}
+AHEAD = 32  # rows that are fetched before they are read
 ROUNDS = 1_000_000  # of the longest chain: some milliseconds
 Way = Callable[[], object]
 
 
 @numba.njit(**OPTIONS)
-def read_numbers(array):
+def read_numbers(array: Any) -> Any:
     """The sum of a flat array, four vectors of lanes at a time."""
     zero = fill(array.dtype.type(0))
     a, b, c, d = zero, zero, zero, zero
@@ -47,7 +52,7 @@ def read_numbers(array):
 
 
 @numba.njit(**OPTIONS)
-def write_numbers(array, number):
+def write_numbers(array: Any, number: Any) -> None:
     """Fill a flat array, a vector of lanes at a time."""
     value = fill(number)
     i = 0
@@ -60,7 +65,18 @@ def write_numbers(array, number):
 
 
 @numba.njit(**OPTIONS)
-def one_chain(x, count):
+def gather_rows(X: Any, order: Any, sums: Any) -> None:
+    """Sum the rows of X, flat, PART numbers each, in an order."""
+    total = load_part(sums, 0)
+    for i in range(len(order)):
+        if i + AHEAD < len(order):
+            prefetch(X, np.int64(order[i + AHEAD]) * PART)
+        total = add(total, load_part(X, np.int64(order[i]) * PART))
+    store(sums, 0, total)
+
+
+@numba.njit(**OPTIONS)
+def one_chain(x: Any, count: int) -> Any:
     """`count` multiply-adds of one vector."""
     a, by, plus = fill(x), fill(x), fill(x)
     for _ in range(count):
@@ -69,7 +85,7 @@ def one_chain(x, count):
 
 
 @numba.njit(**OPTIONS)
-def halves(x, count):
+def halves(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of three independent vectors of half as many lanes."""
     a, by, plus = first_half(fill(x)), first_half(fill(x)), first_half(fill(x))
     b, c = add(a, a), plus
@@ -83,7 +99,7 @@ def halves(x, count):
 
 
 @numba.njit(**OPTIONS)
-def three_chains(x, count):
+def three_chains(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of three independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
@@ -94,7 +110,7 @@ def three_chains(x, count):
 
 
 @numba.njit(**OPTIONS)
-def six_chains(x, count):
+def six_chains(x: Any, count: int) -> Any:
     """`count` multiply-adds of each of six independent vectors."""
     a, by, plus = fill(x), fill(x), fill(x)
     b = add(a, a)
@@ -161,9 +177,11 @@ class Machine:
         touched = self._write(tuple(np.empty_like(array) for array in like), "by_numpy")
         shapes = [(array.shape, array.dtype) for array in like]
         ways: dict[str, Way] = {f"write {how}": functools.partial(self._write, touched, how) for how in hows}
-        for how in hows:
-            ways[f"fresh {how}"] = lambda how=how: self._write(tuple(np.empty(*each) for each in shapes), how)
-        return ways
+
+        def write_fresh(how: str) -> tuple[np.ndarray, ...]:
+            return self._write(tuple(np.empty(*each) for each in shapes), how)
+
+        return ways | {f"fresh {how}": functools.partial(write_fresh, how) for how in hows}
 
     def ways_to_multiply(self, dtype: str, threads: int) -> dict[str, Way]:
         """As many multiply-adds as `operations` says, by the chain that was fastest in a trial."""
@@ -177,6 +195,11 @@ class Machine:
             self._chains[dtype] = min(CHAINS, key=lambda chain: min(trial[chain.__name__]))
         chain = self._chains[dtype]
         return {f"fma{dtype[-2:]} by_{chain.__name__}": lambda: self._on_all(lambda k: run(chain), threads)}
+
+    def ways_to_gather(self, X: np.ndarray, order: np.ndarray) -> dict[str, Way]:
+        """Read the rows (n, PART) of X in this order, by one thread."""
+        flat, sums = X.reshape(-1), np.zeros(PART)
+        return {"gather by_vectors": lambda: gather_rows(flat, order, sums)}
 
     def operations(self, threads: int) -> int:
         """Multiply-adds of `ways_to_multiply`."""
