@@ -34,8 +34,8 @@ FASTGD_DEFECTS = (
     Defect(
         "schedule: begins anew with each call",
         "fastgd/running/chunks.py",
-        "job.schedule.table(which, lr, steps, epochs)",
-        "job.schedule.table(which, lr, 0 * steps, epochs)",
+        "job.schedule.table(which, lr, steps, count)",
+        "job.schedule.table(which, lr, 0 * steps, count)",
         ("tests/fit/test_schedules.py",),
     ),
     Defect(
