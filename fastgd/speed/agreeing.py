@@ -51,7 +51,7 @@ def judged(history: Any, X: np.ndarray, y: np.ndarray, most: float, **asked: Any
     report = fastgd.verify(history, X, y, **asked)
     tau = max(report.tau_w, report.tau_loss)
     if not (report.ok and tau <= most):
-        raise Disagrees(f"τ = {tau:.3g} on {X.shape} {X.dtype}, {most:g} is allowed")
+        raise Disagrees(f"tau = {tau:.3g} on {X.shape} {X.dtype}, {most:g} is allowed")
     return tau
 
 

@@ -68,23 +68,23 @@ def _registry() -> list[Case]:
     cases.append(Case("solve tiny", f"{replace(tiny, epochs=0)}, closed form", tiny, making.tiny_solve, 150e-6, 1.0))
     rates = Sizes(4_096, 10_000, 16, 200)
     for keep, words in (("w", "w only"), ("fresh", "history")):
-        cases.append(Case(f"rates {keep}", f"4,096 rates on one 10⁴ × 16, 200 epochs, {words}", rates, making.rates(keep), ROOF, 2.0))
+        cases.append(Case(f"rates {keep}", f"4,096 rates on one 10^4 x 16, 200 epochs, {words}", rates, making.rates(keep), ROOF, 2.0))
     rule = Sizes(5_000, 64, 8, 500)
     for name, optimizer in (("adam", fastgd.Adam(lr=0.01)), ("nesterov", fastgd.SGD(lr=0.01, momentum=0.9, nesterov=True))):
         for keep, words in (("w", "w only"), ("fresh", "history")):
             cases.append(Case(f"{name} {keep}", f"{rule}, {words}", rule, making.descent(keep, optimizer=optimizer), ROOF, None))
     one_epoch = Sizes(1, 1_000_000, 16, 1)
     for name, limit, most in (("ordered", READ, 2.0), ("shuffled", GATHER, 1.5)):
-        words = f"10⁶ × 16, one epoch of batches of {making.BATCH}, {'in order' if name == 'ordered' else name}"
+        words = f"10^6 x 16, one epoch of batches of {making.BATCH}, {'in order' if name == 'ordered' else name}"
         cases.append(Case(f"batches {name}", words, one_epoch, making.batches(name == "shuffled"), limit, most))
-    groups = "10⁶ groups of 5 to 200 rows"
+    groups = "10^6 groups of 5 to 200 rows"
     for d in (1, 3):
         sizes = Sizes(1_000_000, 0, d, 100, "float64")
         cases.append(Case(f"groups {d} solve", f"{groups}, {d} + 1 parameters, closed form", sizes, making.groups(True), READ, 1.5))
     cases.append(Case("groups 3 fit", f"{groups}, 3 + 1 parameters, 100 epochs", sizes, making.groups(False), READ, 1.5))
     raster = Sizes(1_000_000, 120, 1, 50)
     for name, words in (("fit", "50 epochs"), ("solve", "closed form")):
-        text = f"raster 120 × 1,000 × 1,000, times first, a line each, {words}"
+        text = f"raster 120 x 1,000 x 1,000, times first, a line each, {words}"
         cases.append(Case(f"raster {name}", text, raster, making.raster(name == "solve"), READ, 1.5))
     scaled = Sizes(20_000, 256, 8, 200)
     cases.append(Case("standardized", f"{scaled}, standardised", scaled, making.descent("fresh", standardize=True), ROOF, None))

@@ -46,8 +46,8 @@ class Sizes:
         return dict(vars(self))
 
     def __str__(self) -> str:
-        """Return `20,000 × 256 × 8, 200 epochs`; float64 is said."""
-        text = f"{self.n_fits:,} × {self.n_samples:,} × {self.n_features}"
+        """Return `20,000 x 256 x 8, 200 epochs`; float64 is said."""
+        text = f"{self.n_fits:,} x {self.n_samples:,} x {self.n_features}"
         text += f", {self.epochs:,} epochs" if self.epochs else ""
         return text + (", float64" if self.dtype == "float64" else "")
 

@@ -101,7 +101,7 @@ def read_rows(path: Path) -> list[Row]:
 
 def shown(seconds: float) -> str:
     """Seconds with three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
@@ -115,4 +115,4 @@ def cells_of(row: Row) -> tuple[str, str, str, str, str]:
     ratio = f"{row['ratio']:.2f} ({row['ratio_p20']:.2f} to {row['ratio_p80']:.2f})"
     if row["most"] is None:
         return shown(row["median"]), limit, ratio, "", ""
-    return shown(row["median"]), limit, ratio, f"≤ {row['most']:g}", "met" if row["ratio"] <= row["most"] else "missed"
+    return shown(row["median"]), limit, ratio, f"<= {row['most']:g}", "met" if row["ratio"] <= row["most"] else "missed"

@@ -40,5 +40,5 @@ def test_a_case_that_disagrees_is_an_exit_status(monkeypatch):
     monkeypatch.setattr(fastgd, "fit", lambda *data, lr, **options: fit(*data, lr=lr * 1.01, **options))
     done = run("--quick", "--seconds", "0")
     assert done.exit_code == 1
-    assert "fastgd bench: τ = " in done.output
+    assert "fastgd bench: tau = " in done.output
     assert agreeing.OURS == 2

@@ -42,7 +42,7 @@ def test_a_batch_of_descents(options, monkeypatch):
         return fastgd.fit(X, y, lr=0.05, epochs=8, history=True, **options)
 
     assert 0 < agreeing.check_descents(call, X, y, 8, {"lr": 0.05}, lr=0.05, **options) <= agreeing.OURS
-    with pytest.raises(agreeing.Disagrees, match="τ = "):
+    with pytest.raises(agreeing.Disagrees, match="tau = "):
         agreeing.check_descents(call, X, y, 8, {"lr": 0.0501}, lr=0.05, **options)
     wrong = call()
     wrong.w[2, 0] = np.nextafter(wrong.w[2, 0], np.float32(9))

@@ -39,9 +39,9 @@ def test_a_row_says_where_it_was_measured():
 
 
 def test_seconds_and_cells_are_shown_in_words():
-    assert [measuring.shown(seconds) for seconds in (2.0, 0.0123, 4.5e-5, 3e-8)] == ["2 s", "12.3 ms", "45 µs", "30 ns"]
+    assert [measuring.shown(seconds) for seconds in (2.0, 0.0123, 4.5e-5, 3e-8)] == ["2 s", "12.3 ms", "45 us", "30 ns"]
     row = {"median": 0.2, "limit": "read", "limit_s": 0.1, "ratio": 2.0, "ratio_p20": 1.9, "ratio_p80": 2.5, "most": 1.5}
-    assert measuring.cells_of(row) == ("200 ms", "100 ms: read", "2.00 (1.90 to 2.50)", "≤ 1.5", "missed")
+    assert measuring.cells_of(row) == ("200 ms", "100 ms: read", "2.00 (1.90 to 2.50)", "<= 1.5", "missed")
     assert measuring.cells_of(row | {"most": 2.0})[-1] == "met"
     assert measuring.cells_of(row | {"most": None})[-2:] == ("", "")
     assert measuring.cells_of({"median": 0.2}) == ("200 ms", "", "", "", "")
