@@ -47,7 +47,7 @@ def test_a_peer_agrees_or_says_what_is_missing(problems, kind, name, monkeypatch
         assert library in ("jax", "optax", "polars_ds")
         return
     assert told["n_fits"] == min(21, problems[kind].n_fits)
-    assert 0 < told["worst_tau"] <= agreeing.ANYBODYS
+    assert 0 <= told["worst_tau"] <= agreeing.ANYBODYS  # 0: who calls the same LAPACK function as the check
 
 
 def test_numba_by_hand_agrees(problems, monkeypatch):
