@@ -71,7 +71,7 @@ def test_a_thread_that_dies_in_the_midst_of_its_task_is_an_error(monkeypatch):
 
     monkeypatch.setattr(_thread, "start_new_thread", start_mute)
     with watched(SimpleNamespace(threads=2, inline=False), None, 1, "1 fit") as (_, go), pytest.raises(MemoryError, match="in the midst"):
-        go([])
+        go([lambda counter: None])
 
 
 def test_no_thread_is_left_behind():
