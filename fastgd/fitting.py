@@ -206,8 +206,8 @@ def fit(
         the fit; ``epochs``, ``status`` and the history tell of the whole descent.
     excess_loss : bool, optional
         Whether the result tells F(w) − F*, by how much the loss is above its least value. None:
-        where it costs next to nothing, which is for fits on moments of at most 32 parameters; NaN
-        for others. True: for every fit; more parameters, "stream" and the reference backends then
+        where it costs little, which is for fits on moments of at most 32 parameters; NaN for
+        others. True: for every fit; more parameters, "stream" and the reference backends then
         take as long as `solve` does, besides. False: for none, unless a tol needs it.
     nan_policy : {"raise", "omit", "propagate"}, default "raise"
         What happens when a number of X, y or the weights is not finite or is missing: masked (in a

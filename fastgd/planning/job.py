@@ -110,7 +110,7 @@ class FitJob(ResultJob):
     epochs: int
     tol: float  # −1: none
     every: int  # epochs between two rows of the history; 0: no history
-    measured: bool  # F(w) − F* is asked for: where F* costs next to nothing (least_values.py)
+    measured: bool  # F(w) − F* is asked for: where F* costs little (least_values.py)
     least_needed: bool  # F* of every fit is asked for, whatever it costs
     begin: Begin  # the state before the first epoch
     state: State | None  # of the earlier fit that is continued
