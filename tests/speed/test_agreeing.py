@@ -32,6 +32,14 @@ def test_normal_equations_stay_within_what_rounding_may_do(dtype, intercept):
         agreeing.check_coefficients(1.1 * exact, A, y[0], np.finfo(dtype).eps / 2, intercept)
 
 
+def test_what_rounding_may_do_grows_with_the_square_of_the_condition():
+    shares = []
+    for small in (1.0, 1e-3):  # the condition is 1 / small, and w is (1, 1)
+        A = np.diag([1.0, small])
+        shares.append(agreeing.check_coefficients(np.array([1 + 1e-9 / small**2, 1.0]), A, A.sum(axis=1), 2.0**-24))
+    assert 0.5 < shares[1] / shares[0] < 2
+
+
 @pytest.mark.parametrize("options", [{}, {"nan_policy": "omit"}])
 def test_a_batch_of_descents(options, monkeypatch):
     X, y = samples()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastgd.speed import agreeing, limits
-from fastgd.speed.cases import CASES, GATHER, ONE_THREAD, READ, READ_WRITE, ROOF, USERS, measure
+from fastgd.speed.cases import CASES, GATHER, ONE_THREAD, READ, READ_WRITE, ROOF, USERS, _of_formula, measure
 
 SHARE = 1e-3
 SOME = (  # one of each maker, with each limit
@@ -85,3 +85,11 @@ def test_what_disagrees_is_not_timed(machine, monkeypatch):
     for name in ("fit 100x1 w", "tiny like", "raster fit"):
         with pytest.raises(agreeing.Disagrees):
             measure(CASES[name], machine, share=SHARE, most_seconds=0.0)
+
+
+@pytest.mark.parametrize(("formula", "wanted"), [(READ, 3.0), (READ_WRITE, 8.0), (ROOF, 7.0), (ONE_THREAD, 1.0), (GATHER, 4.0)])
+def test_limits_are_what_their_formulas_say(formula, wanted):
+    seconds = {"read": 3.0, "write": 5.0, "fma64": 7.0, "fma32": 1.0, "gather": 4.0}
+    assert _of_formula(formula, seconds) == wanted
+    if formula == ROOF:
+        assert _of_formula(formula, {**seconds, "read": 9.0}) == 9.0
