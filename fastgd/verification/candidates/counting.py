@@ -15,7 +15,7 @@ import numpy as np
 
 from ..bound.yardstick import Array
 
-__all__ = ["FEW", "MANY", "SameRandom", "rows_after"]
+__all__ = ["FEW", "MANY", "SameRandom", "losses_until", "rows_after"]
 
 MANY, FEW = 100, 50  # runs where all epochs are wanted, and where the first ones are
 
@@ -64,3 +64,10 @@ def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array,
         notes.append(f"it stops by itself: from epoch {epochs[end]} on its last w is the same")
         return rows[: end + 1], epochs[: end + 1]
     return rows, epochs
+
+
+def losses_until(last: int, loss: Array | None, epochs: int) -> Array | None:
+    """Return the losses of a run of so many epochs until the last row that `rows_after` kept."""
+    if loss is None or len(loss) not in (epochs, epochs + 1):
+        return loss
+    return loss[: len(loss) - (epochs - last)]

@@ -23,7 +23,7 @@ import numpy as np
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
 from .answers import Training, has_w, library_of_float32, read_training
-from .counting import FEW, MANY, SameRandom, rows_after
+from .counting import FEW, MANY, SameRandom, losses_until, rows_after
 from .functions import FunctionCandidate, equal, with_intercept_first
 from .names import is_history, role_of_answer, roles_of
 from .tasks import Task, TheirCode, Trial, Unreadable
@@ -94,6 +94,7 @@ class ModelCandidate:
         every = max(1, -(-epochs // max(4, min(MANY, 2 * _MOST_EPOCHS // max(epochs, 1)))))
         every = every if fits.task.batches is None else 1
         trial.w, trial.at = fits.rows([*range(0, epochs, every), epochs], trial.notes)
+        trial.loss = losses_until(int(trial.at[-1]), trial.loss, epochs)
         trial.notes.append(f"it was fitted anew for {'each number of epochs' if every == 1 else f'{every} epochs more each time'}")
         if every > 1:
             trial.otherwise = partial(self._first_epochs, trial, fits)

@@ -27,7 +27,7 @@ from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
 from .answers import kept, library_of_float32, read_step, read_training, times_one_array
 from .calling import Call, read_call
-from .counting import FEW, MANY, SameRandom, rows_after
+from .counting import FEW, MANY, SameRandom, losses_until, rows_after
 from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate", "after_updates", "equal", "with_intercept_first"]
@@ -218,6 +218,7 @@ class FunctionCandidate:
                 if (rows == rows[-1]).all():
                     return one  # whatever number is asked for
                 one.w, one.at = rows, at
+                one.loss = losses_until(int(at[-1]), one.loss, count)
                 if one.loss is not None and len(one.loss) == 1:  # that of the last w: each run has its own
                     one.loss = np.array([ends[k] for k in range(count + 1)]) if len(ends) > count else None
             return one

@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 
+import fastgd
 from fastgd.verification.candidates.counting import SameRandom, rows_after
 
 
@@ -48,3 +49,38 @@ def test_code_that_stops_by_itself():
     assert len(rows) == 4  # it never moves
     rows, at = rows_after(lambda count: np.full(1, float(count)), range(4), np.zeros(1), [])
     assert len(rows) == 4
+
+
+def converged(after, dtype):
+    """A function and a class that reach a w at which rounding holds them, and go on; losses are
+    recorded before or after each update."""
+
+    def descend(X, y, w, lr, epochs):
+        losses = []
+        for _ in range(epochs):
+            new = w - dtype(lr) * (dtype(2) / len(y) * (X.T @ (X @ w - y)))
+            losses.append(np.mean((X @ (new if after else w) - y) ** 2))
+            w = new
+        return w, losses
+
+    class Descent:
+        def __init__(self, lr, epochs):
+            self.lr, self.epochs = lr, epochs
+
+        def fit(self, X, y):
+            self.coef_, self.loss_history = descend(X, y, np.zeros(X.shape[1], X.dtype), self.lr, self.epochs)
+            return self
+
+    return descend, Descent
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("after", [False, True])
+def test_losses_end_with_the_rows_of_a_descent_that_has_converged(after, dtype):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(62, 2)).astype(dtype)
+    y = X @ np.array([1, 2], dtype)
+    for candidate in converged(after, dtype):
+        report = fastgd.verify(candidate, X, y, lr=0.4, epochs=60, w0=None if isinstance(candidate, type) else np.array([5, -5], dtype))
+        assert report.outcome == "agrees", str(report)
+        assert "it stops by itself" in str(report)
