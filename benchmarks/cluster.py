@@ -77,7 +77,11 @@ def processor_time(client: Client) -> float:
 
 
 def measured(n_workers: int, function: Callable[[], Any], kill_after: float | None = None) -> tuple[Any, float]:
-    """(what a function returns, seconds) with so many workers; it prints their peaks."""
+    """Run a function on a cluster of n_workers; print the workers' peaks of memory.
+
+    Returns what the function returned, and the seconds that it took. kill_after: seconds until one
+    worker is killed.
+    """
     options = {"threads_per_worker": 1, "memory_limit": MEMORY, "dashboard_address": None, "silence_logs": logging.CRITICAL}
     with LocalCluster(n_workers, **options) as cluster, Client(cluster) as client:
         client.run(_warm)
@@ -149,7 +153,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("shape", nargs="*", type=int, default=[120, 2000, 2000], help="times rows columns")
     parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--share", type=int, default=100, help="linregress has one of so many points")
+    parser.add_argument("--share", type=int, default=100, help="linregress fits every SHARE-th point, since it takes hours for all")
     given = parser.parse_args()
     path = make_raster(tuple(given.shape), Path(given.folder))
     results, seconds = {}, {}

@@ -170,7 +170,7 @@ def _plans(question: Question, batches: Batches, given: int, epochs: int | None,
 
 
 def _rates(question: Question, count: int, judged: Any) -> Array:
-    """Return the rate of each of so many epochs, in float64."""
+    """Return the rates of the first `count` epochs, in float64."""
     return np.broadcast_to(question.on_schedule(count).lr, (count,)).astype(judged).astype(np.float64)
 
 

@@ -17,6 +17,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import pytest
+
 from tests.cuda_on_host.sanitized import write_expected
 from tests.mutants.batch_defects import BATCH_DEFECTS
 from tests.mutants.candidates_defects import CANDIDATES_DEFECTS
@@ -49,17 +51,30 @@ TIMEOUT = 1200  # seconds for one defect; then its tests have not ended, which i
 
 
 def find_by_tests(defect: Defect, base: Path, stamp: str) -> str | None:
-    """The first test that fails with the defect planted, or None."""
+    """The first test that fails with the defect planted, or None.
+
+    The tests of `make test` are tried first, then those of `make test-all`.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "copy"
         spoiled_copy(defect, base, stamp, folder)
-        options = ("-x", "-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "--backends=cpu")
-        ran = subprocess.run([sys.executable, "-P", "-m", "pytest", *options, *defect.tests], cwd=folder, env=environment(folder),
-                             capture_output=True, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
+        found = _first_failure(defect, folder, ())
+        if found is None and (found := _first_failure(defect, folder, ("--full",))):
+            found += ", with --full alone"
+    return found
+
+
+def _first_failure(defect: Defect, folder: Path, more: tuple[str, ...]) -> str | None:
+    """The first test of a defect that fails in this copy; None: all pass, or none is chosen."""
+    options = ("-x", "-q", "--tb=no", "-n", "0", "-p", "no:cacheprovider", "--backends=cpu", *more)
+    ran = subprocess.run([sys.executable, "-P", "-m", "pytest", *options, *defect.tests], cwd=folder, env=environment(folder),
+                         capture_output=True, text=True, check=False, timeout=TIMEOUT)  # fmt: skip
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - (.*))?$", ran.stdout, re.MULTILINE)
     if ran.returncode < 0:  # killed by the system: memory that must not be touched
         failed = re.search(r"in (test_\w+)$", ran.stderr, re.MULTILINE)
         return f"{failed.group(1) if failed else defect.tests}, by signal {-ran.returncode}"
+    if ran.returncode == pytest.ExitCode.NO_TESTS_COLLECTED and not more:
+        return None  # they are marked `full`
     if ran.returncode not in (0, 1) or (ran.returncode == 1 and failed is None):
         raise RuntimeError(f"the tests did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     if failed and NOT_PYTHON.match(failed.group(2) or ""):

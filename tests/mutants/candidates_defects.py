@@ -127,4 +127,11 @@ CANDIDATES_DEFECTS = (
         "bool(wrong)",
         ("tests/cli/test_verify.py::test_samples_with_gaps_are_left_out_where_that_is_asked_for",),
     ),
+    Defect(
+        "losses go on where the rows of a run have ended",
+        f"{VERIFICATION}/candidates/counting.py",
+        "loss[: len(loss) - (epochs - last)]",
+        "loss",
+        (f"{TESTS}/candidates/test_counting.py",),
+    ),
 )

@@ -67,7 +67,10 @@ def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array,
 
 
 def losses_until(last: int, loss: Array | None, epochs: int) -> Array | None:
-    """Return the losses of a run of so many epochs until the last row that `rows_after` kept."""
+    """Return the losses until epoch `last`, that of the last row that `rows_after` kept.
+
+    epochs: the number of epochs of the run that recorded the losses.
+    """
     if loss is None or len(loss) not in (epochs, epochs + 1):
         return loss
     return loss[: len(loss) - (epochs - last)]

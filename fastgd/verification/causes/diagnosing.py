@@ -196,7 +196,10 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
     half = 0.5 if question.reduction.startswith("half") else 1.0
 
     def ends_there(steps: int) -> bool:
-        """Return whether the last row is w after so many steps; the intercept may be one older."""
+        """Return whether the last row is w after this number of steps.
+
+        Only entries that are one array are compared: the intercept may be that of a step before.
+        """
         ends = np.stack([start.astype(w.dtype), w[-1]])
         shares = strided_shares(
             question.X, question.y, ends, np.array([0, steps]), lr=half * np.asarray(question.lr), dtype=recorded.dtype,

@@ -20,7 +20,7 @@ class Plan:
     epochs: list[list[Step]]
     by_step: bool  # rows are w after each step, not after each epoch
     several: bool  # rows hide steps, or their divisors differ: they are judged by their ends
-    rates: Callable[[int], Array] | None = None  # of a schedule, for so many epochs
+    rates: Callable[[int], Array] | None = None  # rates(k): those of a schedule for epochs 0 … k − 1
 
     def rows_of(self, epochs: list[list[Step]]) -> list[list[Step]]:
         """Return the steps from each row to the next."""
