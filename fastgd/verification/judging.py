@@ -149,7 +149,7 @@ def _none_passes(made: list[Judgement]) -> Judgement:
     """Return the judgement where no reading passes; a cause needs a name without constants."""
     for one in made:
         named = one.diagnosis()
-        if named is not None and named.code != "unknown" and not named.evidence.get("constants"):
+        if named is not None and "unknown" not in named.codes and not named.evidence.get("constants"):
             return one
     first, *others = made
 

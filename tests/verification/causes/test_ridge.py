@@ -105,6 +105,12 @@ def test_rows_several_epochs_apart(momentum):
         assert report.diagnosis.codes == (code,), str(report)
         assert report.first.epoch == 4
         assert "instead of" in str(report)
+    rates = 0.05 * 0.5 ** (np.arange(16) // 5)
+    w = [np.zeros(4)]
+    for rate in rates:
+        w.append(step(w[-1], X, Y, rate, 0.3))
+    report = fastgd.verify(np.array(w)[::4], X, Y, epochs=16, **ASKED, ridge=0.3, schedule=fastgd.schedules.StepLR(5, 0.5))
+    assert report.outcome == "agrees", str(report)
     if momentum:
         report = fastgd.verify(rows_of(lam=0.0)[::4], X, Y, epochs=16, **asked | {"ridge": None})
         assert report.diagnosis.code == "plain_descent"
@@ -122,7 +128,7 @@ def test_losses_alone():
 
 
 def test_half_of_the_squares_with_a_penalty_beside_them():
-    """J = 1/(2m) (sum(r²) + λ sum(θ²)), as in courses: ridge is λ/(2m), and J is half of the whole."""
+    """J = 1/(2m) (sum(r²) + λ sum(θ²)) of courses: ridge is λ/(2m), and J is half of the whole."""
     asked = ASKED | {"ridge": 0.3, "reduction": "half_mean"}
     rows = rows_of(half=True)
     J = losses_of(rows, half=True)
