@@ -1,4 +1,4 @@
-"""Compile the CPU kernels in several processes: `python -m tests.compile_kernels`, before the tests.
+"""Compile the CPU kernels in several processes: `python -m tests.compile_kernels`, before tests.
 
 Numba compiles one version at a time in a process, and without this each worker of pytest-xdist
 compiles nearly all of them.
