@@ -21,6 +21,7 @@ STREAM, MOMENTS, AUTOGRAD, MANUAL, LSTSQ = range(5)
 ALGORITHMS = ("stream", "moments", "autograd", "manual", "lstsq")  # names of the codes above
 
 MOST_PACKED = 32  # parameters of a pack's fits (beyond, its moments leave the cache), and of an F* that is eliminated
+MOST_SINGLE = 4096  # samples of a fit of one feature that cpu/moments/single_feature.py sums: one chunk
 
 # what a backend updates or fills, by its name in a chunk, in the order of the kernels' arguments
 WRITTEN = (

@@ -167,6 +167,9 @@ def verify(
     weight_decay: Annotated[float, typer.Option(help="The weight decay that SGD should have.")] = 0.0,
     optimizer: Annotated[str, typer.Option(help=f"The update rule, with torch's defaults: {', '.join(UPDATE_RULES)}.")] = "sgd",
     reduction: Annotated[str, typer.Option(help="The gradient should be that of the mean, sum, half_mean or half_sum.")] = "mean",
+    ridge: Annotated[
+        float | None, typer.Option(help="A penalty: the loss has ridge times the squares of w, without the intercept.", show_default=False)
+    ] = None,
     intercept: Annotated[bool, typer.Option("--intercept", help="The model has an intercept, the last entry of w.")] = False,
     dtype: Annotated[str | None, typer.Option(help="float32 or float64: the precision that is judged.", show_default=False)] = None,
     backends: Annotated[str, typer.Option(help="Without a candidate: the backends, separated by commas; default: all.")] = "",
@@ -200,7 +203,7 @@ def verify(
 
     _refuse_what_does_nothing(context, bool(candidate))
     rule = SGD(momentum=momentum, weight_decay=weight_decay) if optimizer == "sgd" else optimizer
-    asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "intercept": intercept, "dtype": dtype}
+    asked = {"lr": lr, "epochs": epochs, "optimizer": rule, "reduction": reduction, "ridge": ridge, "intercept": intercept, "dtype": dtype}
     try:
         if candidate:
             left_out: list[int] | None = [] if read_choice(nan_policy, "--nan-policy", ("raise", "omit")) == "omit" else None

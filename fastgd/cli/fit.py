@@ -96,9 +96,12 @@ def fit_files(
 def summary_of(result: TableResult, seconds: float) -> list[str]:
     """What became of the fits, in lines."""
     left_out = f", of which {result.n_left_out:,} lack a number and were left out" if result.n_left_out else ""
-    rate = f"{result.n_rows / max(seconds, 1e-9):,.0f} rows/s"
-    lines = [f"{counted(result.n_rows, 'row')}{left_out}, {counted(result.n_groups, 'group')} in {seconds:,.1f} s: {rate}"]
+    rate = result.n_rows / max(seconds, 1e-9)
+    told = f": {rate:,.0f} rows/s" if rate >= 1 else ""
+    lines = [f"{counted(result.n_rows, 'row')}{left_out}, {counted(result.n_groups, 'group')} in {seconds:,.1f} s{told}"]
     lines += [f"  {count:>13,}  {name}" for name, count in result.statuses.items()]
+    if result.n_far:
+        lines.append(f"  {result.n_far:>13,}  more than 1 % above the least loss: give --standardize, more --epochs, or --solve")
     return lines if result.path is None else [*lines, f"results: {result.path}"]
 
 

@@ -98,14 +98,14 @@ class FrameFits:
         """The arguments of `fit` or `solve`, with their defaults; without data."""
         return arguments_of(self.options, solve if self.solve else fit, self.caller)
 
-    def fit(self, frame: Any, groups: Groups) -> tuple[Any, np.ndarray]:
-        """(a frame of the results, statuses) of groups of rows of an eager frame of narwhals."""
+    def fit(self, frame: Any, groups: Groups) -> tuple[Any, Any]:
+        """(a frame of the results, the result) of groups of rows of an eager frame of narwhals."""
         data, options = self._data(frame), self.options
         if options.get("memory_limit") is not None:
             options = {**options, "memory_limit": _left(options["memory_limit"], data)}
         given = {**data, **options}
         result = fit_rows(given, lambda n_rows: (groups, {}), solved=self.solve, name=self.caller, features=tuple(self.features))
-        return self._tidy(frame, groups, result), result.status
+        return self._tidy(frame, groups, result), result
 
     def fit_all(self, frame: Any) -> Any:
         """A frame of the results of all groups of an eager frame of narwhals."""
@@ -137,15 +137,15 @@ class FrameFits:
         told = {name: self.options[name] for name in (*_OF_COMPRESS, "threads", "memory_limit") if name in self.options}
         return compress(**data, intercept=self.options["intercept"], progress=False, **told)
 
-    def fit_parts(self, parts: Iterable[Moments], frame: Any) -> tuple[Any, np.ndarray]:
-        """(a frame with the results, statuses) of the samples of all parts: of one group.
+    def fit_parts(self, parts: Iterable[Moments], frame: Any) -> tuple[Any, Any]:
+        """(a frame with the results, the result) of the samples of all parts: of one group.
 
         frame: of its first row, for its keys.
         """
         options = {name: value for name, value in self.options.items() if name not in (*_OF_COMPRESS, "intercept")}
         result: Any = (solve if self.solve else fit)(Moments.merge(parts), **options)
         groups = Groups(np.zeros(1, np.int64), np.ones(1, np.int64))
-        return self._tidy(frame, groups, replace(result, features=tuple(self.features))), result.status
+        return self._tidy(frame, groups, replace(result, features=tuple(self.features))), result
 
     def _data(self, frame: Any) -> dict[str, Any]:
         """X, y and the weights of a frame, as options of `fit`."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,17 @@ from .frame_fits import FrameFits
 from .table_source import Scan, TableSource
 
 _EVERY = 1.0  # seconds between two stores
-_ARRAYS = {"table", "statuses", "n_groups"}
+_ARRAYS = {"table", "statuses", "n_far", "n_groups"}
 
-Done = tuple[Any, np.ndarray, int, int]  # table of results, statuses, number of groups, number of rows
+
+class Done(NamedTuple):
+    """What became of a batch."""
+
+    table: Any  # of results
+    statuses: np.ndarray
+    n_far: int  # fits that ended more than 1 % above the least loss
+    n_groups: int
+    n_rows: int
 
 
 class Finished:
@@ -52,7 +60,7 @@ class Finished:
         assert self._next is not None
         arrays = self._next.arrays
         table = pyarrow.ipc.open_stream(pyarrow.py_buffer(arrays["table"].tobytes())).read_all()
-        return table, arrays["statuses"], int(arrays["n_groups"]), self._next.stop - self._next.first
+        return Done(table, arrays["statuses"], int(arrays["n_far"]), int(arrays["n_groups"]), self._next.stop - self._next.first)
 
     def keep(self, first: int, done: Done) -> None:
         """Take the results of the batch that begins at a row to be stored."""
@@ -64,11 +72,11 @@ class Finished:
     def store(self) -> None:
         """Store what was taken; where it cannot be, say so once, and go on without."""
         waiting, self._waiting = self._waiting, []
-        for first, (table, statuses, n_groups, n_rows) in waiting:
+        for first, done in waiting:
             assert self._part is not None
-            arrays = {"table": _bytes_of(table), "statuses": np.asarray(statuses), "n_groups": np.array(n_groups)}
+            arrays = {name: np.asarray(getattr(done, name)) for name in _ARRAYS - {"table"}} | {"table": _bytes_of(done.table)}
             try:
-                self._part.write(first, first + n_rows, arrays, None)
+                self._part.write(first, first + done.n_rows, arrays, None)
             except OSError as error:
                 say(f"fastgd: results cannot be stored in the checkpoint any more, and the call goes on without: {error}")
                 self._part = None

@@ -29,6 +29,7 @@ from ..input.room import SHARE, free_memory
 from ..input.statistics import read_stats
 from ..planning.backends import MOST_FEATURES
 from ..results.status import STATUS_NAMES
+from ..results.summary import count_far
 from ..results.table_result import TableResult
 from ..running.pool import Control, Progress
 from .frame_columns import narwhals_here
@@ -75,17 +76,17 @@ class TableJob:
     def run(self) -> TableResult:
         """Fit all groups."""
         kept: list[Any] = []
-        counts, n_groups, n_rows = np.zeros(len(STATUS_NAMES), np.int64), 0, 0
+        counts, n_far, n_groups, n_rows = np.zeros(len(STATUS_NAMES), np.int64), 0, 0, 0
         self.fits.rehearse(self.source.dtype)
         with (
             finished(self.checkpoint, self.fits, self.source, self.scan) as stored,
             writing(self.out, kept.append) as write,
             _watching(self.progress, self.scan.n_rows, "fitting rows", "rows") as watch,
         ):
-            for frame, statuses, groups, rows in self._results(stored, watch.again):
-                counts += np.bincount(np.asarray(statuses).ravel(), minlength=len(counts))
-                n_groups, n_rows = n_groups + groups, n_rows + rows
-                write(frame)
+            for done in self._results(stored, watch.again):
+                counts += np.bincount(done.statuses.ravel(), minlength=len(counts))
+                n_far, n_groups, n_rows = n_far + done.n_far, n_groups + done.n_groups, n_rows + done.n_rows
+                write(done.table)
                 watch.done(n_rows)
         if n_rows != self.scan.n_rows:
             raise RuntimeError(f"the table has changed while it was read: it had {self.scan.n_rows:,} rows, then {n_rows:,}")
@@ -94,6 +95,7 @@ class TableJob:
             n_left_out=self.scan.n_with_gaps if self.fits.options.get("nan_policy") == "omit" else 0,
             n_groups=n_groups,
             statuses={name: int(count) for name, count in zip(STATUS_NAMES, counts, strict=True) if count},
+            n_far=n_far,
             path=self.out,
             table=None if self.out is not None else _joined(kept),
         )
@@ -113,13 +115,16 @@ class TableJob:
         names = self.fits.columns
         if isinstance(batch, LongGroup):
             pieces = _Counted(piece.rename_columns(names) for piece in batch.pieces)
-            frame, statuses = self._fit_long(pieces)
-            return frame.to_native(), statuses, 1, pieces.n_rows
-        frame, statuses = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups)
-        return frame.to_native(), statuses, batch.groups.count, batch.table.num_rows
+            frame, result = self._fit_long(pieces)
+            n_groups, n_rows = 1, pieces.n_rows
+        else:
+            frame, result = self.fits.fit(_framed(batch.table.rename_columns(names)), batch.groups)
+            n_groups, n_rows = batch.groups.count, batch.table.num_rows
+        n_far = 0 if self.fits.solve else count_far(result)
+        return Done(frame.to_native(), np.asarray(result.status), n_far, n_groups, n_rows)
 
-    def _fit_long(self, pieces: Iterator[Any]) -> tuple[Any, np.ndarray]:
-        """(a frame with one result, its status) of a group that fits into no batch."""
+    def _fit_long(self, pieces: Iterator[Any]) -> tuple[Any, Any]:
+        """(a frame with one row, its result) of a group that fits into no batch."""
         first = next(pieces)
         if self.needs_samples:
             keys = ", ".join(f"{name}={value!r}" for name, value in first.select(self.fits.keys).slice(0, 1).to_pylist()[0].items())

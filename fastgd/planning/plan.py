@@ -18,7 +18,7 @@ import numpy as np
 
 from ..data.fit_order import FitOrder
 from ..data.problem import Problem
-from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MANUAL, MOMENTS, MOST_PACKED, STREAM
+from ..kernels.chunk import ALGORITHMS, AUTOGRAD, LSTSQ, MANUAL, MOMENTS, MOST_PACKED, MOST_SINGLE, STREAM
 from .backends import BACKENDS, MOST_FEATURES, Backend, choose_algorithm
 from .minibatches import MiniBatches
 
@@ -174,7 +174,10 @@ def make_plan(
         raise ValueError(f"threads is an option of backend 'cpu'; backend {backend.name!r} {backend.fits_at_a_time}")
     needs_moments = backend.makes_moments_on_host and (code == MOMENTS or safe_rate or standardize)
     n_grams = math.prod(problem.gram_leading)
-    shared = order.n_cells > 1 or n_grams < order.n_pairs or problem.y.count < order.n_pairs
+    own_y = order.n_cells == 1 and problem.y.count == order.n_pairs
+    # one feature's sums for the Gram matrix take no longer than to have them from elsewhere
+    alone = problem.n_features == 1 and problem.X.count == 1 and problem.n_samples <= MOST_SINGLE and problem.weights is None
+    shared = not (own_y and (alone or n_grams == order.n_pairs))
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate
     per_epoch = _epoch_cost(problem, code, has_roots) if batches is None else _cost_of_batches(problem, code, batches)
     descend = 60 + (epochs + 1) * per_epoch

@@ -82,6 +82,11 @@ def _ends(result: Any) -> Ends:
     )  # fmt: skip
 
 
+def count_far(result: Any) -> int:
+    """How many fits of a descent ended more than 1 % above the least loss, where that is known."""
+    return int(np.count_nonzero(_distances(result, _ends(result)).far))
+
+
 def _distances(result: Any, ends: Ends) -> Distances:
     """How far from the least loss fits ended; nothing is far that was to fit validation data."""
     found = distances(ends)

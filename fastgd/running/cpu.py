@@ -91,7 +91,8 @@ def _leaves_some(job: FitJob, smallest: int) -> bool:
 def _run_fits(job: FitJob, control: Control, validator: Validator | None, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: fits first … stop-1, each with data of its own or without need of moments."""
     problem, n_cells, compress = job.problem, job.order.n_cells, job.plan.needs_moments
-    group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1)
+    of_moments = job.plan.algorithm == MOMENTS
+    group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, for_moments=of_moments)
     if group.in_order and _run_single_feature(job, group, control, first, stop, counter):
         return
     scratch = _take_scratch(job) if compress and n_cells == 1 else None

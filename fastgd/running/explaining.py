@@ -84,8 +84,8 @@ def _grams(group: Group, places: np.ndarray, intercept: bool) -> np.ndarray:
 
     Products of float32 data are exact, and NumPy adds them pairwise: off by less than 2^-47.
     """
-    samples = group.samples.X  # such fits have their data in order
-    rows = (samples[:, :, 0] if len(places) == len(samples) else samples[places, :, 0]).astype(np.float64)
+    samples = group.samples.X  # in order, or one of all fits
+    rows = (samples[:, :, 0] if len(places) == len(samples) else samples[group.samples.x_index[places], :, 0]).astype(np.float64)
     found = np.empty((len(places), 3 if intercept else 1))
     if intercept:
         np.add.reduce(rows, axis=1, out=found[:, 1])

@@ -16,7 +16,7 @@ from ..data.items import Items
 from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..kernels.apart import LARGE, run_apart_if
-from ..kernels.chunk import Samples
+from ..kernels.chunk import MOST_SINGLE, Samples
 from .pool import Run, cut
 
 FEW = 64  # fits: their numbers are made once
@@ -44,7 +44,7 @@ class Group:
     gram_index: Any = None  # (pairs,) int64: the Gram record of each pair
     standard: Standard | None = None  # of standardised fits
     middle: np.ndarray | None = None  # (pairs,): what is subtracted from y as it is read (centring.py)
-    in_order: bool = False  # each fit has an X and a y of its own, in order, and no weights
+    in_order: bool = False  # each fit has a y of its own, in order, X of its own or that of all, and no weights
 
     @property
     def has_samples(self) -> bool:
@@ -81,11 +81,15 @@ def spread(values: np.ndarray, index: np.ndarray) -> np.ndarray:
     return found
 
 
-def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False) -> Group:
-    """Pairs first … stop-1, with all of their samples. contiguous: copy what is not contiguous."""
+def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, contiguous: bool = False, for_moments: bool = False) -> Group:
+    """Pairs first … stop-1, with all of their samples.
+
+    contiguous: copy what is not contiguous. for_moments: a single feature and its y need not be
+    copied where items interleave, since moments/single_feature.py does.
+    """
     if isinstance(problem, GroupProblem) and problem.is_ragged:
         return Group(first, _ragged_samples(problem, first, stop), np.zeros(stop - first, bool))
-    samples = None if contiguous else gather_in_order(problem, order, first, stop)
+    samples = None if contiguous else gather_in_order(problem, order, first, stop, for_moments and copies_samples(problem))
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
@@ -105,13 +109,29 @@ def _ragged_samples(problem: GroupProblem, first: int, stop: int) -> Samples:
     return Samples(X, y, begins, begins, weights, begins, kept, np.full(len(sizes), -1), sizes.copy(), lengths=sizes)
 
 
-def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int) -> Samples | None:
-    """The samples of fits first … stop-1 where each has its own X and y, in order; else None."""
-    if problem.weights is not None or not order.natural or not problem.X.leading == problem.y.leading == order.shape:
+def copies_samples(problem: Problem) -> bool:
+    """Whether samples that lie apart are copied while they are summed: single_feature.py, 3."""
+    return problem.n_features == 1 and problem.n_samples <= MOST_SINGLE
+
+
+def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, as_they_lie: bool = False) -> Samples | None:
+    """The samples of fits first … stop-1 where each has its own y, in order; else None.
+
+    X is its own, too, or that of all fits. as_they_lie: also where items interleave.
+    """
+    shares_x = problem.X.count == 1
+    if problem.weights is not None or not order.natural or problem.y.leading != order.shape:
         return None
-    places = indices(stop - first)[0]
-    data = [(_take_range(items, first, stop), places) for items in (problem.X, problem.y)]
-    return _all_samples(problem, data, stop - first)
+    if not (shares_x or problem.X.leading == order.shape):
+        return None
+    places, zeros, _ = indices(stop - first)
+
+    def taken(items: Items, first: int, stop: int) -> np.ndarray:
+        view = items.view(first, stop) if as_they_lie else None
+        return _take_range(items, first, stop) if view is None else view
+
+    X = (taken(problem.X, 0, 1), zeros) if shares_x else (taken(problem.X, first, stop), places)
+    return _all_samples(problem, [X, (taken(problem.y, first, stop), places)], stop - first)
 
 
 def samples_of_all(problem: Problem, order: FitOrder) -> Samples:

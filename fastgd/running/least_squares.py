@@ -93,7 +93,10 @@ def _sort_out(job: SolveJob, fits: np.ndarray, group: Group, pairs: np.ndarray) 
 def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int, stop: int, counter: np.ndarray) -> None:
     """One task: read the data of fits first … stop-1, and solve them."""
     cells = job.order.n_cells
-    group = read_group(job.problem, job.order, first // cells, (stop - 1) // cells + 1, control, compress=job.plan.needs_moments)
+    of_moments = job.plan.needs_moments
+    group = read_group(
+        job.problem, job.order, first // cells, (stop - 1) // cells + 1, control, compress=of_moments, for_moments=of_moments
+    )
     if control.cancel[0]:
         return
     if _notes(job):

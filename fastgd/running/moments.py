@@ -43,10 +43,13 @@ class NegativeWeightError(Exception):
 
 def read_group(
     problem: Problem, order: FitOrder, first: int, stop: int, control: Control, *, compress: bool, contiguous: bool = False,
-    find_kept: FindKept | None = None,
+    find_kept: FindKept | None = None, for_moments: bool = False,
 ) -> Group:  # fmt: skip
-    """The group of one task: pairs first … stop-1, without missing samples, compressed if asked."""
-    group = gather_group(problem, order, first, stop, contiguous)
+    """The group of one task: pairs first … stop-1, without missing samples, compressed if asked.
+
+    contiguous, for_moments: as in `gather_group`.
+    """
+    group = gather_group(problem, order, first, stop, contiguous, for_moments)
     complete_group(problem, group, control, compress=compress, find_kept=find_kept)
     return group
 
@@ -306,7 +309,8 @@ def _compress(
     starts = np.arange(0, n, length, dtype=np.int64)
     parts = len(starts)
     items_per_task = _fits_per_task(min(n, length), size)
-    if any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)):
+    tiled = any(items_interleave(array) for array in (samples.X, samples.y, samples.weights)) and not cpu.copies_samples(samples)
+    if tiled:
         items_per_task = 1 if parts > 1 else min(items_per_task, max(1, TILED_BYTES // (n * (size + 2) * samples.X.itemsize)))
     part_gram, part_target, part_exponents, part_weighing = gram, target, exponents, weighing
     if parts > 1:
@@ -318,7 +322,7 @@ def _compress(
         item, part = np.divmod(np.arange(first, stop, dtype=np.int64), parts)
         here = slice(first, stop)
         cpu.compress_items(
-            _tiled(samples, item),
+            _tiled(samples, item) if tiled else select(samples, item),
             np.minimum(starts[part], samples.n_used[item]),
             np.minimum(starts[part] + length, samples.n_used[item]),
             problem.intercept,

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .bound.strided import strided_shares
+from .bound.batches import Rule
 from .bound.yardstick import Array
 from .causes.diagnosing import Question, examine
 from .causes.diagnosis import Diagnosis
@@ -17,6 +17,7 @@ from .causes.loss import right_loss
 from .causes.observation import Observation
 from .causes.readings import Reading
 from .causes.recorded import Recorded
+from .causes.ridge import wrong_penalties
 from .causes.sizes import named_factors
 from .causes.table import CAUSES, gradient_of
 from .report.beyond import Beyond
@@ -74,7 +75,8 @@ def judge_each(question: Question, reading: Reading, limit: float, held_higher: 
 def _judge_apart(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement:
     """Judge rows that are several epochs apart: each by the steps from the row before it."""
     recorded, at = reading.recorded, reading.at
-    shares = _segments(question, reading, limit, held_higher)
+    question = question.on_schedule(int(at[-1]))
+    shares, expected = question.shares_apart(recorded.w, at, dtype=recorded.dtype, held_higher=held_higher, limit=limit)
     epochs, judged = int(at[-1]), ~np.isnan(shares).any(1)
     w_share, loss_share = np.full(epochs + 1, np.nan), np.full(epochs + 1, np.nan)
     w_share[at] = shares.max(1)
@@ -84,8 +86,10 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
     if (shares > limit).any():
         row = int(np.argmax((shares > limit).any(1)))
         column = int(np.argmax(shares[row]))
-        seen_there = float(recorded.w[row, column])
-        found.append(Beyond(int(at[row]), names_of(question)[column], float(shares[row, column]), seen_there))
+        seen_there, ours = recorded.w[row, column], expected[row, column]
+        off, moved = abs(seen_there - ours), abs(recorded.w[row - 1, column] - ours)
+        name, share = names_of(question)[column], shares[row, column]
+        found.append(Beyond(int(at[row]), name, *map(float, (share, seen_there, ours, off, moved))))
     notes = list(recorded.notes)
     seen = question.observe(recorded)
     if seen.loss is not None:
@@ -105,25 +109,30 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
     return Judgement(recorded, reading.at, w_share, loss_share, beyond, epochs, last, tuple(notes), diagnosis)
 
 
-def _segments(question: Question, reading: Reading, limit: float, held_higher: bool, factor: float = 1.0) -> Array:
-    """Return the shares of rows that are several epochs apart, with this factor on each step."""
-    half = 0.5 if question.reduction.startswith("half") else 1.0
-    return strided_shares(
-        question.X, question.y, reading.recorded.w, reading.at, lr=np.asarray(question.lr) * (factor * half),
-        reduction=question.reduction.removeprefix("half_"),
-        dtype=reading.recorded.dtype, intercept=question.intercept, held_higher=held_higher, limit=limit,
-    )  # fmt: skip
-
-
 def _cause_apart(question: Question, reading: Reading, limit: float, held_higher: bool, beyond: Beyond) -> Diagnosis:
-    """Return the cause where rows are several epochs apart: a named factor, or none is known."""
-    n, asked = len(question.y), question.asked.factor
-    if beyond.quantity != "loss" and not question.start_is_wrong(reading.recorded):
-        for codes, factor in named_factors(n, asked):
-            if (_segments(question, reading, limit, held_higher, factor / asked)[1:] <= limit).all():
-                return of_codes(codes, question, factor / asked)
+    """Return the cause where rows are several epochs apart: one without constants, or none."""
+    recorded = reading.recorded
+    if beyond.quantity != "loss" and not question.start_is_wrong(recorded):
+        for codes, factor, rule in _named_steps(question):
+            shares, _ = question.shares_apart(
+                recorded.w, reading.at, dtype=recorded.dtype, held_higher=held_higher, limit=limit, rule=rule, factor=factor
+            )
+            if (shares[1:] <= limit).all():
+                return of_codes(codes, question, factor, penalty=question.asked.penalty, recipe=question.words)
     told = "rows that are several epochs apart tell too little to name a cause: record every epoch"
     return Diagnosis("unknown", ("unknown",), f"{told}; {beyond.quantity} is the first that is wrong, in epoch {beyond.epoch}")
+
+
+def _named_steps(question: Question) -> Iterator[tuple[tuple[str, ...], float, Rule]]:
+    """Yield (codes, factor on the gradient of the data, rule) of causes without constants."""
+    asked, n = question.asked, len(question.y)
+    linear = asked.linear
+    for codes, factor in named_factors(n, asked.factor):
+        yield codes, factor / asked.factor, linear
+    for codes, decay in wrong_penalties(asked, n, question.n_parameters, question.intercept):
+        yield codes, 1.0, linear._replace(weight_decay=decay)
+    if not asked.plain and not asked.ridge:
+        yield ("plain_descent",), 1.0, Rule()
 
 
 def of_codes(codes: tuple[str, ...], question: Question, value: float, size: float | None = None, **more: Any) -> Diagnosis:
@@ -138,13 +147,13 @@ def of_codes(codes: tuple[str, ...], question: Question, value: float, size: flo
 
 def _none_passes(made: list[Judgement]) -> Judgement:
     """Return the judgement where no reading passes; a cause needs a name without constants."""
+    for one in made:
+        named = one.diagnosis()
+        if named is not None and "unknown" not in named.codes and not named.evidence.get("constants"):
+            return one
     first, *others = made
 
     def diagnosis() -> Diagnosis | None:
-        for one in made:
-            found = one.diagnosis()
-            if found is not None and found.code != "unknown" and not found.evidence.get("constants"):
-                return found
         found = first.diagnosis()
         if found is None or found.code == "unknown":
             return found

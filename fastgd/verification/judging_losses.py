@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from .bound.yardstick import Array, Yardstick, share_of
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
 from .causes.recorded import Recorded
+from .causes.ridge import wrong_penalties
 from .judging import Judgement, named_factors, of_codes
 from .report.beyond import Beyond
 
@@ -49,12 +51,25 @@ class _Path(NamedTuple):
 
     loss: Array  # (epochs + 1,)
     bound: Array  # (epochs + 1,) inf where a step may overflow
+    w: Array  # (epochs + 1, d), without the intercept
+    w_bound: Array  # (epochs + 1, d)
+    u: Any  # the unit roundoff
+
+    def of(self, size: float, penalty: float, u: float = 0.0) -> tuple[Array, Array]:
+        """Return `size` times the losses with this penalty, and how far rounding may move them."""
+        loss, bound = self.loss, self.bound
+        if penalty:
+            added = penalty * (self.w * self.w).sum(1)
+            loss = loss + added
+            bound = bound + penalty * ((2 * np.abs(self.w) + self.w_bound) * self.w_bound).sum(1)
+            bound = bound + 2 * self.u * ((self.w.shape[1] + 3) * added + np.abs(loss))
+        return size * loss, size * (bound + 2 * u * np.abs(loss))
 
 
 def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, limit: float) -> Judgement:
     """Judge the losses of a descent of which w was not recorded; start: (D,)."""
-    if not question.strides:
-        raise ValueError("losses without w are judged for plain gradient descent alone: give (w_history, losses)")
+    if not question.stateless:
+        raise ValueError("losses without w are judged for SGD alone, at one rate and without momentum: give (w_history, losses)")
     found = np.asarray(losses, np.float64)[:_MOST]
     rows = [start.astype(dtype)]
     right = _path(question, start, len(found), 1.0, dtype)
@@ -62,10 +77,12 @@ def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, li
     if question.w0 is None or not np.any(question.w0):
         notes.append("the descent is taken to begin at zeros: give w0= where it does not")
     sizes = (1.0, 0.5) if question.reduction.startswith("half_") else (1.0,)  # of half of the squares either is a habit
-    shares = {(size, shift): _shares(found, right, shift, size) for size in sizes for shift in (0, 1)}
-    size, shift = next((key for key, share in shares.items() if not (share > limit).any()), (1.0, 0))
-    notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update{', halved' if size < 1 else ''}")
-    share = shares[size, shift]
+    shares = {key: _shares(found, right, *key) for key in product((0, 1), sizes, question.penalties)}
+    read = next((key for key, share in shares.items() if not (share > limit).any()), (0, 1.0, 0.0))
+    shift, size, penalty = read
+    told = f"{', halved' if size < 1 else ''}{', with the penalty' if penalty else ''}"
+    notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update{told}")
+    share = shares[read]
     judged = int(np.count_nonzero(~np.isnan(share)))
     epochs = len(found) - 1 + shift
     w_share, loss_share = np.full(epochs + 1, np.nan), np.full(epochs + 1, np.nan)
@@ -75,7 +92,7 @@ def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, li
     beyond = None
     if (share > limit).any():
         t = int(np.argmax(share > limit))
-        expected = float(right.loss[t + shift])
+        expected = float(right.of(size, penalty)[0][t + shift])
         off = abs(found[t] - expected)
         beyond = Beyond(t + shift, "loss", float(share[t]), float(found[t]), expected, float(off), abs(expected))
 
@@ -87,24 +104,29 @@ def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, li
     return Judgement(recorded, at, w_share, loss_share, beyond, epochs, max(0, shift + judged - 1), tuple(notes), diagnosis)
 
 
-def _path(question: Question, start: Array, steps: int, factor: float, dtype: Any) -> _Path:
-    """Return the losses of the descent with a factor on each step."""
+def _path(question: Question, start: Array, steps: int, factor: float, dtype: Any, decay: Any = None) -> _Path:
+    """Return the losses of the descent with a factor on the data's gradient, or another decay."""
     yardstick = Yardstick(question.X, question.y, "mean", dtype, question.intercept)
-    rate = yardstick.extended(np.asarray(float(question.lr.flat[0])).astype(dtype))[()] * question.asked.factor * factor
+    by = question.asked.factor * factor
+    rate = yardstick.extended(np.asarray(float(question.lr.flat[0])).astype(dtype))[()] * by
+    decay = np.broadcast_to(question.asked.values["weight_decay"] if decay is None else decay, question.n_parameters) / by
     path = [yardstick.extended(start.astype(dtype))]
     with np.errstate(all="ignore"):
         for _ in range(steps):
-            path.append(path[-1] - rate * yardstick.measure(path[-1][None]).gradient[0])
+            path.append(path[-1] - rate * (yardstick.measure(path[-1][None]).gradient[0] + decay * path[-1]))
         rows = np.stack(path)
-        _, bound = propagated_bound(question.X, question.y, rows, lr=rate, dtype=dtype, intercept=question.intercept)
-        return _Path(yardstick.measure_all(rows).loss, bound)
+        w_bound, bound = propagated_bound(
+            question.X, question.y, rows, lr=rate, dtype=dtype, intercept=question.intercept, weight_decay=decay
+        )
+        d = question.X.shape[1]
+        return _Path(yardstick.measure_all(rows).loss, bound, rows[:, :d], w_bound[:, :d], yardstick.u)
 
 
-def _shares(losses: Array, path: _Path, shift: int, factor: float = 1.0, u: float = 0.0) -> Array:
+def _shares(losses: Array, path: _Path, shift: int, size: float = 1.0, penalty: float = 0.0, u: float = 0.0) -> Array:
     """Return the share of the bound of each loss; NaN: not judged."""
-    expected, bound = (part[shift : shift + len(losses)] * factor for part in path)
     with np.errstate(all="ignore"):
-        share = share_of(losses - expected, bound + 2 * u * np.abs(expected))
+        expected, bound = (part[shift : shift + len(losses)] for part in path.of(size, penalty, u))
+        share = share_of(losses - expected, bound)
     return np.where(np.isfinite(bound.astype(np.float64)), share, np.nan)
 
 
@@ -112,10 +134,15 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
     """Return the simplest named factors with which the losses agree; the rest is possible."""
     u = float(np.finfo(dtype).eps) / 2
     found: list[tuple[str, ...]] = []
-    for codes, factor in [((), 1.0), *((codes, factor / question.asked.factor) for codes, factor in _factors(question))]:
-        path = _path(question, start, len(losses), factor, dtype)
-        for of_loss, size in _sizes(len(question.y)):
-            if any(not (_shares(losses, path, shift, size, u) > limit).any() for shift in (0, 1)) and (codes or of_loss):
+    n, asked = len(question.y), question.asked
+    steps: list[tuple[tuple[str, ...], float, Any]] = [((), 1.0, None)]
+    steps += [(codes, factor / asked.factor, None) for codes, factor in _factors(question)]
+    steps += [(codes, 1.0, decay) for codes, decay in wrong_penalties(asked, n, question.n_parameters, question.intercept)]
+    for codes, factor, decay in steps:
+        path = _path(question, start, len(losses), factor, dtype, decay)
+        for of_loss, size in _sizes(n):
+            readings = product((0, 1), (size,), question.penalties)
+            if (codes or of_loss) and any(not (_shares(losses, path, *one, u) > limit).any() for one in readings):
                 found.append((*codes, *of_loss))
     if not found or len(losses) < 3:
         told = f"{counted(len(losses), 'value')} of the loss alone tell too little to name a cause: record w too"
@@ -129,8 +156,8 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
         )
     if set(best) == {"gradient_missing_two", "loss_half"}:
         best = ("half_convention",)
-    factor = dict(_factors(question)).get(best[:1], question.asked.factor)
-    return of_codes(best, question, factor / question.asked.factor)
+    factor = dict(_factors(question)).get(best[:1], asked.factor)
+    return of_codes(best, question, factor / asked.factor, penalty=asked.penalty)
 
 
 def _factors(question: Question) -> Iterator[tuple[tuple[str, ...], float]]:

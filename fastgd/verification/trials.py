@@ -50,7 +50,7 @@ def judge_trial(question: Question, task: Task, trial: Trial, dtype: Any, limit:
         first = read_readings(start[None], None, epochs=None, **asked)
         return judge(question, first, limit, trial.held_higher), trial.failure or f"cannot be judged:\n{_APART}"
     found = judge(question, readings, limit, trial.held_higher)
-    if len(found.recorded.w) == 2 and found.epochs > 1 and question.strides and np.size(trial.loss) in (found.epochs, found.epochs + 1):
+    if len(found.recorded.w) == 2 and found.epochs > 1 and question.stateless and np.size(trial.loss) in (found.epochs, found.epochs + 1):
         losses = losses_of(trial.loss, found.epochs)  # of every epoch, beside the last w alone
         found = with_losses(found, judge_losses(question, losses, found.recorded.w[0], found.recorded.dtype, limit))
     return found, trial.failure

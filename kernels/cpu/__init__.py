@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..batch_order import ORDERED, random_numbers
-from ..chunk import MEASURED, MOMENTS, MOST_PACKED, WRITTEN, Chunk, Samples
+from ..chunk import MEASURED, MOMENTS, MOST_PACKED, MOST_SINGLE, WRITTEN, Chunk, Samples
 from ..update_rules import UpdateRule
 from .closed_form.inverse import invert as _invert
 from .descent.fit_by_fit import NOT_RUN
@@ -21,7 +21,7 @@ from .descent.fit_by_fit import descend as _descend
 from .minibatch.epochs import ENDED
 from .minibatch.epochs import descend_batches as _descend_batches
 from .minibatch.ordering import bits_for, sort_order
-from .moments.compress import CHUNK, RANGE, compress, join
+from .moments.compress import RANGE, compress, join
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
 from .packs.descend_packs import descend_packs, descend_rule_packs
@@ -83,11 +83,14 @@ def _index_of(samples: Samples) -> tuple[np.ndarray, ...]:
 def is_single_feature(samples: Samples) -> bool:
     """Whether the data allow the path of moments/single_feature.py.
 
-    They do with one feature, contiguous samples, no weights, and no sample left out.
+    They do with one feature, no weights, and no sample left out.
     """
-    X, y = samples.X, samples.y
-    contiguous = X.strides[1] == X.itemsize and y.strides[1] == y.itemsize
-    return X.shape[2] == 1 and contiguous and not len(samples.weights) and not len(samples.kept)
+    return samples.X.shape[2] == 1 and not len(samples.weights) and not len(samples.kept)
+
+
+def copies_samples(samples: Samples) -> bool:
+    """Whether `compress_items` reads y well whose neighbouring items interleave."""
+    return is_single_feature(samples) and samples.X.shape[1] <= MOST_SINGLE
 
 
 @functools.cache
@@ -272,7 +275,7 @@ def smallest_pack(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -
 
 def runs_single_feature(samples: Samples) -> bool:
     """Whether `descend_single_feature` may run these fits: float32 data of one chunk at most."""
-    return samples.X.dtype == np.float32 and samples.X.shape[1] <= CHUNK and is_single_feature(samples)
+    return samples.X.dtype == np.float32 and samples.X.shape[1] <= MOST_SINGLE and is_single_feature(samples)
 
 
 def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, target_index, with_allowance: bool, cancel) -> None:
@@ -310,6 +313,7 @@ __all__ = [
     "Moments",
     "compress_fits",
     "compress_items",
+    "copies_samples",
     "descend",
     "descend_batches",
     "descend_single_feature",

@@ -62,6 +62,12 @@ def test_a_function_in_a_file(table, tmp_path):
     done = run(written(tmp_path, "2 / len(y)"), *options, "--x", "c,a")
     assert done.exit_code == 0
     assert run("numpy", *options, "--momentum", 0.9, "--intercept", "--dtype", "float32").exit_code == 0
+    assert run("numpy", *options, "--ridge", 0.3, "--intercept").exit_code == 0
+    penalised = written(tmp_path, "(2 / len(y) * X.T @ (X @ w - y) + 0.6 * w) #")
+    assert run(penalised, *options, "--ridge", 0.3).exit_code == 0
+    done = run(penalised, *options, "--ridge", 0.6)
+    assert done.exit_code == 1
+    assert "ridge_missing_two" in done.output
     done = run("numpy", *options[:-3], 1e6, "--epochs", 200)
     assert done.exit_code == 3
     assert "of 200 epochs judged, not judged from epoch" in done.output
@@ -184,6 +190,10 @@ def test_a_backend_that_disagrees_is_an_exit_status(monkeypatch):
         (("--time-limit", "3"), "--time-limit: needs a candidate"),
         (("numpy", *ASKED, "--quick"), "--quick: is for the named problems, without a candidate"),
         (("numpy", *ASKED, "--optimizer", "adam", "--momentum", "0.9"), "--momentum: is for --optimizer sgd"),
+        (("numpy", *ASKED, "--ridge", "-1"), "ridge must be at least 0; it is -1"),
+        (("numpy", *ASKED, "--ridge", "1", "--weight-decay", "1"), "give ridge, which leaves the intercept alone, or weight_decay"),
+        (("numpy", *ASKED, "--ridge", "1", "--optimizer", "adamw"), "the weight decay of AdamW is not"),
+        (("--ridge", "1"), "--ridge: needs a candidate"),
         (("numpy", *ASKED, "--x", ""), "has no column ''"),
         (("numpy", *ASKED, "--x", "a,price"), "the column 'price' is asked for twice"),
         (("numpy", "--data", "w.npz", "--y", "price"), "--y and --x name columns of a .csv"),

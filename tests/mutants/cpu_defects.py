@@ -186,7 +186,7 @@ CPU_DEFECTS = (
     Defect(
         "slots lost at the hand-over",
         FIT_BY_FIT,
-        "_copy_state(stream_state, stream_slot, product, state, slot, product)",
+        "copy_state(stream_state, stream_slot, product, state, slot, product)",
         "copy(state, stream_state)",
         BITS,
     ),

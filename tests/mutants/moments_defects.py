@@ -107,8 +107,8 @@ MOMENTS_DEFECTS = (
     Defect(
         "a fit without samples has diverged where its float64 state has",
         FIT_BY_FIT,
-        "_all_finite_in(state, stream_state)",
-        "_all_finite(state)",
+        "all_finite_in(state, stream_state)",
+        "all_finite(state)",
         (f"{GIVEN}::test_a_w_that_float32_cannot_hold_has_diverged",),
     ),
     Defect(

@@ -62,6 +62,27 @@ VERIFIER_DEFECTS = (
         ("tests/verification/causes/test_ridge.py",),
     ),
     Defect(
+        "verifier: rows several epochs apart are judged without momentum and penalty",
+        f"{VERIFICATION}/causes/question.py",
+        "rule=self.asked.linear if rule is None else rule",
+        "rule=Rule() if rule is None else rule",
+        ("tests/verification/causes/test_ridge.py",),
+    ),
+    Defect(
+        "verifier: the propagated bound forgets the weight decay",
+        f"{VERIFICATION}/bound/propagated.py",
+        "+ np.diag(decay)",
+        "+ np.diag(0 * decay)",
+        ("tests/verification/bound/test_propagated.py",),
+    ),
+    Defect(
+        "verifier: the penalty of half of the squares is not halved",
+        f"{VERIFICATION}/causes/question.py",
+        '(2 if self.reduction.startswith("half") else 1)',
+        "1",
+        ("tests/verification/causes/test_ridge.py",),
+    ),
+    Defect(
         "verifier: a hypothesis passes always",
         f"{VERIFICATION}/causes/recorded_rows.py",
         "asked.error + off / LIMIT)",

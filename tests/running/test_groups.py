@@ -61,8 +61,23 @@ def test_data_in_order_are_views():
     assert np.shares_memory(group.samples.X, X)
     assert np.array_equal(group.samples.X, X[2:5])
     assert not group.samples.X.flags.writeable
-    for other in (job_of(X, y, sample_weight=np.ones(9)), job_of(X[0], y)):
+    of_one = job_of(X[0], y)
+    group = gather_group(of_one.problem, of_one.order, 2, 5)
+    assert group.in_order
+    assert np.shares_memory(group.samples.X, X)
+    assert group.samples.x_index.tolist() == [0, 0, 0]
+    for other in (job_of(X, y, sample_weight=np.ones(9)), job_of(X, y[0])):
         assert not gather_group(other.problem, other.order, 2, 5).in_order
+
+
+def test_a_single_feature_is_not_copied_where_its_samples_lie_apart():
+    """Of moments: moments/single_feature.py copies eight fits at a time."""
+    t, cube = numbers(9), numbers(9, 6)
+    job = job_of(t, cube.T)
+    for for_moments in (False, True):
+        group = gather_group(job.problem, job.order, 2, 5, for_moments=for_moments)
+        assert np.shares_memory(group.samples.y, cube) == for_moments
+        assert np.array_equal(group.samples.y, cube.T[2:5])
 
 
 def test_converted_data_that_lie_far_apart_are_copied_one_by_one():

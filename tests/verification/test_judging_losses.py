@@ -72,7 +72,7 @@ def test_a_small_defect_is_seen():
 
 
 def test_what_cannot_be_judged_is_told():
-    with pytest.raises(ValueError, match="for plain gradient descent alone"):
+    with pytest.raises(ValueError, match="for SGD alone, at one rate and without momentum"):
         verdict(losses_of(), optimizer="adam")
     with pytest.raises(ValueError, match="7 epochs need 7 or 8"):
         verdict(losses_of(), epochs=7)

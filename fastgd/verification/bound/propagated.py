@@ -27,14 +27,16 @@ def propagated_bound(
     dtype: DTypeLike,
     intercept: bool = False,
     held_higher: bool = False,
+    weight_decay: ArrayLike = 0.0,
 ) -> tuple[Array, Array]:
     """Bound how far a history may be from exact gradient descent from the same start.
 
-    Let V be the eigenvectors of G = XᵀX and w − exact w = V e. One step maps e by I − s·lr·VᵀGV,
+    Let c be the weight decay, H = s·G + diag(c) with G = XᵀX, V the eigenvectors of H, and
+    w − exact w = V e. One step maps e by I − lr·VᵀHV,
     which is diagonal but for the rounding of V; the remainder is computed in extended precision and
     used::
 
-        e_0 = 0        e_{t+1} = |VᵀV − s·lr·VᵀGV| e_t + |V|ᵀ ℓ_t
+        e_0 = 0        e_{t+1} = |VᵀV − lr·VᵀHV| e_t + |V|ᵀ ℓ_t
         |w_t − exact|    ≤ |V| e_t
         |loss_t − exact| ≤ |Vᵀ∇loss| e_t + e_tᵀ|VᵀGV|e_t / n + Λ_t
 
@@ -66,6 +68,9 @@ def propagated_bound(
     held_higher : bool, default False
         Whether the program kept its state in a higher precision than the
         observed rows.
+    weight_decay : array_like, shape () or (D,), default 0
+        Times w it is added to the gradient, as SGD and the gradient of a ridge have it. The loss is
+        without it.
 
     Returns
     -------
@@ -98,12 +103,14 @@ def propagated_bound(
     w_bound, loss_bound = np.full((m, D), np.inf), np.full(m, np.inf)
     with np.errstate(all="ignore"):
         G = yardstick.second_moments()
-        if not np.isfinite(G).all():
+        decay = yardstick.extended(np.broadcast_to(weight_decay, (D,)))
+        hessian = yardstick.scale * G + np.diag(decay)
+        if not np.isfinite(hessian).all():
             return w_bound, loss_bound
-        V = yardstick.extended(_eigenvectors(G))
+        V = yardstick.extended(_eigenvectors(hessian))
         # One Newton step makes V orthogonal in extended precision.
         V = V @ (3 * np.eye(D, dtype=V.dtype) - V.T @ V) / 2
-        identity, curvature, size = V.T @ V, V.T @ G @ V, np.abs(V)
+        identity, curvature, turn, size = V.T @ V, V.T @ G @ V, V.T @ hessian @ V, np.abs(V)
         e = np.zeros(D, V.dtype)
         for t, rows in yardstick.walk(w):
             if not rows.inside[0]:
@@ -112,10 +119,11 @@ def propagated_bound(
             slope = np.abs(V.T @ rows.gradient[0]) * (2 / (yardstick.total * yardstick.scale))
             loss_bound[t] = slope @ e + e @ np.abs(curvature) @ e / yardstick.total + rows.loss_error[0]
             if t < m - 1:
+                rows = rows.with_decay(decay, yardstick) if decay.any() else rows
                 expected, bound = rows.step(rates[t : t + 1], yardstick)
                 if not rows.step_inside(rates[t : t + 1], expected, yardstick)[0]:
                     break
-                e = np.abs(identity - yardstick.scale * rates[t] * curvature) @ e + size.T @ bound[0]
+                e = np.abs(identity - rates[t] * turn) @ e + size.T @ bound[0]
     return w_bound, loss_bound
 
 

@@ -62,6 +62,13 @@ class Truth(NamedTuple):
     loss_error: Array  # (b,): Λ
     inside: Array  # (b,) bool: no intermediate of residual, loss and gradient can overflow
 
+    def with_decay(self, decay: Array, yardstick: Yardstick) -> Truth:
+        """Return the same, with decay · w in the gradient; decay: (D,)."""
+        shrunk = decay * self.w
+        gradient = self.gradient + shrunk
+        more = yardstick.u * (2 * np.abs(shrunk) + np.abs(gradient)) + yardstick.eta
+        return self._replace(gradient=gradient, gradient_error=self.gradient_error + more)
+
     def step(self, lr: Array, yardstick: Yardstick) -> tuple[Array, Array]:
         """Return ŵ and ℓ, both (b, D), of a plain step with the learning rates lr (b,)."""
         move, u = lr[:, None] * self.gradient, yardstick.u

@@ -38,8 +38,6 @@ class TorchCandidate:
             raise ValueError(
                 "a torch module is trained here on all samples alike: record your own loop, with fastgd.Recorder().watch(optimizer)"
             )
-        if task.ridge is not None:
-            raise ValueError("a torch module is trained here without ridge: record your own loop, with fastgd.Recorder().watch(optimizer)")
         X, y = torch.tensor(task.X), torch.tensor(task.y)
         parameters = self._parameters(task, X)
         kind = parameters[0].dtype
@@ -56,9 +54,12 @@ class TorchCandidate:
                 for parameter, start in zip(parameters, starts, strict=False):
                     parameter.copy_(torch.tensor(start).reshape(parameter.shape))
 
+        added, told = self._penalty(task)
+
         def step() -> Any:
             loss = torch.nn.functional.mse_loss(self.module(X).reshape(y.shape), y, reduction=task.reduction.removeprefix("half_"))
             loss = loss / 2 if task.reduction.startswith("half_") else loss
+            loss = loss + added * parameters[0].square().sum() if added else loss
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
@@ -66,9 +67,7 @@ class TorchCandidate:
                 self.scheduler.step()
             return loss
 
-        trial = Trial(
-            None, None, ["trained here: mse_loss, zero_grad, backward, step"], dtype=task.X.dtype, start_known=task.w0 is not None
-        )
+        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None)
         trial.own_rate = self._value("lr")
         if self.optimizer.state:
             trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")
@@ -86,6 +85,27 @@ class TorchCandidate:
             trial.rates, trial.own_rate = np.array(rates, np.float64), None
             trial.notes.append(f"the learning rates are those of {type(self.scheduler).__name__}: give schedule= to have them judged")
         yield (), trial
+
+    def _penalty(self, task: Task) -> tuple[float, list[str]]:
+        """Return the penalty that is added to the loss here, and what is said of the training.
+
+        Where the torch optimizer has a weight decay, that is its penalty.
+        """
+        loss, of_sum = "mse_loss", task.reduction.endswith("sum")
+        decays = self._values("weight_decay")
+        penalty = 0.0 if task.ridge is None else task.ridge * (task.X.shape[-2] if of_sum else 1)
+        notes = []
+        if task.ridge is not None and any(decays):
+            has = ", ".join(f"{decay:g}" for decay in decays)
+            where = " for the weights and 0 for the intercept" if task.intercept else ""
+            notes = [
+                f"the penalty is the weight_decay of the torch optimizer, {has}; the gradient of ridge={task.ridge:g} is that of "
+                f"weight_decay={2 * penalty:g}{where}"
+            ]
+            penalty = 0.0
+        elif penalty:
+            loss += f" + {penalty:g} * weight.square().sum()"
+        return penalty, [f"trained here: {loss}, zero_grad, backward, step", *notes]
 
     def _parameters(self, task: Task, X: Any) -> list[Any]:
         """Return the weight, and the bias where there is an intercept, whatever their names are."""
@@ -120,21 +140,38 @@ class TorchCandidate:
 
     def _value(self, name: str) -> Any:
         """Return a hyperparameter of the torch optimizer; None where it has none of this name."""
-        values = [group[name] for group in self.optimizer.param_groups if name in group]
+        values = self._values(name)
         if not values:
             return None
         if any(value != values[0] for value in values):
-            raise ValueError(f"the torch optimizer has groups with different {name}: one value is judged here")
+            mend = ""
+            if name == "weight_decay" and len(set(values)) == 2 and 0 in values:
+                mend = f"; ridge={max(values) / 2:g} is a weight_decay of {max(values):g} that leaves the intercept alone"
+            raise ValueError(f"the torch optimizer has groups with different {name}: one value is judged here{mend}")
         return tuple(map(float, values[0])) if isinstance(values[0], tuple) else type(values[0])(values[0])
+
+    def _values(self, name: str) -> list[Any]:
+        """Return a hyperparameter of each group of the torch optimizer that has it."""
+        return [group[name] for group in self.optimizer.param_groups if name in group]
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
         """Return what is asked for, with the rule, the options and the rate of the torch optimizer.
 
-        An optimizer object of ours that was asked for stands. kinds: the classes of ours.
+        An optimizer object of ours that was asked for stands. kinds: the classes of ours. Beside a
+        ridge the weight decay of the torch optimizer is how the penalty is made.
         """
-        given, lr = asked_for["optimizer"], asked_for["lr"]
+        given, lr, ridge = asked_for["optimizer"], asked_for["lr"], asked_for["ridge"]
         if given == "sgd":
-            given = self._rule(kinds)
+            given = self._rule(kinds, without=() if ridge is None else ("weight_decay",))
+        decays = {decay for decay in self._values("weight_decay") if decay}
+        if self.module is None and ridge is not None and decays:  # both are asked for
+            meant = 2 * ridge * (np.shape(asked_for["y"])[0] if asked_for["reduction"].endswith("sum") else 1)
+            if decays != {meant}:
+                has = ", ".join(f"{decay:g}" for decay in sorted(decays))
+                raise ValueError(
+                    f"ridge={ridge:g} has the gradient of weight_decay={meant:g}, and the torch optimizer has weight_decay={has}: "
+                    "give ridge or weight_decay, not both"
+                )
         has_rate = lr is not None or getattr(given, "lr", None) is not None
         own, schedule = self._value("lr"), read_one_schedule(asked_for["schedule"])
         if self.scheduler is not None or schedule is not None:  # torch's scheduler may have changed lr when it was constructed
@@ -142,8 +179,8 @@ class TorchCandidate:
             own = None if schedule is not None and schedule.sets_rates else own if first is None else first
         return asked_for | {"optimizer": given, "lr": lr if has_rate or own is None else float(own)}
 
-    def _rule(self, kinds: tuple[type, ...]) -> Any:
-        """Return the optimizer of ours that is the torch optimizer."""
+    def _rule(self, kinds: tuple[type, ...], without: tuple[str, ...]) -> Any:
+        """Return the optimizer of ours that is the torch optimizer; `without`: options left out."""
         ours: dict[str, Any] = {kind.__name__: kind for kind in kinds}
         name = next((base.__name__ for base in type(self.optimizer).__mro__ if base.__name__ in ours), None)
         if name is None:
@@ -151,7 +188,7 @@ class TorchCandidate:
                 raise ValueError(f"the torch optimizer {type(self.optimizer).__name__} is not judged: choose one of {', '.join(ours)}")
             return "sgd"  # the user's own optimizer
         name = "AdamW" if name == "Adam" and self._value("decoupled_weight_decay") else name
-        values = {field.name: self._value(field.name) for field in fields(ours[name]) if field.name != "lr"}
+        values = {field.name: self._value(field.name) for field in fields(ours[name]) if field.name not in ("lr", *without)}
         return ours[name](**{name: value for name, value in values.items() if value is not None})
 
 

@@ -17,7 +17,6 @@ from ...input.float_mode import computes
 from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
-from ..bound.strided import strided_shares
 from ..bound.yardstick import LIMIT, Array
 from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
 from .hypotheses import Hypothesis
@@ -193,7 +192,6 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
         return True
     if not question.strides:
         return False
-    half = 0.5 if question.reduction.startswith("half") else 1.0
 
     def ends_there(steps: int) -> bool:
         """Return whether the last row is w after this number of steps.
@@ -201,11 +199,8 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
         Only entries that are one array are compared: the intercept may be that of a step before.
         """
         ends = np.stack([start.astype(w.dtype), w[-1]])
-        shares = strided_shares(
-            question.X, question.y, ends, np.array([0, steps]), lr=half * np.asarray(question.lr), dtype=recorded.dtype,
-            reduction=question.reduction.removeprefix("half_"), intercept=question.intercept, held_higher=False, limit=LIMIT,
-        )[1]  # fmt: skip
-        return bool((shares <= LIMIT)[equal].all())
+        shares, _ = question.shares_apart(ends, np.array([0, steps]), dtype=recorded.dtype, held_higher=False, limit=LIMIT)
+        return bool((shares[1] <= LIMIT)[equal].all())
 
     return any(map(ends_there, (len(w) - 1, len(w))[: 2 if np.size(question.lr) == 1 else 1]))  # there are no more rates
 

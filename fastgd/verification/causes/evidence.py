@@ -4,6 +4,8 @@
    than w moves. A wider one explains anything (`scored_by`).
 2. More equations support it than constants were estimated. A short decimal is no free constant:
    that it is one is evidence.
+3. What is wrong is so much larger than the bound that another of the many hypotheses would hardly
+   explain it by chance (`Observation.strength`).
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from .sizes import named_factors
 __all__ = ["SIZES", "is_evidence", "scored_by"]
 
 SIZES = {code for asked in (1.0, 0.5, 3.0, 1.5) for codes, _ in named_factors(3, asked) for code in codes}
+_LEAST_STRENGTH = 10.0  # note 3
 _ROUNDINGS = 2 + max(rule.roundings for rule in UPDATE_RULES.values())  # of w, that a rule may have where w stands still
 
 
@@ -54,6 +57,8 @@ def is_evidence(scene: Scene, asked: Term, hypothesis: Hypothesis) -> bool:
         if not set(hypothesis.codes) <= SIZES:
             return False
     difference = hypothesis.step.value - asked.value if hypothesis.telling is None else hypothesis.telling
+    if not scene.seen.strength(difference, hypothesis.step) >= _LEAST_STRENGTH:
+        return False
     return scene.seen.informative(difference, hypothesis.step) > hypothesis.constants
 
 

@@ -18,6 +18,8 @@ from ...input.reading import read_array, read_numbers
 from ...input.room import OF_A_JUDGED, check_room
 from ...optimizers import find_optimizer
 from ...schedules.table import Scheduled, read_first_rates, read_one_schedule, walk
+from ..bound.batches import Rule
+from ..bound.strided import strided_shares
 from ..bound.yardstick import Array
 from .observation import Observation
 from .plan import Parts
@@ -71,8 +73,22 @@ class Question(NamedTuple):
 
     @property
     def strides(self) -> bool:
-        """Whether rows that are several epochs apart can be judged: no state is between them."""
-        return self.asked.plain and self.schedule is None
+        """Whether rows several epochs apart can be judged: the steps between are linear."""
+        return self.asked.options is not None
+
+    @property
+    def stateless(self) -> bool:
+        """Whether every step is the same function of the row before it."""
+        return self.asked.stateless and self.schedule is None and np.size(self.lr) == 1
+
+    def shares_apart(
+        self, rows: Array, at: Array, *, dtype: Any, held_higher: bool, limit: float, rule: Rule | None = None, factor: float = 1.0
+    ) -> tuple[Array, Array]:
+        """Return `strided_shares` of rows, with what was asked for, or another rule or factor."""
+        return strided_shares(
+            self.X, self.y, rows, at, lr=self.lr, reduction=self.reduction, dtype=dtype, intercept=self.intercept,
+            held_higher=held_higher, limit=limit, rule=self.asked.linear if rule is None else rule, factor=factor,
+        )  # fmt: skip
 
     def start_is_wrong(self, recorded: Recorded) -> bool:
         """Return whether row 0 is another start than the one asked for."""
@@ -93,11 +109,30 @@ class Question(NamedTuple):
             parts=None if self.parts is None else self.parts.later(first),
         )  # fmt: skip
         seen.first_rate = self.first_rate
-        if self.reduction.startswith("half"):
+        return self.asked.judged(self._with_losses_read(seen))
+
+    @property
+    def penalties(self) -> tuple[float, ...]:
+        """The penalties that a loss may have, as factors on the squares of w; 0: none.
+
+        Where half of the squares was asked for, the penalty is halved with them.
+        """
+        ridge = self.asked.ridge * (2 if self.reduction.startswith("half") else 1)
+        return (0.0, ridge) if ridge else (0.0,)
+
+    def _with_losses_read(self, seen: Observation) -> Observation:
+        """Return the history with its losses read as those of what was asked for."""
+        half = self.reduction.startswith("half")
+        if seen.loss is not None and self.asked.ridge:
+            for one in (seen.with_loss_of(self.asked.factor), seen) if half else (seen,):
+                before = one.notes
+                one.read_loss_with(self.penalties[1])
+                if one.notes is not before:
+                    one.notes = (*before, *one.notes)
+                    return one
+        if half:
             seen.read_loss_of(self.asked.factor)
-        if self.asked.ridge:
-            seen.read_loss_with(self.asked.ridge)
-        return self.asked.judged(seen)
+        return seen
 
 
 def read_question(

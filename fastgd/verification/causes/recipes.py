@@ -103,6 +103,16 @@ class Recipe:
         )
 
     @property
+    def penalty(self) -> float:
+        """The penalty whose gradient is asked for, as a factor on the squares of w."""
+        return float(np.max(self.values["weight_decay"])) / 2
+
+    @property
+    def stateless(self) -> bool:
+        """Whether this is SGD without momentum, whose steps keep nothing between them."""
+        return self.options is not None and not self.values["momentum"] and not self.values["maximize"]
+
+    @property
     def options(self) -> Momentum | None:
         """SGD's options; None for another rule, and where momentum moves."""
         if self.rule.name != "sgd" or self.momenta is not None:

@@ -25,8 +25,7 @@ from ..moments.compress import CHUNK
 from ..moments.samples import place_of, sources_of
 from ..moments.stack import W_EXPONENT, W_HIGH
 from ..simd.addresses import address, further, keep_alive
-from ..simd.compiling import aligned, copy, inlined, kernel, part
-from ..simd.double_double import scale
+from ..simd.compiling import aligned, copy, kernel
 from ..simd.lanes import LANES
 from ..simd.scalars import is_double, raised
 from ..simd.transpose import SIDE
@@ -41,6 +40,7 @@ from .evaluate import (
     stride_for,
     sum_weights,
 )
+from .fit_arrays import all_finite, all_finite_in, all_nan, all_within, copy_state, forget_if_nan, largest_column, unpack, write_row
 from .limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from .objective import excess_of, objective_of, target_of
 from .stream_epochs import HANDED_OVER, STOPPED, stream_epochs
@@ -49,81 +49,6 @@ from .update import SGD, enter_momentum, update
 
 POLL = 64
 NOT_RUN = -1  # the epoch in `handed_over` of a fit that begins with its state
-
-
-@part
-def _unpack(packed, size, matrix, cancel):
-    """Fill a symmetric matrix from its upper triangle, which is packed by columns."""
-    for j in range(size):
-        if raised(cancel):
-            return
-        for i in range(j + 1):
-            matrix[i, j] = packed[j * (j + 1) // 2 + i]
-            matrix[j, i] = matrix[i, j]
-
-
-@part
-def _largest_column(gram, exponents, size, power):
-    """max_j √G_jj."""
-    largest = 0.0
-    for j in range(size):
-        largest = max(largest, scale(math.sqrt(scale(gram[j, j], power)), exponents[j]))
-    return largest
-
-
-@inlined
-def _all_within(values, limit):
-    for value in values:
-        if not abs(value) <= limit:
-            return False
-    return True
-
-
-@inlined
-def _all_finite(values):
-    for value in values:
-        if not math.isfinite(value):
-            return False
-    return True
-
-
-@inlined
-def _all_finite_in(values, rounded):
-    """Whether all are finite numbers in the dtype of `rounded`, which is overwritten."""
-    copy(values, rounded)
-    return _all_finite(rounded)
-
-
-@inlined
-def _all_nan(values):
-    for value in values:
-        if value == value:  # it is not NaN
-            return False
-    return True
-
-
-@inlined
-def _forget_if_nan(w, products):
-    """Set the products to NaN where w is."""
-    if _all_nan(w):  # those of epochs that were not computed are not known; nor do they matter
-        for k in range(len(products)):
-            products[k] = math.nan
-
-
-@inlined
-def _copy_state(w, slots, products, next_w, next_slots, next_products):
-    """Copy the next state; swapping arrays costs more: their reference counts are atomic."""
-    copy(next_w, w)
-    for k in range(slots.shape[0]):
-        copy(next_slots[k], slots[k])
-    copy(next_products, products)
-
-
-@part
-def _record(history_w, history_loss, row, w, loss):
-    for j in range(len(w)):
-        history_w[row, j] = w[j]
-    history_loss[row] = loss
 
 
 @kernel
@@ -193,7 +118,7 @@ def descend(
         finished, row_is_done = False, False
         copy(hyper[f if own_hyper else 0], options)
         rows_w, rows_loss = history_w[f], history_loss[f]
-        _copy_state(state, slot, product, w[f], slots[f], products[f])
+        copy_state(state, slot, product, w[f], slots[f], products[f])
         step = steps[f]
         if handed_over[entry, 1] != NOT_RUN:
             epoch = reported = handed_over[entry, 1]
@@ -208,9 +133,9 @@ def descend(
             record = target_index[f]
             if gram_index[f] != unpacked:
                 unpacked = gram_index[f]
-                _unpack(gram[unpacked, 0], size, matrix, cancel)
+                unpack(gram[unpacked, 0], size, matrix, cancel)
                 if doubled:
-                    _unpack(gram[unpacked, 1], size, low_matrix, cancel)
+                    unpack(gram[unpacked, 1], size, low_matrix, cancel)
                 total_weight = weighing[unpacked, W_HIGH]
                 factor, low_factor = factors_of(weighing[unpacked], reduction_sum)
                 if reduction_sum:
@@ -221,7 +146,7 @@ def descend(
                     powers[size] = 0  # y = 0 has no scale of its own
             targets = target[record, 0]
             low_targets = target[record, target.shape[1] - 1]
-            largest = _largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
+            largest = largest_column(matrix, powers, size, np.int64(weighing[unpacked, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[unpacked], limit)
             nan_epochs = 0
             while not finished:
@@ -236,10 +161,10 @@ def descend(
                     )
                 else:
                     exact_loss = evaluate_moments(matrix, targets, total_weight, factor, state, scratch, gradient)
-                if has_samples and not (exact_loss <= loss_limit and _all_within(state, w_limit)):
+                if has_samples and not (exact_loss <= loss_limit and all_within(state, w_limit)):
                     break
                 loss = number(exact_loss)
-                if not has_samples and first_bad < 0 and not (math.isfinite(loss) and _all_finite_in(state, stream_state)):
+                if not has_samples and first_bad < 0 and not (math.isfinite(loss) and all_finite_in(state, stream_state)):
                     first_bad = epoch
                 if measured:
                     now = objective_of(exact_loss, state, kappa, n_decayed)
@@ -250,11 +175,11 @@ def descend(
                 if epoch >= 1 and first_bad < 0 and now <= goal:
                     outcome = CONVERGED
                     finished = True
-                nan_epochs = nan_epochs + 1 if _all_nan(state) else 0
+                nan_epochs = nan_epochs + 1 if all_nan(state) else 0
                 if epoch == last or nan_epochs >= 2:
                     finished = True
                 if recorded and not row_is_done:
-                    _record(rows_w, rows_loss, row, state, loss)
+                    write_row(rows_w, rows_loss, row, state, loss)
                     row += 1
                 row_is_done = False
                 if not finished:
@@ -267,19 +192,19 @@ def descend(
                     if has_samples and not good:
                         row_is_done = True
                         break
-                    _copy_state(state, slot, product, next_state, next_slot, next_product)
+                    copy_state(state, slot, product, next_state, next_slot, next_product)
                     epoch += 1
                     step += 1
             if finished:
                 copy(state, w_out[f])
-                _forget_if_nan(state, product)
-                _copy_state(w[f], slots[f], products[f], state, slot, product)
+                forget_if_nan(state, product)
+                copy_state(w[f], slots[f], products[f], state, slot, product)
             else:
                 algorithm[f] = STREAM
         if not finished:
             if len(tile) == 0:
                 tile = aligned(np.empty((d + 2) * stride + 16, dtype))
-            _copy_state(stream_state, stream_slot, product, state, slot, product)
+            copy_state(stream_state, stream_slot, product, state, slot, product)
             one_chunk = n <= CHUNK
             place = place_of(sources, f)
             standard = Standard(address(center), address(scales), f * d, len(center) > 0)
@@ -320,11 +245,11 @@ def descend(
                     if epoch == 0 and math.isnan(initial):
                         initial = now - best
                         goal = target_of(best, slack, initial, tol)
-                if first_bad < 0 and not (math.isfinite(loss) and _all_finite(stream_state)):
+                if first_bad < 0 and not (math.isfinite(loss) and all_finite(stream_state)):
                     first_bad = epoch
-                nan_epochs = nan_epochs + 1 if _all_nan(stream_state) else 0
+                nan_epochs = nan_epochs + 1 if all_nan(stream_state) else 0
                 if not row_is_done and every > 0 and (epoch % every == 0 or epoch == epochs):
-                    _record(rows_w, rows_loss, row, stream_state, loss)
+                    write_row(rows_w, rows_loss, row, stream_state, loss)
                     row += 1
                 if epoch >= 1 and first_bad < 0 and not row_is_done and now <= goal:
                     outcome = CONVERGED
@@ -340,19 +265,19 @@ def descend(
                         next_stream_state, next_stream_slot, next_product, math.inf,
                     )  # fmt: skip
                     row_is_done = False
-                    _copy_state(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
+                    copy_state(stream_state, stream_slot, product, next_stream_state, next_stream_slot, next_product)
                     epoch += 1
                     step += 1
             copy(stream_state, w_out[f])
-            _forget_if_nan(stream_state, product)
-            _copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
+            forget_if_nan(stream_state, product)
+            copy_state(w[f], slots[f], products[f], stream_state, stream_slot, product)
         loss_out[f] = loss
         if measured:
             initial_excess[f], excess[f] = initial, excess_of(now, best)
         for later in range(row, history_loss.shape[1]):
             if raised(cancel):
                 return
-            _record(rows_w, rows_loss, later, w_out[f], loss)
+            write_row(rows_w, rows_loss, later, w_out[f], loss)
         steps[f] = steps[f] + last if outcome != CONVERGED else step
         epochs_run[f] = epoch if outcome == CONVERGED else epochs
         if first_bad >= 0:

@@ -26,7 +26,7 @@ from ..descent.evaluate import (
     stride_for,
     sum_weights,
 )
-from ..descent.fit_by_fit import _all_finite, _all_nan, _all_within, _copy_state, _forget_if_nan, _largest_column, _record, _unpack
+from ..descent.fit_arrays import all_finite, all_nan, all_within, copy_state, forget_if_nan, largest_column, unpack, write_row
 from ..descent.limits import LIMIT_FLOAT32, LIMIT_FLOAT64, factors_of, limits_of
 from ..descent.objective import excess_of, objective_of, target_of
 from ..descent.update import enter_momentum, update
@@ -111,7 +111,7 @@ def descend_batches(
             kappa, best, slack, initial = penalty[f], least[f], allowance[f], initial_excess[f]
         goal, now = target_of(best, slack, initial, tol), math.nan
         copy(hyper[f if own_hyper else 0], options)
-        _copy_state(state, slot, product, w[f], slots[f], products[f])
+        copy_state(state, slot, product, w[f], slots[f], products[f])
         place = place_of(sources, f)
         standard = Standard(address(center), address(scales), f * d, len(center) > 0)
         total_weight, factor, low_factor, w_limit, loss_limit = 1.0, 2.0, 0.0, -1.0, -1.0
@@ -119,21 +119,21 @@ def descend_batches(
         targets, low_targets = exact_state, exact_state  # not read without moments
         if has_moments:
             own, record = gram_index[f], target_index[f]
-            _unpack(gram[own, 0], size, matrix, cancel)
+            unpack(gram[own, 0], size, matrix, cancel)
             if doubled:
-                _unpack(gram[own, 1], size, low_matrix, cancel)
+                unpack(gram[own, 1], size, low_matrix, cancel)
                 copy(exponents[record], powers)
                 if target[record, 0, size] == 0.0:
                     powers[size] = 0  # y = 0 has no scale of its own
             total_weight = weighing[own, W_HIGH]
             factor, low_factor = factors_of(weighing[own], reduction_sum)
             targets, low_targets = target[record, 0], target[record, target.shape[1] - 1]
-            largest = _largest_column(matrix, powers, size, np.int64(weighing[own, W_EXPONENT]))
+            largest = largest_column(matrix, powers, size, np.int64(weighing[own, W_EXPONENT]))
             w_limit, loss_limit = limits_of(largest, size, weighing[own], limit)
         of_all, ended = number(-1), False  # of_all: the sum of all weights, once it is needed
         for epoch in range(first, stop):
             within, exact_loss = False, math.nan
-            if has_moments and _all_within(state, w_limit):
+            if has_moments and all_within(state, w_limit):
                 copy(state, exact_state)
                 if doubled:
                     exact_loss = evaluate_moments_doubled(
@@ -153,7 +153,7 @@ def descend_batches(
                 exact_loss = np.float64(loss)
                 if raised(cancel):
                     return
-            if standing[f, FIRST_BAD] < 0 and not (math.isfinite(loss) and _all_finite(state)):
+            if standing[f, FIRST_BAD] < 0 and not (math.isfinite(loss) and all_finite(state)):
                 standing[f, FIRST_BAD] = epoch
             fine = standing[f, FIRST_BAD] < 0
             if measured:
@@ -162,13 +162,13 @@ def descend_batches(
                     initial = now - best
                     initial_excess[f] = initial
                     goal = target_of(best, slack, initial, tol)
-            standing[f, NAN_ROWS] = standing[f, NAN_ROWS] + 1 if _all_nan(state) else 0
+            standing[f, NAN_ROWS] = standing[f, NAN_ROWS] + 1 if all_nan(state) else 0
             converged = epoch >= 1 and fine and now <= goal
             ended = converged or epoch == last or standing[f, NAN_ROWS] >= 2
             if every > 0 and (ended or epoch % every == 0):
                 row = (epoch + every - 1) // every
                 for later in range(row, history_loss.shape[1] if ended else row + 1):
-                    _record(history_w[f], history_loss[f], later, state, loss)
+                    write_row(history_w[f], history_loss[f], later, state, loss)
             if ended:
                 ran = epoch if converged else last
                 outcome = CONVERGED if converged else outcome
@@ -176,7 +176,7 @@ def descend_batches(
                 loss_out[f] = loss
                 if measured:
                     excess[f] = excess_of(now, best)
-                _forget_if_nan(state, product)
+                forget_if_nan(state, product)
                 for later in range(epoch, batch_loss.shape[1]):
                     batch_loss[f, later] = math.nan
                 steps[f] += ran * n_steps
@@ -237,9 +237,9 @@ def descend_batches(
                     next_product,
                     math.inf,
                 )
-                _copy_state(state, slot, product, next_state, next_slot, next_product)
+                copy_state(state, slot, product, next_state, next_slot, next_product)
             if batch_loss.shape[1] > 0:
                 batch_loss[f, epoch] = sum_of_losses / sum_of_weights
             progress[0] += 1
-        _copy_state(w[f], slots[f], products[f], state, slot, product)
+        copy_state(w[f], slots[f], products[f], state, slot, product)
     keep_alive((data, index, rows, center, scales, tile, lanes, cancel))

@@ -31,7 +31,7 @@ from ..simd.transpose import SIDE
 from .lane_sums import add_lanes, add_lanes_doubled, add_short_doubled
 from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
 from .samples import place_of, sources_of
-from .single_feature import SCRATCH, compress_single_feature, compress_single_feature_doubled
+from .single_feature import SCRATCH, Series, compress_single_feature, compress_single_feature_doubled, make_series
 from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels, write_item
 from .tiles import fill_tile, largest_of_tile, scale_tile, shift_tile, sum_weights, weigh_tile
 
@@ -209,11 +209,11 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     doubled = is_double(data[0])
     weighted = len(data[4]) > 0
     has_gram, has_target = gram.shape[0] > 0, target.shape[0] > 0
-    longest = 1  # chunks
+    longest = 0  # samples
     for item in range(len(start)):
-        longest = max(longest, (stop[item] - start[item] + CHUNK - 1) // CHUNK)
+        longest = max(longest, stop[item] - start[item])
     depth = 1  # of the stack
-    while (1 << (depth - 1)) < longest:
+    while (CHUNK << (depth - 1)) < longest:
         depth += 1
     entries = (n_entries + 1 + 2 * SIDE - 1) // SIDE * SIDE  # of a level; eight at a time are written
     columns = _Columns(d, intercept, n_columns, 0 if has_gram else n_parameters, n_columns if has_target else n_parameters, entries)
@@ -234,7 +234,9 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     records = RecordAddresses(address(gram), has_gram, address(target), has_target, address(exponents), address(weighing))
     finite = True
     done = 0
-    if single_feature and len(shift) == 0 and has_gram and has_target and longest == 1:
+    if single_feature and len(shift) == 0 and has_target and longest <= CHUNK:
+        x_series, y_series, row = make_series(sources, longest, data[0].dtype)
+        series = Series(address(x_series), address(y_series), row)
         eights, low_eights = aligned(np.zeros(SCRATCH + 8)), aligned(np.zeros((SCRATCH if doubled else 0) + 8))
         of_columns = np.empty(2 * SIDE, np.int64)
         for first in range(0, len(start), ITEMS_PER_POLL):
@@ -243,11 +245,13 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
             last = min(first + ITEMS_PER_POLL, len(start))
             if doubled:
                 to = address(eights), address(low_eights), address(of_columns)
-                found = compress_single_feature_doubled(sources, address(start), address(stop), first, last, intercept, to, records)
+                found = compress_single_feature_doubled(sources, address(start), address(stop), first, last, intercept, to, series, records)
             else:
-                found = compress_single_feature(sources, address(start), address(stop), first, last, intercept, address(eights), records)
+                found = compress_single_feature(
+                    sources, address(start), address(stop), first, last, intercept, address(eights), series, records
+                )
             finite = finite and found
-        keep_alive((eights, low_eights, of_columns))
+        keep_alive((eights, low_eights, of_columns, x_series, y_series))
         done = len(start)
     for item in range(done, len(start)):
         factor[n_columns] = pow2(-np.int64(weighing[item, W_EXPONENT]))

@@ -11,7 +11,7 @@ import numpy as np
 from ..descent.fit_by_fit import NOT_RUN
 from ..descent.limits import LIMIT_FLOAT32, LIMIT_FLOAT64
 from ..moments.samples import sources_of
-from ..moments.single_feature import SCRATCH
+from ..moments.single_feature import SCRATCH, Series, make_series
 from ..simd.addresses import address, keep_alive
 from ..simd.compiling import aligned, inlined, kernel
 from ..simd.lanes import LANES
@@ -53,9 +53,14 @@ def _descend(
     records = Records(
         address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing),
     )  # fmt: skip
+    sources, longest = sources_of(data, index), 0
+    if from_samples:
+        longest = n_used.max()
+    x_series, y_series, row = make_series(sources, longest, data[0].dtype)
     source = SampleSource(
-        from_samples, sources_of(data, index), address(n_used), intercept, address(sums), addresses_of_least(least_scratch)
-    )
+        from_samples, sources, address(n_used), intercept, address(sums), Series(address(x_series), address(y_series), row),
+        addresses_of_least(least_scratch),
+    )  # fmt: skip
     options = Options(
         n_slots, n_products, address(lr), lr.shape[0], lr.shape[1], address(momenta), len(momenta) > 0, address(hyper), hyper.shape[1],
         len(hyper) > 1, n_decayed, reduction_sum,
@@ -97,7 +102,7 @@ def _descend(
         fence()
     keep_alive((w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, n_handed_over))
     keep_alive((penalty, least, allowance, initial_excess, excess))
-    keep_alive((fits, scratch, sums, least_scratch, staged, cancel, progress))
+    keep_alive((fits, scratch, sums, x_series, y_series, least_scratch, staged, cancel, progress))
     return -1 if outcome == NOT_FINITE else n_handed_over[0]
 
 

@@ -89,6 +89,7 @@ class SampleSource(NamedTuple):
     n_used: Any  # address
     intercept: Any  # bool
     scratch: Any  # address of single_feature.SCRATCH numbers
+    series: Any  # single_feature.Series
     least: Any  # addresses of a LeastScratch
 
 
@@ -239,7 +240,9 @@ def load_pack_from_samples(fits, count, size, options, data, w, scratch):
     Returns whether their moments are finite.
     """
     constants, first = scratch.constants, count_at(fits, 0)
-    if not load_single_feature(data.sources, first, count, data.n_used, data.intercept, data.scratch, scratch.grams, scratch.targets):
+    if not load_single_feature(
+        data.sources, first, count, data.n_used, data.intercept, data.scratch, data.series, scratch.grams, scratch.targets
+    ):
         return False
     for lane in range(LANES):
         put(constants, TOTAL * LANES + lane, float(count_at(data.n_used, first + (lane if lane < count else 0))))

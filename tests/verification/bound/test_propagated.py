@@ -42,6 +42,25 @@ def test_a_defect_leaves_the_propagated_bound():
     assert (np.abs(wrong.w - right.w) > 2 * w_bound).any()
 
 
+def test_a_weight_decay_makes_errors_grow():
+    """Rows in float32 of a decay whose own factor, 1 - lr·c = -1.5, makes every error grow."""
+    rng = np.random.default_rng(3)
+    X, y = (part.astype(np.float32) for part in (rng.standard_normal((20, 2)), rng.standard_normal(20)))
+    rows = [np.zeros(2, np.float32), np.zeros(2)]
+    history = [[], []]
+    for _ in range(31):
+        for k, w in enumerate(rows):
+            history[k].append(w)
+            c, lr = w.dtype.type(25), w.dtype.type(np.float32(0.1))
+            rows[k] = w - lr * (w.dtype.type(2 / 20) * (X.T.astype(w.dtype) @ (X.astype(w.dtype) @ w - y)) + c * w)
+    narrow, wide = map(np.array, history)
+    asked = {"lr": np.float32(0.1), "dtype": "float32"}
+    w_bound, _ = propagated_bound(X, y, narrow, **asked, weight_decay=25.0)
+    assert (np.abs(narrow - wide)[1:] <= w_bound[1:]).all()
+    without, _ = propagated_bound(X, y, narrow, **asked)
+    assert w_bound[-1].max() > 5 * without[-1].max()  # each step's own error grows with w, those before it do too
+
+
 def test_the_propagated_bound_is_infinite_from_the_overflow_on():
     data = NAMED["tutorial"].astype("float32")
     lr = 40 * rates(data)[1.0]

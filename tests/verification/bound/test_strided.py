@@ -1,4 +1,4 @@
-"""Rows that are several epochs apart: the share of the propagated bound, which is sharp."""
+"""Rows that are several epochs apart: the share of the bound of their steps, which is sharp."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAMED = {problem.name: problem for problem in problems()}
 
 def shares(data, w, at, lr, dtype, **others):
     asked = {"lr": lr, "reduction": "mean", "dtype": dtype, "intercept": data.intercept, "held_higher": False, "limit": 8.0}
-    return strided_shares(data.X, data.y, w[at], np.asarray(at), **asked | others)
+    return strided_shares(data.X, data.y, w[at], np.asarray(at), **asked | others)[0]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

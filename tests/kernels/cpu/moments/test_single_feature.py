@@ -1,10 +1,9 @@
-"""Fits of one feature whose samples lie side by side go a way of their own
-(moments/single_feature.py): the same bits as by the other way.
-
-The other way is taken by the same numbers where y has gaps: every second number of an array.
-"""
+"""Fits of one feature go a way of their own (moments/single_feature.py): the same bits as by the
+tiles, in every layout."""
 
 from __future__ import annotations
+
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,31 +11,54 @@ import pytest
 import fastgd
 from fastgd.kernels import cpu
 from fastgd.kernels.chunk import Samples
+from fastgd.kernels.cpu.moments.stack import W_EXPONENT
 from fastgd.running.pool import Progress
 from tests.support.against_arbiter import same_bits
 
 LENGTHS = (1, 2, 15, 16, 17, 31, 32, 33, 48, 63, 64, 100, 511, 512, 513, 1_000, 4_095, 4_096)
 
 
-def spread_out(y):
+def spread_out(array):
     """The same numbers with gaps between them."""
-    wide = np.full((*y.shape, 2), np.nan, y.dtype)
-    wide[..., 0] = y
+    wide = np.full((*array.shape, 2), np.nan, array.dtype)
+    wide[..., 0] = array
     return wide[..., 0]
 
 
-def moments_of(X, y, intercept):
-    """(whether all are finite, the records)."""
-    m, n, _ = X.shape
+def backwards(array):
+    return np.ascontiguousarray(array[:, ::-1])[:, ::-1]
+
+
+def samples_first(array):
+    """As in a raster whose first axis is the time."""
+    return np.ascontiguousarray(np.moveaxis(array, 0, -1)).transpose(array.ndim - 1, *range(array.ndim - 1))
+
+
+LAYOUTS = {"lines": np.ascontiguousarray, "spread out": spread_out, "backwards": backwards, "samples first": samples_first}
+
+
+@contextmanager
+def by_the_tiles():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "is_single_feature", lambda samples: False)
+        yield
+
+
+def moments_of(X, y, intercept, of_targets=False):
+    """(whether all are finite, the records). of_targets: no Gram records; one X may be that of all."""
+    m, n = y.shape
     numbers, nothing = np.arange(m), np.empty((0, n), X.dtype)
     samples = Samples(
-        *map(cpu.read_only, (X, y)), numbers, numbers, cpu.read_only(nothing), numbers, np.empty((0, n), np.int32), numbers * 0 - 1,
-        np.full(m, n),
+        *map(cpu.read_only, (X, y)), numbers % len(X), numbers, cpu.read_only(nothing), numbers, np.empty((0, n), np.int32),
+        numbers * 0 - 1, np.full(m, n),
     )  # fmt: skip
-    moments = cpu.Moments.empty(m, m, 1 + intercept, X.dtype)
+    moments = cpu.Moments.empty(0 if of_targets else m, m, 1 + intercept, X.dtype)
+    moments.weighing = np.ones((m, 4))
+    moments.weighing[:, W_EXPONENT] = 0
     for array in (moments.gram, moments.target, moments.exponents):
         array.fill(77)
-    return cpu.compress_fits(samples, intercept, moments, np.zeros(1, np.int32)), moments
+    given = moments.gram, moments.target, moments.exponents, moments.weighing
+    return cpu.compress_items(samples, numbers * 0, samples.n_used, intercept, *given, np.zeros(1, np.int32)), moments
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -51,10 +73,16 @@ def test_moments_are_those_of_the_tiles(dtype, intercept, odd):
         if odd:
             X[7, 0], y[8, -1], X[9], X[10, n // 2], y[11] = np.nan, np.inf, np.nan, -np.inf, np.nan
         X, y = X.astype(dtype), y.astype(dtype)
-        (finite, lines), (also, tiles) = moments_of(X, y, intercept), moments_of(X, spread_out(y), intercept)
-        assert finite == also == (not odd)
-        for name in ("gram", "target", "exponents", "weighing"):
-            assert getattr(lines, name).tobytes() == getattr(tiles, name).tobytes(), (n, name)
+        for some_X, of_targets in ((X, False), (X, True), (X[:1], False), (X[:1], True)):
+            with by_the_tiles():
+                want, tiles = moments_of(some_X, y, intercept, of_targets)
+            for layout in LAYOUTS:
+                of_x = "lines" if len(some_X) == 1 else "samples first" if layout == "spread out" else layout
+                finite, found = moments_of(LAYOUTS[of_x](some_X), LAYOUTS[layout](y), intercept, of_targets)
+                assert finite == want
+                for name in ("gram", "target", "exponents", "weighing"):
+                    assert getattr(found, name).tobytes() == getattr(tiles, name).tobytes(), (n, layout, name)
+        assert want == (not odd)
 
 
 @pytest.fixture
@@ -72,7 +100,9 @@ def seen(monkeypatch):
 
 def assert_same(X, y, **options):
     """Both ways, with everything that a result holds."""
-    one, other = fastgd.fit(X, y, **options), fastgd.fit(X, spread_out(y), **options)
+    one = fastgd.fit(X, y, **options)
+    with by_the_tiles():
+        other = fastgd.fit(X, y, **options)
     for name in ("w", "loss", "epochs", "status", "lr", "n_used"):
         assert same_bits(np.asarray(getattr(one, name)), np.asarray(getattr(other, name))), name
     assert (one.intercept is None) == (other.intercept is None)
@@ -162,8 +192,32 @@ def test_too_few_samples(seen):
     assert not seen
 
 
-def test_layouts_that_are_no_lines(seen):
-    """Samples backwards, every second fit, one X for all; those of float64."""
+@pytest.mark.parametrize("layout", [name for name in LAYOUTS if name != "lines"])
+@pytest.mark.parametrize("n_fits", [40, 37])
+def test_fits_of_every_layout(layout, n_fits, seen):
+    """X and y, y alone, and one X for all; some overflow, and read their samples again."""
+    X, y = data(n_fits, 61)
+    rates = np.where(np.arange(n_fits) % 9 == 4, 30.0, 0.1)
+    for some_X in (X, X[0]):
+        for intercept in (False, True):
+            options = {"lr": rates, "epochs": 60, "intercept": intercept, "history": 7}
+            want = fastgd.fit(some_X, y, **options)
+            assert (want.status == fastgd.Status.DIVERGED).sum() == (rates > 1).sum()
+            for of_x in (np.asarray, *[LAYOUTS[layout]] * (some_X is X)):
+                found = fastgd.fit(of_x(some_X), LAYOUTS[layout](y), **options)
+                assert same_bits(found.w, want.w)
+                assert same_bits(found.loss, want.loss)
+                assert same_bits(found.history.w, want.history.w)
+            solved = fastgd.solve(some_X, y, intercept=intercept)
+            again = fastgd.solve(some_X, LAYOUTS[layout](y), intercept=intercept)
+            assert same_bits(solved.w, again.w)
+            assert same_bits(solved.loss, again.loss)
+    assert all(seen)
+    assert len(seen) == 10
+
+
+def test_other_layouts(seen):
+    """Every second fit, fits backwards; float64 data have no such kernel."""
     X, y = data(40, 60)
     want = fastgd.fit(X, y, lr=0.1, epochs=20)
     assert seen == [True]
@@ -172,10 +226,6 @@ def test_layouts_that_are_no_lines(seen):
     back = fastgd.fit(X[::-1], y[::-1], lr=0.1, epochs=20)
     assert same_bits(back.w, want.w[::-1])
     seen.clear()
-    turned = fastgd.fit(np.ascontiguousarray(X[:, ::-1])[:, ::-1], np.ascontiguousarray(y[:, ::-1])[:, ::-1], lr=0.1, epochs=20)
-    assert same_bits(turned.w, want.w)
-    shared = fastgd.fit(X[0], y, lr=0.1, epochs=20)
-    assert same_bits(shared.w[0], want.w[0])
     fastgd.fit(X.astype(float), y.astype(float), lr=0.1, epochs=20)
     assert not seen
 
