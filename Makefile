@@ -11,9 +11,12 @@ READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check --no-input
 TORCH := $(shell grep '^torch==' constraints.txt)
 EXTRAS := torch,demo,plot,report,test,dev
+COMPILED = $(BIN)/python -m tests.compile_kernels --jobs $(JOBS)
 CUDA_FILES = $(wildcard kernels/cuda/*.cu kernels/cuda/*.cuh)
 
 export PYTHONUNBUFFERED := 1
+# tests start hundreds of processes; where it is set each of them takes 0.6 s to compile the same Python files
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -26,12 +29,15 @@ demo: $(READY)  ## reproduce the tutorial, fit 142 countries and a million small
 	$(BIN)/fastgd demo
 
 test: $(READY)  ## run the tests, with a share of the large grids
+	$(COMPILED)
 	$(BIN)/python -P -m pytest -n $(JOBS)
 
 test-quick: $(READY)  ## before every commit: no PyTorch, no CUDA; under a minute once compiled
+	$(COMPILED)
 	$(BIN)/python -P -m pytest -n $(JOBS) --quick tests/input tests/data tests/planning tests/results tests/fit
 
 test-all: $(READY)  ## run the tests, with all of the large grids
+	$(COMPILED)
 	$(BIN)/python -P -m pytest -n $(JOBS) --full
 
 mutants: $(READY)  ## plant defects one at a time: each must fail a test. JOBS=2 runs two at a time; some of them: see tests/README.md

@@ -218,6 +218,7 @@ def test_a_wrong_table_is_found(monkeypatch):
     assert "cpu = numpy = what" not in text.getvalue()
 
 
+@pytest.mark.share(2)
 @pytest.mark.parametrize("wrong", [1e-9, np.nan])
 def test_wrong_countries_are_found(monkeypatch, tmp_path, wrong):
     right = demo.fit
