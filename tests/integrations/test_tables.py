@@ -75,6 +75,21 @@ def test_the_bits_of_a_frame_in_memory(ending, tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, "fits.parquet"])
 
 
+def test_fits_far_from_the_least_loss_are_counted(tmp_path, small_batches):
+    """After five epochs some are. A call that goes on counts what is stored, too."""
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    given = {**MODEL, "lr": 1e-7, "epochs": 5, "checkpoint": tmp_path / "stored"}
+    found = fastgd.fit_table(tmp_path / "rows.parquet", **given)
+    table = pl.from_arrow(found.table)
+    far = table.filter(pl.col("excess_loss").is_finite() & (pl.col("excess_loss") > 0.01 * pl.col("loss")))
+    assert 0 < found.n_far == len(far)
+    assert f"{found.n_far} more than 1 % above the least loss" in repr(found)
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given).n_far == found.n_far
+    solved = fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, solve=True)
+    assert solved.n_far == 0
+    assert "above" not in repr(solved)
+
+
 @pytest.mark.parametrize("options", [{}, {"solve": True, "long": True, "stats": True}, {"weights": "weight", "dtype": "float32"}])
 def test_batches_and_parts_change_no_bit(options, tmp_path, small_batches):
     """Groups of 1 to 200 rows, in batches of 32."""
