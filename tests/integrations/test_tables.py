@@ -232,6 +232,14 @@ def test_numbers_of_a_csv_file_are_those_that_python_reads(tmp_path):
     assert [row[1] for row in rows] == numbers.tolist()
 
 
+def test_true_and_false_of_a_csv_file_are_1_and_0(tmp_path):
+    """As pandas writes a column of bool, and as one of a frame is read."""
+    frame = FRAME.with_columns(late=pl.col("arr") > 0).to_pandas()
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    given = {"y": "gain", "x": ["dep delay", "late"], "solve": True}
+    same_rows(fastgd.fit_table(tmp_path / "rows.csv", **given).table, pl.from_pandas(fastgd.fit_frame(frame, **given)).to_arrow())
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 GOOD = "k,dep_delay,y\n1,2,3\n1,3,5\n2,4,4\n"
@@ -306,7 +314,7 @@ def test_files_that_are_wrong(tmp_path):
         (17, TypeError, "a table must be the path"),
         ("/dev/null", ValueError, "is a pipe or a device"),
         (tmp_path / "rows.zip", ValueError, "is a .zip or .xlsx file"),
-        (parquet, TypeError, "column 'dep_delay' of .*rows.parquet is VARCHAR: it must hold numbers"),
+        (parquet, TypeError, "column 'dep_delay' of .*rows.parquet is VARCHAR: it must hold numbers, such as 0 and 1 for each"),
         ([parquet, other], ValueError, r"other.parquet has no column 'dep_delay'; is 'delay' meant\?"),
         (tmp_path / "latin.csv", ValueError, "latin.csv, line 2: Invalid unicode"),
     ):

@@ -6,6 +6,13 @@ from tests.mutants.defect import Defect
 
 TABLE_DEFECTS = (
     Defect(
+        "tables: true and false of a .csv file are the same",
+        "fastgd/integrations/table_source.py",
+        "WHEN 'false' THEN 0",
+        "WHEN 'false' THEN 1",
+        ("tests/integrations/test_tables.py::test_true_and_false_of_a_csv_file_are_1_and_0",),
+    ),
+    Defect(
         "frames: null keys are those that hold 0",
         "fastgd/integrations/frame_columns.py",
         "comparable(np.asarray(values.to_numpy()), missing, name)",
