@@ -344,11 +344,8 @@ class Observation:
         return np.maximum((plain + around).astype(np.float64), np.finfo(np.float64).tiny)
 
     def informative(self, difference: Array, step: Term) -> int:
-        """Return how many equations can tell two predictions with this `difference` (T, D) apart.
-
-        These are the entries where it is beyond the bound. Steps from equal w count once.
-        """
-        return int(np.count_nonzero(self._by_bound(difference, step) > 1))
+        """Return how many entries of a `difference` (T, D) of predictions are beyond the bound."""
+        return int((self._by_bound(difference, step) > 1).sum())
 
     def strength(self, difference: Array, step: Term) -> float:
         """Return by what factor two predictions with this `difference` (T, D) are told apart.
@@ -356,7 +353,7 @@ class Observation:
         It is |difference| / (8 · bound): the largest of all steps, which may be one equation,
         multiplied over the parameters.
         """
-        largest = np.maximum(self._by_bound(difference, step).max(0, initial=0), 1)
+        largest = self._by_bound(difference, step).max(0, initial=1)
         return float(np.exp(np.minimum(np.log(largest).sum(), 700.0)))
 
     def _by_bound(self, difference: Array, step: Term) -> Array:
