@@ -249,7 +249,7 @@ def epochs_without_step(case: Case, rng: Rng) -> Planted:
 
 
 def rates_of_parameters(case: Case, rng: Rng) -> Planted:
-    factors = np.round(rng.uniform(0.05, 0.9, len(case.w0)), 2)
+    factors = rng.permutation(np.arange(5, 95))[: len(case.w0)] / 100  # no two are equal
     factors[0] = 1
     return run(case, gradient=lambda X, y, w, t: mean_gradient(X, y, w, t) * factors.astype(X.dtype))
 

@@ -35,7 +35,13 @@ def draw(rng: np.random.Generator, name: str, dtype: str) -> Case:
     wide = "float64" if name.startswith("float32") else dtype
     two = name.startswith(NEEDS_TWO_FEATURES)
     kinds = tuple(kind for kind in KINDS if kind != "tutorial") if two else KINDS
-    return make_case(rng, wide, kind=str(rng.choice(kinds)), need_intercept=name.startswith(NEEDS_INTERCEPT), least_d=1 + two)
+    return make_case(
+        rng,
+        wide,
+        kind=str(rng.choice(kinds)),
+        need_intercept=name.startswith(NEEDS_INTERCEPT),
+        least_d=1 + two + name.startswith("rates_of"),
+    )
 
 
 NAMED = [
@@ -49,7 +55,7 @@ def draw_named(rng: np.random.Generator, name: str, dtype: str) -> Case:
     """One of the named problems of fastgd.testing (NIST among them), at a rate between 0.3 and 1.7
     of 1/λ_max."""
     wide = "float64" if name.startswith("float32") else dtype
-    intercept, least = name.startswith(NEEDS_INTERCEPT), 1 + name.startswith(NEEDS_TWO_FEATURES)
+    intercept, least = name.startswith(NEEDS_INTERCEPT), 1 + name.startswith(NEEDS_TWO_FEATURES) + name.startswith("rates_of")
     usable = [p for p in NAMED if wide in p.dtypes and (p.intercept or not intercept) and p.n_features >= least]
     problem = usable[rng.integers(len(usable))]
     lr = float(np.dtype(wide).type(rng.choice([0.3, 0.7, 1.0, 1.7]) * rates(problem)[1.0]))
