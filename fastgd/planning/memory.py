@@ -19,8 +19,6 @@ from ..kernels.chunk import STREAM
 from ..kernels.reference.kept import BLOCK
 from .plan import TILED_BYTES, Plan
 
-SCALED_ROWS = 2**10  # rows of w that are converted to the caller's units at a time
-OF_A_SCALED_ROW = 6 * 8  # bytes: the w of a feature and the intercept, converted, and what they are made from
 OF_A_CALL = 2**16  # bytes of Python's own objects, in a call of any size; 25 to 50 thousand were measured
 
 
@@ -50,7 +48,6 @@ def fit_into_memory(
     of_thread = _bytes_of_scratch(problem, plan) + of_a_thread
     of_pair = bytes_of_pair(problem, plan)
     if plan.standardize:
-        of_thread += OF_A_SCALED_ROW * min(SCALED_ROWS, max(rows, 1) * order.n_fits)
         of_pair += _bytes_of_standard(problem, plan, continued)
     of_fit, of_pair = (of_a_fit, of_pair) if plan.staged else (of_a_fit + of_pair, 0)
     shared = _bytes_of_shared(problem, plan) + of_thread + OF_A_CALL

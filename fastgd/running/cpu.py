@@ -165,7 +165,7 @@ def _descend(
         else:
             cpu.descend(part, moments, gram_index[places], pairs[places], control.cancel, counter, job.least_needed, complete, plain)
         if job.standardize:
-            unscale_results(part)
+            unscale_results(part, control.cancel)
 
     descend_chunk(job, chunk, first, validator, descend, control, counter)
     finish_chunk(job, first, stop, chunk)

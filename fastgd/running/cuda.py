@@ -161,7 +161,7 @@ def _run_moments(
     def run(part: Chunk, counter: np.ndarray, handling: Handling) -> None:
         cuda.descend(replace(part, center=nothing, scale=nothing), control.cancel, counter, device, handling)
         if job.standardize:
-            unscale_results(part)
+            unscale_results(part, control.cancel)
 
     _descend(job, chunk, first, handling, run, validator, control, counter)
     finish_chunk(job, first, stop, chunk)

@@ -15,14 +15,14 @@ from functools import partial
 import numpy as np
 
 from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, STANDARD, TOO_FEW_SAMPLES
-from ..kernels.cpu import compile_ahead
+from ..kernels.cpu import compile_ahead, unscale
 from ..planning.job import SolveJob
 from .centring import Centred, center_group
 from .groups import Group
 from .minimisers import LastMatrices, Minimisers, minimise, most_condition
 from .moments import at_once, compress_groups, read_group
 from .pool import Control, Run, cut
-from .standardizing import standardize_group, write_unscaled
+from .standardizing import standardize_group
 from .statistics import begin, note_group
 
 FOUND = ("w", "loss64", "condition", "rank", "algorithm")  # the arrays of Minimisers, by their names in the buffers
@@ -45,7 +45,7 @@ def run(job: SolveJob, control: Control, go: Run) -> None:
     else:
         cutting = cut if control.store is None else control.store.cut
         go(cutting(n_fits, max(1, plan.fits_per_task // cells) * cells, partial(_solve_fits, job, last, control)))
-    _finish(job)
+    _finish(job, control)
 
 
 def _notes(job: SolveJob) -> bool:
@@ -191,13 +191,14 @@ def _solve_centred(
     arrays["w"][fits] = w
 
 
-def _finish(job: SolveJob) -> None:
+def _finish(job: SolveJob, control: Control) -> None:
     """Round results to the data's dtype, set ill_conditioned, and count the fits solved by SVD."""
     problem, order, arrays = job.problem, job.order, job.buffers.arrays
     rank, condition, status = arrays["rank"], arrays["condition"], arrays["status"]
     with np.errstate(all="ignore"):
         if job.standardize:
-            write_unscaled(arrays["w"], arrays["center"], arrays["scale"], problem.intercept, arrays["w_out"])
+            w, center, deviation, w_out = (arrays[name] for name in ("w", *STANDARD, "w_out"))
+            unscale(w[:, None], center, deviation, problem.intercept, w_out[:, None], control.cancel)
         else:
             arrays["w_out"][:] = arrays["w"]
         arrays["loss"][:] = arrays["loss64"]

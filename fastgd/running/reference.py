@@ -93,7 +93,7 @@ def _run_fits(
         except CannotStepError as error:
             raise ValueError(str(error)) from None
         if job.standardize:
-            unscale_results(part)
+            unscale_results(part, control.cancel)
 
     descend_chunk(job, chunk, first, validator, descend, control, counter)
     finish_chunk(job, first, stop, chunk)

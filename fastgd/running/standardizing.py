@@ -18,7 +18,6 @@ import numpy as np
 
 from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, STANDARD, STREAM, Chunk
 from ..planning.job import FitJob, ResultJob
-from ..planning.memory import SCALED_ROWS
 from ..planning.plan import PIECE_NS
 from .groups import Group, Standard
 from .pool import Control, Run, cut
@@ -104,44 +103,14 @@ def scale_start(chunk: Chunk) -> None:
             w[:, j] *= scale[:, j]
 
 
-def unscale_results(chunk: Chunk) -> None:
+def unscale_results(chunk: Chunk, cancel: np.ndarray) -> None:
     """Turn w and the history into the caller's units, in place.
 
     A fit whose w is not a finite number in these units counts as diverged.
     """
-    center, scale = chunk.center, chunk.scale
-    unscale(chunk.w_out[:, None], center, scale, chunk.intercept)
-    unscale(chunk.history_w, center, scale, chunk.intercept)
+    from ..kernels import cpu
+
+    for values in (chunk.w_out[:, None], chunk.history_w):
+        cpu.unscale(values, chunk.center, chunk.scale, chunk.intercept, values, cancel)
     lost = ~np.isfinite(chunk.w_out).all(axis=1)
     chunk.status[lost & ((chunk.status == COMPLETED) | (chunk.status == CONVERGED))] = DIVERGED
-
-
-def write_unscaled(w: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept: bool, w_out: np.ndarray) -> None:
-    """Write w (m, D) float64 in the caller's units to w_out (m, D); w stays as it is."""
-    at_a_time = max(1, SCALED_ROWS // w.shape[1])
-    for first in range(0, len(w), at_a_time):
-        here = slice(first, first + at_a_time)
-        values = w[here, None].copy()
-        unscale(values, center[here], scale[here], intercept)
-        with np.errstate(over="ignore"):
-            w_out[here] = values[:, 0]
-
-
-def unscale(values: np.ndarray, center: np.ndarray, scale: np.ndarray, intercept: bool) -> None:
-    """Turn rows of parameters (m, rows, D) of scaled features into the caller's units, in place."""
-    m, rows, _ = values.shape
-    d = center.shape[1]
-    fits = max(1, SCALED_ROWS // max(rows, 1))
-    with np.errstate(all="ignore"):
-        for first in range(0, m, fits):
-            for row in range(0, rows, SCALED_ROWS):
-                here = values[first : first + fits, row : row + SCALED_ROWS]
-                own_center, own_scale = center[first : first + fits, None], scale[first : first + fits, None]
-                offset = here[..., d].astype(np.float64) if intercept else None
-                for j in range(d):
-                    w = here[..., j].astype(np.float64) / own_scale[..., j]
-                    if offset is not None:
-                        offset -= w * own_center[..., j]
-                    here[..., j] = w
-                if offset is not None:
-                    here[..., d] = offset

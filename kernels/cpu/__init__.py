@@ -24,6 +24,7 @@ from .minibatch.ordering import bits_for, sort_order
 from .moments.compress import RANGE, compress, join
 from .moments.samples import find_kept as _find_kept
 from .moments.samples import find_shifts as _find_shifts
+from .moments.standardize import unscale
 from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as _least_values
 from .packs.plain_epochs import MOST_UNROLLED
@@ -335,5 +336,6 @@ __all__ = [
     "smallest_pack",
     "solve",
     "stream_scratch_bytes",
+    "unscale",
     "write_order",
 ]

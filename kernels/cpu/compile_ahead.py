@@ -23,6 +23,7 @@ from .moments.curvature import largest_eigenvalues
 from .moments.samples import find_kept as find_kept_kernel
 from .moments.samples import find_shifts as find_shifts_kernel
 from .moments.standardize import standardize as standardize_kernel
+from .moments.standardize import unscale
 from .packs.descend_packs import descend_packs, descend_rule_packs
 from .packs.least import least_values as least_values_kernel
 from .records import Moments
@@ -44,12 +45,22 @@ KERNELS: dict[str, Any] = {
     "descend_batches": descend_batches_kernel,
     "sort_order": sort_order,
     "standardize": standardize_kernel,
+    "unscale": unscale,
     "solve": solve_kernel,
     "invert": invert_kernel,
 }
 # how many compiled versions there are for both data types
 OF_FIT = {"compress": 2, "join": 1, "largest_eigenvalues": 1, "least_values": 1, "descend_packs": 2, "descend_rule_packs": 2, "descend": 2}
-OF_ALL = OF_FIT | {"descend_batches": 2, "sort_order": 1, "find_kept": 2, "find_shifts": 2, "standardize": 1, "solve": 1, "invert": 1}
+OF_ALL = OF_FIT | {
+    "descend_batches": 2,
+    "sort_order": 1,
+    "find_kept": 2,
+    "find_shifts": 2,
+    "standardize": 1,
+    "unscale": 3,
+    "solve": 1,
+    "invert": 1,
+}
 PARTS = frozenset(("moments", "rates", "least", "packs", "rule_packs", "fit_by_fit"))  # of the kernels of `fit`
 NEEDED = {  # the kernels of each part
     "moments": ("compress", "join"),
@@ -60,7 +71,7 @@ NEEDED = {  # the kernels of each part
     "fit_by_fit": ("descend",),
     "batches": ("descend_batches", "sort_order"),
     "find_kept": ("find_kept",),
-    "standardize": ("compress", "join", "standardize"),
+    "standardize": ("compress", "join", "standardize", "unscale"),
     "solve": ("compress", "join", "find_shifts", "solve"),
     "invert": ("compress", "join", "invert"),
 }
@@ -171,6 +182,9 @@ def compile_standardize(dtype: np.dtype) -> None:
     moments, cancel, _ = _compress_one(dtype)
     center, switch = np.ones((1, 1)), np.zeros((1, 1), bool)
     moments.standardize_gram(0, 1, center, center.copy(), switch, switch[0], False, cancel)
+    rows = np.zeros((1, 1, 1), dtype)
+    for values in (rows, rows.astype(np.float64)):  # of `fit`, and of `solve`
+        unscale(values, center, center, False, rows, cancel)
 
 
 def compile_solve(dtype: np.dtype) -> None:

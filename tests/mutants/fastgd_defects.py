@@ -177,8 +177,8 @@ FASTGD_DEFECTS = (
     Defect(
         "a history in the units of the descent",
         STANDARDIZING,
-        "    unscale(chunk.history_w, center, scale, chunk.intercept)\n",
-        "",
+        "for values in (chunk.w_out[:, None], chunk.history_w):",
+        "for values in (chunk.w_out[:, None],):",
         (UNITS,),
     ),
     Defect("doubtful moments are used", STANDARDIZING, "chunk.algorithm[standard.doubtful[gram_index]] = STREAM", "pass", (STANDARDIZE,)),
@@ -187,8 +187,8 @@ FASTGD_DEFECTS = (
     Defect(
         "solve: w of the scaled features",
         "fastgd/running/least_squares.py",
-        'write_unscaled(arrays["w"], arrays["center"], arrays["scale"], problem.intercept, arrays["w_out"])',
-        'arrays["w_out"][:] = arrays["w"]',
+        "unscale(w[:, None], center, deviation, problem.intercept, w_out[:, None], control.cancel)",
+        "w_out[:] = w",
         ("tests/fit/test_standardize_solve.py",),
     ),
     Defect(

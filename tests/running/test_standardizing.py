@@ -8,27 +8,26 @@ import numpy as np
 import pytest
 
 import fastgd
-from fastgd.running import standardizing
-from fastgd.running.standardizing import unscale
+from fastgd.kernels.cpu import unscale
 
 
-@pytest.mark.parametrize("block", [1, 2, 5, 2**16])
+@pytest.mark.parametrize("dtypes", [("float32", "float32"), ("float64", "float64"), ("float64", "float32")])
 @pytest.mark.parametrize("intercept", [False, True])
-def test_rows_are_converted_whatever_the_blocks(block, intercept, monkeypatch):
-    """w / scale, and b − Σ w·center in the order of the features, in float64."""
-    monkeypatch.setattr(standardizing, "SCALED_ROWS", block)
+def test_rows_are_converted(dtypes, intercept):
+    """w / scale, and b − Σ w·center in the order of the features, in float64; rounded once."""
     rng = np.random.default_rng(0)
-    values = rng.standard_normal((3, 7, 2 + intercept)).astype("float32")
+    values = rng.standard_normal((3, 7, 2 + intercept)).astype(dtypes[0])
     center, scale = rng.standard_normal((3, 2)), rng.uniform(1, 2, (3, 2))
-    expected = values.copy()
+    expected = values.astype(np.float64)
     for fit in range(3):
         for row in expected[fit]:
             w = [float(row[j]) / scale[fit, j] for j in range(2)]
             if intercept:
                 row[2] = (float(row[2]) - w[0] * center[fit, 0]) - w[1] * center[fit, 1]
             row[:2] = w
-    unscale(values, center, scale, intercept)
-    assert values.tolist() == expected.tolist()
+    out = values if dtypes[0] == dtypes[1] else np.empty(values.shape, dtypes[1])
+    unscale(values, center, scale, intercept, out, np.zeros(1, np.int32))
+    assert out.tolist() == expected.astype(dtypes[1]).tolist()
 
 
 def test_pairs_that_share_x_may_bring_centers_of_their_own():

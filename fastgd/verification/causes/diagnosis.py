@@ -136,7 +136,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     if tau <= LIMIT:
         return Finding((), {}, tau, tau, None, (), {}, None)
     first = int(np.argmax(shares > LIMIT)) + 1
-    scored = scored_by(scene, step, _all_hypotheses(scene))
+    wide: list[Hypothesis] = []
+    scored = scored_by(scene, step, _all_hypotheses(scene), wide)
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
     passing = [pair for pair in possible if is_evidence(scene, step, pair[0])]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
@@ -146,7 +147,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         return Finding(("float32_storage",), {}, 0.0, tau, first, also, _rivals(scored, ()), None)
     if passing:
         best, best_tau = passing[0]
-        rivals = (h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER)
+        rivals = [h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER]
+        rivals += [h for h in wide if h.complexity <= best.complexity and h.codes != best.codes]
         also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
         words = _worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)

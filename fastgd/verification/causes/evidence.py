@@ -1,7 +1,7 @@
 """What is evidence for a hypothesis.
 
 1. An explanation has a bound that is narrower than what it explains: than what is wrong with w, and
-   than w moves. A wider one explains anything (`scored_by`).
+   than w moves. A wider one explains anything (`scored_by`): it names nothing, but is possible.
 2. More equations support it than constants were estimated. A short decimal is no free constant:
    that it is one is evidence.
 3. What is wrong is so much larger than the bound that another of the many hypotheses would hardly
@@ -28,10 +28,13 @@ _LEAST_STRENGTH = 10.0  # note 3
 _ROUNDINGS = 2 + max(rule.roundings for rule in UPDATE_RULES.values())  # of w, that a rule may have where w stands still
 
 
-def scored_by(scene: Scene, asked: Term, hypotheses: Iterable[Hypothesis]) -> list[tuple[Hypothesis, float]]:
+def scored_by(
+    scene: Scene, asked: Term, hypotheses: Iterable[Hypothesis], wide: list[Hypothesis] | None = None
+) -> list[tuple[Hypothesis, float]]:
     """Return hypotheses with their τ; it is inf where the bound is too wide (note 1).
 
     That is looked at where w is first wrong, and where it is furthest from what was asked for.
+    wide: takes those whose bound is too wide, and which are within it.
     """
     seen = scene.seen
     shares = seen.shares_by_parameter(asked)
@@ -43,7 +46,10 @@ def scored_by(scene: Scene, asked: Term, hypotheses: Iterable[Hypothesis]) -> li
         scored = []
         for one in hypotheses:
             narrow = one.sure or any(LIMIT * one.step.error[t, j] <= width for (t, j), width in zip(at, most, strict=True))
-            scored.append((one, seen.tau(one.step) if narrow else np.inf))
+            tau = seen.tau(one.step)
+            scored.append((one, tau if narrow else np.inf))
+            if wide is not None and not narrow and tau <= LIMIT:
+                wide.append(one)
     return scored
 
 

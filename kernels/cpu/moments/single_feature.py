@@ -23,7 +23,7 @@ from ..simd.compiling import aligned, inlined, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import ALL, LANES, absolute, fill, load, load_eight, store
 from ..simd.masks import as_bits, at_most
-from ..simd.scalars import LARGEST_FLOAT64, get, move, prefetch, put
+from ..simd.scalars import LARGEST_FLOAT64, get, move, never_inline, prefetch, put
 from ..simd.transpose import SIDE, transpose
 from .lane_sums import SUM_STEP, add_eights, add_eights_doubled, add_single_feature, add_single_feature_doubled, largest_of_column
 from .samples import place_of
@@ -59,48 +59,45 @@ def _range_of(item, begins, ends, ranged):
     return begin, count_at(ends, item) - begin
 
 
-def _copy_of(of_x: bool):
-    """A function that copies x, or y, of eight fits, sample after sample."""
-
-    @part
-    def copy_samples(sources, first, count, begins, ends, ranged, series, row):
-        """Copy items first … first+count-1, count ≤ SIDE, to rows of `series`."""
-        array, step = (sources.X, sources.x_step) if of_x else (sources.y, sources.y_step)
-        begin, n = _range_of(first, begins, ends, ranged)
-        place = place_of(sources, first)
-        start = (place.x if of_x else place.y) + begin * step
-        neighbours = count == SIDE
-        for k in range(1, count):
-            own, length = _range_of(first + k, begins, ends, ranged)
-            place = place_of(sources, first + k)
-            neighbours = neighbours and length == n and (place.x if of_x else place.y) + own * step == start + k
-        done = 0
-        if neighbours:
-            for i in range(n):
-                prefetch(array, start + i * step + AHEAD)
-            while done + SIDE <= n:
-                transpose(array, start + done * step, step, SIDE, series, done, row)
-                done += SIDE
-        for k in range(count):
-            begin, n = _range_of(first + k, begins, ends, ranged)
-            place = place_of(sources, first + k)
-            start = (place.x if of_x else place.y) + begin * step
-            for i in range(done, n):
-                move(array, start + i * step, series, k * row + i)
-
-    return copy_samples
+@inlined
+def _start_of(sources, item, begin, of_x):
+    """Where in X, or in y, sample `begin` of an item lies."""
+    place = place_of(sources, item)
+    return place.x + begin * sources.x_step if of_x else place.y + begin * sources.y_step
 
 
-_copy_x, _copy_y = _copy_of(True), _copy_of(False)
+@part
+def _copy_samples(sources, of_x, first, count, begins, ends, ranged, series, row):
+    """Copy x, or y, of items first … first+count-1, count ≤ SIDE, to rows of `series`."""
+    never_inline()
+    array, step = (sources.X, sources.x_step) if of_x else (sources.y, sources.y_step)
+    begin, n = _range_of(first, begins, ends, ranged)
+    start = _start_of(sources, first, begin, of_x)
+    neighbours = count == SIDE
+    for k in range(1, count):
+        begin, length = _range_of(first + k, begins, ends, ranged)
+        neighbours = neighbours and length == n and _start_of(sources, first + k, begin, of_x) == start + k
+    done = 0
+    if neighbours:
+        for i in range(n):
+            prefetch(array, start + i * step + AHEAD)
+        while done + SIDE <= n:
+            transpose(array, start + done * step, step, SIDE, series, done, row)
+            done += SIDE
+    for k in range(count):
+        begin, n = _range_of(first + k, begins, ends, ranged)
+        start = _start_of(sources, first + k, begin, of_x)
+        for i in range(done, n):
+            move(array, start + i * step, series, k * row + i)
 
 
 @inlined
 def _copy_apart(sources, first, count, begins, ends, ranged, series):
     """Copy those samples of items first … first+count-1 that do not lie next to each other."""
     if sources.x_step != 1:
-        _copy_x(sources, first, count, begins, ends, ranged, series.x, series.row)
+        _copy_samples(sources, True, first, count, begins, ends, ranged, series.x, series.row)
     if sources.y_step != 1:
-        _copy_y(sources, first, count, begins, ends, ranged, series.y, series.row)
+        _copy_samples(sources, False, first, count, begins, ends, ranged, series.y, series.row)
 
 
 @inlined

@@ -1,4 +1,4 @@
-"""standardize: moments of features become those of (x − center) / scale (docs/arithmetic.md, 12).
+"""standardize and unscale: to the features (x − center) / scale, and back (docs/arithmetic.md, 12).
 
 1. Records come in as `compress` writes them and go out in the same form, in place; what reads them
    afterwards does not know. center and scale are numbers of the data's type: the moments and the
@@ -26,6 +26,7 @@ CONSTANT_SINGLE, CONSTANT_DOUBLED = 2.0**-46, 2.0**-96
 # Σx² / Σ(x − center)²: where it is larger, the moments of a column have lost too many digits
 MOST_CANCELLED_SINGLE, MOST_CANCELLED_DOUBLED = 2.0**28, 2.0**50
 MOST_SINGLE, MOST_DOUBLED = 2.0**120, 2.0**1000  # of |x − center|: Ω of section 6
+ROWS_PER_POLL = 4096  # of a history, between two reads of the cancel flag
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
@@ -205,3 +206,24 @@ def standardize(gram, gram_exponents, weighing, center, scales, constant, doubtf
             return
         g = gram_index[f]
         _standardize_target(target[f], exponents[f], intercept, center[g], scales[g], constant[g])
+
+
+@kernel
+def unscale(values, center, scales, intercept, out, cancel):
+    """Write rows of parameters of scaled features in the caller's units to `out`, or in place.
+
+    values, out (m, rows, D), each of its own type; center, scales (m, d) float64. Everything is
+    computed in float64, and rounded once.
+    """
+    d = center.shape[1]
+    for f in range(values.shape[0]):
+        for row in range(values.shape[1]):
+            if row % ROWS_PER_POLL == 0 and raised(cancel):
+                return
+            offset = np.float64(values[f, row, d]) if intercept else 0.0
+            for j in range(d):
+                w = np.float64(values[f, row, j]) / scales[f, j]
+                offset -= w * center[f, j]
+                out[f, row, j] = w
+            if intercept:
+                out[f, row, d] = offset

@@ -20,7 +20,7 @@ from ...telling import LISTENER
 SECONDS = {  # of one core, for each version of a kernel
     "compress": 5.0, "join": 0.4, "largest_eigenvalues": 0.5, "least_values": 1.1, "descend_packs": 7.2, "descend_rule_packs": 6.0,
     "descend": 8.6, "descend_batches": 8.0, "sort_order": 0.7, "find_kept": 0.5, "find_shifts": 0.3, "standardize": 1.3, "solve": 4.7,
-    "invert": 1.2,
+    "invert": 1.2, "unscale": 0.3,
 }  # fmt: skip
 PIECE_SECONDS = 0.00078  # that the reference takes to compile the text of this file 4 times
 _announced: ContextVar[bool] = ContextVar("_announced", default=False)

@@ -45,7 +45,10 @@ def by_the_tiles():
 
 
 def moments_of(X, y, intercept, of_targets=False):
-    """(whether all are finite, the records). of_targets: no Gram records; one X may be that of all."""
+    """(whether all are finite, the records). One X may be that of all.
+
+    of_targets: without Gram records.
+    """
     m, n = y.shape
     numbers, nothing = np.arange(m), np.empty((0, n), X.dtype)
     samples = Samples(
