@@ -1,18 +1,20 @@
 """A raster on disk, in chunks along time too, to slope, p value and mask on a cluster of processes.
 
-`python -P benchmarks/cluster.py [times rows columns] [--folder FOLDER] [--share 100]`; default
-120 x 2000 x 2000 float32 in chunks of 12 x 500 x 500, 1.9 GB. It needs zarr, Dask's distributed and
+`python -P benchmarks/cluster.py [times rows columns] [--folder FOLDER]`; default 120
+x 2000 x 2000 float32 in chunks of 12 x 500 x 500, 1.9 GB. It needs zarr, Dask's distributed and
 SciPy.
 
 1. The raster is written once into FOLDER, and read from there by everything that is measured.
 2. fastgd.xarray.solve(stats=True) runs on 1, 2 and 4 workers of one thread, and once more on 2, one
    of which is killed in the midst: all bits are compared.
-3. Beside it, on 2 workers: xarray.polyfit, slope alone, after the rechunk along time that it needs;
-   and scipy.stats.linregress point by point through xarray.apply_ufunc, slope and p value, of a
-   share of the raster. Its time is scaled by the share, which leaves the cost of starting in.
-4. A worker's peak is its greatest resident memory (ru_maxrss), libraries included; what it had
-   before is printed beside it. Times include reading from disk, whose pages may be cached. The
-   processor time of the workers together says more on a machine that others use too.
+3. Beside it, on 2 workers, after the rechunk along time that they need: xarray.polyfit, slope
+   alone, with skipna=False of all points, and as it is by default, looking for gaps, of a quarter;
+   and scipy.stats.linregress point by point through xarray.apply_ufunc, slope and p value, of one
+   point in 100. Times of a share are scaled, which leaves the cost of starting in.
+4. A worker's peak is its greatest resident memory, libraries included; what it had before is
+   printed beside it. It is VmHWM, of Linux: ru_maxrss of a child begins with what its parent had.
+   Times include reading from disk, whose pages may be cached. The processor time of the workers
+   together says more on a machine that others use too.
 """
 
 from __future__ import annotations
@@ -20,7 +22,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import resource
 import signal
 import sys
 import tempfile
@@ -55,7 +56,7 @@ def make_raster(shape: tuple[int, ...], folder: Path) -> Path:
         lines = np.random.default_rng([1, *begin[1:]]).standard_normal((2, *sizes[1:]), np.float32)
         noise = np.random.default_rng([2, *begin]).standard_normal(sizes, np.float32)
         years = np.arange(begin[0], end[0], dtype=np.float32)[:, None, None] / np.float32(12)
-        return lines[0] + np.float32(0.02) * lines[1] * years + noise
+        return lines[0] + np.float32(0.1) * lines[1] * years + noise
 
     chunks = da.core.normalize_chunks(CHUNK, shape)
     cube = da.map_blocks(block, chunks=chunks, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32))
@@ -68,7 +69,12 @@ def make_raster(shape: tuple[int, ...], folder: Path) -> Path:
 
 def peaks(client: Client) -> list[float]:
     """The greatest resident memory of each worker so far, in MiB."""
-    return sorted(value / 1024 for value in client.run(lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss).values())
+    return sorted(client.run(_peak).values())
+
+
+def _peak() -> float:
+    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) / 1024
 
 
 def processor_time(client: Client) -> float:
@@ -117,18 +123,22 @@ def years_of(air: xarray.DataArray) -> np.ndarray:
     return ((air.time - air.time[0]) / np.timedelta64(1, "s")).values / (365.2425 * 86400.0)
 
 
-def with_polyfit(path: Path) -> np.ndarray:
-    """The slopes of xarray's own, per year."""
-    air = xarray.open_zarr(path, consolidated=False).air.chunk(time=-1)
-    air = air.assign_coords(time=years_of(air))
-    return air.polyfit("time", 1).polyfit_coefficients.sel(degree=1).compute().values
-
-
-def with_linregress(path: Path, share: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes and p values, point by point, of the first rows and columns."""
+def corner(path: Path, side: int) -> xarray.DataArray:
+    """The first rows and columns of the raster: 1 of side² points."""
     air = xarray.open_zarr(path, consolidated=False).air
-    side = round(np.sqrt(share))
-    air = air.isel(y=slice(0, air.sizes["y"] // side), x=slice(0, air.sizes["x"] // side)).chunk(time=-1, y=50, x=-1)
+    return air.isel(y=slice(0, air.sizes["y"] // side), x=slice(0, air.sizes["x"] // side))
+
+
+def with_polyfit(path: Path, side: int, skipna: bool | None) -> np.ndarray:
+    """The slopes of xarray's own, per year."""
+    air = corner(path, side).chunk(time=-1)
+    air = air.assign_coords(time=years_of(air))
+    return air.polyfit("time", 1, skipna=skipna).polyfit_coefficients.sel(degree=1).compute().values
+
+
+def with_linregress(path: Path, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes and p values, point by point."""
+    air = corner(path, side).chunk(time=-1, y=50, x=-1)
     years = xarray.DataArray(years_of(air), dims="time")
 
     def line(y: np.ndarray, t: np.ndarray) -> tuple[float, float]:
@@ -153,7 +163,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("shape", nargs="*", type=int, default=[120, 2000, 2000], help="times rows columns")
     parser.add_argument("--folder", default=tempfile.gettempdir())
-    parser.add_argument("--share", type=int, default=100, help="linregress fits every SHARE-th point, since it takes hours for all")
     given = parser.parse_args()
     path = make_raster(tuple(given.shape), Path(given.folder))
     results, seconds = {}, {}
@@ -165,15 +174,19 @@ def main() -> int:
     equal = all(same(results[2], other) for other in results.values())
     print(f"all bits are {'equal' if equal else 'NOT EQUAL'} on 1, 2 and 4 workers and after the kill")
     print(f"{results[2]['mask'].mean():.3f} of the points are significant; {results[2]['slope'].size:,} fits", flush=True)
-    print("rechunk and xarray.polyfit (slope alone), 2 workers", flush=True)
-    slope, _ = measured(2, lambda: with_polyfit(path))
-    print(f"   its slopes differ from ours by {np.abs(slope - results[2]['slope']).max():.1e} at most", flush=True)
-    print(f"rechunk and linregress by apply_ufunc, 1 of {given.share} points, 2 workers", flush=True)
-    (slope, p), took = measured(2, lambda: with_linregress(path, given.share))
-    place = tuple(slice(0, length) for length in slope.shape)
-    print(f"   all points would take about {took * results[2]['slope'].size / slope.size:,.0f} s (scaled)")
-    print(f"   slopes differ by {np.abs(slope - results[2]['slope'][place]).max():.1e}, p values by", end=" ")
-    print(f"{np.abs(p - results[2]['p'][place]).max():.1e} at most")
+    peers: tuple[tuple[str, int, Callable[[int], Any]], ...] = (
+        ("xarray.polyfit(skipna=False), slope alone", 1, lambda side: [with_polyfit(path, side, False)]),
+        ("xarray.polyfit, slope alone", 2, lambda side: [with_polyfit(path, side, None)]),
+        ("linregress by apply_ufunc, slope and p", 10, lambda side: with_linregress(path, side)),
+    )
+    for name, side, peer in peers:
+        print(f"rechunk and {name}, 1 of {side**2} points, 2 workers", flush=True)
+        found, took = measured(2, lambda side=side, peer=peer: peer(side))
+        place = tuple(slice(0, length) for length in found[0].shape)
+        apart = [np.abs(theirs - results[2][ours][place]).max() for ours, theirs in zip(("slope", "p"), found, strict=False)]
+        print(
+            f"   all points would take about {took * side**2:,.0f} s; values differ by {', '.join(f'{one:.1e}' for one in apart)} at most"
+        )
     return 0 if equal else 1
 
 

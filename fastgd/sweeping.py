@@ -21,7 +21,7 @@ from .input.wrong_names import helps_with_keywords, right_option
 from .optimizers import SGD, Optimizer
 from .planning.backends import BACKENDS
 from .planning.compressed import is_compressed
-from .planning.grid import Call, Grid, has_schedule, read_grid
+from .planning.grid import Call, Grid, each_once, has_schedule, read_grid
 from .planning.job import data_of, read_problem
 from .planning.stopping import read_epochs, read_validation
 from .results.coordinate import own_values
@@ -233,7 +233,7 @@ def _check_shared(grid: Grid, options: Mapping[str, Any], problem: Any) -> None:
         shapes["w0"] = shapes["w0"][:-1]
     schedule = read_schedule(options.get("schedule"))
     shapes |= {} if schedule is None else {"schedule": schedule.which.shape}
-    for optimizer in grid.given.get("optimizer", [grid.optimizer]):
+    for optimizer in each_once(grid.given.get("optimizer", [grid.optimizer])):
         for name, value in own_values(optimizer).items():
             for one in value if isinstance(value, tuple) else (value,):
                 shapes[name] = max(shapes.get(name, ()), _shape_of(one), key=math.prod)

@@ -76,6 +76,28 @@ with fastgd.Recorder().watch(optimizer) as record:
 print(fastgd.verify(record, X[0], y[0], lr=0.05, intercept=True))
 
 # %%
+# A loop over a DataLoader that shuffles is judged in the order that it took: let the dataset carry
+# the numbers of the rows.
+
+module = torch.nn.Linear(3, 1)
+optimizer = torch.optim.SGD(module.parameters(), lr=0.05)
+data = torch.utils.data.TensorDataset(X[0], y[0], torch.arange(64))
+batches = torch.utils.data.DataLoader(data, batch_size=16, shuffle=True)
+order = []
+with fastgd.Recorder().watch(optimizer) as record:
+    for _ in range(5):
+        seen = []
+        for X_batch, y_batch, rows in batches:
+            optimizer.zero_grad()
+            predicted = module(X_batch)[:, 0]
+            torch.nn.functional.mse_loss(predicted, y_batch).backward()
+            optimizer.step()
+            seen.append(rows)
+        order.append(torch.cat(seen))
+asked = {"lr": 0.05, "batch_size": 16, "order": torch.stack(order)}
+print(fastgd.verify(record, X[0], y[0], intercept=True, **asked))
+
+# %%
 # A module and an optimizer may be handed over as they are, too; then the loop is fastgd's:
 
 module = torch.nn.Linear(3, 1)

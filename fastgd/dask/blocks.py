@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 
 from ..compressing import compress
-from ..input.messages import kind_of, shown
+from ..input.messages import kind_of
 
 Chunked: TypeAlias = Any  # dask.array.Array, numpy.ndarray
 
@@ -96,10 +96,15 @@ def _common_chunks(given: Mapping[str, tuple[Any, list[int]]]) -> dict[int, tupl
             first, chunks = found.setdefault(axis, (name, array.chunks[place]))
             if chunks != array.chunks[place]:
                 raise ValueError(
-                    f"{first} and {name} have different chunks along the {what}: {shown(chunks)} and {shown(array.chunks[place])}. "
+                    f"{first} and {name} have different chunks along the {what}: {_told(chunks)} and {_told(array.chunks[place])}. "
                     f"Rechunk one of them: nothing is rechunked here"
                 )
     return {axis: found[axis][1] if axis in found else (length,) for axis, (_, length) in lengths.items()}
+
+
+def _told(chunks: tuple[int, ...]) -> str:
+    """The lengths of chunks, for errors."""
+    return f"({', '.join(map(str, chunks[:4]))}{f', ... {len(chunks)} in all' if len(chunks) > 4 else ''})"
 
 
 def merged(parts: da.Array) -> da.Array:

@@ -61,7 +61,7 @@ def read_stats(value: Any) -> StatsOptions | None:
 
 def _read_clusters(labels: Any) -> tuple[np.ndarray, int]:
     """(numbers 0, 1, … in place of labels, how many there are)."""
-    needed = "clusters of stats must be an array of whole numbers or texts, (..., n_samples)"
+    needed = "clusters of stats must be an array of whole numbers or texts, (..., n_samples), such as a column of a data frame"
     try:
         array = np.asarray(labels)
         if array.dtype.kind == "O":

@@ -34,6 +34,9 @@ def read_names(value: Any, option: str, none: bool = False) -> list[str]:
     return names
 
 
+OF_CATEGORIES = "0 and 1 for each category but one"  # what to give instead of a text
+
+
 def collect(df: Any, names: list[str] | None, called: str = "df") -> tuple[Any, Any]:
     """(an eager frame of narwhals with these columns, library of a lazy frame or None)."""
     narwhals = narwhals_here()
@@ -46,6 +49,10 @@ def collect(df: Any, names: list[str] | None, called: str = "df") -> tuple[Any, 
     if not isinstance(frame, narwhals.DataFrame | narwhals.LazyFrame):
         raise TypeError(f"{called} must be a data frame, not {kind_of(df)}")
     if names is not None:
+        indices = getattr(getattr(df, "index", None), "names", None) or ()  # of pandas
+        for name in names:
+            if name in indices and name not in columns:
+                raise ValueError(f"{name!a} is the index of {called}, not a column: give {called}.reset_index()")
         require(columns, names, called)
         frame = frame.select(list(dict.fromkeys(names)))
     if isinstance(frame, narwhals.LazyFrame):
@@ -66,8 +73,8 @@ def numbers_of(frame: Any, name: str, option: str) -> np.ndarray:
     """(n_rows,) the numbers of a column, NaN where one is missing: float32, or float64."""
     narwhals, series = narwhals_here(), frame[name]
     if not (series.dtype.is_numeric() or series.dtype == narwhals.Boolean):
-        advice = ", such as days since the first date" if series.dtype.is_temporal() else ""
-        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers{advice}")
+        advice = "days since the first date" if series.dtype.is_temporal() else OF_CATEGORIES
+        raise TypeError(f"column {name!a} of {option} is {series.dtype}: it must hold numbers, such as {advice}")
     if series.dtype == narwhals.Float32:
         return np.asarray(series.to_numpy(), np.float32)
     array = series.to_numpy()

@@ -26,6 +26,7 @@ import numpy as np
 from ..input.csv_header import MISSING
 from ..input.messages import amount, counted
 from ..planning.plan import available_threads
+from .frame_columns import OF_CATEGORIES
 from .table_files import CsvFile, files_of, is_parquet, read_header, require_columns
 
 _VIEW = "fastgd_table"
@@ -162,9 +163,10 @@ class TableSource:
             said = _text(f"column {name!a} of numbers has ")
             mend = ", which is not a number: write it as -1234.5, with no comma, date or word, and leave it empty where it is missing"
             refused = f"error({said} || left(n{k}, 60) || {_text(mend)})"
+            truth = f"CASE lower(trim(n{k})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"  # as pandas writes bools
             blank = f"n{k} IS NULL OR lower(trim(n{k})) IN ('', {words})"
             # DuckDB itself takes 1_000 for 1000
-            value = f"coalesce(TRY_CAST(replace(n{k}, '_', '?') AS DOUBLE), CASE WHEN {blank} THEN NULL ELSE {refused} END)"
+            value = f"coalesce(TRY_CAST(replace(n{k}, '_', '?') AS DOUBLE), {truth}, CASE WHEN {blank} THEN NULL ELSE {refused} END)"
             kind = "DOUBLE"
         missing = [sql for one in self.nodata.get(name, ()) if (sql := _as_stored(one, kind))]
         if missing:
@@ -255,7 +257,8 @@ def _check_kinds(table: TableSource, where: Any) -> None:
     for name in table.numbers:
         kind = table.kinds[name]
         if kind.partition("(")[0] not in _NUMBERS and not (table.is_text and kind == "VARCHAR"):
-            raise TypeError(f"column {name!a} of {where} is {kind}: it must hold numbers")
+            advice = f", such as {OF_CATEGORIES}" if kind == "VARCHAR" else ""
+            raise TypeError(f"column {name!a} of {where} is {kind}: it must hold numbers{advice}")
     for name in table.keys:
         kind = table.kinds[name]
         if kind.startswith(_NESTED) or kind.endswith("]"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any, get_args
 
@@ -138,16 +138,18 @@ def read_grid(arguments: Mapping[str, Any], options: Mapping[str, Any], known: M
     what = "grid" if points is None else "points"
     columns = _read_mapping(grid) if points is None else _read_points(points)
     optimizers = _read_optimizers(columns, arguments["optimizer"], what)
-    rules = list({optimizer.rule.name: optimizer.rule for optimizer in optimizers}.values())
+    distinct = each_once(optimizers)
+    rules = list({optimizer.rule.name: optimizer.rule for optimizer in distinct}.values())
     for name in columns:
-        _check_name(name, what, rules, optimizers, options, known)
+        _check_name(name, what, rules, distinct, options, known)
     dims = {name: len(values) for name, values in columns.items()} if points is None else {POINT: len(next(iter(columns.values())))}
     coordinates, given, schedules = {}, {}, None
     for name, values in columns.items():
         dim, said = (name if points is None else POINT), f"{what}[{name!r}]"
         if name == "optimizer":
             given[name] = optimizers
-            coordinates[name] = Coordinate.of_texts(dim, [label_of(optimizer) for optimizer in optimizers])
+            labels = {id(optimizer): label_of(optimizer) for optimizer in distinct}
+            coordinates[name] = Coordinate.of_texts(dim, [labels[id(optimizer)] for optimizer in optimizers])
         elif name == "schedule":
             schedules = _read_schedules(values, said)
             coordinates[name] = Coordinate.of_texts(dim, _labels(values, schedules))
@@ -237,13 +239,20 @@ def _read_optimizers(columns: Mapping[str, Any], optimizer: Any, what: str) -> l
         return [find_optimizer(optimizer)]
     if not (isinstance(optimizer, str) and optimizer == "sgd"):
         raise ValueError(f"optimizer was given twice: sweep(optimizer={shown(optimizer)}) and {what}['optimizer']; give one of them")
-    found = []
-    for number, value in enumerate(columns["optimizer"]):
-        try:
-            found.append(find_optimizer(value))
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{what}['optimizer'][{number}]: {error}") from None
-    return found
+    values = list(columns["optimizer"])  # held, so that each has an id of its own
+    found: dict[int, Any] = {}
+    for number, value in enumerate(values):
+        if id(value) not in found:
+            try:
+                found[id(value)] = find_optimizer(value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{what}['optimizer'][{number}]: {error}") from None
+    return [found[id(value)] for value in values]
+
+
+def each_once(objects: Iterable[Any]) -> list[Any]:
+    """The objects without those that came before; many points may share one."""
+    return list({id(one): one for one in objects}.values())
 
 
 def _check_name(

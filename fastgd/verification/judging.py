@@ -63,6 +63,8 @@ def judge_each(question: Question, reading: Reading, limit: float, held_higher: 
     seen = question.observe(recorded, held_higher=held_higher)
     notes = [*recorded.notes, *seen.notes]
     w_share, loss_share, beyond = _shares(question, recorded, seen, limit, notes)
+    if beyond is not None and beyond.quantity == "loss":  # they are not what they were read as
+        notes = [note for note in notes if note not in seen.notes]
     if seen.why_not_all:
         notes.append(f"judged up to epoch {seen.n_steps}: {seen.why_not_all}")
 

@@ -102,6 +102,8 @@ def judge_batches(
     judged = arithmetic_dtype(dtype, rows, of_data)
     found: list[Judgement] = []
     plans = _plans(question, batches, len(rows), epochs, judged)
+    if question.asked.options is None:  # other rules than SGD are judged where no steps are hidden
+        plans = [plan for plan in plans if plan.by_step or all(len(epoch) == 1 for epoch in plan.epochs)] or plans
     for plan in plans:
         whole = with_start(rows, start, judged) if plan.added else rows
         one = _judge_plan(question, batches, plan, whole, loss_history, judged, limit, held_higher)

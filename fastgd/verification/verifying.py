@@ -314,7 +314,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
                 continue
             if again.for_cause:
                 verdict = verdict if other.ok else other
-            elif other.ok or (not _has_no_cause(other) and (_has_no_cause(verdict) or _is_of_handing_over(verdict))):
+            elif other.ok or (_is_explained(other) and (_has_no_cause(verdict) or _is_of_handing_over(verdict))):
                 verdict = other
         rate = trial.own_rate
         if rate is not None and task.lr is not None and rate != task.lr[index] and verdict.diagnosis is not None:
@@ -333,6 +333,11 @@ def _of_rates(found: Diagnosis, owner: str, has: float, asked: float) -> Diagnos
 def _has_no_cause(verdict: Verdict) -> bool:
     """Return whether a candidate raised, or is wrong for an unknown reason."""
     return verdict.failure is not None or (verdict.diagnosis is not None and verdict.diagnosis.code == "unknown")
+
+
+def _is_explained(verdict: Verdict) -> bool:
+    """Return whether all that is wrong has a cause."""
+    return verdict.failure is None and (verdict.diagnosis is None or "unknown" not in verdict.diagnosis.codes)
 
 
 def _is_of_handing_over(verdict: Verdict) -> bool:

@@ -27,19 +27,18 @@ def variables_of(result: FitResult | Fits, task: Task, predictors: Predictors) -
     """{name: variable} of the result of one task."""
     found: dict[str, xarray.Variable] = {}
     of_y = task.units
+    origin = {key: text for axis in predictors.axes.values() for key, text in _origin(axis).items()}
     w = result.w
     if predictors.single:
         [(term, axis)] = predictors.axes.items()
         values = w if w.ndim == len(task.dims) else w[..., 0]
-        attrs = {"long_name": f"slope of {task.name} against {term}"} | _units(of_y, axis.units) | _origin(axis)
+        attrs = {"long_name": f"slope of {task.name} against {term}"} | _units(of_y, axis.units) | origin
         found["slope"] = xarray.Variable(task.dims, values, attrs)
     else:
-        attrs = {"long_name": f"coefficients of {task.name}"}
+        attrs = {"long_name": f"coefficients of {task.name}"} | origin
         found["coef"] = xarray.Variable((*task.dims, TERM), w, attrs)
     if result.intercept is not None:
-        attrs = {"long_name": "value where all predictors are 0"} | ({"units": of_y} if of_y else {})
-        for axis in predictors.axes.values():
-            attrs |= _origin(axis)
+        attrs = {"long_name": "value where all predictors are 0"} | ({"units": of_y} if of_y else {}) | origin
         found["intercept"] = xarray.Variable(task.dims, result.intercept, attrs)
     squared = {"units": f"({of_y})^2"} if of_y else {}
     others: dict[str, tuple[Any, dict[str, Any]]] = {

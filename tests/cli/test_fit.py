@@ -61,6 +61,14 @@ def test_results_are_those_of_the_library(table, tmp_path):
     ]
 
 
+def test_it_says_how_many_fits_are_far_from_the_least_loss(tmp_path):
+    rows = [(key, x, 3 * x + key) for key in (1, 2, 3) for x in (1, 2, 4, 8)]
+    (tmp_path / "data.csv").write_text("key,x,y\n" + "\n".join(",".join(map(str, row)) for row in rows), "utf-8")
+    done = run(tmp_path / "data.csv", "--y", "y", "--x", "x", "--by", "key", "--epochs", 2, "--lr", "0.001")
+    assert "            3  more than 1 % above the least loss: give --standardize, more --epochs, or --solve" in done.output
+    assert "above" not in run(tmp_path / "data.csv", "--y", "y", "--x", "x", "--by", "key", "--solve").output
+
+
 def test_what_is_printed_without_a_file(table):
     done = run(table, *OPTIONS, "--solve", "--covariance", "HC1", "--ridge", "1")
     assert done.exit_code == 2

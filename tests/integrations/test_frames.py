@@ -200,7 +200,7 @@ GIVEN = {"y": "arr", "x": "gain", "by": "tail"}
     ("given", "kind", "words"),
     [
         ({"x": "dep"}, ValueError, "df has no column 'dep'; there are: 'tail', 'month', 'day', 'dep delay', 'miles'"),
-        ({"x": ["gain", "tail"], "by": None}, TypeError, "column 'tail' of x is String: it must hold numbers"),
+        ({"x": ["gain", "tail"], "by": None}, TypeError, "column 'tail' of x is String: it must hold numbers, such as 0 and 1 for each"),
         ({"y": "day"}, TypeError, "column 'day' of y is Date: it must hold numbers, such as days since the first date"),
         ({"weights": "tail"}, TypeError, "column 'tail' of weights is String"),
         ({"weights": np.ones(N)}, TypeError, "weights must be the name of a column"),
@@ -228,6 +228,9 @@ def test_what_is_no_frame():
     refused_call(ValueError, "df has no rows", lambda: fastgd.fit_frame(POLARS.head(0), **GIVEN))
     doubled = FRAMES["pandas"].iloc[:, [0, 6, 7, 7]]
     refused_call(TypeError, "'gain'", lambda: fastgd.fit_frame(doubled, **GIVEN))
+    indexed = FRAMES["pandas"].set_index("tail")
+    said = r"'tail' is the index of df, not a column: give df.reset_index\(\)"
+    refused_call(ValueError, said, lambda: fastgd.fit_frame(indexed, **GIVEN))
 
 
 def test_without_narwhals(monkeypatch):

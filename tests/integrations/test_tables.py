@@ -75,6 +75,21 @@ def test_the_bits_of_a_frame_in_memory(ending, tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([path.name, "fits.parquet"])
 
 
+def test_fits_far_from_the_least_loss_are_counted(tmp_path, small_batches):
+    """After five epochs some are. A call that goes on counts what is stored, too."""
+    FRAME.write_parquet(tmp_path / "rows.parquet")
+    given = {**MODEL, "lr": 1e-7, "epochs": 5, "checkpoint": tmp_path / "stored"}
+    found = fastgd.fit_table(tmp_path / "rows.parquet", **given)
+    table = pl.from_arrow(found.table)
+    far = table.filter(pl.col("excess_loss").is_finite() & (pl.col("excess_loss") > 0.01 * pl.col("loss")))
+    assert 0 < found.n_far == len(far)
+    assert f"{found.n_far} more than 1 % above the least loss" in repr(found)
+    assert fastgd.fit_table(tmp_path / "rows.parquet", **given).n_far == found.n_far
+    solved = fastgd.fit_table(tmp_path / "rows.parquet", **MODEL, solve=True)
+    assert solved.n_far == 0
+    assert "above" not in repr(solved)
+
+
 @pytest.mark.parametrize("options", [{}, {"solve": True, "long": True, "stats": True}, {"weights": "weight", "dtype": "float32"}])
 def test_batches_and_parts_change_no_bit(options, tmp_path, small_batches):
     """Groups of 1 to 200 rows, in batches of 32."""
@@ -217,6 +232,14 @@ def test_numbers_of_a_csv_file_are_those_that_python_reads(tmp_path):
     assert [row[1] for row in rows] == numbers.tolist()
 
 
+def test_true_and_false_of_a_csv_file_are_1_and_0(tmp_path):
+    """As pandas writes a column of bool, and as one of a frame is read."""
+    frame = FRAME.with_columns(late=pl.col("arr") > 0).to_pandas()
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    given = {"y": "gain", "x": ["dep delay", "late"], "solve": True}
+    same_rows(fastgd.fit_table(tmp_path / "rows.csv", **given).table, pl.from_pandas(fastgd.fit_frame(frame, **given)).to_arrow())
+
+
 # -- errors ----------------------------------------------------------------------------------------
 
 GOOD = "k,dep_delay,y\n1,2,3\n1,3,5\n2,4,4\n"
@@ -291,7 +314,7 @@ def test_files_that_are_wrong(tmp_path):
         (17, TypeError, "a table must be the path"),
         ("/dev/null", ValueError, "is a pipe or a device"),
         (tmp_path / "rows.zip", ValueError, "is a .zip or .xlsx file"),
-        (parquet, TypeError, "column 'dep_delay' of .*rows.parquet is VARCHAR: it must hold numbers"),
+        (parquet, TypeError, "column 'dep_delay' of .*rows.parquet is VARCHAR: it must hold numbers, such as 0 and 1 for each"),
         ([parquet, other], ValueError, r"other.parquet has no column 'dep_delay'; is 'delay' meant\?"),
         (tmp_path / "latin.csv", ValueError, "latin.csv, line 2: Invalid unicode"),
     ):

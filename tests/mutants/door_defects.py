@@ -13,6 +13,27 @@ DOOR_DEFECTS = (
         ("tests/xarray/test_times.py",),
     ),
     Defect(
+        "xarray: coefficients do not tell from when a time counts",
+        "fastgd/xarray/building.py",
+        '{"long_name": f"coefficients of {task.name}"} | origin',
+        '{"long_name": f"coefficients of {task.name}"}',
+        ("tests/xarray/test_fitting.py::test_the_result_is_labelled",),
+    ),
+    Defect(
+        "dask: blocks of fits stand at each other's places",
+        "fastgd/dask/blocks.py",
+        "function, (*fits, sample), *arrays",
+        "function, (*fits[::-1], sample), *arrays",
+        ("tests/integrations/test_dask.py::test_blocks_of_fits_have_the_bits_of_one_call",),
+    ),
+    Defect(
+        "dask: chunks of samples are merged in another order each time",
+        "fastgd/dask/blocks.py",
+        "for number in range(parts.shape[-1]):",
+        "for number in np.random.default_rng().permutation(parts.shape[-1]):",
+        ("tests/integrations/test_dask.py::test_moments",),
+    ),
+    Defect(
         "dask: leading axes are counted from the first",
         "fastgd/dask/blocks.py",
         "(*fits[len(fits) - n_fits :], *ends)",

@@ -6,6 +6,13 @@ from tests.mutants.defect import Defect
 
 TABLE_DEFECTS = (
     Defect(
+        "tables: true and false of a .csv file are the same",
+        "fastgd/integrations/table_source.py",
+        "WHEN 'false' THEN 0",
+        "WHEN 'false' THEN 1",
+        ("tests/integrations/test_tables.py::test_true_and_false_of_a_csv_file_are_1_and_0",),
+    ),
+    Defect(
         "frames: null keys are those that hold 0",
         "fastgd/integrations/frame_columns.py",
         "comparable(np.asarray(values.to_numpy()), missing, name)",
@@ -158,5 +165,12 @@ TABLE_DEFECTS = (
         "            kept = self._kept(piece)\n",
         "            kept = piece\n",
         ("tests/integrations/test_tables.py::test_a_fit_larger_than_memory_has_the_bits_of_the_whole",),
+    ),
+    Defect(
+        "tables: fits far from the least loss are those of the last batch",
+        "fastgd/integrations/table_job.py",
+        "n_far + done.n_far",
+        "done.n_far",
+        ("tests/integrations/test_tables.py::test_fits_far_from_the_least_loss_are_counted",),
     ),
 )

@@ -152,4 +152,11 @@ VERIFIER_DEFECTS = (
         "trial.altered = False",
         ("tests/verification/candidates/test_functions.py",),
     ),
+    Defect(
+        "verifier: what is hardly beyond the bound has a sure name",
+        "fastgd/verification/causes/evidence.py",
+        "_LEAST_STRENGTH = 10.0",
+        "_LEAST_STRENGTH = 0.0",
+        ("tests/verification/causes/test_evidence.py",),
+    ),
 )

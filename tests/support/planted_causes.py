@@ -231,6 +231,34 @@ def activation(case: Case, rng: Rng) -> Planted:
     return replace(run(replace(case, w0=start), gradient=gradient, loss=loss), w0=start)
 
 
+def gradient_without_axis(case: Case, rng: Rng) -> Planted:
+    by = rng.choice([1, len(case.w0)])
+    return _slower(case, rng, 4, lambda X, y, w, t: np.full_like(w, mean_gradient(X, y, w, t).sum() / X.dtype.type(by)))
+
+
+def residual_function(case: Case, rng: Rng) -> Planted:
+    """X meets a function of the residual; the loss is the mean of the squares all the same."""
+    f = [np.square, np.abs, np.tanh, lambda r: np.clip(r, -1, 1)][rng.integers(4)]
+    return run(case, gradient=lambda X, y, w, t: X.dtype.type(1 / len(y)) * (X.T @ f(X @ w - y)))
+
+
+def epochs_without_step(case: Case, rng: Rng) -> Planted:
+    k, last = int(rng.integers(2, 4)), int(rng.integers(2, case.epochs - 2))
+    rate = [lambda t: float(t % k == k - 1), lambda t: float(k * (t % k == k - 1)), lambda t: float(t < last)][rng.integers(3)]
+    return run(case, rate=rate)
+
+
+def rates_of_parameters(case: Case, rng: Rng) -> Planted:
+    factors = np.round(rng.uniform(0.05, 0.9, len(case.w0)), 2)
+    factors[0] = 1
+    return run(case, gradient=lambda X, y, w, t: mean_gradient(X, y, w, t) * factors.astype(X.dtype))
+
+
+def loss_of_residuals(case: Case, rng: Rng) -> Planted:
+    number = [np.mean, np.var, lambda r: np.median(r * r), lambda r: (r * r).max(), lambda r: np.mean(r) ** 2][rng.integers(5)]
+    return run(case, loss=lambda X, y, w: number(X @ w - y))
+
+
 # -- steps on parts of the samples -----------------------------------------------------------------
 
 
@@ -324,4 +352,9 @@ MORE: dict[str, Callable[[Case, Rng], Planted]] = {
     "loss_cumulative": rules.of_loss(lambda loss, n, rng: np.cumsum(loss)),
     "loss_running_mean": rules.of_loss(lambda loss, n, rng: np.cumsum(loss) / np.arange(1, len(loss) + 1)),
     "loss_rounded": rules.of_loss(lambda loss, n, rng: np.round(loss, int(rng.integers(1, 5)))),
+    "gradient_without_axis": gradient_without_axis,
+    "residual_function": residual_function,
+    "epochs_without_step": epochs_without_step,
+    "rates_of_parameters": rates_of_parameters,
+    "loss_of_residuals": loss_of_residuals,
 }

@@ -25,7 +25,9 @@ NEEDS_INTERCEPT = (
     "residual_without_intercept",
     "intercept_first",
 )
-NEEDS_TWO_FEATURES = ("columns_permuted", "column_repeated", "gradient_part", "gradient_clipped_values")  # without, nothing shows
+NEEDS_TWO_FEATURES = (  # without, nothing shows
+    "columns_permuted", "column_repeated", "gradient_part", "gradient_clipped_values", "gradient_without_axis", "rates_of_parameters",
+)  # fmt: skip
 
 
 def draw(rng: np.random.Generator, name: str, dtype: str) -> Case:

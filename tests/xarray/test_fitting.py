@@ -66,6 +66,8 @@ def test_the_result_is_labelled():
         "time_calendar": "proleptic_gregorian",
     }  # fmt: skip
     assert found.intercept.attrs["units"] == "K"
+    both = solve(AIR, x={"time": AIR.time, "other": np.arange(12.0) ** 2}, unit="day")  # of the terms that are times
+    assert (both.coef.attrs["time_unit"], both.coef.attrs["time_origin"]) == ("day", found.slope.attrs["time_origin"])
     assert found.loss.attrs["units"] == "(K)^2"
     assert found.status.attrs["flag_meanings"].split() == [status.name for status in fastgd.Status]
     assert found.status.attrs["flag_values"].tolist() == [*fastgd.Status]
@@ -108,6 +110,7 @@ def test_several_predictors_of_which_one_differs_from_fit_to_fit(way):
     soi = other()
     found = solve(AIR, x=several(soi)[way])
     assert found.coef.dims == ("lat", "lon", "term")
+    assert found.coef.attrs == {"long_name": "coefficients of air"}
     assert found.term.values.tolist() == ["days", "soi"]
     for lat, lon in itertools.product([10, 20], [5, 6, 7]):
         X = np.stack([DAYS, soi.sel(lat=lat).values], axis=1)

@@ -17,10 +17,12 @@ import numpy as np
 from ...input.messages import counted, shown
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
-from .names import is_history, role_of_answer
+from .names import counts_epochs, is_history, role_of_answer
 from .tasks import Unreadable, copied
 
-__all__ = ["Step", "Training", "has_parts", "has_w", "kept", "library_of_float32", "read_step", "read_training", "times_one_array"]
+__all__ = [
+    "Step", "Training", "has_parts", "has_w", "is_table", "kept", "library_of_float32", "read_step", "read_training", "times_one_array",
+]  # fmt: skip
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
 
@@ -121,7 +123,7 @@ def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, 
     """
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
-    answer = _by_name(answer)
+    answer = _by_name(_with_weights_named(answer, n_parameters, intercept))
     named = isinstance(answer, _Named)
     b_first = b_first and intercept and not named
     if isinstance(answer, Mapping):
@@ -272,6 +274,35 @@ def _by_name(answer: Any) -> Any:
     return _Named(parts) if len(parts) > 1 else parts[0]
 
 
+def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
+    """Return a table of all epochs, a frame or a list of dicts, with its weights under one name.
+
+    Where it has no w, but as many columns as there are weights beside the intercept, the losses and
+    the numbers of the epochs, those are the weights: they have the names of the features.
+    """
+    if isinstance(answer, tuple) and not hasattr(answer, "_asdict"):
+        return tuple(_with_weights_named(part, D, intercept) for part in answer)
+    if is_table(answer):
+        columns: dict[str, Any] = {str(name): np.asarray(answer[name]) for name in answer.columns}
+    elif isinstance(answer, list) and _are_rows(answer) and all(isinstance(row, Mapping) for row in answer):
+        columns = {str(name): [row.get(name) for row in answer] for name in answer[0]}
+    else:
+        return answer
+    roles = {name: role_of_answer(name) for name in columns}
+    if {"w", "w_rows"} & set(roles.values()):
+        return answer
+    weights = [columns[name] for name, role in roles.items() if role is None and not counts_epochs(name)]
+    if len(weights) != D - intercept or not all(map(_is_number, weights)):
+        return answer
+    others = {_of_rows(name): columns[name] for name, role in roles.items() if role is not None}
+    return {"w_history": np.column_stack([_numbers(weight, "w") for weight in weights]), **others}
+
+
+def is_table(answer: Any) -> bool:
+    """Return whether this is a frame."""
+    return hasattr(answer, "to_dict") and hasattr(answer, "columns")
+
+
 def _many(value: Any) -> bool:
     """Return whether a value is a list of rows."""
     return isinstance(value, list | tuple) and len(value) > 1
@@ -317,7 +348,7 @@ def _names_in(answer: Any) -> Mapping[Any, Any] | None:
     if isinstance(answer, tuple) and hasattr(answer, "_asdict"):  # a named tuple
         named: Mapping[Any, Any] = answer._asdict()
         return named
-    if hasattr(answer, "to_dict") and hasattr(answer, "columns"):  # a frame with a row for each epoch
+    if is_table(answer):  # with a row for each epoch
         return {_of_rows(name): np.asarray(answer[name]) for name in answer.columns}
     if hasattr(answer, "named_parameters"):  # a torch module
         return {name.rpartition(".")[2]: parameter for name, parameter in answer.named_parameters()}

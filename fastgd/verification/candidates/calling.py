@@ -1,7 +1,7 @@
 """How a user's function is to be called: what each of its parameters is, by its name.
 
-1. Where X and y, or w, have their names and every parameter that is needed has a role, the names
-   decide: any order, keywords only, defaults. Else the number of parameters does: four are
+1. Where X and y, w, or the epochs have their names and every parameter that is needed has a role,
+   the names decide: any order, keywords only, defaults. Else their number does: four are
    step(w, X, y, lr), five train(X, y, lr, epochs, w0).
 2. A function that takes the number of epochs, or no w, is a whole training. One that takes no
    learning rate may return the gradient, of which the step is made here: its name says which is
@@ -81,7 +81,7 @@ def read_call(function: Callable[..., Any]) -> Call:
     has_data = {"X", "y"} <= set(roles.values()) or "points" in roles.values()
     if has_data and len(unknown) == 1 and "w" not in roles.values():  # what is left is w
         roles[unknown.pop().name] = "w"
-    if not unknown and (has_data or "w" in roles.values()):
+    if not unknown and (has_data or {"w", "epochs"} & set(roles.values())):
         return _by_names(parameters, roles, getattr(function, "__name__", ""))
     return _by_number(parameters, needed, unknown, has_data, roles)
 

@@ -28,18 +28,29 @@ from .functions import FunctionCandidate, equal, with_intercept_first
 from .names import is_history, role_of_answer, roles_of
 from .tasks import Task, TheirCode, Trial, Unreadable
 
-__all__ = ["ModelCandidate", "candidate_of_code"]
+__all__ = ["ModelCandidate", "candidate_of_code", "fit_of"]
 
 _MOST_EPOCHS = 10**6  # of all fits together
+_FITS = ("fit", "train")  # what the method is called
 _NO_RESULT = {"m", "n", "a", "c"}  # sizes, more often than results, as attributes
 
 
 def candidate_of_code(code: Any) -> FunctionCandidate | ModelCandidate:
     """Return the candidate for a function, a class or an object of the user's."""
     owner = getattr(code, "__self__", None)
-    if getattr(code, "__name__", "") == "fit" and owner is not None and not inspect.ismodule(owner):
+    if getattr(code, "__name__", "") in _FITS and owner is not None and not inspect.ismodule(owner):
         return ModelCandidate.of(owner)  # a bound method
-    return ModelCandidate.of(code) if callable(getattr(code, "fit", None)) else FunctionCandidate.of(code)
+    return FunctionCandidate.of(code) if fit_of(code) is None else ModelCandidate.of(code)
+
+
+def fit_of(code: Any) -> Callable[..., Any] | None:
+    """Return the method of a class or an object that makes the whole training; None: it has none.
+
+    A torch module has `train`, which is a switch.
+    """
+    names = _FITS[:1] if hasattr(code, "named_parameters") else _FITS
+    found = (getattr(code, name, None) for name in names)
+    return next((method for method in found if callable(method)), None)
 
 
 @dataclass
@@ -121,7 +132,9 @@ class _Fits:
         self.altered = self.of_float32 = False
         self._random = SameRandom()
         is_class = isinstance(model, type)
-        self._of_fit = roles_of(name for name in _parameters(model.fit) if name != "self")
+        fit = fit_of(model)
+        assert fit is not None
+        self._of_fit = roles_of(name for name in _parameters(fit) if name != "self")
         self._of_class = roles_of(_parameters(model)) if is_class else {}
         self._attribute = None if is_class else _attribute(model, "epochs")
         self.counts = self._attribute is not None or "epochs" in {*self._of_fit.values(), *self._of_class.values()}
@@ -172,7 +185,9 @@ class _Fits:
             model = copy.deepcopy(self.model)
             if self._attribute is not None:
                 setattr(model, self._attribute, values["epochs"])
-        return model, model.fit(*data, **{name: values[role] for name, role in self._of_fit.items() if role in values})
+        fit = fit_of(model)
+        assert fit is not None
+        return model, fit(*data, **{name: values[role] for name, role in self._of_fit.items() if role in values})
 
 
 def results_of(model: Any) -> dict[str, Any]:

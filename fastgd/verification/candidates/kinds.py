@@ -20,9 +20,9 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import has_parts, has_w, read_training, times_one_array
+from .answers import has_parts, has_w, is_table, read_training, times_one_array
 from .file_candidate import FileCandidate
-from .fitted import candidate_of_code
+from .fitted import candidate_of_code, fit_of
 from .functions import after_updates
 from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
@@ -47,17 +47,22 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [_Recorded(candidate.rows, None, "recorder", recorder=candidate)]
     if isinstance(candidate, tuple) and len(candidate) == 3 and hasattr(candidate[2], "get_last_lr"):
         return [TorchCandidate(*candidate)]
-    if isinstance(candidate, tuple) and len(candidate) in (2, 3):
+    if isinstance(candidate, tuple) and 2 <= len(candidate) <= 5:
         first, second, *others = candidate
         is_torch = hasattr(first, "named_parameters") and hasattr(second, "zero_grad")
+        if is_torch and others:
+            raise TypeError(
+                f"beside a torch module and its optimizer a scheduler may be given, not {shown(others[0])}: the loss is mse_loss here; "
+                "leave it out, or record your own loop with fastgd.Recorder().watch(optimizer)"
+            )
         return [
             TorchCandidate(first, second)
-            if is_torch and not others
+            if is_torch
             else _Recorded(first, second, "losses" if first is None else "history", others=tuple(others))
         ]
     if hasattr(candidate, "partial_fit"):
         return [PartialFitCandidate(candidate)]
-    if callable(getattr(candidate, "fit", None)) or (callable(candidate) and not isinstance(candidate, type)):
+    if fit_of(candidate) is not None or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
     if isinstance(candidate, list | np.ndarray) or _holds_rows(candidate) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
@@ -237,7 +242,9 @@ class _Recorded:
 
     def _has_parts(self, task: Task) -> bool:
         """Return whether w and the intercept are apart, or there are three parts or more."""
-        if self.others or (has_parts(self.w)):
+        if self.others or has_parts(self.w):
+            return True
+        if is_table(self.w) and np.shape(self.w)[1:] != (task.n_parameters,):
             return True
         width = np.shape(self.w)[1] if isinstance(self.w, np.ndarray) and self.w.ndim == 2 else None
         return task.intercept and self.loss is not None and width == task.n_parameters - 1

@@ -39,6 +39,9 @@ class TorchCandidate:
                 "a torch module is trained here on all samples alike: record your own loop, with fastgd.Recorder().watch(optimizer)"
             )
         X, y = torch.tensor(task.X), torch.tensor(task.y)
+        lazy = [p for p in self.module.parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
+        if lazy:
+            self.module(X[:1].to(lazy[0].dtype))  # the first call makes the parameters
         parameters = self._parameters(task, X)
         kind = parameters[0].dtype
         if kind != X.dtype:

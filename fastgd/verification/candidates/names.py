@@ -4,7 +4,7 @@
    `learningRate` and `W_init` have a role. A name with no role is left alone.
 2. Some names have their role from the others beside them: `m` is a slope beside `b`, else the
    number of samples; `A`, `b`, `x` are the X, y, w of `A @ x - b`; of `theta0` and `theta1` the
-   first is the intercept.
+   first is the intercept; `alpha` is a penalty beside another name of the learning rate.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["is_constant", "is_history", "rank", "role_of_answer", "roles_of"]
+__all__ = ["counts_epochs", "is_constant", "is_history", "rank", "role_of_answer", "roles_of"]
 
 _DATA = "(?:train|training|tr|arr|array|mat|matrix|vec|vector|data|values?|vals?|b|aug|bias|scaled|norm|normalized)?"
 _START = "(?:initial|init|starting|start|current|curr|cur|old|prev|previous|given|in|guess|vec|vector|array|0|1|t|k|now|opt)?"
@@ -70,6 +70,8 @@ def roles_of(names: Iterable[str]) -> dict[str, str]:
         if slopes and ("b" in roles or "c" in plain.values()):
             found[slopes[0]] = "w"
             found |= {name: "b" for name in given if plain[name] == "c"}
+    if "ridge" not in found.values() and list(found.values()).count("lr") > 1:  # alpha beside learning_rate, as scikit-learn has it
+        found |= {name: "ridge" for name in given if plain[name] == "alpha"}
     if "lr" not in found.values():
         found |= {name: "lr" for name in given if plain[name] == "a" and name not in found}
     if "y" not in found.values():  # one table of x and y
@@ -81,6 +83,12 @@ def _role(plain: str) -> str | None:
     return next((role for role, stem in _ROLES.items() if stem.fullmatch(plain)), None)
 
 
+def counts_epochs(name: str) -> bool:
+    """Return whether a column of this name has the number of the epoch, or its rate."""
+    plain = _plain(name)
+    return plain in ("i", "k", "index", "") or _role(plain) in ("epochs", "lr", "count")
+
+
 def is_history(name: str) -> bool:
     """Return whether what has this name holds something of every epoch."""
     return re.search("hist|log|record|trace|path", name.lower()) is not None
@@ -88,7 +96,7 @@ def is_history(name: str) -> bool:
 
 def role_of_answer(name: str) -> str | None:
     """Return what a result of this name is: "w", "b", "loss", or their histories "w_rows" …."""
-    plain = _plain(name)
+    plain = _plain(name.rpartition(".")[2])  # linear.weight
     if _LOSS.fullmatch(plain):
         return "loss"
     if plain in ("m", "a"):

@@ -240,6 +240,9 @@ def _explain_loss(
     if question.reduction.startswith("half") and "loss_half" in found.codes:  # the half that was asked for is no defect
         halved = seen.with_loss_of(question.asked.factor)
         found = _without_a_half(found, explain_loss(halved, of_update), halved, notes)
+    if seen.notes and {"loss_scaled", "loss_of_residuals", "unknown"} & set(found.codes):  # of what was recorded, not of what was read
+        found = explain_loss(question._replace(reduction="").observe(recorded), of_update)
+        notes[:] = [note for note in notes if note not in seen.notes]
     of_updates = len(recorded.loss) == len(recorded.w) - 1 > 0 and not after  # one for each: that before it or after it is a habit
     if found.codes and (recorded.start_added or after or of_updates):
         other = _other_alignment(question, recorded, later=recorded.start_added or of_updates)

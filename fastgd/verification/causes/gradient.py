@@ -15,9 +15,12 @@ from fastgd.kernels.forks import lapack_lock
 from ..bound.yardstick import BLOCK, LIMIT, Array
 from .hypotheses import Hypothesis, Scene, shortest
 from .observation import Term
+from .readings import ending
 from .sizes import Variant, at_named_sizes, named_factors, of_term
 
 __all__ = ["about_clipping", "about_gradient"]
+
+_OF_TORCH = 1e-6  # clip_grad_norm_ adds it to the length
 
 
 def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
@@ -31,6 +34,8 @@ def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
     yield from at_named_sizes(scene, _of_other_epochs(scene))
     yield from at_named_sizes(scene, _one_after_the_other(scene))
     yield from at_named_sizes(scene, _of_another_loss(scene))
+    yield from at_named_sizes(scene, _of_no_axis(scene))
+    yield from _in_some_epochs(scene)
     yield from _frozen(scene)
     yield from _of_another_size(scene, asked.gradient(seen))
     yield from about_clipping(scene)
@@ -83,10 +88,49 @@ def _of_another_loss(scene: Scene) -> Iterator[Variant]:
         for code, by, share in (("gradient_rmse", 2 * np.sqrt(loss), 0.5), ("gradient_log", loss, 1.0)):
             value = np.where(by > 0, seen.at.value / by, 0)
             error = np.where(by > 0, seen.at.error / by, 1) + np.abs(value) * (share * relative + 4 * seen.u)
-            yield Variant((code,), of_term(Term(value, error)))
+            yield Variant((code,), of_term(Term(value, error)), natural=True)
     absolute = _of_absolute_residuals(scene)
     if absolute is not None:
-        yield Variant(("gradient_absolute_loss",), of_term(absolute))
+        yield Variant(("gradient_absolute_loss",), of_term(absolute), natural=True)
+
+
+def _of_no_axis(scene: Scene) -> Iterator[Variant]:
+    """One number for all weights, the sum or the mean of the entries of the gradient."""
+    seen, gradient = scene.seen, scene.seen.at
+    D = seen.n_parameters
+    for count in (D, D - 1) if seen.intercept else (D,):
+        if count < 2:
+            continue
+        total = gradient.value[:, :count].sum(1, keepdims=True)
+        doubt = gradient.error[:, :count].sum(1, keepdims=True) + count * seen.u * np.abs(gradient.value[:, :count]).sum(1, keepdims=True)
+        for how, by in (("sum", 1), ("mean", count)):
+            value, error = np.array(gradient.value), np.array(gradient.error)
+            value[:, :count], error[:, :count] = total / by, (doubt + 2 * seen.u * np.abs(total)) / by
+            yield Variant(("gradient_without_axis",), of_term(Term(value, error)), words={"variant": how})
+
+
+def _in_some_epochs(scene: Scene) -> Iterator[Hypothesis]:
+    """w moves up to some epoch, or in every k-th epoch alone."""
+    seen, asked = scene.seen, scene.asked
+    epoch, moves = np.arange(seen.n_steps), (seen.moved != 0).any(1)
+    if moves.all() or not moves.any() or not asked.plain:
+        return
+    found = np.flatnonzero(moves)
+    last = int(found[-1]) + 1
+    told = []
+    if moves[:last].all():
+        told.append((1.0, f"it stays as it is from epoch {last + 1} on"))
+    elif len(found) > 1:
+        k = int(found[1] - found[0])
+        if (moves == ((epoch >= found[0]) & ((epoch - found[0]) % k == 0))).all():
+            told = [
+                (1.0, f"only every {k}{ending(k)} epoch has a step"),
+                (k, f"every {k}{ending(k)} epoch has the gradients of {k} epochs"),
+            ]
+    for factor, words in told:
+        step = asked.step(seen, asked.gradient(seen).times(factor, seen.u))
+        step = Term(*(np.where(moves[:, None], part, 0) for part in step))
+        yield Hypothesis(("epochs_without_step",), 1.5, step, {"variant": words}, constants=1)
 
 
 def _frozen(scene: Scene) -> Iterator[Hypothesis]:
@@ -148,13 +192,16 @@ def _clipped_length(scene: Scene, gradient: Term, found: Array) -> Iterator[Hypo
     if not shorter.any():
         return
 
-    def clipped(limit: Any) -> Term:
-        factor = np.where(length > limit, limit / np.where(length > 0, length, 1), 1)
-        bent = gradient.times(factor, u)
-        return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * relative))
+    t = int(np.argmax(np.where(shorter, length, 0)))
+    for added in (0.0, _OF_TORCH):
 
-    value, step, more = shortest(seen, walked[np.argmax(np.where(shorter, length, 0)), 0], clipped)
-    yield Hypothesis(("gradient_clipped",), 2 + more, step, {"value": float(value)}, constants=1)
+        def clipped(limit: Any, added: float = added) -> Term:
+            longer = length + seen.yardstick.extended(added)[()]
+            bent = gradient.times(np.where(longer > limit, limit / np.where(longer > 0, longer, 1), 1), u)
+            return asked.step(seen, Term(bent.value, bent.error + np.abs(bent.value) * (relative + 2 * u)))
+
+        value, step, more = shortest(seen, walked[t, 0] * (1 + added / length[t, 0]), clipped)
+        yield Hypothesis(("gradient_clipped",), 2 + more + 0.1 * bool(added), step, {"value": float(value)}, constants=1)
 
 
 def _clipped_values(scene: Scene, gradient: Term, found: Array) -> Iterator[Hypothesis]:

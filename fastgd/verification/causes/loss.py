@@ -85,6 +85,7 @@ def about_loss(seen: Observation, update: Hypothesis | None = None) -> Iterator[
         yield from _without_weights(seen)
         return
     if len(true) * seen.n <= BLOCK:
+        yield from _of_residuals(seen)
         value = np.abs(seen.yardstick.residual(seen.w[: len(true)])).mean(1)
         reach = np.abs(seen.w[: len(true)]).max(1) * seen.yardstick.size.sum(1).max() + seen.yardstick.y_size.max() + value
         yield LossHypothesis(("loss_absolute",), 1, value, (seen.n + seen.n_parameters + 3) * seen.u * reach + 2 * seen.eta)
@@ -185,12 +186,55 @@ def _scaled(seen: Observation, true: Array, error: Array) -> Iterator[LossHypoth
     for value in dict.fromkeys(short if seen.has_one_number else [*short, found]):
         scaled = value * true
         length = 4 if value is found else 2
-        one = LossHypothesis(("loss_scaled",), length, scaled, np.abs(value) * error + 3 * seen.u * np.abs(scaled), {"value": float(value)})
+        words = {"value": float(value), "variant": _in_symbols(seen, float(value))}
+        one = LossHypothesis(("loss_scaled",), length, scaled, np.abs(value) * error + 3 * seen.u * np.abs(scaled), words)
         if one.tau(seen.loss) <= LIMIT:
             varies = np.abs(scaled[:m] - scaled[0]) > 2 * LIMIT * (one.error[:m] + one.error[0])
             if varies.sum() >= 2:  # equal losses show a factor on anything
                 yield one
             return
+
+
+def _in_symbols(seen: Observation, value: float) -> str:
+    """Return what a factor is in symbols, if it is one that people write."""
+    n, D = float(seen.n), seen.n_parameters
+    named = {"1 / n": 1 / n, "1 / (2 * n)": 0.5 / n, "n": n, "1 / n**2": 1 / n**2}
+    named |= {f"n / (n - {k})": n / (n - k) for k in dict.fromkeys((2, D)) if n > k > 1}
+    spread = float(np.var(np.asarray(seen.yardstick.y, np.float64)))
+    named |= {"1 / y.var()": 1 / spread} if spread > 0 else {}
+    return next((f", which is {told}" for told, factor in named.items() if abs(factor - value) <= 1e-6 * abs(factor)), "")
+
+
+def _of_residuals(seen: Observation) -> Iterator[LossHypothesis]:
+    """The loss is another number of the residuals than the mean of their squares."""
+    w, u, n = seen.w[: len(seen.true_loss)], seen.u, seen.n
+    r = seen.yardstick.residual(w)
+    off = (seen.n_parameters + 3) * u * (seen.yardstick.reach(w) + seen.yardstick.y_size + np.abs(r)) + 2 * seen.eta
+    square, square_off = r * r, (2 * np.abs(r) + off) * off + 2 * u * r * r
+    mean = r.mean(1)
+    mean_off = off.mean(1) + growth(n) * u * np.abs(r).mean(1)
+    from_mean = r - mean[:, None]
+    spread_off = off.max(1) + mean_off + u * np.abs(from_mean).max(1)
+    spread = (from_mean * from_mean).mean(1)
+    y, true, error = seen.yardstick.y, seen.true_loss[: len(w)], seen.loss_error[: len(w)]
+    bent = np.clip(r, -1, 1)
+    huber = (bent * (r - bent / 2)).mean(1)
+    of_y = ((y - y.mean()) ** 2).mean()
+    numbers = {
+        "the mean of the residuals": (mean, mean_off),
+        "the square of the mean of the residuals": (mean * mean, (2 * np.abs(mean) + mean_off) * mean_off + 2 * u * mean * mean),
+        "the variance of the residuals": (spread, 2 * np.sqrt(spread) * spread_off + spread_off**2 + growth(n) * u * spread),
+        "the median of the squares": (np.median(square, axis=1), square_off.max(1)),
+        "the largest of the squares": (square.max(1), square_off.max(1)),
+        "Huber's loss, as torch's SmoothL1Loss is": (huber, (off * np.minimum(np.abs(r) + off, 1)).mean(1) + growth(n) * u * (1 + huber)),
+        "R squared, 1 - loss / y.var()": (1 - true / of_y, error / of_y + 2 * growth(n) * u * (1 + true / of_y)),
+    }
+    for words, (value, doubt) in numbers.items():
+        for prefix, factor in (("", 1.0), ("half of ", 0.5), ("n times ", float(n)), ("n / 2 times ", n / 2)):
+            scaled = factor * value
+            yield LossHypothesis(
+                ("loss_of_residuals",), 1 + bool(prefix), scaled, factor * doubt + 2 * u * np.abs(scaled), {"variant": prefix + words}
+            )
 
 
 def _expanded(seen: Observation, true: Array, error: Array) -> Iterator[LossHypothesis]:

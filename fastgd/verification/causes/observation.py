@@ -344,27 +344,22 @@ class Observation:
         return np.maximum((plain + around).astype(np.float64), np.finfo(np.float64).tiny)
 
     def informative(self, difference: Array, step: Term) -> int:
-        """Return how many equations can tell two predictions with this `difference` (T, D) apart.
-
-        These are the entries where the difference is beyond the bound. Steps from equal w repeat
-        the same equations and count once.
-        """
-        return int(np.count_nonzero(self._by_bound(difference, step) > 1))
+        """Return how many entries of a `difference` (T, D) of predictions are beyond the bound."""
+        return int((self._by_bound(difference, step) > 1).sum())
 
     def strength(self, difference: Array, step: Term) -> float:
         """Return by what factor two predictions with this `difference` (T, D) are told apart.
 
-        That is the largest of |difference| / (8 · bound) over the steps, multiplied over the
-        parameters: by chance one of so many other predictions would be within the bound too. Steps
-        of one parameter are not multiplied, as they may be one equation again.
+        It is |difference| / (8 · bound): the largest of all steps, which may be one equation,
+        multiplied over the parameters.
         """
-        largest = np.maximum(self._by_bound(difference, step).max(0, initial=0), 1)
+        largest = self._by_bound(difference, step).max(0, initial=1)
         return float(np.exp(np.minimum(np.log(largest).sum(), 700.0)))
 
     def _by_bound(self, difference: Array, step: Term) -> Array:
         """Return |difference| / (8 · bound) in the steps from different w, (m, D); 0 for 0 / 0."""
-        bound = LIMIT * (step.error + self.u * np.abs(self.w[:-1] - step.value) + 2 * self.eta)
         with np.errstate(all="ignore"):
+            bound = LIMIT * (step.error + self.u * np.abs(self.w[:-1] - step.value) + 2 * self.eta)
             return np.nan_to_num((np.abs(difference) / bound)[self._first_seen], nan=0.0, posinf=np.inf)
 
     def with_steps_as_memory(self) -> Observation:

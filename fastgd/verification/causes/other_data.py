@@ -91,9 +91,10 @@ def _variants(seen: Observation) -> Iterator[Variant]:
     X, y = design_of(seen), seen.yardstick.y
     same = _Data(X, X, y, np.zeros_like(X), np.zeros_like(y))
     d = seen.yardstick.d
-    if seen.intercept:
+    constant = np.ptp(X, axis=0) == 0  # the intercept, or a column of ones in X
+    if constant.sum() == 1 and len(constant) > 1:
         bare = np.array(X)
-        bare[:, -1] = 0
+        bare[:, constant] = 0
         yield _variant(seen, ("residual_without_intercept",), same._replace(X=bare))
     ones = np.array(X)
     ones[:, :d] = 1

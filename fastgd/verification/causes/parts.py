@@ -52,6 +52,8 @@ def about_parts(scene: Scene) -> Iterator[Hypothesis]:
         if not wrong.any() or wrong.all():
             continue
         yield from _of_own_size(scene, whole, wrong, codes, told=bool((moves & ~wrong).any()))
+        if wrong.sum() > 1 and seen.n_steps > 1:
+            yield from _of_own_rates(scene, whole, wrong, codes)
         if wrong.sum() == 1:
             yield from _of_another_column(scene, whole, int(np.argmax(wrong)), codes)
 
@@ -121,6 +123,27 @@ def _of_own_size(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...]
         constants=1,
         free=not told,
     )
+
+
+def _of_own_rates(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...]) -> Iterator[Hypothesis]:
+    """Each of the wrong parameters has a factor of its own, the same in all epochs."""
+    seen, asked, shown = scene.seen, scene.asked, scene.shown
+    assert shown is not None
+    scale = seen.scale()
+    a, b = shown.rate * whole.value / scale, (seen.moved - shown.still.value) / scale
+    with np.errstate(all="ignore"):
+        found = np.where(wrong, (a * b).sum(0) / (a * a).sum(0), 1)
+    if not np.isfinite(found).all():
+        return
+    short = np.array([float(f"{float(factor):.3g}") for factor in found])
+    for factors, more in ((seen.yardstick.extended(short), 0.0), (found, 2.0)):
+        step = asked.step(seen, whole.times(factors[None], seen.u))
+        if seen.tau(step) <= LIMIT or more:
+            told = ", ".join(f"{float(factors[j]):.6g} for {names_of(scene, np.arange(len(wrong)) == j)}" for j in np.flatnonzero(wrong))
+            yield Hypothesis(
+                ("rates_of_parameters", *codes), 2.5 + more + 0.5 * len(codes), step, {"variant": told}, constants=int(wrong.sum())
+            )
+            return
 
 
 def _of_another_column(scene: Scene, whole: Term, j: int, codes: tuple[str, ...]) -> Iterator[Hypothesis]:

@@ -18,7 +18,7 @@ from ...input.reading import read_array
 from ..bound.yardstick import Array
 from .recorded import Recorded, arithmetic_dtype, read_losses, read_recorded, read_rows, with_start
 
-__all__ = ["Reading", "read_readings"]
+__all__ = ["Reading", "ending", "read_readings"]
 
 _MOST_STRIDES = 8  # that give one number of rows; the roundest are tried
 
@@ -95,7 +95,7 @@ def _apart(m: int, epochs: int) -> Iterator[tuple[Array, str]]:
     roundest = sorted(strides, key=lambda k: (epochs % k != 0, k % 10 != 0, k % 5 != 0, k))[:_MOST_STRIDES]
     seen = set()
     for k in roundest:
-        kth = f"every {k}{_ending(k)} row, and judged {k} steps at a time"
+        kth = f"every {k}{ending(k)} row, and judged {k} steps at a time"
         for begin, end in ((0, epochs + 1), (0, epochs), (k, epochs + 1), (1, epochs + 1)):
             at = np.arange(begin, end, k)
             for rows, words in ((at, ""), (np.append(at, epochs), " and the last one")):
@@ -105,7 +105,8 @@ def _apart(m: int, epochs: int) -> Iterator[tuple[Array, str]]:
                     yield rows, f"w in epochs {', '.join(map(str, rows[:3]))}, ...: {kth.replace(' row', f' row{words}', 1)}"
 
 
-def _ending(k: int) -> str:
+def ending(k: int) -> str:
+    """Return "st", "nd", "rd" or "th", which make a number an ordinal one."""
     return "th" if 10 <= k % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
 
 

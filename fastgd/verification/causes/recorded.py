@@ -56,6 +56,8 @@ def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
     w = read_array(w_history, "w_history")
     if w.ndim == 1 and n_parameters == 1:
         w = w[:, None]
+    if w.ndim == 3 and 1 in w.shape[1:] and w.shape[1] * w.shape[2] == n_parameters:  # w is a column or a row
+        w = w.reshape(len(w), n_parameters)
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")

@@ -143,10 +143,12 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:
     """Yield (variant, column) of a penalty; where there is an intercept also without it."""
     yield "", column
-    if scene.seen.intercept:
+    X, intercept = scene.seen.yardstick.X, scene.seen.intercept
+    constant = np.append(np.ptp(X, axis=0) == 0, np.ones(int(intercept), bool))
+    if constant.sum() == 1 and len(constant) > 1:
         alone = column.copy()
-        alone[:, -1] = 0
-        yield ", not on the intercept", alone
+        alone[:, constant] = 0
+        yield f", not on {'the intercept' if intercept else 'the column of ones'}", alone
 
 
 def _penalties(scene: Scene) -> Iterator[Hypothesis]:

@@ -75,6 +75,7 @@ class Variant:
     constants: int = 0
     loss: Callable[[Observation], tuple[Array, Array]] | None = field(default=None, repr=False)
     telling: Array | None = field(default=None, repr=False)  # as in Hypothesis
+    natural: bool = False  # it is of a loss of its own, in which half of the squares is no habit
 
 
 def of_term(term: Term) -> Callable[[slice], Term]:
@@ -87,11 +88,11 @@ def at_named_sizes(scene: Scene, variants: Iterator[Variant]) -> Iterator[Hypoth
     seen, asked = scene.seen, scene.asked
     everywhere = slice(0, seen.n_steps)
     shown, t = scene.shown, scene.telling_step
-    sizes = [((), asked.factor), *named_factors(seen.size, asked.factor)]
-    if shown is None:  # an adaptive rule, which divides by the size
-        sizes = sizes[:1]
-    factors = np.array([factor for _, factor in sizes])[:, None]
+    whole = asked.factor * (2 if asked.factor in (0.5, seen.size / 2) and asked.factor != 1 else 1)
     for variant in variants:
+        right = whole if variant.natural else asked.factor
+        sizes = [((), right), *(named_factors(seen.size, right) if shown is not None else [])]  # other rules divide by the size
+        factors = np.array([factor for _, factor in sizes])[:, None]
         near = np.ones(len(sizes), bool)
         if shown is not None and t is not None:
             part = variant.make(slice(t, t + 1))

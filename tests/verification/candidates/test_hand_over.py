@@ -4,7 +4,9 @@ torch's own objects, an intercept that nobody told of."""
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import fastgd
 
@@ -203,3 +205,103 @@ def test_torchs_scheduler_and_optimizer_stand_for_ours():
         w = w - LR * v
         rows.append(w)
     assert fastgd.verify(rows, X, Y, optimizer=torch.optim.SGD(module.parameters(), lr=LR, momentum=0.5)).outcome == "agrees"
+
+
+def rows_with_intercept(epochs=8):
+    """Rows [w0, w1, b] and losses of a right descent."""
+    w, b, rows, losses = np.zeros(2), 0.0, [np.zeros(3)], []
+    for _ in range(epochs):
+        losses.append(loss(w, b))
+        dw, db = gradient(w, b)
+        w, b = w - LR * dw, b - LR * db
+        rows.append(np.append(w, b))
+    return np.array(rows), np.array(losses)
+
+
+WEIGHTS, LOSSES = rows_with_intercept()
+TABLE = [
+    {"epoch": k, "area": float(row[0]), "age": float(row[1]), "intercept": float(row[2]), "mse": float(value)}
+    for k, (row, value) in enumerate(zip(WEIGHTS, LOSSES, strict=False))
+]
+OTHER_FORMS = {
+    "columns (m, D, 1)": lambda: WEIGHTS[:, :, None],
+    "rows (m, 1, D)": lambda: list(WEIGHTS[:, None]),
+    "last w and b, losses, rows": lambda: (WEIGHTS[-1, :2], WEIGHTS[-1, 2], LOSSES, WEIGHTS),
+    "state_dicts": lambda: [{"linear.weight": torch.tensor(row[None, :2]), "linear.bias": torch.tensor(row[2:])} for row in WEIGHTS],
+    "a log of dicts with the names of features": lambda: TABLE,
+    "a frame with the names of features": lambda: pd.DataFrame(TABLE),
+    "a function of globals": lambda: lambda alpha, num_iters: WEIGHTS[: num_iters + 1],
+}
+
+
+@pytest.mark.parametrize("form", OTHER_FORMS)
+def test_other_forms_of_right_rows_are_taken(form):
+    given = OTHER_FORMS[form]()
+    epochs = 7 if "features" in form else 8  # such a log has no w after the last update
+    report = fastgd.verify(given, X, Y, lr=LR, epochs=epochs, intercept=True)
+    assert report.outcome == "agrees", str(report)
+    if "features" in form:
+        TABLE[3]["age"] += 1e-9
+        assert fastgd.verify(OTHER_FORMS[form](), X, Y, lr=LR, intercept=True).first.epoch == 3
+        TABLE[3]["age"] -= 1e-9
+
+
+def test_what_a_third_part_beside_a_torch_module_may_be():
+    module = torch.nn.Linear(2, 1).double()
+    with pytest.raises(TypeError, match=r"a scheduler may be given, not MSELoss\(\): the loss is mse_loss here; leave it out"):
+        fastgd.verify((module, torch.optim.SGD(module.parameters(), lr=LR), torch.nn.MSELoss()), X, Y, epochs=3, intercept=True)
+    lazy = torch.nn.LazyLinear(1, dtype=torch.float64)
+    assert fastgd.verify((lazy, torch.optim.SGD(lazy.parameters(), lr=LR)), X, Y, epochs=5, intercept=True).ok
+
+
+def test_rows_of_steps_of_another_rule_need_no_epochs():
+    """The last batch is smaller; that the rows were those of epochs is no reading for Adam."""
+    module = torch.nn.Linear(2, 1).double()
+    optimizer = torch.optim.Adam(module.parameters(), lr=LR)
+    data = torch.tensor(X), torch.tensor(Y)[:, None]
+    with fastgd.Recorder().watch(optimizer) as record:
+        for _ in range(3):
+            for k in range(0, N, 12):
+                optimizer.zero_grad()
+                torch.nn.functional.mse_loss(module(data[0][k : k + 12]), data[1][k : k + 12]).backward()
+                optimizer.step()
+    report = fastgd.verify(record, X, Y, lr=LR, optimizer="adam", intercept=True, batch_size=12)
+    assert report.outcome == "agrees", str(report)
+    assert "w after each step of 3 epochs" in str(report)
+
+
+def test_a_loss_without_a_name_does_not_turn_the_weights():
+    """Another reading of a class's w counts only where it explains all that is wrong."""
+
+    class Model:
+        def __init__(self, lr=LR, epochs=8):
+            self.lr, self.epochs = lr, epochs
+
+        def fit(self, X, y):
+            w, b, self.loss_history = np.zeros(2), 0.0, []
+            for k in range(self.epochs):
+                self.loss_history.append(np.sort(np.abs(X @ w + b - y))[3 + k % 2])
+                dw, db = gradient(w, b)
+                w, b = w - self.lr * dw, b - self.lr * db
+            self.coef_, self.intercept_ = w, b
+
+    report = fastgd.verify(Model, X, Y, lr=LR, epochs=8, intercept=True)
+    assert report.diagnosis.codes == ("unknown",), str(report)
+    assert report.first.quantity == "loss"
+
+
+def test_alpha_beside_a_learning_rate_is_a_penalty():
+    class Ridge:
+        def __init__(self, learning_rate=LR, n_iter=8, alpha=1.0):
+            self.learning_rate, self.n_iter, self.alpha = learning_rate, n_iter, alpha
+
+        def train(self, X, y):  # not every class calls it fit
+            self.coef_, self.intercept_ = np.zeros(2), 0.0
+            for _ in range(self.n_iter):
+                dw, db = gradient(self.coef_, self.intercept_)
+                self.coef_ = self.coef_ - self.learning_rate * (dw + 2 * self.alpha * self.coef_)
+                self.intercept_ -= self.learning_rate * db
+
+    for candidate in (Ridge, Ridge(alpha=0.1), Ridge(alpha=0.1).train):
+        report = fastgd.verify(candidate, X, Y, lr=LR, epochs=8, intercept=True, ridge=0.1)
+        assert report.outcome == "agrees", str(report)

@@ -27,6 +27,8 @@ SIGNATURES = {
     "X Y W B step_size nb_epochs": "X y w b lr epochs",
     "data lr epochs": "points lr epochs",
     "X y tolerance verbose": "X y tol -",
+    "X y learning_rate alpha": "X y lr ridge",
+    "X y alpha lam": "X y lr ridge",
 }
 
 
@@ -39,7 +41,7 @@ def test_the_roles_of_a_signature(signature):
 
 def test_the_roles_of_results():
     roles = {
-        "w": "w theta weights coef_ W_ params m slope",
+        "w": "w theta weights coef_ W_ params m slope linear.weight",
         "b": "b bias intercept_ c",
         "w_rows": "w_history theta_hist ws weights_list params_path history_of_w",
         "b_rows": "b_history bias_list",
