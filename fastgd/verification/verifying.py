@@ -336,7 +336,6 @@ def _has_no_cause(verdict: Verdict) -> bool:
 
 
 def _is_explained(verdict: Verdict) -> bool:
-    """Return whether all that is wrong has a cause."""
     return verdict.failure is None and (verdict.diagnosis is None or "unknown" not in verdict.diagnosis.codes)
 
 

@@ -124,8 +124,7 @@ def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, 
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
     answer = _by_name(_with_weights_named(answer, n_parameters, intercept))
-    named = isinstance(answer, _Named)
-    b_first = b_first and intercept and not named
+    b_first = not (named := isinstance(answer, _Named)) and b_first and intercept
     if isinstance(answer, Mapping):
         raise Unreadable(f"it returned a dict with {', '.join(map(shown, answer))}: {_FORMS}")
     parts = isinstance(answer, tuple) or (isinstance(answer, list) and answer and _is_number(answer[0]) and np.ndim(answer[0]) > 1)
@@ -277,8 +276,8 @@ def _by_name(answer: Any) -> Any:
 def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
     """Return a table of all epochs, a frame or a list of dicts, with its weights under one name.
 
-    Where it has no w, but as many columns as there are weights beside the intercept, the losses and
-    the numbers of the epochs, those are the weights: they have the names of the features.
+    Where it has no w, the columns beside the intercept, the losses and the numbers of the epochs
+    are the weights, by the names of the features, if they are as many.
     """
     if isinstance(answer, tuple) and not hasattr(answer, "_asdict"):
         return tuple(_with_weights_named(part, D, intercept) for part in answer)
@@ -294,8 +293,8 @@ def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
     weights = [columns[name] for name, role in roles.items() if role is None and not counts_epochs(name)]
     if len(weights) != D - intercept or not all(map(_is_number, weights)):
         return answer
-    others = {_of_rows(name): columns[name] for name, role in roles.items() if role is not None}
-    return {"w_history": np.column_stack([_numbers(weight, "w") for weight in weights]), **others}
+    found = {_of_rows(name): columns[name] for name, role in roles.items() if role is not None}
+    return found | {"w_history": np.column_stack([_numbers(weight, "w") for weight in weights])}
 
 
 def is_table(answer: Any) -> bool:

@@ -302,16 +302,17 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
     if seen.n_parameters > 1:
         right: Array = np.all(seen.shares_by_parameter(step) <= LIMIT, axis=0)
         if right.any():
-            told.append(
-                f"{names_of(scene, right)} agree{'s' if right.sum() == 1 else ''} in every step, {names_of(scene, ~right)} does not"
-            )
+            agree, others = "agrees" if right.sum() == 1 else "agree", "does not" if (~right).sum() == 1 else "do not"
+            told.append(f"{names_of(scene, right)} {agree} in every step, {names_of(scene, ~right)} {others}")
     if seen.n_parameters > 1 and not seen.hides_steps:
         factor, _ = factors_of_steps(scene)
         along = step._replace(value=factor[:, None] * step.value, error=np.abs(factor)[:, None] * step.error)
         is_along = seen.tau(along) <= LIMIT
         told.append("along the gradient" if is_along else "not along the gradient")
         if is_along and len(wrong) > 1:
-            told.append(f"times {', '.join(f'{float(k):.4g}' for k in factor[:4])}{', ...' if len(factor) > 4 else ''}")
+            shown = [f"{float(k):.4g}" for k in factor[first - 1 :]]
+            begins = f" from epoch {first} on" if first > 1 else ""
+            told.append(f"times {', '.join(shown[:4])}{', ...' if len(shown) > 4 else ''}{begins}")
     if _looks_like_parts(scene, step):
         told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
     if seen.plan is not None:
