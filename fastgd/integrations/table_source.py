@@ -161,7 +161,8 @@ class TableSource:
         if self.is_text and kind == "VARCHAR":
             words = ", ".join(map(_text, sorted(MISSING - {""})))
             said = _text(f"column {name!a} of numbers has ")
-            refused = f"error({said} || left(n{k}, 60) || ', which is not a number')"
+            mend = ", which is not a number: write it as -1234.5, with no comma, date or word, and leave it empty where it is missing"
+            refused = f"error({said} || left(n{k}, 60) || {_text(mend)})"
             truth = f"CASE lower(trim(n{k})) WHEN 'true' THEN 1 WHEN 'false' THEN 0 END"  # as pandas writes bools
             blank = f"n{k} IS NULL OR lower(trim(n{k})) IN ('', {words})"
             # DuckDB itself takes 1_000 for 1000

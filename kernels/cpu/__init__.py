@@ -49,7 +49,9 @@ def _flat(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     The steps are described in moments/samples.py, 1.
     """
     if array.flags.c_contiguous:
-        return array.reshape(-1), _steps_in_order(array.shape)
+        flat = array.reshape(-1)
+        flat.flags.writeable = False  # else kernels would be compiled for arrays that a backend may write to, too
+        return flat, _steps_in_order(array.shape)
     steps = np.zeros(1 + array.ndim, np.int64)
     steps[1:] = np.array(array.strides) // array.itemsize
     reach = steps[1:] * (np.array(array.shape) - 1)

@@ -19,6 +19,22 @@ def test_it_stays_short():
     assert len(README.splitlines()) <= 138
 
 
+def test_a_block_needs_nothing_that_no_pip_line_above_it_installs():
+    """As somebody finds it who pastes the blocks into an empty environment, one after another."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    there, seen = {"fastgd"}, 0
+    for part in re.split(r"(?=^```py)", README, flags=re.MULTILINE):
+        block = part.partition("\n```\n")[0] if part.startswith("```py") else ""
+        for line in (line for line in part.splitlines() if "pip install" in line):
+            extras = ",".join(re.findall(r"\.\[([\w,]+)\]", line)).split(",")
+            brought = [need for extra in extras for need in project["optional-dependencies"].get(extra, ())] + project["dependencies"]
+            there |= {re.match(r"\w+", need)[0] for need in brought} | set(line.partition("pip install")[2].strip("`):").split())
+        needed = set(re.findall(r"^(?:import|from) (\w+)", block, re.MULTILINE)) | ({"pandas"} if ".to_pandas()" in block else set())
+        assert needed <= there
+        seen += len(needed)
+    assert seen > 3
+
+
 def test_it_tells_how_to_get_torch_without_cuda():
     assert "install the CPU build first" in " ".join(README.split())
 

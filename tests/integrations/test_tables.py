@@ -253,7 +253,7 @@ GOOD = "k,dep_delay,y\n1,2,3\n1,3,5\n2,4,4\n"
         (GOOD, {"x": "dep_dleay"}, ValueError, "rows.csv has no column 'dep_dleay'; is 'dep_delay' meant?"),
         (GOOD, {"x": "K"}, ValueError, "has no column 'K'; is 'k' meant?"),
         (GOOD, {"by": "carrier"}, ValueError, "has no column 'carrier'; there are: 'k', 'dep_delay', 'y'"),
-        (GOOD.replace("4,4", "4,late"), {}, ValueError, "column 'y' of numbers has late, which is not a number"),
+        (GOOD.replace("4,4", "4,late"), {}, ValueError, "column 'y' of numbers has late, which is not a number: write it as -1234.5, "),
         (GOOD.replace("4,4", "1_000,4"), {}, ValueError, "column 'dep_delay' of numbers has 1_000, which is not a number"),
         (
             GOOD.replace("4,4", "4,NA"),

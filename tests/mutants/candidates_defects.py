@@ -95,8 +95,8 @@ CANDIDATES_DEFECTS = (
     Defect(
         "losses: read as those after the update",
         f"{VERIFICATION}/judging_losses.py",
-        "size, shift = next((key for key, share in shares.items() if not (share > limit).any()), (1.0, 0))",
-        "size, shift = 1.0, 1",
+        "read = next((key for key, share in shares.items() if not (share > limit).any()), (0, 1.0, 0.0))",
+        "read = 1, 1.0, 0.0",
         (f"{TESTS}/test_judging_losses.py",),
     ),
     Defect(

@@ -155,8 +155,8 @@ FASTGD_DEFECTS = (
     ),
     Defect(
         "the shift not undone in the intercept",
-        STANDARDIZING,
-        "offset -= w * own_center[..., j]",
+        "kernels/cpu/moments/standardize.py",
+        "offset -= w * center[f, j]",
         "offset -= w * 0.0",
         (UNITS,),
     ),

@@ -7,6 +7,7 @@ from tests.mutants.defect import Defect
 FIT_BY_FIT, GIVEN = "kernels/cpu/descent/fit_by_fit.py", "tests/fit/test_moments.py"
 MOMENTS, OF_MOMENTS = "fastgd/results/moments.py", "tests/results/test_moments.py"
 STABILITY, OF_STABILITY = "fastgd/results/stability.py", "tests/results/test_stability.py"
+SHORT = "tests/kernels/cpu/moments/test_lane_sums.py::test_pairs_of_columns_of_few_samples"
 DESCENTS = "tests/fit/test_stability.py"
 SELECTED = (f"{OF_MOMENTS}::test_selected_features_have_the_bits_of_these_features",)
 BEYOND = (f"{GIVEN}::test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments",)
@@ -116,7 +117,7 @@ MOMENTS_DEFECTS = (
         "kernels/cpu/moments/lane_sums.py",
         "    if rows <= SIDE:\n",
         "    if rows <= SIDE + 1:\n",
-        ("tests/fit/test_unlike_sizes.py::test_sizes_of_every_kind", "tests/kernels/cpu/test_bits.py"),
+        (SHORT,),
     ),
     Defect(
         "tiny fits: lanes are added in another order",
@@ -125,6 +126,6 @@ MOMENTS_DEFECTS = (
         "    return dd_add_lanes(first_half(high), first_half(low), second_half(high), second_half(low))\n",
         "    high, low = _lane_products(load_part(tile, a), load_part(tile, b), first_half(fill(0.0)))\n"
         "    return add(first_half(high), second_half(high)), add(first_half(low), second_half(low))\n",
-        ("tests/kernels/cpu/test_bits.py",),
+        (SHORT,),
     ),
 )

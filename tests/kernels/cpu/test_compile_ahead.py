@@ -15,12 +15,26 @@ import pytest
 import fastgd
 import fastgd.kernels
 from fastgd import environment
+from fastgd.kernels.chunk import Samples
+from fastgd.kernels.cpu import flat_data
 from tests.support.new_processes import COMMAND, COMPILING, N_KERNELS, run_python
 
 KERNELS = Path(fastgd.kernels.__file__).parent
 
 
 # -- nothing is left to compile --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["as rows", "transposed"])
+def test_arrays_that_may_be_written_to_get_no_version_of_their_own(layout):
+    """As those are that the CUDA backend fetches from a device."""
+    turn = (lambda array: array) if layout == "as rows" else (lambda array: np.asfortranarray(array))
+    zero = np.zeros(2, np.int64)
+    data = (turn(np.ones((2, 5, 3))), turn(np.ones((2, 5))), zero, zero, turn(np.ones((2, 5))), zero)
+    samples = Samples(*data, np.empty((0, 5), np.int32), zero - 1, zero + 5)
+    assert [array.flags.writeable for array in flat_data(samples)[::2]] == [False] * 3
+    assert all(array.flags.writeable for array in (samples.X, samples.y, samples.weights))
+
 
 EVERY_KIND_OF_CALL = """
 import numpy as np

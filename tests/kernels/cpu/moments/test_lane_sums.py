@@ -10,7 +10,7 @@ from fastgd.kernels.cpu.moments import lane_sums
 from fastgd.kernels.cpu.simd import lanes, transpose
 from fastgd.kernels.cpu.simd.addresses import address
 from fastgd.kernels.cpu.simd.lanes import LANES
-from tests.specification.arbiter import butterfly, dd_add, two_sum
+from tests.specification.arbiter import butterfly, dd_add, dot_of_lane, two_sum
 from tests.support.against_arbiter import same_bits
 from tests.support.guarded_memory import guarded
 from tests.support.lanes_by_hand import columns_that_round, jit, sum_by_hand
@@ -64,6 +64,29 @@ def test_sums_of_lanes(kind, count):
     assert same_bits(sums, want[:, 0])
     assert same_bits(low_sums, want[:, 1])
     assert kind == "ends" or low_sums.any()
+
+
+@jit
+def short_added(tile, rows, first_column, last_column, sums, low_sums):
+    lane_sums.add_short_doubled(address(tile), rows, first_column, last_column, LANES, address(sums), address(low_sums))
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 15, 16, 17, 31, 32])
+def test_pairs_of_columns_of_few_samples(rows):
+    """A lane has one sample, or none: the bits are those of all 32 lanes."""
+    columns = columns_that_round("ordinary", 4, LANES, rows)
+    columns[:, rows:] = 0.0
+    for first in (0, 2):
+        pairs = [(i, j) for j in range(first, 4) for i in range(j + 1)]
+        sums, low_sums = (guarded(np.full(eights(len(pairs)), np.nan)) for _ in range(2))
+        short_added(guarded(columns.ravel()), rows, first, 4, sums, low_sums)
+        of = columns.tolist()
+        want = np.array(
+            [butterfly([dot_of_lane(of[i], of[j], range(lane, rows, LANES)) for lane in range(LANES)], dd_add) for i, j in pairs]
+        )
+        assert same_bits(sums[: len(pairs)], want[:, 0])
+        assert same_bits(low_sums[: len(pairs)], want[:, 1])
+    assert low_sums[: len(pairs)].any()
 
 
 @jit
