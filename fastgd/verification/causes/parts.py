@@ -141,7 +141,12 @@ def _of_own_rates(scene: Scene, whole: Term, wrong: Array, codes: tuple[str, ...
         if seen.tau(step) <= LIMIT or more:
             told = ", ".join(f"{float(factors[j]):.6g} for {names_of(scene, np.arange(len(wrong)) == j)}" for j in np.flatnonzero(wrong))
             yield Hypothesis(
-                ("rates_of_parameters", *codes), 2.5 + more + 0.5 * len(codes), step, {"variant": told}, constants=int(wrong.sum())
+                ("rates_of_parameters", *codes),
+                2.5 + more + 0.5 * len(codes),
+                step,
+                {"variant": told},
+                constants=int(wrong.sum()),
+                free=more > 0,  # on one line, as Newton's from anywhere, all steps have such factors
             )
             return
 
