@@ -313,27 +313,6 @@ CPU_DEFECTS = (
     ),
     Defect("y of a single feature may be infinite", SINGLE_FEATURE, "of_x & as_bits(", "of_x | as_bits(", SINGLE),
     Defect(
-        "samples that lie apart: fits are taken for neighbours",
-        SINGLE_FEATURE,
-        "and _start_of(sources, first + k, begin, of_x) == start + k",
-        "",
-        SINGLE,
-    ),
-    Defect(
-        "samples that lie apart: the last ones are not copied",
-        SINGLE_FEATURE,
-        "for i in range(done, n):\n            move(array",
-        "for i in range(done, n - 1):\n            move(array",
-        SINGLE,
-    ),
-    Defect(
-        "an intercept in the units of the scaled features",
-        MOMENTS_OF_SCALED,
-        "offset -= w * center[f, j]",
-        "offset -= 0.0 * center[f, j]",
-        ("tests/running/test_standardizing.py",),
-    ),
-    Defect(
         "the count of another fit",
         SINGLE_FEATURE,
         "float(count_at(n_used, first + lane))",

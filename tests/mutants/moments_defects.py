@@ -1,4 +1,5 @@
-"""Defects of Moments and Stability: sums of parts, selections, fits without samples, rates."""
+"""Defects of Moments and Stability: sums of parts, selections, fits without samples, rates; and of
+how samples that lie apart, and scaled features, become moments."""
 
 from __future__ import annotations
 
@@ -127,5 +128,26 @@ MOMENTS_DEFECTS = (
         "    high, low = _lane_products(load_part(tile, a), load_part(tile, b), first_half(fill(0.0)))\n"
         "    return add(first_half(high), second_half(high)), add(first_half(low), second_half(low))\n",
         (SHORT,),
+    ),
+    Defect(
+        "samples that lie apart: fits are taken for neighbours",
+        "kernels/cpu/moments/single_feature.py",
+        "and _start_of(sources, first + k, begin, of_x) == start + k",
+        "",
+        ("tests/kernels/cpu/moments/test_single_feature.py",),
+    ),
+    Defect(
+        "samples that lie apart: the last ones are not copied",
+        "kernels/cpu/moments/single_feature.py",
+        "for i in range(done, n):\n            move(array",
+        "for i in range(done, n - 1):\n            move(array",
+        ("tests/kernels/cpu/moments/test_single_feature.py",),
+    ),
+    Defect(
+        "an intercept in the units of the scaled features",
+        "kernels/cpu/moments/standardize.py",
+        "offset -= w * center[f, j]",
+        "offset -= 0.0 * center[f, j]",
+        ("tests/running/test_standardizing.py",),
     ),
 )
