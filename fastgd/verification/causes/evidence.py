@@ -25,6 +25,7 @@ __all__ = ["SIZES", "is_evidence", "scored_by"]
 
 SIZES = {code for asked in (1.0, 0.5, 3.0, 1.5) for codes, _ in named_factors(3, asked) for code in codes}
 _LEAST_STRENGTH = 10.0  # note 3
+_STANDS_STILL = 2.0**-10  # of the step that was asked for: a bound within it says that w stands still
 _ROUNDINGS = 2 + max(rule.roundings for rule in UPDATE_RULES.values())  # of w, that a rule may have where w stands still
 
 
@@ -42,7 +43,12 @@ def scored_by(
     with np.errstate(all="ignore"):
         wrong = np.abs(seen.moved - asked.value)
         rounding = LIMIT * (_ROUNDINGS * (seen.u * np.abs(seen.w[:-1]) + seen.eta) + seen.yardstick.hidden(seen.w[:-1]))
-        most = [min(wrong[t, j], max(np.abs(seen.moved[max(t - 1, 0) : t + 2, j]).max(), rounding[t, j])) for t, j in at]
+        most = [
+            min(
+                wrong[t, j], max(np.abs(seen.moved[max(t - 1, 0) : t + 2, j]).max(), rounding[t, j], _STANDS_STILL * abs(asked.value[t, j]))
+            )
+            for t, j in at
+        ]
         scored = []
         for one in hypotheses:
             narrow = one.sure or any(LIMIT * one.step.error[t, j] <= width for (t, j), width in zip(at, most, strict=True))

@@ -122,3 +122,22 @@ def test_equal_targets_show_nothing():
     """With all y equal the mean over the pairs is that over the samples."""
     w, losses = descent(averaged_over_targets, y=np.full((N, 1), 1.5))
     assert fastgd.diagnose(X, np.full(N, 1.5), w, losses, lr=LR).ok
+
+
+@pytest.mark.parametrize("intercept", [False, True])
+@pytest.mark.parametrize("centred", [False, True])
+def test_standardised_features_do_not_move(intercept, centred):
+    """The commonest course program: what is left of their gradient is rounding alone."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(50, 2))
+    X = (X - X.mean(0)) / X.std(0)
+    y = X @ [1.0, 2.0] + 4 + rng.normal(size=50)
+    y = y - y.mean() if centred else y
+    A = np.column_stack([X, np.ones(50)]) if intercept else X
+    w, rows = np.zeros(A.shape[1]), []
+    for _ in range(20):
+        rows.append(w)
+        residuals = (A @ w)[:, None] - y
+        w = w - 0.1 * 2 / 50 * (A.T @ residuals).mean(1)
+    found = fastgd.diagnose(X, y, np.array(rows), lr=0.1, w0=np.zeros(A.shape[1]), intercept=intercept)
+    assert found.code == "broadcast", str(found)
