@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from . import schedules as schedules
     from . import sklearn as sklearn
     from . import testing as testing
+    from . import torch as torch
     from . import verification as verification
     from . import xarray as xarray
     from .compressing import compress as compress
@@ -89,7 +90,7 @@ _LATE = {
     ".verification.verifying": ("verify",),
 }
 
-_MODULES = ("dask", "designs", "optuna", "schedules", "sklearn", "testing", "verification", "xarray")
+_MODULES = ("dask", "designs", "optuna", "schedules", "sklearn", "testing", "torch", "verification", "xarray")
 
 _HERE = {  # what is here: what others call it
     "models are fitted by fastgd.fit(X, y), or in closed form by fastgd.solve(X, y)": (

@@ -116,13 +116,10 @@ print(
 # %%
 # Weights into a module
 # ---------------------
-# A result is a tensor, so it is copied as any other.
+# ``fit_linear`` begins at the layer's own weights, as a loop of torch does, and writes the result
+# into it. Each output of the layer is a fit of its own.
 
-fitted = fastgd.solve(X[0], y[0], intercept=True)
-with torch.no_grad():
-    module.weight.copy_(fitted.w[None])
-    module.bias.copy_(torch.as_tensor(fitted.intercept))
-print(
-    torch.nn.functional.mse_loss(module(X[0])[:, 0], y[0]).item(),
-    fitted.loss.item(),
-)
+layer = torch.nn.Linear(3, 2)
+targets = torch.stack([y[0], 2 * y[0] + 1], dim=1)
+fitted = fastgd.torch.fit_linear(layer, X[0], targets, lr=0.1, epochs=200)
+print(((layer(X[0]) - targets) ** 2).mean(0).tolist(), fitted.loss.tolist())

@@ -32,7 +32,7 @@ FIT = {"input", "optimizers", "schedules", "data", "results", "planning", "runni
 VERIFY = {"fitting", "solving", RULES, *FIT - {"running"}}
 DOORS = {
     "", "compressing", "dask", "designs", "grouping", "optuna", "reweighting", "rolling", "sweeping", "environment", "testing",
-    "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "xarray", *FIT,
+    "verification", "report", "bound", "fitting", "solving", "sklearn", "stabilizing", "torch", "xarray", *FIT,
 }  # fmt: skip
 HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "cli": (("cli*",), {"integrations", "candidates", "speed", *DOORS, *KERNELS}),
@@ -49,6 +49,7 @@ HOUSE: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "xarray": (("xarray*",), {"dask", "fitting", "solving", "results", "input"}),
     "dask": (("dask*",), {"compressing", "fitting", "solving", "sweeping", "results", "optimizers", "input"}),
     "optuna": (("optuna",), {"sweeping", "planning", "results", "optimizers", "input"}),
+    "torch": (("torch",), {"fitting", "results", "input"}),
     "environment": (("environment",), {"input", "results", "planning", "kernels.cpu", "kernels.cuda"}),
     "sweeping": (("sweeping",), {"fitting", *FIT - {"running"}}),
     "designs": (("designs",), {"input"}),

@@ -17,7 +17,7 @@ import fastgd
 from tests.house.test_architecture import NOT_AT_IMPORT, our_modules
 from tests.support.paths import ROOT
 
-PUBLIC_MODULES = {"designs", "optuna", "schedules", "testing"}
+PUBLIC_MODULES = {"designs", "optuna", "schedules", "testing", "torch"}
 
 
 def run_python(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:

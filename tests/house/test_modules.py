@@ -22,6 +22,7 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/xarray/predictors.py": "tests/xarray/test_fitting.py",
     "fastgd/xarray/task.py": "tests/xarray/test_fitting.py",
     "fastgd/optuna.py": "tests/sweep/test_optuna.py",
+    "fastgd/torch.py": "tests/integrations/test_torch.py",
     "fastgd/sweeping.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/sweep_building.py": "tests/sweep/test_sweeping.py",
     "fastgd/results/pictures.py": "tests/results/test_plotting.py",
