@@ -34,6 +34,8 @@ from .report.beyond import Beyond
 
 __all__ = ["Batches", "judge_batches", "read_batches"]
 
+_HIDDEN = "with batch_size and sample_weight other rules than SGD are judged where there is a row for each step: record w after every step"
+
 
 class Batches(NamedTuple):
     """The batches of each epoch, and the weights of the samples."""
@@ -102,14 +104,18 @@ def judge_batches(
     judged = arithmetic_dtype(dtype, rows, of_data)
     found: list[Judgement] = []
     plans = _plans(question, batches, len(rows), epochs, judged)
+    hidden: list[_Plan] = []
     if question.asked.options is None:  # other rules than SGD are judged where no steps are hidden
-        plans = [plan for plan in plans if plan.by_step or all(len(epoch) == 1 for epoch in plan.epochs)] or plans
+        hidden = [plan for plan in plans if not (plan.by_step or all(len(epoch) == 1 for epoch in plan.epochs))]
+        plans = [plan for plan in plans if plan not in hidden]
     for plan in plans:
         whole = with_start(rows, start, judged) if plan.added else rows
         one = _judge_plan(question, batches, plan, whole, loss_history, judged, limit, held_higher)
         if one.beyond is None and (one.epochs_judged or len(plans) == 1):
             return one
         found.append(one)
+    if hidden and (epochs is not None or not found):  # epochs says that the rows are not those of steps
+        raise ValueError(_HIDDEN)
     named = (one for one in found if len(found) > 1 and _is_named(one.diagnosis()))
     best = next(named, found[0])
     return best
@@ -190,8 +196,7 @@ def _judge_plan(
     notes = [plan.words] if plan.words else [f"each row is read as w after one {plan.unit}"] if not flat or plan.by_step else []
     notes += ["the start was put before the rows"] if plan.added else []
     if several and question.asked.options is None:
-        raise ValueError("with batch_size and sample_weight other rules than SGD are judged where there is a row for each step: "
-                         "record w after every step")  # fmt: skip
+        raise ValueError(_HIDDEN)
     rates = None if question.schedule is None else lambda count: _rates(question, count, judged)
     parts = Parts(batches.weights, plan=None if on_all else Plan(steps, plan.epochs, plan.by_step, several, rates))
     asked = question._replace(schedule=None, parts=parts, first_rate=question.on_schedule(1).first_rate)

@@ -25,7 +25,7 @@ def test_smaller_pieces_change_no_bit(case, monkeypatch):
     pieces = []
     fit_into_memory = memory.fit_into_memory
     monkeypatch.setattr("fastgd.planning.job.fit_into_memory", lambda *a, **o: pieces.append(fit_into_memory(*a, **o)) or pieces[-1])
-    least = memory.OF_A_CALL + 60_000 + memory.OF_A_SCALED_ROW * memory.SCALED_ROWS * options.get("standardize", False)
+    least = memory.OF_A_CALL + 60_000
     for room in (least, 200_000, 10 * MIB):
         assert same_result(fastgd.fit(X, y, threads=2, memory_limit=2 * results + room, **options), want)
     assert pieces[0].fits_per_task <= pieces[-1].fits_per_task
@@ -54,7 +54,7 @@ def test_a_raster_with_time_first_is_never_copied_whole(dtype, gaps, monkeypatch
     options = {"intercept": True, "epochs": 20, "dtype": "float32" if dtype == "int16" else None, "nan_policy": "omit" if gaps else "raise"}
     want = fastgd.fit(t, np.ascontiguousarray(pixels), **options)
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    monkeypatch.setattr(plan, "MOMENTS_BYTES", 10_000)
+    monkeypatch.setattr(plan, "PIECE_NS", 20_000)  # a task of a real raster has as small a share of it
     fastgd.fit(t, pixels, threads=2, **options)  # what the first call loads is not counted
     tracemalloc.start()
     result = fastgd.fit(t, pixels, threads=2, **options)

@@ -16,6 +16,7 @@ from fastgd.kernels import cpu
 from fastgd.kernels.chunk import MOMENTS, STREAM, Chunk
 from fastgd.kernels.cpu.descent.limits import LIMIT_FLOAT32
 from fastgd.kernels.cpu.moments.samples import sources_of
+from fastgd.kernels.cpu.moments.single_feature import Series
 from fastgd.kernels.cpu.packs import run_pack, state
 from fastgd.kernels.cpu.packs.least import addresses_of_least, make_least_scratch
 from fastgd.kernels.cpu.simd.addresses import address
@@ -66,7 +67,8 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
         None, True, address(fits), len(fits), size,
         state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
         state.SampleSource(
-            False, sources_of(data, index), address(fits), False, address(w), addresses_of_least(make_least_scratch(0, False)),
+            False, sources_of(data, index), address(fits), False, address(w), Series(address(w_out), address(w_out), 0),
+            addresses_of_least(make_least_scratch(0, False)),
         ),
         state.Options(
             0, 0, address(lr), lr.shape[0], lr.shape[1], address(lr), False, address(hyper), hyper.shape[1], False, size, of_the_sum,
