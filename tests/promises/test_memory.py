@@ -54,7 +54,7 @@ def test_a_raster_with_time_first_is_never_copied_whole(dtype, gaps, monkeypatch
     options = {"intercept": True, "epochs": 20, "dtype": "float32" if dtype == "int16" else None, "nan_policy": "omit" if gaps else "raise"}
     want = fastgd.fit(t, np.ascontiguousarray(pixels), **options)
     monkeypatch.setattr(plan, "INLINE_NS", 0)
-    monkeypatch.setattr(plan, "PIECE_NS", 20_000)  # a task of a real raster has as small a share of it
+    monkeypatch.setattr(plan, "PIECE_NS", 5_000)  # a task of a real raster has as small a share of it
     fastgd.fit(t, pixels, threads=2, **options)  # what the first call loads is not counted
     tracemalloc.start()
     result = fastgd.fit(t, pixels, threads=2, **options)
