@@ -146,7 +146,7 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     data = [items for items in (problem.X, problem.y, problem.weights) if items is not None]
     tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
     tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed in tiles
-    return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype)
+    return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype, problem.n_features == 1)
 
 
 def _what_is_needed(problem: Problem, order: FitOrder, plan: Plan, results: int, work: int, rows: int, limit_in_words: str) -> str:

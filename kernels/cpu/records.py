@@ -13,6 +13,7 @@ from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
 from .moments.standardize import standardize
 from .simd.double_double import LOWEST_EXPONENT
 from .simd.lanes import LANES, LINE
+from .simd.transpose import SIDE
 
 _NO_INDEX, _NOT_DOUBTFUL = np.zeros(0, np.int64), np.zeros(0, bool)
 
@@ -120,17 +121,19 @@ def record_bytes(n_parameters: int, dtype: np.dtype, with_gram: bool = True) -> 
     return 8 * (planes_of(dtype) * (gram + n_parameters + 1) + 2 * (n_parameters + 1) + 4)
 
 
-def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype) -> int:
+def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype, single_feature: bool) -> int:
     """Bytes that a thread needs at most to make moments and to descend on them.
 
     D² dominates where there are many features: the stack of sums of `compress`, the matrices of
-    `descend`, the tiles of a block, the lanes of the pairs at hand.
+    `descend`, the tiles of a block, the lanes of the pairs at hand. single_feature: also copies of
+    samples that lie apart.
     """
     size, planes = n_parameters, planes_of(dtype)
     levels = (n_samples // CHUNK).bit_length() + 1
     pairs = (size + 1) * (size + 2) // 2
     tiles = BLOCK * (size + 2) * (1 + planes)
-    return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + LANES * planes * min(pairs + 1, MOST_PAIRS + 1))
+    copies = 2 * SIDE * (min(n_samples, CHUNK) + 2 * LANES) if single_feature else 0
+    return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + LANES * planes * min(pairs + 1, MOST_PAIRS + 1) + copies)
 
 
 def stream_scratch_bytes(n_samples: int, n_features: int, n_parameters: int, dtype: np.dtype) -> int:

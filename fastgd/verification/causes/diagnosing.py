@@ -18,7 +18,7 @@ from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
 from ..bound.yardstick import LIMIT, Array
-from .diagnosis import Diagnosis, Finding, explain_loss, explain_update
+from .diagnosis import Diagnosis, Finding, explain_by_rounding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
 from .question import Question, read_question, start_of
@@ -145,8 +145,10 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
         evidence = {"tau": math.nan, "tau_asked": math.nan, "epochs_used": 0}
         return Diagnosis(cause.code, (cause.code,), cause.sentence, evidence, cause.fix, notes=tuple(notes))
     update = explain_update(seen, question.asked) if seen.n_steps else _NO_STEP
-    if start is not None and "w_rounded" in update.codes and _begins_rounded(question, recorded):
-        start = None
+    if start is not None and update.codes and _begins_rounded(question, recorded):
+        rounded = explain_by_rounding(seen, question.asked, update)
+        if rounded is not None:  # one cause of update and start
+            update, start = rounded, None
     late = _recorded_late(question, recorded, update) if start is not None else None
     after = late is not None
     update = late or update
@@ -187,6 +189,8 @@ def _is_one_array(question: Question, recorded: Recorded) -> bool:
         return False
     equal = (w == w[0]).all(0)
     if not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != start)[:-1].any())):
+        return False
+    if _begins_rounded(question, recorded):  # rows of a w that moves less than the last decimal
         return False
     if equal.all() and loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
         return True

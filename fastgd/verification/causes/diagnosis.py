@@ -43,7 +43,7 @@ from .sizes import named_factors
 from .table import CAUSES
 from .weights import about_weights
 
-__all__ = ["Diagnosis", "Finding", "explain_loss", "explain_update"]
+__all__ = ["Diagnosis", "Finding", "explain_by_rounding", "explain_loss", "explain_update"]
 
 _RIVALS = 5  # how many other causes the evidence names
 _LONGER = 3  # an explanation with so much more complexity can explain anything
@@ -160,6 +160,23 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     text = f"{nothing}: {_what_is_known(scene, shares, first)}"
     also = tuple(dict.fromkeys(" + ".join(hypothesis.codes) for hypothesis, _ in possible))
     return Finding(("unknown",), {"variant": text}, tau, tau, first, also, _rivals(scored, ()), None)
+
+
+def explain_by_rounding(seen: Observation, asked: Recipe, without: Finding) -> Finding | None:
+    """Return what explains the steps if the rows are rounded; None: that does not.
+
+    without: what explains them best where nothing is known of the start.
+    """
+    scene = Scene(seen, asked)
+    with np.errstate(all="ignore"):
+        scored = scored_by(scene, scene.step, about_rounded_rows(scene))
+    best, tau = min(scored, key=_rank, default=(None, np.inf))
+    if best is None or tau > LIMIT:
+        return None
+    also = () if without.codes == best.codes else (" + ".join(without.codes), *without.also)
+    return without._replace(
+        codes=best.codes, words=_worded(scene, best.words), tau=tau, also=tuple(one for one in also if one != "w_rounded"), hypothesis=best
+    )
 
 
 def _all_hypotheses(scene: Scene) -> Iterator[Hypothesis]:

@@ -33,3 +33,19 @@ def test_a_name_is_sure_only_where_what_is_wrong_is_far_beyond_the_bound():
             assert one.evidence["tau_asked"] > 50
         elif one.code == "unknown":
             assert "target_scaled" in one.also_possible or one.evidence["tau_asked"] < 16, str(one)
+
+
+def test_rows_rounded_to_one_number_are_neither_one_array_nor_not_updated():
+    """w moves less than the last decimal, and its start is rounded as all rows are: one cause."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=22) + 1e3
+    y, w, rows, losses = 2 * x + rng.normal(size=22), 1.99941, [], []
+    for _ in range(30):
+        rows.append(round(w, 2))
+        losses.append(np.mean((w * x - y) ** 2))
+        w = w - 1e-9 * 2 / 22 * x @ (x * w - y)
+    for loss in (None, losses):
+        found = fastgd.diagnose(x, y, np.array(rows), loss, lr=1e-9, w0=[1.99941])
+        assert found.code == "w_rounded", str(found)
+        assert "initial_w" not in found.codes
+        assert "parameter_not_updated" in found.also_possible
