@@ -61,6 +61,12 @@ class Items:
         """Whether numbers may be missing that are not NaN."""
         return self.mask is not None or self.nodata != ()
 
+    @property
+    def lies_apart(self) -> bool:
+        """Whether the kernels read items as they are, and their samples lie apart in memory."""
+        whole = self._whole
+        return whole is not None and self._serves(whole) and whole.shape[1] > 1 and whole.strides[1] != whole.itemsize
+
     def take(self, first: int, stop: int, contiguous: bool = False) -> np.ndarray:
         """Items first … stop-1, aligned, read-only, of `dtype`: a view, or a contiguous copy."""
         if self.as_it_is and not contiguous:

@@ -121,18 +121,18 @@ def record_bytes(n_parameters: int, dtype: np.dtype, with_gram: bool = True) -> 
     return 8 * (planes_of(dtype) * (gram + n_parameters + 1) + 2 * (n_parameters + 1) + 4)
 
 
-def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype, single_feature: bool) -> int:
+def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype, apart: bool) -> int:
     """Bytes that a thread needs at most to make moments and to descend on them.
 
     D² dominates where there are many features: the stack of sums of `compress`, the matrices of
-    `descend`, the tiles of a block, the lanes of the pairs at hand. single_feature: also copies of
-    samples that lie apart.
+    `descend`, the tiles of a block, the lanes of the pairs at hand. apart: also what
+    moments/single_feature.py copies of samples that lie apart.
     """
     size, planes = n_parameters, planes_of(dtype)
     levels = (n_samples // CHUNK).bit_length() + 1
     pairs = (size + 1) * (size + 2) // 2
     tiles = BLOCK * (size + 2) * (1 + planes)
-    copies = 2 * SIDE * (min(n_samples, CHUNK) + 2 * LANES) if single_feature else 0
+    copies = 2 * SIDE * (min(n_samples, CHUNK) + 2 * LANES) if apart else 0
     return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + LANES * planes * min(pairs + 1, MOST_PAIRS + 1) + copies)
 
 

@@ -116,7 +116,7 @@ COSTLY = {  # (X, y, options, limit): a call must hold a piece at a time. Fits t
     "y converted, one at a time": lambda: (noise(60_000, 1), whole(6, 60_000), {}, "600 KiB"),
     "lists": lambda: (noise(40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit"}, "300 KiB"),
     "lists, weights": lambda: (
-        noise(30, 40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit", "sample_weight": whole(30, 40, 1000) & 3}, "450 KiB",
+        noise(30, 40, 1000, 1), gaps(30, 40, 1000), {"nan_policy": "omit", "sample_weight": whole(30, 40, 1000) & 3}, "300 KiB",
     ),
     "masked": lambda: (noise(40, 1000, 1), np.ma.masked_invalid(gaps(30, 40, 1000)), {"nan_policy": "omit"}, "400 KiB"),
     "masked, one X": lambda: (np.ma.masked_invalid(gaps(60_000, 6)), noise(2, 60_000), {"nan_policy": "omit"}, "9 MiB"),
