@@ -15,9 +15,9 @@ from ..data.fit_order import FitOrder
 from ..data.problem import Problem
 from ..input.messages import amount, counted
 from ..input.room import SHARE, SMALL_BYTES, free_memory
-from ..kernels.chunk import MOST_SINGLE, STREAM
+from ..kernels.chunk import STREAM
 from ..kernels.reference.kept import BLOCK
-from .plan import TILED_BYTES, Plan
+from .plan import TILED_BYTES, Plan, is_short_series
 
 OF_A_CALL = 2**16  # bytes of Python's own objects, in a call of any size; 25 to 50 thousand were measured
 
@@ -146,8 +146,7 @@ def _bytes_of_scratch(problem: Problem, plan: Plan) -> int:
     data = [items for items in (problem.X, problem.y, problem.weights) if items is not None]
     tiles = plan.staged and any(items.bytes_to_copy(1) and not items.bytes_to_copy(1, tiles=False) for items in data)
     tiled = TILED_BYTES if tiles else 0  # data whose fits interleave are transposed in tiles
-    short = problem.n_features == 1 and problem.n_samples <= MOST_SINGLE
-    apart = short and any(items.lies_apart for items in (problem.X, problem.y))
+    apart = is_short_series(problem) and any(items.lies_apart for items in (problem.X, problem.y))
     return tiled + cpu.moments_scratch_bytes(problem.n_samples, problem.n_parameters, problem.dtype, apart)
 
 

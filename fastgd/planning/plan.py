@@ -66,6 +66,11 @@ def available_threads() -> int:
     return os.cpu_count() or 1
 
 
+def is_short_series(problem: Problem) -> bool:
+    """Whether moments/single_feature.py sums the samples, in whatever layout they lie."""
+    return problem.n_features == 1 and problem.n_samples <= MOST_SINGLE
+
+
 def _compress_cost(problem: Problem, safe_rate: bool) -> float:
     """Rough time to compress one fit, and to find its λ_max where safe_rate is True [ns]."""
     n, size = problem.usual_samples, problem.n_parameters
@@ -176,7 +181,7 @@ def make_plan(
     n_grams = math.prod(problem.gram_leading)
     own_y = order.n_cells == 1 and problem.y.count == order.n_pairs
     # one feature's sums for the Gram matrix take no longer than to have them from elsewhere
-    alone = problem.n_features == 1 and problem.X.count == 1 and problem.n_samples <= MOST_SINGLE and problem.weights is None
+    alone = is_short_series(problem) and problem.X.count == 1 and problem.weights is None
     shared = not (own_y and (alone or n_grams == order.n_pairs))
     compress = _compress_cost(problem, safe_rate) if needs_moments else 5 * problem.n_parameters**3 * safe_rate
     per_epoch = _epoch_cost(problem, code, has_roots) if batches is None else _cost_of_batches(problem, code, batches)

@@ -16,7 +16,8 @@ from ..data.items import Items
 from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..kernels.apart import LARGE, run_apart_if
-from ..kernels.chunk import MOST_SINGLE, Samples
+from ..kernels.chunk import Samples
+from ..planning.plan import is_short_series
 from .pool import Run, cut
 
 FEW = 64  # fits: their numbers are made once
@@ -89,7 +90,7 @@ def gather_group(problem: Problem, order: FitOrder, first: int, stop: int, conti
     """
     if isinstance(problem, GroupProblem) and problem.is_ragged:
         return Group(first, _ragged_samples(problem, first, stop), np.zeros(stop - first, bool))
-    samples = None if contiguous else gather_in_order(problem, order, first, stop, for_moments and copies_samples(problem))
+    samples = None if contiguous else gather_in_order(problem, order, first, stop, for_moments and is_short_series(problem))
     if samples is not None:
         return Group(first, samples, np.zeros(stop - first, bool), in_order=True)
     pairs = np.arange(first, stop, dtype=np.int64) * order.n_cells
@@ -107,11 +108,6 @@ def _ragged_samples(problem: GroupProblem, first: int, stop: int) -> Samples:
     X, y, weights = (*arrays, _none(problem.n_samples, problem.dtype)[:, :1]) if len(arrays) == 2 else arrays
     kept = np.empty((0, problem.n_samples), np.int32)
     return Samples(X, y, begins, begins, weights, begins, kept, np.full(len(sizes), -1), sizes.copy(), lengths=sizes)
-
-
-def copies_samples(problem: Problem) -> bool:
-    """Whether samples that lie apart are copied while they are summed: single_feature.py, 3."""
-    return problem.n_features == 1 and problem.n_samples <= MOST_SINGLE
 
 
 def gather_in_order(problem: Problem, order: FitOrder, first: int, stop: int, as_they_lie: bool = False) -> Samples | None:

@@ -30,7 +30,7 @@ class _Scratch(NamedTuple):
     row: Any  # D rows: of a pivot
     low_row: Any
     squares: Any  # D rows: the diagonal of XᵀX, of columns as they are
-    centred: Any  # D rows: the same of columns without their means
+    centred: Any  # D rows: the diagonal of XᵀX of columns whose means were subtracted
     means: Any  # D rows
     powers: Any  # 3·D rows: powers of two of the rows and columns of the inverse, and of the means
 
