@@ -9,10 +9,11 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, Ridge
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator
@@ -145,3 +146,17 @@ def test_alpha_acts_on_the_scaled_features():
     assert np.allclose(model.predict(X * [1.0, 10.0, 100.0]), scaled.predict(X * [1.0, 10.0, 100.0]), rtol=1e-9)
     with pytest.raises(ValueError, match="alpha must be finite and at least 0; it is -1"):
         GradientDescentRegressor(alpha=-1.0).fit(X, Y)
+
+
+def test_metadata_are_routed_and_frames_pass_through_a_pipeline():
+    """Weights reach `fit` through a search only where they were requested."""
+    weights = np.arange(1.0, 61.0)
+    with config_context(enable_metadata_routing=True):
+        model = GradientDescentRegressor(lr=0.1).set_fit_request(sample_weight=True).set_score_request(sample_weight=False)
+        found = GridSearchCV(model, {"epochs": [50]}).fit(X, Y, sample_weight=weights).best_estimator_
+    alone = [GradientDescentRegressor(lr=0.1, epochs=50).fit(X, Y, **given).coef_ for given in ({"sample_weight": weights}, {})]
+    assert (found.coef_ == alone[0]).all()
+    assert (found.coef_ != alone[1]).any()
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    fitted = make_pipeline(StandardScaler(), GradientDescentRegressor()).set_output(transform="pandas").fit(frame, Y)
+    assert fitted[-1].feature_names_in_.tolist() == ["a", "b", "c"]
