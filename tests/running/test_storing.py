@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -299,19 +300,27 @@ def test_a_call_that_always_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_batch_of_groups_is_stored_as_it_goes_on(tmp_path, monkeypatch):
+    """The interrupt comes while the second half of the groups waits, however fast the machine is."""
     monkeypatch.setattr(storing, "SHORTEST", 0.0)
+    run = Store._run
 
-    def stop(done, total):
-        if done > total / 2:
+    def run_or_wait(self, function, first, stop, counter):
+        while first >= 150 and not self._control.cancel[0]:
+            time.sleep(0.001)
+        run(self, function, first, stop, counter)
+
+    def interrupt(done, total):
+        if done > total / 3:
             raise KeyboardInterrupt
 
     def stored():
         return [path.name.split("-")[2:] for path in sorted((tmp_path / "folder").iterdir()) if "-block-" in path.name]
 
     groups = np.repeat(np.arange(300), 9)
-    call = {**ROWS, "groups": groups, "lr": 0.01, "epochs": 50_000, "checkpoint": tmp_path / "folder"}
-    with pytest.raises(KeyboardInterrupt):
-        fastgd.fit_groups(**call, progress=stop)
+    call = {**ROWS, "groups": groups, "lr": 0.01, "epochs": 50_000, "threads": 2, "checkpoint": tmp_path / "folder"}
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Store, "_run", run_or_wait)
+        fastgd.fit_groups(**call, progress=interrupt)
     found = stored()
     assert {part for part, *_ in found} == {"batch0.300"}
     assert 0 < sum(int(stop.removesuffix(".npz")) - int(first) for _, first, stop in found) < 300
