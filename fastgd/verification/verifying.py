@@ -302,6 +302,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             raise ValueError("lr is needed: the learning rate that was meant")
         if trial.rates is not None and len(trial.rates):
             question = question._replace(lr=trial.rates)
+        question = question._replace(one_array=bool(trial.one_array), copied=trial.copied)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
         verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
@@ -354,8 +355,8 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
     if diagnosis is not None and trial.one_array and not found.recorded.start_added and _may_be_the_end(found.recorded.w[0], task, index):
-        stays = () if trial.start_known or task.w0 is not None else ("parameter_not_updated",)
-        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays)
+        stays = () if trial.start_known or task.w0 is not None or diagnosis.codes == ("rows_are_one_array",) else ("parameter_not_updated",)
+        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays or diagnosis.also_possible)
         notes.append(f"w_history holds one array {trial.one_array:,} times: its rows are all that array, as it is now")
     diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)

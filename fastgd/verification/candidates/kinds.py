@@ -211,7 +211,8 @@ class _Recorded:
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, one_array=times_one_array(self.w))
+            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, copied=self.recorder is not None)
+            trial.one_array = 0 if trial.copied else times_one_array(self.w)
             yield (), _either(trial, task)
             return
         w = read_array(self.w, "w_history")
@@ -225,8 +226,9 @@ class _Recorded:
         for index in np.ndindex(task.shape):
             of_fit = None if loss is None else loss[index]
             trial = Trial(
-                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w)
-            )
+                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w),
+                copied=self.recorder is not None,
+            )  # fmt: skip
             yield index, _either(trial, task)
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class TorchCandidate:
                 self.scheduler.step()
             return loss
 
-        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None)
+        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None, copied=True)
         trial.own_rate = self._value("lr")
         if self.optimizer.state:
             trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")

@@ -140,6 +140,7 @@ class Trial:
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
     rates: Array | None = None  # (epochs,): those of the steps, which stand for a schedule that was not asked for
     one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
+    copied: bool = False  # each row is a copy, made in its epoch
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way
     for_cause: bool = False  # a part of what was judged, in which a cause is looked for
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged

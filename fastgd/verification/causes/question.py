@@ -45,6 +45,8 @@ class Question(NamedTuple):
     reduction: str = "mean"
     parts: Parts | None = None  # of the samples, that each step uses; None: all alike
     first_rate: float | None = None  # the rate that a schedule of factors begins with
+    one_array: bool = False  # it is known that the rows of w are one array
+    copied: bool = False  # it is known that each row of w is a copy, made in its epoch
 
     @property
     def n_parameters(self) -> int:
