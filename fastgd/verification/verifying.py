@@ -302,6 +302,7 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             raise ValueError("lr is needed: the learning rate that was meant")
         if trial.rates is not None and len(trial.rates):
             question = question._replace(lr=trial.rates)
+        question = question.with_options(trial.momenta, trial.decays)
         question = question._replace(one_array=bool(trial.one_array), copied=trial.copied)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))

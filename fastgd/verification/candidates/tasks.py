@@ -139,6 +139,9 @@ class Trial:
     start_known: bool = True  # whether row 0 should be w0
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
     rates: Array | None = None  # (epochs,): those of the steps, which stand for a schedule that was not asked for
+    momenta: Array | None = None  # (epochs,): momentum, or beta1, in each, that a scheduler of torch moves
+    decays: Array | None = None  # (D,): the weight decay of each parameter, where the groups of an optimizer differ
+    knows_losses: bool = False  # each loss is known to be that before an update
     one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
     copied: bool = False  # each row is a copy, made in its epoch
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way

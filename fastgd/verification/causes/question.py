@@ -23,7 +23,7 @@ from ..bound.strided import strided_shares
 from ..bound.yardstick import Array
 from .observation import Observation
 from .plan import Parts
-from .recipes import Recipe
+from .recipes import OfEach, Recipe
 from .recorded import Recorded
 from .sizes import factor_of
 
@@ -56,6 +56,15 @@ class Question(NamedTuple):
     def with_rate(self, lr: float) -> Question:
         """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
+
+    def with_options(self, momenta: Array | None, decays: Array | None) -> Question:
+        """Return this question with the momentum of each epoch, or the decay of each parameter."""
+        asked, words = self.asked, self.words
+        if decays is not None:
+            told = "/".join(f"{decay:g}" for decay in dict.fromkeys(decays.tolist()))
+            words = words.replace(f"weight_decay={float(np.max(asked.values['weight_decay'])):g}", f"weight_decay={told}")
+            asked = asked.with_values(weight_decay=decays.view(OfEach))
+        return self._replace(asked=replace(asked, momenta=asked.momenta if momenta is None else momenta), words=words)
 
     def with_schedule(self, schedule: Scheduled | None) -> Question:
         """Return this question with a schedule, whose rates are not known yet."""
