@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import math
-import platform
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -31,13 +29,15 @@ from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
-from .candidates.kinds import read_candidates
+from .candidates.kinds import ask_for_torchs, read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial, is_column
 from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
+from .causes.recorded import AS_BEFORE
 from .causes.table import CAUSES
 from .judging_batches import read_batches
+from .report.environment import environment
 from .report.report import Report, Verdict
 from .trials import curves_of, judge_trial
 
@@ -175,7 +175,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     if hasattr(asked_for["optimizer"], "param_groups"):  # torch's
-        asked_for |= TorchCandidate(None, asked_for["optimizer"]).completed(asked_for | {"optimizer": "sgd"}, optimizer_classes())
+        asked_for |= ask_for_torchs(asked_for, candidates)
     for one in candidates:
         asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
@@ -191,7 +191,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
         "epochs": max(verdict.epochs for verdict in verdicts),
         "dtype": ", ".join(dict.fromkeys(verdict.dtype for verdict in verdicts)),
     }
-    return Report(tuple(verdicts), asked, _environment())
+    return Report(tuple(verdicts), asked, environment())
 
 
 def _read_task(
@@ -360,6 +360,11 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays or diagnosis.also_possible)
         notes.append(f"w_history holds one array {trial.one_array:,} times: its rows are all that array, as it is now")
     diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
+    if trial.knows_losses:
+        notes = [note for note in notes if not note.endswith(AS_BEFORE)]
+        diagnosis = diagnosis and replace(diagnosis, notes=tuple(note for note in diagnosis.notes if not note.endswith(AS_BEFORE)))
+    if dtype is None and found.recorded.dtype != task.X.dtype and not any("judged as float32" in note for note in notes):
+        notes.append(f"X and y are {task.X.dtype}, and the rows of w are {found.recorded.dtype}: judged in {found.recorded.dtype}")
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
         failure = failure or f"cannot be judged:\n{_START}"
@@ -393,10 +398,3 @@ def _kinds(task: Task) -> str:
     assert task.own is not None
     kinds = task.own.X.dtype, task.own.y.dtype
     return f"X and y in {kinds[0]}" if kinds[0] == kinds[1] else f"X in {kinds[0]} and y in {kinds[1]}"
-
-
-def _environment() -> dict[str, str]:
-    """Return the versions of Python and of the loaded libraries, and the machine."""
-    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
-    versions = {name: str(version) for name, version in found.items() if version is not None}
-    return {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}", **versions}

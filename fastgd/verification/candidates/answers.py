@@ -18,6 +18,7 @@ from ...input.messages import counted, shown
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
 from .names import counts_epochs, is_history, role_of_answer
+from .one_place import times_one_array
 from .tasks import Unreadable, copied
 
 __all__ = [
@@ -65,47 +66,6 @@ def has_parts(rows: Any) -> bool:
     """Return whether rows are w and more beside it: tuples, dicts, lists [w, b]."""
     first = rows if isinstance(rows, Mapping) else rows[0] if isinstance(rows, list) and rows else None
     return isinstance(first, tuple | Mapping) or (isinstance(first, list) and len({np.size(part) for part in first}) > 1)
-
-
-def times_one_array(rows: Any) -> int:
-    """Return how often a list of rows holds one and the same array, alone or as a part of each row.
-
-    0: it does not. Views of one array, such as w.detach() returns, are it.
-    """
-    if isinstance(rows, tuple) and rows and isinstance(rows[0], list | Mapping):  # a pair of it and the losses
-        return times_one_array(rows[0])
-    if isinstance(rows, Mapping):
-        return max((times_one_array(value) for name, value in rows.items() if role_of_answer(str(name)) in _OF_W), default=0)
-    if not isinstance(rows, list) or len(rows) < 2:
-        return 0
-    places = set(_places(rows[0]))
-    for row in rows[1:]:
-        places &= set(_places(row))
-    return len(rows) if places else 0
-
-
-_OF_W = ("w", "b", "w_rows", "b_rows")
-
-
-def _places(row: Any) -> list[tuple[Any, ...]]:
-    """Return where the arrays of a row lie in memory; numbers and JAX's arrays do not change."""
-    if hasattr(row, "named_parameters"):  # a torch module
-        parts = [part for _, part in row.named_parameters()]
-    elif isinstance(row, Mapping):
-        parts = [part for name, part in row.items() if role_of_answer(str(name)) in _OF_W]
-    else:
-        of_parts = isinstance(row, list | tuple) and len(row) > 0 and not np.isscalar(row[0])
-        parts = list(row) if of_parts else [row]
-    return [place for part in parts if (place := _place(part))]
-
-
-def _place(value: Any) -> tuple[Any, ...]:
-    """Return where an array that may be changed in place lies; (): it is none."""
-    if isinstance(value, np.ndarray) and value.size:
-        return (value.__array_interface__["data"][0], value.shape, value.strides)
-    if hasattr(value, "data_ptr") and value.numel():  # torch's
-        return (value.data_ptr(), tuple(value.shape), value.stride())
-    return ("list", id(value)) if isinstance(value, list) else ()
 
 
 def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = False) -> Step:

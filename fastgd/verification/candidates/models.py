@@ -67,8 +67,8 @@ class TorchCandidate:
             )
         if self.scheduler is not None and _needs_more(self.scheduler.step):
             raise ValueError(
-                f"the rates of {type(self.scheduler).__name__} depend on what its step is told, such as the loss: step it in your own loop, "
-                "record that with fastgd.Recorder().watch(optimizer), and give optimizer=, whose rates are then judged"
+                f"the rates of {type(self.scheduler).__name__} depend on what its step is told, such as the loss: step it in a loop of "
+                "your own, record that with fastgd.Recorder().watch(optimizer), and give optimizer=, whose rates are then judged"
             )
         X, y = torch.tensor(task.X), torch.tensor(task.y)
         lazy = [p for p in self.module.parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
@@ -103,7 +103,7 @@ class TorchCandidate:
                 self.scheduler.step()
             return loss
 
-        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None, copied=True)
+        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None, copied=True, knows_losses=True)
         trial.own_rate = self._value("lr")
         if any(float(state.get("step", 1)) for state in self.optimizer.state.values()):
             trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")
@@ -122,7 +122,7 @@ class TorchCandidate:
                 break
         trial.w, trial.loss = np.array(rows), np.array(losses)
         if task.ridge is None and self.has_own_rule:
-            trial.decays = decays_of(self.optimizer, parameters)
+            trial.take_decays(decays_of(self.optimizer, parameters))
         name = type(self.scheduler).__name__
         if self.scheduler is not None and task.schedule is None and task.rate(()) == self._value("initial_lr"):
             trial.rates, trial.own_rate = np.array(rates, np.float64), None

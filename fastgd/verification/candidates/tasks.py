@@ -148,6 +148,13 @@ class Trial:
     for_cause: bool = False  # a part of what was judged, in which a cause is looked for
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged
 
+    def take_decays(self, decays: Array | None) -> None:
+        """Have the weight decay of each parameter judged, if there are several."""
+        if decays is not None:
+            told = ", ".join(f"{decay:g}" for decay in decays)
+            self.decays = decays
+            self.notes.append(f"the weight decay is that of the groups of the torch optimizer, {told}")
+
 
 class Candidate(Protocol):
     """Something that makes a history for every fit of a task."""

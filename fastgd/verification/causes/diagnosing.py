@@ -18,14 +18,14 @@ from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
 from ..bound.yardstick import Array
-from ..candidates.answers import times_one_array
+from ..candidates.one_place import times_one_array
 from .diagnosis import Diagnosis, Finding, explain_by_rounding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
 from .one_array import begins_rounded, in_doubt, of_equal_rows, parts_may_be_one_array
 from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
-from .table import CAUSES, gradient_of
+from .table import CAUSES, gradient_of, mean_of
 
 __all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
@@ -258,6 +258,14 @@ def _with_start(question: Question, recorded: Recorded) -> Array:
         return np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
 
 
+def _rates_fix(question: Question) -> str:
+    """Return the line that mends learning rates which are not those that were asked for."""
+    rates = np.ravel(question.lr)
+    if (rates == rates[0]).all():
+        return f"keep lr = {rates[0]:.6g} in every epoch"
+    return "follow the schedule from epoch to epoch; a run that goes on needs scheduler.load_state_dict too"
+
+
 def _in_words(
     question: Question,
     seen: Observation,
@@ -273,7 +281,8 @@ def _in_words(
         "recipe": question.words,
         "lr": float(question.lr.flat[0]),
     }
-    given["gradient"] = gradient_of(question.reduction, seen.parts is not None and seen.parts.weights is not None)
+    weighted = seen.parts is not None and seen.parts.weights is not None
+    given |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted), "rates_fix": _rates_fix(question)}
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

@@ -133,15 +133,15 @@ class Question(NamedTuple):
 
     def _with_losses_read(self, seen: Observation) -> Observation:
         """Return the history with its losses read as those of what was asked for."""
-        half = self.reduction.startswith("half")
+        other = self.reduction != "mean"  # half of the squares, or their sum
         if seen.loss is not None and self.asked.ridge:
-            for one in (seen.with_loss_of(self.asked.factor), seen) if half else (seen,):
+            for one in (seen.with_loss_of(self.asked.factor), seen) if other else (seen,):
                 before = one.notes
                 one.read_loss_with(self.penalties[1])
                 if one.notes is not before:
                     one.notes = (*before, *one.notes)
                     return one
-        if half:
+        if other:
             seen.read_loss_of(self.asked.factor)
         return seen
 
