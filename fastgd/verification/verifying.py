@@ -116,8 +116,8 @@ def verify(
         ``step`` gets the rate of the epoch, ``train`` the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
-        of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
-        well, and a note says which. Backends know no half.
+        of half of either, as in J = 1/(2n) Σ r². The losses may be the mean or what is asked for,
+        and a note says which. Backends know no half.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional

@@ -83,7 +83,7 @@ def diagnose(
         How the learning rate should go on, as in `fastgd.fit`; lr is then the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
-        of half of either, as in J = 1/(2n) Σ r². With a half the losses may be the mean or J.
+        of half of either, as in J = 1/(2n) Σ r². The losses may be the mean or what is asked for.
     intercept : bool, default False
         Whether the last column of w_history is an intercept.
     w0 : array_like, shape (D,), optional

@@ -40,6 +40,8 @@ def of_equal_rows(question: Question, recorded: Recorded, seen: Observation) -> 
         return None
     equal = (w == w[0]).all(0)
     another_start = start_of(question, recorded) is not None
+    if another_start and begins_rounded(question, recorded):  # rows of a w that moves less than the last decimal
+        return None
     if another_start and _is_another_start(question, recorded, equal):
         return _sure()
     if not equal.all():
@@ -105,7 +107,7 @@ def _is_another_start(question: Question, recorded: Recorded, equal: Array) -> b
     assert start is not None
     if len(w) < 3 or not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != start)[:-1].any())):
         return False
-    if question.copied or begins_rounded(question, recorded):  # rows of a w that moves less than the last decimal
+    if question.copied:
         return False
     if equal.all() and loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
         return True
@@ -152,8 +154,8 @@ def _go_to(recorded: Recorded, seen: Observation) -> bool:
         return False
     if len(loss) == len(recorded.w) and abs(loss[-1] - true) <= LIMIT * float(seen.loss_error[-1]):
         return True
-    steps = np.sign(np.diff(loss))
-    steps = steps[steps != 0]
+    steps = np.diff(loss)
+    steps = np.sign(steps[np.abs(steps) > 4 * LIMIT * float(seen.loss_error.max())])  # not those of rounding, at the end
     turns = int((steps[1:] != steps[:-1]).sum())
     return len(steps) >= 7 and turns <= (len(steps) - 7) // 5
 

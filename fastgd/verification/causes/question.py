@@ -133,7 +133,7 @@ class Question(NamedTuple):
 
     def _with_losses_read(self, seen: Observation) -> Observation:
         """Return the history with its losses read as those of what was asked for."""
-        other = self.reduction != "mean"  # half of the squares, or their sum
+        other = self.reduction not in ("mean", "")  # half of the squares, or their sum
         if seen.loss is not None and self.asked.ridge:
             for one in (seen.with_loss_of(self.asked.factor), seen) if other else (seen,):
                 before = one.notes
