@@ -9,16 +9,17 @@
 3. Blocks of samples are transposed to feature-major float64 in the cache (tiles.py); a pair of
    columns keeps its 32 lanes in registers for a block (register_tiles.py). Padding with zeros is
    exact here: no lane can hold −0.
-4. With weights a second tile holds the columns times the weights, and for float64 data a third one
+4. Many columns are summed panel by panel (register_tiles.py), whose lanes stay in the cache; the
+   tiles of all blocks of a chunk are kept for that.
+5. With weights a second tile holds the columns times the weights, and for float64 data a third one
    the errors of these products: of a pair of columns the first is taken from there.
-5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω and the least weight.
+6. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω and the least weight.
    The last two are given, the others are written.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,9 +38,9 @@ from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels
 from .tiles import fill_tile, largest_of_tile, scale_tile, shift_tile, sum_weights, weigh_tile
 
 CHUNK = 4096  # samples; part of the specification
-MOST_PAIRS = 4096  # of columns that are summed in one pass over the samples, their lanes in the cache (1 MiB, or 2)
-PANEL = 48  # with more pairs: rows, and columns, of those that are summed at a time; the whole chunk is in tiles then
-LINES_AHEAD = int(os.environ.get("ML", 2048))  # cache lines of the next samples that are prefetched at most: more drive out the lanes
+MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): if there are more, panels are summed
+PANEL = 48  # rows and columns of a panel: its lanes, and a block of its columns, are 1 MB
+LINES_AHEAD = 2048  # cache lines of the next samples that are prefetched: more would drive the lanes from the cache
 ITEMS_PER_POLL = 1024  # items of a single feature between two reads of the cancel flag
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 

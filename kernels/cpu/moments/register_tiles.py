@@ -220,8 +220,8 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
 
     @intrinsic
     def add_block(
-        typing_context, left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done,
-    ):  # fmt: skip
+        typing_context, left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done
+    ):
         def generate(context, builder, signature, args):
             arrays = _Arrays(context, builder, signature, args)
             lines = cgutils.alloca_once_value(builder, arrays.number(DONE))
@@ -237,9 +237,7 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
             builder.position_at_end(end)
             return builder.load(lines)
 
-        kinds = (
-            left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done,
-        )  # fmt: skip
+        kinds = (left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done)
         return types.int64(*kinds), generate
 
     return add_block
@@ -285,8 +283,8 @@ def _lanes_at_a_time(groups, columns):
 def multiply_block(left, tile, groups, panel, lanes, fresh, ahead, lines):
     """Add one block to the lanes of all pairs of a panel.
 
-    fresh: the sums begin with this block; ahead: the address of the data that are read next, of
-    which `lines` cache lines are prefetched.
+    fresh: the sums begin with this block; ahead: the address of the data that are read next;
+    lines: how many cache lines of them are prefetched, then the same ones again, at no cost.
     """
     before = _pairs_before(panel)
     many = _lanes_at_a_time(groups, panel.last_column)
@@ -302,9 +300,8 @@ def multiply_block(left, tile, groups, panel, lanes, fresh, ahead, lines):
                 rows = _next_rows(last_row - i, most)
                 done = done if done < lines else 0
                 done = _add(
-                    left, left, tile, lanes, lanes, i, j, panel.height, before, groups, begin, end, fresh, rows, columns,
-                    ahead, done,
-                )  # fmt: skip
+                    left, left, tile, lanes, lanes, i, j, panel.height, before, groups, begin, end, fresh, rows, columns, ahead, done
+                )
                 i += max(rows, 1)
             j += columns
 
