@@ -84,12 +84,14 @@ class ModelCandidate:
     def _trial(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Fit as often as it takes to have rows of w."""
         epochs, lr = task.counted_epochs(), self._value("lr")
-        trial = Trial(task.start(index)[None], dtype=task.X.dtype, start_known=task.w0 is not None)
+        trial = Trial(task.start(index)[None], dtype=task.X.dtype, start_known=task.w0 is not None, of_code=True)
         trial.own_rate = None if lr is None else float(lr)
         with TheirCode(trial, "raised"):
             fits = _Fits(self.model, task, index)
             whole = fits.after(epochs)
-            trial.w, trial.loss, trial.notes = whole.w, whole.loss, list(whole.notes)
+            trial.w, trial.loss, trial.notes, trial.has_last = whole.w, whole.loss, list(whole.notes), whole.has_last
+            if fits.counts and len(whole.w) > 1:
+                trial.rows_for = lambda count: len(fits.after(count).w)
             if len(whole.w) == 1 and not fits.counts:
                 trial.notes.append("it does not take the number of epochs: its last w alone is judged")
             elif len(whole.w) == 1:
