@@ -309,6 +309,9 @@ def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
     else:
         return answer
     roles = {name: role_of_answer(name) for name in columns}
+    numbered = [name for name, role in roles.items() if role == "w" and name[-1:].isdigit()]  # w0, w1, w2
+    if len(numbered) > 1:
+        roles |= dict.fromkeys(numbered)
     if {"w", "w_rows"} & set(roles.values()):
         return answer
     weights = [columns[name] for name, role in roles.items() if role is None and not counts_epochs(name)]

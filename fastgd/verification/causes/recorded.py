@@ -58,6 +58,8 @@ def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
         w = w[:, None]
     if w.ndim == 3 and 1 in w.shape[1:] and w.shape[1] * w.shape[2] == n_parameters:  # w is a column or a row
         w = w.reshape(len(w), n_parameters)
+    if w.ndim == 2 and w.shape[1] == n_parameters + 1 and len(w) > 2 and (np.diff(w[:, 0]) == 1).all() and w[0, 0] in (0, 1):
+        w = w[:, 1:]  # without the numbers of the rows, as of a file that pandas wrote
     if w.ndim == 2 and w.shape[1] != n_parameters == len(w):  # a column for each epoch
         w = w.T
     if w.ndim != 2 or w.shape[1] != n_parameters:

@@ -349,3 +349,44 @@ def test_rows_that_are_one_dict():
         p["w"] = p["w"] - LR * FEATURES.T @ residual / N
         p["b"] -= LR * residual.mean()
     assert fastgd.verify(rows, FEATURES, Y, intercept=True, **HALF).diagnosis.code == "rows_are_one_array"
+
+
+def rows_of(epochs):
+    return np.array(descent(X, Y, np.zeros(3), LR, epochs)[0])
+
+
+def test_a_generator_that_was_called_and_numbered_columns():
+    agrees((row for row in rows_of(20)), None)
+    pandas = pytest.importorskip("pandas")
+    rows = rows_of(20)
+    table = pandas.DataFrame({"epoch": range(21), "w0": rows[:, 0], "w1": rows[:, 1], "w2": rows[:, 2]})
+    agrees(table, None)
+    agrees(np.column_stack([np.arange(21), rows]), None)  # as read from a file with an index
+
+
+class RowsOfThetaAlone:
+    """Its history leaves the intercept out, so that it is fitted for each number of epochs."""
+
+    def __init__(self, lr=0.1, n_iter=30):
+        self.lr, self.n_iter = lr, n_iter
+
+    def fit(self, X, y):
+        w, b, rows = np.zeros(X.shape[1]), 0.0, [np.zeros(X.shape[1])]
+        for _ in range(self.n_iter):
+            residual = X @ w + b - y
+            w, b = w - self.lr * X.T @ residual / len(y), b - self.lr * residual.mean()
+            rows.append(w)
+        self.coef_history_, self.coef_, self.intercept_ = np.array(rows), w, b
+        return self
+
+
+def test_a_history_of_a_part_of_w():
+    report = fastgd.verify(RowsOfThetaAlone, FEATURES, Y, epochs=30, intercept=True, **HALF)
+    assert report.ok, str(report)
+
+
+def test_losses_alone_with_few_digits():
+    losses = [cost(X, Y, row) for row in rows_of(20)]
+    assert fastgd.verify((None, np.round(losses, 4)), X, Y, **HALF).diagnosis.code == "loss_rounded"
+    twice = [cost(X, Y, row) for row in descent(X, Y, np.zeros(3), 2 * LR, 20)[0]]
+    assert "lr_scaled" in fastgd.verify((None, np.array(twice)), X, Y, **HALF).diagnosis.also_possible
