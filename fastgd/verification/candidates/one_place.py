@@ -38,7 +38,8 @@ def _places(row: Any) -> list[tuple[Any, ...]]:
     else:
         of_parts = isinstance(row, list | tuple) and len(row) > 0 and not np.isscalar(row[0])
         parts = list(row) if of_parts else [row]
-    return [place for part in parts if (place := _place(part))]
+    whole = [("dict", id(row))] if isinstance(row, dict) else []  # of numbers that are set in it
+    return whole + [place for part in parts if (place := _place(part))]
 
 
 def _place(value: Any) -> tuple[Any, ...]:

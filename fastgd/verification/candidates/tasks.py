@@ -142,6 +142,9 @@ class Trial:
     momenta: Array | None = None  # (epochs,): momentum, or beta1, in each, that a scheduler of torch moves
     decays: Array | None = None  # (D,): the weight decay of each parameter, where the groups of an optimizer differ
     knows_losses: bool = False  # each loss is known to be that before an update
+    has_last: bool = False  # the last row of w is known to be that after the last update
+    of_code: bool = False  # what a call returned: losses that fit no row are left out
+    rows_for: Callable[[int], int] | None = None  # how many rows of w it makes where this number of epochs is asked for
     one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
     copied: bool = False  # each row is a copy, made in its epoch
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way

@@ -14,7 +14,10 @@ __all__ = ["worded"]
 def worded(scene: Scene, words: Any) -> dict[str, Any]:
     """Return all the values that the sentence of a cause may contain."""
     values = scene.asked.values
+    digits = 6 if abs(words.get("value", 0.0) - 1) > 1e-5 else 12  # enough to see a difference
     return {
+        "times": f"{words.get('value', 0.0):.{digits}g}",
+        "instead": f"{words.get('rate', 0.0):.{digits}g}",
         "variant": "",
         "penalty": 0.0,
         "decay": words.get("value", 0.0),
