@@ -144,8 +144,8 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
     steps += [(codes, 1.0, decay) for codes, decay in wrong_penalties(asked, n, question.n_parameters, question.intercept)]
     for codes, factor, decay in steps:
         path = _path(question, start, len(losses), factor, dtype, decay)
-        for named, size in _sizes(n):
-            of_loss = tuple(code for code in named if code.removeprefix("loss_") not in question.reduction.split("_"))
+        for of_size, size in _sizes(n):
+            of_loss = tuple(code for code in of_size if code.removeprefix("loss_") not in question.reduction.split("_"))
             readings = product((0, 1), (size,), question.penalties)
             if (codes or of_loss) and any(not (_shares(losses, path, *one, u) > limit).any() for one in readings):
                 found.append((*codes, *of_loss))

@@ -347,7 +347,7 @@ def _verdict_of_ones(one: Candidate, index: tuple[int, ...], trial: Trial, quest
     asked = read_question(
         np.delete(question.X, j, 1), question.y, lr=question.lr, optimizer=task.optimizer, reduction=task.reduction, intercept=True,
         w0=None if question.w0 is None else turned(question.w0), ridge=task.ridge,
-    ).with_schedule(question.schedule)  # fmt: skip
+    ).with_schedule(question.schedule)._replace(one_array=question.one_array, copied=question.copied)  # fmt: skip
     told = f"w[{j}] belongs to the column of ones: it was read as the intercept, which has no penalty"
     less = replace(task, X=np.delete(task.X, j, -1), intercept=True, w0=None if task.w0 is None else turned(task.w0), own=None)
     other = _verdict_on(one, index, replace(trial, w=turned(trial.w), notes=[*trial.notes, told], rows_for=None), asked, less, dtype)
