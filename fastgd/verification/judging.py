@@ -227,9 +227,7 @@ def _wrong_loss(question: Question, recorded: Recorded, seen: Observation, share
     assert recorded.loss is not None
     found, expected = seen.loss[t], seen.true_loss[t]
     factor = question.asked.factor
-    if question.reduction not in ("mean", "") and abs(factor * found - recorded.loss[t]) <= 1e-6 * abs(
-        found
-    ):  # so it was read
+    if question.reduction not in ("mean", "") and abs(factor * found - recorded.loss[t]) <= 1e-6 * abs(found):  # so it was read
         found, expected = factor * found, factor * expected
     return Beyond(t, "loss", float(shares[t]), float(found), float(expected), float(abs(found - expected)), float(abs(expected)))
 
