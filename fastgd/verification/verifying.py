@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import math
+import platform
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -38,7 +40,6 @@ from .causes.recorded import AS_BEFORE
 from .causes.table import CAUSES
 from .ending_early import cause_of_ending
 from .judging_batches import read_batches
-from .report.environment import environment
 from .report.report import Report, Verdict
 from .trials import curves_of, judge_trial
 
@@ -176,7 +177,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     if hasattr(asked_for["optimizer"], "param_groups"):  # torch's
-        asked_for |= ask_for_torchs(asked_for, candidates)
+        asked_for |= ask_for_torchs(asked_for, optimizer_classes(), candidates)
     for one in candidates:
         asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
@@ -192,7 +193,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
         "epochs": max(verdict.epochs for verdict in verdicts),
         "dtype": ", ".join(dict.fromkeys(verdict.dtype for verdict in verdicts)),
     }
-    return Report(tuple(verdicts), asked, environment())
+    return Report(tuple(verdicts), asked, _environment())
 
 
 def _read_task(
@@ -429,3 +430,10 @@ def _kinds(task: Task) -> str:
     assert task.own is not None
     kinds = task.own.X.dtype, task.own.y.dtype
     return f"X and y in {kinds[0]}" if kinds[0] == kinds[1] else f"X in {kinds[0]} and y in {kinds[1]}"
+
+
+def _environment() -> dict[str, str]:
+    """Return the versions of Python and of the loaded libraries, and the machine."""
+    found = {name: getattr(sys.modules.get(name), "__version__", None) for name in ("fastgd", "numpy", "numba", "torch", "cupy")}
+    versions = {name: str(version) for name, version in found.items() if version is not None}
+    return {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}", **versions}

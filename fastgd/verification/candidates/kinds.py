@@ -18,7 +18,6 @@ from ...input.messages import shown
 from ...input.options import MOST, name_among
 from ...input.reading import read_array
 from ...input.room import check_room
-from ...optimizers import optimizer_classes
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
@@ -79,13 +78,13 @@ def read_candidates(candidate: Any) -> list[Candidate]:
 _MOST_ROWS = 10**6  # that a generator is asked for
 
 
-def ask_for_torchs(asked_for: dict[str, Any], candidates: list[Candidate]) -> dict[str, Any]:
+def ask_for_torchs(asked_for: dict[str, Any], kinds: tuple[type, ...], candidates: list[Candidate]) -> dict[str, Any]:
     """Return what a torch optimizer asks for; one that was watched, by what it had in each step."""
     watched = [one for one in candidates if isinstance(one, _Recorded) and one.recorder is not None and one.recorder.of_an_optimizer]
     for one in watched:
         one.of_optimizer, one.takes_rates = True, asked_for["lr"] is None and asked_for["schedule"] is None
     torchs = TorchCandidate(None, asked_for["optimizer"], tells_decays=len(watched) == len(candidates))
-    return torchs.completed(asked_for | {"optimizer": "sgd"}, optimizer_classes())
+    return torchs.completed(asked_for | {"optimizer": "sgd"}, kinds)
 
 
 @dataclass

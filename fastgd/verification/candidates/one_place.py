@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
+from ...input.one_place import in_one_place, parts_of
 from .names import role_of_answer
 
 __all__ = ["times_one_array"]
@@ -25,27 +24,11 @@ def times_one_array(rows: Any) -> int:
         return max((times_one_array(value) for name, value in rows.items() if role_of_answer(str(name)) in _OF_W), default=0)
     if not isinstance(rows, list) or len(rows) < 2:
         return 0
-    places = set(_places(rows[0]))
-    for row in rows[1:]:
-        places &= set(_places(row))
-    return len(rows) if places else 0
+    return len(rows) if in_one_place(map(_parts, rows)) else 0
 
 
-def _places(row: Any) -> list[tuple[Any, ...]]:
-    """Return where the arrays of a row lie in memory; numbers and JAX's arrays do not change."""
+def _parts(row: Any) -> list[Any]:
+    """Return the parts of a row of w; of a dict it as well, in which numbers may be set."""
     if isinstance(row, Mapping):
-        parts = [part for name, part in row.items() if role_of_answer(str(name)) in _OF_W]
-    else:
-        of_parts = isinstance(row, list | tuple) and len(row) > 0 and not np.isscalar(row[0])
-        parts = list(row) if of_parts else [row]
-    whole = [("dict", id(row))] if isinstance(row, dict) else []  # of numbers that are set in it
-    return whole + [place for part in parts if (place := _place(part))]
-
-
-def _place(value: Any) -> tuple[Any, ...]:
-    """Return where an array that may be changed in place lies; (): it is none."""
-    if isinstance(value, np.ndarray) and value.size:
-        return (value.__array_interface__["data"][0], value.shape, value.strides)
-    if hasattr(value, "data_ptr") and value.numel():  # torch's
-        return (value.data_ptr(), tuple(value.shape), value.stride())
-    return ("list", id(value)) if isinstance(value, list) else ()
+        return [row, *(part for name, part in row.items() if role_of_answer(str(name)) in _OF_W)]
+    return parts_of(row)

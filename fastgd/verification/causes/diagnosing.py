@@ -14,11 +14,11 @@ import numpy as np
 from ...input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ...input.exits import lets_nothing_exit
 from ...input.float_mode import computes
+from ...input.one_place import in_one_place, parts_of
 from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
 from ..bound.yardstick import Array
-from ..candidates.one_place import times_one_array
 from .diagnosis import Diagnosis, Finding, explain_by_rounding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
@@ -127,7 +127,9 @@ def diagnose(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
     epochs = len(recorded.w) - 1
-    question = question.on_schedule(epochs)._replace(one_array=bool(times_one_array(w_history)))
+    question = question.on_schedule(epochs)._replace(
+        one_array=isinstance(w_history, list) and len(w_history) > 1 and in_one_place(map(parts_of, w_history))
+    )
     if question.lr.ndim and len(question.lr) not in (1, epochs):
         raise ValueError(
             f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
