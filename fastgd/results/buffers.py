@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,8 +249,10 @@ class Buffers:
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
     curvatures : list of Curvatures
         Of some fits whose end is to be explained: a part of each task that has such fits.
-    noted : list of (fits, moments)
-        Of some fits whose end may have to be explained, from tasks that ended.
+    noted : list
+        What the curvatures of fits are made of, from tasks that ended (running/explaining.py).
+    explains : callable, or None
+        Called with the result it makes curvatures of what was noted, when these are asked for.
     begun : dict of str to ndarray (m, …)
         What some of `arrays` hold before the first epoch, of calls like an earlier one: `allocate`
         copies them.
@@ -263,7 +265,8 @@ class Buffers:
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
     curvatures: list[Curvatures] = field(init=False, default_factory=list)
-    noted: list[tuple[np.ndarray, Any]] = field(init=False, default_factory=list)
+    noted: list[Any] = field(init=False, default_factory=list)
+    explains: Callable[[Any], Curvatures | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         order = self.layout.order

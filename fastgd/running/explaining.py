@@ -1,17 +1,50 @@
-"""The curvatures of some fits that ended far from the minimum, kept while moments are at hand."""
+"""The curvatures of some fits, kept while moments are at hand, for what is said of their ends.
+
+1. What they are made of is copied, and no more: which of the fits ended far, and their curvatures,
+   are found when a result is asked for them (`FitResult._curvatures`). That takes as long as a
+   small call, and most results are never asked.
+2. Of fits that are stored, or whose results are put together, it is done as soon as they end.
+"""
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any, NamedTuple
+
 import numpy as np
 
+from ..input.float_mode import in_ieee_mode, quietly
 from ..kernels.cpu import Moments
 from ..planning.job import FitJob
-from ..results.curvatures import Curvatures
+from ..results.curvatures import Curvatures, joined
 from ..results.distances import not_near
 from .groups import Group
-from .hessians import curvatures_of, joined_records, records_of
+from .hessians import curvatures_of, records_of
 
 ENDS = ("loss", "excess", "initial_excess", "status")  # what tells where a fit ended, by its name in a chunk
+
+
+class Noted(NamedTuple):
+    """Some fits of a task, and what their curvatures are made of."""
+
+    fits: np.ndarray  # (k,) numbers in the order of computation
+    records: Moments | np.ndarray  # Gram records: of each fit, or one; of a single feature as `_grams` has them
+    weight: float  # of the samples of such fits
+    hyper: np.ndarray  # (k or 1, n_values): as in Curvatures
+    of_the_sum: bool
+
+    def curvatures(self, some: np.ndarray | None = None) -> Curvatures:
+        """The curvatures of the fits, or of those at some positions."""
+        fits = self.fits if some is None else self.fits[some]
+        records, hyper, places = self.records, self.hyper, np.arange(len(self.fits)) if some is None else some
+        if isinstance(records, np.ndarray):
+            weighing = np.full((len(records), 4), [self.weight, 0.0, 0.0, 1.0])
+            size = 1 if records.shape[1] == 1 else 2
+            records = Moments(records[:, None], np.zeros((1, size + 1), np.int64), weighing, np.empty(0), np.empty(0))
+        if len(records.gram) == 1:
+            places = np.zeros_like(places)
+        own = np.broadcast_to(hyper, (len(fits), hyper.shape[1])) if len(hyper) == 1 else hyper if some is None else hyper[some]
+        return curvatures_of(records, places, fits, own, self.of_the_sum)
 
 
 def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
@@ -25,57 +58,62 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
         fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
     if not len(fits):
         return
+    kept: Any
     if group.moments is None:
-        fits = fits[_far(job, fits)]
-        if not len(fits):
-            return
-        hyper, scale = _hyper_of(job, fits), np.empty(len(fits))
-        scale.fill(2.0 if job.reduction == "sum" else 2.0 / job.problem.n_samples)
-        grams = _grams(group, fits - group.first, job.problem.intercept)
-        found = Curvatures(fits, grams, np.zeros((len(fits), job.problem.n_parameters), np.int64), scale, hyper)
-        job.buffers.curvatures.append(found)
-        return
-    records = group.gram_index[fits // job.order.n_cells - group.first]
-    if group.standard is not None:  # moments may not hold the scaled features
-        held = ~group.standard.doubtful[records]
-        fits, records = fits[held], records[held]
-    if job.plan.staged or job.part is not None or len(fits) == len(job.explained):
-        _keep(job, fits, group.moments, records)
-    elif len(fits):  # one task of many, whose moments are made anew for the next
-        job.buffers.noted.append((fits, records_of(group.moments, records)))
+        kept = _grams(group, fits - group.first, job.problem.intercept)
+    else:
+        records = group.gram_index[fits // job.order.n_cells - group.first]
+        if group.standard is not None:  # moments may not hold the scaled features
+            held = ~group.standard.doubtful[records]
+            fits, records = fits[held], records[held]
+            if not len(fits):
+                return
+        kept = records_of(group.moments, records[:1] if len(group.moments.gram) == 1 else records)
+    noted = Noted(fits, kept, job.problem.n_samples, _hyper_of(job, fits), job.reduction == "sum")
+    if job.part is None:
+        job.buffers.noted.append(noted)
+    else:
+        _keep(job, noted)
 
 
 def explain_noted(job: FitJob) -> None:
-    """Do what `explain` left to be done once for all tasks."""
+    """Keep the curvatures of fits that `explain` noted and that ended far."""
+    for noted in job.buffers.noted:
+        _keep(job, noted)
+    job.buffers.noted.clear()
+
+
+def explain_later(job: FitJob) -> None:
+    """Let the result of a job find the curvatures of fits that `explain` noted."""
     if job.buffers.noted:
-        fits, records = zip(*sorted(job.buffers.noted, key=lambda part: part[0][0]), strict=True)
-        whole = np.concatenate(fits)
-        _keep(job, whole, joined_records(records), np.arange(len(whole)))
+        job.buffers.explains = partial(in_ieee_mode, quietly, _found, job.buffers.noted, job.order)
 
 
-def _keep(job: FitJob, fits: np.ndarray, moments: Moments, records: np.ndarray) -> None:
-    """Keep the curvatures of those of these fits that ended far. records: of each fit."""
-    far = _far(job, fits)
+def _found(parts: list[Noted], order: Any, result: Any) -> Curvatures | None:
+    """The curvatures of the fits of a result that ended far; None where none did."""
+    found = joined([part.curvatures() for part in parts], order)
+    ends = (result.loss, result.excess_loss, result.state.initial_excess, result.status)
+    far = not_near(*(np.ravel(np.asarray(values))[found.index] for values in ends), from_zero=result._start == "zero")
+    return found[far] if len(far) else None
+
+
+def _keep(job: FitJob, noted: Noted) -> None:
+    """Keep the curvatures of those of the fits that ended far."""
+    loss, excess, initial_excess, status = job.buffers.values_of(ENDS, noted.fits)
+    far = not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")
     if len(far):
-        fits = fits[far]
-        job.buffers.curvatures.append(curvatures_of(moments, records[far], fits, _hyper_of(job, fits), job.reduction == "sum"))
-
-
-def _far(job: FitJob, fits: np.ndarray) -> np.ndarray:
-    """Positions of the fits whose end may have to be explained."""
-    loss, excess, initial_excess, status = job.buffers.values_of(ENDS, fits)
-    return not_near(loss, excess, initial_excess, status, from_zero=job.start == "zero")
+        job.buffers.curvatures.append(noted.curvatures(far))
 
 
 def _hyper_of(job: FitJob, fits: np.ndarray) -> np.ndarray:
-    """(k, n_values): hyperparameters of these fits; NaN where a schedule changes the rate.
+    """(k or 1, n_values): hyperparameters of these fits; NaN where a schedule changes the rate.
 
     And where a penalty leaves the intercept alone: λ_max with it is not known here.
     """
     if job.schedule is not None or job.free_intercept:
-        return np.full((len(fits), len(job.hyper)), np.nan)
+        return np.full((1, len(job.hyper)), np.nan)
     if job.hyper_row is not None:
-        return job.hyper_row if len(fits) == 1 else np.broadcast_to(job.hyper_row, (len(fits), len(job.hyper)))
+        return job.hyper_row
     return np.stack(np.broadcast_arrays(*[job.order.pick(values, fits) for values in job.hyper]), axis=1)
 
 
@@ -85,11 +123,11 @@ def _grams(group: Group, places: np.ndarray, intercept: bool) -> np.ndarray:
     Products of float32 data are exact, and NumPy adds them pairwise: off by less than 2^-47.
     """
     samples = group.samples.X  # in order, or one of all fits
-    rows = (samples[:, :, 0] if len(places) == len(samples) else samples[group.samples.x_index[places], :, 0]).astype(np.float64)
-    found = np.empty((len(places), 3 if intercept else 1))
-    if intercept:
-        np.add.reduce(rows, axis=1, out=found[:, 1])
-        found[:, 2] = samples.shape[1]
-    rows *= rows
-    np.add.reduce(rows, axis=1, out=found[:, 0])
+    rows = samples[:, :, 0] if len(places) == len(samples) else samples[group.samples.x_index[places], :, 0]
+    squares = np.add.reduce(np.square(rows, dtype=np.float64), axis=1)
+    if not intercept:
+        return squares[:, None]
+    found = np.empty((len(rows), 3))
+    found[:, 0], found[:, 2] = squares, rows.shape[1]
+    np.add.reduce(rows, axis=1, dtype=np.float64, out=found[:, 1])
     return found

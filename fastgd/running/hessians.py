@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..kernels import cpu
@@ -11,6 +9,7 @@ from ..results.curvatures import Curvatures
 from ..results.moments import Moments
 
 BLOCK_NUMBERS = 2**20  # of matrices, at a time
+_NO_TARGET, _NO_EXPONENTS = np.empty((0, 1, 0)), np.empty((0, 0), np.int64)
 
 
 def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hyper: np.ndarray, of_the_sum: bool) -> Curvatures:
@@ -30,17 +29,8 @@ def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hy
 
 
 def records_of(moments: cpu.Moments, grams: np.ndarray) -> cpu.Moments:
-    """A copy of the Gram records with these numbers."""
-    return cpu.Moments(
-        moments.gram[grams], moments.gram_exponents[grams], moments.weighing[grams], moments.target[:0], moments.exponents[:0]
-    )
-
-
-def joined_records(parts: Sequence[cpu.Moments]) -> cpu.Moments:
-    """The Gram records of all parts."""
-    names = ("gram", "gram_exponents", "weighing")
-    grams = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return cpu.Moments(*grams, parts[0].target, parts[0].exponents)
+    """A copy of the Gram records with these numbers, and none of y."""
+    return cpu.Moments(moments.gram[grams], moments.gram_exponents[grams], moments.weighing[grams], _NO_TARGET, _NO_EXPONENTS)
 
 
 def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:
