@@ -154,8 +154,8 @@ class SolveJob(ResultJob):
     @property
     def provenance(self) -> Provenance:
         """How the solutions are computed, and their penalty."""
-        penalty = {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
-        return replace(super().provenance, hyperparameters=penalty)
+        plan, penalty = self.plan, {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -245,7 +245,9 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
     if code == MOMENTS and not plan.staged and order.n_fits > PACK:
         of_a_task = max(PACK, int(RECORDS_BYTES / _bytes_per_pair(problem, order, math.prod(problem.gram_leading))))
         fits = _even(order.n_fits, min(fits, of_a_task), plan.threads)
-    return replace(plan, algorithm=code, fits_per_task=fits, explanation=f"cpu: the data are in the computer's memory; {why}")
+    explanation = f"cpu: the data are in the computer's memory; {why}"
+    vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # nobody else has it yet
+    return plan
 
 
 def bytes_of_stack(problem: Problem) -> int:

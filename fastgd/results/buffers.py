@@ -52,8 +52,8 @@ _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.in
 def _shapes_of(
     size: int, n_features: int, dtype: np.dtype, rows: int, n_slots: int, n_products: int, measured: bool, validated: bool,
     standardize: bool, batch_epochs: int, batched: bool, solved: bool,
-) -> Shapes:  # fmt: skip
-    """Shape of one fit, and dtype, of every array. Calls share it: nobody changes it."""
+) -> tuple[Shapes, int]:  # fmt: skip
+    """Shape of one fit, and dtype, of every array, and the bytes of a fit; calls share them."""
     shapes: Shapes = {
         "w_out": ((size,), dtype),
         "loss": ((), dtype),
@@ -80,7 +80,7 @@ def _shapes_of(
         shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((batch_epochs,), dtype)}
     if solved:
         shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
-    return shapes
+    return shapes, sum([dtype.itemsize * math.prod(shape) for shape, dtype in shapes.values()])
 
 
 @dataclass
@@ -103,8 +103,7 @@ class Layout:
     bytes_per_fit: int = field(init=False)  # of all arrays together
 
     def __post_init__(self) -> None:
-        self.shapes = self._shapes()
-        self.bytes_per_fit = self.bytes_of_a_fit(self.shapes)
+        self.shapes, self.bytes_per_fit = self._shapes()
 
     @classmethod
     def of_rule(
@@ -122,7 +121,7 @@ class Layout:
         """The layout of solutions in closed form."""
         return cls(problem, order, "solve", 0, 0, 0, 0, standardize=standardize, solved=True)
 
-    def _shapes(self) -> Shapes:
+    def _shapes(self) -> tuple[Shapes, int]:
         return _shapes_of(
             self.problem.n_parameters, self.problem.n_features, self.problem.dtype, n_rows(self.epochs, self.every), self.n_slots,
             self.n_products, self.measured, self.validated, self.standardize, self.epochs if self.batched and self.every else 0,

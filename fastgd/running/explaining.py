@@ -80,7 +80,7 @@ def explain_noted(job: FitJob) -> None:
     """Keep the curvatures of fits that `explain` noted and that ended far."""
     for noted in job.buffers.noted:
         _keep(job, noted)
-    job.buffers.noted.clear()
+    job.buffers.explains = None
 
 
 def explain_later(job: FitJob) -> None:

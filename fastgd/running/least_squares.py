@@ -207,8 +207,9 @@ def _finish(job: SolveJob, control: Control) -> None:
     finite = np.isfinite(arrays["w_out"])
     if not (finite.all() and np.isfinite(arrays["loss"]).all()):  # of a few numbers in a row `all` is slow
         status[~(finite.all(axis=1) & np.isfinite(arrays["loss"])) & (status == COMPLETED)] = DIVERGED
-    solved = (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES)
     arrays["ill_conditioned"][:] = (condition > most_condition(problem.dtype)) | (rank < problem.n_parameters)
-    by_svd = int(((arrays["algorithm"] == LSTSQ) & solved).sum())
-    if by_svd and job.plan.algorithm == MOMENTS:
-        job.plan = replace(job.plan, explanation=f"{job.plan.explanation} ({by_svd:,} of {order.n_fits:,})")
+    by_svd = arrays["algorithm"] == LSTSQ
+    if job.plan.algorithm == MOMENTS and by_svd.any():
+        count = np.count_nonzero(by_svd & (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES))
+        if count:
+            job.plan = replace(job.plan, explanation=f"{job.plan.explanation} ({count:,} of {order.n_fits:,})")
