@@ -19,32 +19,33 @@ from ..planning.job import FitJob
 from ..results.curvatures import Curvatures, joined
 from ..results.distances import not_near
 from .groups import Group
-from .hessians import curvatures_of, records_of
 
 ENDS = ("loss", "excess", "initial_excess", "status")  # what tells where a fit ended, by its name in a chunk
 
 
 class Noted(NamedTuple):
-    """Some fits of a task, and what their curvatures are made of."""
+    """Some fits of a task, and what their curvatures are made of: copies."""
 
     fits: np.ndarray  # (k,) numbers in the order of computation
-    records: Moments | np.ndarray  # Gram records: of each fit, or one; of a single feature as `_grams` has them
-    weight: float  # of the samples of such fits
+    gram: np.ndarray  # (k or 1, D(D+1)/2): as in Curvatures
+    exponents: np.ndarray | None  # (k or 1, D): as in Curvatures; None: all are 0
+    weighing: np.ndarray  # (k or 1, 4): as of Moments
     hyper: np.ndarray  # (k or 1, n_values): as in Curvatures
+    size: int  # D
     of_the_sum: bool
 
-    def curvatures(self, some: np.ndarray | None = None) -> Curvatures:
-        """The curvatures of the fits, or of those at some positions."""
-        fits = self.fits if some is None else self.fits[some]
-        records, hyper, places = self.records, self.hyper, np.arange(len(self.fits)) if some is None else some
-        if isinstance(records, np.ndarray):
-            weighing = np.full((len(records), 4), [self.weight, 0.0, 0.0, 1.0])
-            size = 1 if records.shape[1] == 1 else 2
-            records = Moments(records[:, None], np.zeros((1, size + 1), np.int64), weighing, np.empty(0), np.empty(0))
-        if len(records.gram) == 1:
-            places = np.zeros_like(places)
-        own = np.broadcast_to(hyper, (len(fits), hyper.shape[1])) if len(hyper) == 1 else hyper if some is None else hyper[some]
-        return curvatures_of(records, places, fits, own, self.of_the_sum)
+    def curvatures(self, some: np.ndarray) -> Curvatures:
+        """The curvatures of the fits at some positions."""
+        count = len(self.fits)
+
+        def rows(values: np.ndarray) -> np.ndarray:
+            return values[some] if len(values) == count else values.repeat(len(some), 0)
+
+        weighing = rows(self.weighing)  # all that `curvature` reads of records
+        records = Moments(weighing[:0], weighing, weighing, weighing[:0], weighing)
+        scale = records.curvature(np.arange(len(some)), np.ones(len(some)), self.of_the_sum)
+        exponents = np.zeros((len(some), self.size), np.int64) if self.exponents is None else rows(self.exponents)
+        return Curvatures(self.fits[some], rows(self.gram), exponents, scale, rows(self.hyper))
 
 
 def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
@@ -58,9 +59,10 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
         fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
     if not len(fits):
         return
-    kept: Any
-    if group.moments is None:
-        kept = _grams(group, fits - group.first, job.problem.intercept)
+    moments, exponents = group.moments, None
+    if moments is None:
+        gram = _grams(group, fits, job.problem.intercept)
+        weighing = np.array([[job.problem.n_samples, 0.0, 0.0, 1.0]])
     else:
         records = group.gram_index[fits // job.order.n_cells - group.first]
         if group.standard is not None:  # moments may not hold the scaled features
@@ -68,8 +70,12 @@ def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
             fits, records = fits[held], records[held]
             if not len(fits):
                 return
-        kept = records_of(group.moments, records[:1] if len(group.moments.gram) == 1 else records)
-    noted = Noted(fits, kept, job.problem.n_samples, _hyper_of(job, fits), job.reduction == "sum")
+        if len(moments.gram) == 1:
+            records = records[:1]
+        gram, weighing = moments.gram[records, 0], moments.weighing[records]
+        if moments.gram.shape[1] > 1:  # moments of float32 data are not scaled
+            exponents = moments.gram_exponents[records, :-1]
+    noted = Noted(fits, gram, exponents, weighing, _hyper_of(job, fits), job.problem.n_parameters, job.reduction == "sum")
     if job.part is None:
         job.buffers.noted.append(noted)
     else:
@@ -91,9 +97,10 @@ def explain_later(job: FitJob) -> None:
 
 def _found(parts: list[Noted], order: Any, result: Any) -> Curvatures | None:
     """The curvatures of the fits of a result that ended far; None where none did."""
-    found = joined([part.curvatures() for part in parts], order)
+    found = joined([part.curvatures(np.arange(len(part.fits))) for part in parts], order)
     ends = (result.loss, result.excess_loss, result.state.initial_excess, result.status)
-    far = not_near(*(np.ravel(np.asarray(values))[found.index] for values in ends), from_zero=result._start == "zero")
+    loss, excess, initial_excess, status = (np.ravel(np.asarray(values))[found.index] for values in ends)
+    far = not_near(loss, excess, initial_excess, status, from_zero=result._start == "zero")
     return found[far] if len(far) else None
 
 
@@ -117,13 +124,13 @@ def _hyper_of(job: FitJob, fits: np.ndarray) -> np.ndarray:
     return np.stack(np.broadcast_arrays(*[job.order.pick(values, fits) for values in job.hyper]), axis=1)
 
 
-def _grams(group: Group, places: np.ndarray, intercept: bool) -> np.ndarray:
+def _grams(group: Group, fits: np.ndarray, intercept: bool) -> np.ndarray:
     """(k, D(D+1)/2): the Gram matrices of fits of one feature, as Curvatures has them.
 
     Products of float32 data are exact, and NumPy adds them pairwise: off by less than 2^-47.
     """
     samples = group.samples.X  # in order, or one of all fits
-    rows = samples[:, :, 0] if len(places) == len(samples) else samples[group.samples.x_index[places], :, 0]
+    rows = samples[:, :, 0] if len(fits) == len(samples) else samples[group.samples.x_index[fits - group.first], :, 0]
     squares = np.add.reduce(np.square(rows, dtype=np.float64), axis=1)
     if not intercept:
         return squares[:, None]

@@ -9,7 +9,6 @@ from ..results.curvatures import Curvatures
 from ..results.moments import Moments
 
 BLOCK_NUMBERS = 2**20  # of matrices, at a time
-_NO_TARGET, _NO_EXPONENTS = np.empty((0, 1, 0)), np.empty((0, 0), np.int64)
 
 
 def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hyper: np.ndarray, of_the_sum: bool) -> Curvatures:
@@ -26,11 +25,6 @@ def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hy
     these = cpu.Moments(records.gram[grams], exponents, records.weighing[grams], records.target, records.exponents)
     scale = these.curvature(np.arange(count), np.ones(count), of_the_sum)
     return Curvatures(index, these.gram[:, 0], exponents, scale, hyper)
-
-
-def records_of(moments: cpu.Moments, grams: np.ndarray) -> cpu.Moments:
-    """A copy of the Gram records with these numbers, and none of y."""
-    return cpu.Moments(moments.gram[grams], moments.gram_exponents[grams], moments.weighing[grams], _NO_TARGET, _NO_EXPONENTS)
 
 
 def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:
