@@ -21,9 +21,9 @@ from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
 from .explaining import explain, explain_later
-from .groups import Group, gather_group, spread
+from .groups import Group, gather_group, spread, take_scratch
 from .least_values import find_least_values
-from .moments import at_once, complete_group, compress_groups, take_scratch
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group, unscale_results
 from .validating import Validator, compiled_parts

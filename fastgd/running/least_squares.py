@@ -18,9 +18,9 @@ from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, S
 from ..kernels.cpu import compile_ahead, unscale
 from ..planning.job import SolveJob
 from .centring import Centred, center_group
-from .groups import Group, gather_group
+from .groups import Group, gather_group, take_scratch
 from .minimisers import LastMatrices, Minimisers, minimise, most_condition
-from .moments import at_once, complete_group, compress_groups, take_scratch
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
 from .statistics import begin, note_group

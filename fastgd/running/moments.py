@@ -26,7 +26,6 @@ from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..input.float_mode import set_ieee_mode
 from ..kernels.chunk import NEGATIVE, NOT_FINITE, Samples
-from ..planning.job import ResultJob
 from ..planning.plan import MOMENTS_BYTES, PIECE_NS, THREADS_NS, TILED_BYTES, Plan
 from .groups import Group, copy_one_by_one, gather, gather_group, given_group, indices, samples_of_grams, select
 from .pool import Control, Run, Task, cut
@@ -78,20 +77,6 @@ def complete_group(
     finite = cpu.compress_fits(samples, problem.intercept, moments, control.cancel)
     if not finite and not control.cancel[0]:
         _find_invalid(problem, group, control, at_once)
-
-
-def take_scratch(job: ResultJob) -> Any:
-    """Moments for the fits of one task: memory of an earlier task, or new memory.
-
-    Memory is used again because touching fresh pages takes as long as compressing a small task.
-    """
-    try:
-        return job.scratch.pop()
-    except IndexError:
-        from ..kernels import cpu
-
-        count = min(job.plan.fits_per_task, job.order.n_fits)
-        return cpu.Moments.empty(count, count, job.problem.n_parameters, job.problem.dtype)
 
 
 def at_once(tasks: Iterable[Task]) -> None:
