@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import sys
 import threading
@@ -48,6 +49,14 @@ def test_hessians_are_those_of_the_loss(d, intercept, weights, reduction, dtype)
         assert same(found.hessians(), scale[:, None, None] * gram)
     else:
         assert np.array_equal(found.hessians(), 2.0 * gram)
+
+
+def test_squares_of_a_single_feature_are_not_rounded_to_its_dtype():
+    """Of float32 data a square is exact in float64, and sums are off by less than 2^-47."""
+    data = np.random.default_rng(11).normal(size=(5, 1000)).astype(np.float32)
+    found = kept(data[..., None], 9.0 * data)
+    exact = np.array([math.fsum(float(x) ** 2 for x in row) for row in data])
+    assert (np.abs(found.gram[:, 0] - exact) <= 2.0**-47 * exact).all()
 
 
 def test_standardised_fits_have_the_condition_of_scaled_features():
