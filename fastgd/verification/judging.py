@@ -99,7 +99,7 @@ def _judge_apart(question: Question, reading: Reading, limit: float, held_higher
         loss_share[at[: len(of_loss)]] = of_loss
         if (of_loss > limit).any():
             row = int(np.argmax(of_loss > limit))
-            found.append(_wrong_loss(seen, of_loss, row)._replace(epoch=int(at[row])))
+            found.append(_wrong_loss(question, recorded, seen, of_loss, row)._replace(epoch=int(at[row])))
     last = int(at[judged][-1]) if judged.any() else 0
     beyond = min(found, key=lambda beyond: beyond.epoch) if found else None
     if beyond is None and last < epochs:
@@ -154,13 +154,17 @@ def _none_passes(made: list[Judgement]) -> Judgement:
         if named is not None and "unknown" not in named.codes and not named.evidence.get("constants"):
             return one
     first, *others = made
+    others = [one for one in others if not np.array_equal(one.at, first.at)]  # not the same rows with other losses
+    if not others:
+        return first
 
     def diagnosis() -> Diagnosis | None:
         found = first.diagnosis()
         if found is None or found.code == "unknown":
             return found
         possible = (" + ".join(found.codes), *found.also_possible)
-        told = "the rows may be read in several ways, of which none agrees: give w0 and every row to have the cause named"
+        given = "every row" if first.recorded.start_added is False and first.at[0] == 0 else "w0 and every row"
+        told = f"the rows may be read in several ways, of which none agrees: give {given} to have the cause named"
         return Diagnosis("unknown", ("unknown",), told, found.evidence, "", possible, found.notes)
 
     tried = [other.recorded.notes[0].partition("read as ")[2] for other in others]
@@ -204,7 +208,7 @@ def _shares(
         loss_share[: len(of_loss)] = of_loss
         if (of_loss > limit).any():
             t = int(np.argmax(of_loss > limit))
-            found.append(_wrong_loss(seen, of_loss, t))
+            found.append(_wrong_loss(question, recorded, seen, of_loss, t))
     return w_share, loss_share, min(found, key=lambda beyond: beyond.epoch) if found else None
 
 
@@ -216,10 +220,14 @@ def _wrong_start(question: Question, recorded: Recorded) -> Beyond:
     return Beyond(0, names_of(question)[j], math.inf, float(recorded.w[0, j]), float(question.w0[j]), float(off[j]))
 
 
-def _wrong_loss(seen: Observation, shares: Array, t: int) -> Beyond:
-    """Return what is known of a wrong loss."""
+def _wrong_loss(question: Question, recorded: Recorded, seen: Observation, shares: Array, t: int) -> Beyond:
+    """Return what is known of a wrong loss, in the units in which it was recorded."""
     assert seen.loss is not None
+    assert recorded.loss is not None
     found, expected = seen.loss[t], seen.true_loss[t]
+    factor = question.asked.factor
+    if question.reduction.startswith("half") and abs(factor * found - recorded.loss[t]) <= 1e-6 * abs(found):  # it was read as a half
+        found, expected = factor * found, factor * expected
     return Beyond(t, "loss", float(shares[t]), float(found), float(expected), float(abs(found - expected)), float(abs(expected)))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -18,10 +19,11 @@ import numpy as np
 
 from ..input.messages import counted
 from .bound.propagated import propagated_bound
-from .bound.yardstick import Array, Yardstick, share_of
+from .bound.yardstick import LIMIT, Array, Yardstick, share_of
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
 from .causes.recorded import Recorded
+from .causes.recorded_rows import decimals_of
 from .causes.ridge import wrong_penalties
 from .judging import Judgement, named_factors, of_codes
 from .report.beyond import Beyond
@@ -144,6 +146,13 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
             readings = product((0, 1), (size,), question.penalties)
             if (codes or of_loss) and any(not (_shares(losses, path, *one, u) > limit).any() for one in readings):
                 found.append((*codes, *of_loss))
+    decimals = decimals_of(losses)
+    if decimals is not None and len(losses) > 2:
+        path, half = _path(question, start, len(losses), 1.0, dtype), 0.5 * 10.0**-decimals / LIMIT
+        for one in product((0, 1), (1.0, 0.5), question.penalties):
+            rounded = path._replace(bound=path.bound + half / one[1])
+            if not (_shares(losses, rounded, *one, u) > limit).any():
+                return of_codes(("loss_rounded",), question, 1.0, variant=f"{decimals} decimals")
     if not found or len(losses) < 3:
         told = f"{counted(len(losses), 'value')} of the loss alone tell too little to name a cause: record w too"
         return Diagnosis("unknown", ("unknown",), f"{told}; the first that is wrong is that of epoch {beyond.epoch}",
@@ -157,7 +166,8 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
     if set(best) == {"gradient_missing_two", "loss_half"}:
         best = ("half_convention",)
     factor = dict(_factors(question)).get(best[:1], asked.factor)
-    return of_codes(best, question, factor / asked.factor, penalty=asked.penalty)
+    named = of_codes(best, question, factor / asked.factor, penalty=asked.penalty)
+    return replace(named, also_possible=("lr_scaled",)) if best[:1] in dict(_factors(question)) else named
 
 
 def _factors(question: Question) -> Iterator[tuple[tuple[str, ...], float]]:

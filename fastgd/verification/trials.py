@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ from .bound.yardstick import Array
 from .candidates.kinds import joined
 from .candidates.tasks import Task, Trial
 from .causes.diagnosing import Question
-from .causes.readings import Reading, read_readings
+from .causes.readings import Reading, losses_of_rows, read_readings
 from .causes.recorded import read_recorded
 from .judging import Judgement, judge
 from .judging_batches import judge_batches
@@ -22,6 +24,8 @@ from .report.curves import Curves
 
 __all__ = ["curves_of", "judge_trial"]
 
+_STRIDES = (2, 3, 4, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1000)  # epochs between rows that people record
+_MOST_STEPS = 50_000
 _APART = "w has fewer rows than there are epochs, and the rule keeps a state between them: return w after every update"
 
 
@@ -39,8 +43,13 @@ def judge_trial(question: Question, task: Task, trial: Trial, dtype: Any, limit:
             held_higher=trial.held_higher,
         )  # fmt: skip
         return found, trial.failure
+    if trial.of_code and trial.loss is not None and not _has_losses_of_rows(trial, epochs):
+        plain, failure = judge_trial(question, task, replace(trial, loss=None), dtype, limit)
+        plain = plain._replace(notes=(*plain.notes, f"the losses are not judged: there are {np.size(trial.loss):,}"))
+        if len(trial.w) > 1 or plain.beyond is None:  # else the losses may say when it ended
+            return plain, failure
     if trial.at is not None:
-        return judge(question, [reading_at(trial, question, dtype, task)], limit, trial.held_higher), trial.failure
+        return judge(question, list(_readings_at(trial, question, dtype, task)), limit, trial.held_higher), trial.failure
     asked: dict[str, Any] = {
         "n_parameters": question.n_parameters, "intercept": question.intercept, "start": start, "start_known": question.w0 is not None,
         "dtype": dtype, "of_data": task.X.dtype, "strides": question.strides,
@@ -50,10 +59,32 @@ def judge_trial(question: Question, task: Task, trial: Trial, dtype: Any, limit:
         first = read_readings(start[None], None, epochs=None, **asked)
         return judge(question, first, limit, trial.held_higher), trial.failure or f"cannot be judged:\n{_APART}"
     found = judge(question, readings, limit, trial.held_higher)
+    if epochs is None and not trial.of_code and question.strides and found.beyond is not None and found.beyond.epoch:
+        found = _apart(question, readings[0], limit, trial.held_higher) or found
     if len(found.recorded.w) == 2 and found.epochs > 1 and question.stateless and np.size(trial.loss) in (found.epochs, found.epochs + 1):
         losses = losses_of(trial.loss, found.epochs)  # of every epoch, beside the last w alone
         found = with_losses(found, judge_losses(question, losses, found.recorded.w[0], found.recorded.dtype, limit))
     return found, trial.failure
+
+
+def _apart(question: Question, reading: Reading, limit: float, held_higher: bool) -> Judgement | None:
+    """Return the judgement of rows some usual number of epochs apart, if they agree."""
+    m = len(reading.at)
+    for k in _STRIDES if m > 2 and np.size(question.lr) == 1 and question.schedule is None else ():
+        if k * m > _MOST_STEPS:
+            break
+        told = f"the number of epochs was not given: rows of w are read as {k} epochs apart"
+        recorded = reading.recorded._replace(notes=(*reading.recorded.notes, told))
+        found = judge(question, [Reading(recorded, k * reading.at)], limit, held_higher)
+        if found.beyond is None and found.epochs_judged:
+            return found
+    return None
+
+
+def _has_losses_of_rows(trial: Trial, epochs: int | None) -> bool:
+    """Return whether there are as many losses as rows of w, or as epochs."""
+    rows, asked = len(trial.w), len(trial.w) - 1 if epochs is None else epochs
+    return np.size(trial.loss) in (rows - 1, rows, rows + 1, asked, asked + 1)
 
 
 def curves_of(question: Question, task: Task, index: tuple[int, ...], found: Judgement) -> Curves:
@@ -93,12 +124,11 @@ def dtype_of_losses(dtype: Any, losses: Any, task: Task) -> Any:
     return dtype if dtype is not None else np.dtype(np.float32) if kind == np.float32 else task.X.dtype
 
 
-def reading_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Reading:
-    """Return the reading of rows whose epochs are known; those of the losses are."""
-    assert trial.at is not None
-    loss = None if trial.loss is None else read_array(trial.loss, "loss_history")
-    loss = loss if loss is None or len(loss) == len(trial.at) else loss[trial.at[trial.at < len(loss)]]
-    recorded = read_recorded(
-        trial.w, loss, n_parameters=question.n_parameters, intercept=question.intercept, dtype=dtype, of_data=task.X.dtype
-    )
-    return Reading(recorded, trial.at)
+def _readings_at(trial: Trial, question: Question, dtype: Any, task: Task) -> Iterator[Reading]:
+    """Yield the ways to read rows whose epochs are known: those of their losses."""
+    at = trial.at
+    assert at is not None
+    asked: dict[str, Any] = {"n_parameters": question.n_parameters, "intercept": question.intercept, "dtype": dtype}
+    for loss, told in losses_of_rows(trial.loss, at, at, int(at[-1])):
+        recorded = read_recorded(trial.w, loss, of_data=task.X.dtype, **asked)
+        yield Reading(recorded._replace(notes=(*recorded.notes, *told)), at)

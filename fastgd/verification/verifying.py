@@ -37,6 +37,7 @@ from .candidates.tasks import Candidate, Own, Task, Trial, is_column
 from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
 from .causes.table import CAUSES
+from .ending_early import cause_of_ending
 from .judging_batches import read_batches
 from .report.report import Report, Verdict
 from .trials import curves_of, judge_trial
@@ -304,12 +305,12 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             question = question._replace(lr=trial.rates)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
-        verdict = _verdict_on(one, index, trial, question, task, trial.dtype if dtype is None else dtype)
-        again = trial
+        judged = partial(_verdict_of_ones, one, index, question=question, task=task, dtype=trial.dtype if dtype is None else dtype)
+        verdict, again = judged(trial), trial
         while again.otherwise is not None and not verdict.ok:
             again = again.otherwise()
             try:
-                other = _verdict_on(one, index, again, question, task, trial.dtype if dtype is None else dtype)
+                other = judged(again)
             except ValueError:  # a reading with more epochs than there are rates or orders
                 continue
             if again.for_cause:
@@ -322,6 +323,33 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             own = _verdict_on(one, index, trial, question.with_rate(float(rate)), task, trial.dtype if dtype is None else dtype)
             verdict = replace(verdict, diagnosis=_of_rates(verdict.diagnosis, owner, rate, task.lr[index])) if own.ok else verdict
         yield verdict
+
+
+def _verdict_of_ones(one: Candidate, index: tuple[int, ...], trial: Trial, question: Question, task: Task, dtype: Any) -> Verdict:
+    """Return the verdict on one history; with a ridge a column of ones in X may be the intercept.
+
+    Then it has no penalty.
+    """
+    verdict = _verdict_on(one, index, trial, question, task, dtype)
+    ones = np.flatnonzero((question.X == 1).all(0))
+    if verdict.ok or _is_explained(verdict) or task.ridge is None or task.intercept or task.batches is not None:
+        return verdict
+    if len(ones) != 1 or np.ndim(trial.w) != 2 or question.X.shape[1] < 2:
+        return verdict
+    j = int(ones[0])
+
+    def turned(rows: Any) -> Array:
+        rows = np.asarray(rows)
+        return np.concatenate([np.delete(rows, j, -1), rows[..., j : j + 1]], axis=-1)
+
+    asked = read_question(
+        np.delete(question.X, j, 1), question.y, lr=question.lr, optimizer=task.optimizer, reduction=task.reduction, intercept=True,
+        w0=None if question.w0 is None else turned(question.w0), ridge=task.ridge,
+    ).with_schedule(question.schedule)  # fmt: skip
+    told = f"w[{j}] belongs to the column of ones: it was read as the intercept, which has no penalty"
+    less = replace(task, X=np.delete(task.X, j, -1), intercept=True, w0=None if task.w0 is None else turned(task.w0), own=None)
+    other = _verdict_on(one, index, replace(trial, w=turned(trial.w), notes=[*trial.notes, told], rows_for=None), asked, less, dtype)
+    return other if other.ok or _is_explained(other) else verdict
 
 
 def _of_rates(found: Diagnosis, owner: str, has: float, asked: float) -> Diagnosis:
@@ -361,14 +389,17 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
         failure = failure or f"cannot be judged:\n{_START}"
+    if found.beyond is None and diagnosis is None and not failure:
+        diagnosis = cause_of_ending(question, task, trial, found)
     tau_w, tau_w_epoch = worst(found.w_share, none=math.nan)
     tau_loss, tau_loss_epoch = worst(found.loss_share, none=math.nan)
-    ok = found.beyond is None and not failure and not trial.altered and found.epochs_judged > 0
+    ok = found.beyond is None and diagnosis is None and not failure and not trial.altered and found.epochs_judged > 0
+    asked = task.epochs if trial.epochs is None and found.unit == "epoch" else None
     return Verdict(
         candidate=one.name, fit=index, ok=ok, dtype=str(found.recorded.dtype), limit=one.limit,
         tau_w=tau_w, tau_loss=tau_loss, tau_w_epoch=tau_w_epoch, tau_loss_epoch=tau_loss_epoch,
         first=found.beyond, epochs=found.epochs, epochs_judged=found.epochs_judged, w_share=found.w_share, loss_share=found.loss_share,
-        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure, unit=found.unit,
+        diagnosis=diagnosis, notes=tuple(dict.fromkeys(notes)), failure=failure, unit=found.unit, asked=asked,
         curves=None if trial.w is None else partial(curves_of, question, task, index, found),
     )  # fmt: skip
 

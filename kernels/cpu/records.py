@@ -8,7 +8,7 @@ import numpy as np
 
 from .moments.compress import CHUNK, MOST_PAIRS
 from .moments.curvature import largest_eigenvalues
-from .moments.register_tiles import BLOCK
+from .moments.register_tiles import BLOCK, STRIDE
 from .moments.stack import W_EXPONENT, W_HIGH, W_LEAST
 from .moments.standardize import standardize
 from .simd.double_double import LOWEST_EXPONENT
@@ -131,7 +131,8 @@ def moments_scratch_bytes(n_samples: int, n_parameters: int, dtype: np.dtype, ap
     size, planes = n_parameters, planes_of(dtype)
     levels = (n_samples // CHUNK).bit_length() + 1
     pairs = (size + 1) * (size + 2) // 2
-    tiles = BLOCK * (size + 2) * (1 + planes)
+    blocks = 1 if pairs <= MOST_PAIRS else -(-min(n_samples, CHUNK) // BLOCK)
+    tiles = blocks * STRIDE * (size + 2) * (1 + planes)
     copies = 2 * SIDE * (min(n_samples, CHUNK) + 2 * LANES) if apart else 0
     return 8 * (pairs * planes * levels + size * size * (planes + 1) + tiles + LANES * planes * min(pairs + 1, MOST_PAIRS + 1) + copies)
 

@@ -153,6 +153,20 @@ VERIFIER_DEFECTS = (
         ("tests/verification/candidates/test_functions.py",),
     ),
     Defect(
+        "verifier: a return inside the loop agrees",
+        f"{VERIFICATION}/ending_early.py",
+        "if found.epochs == 1 and abs(share) > _AT_ONCE:",
+        "if found.epochs == 0 and abs(share) > _AT_ONCE:",
+        ("tests/verification/gallery/test_course_forms.py",),
+    ),
+    Defect(
+        "verifier: losses are read before each update alone",
+        f"{VERIFICATION}/causes/readings.py",
+        "if count == epochs and len(whole_at) > 1 and whole_at[0] == 0:",
+        "if False:",
+        ("tests/verification/gallery/test_course_forms.py",),
+    ),
+    Defect(
         "verifier: what is hardly beyond the bound has a sure name",
         "fastgd/verification/causes/evidence.py",
         "_LEAST_STRENGTH = 10.0",

@@ -168,14 +168,14 @@ def columns_permuted(case: Case, rng: Rng) -> Planted:
 
 def _scale(values: Any, how: str) -> Any:
     """Columns as people scale them; those that do not vary are only centred."""
-    mean, spread = values.mean(0), values.std(0, ddof=1 if how == "n - 1" else 0)
-    if how in ("standardised", "n - 1"):
-        return (values - mean) / spread
-    if how == "centred":
-        return values - mean
-    if how == "min-max":
-        return (values - values.min(0)) / (values.max(0) - values.min(0))
-    return values / np.abs(values).max(0)
+    by, off = {
+        "standardised": (values.std(0), values.mean(0)),
+        "n - 1": (values.std(0, ddof=1), values.mean(0)),
+        "centred": (np.ones_like(values[0]), values.mean(0)),
+        "min-max": (np.ptp(values, axis=0), values.min(0)),
+        "max": (np.abs(values).max(0), np.zeros_like(values[0])),
+    }[how]
+    return (values - off) / np.where(np.ptp(values, axis=0) > 0, by, 1)
 
 
 def features_scaled(case: Case, rng: Rng) -> Planted:
@@ -246,6 +246,10 @@ def epochs_without_step(case: Case, rng: Rng) -> Planted:
     k, last = int(rng.integers(2, 4)), int(rng.integers(2, case.epochs - 2))
     rate = [lambda t: float(t % k == k - 1), lambda t: float(k * (t % k == k - 1)), lambda t: float(t < last)][rng.integers(3)]
     return run(case, rate=rate)
+
+
+def begins_anew(case: Case, rng: Rng) -> Planted:
+    return run(case, rule=lambda w, g, lr, t, memory: memory.setdefault("first", w - lr * g))
 
 
 def rates_of_parameters(case: Case, rng: Rng) -> Planted:
@@ -355,6 +359,7 @@ MORE: dict[str, Callable[[Case, Rng], Planted]] = {
     "gradient_without_axis": gradient_without_axis,
     "residual_function": residual_function,
     "epochs_without_step": epochs_without_step,
+    "begins_anew": begins_anew,
     "rates_of_parameters": rates_of_parameters,
     "loss_of_residuals": loss_of_residuals,
 }

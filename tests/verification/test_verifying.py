@@ -127,7 +127,7 @@ def test_histories_of_the_wrong_length():
     with pytest.raises(ValueError, match=r"w_history must have shape \(epochs \+ 1, 3\), for 3 features; it has shape \(11, 2\)"):
         fastgd.verify(w[:, :2], X, y, lr=0.1)
     with pytest.raises(ValueError, match="loss_history must have one value per row"):
-        fastgd.diagnose(X, y, w, loss[:, None], lr=0.1)
+        fastgd.diagnose(X, y, w, np.stack([loss, loss], axis=1), lr=0.1)
     with pytest.raises(ValueError, match="has too few digits"):
         fastgd.diagnose(X, y, w.astype(np.float16), lr=0.1)
 

@@ -21,7 +21,8 @@ from .names import counts_epochs, is_history, role_of_answer
 from .tasks import Unreadable, copied
 
 __all__ = [
-    "Step", "Training", "has_parts", "has_w", "is_table", "kept", "library_of_float32", "read_step", "read_training", "times_one_array",
+    "Step", "Training", "has_parts", "has_w", "is_table", "kept", "library_of_float32", "places_of_w", "read_step", "read_training",
+    "times_one_array",
 ]  # fmt: skip
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
@@ -41,6 +42,7 @@ class Training(NamedTuple):
     w: Array  # (m, D)
     loss: Array | None
     notes: tuple[str, ...] = ()
+    has_last: bool = False  # the last w was returned beside its rows, and is the last of them
 
 
 def library_of_float32(answer: Any) -> str | None:
@@ -78,7 +80,7 @@ def times_one_array(rows: Any) -> int:
         return 0
     of_parts = isinstance(rows[0], list | tuple) and len(rows[0]) > 0 and not np.isscalar(rows[0][0])
     held = [row[0] if of_parts and isinstance(row, list | tuple) and row else row for row in rows]
-    changes = isinstance(held[0], list | np.ndarray) or hasattr(held[0], "detach")  # numbers and JAX's arrays do not
+    changes = isinstance(held[0], list | np.ndarray | dict) or hasattr(held[0], "detach")  # numbers and JAX's arrays do not
     return len(held) if changes and all(one is held[0] for one in held) else 0
 
 
@@ -115,14 +117,30 @@ def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = F
     return Step(w, None if place is None else float(rest[place].ravel()[0]), tuple(notes))
 
 
-def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, b_first: bool = False, of_last: bool = False) -> Training:
+def places_of_w(answer: Any, n_parameters: int, intercept: bool) -> list[int]:
+    """Return where the last w may stand in what a training returned: arrays of D > 1 numbers.
+
+    None does where the intercept stands beside it.
+    """
+    if not isinstance(answer, tuple) or hasattr(answer, "_asdict") or n_parameters == 1:
+        return []
+    sizes = [np.size(part) if part is not None and _is_number(part) else 0 for part in answer]
+    return [] if intercept and n_parameters - 1 in sizes else [k for k, size in enumerate(sizes) if size == n_parameters]
+
+
+def read_training(
+    answer: Any, n_parameters: int, intercept: bool, epochs: int, b_first: bool = False, of_last: bool = False, place: int = 0
+) -> Training:
     """Return the rows of w that a training returned, and the losses where there are some.
 
     b_first: the intercept comes before w where their sizes do not tell. of_last: it is known that w
-    is the last one alone.
+    is the last one alone. place: where w stands, or its rows, if anything does before it.
     """
+    if place:
+        answer = (answer[place], *answer[:place], *answer[place + 1 :])
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
+    names = _names_in(answer)
     answer = _by_name(_with_weights_named(answer, n_parameters, intercept))
     b_first = not (named := isinstance(answer, _Named)) and b_first and intercept
     if isinstance(answer, Mapping):
@@ -134,6 +152,8 @@ def read_training(answer: Any, n_parameters: int, intercept: bool, epochs: int, 
         read = _rows(answer[0] if isinstance(answer, tuple) and len(answer) == 1 else answer, n_parameters, intercept, b_first)
     if named:
         read = read._replace(notes=("what it returned was read by the names in it", *read.notes[1:]))
+    if names is not None and _has_last(names, read.w):
+        read = read._replace(has_last=True)
     if len(read.w) > epochs + 1:
         rows = f"{counted(len(read.w), 'row')} of w for {counted(epochs, 'epoch')}"
         raise Unreadable(f"it returned {rows}; {epochs + 1:,} are needed, the start first, or {epochs:,} without it")
@@ -194,7 +214,8 @@ def _of_last(last: Array, parts: list[Any], arrays: list[Array | None], D: int, 
         looks_so = array is None or array.ndim != 1 or (D == 1 and bool({len(read.w), len(read.w) - 1} & set(sizes)))
         if len(read.w) > 1 and (np.array_equal(read.w[-1], last) or looks_so):
             losses = read.loss if read.loss is not None else _losses(arrays[:k] + arrays[k + 1 :])
-            return Training(read.w, losses, (*read.notes, f"what it returned was read as {words} and the rows of w"))
+            told = f"what it returned was read as {words} and the rows of w"
+            return Training(read.w, losses, (*read.notes, told), np.array_equal(read.w[-1], last))
     return Training(last[None], _losses(arrays), (f"what it returned was read as {words}",))
 
 
@@ -288,6 +309,9 @@ def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
     else:
         return answer
     roles = {name: role_of_answer(name) for name in columns}
+    numbered = [name for name, role in roles.items() if role == "w" and name[-1:].isdigit()]  # w0, w1, w2
+    if len(numbered) > 1:
+        roles |= dict.fromkeys(numbered)
     if {"w", "w_rows"} & set(roles.values()):
         return answer
     weights = [columns[name] for name, role in roles.items() if role is None and not counts_epochs(name)]
@@ -300,6 +324,14 @@ def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
 def is_table(answer: Any) -> bool:
     """Return whether this is a frame."""
     return hasattr(answer, "to_dict") and hasattr(answer, "columns")
+
+
+def _has_last(names: Mapping[Any, Any], rows: Array) -> bool:
+    """Return whether a w among these, with the intercept or not, is the last of several rows."""
+    w = _roles_in(names).get("w")
+    if w is None or len(rows) < 2 or not _is_number(w) or not 0 <= rows.shape[1] - np.size(w) <= 1:
+        return False
+    return np.array_equal(np.ravel(_numbers(w, "w")), rows[-1, : np.size(w)])
 
 
 def _many(value: Any) -> bool:

@@ -49,6 +49,14 @@ class Call(NamedTuple):
         """Return whether the function takes this."""
         return any(role == one for _, one in self.roles)
 
+    def has_optional(self, role: str) -> bool:
+        """Return whether the function has a parameter for this, with a default."""
+        return any(role == one for _, one in self.optional)
+
+    def name_of(self, role: str) -> str | None:
+        """Return the name of the parameter for this; None: it has none."""
+        return next((name for name, one in (*self.roles, *self.optional) if one == role), None)
+
     @property
     def b_first(self) -> bool:
         """Whether the intercept is a parameter of its own, and stands before w."""

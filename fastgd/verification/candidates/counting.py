@@ -60,8 +60,8 @@ def rows_after(run: Callable[[int], Array], counts: Iterable[int], start: Array,
     same = (rows == rows[-1]).all(axis=1)
     end = len(rows) - 1 if same.all() else len(rows) - int(np.argmin(same[::-1]))
     if end < len(rows) - 1 and not same.all():
-        end -= bool(epochs[end] - epochs[end - 1] > 1)  # it stopped somewhere between these two
         notes.append(f"it stops by itself: from epoch {epochs[end]} on its last w is the same")
+        end -= bool(epochs[end] - epochs[end - 1] > 1)  # it stopped somewhere between these two
         return rows[: end + 1], epochs[: end + 1]
     return rows, epochs
 

@@ -84,12 +84,14 @@ class ModelCandidate:
     def _trial(self, task: Task, index: tuple[int, ...]) -> Trial:
         """Fit as often as it takes to have rows of w."""
         epochs, lr = task.counted_epochs(), self._value("lr")
-        trial = Trial(task.start(index)[None], dtype=task.X.dtype, start_known=task.w0 is not None)
+        trial = Trial(task.start(index)[None], dtype=task.X.dtype, start_known=task.w0 is not None, of_code=True)
         trial.own_rate = None if lr is None else float(lr)
         with TheirCode(trial, "raised"):
             fits = _Fits(self.model, task, index)
             whole = fits.after(epochs)
-            trial.w, trial.loss, trial.notes = whole.w, whole.loss, list(whole.notes)
+            trial.w, trial.loss, trial.notes, trial.has_last = whole.w, whole.loss, list(whole.notes), whole.has_last
+            if fits.counts and len(whole.w) > 1:
+                trial.rows_for = lambda count: len(fits.after(count).w)
             if len(whole.w) == 1 and not fits.counts:
                 trial.notes.append("it does not take the number of epochs: its last w alone is judged")
             elif len(whole.w) == 1:
@@ -129,7 +131,7 @@ class _Fits:
 
     def __init__(self, model: Any, task: Task, index: tuple[int, ...]) -> None:
         self.model, self.task, self.index = model, task, index
-        self.altered = self.of_float32 = False
+        self.altered = self.of_float32 = self._of_last = False
         self._random = SameRandom()
         is_class = isinstance(model, type)
         fit = fit_of(model)
@@ -161,9 +163,16 @@ class _Fits:
         self.of_float32 |= any(library_of_float32(value) is not None for value in found.values())
         if has_w(found):
             self._refuse_an_intercept(found)
+            D, intercept = self.task.n_parameters, self.task.intercept
+            last = {name: value for name, value in found.items() if not is_history(name)}
+            if self._of_last:
+                return read_training(last, D, intercept, epochs)
             try:
-                return read_training(found, self.task.n_parameters, self.task.intercept, epochs)
+                return read_training(found, D, intercept, epochs)
             except Unreadable as error:
+                if len(last) < len(found) and has_w(last) and self.counts:  # rows of a part of w are left out, in later fits too
+                    self._of_last = True
+                    return read_training(last, D, intercept, epochs)
                 raise Unreadable(f"of {', '.join(sorted(found))} that its fit left: {error}".replace("it returned", "there is")) from None
         if answer is None or answer is model:
             told = ", ".join(sorted(found)) or "nothing that may be one"

@@ -25,7 +25,7 @@ import numpy as np
 from ...input.messages import counted
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .answers import kept, library_of_float32, read_step, read_training, times_one_array
+from .answers import kept, library_of_float32, places_of_w, read_step, read_training, times_one_array
 from .calling import Call, read_call
 from .counting import FEW, MANY, SameRandom, losses_until, rows_after
 from .tasks import Task, TheirCode, Trial, threads_running
@@ -44,6 +44,7 @@ class FunctionCandidate:
     name: str
     limit: float = LIMIT
     ones_first: bool = False  # its w begins with the intercept
+    ridge: tuple[float | None] | None = None  # the penalty that it is given; None: the one that is asked for
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> FunctionCandidate:
@@ -78,6 +79,8 @@ class FunctionCandidate:
                 trial.otherwise = partial(self._with_ones_first, task, index, trial.otherwise)
             if not trial.start_known:
                 trial.otherwise = after_updates(trial)
+            if task.ridge is not None:
+                trial.otherwise = self._with_other_ridge(task, index, trial.otherwise)
             if trial.failure and task.intercept and not self.call.has("b") and re.search("shape|size|dimension|broadcast", trial.failure):
                 D = task.n_parameters
                 trial.notes.append(
@@ -95,6 +98,26 @@ class FunctionCandidate:
         trial = self._run(replace(task, columns=False), index)
         trial.notes.append(f"w was handed over as (D,): with w as (D, 1), like y, {self.name} does not agree")
         return trial
+
+    def _with_other_ridge(self, task: Task, index: tuple[int, ...], otherwise: Callable[[], Trial] | None) -> Callable[[], Trial] | None:
+        """Return what runs it with the penalty of its own default, or as 1/(2n) loss goes with."""
+        assert task.ridge is not None
+        name, half = self.call.name_of("ridge"), 2 * task.X.shape[-2] * task.ridge
+        ways: list[tuple[float | None, str]] = []
+        if self.call.has_optional("ridge"):
+            ways.append((None, f"{name} kept the value that it has by default"))
+        if name is not None and task.reduction == "half_mean":
+            ways.append((half, f"{name} was given {half:g}: {name} / (2 * n) is the ridge that was asked for"))
+
+        def run(given: float | None, told: str, then: Callable[[], Trial] | None) -> Trial:
+            trial = replace(self, ridge=(given,))._run(task, index)
+            trial.notes.append(told)
+            trial.otherwise = then
+            return trial
+
+        for given, told in reversed(ways):
+            otherwise = partial(run, given, told, otherwise)
+        return otherwise
 
     def _with_ones_first(self, task: Task, index: tuple[int, ...], otherwise: Callable[[], Trial] | None) -> Trial:
         """Run with the intercept first in w, as where a column of ones is put before X."""
@@ -115,7 +138,7 @@ class FunctionCandidate:
         """Return what a function is given, by role."""
         d = task.X.shape[-1]
         given = {"X": data[0], "y": data[1], "lr": rate, "epochs": epochs, "count": len(data[1]), "tol": 0.0}
-        given["ridge"] = 0.0 if task.ridge is None and self.call.has("ridge") else task.ridge
+        given["ridge"] = 0.0 if task.ridge is None and self.call.has("ridge") else task.ridge if self.ridge is None else self.ridge[0]
         given |= self._of_batches(task, len(data[1]))
         if self.call.has("points"):
             given["points"] = np.column_stack([read_array(part, "the data") for part in data])
@@ -182,23 +205,47 @@ class FunctionCandidate:
         given = self._given(task, data, w0, task.rate(index), epochs)
         trial = Trial(w0[None], None, list(self.call.notes), dtype=task.X.dtype)
         trial.start_known = self.call.has("w") or task.w0 is not None
+        trial.of_code = True
+
+        def run(count: int) -> Any:
+            return task.callers.run(self.call.on, self.function, self._given(task, task.data(index), w0, task.rate(index), count))
+
+        def rows_for(count: int) -> int:
+            return len(read_training(run(count), task.n_parameters, task.intercept, task.most_updates(count), self._b_first, place=place).w)
+
         same = SameRandom()
         with TheirCode(trial, "raised"):
             answer = task.callers.run(self.call.on, self.function, given)
             if hasattr(answer, "__next__"):  # a generator of rows
                 answer = task.callers.run(list, map(kept, itertools.islice(answer, epochs + 2)))
-            trial.w, trial.loss, told = read_training(answer, task.n_parameters, task.intercept, task.most_updates(epochs), self._b_first)
+            place = self._place_of_w(answer, run, epochs, task)
+            trial.w, trial.loss, told, trial.has_last = read_training(
+                answer, task.n_parameters, task.intercept, task.most_updates(epochs), self._b_first, place=place
+            )
             trial.notes += told
             trial.one_array = times_one_array(answer)
             _note_float32(trial, answer)
+            trial.rows_for = rows_for if self.call.has("epochs") and len(trial.w) > 1 else None
             if len(trial.w) == 1 < epochs and self.call.has("epochs"):
-                self._run_for_each(trial, task, index, same)
+                self._run_for_each(trial, task, index, same, place)
         _notice_changes(trial, self.name, data, task.data(index))
         if not self._same_w(given, task, w0):
             trial.notes.append(f"{self.name} changes the w0 that it is given, in place")
         return trial
 
-    def _run_for_each(self, trial: Trial, task: Task, index: tuple[int, ...], same: SameRandom) -> None:
+    def _place_of_w(self, answer: Any, again: Callable[[int], Any], epochs: int, task: Task) -> int:
+        """Return where w stands in what a training returned.
+
+        Where several parts have as many numbers as w, losses of as many epochs are told from it by
+        a run of one epoch more.
+        """
+        places = places_of_w(answer, task.n_parameters, task.intercept)
+        if len(places) > 1 and self.call.has("epochs"):
+            longer = places_of_w(again(epochs + 1), task.n_parameters, task.intercept)
+            places = [place for place in places if place in longer] or places
+        return places[0] if places else 0
+
+    def _run_for_each(self, trial: Trial, task: Task, index: tuple[int, ...], same: SameRandom, place: int) -> None:
         """Set the rows of a training that returns the last w alone, by runs for each number."""
         epochs, ends = task.counted_epochs(), {}
 
@@ -206,7 +253,7 @@ class FunctionCandidate:
             same.again()
             given = self._given(task, task.data(index), task.start(index), task.rate(index), count)
             answer = task.callers.run(self.call.on, self.function, given)
-            read = read_training(answer, task.n_parameters, task.intercept, count, self._b_first, of_last=True)
+            read = read_training(answer, task.n_parameters, task.intercept, count, self._b_first, of_last=True, place=place)
             if read.loss is not None and len(read.loss) == 1:
                 ends[count] = read.loss[0]
             row: Array = read.w[-1]
@@ -218,9 +265,9 @@ class FunctionCandidate:
                 if (rows == rows[-1]).all():
                     return one  # whatever number is asked for
                 one.w, one.at = rows, at
-                one.loss = losses_until(int(at[-1]), one.loss, count)
+                one.loss = losses_until(int(at[-1]), one.loss, epochs)
                 if one.loss is not None and len(one.loss) == 1:  # that of the last w: each run has its own
-                    one.loss = np.array([ends[k] for k in range(count + 1)]) if len(ends) > count else None
+                    one.loss = np.array([ends[k] for k in range(count + 1)]) if ends.keys() >= set(range(count + 1)) else None
             return one
 
         if not np.array_equal(last(epochs), trial.w[0], equal_nan=True):

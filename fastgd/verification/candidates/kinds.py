@@ -5,6 +5,7 @@ fastgd's own backends are run through `fit`, as users run them.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +21,7 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import has_parts, has_w, is_table, read_training, times_one_array
+from .answers import has_parts, has_w, is_table, kept, read_training, times_one_array
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code, fit_of
 from .functions import after_updates
@@ -64,12 +65,17 @@ def read_candidates(candidate: Any) -> list[Candidate]:
         return [PartialFitCandidate(candidate)]
     if fit_of(candidate) is not None or (callable(candidate) and not isinstance(candidate, type)):
         return [candidate_of_code(candidate)]
+    if hasattr(candidate, "__next__"):  # a generator that was called
+        return [_Recorded(list(map(kept, itertools.islice(candidate, _MOST_ROWS))), None)]
     if isinstance(candidate, list | np.ndarray) or _holds_rows(candidate) or hasattr(candidate, "__array__"):
         return [_Recorded(candidate, None)]
     raise TypeError(
         "candidate must be a backend's name or a list of names, a FitResult with history, arrays w or (w, loss), a function "
         f"step(w, X, y, lr) or train(X, y, lr, epochs, w0), or a pair (torch module, torch optimizer); it is {shown(candidate)}"
     )
+
+
+_MOST_ROWS = 10**6  # that a generator is asked for
 
 
 @dataclass

@@ -139,6 +139,9 @@ class Trial:
     start_known: bool = True  # whether row 0 should be w0
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
     rates: Array | None = None  # (epochs,): those of the steps, which stand for a schedule that was not asked for
+    has_last: bool = False  # the last row of w is known to be that after the last update
+    of_code: bool = False  # what a call returned: losses that fit no row are left out
+    rows_for: Callable[[int], int] | None = None  # how many rows of w it makes where this number of epochs is asked for
     one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way
     for_cause: bool = False  # a part of what was judged, in which a cause is looked for

@@ -108,9 +108,10 @@ class Diagnosis:
         if self.also_possible:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and self.evidence.get("epochs_used"):
-            tau, asked = self.evidence["tau"], self.evidence["tau_asked"]
+            of = "tau_loss" if self.evidence["tau_asked"] <= LIMIT and "tau_loss" in self.evidence else "tau"  # what is wrong
+            tau, asked = self.evidence[of], self.evidence[f"{of}_asked"]
             judged = f"{self.evidence['epochs_used']} {self.evidence.get('unit', 'epoch')}s"
-            lines.append(f"  evidence: tau = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {judged}")
+            lines.append(f"  evidence: {of} = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {judged}")
         return in_ascii("\n".join([*lines, *(f"  note: {note}" for note in self.notes)]))
 
 
@@ -140,6 +141,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
     scored = scored_by(scene, step, _all_hypotheses(scene), wide)
     possible = sorted((pair for pair in scored if pair[1] <= LIMIT), key=_rank)
     passing = [pair for pair in possible if is_evidence(scene, step, pair[0])]
+    if _is_stored_in_float16(seen):  # in which two constants explain much
+        passing = [pair for pair in passing if pair[0].constants < 2]
     stored = _is_stored_in_float32(seen) and _explained_by_storage(seen, step)
     if stored and not (passing and passing[0][0].complexity <= 1):
         others = (" + ".join(h.codes) for h, _ in possible if h.complexity <= 1 + _LONGER)
@@ -242,7 +245,10 @@ def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[st
 def _worded(scene: Scene, words: Any) -> dict[str, Any]:
     """Return all the values that the sentence of a cause may contain."""
     values = scene.asked.values
+    digits = 6 if abs(words.get("value", 0.0) - 1) > 1e-5 else 12  # enough to see a difference
     return {
+        "times": f"{words.get('value', 0.0):.{digits}g}",
+        "instead": f"{words.get('rate', 0.0):.{digits}g}",
         "variant": "",
         "penalty": 0.0,
         "decay": words.get("value", 0.0),
@@ -252,6 +258,13 @@ def _worded(scene: Scene, words: Any) -> dict[str, Any]:
         "declared_amsgrad": bool(values.get("amsgrad", False)),
         **words,
     }
+
+
+def _is_stored_in_float16(seen: Observation) -> bool:
+    """Return whether every w is representable in float16, and some are no short numbers."""
+    w = seen.w.astype(np.float64)
+    with np.errstate(over="ignore"):
+        return bool((w == w.astype(np.float16)).all() and np.count_nonzero(64 * w != np.round(64 * w)) > 3)
 
 
 def _is_stored_in_float32(seen: Observation) -> bool:
@@ -334,6 +347,8 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
         told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
     if seen.plan is not None:
         told.append("the order of the samples, or their weights, may be others than those given")
+    if _is_stored_in_float16(seen):
+        told.append("every w is a number of float16: it may be kept in it")
     return ", ".join(told)
 
 

@@ -14,7 +14,7 @@ from fastgd.kernels.forks import lapack_lock
 
 from ..bound.yardstick import BLOCK, LIMIT, Array
 from .hypotheses import Hypothesis, Scene, shortest
-from .observation import Term
+from .observation import Observation, Term
 from .readings import ending
 from .sizes import Variant, at_named_sizes, named_factors, of_term
 
@@ -35,6 +35,7 @@ def about_gradient(scene: Scene) -> Iterator[Hypothesis]:
     yield from at_named_sizes(scene, _one_after_the_other(scene))
     yield from at_named_sizes(scene, _of_another_loss(scene))
     yield from at_named_sizes(scene, _of_no_axis(scene))
+    yield from _from_the_start(scene)
     yield from _in_some_epochs(scene)
     yield from _frozen(scene)
     yield from _of_another_size(scene, asked.gradient(seen))
@@ -120,6 +121,9 @@ def _in_some_epochs(scene: Scene) -> Iterator[Hypothesis]:
     told = []
     if moves[:last].all():
         told.append((1.0, f"it stays as it is from epoch {last + 1} on"))
+    elif moves[found[0] :].all():
+        one = found[0] == 1
+        told.append((1.0, f"the first {'epoch has' if one else f'{found[0]} epochs have'} no step, so that there are too few in all"))
     elif len(found) > 1:
         k = int(found[1] - found[0])
         if (moves == ((epoch >= found[0]) & ((epoch - found[0]) % k == 0))).all():
@@ -131,6 +135,21 @@ def _in_some_epochs(scene: Scene) -> Iterator[Hypothesis]:
         step = asked.step(seen, asked.gradient(seen).times(factor, seen.u))
         step = Term(*(np.where(moves[:, None], part, 0) for part in step))
         yield Hypothesis(("epochs_without_step",), 1.5, step, {"variant": words}, constants=1)
+
+
+def _from_the_start(scene: Scene) -> Iterator[Hypothesis]:
+    """Every step is taken from row 0: w is set to the start inside the loop."""
+    seen = scene.seen
+    if seen.n_steps < 2 or not scene.asked.stateless or (seen.lr != seen.lr[0]).any() or seen.of_batches:
+        return
+    step = scene.step
+    first, error = step.value[:1], step.error[:1]
+
+    def loss(seen: Observation) -> tuple[Array, Array]:
+        return np.full_like(seen.true_loss, seen.true_loss[0]), np.full_like(seen.loss_error, seen.loss_error[0])
+
+    from_start = Term(seen.w[:-1] - (seen.w[0] - first), np.broadcast_to(error + seen.u * np.abs(seen.w[0]), seen.moved.shape))
+    yield Hypothesis(("begins_anew",), 0.75, from_start, loss=loss)
 
 
 def _frozen(scene: Scene) -> Iterator[Hypothesis]:
@@ -151,7 +170,7 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
         step = scene.asked.step(seen, seen.at.times(factor, seen.u))
         step = Term(np.where(frozen, 0, step.value), np.where(frozen, 0, step.error))
         words = {"variant": names + (" are" if frozen.sum() > 1 else " is")}
-        yield Hypothesis((code, *codes), 1 + 0.5 * len(codes), step, words)
+        yield Hypothesis((code, *codes), 0.75 + 0.5 * len(codes), step, words)  # that some do not move at all is no chance
 
 
 def _of_another_size(scene: Scene, gradient: Term) -> Iterator[Hypothesis]:

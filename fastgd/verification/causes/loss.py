@@ -293,6 +293,7 @@ def _with_penalty(seen: Observation, true: Array, error: Array) -> Iterator[Loss
                 )
                 if value != 0 and found.tau(seen.loss) <= LIMIT:
                     varies = np.abs(value) * np.ptp(penalty[:m]) > 2 * LIMIT * found.error[:m].max()
-                    if varies:  # a penalty that is constant is no evidence
+                    different = np.unique(penalty[:m])
+                    if varies and np.count_nonzero(different) > 1:  # one penalty shows a weight of anything
                         yield found
                     break

@@ -18,7 +18,7 @@ from ...input.reading import read_array
 from ..bound.yardstick import Array
 from .recorded import Recorded, arithmetic_dtype, read_losses, read_recorded, read_rows, with_start
 
-__all__ = ["Reading", "ending", "read_readings"]
+__all__ = ["Reading", "ending", "losses_of_rows", "read_readings"]
 
 _MOST_STRIDES = 8  # that give one number of rows; the roundest are tried
 
@@ -54,7 +54,8 @@ def read_readings(
         raise ValueError(f"w_history has {counted(m, 'row')}; {needed}")
     judged = arithmetic_dtype(dtype, rows, of_data)
     begins = bool(((rows[0] == start) | (rows[0] == start.astype(judged))).all())
-    found = list(_early(m, epochs)) + (list(_apart(m, epochs)) if strides else [])
+    count = 0 if loss_history is None else read_array(loss_history, "loss_history").size
+    found = list(_early(m, epochs)) + (list(_apart(m, epochs)) + list(_ended(m, epochs, count)) if strides else [])
     first = begins or (not start_known and 1 < m < epochs)
     found.sort(key=lambda pair: (pair[0][0] == 0) != first)  # stable
     readings: list[Reading] = []
@@ -66,11 +67,12 @@ def read_readings(
             whole, whole_at = with_start(rows, start, judged), np.append(0, at)
             notes[0] += "; the start was put before it"
         try:
-            loss = _losses_of(loss_history, at, whole_at, epochs, notes)
+            of_rows = losses_of_rows(loss_history, at, whole_at, int(at[-1]) if m == 1 else epochs)
         except ValueError as error:
             refused = refused or error
             continue
-        readings.append(Reading(Recorded(whole, loss, judged, tuple(notes), bool(added)), whole_at))
+        for loss, told in of_rows:
+            readings.append(Reading(Recorded(whole, loss, judged, (*notes, *told), bool(added)), whole_at))
     if refused is not None and not readings:
         raise refused
     return readings
@@ -80,7 +82,10 @@ def _early(m: int, epochs: int) -> Iterator[tuple[Array, str]]:
     """Yield (the epoch of each row, in words) where rows are one epoch apart."""
     if m == epochs:
         yield np.arange(1, m + 1), "w after each update"
-        yield np.arange(m), "w before each update, the first of which is the start; w after the last update is not recorded"
+        yield (
+            np.arange(m),
+            "w before each update, the first of which is the start; w after the last update is not recorded, or was not made",
+        )
     elif m > 1:
         yield np.arange(m), f"epochs 0 to {m - 1}, where it ended"
         yield np.arange(1, m + 1), f"w after each update, until epoch {m}, where it ended"
@@ -105,19 +110,33 @@ def _apart(m: int, epochs: int) -> Iterator[tuple[Array, str]]:
                     yield rows, f"w in epochs {', '.join(map(str, rows[:3]))}, ...: {kth.replace(' row', f' row{words}', 1)}"
 
 
+def _ended(m: int, epochs: int, count: int) -> Iterator[tuple[Array, str]]:
+    """Yield (its epoch, in words) of the last w alone, where the losses say that it ended early."""
+    for until in (count, count - 1) if m == 1 and count < epochs else ():
+        if until > 0:
+            yield np.array([until]), f"w after update {until:,}, where the losses end, and judged {counted(until, 'step')} at once"
+
+
 def ending(k: int) -> str:
     """Return "st", "nd", "rd" or "th", which make a number an ordinal one."""
     return "th" if 10 <= k % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(k % 10, "th")
 
 
-def _losses_of(loss_history: Any, at: Array, whole_at: Array, epochs: int, notes: list[str]) -> Array | None:
-    """Return the losses of the rows; where they are of every epoch, those of these rows."""
+def losses_of_rows(loss_history: Any, at: Array, whole_at: Array, epochs: int) -> list[tuple[Array | None, list[str]]]:
+    """Return the ways to read the losses of the rows, and what is to be told of each.
+
+    Losses of every epoch may be more than there are rows. One for each update may be that of w
+    before it or after it.
+    """
     if loss_history is None:
-        return None
-    count = read_array(loss_history, "loss_history").size
-    if count in (epochs, epochs + 1) and count not in (len(at), len(whole_at)):
-        losses = read_losses(loss_history, epochs + 1, [])
-        assert losses is not None
-        notes.append(f"loss has {counted(count, 'value')}: those of the rows of w are judged, loss[t] at w[t]")
-        return losses[whole_at[whole_at < len(losses)]]
-    return read_losses(loss_history, len(whole_at), notes)
+        return [(None, [])]
+    count, told = read_array(loss_history, "loss_history").size, list[str]()
+    if count not in (epochs, epochs + 1) or count in (len(at), len(whole_at)) or len(whole_at) == epochs + 1:
+        return [(read_losses(loss_history, len(whole_at), told), told)]
+    losses = read_losses(loss_history, epochs + 1, [])
+    assert losses is not None
+    words = f"loss has {counted(count, 'value')}: those of the rows of w are judged"
+    found: list[tuple[Array | None, list[str]]] = [(losses[whole_at[whole_at < count]], [f"{words}, loss[t] at w[t]"])]
+    if count == epochs and len(whole_at) > 1 and whole_at[0] == 0:
+        found.append((losses[whole_at[1:] - 1], [f"{words}, each at the w after its update"]))
+    return found

@@ -58,6 +58,10 @@ def read_rows(w_history: Any, n_parameters: int, intercept: bool) -> Array:
         w = w[:, None]
     if w.ndim == 3 and 1 in w.shape[1:] and w.shape[1] * w.shape[2] == n_parameters:  # w is a column or a row
         w = w.reshape(len(w), n_parameters)
+    if w.ndim == 2 and w.shape[1] == n_parameters + 1 and len(w) > 2 and (np.diff(w[:, 0]) == 1).all() and w[0, 0] in (0, 1):
+        w = w[:, 1:]  # without the numbers of the rows, as of a file that pandas wrote
+    if w.ndim == 2 and w.shape[1] != n_parameters == len(w):  # a column for each epoch
+        w = w.T
     if w.ndim != 2 or w.shape[1] != n_parameters:
         what = f"{counted(n_parameters - intercept, 'feature')}{' and the intercept, which is last' if intercept else ''}"
         raise ValueError(f"w_history must have shape (epochs + 1, {n_parameters}), for {what}; it has shape {w.shape}")
@@ -88,6 +92,7 @@ def read_losses(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
     if loss_history is None:
         return None
     loss = read_array(loss_history, "loss_history")
+    loss = loss[:, 0] if loss.ndim == 2 and loss.shape[1] == 1 else loss  # a column
     if loss.ndim != 1:
         raise ValueError(f"loss_history must have one value per row of w_history, shape ({rows},); it has shape {loss.shape}")
     if len(loss) == rows - 1:
@@ -97,6 +102,7 @@ def read_losses(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
         loss = loss[:rows]
     elif len(loss) != rows:
         raise ValueError(
-            f"loss_history has {counted(len(loss), 'value')}, but w_history has {counted(rows, 'row')}: one for each is needed"
+            f"loss_history has {counted(len(loss), 'value')}, but w_history has {counted(rows, 'row')}: one for each is needed; "
+            "leave the losses out to have w judged alone"
         )
     return loss

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastgd.input.messages import counted
 from fastgd.kernels.forks import lapack
 
 from ..bound.yardstick import Array, growth
@@ -51,7 +52,7 @@ class _Batches(NamedTuple):
 
     def words(self, n: int) -> str:
         """Return the batches in words."""
-        return f"{self.size} samples" + (f" (the last {n % self.size} are left out)" if self.dropped else "")
+        return counted(self.size, "sample") + (f" (the last {n % self.size} are left out)" if self.dropped else "")
 
 
 def about_several_steps(scene: Scene) -> Iterator[Hypothesis]:

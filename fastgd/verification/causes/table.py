@@ -93,6 +93,8 @@ CAUSES = {
               "gradient = 2 * np.mean(X * residual[:, None], axis=0)"),
         Cause("residual_function", "update", "X is multiplied by {variant}, not by the residual", _GRADIENT),
         Cause("epochs_without_step", "update", "w is not updated in every epoch: {variant}", "one update in each epoch"),
+        Cause("begins_anew", "update", "w begins anew in every epoch: each step is taken from the start, as where w is set inside the loop",
+              "set w to its start before the loop"),
         Cause("gradient_without_features", "update", "X is missing from the gradient of the weights: it is twice the mean of the residuals",
               _GRADIENT),
         Cause("residual_without_intercept", "update", "the intercept is missing from the residual",
@@ -147,8 +149,8 @@ CAUSES = {
         Cause("gradient_absolute_loss", "update", "the gradient is that of the mean absolute residual", _GRADIENT),
         # -- the rule
         Cause("lr_scaled", "update",
-              "every step is {value:.6g} times the right one, as if the learning rate were {rate:.6g} instead of {lr:.6g}",
-              "take the factor {value:.6g} out of the step: w = w - lr * gradient"),
+              "every step is {times} times the right one, as if the learning rate were {instead} instead of {lr:.6g}",
+              "take the factor {times} out of the step: w = w - lr * gradient"),
         Cause("momentum", "update", "there is momentum {value:.6g}", "momentum = {declared_momentum:g}"),
         Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form", "momentum = {declared_momentum:g}"),
         Cause("nesterov_sutskever", "update",
@@ -260,6 +262,7 @@ CAUSES = {
               "as large",
               _LOSS),
         Cause("loss_not_finite", "loss", "the loss is not finite from epoch {epoch} on, where nothing can overflow"),
+        Cause("ends_early", "nothing", "it makes {value} of {asked}{variant}", "for epoch in range(epochs):"),
         Cause("inputs_modified", "nothing", "the candidate changes the X or y that it is given", "work on a copy: X = X.copy()"),
         Cause("unknown", "nothing", "{variant}"),
     )

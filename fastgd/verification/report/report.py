@@ -66,6 +66,8 @@ class Verdict:
         The exception that the candidate raised, with its traceback.
     unit : str
         What rows are apart, and are counted in here: "epoch", or "step" of mini-batches.
+    asked : int or None
+        The number of epochs that was asked for, where there is one.
     curves : callable or None
         Returns w and loss over the epochs, the candidate's and ours, as the page draws them.
     """
@@ -88,6 +90,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
     failure: str | None = None
     unit: str = "epoch"  # that rows are apart, "epoch" or "step"
+    asked: int | None = None  # epochs that were asked for; None: no number was
     curves: Callable[[], Curves] | None = field(default=None, repr=False)  # they take a fit of ours: made when they are drawn
 
     @property
@@ -138,8 +141,12 @@ class Verdict:
         if self.outcome == "agrees in part":
             told = f"{self.epochs_judged} of {self.epochs} {self.unit}s judged, not judged from {self.unit} {self.epochs_judged + 1} on"
             return f"{agrees} at the {told}: {taus} (bound {self.limit:g}){but}"
+        ended = self.asked is not None and self.epochs < self.asked
         if self.ok:
-            return f"{agrees} at all {self.epochs_judged} {self.unit}s judged: {taus} (bound {self.limit:g}){but}"
+            told = f"{self.epochs_judged} {self.unit}s judged{f', of {self.asked:,} asked' if ended else ''}"
+            return f"{agrees} at all {told}: {taus} (bound {self.limit:g}){but}"
+        if ended and self.first is None:
+            return f"ENDS after {self.epochs:,} of {self.asked:,} epochs, which agree: {taus} (bound {self.limit:g}){but}"
         if self.first is None:
             return f"NOT ok: {taus} (bound {self.limit:g})"
         return f"DISAGREES from {self.unit} {self.first.epoch} on: {self.first.in_words(self.limit)}"

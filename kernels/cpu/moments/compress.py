@@ -9,9 +9,11 @@
 3. Blocks of samples are transposed to feature-major float64 in the cache (tiles.py); a pair of
    columns keeps its 32 lanes in registers for a block (register_tiles.py). Padding with zeros is
    exact here: no lane can hold −0.
-4. With weights a second tile holds the columns times the weights, and for float64 data a third one
+4. Many columns are summed panel by panel (register_tiles.py), whose lanes stay in the cache; the
+   tiles of all blocks of a chunk are kept for that.
+5. With weights a second tile holds the columns times the weights, and for float64 data a third one
    the errors of these products: of a pair of columns the first is taken from there.
-5. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω and the least weight.
+6. What belongs to the weights of an item is a row of `weighing`: W, W′, k_ω and the least weight.
    The last two are given, the others are written.
 """
 
@@ -26,17 +28,19 @@ from ..simd.addresses import address, further, keep_alive
 from ..simd.compiling import aligned, copy, inlined, kernel, part
 from ..simd.double_double import exponent_of, pow2
 from ..simd.lanes import LANES, fill, store
-from ..simd.scalars import get, is_double, prefetch, put, raised
+from ..simd.scalars import get, is_double, move, prefetch, put, raised
 from ..simd.transpose import SIDE
 from .lane_sums import add_lanes, add_lanes_doubled, add_short_doubled
-from .register_tiles import BLOCK, STRIDE, multiply_block, multiply_block_doubled
+from .register_tiles import BLOCK, STRIDE, Panel, multiply_block, multiply_block_doubled
 from .samples import place_of, sources_of
 from .single_feature import SCRATCH, Series, compress_single_feature, compress_single_feature_doubled, make_series
 from .stack import W_EXPONENT, W_HIGH, W_LOW, RecordAddresses, Stack, add_levels, write_item
 from .tiles import fill_tile, largest_of_tile, scale_tile, shift_tile, sum_weights, weigh_tile
 
 CHUNK = 4096  # samples; part of the specification
-MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): with more the tile is filled several times
+MOST_PAIRS = 4096  # of columns whose lanes are held at a time (1 MiB, or 2): if there are more, panels are summed
+PANEL = 48  # rows and columns of a panel: its lanes, and a block of its columns, are 1 MB
+LINES_AHEAD = 2048  # cache lines of the next samples that are prefetched: more would drive the lanes from the cache
 ITEMS_PER_POLL = 1024  # items of a single feature between two reads of the cancel flag
 RANGE = 16 * CHUNK  # samples of an item at most; CHUNK times any power of two gives the same bits
 
@@ -45,13 +49,14 @@ class _Tiles(NamedTuple):
     """Addresses of what one block of samples is summed in: flat float64 arrays."""
 
     tile: Any  # (columns + 1, STRIDE): the block, feature-major; the last column are the weights
-    weighted: Any  # (columns, STRIDE): the columns times the weights
+    weighted: Any  # (columns + 1, STRIDE): the columns times the weights
     low_weighted: Any  # the errors of these products, of float64 data
     lanes: Any  # (pairs + 1, LANES): the sums of the pairs at hand, then those of the weights
     low_lanes: Any
     factor: Any  # (columns + 1,): the power of two that each column, and the weights, are scaled by
     shift: Any  # (columns,): what is subtracted from each column of the item at hand
     shifted: Any  # bool: whether anything is
+    per_block: Any  # numbers from the tile of a block to that of the next; 0: they share one
 
 
 class _Columns(NamedTuple):
@@ -63,46 +68,76 @@ class _Columns(NamedTuple):
     first: Any  # the sums of columns first … stop − 1 with all before them are wanted
     stop: Any
     entries: Any  # of a level of the stack: its sums, padded
+    in_panels: Any  # bool: whether there are more than MOST_PAIRS of them
 
 
 @inlined
-def _fill(tiles, rows, sources, place, first, columns):
+def _fill(tiles, tile, rows, sources, place, first, columns):
     """Fill the tile with samples first … first+rows-1, their columns shifted."""
-    fill_tile(tiles.tile, rows, sources, place, first, columns.n_features, columns.intercept)
+    fill_tile(tile, rows, sources, place, first, columns.n_features, columns.intercept)
     if tiles.shifted:
-        shift_tile(tiles.tile, rows, columns.n_columns, tiles.shift)
+        shift_tile(tile, rows, columns.n_columns, tiles.shift)
 
 
 @part
 def _find_exponents(tiles, sources, place, start, stop, columns, exponents):
     """Write each column's exponent over samples start … stop-1, and its factor 2^-exponent.
 
-    The last block stays in the tile.
+    The blocks stay in the tiles, or the last one does.
     """
     count, factor = columns.n_columns, tiles.factor
     for j in range(count):
         put(factor, j, 0.0)
     for first in range(start, stop, BLOCK):
         rows = min(BLOCK, stop - first)
-        _fill(tiles, rows, sources, place, first, columns)
-        largest_of_tile(tiles.tile, (rows + LANES - 1) // LANES, count, factor)
+        tile = further(tiles.tile, (first - start) // BLOCK * tiles.per_block)
+        _fill(tiles, tile, rows, sources, place, first, columns)
+        largest_of_tile(tile, (rows + LANES - 1) // LANES, count, factor)
     for j in range(count):
         k = exponent_of(get(factor, j))
         put(exponents, j, np.int64(k))
         put(factor, j, pow2(-k))
 
 
-@part
-def _sum_columns(sources, place, start, stop, columns, first_column, last_column, tiles, stack, level, filled, cancel):
-    """Sum one chunk for columns first_column … last_column-1 into a level of the stack.
+@inlined
+def _add_in_place(tiles, at, count, doubled):
+    """Replace the lanes of `count` pairs, which begin at lanes[at], by their sums."""
+    lanes, low_lanes = further(tiles.lanes, at), further(tiles.low_lanes, at)
+    if doubled:
+        add_lanes_doubled(lanes, low_lanes, count, lanes, low_lanes)
+    else:
+        add_lanes(lanes, count, lanes)
 
-    filled: the chunk is one block, and is in the tile already. Returns False if cancelled.
+
+@part
+def _add_panel(tiles, panel, doubled, stack, to):
+    """Write the sums of a panel, and no others, to a level of the stack, which begins at `to`."""
+    for j in range(panel.first_column, panel.last_column):
+        at = (j - panel.first_column) * panel.height * LANES
+        count = min(panel.last_row, j + 1) - panel.first_row
+        entry = to + j * (j + 1) // 2 + panel.first_row
+        _add_in_place(tiles, at, count, doubled)
+        for i in range(count):
+            move(tiles.lanes, at + i, stack.sums, entry + i)
+            if doubled:
+                move(tiles.low_lanes, at + i, stack.low_sums, entry + i)
+
+
+@inlined
+def _sum_panel(sources, place, start, stop, columns, panel, tiles, stack, level, filled, scaled, cancel):
+    """Sum one chunk for the pairs of a panel into a level of the stack; False if cancelled.
+
+    filled, scaled: what was done to the tiles of this chunk before; scaled ones are weighted, too.
     """
-    n_columns, tile = columns.n_columns, tiles.tile
+    n_columns = columns.n_columns
     weighted, doubled = sources.weighted, is_double(sources.X)
-    offset = first_column * (first_column + 1) // 2
-    count = last_column * (last_column + 1) // 2 - offset
-    to = level * columns.entries + offset
+    first_column, last_column = panel.first_column, panel.last_column
+    before = first_column * (first_column + 1) // 2
+    count = last_column * (last_column + 1) // 2 - before
+    if panel.height:
+        count = panel.height * (last_column - first_column)
+    level_at = level * columns.entries
+    to = level_at + before
     short = doubled and not weighted and stop - start <= LANES
     if weighted:
         store(tiles.lanes, count * LANES, fill(0.0))
@@ -113,36 +148,64 @@ def _sum_columns(sources, place, start, stop, columns, first_column, last_column
             return False
         rows = min(BLOCK, stop - first)
         groups = (rows + LANES - 1) // LANES
+        at = (first - start) // BLOCK * tiles.per_block
+        tile, left, low_left = further(tiles.tile, at), further(tiles.weighted, at), further(tiles.low_weighted, at)
         if not filled:
-            _fill(tiles, rows, sources, place, first, columns)
-        if doubled:
+            _fill(tiles, tile, rows, sources, place, first, columns)
+        if doubled and not scaled:
             scale_tile(tile, groups, n_columns + weighted, tiles.factor)
-        left = tile
         if weighted:
-            weigh_tile(tile, groups, n_columns, tiles.weighted, tiles.low_weighted, doubled)
+            if not scaled:
+                weigh_tile(tile, groups, n_columns, left, low_left, doubled)
             sum_weights(tile, groups, n_columns, tiles.lanes, tiles.low_lanes, count * LANES, doubled)
-            left = tiles.weighted
+        else:
+            left = tile
         fresh = first == start
         ahead = further(sources.X, place.x + (first + rows) * sources.x_step)  # the next block's samples, or the next fit's
-        if sources.y_step == 1:
+        lines = 0 if scaled else LINES_AHEAD
+        if sources.y_step == 1 and not scaled:
             for i in range(0, rows, 8 if doubled else 16):
                 prefetch(sources.y, place.y + first + rows + i)
         if short:
             add_short_doubled(tile, rows, first_column, last_column, STRIDE, further(stack.sums, to), further(stack.low_sums, to))
         elif doubled:
-            multiply_block_doubled(
-                left, tiles.low_weighted, weighted, tile, groups, first_column, last_column, tiles.lanes, tiles.low_lanes, fresh, ahead
-            )
+            multiply_block_doubled(left, low_left, weighted, tile, groups, panel, tiles.lanes, tiles.low_lanes, fresh, ahead, lines)
         else:
-            multiply_block(left, tile, groups, first_column, last_column, tiles.lanes, fresh, ahead)
-    last = level * columns.entries + n_columns * (n_columns + 1) // 2  # where the sum of the weights belongs
-    if doubled:  # what is written beyond the last column is either written anew or not read
-        if not short:
-            add_lanes_doubled(tiles.lanes, tiles.low_lanes, count + 1, further(stack.sums, to), further(stack.low_sums, to))
-        put(stack.low_sums, last, get(stack.low_sums, to + count) if weighted else 0.0)
-    else:
+            multiply_block(left, tile, groups, panel, tiles.lanes, fresh, ahead, lines)
+    weights, low_weights, at = stack.sums, stack.low_sums, to + count  # where the sums of the weights are found
+    if panel.height:
+        _add_panel(tiles, panel, doubled, stack, level_at)
+        weights, low_weights, at = tiles.lanes, tiles.low_lanes, count * LANES
+        if weighted:
+            _add_in_place(tiles, at, 1, doubled)
+    elif not doubled:  # what is written beyond the last column is either written anew or not read
         add_lanes(tiles.lanes, count + 1, further(stack.sums, to))
-    put(stack.sums, last, get(stack.sums, to + count) if weighted else float(stop - start))
+    elif not short:
+        add_lanes_doubled(tiles.lanes, tiles.low_lanes, count + 1, further(stack.sums, to), further(stack.low_sums, to))
+    last = level_at + n_columns * (n_columns + 1) // 2  # where they belong
+    if doubled:
+        put(stack.low_sums, last, get(low_weights, at) if weighted else 0.0)
+    put(stack.sums, last, get(weights, at) if weighted else float(stop - start))
+    return True
+
+
+@inlined
+def _sum_chunk(sources, place, start, stop, columns, tiles, stack, level, cancel):
+    """Sum one chunk into a level of the stack; False if cancelled."""
+    doubled, zero = is_double(sources.X), np.int64(0)
+    if doubled:
+        _find_exponents(tiles, sources, place, start, stop, columns, further(stack.exponents, level * columns.n_columns))
+    filled, scaled = doubled and (columns.in_panels or stop - start <= BLOCK), False
+    in_panels = columns.in_panels and not (doubled and not sources.weighted and stop - start <= LANES)  # these have no lanes
+    height, width = (zero + PANEL, zero + PANEL) if in_panels else (zero, columns.stop)
+    for first_column in range(columns.first, columns.stop, width):
+        last_column, row = min(first_column + width, columns.stop), zero
+        while row < last_column:
+            last_row = min(row + PANEL, first_column) if in_panels and row < first_column else last_column
+            panel = Panel(row, last_row, first_column, last_column, height)
+            if not _sum_panel(sources, place, start, stop, columns, panel, tiles, stack, level, filled, scaled, cancel):
+                return False
+            filled, scaled, row = True, True, last_row
     return True
 
 
@@ -154,18 +217,8 @@ def _compress_item(sources, place, start, stop, columns, tiles, stack, cancel):
     level = 0  # levels in use
     for chunk_start in range(start, stop, CHUNK):
         chunk_stop = min(chunk_start + CHUNK, stop)
-        if doubled:
-            exponents = further(stack.exponents, level * n_columns)
-            _find_exponents(tiles, sources, place, chunk_start, chunk_stop, columns, exponents)
-        first = columns.first
-        while first < columns.stop:
-            last = first + 1
-            while last < columns.stop and ((last + 1) * (last + 2) - first * (first + 1)) // 2 <= MOST_PAIRS:
-                last += 1
-            filled = doubled and first == columns.first and chunk_stop - chunk_start <= BLOCK
-            if not _sum_columns(sources, place, chunk_start, chunk_stop, columns, first, last, tiles, stack, level, filled, cancel):
-                return False
-            first = last
+        if not _sum_chunk(sources, place, chunk_start, chunk_stop, columns, tiles, stack, level, cancel):
+            return False
         level += 1
         equal = (chunk_start - start) // CHUNK + 1  # chunks so far; two levels of as many chunks each become one
         while equal % 2 == 0:
@@ -216,10 +269,14 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     while (CHUNK << (depth - 1)) < longest:
         depth += 1
     entries = (n_entries + 1 + 2 * SIDE - 1) // SIDE * SIDE  # of a level; eight at a time are written
-    columns = _Columns(d, intercept, n_columns, 0 if has_gram else n_parameters, n_columns if has_target else n_parameters, entries)
-    n_sums = (min(n_entries, max(MOST_PAIRS, n_columns)) + SIDE) // SIDE * SIDE
-    n_weighted = n_columns * STRIDE if weighted else 0
-    tile, weighted_tile = aligned(np.empty((n_columns + 1) * STRIDE + 8)), aligned(np.empty(n_weighted + 8))
+    first_column, stop_column = 0 if has_gram else n_parameters, n_columns if has_target else n_parameters
+    in_panels = (stop_column * (stop_column + 1) - first_column * (first_column + 1)) // 2 > MOST_PAIRS
+    columns = _Columns(d, intercept, n_columns, first_column, stop_column, entries, in_panels)
+    n_sums = (min(n_entries, MOST_PAIRS) + SIDE) // SIDE * SIDE
+    per_block = (n_columns + 1) * STRIDE
+    n_tile = ((min(longest, CHUNK) + BLOCK - 1) // BLOCK if in_panels else 1) * per_block
+    n_weighted = n_tile if weighted else 0
+    tile, weighted_tile = aligned(np.empty(n_tile + 8)), aligned(np.empty(n_weighted + 8))
     low_weighted_tile = aligned(np.empty((n_weighted if doubled else 0) + 8))
     lanes, low_lanes = aligned(np.zeros(n_sums * LANES + 8)), aligned(np.zeros((n_sums * LANES if doubled else 0) + 8))
     factor, factors, shift_of_item = np.ones(n_columns + 1), np.empty(2 * n_columns), np.zeros(n_columns)
@@ -228,7 +285,7 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     sources, flag = sources_of(data, index), address(cancel)
     tiles = _Tiles(
         address(tile), address(weighted_tile), address(low_weighted_tile), address(lanes), address(low_lanes), address(factor),
-        address(shift_of_item), len(shift) > 0,
+        address(shift_of_item), len(shift) > 0, per_block if in_panels else 0,
     )  # fmt: skip
     stack = Stack(address(sums), address(low_sums), address(sum_exponents), address(factors))
     records = RecordAddresses(address(gram), has_gram, address(target), has_target, address(exponents), address(weighing))

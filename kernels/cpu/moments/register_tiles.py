@@ -7,7 +7,8 @@
 2. Tiles are chosen for the registers of the machine that the kernel is compiled for: REGISTER
    numbers (8, 4 or 2 float64) are in each, and there are 32 of them, or 16. Lanes and pairs are
    independent of each other, so the bits depend on neither.
-3. Pair (i, j) is number p = j(j+1)/2 + i; its lanes are the LANES numbers from p·LANES on.
+3. Pair (i, j) is number p = j(j+1)/2 + i, or j·height + i in a panel, a rectangle of that height;
+   its lanes are the LANES numbers from (p − before)·LANES on: the first pair has the first ones.
 4. A Numba loop over pairs keeps no sums in registers, so the code is LLVM made here, for each shape
    of a register tile: d = 16 from 8.3 to 0.56 ms (benchmarks/NOTES.md, Special paths).
 """
@@ -15,6 +16,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -22,7 +24,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..simd.addresses import pointer_to
-from ..simd.compiling import part
+from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, REGISTER, fma_of
 from ..simd.scalars import prefetch_line
 
@@ -34,6 +36,16 @@ FEW_LANES = 16 if WIDE else 8  # of a tile that is larger than that cache: those
 _DOUBLE = ir.DoubleType()
 _VECTOR = ir.VectorType(_DOUBLE, REGISTER)
 _INT = ir.IntType(64)
+
+
+class Panel(NamedTuple):
+    """Pairs (i, j), i ≤ j, of some rows i and columns j, whose sums are made at a time."""
+
+    first_row: Any
+    last_row: Any  # at least last_column, or at most first_column
+    first_column: Any
+    last_column: Any
+    height: Any  # rows, or more; 0: the pairs of a column come right after those of the one before
 
 
 @dataclass(frozen=True)
@@ -173,10 +185,12 @@ def _sum(builder, arrays, tile, doubled, weighted):
         return ir.Constant(_INT, value)
 
     firsts = []  # the first row's pair in every column
+    height = arrays.number(HEIGHT)
     for c in range(tile.columns):
         column = builder.add(j, number(c))
-        before = builder.sdiv(builder.mul(column, builder.add(column, number(1))), number(2))
-        firsts.append(builder.sub(builder.add(before, i), arrays.number(OFFSET)))
+        triangle = builder.sdiv(builder.mul(column, builder.add(column, number(1))), number(2))
+        above = builder.select(builder.icmp_signed("==", height, number(0)), triangle, builder.mul(column, height))
+        firsts.append(builder.sub(builder.add(above, i), arrays.number(BEFORE)))
     lines = builder.mul(groups, number((1 if doubled else LINES) * registers))
     done = cgutils.alloca_once_value(builder, arrays.number(DONE))
     lanes = registers * REGISTER  # a tile of more lanes than are asked for is summed with the first of them
@@ -190,23 +204,23 @@ def _sum(builder, arrays, tile, doubled, weighted):
 
 
 # the arguments of what `_summing` makes
-LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, OFFSET, GROUPS, BEGIN, END, FRESH, N_ROWS, N_COLUMNS, AHEAD, DONE = range(16)
+LEFT, LOW_LEFT, TILE, SUMS, LOW_SUMS, ROW, COLUMN, HEIGHT, BEFORE = range(9)
+GROUPS, BEGIN, END, FRESH, N_ROWS, N_COLUMNS, AHEAD, DONE = range(9, 17)
 
 
 def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
     """A function that adds one block of samples to the lanes of one register tile's pairs.
 
     Its arguments: left, low_left, tile, lanes and low_lanes, arrays or addresses; i and j, the
-    first column of the left and of the right; offset: the lanes of pair (i, j) begin at (j(j+1)/2 +
-    i − offset)·LANES; groups of LANES samples; lanes begin … end-1 alone; fresh: the sums begin
-    with this block; rows (0: the tile lies on the diagonal, i = j) and columns choose the tile;
-    ahead: an address from where cache lines are prefetched, `done` of them before. Returns how many
-    there are then.
+    first column of the left and of the right; height and before: see 3; groups of LANES samples;
+    lanes begin … end-1 alone; fresh: the sums begin with this block; rows (0: the tile lies on the
+    diagonal, i = j) and columns choose the tile; ahead: an address from where cache lines are
+    prefetched, `done` of them before. Returns how many there are then.
     """
 
     @intrinsic
     def add_block(
-        typing_context, left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
+        typing_context, left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done
     ):
         def generate(context, builder, signature, args):
             arrays = _Arrays(context, builder, signature, args)
@@ -223,7 +237,7 @@ def _summing(tiles: list[Tile], doubled: bool = False, weighted: bool = False):
             builder.position_at_end(end)
             return builder.load(lines)
 
-        kinds = (left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done)
+        kinds = (left, low_left, tile, lanes, low_lanes, i, j, height, before, groups, begin, end, fresh, rows, columns, ahead, done)
         return types.int64(*kinds), generate
 
     return add_block
@@ -233,6 +247,13 @@ _add = _summing(tiles_of(ROWS))
 _add_doubled, _add_weighted = (_summing(tiles_of(ROWS_DOUBLED), True, weighted) for weighted in (False, True))
 _MOST_ROWS, _MOST_ROWS_DOUBLED = ((0, *rows.values()) for rows in (ROWS, ROWS_DOUBLED))  # of a number of columns
 COLUMNS, COLUMNS_DOUBLED = len(ROWS), len(ROWS_DOUBLED)
+
+
+@inlined
+def _pairs_before(panel):
+    """How many pairs would come before the first one of a panel: see 3."""
+    j = panel.first_column
+    return (j * panel.height if panel.height else j * (j + 1) // 2) + panel.first_row
 
 
 @part
@@ -259,57 +280,60 @@ def _lanes_at_a_time(groups, columns):
 
 
 @part
-def multiply_block(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
-    """Add one block to the lanes of all pairs (i, j), i ≤ j, first_column ≤ j < last_column.
+def multiply_block(left, tile, groups, panel, lanes, fresh, ahead, lines):
+    """Add one block to the lanes of all pairs of a panel.
 
-    fresh: the sums begin with this block; ahead: the address of the data that are read next.
+    fresh: the sums begin with this block; ahead: the address of the data that are read next;
+    lines: how many cache lines of them are prefetched, then the same ones again, at no cost.
     """
-    offset = first_column * (first_column + 1) // 2
-    many = _lanes_at_a_time(groups, last_column)
+    before = _pairs_before(panel)
+    many = _lanes_at_a_time(groups, panel.last_column)
     done = 0
     for begin in range(0, LANES, many):
         end = begin + many
-        j = first_column
-        while j < last_column:
-            columns = _next_columns(last_column - j)
+        j = panel.first_column
+        while j < panel.last_column:
+            columns = _next_columns(panel.last_column - j)
             most = _MOST_ROWS[columns]
-            i = 0
-            while True:
-                rows = _next_rows(j - i, most)
-                done = _add(left, left, tile, lanes, lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done)
-                if rows == 0:
-                    break
-                i += rows
+            i, last_row = panel.first_row, min(panel.last_row, j)
+            while i < last_row or i == j < panel.last_row:
+                rows = _next_rows(last_row - i, most)
+                done = done if done < lines else 0
+                done = _add(
+                    left, left, tile, lanes, lanes, i, j, panel.height, before, groups, begin, end, fresh, rows, columns, ahead, done
+                )
+                i += max(rows, 1)
             j += columns
 
 
 @part
-def multiply_block_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead):
+def multiply_block_doubled(left, low_left, weighted, tile, groups, panel, lanes, low_lanes, fresh, ahead, lines):
     """`multiply_block` as compensated dot products (Ogita, Rump, Oishi 2005).
 
     low_left: the low parts of the left columns, where `weighted`.
     """
-    offset = first_column * (first_column + 1) // 2
-    many = _lanes_at_a_time(groups, last_column)
+    before = _pairs_before(panel)
+    many = _lanes_at_a_time(groups, panel.last_column)
     done = 0
     for begin in range(0, LANES, many):
         end = begin + many
-        j = first_column
-        while j < last_column:
-            columns = min(COLUMNS_DOUBLED, last_column - j)
+        j = panel.first_column
+        while j < panel.last_column:
+            columns = min(COLUMNS_DOUBLED, panel.last_column - j)
             most = _MOST_ROWS_DOUBLED[columns]
-            i = 0
-            while True:
-                rows = _next_rows(j - i, most)
+            i, last_row = panel.first_row, min(panel.last_row, j)
+            while i < last_row or i == j < panel.last_row:
+                rows = _next_rows(last_row - i, most)
+                done = done if done < lines else 0
                 if weighted:
                     done = _add_weighted(
-                        left, low_left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
+                        left, low_left, tile, lanes, low_lanes, i, j, panel.height, before, groups, begin, end, fresh, rows, columns,
+                        ahead, done,
                     )  # fmt: skip
                 else:
                     done = _add_doubled(
-                        left, left, tile, lanes, low_lanes, i, j, offset, groups, begin, end, fresh, rows, columns, ahead, done
-                    )
-                if rows == 0:
-                    break
-                i += rows
+                        left, left, tile, lanes, low_lanes, i, j, panel.height, before, groups, begin, end, fresh, rows, columns,
+                        ahead, done,
+                    )  # fmt: skip
+                i += max(rows, 1)
             j += columns

@@ -143,7 +143,7 @@ def test_more_features_than_moments_are_made_for(name):
 
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_many_columns(name):
-    """More than 4,096 pairs of columns: the kernel takes them in several passes over the chunk."""
+    """More than 4,096 pairs of columns: the kernel sums them panel by panel."""
     X, y = make_data(70, 100, name, "normal")
     moments = arbiter.compress(X, y)
     compare(X, y, [{"lr": 1e-3}], epochs=2, algorithm="moments", moments=moments)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastgd.kernels.cpu.moments import register_tiles
-from fastgd.kernels.cpu.moments.register_tiles import BLOCK, ROWS, ROWS_DOUBLED, STRIDE, Tile
+from fastgd.kernels.cpu.moments.register_tiles import BLOCK, ROWS, ROWS_DOUBLED, STRIDE, Panel, Tile
 from fastgd.kernels.cpu.simd.addresses import address, further
 from fastgd.kernels.cpu.simd.lanes import LANES, REGISTER
 from tests.support.against_arbiter import same_bits
@@ -17,20 +17,22 @@ from tests.support.guarded_memory import guarded
 from tests.support.lanes_by_hand import columns_that_round, jit, sum_by_hand, sum_by_hand_doubled
 
 MOST = 9  # columns: every tile occurs
+UNTOUCHED = -0.0  # in lanes: no sum has it, and with what was there before sums would be wrong
+NO_PAIR = [UNTOUCHED] * LANES
 
 
 @jit
-def multiplied(left, tile, groups, first_column, last_column, lanes, fresh, ahead):
+def multiplied(left, tile, groups, panel, lanes, fresh, ahead):
     register_tiles.multiply_block(
-        address(left), address(tile), groups, first_column, last_column, address(lanes), fresh, further(address(ahead), len(ahead))
+        address(left), address(tile), groups, panel, address(lanes), fresh, further(address(ahead), len(ahead)), len(ahead)
     )
 
 
 @jit
-def multiplied_doubled(left, low_left, weighted, tile, groups, first_column, last_column, lanes, low_lanes, fresh, ahead):
+def multiplied_doubled(left, low_left, weighted, tile, groups, panel, lanes, low_lanes, fresh, ahead):
     register_tiles.multiply_block_doubled(
-        address(left), address(low_left), weighted, address(tile), groups, first_column, last_column, address(lanes), address(low_lanes),
-        fresh, further(address(ahead), len(ahead)),
+        address(left), address(low_left), weighted, address(tile), groups, panel, address(lanes), address(low_lanes), fresh,
+        further(address(ahead), len(ahead)), len(ahead),
     )  # fmt: skip
 
 
@@ -41,9 +43,23 @@ def tile_of(columns: np.ndarray) -> np.ndarray:
     return tile.ravel()
 
 
-def pairs_of(first_column: int, last_column: int) -> list[tuple[int, int]]:
-    """The pairs of columns in the order in which their lanes lie."""
-    return [(i, j) for j in range(first_column, last_column) for i in range(j + 1)]
+def pairs_of(panel: Panel) -> list[tuple[int, int] | None]:
+    """The pairs of columns in the order in which their lanes lie; None: lanes of no pair."""
+    columns = range(panel.first_column, panel.last_column)
+    if not panel.height:
+        return [(i, j) for j in columns for i in range(j + 1)]
+    rows = range(panel.first_row, panel.first_row + panel.height)
+    return [(i, j) if i < min(panel.last_row, j + 1) else None for j in columns for i in rows]
+
+
+def panels() -> list[Panel]:
+    """All rows of every range of up to nine columns; squares on the diagonal; others beside it."""
+    found = []
+    for first in range(MOST):
+        for last in range(first + 1, MOST + 1):
+            found += [Panel(0, last, first, last, 0), Panel(first, last, first, last, last - first), Panel(first, last, first, last, MOST)]
+            found += [Panel(row, stop, first, last, MOST) for row in range(first) for stop in (row + 1, first)]
+    return found
 
 
 def lists(columns: np.ndarray) -> list[list[list[float]]]:
@@ -69,20 +85,18 @@ class Blocks:
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("kind", ["ordinary", "ends"])
 def test_pairs_of_columns(kind, weighted):
-    """Every range of up to nine columns; three blocks, the first one `fresh`; lanes behind
-    the last pair are not touched."""
+    """Every panel of up to nine columns; three blocks, the first one `fresh`; lanes of no pair, and
+    those behind the last one, are not touched."""
     blocks = Blocks(kind, (2, 3, 1), 1, weighted)
     left, right = lists(blocks.left), lists(blocks.columns)
-    want = {(i, j): [sum_by_hand(left[i][lane], right[j][lane]) for lane in range(LANES)] for i, j in pairs_of(0, MOST)}
+    want = {(i, j): [sum_by_hand(left[i][lane], right[j][lane]) for lane in range(LANES)] for i, j in pairs_of(Panel(0, MOST, 0, MOST, 0))}
     tiles, lefts, ahead = blocks.tiles(blocks.columns), blocks.tiles(blocks.left), guarded(np.zeros(1))
-    for first in range(MOST):
-        for last in range(first + 1, MOST + 1):
-            pairs = pairs_of(first, last)
-            lanes = np.full((len(pairs) + 1) * LANES, np.nan)  # what was there before must not matter
-            for k, (of_left, tile) in enumerate(zip(lefts, tiles, strict=True)):
-                multiplied(of_left, tile, blocks.groups[k], first, last, lanes, k == 0, ahead)
-            assert same_bits(lanes[:-LANES], np.array([want[pair] for pair in pairs]).ravel()), (first, last)
-            assert np.isnan(lanes[-LANES:]).all()
+    for panel in panels():
+        pairs = pairs_of(panel)
+        lanes = np.full((len(pairs) + 1) * LANES, UNTOUCHED)
+        for k, (of_left, tile) in enumerate(zip(lefts, tiles, strict=True)):
+            multiplied(of_left, tile, blocks.groups[k], panel, lanes, k == 0, ahead)
+        assert same_bits(lanes, np.array([want.get(pair, NO_PAIR) for pair in (*pairs, None)]).ravel()), panel
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -94,20 +108,18 @@ def test_pairs_of_columns_doubled(kind, weighted):
     low = lists(blocks.low) if weighted else None
     want = {
         (i, j): [sum_by_hand_doubled(left[i][lane], low[i][lane] if weighted else None, right[j][lane]) for lane in range(LANES)]
-        for i, j in pairs_of(0, MOST)
+        for i, j in pairs_of(Panel(0, MOST, 0, MOST, 0))
     }
     tiles, lefts, ahead = blocks.tiles(blocks.columns), blocks.tiles(blocks.left), guarded(np.zeros(1))
     lows = blocks.tiles(blocks.low) if weighted else [np.empty(0)] * 3
-    for first in range(MOST):
-        for last in range(first + 1, MOST + 1):
-            pairs = pairs_of(first, last)
-            lanes, low_lanes = np.full((2, (len(pairs) + 1) * LANES), np.nan)
-            for k in range(3):
-                multiplied_doubled(lefts[k], lows[k], weighted, tiles[k], blocks.groups[k], first, last, lanes, low_lanes, k == 0, ahead)
-            for part, found in enumerate((lanes, low_lanes)):
-                expected = np.array([[both[part] for both in want[pair]] for pair in pairs]).ravel()
-                assert same_bits(found[:-LANES], expected), (first, last, part)
-                assert np.isnan(found[-LANES:]).all()
+    for panel in panels():
+        pairs = pairs_of(panel)
+        lanes, low_lanes = np.full((2, (len(pairs) + 1) * LANES), UNTOUCHED)
+        for k in range(3):
+            multiplied_doubled(lefts[k], lows[k], weighted, tiles[k], blocks.groups[k], panel, lanes, low_lanes, k == 0, ahead)
+        for part, found in enumerate((lanes, low_lanes)):
+            expected = [[both[part] for both in want[pair]] if pair else NO_PAIR for pair in (*pairs, None)]
+            assert same_bits(found, np.array(expected).ravel()), (panel, part)
 
 
 @pytest.mark.parametrize("doubled", [False, True])
@@ -117,10 +129,12 @@ def test_a_whole_block(doubled):
     columns, lanes, low_lanes = lists(blocks.columns[:3]), *np.full((2, 6 * LANES), np.nan)
     for k, tile in enumerate(blocks.tiles(blocks.columns[:3])):
         if doubled:
-            multiplied_doubled(tile, np.empty(0), False, tile, blocks.groups[k], 0, 3, lanes, low_lanes, k == 0, np.zeros(1))
+            multiplied_doubled(
+                tile, np.empty(0), False, tile, blocks.groups[k], Panel(0, 3, 0, 3, 0), lanes, low_lanes, k == 0, np.zeros(1)
+            )
         else:
-            multiplied(tile, tile, blocks.groups[k], 0, 3, lanes, k == 0, np.zeros(1))
-    for p, (i, j) in enumerate(pairs_of(0, 3)):
+            multiplied(tile, tile, blocks.groups[k], Panel(0, 3, 0, 3, 0), lanes, k == 0, np.zeros(1))
+    for p, (i, j) in enumerate(pairs_of(Panel(0, 3, 0, 3, 0))):
         for lane in range(LANES):
             at = p * LANES + lane
             if doubled:

@@ -1,0 +1,392 @@
+"""What students of a course handed over, in its own forms: X with the ones, theta, alpha, J.
+
+Correct programs that were called wrong, and defects that were said to agree.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastgd
+
+RNG = np.random.default_rng(47)
+N, LR = 47, 0.1
+FEATURES = RNG.standard_normal((N, 2))
+X = np.column_stack([np.ones(N), FEATURES])
+Y = FEATURES @ [30.0, -12.0] + 200 + RNG.standard_normal(N)
+HALF = {"lr": LR, "reduction": "half_mean"}
+
+
+def cost(X, y, theta):
+    return np.sum((X @ theta - y) ** 2) / (2 * len(y))
+
+
+def step(X, y, theta, alpha):
+    return theta - alpha / len(y) * X.T @ (X @ theta - y)
+
+
+def descent(X, y, theta, alpha, num_iters, *, after=False, tol=None):
+    """The rows of theta, and the costs before each update, or after it."""
+    J, rows = [], [theta]
+    for _ in range(num_iters):
+        new = step(X, y, theta, alpha)
+        J.append(cost(X, y, new if after else theta))
+        theta = new
+        rows.append(theta)
+        if tol is not None and len(J) > 1 and J[-2] - J[-1] < tol:
+            break
+    return rows, J
+
+
+def agrees(program, epochs, **asked):
+    report = fastgd.verify(program, X, Y, epochs=epochs, **(HALF | asked))
+    assert report.ok, str(report)
+    return report.verdicts[0]
+
+
+def named(program, epochs, *codes, **asked):
+    report = fastgd.verify(program, X, Y, epochs=epochs, **(HALF | asked))
+    assert not report.ok
+    assert report.diagnosis.codes == codes, str(report)
+    return report
+
+
+@pytest.mark.parametrize("epochs", [40, 101, 400])
+@pytest.mark.parametrize("after", [False, True])
+def test_the_last_theta_and_all_costs(epochs, after):
+    """Costs before each update, or after it: also where there are too many epochs to run each."""
+
+    def gradientDescent(X, y, theta, alpha, num_iters):
+        rows, J = descent(X, y, theta, alpha, num_iters, after=after)
+        return rows[-1], J
+
+    def with_a_factor(X, y, theta, alpha, num_iters):
+        last, J = gradientDescent(X, y, theta, alpha, num_iters)
+        return last, 1.001 * np.array(J)
+
+    found = agrees(gradientDescent, epochs)
+    assert np.isfinite(found.loss_share[1:-1]).all()
+    assert not fastgd.verify(with_a_factor, X, Y, epochs=epochs, **HALF).ok
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 10, 300])
+def test_costs_before_theta(epochs):
+    """As many costs as parameters at some number of epochs are no theta."""
+
+    def gradientDescent(X, y, theta, alpha, num_iters):
+        rows, J = descent(X, y, theta, alpha, num_iters)
+        return J, rows[-1]
+
+    agrees(gradientDescent, epochs)
+
+
+def test_a_cost_now_and_then():
+    """The costs are of no rows: w is judged, and that they are not is told."""
+
+    def every_row(X, y, theta, alpha, num_iters):
+        rows, J = descent(X, y, theta, alpha, num_iters)
+        return rows, J[::100]
+
+    def last_row(X, y, theta, alpha, num_iters):
+        rows, J = descent(X, y, theta, alpha, num_iters)
+        return rows[-1], J[::100]
+
+    for program in (every_row, last_row):
+        assert "the losses are not judged" in agrees(program, 500).headline
+    rows, J = descent(X, Y, np.zeros(3), LR, 500)
+    with pytest.raises(ValueError, match="leave the losses out to have w judged alone"):
+        fastgd.verify((rows, J[::100]), X, Y, **HALF)
+
+
+def test_rows_some_epochs_apart_without_a_number_of_epochs():
+    rows = descent(X, Y, np.zeros(3), LR, 500)[0]
+    found = agrees(np.array(rows)[::100], None)
+    assert (found.epochs, found.epochs_judged) == (500, 500)
+    assert "rows of w are read as 100 epochs apart" in str(found)
+    assert not fastgd.verify(np.array(rows)[::100] * (1 + 1e-9), X, Y, **HALF).ok
+
+
+def test_columns_for_epochs_and_costs_in_a_column():
+    rows, J = descent(X, Y, np.zeros(3), LR, 20)
+    agrees((np.array(rows).T, np.array(J)[:, None]), None)
+
+
+# -- a descent that ends early
+
+
+def test_a_stop_that_is_met_is_no_defect():
+    for of_last in (False, True):
+
+        def gradientDescent(X, y, theta, alpha, num_iters, of_last=of_last):
+            rows, J = descent(X, y, theta, alpha, num_iters, tol=1e-6)
+            return (rows[-1] if of_last else rows), J
+
+        found = agrees(gradientDescent, 1000)
+        assert f"at all {found.epochs} epochs judged, of 1,000 asked" in found.headline
+
+
+class ReturnsInside:
+    def __init__(self, alpha=0.1, num_iters=100):
+        self.alpha, self.num_iters = alpha, num_iters
+
+    def fit(self, X, y):
+        self.theta = np.zeros(X.shape[1])
+        for _ in range(self.num_iters):
+            self.theta = step(X, y, self.theta, self.alpha)
+            return self
+
+
+def returns_inside(X, y, theta, alpha, num_iters):
+    J = []
+    for _ in range(num_iters):
+        J.append(cost(X, y, theta))
+        theta = step(X, y, theta, alpha)
+        return theta, J
+
+
+def returns_the_last_inside(X, y, theta, alpha, num_iters):
+    for _ in range(num_iters):
+        return step(X, y, theta, alpha)
+
+
+def stops_at_once(X, y, theta, alpha, num_iters):
+    return descent(X, y, theta, alpha, num_iters, tol=np.inf)
+
+
+@pytest.mark.parametrize("epochs", [4, 100, 300])
+@pytest.mark.parametrize("program", [returns_inside, returns_the_last_inside, ReturnsInside, stops_at_once])
+def test_a_return_inside_the_loop(program, epochs):
+    report = named(program, epochs, "ends_early")
+    assert report.outcome == "disagrees"
+    assert f"of {epochs} epochs" in str(report)
+    assert "a return inside the loop" in str(report) or "a stop that is met too early" in str(report)
+
+
+def test_an_array_that_ends_early():
+    rows = descent(X, Y, np.zeros(3), LR, 100)[0]
+    named(rows[:4], 100, "ends_early")
+    agrees(rows[:4], 3)
+    agrees(rows[:4], None)
+
+
+def one_less(X, y, theta, alpha, num_iters):
+    J, rows = [], [theta]
+    for _ in range(1, num_iters):
+        J.append(cost(X, y, theta))
+        theta = step(X, y, theta, alpha)
+        rows.append(theta)
+    return rows, J
+
+
+def test_a_loop_that_counts_too_few():
+    assert "it makes 49 of 50 epochs" in str(named(one_less, 50, "ends_early"))
+    found = named(lambda X, y, theta, alpha, num_iters: descent(X, y, theta, alpha, num_iters // 2)[0], 400, "ends_early")
+    assert "it makes 200 of 400 epochs, and more where 800 are asked for" in str(found)
+    found = named(lambda X, y, theta, alpha, num_iters: one_less(X, y, theta, alpha, num_iters)[0][-1], 60, "epochs_without_step")
+    assert "the first epoch has no step" in str(found)
+
+
+class OneLess:
+    def __init__(self, alpha=0.1, num_iters=100):
+        self.alpha, self.num_iters = alpha, num_iters
+
+    def fit(self, X, y):
+        self.theta_history, _ = one_less(X, y, np.zeros(X.shape[1]), self.alpha, self.num_iters)
+        self.theta = self.theta_history[-1]
+        return self
+
+
+def test_a_last_theta_that_is_known_shows_that_an_update_is_missing():
+    def with_the_last(X, y, theta, alpha, num_iters):
+        rows, _ = one_less(X, y, theta, alpha, num_iters)
+        return rows[-1], rows
+
+    named(with_the_last, 30, "ends_early")
+    named(OneLess, 30, "ends_early")
+    rows_alone = agrees(lambda X, y, theta, alpha, num_iters: one_less(X, y, theta, alpha, num_iters)[0], 30)
+    assert "w after the last update is not recorded, or was not made" in str(rows_alone)
+
+
+def test_rows_before_each_update_do_not_end_early():
+    agrees(lambda X, y, theta, alpha, num_iters: descent(X, y, theta, alpha, num_iters)[0][:-1], 50)
+
+    def both(X, y, theta, alpha, num_iters):
+        rows, J = descent(X, y, theta, alpha, num_iters)
+        return rows[:-1], J
+
+    agrees(both, 50)
+
+
+def begins_anew(X, y, theta, alpha, num_iters):
+    J, rows = [], [theta]
+    for _ in range(num_iters):
+        theta = np.zeros(X.shape[1])
+        J.append(cost(X, y, theta))
+        theta = step(X, y, theta, alpha)
+        rows.append(theta)
+    return rows, J
+
+
+def test_theta_is_set_inside_the_loop():
+    assert "loss_includes_penalty" not in str(named(begins_anew, 50, "begins_anew"))
+    named(lambda X, y, theta, alpha, num_iters: begins_anew(X, y, theta, alpha, num_iters)[0], 50, "begins_anew")
+    last = named(lambda X, y, theta, alpha, num_iters: begins_anew(X, y, theta, alpha, num_iters)[0][-1], 30, "ends_early")
+    assert "w that begins anew in every epoch" in str(last)
+
+
+def test_one_penalty_shows_a_weight_of_anything():
+    """A loss that stays the same beside a w that does is no penalty."""
+    rows = [np.zeros(3)] + [np.array([20.0, 3.0, 1.0])] * 9
+    found = fastgd.diagnose(X, Y, rows, [cost(X, Y, rows[0])] * 10, **HALF)
+    assert "loss_includes_penalty" not in found.codes
+
+
+# -- the penalty of a course
+
+
+def with_penalty(X, y, theta, alpha, num_iters, lambda_=10.0):
+    """lambda / (2m) on all but theta[0]."""
+    m, rows, J = len(y), [theta], []
+    for _ in range(num_iters):
+        J.append(cost(X, y, theta) + lambda_ / (2 * m) * np.sum(theta[1:] ** 2))
+        gradient = X.T @ (X @ theta - y) / m
+        gradient[1:] += lambda_ / m * theta[1:]
+        theta = theta - alpha * gradient
+        rows.append(theta)
+    return rows, J
+
+
+def test_the_column_of_ones_has_no_penalty():
+    fixed = lambda X, y, theta, alpha, num_iters: with_penalty(X, y, theta, alpha, num_iters)  # noqa: E731
+    found = agrees(fixed, 60, ridge=10 / (2 * N))
+    assert "w[0] belongs to the column of ones" in str(found)
+
+    def on_all(X, y, theta, alpha, num_iters):
+        rows = [theta]
+        for _ in range(num_iters):
+            theta = step(X, y, theta, alpha) - alpha * 10 / len(y) * theta
+            rows.append(theta)
+        return rows
+
+    agrees(on_all, 60, ridge=10 / (2 * N))  # as it stands, all of w has the penalty
+    named(fixed, 60, "ridge_divided_by_n", "loss_includes_penalty", ridge=10 / 2)
+
+
+def test_lambda_of_the_course_and_its_default():
+    assert "lambda_ kept the value that it has by default" in str(agrees(with_penalty, 60, ridge=10 / (2 * N)))
+    found = agrees(with_penalty, 60, ridge=0.25)
+    assert f"lambda_ was given {0.5 * N:g}: lambda_ / (2 * n) is the ridge" in str(found)
+    needed = lambda X, y, theta, alpha, num_iters, lam: with_penalty(X, y, theta, alpha, num_iters, lam)  # noqa: E731
+    assert f"lam was given {0.5 * N:g}" in str(agrees(needed, 60, ridge=0.25))
+    assert not fastgd.verify(with_penalty, X, Y, epochs=60, lr=LR, ridge=0.25).ok  # without half_mean it is another loss
+
+
+# -- words
+
+
+def test_a_parameter_that_is_never_updated_comes_before_other_data():
+    def all_but_the_first(X, y, theta, alpha, num_iters):
+        rows = [theta]
+        for _ in range(num_iters):
+            new = step(X, y, theta, alpha)
+            theta = np.append(theta[0], new[1:])
+            rows.append(theta)
+        return rows
+
+    centred = FEATURES - FEATURES.mean(0)
+    data = np.column_stack([np.ones(N), centred])
+    found = fastgd.verify(all_but_the_first, data, Y, epochs=30, **HALF).diagnosis
+    assert found.code == "parameter_not_updated", str(found)
+
+
+def test_losses_are_told_as_they_were_recorded():
+    """Half of the squares: neither number is doubled."""
+    rows, J = descent(X, Y, np.zeros(3), LR, 20)
+    J[5] *= 1.01
+    report = fastgd.verify((rows, J), X, Y, **HALF)
+    assert report.first.found == pytest.approx(J[5])
+    assert report.first.expected == pytest.approx(J[5] / 1.01)
+    assert "evidence: tau_loss = " in str(report)
+
+
+# -- what a record shows
+
+
+def test_a_record_with_few_digits():
+    """A file with "%.6f": w was not cut off, and each row is rounded to the nearest."""
+    rows = np.array(descent(X, Y, np.zeros(3), LR, 40)[0])
+    found = fastgd.verify(np.round(rows, 6), X, Y, **HALF).diagnosis
+    assert found.code == "w_rounded"
+    assert "cut off" not in found.sentence
+    cut = [np.zeros(3)]
+    for _ in range(40):
+        cut.append(np.trunc(step(X, Y, cut[-1], LR) * 1e6) / 1e6)
+    assert "cut off to 6 decimals" in fastgd.verify(cut, X, Y, **HALF).diagnosis.sentence
+
+
+def test_a_factor_next_to_one_has_its_digits():
+    rate = float(np.float32(0.05))
+    found = fastgd.verify(lambda w, X, y, lr: step(X, y, w, rate), X, Y, lr=0.05, epochs=10, reduction="half_mean").diagnosis
+    assert found.code == "lr_scaled"
+    assert "every step is 1.00000001" in found.sentence
+    assert "were 0.0500000007" in found.sentence
+
+
+def test_two_constants_do_not_explain_float16():
+    x = np.linspace(0.5, 3, 30)[:6]
+    y = np.array([0.19250921214191552, 0.47146591905841295, 0.6457054745774323, 0.865043441695466, 1.0280842365752334, 1.4251107870315503])
+    found = fastgd.verify([0.0, 0.06097412109375, 0.11871337890625, 0.17333984375, 0.22509765625], x, y, lr=0.05).diagnosis
+    assert found.code == "unknown"
+    assert "every w is a number of float16" in found.sentence
+
+
+def test_rows_that_are_one_dict():
+    p, rows = {"w": np.zeros(2), "b": 0.0}, []
+    for _ in range(10):
+        rows.append(p)
+        residual = FEATURES @ p["w"] + p["b"] - Y
+        p["w"] = p["w"] - LR * FEATURES.T @ residual / N
+        p["b"] -= LR * residual.mean()
+    assert fastgd.verify(rows, FEATURES, Y, intercept=True, **HALF).diagnosis.code == "rows_are_one_array"
+
+
+def rows_of(epochs):
+    return np.array(descent(X, Y, np.zeros(3), LR, epochs)[0])
+
+
+def test_a_generator_that_was_called_and_numbered_columns():
+    agrees((row for row in rows_of(20)), None)
+    pandas = pytest.importorskip("pandas")
+    rows = rows_of(20)
+    table = pandas.DataFrame({"epoch": range(21), "w0": rows[:, 0], "w1": rows[:, 1], "w2": rows[:, 2]})
+    agrees(table, None)
+    agrees(np.column_stack([np.arange(21), rows]), None)  # as read from a file with an index
+
+
+class RowsOfThetaAlone:
+    """Its history leaves the intercept out, so that it is fitted for each number of epochs."""
+
+    def __init__(self, lr=0.1, n_iter=30):
+        self.lr, self.n_iter = lr, n_iter
+
+    def fit(self, X, y):
+        w, b, rows = np.zeros(X.shape[1]), 0.0, [np.zeros(X.shape[1])]
+        for _ in range(self.n_iter):
+            residual = X @ w + b - y
+            w, b = w - self.lr * X.T @ residual / len(y), b - self.lr * residual.mean()
+            rows.append(w)
+        self.coef_history_, self.coef_, self.intercept_ = np.array(rows), w, b
+        return self
+
+
+def test_a_history_of_a_part_of_w():
+    report = fastgd.verify(RowsOfThetaAlone, FEATURES, Y, epochs=30, intercept=True, **HALF)
+    assert report.ok, str(report)
+
+
+def test_losses_alone_with_few_digits():
+    losses = [cost(X, Y, row) for row in rows_of(20)]
+    assert fastgd.verify((None, np.round(losses, 4)), X, Y, **HALF).diagnosis.code == "loss_rounded"
+    twice = [cost(X, Y, row) for row in descent(X, Y, np.zeros(3), 2 * LR, 20)[0]]
+    assert "lr_scaled" in fastgd.verify((None, np.array(twice)), X, Y, **HALF).diagnosis.also_possible
