@@ -80,7 +80,7 @@ _MOST_ROWS = 10**6  # that a generator is asked for
 
 def ask_for_torchs(asked_for: dict[str, Any], kinds: tuple[type, ...], candidates: list[Candidate]) -> dict[str, Any]:
     """Return what a torch optimizer asks for; one that was watched, by what it had in each step."""
-    watched = [one for one in candidates if isinstance(one, _Recorded) and one.recorder is not None and one.recorder.of_an_optimizer]
+    watched = [one for one in candidates if isinstance(one, _Recorded) and one.watched(asked_for["optimizer"])]
     for one in watched:
         one.of_optimizer, one.takes_rates = True, asked_for["lr"] is None and asked_for["schedule"] is None
     torchs = TorchCandidate(None, asked_for["optimizer"], tells_decays=len(watched) == len(candidates))
@@ -254,6 +254,10 @@ class _Recorded:
                 copied=self.recorder is not None,
             )  # fmt: skip
             yield index, _either(trial, task) if self.recorder is None else self._recorded(self.recorder, trial, task)
+
+    def watched(self, optimizer: Any) -> bool:
+        """Return whether all rows are of this torch optimizer, which a Recorder watched last."""
+        return self.recorder is not None and self.recorder.of_an_optimizer and self.recorder.optimizer is optimizer
 
     def _recorded(self, recorder: Recorder, trial: Trial, task: Task) -> Trial:
         """Return a trial with what a Recorder knows of the rows of an optimizer that it watched."""

@@ -50,6 +50,7 @@ class Recorder:
         self.rates: list[Any] = []  # of each step that was watched; None: the groups differ
         self.momenta: list[float] = []  # momentum, or beta1
         self.decays: Array | None = None  # (D,): the weight decay of each number, where the groups of the optimizer differ
+        self.optimizer: Any = None  # the one that was watched last
         self.order_is_unknown = False  # of two numbers, which of them is the intercept
 
     def __call__(self, w: Any = None, *others: Any, intercept: Any = None, loss: Any = None) -> None:
@@ -135,7 +136,7 @@ class Recorder:
             self.rows.append(row())
             self.watched += 1
         self.has_intercept |= len(parameters) > 1
-        self.decays = decays_of(optimizer, parameters)
+        self.optimizer, self.decays = optimizer, decays_of(optimizer, parameters)
         hook = optimizer.register_step_post_hook(record)
         try:
             yield self

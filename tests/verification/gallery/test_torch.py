@@ -91,6 +91,15 @@ def test_a_scheduler_that_asks_for_the_loss():
     assert not of_torch(record, optimizer=optimizer, lr=0.05).ok
 
 
+def test_another_optimizer_than_the_one_that_was_watched_is_what_was_meant():
+    model = linear()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.8)
+    scheduler = MOVING["OneCycleLR"](optimizer)
+    record = watched(model, optimizer, after=lambda loss: scheduler.step())
+    assert not of_torch(record, optimizer=torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.8)).ok
+    agrees(of_torch(record, optimizer=optimizer))
+
+
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop", "NAdam"])
 def test_a_weight_decay_that_leaves_the_bias_alone(kind):
     for recorded in (False, True):
