@@ -24,7 +24,7 @@ from .run_pack import CANCELLED, NOT_FINITE, run_pack
 from .state import SMALLEST_PACK, Options, Records, Results, SampleSource, addresses_of, can_join_a_pack, make_scratch
 
 LEAST_STAGED = 2**21  # bytes of a history that is beyond the cache: see results.py, 2
-MOST_STAGED = 2**19  # bytes of one pack's history, which must stay in the cache
+MOST_STAGED = 2**20  # bytes of one pack's history, which must stay in the cache
 
 
 @inlined

@@ -1,11 +1,13 @@
-"""Unchecked blocks of plain SGD: one loop for each number of parameters up to MOST_UNROLLED.
+"""Unchecked blocks of SGD: one loop for each number of parameters up to MOST_UNROLLED.
 
 1. Every operation is that of run_pack.py, in the same order. w stays in registers from epoch to
    epoch and nothing is tested on the way: the largest |w| of every lane is noted, and run_pack.py
    decides afterwards whether the block is valid.
 2. As many lanes go together as the registers can take: more with few parameters, where one chain of
    operations would wait for itself.
-3. Numba unrolls no loop over a run-time number of parameters, so the loops are LLVM code made here:
+3. With momentum the largest velocity of every lane is noted too, which could pass its limit while
+   w stays small. What a step adds to w needs no note: it is at most |w| before plus |w| after.
+4. Numba unrolls no loop over a run-time number of parameters, so the loops are LLVM code made here:
    8.3 → 3.4 ns an epoch and fit at eight parameters (benchmarks/NOTES.md, Special paths).
 """
 
@@ -19,12 +21,14 @@ from numba.extending import intrinsic
 from ..moments.register_tiles import WIDE, two_sum
 from ..simd.addresses import Address, pointer_to
 from ..simd.lanes import LANES, REGISTER, fma_of
-from .state import FACTOR, LARGEST, LOW_FACTOR, RECIPROCAL, TOTAL
+from .rule_state import SHARE
+from .state import FACTOR, LARGEST, LARGEST_VELOCITY, LOW_FACTOR, RECIPROCAL, TOTAL
 
 MOST_UNROLLED = 8  # parameters
 _INT = ir.IntType(64)
-# the arguments of `plain_epochs`
-GRAMS, TARGETS, STATE, CONSTANTS, RATES, RATE_STEP, ROWS, LOSSES, SIZE, COUNT, RECORDED = range(11)
+# the arguments of `plain_epochs`, and those of `momentum_epochs`
+GRAMS, TARGETS, STATE, CONSTANTS, RATES, RATE_STEP, ROWS, LOSSES, SIZE, COUNT, RECORDED, VELOCITIES, VALUES = range(13)
+_MOMENTUM, _NESTEROV = 0, 3  # rows of the values of SGD
 
 
 def _lanes_together(size: int) -> int:
@@ -69,8 +73,31 @@ class _Lanes:
         return self._builder.call(function, args)
 
 
-def _epochs(builder, lanes, size, numbers, recorded):
-    """Generate all epochs of some lanes: float32 data."""
+class _Momentum:
+    """The steps of some lanes that all have momentum, none of them the first: update_lanes._sgd."""
+
+    def __init__(self, builder, lanes, fma):
+        self._builder, self._lanes, self._fma = builder, lanes, fma
+        self._momentum, self._undamped = lanes.load(VALUES, _MOMENTUM), lanes.load(VALUES, SHARE)
+        zero = ir.Constant(lanes.doubles, [0.0] * lanes.count)
+        self._nesterov = builder.fcmp_ordered("<", zero, lanes.load(VALUES, _NESTEROV))
+        self._largest = cgutils.alloca_once_value(builder, lanes.load(CONSTANTS, LARGEST_VELOCITY))
+
+    def direction_of(self, j, gradient):
+        """Where w_j goes; its velocity is stored."""
+        old = self._builder.fmul(self._lanes.load(VELOCITIES, j), self._momentum)
+        velocity = self._fma(self._undamped, gradient, old)
+        self._lanes.store(VELOCITIES, j, velocity)
+        self._builder.store(self._lanes.larger(self._builder.load(self._largest), velocity), self._largest)
+        return self._builder.select(self._nesterov, self._fma(self._momentum, velocity, gradient), velocity)
+
+    def end(self):
+        """Store the largest velocity."""
+        self._lanes.store(CONSTANTS, LARGEST_VELOCITY, self._builder.load(self._largest))
+
+
+def _epochs(builder, lanes, size, numbers, recorded, moves):
+    """Generate all epochs of some lanes: float32 data. moves: whether with momentum."""
     count, rate_step = numbers
     multiply_add = fma_of(builder, lanes.doubles)
 
@@ -86,6 +113,7 @@ def _epochs(builder, lanes, size, numbers, recorded):
         j, k = max(j, k), min(j, k)
         return at_hand[("gram", j, k)] if few else lanes.load(GRAMS, j * (j + 1) // 2 + k)
 
+    momentum = _Momentum(builder, lanes, fma) if moves else None
     factor, total, reciprocal = (lanes.load(CONSTANTS, row) for row in (FACTOR, TOTAL, RECIPROCAL))
     squares = lanes.load(TARGETS, size)
     state = [cgutils.alloca_once(builder, lanes.doubles) for _ in range(size)]
@@ -117,13 +145,32 @@ def _epochs(builder, lanes, size, numbers, recorded):
         rate = lanes.load(RATES, builder.mul(loop.index, rate_step))
         most = builder.load(largest)
         for j in range(size):
-            new = fma(rate, gradient[j], w[j])
+            new = fma(rate, momentum.direction_of(j, gradient[j]) if momentum else gradient[j], w[j])
             builder.store(new, state[j])
             most = lanes.larger(most, new)
         builder.store(most, largest)
     for j in range(size):
         lanes.store(STATE, j, builder.load(state[j]))
     lanes.store(CONSTANTS, LARGEST, builder.load(largest))
+    if momentum:
+        momentum.end()
+
+
+def _generate_epochs(context, builder, signature, args):
+    """The code of `plain_epochs`, or of `momentum_epochs`, which has more arguments."""
+    number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (RATE_STEP, SIZE, COUNT)}
+    wanted = context.cast(builder, args[RECORDED], signature.args[RECORDED], types.boolean)
+    for k in range(1, MOST_UNROLLED + 1):
+        with builder.if_then(builder.icmp_signed("==", number[SIZE], ir.Constant(_INT, k))):
+            together = _lanes_together(k)
+            bounds = (ir.Constant(_INT, value) for value in (0, LANES, together))
+            with cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
+                lanes = _Lanes(context, builder, signature.args, args, begin, together)
+                with builder.if_else(wanted) as (then, otherwise):
+                    for branch, recorded in ((then, True), (otherwise, False)):
+                        with branch:
+                            _epochs(builder, lanes, k, (number[COUNT], number[RATE_STEP]), recorded, len(args) > VELOCITIES)
+    return context.get_dummy_value()
 
 
 @intrinsic
@@ -138,22 +185,23 @@ def plain_epochs(typing_context, grams, targets, state, constants, rates, rate_s
     if not isinstance(rows, Address):
         return None
 
-    def generate(context, builder, signature, args):
-        number = {k: context.cast(builder, args[k], signature.args[k], types.int64) for k in (RATE_STEP, SIZE, COUNT)}
-        wanted = context.cast(builder, args[RECORDED], signature.args[RECORDED], types.boolean)
-        for k in range(1, MOST_UNROLLED + 1):
-            with builder.if_then(builder.icmp_signed("==", number[SIZE], ir.Constant(_INT, k))):
-                together = _lanes_together(k)
-                bounds = (ir.Constant(_INT, value) for value in (0, LANES, together))
-                with cgutils.for_range_slice(builder, *bounds, _INT) as (begin, _):
-                    lanes = _Lanes(context, builder, signature.args, args, begin, together)
-                    with builder.if_else(wanted) as (then, otherwise):
-                        for branch, recorded in ((then, True), (otherwise, False)):
-                            with branch:
-                                _epochs(builder, lanes, k, (number[COUNT], number[RATE_STEP]), recorded)
-        return context.get_dummy_value()
+    kinds = (grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded)
+    return types.void(*kinds), _generate_epochs
 
-    return types.void(grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded), generate
+
+@intrinsic
+def momentum_epochs(
+    typing_context, grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded, velocities, values
+):  # fmt: skip
+    """`plain_epochs` of fits that all have momentum, none of which makes its first step here.
+
+    Without weight decay and maximize. velocities and values: the slots and the values of
+    rule_state.py. Updates the velocities and the row LARGEST_VELOCITY too.
+    """
+    if not isinstance(rows, Address):
+        return None
+    kinds = (grams, targets, state, constants, rates, rate_step, rows, losses, size, count, recorded, velocities, values)
+    return types.void(*kinds), _generate_epochs
 
 
 MOST_UNROLLED_DOUBLED = 3  # parameters

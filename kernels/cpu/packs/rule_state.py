@@ -39,7 +39,8 @@ CORRECTION = 16
 RATE_OF_AVERAGE = 17  # of NAdam's second move
 OWN_MOMENTUM = 18  # the hyperparameter that a momentum replaces, as it was given
 POWER = 19  # the product of beta1 before the step
-N_VALUES = 20
+INVERSE = 20  # 1 / CORRECTION, of Adam and AdamW
+N_VALUES = 21
 
 
 _BY_CODE = sorted(UPDATE_RULES.values(), key=lambda rule: rule.code)
@@ -178,7 +179,9 @@ def begin_step(rule, epoch, rate, moves, products, next_products, values):
         store(next_products, 0, first)
         store(next_products, LANES, second)
         rate = divide(rate, subtract(one, first))
-        store(values, CORRECTION * LANES, root(subtract(one, second)))
+        correction = root(subtract(one, second))
+        store(values, CORRECTION * LANES, correction)
+        store(values, INVERSE * LANES, divide(one, correction))
     elif rule == ADAMAX:
         first = multiply(_power_before(moves, products, values), load(values, 0))
         store(next_products, 0, first)

@@ -34,7 +34,7 @@ LOSS_SCALE = 6  # of float64 data: half the power of two of the loss
 LAST_LOSS = 7  # of the last epoch
 LEAST_WEIGHT = 8
 W_SAFE = 9  # while no |w| is larger the next epoch passes no limit: see `set_limits`
-LARGEST = 10  # of plain SGD: the largest |w| since the block of epochs began
+LARGEST = 10  # of SGD: the largest |w| since the block of epochs began
 W_MOST = 11  # of the other rules: what a new |w| must not pass, Ω in checked epochs
 STOPPED = 12  # epochs made in a lane that was handed over, or has converged
 LARGEST_COLUMN, LARGEST_EXPONENT = 13, 14  # of float64 data: max_j √G_jj; of columns and weights
@@ -42,7 +42,8 @@ PENALTY, MINIMUM, INITIAL_EXCESS, GOAL = 15, 16, 17, 18  # κ, F*, F(w_0) − F*
 OBJECTIVE = 19  # F of the last epoch
 DECAY = 20  # the weight decay that is part of the gradient
 LOSS_OF_SHARED = 21  # L of gradient._evaluate_shared
-N_CONSTANTS = 22
+LARGEST_VELOCITY = 22  # of SGD with momentum: as LARGEST
+N_CONSTANTS = 23
 
 MODERATE_W_SAFE, MODERATE_EXPONENT = 2.0**30, 100.0  # see `is_moderate`
 

@@ -19,7 +19,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, absolute, add, alike, divide, fma, load_eight, multiply, negate, root, store, subtract
 from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import never_inline
-from .rule_state import CORRECTION, FIRST, RATE, RATE_OF_AVERAGE, SHARE, SHRINK, SIGN, SQUARE_SHARE, TOWARDS
+from .rule_state import CORRECTION, FIRST, INVERSE, RATE, RATE_OF_AVERAGE, SHARE, SHRINK, SIGN, SQUARE_SHARE, TOWARDS
 from .state import DECAY, W_MOST
 
 GROUP = 8  # lanes
@@ -75,6 +75,17 @@ def _larger(largest, value):
     return choose(below(largest, length), length, largest)
 
 
+@inlined
+def _times_inverse(length, correction, inverse):
+    """length / correction, rounded once: run_pack.py, 3.
+
+    Of a root, which is 0 or at least 2^-537, and 1 ≤ inverse ≤ 2^30: then no remainder underflows.
+    """
+    q = multiply(length, inverse)
+    q = fma(fma(negate(q), correction, length), inverse, q)
+    return fma(fma(negate(q), correction, length), inverse, q)
+
+
 @part
 def _sgd(size, lane, limit, switches, step):
     values, slots, new_slots = step.values, step.slots, step.new_slots
@@ -116,6 +127,8 @@ def _adam(size, lane, decoupled, limit, switches, step):
     )
     eps, decay, amsgrad = _row(values, 2, lane), _row(step.constants, DECAY, lane), _row(values, 4, lane)
     rate, correction, w_most = _row(values, RATE, lane), _row(values, CORRECTION, lane), _row(step.constants, W_MOST, lane)
+    inverse = _row(values, INVERSE, lane)
+    ordinary = as_bits(both(at_most(alike(rate, 1.0), inverse), at_most(inverse, alike(rate, 2.0**30)))) == (1 << GROUP) - 1
     top = alike(rate, 0.0)
     within = at_most(top, top)
     for j in range(size):
@@ -137,7 +150,9 @@ def _adam(size, lane, decoupled, limit, switches, step):
             top = _larger(top, square)
         store(new_slots, (2 * size + j) * LANES + lane, largest)
         product = multiply(rate, average)
-        move = divide(product, add(divide(root(square), correction), eps))
+        length = root(square)
+        below_it = _times_inverse(length, correction, inverse) if ordinary else divide(length, correction)
+        move = divide(product, add(below_it, eps))
         new = add(start, move)
         store(step.new_w, j * LANES + lane, new)
         top = _larger(_larger(top, product), move)

@@ -152,3 +152,34 @@ def test_states_of_different_steps_go_on(rule, dtype):
         assert_same(chunk)
         assert (chunk.steps - went_on == (chunk.status != CONVERGED) * 25).all()
         assert (chunk.steps[:7] > 3).any()
+
+
+@pytest.mark.parametrize("d", [1, 2, 8, 9])
+def test_velocities_that_pass_the_limit_alone(d):
+    """The rate is 0, so w stays; momenta above 1 take some velocities beyond any limit."""
+    m = 40
+    momenta = np.where(np.arange(m) % 4 == 1, 30.0, np.where(np.arange(m) % 4 == 2, 1.2, 0.9))
+    for every in (0, 1):
+        hyper = {"momentum": momenta, "nesterov": np.arange(m) % 3 == 0, "dampening": 0.25}
+        chunk = assert_same(chunk_of_fits("sgd", m, 2 * d + 5, d, "float32", hyper=hyper, lr=np.zeros(m), epochs=60, every=every))
+        assert (chunk.algorithm == STREAM).sum() == 10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", ["adam", "adamw"])
+def test_products_of_any_state(rule, dtype):
+    """The products give corrections of 0, far below 1, 1, above 1, and none."""
+    m = 44
+    chunk = chunk_of_fits(rule, m, 12, 3, dtype, epochs=20, every=1)
+    chunk.steps[:] = 5
+    chunk.products[:, 1] = np.resize([0.5, 1 / 0.999, 1 - 2.0**-53, 0.0, -0.75, -1e300, -np.inf, 1.5, np.nan, 1e-300, 0.999], m)
+    assert_same(chunk)
+
+
+@pytest.mark.parametrize("size", [1e-160, 1e-20, 1e150])
+def test_roots_of_any_size(size):
+    """Second moments from subnormal numbers on, and rates that make steps of them."""
+    m = 33
+    chunk = chunk_of_fits("adam", m, 12, 3, "float64", hyper={"eps": 0.0}, lr=np.full(m, 1e-3), epochs=20, every=1)
+    chunk.X, chunk.y = cpu.read_only(chunk.X * size**0.5), cpu.read_only(chunk.y * size**0.5)
+    assert_same(chunk)
