@@ -1,4 +1,4 @@
-"""Which fits of a call `summary()` can explain: those whose curvatures are kept where they end far.
+"""Which fits of a call `summary()` can explain: those whose curvatures are noted.
 
 1. Eigenvalues of all fits would take longer than everything else that is told of an end. So at most
    MOST fits are looked at, and `summary` computes their eigenvalues when it is asked for.

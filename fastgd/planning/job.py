@@ -86,6 +86,7 @@ class ResultJob(Job):
     reduction: str
     standardize: bool  # the fits descend on centred and scaled features
     stats: StatsOptions | None  # the statistics that are asked for
+    scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
 
     def drop_results(self) -> None:
         """Let go of results, in memory and stored, of a call that fails whenever it is made."""
@@ -125,7 +126,6 @@ class FitJob(ResultJob):
     named: dict[str, np.ndarray]  # hyperparameters by the rule's names, as results have them
     told: Provenance = field(init=False)  # made once, also for later calls that are like this one
     explained: np.ndarray  # (k,) numbers of the fits whose curvatures are kept where they end far; ascending
-    scratch: list[Any] = field(default_factory=list)  # memory of tasks that ended, to be used again
     plain: list[bool]  # whether the fits are plain SGD, as soon as the runner has asked; calls with these options share it
 
     def __post_init__(self) -> None:
@@ -154,8 +154,8 @@ class SolveJob(ResultJob):
     @property
     def provenance(self) -> Provenance:
         """How the solutions are computed, and their penalty."""
-        penalty = {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
-        return replace(super().provenance, hyperparameters=penalty)
+        plan, penalty = self.plan, {"weight_decay": self.decay} if self.ridge is None else {"ridge": self.ridge}
+        return Provenance(plan.backend.name, plan.algorithm_name, plan.explanation, hyperparameters=penalty)
 
 
 def prepare_anew(arguments: Mapping[str, Any], key: Key | None = None) -> FitJob:

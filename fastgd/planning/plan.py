@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -33,6 +33,7 @@ LONG = 65_536  # samples; a fit with more is compressed in parts
 TILED_BYTES = 2**19  # data whose fits interleave are transposed in tiles of this size
 STACK_NUMBERS = 2**15  # numbers of samples or matrices that one step in NumPy takes
 TALL = 4  # samples per parameter: from here on a factor is made block after block, where n · D is large
+RECORDS_BYTES = 2**20  # records of a task of `solve`, which are read again while they are in the cache
 MOMENTS_BYTES = 256 * 2**20  # most bytes of moments in memory at a time
 
 
@@ -240,7 +241,13 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
         standardize=standardize,
         worst_cost=decomposed,
     )
-    return replace(plan, algorithm=code, explanation=f"cpu: the data are in the computer's memory; {why}")
+    fits = plan.fits_per_task
+    if code == MOMENTS and not plan.staged and order.n_fits > PACK:
+        of_a_task = max(PACK, int(RECORDS_BYTES / _bytes_per_pair(problem, order, math.prod(problem.gram_leading))))
+        fits = _even(order.n_fits, min(fits, of_a_task), plan.threads)
+    explanation = f"cpu: the data are in the computer's memory; {why}"
+    vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # nobody else has it yet
+    return plan
 
 
 def bytes_of_stack(problem: Problem) -> int:

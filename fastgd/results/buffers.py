@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,8 +52,8 @@ _DOUBLE, _WHOLE, _CODE, _SWITCH = (np.dtype(kind) for kind in (np.float64, np.in
 def _shapes_of(
     size: int, n_features: int, dtype: np.dtype, rows: int, n_slots: int, n_products: int, measured: bool, validated: bool,
     standardize: bool, batch_epochs: int, batched: bool, solved: bool,
-) -> Shapes:  # fmt: skip
-    """Shape of one fit, and dtype, of every array. Calls share it: nobody changes it."""
+) -> tuple[Shapes, int]:  # fmt: skip
+    """Shape of one fit, and dtype, of every array, and the bytes of a fit; calls share them."""
     shapes: Shapes = {
         "w_out": ((size,), dtype),
         "loss": ((), dtype),
@@ -80,7 +80,7 @@ def _shapes_of(
         shapes |= {"passes": ((), _WHOLE), "seed": ((), _WHOLE), "batch_loss": ((batch_epochs,), dtype)}
     if solved:
         shapes |= {"rank": ((), _WHOLE), "condition": ((), _DOUBLE), "ill_conditioned": ((), _SWITCH), "loss64": ((), _DOUBLE)}
-    return shapes
+    return shapes, sum([dtype.itemsize * math.prod(shape) for shape, dtype in shapes.values()])
 
 
 @dataclass
@@ -103,8 +103,7 @@ class Layout:
     bytes_per_fit: int = field(init=False)  # of all arrays together
 
     def __post_init__(self) -> None:
-        self.shapes = self._shapes()
-        self.bytes_per_fit = self.bytes_of_a_fit(self.shapes)
+        self.shapes, self.bytes_per_fit = self._shapes()
 
     @classmethod
     def of_rule(
@@ -122,7 +121,7 @@ class Layout:
         """The layout of solutions in closed form."""
         return cls(problem, order, "solve", 0, 0, 0, 0, standardize=standardize, solved=True)
 
-    def _shapes(self) -> Shapes:
+    def _shapes(self) -> tuple[Shapes, int]:
         return _shapes_of(
             self.problem.n_parameters, self.problem.n_features, self.problem.dtype, n_rows(self.epochs, self.every), self.n_slots,
             self.n_products, self.measured, self.validated, self.standardize, self.epochs if self.batched and self.every else 0,
@@ -249,8 +248,10 @@ class Buffers:
         The caller's other arrays by the names in `NAMES`, their axes in the order of computation.
     curvatures : list of Curvatures
         Of some fits whose end is to be explained: a part of each task that has such fits.
-    noted : list of (fits, moments)
-        Of some fits whose end may have to be explained, from tasks that ended.
+    noted : list
+        What the curvatures of fits are made of, from tasks that ended (running/explaining.py).
+    explains : callable, or None
+        Called with the result it makes curvatures of what was noted, when these are asked for.
     begun : dict of str to ndarray (m, …)
         What some of `arrays` hold before the first epoch, of calls like an earlier one: `allocate`
         copies them.
@@ -263,7 +264,8 @@ class Buffers:
     direct: dict[str, np.ndarray] = field(init=False)
     scattered: dict[str, np.ndarray] = field(init=False)
     curvatures: list[Curvatures] = field(init=False, default_factory=list)
-    noted: list[tuple[np.ndarray, Any]] = field(init=False, default_factory=list)
+    noted: list[Any] = field(init=False, default_factory=list)
+    explains: Callable[[Any], Curvatures | None] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         order = self.layout.order

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.chunk import STANDARD
 from .buffers import NAMES, Buffers
-from .curvatures import joined
+from .curvatures import Curvatures, joined
 from .result import FitResult, History, State, versions_here
 from .status import Status, named
 
@@ -95,10 +95,14 @@ def build(buffers: Buffers, provenance: Provenance) -> FitResult:
         _one_feature=problem.one_feature,
         _start=provenance.start,
         _penalised=provenance.penalised,
-        _curvatures=joined(buffers.curvatures, order) if buffers.curvatures else None,
+        **({"_explains": buffers.explains} if buffers.explains else {"_curvatures": _kept(buffers)}),
         **in_units_of_x,
         **({name: wrap(values[name][()]) for name in ("rank", "condition", "ill_conditioned")} if layout.solved else {}),
     )
+
+
+def _kept(buffers: Buffers) -> Curvatures | None:
+    return joined(buffers.curvatures, buffers.layout.order) if buffers.curvatures else None
 
 
 def _made(kind: Any, **values: Any) -> Any:

@@ -155,6 +155,10 @@ def versions_here() -> dict[str, str]:
     return versions
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class FitResult(Pictures):
     """The fits of one call: w, loss and status of each, and how they were computed.
@@ -249,7 +253,8 @@ class FitResult(Pictures):
     _one_feature: bool = False
     _start: str = ""  # where the descent began: "zero", "given", "state"; "": not known
     _penalised: bool = True  # the objective may be more than the loss
-    _curvatures: Curvatures | None = None  # of some fits whose end is to be explained
+    # of some fits whose end is to be explained; no attribute of the class: `__getattr__` makes them
+    _curvatures: Curvatures | None = field(default_factory=_nothing)
 
     @helps_with_keywords
     @computes
@@ -439,10 +444,26 @@ class FitResult(Pictures):
 
         return make_frame(self, library, features)
 
+    def _explain(self) -> Curvatures | None:
+        """Make the curvatures of what the call noted, once."""
+        values = vars(self)
+        explains = values.get("_explains")
+        if explains is not None:
+            values.setdefault("_curvatures", explains(self))
+            values.pop("_explains", None)
+        return values.setdefault("_curvatures", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything is in a copy, what is made when it is asked for, too."""
+        self._explain()
+        return vars(self)
+
     if not TYPE_CHECKING:  # or else every name would pass a type checker
 
         def __getattr__(self, name: str) -> Any:
             """Say what there is in place of a name that other libraries have."""
+            if name == "_curvatures":
+                return self._explain()
             raise AttributeError(why_no_attribute("FitResult", name, INSTEAD))
 
     @computes

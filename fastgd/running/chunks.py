@@ -14,6 +14,8 @@ from ..planning.stopping import Validation
 from .groups import Group, spread
 from .standardizing import enter_standard
 
+NOTHING = dict.fromkeys((*STANDARD, "momenta", "batch_loss"), np.empty((0, 0)))  # what most chunks lack: made once
+
 
 def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     """The chunk of fits first … stop-1, which have these samples; all data are taken as finite."""
@@ -27,7 +29,7 @@ def make_chunk(job: FitJob, samples: Samples, first: int, stop: int) -> Chunk:
     if job.rates is not None:
         buffers.put(slices, "lr", job.rates, first, stop)
     names = WRITTEN + (STANDARD if job.standardize else ()) + (("initial_excess", "excess") if job.measured else ())
-    written = {name: slices[name] for name in names}
+    written = {**NOTHING, **{name: slices[name] for name in names}}
     if job.measured:  # packs or least_values.py fill these; the CUDA kernels have their own
         unknown = np.empty((3, 0 if job.plan.backend.takes_device_data else stop - first))
         unknown.fill(np.nan)

@@ -20,8 +20,8 @@ from ..planning.job import FitJob
 from ..planning.plan import PACK, PIECE_NS
 from .blocks import descend_chunk
 from .chunks import chunk_of_group, finish_chunk, follow_schedule, make_chunk, set_safe_rates
-from .explaining import explain, explain_noted
-from .groups import Group, gather_group, spread
+from .explaining import explain, explain_later
+from .groups import Group, gather_group, spread, take_scratch
 from .least_values import find_least_values
 from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
@@ -39,7 +39,7 @@ def run(job: FitJob, control: Control, go: Run) -> None:
         _run_staged(job, control, go, validator)
     else:
         go(cutting(job.order.n_fits, job.plan.fits_per_task, partial(_run_fits, job, control, validator)))
-        explain_noted(job)
+    explain_later(job)
 
 
 def _compile(job: FitJob, cuts_anew: bool) -> None:
@@ -95,7 +95,7 @@ def _run_fits(job: FitJob, control: Control, validator: Validator | None, first:
     group = gather_group(problem, job.order, first // n_cells, (stop - 1) // n_cells + 1, for_moments=of_moments)
     if group.in_order and _run_single_feature(job, group, control, first, stop, counter):
         return
-    scratch = _take_scratch(job) if compress and n_cells == 1 else None
+    scratch = take_scratch(job) if compress and n_cells == 1 else None
     complete_group(problem, group, control, compress=compress, scratch=scratch)
     if control.cancel[0]:
         return
@@ -108,18 +108,6 @@ def _run_fits(job: FitJob, control: Control, validator: Validator | None, first:
     explain(job, group, first, stop)
     if scratch is not None:
         job.scratch.append(scratch)
-
-
-def _take_scratch(job: FitJob) -> Any:
-    """Moments for the fits of one task: memory of an earlier task, or new memory.
-
-    Memory is used again because touching fresh pages takes as long as compressing a small task.
-    """
-    try:
-        return job.scratch.pop()
-    except IndexError:
-        count = job.plan.fits_per_task
-        return cpu.Moments.empty(count, count, job.problem.n_parameters, job.problem.dtype)
 
 
 def _run_single_feature(job: FitJob, group: Group, control: Control, first: int, stop: int, counter: np.ndarray) -> bool:

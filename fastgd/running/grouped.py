@@ -13,13 +13,14 @@ import numpy as np
 
 from ..planning.explained import MOST, spread_over
 from ..planning.grouped import GroupsJob
-from ..planning.job import Job, ResultJob
+from ..planning.job import FitJob, Job, ResultJob
 from ..planning.statistics_job import prepare_statistics
 from ..results.building import build
 from ..results.checkpoint import MOST_BYTES, Block, Part
 from ..results.curvatures import concatenated, joined
 from ..results.statistics import AXES
 from .adding_statistics import with_statistics
+from .explaining import explain_noted
 from .pool import Control, Run, run_tasks
 from .run import runner_of
 from .storing import Ranges, Store, run_stored
@@ -64,6 +65,8 @@ def _run_batch(job: GroupsJob, control: Control, batch: ResultJob, which: np.nda
         run_stored(runner_of(batch), batch, control, go, keeps=False)
     if control.cancel[0]:
         return
+    if isinstance(batch, FitJob):
+        explain_noted(batch)
     _put(job, which, batch)
     if statistics is not None:
         stats = with_statistics(build(batch.buffers, batch.provenance), statistics).stats

@@ -17,6 +17,7 @@ from ..data.problem import Problem
 from ..data.ragged import GroupProblem
 from ..kernels.apart import LARGE, run_apart_if
 from ..kernels.chunk import Samples
+from ..planning.job import ResultJob
 from ..planning.plan import is_short_series
 from .pool import Run, cut
 
@@ -242,6 +243,20 @@ def given_group(problem: Problem, order: FitOrder, first: int, stop: int, own: b
     X.flags.writeable = y.flags.writeable = False
     samples = Samples(X, y, item, pairs - first, y[:0], item, np.empty((0, 0), np.int32), item - 1, pick(given.n_used))
     return Group(first, samples, pick(given.invalid).copy(), moments, gram_index)
+
+
+def take_scratch(job: ResultJob) -> Any:
+    """Moments for the fits of one task: memory of an earlier task, or new memory.
+
+    Memory is used again because touching fresh pages takes as long as compressing a small task.
+    """
+    try:
+        return job.scratch.pop()
+    except IndexError:
+        from ..kernels import cpu
+
+        count = min(job.plan.fits_per_task, job.order.n_fits)
+        return cpu.Moments.empty(count, count, job.problem.n_parameters, job.problem.dtype)
 
 
 def indices(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from ..kernels import cpu
@@ -27,20 +25,6 @@ def curvatures_of(records: cpu.Moments, grams: np.ndarray, index: np.ndarray, hy
     these = cpu.Moments(records.gram[grams], exponents, records.weighing[grams], records.target, records.exponents)
     scale = these.curvature(np.arange(count), np.ones(count), of_the_sum)
     return Curvatures(index, these.gram[:, 0], exponents, scale, hyper)
-
-
-def records_of(moments: cpu.Moments, grams: np.ndarray) -> cpu.Moments:
-    """A copy of the Gram records with these numbers."""
-    return cpu.Moments(
-        moments.gram[grams], moments.gram_exponents[grams], moments.weighing[grams], moments.target[:0], moments.exponents[:0]
-    )
-
-
-def joined_records(parts: Sequence[cpu.Moments]) -> cpu.Moments:
-    """The Gram records of all parts."""
-    names = ("gram", "gram_exponents", "weighing")
-    grams = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
-    return cpu.Moments(*grams, parts[0].target, parts[0].exponents)
 
 
 def extreme_eigenvalues(moments: Moments, of_the_sum: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -18,9 +18,9 @@ from ..kernels.chunk import COMPLETED, DIVERGED, INVALID_DATA, LSTSQ, MOMENTS, S
 from ..kernels.cpu import compile_ahead, unscale
 from ..planning.job import SolveJob
 from .centring import Centred, center_group
-from .groups import Group
+from .groups import Group, gather_group, take_scratch
 from .minimisers import LastMatrices, Minimisers, minimise, most_condition
-from .moments import at_once, compress_groups, read_group
+from .moments import at_once, complete_group, compress_groups
 from .pool import Control, Run, cut
 from .standardizing import standardize_group
 from .statistics import begin, note_group
@@ -94,9 +94,9 @@ def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int,
     """One task: read the data of fits first … stop-1, and solve them."""
     cells = job.order.n_cells
     of_moments = job.plan.needs_moments
-    group = read_group(
-        job.problem, job.order, first // cells, (stop - 1) // cells + 1, control, compress=of_moments, for_moments=of_moments
-    )
+    group = gather_group(job.problem, job.order, first // cells, (stop - 1) // cells + 1, for_moments=of_moments)
+    scratch = take_scratch(job) if of_moments and cells == 1 else None
+    complete_group(job.problem, group, control, compress=of_moments, scratch=scratch)
     if control.cancel[0]:
         return
     if _notes(job):
@@ -108,6 +108,8 @@ def _solve_fits(job: SolveJob, last: LastMatrices, control: Control, first: int,
         group.moments = None
     fits = np.arange(first, stop, dtype=np.int64)
     _solve_part(job, last, control, group, centred, (fits, fits // cells - first // cells), 0, len(fits), counter)
+    if scratch is not None:
+        job.scratch.append(scratch)
 
 
 def _solve_groups(job: SolveJob, last: LastMatrices, control: Control, go: Run) -> None:
@@ -202,10 +204,12 @@ def _finish(job: SolveJob, control: Control) -> None:
         else:
             arrays["w_out"][:] = arrays["w"]
         arrays["loss"][:] = arrays["loss64"]
-    finite = np.isfinite(arrays["w_out"]).all(axis=1) & np.isfinite(arrays["loss"])
-    status[~finite & (status == COMPLETED)] = DIVERGED
-    solved = (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES)
+    finite = np.isfinite(arrays["w_out"])
+    if not (finite.all() and np.isfinite(arrays["loss"]).all()):  # of a few numbers in a row `all` is slow
+        status[~(finite.all(axis=1) & np.isfinite(arrays["loss"])) & (status == COMPLETED)] = DIVERGED
     arrays["ill_conditioned"][:] = (condition > most_condition(problem.dtype)) | (rank < problem.n_parameters)
-    by_svd = int(((arrays["algorithm"] == LSTSQ) & solved).sum())
-    if by_svd and job.plan.algorithm == MOMENTS:
-        job.plan = replace(job.plan, explanation=f"{job.plan.explanation} ({by_svd:,} of {order.n_fits:,})")
+    by_svd = arrays["algorithm"] == LSTSQ
+    if job.plan.algorithm == MOMENTS and by_svd.any():
+        count = np.count_nonzero(by_svd & (status != INVALID_DATA) & (status != TOO_FEW_SAMPLES))
+        if count:
+            job.plan = replace(job.plan, explanation=f"{job.plan.explanation} ({count:,} of {order.n_fits:,})")

@@ -19,7 +19,7 @@ from .causes.readings import Reading
 from .causes.recorded import Recorded
 from .causes.ridge import wrong_penalties
 from .causes.sizes import named_factors
-from .causes.table import CAUSES, gradient_of
+from .causes.table import CAUSES, gradient_of, mean_of
 from .report.beyond import Beyond
 
 __all__ = ["Judgement", "judge", "judge_each", "named_factors", "names_of", "of_codes"]
@@ -141,7 +141,8 @@ def of_codes(codes: tuple[str, ...], question: Question, value: float, size: flo
     """Return the diagnosis of causes; value: the factor of a step, size: what divides its mean."""
     n = len(question.y) if size is None else size
     words = {"n": f"{n:.6g}", "n_minus_1": f"{n - 1:.6g}", "value": value, "variant": "", "lr": float(question.lr.flat[0])}
-    words |= {"gradient": gradient_of(question.reduction, question.parts is not None and question.parts.weights is not None), **more}
+    weighted = question.parts is not None and question.parts.weights is not None
+    words |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted), **more}
     causes = [CAUSES[code] for code in codes]
     fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
     return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))
@@ -226,7 +227,7 @@ def _wrong_loss(question: Question, recorded: Recorded, seen: Observation, share
     assert recorded.loss is not None
     found, expected = seen.loss[t], seen.true_loss[t]
     factor = question.asked.factor
-    if question.reduction.startswith("half") and abs(factor * found - recorded.loss[t]) <= 1e-6 * abs(found):  # it was read as a half
+    if question.reduction not in ("mean", "") and abs(factor * found - recorded.loss[t]) <= 1e-6 * abs(found):  # so it was read
         found, expected = factor * found, factor * expected
     return Beyond(t, "loss", float(shares[t]), float(found), float(expected), float(abs(found - expected)), float(abs(expected)))
 

@@ -78,11 +78,13 @@ def judge_losses(question: Question, losses: Array, start: Array, dtype: Any, li
     notes = ["w was not recorded: the losses are compared with those of the descent that was asked for"]
     if question.w0 is None or not np.any(question.w0):
         notes.append("the descent is taken to begin at zeros: give w0= where it does not")
-    sizes = (1.0, 0.5) if question.reduction.startswith("half_") else (1.0,)  # of half of the squares either is a habit
-    shares = {key: _shares(found, right, *key) for key in product((0, 1), sizes, question.penalties)}
+    # of half of the squares, and of their sum, the mean and what is asked for are habits
+    habits = {question.asked.factor: ", as it is asked for"} | ({0.5: ""} if question.reduction.startswith("half_") else {})
+    habits = {1.0: "", **{size: ", halved" if size == 0.5 else told for size, told in habits.items() if size != 1}}
+    shares = {key: _shares(found, right, *key) for key in product((0, 1), habits, question.penalties)}
     read = next((key for key, share in shares.items() if not (share > limit).any()), (0, 1.0, 0.0))
     shift, size, penalty = read
-    told = f"{', halved' if size < 1 else ''}{', with the penalty' if penalty else ''}"
+    told = f"{habits[size]}{', with the penalty' if penalty else ''}"
     notes.append(f"each loss is read as that of w {'after' if shift else 'before'} its update{told}")
     share = shares[read]
     judged = int(np.count_nonzero(~np.isnan(share)))
@@ -142,7 +144,8 @@ def _cause(question: Question, losses: Array, start: Array, dtype: Any, limit: f
     steps += [(codes, 1.0, decay) for codes, decay in wrong_penalties(asked, n, question.n_parameters, question.intercept)]
     for codes, factor, decay in steps:
         path = _path(question, start, len(losses), factor, dtype, decay)
-        for of_loss, size in _sizes(n):
+        for of_size, size in _sizes(n):
+            of_loss = tuple(code for code in of_size if code.removeprefix("loss_") not in question.reduction.split("_"))
             readings = product((0, 1), (size,), question.penalties)
             if (codes or of_loss) and any(not (_shares(losses, path, *one, u) > limit).any() for one in readings):
                 found.append((*codes, *of_loss))

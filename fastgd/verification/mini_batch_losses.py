@@ -22,6 +22,9 @@ from .report.beyond import Beyond
 
 __all__ = ["Losses", "explained_losses"]
 
+_UNWEIGHTED = "the mean of those of the batches of its epoch, each before its step"
+_WEIGHTED = "the mean of those of the batches of its epoch, weighted by their sizes"
+
 
 class Losses(NamedTuple):
     """What the losses are, and the share of the bound of each row's."""
@@ -51,6 +54,7 @@ class _Reading(NamedTuple):
     at: Array
     size: float
     given: slice = slice(None)  # of the losses
+    sizes: str = ""  # of the batches in words, where they differ
 
     def share_of(self, difference: Array, bound: Array) -> Array:
         """Return the share of a bound; NaN: not judged."""
@@ -68,12 +72,13 @@ def explained_losses(question: Question, rows: Array, loss_history: Any, dtype: 
         notes.append("the losses are not judged: there is not one for each row, nor for each step")
         return nothing
     u = float(np.finfo(dtype).eps) / 2
-    half = question.reduction.startswith("half")
+    # what was asked for is no defect
+    of_half: tuple[str, ...] = () if question.reduction.startswith("half") else ("loss_half",)
+    of_sum: tuple[str, ...] = () if question.reduction.endswith("sum") else ("loss_sum",)
     best: tuple[tuple[int, int], _Reading, tuple[str, ...], Array] | None = None
     for reading in readings:
         n, losses = reading.size, found[reading.given]
-        of_half: tuple[str, ...] = () if half else ("loss_half",)  # where it was asked for it is no defect
-        for codes, factor in (((), 1.0), (of_half, 0.5), (("loss_sum",), n), (("loss_sum", *of_half), n / 2)):
+        for codes, factor in (((), 1.0), (of_half, 0.5), (of_sum, n), ((*of_sum, *of_half), n / 2)):
             share = reading.share_of(losses - factor * reading.value, factor * reading.error + 2 * u * np.abs(factor * reading.value))
             best = _better(best, reading, codes, share, limit)
         with np.errstate(all="ignore"):
@@ -89,11 +94,22 @@ def explained_losses(question: Question, rows: Array, loss_history: Any, dtype: 
         notes.append("the losses are not judged: they are neither those of all samples at each row nor those of the batches")
         return nothing
     if reading.words:
-        notes.append(f"each loss is {reading.words}")
+        notes.append(f"each loss is {reading.words}{_unlike_all(reading, readings)}")
     each = np.full(len(rows), np.nan)
     for row, one in zip(reading.at, share, strict=True):
         each[row] = np.fmax(each[row], one)
     return Losses(each, codes, reading.size)
+
+
+def _unlike_all(reading: _Reading, readings: list[_Reading]) -> str:
+    """Return by how much the mean of the batches' losses is not that of their samples, in words."""
+    weighted = next((one for one in readings if one.words == _WEIGHTED and one.given == reading.given), None)
+    if reading.words != _UNWEIGHTED or weighted is None or not reading.sizes:
+        return ""
+    with np.errstate(all="ignore"):
+        off = np.abs(reading.value / weighted.value - 1)
+    most = float(np.max(off[np.isfinite(off)], initial=0.0))
+    return f", unweighted: {reading.sizes}, the mean of all samples is another number, by up to {100 * most:.2g} %"
 
 
 def _better(best: Any, reading: _Reading, codes: tuple[str, ...], share: Array, limit: float) -> Any:
@@ -128,10 +144,12 @@ def _readings(question: Question, rows: Array, count: int) -> Iterator[_Reading]
     known = [path for path in paths if path is not None]
     size = max(float(path[2].max()) for path in known)
     if count in (m - 1, m):
-        last = np.arange(1, m)
+        last, least = np.arange(1, m), min(float(path[2].min()) for path in known)
+        told = "weights that sum to {:.4g} of {:.4g}" if question.parts.weights is not None else "{:g} of {:g} samples"
+        unlike = f"the smallest batch has {told.format(least, size)}" if least < size else ""
         ways: list[tuple[str, Callable[[Array, Array], Any]]] = [
-            ("the mean of those of the batches of its epoch, each before its step", lambda part, by: part.mean()),
-            ("the mean of those of the batches of its epoch, weighted by their sizes", lambda part, by: (part * by).sum() / by.sum()),
+            (_UNWEIGHTED, lambda part, by: part.mean()),
+            (_WEIGHTED, lambda part, by: (part * by).sum() / by.sum()),
             ("the sum of those of the batches of its epoch, each before its step", lambda part, by: part.sum()),
             ("the sum of those of the batches of its epoch, times their sizes", lambda part, by: (part * by).sum()),
             ("that of the last batch of its epoch, before its step", lambda part, by: part[-1]),
@@ -141,16 +159,13 @@ def _readings(question: Question, rows: Array, count: int) -> Iterator[_Reading]
             values, errors = (np.array([way(path[k], path[2]) for path in known]) for k in (0, 1))
             more = np.array([len(path[0]) + 4 for path in known]) * yardstick.u * np.abs(values)
             for given in (slice(None),) if count == m - 1 else (slice(1, None), slice(None, -1)):
-                yield _Reading(words, values, errors + more, last, size, given)
+                yield _Reading(words, values, errors + more, last, size, given, unlike)
     if count == sum(map(len, taken)):
         at = np.repeat(np.arange(1, m), [len(path[0]) for path in known])
-        yield _Reading(
-            "that of the batch of its step",
-            np.concatenate([path[0] for path in known]),
-            np.concatenate([path[1] for path in known]),
-            at,
-            size,
-        )
+        value, error, by = (np.concatenate([path[k] for path in known]) for k in range(3))
+        yield _Reading("that of the batch of its step", value, error, at, size)
+        if (by != size).any():
+            yield _Reading("that of the batch of its step, times its size", by * value, by * error + 2 * yardstick.u * by * value, at, size)
 
 
 def _losses_on(steps: BatchSteps, rows: Array, taken: list[list[Step]], rule: Rule) -> Iterator[tuple[Array, Array, Array] | None]:

@@ -95,7 +95,9 @@ def curves_of(question: Question, task: Task, index: tuple[int, ...], found: Jud
     loss = None if recorded.loss is None else np.asarray(recorded.loss, np.float64)
     ours = None
     half = task.reduction.startswith("half_")  # which `fit` does not know: it is half the rate, without options
-    if np.isfinite(theirs[0]).all() and (question.asked.plain or not half):
+    moved = task.schedule is None and (question.asked.momenta is not None or np.size(question.lr) > 1)
+    apart = not question.asked.ridge and np.ndim(question.asked.values.get("weight_decay", 0.0))  # neither of which `fit` knows
+    if np.isfinite(theirs[0]).all() and (question.asked.plain or not half) and not moved and not apart:
         options: dict[str, Any] = {"w0": theirs[0, : task.X.shape[-1]], "intercept": task.intercept}
         options |= {"reduction": task.reduction.removeprefix("half_")}
         options |= {"intercept0": theirs[0, -1]} if task.intercept else {}

@@ -31,11 +31,12 @@ from ..input.wrong_names import helps_with_keywords
 from ..optimizers import Optimizer, find_optimizer, optimizer_classes
 from ..schedules.table import ScheduleLike, read_first_rates, read_one_schedule, walk
 from .bound.yardstick import Array, worst
-from .candidates.kinds import read_candidates
+from .candidates.kinds import ask_for_torchs, read_candidates
 from .candidates.models import TorchCandidate
 from .candidates.tasks import Candidate, Own, Task, Trial, is_column
 from .causes.diagnosing import Question, of_changed_data, read_question
 from .causes.diagnosis import Diagnosis
+from .causes.recorded import AS_BEFORE
 from .causes.table import CAUSES
 from .ending_early import cause_of_ending
 from .judging_batches import read_batches
@@ -117,8 +118,8 @@ def verify(
         ``step`` gets the rate of the epoch, ``train`` the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
-        of half of either, as in J = 1/(2n) Σ r². The loss is the mean; with a half it may be J as
-        well, and a note says which. Backends know no half.
+        of half of either, as in J = 1/(2n) Σ r². The losses may be the mean or what is asked for,
+        and a note says which. Backends know no half.
     intercept : bool, default False
         Whether there is an intercept.
     w0 : array_like, shape (…, D), optional
@@ -176,7 +177,7 @@ def _verify(callers: CallersMode, candidate: Any, dtype: Any, **asked_for: Any) 
     """Return the report of `verify`; callers: the mode in which the candidates run."""
     candidates = read_candidates(candidate)
     if hasattr(asked_for["optimizer"], "param_groups"):  # torch's
-        asked_for |= TorchCandidate(None, asked_for["optimizer"]).completed(asked_for | {"optimizer": "sgd"}, optimizer_classes())
+        asked_for |= ask_for_torchs(asked_for, optimizer_classes(), candidates)
     for one in candidates:
         asked_for = one.completed(asked_for, optimizer_classes()) if hasattr(one, "completed") else asked_for
     task, questions = _read_task(callers, dtype=dtype, **asked_for)
@@ -303,6 +304,8 @@ def _verdicts(one: Candidate, task: Task, questions: dict[tuple[int, ...], Quest
             raise ValueError("lr is needed: the learning rate that was meant")
         if trial.rates is not None and len(trial.rates):
             question = question._replace(lr=trial.rates)
+        question = question.with_options(trial.momenta, trial.decays)
+        question = question._replace(one_array=bool(trial.one_array), copied=trial.copied)
         if task.w0 is None and trial.start_known:
             question = question._replace(w0=np.zeros(task.n_parameters))
         judged = partial(_verdict_of_ones, one, index, question=question, task=task, dtype=trial.dtype if dtype is None else dtype)
@@ -345,7 +348,7 @@ def _verdict_of_ones(one: Candidate, index: tuple[int, ...], trial: Trial, quest
     asked = read_question(
         np.delete(question.X, j, 1), question.y, lr=question.lr, optimizer=task.optimizer, reduction=task.reduction, intercept=True,
         w0=None if question.w0 is None else turned(question.w0), ridge=task.ridge,
-    ).with_schedule(question.schedule)  # fmt: skip
+    ).with_schedule(question.schedule)._replace(one_array=question.one_array, copied=question.copied)  # fmt: skip
     told = f"w[{j}] belongs to the column of ones: it was read as the intercept, which has no penalty"
     less = replace(task, X=np.delete(task.X, j, -1), intercept=True, w0=None if task.w0 is None else turned(task.w0), own=None)
     other = _verdict_on(one, index, replace(trial, w=turned(trial.w), notes=[*trial.notes, told], rows_for=None), asked, less, dtype)
@@ -382,10 +385,15 @@ def _verdict_on(one: Candidate, index: tuple[int, ...], trial: Trial, question: 
         if not on_numbers.failure and _verdict_on(one, index, on_numbers, question, task, dtype).ok:
             diagnosis = _of_cause("data_dtype", diagnosis, kinds=_kinds(task), judged=str(task.X.dtype))
     if diagnosis is not None and trial.one_array and not found.recorded.start_added and _may_be_the_end(found.recorded.w[0], task, index):
-        stays = () if trial.start_known or task.w0 is not None else ("parameter_not_updated",)
-        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays)
+        stays = () if trial.start_known or task.w0 is not None or diagnosis.codes == ("rows_are_one_array",) else ("parameter_not_updated",)
+        diagnosis = replace(_of_cause("rows_are_one_array"), also_possible=stays or diagnosis.also_possible)
         notes.append(f"w_history holds one array {trial.one_array:,} times: its rows are all that array, as it is now")
     diagnosis = of_changed_data(diagnosis) if trial.altered else diagnosis
+    if trial.knows_losses:
+        notes = [note for note in notes if not note.endswith(AS_BEFORE)]
+        diagnosis = diagnosis and replace(diagnosis, notes=tuple(note for note in diagnosis.notes if not note.endswith(AS_BEFORE)))
+    if dtype is None and found.recorded.dtype != task.X.dtype and not any("judged as float32" in note for note in notes):
+        notes.append(f"X and y are {task.X.dtype}, and the rows of w are {found.recorded.dtype}: judged in {found.recorded.dtype}")
     hangs_on_the_start = trial.w is None or (len(found.recorded.w) == 2 and found.recorded.start_added)
     if hangs_on_the_start and not trial.start_known and task.w0 is None and diagnosis is not None and diagnosis.code == "unknown":
         failure = failure or f"cannot be judged:\n{_START}"

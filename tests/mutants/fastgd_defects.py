@@ -125,7 +125,7 @@ FASTGD_DEFECTS = (
     Defect(
         "ends: what tasks noted is never looked at",
         "fastgd/running/cpu.py",
-        "        explain_noted(job)\n",
+        "    explain_later(job)\n",
         "",
         ("tests/running/test_explaining.py",),
     ),

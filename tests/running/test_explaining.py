@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import pickle
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -42,6 +49,14 @@ def test_hessians_are_those_of_the_loss(d, intercept, weights, reduction, dtype)
         assert same(found.hessians(), scale[:, None, None] * gram)
     else:
         assert np.array_equal(found.hessians(), 2.0 * gram)
+
+
+def test_squares_of_a_single_feature_are_not_rounded_to_its_dtype():
+    """Of float32 data a square is exact in float64, and sums are off by less than 2^-47."""
+    data = np.random.default_rng(11).normal(size=(5, 1000)).astype(np.float32)
+    found = kept(data[..., None], 9.0 * data)
+    exact = np.array([math.fsum(float(x) ** 2 for x in row) for row in data])
+    assert (np.abs(found.gram[:, 0] - exact) <= 2.0**-47 * exact).all()
 
 
 def test_standardised_fits_have_the_condition_of_scaled_features():
@@ -121,6 +136,31 @@ def test_calls_that_are_remembered_keep_their_own():
         assert same(kept(X[fit], Y[fit]), kept(X[fit].copy(), Y[fit].copy()))
     again = fastgd.fit(X[0], Y[0], epochs=3000)
     assert near._curvatures is None is again._curvatures
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("d", [1, 3])
+def test_a_result_holds_no_data_and_says_the_same_when_they_have_changed(d, dtype):
+    """In its copies, too: what is made when it is asked for is made from copies."""
+    data, y = X[..., :d].astype(dtype), Y.astype(dtype)
+    expected, references = kept(data, y), sys.getrefcount(data)
+    result = fastgd.fit(data, y, lr=1e-5, epochs=2)
+    assert sys.getrefcount(data) == references
+    data[...] = y[...] = 1.0
+    for one in (copy.copy(result), pickle.loads(pickle.dumps(result)), result):
+        assert same(one._curvatures, expected)
+
+
+def test_threads_ask_one_result_at_a_time():
+    result, barrier = many(), threading.Barrier(4)
+
+    def ask(number: int) -> object:
+        barrier.wait()
+        return result._curvatures
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(ask, range(4)))
+    assert all(one is found[0] for one in found)
 
 
 def test_a_memory_limit_bounds_what_is_kept():

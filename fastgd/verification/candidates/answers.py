@@ -18,6 +18,7 @@ from ...input.messages import counted, shown
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
 from .names import counts_epochs, is_history, role_of_answer
+from .one_place import times_one_array
 from .tasks import Unreadable, copied
 
 __all__ = [
@@ -67,21 +68,6 @@ def has_parts(rows: Any) -> bool:
     """Return whether rows are w and more beside it: tuples, dicts, lists [w, b]."""
     first = rows if isinstance(rows, Mapping) else rows[0] if isinstance(rows, list) and rows else None
     return isinstance(first, tuple | Mapping) or (isinstance(first, list) and len({np.size(part) for part in first}) > 1)
-
-
-def times_one_array(rows: Any) -> int:
-    """Return how often a list of rows holds one and the same array, alone or first in each row.
-
-    0: it does not.
-    """
-    if isinstance(rows, tuple) and rows and isinstance(rows[0], list):  # a pair of it and the losses
-        return times_one_array(rows[0])
-    if not isinstance(rows, list) or len(rows) < 2:
-        return 0
-    of_parts = isinstance(rows[0], list | tuple) and len(rows[0]) > 0 and not np.isscalar(rows[0][0])
-    held = [row[0] if of_parts and isinstance(row, list | tuple) and row else row for row in rows]
-    changes = isinstance(held[0], list | np.ndarray | dict) or hasattr(held[0], "detach")  # numbers and JAX's arrays do not
-    return len(held) if changes and all(one is held[0] for one in held) else 0
 
 
 def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = False) -> Step:

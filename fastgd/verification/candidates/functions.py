@@ -336,8 +336,9 @@ def _note_difference(trial: Trial, again: Trial) -> None:
     """Note the first epoch in which a second run gave another w."""
     first, second = np.asarray(trial.w), np.asarray(again.w)
     if first.shape != second.shape:
-        trial.notes.append("a second run gave another number of rows: it is not deterministic")
+        trial.notes.append("a second run gave another number of rows: it keeps something from run to run, or is not deterministic")
     elif not np.array_equal(first, second, equal_nan=True):
         rows = (first != second).reshape(len(first), -1).any(1)
         first_row = int(np.argmax(rows))
-        trial.notes.append(f"a second run gave another w, from epoch {first_row} on: it is not deterministic; the first run is judged")
+        why = "it keeps something from run to run, or is not deterministic"
+        trial.notes.append(f"a second run gave another w, from epoch {first_row} on: {why}; the first run is judged")

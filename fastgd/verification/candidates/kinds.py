@@ -29,7 +29,7 @@ from .models import PartialFitCandidate, TorchCandidate
 from .recorder import Recorder
 from .tasks import Candidate, Task, Trial, Unreadable, is_column, shape_of
 
-__all__ = ["joined", "read_candidates"]
+__all__ = ["ask_for_torchs", "joined", "read_candidates"]
 
 _MOMENTS = State.algorithm_names.index("moments")
 
@@ -76,6 +76,15 @@ def read_candidates(candidate: Any) -> list[Candidate]:
 
 
 _MOST_ROWS = 10**6  # that a generator is asked for
+
+
+def ask_for_torchs(asked_for: dict[str, Any], kinds: tuple[type, ...], candidates: list[Candidate]) -> dict[str, Any]:
+    """Return what a torch optimizer asks for; one that was watched, by what it had in each step."""
+    watched = [one for one in candidates if isinstance(one, _Recorded) and one.recorder is not None and one.recorder.of_an_optimizer]
+    for one in watched:
+        one.of_optimizer, one.takes_rates = True, asked_for["lr"] is None and asked_for["schedule"] is None
+    torchs = TorchCandidate(None, asked_for["optimizer"], tells_decays=len(watched) == len(candidates))
+    return torchs.completed(asked_for | {"optimizer": "sgd"}, kinds)
 
 
 @dataclass
@@ -181,6 +190,13 @@ def _either(trial: Trial, task: Task) -> Trial:
     return trial
 
 
+def _swapped(trial: Trial) -> Trial:
+    """Return a trial with w and the intercept the other way round."""
+    notes = [*trial.notes[:-1], trial.notes[-1].replace("the second one, as they are declared", "the first one that is declared")]
+    decays = None if trial.decays is None else trial.decays[::-1]
+    return replace(trial, w=np.asarray(trial.w)[:, ::-1], decays=decays, notes=notes, otherwise=None)
+
+
 @dataclass
 class _Recorded:
     """A recorded history: arrays."""
@@ -192,6 +208,8 @@ class _Recorded:
     held_higher: bool = False
     others: tuple[Any, ...] = ()  # what came beside w and the losses
     recorder: Recorder | None = None  # that recorded the rows
+    of_optimizer: bool = False  # what is asked for is a torch optimizer, with its options
+    takes_rates: bool = False  # and its rates: neither lr nor a schedule is asked for
     batched: bool = False  # a result of mini-batches
 
     def trials(self, task: Task) -> Iterator[tuple[tuple[int, ...], Trial]]:
@@ -217,8 +235,9 @@ class _Recorded:
             except Unreadable as error:
                 raise ValueError(f"the history cannot be judged: {error}".replace("it returned", "it has")) from None
             notes = [note.replace("what it returned", "what was recorded") for note in read.notes]
-            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, one_array=times_one_array(self.w))
-            yield (), _either(trial, task)
+            trial = Trial(read.w, read.loss, notes, start_known=task.w0 is not None, copied=self.recorder is not None)
+            trial.one_array = 0 if trial.copied else times_one_array(self.w)
+            yield (), _either(trial, task) if self.recorder is None else self._recorded(self.recorder, trial, task)
             return
         w = read_array(self.w, "w_history")
         loss = None if self.loss is None else read_array(self.loss, "loss_history")
@@ -231,9 +250,33 @@ class _Recorded:
         for index in np.ndindex(task.shape):
             of_fit = None if loss is None else loss[index]
             trial = Trial(
-                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w)
-            )
-            yield index, _either(trial, task)
+                w[index], of_fit, held_higher=self.held_higher, start_known=task.w0 is not None, one_array=times_one_array(self.w),
+                copied=self.recorder is not None,
+            )  # fmt: skip
+            yield index, _either(trial, task) if self.recorder is None else self._recorded(self.recorder, trial, task)
+
+    def _recorded(self, recorder: Recorder, trial: Trial, task: Task) -> Trial:
+        """Return a trial with what a Recorder knows of the rows of an optimizer that it watched."""
+        if not recorder.of_an_optimizer:
+            return _either(trial, task)
+        trial.knows_losses = True
+        moves = len(set(recorder.momenta)) > 1
+        if self.of_optimizer and moves and task.batches is not None:
+            raise ValueError("with batch_size and sample_weight a scheduler that moves momentum is not judged: give cycle_momentum=False")
+        if self.of_optimizer and task.ridge is None:
+            trial.take_decays(recorder.decays)
+        if self.of_optimizer and task.batches is None:
+            if moves:
+                trial.momenta = np.array(recorder.momenta)
+                trial.notes.append("the momentum of each epoch is that which the torch optimizer had")
+            if self.takes_rates and len(set(recorder.rates)) > 1 and None not in recorder.rates:
+                trial.rates = np.array(recorder.rates)
+                trial.notes.append("the learning rates are those which the torch optimizer had: give schedule= to have them judged")
+        if recorder.order_is_unknown and task.intercept:
+            trial.otherwise = lambda: _swapped(trial)
+            told = "read as the second one, as they are declared"
+            trial.notes.append(f"the names and the shapes of the two parameters do not say which is the intercept: {told}")
+        return trial
 
     def completed(self, asked_for: dict[str, Any], kinds: tuple[type, ...]) -> dict[str, Any]:
         """Return what is asked for; of one history, rates lr (epochs,) are those of its epochs."""

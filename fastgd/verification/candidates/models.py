@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
@@ -12,7 +13,31 @@ from ...schedules.table import read_one_schedule
 from ..bound.yardstick import LIMIT, Array
 from .tasks import Task, TheirCode, Trial, copied
 
-__all__ = ["PartialFitCandidate", "TorchCandidate"]
+__all__ = ["PartialFitCandidate", "TorchCandidate", "decays_of", "momentum_of"]
+
+
+def momentum_of(optimizer: Any) -> float:
+    """Return the momentum, or beta1, that a torch optimizer has now; 0: it has none."""
+    group = optimizer.param_groups[0]
+    return float(group["momentum"] if "momentum" in group else group.get("betas", (0.0,))[0])
+
+
+def decays_of(optimizer: Any, parameters: list[Any]) -> Array | None:
+    """Return the weight decay of each number of the parameters, (D,); None: they have one."""
+    given = {id(parameter): group.get("weight_decay", 0.0) for group in optimizer.param_groups for parameter in group["params"]}
+    found = [float(given.get(id(parameter), 0.0)) for parameter in parameters]
+    if len({given[key] for key in given}) < 2:
+        return None
+    return np.repeat(found, [parameter.numel() for parameter in parameters])
+
+
+def _needs_more(step: Any) -> bool:
+    """Return whether the step of a scheduler needs to be told something."""
+    try:
+        inspect.signature(step).bind()
+    except (TypeError, ValueError) as error:
+        return isinstance(error, TypeError)
+    return False
 
 
 @dataclass
@@ -24,6 +49,8 @@ class TorchCandidate:
     scheduler: Any = None
     name: str = ""
     limit: float = LIMIT
+    tells_decays: bool = True  # the weight decay of each parameter can be told; of recorded rows, where the optimizer was watched
+    has_own_rule: bool = False  # the rule that is asked for is that of the optimizer
 
     def __post_init__(self) -> None:
         self.name = f"{type(self.module).__name__} + {type(self.optimizer).__name__}"
@@ -37,6 +64,11 @@ class TorchCandidate:
         if task.batches is not None:
             raise ValueError(
                 "a torch module is trained here on all samples alike: record your own loop, with fastgd.Recorder().watch(optimizer)"
+            )
+        if self.scheduler is not None and _needs_more(self.scheduler.step):
+            raise ValueError(
+                f"the rates of {type(self.scheduler).__name__} depend on what its step is told, such as the loss: step it in a loop of "
+                "your own, record that with fastgd.Recorder().watch(optimizer), and give optimizer=, whose rates are then judged"
             )
         X, y = torch.tensor(task.X), torch.tensor(task.y)
         lazy = [p for p in self.module.parameters() if isinstance(p, torch.nn.parameter.UninitializedParameter)]
@@ -64,19 +96,24 @@ class TorchCandidate:
             loss = loss / 2 if task.reduction.startswith("half_") else loss
             loss = loss + added * parameters[0].square().sum() if added else loss
             self.optimizer.zero_grad()
-            loss.backward()
+            if loss.requires_grad:  # not of a module that is frozen
+                loss.backward()
             self.optimizer.step()
             if self.scheduler is not None:
                 self.scheduler.step()
             return loss
 
-        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None)
+        trial = Trial(None, None, told, dtype=task.X.dtype, start_known=task.w0 is not None, copied=True, knows_losses=True)
         trial.own_rate = self._value("lr")
-        if self.optimizer.state:
+        if any(float(state.get("step", 1)) for state in self.optimizer.state.values()):
             trial.notes.append("the torch optimizer has made steps before, and goes on with the state that it has: give a new one")
-        rows, losses, rates = [row()], [], []
+        frozen = [name for name, parameter in self.module.named_parameters() if not parameter.requires_grad]
+        if frozen:
+            trial.notes.append(f"requires_grad is False of {', '.join(frozen)}")
+        rows, losses, rates, momenta = [row()], [], [], []
         for epoch in range(task.counted_epochs()):
             rates.append(self._value("lr"))
+            momenta.append(momentum_of(self.optimizer))
             with TheirCode(trial, f"raised in epoch {epoch + 1}"):
                 loss = task.callers.run(step)
                 losses.append(loss.item() / (len(y) if task.reduction.endswith("sum") else 1))
@@ -84,9 +121,15 @@ class TorchCandidate:
             if trial.failure:
                 break
         trial.w, trial.loss = np.array(rows), np.array(losses)
+        if task.ridge is None and self.has_own_rule:
+            trial.take_decays(decays_of(self.optimizer, parameters))
+        name = type(self.scheduler).__name__
         if self.scheduler is not None and task.schedule is None and task.rate(()) == self._value("initial_lr"):
             trial.rates, trial.own_rate = np.array(rates, np.float64), None
-            trial.notes.append(f"the learning rates are those of {type(self.scheduler).__name__}: give schedule= to have them judged")
+            trial.notes.append(f"the learning rates are those of {name}: give schedule= to have them judged")
+        if self.scheduler is not None and self.has_own_rule and len(set(momenta)) > 1:
+            trial.momenta = np.array(momenta, np.float64)
+            trial.notes.append(f"the momentum of each epoch is that of {name}")
         yield (), trial
 
     def _penalty(self, task: Task) -> tuple[float, list[str]]:
@@ -134,8 +177,15 @@ class TorchCandidate:
 
         named = dict(self.module.named_parameters())
         kind = next(iter(named.values())).dtype
-        at_0 = self.module(torch.zeros_like(x, dtype=kind)).sum()
-        slopes = torch.autograd.grad(at_0, list(named.values()), allow_unused=True) if at_0.requires_grad else [None] * len(named)
+        frozen = [parameter for parameter in named.values() if not parameter.requires_grad]
+        try:
+            for parameter in frozen:
+                parameter.requires_grad_(True)
+            at_0 = self.module(torch.zeros_like(x, dtype=kind)).sum()
+            slopes = torch.autograd.grad(at_0, list(named.values()), allow_unused=True) if at_0.requires_grad else [None] * len(named)
+        finally:
+            for parameter in frozen:
+                parameter.requires_grad_(False)
         found = [name for name, slope in zip(named, slopes, strict=True) if slope is not None and slope.abs().sum() > 0]
         if len(found) != 1:
             raise ValueError(f"the torch module must be linear: its output at 0 depends on {', '.join(found) or 'no parameter'}")
@@ -147,9 +197,9 @@ class TorchCandidate:
         if not values:
             return None
         if any(value != values[0] for value in values):
-            mend = ""
-            if name == "weight_decay" and len(set(values)) == 2 and 0 in values:
-                mend = f"; ridge={max(values) / 2:g} is a weight_decay of {max(values):g} that leaves the intercept alone"
+            if name == "weight_decay" and self.tells_decays:
+                return max(values)  # `decays_of` has that of each parameter
+            mend = "; fastgd.Recorder().watch(optimizer) knows which parameter each is of" if name == "weight_decay" else ""
             raise ValueError(f"the torch optimizer has groups with different {name}: one value is judged here{mend}")
         return tuple(map(float, values[0])) if isinstance(values[0], tuple) else type(values[0])(values[0])
 
@@ -165,6 +215,7 @@ class TorchCandidate:
         """
         given, lr, ridge = asked_for["optimizer"], asked_for["lr"], asked_for["ridge"]
         if given == "sgd":
+            self.has_own_rule = True
             given = self._rule(kinds, without=() if ridge is None else ("weight_decay",))
         decays = {decay for decay in self._values("weight_decay") if decay}
         if self.module is None and ridge is not None and decays:  # both are asked for

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...input.messages import counted, shown
+from ..bound.yardstick import Array
 from .answers import read_training
+from .models import decays_of, momentum_of
+from .names import role_of_answer
 from .tasks import Unreadable, copied
 
 if TYPE_CHECKING:
@@ -43,6 +46,11 @@ class Recorder:
     def __init__(self) -> None:
         self.rows: list[tuple[Any, ...]] = []  # (w,), (w, b), (w, loss) or (w, b, loss), as they were given
         self.has_intercept = False  # as far as that is known
+        self.watched = 0  # rows that are of an optimizer that is watched, each after one step
+        self.rates: list[Any] = []  # of each step that was watched; None: the groups differ
+        self.momenta: list[float] = []  # momentum, or beta1
+        self.decays: Array | None = None  # (D,): the weight decay of each number, where the groups of the optimizer differ
+        self.order_is_unknown = False  # of two numbers, which of them is the intercept
 
     def __call__(self, w: Any = None, *others: Any, intercept: Any = None, loss: Any = None) -> None:
         """Record a row.
@@ -110,20 +118,43 @@ class Recorder:
         if len(parameters) not in (1, 2) or min(parameter.numel() for parameter in parameters) != 1 < len(parameters):
             told = ", ".join(str(tuple(parameter.shape)) for parameter in parameters)
             raise ValueError(f"a Recorder watches a weight, or a weight and a bias of one number; the optimizer has parameters {told}")
-        parameters.sort(key=lambda parameter: (parameter.numel(), parameter.ndim), reverse=True)  # stable: the weight first
+        parameters = self._in_order(optimizer, parameters)
+
+        def row() -> tuple[Any, ...]:
+            return tuple(copied(parameter, "a parameter").reshape(-1 if k == 0 else ()) for k, parameter in enumerate(parameters))
 
         def record(*_: Any) -> None:
-            self.rows.append(
-                tuple(copied(parameter, "a parameter").reshape(-1 if k == 0 else ()) for k, parameter in enumerate(parameters))
-            )
+            self.rows.append(row())
+            self.watched += 1
+            rates = {float(group["lr"]) for group in optimizer.param_groups}
+            self.rates.append(rates.pop() if len(rates) == 1 else None)
+            self.momenta.append(momentum_of(optimizer))
 
-        record()
+        goes_on = self.watched and all(np.array_equal(old, new) for old, new in zip(self.rows[-1], row(), strict=False))
+        if not goes_on:  # a run that goes on has its last row
+            self.rows.append(row())
+            self.watched += 1
         self.has_intercept |= len(parameters) > 1
+        self.decays = decays_of(optimizer, parameters)
         hook = optimizer.register_step_post_hook(record)
         try:
             yield self
         finally:
             hook.remove()
+
+    def _in_order(self, optimizer: Any, parameters: list[Any]) -> list[Any]:
+        """Return the weight, then the bias: by their sizes, their axes or their names."""
+        if len(parameters) == 2 and len({(parameter.numel(), parameter.ndim) for parameter in parameters}) == 1:
+            names = [str(name) for group in optimizer.param_groups for name in group.get("param_names", ())]
+            roles = [role_of_answer(name) for name in names]
+            self.order_is_unknown = len(roles) != 2 or roles.count("b") != 1
+            return parameters[::-1] if not self.order_is_unknown and roles[0] == "b" else parameters
+        return sorted(parameters, key=lambda parameter: (parameter.numel(), parameter.ndim), reverse=True)  # stable: the weight first
+
+    @property
+    def of_an_optimizer(self) -> bool:
+        """Whether all rows are of a watched optimizer: the start, and one after each step."""
+        return self.watched == len(self.rows) > 0 and len(self.rates) == len(self.rows) - 1
 
     def arrays(self, *, intercept: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
         """Return w (m, D), the intercept last, and the losses (m,), as `diagnose` takes them.

@@ -139,13 +139,24 @@ class Trial:
     start_known: bool = True  # whether row 0 should be w0
     own_rate: float | None = None  # the learning rate that an optimizer has, whatever was asked for
     rates: Array | None = None  # (epochs,): those of the steps, which stand for a schedule that was not asked for
+    momenta: Array | None = None  # (epochs,): momentum, or beta1, in each, that a scheduler of torch moves
+    decays: Array | None = None  # (D,): the weight decay of each parameter, where the groups of an optimizer differ
+    knows_losses: bool = False  # each loss is known to be that before an update
     has_last: bool = False  # the last row of w is known to be that after the last update
     of_code: bool = False  # what a call returned: losses that fit no row are left out
     rows_for: Callable[[int], int] | None = None  # how many rows of w it makes where this number of epochs is asked for
     one_array: int = 0  # how often the list of rows holds one and the same array; 0: it does not
+    copied: bool = False  # each row is a copy, made in its epoch
     otherwise: Callable[[], Trial] | None = None  # what it makes of the data in another shape, or read in another way
     for_cause: bool = False  # a part of what was judged, in which a cause is looked for
     on_numbers: Callable[[], Trial] | None = None  # what it makes of the same numbers in the dtype that is judged
+
+    def take_decays(self, decays: Array | None) -> None:
+        """Have the weight decay of each parameter judged, if there are several."""
+        if decays is not None:
+            told = ", ".join(f"{decay:g}" for decay in decays)
+            self.decays = decays
+            self.notes.append(f"the weight decay is that of the groups of the torch optimizer, {told}")
 
 
 class Candidate(Protocol):

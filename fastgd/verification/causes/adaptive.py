@@ -125,7 +125,7 @@ def _rows(scene: Scene, values: Mapping[str, Any]) -> Iterator[_Row]:
     told = "amsgrad was asked for, and is not used" if uses else "the root is that of the largest v so far, as in amsgrad"
     yield _Row(("adam_amsgrad",), adam, adam.step, {**own, "amsgrad": not uses}, words={"variant": told})
     yield _Row(("rmsprop_eps_inside",), rmsprop, _rmsprop_inside, {}, _GRIDS["rmsprop"])
-    decay = float(values.get("weight_decay", 0.0))
+    decay = float(np.max(values.get("weight_decay", 0.0)))
     for name, other, code in (("adam", "adamw", "weight_decay_decoupled"), ("adamw", "adam", "weight_decay_coupled")):
         if asked.rule.name == name and decay:
             yield _Row((code,), UPDATE_RULES[other], UPDATE_RULES[other].step, values, words={"value": decay, "variant": ""})

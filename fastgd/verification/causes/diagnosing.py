@@ -14,17 +14,18 @@ import numpy as np
 from ...input.annotations import AnyArray, DType, JudgedReduction, NumberOrArray, OptimizerName
 from ...input.exits import lets_nothing_exit
 from ...input.float_mode import computes
+from ...input.one_place import in_one_place, parts_of
 from ...input.wrong_names import helps_with_keywords
 from ...optimizers import Optimizer
 from ...schedules.table import ScheduleLike
-from ..bound.yardstick import LIMIT, Array
+from ..bound.yardstick import Array
 from .diagnosis import Diagnosis, Finding, explain_by_rounding, explain_loss, explain_update
 from .hypotheses import Hypothesis
 from .observation import Observation
+from .one_array import begins_rounded, in_doubt, of_equal_rows, parts_may_be_one_array
 from .question import Question, read_question, start_of
 from .recorded import Recorded, read_recorded
-from .recorded_rows import decimals_of
-from .table import CAUSES, gradient_of
+from .table import CAUSES, gradient_of, mean_of
 
 __all__ = ["Question", "diagnose", "examine", "of_changed_data", "read_question"]
 
@@ -82,7 +83,7 @@ def diagnose(
         How the learning rate should go on, as in `fastgd.fit`; lr is then the first one.
     reduction : {"mean", "sum", "half_mean", "half_sum"}, default "mean"
         Whether the gradient should be that of the mean of the squared residuals, of their sum, or
-        of half of either, as in J = 1/(2n) Σ r². With a half the losses may be the mean or J.
+        of half of either, as in J = 1/(2n) Σ r². The losses may be the mean or what is asked for.
     intercept : bool, default False
         Whether the last column of w_history is an intercept.
     w0 : array_like, shape (D,), optional
@@ -126,7 +127,9 @@ def diagnose(
         w_history, loss_history, n_parameters=question.n_parameters, intercept=intercept, dtype=dtype, of_data=question.data_dtype
     )
     epochs = len(recorded.w) - 1
-    question = question.on_schedule(epochs)
+    question = question.on_schedule(epochs)._replace(
+        one_array=isinstance(w_history, list) and len(w_history) > 1 and in_one_place(map(parts_of, w_history))
+    )
     if question.lr.ndim and len(question.lr) not in (1, epochs):
         raise ValueError(
             f"lr must be a number, or one per epoch: w_history has {epochs} epochs after its start, lr has {len(question.lr)} values"
@@ -140,12 +143,11 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     seen = question.observe(recorded)
     notes = [*recorded.notes, *seen.notes]
     start = start_of(question, recorded)
-    if start is not None and _is_one_array(question, recorded):
-        cause = CAUSES["rows_are_one_array"]
-        evidence = {"tau": math.nan, "tau_asked": math.nan, "epochs_used": 0}
-        return Diagnosis(cause.code, (cause.code,), cause.sentence, evidence, cause.fix, notes=tuple(notes))
+    alike = of_equal_rows(question, recorded, seen)
+    if alike is not None:
+        return replace(alike, notes=tuple(notes))
     update = explain_update(seen, question.asked) if seen.n_steps else _NO_STEP
-    if start is not None and update.codes and _begins_rounded(question, recorded):
+    if start is not None and update.codes and begins_rounded(question, recorded):
         rounded = explain_by_rounding(seen, question.asked, update)
         if rounded is not None:  # one cause of update and start
             update, start = rounded, None
@@ -166,47 +168,9 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
     if start is not None:
         starts = [("recorded_after_update", {})] if after else [start]
     loss = _explain_loss(question, recorded, seen, update, after, notes)
+    if loss is not None and "unknown" in loss.codes and parts_may_be_one_array(question, recorded, update):
+        update = in_doubt(update)
     return _in_words(question, seen, update, starts, loss, notes)
-
-
-def _begins_rounded(question: Question, recorded: Recorded) -> bool:
-    """Return whether row 0 is the start that was asked for, rounded as all rows are."""
-    decimals = decimals_of(recorded.w)
-    assert question.w0 is not None
-    return decimals is not None and bool((recorded.w[0] == np.round(question.w0, decimals).astype(recorded.w.dtype)).all())
-
-
-def _is_one_array(question: Question, recorded: Recorded) -> bool:
-    """Return whether all rows of w are one array, which is not the start (note 2 of recorded_rows).
-
-    So may be those of the weights, beside an intercept that is a number. Evidence is that the
-    losses differ, which those of one w do not, or that the last row is where the descent that was
-    asked for ends.
-    """
-    w, loss, start = recorded.w, recorded.loss, question.w0
-    assert start is not None
-    if len(w) < 3 or not np.isfinite(w).all():
-        return False
-    equal = (w == w[0]).all(0)
-    if not (equal.all() or (question.intercept and equal[:-1].all() and (w[0] != start)[:-1].any())):
-        return False
-    if _begins_rounded(question, recorded):  # rows of a w that moves less than the last decimal
-        return False
-    if equal.all() and loss is not None and np.isfinite(loss).all() and (np.asarray(loss) != np.asarray(loss)[0]).any():
-        return True
-    if not question.strides:
-        return False
-
-    def ends_there(steps: int) -> bool:
-        """Return whether the last row is w after this number of steps.
-
-        Only entries that are one array are compared: the intercept may be that of a step before.
-        """
-        ends = np.stack([start.astype(w.dtype), w[-1]])
-        shares, _ = question.shares_apart(ends, np.array([0, steps]), dtype=recorded.dtype, held_higher=False, limit=LIMIT)
-        return bool((shares[1] <= LIMIT)[equal].all())
-
-    return any(map(ends_there, (len(w) - 1, len(w))[: 2 if np.size(question.lr) == 1 else 1]))  # there are no more rates
 
 
 def of_changed_data(found: Diagnosis | None) -> Diagnosis:
@@ -296,6 +260,14 @@ def _with_start(question: Question, recorded: Recorded) -> Array:
         return np.concatenate([question.w0.astype(recorded.dtype)[None], recorded.w])
 
 
+def _rates_fix(question: Question) -> str:
+    """Return the line that mends learning rates which are not those that were asked for."""
+    rates = np.ravel(question.lr)
+    if (rates == rates[0]).all():
+        return f"keep lr = {rates[0]:.6g} in every epoch"
+    return "follow the schedule from epoch to epoch; a run that goes on needs scheduler.load_state_dict too"
+
+
 def _in_words(
     question: Question,
     seen: Observation,
@@ -311,7 +283,8 @@ def _in_words(
         "recipe": question.words,
         "lr": float(question.lr.flat[0]),
     }
-    given["gradient"] = gradient_of(question.reduction, seen.parts is not None and seen.parts.weights is not None)
+    weighted = seen.parts is not None and seen.parts.weights is not None
+    given |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted), "rates_fix": _rates_fix(question)}
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

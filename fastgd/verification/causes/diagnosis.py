@@ -42,6 +42,7 @@ from .several_steps import about_several_steps
 from .sizes import named_factors
 from .table import CAUSES
 from .weights import about_weights
+from .wording import worded
 
 __all__ = ["Diagnosis", "Finding", "explain_by_rounding", "explain_loss", "explain_update"]
 
@@ -153,7 +154,7 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         rivals = [h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER]
         rivals += [h for h in wide if h.complexity <= best.complexity and h.codes != best.codes]
         also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
-        words = _worded(scene, best.words)
+        words = worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)
     found = _in_float32(seen, asked, tau, first) if seen.dtype == np.float64 and seen.parts is None else None
     found = found or _at_other_sizes(scene, step, tau, first)
@@ -178,7 +179,7 @@ def explain_by_rounding(seen: Observation, asked: Recipe, without: Finding) -> F
         return None
     also = () if without.codes == best.codes else (" + ".join(without.codes), *without.also)
     return without._replace(
-        codes=best.codes, words=_worded(scene, best.words), tau=tau, also=tuple(one for one in also if one != "w_rounded"), hypothesis=best
+        codes=best.codes, words=worded(scene, best.words), tau=tau, also=tuple(one for one in also if one != "w_rounded"), hypothesis=best
     )
 
 
@@ -219,7 +220,7 @@ def _at_other_sizes(scene: Scene, asked: Term, tau: float, first: int) -> Findin
         if passing:
             best, best_tau = passing[0]
             also = (" + ".join((*h.codes, *codes)) for h, _ in passing[1:] if h.codes != best.codes)
-            words = _worded(scene, {"value": factor / scene.asked.factor, **best.words})
+            words = worded(scene, {"value": factor / scene.asked.factor, **best.words})
             return Finding(
                 (*best.codes, *codes), words, best_tau, tau, first, tuple(dict.fromkeys(also)), _rivals(scored, best.codes), best
             )
@@ -240,24 +241,6 @@ def _rivals(scored: list[tuple[Any, float]], winner: tuple[str, ...]) -> dict[st
         if hypothesis.codes != winner and name not in found and len(found) < _RIVALS:
             found[name] = float(tau)
     return found
-
-
-def _worded(scene: Scene, words: Any) -> dict[str, Any]:
-    """Return all the values that the sentence of a cause may contain."""
-    values = scene.asked.values
-    digits = 6 if abs(words.get("value", 0.0) - 1) > 1e-5 else 12  # enough to see a difference
-    return {
-        "times": f"{words.get('value', 0.0):.{digits}g}",
-        "instead": f"{words.get('rate', 0.0):.{digits}g}",
-        "variant": "",
-        "penalty": 0.0,
-        "decay": words.get("value", 0.0),
-        "declared_momentum": float(values.get("momentum", 0)),
-        "declared_dampening": float(values.get("dampening", 0)),
-        "declared_decay": float(np.max(values.get("weight_decay", 0))),
-        "declared_amsgrad": bool(values.get("amsgrad", False)),
-        **words,
-    }
 
 
 def _is_stored_in_float16(seen: Observation) -> bool:
@@ -344,7 +327,8 @@ def _what_is_known(scene: Scene, shares: Array, first: int) -> str:
             begins = f" from epoch {first} on" if first > 1 else ""
             told.append(f"times {', '.join(shown[:4])}{', ...' if len(shown) > 4 else ''}{begins}")
     if _looks_like_parts(scene, step):
-        told.append("it looks like several steps on parts of the samples in each epoch, as of mini-batches in another order")
+        parts = "several steps on parts of the samples in each epoch, as of mini-batches in another order"
+        told.append(f"it looks like {parts}, or the gradients of parts that add up")
     if seen.plan is not None:
         told.append("the order of the samples, or their weights, may be others than those given")
     if _is_stored_in_float16(seen):

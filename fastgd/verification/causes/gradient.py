@@ -167,7 +167,7 @@ def _frozen(scene: Scene) -> Iterator[Hypothesis]:
     names = ", ".join(f"w[{j}]" for j in np.flatnonzero(frozen))
     code = "intercept_not_updated" if only_intercept else "parameter_not_updated"
     for codes, factor in [((), scene.asked.factor), *named_factors(seen.size, scene.asked.factor)]:
-        step = scene.asked.step(seen, seen.at.times(factor, seen.u))
+        step = scene.asked.step(seen, seen.at.times(factor, seen.u)) if codes else scene.step
         step = Term(np.where(frozen, 0, step.value), np.where(frozen, 0, step.error))
         words = {"variant": names + (" are" if frozen.sum() > 1 else " is")}
         yield Hypothesis((code, *codes), 0.75 + 0.5 * len(codes), step, words)  # that some do not move at all is no chance

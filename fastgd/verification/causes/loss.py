@@ -200,6 +200,7 @@ def _in_symbols(seen: Observation, value: float) -> str:
     n, D = float(seen.n), seen.n_parameters
     named = {"1 / n": 1 / n, "1 / (2 * n)": 0.5 / n, "n": n, "1 / n**2": 1 / n**2}
     named |= {f"n / (n - {k})": n / (n - k) for k in dict.fromkeys((2, D)) if n > k > 1}
+    named |= {"sample_weight.mean()": float(seen.yardstick.total) / n} if seen.yardstick.weights is not None else {}
     spread = float(np.var(np.asarray(seen.yardstick.y, np.float64)))
     named |= {"1 / y.var()": 1 / spread} if spread > 0 else {}
     return next((f", which is {told}" for told, factor in named.items() if abs(factor - value) <= 1e-6 * abs(factor)), "")

@@ -117,7 +117,7 @@ class Observation:
         self._end_after(n_finite)
 
     def read_loss_of(self, factor: float) -> None:
-        """Take the losses as those of half of the squares, where they are these, or come nearer.
+        """Take the losses as those of half of the squares, or of their sum, where they come nearer.
 
         A loss may be that of the row before or after it. `factor` is what the mean of the squares
         is multiplied by there.
@@ -164,7 +164,8 @@ class Observation:
         assert self.loss is not None
         other = copy.copy(self)
         other.loss = self.loss / self.yardstick.extended(factor)[()]
-        other.notes = (f"each loss is read as half of the {'mean' if factor == 0.5 else 'sum'} of the squares",)
+        told = {0.5: "half of the mean", float(self.size): "the sum"}.get(float(factor), "half of the sum")
+        other.notes = (f"each loss is read as {told} of the squares",)
         return other
 
     def weighted(self, weights: Array | None, batch: Array | None = None) -> Yardstick:

@@ -23,7 +23,7 @@ from ..bound.strided import strided_shares
 from ..bound.yardstick import Array
 from .observation import Observation
 from .plan import Parts
-from .recipes import Recipe
+from .recipes import OfEach, Recipe
 from .recorded import Recorded
 from .sizes import factor_of
 
@@ -45,6 +45,8 @@ class Question(NamedTuple):
     reduction: str = "mean"
     parts: Parts | None = None  # of the samples, that each step uses; None: all alike
     first_rate: float | None = None  # the rate that a schedule of factors begins with
+    one_array: bool = False  # it is known that the rows of w are one array
+    copied: bool = False  # it is known that each row of w is a copy, made in its epoch
 
     @property
     def n_parameters(self) -> int:
@@ -54,6 +56,15 @@ class Question(NamedTuple):
     def with_rate(self, lr: float) -> Question:
         """Return this question with another learning rate."""
         return self._replace(lr=np.asarray(lr), words=self.words.replace(f"lr {float(self.lr.flat[0]):g}", f"lr {lr:g}"))
+
+    def with_options(self, momenta: Array | None, decays: Array | None) -> Question:
+        """Return this question with the momentum of each epoch, or the decay of each parameter."""
+        asked, words = self.asked, self.words
+        if decays is not None:
+            told = "/".join(f"{decay:g}" for decay in dict.fromkeys(decays.tolist()))
+            words = words.replace(f"weight_decay={float(np.max(asked.values['weight_decay'])):g}", f"weight_decay={told}")
+            asked = asked.with_values(weight_decay=decays.view(OfEach))
+        return self._replace(asked=replace(asked, momenta=asked.momenta if momenta is None else momenta), words=words)
 
     def with_schedule(self, schedule: Scheduled | None) -> Question:
         """Return this question with a schedule, whose rates are not known yet."""
@@ -122,15 +133,15 @@ class Question(NamedTuple):
 
     def _with_losses_read(self, seen: Observation) -> Observation:
         """Return the history with its losses read as those of what was asked for."""
-        half = self.reduction.startswith("half")
+        other = self.reduction not in ("mean", "")  # half of the squares, or their sum
         if seen.loss is not None and self.asked.ridge:
-            for one in (seen.with_loss_of(self.asked.factor), seen) if half else (seen,):
+            for one in (seen.with_loss_of(self.asked.factor), seen) if other else (seen,):
                 before = one.notes
                 one.read_loss_with(self.penalties[1])
                 if one.notes is not before:
                     one.notes = (*before, *one.notes)
                     return one
-        if half:
+        if other:
             seen.read_loss_of(self.asked.factor)
         return seen
 

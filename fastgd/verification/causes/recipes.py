@@ -24,7 +24,7 @@ from .observation import Observation, Term, until
 if TYPE_CHECKING:
     from fastgd.kernels.update_rules import UpdateRule
 
-__all__ = ["Momentum", "Recipe", "replay"]
+__all__ = ["Momentum", "OfEach", "Recipe", "replay"]
 
 _U64 = float(np.finfo(np.float64).eps) / 2
 # torch.optim.NAdam keeps mu_product in float32, whatever the data are.
@@ -80,6 +80,13 @@ class Momentum:
             return kept.plus(ahead, u).plus(before, u).but_first(first)
         damped = pull.times(1 - self.dampening, u)
         return kept.plus(damped, u).but_first(damped if self.first_damped else pull)
+
+
+class OfEach(np.ndarray):
+    """One number for each parameter, where rules take one: a rule asks whether there is any."""
+
+    def __bool__(self) -> bool:
+        return bool(np.asarray(self).any())
 
 
 @dataclass(frozen=True)
@@ -145,8 +152,9 @@ class Recipe:
             return replay(seen, self.rule.step, gradient, self.rule, values, give_up=other, powers=self.powers, momenta=self.momenta)
 
     def apart(self, seen: Observation, gradient: Term) -> tuple[Term, Mapping[str, Any]]:
-        """Return the gradient with that of a ridge, and the values for a rule without it."""
-        if not np.ndim(self.values.get("weight_decay", 0.0)):
+        """Return the gradient with that of a decay of each parameter, and the values without it."""
+        decoupled = self.rule.decoupled
+        if not np.ndim(self.values.get("weight_decay", 0.0)) or (decoupled is True or (decoupled and self.values[decoupled])):
             return gradient, self.values
         w = seen.w[: len(gradient.value)]
         return gradient.plus(_scaled(Term(w, 0 * w), self.values["weight_decay"], seen), seen.u), {**self.values, "weight_decay": 0.0}
@@ -228,7 +236,10 @@ def _replayed(
     momenta: Any = None,
 ) -> Iterator[RuleStep]:
     """Yield each step that has a gradient, from the observed w and the replayed slots."""
-    all_values = {name: v if isinstance(v, bool | np.bool_) else np.longdouble(v) for name, v in rule.all_values(values).items()}
+    all_values = {
+        name: v if isinstance(v, bool | np.bool_) else np.asanyarray(v, np.longdouble) if np.ndim(v) else np.longdouble(v)
+        for name, v in rule.all_values(values).items()
+    }
     running: dict[str, Any] = dict.fromkeys(rule.products, np.longdouble(1))
     slots = [np.zeros_like(seen.w[0]) for _ in rule.slots]
     slot_errors = [np.zeros_like(seen.w[0]) for _ in rule.slots]

@@ -22,7 +22,9 @@ from ...input.reading import read_array
 from ...input.room import OF_A_JUDGED, check_room
 from ..bound.yardstick import Array
 
-__all__ = ["Recorded", "arithmetic_dtype", "read_losses", "read_recorded", "read_rows", "with_start"]
+__all__ = ["AS_BEFORE", "Recorded", "arithmetic_dtype", "read_losses", "read_recorded", "read_rows", "with_start"]
+
+AS_BEFORE = "read as the loss before each update, loss[t] at w[t]"
 
 
 class Recorded(NamedTuple):
@@ -96,7 +98,7 @@ def read_losses(loss_history: Any, rows: int, notes: list[str]) -> Array | None:
     if loss.ndim != 1:
         raise ValueError(f"loss_history must have one value per row of w_history, shape ({rows},); it has shape {loss.shape}")
     if len(loss) == rows - 1:
-        notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: read as the loss before each update, loss[t] at w[t]")
+        notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: {AS_BEFORE}")
     elif len(loss) == rows + 1:
         notes.append(f"loss has {counted(len(loss), 'value')} for {rows:,} rows of w: read as loss[t] at w[t]; the last value is left out")
         loss = loss[:rows]

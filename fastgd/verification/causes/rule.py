@@ -77,7 +77,10 @@ def _momentum(scene: Scene) -> Iterator[Hypothesis]:
         usual = (*USUAL_MOMENTA, _options(scene).momentum)
         value, step, more = shortest(seen, found[0], lambda mu: replace(options, momentum=mu).step(seen, gradient), usual)
         if abs(value) > _NEAR:
-            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
+            of = _options(scene)
+            told = f", without the dampening {of.dampening:g} that was asked for" if of.dampening else ""
+            told = ", plain, where Nesterov's was asked for" if of.nesterov else told
+            yield Hypothesis(("momentum",), 2 + more + _unusual(value), step, {"value": float(value), "variant": told}, constants=1)
     found = estimate(seen, seen.moved, [memory.value, pull.value], skip=1)
     if found is None:
         return
@@ -110,6 +113,9 @@ def _dampened(scene: Scene, options: Momentum, mu: Any, factor: Any) -> Iterator
 
             value, step, more = shortest(seen, 1 - factor, with_damping, also)
             if abs(value) > _NEAR and seen.tau(step) <= LIMIT:
+                none = replace(damped, momentum=float(np.finfo(np.float64).tiny), dampening=value)
+                if seen.tau(none.step(seen, gradient)) <= LIMIT:
+                    break  # the momentum is of the size of rounding
                 average = first_damped and value == momentum  # one constant, not two
                 named = average and momentum == _options(scene).momentum  # none: it is 1 - momentum times what was asked for
                 yield Hypothesis(
@@ -137,7 +143,9 @@ def _nesterov(scene: Scene) -> Iterator[Hypothesis]:
 
         value, step, more = shortest(seen, found[0], ahead, also=USUAL_MOMENTA)
         if abs(value) > _NEAR:
-            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value)}, constants=1)
+            of = _options(scene)
+            told = ", where plain momentum was asked for" if of.momentum and not of.nesterov else ""
+            yield Hypothesis((code,), 2 + more + _unusual(value), step, {"value": float(value), "variant": told}, constants=1)
 
 
 def _weights_alone(scene: Scene, column: Array) -> Iterator[tuple[str, Array]]:

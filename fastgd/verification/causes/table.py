@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from fastgd.kernels.update_rules import UPDATE_RULES
 
-__all__ = ["CAUSES", "Cause", "gradient_of"]
+__all__ = ["CAUSES", "Cause", "gradient_of", "mean_of"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,14 @@ def gradient_of(reduction: str, weighted: bool) -> str:
     return line.replace("len(y)", "sample_weight.sum()").replace("residual", "(sample_weight * residual)") if weighted else line
 
 
+def mean_of(weighted: bool) -> str:
+    """Return the right loss."""
+    return "np.average(residual**2, weights=sample_weight)" if weighted else "np.mean(residual**2)"
+
+
 _PENALTY = "gradient = {gradient} + 2 * {penalty:.6g} * w, of the intercept without it"
 _RESIDUAL = "residual = (X @ w).ravel() - y.ravel()"
-_LOSS = "loss = np.mean(residual**2)"
+_LOSS = "loss = {mean}"
 
 CAUSES = {
     cause.code: cause
@@ -151,17 +156,18 @@ CAUSES = {
         Cause("lr_scaled", "update",
               "every step is {times} times the right one, as if the learning rate were {instead} instead of {lr:.6g}",
               "take the factor {times} out of the step: w = w - lr * gradient"),
-        Cause("momentum", "update", "there is momentum {value:.6g}", "momentum = {declared_momentum:g}"),
-        Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form", "momentum = {declared_momentum:g}"),
+        Cause("momentum", "update", "there is momentum {value:.6g}{variant}", "{declared_options}"),
+        Cause("nesterov_torch", "update", "there is Nesterov momentum {value:.6g}, in torch's form{variant}", "{declared_options}"),
         Cause("nesterov_sutskever", "update",
-              "there is Nesterov momentum {value:.6g} in Sutskever's form: the gradient is taken ahead, at w + momentum * (last step)",
-              "optimizer=fastgd.SGD(momentum={value:.6g}, nesterov=True) differs in the first step only"),
+              "there is Nesterov momentum {value:.6g} in Sutskever's form: the gradient is taken ahead, at w + momentum * (last "
+              "step){variant}",
+              "{declared_options}; optimizer=fastgd.SGD(momentum={value:.6g}, nesterov=True) differs in the first step only"),
         Cause("dampening", "update", "there is momentum {value:.6g} with the gradient damped by {damping:.6g}{variant}",
               "dampening = {declared_dampening:g}"),
         Cause("weight_decay_coupled", "update", "there is weight decay {decay:.6g}, added to the gradient{variant}",
-              "weight_decay = {declared_decay:g}"),
+              "{coupled_fix}"),
         Cause("weight_decay_decoupled", "update", "there is weight decay {decay:.6g}, applied to w itself (as in AdamW){variant}",
-              "weight_decay = {declared_decay:g}"),
+              "{decoupled_fix}"),
         Cause("l1", "update", "there is an L1 penalty: {value:.6g} * sign(w) is added to the gradient{variant}"),
         Cause("gradient_clipped", "update", "the gradient is clipped to the length {value:.6g}", "take the clipping out"),
         Cause("gradient_clipped_values", "update", "every entry of the gradient is clipped to the size {value:.6g}",
@@ -200,7 +206,7 @@ CAUSES = {
               "the momentum buffer begins anew in each epoch, as where the optimizer is constructed in the loop",
               "construct the optimizer once, before the first epoch"),
         Cause("rows_dropped", "update", "the gradient uses {kept} of {n} samples: {variant}", "use all rows of X and y"),
-        Cause("lr_schedule", "update", "the learning rate changes: {variant}", "keep lr = {lr:.6g} in every epoch"),
+        Cause("lr_schedule", "update", "the learning rate changes: {variant}", "{rates_fix}"),
         Cause("momentum_holds_lr", "update",
               "the learning rate is inside the momentum buffer, v = momentum * v + lr * gradient: where lr changes, the old steps keep "
               "theirs",

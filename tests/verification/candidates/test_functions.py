@@ -153,7 +153,10 @@ def test_a_candidate_that_is_not_deterministic():
 
     report = fastgd.verify(wanders, X, y, lr=0.1, epochs=5)
     assert report.ok  # the first run is
-    assert any("a second run gave another w, from epoch 3 on: it is not deterministic" in note for note in report.verdicts[0].notes)
+    assert any(
+        "a second run gave another w, from epoch 3 on: it keeps something from run to run, or is not deterministic" in note
+        for note in report.verdicts[0].notes
+    )
 
 
 class Abandon(BaseException):
