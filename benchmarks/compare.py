@@ -122,8 +122,9 @@ def count_parts() -> dict[str, Counts]:
     flat, number, flag = numba.float64[::1], numba.int64, numba.boolean
 
     def sums(left, tile, groups, first, last, lanes, fresh, ahead):
+        panel = register_tiles.Panel(0, last, first, last, 0)
         register_tiles.multiply_block(
-            address(left), address(tile), groups, first, last, address(lanes), fresh, further(address(ahead), len(ahead))
+            address(left), address(tile), groups, panel, address(lanes), fresh, further(address(ahead), len(ahead)), len(ahead)
         )
 
     def butterflies(lanes, count, found):

@@ -86,14 +86,14 @@ def _index_of(samples: Samples) -> tuple[np.ndarray, ...]:
 def is_single_feature(samples: Samples) -> bool:
     """Whether the data allow the path of moments/single_feature.py.
 
-    They do with one feature, no weights, and no sample left out.
+    They do with one feature and no weights.
     """
-    return samples.X.shape[2] == 1 and not len(samples.weights) and not len(samples.kept)
+    return samples.X.shape[2] == 1 and not len(samples.weights)
 
 
 def copies_samples(samples: Samples) -> bool:
     """Whether `compress_items` reads y well whose neighbouring items interleave."""
-    return is_single_feature(samples) and samples.X.shape[1] <= MOST_SINGLE
+    return is_single_feature(samples) and not len(samples.kept) and samples.X.shape[1] <= MOST_SINGLE
 
 
 @functools.cache
@@ -278,7 +278,7 @@ def smallest_pack(dtype: np.dtype, n_parameters: int, tol: float, plain: bool) -
 
 def runs_single_feature(samples: Samples) -> bool:
     """Whether `descend_single_feature` may run these fits: float32 data of one chunk at most."""
-    return samples.X.dtype == np.float32 and samples.X.shape[1] <= MOST_SINGLE and is_single_feature(samples)
+    return samples.X.dtype == np.float32 and copies_samples(samples)
 
 
 def least_values(chunk: Chunk, fits: np.ndarray, moments: Moments, gram_index, target_index, with_allowance: bool, cancel) -> None:

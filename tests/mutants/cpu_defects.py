@@ -103,7 +103,13 @@ CPU_DEFECTS = (
         WEIGHTS,
     ),
     Defect("a NaN of weight zero counted", "kernels/cpu/moments/samples.py", "if weight == 0.0:", "if weight < 0.0:", OMIT),
-    Defect("infinite y counted", "kernels/cpu/moments/samples.py", "stays = math.isfinite(y[", "stays = not math.isnan(y[", OMIT),
+    Defect(
+        "infinite y counted",
+        "kernels/cpu/moments/samples.py",
+        "stays = math.isfinite(get(y,",
+        "stays = not math.isnan(get(y,",
+        ("tests/kernels/cpu/moments/test_samples.py",),
+    ),
     Defect(
         "a weight of -inf is negative",
         "kernels/cpu/moments/samples.py",
@@ -252,8 +258,8 @@ CPU_DEFECTS = (
     Defect(
         "lanes of a pair of columns misplaced",
         REGISTER_TILES,
-        "builder.sub(builder.add(before, i), arrays.number(OFFSET))",
-        "before",
+        "builder.sub(builder.add(above, i), arrays.number(BEFORE))",
+        "above",
         TILES,
     ),
     Defect("columns of float64 exchanged", TRANSPOSE, "[0, 8, 2, 10, 4, 12, 6, 14]", "[0, 8, 2, 10, 4, 12, 14, 6]", TILES),

@@ -67,7 +67,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
         None, True, address(fits), len(fits), size,
         state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
         state.SampleSource(
-            False, sources_of(data, index), address(fits), False, address(w), Series(address(w_out), address(w_out), 0),
+            False, sources_of(data, index), address(fits), False, address(w), Series(address(w_out), address(w_out), 0, False),
             addresses_of_least(make_least_scratch(0, False)),
         ),
         state.Options(

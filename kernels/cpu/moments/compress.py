@@ -292,8 +292,9 @@ def compress(data, index, start, stop, intercept, single_feature, shift, gram, t
     finite = True
     done = 0
     if single_feature and len(shift) == 0 and has_target and longest <= CHUNK:
-        x_series, y_series, row = make_series(sources, longest, data[0].dtype)
-        series = Series(address(x_series), address(y_series), row)
+        gathered = len(index[3]) > 0
+        x_series, y_series, row = make_series(sources, longest, data[0].dtype, gathered)
+        series = Series(address(x_series), address(y_series), row, gathered)
         eights, low_eights = aligned(np.zeros(SCRATCH + 8)), aligned(np.zeros((SCRATCH if doubled else 0) + 8))
         of_columns = np.empty(2 * SIDE, np.int64)
         for first in range(0, len(start), ITEMS_PER_POLL):

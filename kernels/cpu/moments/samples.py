@@ -21,7 +21,9 @@ from ...chunk import FINE, NEGATIVE, NOT_FINITE
 from ..simd.addresses import address, count_at, keep_alive
 from ..simd.compiling import inlined, kernel
 from ..simd.double_double import two_sum
-from ..simd.scalars import get, raised
+from ..simd.lanes import PART, absolute, fill, first_half, load_first, load_part
+from ..simd.masks import as_bits, at_most
+from ..simd.scalars import LARGEST_FLOAT64, get, put, raised
 
 NUMBERS_PER_POLL = 2**18  # that are searched between two reads of the cancel flag
 
@@ -92,6 +94,39 @@ def place_of(sources, item):
     return Place(x, y, weights, max(row, 0) * sources.kept_length, row >= 0)
 
 
+@inlined
+def _finite_bits(array, at, count):
+    """Which of the numbers from `at` on, PART of them at most, are finite: bit k is number k."""
+    numbers = load_part(array, at) if count >= PART else load_first(array, at, count)
+    return as_bits(at_most(absolute(numbers), first_half(fill(LARGEST_FLOAT64))))
+
+
+@inlined
+def _keep_finite(X, x_base, x_step, feature_step, y, y_base, y_step, d, begin, end, kept, row, count):
+    """Append those of samples begin … end-1 that are finite to a list of `count`; how many it has.
+
+    Every sample is written, and counted if it stays: a branch that nobody foresees costs 20 clocks.
+    """
+    i = begin
+    while x_step == 1 and y_step == 1 and i < end:
+        many = min(end - i, PART)
+        bits = _finite_bits(y, y_base + i, many)
+        for j in range(d):
+            bits &= _finite_bits(X, x_base + j * feature_step + i, many)
+        for k in range(many):
+            put(kept, row + count, np.int32(i + k))
+            count += (bits >> k) & 1
+        i += many
+    while i < end:
+        stays = math.isfinite(get(y, y_base + i * y_step))
+        for j in range(d):
+            stays = stays & math.isfinite(get(X, x_base + i * x_step + j * feature_step))
+        put(kept, row + count, np.int32(i))
+        count += np.int64(stays)
+        i += 1
+    return count
+
+
 @kernel
 def find_kept(data, index, d, omit, check_finite, kept, n_used, spread, faults, cancel):
     """Find the samples that each fit uses: those whose weight is not 0.
@@ -105,6 +140,8 @@ def find_kept(data, index, d, omit, check_finite, kept, n_used, spread, faults, 
     x_index, y_index, weight_index = index[0], index[1], index[2]
     weighted = len(weights) > 0
     piece = max(1, NUMBERS_PER_POLL // (d + 1))
+    X_at, y_at, kept_at, width = address(X), address(y), address(kept), kept.shape[1]
+    x_step, feature_step, y_step = x_steps[2], x_steps[3], y_steps[2]
     for f in range(len(n_used)):
         x_base, y_base = base_of(x_steps, x_index[f]), base_of(y_steps, y_index[f])
         w_base = base_of(w_steps, weight_index[f]) if weighted else 0
@@ -117,6 +154,11 @@ def find_kept(data, index, d, omit, check_finite, kept, n_used, spread, faults, 
                 return
             if faults[f] == NEGATIVE:
                 break
+            if check_finite and not weighted:
+                count = _keep_finite(
+                    X_at, x_base, x_step, feature_step, y_at, y_base, y_step, d, begin, min(begin + piece, n), kept_at, f * width, count
+                )
+                continue
             for i in range(begin, min(begin + piece, n)):
                 if weighted:
                     weight = np.float64(weights[w_base + i * w_steps[2]])
@@ -139,7 +181,8 @@ def find_kept(data, index, d, omit, check_finite, kept, n_used, spread, faults, 
                     count += 1
                     least, largest = min(least, weight), max(largest, weight)
         n_used[f] = count
-        spread[f, 0], spread[f, 1] = (least, largest) if count else (1.0, 1.0)
+        spread[f, 0], spread[f, 1] = (least, largest) if count and weighted else (1.0, 1.0)
+    keep_alive((X, y, kept))
 
 
 @kernel

@@ -4,11 +4,11 @@
    Σxy, Σy², with an intercept Σx and Σy too. The samples go from memory into registers without a
    tile, and the butterflies of eight fits are done together: 285 → 27 ns a fit of 100 samples
    (benchmarks/NOTES.md, Special paths).
-2. Only fits without weights and without missing samples come here: `is_single_feature` in
-   kernels/cpu/__init__.py.
+2. Only fits without weights come here: `is_single_feature` in kernels/cpu/__init__.py.
 3. Where samples of a fit do not lie next to each other (a raster whose first axis is the time, a
    column of a table) those of eight fits are copied first. Eight neighbours are transposed in
-   registers, so each cache line is read while it is there.
+   registers, so each cache line is read while it is there. Where samples are missing, the others
+   are copied.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ class Series(NamedTuple):
     x: Any  # (SIDE, row) numbers in the data's type
     y: Any
     row: Any
+    gathered: Any  # bool: whether some fits leave samples out, so that those of all are copied
 
 
 @inlined
-def make_series(sources, longest, dtype):
+def make_series(sources, longest, dtype, gathered):
     """(the array of x, that of y, the length of a row) for fits of at most `longest` samples."""
     row = (longest + 2 * CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE  # one line more: rows of 4 KiB would share places of the cache
-    of_x, of_y = (SIDE * row if sources.x_step != 1 else 0), (SIDE * row if sources.y_step != 1 else 0)
+    of_x, of_y = (SIDE * row if gathered or sources.x_step != 1 else 0), (SIDE * row if gathered or sources.y_step != 1 else 0)
     return aligned(np.empty(of_x + 8, dtype)), aligned(np.empty(of_y + 8, dtype)), row
 
 
@@ -67,13 +68,13 @@ def _start_of(sources, item, begin, of_x):
 
 
 @part
-def _copy_samples(sources, of_x, first, count, begins, ends, ranged, series, row):
+def _copy_samples(sources, of_x, first, count, begins, ends, ranged, gathered, series, row):
     """Copy x, or y, of items first … first+count-1, count ≤ SIDE, to rows of `series`."""
     never_inline()
     array, step = (sources.X, sources.x_step) if of_x else (sources.y, sources.y_step)
     begin, n = _range_of(first, begins, ends, ranged)
     start = _start_of(sources, first, begin, of_x)
-    neighbours = count == SIDE
+    neighbours = count == SIDE and not gathered
     for k in range(1, count):
         begin, length = _range_of(first + k, begins, ends, ranged)
         neighbours = neighbours and length == n and _start_of(sources, first + k, begin, of_x) == start + k
@@ -87,28 +88,35 @@ def _copy_samples(sources, of_x, first, count, begins, ends, ranged, series, row
     for k in range(count):
         begin, n = _range_of(first + k, begins, ends, ranged)
         start = _start_of(sources, first + k, begin, of_x)
-        for i in range(done, n):
-            move(array, start + i * step, series, k * row + i)
+        place = place_of(sources, first + k)
+        if place.masked:
+            start = place.x if of_x else place.y
+            for i in range(n):
+                move(array, start + count_at(sources.kept, place.kept + begin + i) * step, series, k * row + i)
+        else:
+            for i in range(done, n):
+                move(array, start + i * step, series, k * row + i)
 
 
 @inlined
 def _copy_apart(sources, first, count, begins, ends, ranged, series):
     """Copy those samples of items first … first+count-1 that do not lie next to each other."""
-    if sources.x_step != 1:
-        _copy_samples(sources, True, first, count, begins, ends, ranged, series.x, series.row)
-    if sources.y_step != 1:
-        _copy_samples(sources, False, first, count, begins, ends, ranged, series.y, series.row)
+    gathered = series.gathered
+    if gathered or sources.x_step != 1:
+        _copy_samples(sources, True, first, count, begins, ends, ranged, gathered, series.x, series.row)
+    if gathered or sources.y_step != 1:
+        _copy_samples(sources, False, first, count, begins, ends, ranged, gathered, series.y, series.row)
 
 
 @inlined
 def _x_of(sources, place, begin, k, series):
     """(array, where in it) the contiguous samples of x of fit k of eight begin."""
-    return (sources.X, place.x + begin) if sources.x_step == 1 else (series.x, k * series.row)
+    return (sources.X, place.x + begin) if sources.x_step == 1 and not series.gathered else (series.x, k * series.row)
 
 
 @inlined
 def _y_of(sources, place, begin, k, series):
-    return (sources.y, place.y + begin) if sources.y_step == 1 else (series.y, k * series.row)
+    return (sources.y, place.y + begin) if sources.y_step == 1 and not series.gathered else (series.y, k * series.row)
 
 
 @part
@@ -125,7 +133,7 @@ def sum_single_feature(sources, first, count, begins, ends, ranged, intercept, s
         begin, n = _range_of(item, begins, ends, ranged)
         X, x_at = _x_of(sources, place, begin, k, series)
         y, y_at = _y_of(sources, place, begin, k, series)
-        for i in range(0, n, CACHE_LINE):
+        for i in range(0, 0 if series.gathered else n, CACHE_LINE):
             if sources.x_step == 1 and sources.x_item != 0:
                 prefetch(X, x_at + AHEAD * n + i)
             if sources.y_step == 1:
@@ -149,8 +157,8 @@ def sum_single_feature_doubled(sources, first, count, begins, ends, intercept, s
         begin, n = _range_of(item, begins, ends, True)
         X, x_at = _x_of(sources, place, begin, k, series)
         y, y_at = _y_of(sources, place, begin, k, series)
-        of_x = exponent_of(largest_of_column(X, x_at, n))
-        of_y = exponent_of(largest_of_column(y, y_at, n))
+        of_x = exponent_of(largest_of_column(X, x_at, n)) if n else np.int64(0)
+        of_y = exponent_of(largest_of_column(y, y_at, n)) if n else np.int64(0)
         put(exponents, 2 * k, np.int64(of_x))
         put(exponents, 2 * k + 1, np.int64(of_y))
         factors = pow2(-of_x), pow2(-of_y)

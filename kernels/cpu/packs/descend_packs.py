@@ -56,9 +56,9 @@ def _descend(
     sources, longest = sources_of(data, index), 0
     if from_samples:
         longest = n_used.max()
-    x_series, y_series, row = make_series(sources, longest, data[0].dtype)
+    x_series, y_series, row = make_series(sources, longest, data[0].dtype, False)
     source = SampleSource(
-        from_samples, sources, address(n_used), intercept, address(sums), Series(address(x_series), address(y_series), row),
+        from_samples, sources, address(n_used), intercept, address(sums), Series(address(x_series), address(y_series), row, False),
         addresses_of_least(least_scratch),
     )  # fmt: skip
     options = Options(

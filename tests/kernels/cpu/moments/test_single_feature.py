@@ -44,10 +44,10 @@ def by_the_tiles():
         yield
 
 
-def moments_of(X, y, intercept, of_targets=False):
+def moments_of(X, y, intercept, of_targets=False, kept=()):
     """(whether all are finite, the records). One X may be that of all.
 
-    of_targets: without Gram records.
+    of_targets: without Gram records; kept: the samples that every second fit uses.
     """
     m, n = y.shape
     numbers, nothing = np.arange(m), np.empty((0, n), X.dtype)
@@ -55,6 +55,11 @@ def moments_of(X, y, intercept, of_targets=False):
         *map(cpu.read_only, (X, y)), numbers % len(X), numbers, cpu.read_only(nothing), numbers, np.empty((0, n), np.int32),
         numbers * 0 - 1, np.full(m, n),
     )  # fmt: skip
+    if len(kept):
+        samples.kept, samples.kept_index = np.zeros((m, n), np.int32), np.where(numbers % 2, -1, numbers)
+        for f in range(0, m, 2):
+            samples.kept[f, : len(kept[f])] = kept[f]
+            samples.n_used[f] = len(kept[f])
     moments = cpu.Moments.empty(0 if of_targets else m, m, 1 + intercept, X.dtype)
     moments.weighing = np.ones((m, 4))
     moments.weighing[:, W_EXPONENT] = 0
@@ -86,6 +91,27 @@ def test_moments_are_those_of_the_tiles(dtype, intercept, odd):
                 for name in ("gram", "target", "exponents", "weighing"):
                     assert getattr(found, name).tobytes() == getattr(tiles, name).tobytes(), (n, layout, name)
         assert want == (not odd)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("intercept", [False, True])
+def test_moments_without_the_missing_samples(dtype, intercept):
+    """Lists of no sample, of one, of all; fits beside them that use all samples."""
+    for n in (1, 7, 33, 100, 4_096):
+        rng, m = np.random.default_rng(n), 19
+        X, y = rng.normal(size=(m, n, 1)).astype(dtype), rng.normal(size=(m, n)).astype(dtype)
+        kept = [np.flatnonzero(rng.random(n) < share) for share in np.linspace(0, 1.05, m)]
+        for some_X, of_targets in ((X, False), (X[:1], True)):
+            with by_the_tiles():
+                want, tiles = moments_of(some_X, y, intercept, of_targets, kept)
+            for layout in LAYOUTS:
+                of_x = "lines" if len(some_X) == 1 else "samples first" if layout == "spread out" else layout
+                finite, found = moments_of(LAYOUTS[of_x](some_X), LAYOUTS[layout](y), intercept, of_targets, kept)
+                assert finite == want
+                for name in ("gram", "target", "exponents", "weighing"):
+                    assert getattr(found, name).tobytes() == getattr(tiles, name).tobytes(), (n, layout, name)
+    assert not len(kept[0])
+    assert len(kept[-1]) == n
 
 
 @pytest.fixture
