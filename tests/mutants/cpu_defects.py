@@ -32,34 +32,6 @@ DISK_CACHE = "tests/kernels/cpu/simd/test_disk_cache.py"
 
 CPU_DEFECTS = (
     Defect(
-        "sample deviation",
-        MOMENTS_OF_SCALED,
-        "np.float32(min(math.sqrt(spread / total)",
-        "np.float32(min(math.sqrt(spread / (total - 1.0))",
-        CENTER_AND_SCALE,
-    ),
-    Defect(
-        "sample deviation, float64",
-        MOMENTS_OF_SCALED,
-        "_usable(min(scale(math.sqrt(spread / total)",
-        "_usable(min(scale(math.sqrt(spread / (total - 1.0))",
-        CENTER_AND_SCALE,
-    ),
-    Defect(
-        "deviation about the rounded center",
-        MOMENTS_OF_SCALED,
-        "spread = fma(-moved[j], moved[j] / count, square) if intercept else square",
-        "spread = square",
-        (f"{STANDARDIZE}::test_the_kernels_give_the_arbiters_bits",),
-    ),
-    Defect(
-        "constant columns are scaled",
-        MOMENTS_OF_SCALED,
-        "constant[j] = finite and not square > CONSTANT_DOUBLED * before",
-        "constant[j] = finite and not square > 0.0",
-        (f"{STANDARDIZE}::test_columns_that_do_not_vary_have_scale_1",),
-    ),
-    Defect(
         "Xᵀy is not centred",
         MOMENTS_OF_SCALED,
         "fma(-center[j], high[d], high[j]) if intercept else high[j]",

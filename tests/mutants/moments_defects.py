@@ -13,7 +13,39 @@ DESCENTS = "tests/fit/test_stability.py"
 SELECTED = (f"{OF_MOMENTS}::test_selected_features_have_the_bits_of_these_features",)
 BEYOND = (f"{GIVEN}::test_beyond_the_limits_it_has_the_rows_of_the_arbiters_moments",)
 
+STANDARDIZE = "tests/fit/test_standardize.py"
+CENTER_AND_SCALE = (f"{STANDARDIZE}::test_center_and_scale_are_the_weighted_mean_and_the_population_deviation",)
+MOMENTS_OF_SCALED = "kernels/cpu/moments/standardize.py"
+
 MOMENTS_DEFECTS = (
+    Defect(
+        "sample deviation",
+        MOMENTS_OF_SCALED,
+        "np.float32(min(math.sqrt(spread / total)",
+        "np.float32(min(math.sqrt(spread / (total - 1.0))",
+        CENTER_AND_SCALE,
+    ),
+    Defect(
+        "sample deviation, float64",
+        MOMENTS_OF_SCALED,
+        "_usable(min(scale(math.sqrt(spread / total)",
+        "_usable(min(scale(math.sqrt(spread / (total - 1.0))",
+        CENTER_AND_SCALE,
+    ),
+    Defect(
+        "deviation about the rounded center",
+        MOMENTS_OF_SCALED,
+        "spread = fma(-moved[j], moved[j] / count, square) if intercept else square",
+        "spread = square",
+        (f"{STANDARDIZE}::test_the_kernels_give_the_arbiters_bits",),
+    ),
+    Defect(
+        "constant columns are scaled",
+        MOMENTS_OF_SCALED,
+        "constant[j] = finite and not square > CONSTANT_DOUBLED * before",
+        "constant[j] = finite and not square > 0.0",
+        (f"{STANDARDIZE}::test_columns_that_do_not_vary_have_scale_1",),
+    ),
     Defect(
         "stability: the limit of momentum is that of plain descent",
         STABILITY,
@@ -139,8 +171,8 @@ MOMENTS_DEFECTS = (
     Defect(
         "samples that lie apart: the last ones are not copied",
         "kernels/cpu/moments/single_feature.py",
-        "for i in range(done, n):\n            move(array",
-        "for i in range(done, n - 1):\n            move(array",
+        "            for i in range(done, n):\n                move(array",
+        "            for i in range(done, n - 1):\n                move(array",
         ("tests/kernels/cpu/moments/test_single_feature.py",),
     ),
     Defect(

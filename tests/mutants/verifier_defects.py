@@ -133,7 +133,7 @@ VERIFIER_DEFECTS = (
     ),
     Defect(
         "verifier: what was not judged agrees",
-        f"{VERIFICATION}/verifying.py",
+        f"{VERIFICATION}/verdicts.py",
         "and not trial.altered and found.epochs_judged > 0",
         "and not trial.altered",
         VERIFIER[1:],

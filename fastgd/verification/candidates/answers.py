@@ -2,7 +2,8 @@
 
 1. A step may return w, (w, loss), (w, gradient), (w, b) and so on; a training the rows of w, a
    generator of them, the last w alone, (w, history, losses), (w, b, losses). The sizes decide.
-2. Of a dict, a named tuple, an object with attributes and a frame the names decide.
+2. Of a dict, a named tuple, an object with attributes and a frame the names decide
+   (candidates/named_answers.py).
 3. What was left out or put together is told in a note. What cannot be read is told in words.
 """
 
@@ -17,14 +18,10 @@ import numpy as np
 from ...input.messages import counted, shown
 from ...input.sharing import library_of
 from ..bound.yardstick import Array
-from .names import counts_epochs, is_history, role_of_answer
-from .one_place import times_one_array
-from .tasks import Unreadable, copied
+from .named_answers import Named, are_rows, by_name, has_last_among, is_number, names_in, numbers, with_weights_named
+from .tasks import Unreadable
 
-__all__ = [
-    "Step", "Training", "has_parts", "has_w", "is_table", "kept", "library_of_float32", "places_of_w", "read_step", "read_training",
-    "times_one_array",
-]  # fmt: skip
+__all__ = ["Step", "Training", "has_parts", "kept", "library_of_float32", "places_of_w", "read_step", "read_training"]
 
 _FORMS = "it must return the rows of w (epochs + 1, D), the start first, or a pair of them and the losses"
 
@@ -75,15 +72,15 @@ def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = F
 
     b_first: the intercept comes before w where their sizes do not tell.
     """
-    D, answer = n_parameters, _by_name(answer)
-    b_first = b_first and intercept and not isinstance(answer, _Named)
+    D, answer = n_parameters, by_name(answer)
+    b_first = b_first and intercept and not isinstance(answer, Named)
     if answer is None:
         raise Unreadable("it returned None: a step must return the new w (return w)")
-    if not isinstance(answer, tuple) and (not isinstance(answer, list) or _is_number(answer)):
-        return Step(_turned(_sized(_numbers(answer, "w"), D), b_first), None)
+    if not isinstance(answer, tuple) and (not isinstance(answer, list) or is_number(answer)):
+        return Step(_turned(_sized(numbers(answer, "w"), D), b_first), None)
     if not answer:
         raise Unreadable("it returned an empty tuple: a step must return the new w")
-    parts = [_numbers(part, "w" if place == 0 else "what it returned beside w") for place, part in enumerate(answer) if part is not None]
+    parts = [numbers(part, "w" if place == 0 else "what it returned beside w") for place, part in enumerate(answer) if part is not None]
     if not parts:
         raise Unreadable("it returned None: a step must return the new w (return w)")
     if intercept and len(parts) > 1 and parts[0].size == 1 and parts[1].size == D - 1 and (D > 2 or b_first):
@@ -110,7 +107,7 @@ def places_of_w(answer: Any, n_parameters: int, intercept: bool) -> list[int]:
     """
     if not isinstance(answer, tuple) or hasattr(answer, "_asdict") or n_parameters == 1:
         return []
-    sizes = [np.size(part) if part is not None and _is_number(part) else 0 for part in answer]
+    sizes = [np.size(part) if part is not None and is_number(part) else 0 for part in answer]
     return [] if intercept and n_parameters - 1 in sizes else [k for k, size in enumerate(sizes) if size == n_parameters]
 
 
@@ -126,19 +123,19 @@ def read_training(
         answer = (answer[place], *answer[:place], *answer[place + 1 :])
     if answer is None:
         raise Unreadable(f"it returned None: {_FORMS}")
-    names = _names_in(answer)
-    answer = _by_name(_with_weights_named(answer, n_parameters, intercept))
-    b_first = not (named := isinstance(answer, _Named)) and b_first and intercept
+    names = names_in(answer)
+    answer = by_name(with_weights_named(answer, n_parameters, intercept))
+    b_first = not (named := isinstance(answer, Named)) and b_first and intercept
     if isinstance(answer, Mapping):
         raise Unreadable(f"it returned a dict with {', '.join(map(shown, answer))}: {_FORMS}")
-    parts = isinstance(answer, tuple) or (isinstance(answer, list) and answer and _is_number(answer[0]) and np.ndim(answer[0]) > 1)
-    if parts and 1 < len(answer) <= 5 and (isinstance(answer, tuple) or not _is_number(answer)):
+    parts = isinstance(answer, tuple) or (isinstance(answer, list) and answer and is_number(answer[0]) and np.ndim(answer[0]) > 1)
+    if parts and 1 < len(answer) <= 5 and (isinstance(answer, tuple) or not is_number(answer)):
         read = _of_parts([part for part in answer if part is not None], n_parameters, intercept, b_first, of_last)
     else:
         read = _rows(answer[0] if isinstance(answer, tuple) and len(answer) == 1 else answer, n_parameters, intercept, b_first)
     if named:
         read = read._replace(notes=("what it returned was read by the names in it", *read.notes[1:]))
-    if names is not None and _has_last(names, read.w):
+    if names is not None and has_last_among(names, read.w):
         read = read._replace(has_last=True)
     if len(read.w) > epochs + 1:
         rows = f"{counted(len(read.w), 'row')} of w for {counted(epochs, 'epoch')}"
@@ -150,9 +147,9 @@ def _of_parts(parts: list[Any], D: int, intercept: bool, b_first: bool, of_last:
     """Return the rows and losses of several values."""
     if not parts:
         raise Unreadable(f"it returned None alone: {_FORMS}")
-    arrays: list[Array | None] = [_numbers(part, "what it returned") if _is_number(part) else None for part in parts]
-    if len(parts) > 1 and arrays[1] is None and not _are_rows(parts[1]):  # the losses, which are judged
-        _numbers(parts[1], "what it returned beside w")
+    arrays: list[Array | None] = [numbers(part, "what it returned") if is_number(part) else None for part in parts]
+    if len(parts) > 1 and arrays[1] is None and not are_rows(parts[1]):  # the losses, which are judged
+        numbers(parts[1], "what it returned beside w")
     first, second = arrays[0], arrays[1] if len(arrays) > 1 else None
     if first is not None and first.size == D and of_last:  # two losses beside w (2,) may be two rows of w and b
         return Training(_turned(first.reshape(1, D), b_first), _losses(arrays[1:]))
@@ -210,21 +207,16 @@ def _is_last(value: Any, rows: Array) -> bool:
     return np.size(value) == 1 and rows.size > 1 and np.ravel(value)[0] == np.ravel(rows)[-1]
 
 
-def _are_rows(value: Any) -> bool:
-    """Return whether a value is a list of tuples, lists or dicts."""
-    return isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, list | tuple | Mapping) for row in value)
-
-
 def _rows(value: Any, D: int, intercept: bool, b_first: bool = False) -> Training:
     """Return the rows of w in one value."""
-    if not _is_number(value):
-        if _are_rows(value):
+    if not is_number(value):
+        if are_rows(value):
             steps = [read_step(row if isinstance(row, Mapping) else tuple(row), D, intercept, b_first) for row in value]
             loss, gaps = _of_rows_with_losses([step.loss for step in steps])
             notes = dict.fromkeys((*(note for step in steps for note in step.notes), *gaps))
             return Training(np.array([step.w for step in steps]), loss, tuple(notes))
-        _numbers(value, "w_history")
-    w = _numbers(value, "w_history")
+        numbers(value, "w_history")
+    w = numbers(value, "w_history")
     if w.size == D and (w.ndim < 2 or w.shape == (D, 1)) and not (D == 1 and w.ndim):
         return Training(_turned(w.reshape(1, D), b_first), None)
     if w.ndim and w.size == len(w) * D and (D == 1 or w.ndim > 1):
@@ -258,128 +250,13 @@ def _turned(w: Array, b_first: bool) -> Array:
     return np.roll(w, -1, axis=-1) if b_first else w
 
 
-class _Named(tuple[Any, ...]):
-    """The parts of an answer that were found by their names: w, b, losses."""
-
-
-def _by_name(answer: Any) -> Any:
-    """Return the parts (w, b, losses) of what has names in it; another answer as it is."""
-    several = isinstance(answer, tuple) and not hasattr(answer, "_asdict")
-    given = [part for part in answer if part is not None] if several else [answer]
-    named = [_names_in(part) for part in given]
-    if not any(names is not None and has_w(names) for names in named):
-        return answer
-    found: dict[str, Any] = {}
-    for part, names in zip(given, named, strict=True):
-        roles = _roles_in(names) if names is not None else {"loss": part} if _is_number(part) and np.ndim(part) == 1 else {}
-        newer = _many(roles.get("w")) and not _many(found.get("w"))  # the rows, beside a model with the last w
-        found |= {role: value for role, value in roles.items() if role not in found or newer}
-    rows = "w_rows" in found
-    w, b = found.get("w_rows", found.get("w")), found.get("b_rows" if rows else "b")
-    parts = [part for part in (w, b, found.get("loss")) if part is not None]
-    return _Named(parts) if len(parts) > 1 else parts[0]
-
-
-def _with_weights_named(answer: Any, D: int, intercept: bool) -> Any:
-    """Return a table of all epochs, a frame or a list of dicts, with its weights under one name.
-
-    Where it has no w, the columns beside the intercept, the losses and the numbers of the epochs
-    are the weights, by the names of the features, if they are as many.
-    """
-    if isinstance(answer, tuple) and not hasattr(answer, "_asdict"):
-        return tuple(_with_weights_named(part, D, intercept) for part in answer)
-    if is_table(answer):
-        columns: dict[str, Any] = {str(name): np.asarray(answer[name]) for name in answer.columns}
-    elif isinstance(answer, list) and _are_rows(answer) and all(isinstance(row, Mapping) for row in answer):
-        columns = {str(name): [row.get(name) for row in answer] for name in answer[0]}
-    else:
-        return answer
-    roles = {name: role_of_answer(name) for name in columns}
-    numbered = [name for name, role in roles.items() if role == "w" and name[-1:].isdigit()]  # w0, w1, w2
-    if len(numbered) > 1:
-        roles |= dict.fromkeys(numbered)
-    if {"w", "w_rows"} & set(roles.values()):
-        return answer
-    weights = [columns[name] for name, role in roles.items() if role is None and not counts_epochs(name)]
-    if len(weights) != D - intercept or not all(map(_is_number, weights)):
-        return answer
-    found = {_of_rows(name): columns[name] for name, role in roles.items() if role is not None}
-    return found | {"w_history": np.column_stack([_numbers(weight, "w") for weight in weights])}
-
-
-def is_table(answer: Any) -> bool:
-    """Return whether this is a frame."""
-    return hasattr(answer, "to_dict") and hasattr(answer, "columns")
-
-
-def _has_last(names: Mapping[Any, Any], rows: Array) -> bool:
-    """Return whether a w among these, with the intercept or not, is the last of several rows."""
-    w = _roles_in(names).get("w")
-    if w is None or len(rows) < 2 or not _is_number(w) or not 0 <= rows.shape[1] - np.size(w) <= 1:
-        return False
-    return np.array_equal(np.ravel(_numbers(w, "w")), rows[-1, : np.size(w)])
-
-
-def _many(value: Any) -> bool:
-    """Return whether a value is a list of rows."""
-    return isinstance(value, list | tuple) and len(value) > 1
-
-
-def has_w(names: Mapping[Any, Any]) -> bool:
-    """Return whether one of these names is that of w, or of its rows."""
-    return bool({"w", "w_rows"} & _roles_in(names).keys())
-
-
-def _roles_in(names: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return {role: value}; a dict in it, and a list of dicts, one for each epoch, count too."""
-    found: dict[str, Any] = {}
-    plain = {str(name).lower().replace("_", "") for name in names}
-    for name, value in names.items():
-        if isinstance(value, list | tuple) and value and all(isinstance(row, Mapping) for row in value):
-            inner: Mapping[Any, Any] | None = {_of_rows(key): [row.get(key) for row in value] for key in value[0]}
-        else:
-            inner = _names_in(value)
-            if inner is not None and is_history(str(name)):
-                inner = {_of_rows(key): rows for key, rows in inner.items()}
-        if inner is not None:
-            found |= {role: part for role, part in _roles_in(inner).items() if role not in found}
-        elif (role := role_of_answer(str(name))) is not None and not callable(value):
-            stem, digit = str(name).lower().replace("_", "")[:-1], str(name).rstrip("_")[-1:]
-            if role == "w" and digit == "0" and {stem, f"{stem}1"} & plain:  # theta0 beside theta or theta1
-                role = "b"
-            found.setdefault(role, value)
-    return found
-
-
-def _of_rows(name: Any) -> str:
-    """Return the name of a column that has a row for each epoch."""
-    return f"{name}_history" if role_of_answer(str(name)) in ("w", "b") else str(name)
-
-
-def _names_in(answer: Any) -> Mapping[Any, Any] | None:
-    """Return what an answer holds by name; None: it is no such thing."""
-    if isinstance(answer, Mapping):
-        return answer
-    if isinstance(answer, list) and answer and all(isinstance(row, Mapping) for row in answer):
-        return {"history": answer}
-    if isinstance(answer, tuple) and hasattr(answer, "_asdict"):  # a named tuple
-        named: Mapping[Any, Any] = answer._asdict()
-        return named
-    if is_table(answer):  # with a row for each epoch
-        return {_of_rows(name): np.asarray(answer[name]) for name in answer.columns}
-    if hasattr(answer, "named_parameters"):  # a torch module
-        return {name.rpartition(".")[2]: parameter for name, parameter in answer.named_parameters()}
-    plain = type(answer).__module__.partition(".")[0] not in ("numpy", "torch", "jax", "jaxlib", "builtins")
-    return vars(answer) if plain and hasattr(answer, "__dict__") and not hasattr(answer, "__array__") else None
-
-
 def kept(value: Any) -> Any:
     """Return a copy of a row that a generator gives, and may change later."""
     if isinstance(value, Mapping):
         return {name: kept(part) for name, part in value.items()}
-    if isinstance(value, list | tuple) and not _is_number(value):
+    if isinstance(value, list | tuple) and not is_number(value):
         return tuple(kept(part) for part in value)
-    return _numbers(value, "w")
+    return numbers(value, "w")
 
 
 def _losses(arrays: list[Array | None]) -> Array | None:
@@ -399,20 +276,3 @@ def _sized(w: Array, D: int) -> Array:
     if w.size != D:
         raise Unreadable(f"it returned a w of shape {w.shape}: cannot reshape it to ({D},), {counted(D, 'number')} are needed")
     return w.reshape(D)
-
-
-def _is_number(value: Any) -> bool:
-    """Return whether a value can be read as an array of numbers."""
-    try:
-        copied(value, "w")
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
-def _numbers(value: Any, name: str) -> Array:
-    """Return a value as an array of numbers."""
-    try:
-        return copied(value, name)
-    except (TypeError, ValueError) as error:
-        raise Unreadable(f"it returned something that cannot be read: {error}") from None

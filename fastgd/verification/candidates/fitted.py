@@ -22,9 +22,10 @@ import numpy as np
 
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .answers import Training, has_w, library_of_float32, read_training
+from .answers import Training, library_of_float32, read_training
 from .counting import FEW, MANY, SameRandom, losses_until, rows_after
 from .functions import FunctionCandidate, equal, with_intercept_first
+from .named_answers import has_w
 from .names import is_history, role_of_answer, roles_of
 from .tasks import Task, TheirCode, Trial, Unreadable
 

@@ -25,9 +25,10 @@ import numpy as np
 from ...input.messages import counted
 from ...input.reading import read_array
 from ..bound.yardstick import LIMIT, Array
-from .answers import kept, library_of_float32, places_of_w, read_step, read_training, times_one_array
+from .answers import kept, library_of_float32, places_of_w, read_step, read_training
 from .calling import Call, read_call
 from .counting import FEW, MANY, SameRandom, losses_until, rows_after
+from .one_place import times_one_array
 from .tasks import Task, TheirCode, Trial, threads_running
 
 __all__ = ["FunctionCandidate", "after_updates", "equal", "with_intercept_first"]

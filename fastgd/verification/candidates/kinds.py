@@ -21,11 +21,13 @@ from ...input.room import check_room
 from ...planning.backends import BACKENDS
 from ...results.result import FitResult, History, State
 from ..bound.yardstick import LIMIT, Array
-from .answers import has_parts, has_w, is_table, kept, read_training, times_one_array
+from .answers import has_parts, kept, read_training
 from .file_candidate import FileCandidate
 from .fitted import candidate_of_code, fit_of
 from .functions import after_updates
 from .models import PartialFitCandidate, TorchCandidate
+from .named_answers import has_w, is_table
+from .one_place import times_one_array
 from .recorder import Recorder
 from .tasks import Candidate, Task, Trial, Unreadable, is_column, shape_of
 

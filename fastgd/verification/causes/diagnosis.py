@@ -109,7 +109,7 @@ class Diagnosis:
         if self.also_possible:
             lines.append(f"  {'possible' if self.code == 'unknown' else 'on these data the same as'}: {', '.join(self.also_possible)}")
         if not self.ok and self.evidence.get("epochs_used"):
-            of = "tau_loss" if self.evidence["tau_asked"] <= LIMIT and "tau_loss" in self.evidence else "tau"  # what is wrong
+            of = "tau_loss" if self.evidence["tau_asked"] <= LIMIT < self.evidence.get("tau_loss_asked", 0) else "tau"  # what is wrong
             tau, asked = self.evidence[of], self.evidence[f"{of}_asked"]
             judged = f"{self.evidence['epochs_used']} {self.evidence.get('unit', 'epoch')}s"
             lines.append(f"  evidence: {of} = {tau:.2g} with it, {asked:.2g} without (bound {LIMIT:g}), {judged}")

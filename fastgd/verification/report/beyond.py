@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-__all__ = ["Beyond", "number"]
+import numpy as np
+
+__all__ = ["Beyond", "number", "plain"]
 
 
 class Beyond(NamedTuple):
@@ -58,3 +61,17 @@ def _relative(ratio: float, what: str = "") -> str:
 def number(value: float) -> str:
     """Return a share of the bound in words."""
     return "not a number" if math.isnan(value) else "inf" if math.isinf(value) else f"{value:.2g}"
+
+
+def plain(value: Any) -> Any:
+    """Return the value with the types of JSON only."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if isinstance(value, bool | str) or value is None:
+        return value
+    if isinstance(value, int | np.integer):
+        return int(value)
+    number = float(value)
+    return None if math.isnan(number) else number if math.isfinite(number) else str(number)

@@ -10,15 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ...input.float_mode import computes
 from ...input.messages import counted, in_ascii, repr_in_ascii
 from ...results.replacing import write_text
 from ...results.table import html_table
 from ..bound.yardstick import Array
 from ..causes.diagnosis import Diagnosis
-from .beyond import Beyond, number
+from .beyond import Beyond, number, plain
 from .curves import Curves
 
 if TYPE_CHECKING:
@@ -163,16 +161,16 @@ class Verdict:
         return {
             "candidate": self.candidate, "fit": list(self.fit), "ok": self.ok, "outcome": self.outcome, "dtype": self.dtype,
             "limit": self.limit,
-            "tau_w": _plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
-            "tau_loss": _plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
+            "tau_w": plain(self.tau_w), "tau_w_epoch": self.tau_w_epoch,
+            "tau_loss": plain(self.tau_loss), "tau_loss_epoch": self.tau_loss_epoch,
             "first_epoch": self.first and self.first.epoch, "quantity": self.first and self.first.quantity,
-            "found": _plain(self.first.found) if self.first else None, "expected": _plain(self.first.expected) if self.first else None,
+            "found": plain(self.first.found) if self.first else None, "expected": plain(self.first.expected) if self.first else None,
             "epochs": self.epochs, "epochs_judged": self.epochs_judged,
-            "w_share": _plain(self.w_share.tolist()), "loss_share": _plain(self.loss_share.tolist()),
+            "w_share": plain(self.w_share.tolist()), "loss_share": plain(self.loss_share.tolist()),
             "code": cause.code if cause else None, "codes": list(cause.codes) if cause else [],
             "sentence": cause.sentence if cause else None, "fix": cause.fix if cause else None,
             "also_possible": list(cause.also_possible) if cause else [],
-            "evidence": _plain(cause.evidence) if cause else {}, "notes": list(self.notes), "failure": self.failure,
+            "evidence": plain(cause.evidence) if cause else {}, "notes": list(self.notes), "failure": self.failure,
         }  # fmt: skip
 
 
@@ -357,8 +355,8 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as dicts, lists, strings and numbers, ready for JSON."""
         return {
-            "ok": self.ok, "question": _plain(dict(self.question)), "environment": dict(self.environment),
-            "tau_w": _plain(self.tau_w), "tau_loss": _plain(self.tau_loss), "verdicts": [verdict.to_dict() for verdict in self.verdicts],
+            "ok": self.ok, "question": plain(dict(self.question)), "environment": dict(self.environment),
+            "tau_w": plain(self.tau_w), "tau_loss": plain(self.tau_loss), "verdicts": [verdict.to_dict() for verdict in self.verdicts],
         }  # fmt: skip
 
     @computes
@@ -391,17 +389,3 @@ class Report:
         if path is not None:
             write_text(path, text + "\n")
         return text
-
-
-def _plain(value: Any) -> Any:
-    """Return the value with the types of JSON only."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, bool | str) or value is None:
-        return value
-    if isinstance(value, int | np.integer):
-        return int(value)
-    number = float(value)
-    return None if math.isnan(number) else number if math.isfinite(number) else str(number)
