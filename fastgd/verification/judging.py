@@ -142,7 +142,7 @@ def of_codes(codes: tuple[str, ...], question: Question, value: float, size: flo
     n = len(question.y) if size is None else size
     words = {"n": f"{n:.6g}", "n_minus_1": f"{n - 1:.6g}", "value": value, "variant": "", "lr": float(question.lr.flat[0])}
     weighted = question.parts is not None and question.parts.weights is not None
-    words |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted), **more}
+    words |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted, question.reduction), **more}
     causes = [CAUSES[code] for code in codes]
     fixes = dict.fromkeys(cause.fix.format(**words) for cause in causes if cause.fix)
     return Diagnosis(codes[0], codes, "; ".join(cause.sentence.format(**words) for cause in causes), fix="; ".join(fixes))

@@ -151,6 +151,8 @@ def examine(question: Question, recorded: Recorded) -> Diagnosis:
         rounded = explain_by_rounding(seen, question.asked, update)
         if rounded is not None:  # one cause of update and start
             update, start = rounded, None
+    if update.codes == ("parameter_not_updated",) and recorded.w.dtype.kind in "iu":
+        update = explain_by_rounding(seen, question.asked, update) or update
     late = _recorded_late(question, recorded, update) if start is not None else None
     after = late is not None
     update = late or update
@@ -284,7 +286,11 @@ def _in_words(
         "lr": float(question.lr.flat[0]),
     }
     weighted = seen.parts is not None and seen.parts.weights is not None
-    given |= {"gradient": gradient_of(question.reduction, weighted), "mean": mean_of(weighted), "rates_fix": _rates_fix(question)}
+    given |= {
+        "gradient": gradient_of(question.reduction, weighted),
+        "mean": mean_of(weighted, question.reduction),
+        "rates_fix": _rates_fix(question),
+    }
     parts = [(code, {**given, **update.words}) for code in update.codes]
     parts += [(code, {**given, **words}) for code, words in starts]
     parts += [(code, {**given, **loss.words}) for code in loss.codes] if loss is not None else []

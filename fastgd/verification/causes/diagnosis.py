@@ -153,6 +153,8 @@ def explain_update(seen: Observation, asked: Recipe) -> Finding:
         best, best_tau = passing[0]
         rivals = [h for h, _ in possible if not set(best.codes) <= set(h.codes) and h.complexity <= best.complexity + _LONGER]
         rivals += [h for h in wide if h.complexity <= best.complexity and h.codes != best.codes]
+        if best.codes == ("parameter_not_updated",):  # as a gradient of 0 at any size has it
+            rivals = [h for h in rivals if len(h.codes) == 1]
         also = tuple(dict.fromkeys([*(" + ".join(h.codes) for h in rivals), *(["float32_storage"] if stored else [])]))
         words = worded(scene, best.words)
         return Finding(best.codes, words, best_tau, tau, first, also, _rivals(scored, best.codes), best)

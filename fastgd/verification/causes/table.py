@@ -42,9 +42,10 @@ def gradient_of(reduction: str, weighted: bool) -> str:
     return line.replace("len(y)", "sample_weight.sum()").replace("residual", "(sample_weight * residual)") if weighted else line
 
 
-def mean_of(weighted: bool) -> str:
+def mean_of(weighted: bool, reduction: str = "mean") -> str:
     """Return the right loss."""
-    return "np.average(residual**2, weights=sample_weight)" if weighted else "np.mean(residual**2)"
+    mean = "np.average(residual**2, weights=sample_weight)" if weighted else "np.mean(residual**2)"
+    return {"half_mean": f"{mean} / 2", "half_sum": "np.sum(residual**2) / 2"}.get(reduction, mean)
 
 
 _PENALTY = "gradient = {gradient} + 2 * {penalty:.6g} * w, of the intercept without it"

@@ -390,3 +390,20 @@ def test_losses_alone_with_few_digits():
     assert fastgd.verify((None, np.round(losses, 4)), X, Y, **HALF).diagnosis.code == "loss_rounded"
     twice = [cost(X, Y, row) for row in descent(X, Y, np.zeros(3), 2 * LR, 20)[0]]
     assert "lr_scaled" in fastgd.verify((None, np.array(twice)), X, Y, **HALF).diagnosis.also_possible
+
+
+def test_a_w_that_never_moves():
+    """Not rounded to whole numbers, nor an activation: but where w is an array of int."""
+    for rows, x, y in ((np.zeros(11), [1.0, 2, 3, 4], [2.0, 4, 6, 8]), (np.zeros((9, 3)), X, Y)):
+        found = fastgd.verify(rows, x, y, lr=0.01).diagnosis
+        assert found.code == "parameter_not_updated", str(found)
+        assert not [one for one in found.also_possible if " + " in one]
+
+    def whole(X, y, theta, alpha, num_iters):
+        theta, rows = theta.astype(int), [theta.astype(int)]
+        for _ in range(num_iters):
+            theta = step(X, y, theta, 1e-4 * alpha).astype(int)
+            rows.append(theta)
+        return rows
+
+    assert fastgd.verify(whole, X, Y, epochs=10, lr=1e-5, reduction="half_mean").diagnosis.code == "w_rounded"
