@@ -125,10 +125,15 @@ def _fits_per_task(problem: Problem, order: FitOrder, backend: Backend, per_fit:
     return fits
 
 
+def _bytes_of_records(size: int) -> tuple[int, int]:
+    """Bytes of a Gram record, and of a target's, of fits with this many parameters, at most."""
+    return 8 * size * (size + 3), 8 * 3 * (size + 1)
+
+
 def _bytes_per_pair(problem: Problem, order: FitOrder, n_grams: int) -> float:
     """Bytes of moments, lists of kept samples and converted data per pair of an X and a y."""
     size, parts = problem.n_parameters, max(1, -(-problem.n_samples // LONG))
-    per_gram, per_target = 8 * size * (size + 3), 8 * 3 * (size + 1)
+    per_gram, per_target = _bytes_of_records(size)
     grams_per_pair = 1.0 if problem.may_lose_samples else n_grams / order.n_pairs
     lists = 16 * problem.n_samples if problem.may_lose_samples else 0
     converted = (items.bytes_to_copy(items.count, tiles=False) for items in (problem.X, problem.y))
@@ -243,7 +248,7 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
     )
     fits = plan.fits_per_task
     if code == MOMENTS and not plan.staged and order.n_fits > PACK:
-        of_a_task = max(PACK, int(RECORDS_BYTES / _bytes_per_pair(problem, order, math.prod(problem.gram_leading))))
+        of_a_task = max(PACK, RECORDS_BYTES // sum(_bytes_of_records(size)))
         fits = _even(order.n_fits, min(fits, of_a_task), plan.threads)
     explanation = f"cpu: the data are in the computer's memory; {why}"
     vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # nobody else has it yet

@@ -10,7 +10,7 @@ from fastgd.data.fit_order import FitOrder
 from fastgd.data.problem import Problem
 from fastgd.input.arrays import arrive
 from fastgd.planning.backends import BACKENDS
-from fastgd.planning.plan import DEVICE_BYTES, LONG, MOMENTS_BYTES, PACK, make_plan
+from fastgd.planning.plan import DEVICE_BYTES, LONG, MOMENTS_BYTES, PACK, RECORDS_BYTES, make_plan, plan_solve
 from tests.support.fit_results import x, y
 
 
@@ -47,12 +47,18 @@ def test_the_explanation_of_torch(torch):
     assert fastgd.fit(x, y, backend="torch").explanation == "torch: asked for; autograd: torch.autograd and torch.optim"
 
 
-def plan_of(n_fits, n, d, *, backend="cpu", **options):
-    """The plan of fits with data of their own, which are never touched."""
+def problem_of(n_fits, n, d, dtype=np.float64):
+    """Fits with data of their own, which are never touched, and their order."""
     X, y = np.broadcast_to(0.0, (n_fits, n, d)), np.broadcast_to(0.0, (n_fits, n))
-    X, y = (np.lib.stride_tricks.as_strided(np.zeros(1), a.shape, (8, *(0,) * (a.ndim - 1))) for a in (X, y))
+    one = np.zeros(1, dtype)
+    X, y = (np.lib.stride_tricks.as_strided(one, a.shape, (one.itemsize, *(0,) * (a.ndim - 1))) for a in (X, y))
     problem = Problem.read(arrive(X=X, y=y, sample_weight=None), intercept=False, dtype=None, nan_policy="raise", min_samples=None)
-    order = FitOrder.of((n_fits,), problem.gram_leading, problem.y.leading)
+    return problem, FitOrder.of((n_fits,), problem.gram_leading, problem.y.leading)
+
+
+def plan_of(n_fits, n, d, *, backend="cpu", **options):
+    """The plan of fits with data of their own."""
+    problem, order = problem_of(n_fits, n, d)
     asked = {"epochs": 100, "algorithm": "auto", "threads": 2, "safe_rate": True}
     return make_plan(problem, order, BACKENDS[backend], **asked | options)
 
@@ -122,3 +128,18 @@ def test_a_gpu_is_given_fits_by_the_bytes_of_their_data():
     plan = plan_of(100_000, 1_000_000, 3, backend="cuda", threads=None)
     assert plan.fits_per_task == DEVICE_BYTES // (1_000_000 * 4 * 8)
     assert not plan.inline
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_tasks_of_solve_are_cut_by_their_records_alone(dtype):
+    """Not by the data that they convert: tasks of a few fits each take longer than all kernels."""
+    plan = plan_solve(*problem_of(10**6, 200, 3, dtype), 2, False)
+    assert 0.4 * RECORDS_BYTES < plan.fits_per_task * (8 * 3 * 6 + 24 * 4) <= RECORDS_BYTES
+
+
+def test_tasks_of_groups_are_not_cut_by_their_rows(monkeypatch):
+    cut = []
+    monkeypatch.setattr("fastgd.planning.plan._even", lambda count, size, threads: cut.append(size) or size)
+    rows = 5 * 20_000
+    fastgd.solve_groups(np.arange(rows, dtype=float)[:, None], np.ones(rows), np.arange(rows) // 5, intercept=True)
+    assert min(cut) > 1_000
