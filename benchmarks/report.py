@@ -72,8 +72,9 @@ def lines_of_conditions(runs: list[Run]) -> Iterator[str]:
     """Where the runs were made."""
     for number, run in enumerate(runs, 1):
         row = (run.bench or run.peers)[0]
+        commits = ", ".join(dict.fromkeys(each["commit"] for each in (*run.bench, *run.peers)))  # several: some cases were measured anew
         machine = next((each for each in run.bench if "machine" in each), None)
-        yield f"* Run {number}: {row['date']}, commit {row['commit']}, {row['cpu']}, {row['threads']} threads,"
+        yield f"* Run {number}: {row['date']}, commit {commits}, {row['cpu']}, {row['threads']} threads,"
         yield f"  {row['simd_bits']}-bit vectors, load {row['load']:.1f} as it began; Python {row['python']},"
         yield f"  NumPy {row['numpy']}, Numba {row['numba']}, torch {row['torch']}."
         if shares := {row["share"] for row in run.bench if row.get("share", 1.0) < 1.0}:
