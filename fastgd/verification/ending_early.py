@@ -1,7 +1,7 @@
 """Whether a descent that made fewer epochs than were asked for may have ended so early.
 
-1. Code that stops by itself is no defect: where it ended, w hardly moves any more, and it ends
-   there whatever number of epochs is asked for.
+1. Code that stops by itself is no defect: where it ended, w hardly moves any more, or is at the
+   minimum, and it ends there whatever number of epochs is asked for.
 2. It is a defect where the loss still falls as it did at the start, as with a `return` inside the
    loop; where it ends later when more epochs are asked for, as with `range(epochs // 2)`; and where
    one epoch is missing that is not just unrecorded: each update has its loss, or the last w is
@@ -10,10 +10,12 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from ..input.messages import counted
-from .bound.yardstick import Yardstick
+from .bound.yardstick import LIMIT, Array, Yardstick
 from .candidates.tasks import Task, Trial
 from .causes.diagnosing import Question
 from .causes.diagnosis import Diagnosis
@@ -32,35 +34,51 @@ def cause_of_ending(question: Question, task: Task, trial: Trial, found: Judgeme
     asked, made = task.epochs, found.epochs
     if asked is None or trial.epochs is not None or not 0 < made < asked or found.unit != "epoch" or trial.w is None:
         return None
-    off_by_one = made == asked - 1
+    off_by_one = made == asked - 1 and trial.at is None  # its own rows, not those of runs that end where w stays
     if off_by_one and np.size(trial.loss) != made and not trial.has_last:
         return None  # w before each update, the last one not recorded
-    variant = ": the loop has one epoch less" if off_by_one else _still_falls(question, task, found)
+    ends = _Ends.of(question, task, found)
+    if not np.isfinite(ends.loss).all() or ends.at_minimum:
+        return None
+    variant = ": the loop has one epoch less" if off_by_one else ends.still_fall(made, len(found.recorded.w))
     if variant is None and trial.rows_for is not None:
-        more, less = trial.rows_for(2 * asked), trial.rows_for(asked)
-        variant = None if more == less else f", and more where {2 * asked:,} are asked for: it counts too few"
+        try:
+            counts_too_few = trial.rows_for(2 * asked) != trial.rows_for(asked)
+        except (Exception, SystemExit):  # it cannot be run for more epochs, or anew
+            counts_too_few = False
+        variant = f", and more where {2 * asked:,} are asked for: it counts too few" if counts_too_few else None
     if variant is None:
         return None
     cause = CAUSES["ends_early"]
     words = cause.sentence.format(value=made, asked=counted(asked, "epoch"), variant=variant)
-    evidence = {"value": made}
-    return Diagnosis(cause.code, (cause.code,), words, evidence, cause.fix)
+    return Diagnosis(cause.code, (cause.code,), words, {"value": made}, cause.fix)
 
 
-def _still_falls(question: Question, task: Task, found: Judgement) -> str | None:
-    """Return in words that the loss still falls in the last epoch; None: hardly, or it rises."""
-    rows, batches = found.recorded.w, task.batches
-    weights = None if batches is None else batches.weights
-    yardstick = Yardstick(question.X, question.y, "mean", found.recorded.dtype, question.intercept, weights)
-    with np.errstate(all="ignore"):
-        loss = yardstick.measure_all(rows[[0, 1, -2, -1]]).loss.astype(np.float64)
-        begins, ends = loss[0] - loss[1], loss[2] - loss[3]
-        share = ends / loss[2]
-    if not np.isfinite(loss).all():
+class _Ends(NamedTuple):
+    """The first two and the last two rows of a history."""
+
+    loss: Array  # (4,) float64
+    at_minimum: bool  # the step from the last row is within rounding: w moves no more
+
+    @classmethod
+    def of(cls, question: Question, task: Task, found: Judgement) -> _Ends:
+        """Measure them."""
+        weights = None if task.batches is None else task.batches.weights
+        yardstick = Yardstick(question.X, question.y, "mean", found.recorded.dtype, question.intercept, weights)
+        with np.errstate(all="ignore"):
+            seen = yardstick.measure_all(found.recorded.w[[0, 1, -2, -1]])
+            hidden = LIMIT * (seen.gradient_error[-1] + yardstick.u * np.abs(seen.w[-1]) / float(np.max(question.lr)))
+            return cls(seen.loss.astype(np.float64), bool((np.abs(seen.gradient[-1]) <= hidden).all()))
+
+    def still_fall(self, made: int, rows: int) -> str | None:
+        """Return in words that the loss still falls at the end; None: hardly, or it rises."""
+        begins, ends = self.loss[0] - self.loss[1], self.loss[2] - self.loss[3]
+        share = ends / self.loss[2]
+        if made == 1 and abs(share) > _AT_ONCE:
+            told = f"falls by {100 * share:.2g} %" if share > 0 else "rises"
+            why = "a return inside the loop, a stop that is met too early, or w that begins anew in every epoch"
+            return f", in which the loss {told}: {why}"
+        if rows > 2 and ends > _STILL_FALLS * abs(begins) and share > _MATERIAL:
+            why = "a stop that is met too early, or a loop that counts too few"
+            return f", where the loss still falls by {100 * share:.2g} % an epoch: {why}"
         return None
-    if found.epochs == 1 and abs(share) > _AT_ONCE:
-        told = f"falls by {100 * share:.2g} %" if share > 0 else "rises"
-        return f", in which the loss {told}: a return inside the loop, a stop that is met too early, or w that begins anew in every epoch"
-    if len(rows) > 2 and ends > _STILL_FALLS * abs(begins) and share > _MATERIAL:
-        return f", where the loss still falls by {100 * share:.2g} % an epoch: a stop that is met too early, or a loop that counts too few"
-    return None

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -103,12 +104,15 @@ def read_step(answer: Any, n_parameters: int, intercept: bool, b_first: bool = F
 def places_of_w(answer: Any, n_parameters: int, intercept: bool) -> list[int]:
     """Return where the last w may stand in what a training returned: arrays of D > 1 numbers.
 
-    None does where the intercept stands beside it.
+    None does where the intercept stands beside it, or its rows.
     """
     if not isinstance(answer, tuple) or hasattr(answer, "_asdict") or n_parameters == 1:
         return []
-    sizes = [np.size(part) if part is not None and is_number(part) else 0 for part in answer]
-    return [] if intercept and n_parameters - 1 in sizes else [k for k, size in enumerate(sizes) if size == n_parameters]
+    shapes = [np.shape(part) if part is not None and is_number(part) else (0,) for part in answer]
+    sizes = [math.prod(shape) for shape in shapes]
+    has_rows = any(len(shape) == 2 and min(shape) > 1 and {n_parameters, n_parameters - intercept} & {*shape} for shape in shapes)
+    apart = intercept and n_parameters - 1 in sizes
+    return [] if has_rows or apart else [k for k, size in enumerate(sizes) if size == n_parameters]
 
 
 def read_training(

@@ -208,6 +208,15 @@ def test_a_last_theta_that_is_known_shows_that_an_update_is_missing():
     assert "w after the last update is not recorded, or was not made" in str(rows_alone)
 
 
+def test_code_that_cannot_run_for_more_epochs():
+    def stops(X, y, theta, alpha, num_iters):
+        if num_iters > 1000:
+            raise IndexError("rates for 1,000 epochs")
+        return descent(X, y, theta, alpha, num_iters, tol=1e-6)
+
+    agrees(stops, 1000)
+
+
 def test_rows_before_each_update_do_not_end_early():
     agrees(lambda X, y, theta, alpha, num_iters: descent(X, y, theta, alpha, num_iters)[0][:-1], 50)
 
@@ -407,3 +416,36 @@ def test_a_w_that_never_moves():
         return rows
 
     assert fastgd.verify(whole, X, Y, epochs=10, lr=1e-5, reduction="half_mean").diagnosis.code == "w_rounded"
+
+
+def test_a_step_that_ends_at_the_minimum_is_no_early_end():
+    """One feature, no noise, and the rate that goes there at once: w moves no more."""
+    x = np.array([2.0, 2.0])
+
+    def gradient_descent(X, y, w, lr, epochs):
+        for _ in range(epochs):
+            w = w - lr * 2 / len(y) * X @ (X * w - y)
+        return w
+
+    report = fastgd.verify(gradient_descent, x, 4 * x, lr=0.125, epochs=14)
+    assert report.ok, str(report)
+    for lr in (0.124, 0.11, 0.13):  # in so many epochs that the last one moves nothing
+        for epochs in range(2, 60):
+            report = fastgd.verify(gradient_descent, x, 4 * x, lr=lr, epochs=epochs)
+            assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4])
+def test_as_many_losses_as_parameters_beside_rows_of_w_and_b(epochs):
+    def fit(X, y, w, b, alpha, num_iters):
+        rows, biases, losses = [w], [b], []
+        for _ in range(num_iters):
+            residual = X @ w + b - y
+            losses.append(np.mean(residual**2) / 2)
+            w, b = w - alpha * X.T @ residual / len(y), b - alpha * residual.mean()
+            rows.append(w)
+            biases.append(b)
+        return rows, biases, losses
+
+    report = fastgd.verify(fit, FEATURES, Y, epochs=epochs, intercept=True, **HALF)
+    assert report.ok, str(report)
