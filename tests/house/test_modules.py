@@ -71,7 +71,6 @@ ELSEWHERE = {  # module or folder: where it is tested instead
     "fastgd/verification/candidates/tasks.py": "tests/verification/test_verifying.py",
     "fastgd/verification/trials.py": "tests/verification/test_verifying.py",
     "fastgd/verification/verdicts.py": "tests/verification/test_verifying.py",
-    "fastgd/verification/ending_early.py": "tests/verification/gallery/test_course_forms.py",
     "fastgd/verification/candidates/named_answers.py": "tests/verification/candidates/test_hand_over.py",
     "fastgd/verification/bound/batches.py": "tests/verification/test_judging_batches.py",
     # every cause is planted, and must be named
