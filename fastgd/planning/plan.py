@@ -251,7 +251,7 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
         of_a_task = max(PACK, RECORDS_BYTES // sum(_bytes_of_records(size)))
         fits = _even(order.n_fits, min(fits, of_a_task), plan.threads)
     explanation = f"cpu: the data are in the computer's memory; {why}"
-    vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # nobody else has it yet
+    vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # it was made above
     return plan
 
 
