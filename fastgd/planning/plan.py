@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -251,8 +251,7 @@ def plan_solve(problem: Problem, order: FitOrder, threads: int | None, standardi
         of_a_task = max(PACK, RECORDS_BYTES // sum(_bytes_of_records(size)))
         fits = _even(order.n_fits, min(fits, of_a_task), plan.threads)
     explanation = f"cpu: the data are in the computer's memory; {why}"
-    vars(plan).update(algorithm=code, fits_per_task=fits, explanation=explanation)  # it was made above
-    return plan
+    return replace(plan, algorithm=code, fits_per_task=fits, explanation=explanation)
 
 
 def bytes_of_stack(problem: Problem) -> int:
