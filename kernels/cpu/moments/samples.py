@@ -22,7 +22,7 @@ from ..simd.addresses import address, count_at, keep_alive
 from ..simd.compiling import inlined, kernel
 from ..simd.double_double import two_sum
 from ..simd.lanes import PART, absolute, fill, first_half, load_first, load_part
-from ..simd.masks import as_bits, at_most
+from ..simd.masks import as_bits, at_most, choose
 from ..simd.scalars import LARGEST_FLOAT64, get, put, raised
 
 NUMBERS_PER_POLL = 2**18  # that are searched between two reads of the cancel flag
@@ -102,28 +102,46 @@ def _finite_bits(array, at, count):
 
 
 @inlined
+def _are_finite(array, at, count):
+    """Whether `count` numbers from `at` on are finite; count is a multiple of PART."""
+    largest = first_half(fill(0.0))
+    for i in range(0, count, PART):
+        length = absolute(load_part(array, at + i))
+        largest = choose(at_most(length, largest), largest, length)  # a NaN is the largest
+    return as_bits(at_most(largest, first_half(fill(LARGEST_FLOAT64)))) == (1 << PART) - 1
+
+
+@inlined
 def _keep_finite(X, x_base, x_step, feature_step, y, y_base, y_step, d, begin, end, kept, row, count):
     """Append those of samples begin … end-1 that are finite to a list of `count`; how many it has.
 
     Every sample is written, and counted if it stays: a branch that nobody foresees costs 20 clocks.
+    Samples whose numbers lie together are first asked PART at a time whether all are finite.
     """
     i = begin
-    while x_step == 1 and y_step == 1 and i < end:
-        many = min(end - i, PART)
-        bits = _finite_bits(y, y_base + i, many)
-        for j in range(d):
-            bits &= _finite_bits(X, x_base + j * feature_step + i, many)
-        for k in range(many):
-            put(kept, row + count, np.int32(i + k))
-            count += (bits >> k) & 1
-        i += many
     while i < end:
-        stays = math.isfinite(get(y, y_base + i * y_step))
-        for j in range(d):
-            stays = stays & math.isfinite(get(X, x_base + i * x_step + j * feature_step))
-        put(kept, row + count, np.int32(i))
-        count += np.int64(stays)
-        i += 1
+        many, from_x, from_y = min(end - i, PART), x_base + i * x_step, y_base + i * y_step
+        if x_step == 1 and y_step == 1:
+            bits = _finite_bits(y, from_y, many)
+            for j in range(d):
+                bits &= _finite_bits(X, from_x + j * feature_step, many)
+            for k in range(many):
+                put(kept, row + count, np.int32(i + k))
+                count += (bits >> k) & 1
+        elif y_step == 1 and feature_step == 1 and x_step == d and many == PART and (
+            _are_finite(y, from_y, PART) and _are_finite(X, from_x, PART * d)
+        ):  # fmt: skip
+            for k in range(PART):
+                put(kept, row + count + k, np.int32(i + k))
+            count += PART
+        else:
+            for k in range(many):
+                stays = math.isfinite(get(y, from_y + k * y_step))
+                for j in range(d):
+                    stays = stays & math.isfinite(get(X, from_x + k * x_step + j * feature_step))
+                put(kept, row + count, np.int32(i + k))
+                count += np.int64(stays)
+        i += many
     return count
 
 
