@@ -18,7 +18,6 @@ from .plan import Plan
 
 MOST = 512  # fits of a call that are looked at
 MOST_NUMBERS = 2**17  # that are kept: 1 MiB
-MOST_SAMPLES = 2**15  # that are read for it alone: about 20 µs
 LEAST_LIMIT = 2**24  # bytes: with a smaller memory_limit nothing is kept
 LIMITED_BYTES = 2**14  # with a memory_limit, of which OF_A_CALL (planning/memory.py) has room for them
 _GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, lie evenly, and no grid of hyperparameters is in step with them
@@ -34,12 +33,8 @@ def explained_fits(problem: Problem, order: FitOrder, plan: Plan, n_values: int,
     size = problem.n_parameters
     numbers = size * (size + 1) // 2 + size + 2 + n_values
     most = min(MOST, MOST_NUMBERS // numbers)
-    may_have_no_moments = problem.n_features == 1 and not plan.staged
-    if may_have_no_moments:
-        most = min(most, max(1, MOST_SAMPLES // problem.n_samples))
     if limit is not None:
-        of_samples = 12 * problem.n_samples if may_have_no_moments else 0  # a copy, and its squares
-        most = min(most, LIMITED_BYTES // max(8 * numbers, of_samples))
+        most = min(most, LIMITED_BYTES // (8 * numbers))
     return spread_over(order.n_fits, most)
 
 

@@ -25,6 +25,7 @@ from ..kernels.chunk import COMPLETED, CONVERGED, DIVERGED, INVALID_DATA, STANDA
 from ..planning.job import FitJob
 from ..planning.minibatches import rates_per_epoch
 from .chunks import counted, rates_of_fits
+from .least_values import forget_least_values
 from .pool import Control
 from .validating import Losses, Validator
 
@@ -70,6 +71,7 @@ class _Descent:
         self.stopping, self.done, m = job.stopping, 0, len(chunk.w)
         own = slice(first, first + m)
         arrays = job.buffers.arrays
+        forget_least_values(chunk, slice(None))
         self.val_loss, self.best_epoch, self.history = (arrays[name][own] for name in ("val_loss", "best_epoch", "history_val_loss"))
         self.best, self.waited = np.full(m, np.inf), np.zeros(m, np.int64)
         self.status, self.epochs, self.last = chunk.status.copy(), np.full(m, job.epochs), np.full(m, job.epochs)

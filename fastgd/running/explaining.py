@@ -48,20 +48,23 @@ class Noted(NamedTuple):
         return Curvatures(self.fits[some], rows(self.gram), exponents, scale, rows(self.hyper))
 
 
-def explain(job: FitJob, group: Group, first: int, stop: int) -> None:
+def looked_at(job: FitJob, first: int, stop: int) -> np.ndarray:
+    """Which of the fits first … stop-1 are looked at: their numbers, ascending."""
+    fits = job.explained
+    return fits if stop - first == job.order.n_fits else fits[fits.searchsorted(first) : fits.searchsorted(stop)]
+
+
+def explain(job: FitJob, group: Group, first: int, stop: int, gram: np.ndarray | None = None) -> None:
     """Keep what explains the ends of fits first … stop-1 of a group, of those that are looked at.
 
-    They have ended, and their results are in the buffers. Where the group has no moments, its fits
-    have a single feature, and all data are finite.
+    They have ended, and their results are in the buffers. gram: their Gram matrices, as in Noted,
+    where the group has no moments: its fits have a single feature and all samples.
     """
-    fits = job.explained
-    if stop - first < job.order.n_fits:
-        fits = fits[fits.searchsorted(first) : fits.searchsorted(stop)]
+    fits = looked_at(job, first, stop)
     if not len(fits):
         return
     moments, exponents = group.moments, None
-    if moments is None:
-        gram = _grams(group, fits, job.problem.intercept)
+    if gram is not None:
         weighing = np.array([[job.problem.n_samples, 0.0, 0.0, 1.0]])
     else:
         records = group.gram_index[fits // job.order.n_cells - group.first]
@@ -122,19 +125,3 @@ def _hyper_of(job: FitJob, fits: np.ndarray) -> np.ndarray:
     if job.hyper_row is not None:
         return job.hyper_row
     return np.stack(np.broadcast_arrays(*[job.order.pick(values, fits) for values in job.hyper]), axis=1)
-
-
-def _grams(group: Group, fits: np.ndarray, intercept: bool) -> np.ndarray:
-    """(k, D(D+1)/2): the Gram matrices of fits of one feature, as Curvatures has them.
-
-    Products of float32 data are exact, and NumPy adds them pairwise: off by less than 2^-47.
-    """
-    samples = group.samples.X  # in order, or one of all fits
-    rows = samples[:, :, 0] if len(fits) == len(samples) else samples[group.samples.x_index[fits - group.first], :, 0]
-    squares = np.add.reduce(np.square(rows, dtype=np.float64), axis=1)
-    if not intercept:
-        return squares[:, None]
-    found = np.empty((len(rows), 3))
-    found[:, 0], found[:, 2] = squares, rows.shape[1]
-    np.add.reduce(rows, axis=1, dtype=np.float64, out=found[:, 1])
-    return found

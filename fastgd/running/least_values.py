@@ -33,6 +33,8 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
     """
     if not (job.measured and len(fits)):
         return
+    if job.stopping is None:  # else the chunk holds what was found in an earlier block
+        forget_least_values(chunk, fits)
     runs = np.zeros(len(pairs), bool)
     runs[fits] = True
     runs &= (chunk.status != TOO_FEW_SAMPLES) & (chunk.status != INVALID_DATA) & ~chunk.rule.maximizes(chunk.hyper)
@@ -45,6 +47,12 @@ def find_least_values(job: FitJob, chunk: Chunk, group: Group, pairs: np.ndarray
         cpu.least_values(chunk, np.flatnonzero(eliminated), group.moments, gram_index, pairs, with_allowance, control.cancel)
     if job.least_needed:
         find_from_minimisers(job, chunk, group, pairs, runs & np.isnan(chunk.least), control)
+
+
+def forget_least_values(chunk: Chunk, fits: np.ndarray | slice) -> None:
+    """Make κ, F* and ρ of these fits of a chunk unknown."""
+    for values in (chunk.penalty, chunk.least, chunk.allowance):
+        values[fits] = math.nan
 
 
 def _set_penalties(chunk: Chunk, group: Group, pairs: np.ndarray, fits: np.ndarray) -> None:

@@ -33,7 +33,7 @@ from .records import Moments, moments_scratch_bytes, no_weighing, record_bytes, 
 from .solving import solve as _solve
 
 _written_of, _measured_of = attrgetter(*WRITTEN), attrgetter(*MEASURED)
-_NO_SHIFT = np.empty((0, 0))
+_NO_SHIFT, _NOBODY, _NO_GRAMS = np.empty((0, 0)), np.empty(0, np.int64), np.empty((0, 0))
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
@@ -224,31 +224,35 @@ def _given(chunk: Chunk, moments: Moments, gram_index: np.ndarray, target_index:
     )  # fmt: skip
 
 
-def descend_single_feature(chunk: Chunk, least_needed: bool, cancel, progress, plain: bool = False) -> bool:
+def descend_single_feature(
+    chunk: Chunk, least_needed: bool, cancel, progress, plain: bool = False, noted: np.ndarray = _NOBODY
+) -> np.ndarray | None:
     """Make the moments and run all epochs of a chunk that begins anew, in one kernel.
 
-    The chunk is one that `runs_single_feature` allows. Returns False where a sample is not finite,
-    or F* of a fit is doubtful though it is needed: then the chunk is as it was but for its state
-    and results, which are of no use. plain: as in `descend`.
+    The chunk is one that `runs_single_feature` allows. Returns (k, D(D+1)/2) the Gram matrices of
+    the fits `noted` (k,), ascending, packed by columns. None where a sample is not finite, or F* of
+    a fit is doubtful though it is needed: then the chunk is as it was but for its state and
+    results, which are of no use. plain: as in `descend`.
     """
-    before, nothing = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype)
+    before, nothing, size = int(progress[0]), no_records(chunk.w.shape[1], chunk.X.dtype), chunk.w.shape[1]
     given = _given(chunk, nothing, chunk.x_index, chunk.y_index)
-    done = _descend_in_packs(plain, True, False, chunk, given, cancel, progress, lambda fits: None)
-    done = done and not (least_needed and np.isnan(chunk.least).any())
+    grams = np.empty((len(noted), size * (size + 1) // 2))
+    done = _descend_in_packs(plain, True, False, chunk, given, cancel, progress, lambda fits: None, (noted, grams))
+    done = done and not (least_needed and np.isnan(chunk.initial_excess).any())
     if not done:
         progress[0] = before
-    return done
+    return grams if done else None
 
 
 def _descend_in_packs(
     plain: bool, from_samples: bool, least_needed: bool, chunk: Chunk, given: tuple[Any, ...], cancel, progress,
-    complete: Callable[[np.ndarray], None],
+    complete: Callable[[np.ndarray], None], noting: tuple[np.ndarray, np.ndarray] = (_NOBODY, _NO_GRAMS),
 ) -> bool:  # fmt: skip
     """Run fits in packs, then those that are handed over; False where a sample is not finite."""
     m = len(chunk.w)
     handed_over, losses = np.empty((m, 3), np.int64), np.empty(m)
     in_packs = descend_packs if plain else descend_rule_packs
-    count = in_packs(from_samples, least_needed, *given, handed_over, losses, cancel, progress)
+    count = in_packs(from_samples, least_needed, *given, handed_over, losses, *noting, cancel, progress)
     if count > 0 and not cancel[0]:
         complete(handed_over[:count, 0][handed_over[:count, 1] == NOT_RUN])
         _descend(*given, chunk.center, chunk.scale, handed_over[:count], losses[:count], cancel, progress)

@@ -93,7 +93,8 @@ try:
 except KeyboardInterrupt:
     waited = time.monotonic() - sent[0]
     pressing.join()
-    time.sleep(0.01)  # a thread that has done its work takes a moment to end
+    while _thread._count() and time.monotonic() - sent[0] < 1.0:  # one that has done its work takes a moment to end
+        time.sleep(0.01)
     left = _thread._count()
     before = time.process_time()
     time.sleep(0.2)

@@ -68,7 +68,7 @@ def _run_counted(fits, data, index, size, records, lr, hyper, of_the_sum, limit,
         state.Records(address(gram), address(gram_index), address(target), address(target_index), address(exponents), address(weighing)),
         state.SampleSource(
             False, sources_of(data, index), address(fits), False, address(w), Series(address(w_out), address(w_out), 0, False),
-            addresses_of_least(make_least_scratch(0, False)),
+            addresses_of_least(make_least_scratch(0, False)), address(fits), 0, address(w), address(n_left),
         ),
         state.Options(
             0, 0, address(lr), lr.shape[0], lr.shape[1], address(lr), False, address(hyper), hyper.shape[1], False, size, of_the_sum,

@@ -22,7 +22,7 @@ from ..simd.addresses import address, count_at, keep_alive
 from ..simd.compiling import inlined, kernel
 from ..simd.double_double import two_sum
 from ..simd.lanes import PART, absolute, fill, first_half, load_first, load_part
-from ..simd.masks import as_bits, at_most, choose
+from ..simd.masks import as_bits, at_most
 from ..simd.scalars import LARGEST_FLOAT64, get, put, raised
 
 NUMBERS_PER_POLL = 2**18  # that are searched between two reads of the cancel flag
@@ -104,11 +104,10 @@ def _finite_bits(array, at, count):
 @inlined
 def _are_finite(array, at, count):
     """Whether `count` numbers from `at` on are finite; count is a multiple of PART."""
-    largest = first_half(fill(0.0))
+    bits = (1 << PART) - 1
     for i in range(0, count, PART):
-        length = absolute(load_part(array, at + i))
-        largest = choose(at_most(length, largest), largest, length)  # a NaN is the largest
-    return as_bits(at_most(largest, first_half(fill(LARGEST_FLOAT64)))) == (1 << PART) - 1
+        bits &= _finite_bits(array, at + i, PART)
+    return bits == (1 << PART) - 1
 
 
 @inlined

@@ -34,12 +34,12 @@ def _descend(
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
-    handed_over, handed_over_losses, cancel, progress,
+    handed_over, handed_over_losses, noted, noted_grams, cancel, progress,
 ):  # fmt: skip
     """What the kernels below do. Of rule and plain one is None: plain, or the code of a rule."""
     size, n_fits, n_rows = w.shape[1], len(n_used), history_loss.shape[1]
     doubled = is_double(data[0])
-    n_handed_over = np.zeros(1, np.int64)
+    n_handed_over, n_noted = np.zeros(1, np.int64), np.zeros(1, np.int64)
     n_slots, n_products, n_values = 0, 0, 0
     if rule is not None:
         n_slots, n_products, n_values = slots.shape[1], products.shape[1], N_VALUES
@@ -59,7 +59,7 @@ def _descend(
     x_series, y_series, row = make_series(sources, longest, data[0].dtype, False)
     source = SampleSource(
         from_samples, sources, address(n_used), intercept, address(sums), Series(address(x_series), address(y_series), row, False),
-        addresses_of_least(least_scratch),
+        addresses_of_least(least_scratch), address(noted), len(noted), address(noted_grams), address(n_noted),
     )  # fmt: skip
     options = Options(
         n_slots, n_products, address(lr), lr.shape[0], lr.shape[1], address(momenta), len(momenta) > 0, address(hyper), hyper.shape[1],
@@ -102,6 +102,7 @@ def _descend(
         fence()
     keep_alive((w_out, loss_out, epochs_run, history_w, history_loss, handed_over, handed_over_losses, n_handed_over))
     keep_alive((penalty, least, allowance, initial_excess, excess))
+    keep_alive((noted, noted_grams, n_noted))
     keep_alive((fits, scratch, sums, x_series, y_series, least_scratch, staged, cancel, progress))
     return -1 if outcome == NOT_FINITE else n_handed_over[0]
 
@@ -112,16 +113,17 @@ def descend_packs(
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
-    handed_over, handed_over_losses, cancel, progress,
+    handed_over, handed_over_losses, noted, noted_grams, cancel, progress,
 ):  # fmt: skip
     """Run those fits of a chunk of plain SGD that can run in packs.
 
     Arguments as in fit_by_fit.descend. from_samples: the moments are made from the samples of one
     feature (is_single_feature), not read. Returns how many fits are handed over. handed_over[k] is
     the fit, its epoch (or NOT_RUN), and whether that epoch's row of the history is done;
-    handed_over_losses[k] the loss of that epoch. Where the excess is asked for κ, F* and ρ are
-    written too; F* is NaN where it is doubtful. least_needed: such fits are handed over before
-    their first epoch (from samples they are not). Returns −1 where some sample is not finite: then
+    handed_over_losses[k] the loss of that epoch. Where the excess is asked for, κ and F* of fits
+    that are handed over later than that are written too, with a tol those of all, and ρ. least_needed: such fits are handed over before
+    their first epoch (from samples they are not). noted (k,) int64, noted_grams
+    (k, D(D+1)/2): of these fits the Gram matrices are written there, from samples. Returns −1 where some sample is not finite: then
     the state is not what it was.
     """
     return _descend(
@@ -130,7 +132,7 @@ def descend_packs(
         gram, gram_index, target, target_index, exponents, weighing,
         w, slots, products, steps, algorithm, status,
         w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
-        handed_over, handed_over_losses, cancel, progress,
+        handed_over, handed_over_losses, noted, noted_grams, cancel, progress,
     )  # fmt: skip
 
 
@@ -140,7 +142,7 @@ def descend_rule_packs(
     gram, gram_index, target, target_index, exponents, weighing,
     w, slots, products, steps, algorithm, status,
     w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
-    handed_over, handed_over_losses, cancel, progress,
+    handed_over, handed_over_losses, noted, noted_grams, cancel, progress,
 ):  # fmt: skip
     """`descend_packs` of every other rule, and of SGD with momentum, decay, maximize or momenta."""
     return _descend(
@@ -149,5 +151,5 @@ def descend_rule_packs(
         gram, gram_index, target, target_index, exponents, weighing,
         w, slots, products, steps, algorithm, status,
         w_out, loss_out, epochs_run, history_w, history_loss, penalty, least, allowance, initial_excess, excess,
-        handed_over, handed_over_losses, cancel, progress,
+        handed_over, handed_over_losses, noted, noted_grams, cancel, progress,
     )  # fmt: skip

@@ -22,12 +22,15 @@ from ..simd.double_double import dd_add, pow2, scale, two_sum_lanes
 from ..simd.lanes import LANES, add, divide, fill, fma, load, multiply, negate, store, subtract
 from ..simd.masks import as_bits, at_most, below, both, choose
 from ..simd.scalars import get, move, put, raised
+from .gradient import divide_exactly
 
 # Rows of `constants`, LANES numbers each.
 WEIGHT, SQUARES = 0, 1  # W and the high part of yᵀy
 SCALE_Y = 2  # 2^k_y; 1 for float32 data
 LEAST, ALLOWANCE = 3, 4  # what is computed: F* and ρ
-N_CONSTANTS = 5
+LAST = 5  # of the pack before, whose fits had one problem: 1 + its records (else 0), and the lanes in doubt
+OF_WEIGHT = 6  # 1 / W, of float32 data
+N_CONSTANTS = 7
 
 ALIASED, REGULAR = 2.0**-48, 2.0**-40  # shares of a diagonal entry that a pivot may have
 ALIASED_DOUBLED, REGULAR_DOUBLED = 2.0**-98, 2.0**-90
@@ -108,7 +111,7 @@ def find_least(size, with_allowance, scratch):
                 store(entries, (column + k) * LANES, factor)
     left = load(entries, (size * (size + 1) // 2 + size) * LANES)
     left = choose(below(left, zero), zero, left)
-    store(constants, LEAST * LANES, divide(left, load(constants, WEIGHT * LANES)))
+    store(constants, LEAST * LANES, divide_exactly(left, load(constants, WEIGHT * LANES), load(constants, OF_WEIGHT * LANES)))
     if with_allowance:
         _find_allowance(size, UNIT, scratch)
     return doubtful
@@ -276,6 +279,8 @@ def least_values(
         if doubled:
             doubtful = find_least_doubled(size, with_allowance, to_scratch)
         else:
+            constants = to_scratch.constants
+            store(constants, OF_WEIGHT * LANES, divide(fill(1.0), load(constants, WEIGHT * LANES)))
             doubtful = find_least(size, with_allowance, to_scratch)
         for lane in range(count):
             f = fits[first + lane]

@@ -18,7 +18,7 @@ from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, PART, load_part, store
 from ..simd.scalars import get, is_double, move, move_line, never_inline, put, put_rounded, to_next_line
 from ..simd.transpose import SIDE, transpose
-from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, STOPPED, Results, are_neighbours
+from .state import EPOCHS, INITIAL_EXCESS, LAST_LOSS, MINIMUM, PENALTY, STOPPED, Results, are_neighbours
 
 
 @part
@@ -85,8 +85,11 @@ def hand_over_lanes(fits, lanes, epoch, row_is_done, size, options, scratch, res
             put(scratch.constants, STOPPED * LANES + lane, float(epoch))
             number = hand_over(f, epoch, row_is_done, results)
             move(scratch.constants, LAST_LOSS * LANES + lane, results.handed_over_losses, number)
-            if options.measured and epoch + row_is_done > 0:  # else fit_by_fit.py begins with row 0
-                move(scratch.constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
+            if options.measured:
+                move(scratch.constants, PENALTY * LANES + lane, results.penalty, f)
+                move(scratch.constants, MINIMUM * LANES + lane, results.least, f)
+                if epoch + row_is_done > 0:  # else fit_by_fit.py begins with row 0
+                    move(scratch.constants, INITIAL_EXCESS * LANES + lane, results.initial_excess, f)
 
 
 @part

@@ -92,6 +92,10 @@ class SampleSource(NamedTuple):
     scratch: Any  # address of single_feature.SCRATCH numbers
     series: Any  # single_feature.Series
     least: Any  # addresses of a LeastScratch
+    noted: Any  # address: numbers of the fits whose Gram matrices are wanted, ascending
+    n_wanted: Any  # how many
+    noted_grams: Any  # address: a row of D(D+1)/2 for each of them, packed by columns
+    n_noted: Any  # address: how many are written
 
 
 class Options(NamedTuple):
@@ -250,7 +254,20 @@ def load_pack_from_samples(fits, count, size, options, data, w, scratch):
     store(constants, LEAST_WEIGHT * LANES, fill(1.0))
     _load_w(fits, count, size, w, scratch)
     _set_constants(options.reduction_sum, False, scratch)
+    _note_grams(first, count, size * (size + 1) // 2, data, scratch.grams)
     return True
+
+
+@inlined
+def _note_grams(first, count, entries, data, grams):
+    """Copy the Gram matrices of those fits of a pack that are wanted."""
+    number = count_at(data.n_noted, 0)
+    while number < data.n_wanted and count_at(data.noted, number) < first + count:
+        lane = count_at(data.noted, number) - first
+        for entry in range(entries):
+            move(grams, entry * LANES + lane, data.noted_grams, number * entries + entry)
+        number += 1
+    put(data.n_noted, 0, np.int64(number))
 
 
 @part
