@@ -161,6 +161,11 @@ class FrameFits:
     def _tidy(self, frame: Any, groups: Groups, result: Any) -> Any:
         """The frame of a result: rows by groups, then targets, then terms where long."""
         n_targets, of_terms, keys, own = len(self.targets), _of_terms(result), self.keys, self.own
+        if result.loss.size != groups.count * n_targets:
+            raise ValueError(
+                f"{self.caller} makes one fit of each group{' and target' if self.several else ''}; an option has several values for it: "
+                f"the fits have shape {result.loss.shape}. Give one of them at a time, or arrays to fastgd.fit_groups"
+            )
         terms = list(of_terms["estimate"])
         repeats = n_targets * (len(terms) if self.long else 1)
         columns: dict[str, Any] = {}
