@@ -107,9 +107,10 @@ def _registry() -> list[Case]:
     for d in (1, 8):
         stream = Sizes(1, 1_024, d, 20_000)
         cases.append(Case(f"stream {d}", f'{stream}, algorithm="stream"', stream, making.stream, ONE_THREAD, 1.5))
-    for of in [case for case in cases if case.name in ("tiny like", "fit 100x1 w", "fit 256x8 w", "rates w")]:
-        words = f"{of.words}, with its excess loss"
-        cases.append(replace(of, name=f"excess {of.name}", words=words, make=making.without_excess(of.make), limit=WITHOUT, most=1.05))
+    for name in ("tiny like", "fit 100x1 w", "fit 256x8 w", "rates w"):
+        case = next(case for case in cases if case.name == name)
+        words, make = f"{case.words}, with its excess loss", making.without_excess(case.make)
+        cases.append(replace(case, name=f"excess {name}", words=words, make=make, limit=WITHOUT, most=1.05))
     told = Sizes(1, 1_000, 8, 1_000)
     cases.append(Case("verify", f"verify of a history of {told}", told, making.verify, None, None))
     return cases

@@ -57,7 +57,7 @@ class Sizes:
 class Work:
     """One case with its data."""
 
-    call: Callable[[], Any]
+    call: Callable[..., Any]
     check: Callable[[], float]  # the share of the error bound that was used; raises Disagrees
     reads: tuple[np.ndarray, ...] = ()
     writes: tuple[np.ndarray, ...] = ()  # as large as what must be written
