@@ -117,13 +117,14 @@ def descend_packs(
 ):  # fmt: skip
     """Run those fits of a chunk of plain SGD that can run in packs.
 
-    Arguments as in fit_by_fit.descend. from_samples: the moments are made from the samples of one
-    feature (is_single_feature), not read. Returns how many fits are handed over. handed_over[k] is
-    the fit, its epoch (or NOT_RUN), and whether that epoch's row of the history is done;
-    handed_over_losses[k] the loss of that epoch. Where the excess is asked for, κ and F* of fits
-    that are handed over later than that are written too, with a tol those of all, and ρ. least_needed: such fits are handed over before
-    their first epoch (from samples they are not). noted (k,) int64, noted_grams
-    (k, D(D+1)/2): of these fits the Gram matrices are written there, from samples. Returns −1 where some sample is not finite: then
+    Arguments as in fit_by_fit.descend. from_samples: the moments are made from the samples of
+    one feature (is_single_feature), not read. Returns how many fits are handed over.
+    handed_over[k] is the fit, its epoch (or NOT_RUN), and whether that epoch's row of the
+    history is done; handed_over_losses[k] the loss of that epoch. Where the excess is asked
+    for, κ and F* of fits that are handed over later than that are written too, with a tol those
+    of all, and ρ. least_needed: such fits are handed over before their first epoch (from
+    samples they are not). noted (k,) int64, noted_grams (k, D(D+1)/2): of these fits the Gram
+    matrices are written there, from samples. Returns −1 where some sample is not finite: then
     the state is not what it was.
     """
     return _descend(

@@ -54,7 +54,7 @@ def _read(fits, count, values, constants, row):
 
 @inlined
 def _shared_records(fits, count, records):
-    """1 + the numbers of the records, Gram and target, of all fits of a pack; 0 where they differ."""
+    """1 + the number of the Gram record of all fits of a pack, and of the target record, or 0."""
     gram, target = count_at(records.gram_index, count_at(fits, 0)), count_at(records.target_index, count_at(fits, 0))
     for lane in range(1, count):
         f = count_at(fits, lane)

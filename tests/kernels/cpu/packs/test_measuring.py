@@ -1,4 +1,4 @@
-"""The least value of the packs of a grid: found once for packs of one problem, and never for others."""
+"""The least value of the packs of a grid: found once for one problem, and never for another."""
 
 from __future__ import annotations
 

@@ -47,6 +47,7 @@ def both_ways(chunk: Chunk) -> tuple[Chunk, Chunk]:
     alone = replace(chunk, **{name: getattr(chunk, name).copy() for name in WRITTEN})
     for name in (*MEASURED, "penalty", "least", "allowance"):
         setattr(alone, name, getattr(chunk, name).copy())
+
     def complete(one: Chunk, fits: np.ndarray) -> None:
         made.extend(fits.tolist())
         if len(one.excess):
