@@ -10,6 +10,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -377,6 +378,49 @@ def test_advice_helps():
         assert (
             facts(fastgd.fit(one, 2 * x, lr=1e-4).summary())["note"] == "more than 1 % above the least loss: give more epochs, or use solve"
         )
+
+
+def note(X: np.ndarray, y: np.ndarray, **options: object) -> str:
+    return facts(fastgd.fit(X, y, **options).summary())["note"].rpartition(": ")[2]
+
+
+def test_more_epochs_are_not_advised_where_they_change_nothing():
+    """A tol that was met ends the fit again, a rate of 0 moves nothing."""
+    y = 2 * x + [0.1, -0.1, 0.1, -0.1]
+    converged = {"lr": 0.01, "tol": 0.01, "epochs": 1000}
+    assert note(x, y, **converged) == "give a smaller tol, or use solve"
+    assert note(x, y, intercept=True, **converged) == "give a smaller tol, or use solve"  # scaling X changes nothing there
+    assert "note" not in facts(fastgd.fit(x, y, **converged | {"tol": 1e-6}).summary())  # the advice works
+    assert note(x, y, lr=[0.01, 1e-6], tol=0.01, epochs=1000) == "give more epochs or a smaller tol, or use solve"
+    assert note(x, y, lr=0.0) == "give a rate above 0, or use solve"
+
+
+def test_other_rates_are_advised_where_more_epochs_may_not_do():
+    """Of rules whose steps do not shrink, of mini-batches, of a decay that is not in the loss."""
+    assert note(x, 2 * x, optimizer=fastgd.Adam(0.01), epochs=5) == "give more epochs or another rate, or use solve"
+    assert note(x, 2 * x, lr=0.01, batch_size=2, epochs=2) == "give more epochs or another rate, or use solve"
+    held = fastgd.AdamW(0.01, weight_decay=5.0)
+    assert note(x, 2 * x, optimizer=held, epochs=5000) == "give more epochs or another rate or a smaller weight_decay, or use solve"
+    held = fastgd.NAdam(0.01, weight_decay=5.0, decoupled_weight_decay=True)
+    assert "a smaller weight_decay" in note(x, 2 * x, optimizer=held, epochs=5000)
+
+
+def test_a_loss_that_grew_by_less_than_double_is_told():
+    """Both fits end above their start; the second has 1.7 times its loss."""
+    result = fastgd.fit(x, 2 * x, lr=[0.1, 0.25, 0.154], epochs=1)
+    start = (2 * x) @ (2 * x) / 4
+    assert (result.loss > start).tolist() == [False, True, True]
+    assert result.loss[2] < 2 * start
+    assert facts(result.summary())["warning"].startswith("2 of 3 ended above the loss that they began with: these rates are above")
+
+
+def test_names_of_features_can_be_printed_anywhere():
+    result = fastgd.solve(pd.DataFrame({"größe": x, "n": x**2}), x**3)
+    assert result.summary().isascii()
+    rows = result.summary().splitlines()
+    assert rows[2].split()[0] == r"gr\xf6\xdfe"
+    assert rows[2].index(f"{result.w[0]:.6g}") == rows[3].index(f"{result.w[1]:.6g}")
+    assert "größe" in result._repr_html_()
 
 
 def test_what_is_not_known_is_not_said():
