@@ -56,10 +56,11 @@ def test_what_the_error_advises_works(case):
     assert result.n_used.flat[0] == T
 
 
+NUMBERS = itertools.count()
 KINDS = {
     "list": lambda values: values.tolist(),
     "frame": lambda values: pd.DataFrame(values) if values.ndim == 2 else pd.Series(values) if values.ndim == 1 else values.tolist(),
-    "named": OfXarray,
+    "named": lambda values: OfXarray(values, tuple(f"own {next(NUMBERS)}" for _ in values.shape)),
     "array": np.asarray,
 }
 
