@@ -80,7 +80,7 @@ def where_arrays(text: str, given: Mapping[str, Any]) -> str:
         if hasattr(value, "movedim"):  # a tensor of torch
             advice = advice.replace(f"np.moveaxis({name}", f"torch.moveaxis({name}")
         elif (hasattr(value, "dims") or not (isinstance(value, np.ndarray) or hasattr(value, "__array_namespace__"))) and any(
-            code in advice for code in (f"{name}[", f"{name}.T", f"np.moveaxis({name}")
+            code in advice for code in (f"{name}[:", f"{name}[.", f"{name}.T", f"np.moveaxis({name}")
         ):
             first.append(name)
     text = f"{says}give {advice}" if advice else says
