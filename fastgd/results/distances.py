@@ -9,7 +9,7 @@ import numpy as np
 from ..kernels.chunk import DIVERGED, INVALID_DATA, TOO_FEW_SAMPLES
 
 FAR = 0.01  # of the loss: a larger excess is told of
-_GROWN = 1.01  # times the excess at the start: a larger one is told of
+_GROWN = 2.0  # times the excess at the start: a larger one is told of
 _ORDINARY = (2.0**-60, 2.0**60)  # rates beyond belong to data near the ends of the dtype, which overflow at any rate
 FEW = 16  # fits: up to here a loop in Python is faster than NumPy
 _EPS = {4: 2.0**-23, 8: 2.0**-52}  # of a loss, by its bytes

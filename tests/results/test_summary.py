@@ -341,7 +341,7 @@ def test_nothing_is_said_of_fits_that_begin_at_the_minimum(dtype, algorithm, red
 def test_with_a_penalty_the_objective_is_told_of():
     three, four = ([1.0, 2, 3], [1.0, 2, 4]), ([1.0, 2, 3, 4], [2.0, 4, 6, 8])
     falls = fastgd.fit(*three, w0=-0.5, epochs=1, optimizer=fastgd.SGD(lr=0.034, weight_decay=50.0))
-    assert facts(falls.summary())["warning"].startswith("ended above the objective that it began with")  # though the loss fell
+    assert not said(falls)  # the loss fell, and the objective rose by a few percent
     grows = fastgd.fit(*three, epochs=3, optimizer=fastgd.SGD(lr=0.0392, weight_decay=50.0))
     told = facts(grows.summary())
     above = "the rate is above the stability limit 2/(lambda_max + weight_decay)"
@@ -378,40 +378,6 @@ def test_advice_helps():
         assert (
             facts(fastgd.fit(one, 2 * x, lr=1e-4).summary())["note"] == "more than 1 % above the least loss: give more epochs, or use solve"
         )
-
-
-def note(X: np.ndarray, y: np.ndarray, **options: object) -> str:
-    return facts(fastgd.fit(X, y, **options).summary())["note"].rpartition(": ")[2]
-
-
-def test_more_epochs_are_not_advised_where_they_change_nothing():
-    """A tol that was met ends the fit again, a rate of 0 moves nothing."""
-    y = 2 * x + [0.1, -0.1, 0.1, -0.1]
-    converged = {"lr": 0.01, "tol": 0.01, "epochs": 1000}
-    assert note(x, y, **converged) == "give a smaller tol, or use solve"
-    assert note(x, y, intercept=True, **converged) == "give a smaller tol, or use solve"  # scaling X changes nothing there
-    assert "note" not in facts(fastgd.fit(x, y, **converged | {"tol": 1e-6}).summary())  # the advice works
-    assert note(x, y, lr=[0.01, 1e-6], tol=0.01, epochs=1000) == "give more epochs or a smaller tol, or use solve"
-    assert note(x, y, lr=0.0) == "give a rate above 0, or use solve"
-
-
-def test_other_rates_are_advised_where_more_epochs_may_not_do():
-    """Of rules whose steps do not shrink, of mini-batches, of a decay that is not in the loss."""
-    assert note(x, 2 * x, optimizer=fastgd.Adam(0.01), epochs=5) == "give more epochs or another rate, or use solve"
-    assert note(x, 2 * x, lr=0.01, batch_size=2, epochs=2) == "give more epochs or another rate, or use solve"
-    held = fastgd.AdamW(0.01, weight_decay=5.0)
-    assert note(x, 2 * x, optimizer=held, epochs=5000) == "give more epochs or another rate or a smaller weight_decay, or use solve"
-    held = fastgd.NAdam(0.01, weight_decay=5.0, decoupled_weight_decay=True)
-    assert "a smaller weight_decay" in note(x, 2 * x, optimizer=held, epochs=5000)
-
-
-def test_a_loss_that_grew_by_less_than_double_is_told():
-    """Both fits end above their start; the second has 1.7 times its loss."""
-    result = fastgd.fit(x, 2 * x, lr=[0.1, 0.25, 0.154], epochs=1)
-    start = (2 * x) @ (2 * x) / 4
-    assert (result.loss > start).tolist() == [False, True, True]
-    assert result.loss[2] < 2 * start
-    assert facts(result.summary())["warning"].startswith("2 of 3 ended above the loss that they began with: these rates are above")
 
 
 def test_names_of_features_can_be_printed_anywhere():
