@@ -39,7 +39,7 @@ def _type_of(code: Any, arguments: tuple[Any, ...], name: Any) -> Any:
         return None
     whole = _type_of(code, arguments, found.value)
     if found.op == "getattr":
-        fields = whole.fields if isinstance(whole, types.NamedTuple) else ()
+        fields = whole.fields if isinstance(whole, types.BaseNamedTuple) else ()
         return whole.types[fields.index(found.attr)] if found.attr in fields else None
     if not isinstance(whole, types.BaseTuple):
         return None

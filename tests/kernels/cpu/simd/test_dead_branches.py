@@ -18,6 +18,13 @@ class Source(NamedTuple):
     count: Any
 
 
+class Two(NamedTuple):
+    """Of one type both: to Numba another kind of tuple."""
+
+    numbers: Any
+    more: Any
+
+
 def _parts():
     """(a kernel, a part of float32 data, one of float64 data, one that is told which they are)."""
 
@@ -42,10 +49,16 @@ def _parts():
             return of_double(source.numbers)
         return of_either(count, doubled, source.numbers) + (0.25 if doubled else 0.5)
 
+    @part
+    def of_two(two):
+        if is_double(two.more):
+            return of_double(two.numbers)
+        return of_single(two.numbers)
+
     @kernel
     def whole(data, wanted):
         doubled = is_double(data[1])
-        result = of_source(Source(address(data[1]), 10), wanted)
+        result = of_source(Source(address(data[1]), 10), wanted) + of_two(Two(address(data[1]), address(data[1])))
         if doubled:
             result += 100
         keep_alive(data)
@@ -62,9 +75,9 @@ def _folder(tmp_path, monkeypatch):
 def test_only_what_a_type_needs_is_compiled():
     whole, of_single, of_double, of_either = _parts()
     single, double = ((np.zeros(1), np.ones(1, dtype)) for dtype in (np.float32, np.float64))
-    assert [whole(single, wanted) for wanted in (False, True)] == [13.5, 13.5]
+    assert [whole(single, wanted) for wanted in (False, True)] == [16.5, 16.5]
     assert (len(of_single.signatures), len(of_double.signatures)) == (1, 0)
-    assert [whole(double, wanted) for wanted in (False, True)] == [112.25, 102.0]
+    assert [whole(double, wanted) for wanted in (False, True)] == [114.25, 104.0]
     assert (len(of_single.signatures), len(of_double.signatures)) == (1, 1)
     known = [signature[1] for signature in of_either.signatures]
     assert known == [types.literal(False), types.literal(True)]
