@@ -145,12 +145,13 @@ def test_every_kernel_is_known():
     """What is marked as a kernel in the sources is what is compiled ahead."""
     from fastgd.kernels.cpu import compile_ahead
 
-    marked = {
-        function.name
-        for path in (KERNELS / "cpu").rglob("*.py")
-        for function in ast.parse(path.read_text(encoding="utf-8")).body
-        if isinstance(function, ast.FunctionDef) and "kernel" in map(ast.unparse, function.decorator_list)
-    }
+    marked = set()
+    for path in (KERNELS / "cpu").rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(statement, ast.FunctionDef) and "kernel" in map(ast.unparse, statement.decorator_list):
+                marked.add(statement.name)
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.value).startswith("kernel("):
+                marked.update(map(ast.unparse, statement.targets))
     assert marked == set(compile_ahead.KERNELS)
     assert {name: kernel.py_func.__name__ for name, kernel in compile_ahead.KERNELS.items()} == {
         name: name for name in compile_ahead.KERNELS
