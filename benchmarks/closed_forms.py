@@ -32,6 +32,20 @@ def lstsq_loop(problem: Problem) -> Run:
     return lambda: np.array([np.linalg.lstsq(a, b, rcond=None)[0] for a, b in zip(X, problem.y, strict=True)])
 
 
+def batched_pinv(problem: Problem) -> Run:
+    """Singular values of all fits; zero is what lstsq takes for it."""
+    X, y = _with_ones(problem), problem.y[..., None]
+    zero = max(X.shape[1:]) * np.finfo(X.dtype).eps
+    return lambda: (np.linalg.pinv(X, rcond=zero) @ y)[..., 0]
+
+
+def gram_pinv(problem: Problem) -> Run:
+    """Eigenvalues of all Gram matrices, with half of the digits."""
+    X, y = _with_ones(problem), problem.y[..., None]
+    columns, zero = X.swapaxes(1, 2), max(X.shape[1:]) * np.finfo(X.dtype).eps
+    return lambda: (np.linalg.pinv(columns @ X, rcond=zero, hermitian=True) @ (columns @ y))[..., 0]
+
+
 def torch_lstsq(problem: Problem) -> Run:
     """LAPACK's QR of the batch, by torch."""
     import torch
@@ -117,29 +131,41 @@ def pandas_apply(problem: Problem) -> Run:
     return lambda: np.stack(table.groupby("key")[[*names, "y"]].apply(lstsq).to_list())
 
 
-# -- a line for each place of a raster whose times come first -------------------------------------
+# -- one X for all; of a raster the samples come first --------------------------------------------
 
 
 def xarray_polyfit(problem: Problem) -> Run:
     """xarray's own line along a dimension."""
     import xarray as xr
 
-    cube = xr.DataArray(problem.y.T, dims=("time", "place"), coords={"time": problem.t.astype(np.float64)})
+    cube = xr.DataArray(problem.y.T, dims=("time", "place"), coords={"time": problem.X[0, :, 0].astype(np.float64)})
     return lambda: cube.polyfit("time", 1)["polyfit_coefficients"].to_numpy().T
 
 
-def lstsq_of_raster(problem: Problem) -> Run:
-    """One decomposition for all places."""
-    A = np.stack([problem.t, np.ones_like(problem.t)], axis=1)
+def lstsq_of_all(problem: Problem) -> Run:
+    """One decomposition for all."""
+    A = _with_ones(problem)[0]
     return lambda: np.linalg.lstsq(A, problem.y.T, rcond=None)[0].T
 
 
-def sklearn_raster(problem: Problem) -> Run:
-    """One estimator with a target for each place."""
+def pinv_of_all(problem: Problem) -> Run:
+    """One decomposition, then one product."""
+    A = _with_ones(problem)[0]
+    return lambda: (np.linalg.pinv(A) @ problem.y.T).T
+
+
+def solve_of_all(problem: Problem) -> Run:
+    """Normal equations, in the data's dtype: two products and one matrix to be solved."""
+    A = _with_ones(problem)[0]
+    return lambda: np.linalg.solve(A.T @ A, A.T @ problem.y.T).T
+
+
+def sklearn_of_all(problem: Problem) -> Run:
+    """One estimator with a target for each fit."""
     from sklearn.linear_model import LinearRegression
 
     def run() -> np.ndarray:
-        found = LinearRegression().fit(problem.t[:, None], problem.y.T)
-        return np.column_stack([found.coef_, found.intercept_])
+        found = LinearRegression(fit_intercept=problem.intercept).fit(problem.X[0], problem.y.T)
+        return np.column_stack([found.coef_, found.intercept_]) if problem.intercept else found.coef_
 
     return run

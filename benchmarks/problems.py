@@ -18,6 +18,7 @@ from fastgd.speed.making import BATCH, Work
 
 History = tuple[np.ndarray, np.ndarray]  # w (fits, epochs + 1, features), loss (fits, epochs + 1)
 JUDGED_NUMBERS = 100_000_000  # of X in all epochs of a fit that are judged
+CLOSED = ("closed form", "deficient", "one X", "raster")  # kinds that are solved; "one X": all on one X; "raster": one feature, too
 RULES = {"sgd": fastgd.SGD(), "adam": fastgd.Adam(), "nesterov": fastgd.SGD(momentum=0.9, nesterov=True)}
 
 
@@ -25,8 +26,8 @@ RULES = {"sgd": fastgd.SGD(), "adam": fastgd.Adam(), "nesterov": fastgd.SGD(mome
 class Problem:
     """Fits that differ in their data, in their rate, or in neither (one fit)."""
 
-    kind: str  # "descent", "rules", "gaps", "rates", "batches", "closed form", "groups" or "raster"
-    X: np.ndarray  # (fits, n, d); "rates": (1, n, d); "groups": (rows, d)
+    kind: str  # "descent", "rules", "gaps", "rates", "batches", "groups", or one of CLOSED
+    X: np.ndarray  # (fits, n, d), or (1, n, d), one X for all; "groups": (rows, d)
     y: np.ndarray  # (fits, n); "rates": (1, n); "groups": (rows,)
     n_fits: int
     lr: Any = None  # "rates": (fits,)
@@ -37,7 +38,6 @@ class Problem:
     shuffle: bool = False
     batch: int = BATCH
     offsets: Any = None  # "groups": (fits + 1,)
-    t: Any = None  # "raster": (n,)
     kept: Any = None  # "gaps": (fits, n), 1 where a sample is there, else 0; X has 0 there
 
     threads = available_threads()
@@ -76,18 +76,16 @@ class Problem:
         if self.kind == "groups":
             rows = self.offsets[n_fits]
             return replace(self, X=self.X[:rows], y=self.y[:rows], offsets=self.offsets[: n_fits + 1], **small)
-        X = self.X if self.kind == "raster" else self.X[:n_fits]
-        y = np.asfortranarray(self.y[:n_fits]) if self.kind == "raster" else self.y[:n_fits]
-        return replace(self, X=X, y=y, kept=None if self.kept is None else self.kept[:n_fits], **small)
+        y = self.y[:n_fits].copy(order="K")  # the samples of a raster come first
+        return replace(self, X=self.X[:n_fits], y=y, kept=None if self.kept is None else self.kept[:n_fits], **small)
 
     def ours(self) -> Callable[[], Any]:
         """fastgd's call for these fits."""
-        if self.kind == "closed form":
-            return lambda: fastgd.solve(self.X, self.y, intercept=self.intercept, progress=False)
+        if self.kind in CLOSED:
+            of_all = self.X[0] if self.kind in ("one X", "raster") else self.X
+            return lambda: fastgd.solve(of_all, self.y, intercept=self.intercept, progress=False)
         if self.kind == "groups":
             return lambda: fastgd.solve_groups(self.X, self.y, offsets=self.offsets, intercept=True, progress=False)
-        if self.kind == "raster":
-            return lambda: fastgd.solve(self.t, self.y, intercept=True, progress=False)
         if self.kind == "rates":
             of = {"grid": {"lr": self.lr}, "epochs": self.epochs, "history": self.keep}
             return lambda: fastgd.sweep(self.X[0], self.y[0], progress=False, **of)
@@ -100,14 +98,14 @@ class Problem:
 
     def judge(self, found: Any) -> float:
         """The share of the error bound that somebody's answer uses; raises agreeing.Disagrees."""
-        if self.kind in ("closed form", "groups", "raster"):
+        if self.kind in (*CLOSED, "groups"):
             return max(self._judge_coefficients(found, f) for f in agreeing.picked(self.n_fits))
         if self.kind == "batches":
             return self._judge_batches(found)
         return max(self._judge_history(found, f) for f in agreeing.picked(self.n_fits))
 
     def _judge_history(self, found: History, f: int) -> float:
-        own = 0 if self.kind == "rates" else f
+        own = f % len(self.X)
         X, y = self.X[own], self.y[own]
         if self.kept is not None:
             X, y = X[self.kept[own] > 0], y[self.kept[own] > 0]
@@ -123,9 +121,7 @@ class Problem:
         if self.kind == "groups":
             rows = slice(self.offsets[f], self.offsets[f + 1])
             return agreeing.check_coefficients(found[f], self.X[rows], self.y[rows], unit, intercept=True)
-        if self.kind == "raster":
-            return agreeing.check_coefficients(found[f], self.t[:, None], self.y[f], unit, intercept=True)
-        return agreeing.check_coefficients(found[f], self.X[f], self.y[f], unit, self.intercept)
+        return agreeing.check_coefficients(found[f], self.X[f % len(self.X)], self.y[f], unit, self.intercept)
 
     def _judge_batches(self, found: np.ndarray) -> float:
         """Each step rounds some 20 times by numbers of w's size, and damps what came before."""
@@ -150,10 +146,7 @@ def problem_of(work: Work) -> Problem | None:
         return None
     if kind == "groups":
         return Problem(kind, given["X"], given["y"], len(given["offsets"]) - 1, offsets=given["offsets"])
-    if kind == "raster":
-        cube = given["cube"]
-        return Problem(kind, given["t"][None, :, None], cube.T, cube.shape[1], t=given["t"])
-    if kind == "closed form":
+    if kind in CLOSED:
         return Problem(kind, given["X"], given["y"], len(given["y"]), intercept=given["intercept"])
     if kind == "batches":
         X, y = given["X"][None], given["y"][None]

@@ -164,7 +164,8 @@ def page_of(runs: list[Run]) -> str:
         return ABOUT + NO_RUN
     parts = [
         ABOUT, *lines_of_conditions(runs), "\n## Cases and aims\n",
-        "A ratio is that of the median to the median of the limit in the same repetitions.\n", *lines_of_cases(runs),
+        "A ratio is that of the median to the median of the limit in the same repetitions. A twin is another",
+        "call there: the same without `excess_loss`, or `solve` of as many ordinary fits.\n", *lines_of_cases(runs),
         "\n![achieved and possible](../docs/roofline.png)", "\n## Other libraries\n",
         "Times is how many times as long as fastgd they take on the same fits; below 1 they are faster.",
         "All keep w and loss of every epoch but closed forms, batches, and cases that end in `w` of which",

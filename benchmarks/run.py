@@ -42,8 +42,8 @@ ROOT = Path(__file__).resolve().parent.parent
 W_ALONE = ("fit 100x1 w", "fit 256x8 w", "rates w")  # beside peers that can leave the history out; all others keep it
 PEER_CASES = [
     name for name in CASES
-    if name in (*W_ALONE, "fit 256x8 float64 fresh", "solve 100x1 float64", "solve 256x8 float64")
-    or not ("float64" in name or name.endswith((" out", " unlike", "adam w", "nesterov w")))
+    if name in (*W_ALONE, "fit 256x8 float64 fresh") or name.startswith("solve")
+    or not ("float64" in name or name.startswith("excess") or name.endswith((" out", " unlike", "adam w", "nesterov w")))
 ]  # fmt: skip
 LONG_SECONDS = 3.0  # of a first call: then one more round is enough
 

@@ -97,9 +97,10 @@ class Environment:
     threads : int
         CPUs that this process may use.
     simd_bits : int
-        Width of the widest vector registers: 512, 256 or 128.
+        Width of the vector registers that the CPU kernels are compiled for: 512, 256 or 128, the
+        processor's unless NUMBA_CPU_FEATURES says less.
     fma : bool
-        Whether the processor has fused multiply-add. Without it results are the same, and much
+        Whether they are compiled with fused multiply-add. Without it results are the same, and much
         slower.
     libraries : dict of str to (str or None)
         Version of each library; None where it is not installed.
@@ -316,14 +317,14 @@ def _cpu() -> str:
 
 
 def _simd() -> tuple[int, bool]:
-    """(width of the vector registers [bits], whether there is fma), as LLVM detects them."""
-    import llvmlite.binding
+    """(width of the vector registers [bits], whether there is fma) that Numba compiles for."""
+    from numba.core import registry
 
-    features = {name for name, present in dict(llvmlite.binding.get_host_cpu_features()).items() if present}
+    features = registry.cpu_target.target_context.codegen().magic_tuple()[2].split(",")
     if platform.machine().lower() in ("aarch64", "arm64"):
         return 128, True  # NEON, which includes fma
-    bits = 512 if "avx512f" in features else 256 if "avx" in features else 128
-    return bits, "fma" in features
+    bits = 512 if "+avx512f" in features else 256 if "+avx" in features else 128
+    return bits, "+fma" in features
 
 
 def _why_not(backend: str, torch_version: str | None) -> str | None:

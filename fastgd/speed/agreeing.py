@@ -13,7 +13,9 @@
 
        ‖ŵ − w‖ ≤ κ² (D (γ_n + γ_{3D+1}) ‖w‖ + √D γ_n ‖y‖ / ‖A‖) + u ‖w‖.
 
-   QR, and sums in double-double, stay far below it.
+   QR, and sums in double-double, stay far below it. Where columns depend on each other the w of
+   minimum norm is meant: κ is that of the singular values that lstsq does not count as zero, and
+   what E adds in the null space, as much at most and orthogonal to the rest, makes √2 of it.
 """
 
 from __future__ import annotations
@@ -108,11 +110,11 @@ def check_coefficients(w: np.ndarray, X: np.ndarray, y: np.ndarray, unit: float,
     A, b = X.astype(np.float64), y.astype(np.float64)
     A = np.concatenate([A, np.ones((len(A), 1))], axis=1) if intercept else A
     n, D = A.shape
-    exact = np.linalg.lstsq(A, b, rcond=None)[0]
-    sizes = np.linalg.svd(A, compute_uv=False)
+    exact, _, rank, sizes = np.linalg.lstsq(A, b, rcond=None)
     gamma_n, gamma_D = (k * unit / (1 - k * unit) for k in (n, 3 * D + 1))
     size = float(np.linalg.norm(exact))
-    room = (sizes[0] / sizes[-1]) ** 2 * (D * (gamma_n + gamma_D) * size + np.sqrt(D) * gamma_n * np.linalg.norm(b) / sizes[0])
+    room = (sizes[0] / sizes[rank - 1]) ** 2 * (D * (gamma_n + gamma_D) * size + np.sqrt(D) * gamma_n * np.linalg.norm(b) / sizes[0])
+    room *= np.sqrt(1 + (rank < D))
     share = float(np.linalg.norm(np.asarray(w, np.float64) - exact) / (room + unit * size))
     if not share <= 1:
         raise Disagrees(f"coefficients {w}, not {exact}: {share:.3g} times what rounding may do, on {A.shape}")

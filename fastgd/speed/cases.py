@@ -5,7 +5,9 @@
    of the design; a case without one is measured all the same.
 2. "read + write" counts the history; "fresh" results lie in new pages, and are compared with
    writing into memory that was touched before, so that clearing pages counts as ours.
-3. USERS are the cases of `fastgd bench`: those that most calls are like.
+3. A twin is another call in the same repetitions: the same without `excess_loss`, for which 5 % are
+   aimed at, or ordinary fits beside those of dependent columns, for which 20 times are.
+4. USERS are the cases of `fastgd bench`: those that most calls are like.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from .making import Sizes, Work
 from .measuring import Row, interleaved, percentiles, shown, timed
 
 READ, READ_WRITE, ROOF, GATHER, ONE_THREAD = "read", "read + write", "max(read, fma64)", "gather", "fma32, one thread"
+WITHOUT, ORDINARY = "twin, without excess_loss", "twin, of ordinary fits"
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def _registry() -> list[Case]:
         cases.append(Case(f"tiny {'like' if like else 'unlike'}", f"{tiny}, {words}", tiny, making.tiny(like), seconds, 1.0))
     shapes = {
         "100x1": (Sizes(100_000, 100, 1, 100), ((READ, 1.5), (READ_WRITE, 1.5), (READ_WRITE, 2.0))),
+        "100x2": (Sizes(100_000, 100, 2, 0), ()),  # `solve` alone
         "256x8": (Sizes(20_000, 256, 8, 200), ((ROOF, 1.5), (ROOF, 1.5), (ROOF, 2.0))),
         "10000x32": (Sizes(1_000, 10_000, 32, 100), ((ROOF, 1.5),)),
         "1e6x16": (Sizes(1, 1_000_000, 16, 100), ((ROOF, 2.0),)),
@@ -64,7 +68,17 @@ def _registry() -> list[Case]:
         for name, (sizes, aims) in shapes.items():
             of = replace(sizes, dtype=dtype)
             cases += _batch(f"fit {name}{suffix}", of, aims if dtype == "float32" else tuple((ROOF, most) for _, most in aims))
-            cases.append(Case(f"solve {name}{suffix}", f"{replace(of, epochs=0)}, closed form", of, making.solve, ROOF, None))
+            limit, most = (READ, 2.0) if of.n_features <= 2 else (ROOF, None)
+            cases.append(Case(f"solve {name}{suffix}", f"{replace(of, epochs=0)}, closed form", of, making.solve, limit, most))
+        many, few = Sizes(20_000, 256, 8, 0, dtype), Sizes(10_000, 6, 8, 0, dtype)
+        for name, words, sizes, make in (
+            ("dead", "one of them zeros", many, making.deficient(0.0)),
+            ("constant", "one of them constant, an intercept", many, making.deficient(3.0, intercept=True)),
+            ("few", "fewer samples than features", few, making.deficient(None)),
+        ):
+            cases.append(Case(f"solve {name}{suffix}", f"{sizes}, {words}, closed form", sizes, make, ORDINARY, 20.0))
+        shared = Sizes(20_000, 1_000, 8, 0, dtype)
+        cases.append(Case(f"solve one X{suffix}", f"{shared}, one X for all, closed form", shared, making.one_X, ROOF, None))
     cases.append(Case("solve tiny", f"{replace(tiny, epochs=0)}, closed form", tiny, making.tiny_solve, 150e-6, 1.0))
     rates = Sizes(4_096, 10_000, 16, 200)
     for keep, words in (("w", "w only"), ("fresh", "history")):
@@ -93,6 +107,10 @@ def _registry() -> list[Case]:
     for d in (1, 8):
         stream = Sizes(1, 1_024, d, 20_000)
         cases.append(Case(f"stream {d}", f'{stream}, algorithm="stream"', stream, making.stream, ONE_THREAD, 1.5))
+    for name in ("tiny like", "fit 100x1 w", "fit 256x8 w", "rates w"):
+        case = next(case for case in cases if case.name == name)
+        words, make = f"{case.words}, with its excess loss", making.without_excess(case.make)
+        cases.append(replace(case, name=f"excess {name}", words=words, make=make, limit=WITHOUT, most=1.05))
     told = Sizes(1, 1_000, 8, 1_000)
     cases.append(Case("verify", f"verify of a history of {told}", told, making.verify, None, None))
     return cases
@@ -116,6 +134,7 @@ def _limits(case: Case, work: Work, machine: Machine) -> dict[str, Callable[[], 
         ways |= machine.ways_to_multiply("float32", 1)
     if formula == GATHER:
         ways |= machine.ways_to_gather(*work.gathered)
+    ways |= {"twin call": work.twin} if work.twin else {}
     return ways | ({"empty call": work.empty} if work.empty else {})
 
 
@@ -129,7 +148,8 @@ def measure(case: Case, machine: Machine, share: float = 1.0, most_seconds: floa
     tau = work.check()
     first = timed(work.call)
     ways = _limits(case, work, machine)
-    seconds = interleaved({**ways, "call": work.call}, 1_000 if isinstance(case.limit, float) else 9, most_seconds)
+    repeats = 1_000 if work.empty else 31 if work.twin else 9
+    seconds = interleaved({**ways, "call": work.call}, repeats, most_seconds)
     spent = np.array(seconds["call"])
     row: Row = {"case": case.name, "words": case.words, **sizes.told(), "share": share, **percentiles(spent), "first_call": first}
     row |= {"repeats": len(spent), "threads": machine.threads, "worst_tau": tau, "fits_per_s": sizes.n_fits / float(np.median(spent))}

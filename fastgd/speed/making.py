@@ -5,6 +5,7 @@ Data are standard normal features and targets X w + noise, from fixed seeds.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -56,13 +57,14 @@ class Sizes:
 class Work:
     """One case with its data."""
 
-    call: Callable[[], Any]
+    call: Callable[..., Any]
     check: Callable[[], float]  # the share of the error bound that was used; raises Disagrees
     reads: tuple[np.ndarray, ...] = ()
     writes: tuple[np.ndarray, ...] = ()  # as large as what must be written
     operations: int = 0
     gathered: tuple[Any, ...] = ()  # rows, and the order in which they are read
     empty: Callable[[], object] | None = None  # a compiled call of as many arguments that does nothing
+    twin: Callable[[], object] | None = None  # another call, which this one is compared with
     problem: dict[str, Any] = field(default_factory=dict)  # for other libraries: benchmarks/peers.py
 
 
@@ -114,8 +116,8 @@ def descent(keep: str, **options: Any) -> Callable[[Sizes], Work]:
         history = keep != "w"
         into: dict[str, Any] = {"out": results_of(sizes, True)} if keep == "out" else {}
 
-        def call() -> Any:
-            return fastgd.fit(X, y, epochs=sizes.epochs, history=history, progress=False, **given, **into)
+        def call(**more: Any) -> Any:
+            return fastgd.fit(X, y, epochs=sizes.epochs, history=history, progress=False, **given, **into, **more)
 
         judging: dict[str, Any] = {"optimizer": optimizer} if optimizer else {"lr": LEARNING_RATE}
         check = lambda: agreeing.check_descents(call, X, y, sizes.epochs, judging, **given)  # noqa: E731
@@ -138,9 +140,9 @@ def tiny(like: bool) -> Callable[[Sizes], Work]:
         X, y = (array[0] for array in data_of(sizes))
         least = itertools.cycle(range(1, len(y)))  # it changes nothing else
 
-        def call() -> Any:
+        def call(**more: Any) -> Any:
             unlike: dict[str, Any] = {} if like else {"min_samples": next(least)}
-            return fastgd.fit(X, y, lr=LEARNING_RATE, epochs=sizes.epochs, **unlike)
+            return fastgd.fit(X, y, lr=LEARNING_RATE, epochs=sizes.epochs, **unlike, **more)
 
         judging = {"lr": LEARNING_RATE}
         return Work(
@@ -162,33 +164,76 @@ def empty_call(n_arguments: int) -> Callable[[], object]:
     return lambda: empty(*arrays)
 
 
+def without_excess(make: Callable[[Sizes], Work]) -> Callable[[Sizes], Work]:
+    """The call of another case, beside the same call that leaves `excess_loss` out."""
+
+    def made(sizes: Sizes) -> Work:
+        work = make(sizes)
+        twin = functools.partial(work.call, excess_loss=False)
+
+        def check() -> float:
+            agreeing.same_bits(work.call(), twin(), "what has no excess loss")
+            return work.check()
+
+        return replace(work, check=check, twin=twin, problem={})
+
+    return made
+
+
+def _solving(call: Callable[[], Any], X: np.ndarray, y: np.ndarray, intercept: bool, kind: str = "closed form", **more: Any) -> Work:
+    """`solve` of y (fits, n) on X (fits, n, d), or on (1, n, d), one X for all."""
+
+    def check() -> float:
+        found, own = call(), np.broadcast_to(X, (*y.shape, X.shape[-1]))
+        w = np.append(found.w, found.intercept[..., None], axis=-1) if intercept else found.w
+        w, unit = w.reshape(len(y), -1), np.finfo(X.dtype).eps / 2
+        return max(agreeing.check_coefficients(w[f], own[f], y[f], unit, intercept) for f in agreeing.picked(len(y)))
+
+    return Work(call, check, (X, y), problem={"kind": kind, "X": X, "y": y, "intercept": intercept}, **more)
+
+
 def solve(sizes: Sizes) -> Work:
     """`solve` of a batch."""
     X, y = data_of(sizes)
-
-    def call() -> Any:
-        return fastgd.solve(X, y, progress=False)
-
-    def check() -> float:
-        w = call().w
-        return max(agreeing.check_coefficients(w[f], X[f], y[f], np.finfo(X.dtype).eps / 2) for f in agreeing.picked(len(X)))
-
     operations = sizes.n_fits * compress_operations(sizes.n_samples, sizes.n_features, sizes.dtype == "float64")
-    return Work(call, check, (X, y), operations=operations, problem={"kind": "closed form", "X": X, "y": y, "intercept": False})
+    return _solving(lambda: fastgd.solve(X, y, progress=False), X, y, False, operations=operations)
 
 
 def tiny_solve(sizes: Sizes) -> Work:
     """A line through the samples of one small call."""
     X, y = data_of(sizes)
+    return replace(_solving(lambda: fastgd.solve(X[0], y[0], intercept=True), X, y, True), reads=(), empty=empty_call(40))
 
-    def call() -> Any:
-        return fastgd.solve(X[0], y[0], intercept=True)
 
-    def check() -> float:
-        found = call()
-        return agreeing.check_coefficients(np.append(found.w, found.intercept), X[0], y[0], np.finfo(X.dtype).eps / 2, intercept=True)
+def deficient(number: float | None, intercept: bool = False) -> Callable[[Sizes], Work]:
+    """`solve` of fits whose last column is this number, beside ordinary fits.
 
-    return Work(call, check, empty=empty_call(40), problem={"kind": "closed form", "X": X, "y": y, "intercept": True})
+    Those have as many samples, or twice as many as features where that is more.
+    """
+
+    def make(sizes: Sizes) -> Work:
+        def of(X: np.ndarray, y: np.ndarray) -> Callable[[], Any]:
+            return lambda: fastgd.solve(X, y, intercept=intercept, progress=False)
+
+        ordinary = of(*data_of(replace(sizes, n_samples=max(sizes.n_samples, 2 * sizes.n_features))))
+        X, y = data_of(sizes)
+        if number is not None:
+            X = X.copy()
+            X[..., -1] = number
+        return _solving(of(X, y), X, y, intercept, "deficient", twin=ordinary)
+
+    return make
+
+
+def one_X(sizes: Sizes) -> Work:
+    """`solve` of many targets on one X."""
+    X, _ = make_data(1, sizes.n_samples, sizes.n_features, sizes.dtype)
+    rng, number = np.random.default_rng(1), X.dtype.type
+    y = rng.standard_normal((sizes.n_fits, sizes.n_features), number) @ X[0].T
+    y += number(0.1) * rng.standard_normal(y.shape, number)
+    n, d, double = sizes.n_samples, sizes.n_features, sizes.dtype == "float64"
+    of_X, with_y = compress_operations(n, d - 1, double), compress_operations(n, d, double)
+    return _solving(lambda: fastgd.solve(X[0], y, progress=False), X, y, False, "one X", operations=of_X + sizes.n_fits * (with_y - of_X))
 
 
 def rates(keep: str) -> Callable[[Sizes], Work]:
@@ -198,8 +243,8 @@ def rates(keep: str) -> Callable[[Sizes], Work]:
         X, y = (array[0] for array in make_data(1, sizes.n_samples, sizes.n_features, sizes.dtype))
         lr, history = np.geomspace(1e-4, 0.4, sizes.n_fits), keep != "w"
 
-        def call() -> Any:
-            return fastgd.sweep(X, y, grid={"lr": lr}, epochs=sizes.epochs, history=history, progress=False)
+        def call(**more: Any) -> Any:
+            return fastgd.sweep(X, y, grid={"lr": lr}, epochs=sizes.epochs, history=history, progress=False, **more)
 
         def check() -> float:
             found, worst = call(), 0.0
@@ -326,7 +371,7 @@ def raster(solving: bool) -> Callable[[Sizes], Work]:
                 worst = max(worst, agreeing.judged(alone, t[:, None], series, agreeing.OURS, lr=0.3, intercept=True))
             return worst
 
-        problem = {"kind": "raster", "t": t, "cube": cube} if solving else {}
+        problem = {"kind": "raster", "X": t[None, :, None], "y": cube.T, "intercept": True} if solving else {}
         return Work(lambda: of(cube.T), check, (cube,), problem=problem)
 
     return make

@@ -18,7 +18,8 @@ from tests.support.paths import ROOT
 
 SHARE = 2e-4
 OF_A_KIND = {"descent": "fit 100x1 fresh", "rules": "nesterov fresh", "gaps": "gaps", "rates": "rates fresh", "batches": "batches shuffled",
-             "closed form": "solve 256x8", "groups": "groups 1 solve", "raster": "raster solve"}  # fmt: skip
+             "closed form": "solve 256x8", "deficient": "solve dead", "one X": "solve one X",
+             "groups": "groups 1 solve", "raster": "raster solve"}  # fmt: skip
 DEAR = {"torch.compile", "naive Numba prange"}  # they compile for seconds
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.defect import Defect
 
-AGREEING, CASES, MEASURING, LIMITS = (f"fastgd/speed/{name}.py" for name in ("agreeing", "cases", "measuring", "limits"))
+AGREEING, CASES, LIMITS, MAKING, MEASURING = (f"fastgd/speed/{name}.py" for name in ("agreeing", "cases", "limits", "making", "measuring"))
 OF_AGREEING, OF_CASES = ("tests/speed/test_agreeing.py",), ("tests/speed/test_cases.py",)
 OF_MEASURING, OF_LIMITS, OF_SUITE = ("tests/speed/test_measuring.py",), ("tests/speed/test_limits.py",), ("tests/benchmarks/test_suite.py",)
 
@@ -23,6 +23,8 @@ SPEED_DEFECTS = (
         "(sizes[0] / sizes[-1])",
         OF_AGREEING,
     ),
+    Defect("measuring: a condition number of columns that depend on each other", AGREEING, "sizes[rank - 1]", "sizes[-1]", OF_AGREEING),
+    Defect("measuring: an excess loss beside itself", MAKING, "work.call, excess_loss=False", "work.call, excess_loss=None", OF_CASES),
     Defect("measuring: the round that warms up is counted", MEASURING, "            if repeat:\n", "            if True:\n", OF_MEASURING),
     Defect("measuring: a torn line is read", MEASURING, 'if line.endswith("\\n")]', "if line]", OF_MEASURING),
     Defect("measuring: reading is no limit", CASES, 'np.maximum(of_kind["read"], of_kind["fma64"])', 'of_kind["fma64"]', OF_CASES),

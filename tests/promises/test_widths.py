@@ -55,8 +55,10 @@ def run(width: str, *command: str) -> str:
 
 
 def register_of(width: str) -> int:
-    script = "import fastgd.kernels.cpu as cpu, fastgd.kernels.cpu.simd.lanes as v; print(v.REGISTER, v.__file__)"
-    register, file = run(width, "-c", script).split(maxsplit=1)
+    script = "import fastgd.kernels.cpu as cpu, fastgd.kernels.cpu.simd.lanes as v, fastgd.speed.measuring as measuring; "
+    script += "print(v.REGISTER, measuring.conditions(1)['simd_bits'], v.__file__)"
+    register, bits, file = run(width, "-c", script).split(maxsplit=2)
+    assert int(bits) == 64 * int(register)
     assert os.path.dirname(os.path.dirname(file.strip())) == os.path.dirname(cpu.__file__)
     return int(register)
 

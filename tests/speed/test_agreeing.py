@@ -32,6 +32,21 @@ def test_normal_equations_stay_within_what_rounding_may_do(dtype, intercept):
         agreeing.check_coefficients(1.1 * exact, A, y[0], np.finfo(dtype).eps / 2, intercept)
 
 
+@pytest.mark.parametrize(("n", "number", "intercept"), [(60, 0.0, False), (60, 3.0, True), (2, None, False)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_of_dependent_columns_the_least_w_is_meant(dtype, n, number, intercept):
+    """Not any that fits as well."""
+    X, y = samples(dtype, n)
+    if number is not None:
+        X[..., -1] = number
+    own = np.concatenate([X[0], np.ones((n, 1), dtype)], axis=1) if intercept else X[0]
+    w = np.linalg.pinv(own, rcond=n * np.finfo(dtype).eps) @ y[0]
+    assert 0 < agreeing.check_coefficients(w, X[0], y[0], np.finfo(dtype).eps / 2, intercept) < 0.5
+    idle = np.linalg.svd(own.astype(float))[2][-1]
+    with pytest.raises(agreeing.Disagrees, match="times what rounding may do"):
+        agreeing.check_coefficients(w + 0.1 * idle, X[0], y[0], np.finfo(dtype).eps / 2, intercept)
+
+
 def test_what_rounding_may_do_grows_with_the_square_of_the_condition():
     shares = []
     for small in (1.0, 1e-3):  # the condition is 1 / small, and w is (1, 1)
