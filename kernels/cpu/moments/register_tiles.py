@@ -26,7 +26,7 @@ from numba.extending import intrinsic
 from ..simd.addresses import pointer_to
 from ..simd.compiling import inlined, part
 from ..simd.lanes import LANES, REGISTER, fma_of
-from ..simd.scalars import never_inline, prefetch_line
+from ..simd.scalars import prefetch_line
 
 BLOCK = 512  # samples of a tile; any multiple of 32 that divides CHUNK gives the same bits
 STRIDE = BLOCK + 8  # numbers from column to column: one cache line more, or many columns would share a few places of the cache
@@ -286,7 +286,6 @@ def multiply_block(left, tile, groups, panel, lanes, fresh, ahead, lines):
     fresh: the sums begin with this block; ahead: the address of the data that are read next;
     lines: how many cache lines of them are prefetched, then the same ones again, at no cost.
     """
-    never_inline()
     before = _pairs_before(panel)
     many = _lanes_at_a_time(groups, panel.last_column)
     done = 0
@@ -313,7 +312,6 @@ def multiply_block_doubled(left, low_left, weighted, tile, groups, panel, lanes,
 
     low_left: the low parts of the left columns, where `weighted`.
     """
-    never_inline()
     before = _pairs_before(panel)
     many = _lanes_at_a_time(groups, panel.last_column)
     done = 0

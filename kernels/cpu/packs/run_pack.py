@@ -150,7 +150,6 @@ def _stayed_moderate(size, active, scratch):
 @part
 def _run_unchecked(size, number, rate_step, stored, recorded, shared, scratch):
     """An unchecked block of `number` epochs of plain SGD."""
-    never_inline()
     constants, rates, rows = scratch.constants, scratch.rates, scratch.rows
     losses, doubled = further(rows, EPOCHS * size * LANES), is_double(rows)
     if not doubled and size <= MOST_UNROLLED:

@@ -6,8 +6,7 @@
    code in its kernel: half of the time to compile (benchmarks/NOTES.md, What compiling costs).
 2. The tidying stays: Numba's reference counts go away while a function is small, or not at all
    (an epoch of fit_by_fit.py would take twice as long), and LLVM puts tidy functions into others
-   where they are short (without: 3 to 7 % slower). A function that neither counts references nor
-   is put into others (`never_inline`) is tidied in its kernel.
+   where they are short (without: 3 to 7 % slower; with AVX2 tiles spill registers).
 3. Numba compiles a function anew for each constant that it is called with. Parts are not
    (`without_constants`): the optimiser puts constants in where it pays. One constant decides what
    is compiled at all (dead_branches.py).
@@ -42,20 +41,14 @@ _NEEDED = (
 AVAILABLE = all(hasattr(owner, name) for owner, name in _NEEDED)
 
 
-_COUNTING = ("NRT_incref", "NRT_decref")  # what Numba counts references with
-
-
 class _PartLibrary(JITCodeLibrary):
     """The code of a part, with all parts that it calls: nothing that runs."""
 
     def _optimize_functions(self, module: Any) -> None:
         module.data_layout = self._codegen._data_layout
         manager, builder = self._codegen._function_pass_manager()
-        functions = {function.name: function for function in module.functions}
-        counts = not functions.keys().isdisjoint(_COUNTING)
-        for function in functions.values():
-            stays = b"noinline" in function.attributes and not counts
-            if not (function.is_declaration or stays):
+        for function in module.functions:
+            if not function.is_declaration:
                 manager.run(function, builder)
 
     def _optimize_final_module(self) -> None:
