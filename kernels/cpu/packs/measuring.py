@@ -80,7 +80,7 @@ def _find_least(rule, fits, count, size, maximizing, options, records, results, 
     F* is NaN in the lanes `maximizing`, a mask, and in those where it is doubtful: these are
     returned.
     """
-    constants, entries, doubled = scratch.constants, size * (size + 1) // 2, is_double(scratch.rows)
+    constants, entries, doubled = scratch.constants, size * (size + 1) // 2, is_double(results.loss)
     for entry in range(entries + size + 1):
         of_target = entry - entries
         high = load(scratch.grams, entry * LANES) if of_target < 0 else load(scratch.targets, of_target * LANES)
