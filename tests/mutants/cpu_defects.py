@@ -98,27 +98,6 @@ CPU_DEFECTS = (
         ("tests/kernels/cpu/test_bits_extremes.py::test_losses_that_a_reciprocal_does_not_give",),
     ),
     Defect(
-        "the least value of other targets on one X",
-        "kernels/cpu/packs/measuring.py",
-        "get(last, 0) == gram and get(last, 1) == target",
-        "get(last, 0) == gram",
-        ("tests/kernels/cpu/packs/test_measuring.py",),
-    ),
-    Defect(
-        "a fit that is handed over without its least value",
-        "kernels/cpu/packs/results.py",
-        "move(scratch.constants, MINIMUM * LANES + lane, results.least, f)",
-        "pass",
-        ("tests/kernels/cpu/packs/test_update_lanes.py::test_fits_that_leave_beside_others",),
-    ),
-    Defect(
-        "Gram matrices of other lanes are noted",
-        "kernels/cpu/packs/state.py",
-        "lane = count_at(data.noted, number) - first\n",
-        "lane = 0\n",
-        ("tests/running/test_explaining.py::test_hessians_are_those_of_the_loss",),
-    ),
-    Defect(
         "samples beside one that is missing are all kept",
         "kernels/cpu/moments/samples.py",
         "return bits == (1 << PART) - 1",
