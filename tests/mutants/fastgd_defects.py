@@ -76,8 +76,8 @@ FASTGD_DEFECTS = (
     Defect(
         "a mask behind __array__ dropped",
         "fastgd/input/reading.py",
-        "array = np.asanyarray(value)\n",
-        "array = np.asarray(value)\n",
+        "array = np.asanyarray(value[...] if by_index else value)",
+        "array = np.asarray(value[...] if by_index else value)",
         MISSING[2:],
     ),
     Defect(

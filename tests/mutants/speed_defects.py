@@ -19,8 +19,8 @@ SPEED_DEFECTS = (
     Defect(
         "measuring: a condition number that is not squared",
         AGREEING,
-        "(sizes[0] / sizes[-1]) ** 2",
-        "(sizes[0] / sizes[-1])",
+        "(sizes[0] / sizes[rank - 1]) ** 2",
+        "(sizes[0] / sizes[rank - 1])",
         OF_AGREEING,
     ),
     Defect("measuring: a condition number of columns that depend on each other", AGREEING, "sizes[rank - 1]", "sizes[-1]", OF_AGREEING),
